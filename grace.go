@@ -1,0 +1,121 @@
+// Package grace holds the nouns of GRACE: typed ids, the values that travel
+// through the healing loop, and the interfaces that an extension implements.
+//
+// The way of a sample, each arrow a pure stage or an edge of its own package:
+//
+//	Sample -> Signal -> Trigger -> Diagnosis -> Proposal -> Decision -> Run -> LearningEntry
+//	          sense     mesh       diagnose     propose     govern      heal   learn
+//
+// The package imports the standard library only, and every other package may
+// import it. Its enums are strings that are stored and sent as they are: they
+// are append-only, and the empty string is always the value that permits
+// nothing (an unknown risk is not a low one).
+//
+// An extension is a [Domain] (what a kind of system is made of), a [Sensor]
+// (where samples come from) or an [Action] (how something is done). They are
+// registered with the daemon by options; nothing registers itself. Their
+// contracts are tested by the suites of package gracetest.
+package grace
+
+import (
+	"fmt"
+	"time"
+)
+
+// Typed ids. Their text is opaque, except that a PlaybookID and a ServiceID
+// are the names an operator wrote.
+type (
+	ServiceID   string
+	PlaybookID  string
+	SignalKey   string
+	TriggerID   string
+	DiagnosisID string
+	ProposalID  string
+	DecisionID  string
+	RunID       string
+	ApprovalID  string
+	IncidentID  string
+)
+
+// CoreService is the service under which GRACE watches herself.
+const CoreService ServiceID = "core"
+
+// Duration is a time.Duration that is written as text ("90s", "10m") in
+// configuration, in the API and in the store.
+type Duration time.Duration
+
+// D gives the standard library's form.
+func (d Duration) D() time.Duration { return time.Duration(d) }
+
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText writes the form of time.Duration.String.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads the form of time.ParseDuration.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("duration %q: want a number with a unit, for example 30s, 10m or 1h30m", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Reason is one gate's verdict. A "no" always carries what was found and what
+// would have been needed, so that it can be read without the source.
+type Reason struct {
+	Gate     string     `json:"gate" doc:"the gate or limit that spoke, for example blast_radius"`
+	Code     ReasonCode `json:"code"`
+	OK       bool       `json:"ok"`
+	Actual   string     `json:"actual"`
+	Required string     `json:"required"`
+	Hint     string     `json:"hint,omitempty" doc:"what an operator can do about it"`
+}
+
+func (r Reason) String() string {
+	s := fmt.Sprintf("%s: %s (actual %s, required %s)", r.Gate, r.Code, r.Actual, r.Required)
+	if r.Hint != "" {
+		s += "; " + r.Hint
+	}
+	return s
+}
+
+// ReasonCode says why a stage said no (or "passed"). The codes are stored:
+// append-only.
+type ReasonCode string
+
+// The reasons of propose, govern and heal.
+const (
+	ReasonPassed          ReasonCode = "passed"
+	ReasonLowConfidence   ReasonCode = "low_confidence"
+	ReasonDuplicate       ReasonCode = "duplicate"
+	ReasonRateLimited     ReasonCode = "rate_limited"
+	ReasonBackoff         ReasonCode = "backoff"
+	ReasonStorm           ReasonCode = "storm_breaker"
+	ReasonConeBusy        ReasonCode = "cone_busy"
+	ReasonConcurrency     ReasonCode = "concurrency"
+	ReasonNoPlaybook      ReasonCode = "no_playbook"
+	ReasonNoBinding       ReasonCode = "no_binding"
+	ReasonCleared         ReasonCode = "trigger_cleared"
+	ReasonInhibited       ReasonCode = "inhibited"
+	ReasonBadParameters   ReasonCode = "bad_parameters"
+	ReasonDoNothing       ReasonCode = "do_nothing_ranks_higher"
+	ReasonShadow          ReasonCode = "predictive_shadow"
+	ReasonNotAuto         ReasonCode = "playbook_not_auto"
+	ReasonRisk            ReasonCode = "risk_too_high"
+	ReasonImpact          ReasonCode = "impact_too_high"
+	ReasonBlastRadius     ReasonCode = "blast_radius_too_large"
+	ReasonOutsideWindow   ReasonCode = "outside_change_window"
+	ReasonCriticalTarget  ReasonCode = "critical_target"
+	ReasonModeAsk         ReasonCode = "mode_ask_always"
+	ReasonModeObserve     ReasonCode = "mode_observe_only"
+	ReasonModeStopped     ReasonCode = "mode_stopped"
+	ReasonExecuteOff      ReasonCode = "execute_off"
+	ReasonLowRiskOff      ReasonCode = "autoprove_low_risk_off"
+	ReasonPolicyDeny      ReasonCode = "policy_deny"
+	ReasonPolicyApproval  ReasonCode = "policy_requires_approval"
+	ReasonNoPolicy        ReasonCode = "no_matching_policy"
+	ReasonApprovalDenied  ReasonCode = "approval_denied"
+	ReasonApprovalExpired ReasonCode = "approval_expired"
+)

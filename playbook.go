@@ -1,0 +1,182 @@
+package grace
+
+// Risk of a playbook: how much it can hurt.
+type Risk string
+
+// Risks, smallest first. "moderate" is read as medium by configuration.
+const (
+	RiskUnknown Risk = ""
+	RiskLow     Risk = "low"
+	RiskMedium  Risk = "medium"
+	RiskHigh    Risk = "high"
+)
+
+// Impact of a condition or of a remedy on the users of a service.
+type Impact string
+
+// Impacts, smallest first.
+const (
+	ImpactUnknown  Impact = ""
+	ImpactLow      Impact = "low"
+	ImpactMedium   Impact = "medium"
+	ImpactHigh     Impact = "high"
+	ImpactCritical Impact = "critical"
+)
+
+// Playbook is a named remedy. The steps come from the playbook itself or, for
+// a seed playbook, from the service's Binding.
+type Playbook struct {
+	ID          PlaybookID  `json:"id"`
+	Title       string      `json:"title"`
+	Description string      `json:"description,omitempty"`
+	Risk        Risk        `json:"risk"`
+	Impact      Impact      `json:"impact" doc:"what the remedy itself does to users while it runs"`
+	Auto        bool        `json:"auto" doc:"may run without a person when every gate agrees"`
+	Triggers    []Code      `json:"triggers"`
+	Services    []ServiceID `json:"services,omitempty" doc:"restricts a playbook with steps of its own; empty is any"`
+	Parameters  []Parameter `json:"parameters,omitempty"`
+	Binding
+}
+
+// Binding is what a playbook does, for all services or for one.
+type Binding struct {
+	// Auto and Impact override the playbook's where set.
+	AutoOverride   *bool          `json:"auto_override,omitempty"`
+	ImpactOverride Impact         `json:"impact_override,omitempty"`
+	Arguments      map[string]any `json:"arguments,omitempty" doc:"values for the playbook's parameters"`
+	Steps          []Step         `json:"steps,omitempty"`
+	Verify         []Check        `json:"verify,omitempty"`
+	Settle         Duration       `json:"settle,omitempty" doc:"how long the remedy may take to show before a failing check counts (default 30s)"`
+	Soak           Duration       `json:"soak,omitempty" doc:"how long every check must then hold (default 10s)"`
+	Watchdog       Duration       `json:"watchdog,omitempty" doc:"the run is aborted and undone after this long (default 10m)"`
+}
+
+// Bind joins a playbook with a service's binding: the binding's steps, checks
+// and times replace the playbook's where given. ok is false when neither has
+// steps, or the playbook is restricted to other services.
+func (p Playbook) Bind(s Service) (bound Playbook, ok bool) {
+	b, has := s.Bindings[p.ID]
+	if !has {
+		if len(p.Steps) == 0 {
+			return p, false
+		}
+		if len(p.Services) == 0 {
+			return p, true
+		}
+		for _, id := range p.Services {
+			if id == s.ID {
+				return p, true
+			}
+		}
+		return p, false
+	}
+	if b.AutoOverride != nil {
+		p.Auto = *b.AutoOverride
+	}
+	if b.ImpactOverride != ImpactUnknown {
+		p.Impact = b.ImpactOverride
+	}
+	if b.Arguments != nil {
+		p.Arguments = b.Arguments
+	}
+	if len(b.Steps) > 0 {
+		p.Steps = b.Steps
+	}
+	if len(b.Verify) > 0 {
+		p.Verify = b.Verify
+	}
+	if b.Settle > 0 {
+		p.Settle = b.Settle
+	}
+	if b.Soak > 0 {
+		p.Soak = b.Soak
+	}
+	if b.Watchdog > 0 {
+		p.Watchdog = b.Watchdog
+	}
+	return p, len(p.Steps) > 0
+}
+
+// ParameterType is the type of a parameter's value.
+type ParameterType string
+
+// Parameter types.
+const (
+	ParameterString   ParameterType = "string"
+	ParameterInt      ParameterType = "int"
+	ParameterDuration ParameterType = "duration"
+)
+
+// Parameter declares a value a playbook takes, with the bounds that are
+// checked before anything starts. In a step's With, ${name} stands for it;
+// ${service} and ${run} are always there, and ${snapshot.key} in an undo.
+type Parameter struct {
+	Name     string        `json:"name"`
+	Type     ParameterType `json:"type"`
+	Default  any           `json:"default,omitempty"`
+	Required bool          `json:"required,omitempty"`
+	NonEmpty bool          `json:"non_empty,omitempty"`
+	Min      *float64      `json:"min,omitempty" doc:"of an int; of a duration in seconds"`
+	Max      *float64      `json:"max,omitempty"`
+	Allowed  []string      `json:"allowed,omitempty"`
+}
+
+// Step is one action of a playbook.
+type Step struct {
+	Name    string         `json:"name"`
+	Action  string         `json:"action" doc:"a registered action: http, command, systemd, ..."`
+	With    map[string]any `json:"with" doc:"the action's own settings"`
+	Timeout Duration       `json:"timeout,omitempty" doc:"of one try (default 30s)"`
+	Retries int            `json:"retries,omitempty" doc:"further tries after a failure that may pass"`
+	// ReadOnly steps change nothing. Every other step declares Undo or
+	// Irreversible.
+	ReadOnly     bool  `json:"read_only,omitempty"`
+	Irreversible bool  `json:"irreversible,omitempty"`
+	Undo         *Call `json:"undo,omitempty"`
+	// Snapshot runs before the step; its Data is ${snapshot.*} in Undo.
+	Snapshot *Call `json:"snapshot,omitempty"`
+	// Check tells whether the effect is already there: asked when the step is
+	// found started but unfinished, before it is done again.
+	Check *Check `json:"check,omitempty"`
+}
+
+// Call is an action with its settings, outside of a step.
+type Call struct {
+	Action  string         `json:"action"`
+	With    map[string]any `json:"with"`
+	Timeout Duration       `json:"timeout,omitempty"`
+}
+
+// CheckType names a kind of verification.
+type CheckType string
+
+// Check types. Any other fails closed.
+const (
+	CheckHTTPHealth      CheckType = "http_health"
+	CheckMetricThreshold CheckType = "metric_threshold"
+	CheckMetricTrend     CheckType = "metric_trend"
+	CheckCommand         CheckType = "command"
+	CheckCapacity        CheckType = "capacity"
+)
+
+// Check is one thing verification wants to see. Which fields count depends on
+// the type: http_health URL and Status; metric_threshold Metric, Op and
+// Threshold; metric_trend Metric and Direction; command Argv; capacity Metric
+// (serving instances must not have become fewer than before the run).
+type Check struct {
+	Name       string    `json:"name,omitempty"`
+	Type       CheckType `json:"type"`
+	Service    ServiceID `json:"service,omitempty" doc:"whose metric; the run's service when empty"`
+	URL        string    `json:"url,omitempty"`
+	Status     int       `json:"status,omitempty" doc:"wanted HTTP status (default any 2xx)"`
+	Metric     string    `json:"metric,omitempty"`
+	Op         string    `json:"op,omitempty" enum:"<,<=,>,>="`
+	Threshold  float64   `json:"threshold,omitempty"`
+	Direction  string    `json:"direction,omitempty" enum:"falling,rising,steady"`
+	Argv       []string  `json:"argv,omitempty"`
+	MinSamples int       `json:"min_samples,omitempty" doc:"fewer samples in the soak fail (default 3)"`
+	Interval   Duration  `json:"interval,omitempty" doc:"between probes (default 1s)"`
+	// Tolerate is the share of samples that may fail (default 0): the newest
+	// one never may.
+	Tolerate float64 `json:"tolerate,omitempty" minimum:"0" maximum:"1"`
+}

@@ -1,0 +1,153 @@
+package grace
+
+import "time"
+
+// RunState is where a run is. docs/run-states.md draws the machine.
+type RunState string
+
+// Run states.
+const (
+	RunProposed         RunState = "proposed"
+	RunAwaitingApproval RunState = "awaiting_approval"
+	RunApproved         RunState = "approved"
+	RunRunning          RunState = "running"
+	RunVerifying        RunState = "verifying"
+	RunRollingBack      RunState = "rolling_back"
+	RunSucceeded        RunState = "succeeded"
+	RunRolledBack       RunState = "rolled_back"
+	RunRollbackFailed   RunState = "rollback_failed"
+	RunEscalated        RunState = "escalated"
+	RunDenied           RunState = "denied"
+	RunExpired          RunState = "expired"
+	RunCancelled        RunState = "cancelled"
+	RunAborted          RunState = "aborted"
+	RunObservedOnly     RunState = "observed_only"
+)
+
+// Terminal tells whether the run has ended.
+func (s RunState) Terminal() bool {
+	switch s {
+	case RunSucceeded, RunRolledBack, RunRollbackFailed, RunEscalated, RunDenied,
+		RunExpired, RunCancelled, RunAborted, RunObservedOnly:
+		return true
+	case RunProposed, RunAwaitingApproval, RunApproved, RunRunning, RunVerifying, RunRollingBack:
+		return false
+	}
+	return false
+}
+
+// Mutating tells whether a run in this state may be changing its target, and
+// so holds its dependency cone.
+func (s RunState) Mutating() bool {
+	switch s {
+	case RunApproved, RunRunning, RunVerifying, RunRollingBack:
+		return true
+	case RunProposed, RunAwaitingApproval, RunSucceeded, RunRolledBack, RunRollbackFailed,
+		RunEscalated, RunDenied, RunExpired, RunCancelled, RunAborted, RunObservedOnly:
+		return false
+	}
+	return false
+}
+
+// Run is one execution of a playbook on a service. The playbook is a snapshot
+// taken when the run was decided: later edits do not reach an open run.
+type Run struct {
+	ID          RunID          `json:"id"`
+	State       RunState       `json:"state"`
+	Service     ServiceID      `json:"service"`
+	Code        Code           `json:"code"`
+	Kind        TriggerKind    `json:"kind"`
+	Playbook    Playbook       `json:"playbook"`
+	Parameters  map[string]any `json:"parameters"`
+	Decision    DecisionID     `json:"decision"`
+	Proposal    ProposalID     `json:"proposal"`
+	Cone        []ServiceID    `json:"cone"`
+	Steps       []StepRecord   `json:"steps"`
+	Checks      []CheckResult  `json:"checks,omitempty"`
+	Reasons     []Reason       `json:"reasons,omitempty" doc:"why it ended without acting"`
+	Error       string         `json:"error,omitempty"`
+	Abort       *AbortRequest  `json:"abort,omitempty"`
+	Incident    IncidentID     `json:"incident,omitempty"`
+	Owner       string         `json:"owner,omitempty" doc:"the process that drives it"`
+	Revision    int            `json:"revision"`
+	SickSince   time.Time      `json:"sick_since" doc:"the oldest symptom: time to recover counts from here"`
+	CreatedAt   time.Time      `json:"created_at"`
+	StartedAt   *time.Time     `json:"started_at,omitempty" doc:"first step"`
+	EndedAt     *time.Time     `json:"ended_at,omitempty"`
+	RecoveredIn Duration       `json:"recovered_in,omitempty" doc:"of a succeeded run: from sick_since to the check that passed"`
+}
+
+// Phase of a step's record.
+type Phase string
+
+// Phases.
+const (
+	PhaseDo     Phase = "do"
+	PhaseVerify Phase = "verify"
+	PhaseUndo   Phase = "undo"
+)
+
+// StepState follows one step.
+type StepState string
+
+// Step states. Unknown is a step that was started and may or may not have
+// taken effect.
+const (
+	StepPending   StepState = "pending"
+	StepStarted   StepState = "started"
+	StepSucceeded StepState = "succeeded"
+	StepFailed    StepState = "failed"
+	StepSkipped   StepState = "skipped"
+	StepUnknown   StepState = "unknown"
+)
+
+// StepRecord is what became of one step, or of its undo.
+type StepRecord struct {
+	Name      string            `json:"name"`
+	Phase     Phase             `json:"phase"`
+	State     StepState         `json:"state"`
+	Action    string            `json:"action"`
+	Attempts  int               `json:"attempts"`
+	Resumed   bool              `json:"resumed,omitempty" doc:"found started but unfinished by another process"`
+	Output    string            `json:"output,omitempty"`
+	Snapshot  map[string]string `json:"snapshot,omitempty"`
+	Error     string            `json:"error,omitempty"`
+	StartedAt *time.Time        `json:"started_at,omitempty"`
+	EndedAt   *time.Time        `json:"ended_at,omitempty"`
+}
+
+// CheckResult is verification's word on one check.
+type CheckResult struct {
+	Name    string    `json:"name"`
+	Type    CheckType `json:"type"`
+	Passed  bool      `json:"passed"`
+	Wanted  string    `json:"wanted"`
+	Actual  string    `json:"actual"`
+	Samples int       `json:"samples"`
+	Failed  int       `json:"failed"`
+}
+
+// AbortRequest asks a run to stop and undo.
+type AbortRequest struct {
+	Actor  string    `json:"actor"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// ControlKind is what a person or the platform says to a run.
+type ControlKind string
+
+// Control kinds.
+const (
+	ControlApprove ControlKind = "approve"
+	ControlReject  ControlKind = "reject"
+	ControlAbort   ControlKind = "abort"
+)
+
+// ControlMessage is sent to a run on its one control topic.
+type ControlMessage struct {
+	Kind   ControlKind `json:"kind"`
+	Actor  string      `json:"actor"`
+	Reason string      `json:"reason"`
+	At     time.Time   `json:"at"`
+}

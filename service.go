@@ -1,0 +1,46 @@
+package grace
+
+// Criticality says how much a service matters to its users.
+type Criticality string
+
+// Criticalities. The empty one is judged like CriticalityCritical: a service
+// nobody described is never acted on automatically.
+const (
+	CriticalityUnknown  Criticality = ""
+	CriticalityLow      Criticality = "low"
+	CriticalityMedium   Criticality = "medium"
+	CriticalityHigh     Criticality = "high"
+	CriticalityCritical Criticality = "critical"
+)
+
+// Service is one node of the health graph.
+type Service struct {
+	ID          ServiceID         `json:"id"`
+	Owner       string            `json:"owner,omitempty"`
+	Domain      string            `json:"domain,omitempty" doc:"the domain that brought it; empty for a configured service"`
+	Criticality Criticality       `json:"criticality"`
+	DependsOn   []ServiceID       `json:"depends_on,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	// Bindings map a playbook onto what it means for this service. A seed
+	// playbook without a binding is not proposed here.
+	Bindings map[PlaybookID]Binding `json:"bindings,omitempty"`
+}
+
+// Health is the state of a service as its signals tell it.
+type Health string
+
+// Healths. No data is unknown, never healthy.
+const (
+	HealthUnknown  Health = "unknown"
+	HealthHealthy  Health = "healthy"
+	HealthDegraded Health = "degraded"
+	HealthCritical Health = "critical"
+)
+
+// HealthState is the answer of GET /api/health/state for one service.
+type HealthState struct {
+	Service     ServiceID `json:"service"`
+	Status      Health    `json:"status" enum:"healthy,degraded,critical,unknown"`
+	Confidence  float64   `json:"confidence" minimum:"0" maximum:"1" doc:"share of the service's signals that have fresh data"`
+	TopSymptoms []string  `json:"top_symptoms"`
+}

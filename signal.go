@@ -1,0 +1,166 @@
+package grace
+
+import "time"
+
+// Code names a symptom or a cause: the diagnosis codes of the seed playbooks.
+type Code string
+
+// Codes that the built-in rules know. Others may come by configuration or by
+// event; they are matched against the triggers of playbooks as they are.
+const (
+	CodeServiceDown        Code = "service_down"
+	CodeLatencySpike       Code = "latency_spike"
+	CodeElevatedErrors     Code = "elevated_errors"
+	CodeCapacity           Code = "capacity"
+	CodeCacheCold          Code = "cache_cold"
+	CodeCircuitBreakerOpen Code = "circuit_breaker_open"
+	CodeFlagIssue          Code = "flag_issue"
+	CodeDegradation        Code = "degradation"
+	CodeInvestigation      Code = "investigation"
+)
+
+// SampleKind says how a Sample's value is to be read.
+type SampleKind string
+
+// Sample kinds.
+const (
+	SampleMetric SampleKind = "metric" // Value in Unit, judged by rules
+	SampleProbe  SampleKind = "probe"  // Value 1 passed, 0 failed
+	SampleAlert  SampleKind = "alert"  // somebody else judged: firing unless Resolved
+)
+
+// Severity of a signal.
+type Severity string
+
+// Severities, mildest first.
+const (
+	SeverityInfo     Severity = "info"
+	SeverityWarning  Severity = "warning"
+	SeverityCritical Severity = "critical"
+)
+
+// Sample is what a sensor saw of a service at one time.
+type Sample struct {
+	Service ServiceID  `json:"service"`
+	Sensor  string     `json:"sensor" doc:"the name of the configured sensor or source"`
+	Metric  string     `json:"metric" doc:"the series within the service, for example http_health or latency_p99_ms"`
+	Kind    SampleKind `json:"kind"`
+	Value   float64    `json:"value"`
+	Unit    string     `json:"unit,omitempty"`
+	At      time.Time  `json:"at"`
+	// Code and Severity are what the source calls it (alerts, ingested
+	// signals, probes); a metric gets them from the rule that fires.
+	Code        Code              `json:"code,omitempty"`
+	Severity    Severity          `json:"severity,omitempty"`
+	Resolved    bool              `json:"resolved,omitempty"`
+	Fingerprint string            `json:"fingerprint,omitempty" doc:"the source's own identity of an alert; the same fingerprint is the same signal"`
+	Message     string            `json:"message,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+}
+
+// SignalState is what a signal says now.
+type SignalState string
+
+// Signal states. Stale means that data stopped coming: a state of its own.
+const (
+	SignalUnknown SignalState = ""
+	SignalOK      SignalState = "ok"
+	SignalFiring  SignalState = "firing"
+	SignalStale   SignalState = "stale"
+)
+
+// Signal is a judged series: one rule or probe or alert about one service.
+type Signal struct {
+	Key       SignalKey   `json:"key" doc:"service/sensor/metric[/rule or fingerprint]: the signal's identity"`
+	Service   ServiceID   `json:"service"`
+	Sensor    string      `json:"sensor"`
+	Metric    string      `json:"metric"`
+	Code      Code        `json:"code"`
+	State     SignalState `json:"state"`
+	Severity  Severity    `json:"severity"`
+	Value     float64     `json:"value"`
+	Threshold float64     `json:"threshold,omitempty"`
+	Unit      string      `json:"unit,omitempty"`
+	Since     time.Time   `json:"since" doc:"when this state began"`
+	At        time.Time   `json:"at" doc:"the newest sample behind it"`
+	Flapping  bool        `json:"flapping,omitempty"`
+	Message   string      `json:"message,omitempty"`
+}
+
+// TriggerKind says whether something happened or is about to.
+type TriggerKind string
+
+// Trigger kinds.
+const (
+	TriggerReactive  TriggerKind = "reactive"
+	TriggerProactive TriggerKind = "proactive"
+	TriggerManual    TriggerKind = "manual"
+)
+
+// TriggerState follows a trigger through the deciding transaction.
+type TriggerState string
+
+// Trigger states. An accepted trigger is pending until a decision names it.
+const (
+	TriggerPending TriggerState = "pending"
+	TriggerDecided TriggerState = "decided"
+	TriggerCleared TriggerState = "cleared"
+)
+
+// Trigger is a reason to think: a signal that fires or a prediction.
+type Trigger struct {
+	ID          TriggerID    `json:"id"`
+	Kind        TriggerKind  `json:"kind"`
+	State       TriggerState `json:"state"`
+	Service     ServiceID    `json:"service"`
+	Code        Code         `json:"code"`
+	Severity    Severity     `json:"severity"`
+	Signal      SignalKey    `json:"signal,omitempty"`
+	Likelihood  float64      `json:"likelihood,omitempty" minimum:"0" maximum:"1" doc:"of a proactive trigger"`
+	BreachAt    *time.Time   `json:"breach_at,omitempty"`
+	Source      string       `json:"source,omitempty"`
+	Fingerprint string       `json:"fingerprint" doc:"the same condition has the same fingerprint"`
+	Message     string       `json:"message,omitempty"`
+	At          time.Time    `json:"at"`
+}
+
+// Prediction says that a series will breach.
+type Prediction struct {
+	Key        SignalKey `json:"key"`
+	Service    ServiceID `json:"service"`
+	Metric     string    `json:"metric"`
+	Code       Code      `json:"code"`
+	Title      string    `json:"title"`
+	Likelihood float64   `json:"likelihood" minimum:"0" maximum:"1"`
+	Value      float64   `json:"value" doc:"now"`
+	Threshold  float64   `json:"threshold"`
+	BreachAt   time.Time `json:"breach_at"`
+	Low        float64   `json:"low" doc:"lower edge of the 80 % band at breach_at"`
+	High       float64   `json:"high" doc:"upper edge of the 80 % band at breach_at"`
+	Impact     Impact    `json:"impact"`
+	At         time.Time `json:"at"`
+}
+
+// Evidence is one thing that a diagnosis rests on.
+type Evidence struct {
+	Service ServiceID `json:"service"`
+	Code    Code      `json:"code"`
+	Signal  SignalKey `json:"signal,omitempty"`
+	Weight  float64   `json:"weight" doc:"how much it raised the likelihood, as a probability of its own"`
+	Text    string    `json:"text"`
+}
+
+// Diagnosis names the sick service and what ails it.
+type Diagnosis struct {
+	ID         DiagnosisID `json:"id"`
+	Code       Code        `json:"code"`
+	Cause      ServiceID   `json:"cause"`
+	Kind       TriggerKind `json:"kind"`
+	Likelihood float64     `json:"likelihood" minimum:"0" maximum:"1"`
+	Impact     Impact      `json:"impact"`
+	Victims    []ServiceID `json:"victims,omitempty" doc:"services whose symptoms are put down to the cause"`
+	Evidence   []Evidence  `json:"evidence"`
+	Since      time.Time   `json:"since" doc:"the oldest symptom behind it"`
+	BreachAt   *time.Time  `json:"breach_at,omitempty"`
+	At         time.Time   `json:"at"`
+}
