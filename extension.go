@@ -72,11 +72,18 @@ type Action interface {
 	Do(ctx context.Context, req ActionRequest) Outcome
 }
 
-// Prober takes one measurement for verification: 1 passed, 0 failed for
-// http_health and command, the value for metric checks. ok is false when
-// there is no fresh data.
+// Reading is one measurement for verification.
+type Reading struct {
+	At     time.Time // of the measurement: the same time again is no new sample
+	Value  float64   // 1 passed or 0 failed for http_health and command, else the metric's value
+	OK     bool      // false: no data newer than was asked for
+	Detail string
+}
+
+// Prober takes one measurement for verification. A metric older than since is
+// no data: what was measured before a remedy says nothing about it.
 type Prober interface {
-	Probe(ctx context.Context, service ServiceID, check Check) (value float64, detail string, ok bool)
+	Probe(ctx context.Context, service ServiceID, check Check, since time.Time) Reading
 }
 
 // MetricSpec describes one metric of a domain's telemetry schema.

@@ -145,6 +145,9 @@ type Call struct {
 	Action  string         `json:"action"`
 	With    map[string]any `json:"with"`
 	Timeout Duration       `json:"timeout,omitempty"`
+	// Check tells whether an undo took effect. Without it the step's Snapshot
+	// is taken again and must equal the first.
+	Check *Check `json:"check,omitempty"`
 }
 
 // CheckType names a kind of verification.

@@ -27,10 +27,11 @@ const (
 // Terminal tells whether the run has ended.
 func (s RunState) Terminal() bool {
 	switch s {
-	case RunSucceeded, RunRolledBack, RunRollbackFailed, RunEscalated, RunDenied,
+	case RunSucceeded, RunRolledBack, RunEscalated, RunDenied,
 		RunExpired, RunCancelled, RunAborted, RunObservedOnly:
 		return true
-	case RunProposed, RunAwaitingApproval, RunApproved, RunRunning, RunVerifying, RunRollingBack:
+	case RunProposed, RunAwaitingApproval, RunApproved, RunRunning, RunVerifying,
+		RunRollingBack, RunRollbackFailed:
 		return false
 	}
 	return false
@@ -40,10 +41,9 @@ func (s RunState) Terminal() bool {
 // so holds its dependency cone.
 func (s RunState) Mutating() bool {
 	switch s {
-	case RunApproved, RunRunning, RunVerifying, RunRollingBack:
+	case RunApproved, RunRunning, RunVerifying, RunRollingBack, RunRollbackFailed:
 		return true
-	case RunProposed, RunAwaitingApproval, RunSucceeded, RunRolledBack, RunRollbackFailed,
-		RunEscalated, RunDenied, RunExpired, RunCancelled, RunAborted, RunObservedOnly:
+	case RunProposed, RunAwaitingApproval, RunSucceeded, RunRolledBack, RunEscalated, RunDenied, RunExpired, RunCancelled, RunAborted, RunObservedOnly:
 		return false
 	}
 	return false
