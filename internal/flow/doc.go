@@ -1,0 +1,32 @@
+// Package flow is the durable engine under a run: a thin, typed shell around
+// DBOS Transact on the same database, and in the same transactions, as our own
+// tables.
+//
+// A run function is replayed from its start after a crash. What it may rely on:
+//
+//   - [Tx] runs its function once. The function's rows and the fact that it ran
+//     commit together; a replay returns what was recorded then.
+//   - [Step] does something outside (at least once) and then records it by a
+//     function like Tx's. A step whose record committed is never done again. A
+//     step that was interrupted before its record is done again by the next
+//     process: the caller tells by its own records whether it had been started.
+//   - [Run.Control] waits for one message; messages are kept until taken.
+//
+// Names of Tx and Step must be unique within a run, and the same code must
+// meet them in the same order on every replay. Branch on recorded values only.
+//
+//	Enqueue (caller's tx) -> ENQUEUED -> function starts -> Tx, Step, Control ... -> ended
+//	                                        ^                       |
+//	                                        +---- process dies <----+
+//
+// Ownership. On SQLite there is one process, and it recovers its own runs when
+// it starts. On PostgreSQL every process holds a lease (12 s, renewed every
+// 3 s, on the database's clock); the others adopt the runs of one whose lease
+// has ended. A process that lost its lease is told by Config.Lost and must end;
+// what it still writes is refused by the engine's fencing.
+//
+// Errors. An error from a run function that is not the engine's own ends the
+// run in the engine without any further step: return one only for what makes
+// going on impossible. [Stopped] tells whether the error just means that this
+// process is going away; the run function then returns it at once.
+package flow

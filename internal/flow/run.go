@@ -1,0 +1,120 @@
+package flow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dbos-inc/dbos-transact-golang/dbos"
+
+	"grace"
+)
+
+// Run is one execution of the run function, live or replayed.
+type Run struct {
+	engine   *Engine
+	ctx      dbos.Context
+	id       grace.RunID
+	input    json.RawMessage
+	recorded map[string]bool // names whose checkpoint was there when this execution began
+}
+
+// errStopped marks errors that only say that this process is going away.
+var errStopped = errors.New("the engine stops; the run goes on in the next process")
+
+// Stopped tells whether err means that this process no longer drives the run:
+// it shuts down, or another process has taken over. The run is not over.
+func Stopped(err error) bool {
+	return errors.Is(err, errStopped) || errors.Is(err, dbos.ErrConflictingWorkflowID) ||
+		errors.Is(err, dbos.ErrWorkflowCancelled) || errors.Is(err, context.Canceled)
+}
+
+func (e *Engine) workflow(ctx dbos.Context, input json.RawMessage) (string, error) {
+	id, err := dbos.GetWorkflowID(ctx)
+	if err != nil {
+		return "", fmt.Errorf("read the run's id: %w", err)
+	}
+	// Asked on the engine's own context: on the run's it would become a
+	// recorded step itself.
+	steps, err := dbos.GetWorkflowSteps(e.ctx, id, dbos.WithStepsLoadOutput(false))
+	if err != nil {
+		return "", fmt.Errorf("read the run's checkpoints: %w", err)
+	}
+	r := &Run{engine: e, ctx: ctx, id: grace.RunID(id), input: input, recorded: make(map[string]bool, len(steps))}
+	for _, s := range steps {
+		r.recorded[s.StepName] = true
+	}
+	if err := e.cfg.Run(r); err != nil {
+		return "", err
+	}
+	return "ended", nil
+}
+
+// ID of the run.
+func (r *Run) ID() grace.RunID { return r.id }
+
+// Context ends when this process no longer drives the run.
+func (r *Run) Context() context.Context { return r.ctx }
+
+// Input decodes what Enqueue was given.
+func (r *Run) Input(into any) error {
+	if err := json.Unmarshal(r.input, into); err != nil {
+		return fmt.Errorf("decode the input of run %s: %w", r.id, err)
+	}
+	return nil
+}
+
+// Tx runs fn in a transaction, once, and returns its result, on a replay the
+// recorded one. An error of fn that is not the database's is recorded too.
+func Tx[R any](r *Run, name string, fn func(ctx context.Context, tx dbos.Tx) (R, error)) (R, error) {
+	out, err := dbos.RunAsTransaction(r.ctx, r.engine.ds, fn, dbos.WithStepName(name))
+	if err != nil {
+		return out, fmt.Errorf("run %s, transaction %q: %w", r.id, name, err)
+	}
+	return out, nil
+}
+
+// Recorded is what a Step's checkpoint holds.
+type recordedStep[R any] struct {
+	Outcome grace.Outcome `json:"outcome"`
+	Result  R             `json:"result"`
+}
+
+// Step does something outside and records its outcome by record, in one
+// transaction with the checkpoint. do is not called when that was recorded
+// before. When the process stops while do is under way nothing is recorded and
+// the error is Stopped.
+func Step[R any](r *Run, name string, do func(ctx context.Context) grace.Outcome,
+	record func(ctx context.Context, tx dbos.Tx, o grace.Outcome) (R, error),
+) (grace.Outcome, R, error) {
+	var live grace.Outcome
+	if !r.recorded[name] {
+		live = do(r.ctx)
+		if err := r.ctx.Err(); err != nil {
+			var zero R
+			return live, zero, fmt.Errorf("run %s, step %q: %w: %w", r.id, name, errStopped, err)
+		}
+	}
+	out, err := Tx(r, name, func(ctx context.Context, tx dbos.Tx) (recordedStep[R], error) {
+		result, err := record(ctx, tx, live)
+		return recordedStep[R]{Outcome: live, Result: result}, err
+	})
+	return out.Outcome, out.Result, err
+}
+
+// Control waits until a message comes (ok) or the time is reached.
+func (r *Run) Control(until time.Time) (m grace.ControlMessage, ok bool, err error) {
+	m, err = dbos.Recv[grace.ControlMessage](r.ctx, controlTopic, max(0, time.Until(until)))
+	if r.ctx.Err() != nil {
+		return m, false, fmt.Errorf("run %s, wait: %w: %w", r.id, errStopped, r.ctx.Err())
+	}
+	if errors.Is(err, dbos.ErrTimeout) {
+		return m, false, nil
+	}
+	if err != nil {
+		return m, false, fmt.Errorf("run %s, wait for a message: %w", r.id, err)
+	}
+	return m, true, nil
+}
