@@ -1,0 +1,68 @@
+package grace
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxOutput is how many bytes of an action's output are kept.
+const MaxOutput = 64 << 10
+
+// Text is a setting that is text but may be written as a number or a boolean:
+// a ${parameter} that is a whole setting keeps its own type.
+type Text string
+
+// UnmarshalJSON reads a string, a number or a boolean.
+func (t *Text) UnmarshalJSON(data []byte) error {
+	switch {
+	case len(data) > 0 && data[0] == '"':
+		var s string
+		if err := json.Unmarshal(data, &s); err != nil {
+			return fmt.Errorf("read text: %w", err)
+		}
+		*t = Text(s)
+		return nil
+	case len(data) > 0 && (data[0] == '{' || data[0] == '[' || data[0] == 'n'):
+		return fmt.Errorf("want text, got %.20s", data)
+	default:
+		*t = Text(data)
+		return nil
+	}
+}
+
+// DecodeSettings reads the settings of an action (a step's With) into a struct
+// by its json tags. It is strict: an unknown key or a value of the wrong kind
+// is an error that names the key, because a misspelt setting that is silently
+// left out acts differently from what the operator wrote.
+func DecodeSettings(with map[string]any, into any) error {
+	data, err := json.Marshal(with)
+	if err != nil {
+		return fmt.Errorf("read settings: %w", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	err = dec.Decode(into)
+	if err == nil {
+		return nil
+	}
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Errorf("setting %s: want %s, got %s", wrong.Field, wrong.Type, wrong.Value)
+	}
+	if key, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return fmt.Errorf("unknown setting %s", key)
+	}
+	return fmt.Errorf("read settings: %w", err)
+}
+
+// CleanOutput makes text from outside fit to be stored: valid UTF-8 without
+// NUL, which PostgreSQL's text cannot hold. It does not shorten.
+func CleanOutput(text string) string {
+	if !utf8.ValidString(text) {
+		text = strings.ToValidUTF8(text, "\uFFFD")
+	}
+	return strings.ReplaceAll(text, "\x00", "\uFFFD")
+}
