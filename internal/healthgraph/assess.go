@@ -1,0 +1,115 @@
+package healthgraph
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"grace"
+)
+
+// maxSymptoms is how many symptoms an assessment lists.
+const maxSymptoms = 5
+
+// Assess judges a service by its signals; those of others are passed over.
+//
+//	a critical signal fires                -> critical
+//	a warning fires, or some are stale     -> degraded
+//	no signal has fresh data               -> unknown
+//	otherwise                              -> healthy
+//
+// A signal that never had data neither speaks for nor against the service, as
+// long as another one has: it only lowers the confidence, which is the share
+// of signals with fresh data. An informational signal is listed and changes
+// nothing. Symptoms come worst first with their age at now.
+func Assess(service grace.ServiceID, signals []grace.Signal, now time.Time) grace.HealthState {
+	state := grace.HealthState{Service: service, Status: grace.HealthUnknown, TopSymptoms: []string{}}
+	var symptoms []grace.Signal
+	var total, fresh, stale int
+	worst := 0
+	for _, s := range signals {
+		if s.Service != service {
+			continue
+		}
+		total++
+		switch s.State {
+		case grace.SignalFiring:
+			fresh++
+			worst = max(worst, severityRank(s.Severity))
+			symptoms = append(symptoms, s)
+		case grace.SignalOK:
+			fresh++
+		case grace.SignalStale:
+			stale++
+			symptoms = append(symptoms, s)
+		case grace.SignalUnknown:
+			symptoms = append(symptoms, s)
+		}
+	}
+	if total == 0 {
+		return state
+	}
+	state.Confidence = float64(fresh) / float64(total)
+	switch {
+	case worst >= severityRank(grace.SeverityCritical):
+		state.Status = grace.HealthCritical
+	case fresh == 0:
+		state.Status = grace.HealthUnknown
+	case stale > 0 || worst >= severityRank(grace.SeverityWarning):
+		state.Status = grace.HealthDegraded
+	default:
+		state.Status = grace.HealthHealthy
+	}
+
+	slices.SortFunc(symptoms, worstFirst)
+	for _, s := range symptoms[:min(len(symptoms), maxSymptoms)] {
+		state.TopSymptoms = append(state.TopSymptoms, symptom(s, now))
+	}
+	return state
+}
+
+func worstFirst(a, b grace.Signal) int {
+	return cmp.Or(
+		cmp.Compare(stateRank(b.State), stateRank(a.State)),
+		cmp.Compare(severityRank(b.Severity), severityRank(a.Severity)),
+		a.Since.Compare(b.Since),
+		cmp.Compare(a.Key, b.Key),
+	)
+}
+
+func stateRank(s grace.SignalState) int {
+	switch s {
+	case grace.SignalFiring:
+		return 3
+	case grace.SignalStale:
+		return 2
+	case grace.SignalUnknown:
+		return 1
+	case grace.SignalOK:
+		return 0
+	}
+	return 0
+}
+
+func severityRank(s grace.Severity) int {
+	switch s {
+	case grace.SeverityCritical:
+		return 3
+	case grace.SeverityWarning:
+		return 2
+	case grace.SeverityInfo:
+		return 1
+	}
+	return 1 // somebody found it worth telling, but did not say how bad it is
+}
+
+func symptom(s grace.Signal, now time.Time) string {
+	text := s.Message
+	if text == "" {
+		text = cmp.Or(string(s.Code), s.Metric) + " " + cmp.Or(string(s.State), "without data")
+	}
+	if age := now.Sub(s.Since).Truncate(time.Second); !s.Since.IsZero() && age > 0 {
+		text += " (since " + age.String() + ")"
+	}
+	return text
+}

@@ -1,0 +1,225 @@
+package healthgraph
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/bits"
+	"slices"
+
+	"grace"
+)
+
+// MaxRadius caps a blast radius: beyond it more services make no difference.
+const MaxRadius = 10
+
+// UnknownRadius is the blast radius of a service that is not in the graph.
+const UnknownRadius = 5
+
+// Graph holds the services and who depends on whom. It is immutable and safe
+// for concurrent use.
+type Graph struct {
+	services []grace.Service // sorted by id
+	index    map[grace.ServiceID]int
+	direct   [][]int // dependents, one hop
+	needs    []set   // transitive dependencies, itself left out
+	needed   []set   // transitive dependents, itself left out
+}
+
+// New builds the graph. It leaves out what Validate complains about.
+func New(services []grace.Service) *Graph {
+	g := &Graph{index: make(map[grace.ServiceID]int, len(services))}
+	seen := make(map[grace.ServiceID]bool, len(services))
+	for _, s := range services {
+		if s.ID == "" || seen[s.ID] {
+			continue
+		}
+		seen[s.ID] = true
+		g.services = append(g.services, clone(s))
+	}
+	slices.SortFunc(g.services, func(a, b grace.Service) int { return cmp.Compare(a.ID, b.ID) })
+	for i, s := range g.services {
+		g.index[s.ID] = i
+	}
+
+	n := len(g.services)
+	forward := make([][]int, n)
+	g.direct = make([][]int, n)
+	for i, s := range g.services {
+		for _, id := range s.DependsOn {
+			j, known := g.index[id]
+			if !known || j == i || slices.Contains(forward[i], j) {
+				continue
+			}
+			forward[i] = append(forward[i], j)
+			g.direct[j] = append(g.direct[j], i)
+		}
+	}
+	g.needs = closure(forward)
+	g.needed = closure(g.direct)
+	return g
+}
+
+// Validate names what is wrong with the services: an empty id, an id used
+// twice, a dependency that nobody described. A cycle is no error.
+func Validate(services []grace.Service) []error {
+	var errs []error
+	count := make(map[grace.ServiceID]int, len(services))
+	for i, s := range services {
+		if s.ID == "" {
+			errs = append(errs, fmt.Errorf("service %d has no id", i+1))
+			continue
+		}
+		count[s.ID]++
+		if count[s.ID] == 2 {
+			errs = append(errs, fmt.Errorf("service %q is described twice", s.ID))
+		}
+	}
+	for _, s := range services {
+		for _, id := range s.DependsOn {
+			if count[id] == 0 {
+				errs = append(errs, fmt.Errorf("service %q depends on %q, which is not described", s.ID, id))
+			}
+		}
+	}
+	return errs
+}
+
+// Service gives the service of an id. The caller must not change its maps and
+// slices.
+func (g *Graph) Service(id grace.ServiceID) (grace.Service, bool) {
+	i, ok := g.index[id]
+	if !ok {
+		return grace.Service{}, false
+	}
+	return g.services[i], true
+}
+
+// Services gives all services, sorted by id.
+func (g *Graph) Services() []grace.Service { return slices.Clone(g.services) }
+
+// Len is the number of services.
+func (g *Graph) Len() int { return len(g.services) }
+
+// Direct gives the services that name id among their dependencies.
+func (g *Graph) Direct(id grace.ServiceID) []grace.ServiceID {
+	i, ok := g.index[id]
+	if !ok {
+		return nil
+	}
+	out := make([]grace.ServiceID, 0, len(g.direct[i]))
+	for _, j := range g.direct[i] {
+		out = append(out, g.services[j].ID)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Dependents gives the services that need id, directly or through others.
+func (g *Graph) Dependents(id grace.ServiceID) []grace.ServiceID {
+	i, ok := g.index[id]
+	if !ok {
+		return nil
+	}
+	return g.names(g.needed[i])
+}
+
+// Dependencies gives the services that id needs, directly or through others.
+func (g *Graph) Dependencies(id grace.ServiceID) []grace.ServiceID {
+	i, ok := g.index[id]
+	if !ok {
+		return nil
+	}
+	return g.names(g.needs[i])
+}
+
+// DependsOn says whether a needs b, directly or through others. No service
+// depends on itself. It does not allocate.
+func (g *Graph) DependsOn(a, b grace.ServiceID) bool {
+	i, known := g.index[a]
+	if !known {
+		return false
+	}
+	j, known := g.index[b]
+	return known && g.needs[i].has(j)
+}
+
+// BlastRadius is the number of transitive dependents, at most MaxRadius;
+// UnknownRadius for a service that is not in the graph.
+func (g *Graph) BlastRadius(id grace.ServiceID) int {
+	i, ok := g.index[id]
+	if !ok {
+		return UnknownRadius
+	}
+	return min(g.needed[i].len(), MaxRadius)
+}
+
+// Cone gives id with everything that needs it or that it needs: what a change
+// of id may touch. Of an unknown service it is the service alone.
+func (g *Graph) Cone(id grace.ServiceID) []grace.ServiceID {
+	i, ok := g.index[id]
+	if !ok {
+		return []grace.ServiceID{id}
+	}
+	cone := newSet(g.Len())
+	cone.add(i)
+	for w := range cone {
+		cone[w] |= g.needs[i][w] | g.needed[i][w]
+	}
+	return g.names(cone)
+}
+
+func (g *Graph) names(s set) []grace.ServiceID {
+	out := make([]grace.ServiceID, 0, s.len())
+	for i := range g.services { // sorted by id, so the answer is too
+		if s.has(i) {
+			out = append(out, g.services[i].ID)
+		}
+	}
+	return out
+}
+
+// closure gives, for every node, what can be reached over the edges. It is
+// worked out once because diagnosis asks for every pair of sick services, and
+// it asks most in a storm.
+func closure(edges [][]int) []set {
+	out := make([]set, len(edges))
+	var stack []int
+	for start := range edges {
+		reached := newSet(len(edges))
+		stack = append(stack[:0], edges[start]...)
+		for len(stack) > 0 {
+			i := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			if reached.has(i) {
+				continue
+			}
+			reached.add(i)
+			stack = append(stack, edges[i]...)
+		}
+		reached.remove(start)
+		out[start] = reached
+	}
+	return out
+}
+
+// set is a set of small integers.
+type set []uint64
+
+func newSet(n int) set       { return make(set, (n+63)/64) }
+func (s set) add(i int)      { s[i/64] |= 1 << (i % 64) }
+func (s set) remove(i int)   { s[i/64] &^= 1 << (i % 64) }
+func (s set) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
+func (s set) len() (count int) {
+	for _, w := range s {
+		count += bits.OnesCount64(w)
+	}
+	return count
+}
+
+func clone(s grace.Service) grace.Service {
+	s.DependsOn = slices.Clone(s.DependsOn)
+	s.Labels = maps.Clone(s.Labels)
+	s.Bindings = maps.Clone(s.Bindings)
+	return s
+}
