@@ -1,8 +1,13 @@
 package grace
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -70,12 +75,43 @@ func lookupSecret(ref string) (value string, isSecret bool, err error) {
 	return "", false, nil
 }
 
-// Redact replaces every occurrence of the secrets in text by "[secret]".
+// Redact replaces every occurrence of the secrets in text by "[secret]", also
+// where a URL, a quoted error or JSON shows them escaped.
 func Redact(text string, secrets []string) string {
+	var all []string
 	for _, s := range secrets {
-		if s != "" {
-			text = strings.ReplaceAll(text, s, "[secret]")
-		}
+		all = append(all, secretForms(s)...)
+	}
+	// The longest first: a secret may be part of another.
+	slices.SortFunc(all, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	for _, s := range all {
+		text = strings.ReplaceAll(text, s, "[secret]")
 	}
 	return text
+}
+
+// LongestSecret is the length in bytes of the longest text that Redact looks
+// for. Who keeps a part of a text redacts it with that much more at the cut, so
+// that no half of a secret stays.
+func LongestSecret(secrets []string) int {
+	n := 0
+	for _, s := range secrets {
+		for _, f := range secretForms(s) {
+			n = max(n, len(f))
+		}
+	}
+	return n
+}
+
+func secretForms(secret string) []string {
+	if secret == "" {
+		return nil
+	}
+	quoted := strconv.Quote(secret)
+	forms := []string{secret, url.QueryEscape(secret), url.PathEscape(secret), quoted[1 : len(quoted)-1]}
+	if asJSON, err := json.Marshal(secret); err == nil {
+		forms = append(forms, string(asJSON[1:len(asJSON)-1]))
+	}
+	slices.Sort(forms)
+	return slices.Compact(forms)
 }

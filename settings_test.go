@@ -46,3 +46,15 @@ func TestCleanOutput(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestRedact(t *testing.T) {
+	secrets := []string{`a/b "c"`, "abc", "abcdef", ""}
+	text := `a/b "c" a%2Fb+%22c%22 a%2Fb%20%22c%22 a/b \"c\" abcdef xabcx`
+	want := `[secret] [secret] [secret] [secret] [secret] x[secret]x`
+	if got := Redact(text, secrets); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if n := LongestSecret(secrets); n != len("a%2Fb%20%22c%22") {
+		t.Errorf("longest %d", n)
+	}
+}
