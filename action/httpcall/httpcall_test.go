@@ -1,0 +1,196 @@
+package httpcall_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"grace"
+	"grace/action/httpcall"
+	"grace/gracetest"
+)
+
+const secret = `tok"en/with +odd`
+
+// peer is a control API that shows what it was sent.
+func peer(t *testing.T) *httptest.Server {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"method": r.Method, "key": r.Header.Get("Idempotency-Key"), "type": r.Header.Get("Content-Type"),
+			"authorization": r.Header.Get("Authorization"), "body": string(body), "query": r.URL.RawQuery,
+			"host": r.Host, "n": 3, "ok": true, "none": nil, "list": []any{map[string]any{"name": "a"}},
+		})
+	})
+	status := func(code int, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(code)
+			_, _ = io.WriteString(w, body)
+		}
+	}
+	mux.HandleFunc("/busy", status(http.StatusServiceUnavailable, "busy"))
+	mux.HandleFunc("/slowdown", status(http.StatusTooManyRequests, ""))
+	mux.HandleFunc("/missing", status(http.StatusNotFound, "no such thing"))
+	mux.HandleFunc("/accepted", status(http.StatusAccepted, "plain"))
+	mux.HandleFunc("/big", status(http.StatusOK, strings.Repeat("x", grace.MaxOutput-4)+secret+strings.Repeat("y", 4096)))
+	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://elsewhere.invalid/", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/here", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/echo", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/hang", func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // the server notices a client that leaves only then
+		<-r.Context().Done()
+	})
+	mux.HandleFunc("/drop", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	srv := httptest.NewServer(mux)
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestConformance(t *testing.T) {
+	srv := peer(t)
+	t.Setenv("HTTPCALL_TOKEN", secret)
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	call := func(path string, more ...any) map[string]any {
+		with := map[string]any{"url": srv.URL + path}
+		for i := 0; i < len(more); i += 2 {
+			with[more[i].(string)] = more[i+1]
+		}
+		return with
+	}
+	retryable := func(want bool) func(*testing.T, grace.Outcome) {
+		return func(t *testing.T, out grace.Outcome) {
+			if out.Retryable != want {
+				t.Errorf("retryable %v, want %v (%s)", out.Retryable, want, out.Error)
+			}
+		}
+	}
+	secrets := []string{secret}
+	gracetest.Action(t, func(*testing.T) grace.Action { return httpcall.New() }, []gracetest.ActionCase{
+		{Name: "default is a POST", With: call("/echo"), Want: grace.OutcomeSucceeded},
+		{Name: "a list of wanted statuses", With: call("/accepted", "expect", []any{200, 202}), Want: grace.OutcomeSucceeded},
+		{Name: "one wanted status", With: call("/missing", "expect", 404, "method", "GET"), Want: grace.OutcomeSucceeded},
+		{Name: "an unwanted status", With: call("/accepted", "expect", 200), Want: grace.OutcomeFailed, Check: retryable(false)},
+		{Name: "5xx may pass", With: call("/busy"), Want: grace.OutcomeFailed, Check: retryable(true)},
+		{Name: "429 may pass", With: call("/slowdown"), Want: grace.OutcomeFailed, Check: retryable(true)},
+		{Name: "4xx will not pass", With: call("/missing"), Want: grace.OutcomeFailed, Check: retryable(false)},
+		{Name: "refused", With: map[string]any{"url": "http://" + closedPort(t)}, Want: grace.OutcomeFailed, Check: retryable(true)},
+		{Name: "timeout after sending", With: call("/hang"), Timeout: 100 * time.Millisecond, Want: grace.OutcomeUnknown},
+		{Name: "timeout of a read", With: call("/hang", "method", "GET"), Timeout: 100 * time.Millisecond, Want: grace.OutcomeFailed, Check: retryable(true)},
+		{Name: "connection dropped", With: call("/drop", "body", "x"), Want: grace.OutcomeUnknown},
+		{Name: "redirect to another host", With: call("/away"), Want: grace.OutcomeFailed},
+		{Name: "redirect within the host", With: call("/here", "body", "x"), Want: grace.OutcomeSucceeded},
+		{
+			Name: "secret in a header", With: call("/echo", "headers", map[string]any{"Authorization": "Bearer ${env:HTTPCALL_TOKEN}"}),
+			Want: grace.OutcomeSucceeded, Secrets: secrets,
+			Check: func(t *testing.T, out grace.Outcome) {
+				if out.Data["authorization"] != "Bearer [secret]" {
+					t.Errorf("authorization came back as %q", out.Data["authorization"])
+				}
+			},
+		},
+		{
+			Name: "secret in a JSON body", With: call("/echo", "body", map[string]any{"list": []any{"${file:" + file + "}"}}),
+			Want: grace.OutcomeSucceeded, Secrets: secrets,
+		},
+		{Name: "secret in an error", With: map[string]any{"url": "http://" + closedPort(t) + "/${file:" + file + "}?t=${env:HTTPCALL_TOKEN}"}, Want: grace.OutcomeFailed, Secrets: secrets},
+		{Name: "secret at the cut", With: call("/big", "headers", map[string]any{"A": "${env:HTTPCALL_TOKEN}"}), Want: grace.OutcomeSucceeded, Secrets: []string{secret, secret[:4]}},
+		{Name: "secret that is not there", With: call("/echo", "body", "${env:HTTPCALL_NOT_SET}"), Want: grace.OutcomeFailed, Check: retryable(false)},
+		{Name: "captured", With: call("/echo", "capture", map[string]any{"first": "list.0.name"}), Want: grace.OutcomeSucceeded, Check: func(t *testing.T, out grace.Outcome) {
+			if out.Data["first"] != "a" || out.Data["n"] != "3" || out.Data["ok"] != "true" {
+				t.Errorf("data %v", out.Data)
+			}
+		}},
+		{Name: "capture missing from a read", With: call("/echo", "method", "GET", "capture", map[string]any{"x": "list.7"}), Want: grace.OutcomeFailed},
+		{Name: "capture missing from an act", With: call("/accepted", "capture", map[string]any{"x": "y"}), Want: grace.OutcomeUnknown},
+		{Name: "no url", With: map[string]any{}, Invalid: true},
+		{Name: "no host", With: map[string]any{"url": "/restart"}, Invalid: true},
+		{Name: "other scheme", With: map[string]any{"url": "file:///etc/passwd"}, Invalid: true},
+		{Name: "misspelt key", With: call("/echo", "headres", map[string]any{}), Invalid: true},
+		{Name: "bad header", With: call("/echo", "headers", map[string]any{"A B": "c"}), Invalid: true},
+		{Name: "bad status", With: call("/echo", "expect", 20), Invalid: true},
+		{Name: "bad method", With: call("/echo", "method", "GET IT"), Invalid: true},
+	})
+}
+
+func TestValidateWithReferences(t *testing.T) {
+	a := httpcall.New()
+	for _, url := range []string{"${base}/restart", "http://${service}:${port}/x/${flag}", "https://h/${a b}"} {
+		if err := a.Validate(map[string]any{"url": url, "method": "${verb}"}); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+func TestRequestAsSent(t *testing.T) {
+	srv := peer(t)
+	t.Setenv("HTTPCALL_TOKEN", secret)
+	a := httpcall.New()
+	do := func(with map[string]any) map[string]string {
+		t.Helper()
+		with["url"] = srv.URL + "/echo?x=1"
+		out := a.Do(t.Context(), grace.ActionRequest{IdempotencyKey: "run-1/scale/do", With: with})
+		if out.Status != grace.OutcomeSucceeded {
+			t.Fatalf("%s: %s", out.Status, out.Error)
+		}
+		return out.Data
+	}
+	got := do(map[string]any{"method": "put", "body": map[string]any{"delta": 2, "t": "${env:HTTPCALL_TOKEN}<"}, "headers": map[string]any{"Host": "shop.test", "X-N": 1}})
+	want := map[string]string{
+		"method": "PUT", "key": "run-1/scale/do", "type": "application/json", "authorization": "",
+		"body": `{"delta":2,"t":"[secret]<"}`, "query": "x=1", "host": "shop.test", "n": "3", "ok": "true",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if got := do(map[string]any{"idempotency_header": "-", "body": "plain"}); got["key"] != "" || got["body"] != "plain" || got["type"] != "" {
+		t.Errorf("plain body sent as %v", got)
+	}
+	if got := do(map[string]any{"idempotency_header": "Authorization"}); got["authorization"] != "run-1/scale/do" {
+		t.Errorf("own idempotency header: %v", got)
+	}
+}
+
+func TestBigAnswerIsCut(t *testing.T) {
+	srv := peer(t)
+	out := httpcall.New().Do(t.Context(), grace.ActionRequest{With: map[string]any{"url": srv.URL + "/big"}})
+	if len(out.Output) > grace.MaxOutput || !strings.HasSuffix(out.Output, "[the rest was cut]") {
+		t.Errorf("kept %d bytes ending in %q", len(out.Output), out.Output[len(out.Output)-30:])
+	}
+}
+
+func TestOverBeforeItBegan(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	out := httpcall.New().Do(ctx, grace.ActionRequest{With: map[string]any{"url": "http://" + closedPort(t)}})
+	if out.Status != grace.OutcomeFailed || !out.Retryable {
+		t.Errorf("%+v", out)
+	}
+}
