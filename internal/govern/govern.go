@@ -1,0 +1,282 @@
+// Package govern is the trust core: it judges a proposal and says whether
+// GRACE may act by herself, must ask a person, may only look on, or must not.
+//
+// # Verdicts
+//
+// A verdict is the strictest that any gate asks for, in this order:
+//
+//	deny              the mode is stopped, or a policy denies
+//	observe           the mode only observes, execution is off, or the
+//	                  proposal rests on a prediction and those are in shadow
+//	require_approval  any other gate failed, or no policy allows
+//	allow             every gate passed
+//
+// # Gates
+//
+// [Agent.Decide] judges all gates every time, whatever the first ones say, and
+// returns one [grace.Reason] for each, in this order: mode, execute,
+// playbook_auto, autoprove_low_risk, risk, impact, blast_radius, confidence,
+// change_window, critical_target, predictive_shadow, policy. A passed one has
+// the code "passed". What is not known (a risk, an impact, a criticality, a
+// kind of trigger, a mode) is judged as the value that permits least.
+//
+// A manual proposal, one a person asked for, is judged like a reactive one:
+// who may ask is not yet who may approve.
+//
+// Tightening any guardrail never turns a verdict into allow; a property test
+// holds this.
+//
+// # Purity
+//
+// An Agent never changes: a new configuration is a new Agent. It may be used
+// by several goroutines at once. Same configuration and input, same verdict.
+// Only [New] and [Config.Validate] look up time zones.
+package govern
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"grace"
+)
+
+// Agent judges proposals by one configuration.
+type Agent struct {
+	cfg     Config
+	windows []window
+}
+
+// New reads a configuration. The error joins everything Validate finds.
+func New(cfg Config) (*Agent, error) {
+	if errs := cfg.Validate(); len(errs) > 0 {
+		return nil, fmt.Errorf("trust core configuration: %w", errors.Join(errs...))
+	}
+	a := &Agent{cfg: cfg}
+	a.cfg.AutoRisks = normalRisks(cfg.AutoRisks)
+	a.cfg.Policies = slices.Clone(cfg.Policies)
+	for i := range a.cfg.Policies {
+		c := &a.cfg.Policies[i].Conditions
+		c.Risk = normalRisks(c.Risk)
+	}
+	for _, w := range cfg.Windows {
+		compiled, err := compileWindow(w)
+		if err != nil {
+			return nil, fmt.Errorf("change window %s: %w", w.Name, err)
+		}
+		a.windows = append(a.windows, compiled)
+	}
+	return a, nil
+}
+
+func normalRisks(in []grace.Risk) []grace.Risk {
+	out := make([]grace.Risk, len(in))
+	for i, r := range in {
+		out[i] = normalRisk(r)
+	}
+	return out
+}
+
+// InWindow tells whether changes are welcome now. When not, opens is the next
+// time a window opens; it is zero when open, and when no window opens within
+// three weeks. Without windows every time is inside.
+func (a *Agent) InWindow(now time.Time) (open bool, opens time.Time) {
+	if len(a.windows) == 0 {
+		return true, time.Time{}
+	}
+	for _, w := range a.windows {
+		in, next := w.at(now)
+		if in {
+			return true, time.Time{}
+		}
+		if !next.IsZero() && (opens.IsZero() || next.Before(opens)) {
+			opens = next
+		}
+	}
+	return false, opens
+}
+
+// Input is one question to the trust core. Mode is the mode in force.
+type Input struct {
+	Now      time.Time
+	Mode     grace.Mode
+	Proposal grace.Proposal
+}
+
+// Decide judges a proposal. policy is the name of the policy that settled the
+// verdict, empty when a gate did or none matched. reasons hold every gate.
+func (a *Agent) Decide(in Input) (v grace.Verdict, policy string, reasons []grace.Reason) {
+	p := in.Proposal
+	p.Risk = normalRisk(p.Risk)
+	open, opens := a.InWindow(in.Now)
+
+	v = grace.VerdictAllow
+	add := func(r grace.Reason, otherwise grace.Verdict) {
+		reasons = append(reasons, r)
+		if !r.OK {
+			v = stricter(v, otherwise)
+		}
+	}
+	modeReason, modeVerdict := a.mode(in.Mode)
+	add(modeReason, modeVerdict)
+	add(a.execute(), grace.VerdictObserve)
+	for _, r := range a.limits(p) {
+		add(r, grace.VerdictRequireApproval)
+	}
+	add(a.changeWindow(in.Now, open, opens), grace.VerdictRequireApproval)
+	add(criticalTarget(p), grace.VerdictRequireApproval)
+	add(a.shadow(p.Kind), grace.VerdictObserve)
+
+	action := policyAction(p.Kind)
+	matched, found := a.settle(p, action, open)
+	r := policyReason(matched, found, action, len(a.cfg.Policies))
+	if found {
+		add(r, grace.Verdict(matched.Decision))
+	} else {
+		add(r, grace.VerdictRequireApproval)
+	}
+	if found && grace.Verdict(matched.Decision) == v {
+		policy = matched.Name
+	}
+	return v, policy, reasons
+}
+
+// stricter gives the verdict that permits less.
+func stricter(a, b grace.Verdict) grace.Verdict {
+	order := []grace.Verdict{grace.VerdictDeny, grace.VerdictObserve, grace.VerdictRequireApproval, grace.VerdictAllow}
+	i, j := slices.Index(order, a), slices.Index(order, b)
+	if i < 0 || j < 0 {
+		return grace.VerdictDeny
+	}
+	return order[min(i, j)]
+}
+
+func policyAction(kind grace.TriggerKind) string {
+	switch kind {
+	case grace.TriggerReactive, grace.TriggerManual:
+		return ActionSelfHeal
+	case grace.TriggerProactive:
+		return ActionSelfHealProactive
+	}
+	return "" // of no policy
+}
+
+// gate makes a reason; code is what a failure is called.
+func gate(name string, ok bool, code grace.ReasonCode, actual, required, hint string) grace.Reason {
+	if ok {
+		code = grace.ReasonPassed
+	}
+	return grace.Reason{Gate: name, Code: code, OK: ok, Actual: actual, Required: required, Hint: hint}
+}
+
+func (a *Agent) mode(mode grace.Mode) (grace.Reason, grace.Verdict) {
+	actual := named(mode)
+	code, verdict := grace.ReasonModeObserve, grace.VerdictObserve
+	switch mode {
+	case grace.ModeStopped:
+		code, verdict = grace.ReasonModeStopped, grace.VerdictDeny
+	case grace.ModeAskAlways:
+		code, verdict = grace.ReasonModeAsk, grace.VerdictRequireApproval
+	case grace.ModeAutonomous:
+		verdict = grace.VerdictAllow
+	case grace.ModeObserveOnly:
+	}
+	hint := "grace mode set autonomous --reason TEXT changes the mode"
+	if a.cfg.ObserveOnly && verdict != grace.VerdictDeny {
+		actual += ", held at observe_only by the configuration"
+		hint = "trust.observe_only (or SELF_HEAL_OBSERVE_ONLY) is on; turn it off first"
+		code, verdict = grace.ReasonModeObserve, grace.VerdictObserve
+	}
+	return gate("mode", verdict == grace.VerdictAllow, code, actual, string(grace.ModeAutonomous), hint), verdict
+}
+
+func (a *Agent) execute() grace.Reason {
+	return gate("execute", a.cfg.Execute, grace.ReasonExecuteOff, onOff(a.cfg.Execute), "on",
+		"trust.execute or SELF_HEAL_EXECUTE lets GRACE act at all")
+}
+
+// limits are the guardrails on the proposal itself.
+func (a *Agent) limits(p grace.Proposal) []grace.Reason {
+	c := a.cfg
+	minimum := c.MinConfidence
+	key := "trust.min_confidence"
+	if p.Kind == grace.TriggerProactive {
+		minimum, key = c.MinConfidenceProactive, "trust.min_confidence_proactive"
+	} else if policyAction(p.Kind) == "" {
+		minimum = max(c.MinConfidence, c.MinConfidenceProactive)
+	}
+	return []grace.Reason{
+		gate("playbook_auto", p.Auto, grace.ReasonNotAuto, strconv.FormatBool(p.Auto), "true",
+			"auto in playbook "+string(p.Playbook)+", or in its binding for "+string(p.Service)+", lets it run without a person"),
+		gate("autoprove_low_risk", c.AutoproveLowRisk, grace.ReasonLowRiskOff, onOff(c.AutoproveLowRisk), "on",
+			"trust.autoprove_low_risk or SELF_HEAL_AUTOPROVE_LOW_RISK lets anything run without a person"),
+		gate("risk", p.Risk != grace.RiskUnknown && slices.Contains(c.AutoRisks, p.Risk), grace.ReasonRisk,
+			named(p.Risk), oneOf(c.AutoRisks), "trust.auto_risks lists the risks that need no person"),
+		gate("impact", p.Impact != grace.ImpactUnknown && slices.Contains(c.AutoImpacts, p.Impact), grace.ReasonImpact,
+			named(p.Impact), oneOf(c.AutoImpacts), "trust.auto_impacts lists the impacts that need no person"),
+		gate("blast_radius", p.BlastRadius >= 0 && p.BlastRadius <= c.MaxBlastRadius, grace.ReasonBlastRadius,
+			strconv.Itoa(p.BlastRadius), "<= "+strconv.Itoa(c.MaxBlastRadius),
+			"trust.max_blast_radius limits how many services may depend on the target"),
+		// In full precision: 0.69999 must not read as 0.7.
+		gate("confidence", p.Confidence >= minimum && p.Confidence <= 1, grace.ReasonLowConfidence,
+			strconv.FormatFloat(p.Confidence, 'g', -1, 64), ">= "+strconv.FormatFloat(minimum, 'g', -1, 64),
+			key+" is the limit; more agreeing evidence raises the confidence"),
+	}
+}
+
+func (a *Agent) changeWindow(now time.Time, open bool, opens time.Time) grace.Reason {
+	actual, hint := "inside", "change_windows lists when changes are welcome"
+	switch {
+	case len(a.windows) == 0:
+		actual = "no windows are configured"
+	case !open && opens.IsZero():
+		actual = "outside at " + now.UTC().Format(time.RFC3339)
+		hint = "no window opens in the next three weeks; see change_windows"
+	case !open:
+		actual = "outside at " + now.UTC().Format(time.RFC3339)
+		hint = "the next window opens at " + opens.Format(time.RFC3339) + "; see change_windows"
+	}
+	return gate("change_window", open, grace.ReasonOutsideWindow, actual, "inside a change window", hint)
+}
+
+func criticalTarget(p grace.Proposal) grace.Reason {
+	ok := p.Criticality != grace.CriticalityUnknown && p.Criticality != grace.CriticalityCritical
+	return gate("critical_target", ok, grace.ReasonCriticalTarget, named(p.Criticality), "low, medium or high",
+		"a critical service, or one whose criticality is not configured, is never acted on without a person")
+}
+
+func (a *Agent) shadow(kind grace.TriggerKind) grace.Reason {
+	proactive := kind != grace.TriggerReactive && kind != grace.TriggerManual
+	actual := named(kind) + " proposal, shadow " + onOff(a.cfg.PredictiveShadow)
+	return gate("predictive_shadow", !proactive || !a.cfg.PredictiveShadow, grace.ReasonShadow, actual,
+		"shadow off for what predictions propose",
+		"trust.predictive_shadow or SELF_HEAL_PREDICTIVE_SHADOW keeps predictions from acting while they are being judged")
+}
+
+func onOff(v bool) string {
+	if v {
+		return "on"
+	}
+	return "off"
+}
+
+func named[T ~string](v T) string {
+	if v == "" {
+		return "unknown"
+	}
+	return string(v)
+}
+
+func oneOf[T ~string](list []T) string {
+	if len(list) == 0 {
+		return "none is accepted"
+	}
+	words := make([]string, len(list))
+	for i, v := range list {
+		words[i] = string(v)
+	}
+	return strings.Join(words, " or ")
+}

@@ -1,0 +1,424 @@
+package govern
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"grace"
+)
+
+var now = time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC) // a Monday
+
+func proposal() grace.Proposal {
+	return grace.Proposal{
+		ID: "p-1", Code: grace.CodeLatencySpike, Kind: grace.TriggerReactive, Service: "api", Playbook: "scale_up_instances",
+		Risk: grace.RiskLow, Auto: true, Impact: grace.ImpactLow, BlastRadius: 1, Confidence: 0.85,
+		Criticality: grace.CriticalityHigh,
+	}
+}
+
+var gateOrder = []string{
+	"mode", "execute", "playbook_auto", "autoprove_low_risk", "risk", "impact", "blast_radius", "confidence",
+	"change_window", "critical_target", "predictive_shadow", "policy",
+}
+
+func TestDecide(t *testing.T) {
+	type in = Input
+	policy := func(name, decision string, c Conditions) Policy {
+		return Policy{Name: name, Action: ActionSelfHeal, Decision: decision, Conditions: c}
+	}
+	yes, no, three := true, false, 3.0
+	tests := []struct {
+		name   string
+		edit   func(*Config, *in)
+		want   grace.Verdict
+		policy string
+		failed map[string]grace.ReasonCode
+	}{
+		{"all gates pass", func(*Config, *in) {}, grace.VerdictAllow, "self_heal", nil},
+		{"manual is judged like reactive", func(_ *Config, i *in) { i.Proposal.Kind = grace.TriggerManual }, grace.VerdictAllow, "self_heal", nil},
+		{"moderate is medium", func(_ *Config, i *in) { i.Proposal.Risk = "moderate" }, grace.VerdictAllow, "self_heal", nil},
+
+		{"stopped", func(_ *Config, i *in) { i.Mode = grace.ModeStopped }, grace.VerdictDeny, "", map[string]grace.ReasonCode{"mode": grace.ReasonModeStopped}},
+		{"ask always", func(_ *Config, i *in) { i.Mode = grace.ModeAskAlways }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"mode": grace.ReasonModeAsk}},
+		{"observe only", func(_ *Config, i *in) { i.Mode = grace.ModeObserveOnly }, grace.VerdictObserve, "", map[string]grace.ReasonCode{"mode": grace.ReasonModeObserve}},
+		{"no mode observes", func(_ *Config, i *in) { i.Mode = "" }, grace.VerdictObserve, "", map[string]grace.ReasonCode{"mode": grace.ReasonModeObserve}},
+		{"unknown mode observes", func(_ *Config, i *in) { i.Mode = "turbo" }, grace.VerdictObserve, "", map[string]grace.ReasonCode{"mode": grace.ReasonModeObserve}},
+		{"observe by configuration", func(c *Config, _ *in) { c.ObserveOnly = true }, grace.VerdictObserve, "", map[string]grace.ReasonCode{"mode": grace.ReasonModeObserve}},
+		{"observe by configuration, asking", func(c *Config, i *in) { c.ObserveOnly = true; i.Mode = grace.ModeAskAlways }, grace.VerdictObserve, "", map[string]grace.ReasonCode{"mode": grace.ReasonModeObserve}},
+		{"stopped beats observe by configuration", func(c *Config, i *in) { c.ObserveOnly = true; i.Mode = grace.ModeStopped }, grace.VerdictDeny, "", map[string]grace.ReasonCode{"mode": grace.ReasonModeStopped}},
+		{"execute off", func(c *Config, _ *in) { c.Execute = false }, grace.VerdictObserve, "", map[string]grace.ReasonCode{"execute": grace.ReasonExecuteOff}},
+
+		{"not auto", func(_ *Config, i *in) { i.Proposal.Auto = false }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"playbook_auto": grace.ReasonNotAuto}},
+		{"autoprove off", func(c *Config, _ *in) { c.AutoproveLowRisk = false }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"autoprove_low_risk": grace.ReasonLowRiskOff}},
+		{"high risk", func(_ *Config, i *in) { i.Proposal.Risk = grace.RiskHigh }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"risk": grace.ReasonRisk}},
+		{"unknown risk", func(_ *Config, i *in) { i.Proposal.Risk = "" }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"risk": grace.ReasonRisk}},
+		{"high impact", func(_ *Config, i *in) { i.Proposal.Impact = grace.ImpactHigh }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"impact": grace.ReasonImpact, "policy": grace.ReasonNoPolicy}},
+		{"blast radius at the limit", func(_ *Config, i *in) { i.Proposal.BlastRadius = 2 }, grace.VerdictAllow, "self_heal", nil},
+		{"blast radius over it", func(_ *Config, i *in) { i.Proposal.BlastRadius = 3 }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"blast_radius": grace.ReasonBlastRadius, "policy": grace.ReasonNoPolicy}},
+		{"confidence at the limit", func(_ *Config, i *in) { i.Proposal.Confidence = 0.7 }, grace.VerdictAllow, "self_heal", nil},
+		{"confidence under it", func(_ *Config, i *in) { i.Proposal.Confidence = 0.69999 }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"confidence": grace.ReasonLowConfidence, "policy": grace.ReasonNoPolicy}},
+		{"confidence is no number", func(_ *Config, i *in) { i.Proposal.Confidence = math.NaN() }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"confidence": grace.ReasonLowConfidence, "policy": grace.ReasonNoPolicy}},
+		{"outside the window", func(c *Config, _ *in) { c.Windows = []Window{{Start: "22:00", End: "06:00"}} }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"change_window": grace.ReasonOutsideWindow, "policy": grace.ReasonNoPolicy}},
+		{"critical target", func(_ *Config, i *in) { i.Proposal.Criticality = grace.CriticalityCritical }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"critical_target": grace.ReasonCriticalTarget}},
+		{"unknown target", func(_ *Config, i *in) { i.Proposal.Criticality = "" }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"critical_target": grace.ReasonCriticalTarget}},
+
+		{"proactive in shadow", func(_ *Config, i *in) { i.Proposal.Kind = grace.TriggerProactive }, grace.VerdictObserve, "", map[string]grace.ReasonCode{"predictive_shadow": grace.ReasonShadow}},
+		{"proactive", func(c *Config, i *in) { c.PredictiveShadow = false; i.Proposal.Kind = grace.TriggerProactive }, grace.VerdictAllow, "self_heal_proactive", nil},
+		{"proactive wants more confidence", func(c *Config, i *in) {
+			c.PredictiveShadow = false
+			i.Proposal.Kind, i.Proposal.Confidence = grace.TriggerProactive, 0.79
+		}, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"confidence": grace.ReasonLowConfidence, "policy": grace.ReasonNoPolicy}},
+		{"unknown kind", func(c *Config, i *in) { c.PredictiveShadow = false; i.Proposal.Kind = "" }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"policy": grace.ReasonNoPolicy}},
+
+		{"no policies", func(c *Config, _ *in) { c.Policies = nil }, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"policy": grace.ReasonNoPolicy}},
+		{"deny beats approval beats allow", func(c *Config, _ *in) {
+			c.Policies = append(c.Policies, policy("ask", "require_approval", Conditions{}), policy("no_api", "deny", Conditions{Service: OneOrMany[grace.ServiceID]{"db", "api"}}))
+		}, grace.VerdictDeny, "no_api", map[string]grace.ReasonCode{"policy": grace.ReasonPolicyDeny}},
+		{"approval beats allow", func(c *Config, _ *in) {
+			c.Policies = append(c.Policies, policy("ask", "require_approval", Conditions{}))
+		}, grace.VerdictRequireApproval, "ask", map[string]grace.ReasonCode{"policy": grace.ReasonPolicyApproval}},
+		{"deny beats observing", func(c *Config, i *in) {
+			i.Mode = grace.ModeObserveOnly
+			c.Policies = []Policy{policy("never", "deny", Conditions{})}
+		}, grace.VerdictDeny, "never", map[string]grace.ReasonCode{"mode": grace.ReasonModeObserve, "policy": grace.ReasonPolicyDeny}},
+		{"a policy of other proposals", func(c *Config, _ *in) {
+			c.Policies = append(c.Policies,
+				policy("a", "deny", Conditions{Playbook: OneOrMany[grace.PlaybookID]{"restart_service"}}),
+				policy("b", "deny", Conditions{Code: OneOrMany[grace.Code]{"capacity"}}),
+				policy("c", "deny", Conditions{Criticality: OneOrMany[grace.Criticality]{"low"}}),
+				policy("d", "deny", Conditions{Risk: OneOrMany[grace.Risk]{"moderate"}}),
+				policy("e", "deny", Conditions{ChangeWindow: &no}),
+				policy("f", "deny", Conditions{BlastRadius: &Bound{GTE: &three}}),
+				Policy{Name: "g", Action: ActionSelfHealProactive, Decision: "deny"})
+		}, grace.VerdictAllow, "self_heal", nil},
+		{"a moderate risk in a policy is medium", func(c *Config, i *in) {
+			i.Proposal.Risk = grace.RiskMedium
+			c.Policies = append(c.Policies, policy("d", "deny", Conditions{Risk: OneOrMany[grace.Risk]{"moderate"}, ChangeWindow: &yes}))
+		}, grace.VerdictDeny, "d", map[string]grace.ReasonCode{"policy": grace.ReasonPolicyDeny}},
+		{"a policy cannot lift a gate", func(c *Config, i *in) {
+			i.Proposal.BlastRadius = 3
+			c.Policies = []Policy{policy("all", "allow", Conditions{})}
+		}, grace.VerdictRequireApproval, "", map[string]grace.ReasonCode{"blast_radius": grace.ReasonBlastRadius}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, input := DefaultConfig(), Input{Now: now, Mode: grace.ModeAutonomous, Proposal: proposal()}
+			tt.edit(&cfg, &input)
+			a, err := New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			verdict, policy, reasons := a.Decide(input)
+			if verdict != tt.want || policy != tt.policy {
+				t.Errorf("got %s by %q, want %s by %q\n%v", verdict, policy, tt.want, tt.policy, reasons)
+			}
+			checkReasons(t, reasons, tt.failed)
+		})
+	}
+}
+
+func checkReasons(t *testing.T, reasons []grace.Reason, failed map[string]grace.ReasonCode) {
+	t.Helper()
+	var gates []string
+	got := map[string]grace.ReasonCode{}
+	for _, r := range reasons {
+		gates = append(gates, r.Gate)
+		if r.Actual == "" || r.Required == "" || r.Hint == "" {
+			t.Errorf("incomplete reason %+v", r)
+		}
+		if r.OK != (r.Code == grace.ReasonPassed) {
+			t.Errorf("ok and code disagree: %+v", r)
+		}
+		if !r.OK {
+			got[r.Gate] = r.Code
+		}
+	}
+	if diff := cmp.Diff(gateOrder, gates); diff != "" {
+		t.Errorf("gates (-want +got):\n%s", diff)
+	}
+	if failed == nil {
+		failed = map[string]grace.ReasonCode{}
+	}
+	if diff := cmp.Diff(failed, got); diff != "" {
+		t.Errorf("failed gates (-want +got):\n%s", diff)
+	}
+}
+
+func TestReasonSaysWhenTheWindowOpens(t *testing.T) {
+	a := windows(t, Window{Start: "22:00", End: "06:00"})
+	_, _, reasons := a.Decide(Input{Now: now, Mode: grace.ModeAutonomous, Proposal: proposal()})
+	i := slices.IndexFunc(reasons, func(r grace.Reason) bool { return r.Gate == "change_window" })
+	if !strings.Contains(reasons[i].Hint, "2026-03-02T22:00:00Z") {
+		t.Errorf("hint %q does not tell the next opening", reasons[i].Hint)
+	}
+}
+
+func TestAgentKeepsItsConfiguration(t *testing.T) {
+	cfg := DefaultConfig()
+	a, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Policies[0].Decision = "deny"
+	if v, _, _ := a.Decide(Input{Now: now, Mode: grace.ModeAutonomous, Proposal: proposal()}); v != grace.VerdictAllow {
+		t.Errorf("got %s after the caller's configuration changed", v)
+	}
+}
+
+// drawConfig draws guardrails around the drawn proposals, so that each gate is
+// passed about as often as failed.
+func drawConfig(t *rapid.T) Config {
+	cfg := DefaultConfig()
+	cfg.MaxBlastRadius = rapid.IntRange(0, 10).Draw(t, "max_blast_radius")
+	cfg.MinConfidence = rapid.Float64Range(0, 0.9).Draw(t, "min_confidence")
+	cfg.MinConfidenceProactive = rapid.Float64Range(0, 0.9).Draw(t, "min_confidence_proactive")
+	cfg.AutoRisks = rapid.SliceOfNDistinct(rapid.SampledFrom(risks), 1, 3, rapid.ID).Draw(t, "auto_risks")
+	cfg.AutoImpacts = rapid.SliceOfNDistinct(rapid.SampledFrom(impacts), 1, 4, rapid.ID).Draw(t, "auto_impacts")
+	cfg.PredictiveShadow = rapid.Bool().Draw(t, "shadow")
+	cfg.Policies = []Policy{{Name: "all", Action: ActionSelfHeal, Decision: "allow"}, {Name: "all too", Action: ActionSelfHealProactive, Decision: "allow"}}
+	for range rapid.IntRange(0, 2).Draw(t, "policies") {
+		cfg.Policies = append(cfg.Policies, drawPolicy(t))
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "windows") {
+		cfg.Windows = append(cfg.Windows, drawWindow(t))
+	}
+	return cfg
+}
+
+func drawPolicy(t *rapid.T) Policy {
+	p := Policy{
+		Name:     rapid.StringMatching(`[a-z]{12}`).Draw(t, "name"),
+		Action:   rapid.SampledFrom([]string{ActionSelfHeal, ActionSelfHealProactive}).Draw(t, "action"),
+		Decision: rapid.SampledFrom([]string{"allow", "deny", "require_approval"}).Draw(t, "decision"),
+	}
+	if rapid.Bool().Draw(t, "by confidence") {
+		v := rapid.Float64Range(0, 1).Draw(t, "gte")
+		p.Conditions.Confidence = &Bound{GTE: &v}
+	}
+	if rapid.Bool().Draw(t, "by window") {
+		v := rapid.Bool().Draw(t, "inside")
+		p.Conditions.ChangeWindow = &v
+	}
+	return p
+}
+
+func drawInput(t *rapid.T) Input {
+	p := proposal()
+	p.Kind = rapid.SampledFrom([]grace.TriggerKind{grace.TriggerReactive, grace.TriggerProactive, grace.TriggerManual}).Draw(t, "kind")
+	p.Risk = rapid.SampledFrom([]grace.Risk{grace.RiskLow, grace.RiskLow, grace.RiskMedium, grace.RiskHigh}).Draw(t, "risk")
+	p.Impact = rapid.SampledFrom(impacts).Draw(t, "impact")
+	p.BlastRadius = rapid.IntRange(0, 10).Draw(t, "blast_radius")
+	p.Confidence = rapid.Float64Range(0, 1).Draw(t, "confidence")
+	p.Criticality = rapid.SampledFrom(levels).Draw(t, "criticality")
+	p.Auto = rapid.IntRange(0, 5).Draw(t, "auto") > 0
+	return Input{
+		Now:      time.Unix(rapid.Int64Range(1_750_000_000, 1_850_000_000).Draw(t, "now"), 0),
+		Mode:     rapid.SampledFrom([]grace.Mode{grace.ModeAutonomous, grace.ModeAutonomous, grace.ModeAskAlways, grace.ModeObserveOnly, grace.ModeStopped}).Draw(t, "mode"),
+		Proposal: p,
+	}
+}
+
+// tighten changes one guardrail so that it permits less.
+func tighten(t *rapid.T, cfg *Config, in *Input) {
+	cfg.Policies = slices.Clone(cfg.Policies)
+	switch rapid.IntRange(0, 13).Draw(t, "tighten") {
+	case 0:
+		cfg.MaxBlastRadius = rapid.IntRange(0, cfg.MaxBlastRadius).Draw(t, "lower")
+	case 1:
+		cfg.MinConfidence = rapid.Float64Range(cfg.MinConfidence, 1).Draw(t, "higher")
+	case 2:
+		cfg.MinConfidenceProactive = rapid.Float64Range(cfg.MinConfidenceProactive, 1).Draw(t, "higher")
+	case 3:
+		cfg.AutoRisks = cfg.AutoRisks[1:]
+	case 4:
+		cfg.AutoImpacts = cfg.AutoImpacts[1:]
+	case 5:
+		cfg.AutoproveLowRisk = false
+	case 6:
+		cfg.Execute = false
+	case 7:
+		cfg.ObserveOnly = true
+	case 8:
+		cfg.PredictiveShadow = true
+	case 9: // another policy that says no
+		p := drawPolicy(t)
+		p.Decision = rapid.SampledFrom([]string{"deny", "require_approval"}).Draw(t, "no")
+		cfg.Policies = slices.Insert(cfg.Policies, rapid.IntRange(0, len(cfg.Policies)).Draw(t, "place"), p)
+	case 10: // one policy less that says yes
+		i := slices.IndexFunc(cfg.Policies, func(p Policy) bool { return p.Decision == "allow" })
+		cfg.Policies = slices.Delete(cfg.Policies, i, i+1)
+	case 11: // the first window, or one less of several
+		switch len(cfg.Windows) {
+		case 0:
+			cfg.Windows = []Window{drawWindow(t)}
+		case 1:
+		default:
+			cfg.Windows = cfg.Windows[1:]
+		}
+	case 12:
+		in.Mode = rapid.SampledFrom([]grace.Mode{grace.ModeAskAlways, grace.ModeObserveOnly, grace.ModeStopped, ""}).Draw(t, "mode")
+	case 13:
+		in.Proposal.Auto = false
+	}
+}
+
+func TestTighteningNeverAllows(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg, in := drawConfig(t), drawInput(t)
+		loose, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, _, _ := loose.Decide(in)
+		tighten(t, &cfg, &in)
+		tight, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, _, reasons := tight.Decide(in)
+		if before != grace.VerdictAllow && after == grace.VerdictAllow {
+			t.Fatalf("%s became allow: %v", before, reasons)
+		}
+	})
+}
+
+func TestVerdictFollowsFromReasons(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, err := New(drawConfig(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := drawInput(t)
+		verdict, policy, reasons := a.Decide(in)
+		passed := !slices.ContainsFunc(reasons, func(r grace.Reason) bool { return !r.OK })
+		if passed != (verdict == grace.VerdictAllow) {
+			t.Fatalf("%s with reasons %v", verdict, reasons)
+		}
+		again, policyAgain, reasonsAgain := a.Decide(in)
+		if again != verdict || policyAgain != policy || !cmp.Equal(reasons, reasonsAgain) {
+			t.Fatal("the same question got two answers")
+		}
+	})
+}
+
+func TestValidate(t *testing.T) {
+	nan, one := math.NaN(), 1.0
+	tests := []struct {
+		key  string
+		edit func(*Config)
+	}{
+		{"max_blast_radius", func(c *Config) { c.MaxBlastRadius = 11 }},
+		{"min_confidence", func(c *Config) { c.MinConfidence = nan }},
+		{"min_confidence_proactive", func(c *Config) { c.MinConfidenceProactive = 1.1 }},
+		{"auto_risks", func(c *Config) { c.AutoRisks = append(c.AutoRisks, "") }},
+		{"auto_impacts", func(c *Config) { c.AutoImpacts = append(c.AutoImpacts, "tiny") }},
+		{"policies[1].name", func(c *Config) { c.Policies[1].Name = c.Policies[0].Name }},
+		{"policies[0].name", func(c *Config) { c.Policies[0].Name = "" }},
+		{"policies[0].action", func(c *Config) { c.Policies[0].Action = "heal" }},
+		{"policies[1].decision", func(c *Config) { c.Policies[1].Decision = "" }},
+		{"policies[1].decision", func(c *Config) { c.Policies[1].Decision = "observe" }},
+		{"policies[0].conditions.impact", func(c *Config) { c.Policies[0].Conditions.Impact = OneOrMany[grace.Impact]{"low|medium"} }},
+		{"policies[0].conditions.risk", func(c *Config) { c.Policies[0].Conditions.Risk = OneOrMany[grace.Risk]{"x"} }},
+		{"policies[0].conditions.criticality", func(c *Config) { c.Policies[0].Conditions.Criticality = OneOrMany[grace.Criticality]{"x"} }},
+		{"policies[0].conditions.blast_radius", func(c *Config) { c.Policies[0].Conditions.BlastRadius = &Bound{} }},
+		{"policies[0].conditions.confidence", func(c *Config) { c.Policies[0].Conditions.Confidence = &Bound{GT: &one, LT: &nan} }},
+	}
+	for _, tt := range tests {
+		cfg := DefaultConfig()
+		tt.edit(&cfg)
+		errs := cfg.Validate()
+		if len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), tt.key+": ") {
+			t.Errorf("%s: got %v", tt.key, errs)
+		}
+		if _, err := New(cfg); err == nil || !errors.Is(err, errs[0]) && !strings.Contains(err.Error(), errs[0].Error()) {
+			t.Errorf("%s: New gave %v", tt.key, err)
+		}
+	}
+	if errs := DefaultConfig().Validate(); len(errs) > 0 {
+		t.Errorf("the default configuration: %v", errs)
+	}
+}
+
+func TestSeedForm(t *testing.T) {
+	const seed = `{"name": "x", "action": "self_heal_execute", "decision": "allow",
+		"conditions": {"impact": "low", "blast_radius": {"lte": 2}, "confidence": {"gte": 0.7}, "change_window": true}}`
+	var p Policy
+	if err := json.Unmarshal([]byte(seed), &p); err != nil {
+		t.Fatal(err)
+	}
+	want := defaultPolicies()[0]
+	want.Name = "x"
+	want.Conditions.Impact = OneOrMany[grace.Impact]{grace.ImpactLow}
+	if diff := cmp.Diff(want, p); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func FuzzConditions(f *testing.F) {
+	for _, s := range []string{
+		`{"impact": "low"}`, `{"impact": ["low", "medium"]}`, `{"impact": null}`, `{"impact": []}`, `{"impact": [null]}`,
+		`{"impact": {"low": 1}}`, `{"impact": 3}`, `{"blast_radius": {"lte": 1e999}}`, `{"change_window": "yes"}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var c Conditions
+		if err := json.Unmarshal(data, &c); err != nil {
+			return
+		}
+		c.hold(proposal(), true)
+		p := Policy{Name: "p", Action: ActionSelfHeal, Decision: "allow", Conditions: c}
+		p.validate(func(string, string, ...any) {})
+		written, err := json.Marshal(c)
+		if err != nil {
+			t.Fatalf("read but not written: %v", err)
+		}
+		var again Conditions
+		if err := json.Unmarshal(written, &again); err != nil {
+			t.Fatalf("written but not read: %v", err)
+		}
+		rewritten, err := json.Marshal(again)
+		if err != nil || string(rewritten) != string(written) {
+			t.Fatalf("%s became %s (%v)", written, rewritten, err)
+		}
+	})
+}
+
+// The form of UnmarshalYAML in which the decoder hands itself in.
+func TestOneOrManyYAML(t *testing.T) {
+	decoder := func(doc string) func(any) error {
+		return func(v any) error { return json.Unmarshal([]byte(doc), v) }
+	}
+	for doc, want := range map[string]OneOrMany[grace.Impact]{
+		`"low"`:             {grace.ImpactLow},
+		`["low", "medium"]`: {grace.ImpactLow, grace.ImpactMedium},
+		`[]`:                {},
+	} {
+		var got OneOrMany[grace.Impact]
+		if err := got.UnmarshalYAML(decoder(doc)); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, %v", doc, got, err)
+		}
+	}
+	var got OneOrMany[grace.Impact]
+	if err := got.UnmarshalYAML(decoder(`{"lte": 2}`)); err == nil {
+		t.Errorf("a mapping was read as %v", got)
+	}
+}
+
+func BenchmarkDecide(b *testing.B) {
+	a := windows(b, Window{Start: "22:00", End: "06:00", TimeZone: "Europe/Berlin"})
+	in := Input{Now: now, Mode: grace.ModeAutonomous, Proposal: proposal()}
+	b.ReportAllocs()
+	for b.Loop() {
+		a.Decide(in)
+	}
+}
