@@ -83,6 +83,7 @@ type Signal struct {
 	Unit      string      `json:"unit,omitempty"`
 	Since     time.Time   `json:"since" doc:"when this state began"`
 	At        time.Time   `json:"at" doc:"the newest sample behind it"`
+	Fired     time.Time   `json:"fired,omitzero" doc:"when it was last seen firing; absent if it never was"`
 	Flapping  bool        `json:"flapping,omitempty"`
 	Message   string      `json:"message,omitempty"`
 }

@@ -1,0 +1,247 @@
+package sense
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"grace"
+)
+
+// objectiveSensor stands for the sensor in the key of an objective's signal,
+// which may have several sensors behind it and must not change its key when
+// one is renamed.
+const objectiveSensor = "objective"
+
+// sweepEvery is how often Tick looks for what can be forgotten.
+const sweepEvery = time.Minute
+
+// Agent judges samples. It is not safe for concurrent use.
+type Agent struct {
+	cfg     Config
+	series  map[seriesID]*series
+	entries map[grace.SignalKey]*entry
+	feeds   int
+	dropped int
+	swept   time.Time
+	scratch []float64
+}
+
+// New makes an agent whose objectives are all unknown. It expects what
+// Validate passed.
+func New(cfg Config, objectives []Objective) *Agent {
+	a := &Agent{
+		cfg:     cfg,
+		series:  make(map[seriesID]*series),
+		entries: make(map[grace.SignalKey]*entry),
+	}
+	a.setObjectives(objectives)
+	return a
+}
+
+// Observe takes one sample and gives the signals whose state, severity or
+// flapping it changed. A sample that changes nothing does not allocate.
+func (a *Agent) Observe(s grace.Sample) []grace.Signal {
+	if s.Service == "" || s.Metric == "" || s.At.IsZero() {
+		return nil
+	}
+	finite := !math.IsNaN(s.Value) && !math.IsInf(s.Value, 0)
+	switch s.Kind {
+	case grace.SampleAlert:
+		if !finite {
+			s.Value = 0 // an alert speaks without a value
+		}
+		return a.observeAlert(&s)
+	case grace.SampleMetric, grace.SampleProbe:
+		if finite {
+			return a.observeValue(&s)
+		}
+	}
+	return nil
+}
+
+func (a *Agent) observeValue(s *grace.Sample) []grace.Signal {
+	line, f := a.feedOf(s)
+	if f == nil {
+		a.dropped++
+		return nil
+	}
+	if f.insert(Point{At: s.At, Value: s.Value}, line.retain, a.cfg.MaxPoints) != inserted {
+		return nil
+	}
+	var changed []grace.Signal
+	if s.Kind == grace.SampleProbe {
+		if f.probe == nil {
+			f.probe = a.probe(Probe{Service: s.Service, Sensor: s.Sensor, Metric: s.Metric})
+		}
+		if a.judgeProbe(f.probe, s) {
+			changed = append(changed, f.probe.signal(&a.cfg))
+		}
+	}
+	for _, e := range line.objectives {
+		if a.judgeObjective(e, line, s) {
+			changed = append(changed, e.signal(&a.cfg))
+		}
+	}
+	return changed
+}
+
+func (a *Agent) judgeProbe(e *entry, s *grace.Sample) bool {
+	if s.At.Before(e.sig.At) {
+		return false
+	}
+	e.sig.Code = cmp.Or(s.Code, e.sig.Code)
+	e.sig.Value, e.sig.Unit, e.note = s.Value, s.Unit, s.Message
+	e.arrive(s.At)
+	e.judge(&a.cfg, s.Value <= 0, s.At)
+	return e.settle(&a.cfg, cmp.Or(s.Severity, e.sig.Severity), s.At)
+}
+
+func (a *Agent) judgeObjective(e *entry, line *series, s *grace.Sample) bool {
+	if s.At.Before(e.sig.At) {
+		return false // another sensor is ahead; its verdict stands
+	}
+	var v float64
+	var ok bool
+	v, ok, a.scratch = line.aggregate(e.objective, s.At, e.patience(&a.cfg), a.scratch)
+	e.sig.Sensor = s.Sensor
+	e.arrive(s.At)
+	if ok {
+		e.sig.Value = v
+		e.judge(&a.cfg, e.objective.breached(v), s.At)
+	}
+	return e.settle(&a.cfg, e.objective.Severity, s.At)
+}
+
+func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
+	key := alertKey(s)
+	e := a.entries[key]
+	if e == nil {
+		if len(a.entries) >= a.cfg.MaxSeries {
+			a.dropped++
+			return nil
+		}
+		e = &entry{sig: grace.Signal{
+			Key: key, Service: s.Service, Sensor: s.Sensor, Metric: s.Metric,
+			Code: grace.CodeDegradation, Severity: grace.SeverityWarning,
+		}}
+		a.entries[key] = e
+	}
+	e.kind = kindAlert // a restored signal did not say
+	if s.At.Before(e.sig.At) {
+		return nil
+	}
+	e.sig.Code = cmp.Or(s.Code, e.sig.Code)
+	e.sig.Value, e.sig.Unit, e.note = s.Value, s.Unit, s.Message
+	e.arrive(s.At)
+	if s.Resolved {
+		e.hold(&a.cfg, grace.SignalOK, s.At)
+	} else {
+		e.hold(&a.cfg, grace.SignalFiring, s.At)
+		e.sig.Fired = s.At
+	}
+	if !e.settle(&a.cfg, cmp.Or(s.Severity, e.sig.Severity), s.At) {
+		return nil
+	}
+	return []grace.Signal{e.signal(&a.cfg)}
+}
+
+// Tick lets time pass: signals go stale, an objective's For runs out, flapping
+// ends, and what nobody asks for any more is forgotten. It gives the signals
+// that changed, sorted by key.
+func (a *Agent) Tick(now time.Time) []grace.Signal {
+	var changed []grace.Signal
+	for _, e := range a.entries {
+		e.wear(&a.cfg, now)
+		if e.kind == kindObjective {
+			e.fireIfDue(&a.cfg, now)
+		}
+		if e.settle(&a.cfg, e.sig.Severity, now) {
+			changed = append(changed, e.signal(&a.cfg))
+		}
+	}
+	if now.Sub(a.swept) >= sweepEvery {
+		a.swept = now
+		changed = append(changed, a.sweep(now)...)
+	}
+	slices.SortFunc(changed, compareKeys)
+	return changed
+}
+
+// Signals gives all current signals, sorted by key.
+func (a *Agent) Signals() []grace.Signal {
+	out := make([]grace.Signal, 0, len(a.entries))
+	for _, e := range a.entries {
+		out = append(out, e.signal(&a.cfg))
+	}
+	slices.SortFunc(out, compareKeys)
+	return out
+}
+
+// Points gives the points of a service's metric from since on, of all sensors,
+// oldest first.
+func (a *Agent) Points(service grace.ServiceID, metric string, since time.Time) []Point {
+	line := a.series[seriesID{service, metric}]
+	if line == nil {
+		return nil
+	}
+	return line.merged(since)
+}
+
+// Dropped counts the samples that MaxSeries left no room for.
+func (a *Agent) Dropped() int { return a.dropped }
+
+// feedOf finds or makes the feed of a sample; nil when there is no room.
+func (a *Agent) feedOf(s *grace.Sample) (*series, *feed) {
+	id := seriesID{s.Service, s.Metric}
+	line := a.series[id]
+	if line != nil {
+		if f := line.feed(s.Sensor); f != nil {
+			return line, f
+		}
+	}
+	if a.feeds >= a.cfg.MaxSeries {
+		return nil, nil
+	}
+	if line == nil {
+		line = &series{retain: a.cfg.Retain.D()}
+		a.series[id] = line
+	}
+	f := &feed{sensor: s.Sensor}
+	line.feeds = append(line.feeds, f)
+	a.feeds++
+	return line, f
+}
+
+// probe finds or makes the entry of a probe.
+func (a *Agent) probe(p Probe) *entry {
+	key := probeKey(p.Service, p.Sensor, p.Metric)
+	e := a.entries[key]
+	if e == nil {
+		e = &entry{sig: grace.Signal{
+			Key: key, Service: p.Service, Sensor: p.Sensor, Metric: p.Metric,
+			Code:     cmp.Or(p.Code, grace.CodeServiceDown),
+			Severity: cmp.Or(p.Severity, grace.SeverityCritical),
+		}}
+		a.entries[key] = e
+	}
+	e.kind = kindProbe
+	return e
+}
+
+func probeKey(service grace.ServiceID, sensor, metric string) grace.SignalKey {
+	return grace.SignalKey(string(service) + "/" + sensor + "/" + metric)
+}
+
+func alertKey(s *grace.Sample) grace.SignalKey {
+	key := probeKey(s.Service, s.Sensor, s.Metric)
+	if s.Fingerprint == "" {
+		return key
+	}
+	return key + "/" + grace.SignalKey(s.Fingerprint)
+}
+
+func objectiveKey(o *Objective) grace.SignalKey {
+	return probeKey(o.Service, objectiveSensor, o.Metric) + "/" + grace.SignalKey(o.Name)
+}

@@ -1,0 +1,173 @@
+package sense
+
+import (
+	"time"
+
+	"grace"
+)
+
+type entryKind int
+
+const (
+	kindProbe entryKind = iota
+	kindObjective
+	kindAlert
+)
+
+// entry is one signal with what is needed to judge it. The judged state (held)
+// and the shown one (sig.State) differ while the signal is stale or flapping.
+type entry struct {
+	sig  grace.Signal // as last published, but Value, At and Fired as of the newest sample
+	kind entryKind
+	// objective is nil but for kindObjective.
+	objective *Objective
+	// expected: configured, so it is never forgotten.
+	expected bool
+
+	held        grace.SignalState // unknown, ok or firing
+	firingSince time.Time
+	stale       bool
+	flapping    bool
+	fails       int
+	passes      int
+	breachSince time.Time   // the first of the current fails
+	flips       []time.Time // the newest changes between ok and firing, oldest first
+	gaps        [2]time.Duration
+	// trusted is set by the first Tick after Restore: the time of a restart
+	// does not count as time without data.
+	restored bool
+	trusted  time.Time
+	note     string // what the newest sample's source says
+}
+
+// arrive notes that data came.
+func (e *entry) arrive(at time.Time) {
+	if !e.sig.At.IsZero() && at.After(e.sig.At) {
+		e.gaps[1], e.gaps[0] = e.gaps[0], at.Sub(e.sig.At)
+	}
+	e.sig.At = at
+	e.restored = false
+	if !e.stale {
+		return
+	}
+	e.stale = false
+	if e.held == grace.SignalOK {
+		// It was ok before nobody looked: that has to be shown again.
+		e.held = grace.SignalUnknown
+	}
+}
+
+// judge takes one verdict of a probe or objective.
+func (e *entry) judge(cfg *Config, bad bool, at time.Time) {
+	if bad {
+		e.passes = 0
+		e.fails++
+		if e.fails == 1 {
+			e.breachSince = at
+		}
+		e.fireIfDue(cfg, at)
+	} else {
+		e.fails = 0
+		e.passes++
+		if e.held != grace.SignalFiring || e.passes >= cfg.RecoverAfter {
+			e.hold(cfg, grace.SignalOK, at)
+		}
+	}
+	if e.held == grace.SignalFiring {
+		e.sig.Fired = at
+	}
+}
+
+func (e *entry) fireIfDue(cfg *Config, now time.Time) {
+	if e.held == grace.SignalFiring || e.stale || e.fails < cfg.FailAfter {
+		return
+	}
+	if e.objective != nil && now.Sub(e.breachSince) < e.objective.For.D() {
+		return
+	}
+	e.hold(cfg, grace.SignalFiring, now)
+	e.sig.Fired = now
+}
+
+func (e *entry) hold(cfg *Config, state grace.SignalState, at time.Time) {
+	if state == e.held {
+		return
+	}
+	if e.held != grace.SignalUnknown && cfg.FlapTransitions > 0 {
+		e.flips = append(e.flips, at)
+		if extra := len(e.flips) - cfg.FlapTransitions; extra > 0 {
+			e.flips = append(e.flips[:0], e.flips[extra:]...)
+		}
+	}
+	e.held = state
+	if state == grace.SignalFiring {
+		e.firingSince = at
+	}
+}
+
+// damp marks the signal flapping, or calm again.
+func (e *entry) damp(cfg *Config, now time.Time) {
+	recent := 0
+	for _, t := range e.flips {
+		if now.Sub(t) < cfg.FlapWindow.D() {
+			recent++
+		}
+	}
+	if e.flapping {
+		e.flapping = recent > cfg.FlapTransitions/2
+		return
+	}
+	e.flapping = cfg.FlapTransitions > 0 && recent >= cfg.FlapTransitions
+}
+
+// patience is how long the entry may be without data.
+func (e *entry) patience(cfg *Config) time.Duration {
+	if e.kind == kindAlert {
+		return cfg.AlertStaleAfter.D()
+	}
+	// Of the last two intervals the shorter one: the longer may be an outage.
+	return max(cfg.StaleAfter.D(), 2*min(e.gaps[0], e.gaps[1]))
+}
+
+func (e *entry) silence(now time.Time) time.Duration {
+	if e.trusted.After(e.sig.At) {
+		return now.Sub(e.trusted)
+	}
+	return now.Sub(e.sig.At)
+}
+
+// wear makes the entry stale when its data stopped.
+func (e *entry) wear(cfg *Config, now time.Time) {
+	if e.restored && e.trusted.IsZero() {
+		e.trusted = now
+	}
+	if e.stale || e.held == grace.SignalUnknown || e.silence(now) <= e.patience(cfg) {
+		return
+	}
+	e.stale = true
+	e.fails, e.passes = 0, 0 // consecutive means without a hole
+}
+
+// settle brings the published signal up to date and says whether its state,
+// severity or flapping changed.
+func (e *entry) settle(cfg *Config, severity grace.Severity, now time.Time) bool {
+	e.damp(cfg, now)
+	state := e.held
+	switch {
+	case e.stale:
+		state = grace.SignalStale
+	case e.flapping:
+		state = grace.SignalFiring
+	}
+	changed := state != e.sig.State || severity != e.sig.Severity || e.flapping != e.sig.Flapping
+	if state != e.sig.State {
+		e.sig.State = state
+		e.sig.Since = now
+		if state == grace.SignalFiring && e.held == grace.SignalFiring {
+			// Not now, if it was firing all along while nobody could see it.
+			e.sig.Since = e.firingSince
+		}
+	}
+	e.sig.Severity, e.sig.Flapping = severity, e.flapping
+	return changed
+}

@@ -1,0 +1,319 @@
+package sense
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"grace"
+)
+
+func firing(a *Agent) string {
+	var out []string
+	for _, s := range a.Signals() {
+		out = append(out, fmt.Sprintf("%s=%s", s.Key, s.State))
+	}
+	return strings.Join(out, " ")
+}
+
+func TestRestore(t *testing.T) {
+	before := New(DefaultConfig(), []Objective{slow()})
+	for i := range 2 {
+		before.Observe(probeAt(i, 0))
+		before.Observe(metricAt(i, 900))
+		before.Observe(alertAt(i, "f1", false))
+	}
+	all := before.Signals()
+
+	a := New(DefaultConfig(), []Objective{slow()})
+	a.Restore(all)
+	down := 600 // seconds without GRACE
+	if got := a.Tick(at(down)); got != nil {
+		t.Errorf("a restart changes nothing: %+v", got)
+	}
+	if diff := cmp.Diff(all[1].Since, a.Signals()[1].Since); diff != "" {
+		t.Error(diff)
+	}
+	if got := a.Observe(probeAt(down+1, 1)); got != nil {
+		t.Errorf("one pass does not end it: %+v", got)
+	}
+	if got := a.Observe(probeAt(down+2, 1)); len(got) != 1 || got[0].State != grace.SignalOK {
+		t.Errorf("two passes do: %+v", got)
+	}
+	got := a.Tick(at(down + 61)) // nobody has measured the latency since
+	if len(got) != 1 || got[0].State != grace.SignalStale || got[0].Key != "cart/objective/latency_p99_ms/slow" {
+		t.Errorf("got %+v", got)
+	}
+	want := "cart/alertmanager/HighLatency/f1=firing cart/http/http_health=ok cart/objective/latency_p99_ms/slow=stale"
+	if got := firing(a); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+
+	other := New(DefaultConfig(), nil)
+	other.Restore(all)
+	if got := firing(other); strings.Contains(got, "objective") {
+		t.Errorf("a removed objective came back: %s", got)
+	}
+}
+
+func TestReconfigure(t *testing.T) {
+	other := slow()
+	other.Name = "very slow"
+	a := New(DefaultConfig(), []Objective{slow(), other})
+	a.Observe(metricAt(0, 900))
+	a.Observe(metricAt(10, 900))
+
+	worse := slow()
+	worse.Severity, worse.Threshold = grace.SeverityCritical, 700
+	gone := a.Reconfigure(DefaultConfig(), []Objective{worse})
+	if len(gone) != 1 || gone[0].State != grace.SignalOK || gone[0].Key != "cart/objective/latency_p99_ms/very slow" {
+		t.Errorf("gone: %+v", gone)
+	}
+	if got := firing(a); got != "cart/objective/latency_p99_ms/slow=firing" {
+		t.Errorf("kept: %s", got)
+	}
+	got := a.Observe(metricAt(20, 900))
+	if len(got) != 1 || got[0].Severity != grace.SeverityCritical || got[0].Threshold != 700 {
+		t.Errorf("the new terms hold: %+v", got)
+	}
+}
+
+func TestExpect(t *testing.T) {
+	a := New(DefaultConfig(), nil)
+	a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health"}, {Service: "cart", Sensor: "tcp", Metric: "tcp_health"}})
+	a.Observe(probeAt(0, 1))
+	a.Tick(at(3600 * 24))
+	if got, want := firing(a), "cart/http/http_health=stale cart/tcp/tcp_health="; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	gone := a.Expect([]Probe{{Service: "cart", Sensor: "tcp", Metric: "tcp_health"}})
+	if len(gone) != 1 || gone[0].State != grace.SignalOK || gone[0].Message != "http_health: probe removed" {
+		t.Errorf("gone: %+v", gone)
+	}
+	if got := a.Observe(probeAt(3600*25, 1)); len(got) != 1 {
+		t.Errorf("it may come back: %+v", got)
+	}
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.MaxPoints, cfg.MaxSeries = 50, 3
+	a := New(cfg, nil)
+	for i := range 1000 {
+		a.Observe(metricAt(i, float64(i)))
+		a.Observe(metricAt(i-1, -1)) // late and there already
+		s := alertAt(i, fmt.Sprint("f", i), false)
+		a.Observe(s)
+		s = probeAt(i, 1)
+		s.Sensor = fmt.Sprint("sensor", i)
+		a.Observe(s)
+	}
+	if n := len(a.Points("cart", "latency_p99_ms", time.Time{})); n != 50 {
+		t.Errorf("%d points", n)
+	}
+	if f := a.series[seriesID{"cart", "latency_p99_ms"}].feeds[0]; cap(f.buf) > 256 {
+		t.Errorf("room for %d points", cap(f.buf))
+	}
+	if a.feeds != 3 || len(a.Signals()) > 5 || a.Dropped() == 0 {
+		t.Errorf("%d feeds, %d signals, %d dropped", a.feeds, len(a.Signals()), a.Dropped())
+	}
+	a.Tick(at(1000 + 24*3600)) // stale now
+	a.Tick(at(1000 + 48*3600)) // forgotten
+	a.Tick(at(1000 + 49*3600)) // with their points
+	if len(a.entries) != 0 || len(a.series) != 0 || a.feeds != 0 {
+		t.Errorf("left: %d entries, %d series, %d feeds", len(a.entries), len(a.series), a.feeds)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+	bad := Config{FlapTransitions: 1}
+	for _, key := range []string{
+		"fail_after", "recover_after", "stale_after", "alert_stale_after",
+		"flap_transitions", "flap_window", "retain", "max_points", "max_series",
+	} {
+		if err := bad.Validate(); err == nil || !strings.Contains(err.Error(), key+":") {
+			t.Errorf("%s is not named in: %v", key, err)
+		}
+	}
+	o := Objective{Aggregation: "median", Op: "=", Severity: "bad", Window: -1, For: -1}
+	for _, key := range []string{"name", "service", "metric", "code", "aggregation", "window", "for", "op", "severity"} {
+		if err := o.Validate(); err == nil || !strings.Contains(err.Error(), key+":") {
+			t.Errorf("%s is not named in: %v", key, err)
+		}
+	}
+	for _, aggregation := range Aggregations()[1:] {
+		o := slow()
+		o.Aggregation = aggregation
+		if err := o.Validate(); err == nil {
+			t.Errorf("%s without a window passes", aggregation)
+		}
+	}
+}
+
+// Whatever comes in, what was told adds up to what is asked: the last change
+// of every signal is its current state, no two changes in a row are the same,
+// and a firing probe had enough failures.
+func TestChangesAddUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := New(DefaultConfig(), []Objective{slow()})
+		type word struct {
+			state    grace.SignalState
+			severity grace.Severity
+			flapping bool
+		}
+		told := map[grace.SignalKey]word{}
+		for _, s := range a.Signals() {
+			told[s.Key] = word{s.State, s.Severity, s.Flapping}
+		}
+		clock, fails := 0, 0
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			clock += rapid.IntRange(1, 90).Draw(t, "pause")
+			var changed []grace.Signal
+			switch rapid.IntRange(0, 3).Draw(t, "kind") {
+			case 0:
+				v := float64(rapid.IntRange(0, 1).Draw(t, "pass"))
+				changed = a.Observe(probeAt(clock, v))
+				fails = int(1-v) * (fails + 1)
+			case 1:
+				changed = a.Observe(metricAt(clock-rapid.IntRange(0, 30).Draw(t, "late"), rapid.Float64Range(0, 1000).Draw(t, "v")))
+			case 2:
+				changed = a.Observe(alertAt(clock, "f1", rapid.Bool().Draw(t, "resolved")))
+			default:
+				changed = a.Tick(at(clock))
+			}
+			for _, s := range changed {
+				w := word{s.State, s.Severity, s.Flapping}
+				if old, known := told[s.Key]; known && old == w {
+					t.Fatalf("told twice: %+v", s)
+				}
+				told[s.Key] = w
+				if s.Metric == "http_health" && s.State == grace.SignalFiring && s.Since.Equal(s.At) && fails < 2 && !s.Flapping {
+					t.Fatalf("fires after %d failures: %+v", fails, s)
+				}
+			}
+			for _, s := range a.Signals() {
+				got := word{s.State, s.Severity, s.Flapping}
+				if _, known := told[s.Key]; !known && s.State == grace.SignalUnknown {
+					continue // nothing to tell yet
+				}
+				if told[s.Key] != got {
+					t.Fatalf("%s is %+v, told was %+v", s.Key, got, told[s.Key])
+				}
+			}
+		}
+	})
+}
+
+// The windowed aggregates equal their definitions over all points ever seen.
+func TestAggregatesEqualOracle(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		o := slow()
+		o.Aggregation = rapid.SampledFrom([]string{"min", "max", "sum", "count", "p50", "p99"}).Draw(t, "aggregation")
+		o.Window = seconds(rapid.IntRange(1, 60).Draw(t, "window"))
+		a := New(DefaultConfig(), []Objective{o})
+		seen := map[int]float64{}
+		newest := -1
+		for range rapid.IntRange(1, 50).Draw(t, "samples") {
+			sec := max(0, newest+rapid.IntRange(-20, 20).Draw(t, "step"))
+			v := float64(rapid.IntRange(0, 1000).Draw(t, "v"))
+			a.Observe(metricAt(sec, v))
+			if _, dup := seen[sec]; !dup {
+				seen[sec] = v
+			}
+			if sec <= newest {
+				continue // late: kept, judged with the next one
+			}
+			newest = sec
+			var window []float64
+			for s, v := range seen {
+				if at(s).After(at(newest).Add(-o.Window.D())) && s <= newest {
+					window = append(window, v)
+				}
+			}
+			if got, want := a.Signals()[0].Value, oracle(o.Aggregation, window); got != want {
+				t.Fatalf("%s of %v = %v, got %v", o.Aggregation, window, want, got)
+			}
+		}
+	})
+}
+
+// oracle finds a percentile by counting: the least value that enough of the
+// values do not exceed.
+func oracle(aggregation string, values []float64) float64 {
+	total, least, most := 0.0, values[0], values[0]
+	for _, v := range values {
+		total += v
+		least, most = min(least, v), max(most, v)
+	}
+	percentile := func(p int) float64 {
+		best := most
+		for _, v := range values {
+			n := 0
+			for _, w := range values {
+				if w <= v {
+					n++
+				}
+			}
+			if 100*n >= p*len(values) && v < best {
+				best = v
+			}
+		}
+		return best
+	}
+	switch aggregation {
+	case "min":
+		return least
+	case "max":
+		return most
+	case "sum":
+		return total
+	case "count":
+		return float64(len(values))
+	case "p50":
+		return percentile(50)
+	default:
+		return percentile(99)
+	}
+}
+
+func TestQuietSamplesDoNotAllocate(t *testing.T) {
+	a, next := busyAgent()
+	if n := testing.AllocsPerRun(1000, func() { a.Observe(next()) }); n > 0 {
+		t.Errorf("%v allocations a sample", n)
+	}
+}
+
+// busyAgent has a full series with three objectives, and gives ever new
+// samples of it that change nothing.
+func busyAgent() (*Agent, func() grace.Sample) {
+	p99, rate := slow(), slow()
+	p99.Name, p99.Aggregation, p99.Window = "p99", "p99", seconds(60)
+	rate.Name, rate.Aggregation, rate.Window = "rate", "rate", seconds(60)
+	cfg := DefaultConfig()
+	cfg.MaxPoints = 500
+	a := New(cfg, []Objective{slow(), p99, rate})
+	sec := 0
+	next := func() grace.Sample {
+		sec++
+		return metricAt(sec, float64(100+sec%7))
+	}
+	for range 2000 {
+		a.Observe(next())
+	}
+	return a, next
+}
+
+func BenchmarkObserve(b *testing.B) {
+	a, next := busyAgent()
+	b.ReportAllocs()
+	for b.Loop() {
+		a.Observe(next())
+	}
+}

@@ -1,0 +1,121 @@
+package sense
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"grace"
+)
+
+// signal gives the published signal with its message. Messages are written
+// when a signal is read, not with every sample.
+func (e *entry) signal(cfg *Config) grace.Signal {
+	s := e.sig
+	s.Message = e.message(cfg)
+	if s.Flapping {
+		s.Message += "; flapping: " + strconv.Itoa(len(e.flips)) + " changes within " + short(cfg.FlapWindow.D())
+	}
+	return s
+}
+
+func (e *entry) message(cfg *Config) string {
+	switch e.sig.State {
+	case grace.SignalUnknown:
+		return e.sig.Metric + ": no data yet"
+	case grace.SignalStale:
+		return e.sig.Metric + ": no data since " + e.sig.At.UTC().Format("15:04:05 MST")
+	case grace.SignalOK, grace.SignalFiring:
+	}
+	switch e.kind {
+	case kindProbe:
+		return e.probeMessage(cfg)
+	case kindObjective:
+		return e.objectiveMessage()
+	case kindAlert:
+	}
+	text := e.sig.Metric + " firing"
+	if e.held != grace.SignalFiring {
+		text = e.sig.Metric + " resolved"
+	}
+	return withNote(text, e.note)
+}
+
+func (e *entry) probeMessage(cfg *Config) string {
+	switch {
+	case e.fails > 0:
+		return withNote(e.sig.Metric+" failed "+times(e.fails), e.note)
+	case e.held != grace.SignalFiring:
+		return e.sig.Metric + " passed"
+	case e.passes > 0:
+		return e.sig.Metric + " passed " + times(e.passes) + ", ok after " + strconv.Itoa(cfg.RecoverAfter)
+	default:
+		return withNote(e.sig.Metric+" failed when last seen", e.note)
+	}
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "1 time"
+	}
+	return strconv.Itoa(n) + " times"
+}
+
+// objectiveMessage reads "p99 of latency_ms over 1m 812 ms > 500 ms for 10s".
+func (e *entry) objectiveMessage() string {
+	o := e.objective
+	var b strings.Builder
+	if o.Aggregation == aggregateLast {
+		b.WriteString(o.Metric)
+	} else {
+		b.WriteString(o.Aggregation + " of " + o.Metric + " over " + short(o.Window.D()))
+	}
+	b.WriteString(" " + quantity(e.sig.Value, o.Unit))
+	breached := o.breached(e.sig.Value)
+	op := o.Op
+	if !breached {
+		op, _ = opposite(o.Op)
+	}
+	b.WriteString(" " + op + " " + quantity(o.Threshold, o.Unit))
+	if breached && o.For > 0 && e.held == grace.SignalFiring {
+		b.WriteString(" for " + short(o.For.D()))
+	}
+	return b.String()
+}
+
+func withNote(text, note string) string {
+	if note == "" {
+		return text
+	}
+	return text + ": " + note
+}
+
+// quantity writes a number as an operator would: 812 ms, 2.35 %, 0.00123.
+func quantity(v float64, unit string) string {
+	var text string
+	switch abs := math.Abs(v); {
+	case abs >= 100 && abs < 1e15:
+		text = strconv.FormatFloat(math.Round(v), 'f', -1, 64)
+	case abs >= 1 && abs < 100:
+		text = strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
+	default:
+		text = strconv.FormatFloat(v, 'g', 3, 64)
+	}
+	if unit == "" {
+		return text
+	}
+	return text + " " + unit
+}
+
+// short writes 1m for 1m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
