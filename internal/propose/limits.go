@@ -1,0 +1,159 @@
+package propose
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"time"
+
+	"grace"
+)
+
+// limits judges everything that does not depend on the playbook.
+func (a *Agent) limits(in Input, cone []grace.ServiceID) []grace.Reason {
+	storm, _ := a.Storm(in.State)
+	return []grace.Reason{
+		cleared(in.Cleared),
+		storm,
+		a.concurrency(in.State.Open),
+		coneFree(in.Diagnosis.Cause, cone, in.State.Open),
+		a.rate(in),
+		notOpen(in),
+		a.backoff(in),
+	}
+}
+
+// gate makes a reason; code is what a failure is called.
+func gate(name string, ok bool, code grace.ReasonCode, actual, required, hint string) grace.Reason {
+	if ok {
+		code = grace.ReasonPassed
+	}
+	return grace.Reason{Gate: name, Code: code, OK: ok, Actual: actual, Required: required, Hint: hint}
+}
+
+func cleared(gone bool) grace.Reason {
+	actual := "present"
+	if gone {
+		actual = "gone"
+	}
+	return gate("trigger_cleared", !gone, grace.ReasonCleared, actual, "trouble that is still there",
+		"nothing to do: what has passed needs no remedy")
+}
+
+func (a *Agent) concurrency(open []Open) grace.Reason {
+	n := 0
+	for _, o := range open {
+		if o.State.Mutating() {
+			n++
+		}
+	}
+	return gate("concurrency", n < a.cfg.MaxConcurrent, grace.ReasonConcurrency, strconv.Itoa(n)+" runs are acting",
+		"< "+strconv.Itoa(a.cfg.MaxConcurrent), "it is tried again when a run ends; propose.max_concurrent is the limit")
+}
+
+// coneFree holds that two runs never change a service and something it hangs
+// together with at once. The cones as a whole may overlap: two services that
+// share a database, but do not depend on each other, can be healed at once.
+func coneFree(target grace.ServiceID, cone []grace.ServiceID, open []Open) grace.Reason {
+	const required, hint = "no acting run on a service the target depends on or that depends on it", "it is tried again when that run ends"
+	for _, o := range open {
+		if o.State.Mutating() && (o.Service == target || slices.Contains(cone, o.Service) || slices.Contains(o.Cone, target)) {
+			return gate("cone", false, grace.ReasonConeBusy, fmt.Sprintf("run %s on %s is %s", o.Run, o.Service, o.State), required, hint)
+		}
+	}
+	return gate("cone", true, "", "free", required, hint)
+}
+
+func (a *Agent) rate(in Input) grace.Reason {
+	var within []time.Time
+	for _, p := range in.State.Past {
+		if p.Service == in.Diagnosis.Cause && p.At.After(in.Now.Add(-time.Hour)) {
+			within = append(within, p.At)
+		}
+	}
+	limit := a.cfg.RatePerHour
+	hint := "propose.rate_per_hour is the limit"
+	if len(within) >= limit {
+		slices.SortFunc(within, time.Time.Compare)
+		next := within[len(within)-limit].Add(time.Hour)
+		hint = "the next is possible at " + next.UTC().Format(time.RFC3339) + "; something that breaks this often needs a person; " + hint
+	}
+	return gate("rate", len(within) < limit, grace.ReasonRateLimited,
+		fmt.Sprintf("%d proposals for %s in the last hour", len(within), in.Diagnosis.Cause), "< "+strconv.Itoa(limit), hint)
+}
+
+// same tells whether a run was about the trouble that is looked at.
+func (in Input) same(p Past) bool {
+	return p.Service == in.Diagnosis.Cause && p.Code == in.Diagnosis.Code
+}
+
+func notOpen(in Input) grace.Reason {
+	const required, hint = "no open run for the same trouble", "decide on the open run (grace runs list), or wait until it ends"
+	for _, p := range in.State.Past {
+		if in.same(p) && p.EndedAt == nil && !p.State.Terminal() {
+			return gate("open", false, grace.ReasonDuplicate,
+				fmt.Sprintf("%s, proposed at %s, is %s", p.Playbook, p.At.UTC().Format(time.RFC3339), p.State), required, hint)
+		}
+	}
+	return gate("open", true, "", "none", required, hint)
+}
+
+// backoff counts failures since the last success for the same trouble,
+// whatever the playbook: what a person would wait out is the service's
+// trouble, not one remedy's.
+func (a *Agent) backoff(in Input) grace.Reason {
+	var ended []Past
+	for _, p := range in.State.Past {
+		if in.same(p) && (p.Result == grace.ResultSuccess || p.Result == grace.ResultFailure) {
+			ended = append(ended, p)
+		}
+	}
+	slices.SortStableFunc(ended, func(x, y Past) int {
+		// Of two that ended together the failure counts as the later one.
+		return cmp.Or(x.end().Compare(y.end()), cmp.Compare(y.Result, x.Result))
+	})
+	failures := 0
+	var last time.Time
+	for _, p := range ended {
+		if p.Result == grace.ResultSuccess {
+			failures = 0
+			continue
+		}
+		failures++
+		last = p.end()
+	}
+	const hint = "a success resets it; propose.backoff_base and propose.backoff_max are the limits"
+	if failures == 0 {
+		return gate("backoff", true, "", "no failure since the last success", "no wait after failures", hint)
+	}
+	until := last.Add(Backoff(a.cfg, failures, in.jitterSeed(failures, last)))
+	at := until.UTC().Format(time.RFC3339)
+	return gate("backoff", !in.Now.Before(until), grace.ReasonBackoff,
+		fmt.Sprintf("%d failures in a row, the last at %s", failures, last.UTC().Format(time.RFC3339)),
+		"not before "+at, "the next try is possible at "+at+"; "+hint)
+}
+
+func (p Past) end() time.Time {
+	if p.EndedAt != nil {
+		return *p.EndedAt
+	}
+	return p.At
+}
+
+// jitterSeed ties the jitter to the failure that is waited out, so that it is
+// another one for each service and each time.
+func (in Input) jitterSeed(failures int, last time.Time) uint64 {
+	h := fnv.New64a()
+	var b []byte
+	b = binary.BigEndian.AppendUint64(b, in.Seed)
+	b = binary.BigEndian.AppendUint64(b, uint64(failures))
+	b = binary.BigEndian.AppendUint64(b, uint64(last.UnixMilli()))
+	b = append(b, in.Diagnosis.Cause...)
+	b = append(b, 0)
+	b = append(b, in.Diagnosis.Code...)
+	_, _ = h.Write(b) // a hash never fails
+	return h.Sum64()
+}

@@ -1,0 +1,194 @@
+// Package propose picks a remedy for a diagnosis, or says why there is none.
+//
+//	diagnosis -> limits of the service -> playbooks that fit -> ranking -> proposal
+//
+// # Limits
+//
+// [Agent.Propose] looks at all of these every time, in this order, and returns
+// a [grace.Reason] for each:
+//
+//	trigger_cleared  the trouble is still there
+//	storm            not too many services are sick at once, see [Agent.Storm]
+//	concurrency      fewer than MaxConcurrent runs may be changing something
+//	cone             no such run targets a service that depends on the target
+//	                 or that the target depends on, and the target is in no
+//	                 such run's cone
+//	rate             fewer than RatePerHour proposals for the service in an hour
+//	open             no run for the same trouble (service and code) is open
+//	backoff          the wait after the last failures for the same trouble is over
+//	playbook         a playbook is left to propose
+//
+// Then each playbook that is triggered by the code is looked at: it must be
+// bound to the service (no_binding), its arguments within bounds
+// (bad_parameters), not be expected to do worse than doing nothing
+// (do_nothing_ranks_higher), and not have been proposed for the same trouble
+// within DuplicateWindow (duplicate). When a proposal is made every reason has
+// passed, and the one of gate "playbook" tells the ranking and what was passed
+// over. When none is made, every reason that failed is there.
+//
+// # Ranking
+//
+// Proven playbooks (at least MinTrials outcomes, score at least ProvenScore)
+// come first, by score; then those with too few outcomes, which all count as
+// even; then the rest, by score. Equals are ordered by lower risk, then lower
+// impact, then by name. Doing nothing takes part: under the name [DoNothing]
+// the learning log may hold how often trouble passed by itself; until it has
+// MinTrials outcomes, Config.DoNothing is assumed.
+//
+// # Confidence
+//
+// A proposal is as sure as its diagnosis, and less when the playbook has
+// proved poor:
+//
+//	confidence = likelihood                                           trials <  MinTrials
+//	confidence = likelihood * (0.5 + 0.5 * min(1, score/ProvenScore)) trials >= MinTrials
+//
+// It is rounded down to four places.
+//
+// # Purity
+//
+// An Agent never changes and holds no state of its own: same input, same
+// proposal, the id included. It may be used by several goroutines at once if
+// its Graph and Ranker may.
+package propose
+
+import (
+	"fmt"
+	"time"
+
+	"grace"
+)
+
+// DoNothing is the name under which the outcomes of waiting are learned.
+const DoNothing grace.PlaybookID = "do_nothing"
+
+// Graph knows the services and how they depend on each other.
+type Graph interface {
+	BlastRadius(id grace.ServiceID) int
+	Cone(id grace.ServiceID) []grace.ServiceID
+	Service(id grace.ServiceID) (grace.Service, bool)
+}
+
+// Ranker knows how well playbooks have done: the learned chance of success and
+// the decayed number of outcomes behind it.
+type Ranker interface {
+	Rank(service grace.ServiceID, code grace.Code, playbook grace.PlaybookID, now time.Time) (score, trials float64)
+}
+
+// Past is a run of the last 24 hours, ended or not.
+type Past struct {
+	Service  grace.ServiceID
+	Code     grace.Code
+	Playbook grace.PlaybookID
+	State    grace.RunState
+	At       time.Time // when it was proposed
+	EndedAt  *time.Time
+	Result   grace.Result // of an ended run, as the learning log has it
+}
+
+// Open is a run that has not ended.
+type Open struct {
+	Run     grace.RunID
+	Service grace.ServiceID
+	State   grace.RunState
+	Cone    []grace.ServiceID
+}
+
+// State is what is going on, read in the transaction that decides.
+type State struct {
+	Past []Past
+	Open []Open
+	// Sick are the services that are themselves the cause of trouble now.
+	// Victims do not count: one sick database is not a storm.
+	Sick []grace.ServiceID
+	// Total is the number of services there are.
+	Total int
+}
+
+// Input is one question. Seed spreads the jitter of backoff; it must be the
+// same each time, or a wait is drawn anew with every look.
+type Input struct {
+	Now       time.Time
+	Seed      uint64
+	Diagnosis grace.Diagnosis
+	// Playbooks are not bound yet: Propose binds them to the service.
+	Playbooks []grace.Playbook
+	State     State
+	// Cleared says that the trouble behind the diagnosis is gone.
+	Cleared bool
+}
+
+// Agent proposes by one configuration.
+type Agent struct {
+	cfg    Config
+	graph  Graph
+	ranker Ranker
+}
+
+// New makes an agent. cfg must be valid.
+func New(cfg Config, g Graph, r Ranker) *Agent { return &Agent{cfg: cfg, graph: g, ranker: r} }
+
+// Propose picks a playbook. ok is false when there is nothing to propose;
+// reasons say why, and hold every gate looked at in either case.
+func (a *Agent) Propose(in Input) (p grace.Proposal, reasons []grace.Reason, ok bool) {
+	service, known := a.graph.Service(in.Diagnosis.Cause)
+	if !known {
+		service = grace.Service{ID: in.Diagnosis.Cause} // of unknown criticality: never acted on alone
+	}
+	cone := a.graph.Cone(service.ID)
+	reasons = a.limits(in, cone)
+	chosen, playbookReasons, found := a.choose(in, service)
+	reasons = append(reasons, playbookReasons...)
+	for _, r := range reasons {
+		if !r.OK {
+			return grace.Proposal{}, reasons, false
+		}
+	}
+	if !found {
+		return grace.Proposal{}, reasons, false
+	}
+	d := in.Diagnosis
+	return grace.Proposal{
+		ID:          proposalID(d.ID, chosen.playbook.ID, in.Now),
+		Diagnosis:   d.ID,
+		Code:        d.Code,
+		Kind:        d.Kind,
+		Service:     service.ID,
+		Playbook:    chosen.playbook.ID,
+		Parameters:  chosen.parameters,
+		Risk:        chosen.playbook.Risk,
+		Auto:        chosen.playbook.Auto,
+		Impact:      chosen.playbook.Impact,
+		BlastRadius: a.graph.BlastRadius(service.ID),
+		Confidence:  a.confidence(d.Likelihood, chosen),
+		Score:       chosen.score,
+		Trials:      chosen.trials,
+		Criticality: service.Criticality,
+		Cone:        cone,
+		BreachAt:    d.BreachAt,
+		At:          in.Now,
+	}, reasons, true
+}
+
+// Storm tells whether so much is sick at once that single remedies would do
+// more harm than good: a common cause outside of what GRACE sees is likely.
+// With fewer than four services the share says nothing and does not count.
+func (a *Agent) Storm(s State) (grace.Reason, bool) {
+	const fewest = 4
+	sick := make(map[grace.ServiceID]bool, len(s.Sick))
+	for _, id := range s.Sick {
+		sick[id] = true
+	}
+	storm := len(sick) > a.cfg.StormServices ||
+		s.Total >= fewest && float64(len(sick)) > a.cfg.StormShare*float64(s.Total)
+	r := grace.Reason{
+		Gate: "storm", Code: grace.ReasonPassed, OK: !storm,
+		Actual:   fmt.Sprintf("%d of %d services sick", len(sick), s.Total),
+		Required: fmt.Sprintf("at most %d services and %.0f %% of at least %d", a.cfg.StormServices, a.cfg.StormShare*100, fewest),
+		Hint:     "look for a common cause (network, host, a deployment); propose.storm_services and propose.storm_share are the limits",
+	}
+	if storm {
+		r.Code = grace.ReasonStorm
+	}
+	return r, storm
+}
