@@ -1,0 +1,213 @@
+// Package command is the action "command": one program on this host.
+//
+// Settings of a step:
+//
+//	argv: [/usr/sbin/nginx, -s, reload]   never a shell
+//	env: {TOKEN: "${env:NGINX_TOKEN}"}    secrets go here and nowhere else
+//	inherit: [XDG_RUNTIME_DIR]            besides PATH, HOME and LANG
+//	dir: /srv/shop
+//	ok_codes: [0, 3]                      default [0]
+//	kill_after: 5s                        between SIGTERM and SIGKILL
+//
+// argv is seen by every user of the host, so Validate refuses a secret in it.
+// Secrets of env are redacted from what is kept. The program also gets
+// GRACE_RUN, GRACE_STEP, GRACE_SERVICE, GRACE_PHASE, GRACE_ATTEMPT and
+// GRACE_IDEMPOTENCY_KEY, the last the same for every try of a step, so that a
+// script can check before it acts.
+//
+// How a call ends:
+//
+//	exit code in ok_codes       succeeded
+//	another code, or a signal   failed, retryable
+//	not started                 failed; retryable only when there was no time left
+//	time over while it ran      unknown: SIGTERM, then SIGKILL, to its process group
+//
+// A program that leaves a child behind (a daemon) has ended when it itself has:
+// the child is left alone, and what it writes later is not kept.
+//
+// Output and errors are kept together, the newest 64 KiB. When the last line
+// of standard output is a JSON object, its scalar fields become Outcome.Data.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"grace"
+)
+
+// Name under which the action is registered.
+const Name = "command"
+
+// outputGrace is how long output is still read after the program has ended,
+// for a child that holds the pipe open.
+const outputGrace = 500 * time.Millisecond
+
+// Action is the action "command". It is safe for concurrent use.
+type Action struct{}
+
+var _ grace.Action = (*Action)(nil)
+
+// New makes the action.
+func New() *Action { return &Action{} }
+
+// Name gives "command".
+func (*Action) Name() string { return Name }
+
+// Validate judges settings in which ${} are still in place.
+func (*Action) Validate(with map[string]any) error {
+	_, err := decode(with)
+	return err
+}
+
+// Do runs the program.
+func (*Action) Do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
+	started := time.Now()
+	out := do(ctx, req)
+	out.Started, out.Ended = started, time.Now()
+	return out
+}
+
+func do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
+	if ctx.Err() != nil {
+		return failed(true, fmt.Errorf("not started: the time was over before it began: %w", context.Cause(ctx)))
+	}
+	s, err := decode(req.With)
+	if err != nil {
+		return failed(false, err)
+	}
+	env, secrets, err := s.environment(req)
+	if err != nil {
+		return failed(false, err)
+	}
+	p := process{settings: s, all: newTail(secrets), stdout: newTail(secrets)}
+	p.prepare(env)
+	if err := p.cmd.Start(); err != nil {
+		return failed(false, fmt.Errorf("start %s: %w; is it installed, and is its path right?", s.Argv[0], err))
+	}
+	timedOut, err := p.wait(ctx)
+	out := p.judge(timedOut, err)
+	out.Output = p.all.text()
+	out.Data = p.data()
+	out.Error = grace.CleanOutput(grace.Redact(out.Error, secrets))
+	return out
+}
+
+func failed(retryable bool, err error) grace.Outcome {
+	return grace.Outcome{Status: grace.OutcomeFailed, Retryable: retryable, Error: err.Error()}
+}
+
+// environment is what the program gets, with the secrets that went into it.
+func (s settings) environment(req grace.ActionRequest) (env, secrets []string, err error) {
+	for _, name := range slices.Concat([]string{"PATH", "HOME", "LANG"}, s.Inherit) {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	env = append(env,
+		"GRACE_RUN="+string(req.Run),
+		"GRACE_STEP="+req.Step,
+		"GRACE_SERVICE="+string(req.Service),
+		"GRACE_PHASE="+string(req.Phase),
+		"GRACE_ATTEMPT="+strconv.Itoa(req.Attempt),
+		"GRACE_IDEMPOTENCY_KEY="+req.IdempotencyKey,
+	)
+	for name, text := range s.Env {
+		value, found, err := grace.ExpandSecrets(string(text))
+		if err != nil {
+			return nil, nil, fmt.Errorf("env %s: %w", name, err)
+		}
+		secrets = append(secrets, found...)
+		env = append(env, name+"="+value)
+	}
+	return env, secrets, nil
+}
+
+// process is one program on its way.
+type process struct {
+	settings settings
+	cmd      *exec.Cmd
+	all      *tail // output and errors as they came
+	stdout   *tail
+}
+
+func (p *process) prepare(env []string) {
+	argv := p.settings.argv()
+	p.cmd = exec.Command(argv[0], argv[1:]...)
+	p.cmd.Dir = string(p.settings.Dir)
+	p.cmd.Env = env
+	p.cmd.Stdout = both{p.all, p.stdout}
+	p.cmd.Stderr = p.all
+	p.cmd.WaitDelay = outputGrace
+	// A group of its own, so that what it started ends with it.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+}
+
+// wait waits for the program; when ctx ends first it ends the whole group.
+func (p *process) wait(ctx context.Context) (timedOut bool, err error) {
+	done := make(chan error, 1)
+	go func() { done <- p.cmd.Wait() }()
+	select {
+	case err := <-done:
+		return false, err
+	case <-ctx.Done():
+	}
+	group := -p.cmd.Process.Pid
+	_ = syscall.Kill(group, syscall.SIGTERM)
+	kill := time.NewTimer(p.settings.killAfter())
+	defer kill.Stop()
+	select {
+	case err = <-done:
+	case <-kill.C:
+		_ = syscall.Kill(group, syscall.SIGKILL)
+		return true, <-done
+	}
+	// The program went; whatever it started and that did not listen goes too.
+	_ = syscall.Kill(group, syscall.SIGKILL)
+	return true, err
+}
+
+func (p *process) judge(timedOut bool, err error) grace.Outcome {
+	name := p.settings.Argv[0]
+	if timedOut {
+		return grace.Outcome{
+			Status: grace.OutcomeUnknown,
+			Error:  fmt.Sprintf("%s was stopped because its time was over; it may have taken effect", name),
+		}
+	}
+	state := p.cmd.ProcessState
+	if state == nil {
+		return grace.Outcome{Status: grace.OutcomeUnknown, Error: fmt.Sprintf("wait for %s: %v", name, err)}
+	}
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return failed(true, fmt.Errorf("%s was ended by signal %v", name, status.Signal()))
+	}
+	if code := state.ExitCode(); !p.settings.accepts(code) {
+		return failed(true, fmt.Errorf("%s exited with code %d, want %s%s", name, code, p.settings.wanted(), p.lastLine()))
+	}
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited && !errors.Is(err, exec.ErrWaitDelay) {
+		return failed(true, fmt.Errorf("read the output of %s: %w", name, err))
+	}
+	return grace.Outcome{Status: grace.OutcomeSucceeded}
+}
+
+// lastLine is the newest line of output, which mostly says what went wrong.
+func (p *process) lastLine() string {
+	line := newestLine(p.all.text())
+	if line == "" {
+		return ""
+	}
+	const limit = 200
+	if len(line) > limit {
+		line = strings.ToValidUTF8(line[:limit], "") + "..."
+	}
+	return ": " + line
+}
