@@ -1,0 +1,251 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"grace"
+)
+
+// inserts are the statements of the tables that Apply replaces rows of.
+type inserts struct {
+	signals, triggers, decisions, incidents, learning, predictions, audit, events *insert
+}
+
+func newInserts() inserts {
+	replacing := func(table string, columns ...string) *insert {
+		return &insert{table: table, columns: columns, keys: 1, replace: true}
+	}
+	return inserts{
+		signals:     replacing("grace_signals", "id", "service", "state", "at", "doc"),
+		triggers:    replacing("grace_triggers", "id", "state", "kind", "service", "at", "doc"),
+		decisions:   replacing("grace_decisions", "id", "verdict", "service", "run", "at", "doc"),
+		incidents:   replacing("grace_incidents", "id", "state", "service", "at", "doc"),
+		learning:    replacing("grace_learning", "id", "service", "playbook", "code", "at", "doc"),
+		predictions: replacing("grace_predictions", "id", "service", "at", "doc"),
+		audit: &insert{table: "grace_audit_log", keys: 1, columns: []string{
+			"seq", "at", "actor", "action", "object", "service", "reason", "detail", "leaf", "prev_hash", "hash",
+		}},
+		events: &insert{table: "grace_events", keys: 1, columns: []string{
+			"id", "at", "type", "source", "actor", "resource", "payload",
+		}},
+	}
+}
+
+// Apply writes everything in c, or returns an error, after which the
+// transaction must be rolled back. It wraps ErrConflict where a revision is
+// not the one after the stored one.
+//
+// Apply takes the head row's lock when c has audit entries or events, so it
+// comes last in a transaction, and once.
+func (s *Store) Apply(ctx context.Context, tx Tx, c grace.Change) error {
+	for _, part := range []struct {
+		what  string
+		empty bool
+		write func(context.Context, Tx, *grace.Change) error
+	}{
+		{"runs", len(c.Runs) == 0, s.writeRuns},
+		{"approvals", len(c.Approvals) == 0, s.writeApprovals},
+		{"mode", c.Mode == nil, s.writeMode},
+		{"signals", len(c.Signals) == 0, s.writeSignals},
+		{"triggers", len(c.Triggers) == 0, s.writeTriggers},
+		{"decisions", len(c.Decisions) == 0, s.writeDecisions},
+		{"incidents", len(c.Incidents) == 0, s.writeIncidents},
+		{"learning log", len(c.Learning) == 0, s.writeLearning},
+		{"predictions", len(c.Prediction) == 0, s.writePredictions},
+		// Last: the lock of all writers.
+		{"log", len(c.Audit) == 0 && len(c.Events) == 0, s.writeLog},
+	} {
+		if part.empty {
+			continue
+		}
+		if err := part.write(ctx, tx, &c); err != nil {
+			return fmt.Errorf("write %s: %w", part.what, err)
+		}
+	}
+	return nil
+}
+
+const (
+	insertRun = `INSERT INTO grace_runs (id, revision, state, open, service, playbook, code, kind, cone,
+		created_at, ended_at, recovered_in, doc) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+		ON CONFLICT (id) DO NOTHING`
+	updateRun = `UPDATE grace_runs SET revision = $1, state = $2, open = $3, ended_at = $4, recovered_in = $5,
+		doc = $6 WHERE id = $7 AND revision = $8`
+)
+
+func (s *Store) writeRuns(ctx context.Context, tx Tx, c *grace.Change) error {
+	for i := range c.Runs {
+		r := &c.Runs[i]
+		doc, err := encode(r)
+		if err != nil {
+			return err
+		}
+		open := 1
+		if r.State.Terminal() {
+			open = 0
+		}
+		recovered := r.RecoveredIn.D().Milliseconds()
+		if r.Revision == 1 {
+			cone, err := encode(r.Cone)
+			if err != nil {
+				return err
+			}
+			err = s.revise(ctx, tx, "run", string(r.ID), 1, insertRun,
+				string(r.ID), 1, string(r.State), open, string(r.Service), string(r.Playbook.ID), string(r.Code),
+				string(r.Kind), cone, millis(r.CreatedAt), optionalMillis(r.EndedAt), recovered, doc)
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		err = s.revise(ctx, tx, "run", string(r.ID), r.Revision, updateRun,
+			r.Revision, string(r.State), open, optionalMillis(r.EndedAt), recovered, doc, string(r.ID), r.Revision-1)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revise runs a statement that changes one row where the stored revision is
+// the one before, and nothing otherwise.
+func (s *Store) revise(ctx context.Context, tx Tx, kind, id string, revision int, text string, args ...any) error {
+	if revision < 1 {
+		return fmt.Errorf("%s %s: revision %d; the first is 1", kind, id, revision)
+	}
+	result, err := tx.Exec(ctx, s.sql(text), args...)
+	if err != nil {
+		return err
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return fmt.Errorf("%s %s: revision %d does not follow the stored one: %w", kind, id, revision, ErrConflict)
+	}
+	return nil
+}
+
+func (s *Store) writeApprovals(ctx context.Context, tx Tx, c *grace.Change) error {
+	for i := range c.Approvals {
+		a := &c.Approvals[i]
+		doc, err := encode(a)
+		if err != nil {
+			return err
+		}
+		if a.Revision == 1 {
+			err = s.revise(ctx, tx, "approval", string(a.ID), 1, `INSERT INTO grace_approvals
+				(id, revision, state, at, doc) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
+				string(a.ID), 1, string(a.State), millis(a.At), doc)
+		} else {
+			err = s.revise(ctx, tx, "approval", string(a.ID), a.Revision, `UPDATE grace_approvals
+				SET revision = $1, state = $2, doc = $3 WHERE id = $4 AND revision = $5`,
+				a.Revision, string(a.State), doc, string(a.ID), a.Revision-1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) writeMode(ctx context.Context, tx Tx, c *grace.Change) error {
+	doc, err := encode(c.Mode)
+	if err != nil {
+		return err
+	}
+	if c.Mode.Revision == 1 {
+		return s.revise(ctx, tx, "mode", string(c.Mode.Mode), 1, `INSERT INTO grace_mode (id, revision, doc)
+			VALUES (1, $1, $2) ON CONFLICT (id) DO NOTHING`, 1, doc)
+	}
+	return s.revise(ctx, tx, "mode", string(c.Mode.Mode), c.Mode.Revision, `UPDATE grace_mode
+		SET revision = $1, doc = $2 WHERE id = 1 AND revision = $3`, c.Mode.Revision, doc, c.Mode.Revision-1)
+}
+
+func (s *Store) writeSignals(ctx context.Context, tx Tx, c *grace.Change) error {
+	return write(ctx, s.dialect, tx, s.inserts.signals, c.Signals, func(v grace.Signal) ([]any, error) {
+		doc, err := encode(v)
+		return []any{string(v.Key), string(v.Service), string(v.State), millis(v.At), doc}, err
+	})
+}
+
+func (s *Store) writeTriggers(ctx context.Context, tx Tx, c *grace.Change) error {
+	return write(ctx, s.dialect, tx, s.inserts.triggers, c.Triggers, func(v grace.Trigger) ([]any, error) {
+		doc, err := encode(v)
+		return []any{string(v.ID), string(v.State), string(v.Kind), string(v.Service), millis(v.At), doc}, err
+	})
+}
+
+func (s *Store) writeDecisions(ctx context.Context, tx Tx, c *grace.Change) error {
+	return write(ctx, s.dialect, tx, s.inserts.decisions, c.Decisions, func(v grace.Decision) ([]any, error) {
+		doc, err := encode(v)
+		return []any{string(v.ID), string(v.Verdict), string(v.Service), string(v.Run), millis(v.At), doc}, err
+	})
+}
+
+func (s *Store) writeIncidents(ctx context.Context, tx Tx, c *grace.Change) error {
+	return write(ctx, s.dialect, tx, s.inserts.incidents, c.Incidents, func(v grace.Incident) ([]any, error) {
+		doc, err := encode(v)
+		return []any{string(v.ID), string(v.State), string(v.Service), millis(v.OpenedAt), doc}, err
+	})
+}
+
+func (s *Store) writeLearning(ctx context.Context, tx Tx, c *grace.Change) error {
+	return write(ctx, s.dialect, tx, s.inserts.learning, c.Learning, func(v grace.LearningEntry) ([]any, error) {
+		doc, err := encode(v)
+		return []any{v.ID, string(v.Service), string(v.Playbook), string(v.Diagnosis), millis(v.At), doc}, err
+	})
+}
+
+func (s *Store) writePredictions(ctx context.Context, tx Tx, c *grace.Change) error {
+	return write(ctx, s.dialect, tx, s.inserts.predictions, c.Prediction, func(v grace.Prediction) ([]any, error) {
+		doc, err := encode(v)
+		// A series is predicted again and again: the time is part of the id.
+		id := string(v.Key) + "@" + strconv.FormatInt(millis(v.At), 10)
+		return []any{id, string(v.Service), millis(v.At), doc}, err
+	})
+}
+
+// encode gives a document's text. Invalid UTF-8 and zero bytes, which
+// PostgreSQL refuses, come out of Marshal replaced or escaped.
+func encode(v any) (string, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	return string(b), nil
+}
+
+// clean makes a text acceptable to both databases.
+func clean(text string) string {
+	if strings.IndexByte(text, 0) >= 0 {
+		text = strings.ReplaceAll(text, "\x00", "\uFFFD")
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+func millis(t time.Time) int64 { return t.UnixMilli() }
+
+func optionalMillis(t *time.Time) *int64 {
+	if t == nil {
+		return nil
+	}
+	ms := t.UnixMilli()
+	return &ms
+}
+
+func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+func fromOptionalMillis(ms *int64) *time.Time {
+	if ms == nil {
+		return nil
+	}
+	t := fromMillis(*ms)
+	return &t
+}

@@ -1,0 +1,45 @@
+// Package store keeps everything GRACE knows in one SQL database: SQLite in a
+// file by default, PostgreSQL for several replicas. The durable engine keeps
+// its own tables in the same database and pool, so that a state change, its
+// audit entry, its event and the engine's checkpoint commit together.
+//
+//	Do -> your reads -> Apply(Change) -> the engine's enqueue or send -> commit
+//
+// # Writing
+//
+// [Store.Apply] is the only way in: it writes a [grace.Change] whole. Runs,
+// approvals and the mode carry a revision and are written only over the one
+// before it; a writer that lost a race gets [ErrConflict] and its transaction
+// is to be rolled back. All other rows are inserted, or replaced by id.
+//
+// Apply ends by taking the lock on the head row, under which audit entries are
+// linked to the chain and events are numbered. It is held until commit, so
+// audit sequence and event ids are gapless and become visible in their order:
+// a reader that has seen event n has seen everything below it. It also means
+// that writers queue there: Apply comes last in a transaction, and once.
+//
+// [Store.Do] runs a function again, a bounded number of times, when the
+// database asks for it (serialization failure, deadlock, "database is
+// locked"); the function must have no effect outside of its transaction. A
+// transaction of the engine (dbos.Tx) is as good as one of Do, but repeating
+// it is the engine's business.
+//
+// # Reading
+//
+// Reads take a [Querier]: a transaction, or [Store.Q] outside of one. Lists
+// are paged by opaque cursors, newest first.
+//
+// # The two databases
+//
+// The SQL is written once, for SQLite, and rewritten for PostgreSQL by rules
+// that fit in a few lines (see dialect): tables grace_x become grace.x in a
+// schema of our own. Documents are JSON text, times are epoch milliseconds.
+// Parameters are numbered in the order of their first use, which is what
+// SQLite counts by.
+//
+// # The audit log
+//
+// Entries are chained by keyed hashes (package audit); triggers in the
+// database refuse to change or remove them. [Store.VerifyAudit] reads all of
+// it and names the first row that is not what was written.
+package store

@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"grace"
+)
+
+// Retention says how long rows are kept, table by table; zero is for ever.
+// The audit log is always kept: its chain begins with its first entry.
+type Retention struct {
+	Signals     grace.Duration `json:"signals"`   // that are ok, since their last sample
+	Triggers    grace.Duration `json:"triggers"`  // that are decided or cleared
+	Decisions   grace.Duration `json:"decisions"` // unless their run is open
+	Runs        grace.Duration `json:"runs"`      // since they ended
+	Approvals   grace.Duration `json:"approvals"` // that are not pending
+	Incidents   grace.Duration `json:"incidents"` // that are resolved
+	Predictions grace.Duration `json:"predictions"`
+	Events      grace.Duration `json:"events"`
+	Learning    grace.Duration `json:"learning"` // what GRACE knows: kept for ever by default
+}
+
+const day = grace.Duration(24 * time.Hour)
+
+// DefaultRetention keeps what a person may ask about for 90 days, predictions
+// for 14, events and passed signals for 7, and the learning log for ever.
+func DefaultRetention() Retention {
+	return Retention{
+		Signals:     7 * day,
+		Triggers:    90 * day,
+		Decisions:   90 * day,
+		Runs:        90 * day,
+		Approvals:   90 * day,
+		Incidents:   90 * day,
+		Predictions: 14 * day,
+		Events:      7 * day,
+	}
+}
+
+// pruneBatch rows go in one transaction, so that others get their turn.
+const pruneBatch = 500
+
+// Prune removes what is older than r allows at now, and gives the number of
+// rows removed by table. Every transaction that removes rows says so in the
+// audit log.
+func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (map[string]int64, error) {
+	pruned := map[string]int64{}
+	for _, t := range []struct {
+		name, table, at, condition string
+		keep                       grace.Duration
+	}{
+		{"signals", "grace_signals", "at", "state = 'ok'", r.Signals},
+		{"triggers", "grace_triggers", "at", "state <> 'pending'", r.Triggers},
+		{
+			"decisions", "grace_decisions", "at",
+			"NOT EXISTS (SELECT 1 FROM grace_runs AS r WHERE r.id = run AND r.open = 1)", r.Decisions,
+		},
+		{"runs", "grace_runs", "ended_at", "open = 0", r.Runs},
+		{"approvals", "grace_approvals", "at", "state <> 'pending'", r.Approvals},
+		{"incidents", "grace_incidents", "at", "state <> 'open'", r.Incidents},
+		{"predictions", "grace_predictions", "at", "1 = 1", r.Predictions},
+		{"events", "grace_events", "at", "1 = 1", r.Events},
+		{"learning", "grace_learning", "at", "1 = 1", r.Learning},
+	} {
+		if t.keep <= 0 {
+			continue
+		}
+		before := now.Add(-t.keep.D())
+		text := s.sql("DELETE FROM " + t.table + " WHERE id IN (SELECT id FROM " + t.table +
+			" WHERE " + t.at + " < $1 AND " + t.condition + " LIMIT $2)")
+		for {
+			n, err := s.pruneOnce(ctx, t.name, text, before, now)
+			if err != nil {
+				return pruned, fmt.Errorf("prune %s: %w", t.name, err)
+			}
+			if n > 0 {
+				pruned[t.name] += n
+			}
+			if n < pruneBatch {
+				break
+			}
+		}
+	}
+	return pruned, nil
+}
+
+func (s *Store) pruneOnce(ctx context.Context, name, text string, before, now time.Time) (n int64, err error) {
+	err = s.Do(ctx, func(ctx context.Context, tx Tx) error {
+		result, err := tx.Exec(ctx, text, millis(before), pruneBatch)
+		if err != nil {
+			return err
+		}
+		if n, err = result.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		detail, err := json.Marshal(map[string]any{"rows": n, "before": before.UTC()})
+		if err != nil {
+			return err
+		}
+		return s.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{{
+			At: now, Actor: "grace", Action: "retention.pruned", Object: "table/" + name, Detail: detail,
+		}}})
+	})
+	return n, err
+}

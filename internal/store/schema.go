@@ -1,0 +1,200 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// migrations lead from each version of the schema to the next: the first one
+// makes version 1. They are append-only. A statement is for both databases,
+// or for the one its prefix names.
+var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
+	{
+		// One row. Whoever holds it appends to the log; a low fill factor keeps
+		// its many versions on one page.
+		`CREATE TABLE grace_head (id INTEGER PRIMARY KEY CHECK (id = 1), seq BIGINT NOT NULL,
+			hash TEXT NOT NULL, event_id BIGINT NOT NULL)`,
+		`INSERT INTO grace_head (id, seq, hash, event_id) VALUES (1, 0, '', 0)`,
+		onPostgres + `ALTER TABLE grace_head SET (fillfactor = 10)`,
+
+		`CREATE TABLE grace_audit_log (seq INTEGER PRIMARY KEY, at BIGINT NOT NULL, actor TEXT NOT NULL,
+			action TEXT NOT NULL, object TEXT NOT NULL, service TEXT NOT NULL, reason TEXT NOT NULL,
+			detail TEXT, leaf TEXT NOT NULL, prev_hash TEXT NOT NULL, hash TEXT NOT NULL)`,
+		`CREATE INDEX gx_audit_object ON grace_audit_log (object, seq)`,
+		`CREATE INDEX gx_audit_actor ON grace_audit_log (actor, seq) WHERE actor <> 'grace'`,
+		onSQLite + `CREATE TRIGGER gx_audit_no_update BEFORE UPDATE ON grace_audit_log
+			BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END`,
+		onSQLite + `CREATE TRIGGER gx_audit_no_delete BEFORE DELETE ON grace_audit_log
+			BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END`,
+		onPostgres + `CREATE FUNCTION grace_refuse_change() RETURNS trigger LANGUAGE plpgsql AS
+			$$ BEGIN RAISE EXCEPTION 'audit_log is append-only'; END $$`,
+		onPostgres + `CREATE TRIGGER gx_audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON grace_audit_log
+			FOR EACH STATEMENT EXECUTE FUNCTION grace_refuse_change()`,
+
+		`CREATE TABLE grace_events (id INTEGER PRIMARY KEY, at BIGINT NOT NULL, type TEXT NOT NULL,
+			source TEXT NOT NULL, actor TEXT NOT NULL, resource TEXT NOT NULL, payload TEXT)`,
+		`CREATE TABLE grace_cursors (name TEXT PRIMARY KEY, id BIGINT NOT NULL)`,
+
+		`CREATE TABLE grace_runs (id TEXT PRIMARY KEY, revision BIGINT NOT NULL, state TEXT NOT NULL,
+			open BIGINT NOT NULL, service TEXT NOT NULL, playbook TEXT NOT NULL, code TEXT NOT NULL,
+			kind TEXT NOT NULL, cone TEXT NOT NULL, created_at BIGINT NOT NULL, ended_at BIGINT,
+			recovered_in BIGINT NOT NULL, doc TEXT NOT NULL)`,
+		`CREATE INDEX gx_runs_created ON grace_runs (created_at, id)`,
+		`CREATE INDEX gx_runs_service ON grace_runs (service, created_at, id)`,
+		`CREATE INDEX gx_runs_ended ON grace_runs (ended_at) WHERE ended_at IS NOT NULL`,
+		`CREATE INDEX gx_runs_open ON grace_runs (created_at, id) WHERE open = 1`,
+
+		`CREATE TABLE grace_triggers (id TEXT PRIMARY KEY, state TEXT NOT NULL, kind TEXT NOT NULL,
+			service TEXT NOT NULL, at BIGINT NOT NULL, doc TEXT NOT NULL)`,
+		`CREATE INDEX gx_triggers_at ON grace_triggers (at, id)`,
+		`CREATE INDEX gx_triggers_pending ON grace_triggers (at, id) WHERE state = 'pending'`,
+
+		`CREATE TABLE grace_decisions (id TEXT PRIMARY KEY, verdict TEXT NOT NULL, service TEXT NOT NULL,
+			run TEXT NOT NULL, at BIGINT NOT NULL, doc TEXT NOT NULL)`,
+		`CREATE INDEX gx_decisions_at ON grace_decisions (at, id)`,
+		`CREATE INDEX gx_decisions_service ON grace_decisions (service, at, id)`,
+		`CREATE INDEX gx_decisions_run ON grace_decisions (run) WHERE run <> ''`,
+
+		`CREATE TABLE grace_approvals (id TEXT PRIMARY KEY, revision BIGINT NOT NULL, state TEXT NOT NULL,
+			at BIGINT NOT NULL, doc TEXT NOT NULL)`,
+		`CREATE INDEX gx_approvals_at ON grace_approvals (at, id)`,
+		`CREATE INDEX gx_approvals_pending ON grace_approvals (at, id) WHERE state = 'pending'`,
+
+		`CREATE TABLE grace_incidents (id TEXT PRIMARY KEY, state TEXT NOT NULL, service TEXT NOT NULL,
+			at BIGINT NOT NULL, doc TEXT NOT NULL)`,
+		`CREATE INDEX gx_incidents_at ON grace_incidents (at, id)`,
+
+		`CREATE TABLE grace_learning (id TEXT PRIMARY KEY, service TEXT NOT NULL, playbook TEXT NOT NULL,
+			code TEXT NOT NULL, at BIGINT NOT NULL, doc TEXT NOT NULL)`,
+		`CREATE INDEX gx_learning_at ON grace_learning (at, id)`,
+
+		`CREATE TABLE grace_predictions (id TEXT PRIMARY KEY, service TEXT NOT NULL, at BIGINT NOT NULL,
+			doc TEXT NOT NULL)`,
+		`CREATE INDEX gx_predictions_at ON grace_predictions (at, id)`,
+
+		`CREATE TABLE grace_signals (id TEXT PRIMARY KEY, service TEXT NOT NULL, state TEXT NOT NULL,
+			at BIGINT NOT NULL, doc TEXT NOT NULL)`,
+		`CREATE INDEX gx_signals_service ON grace_signals (service)`,
+
+		`CREATE TABLE grace_mode (id INTEGER PRIMARY KEY CHECK (id = 1), revision BIGINT NOT NULL, doc TEXT NOT NULL)`,
+
+		`CREATE TABLE grace_tokens (name TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, role TEXT NOT NULL,
+			created_at BIGINT NOT NULL, expires_at BIGINT, revoked_at BIGINT)`,
+	},
+}
+
+const (
+	onSQLite   = "sqlite:"
+	onPostgres = "postgres:"
+)
+
+const migrationLock = 0x67726163 // "grac", of pg_advisory_xact_lock
+
+const (
+	metaVersion  = "schema_version"
+	metaKeyCheck = "audit_key_check"
+)
+
+// migrate brings the schema to this binary's version, in one transaction.
+func (s *Store) migrate(ctx context.Context) error {
+	err := s.Do(ctx, func(ctx context.Context, tx Tx) error {
+		if err := s.prepareMeta(ctx, tx); err != nil {
+			return err
+		}
+		version, err := s.schemaVersion(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if version > len(migrations) {
+			return fmt.Errorf("the database has schema version %d, this binary knows %d: run the newer grace that wrote it, or restore the backup taken before the upgrade", version, len(migrations))
+		}
+		for i, statements := range migrations[version:] {
+			for _, text := range statements {
+				if err := s.define(ctx, tx, text); err != nil {
+					return fmt.Errorf("migrate to schema version %d: %w", version+i+1, err)
+				}
+			}
+		}
+		if version == len(migrations) {
+			return nil
+		}
+		return s.setMeta(ctx, tx, metaVersion, strconv.Itoa(len(migrations)))
+	})
+	if err != nil && !s.Postgres() {
+		return explainSQLite(err)
+	}
+	return err
+}
+
+// prepareMeta makes the table that the version stands in. On PostgreSQL
+// replicas that start at once take turns; on SQLite transactions do anyway.
+func (s *Store) prepareMeta(ctx context.Context, tx Tx) error {
+	if s.Postgres() {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
+			return err
+		}
+		// Asked first: creating a schema, even IF NOT EXISTS, needs a privilege
+		// on the database that the role may not have once the schema is there.
+		var there bool
+		if err := tx.QueryRow(ctx, "SELECT to_regclass('grace.meta') IS NOT NULL").Scan(&there); err != nil {
+			return err
+		}
+		if there {
+			return nil
+		}
+		if _, err := tx.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS grace"); err != nil {
+			return fmt.Errorf("create the schema grace: %w; the role needs CREATE on the database", err)
+		}
+	}
+	return s.define(ctx, tx, "CREATE TABLE IF NOT EXISTS grace_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+}
+
+func (s *Store) define(ctx context.Context, tx Tx, text string) error {
+	if rest, ok := strings.CutPrefix(text, onSQLite); ok {
+		if s.Postgres() {
+			return nil
+		}
+		text = rest
+	}
+	if rest, ok := strings.CutPrefix(text, onPostgres); ok {
+		if !s.Postgres() {
+			return nil
+		}
+		text = rest
+	}
+	_, err := tx.Exec(ctx, s.dialect.rewrite(text))
+	return err
+}
+
+func (s *Store) schemaVersion(ctx context.Context, q Querier) (int, error) {
+	text, err := s.meta(ctx, q, metaVersion)
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	version, err := strconv.Atoi(text)
+	if err != nil || version < 1 {
+		return 0, fmt.Errorf("the database's schema version is %q, want a number: the table grace_meta (PostgreSQL: grace.meta) was changed by hand or is damaged; restore a backup", text)
+	}
+	return version, nil
+}
+
+func (s *Store) meta(ctx context.Context, q Querier, key string) (string, error) {
+	var value string
+	err := q.QueryRow(ctx, s.sql("SELECT value FROM grace_meta WHERE key = $1"), key).Scan(&value)
+	if errors.Is(err, errNoRows) {
+		return "", ErrNotFound
+	}
+	return value, err
+}
+
+func (s *Store) setMeta(ctx context.Context, tx Tx, key, value string) error {
+	_, err := tx.Exec(ctx, s.sql(`INSERT INTO grace_meta (key, value) VALUES ($1, $2)
+		ON CONFLICT (key) DO UPDATE SET value = excluded.value`), key, value)
+	return err
+}

@@ -1,0 +1,94 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+const (
+	sqliteConns       = 8
+	sqliteBusyTimeout = 5 * time.Second
+)
+
+// openSQLite opens or creates the database file. The directory and the file
+// are the owner's alone: they hold what is known about every service.
+func openSQLite(ctx context.Context, path string, wake func()) (*sql.DB, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("create the data directory: %w", err)
+	}
+	// SQLite gives its -wal and -shm files the mode of the main one.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the database file: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("open the database file: %w", err)
+	}
+	connector, err := sqlite.NewConnector(sqliteDSN(path))
+	if err != nil {
+		return nil, fmt.Errorf("open the database file %s: %w", path, err)
+	}
+	db := sql.OpenDB(newCachingConnector(connector, wake))
+	db.SetMaxOpenConns(sqliteConns)
+	db.SetMaxIdleConns(sqliteConns) // a new connection would begin without its statements
+	if err := db.PingContext(ctx); err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("open the database file %s: %w", path, explainSQLite(err))
+	}
+	return db, nil
+}
+
+func sqliteDSN(path string) string {
+	q := url.Values{
+		// A transaction that reads first and writes later would otherwise
+		// fail where another has written in between.
+		"_txlock": {"immediate"},
+		"_pragma": {
+			fmt.Sprintf("busy_timeout(%d)", sqliteBusyTimeout.Milliseconds()),
+			"journal_mode(WAL)",
+			"foreign_keys(ON)",
+			// What is in the log has happened, also after a power cut.
+			"synchronous(FULL)",
+		},
+	}
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+}
+
+// sqliteCode gives SQLite's primary result code, 0 when err is not of SQLite.
+func sqliteCode(err error) int {
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		return e.Code() & 0xff
+	}
+	return 0
+}
+
+func sqliteRetryable(err error) bool {
+	switch sqliteCode(err) {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return true
+	}
+	return false
+}
+
+// explainSQLite adds what an operator can do.
+func explainSQLite(err error) error {
+	switch sqliteCode(err) {
+	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
+		return fmt.Errorf("%w; the file is damaged or not a database: restore it from a backup, or move it away to start afresh", err)
+	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
+		return fmt.Errorf("%w; the file and its directory must be writable by the user that GRACE runs as", err)
+	case sqlite3.SQLITE_FULL:
+		return fmt.Errorf("%w; the disk is full: make room or shorten the retention", err)
+	}
+	return err
+}

@@ -1,0 +1,241 @@
+package store
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	_ "github.com/dbos-inc/dbos-transact-golang/dbos/driver/sqlite" // the engine's part of SQLite support
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// DefaultURL is the database that an empty URL means.
+const DefaultURL = "sqlite:grace-data/grace.db"
+
+// Errors to be asked for with errors.Is.
+var (
+	// ErrNotFound: there is no row with that id.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the row was changed by somebody else in between, or exists
+	// already. The transaction is to be rolled back and thought over anew.
+	ErrConflict = errors.New("changed by somebody else")
+	// ErrBadCursor: a page cursor that this store did not give.
+	ErrBadCursor = errors.New("bad cursor")
+)
+
+// Options of [Open].
+type Options struct {
+	// URL is "" (DefaultURL), "sqlite:PATH" or "postgres://...".
+	URL string
+	// AuditKey keys the hashes of the audit log. It must stay the same for the
+	// life of a database, and the same on all replicas.
+	AuditKey []byte
+	// Now gives the time of entries that bring none (default time.Now).
+	Now func() time.Time
+}
+
+// Store is safe for concurrent use.
+type Store struct {
+	db      *sql.DB       // SQLite
+	pool    *pgxpool.Pool // or PostgreSQL
+	dialect dialect
+	key     []byte
+	now     func() time.Time
+	inserts inserts
+	head    headWriter
+	wakes   wakes
+	closing sync.Once
+}
+
+// Open connects to the database, creates or migrates the schema, and makes
+// sure that the audit key is the one the database was started with.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if len(o.AuditKey) == 0 {
+		return nil, errors.New("open the store: no audit key; give the one kept beside the database")
+	}
+	s := &Store{key: o.AuditKey, now: o.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if o.URL == "" {
+		o.URL = DefaultURL
+	}
+	var err error
+	switch path, isSQLite := strings.CutPrefix(o.URL, "sqlite:"); {
+	case isSQLite && path != "":
+		s.db, err = openSQLite(ctx, path, s.wakes.all)
+	case strings.HasPrefix(o.URL, "postgres://"), strings.HasPrefix(o.URL, "postgresql://"):
+		s.pool, err = openPostgres(ctx, o.URL)
+	default:
+		// Not quoted: a mistyped URL may hold a password.
+		err = errors.New("the database URL is neither sqlite:PATH nor postgres://")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	s.dialect = newDialect(s.Postgres())
+	s.inserts = newInserts()
+	if err := s.migrate(ctx); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	if err := s.checkKey(ctx); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	return s, nil
+}
+
+// checkKey refuses a key other than the database's own: entries chained with
+// it could never be verified together with the earlier ones.
+func (s *Store) checkKey(ctx context.Context) error {
+	mac := hmac.New(sha256.New, s.key)
+	mac.Write([]byte("grace audit key check"))
+	mine := hex.EncodeToString(mac.Sum(nil))
+	return s.Do(ctx, func(ctx context.Context, tx Tx) error {
+		if _, err := tx.Exec(ctx, s.sql(`INSERT INTO grace_meta (key, value) VALUES ($1, $2)
+			ON CONFLICT (key) DO NOTHING`), metaKeyCheck, mine); err != nil {
+			return err
+		}
+		stored, err := s.meta(ctx, tx, metaKeyCheck)
+		if err != nil {
+			return err
+		}
+		if !hmac.Equal([]byte(stored), []byte(mine)) {
+			return errors.New("the audit key is not the one this database was started with; restore it from the backup of the data directory, or give all replicas the same key")
+		}
+		return nil
+	})
+}
+
+// Close closes the database, after its transactions have ended. Closing again
+// does nothing, nor does closing after the engine has closed the pool.
+func (s *Store) Close() {
+	s.closing.Do(func() {
+		if s.db != nil {
+			_ = s.db.Close()
+		}
+		if s.pool != nil {
+			s.pool.Close()
+		}
+	})
+}
+
+// SQL gives the SQLite database, nil on PostgreSQL. The engine shares it.
+func (s *Store) SQL() *sql.DB { return s.db }
+
+// PG gives the PostgreSQL pool, nil on SQLite. The engine shares it.
+func (s *Store) PG() *pgxpool.Pool { return s.pool }
+
+// Postgres tells which database it is.
+func (s *Store) Postgres() bool { return s.pool != nil }
+
+// Q gives a Querier outside of any transaction.
+func (s *Store) Q() Querier {
+	if s.Postgres() {
+		return pgQuerier{s.pool}
+	}
+	return sqlQuerier{s.db}
+}
+
+func (s *Store) sql(text string) string { return s.dialect.sql(text) }
+
+// How often and how long Do tries. SQLite has waited for its lock for seconds
+// before it says that it is locked.
+const (
+	maxTries     = 8
+	firstBackoff = 2 * time.Millisecond
+	maxRetrying  = 20 * time.Second
+)
+
+// Do runs fn in a transaction that commits when fn returns nil and rolls back
+// when it returns an error or panics. It is run again when the database asks
+// for it, at most eight times within about 20 s.
+func (s *Store) Do(ctx context.Context, fn func(context.Context, Tx) error) error {
+	started := time.Now()
+	backoff := firstBackoff
+	for try := 1; ; try++ {
+		err := s.once(ctx, fn)
+		if err == nil || !s.retryable(err) {
+			return err
+		}
+		if try == maxTries || time.Since(started) > maxRetrying {
+			return fmt.Errorf("gave up after %d tries: %w", try, err)
+		}
+		// Jitter, or two that collided would collide again.
+		timer := time.NewTimer(backoff/2 + rand.N(backoff))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		backoff *= 2
+	}
+}
+
+func (s *Store) once(ctx context.Context, fn func(context.Context, Tx) error) (err error) {
+	tx, err := s.begin(ctx)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	done := false
+	defer func() {
+		if !done { // also on a panic
+			_ = tx.Rollback(context.WithoutCancel(ctx))
+		}
+	}()
+	if err := fn(ctx, tx); err != nil {
+		return err
+	}
+	done = true
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) begin(ctx context.Context) (Tx, error) {
+	if s.Postgres() {
+		tx, err := s.pool.Begin(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return newPgTx(tx), nil
+	}
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	return newSQLTx(tx), nil
+}
+
+func (s *Store) retryable(err error) bool {
+	if s.Postgres() {
+		return postgresRetryable(err)
+	}
+	return sqliteRetryable(err)
+}
+
+const decidingLock = 0x64656364 // "decd", of pg_advisory_xact_lock
+
+// LockDeciding lets one deciding transaction at a time go on, until it ends:
+// rate limits and cones are read and then acted on. On SQLite transactions are
+// serial as they are.
+func (s *Store) LockDeciding(ctx context.Context, tx Tx) error {
+	if !s.Postgres() {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(decidingLock)); err != nil {
+		return fmt.Errorf("lock deciding: %w", err)
+	}
+	return nil
+}

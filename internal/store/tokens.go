@@ -1,0 +1,145 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dbos-inc/dbos-transact-golang/dbos"
+
+	"grace"
+)
+
+// TokenPrefix begins every secret, so that secret scanners and people know one
+// when they see it.
+const TokenPrefix = "grace_"
+
+// Token is an API token. Its secret is not kept: only its hash is.
+type Token struct {
+	Name      string     `json:"name"`
+	Role      string     `json:"role"`
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	RevokedAt *time.Time `json:"revoked_at,omitempty"`
+}
+
+// Valid tells whether the token may be used at a time.
+func (t Token) Valid(now time.Time) bool {
+	return t.RevokedAt == nil && (t.ExpiresAt == nil || now.Before(*t.ExpiresAt))
+}
+
+// NewToken describes a token to be created.
+type NewToken struct {
+	Name    string
+	Role    string
+	Expires *time.Time // nil: never
+}
+
+// HashToken gives the form under which a secret is looked up. The secret has
+// 256 random bits, so a plain hash is as good as a slow one.
+func HashToken(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+// CreateToken creates a token and gives its secret, which cannot be had again.
+// A name is used once: the audit log names actors by it, so it stays taken by
+// a revoked token too (ErrConflict).
+func (s *Store) CreateToken(ctx context.Context, actor string, t NewToken) (secret string, err error) {
+	if t.Name == "" || t.Role == "" || clean(t.Name) != t.Name || clean(t.Role) != t.Role {
+		return "", errors.New("create token: it needs a name and a role, both valid text")
+	}
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // never fails
+	secret = TokenPrefix + base64.RawURLEncoding.EncodeToString(random)
+	now := s.now()
+	err = s.Do(ctx, func(ctx context.Context, tx Tx) error {
+		result, err := tx.Exec(ctx, s.sql(`INSERT INTO grace_tokens (name, hash, role, created_at, expires_at)
+			VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING`),
+			t.Name, HashToken(secret), t.Role, millis(now), optionalMillis(t.Expires))
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil {
+			return err
+		} else if n != 1 {
+			return fmt.Errorf("the name is taken, use another one: %w", ErrConflict)
+		}
+		return s.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{{
+			At: now, Actor: actor, Action: "token.created", Object: "token/" + t.Name, Reason: "role " + t.Role,
+		}}})
+	})
+	if err != nil {
+		return "", fmt.Errorf("create token %s: %w", t.Name, err)
+	}
+	return secret, nil
+}
+
+const selectToken = "SELECT name, role, created_at, expires_at, revoked_at FROM grace_tokens"
+
+func scanToken(row dbos.Row) (Token, error) {
+	var t Token
+	var created int64
+	var expires, revoked *int64
+	err := row.Scan(&t.Name, &t.Role, &created, &expires, &revoked)
+	t.CreatedAt, t.ExpiresAt, t.RevokedAt = fromMillis(created), fromOptionalMillis(expires), fromOptionalMillis(revoked)
+	return t, err
+}
+
+// TokenByHash finds a token by HashToken of its secret; it wraps ErrNotFound.
+// Whether the token is still valid is for the caller to ask.
+func (s *Store) TokenByHash(ctx context.Context, q Querier, hash string) (Token, error) {
+	t, err := scanToken(q.QueryRow(ctx, s.sql(selectToken+" WHERE hash = $1"), hash))
+	if errors.Is(err, errNoRows) {
+		return Token{}, fmt.Errorf("token: %w", ErrNotFound)
+	}
+	if err != nil {
+		return Token{}, fmt.Errorf("read token: %w", err)
+	}
+	return t, nil
+}
+
+// ListTokens reads all tokens, revoked ones too, by name.
+func (s *Store) ListTokens(ctx context.Context, q Querier) ([]Token, error) {
+	var tokens []Token
+	err := each(ctx, q, s.sql(selectToken+" ORDER BY name"), nil, func(row dbos.Row) error {
+		t, err := scanToken(row)
+		tokens = append(tokens, t)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read tokens: %w", err)
+	}
+	return tokens, nil
+}
+
+// RevokeToken makes a token invalid for good. Revoking it again changes
+// nothing; a name that does not exist is ErrNotFound.
+func (s *Store) RevokeToken(ctx context.Context, actor, name string) error {
+	now := s.now()
+	err := s.Do(ctx, func(ctx context.Context, tx Tx) error {
+		var revoked *int64
+		err := tx.QueryRow(ctx, s.sql("SELECT revoked_at FROM grace_tokens WHERE name = $1 /*lock*/"), name).Scan(&revoked)
+		if errors.Is(err, errNoRows) {
+			return ErrNotFound
+		}
+		if err != nil || revoked != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, s.sql("UPDATE grace_tokens SET revoked_at = $1 WHERE name = $2"), millis(now), name); err != nil {
+			return err
+		}
+		return s.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{{
+			At: now, Actor: actor, Action: "token.revoked", Object: "token/" + name,
+		}}})
+	})
+	if err != nil {
+		return fmt.Errorf("revoke token %s: %w", name, err)
+	}
+	return nil
+}
