@@ -111,43 +111,43 @@ const (
 // checked before anything starts. In a step's With, ${name} stands for it;
 // ${service} and ${run} are always there, and ${snapshot.key} in an undo.
 type Parameter struct {
-	Name     string        `json:"name"`
-	Type     ParameterType `json:"type"`
-	Default  any           `json:"default,omitempty"`
-	Required bool          `json:"required,omitempty"`
-	NonEmpty bool          `json:"non_empty,omitempty"`
-	Min      *float64      `json:"min,omitempty" doc:"of an int; of a duration in seconds"`
-	Max      *float64      `json:"max,omitempty"`
-	Allowed  []string      `json:"allowed,omitempty"`
+	Name     string        `json:"name" doc:"${name} in a step stands for its value"`
+	Type     ParameterType `json:"type" doc:"of the value"`
+	Default  any           `json:"default,omitempty" doc:"its value when none is given"`
+	Required bool          `json:"required,omitempty" doc:"without a value nothing starts"`
+	NonEmpty bool          `json:"non_empty,omitempty" doc:"an empty string is refused"`
+	Min      *float64      `json:"min,omitempty" doc:"smallest value of an int; of a duration in seconds"`
+	Max      *float64      `json:"max,omitempty" doc:"greatest value of an int; of a duration in seconds"`
+	Allowed  []string      `json:"allowed,omitempty" doc:"the only values of a string; empty is any"`
 }
 
 // Step is one action of a playbook.
 type Step struct {
-	Name    string         `json:"name"`
+	Name    string         `json:"name" doc:"unique in the playbook; part of the idempotency key"`
 	Action  string         `json:"action" doc:"a registered action: http, command, systemd, ..."`
 	With    map[string]any `json:"with" doc:"the action's own settings"`
 	Timeout Duration       `json:"timeout,omitempty" doc:"of one try (default 30s)"`
 	Retries int            `json:"retries,omitempty" doc:"further tries after a failure that may pass"`
 	// ReadOnly steps change nothing. Every other step declares Undo or
 	// Irreversible.
-	ReadOnly     bool  `json:"read_only,omitempty"`
-	Irreversible bool  `json:"irreversible,omitempty"`
-	Undo         *Call `json:"undo,omitempty"`
+	ReadOnly     bool  `json:"read_only,omitempty" doc:"it changes nothing, so there is nothing to undo"`
+	Irreversible bool  `json:"irreversible,omitempty" doc:"it changes something that cannot be taken back"`
+	Undo         *Call `json:"undo,omitempty" doc:"takes the step back when a later one or verification fails; a step that changes something has this or irreversible"`
 	// Snapshot runs before the step; its Data is ${snapshot.*} in Undo.
-	Snapshot *Call `json:"snapshot,omitempty"`
+	Snapshot *Call `json:"snapshot,omitempty" doc:"runs before the step; its values are ${snapshot.key} in undo"`
 	// Check tells whether the effect is already there: asked when the step is
 	// found started but unfinished, before it is done again.
-	Check *Check `json:"check,omitempty"`
+	Check *Check `json:"check,omitempty" doc:"tells whether the effect is already there, when the step is found started but unfinished"`
 }
 
 // Call is an action with its settings, outside of a step.
 type Call struct {
-	Action  string         `json:"action"`
-	With    map[string]any `json:"with"`
-	Timeout Duration       `json:"timeout,omitempty"`
+	Action  string         `json:"action" doc:"a registered action"`
+	With    map[string]any `json:"with" doc:"the action's own settings"`
+	Timeout Duration       `json:"timeout,omitempty" doc:"of one try (default 30s)"`
 	// Check tells whether an undo took effect. Without it the step's Snapshot
 	// is taken again and must equal the first.
-	Check *Check `json:"check,omitempty"`
+	Check *Check `json:"check,omitempty" doc:"tells whether an undo took effect; without it the snapshot is taken again and must equal the first"`
 }
 
 // CheckType names a kind of verification.
@@ -167,19 +167,19 @@ const (
 // Threshold; metric_trend Metric and Direction; command Argv; capacity Metric
 // (serving instances must not have become fewer than before the run).
 type Check struct {
-	Name       string    `json:"name,omitempty"`
-	Type       CheckType `json:"type"`
+	Name       string    `json:"name,omitempty" doc:"for people; the type when not given"`
+	Type       CheckType `json:"type" doc:"capacity: the metric, of serving instances, must not have fallen"`
 	Service    ServiceID `json:"service,omitempty" doc:"whose metric; the run's service when empty"`
-	URL        string    `json:"url,omitempty"`
-	Status     int       `json:"status,omitempty" doc:"wanted HTTP status (default any 2xx)"`
-	Metric     string    `json:"metric,omitempty"`
-	Op         string    `json:"op,omitempty" enum:"<,<=,>,>="`
-	Threshold  float64   `json:"threshold,omitempty"`
-	Direction  string    `json:"direction,omitempty" enum:"falling,rising,steady"`
-	Argv       []string  `json:"argv,omitempty"`
+	URL        string    `json:"url,omitempty" doc:"http_health: what is asked"`
+	Status     int       `json:"status,omitempty" doc:"http_health: wanted HTTP status (default any 2xx)"`
+	Metric     string    `json:"metric,omitempty" doc:"metric_threshold, metric_trend, capacity: the metric's name"`
+	Op         string    `json:"op,omitempty" enum:"<,<=,>,>=" doc:"metric_threshold: how the value must compare to threshold"`
+	Threshold  float64   `json:"threshold,omitempty" doc:"metric_threshold: in the metric's unit"`
+	Direction  string    `json:"direction,omitempty" enum:"falling,rising,steady" doc:"metric_trend: where it must be going over the soak"`
+	Argv       []string  `json:"argv,omitempty" doc:"command: program and arguments; exit code 0 passes"`
 	MinSamples int       `json:"min_samples,omitempty" doc:"fewer samples in the soak fail (default 3)"`
 	Interval   Duration  `json:"interval,omitempty" doc:"between probes (default 1s)"`
 	// Tolerate is the share of samples that may fail (default 0): the newest
 	// one never may.
-	Tolerate float64 `json:"tolerate,omitempty" minimum:"0" maximum:"1"`
+	Tolerate float64 `json:"tolerate,omitempty" minimum:"0" maximum:"1" doc:"share of samples that may fail; the newest never may (default 0)"`
 }
