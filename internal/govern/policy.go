@@ -11,10 +11,10 @@ import (
 // Policy is one rule of an operator: for an action, when all its conditions
 // hold, its decision counts.
 type Policy struct {
-	Name       string     `yaml:"name" json:"name"`
-	Action     string     `yaml:"action" json:"action" enum:"self_heal_execute,self_heal_execute_proactive"`
-	Decision   string     `yaml:"decision" json:"decision" enum:"allow,deny,require_approval"`
-	Conditions Conditions `yaml:"conditions" json:"conditions"`
+	Name       string     `yaml:"name" json:"name" doc:"unique; a decision names the policy that settled it"`
+	Action     string     `yaml:"action" json:"action" enum:"self_heal_execute,self_heal_execute_proactive" doc:"what is asked for; proactive rests on a prediction"`
+	Decision   string     `yaml:"decision" json:"decision" enum:"allow,deny,require_approval" doc:"what counts when all conditions hold"`
+	Conditions Conditions `yaml:"conditions" json:"conditions" doc:"what is not given is not asked; within a list one value must fit"`
 }
 
 // Conditions narrow a policy. What is not given is not asked; a policy without
@@ -22,21 +22,21 @@ type Policy struct {
 type Conditions struct {
 	Impact       OneOrMany[grace.Impact]      `yaml:"impact,omitempty" json:"impact,omitempty" doc:"of the playbook; one value or a list"`
 	Risk         OneOrMany[grace.Risk]        `yaml:"risk,omitempty" json:"risk,omitempty" doc:"of the playbook; one value or a list"`
-	BlastRadius  *Bound                       `yaml:"blast_radius,omitempty" json:"blast_radius,omitempty"`
-	Confidence   *Bound                       `yaml:"confidence,omitempty" json:"confidence,omitempty"`
+	BlastRadius  *Bound                       `yaml:"blast_radius,omitempty" json:"blast_radius,omitempty" doc:"number of dependent services"`
+	Confidence   *Bound                       `yaml:"confidence,omitempty" json:"confidence,omitempty" doc:"of the proposal, 0 to 1"`
 	ChangeWindow *bool                        `yaml:"change_window,omitempty" json:"change_window,omitempty" doc:"true: only inside a change window; false: only outside"`
 	Service      OneOrMany[grace.ServiceID]   `yaml:"service,omitempty" json:"service,omitempty" doc:"the target"`
-	Playbook     OneOrMany[grace.PlaybookID]  `yaml:"playbook,omitempty" json:"playbook,omitempty"`
+	Playbook     OneOrMany[grace.PlaybookID]  `yaml:"playbook,omitempty" json:"playbook,omitempty" doc:"the playbook's id"`
 	Code         OneOrMany[grace.Code]        `yaml:"code,omitempty" json:"code,omitempty" doc:"the diagnosis"`
 	Criticality  OneOrMany[grace.Criticality] `yaml:"criticality,omitempty" json:"criticality,omitempty" doc:"of the target"`
 }
 
 // Bound is a condition on a number; everything that is given must hold.
 type Bound struct {
-	LTE *float64 `yaml:"lte,omitempty" json:"lte,omitempty"`
-	GTE *float64 `yaml:"gte,omitempty" json:"gte,omitempty"`
-	LT  *float64 `yaml:"lt,omitempty" json:"lt,omitempty"`
-	GT  *float64 `yaml:"gt,omitempty" json:"gt,omitempty"`
+	LTE *float64 `yaml:"lte,omitempty" json:"lte,omitempty" doc:"at most"`
+	GTE *float64 `yaml:"gte,omitempty" json:"gte,omitempty" doc:"at least"`
+	LT  *float64 `yaml:"lt,omitempty" json:"lt,omitempty" doc:"less than"`
+	GT  *float64 `yaml:"gt,omitempty" json:"gt,omitempty" doc:"greater than"`
 }
 
 // Holds tells whether v is within the bound. NaN never is.
@@ -57,9 +57,9 @@ func (p Policy) validate(fault faultFunc) {
 		fault("decision", "%q: want allow, deny or require_approval", p.Decision)
 	}
 	c := p.Conditions
-	checkEnum(fault, "conditions.impact", c.Impact, impacts, same[grace.Impact])
-	checkEnum(fault, "conditions.risk", c.Risk, risks, normalRisk)
-	checkEnum(fault, "conditions.criticality", c.Criticality, levels, same[grace.Criticality])
+	checkEnum(fault, "conditions.impact", c.Impact, impacts(), same[grace.Impact])
+	checkEnum(fault, "conditions.risk", c.Risk, risks(), normalRisk)
+	checkEnum(fault, "conditions.criticality", c.Criticality, levels(), same[grace.Criticality])
 	c.BlastRadius.validate("conditions.blast_radius", fault)
 	c.Confidence.validate("conditions.confidence", fault)
 }

@@ -17,7 +17,7 @@ import (
 // the clock is set back an open window stays open until the clock first shows
 // End, and a repeated hour does not open it again.
 type Window struct {
-	Name     string   `yaml:"name" json:"name"`
+	Name     string   `yaml:"name" json:"name" doc:"for people"`
 	Days     []string `yaml:"days" json:"days" doc:"mon to sun: the days on which it opens; empty is every day"`
 	Start    string   `yaml:"start" json:"start" doc:"HH:MM"`
 	End      string   `yaml:"end" json:"end" doc:"HH:MM; 24:00 is midnight; at or before start it means the next day"`
@@ -33,13 +33,12 @@ type window struct {
 
 const day = 24 * 60
 
-var dayNames = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"} // by time.Weekday
-
 // compileWindow reads a window. The error begins with the key it is about.
 func compileWindow(w Window) (window, error) {
 	var out window
+	dayNames := [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"} // by time.Weekday
 	for _, name := range w.Days {
-		i := slices.Index(dayNames, strings.ToLower(name))
+		i := slices.Index(dayNames[:], strings.ToLower(name))
 		if i < 0 {
 			return out, fmt.Errorf("days: %q: want mon, tue, wed, thu, fri, sat or sun", name)
 		}

@@ -69,16 +69,16 @@ func (c Config) Validate() error {
 // the aggregate over Window compares to Threshold as Op says.
 type Objective struct {
 	Name        string          `json:"name" doc:"unique among the objectives of a service's metric"`
-	Service     grace.ServiceID `json:"service"`
-	Metric      string          `json:"metric"`
+	Service     grace.ServiceID `json:"service" doc:"whose metric"`
+	Metric      string          `json:"metric" doc:"as a sensor or the API names it"`
 	Aggregation string          `json:"aggregation" enum:"last,avg,min,max,sum,count,p50,p90,p95,p99,rate,increase" doc:"rate is per second; rate and increase allow for counter resets"`
 	Window      grace.Duration  `json:"window" doc:"what is aggregated; needless for last"`
-	Op          string          `json:"op" enum:">,>=,<,<="`
-	Threshold   float64         `json:"threshold"`
+	Op          string          `json:"op" enum:">,>=,<,<=" doc:"how the aggregate compares to threshold when it is breached"`
+	Threshold   float64         `json:"threshold" doc:"in the metric's unit"`
 	For         grace.Duration  `json:"for" doc:"how long it must be breached before it fires"`
 	Code        grace.Code      `json:"code" doc:"what it is a symptom of"`
 	Severity    grace.Severity  `json:"severity" enum:"info,warning,critical" doc:"default warning"`
-	Unit        string          `json:"unit"`
+	Unit        string          `json:"unit" doc:"for people"`
 }
 
 // Probe is a configured probe: it is known, and unknown in state, before its
