@@ -1,0 +1,175 @@
+package diagnose
+
+import (
+	"cmp"
+	"slices"
+
+	"grace"
+)
+
+// inhibit finds the victims: it fills causes and victims of all patients.
+func (a *Agent) inhibit(all []*patient) {
+	victims := map[*patient]bool{}
+	suspects := make([]*patient, 0, len(all))
+	for _, p := range all {
+		suspects = suspects[:0]
+		for _, other := range all {
+			if other != p && a.mayCause(other, p) {
+				suspects = append(suspects, other)
+			}
+		}
+		victims[p] = len(suspects) > 0 && a.explained(p, suspects)
+		if victims[p] {
+			p.causes = slices.Clone(suspects)
+		}
+	}
+	// A victim is put down to the services at the bottom, not to other
+	// victims between. There is always one: mayCause has no cycle, and what a
+	// cause of a cause may cause, p depends on as well.
+	for _, p := range all {
+		for _, c := range p.causes {
+			if !victims[c] {
+				c.victims = append(c.victims, p)
+			}
+		}
+	}
+}
+
+// mayCause says whether a service is sick in a way that entitles it to explain
+// symptoms of another. Over a cycle only one of two may: the sicker, then the
+// likelier, then the earlier.
+func (a *Agent) mayCause(cause, victim *patient) bool {
+	switch {
+	case cause.condition == conditionSick, cause.recovering:
+	case cause.condition == conditionPredicted && victim.condition == conditionPredicted:
+	default:
+		return false
+	}
+	if !a.graph.DependsOn(victim.id, cause.id) {
+		return false
+	}
+	if !a.graph.DependsOn(cause.id, victim.id) {
+		return true
+	}
+	return cmp.Or(
+		cmp.Compare(cause.condition, victim.condition),
+		cmp.Compare(cause.likelihood, victim.likelihood),
+		victim.since.Compare(cause.since),
+		cmp.Compare(victim.id, cause.id),
+	) > 0
+}
+
+// explained says whether the suspects account for everything that makes p sick.
+func (a *Agent) explained(p *patient, suspects []*patient) bool {
+	down := slices.ContainsFunc(suspects, func(s *patient) bool { return s.down })
+	for i := range p.symptoms {
+		s := &p.symptoms[i]
+		if p.telling(s) && !down && !a.book.spreads(s.code) && s.code != codeStale {
+			return false
+		}
+	}
+	return true
+}
+
+// telling symptoms are the ones that a suspect must explain: of a sick service
+// the serious ones, of another what there is.
+func (p *patient) telling(s *symptom) bool {
+	switch p.condition {
+	case conditionSick:
+		return s.serious()
+	case conditionPredicted:
+		return s.standing == standingPredicted
+	case conditionVague:
+		return s.standing == standingFiring || s.standing == standingStale
+	}
+	return true
+}
+
+// victimEvidence is what a victim's symptoms say about its cause: its heaviest
+// one, once. A victim without data says nothing.
+func (a *Agent) victimEvidence(victim, cause *patient) (grace.Evidence, bool) {
+	var heaviest *symptom
+	for i := range victim.symptoms {
+		s := &victim.symptoms[i]
+		if victim.telling(s) && s.standing != standingStale && (heaviest == nil || s.weight > heaviest.weight) {
+			heaviest = s
+		}
+	}
+	if heaviest == nil {
+		return grace.Evidence{}, false
+	}
+	return grace.Evidence{
+		Service: victim.id, Code: heaviest.code, Signal: heaviest.key,
+		Weight: heaviest.weight * a.cfg.Victim,
+		Text:   "depends on " + string(cause.id) + ": " + heaviest.text,
+	}, true
+}
+
+// impact weighs how bad it is against how much the service matters.
+//
+//	criticality          | hint, no data | one warning | warnings | critical | down
+//	low                  | low           | low         | low      | medium   | medium
+//	medium, high         | low           | medium      | medium   | medium   | medium
+//	critical, unknown    | medium        | medium      | high     | high     | critical
+//
+// What is only predicted has the prediction's impact, or the first column's.
+func (a *Agent) impact(p *patient) grace.Impact {
+	criticality := grace.CriticalityUnknown
+	if s, known := a.graph.Service(p.id); known {
+		criticality = s.Criticality
+	}
+	if p.condition == conditionPredicted {
+		worst := grace.ImpactUnknown
+		for _, s := range p.symptoms {
+			if impactRank(s.impact) > impactRank(worst) {
+				worst = s.impact
+			}
+		}
+		if worst != grace.ImpactUnknown {
+			return worst
+		}
+	}
+	const low, medium, high, critical = grace.ImpactLow, grace.ImpactMedium, grace.ImpactHigh, grace.ImpactCritical
+	row := [...]grace.Impact{medium, medium, high, high, critical}
+	switch criticality {
+	case grace.CriticalityLow:
+		row = [...]grace.Impact{low, low, low, medium, medium}
+	case grace.CriticalityMedium, grace.CriticalityHigh:
+		row = [...]grace.Impact{low, medium, medium, medium, medium}
+	case grace.CriticalityUnknown, grace.CriticalityCritical:
+	}
+	return row[p.gravity()]
+}
+
+// gravity is the column of the table of impacts.
+func (p *patient) gravity() int {
+	warnings, worst := 0, 0
+	for i := range p.symptoms {
+		s := &p.symptoms[i]
+		switch {
+		case !s.serious():
+		case s.severity == grace.SeverityCritical && p.code == grace.CodeServiceDown && s.code == p.code:
+			worst = max(worst, 4)
+		case s.severity == grace.SeverityCritical:
+			worst = max(worst, 3)
+		default:
+			warnings++
+		}
+	}
+	return max(worst, min(warnings, 2))
+}
+
+func impactRank(i grace.Impact) int {
+	switch i {
+	case grace.ImpactLow:
+		return 1
+	case grace.ImpactMedium:
+		return 2
+	case grace.ImpactHigh:
+		return 3
+	case grace.ImpactCritical:
+		return 4
+	case grace.ImpactUnknown:
+	}
+	return 0
+}

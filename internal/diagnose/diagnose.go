@@ -1,0 +1,194 @@
+package diagnose
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"grace"
+)
+
+const (
+	// maxLikelihood: nothing is certain.
+	maxLikelihood = 0.99
+	// maxStaleLikelihood keeps missing data from passing for a clear case.
+	maxStaleLikelihood = 0.5
+)
+
+// Graph says who depends on whom; healthgraph.Graph is one.
+type Graph interface {
+	DependsOn(a, b grace.ServiceID) bool
+	Service(id grace.ServiceID) (grace.Service, bool)
+}
+
+// Input is what is known at a time.
+type Input struct {
+	Now         time.Time
+	Signals     []grace.Signal // firing and stale ones, and those that fired within the window
+	Predictions []grace.Prediction
+}
+
+// Agent diagnoses. It keeps no state between calls and may be used
+// concurrently.
+type Agent struct {
+	cfg   Config
+	graph Graph
+	book  book
+}
+
+// New makes an agent. It expects a config that Validate passed.
+func New(cfg Config, g Graph) *Agent {
+	return &Agent{cfg: cfg, graph: g, book: newBook(rules())}
+}
+
+// Diagnose gives one diagnosis for every sick cause, most urgent first:
+// reactive before proactive, then by impact, likelihood and age.
+func (a *Agent) Diagnose(in Input) []grace.Diagnosis {
+	all := a.patients(in)
+	a.inhibit(all)
+	var out []grace.Diagnosis
+	for _, p := range all {
+		if len(p.causes) > 0 || p.code == "" {
+			continue
+		}
+		if d := a.diagnosis(p, in.Now); d.Likelihood >= a.cfg.MinLikelihood {
+			out = append(out, d)
+		}
+	}
+	slices.SortFunc(out, mostUrgentFirst)
+	return out
+}
+
+func (a *Agent) diagnosis(p *patient, now time.Time) grace.Diagnosis {
+	likelihood, evidence := a.evidence(p, p.code)
+	d := grace.Diagnosis{
+		ID:       diagnosisID(p),
+		Code:     p.code,
+		Cause:    p.id,
+		Kind:     grace.TriggerReactive,
+		Impact:   a.impact(p),
+		Since:    p.since,
+		At:       now,
+		Evidence: evidence,
+	}
+	against := 1 - likelihood
+	for _, v := range p.victims {
+		if e, ok := a.victimEvidence(v, p); ok {
+			d.Victims = append(d.Victims, v.id)
+			d.Evidence = append(d.Evidence, e)
+			against *= 1 - e.Weight
+		}
+	}
+	d.Likelihood = min(1-against, maxLikelihood)
+	if p.onlyStale() {
+		d.Likelihood = min(d.Likelihood, maxStaleLikelihood)
+	}
+	if p.proactive() {
+		d.Kind = grace.TriggerProactive
+		d.BreachAt = p.breachAt()
+	}
+	return d
+}
+
+// evidence weighs the patient's own symptoms for a code and gives those that
+// count, heaviest first.
+func (a *Agent) evidence(p *patient, code grace.Code) (float64, []grace.Evidence) {
+	type witness struct {
+		grace.Evidence
+		metric  string
+		symptom grace.Code
+	}
+	witnesses := make([]witness, 0, len(p.symptoms))
+	for i := range p.symptoms {
+		s := &p.symptoms[i]
+		factor := a.book.factor(code, s.code)
+		if s.standing == standingStale && p.onlyStale() {
+			factor = 1
+		}
+		if w := s.weight * factor; w > 0 {
+			witnesses = append(witnesses, witness{
+				Evidence: grace.Evidence{Service: p.id, Code: evidenceCode(s), Signal: s.key, Weight: w, Text: s.text},
+				metric:   s.metric, symptom: s.code,
+			})
+		}
+	}
+	slices.SortStableFunc(witnesses, func(x, y witness) int { return cmp.Compare(y.Weight, x.Weight) })
+	against := 1.0
+	out := make([]grace.Evidence, 0, len(witnesses))
+	for i, w := range witnesses {
+		echo := slices.ContainsFunc(witnesses[:i], func(earlier witness) bool {
+			return earlier.metric == w.metric && earlier.symptom == w.symptom
+		})
+		if echo {
+			w.Weight *= a.cfg.Echo
+		}
+		against *= 1 - w.Weight
+		out = append(out, w.Evidence)
+	}
+	return 1 - against, out
+}
+
+// evidenceCode hides the inner name of missing data.
+func evidenceCode(s *symptom) grace.Code {
+	if s.code == codeStale {
+		return grace.CodeDegradation
+	}
+	return s.code
+}
+
+func (p *patient) onlyStale() bool {
+	return !slices.ContainsFunc(p.symptoms, func(s symptom) bool {
+		return s.standing == standingFiring || s.standing == standingPredicted
+	})
+}
+
+// proactive: the code was predicted and does not fire.
+func (p *patient) proactive() bool {
+	predicted := false
+	for _, s := range p.symptoms {
+		if s.code != p.code {
+			continue
+		}
+		if s.standing == standingFiring {
+			return false
+		}
+		predicted = predicted || s.standing == standingPredicted
+	}
+	return predicted
+}
+
+func (p *patient) breachAt() *time.Time {
+	var first *time.Time
+	for _, s := range p.symptoms {
+		if s.breachAt != nil && s.code == p.code && (first == nil || s.breachAt.Before(*first)) {
+			first = s.breachAt
+		}
+	}
+	return first
+}
+
+// diagnosisID is the same as long as the same condition lasts.
+func diagnosisID(p *patient) grace.DiagnosisID {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", p.id, p.code, p.since.UnixMilli()))
+	return grace.DiagnosisID("d-" + hex.EncodeToString(sum[:8]))
+}
+
+func mostUrgentFirst(a, b grace.Diagnosis) int {
+	return cmp.Or(
+		cmp.Compare(kindRank(a.Kind), kindRank(b.Kind)),
+		cmp.Compare(impactRank(b.Impact), impactRank(a.Impact)),
+		cmp.Compare(b.Likelihood, a.Likelihood),
+		a.Since.Compare(b.Since),
+		cmp.Compare(a.Cause, b.Cause),
+	)
+}
+
+func kindRank(k grace.TriggerKind) int {
+	if k == grace.TriggerProactive {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,220 @@
+package diagnose
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"grace"
+)
+
+// standing of a piece of evidence, the weakest first.
+type standing int
+
+const (
+	standingStale standing = iota
+	standingRecovered
+	standingPredicted
+	standingFiring
+)
+
+// symptom is one signal or prediction, weighed.
+type symptom struct {
+	standing standing
+	code     grace.Code
+	metric   string
+	severity grace.Severity
+	weight   float64 // before the rule's factor
+	key      grace.SignalKey
+	text     string
+	since    time.Time
+	fired    time.Time  // of a recovered signal
+	breachAt *time.Time // of a prediction
+	impact   grace.Impact
+}
+
+// serious symptoms make a service sick; the others are hints.
+func (s *symptom) serious() bool {
+	return s.standing == standingFiring &&
+		(s.severity == grace.SeverityCritical || s.severity == grace.SeverityWarning)
+}
+
+// condition of a service: how much it is entitled to explain the symptoms of
+// others.
+type condition int
+
+const (
+	conditionVague     condition = iota // hints or missing data only
+	conditionPredicted                  // going to be sick
+	conditionSick                       // a serious symptom fires
+)
+
+// patient is a service with symptoms.
+type patient struct {
+	id         grace.ServiceID
+	symptoms   []symptom
+	condition  condition
+	down       bool // by a serious symptom of its own
+	recovering bool // nothing serious fires, but it did a moment ago
+
+	code       grace.Code // the best fit, by its own symptoms
+	likelihood float64
+	since      time.Time
+
+	causes  []*patient // of its symptoms, where it is a victim
+	victims []*patient
+}
+
+// patients sorts symptoms by service and finds what fits each best.
+func (a *Agent) patients(in Input) []*patient {
+	byID := map[grace.ServiceID]*patient{}
+	add := func(id grace.ServiceID, s symptom) {
+		p := byID[id]
+		if p == nil {
+			p = &patient{id: id}
+			byID[id] = p
+		}
+		p.symptoms = append(p.symptoms, s)
+	}
+	for _, s := range newestOfEach(in.Signals) {
+		if sym, ok := a.weigh(s, in.Now); ok {
+			add(s.Service, sym)
+		}
+	}
+	for _, p := range in.Predictions {
+		if p.Service != "" && p.Likelihood > 0 {
+			add(p.Service, foresee(p))
+		}
+	}
+	out := make([]*patient, 0, len(byID))
+	for _, p := range byID {
+		slices.SortFunc(p.symptoms, func(a, b symptom) int {
+			return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.standing, b.standing), cmp.Compare(a.code, b.code))
+		})
+		a.examine(p, in.Now)
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b *patient) int { return cmp.Compare(a.id, b.id) })
+	return out
+}
+
+// newestOfEach drops older words of the same signal.
+func newestOfEach(signals []grace.Signal) []grace.Signal {
+	newest := make(map[grace.SignalKey]int, len(signals))
+	out := make([]grace.Signal, 0, len(signals))
+	for _, s := range signals {
+		i, seen := newest[s.Key]
+		switch {
+		case s.Service == "":
+		case !seen || s.Key == "":
+			newest[s.Key] = len(out)
+			out = append(out, s)
+		case s.Since.After(out[i].Since):
+			out[i] = s
+		}
+	}
+	return out
+}
+
+func (a *Agent) weigh(s grace.Signal, now time.Time) (symptom, bool) {
+	out := symptom{
+		code: cmp.Or(s.Code, grace.CodeDegradation), metric: s.Metric, severity: s.Severity,
+		weight: a.cfg.severity(s.Severity), key: s.Key, since: s.Since,
+		text: cmp.Or(s.Message, s.Metric+" "+string(s.State)),
+	}
+	switch s.State {
+	case grace.SignalFiring:
+		out.standing = standingFiring
+		return out, true
+	case grace.SignalStale:
+		out.standing, out.code, out.weight = standingStale, codeStale, a.cfg.Stale
+		return out, true
+	case grace.SignalOK:
+		age, window := now.Sub(s.Fired), a.cfg.Window.D()
+		if s.Fired.IsZero() || age >= window {
+			return out, false
+		}
+		age = max(age, 0)
+		out.standing, out.fired = standingRecovered, s.Fired
+		out.weight *= a.cfg.Recovered * (1 - float64(age)/float64(window))
+		out.text = "recovered " + age.Truncate(time.Second).String() + " ago: " + out.text
+		return out, true
+	case grace.SignalUnknown:
+	}
+	return out, false
+}
+
+func foresee(p grace.Prediction) symptom {
+	breachAt := p.BreachAt
+	return symptom{
+		standing: standingPredicted, code: cmp.Or(p.Code, grace.CodeDegradation), metric: p.Metric,
+		weight: min(p.Likelihood, 1), key: p.Key, since: p.At, breachAt: &breachAt, impact: p.Impact,
+		text: cmp.Or(p.Title, p.Metric) + ", expected at " + breachAt.UTC().Format("15:04:05 MST"),
+	}
+}
+
+// examine finds the patient's condition and the code that fits best.
+func (a *Agent) examine(p *patient, now time.Time) {
+	for i := range p.symptoms {
+		s := &p.symptoms[i]
+		switch {
+		case s.serious():
+			p.condition = conditionSick
+			p.down = p.down || s.code == grace.CodeServiceDown
+		case s.standing == standingPredicted:
+			p.condition = max(p.condition, conditionPredicted)
+		case s.standing == standingRecovered:
+			serious := s.severity == grace.SeverityCritical || s.severity == grace.SeverityWarning
+			p.recovering = p.recovering || (serious && now.Sub(s.fired) <= a.cfg.Aftermath.D())
+		}
+	}
+	p.recovering = p.recovering && p.condition != conditionSick
+
+	best := -1.0
+	for _, code := range a.candidates(p) {
+		likelihood, _ := a.evidence(p, code)
+		// The margin keeps rounding from deciding what the order should.
+		if likelihood > best+1e-9 {
+			best, p.code = likelihood, code
+		}
+	}
+	p.likelihood = max(best, 0)
+	p.since = oldest(p)
+}
+
+// candidates gives the codes that may be the answer, specific ones first:
+// those that fire, or that are predicted where nothing serious fires; where
+// data only stopped, a degradation.
+func (a *Agent) candidates(p *patient) []grace.Code {
+	var codes []grace.Code
+	stale := false
+	for i := range p.symptoms {
+		s := &p.symptoms[i]
+		stale = stale || s.standing == standingStale
+		named := s.standing == standingFiring || (s.standing == standingPredicted && p.condition != conditionSick)
+		if named && !slices.Contains(codes, s.code) {
+			codes = append(codes, s.code)
+		}
+	}
+	if len(codes) == 0 && stale {
+		return []grace.Code{grace.CodeDegradation}
+	}
+	slices.SortFunc(codes, func(x, y grace.Code) int {
+		return cmp.Or(cmp.Compare(a.book.rank(x), a.book.rank(y)), cmp.Compare(x, y))
+	})
+	return codes
+}
+
+// oldest gives the time of the oldest symptom of the highest standing.
+func oldest(p *patient) time.Time {
+	var since time.Time
+	best := standingStale
+	for _, s := range p.symptoms {
+		switch {
+		case s.standing == standingRecovered:
+		case s.standing > best || since.IsZero() || (s.standing == best && s.since.Before(since)):
+			best, since = max(best, s.standing), s.since
+		}
+	}
+	return since
+}
