@@ -1,0 +1,114 @@
+package predict
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"grace"
+)
+
+// Config says how far to look, and how sure to be.
+type Config struct {
+	Horizon       grace.Duration `json:"horizon" doc:"how far ahead a breach is looked for"`
+	Step          grace.Duration `json:"step" doc:"grain of breach times"`
+	MinSamples    int            `json:"min_samples" doc:"points needed"`
+	MaxSamples    int            `json:"max_samples" doc:"newest points used"`
+	MinLikelihood float64        `json:"min_likelihood" doc:"less likely breaches are not told"`
+	StaleAfter    grace.Duration `json:"stale_after" doc:"a series without points for longer is not extended"`
+	Reach         float64        `json:"reach" doc:"how far ahead a trend is trusted, in multiples of the time it was seen for"`
+	MinFit        float64        `json:"min_fit" doc:"share of the spread of the points that the line must account for"`
+}
+
+// DefaultConfig suits series with a point every 5 to 30 seconds.
+func DefaultConfig() Config {
+	return Config{
+		Horizon:       grace.Duration(10 * time.Minute),
+		Step:          grace.Duration(10 * time.Second),
+		MinSamples:    10,
+		MaxSamples:    60,
+		MinLikelihood: 0.6,
+		StaleAfter:    grace.Duration(time.Minute),
+		Reach:         4,
+		MinFit:        0.5,
+	}
+}
+
+// Validate names every setting that cannot work.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Horizon <= 0 {
+		errs = append(errs, fmt.Errorf("horizon: %s is not a positive duration", c.Horizon))
+	}
+	if c.Step <= 0 || c.Step > c.Horizon {
+		errs = append(errs, fmt.Errorf("step: %s is not between 0 and the horizon", c.Step))
+	}
+	if c.MinSamples < 6 {
+		errs = append(errs, fmt.Errorf("min_samples: %d is less than 6", c.MinSamples))
+	}
+	if c.MaxSamples < c.MinSamples || c.MaxSamples > 1000 {
+		errs = append(errs, fmt.Errorf("max_samples: %d is not between min_samples and 1000", c.MaxSamples))
+	}
+	if !(c.MinLikelihood >= 0.5 && c.MinLikelihood <= maxLikelihood) { // also refuses NaN
+		errs = append(errs, fmt.Errorf("min_likelihood: %v is not between 0.5 and %v", c.MinLikelihood, maxLikelihood))
+	}
+	if c.StaleAfter <= 0 {
+		errs = append(errs, fmt.Errorf("stale_after: %s is not a positive duration", c.StaleAfter))
+	}
+	if !(c.Reach > 0) {
+		errs = append(errs, fmt.Errorf("reach: %v is not positive", c.Reach))
+	}
+	if !(c.MinFit >= 0 && c.MinFit < 1) {
+		errs = append(errs, fmt.Errorf("min_fit: %v is not between 0 and 1", c.MinFit))
+	}
+	return errors.Join(errs...)
+}
+
+// Target is a threshold that a series should not pass.
+type Target struct {
+	Service   grace.ServiceID `json:"service"`
+	Metric    string          `json:"metric"`
+	Op        string          `json:"op" enum:">,>=,<,<="`
+	Threshold float64         `json:"threshold"`
+	Code      grace.Code      `json:"code"`
+	Unit      string          `json:"unit"`
+	Impact    grace.Impact    `json:"impact"`
+}
+
+// Validate names everything that is wrong with the target.
+func (t Target) Validate() error {
+	var errs []error
+	for _, f := range []struct{ key, value string }{
+		{"service", string(t.Service)}, {"metric", t.Metric}, {"code", string(t.Code)},
+	} {
+		if f.value == "" {
+			errs = append(errs, fmt.Errorf("%s: is missing", f.key))
+		}
+	}
+	switch t.Op {
+	case ">", ">=", "<", "<=":
+	default:
+		errs = append(errs, fmt.Errorf("op: unknown %q, want >, >=, < or <=", t.Op))
+	}
+	if math.IsNaN(t.Threshold) || math.IsInf(t.Threshold, 0) {
+		errs = append(errs, errors.New("threshold: is not a finite number"))
+	}
+	return errors.Join(errs...)
+}
+
+func (t *Target) upward() bool { return t.Op == ">" || t.Op == ">=" }
+
+func (t *Target) breached(v float64) bool {
+	switch t.Op {
+	case ">":
+		return v > t.Threshold
+	case ">=":
+		return v >= t.Threshold
+	case "<":
+		return v < t.Threshold
+	case "<=":
+		return v <= t.Threshold
+	}
+	return true // Validate refuses it; what is breached is not predicted
+}
