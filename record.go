@@ -93,6 +93,7 @@ type Change struct {
 	Incidents  []Incident
 	Learning   []LearningEntry
 	Prediction []Prediction
+	Aborts     []AbortRequest
 	Mode       *ModeSetting
 	Audit      []AuditEntry
 	Events     []Event

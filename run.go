@@ -52,29 +52,31 @@ func (s RunState) Mutating() bool {
 // Run is one execution of a playbook on a service. The playbook is a snapshot
 // taken when the run was decided: later edits do not reach an open run.
 type Run struct {
-	ID          RunID          `json:"id"`
-	State       RunState       `json:"state"`
-	Service     ServiceID      `json:"service"`
-	Code        Code           `json:"code"`
-	Kind        TriggerKind    `json:"kind"`
-	Playbook    Playbook       `json:"playbook"`
-	Parameters  map[string]any `json:"parameters"`
-	Decision    DecisionID     `json:"decision"`
-	Proposal    ProposalID     `json:"proposal"`
-	Cone        []ServiceID    `json:"cone"`
-	Steps       []StepRecord   `json:"steps"`
-	Checks      []CheckResult  `json:"checks,omitempty"`
-	Reasons     []Reason       `json:"reasons,omitempty" doc:"why it ended without acting"`
-	Error       string         `json:"error,omitempty"`
-	Abort       *AbortRequest  `json:"abort,omitempty"`
-	Incident    IncidentID     `json:"incident,omitempty"`
-	Owner       string         `json:"owner,omitempty" doc:"the process that drives it"`
-	Revision    int            `json:"revision"`
-	SickSince   time.Time      `json:"sick_since" doc:"the oldest symptom: time to recover counts from here"`
-	CreatedAt   time.Time      `json:"created_at"`
-	StartedAt   *time.Time     `json:"started_at,omitempty" doc:"first step"`
-	EndedAt     *time.Time     `json:"ended_at,omitempty"`
-	RecoveredIn Duration       `json:"recovered_in,omitempty" doc:"of a succeeded run: from sick_since to the check that passed"`
+	ID          RunID             `json:"id"`
+	State       RunState          `json:"state"`
+	Service     ServiceID         `json:"service"`
+	Code        Code              `json:"code"`
+	Kind        TriggerKind       `json:"kind"`
+	Playbook    Playbook          `json:"playbook"`
+	Parameters  map[string]any    `json:"parameters"`
+	Decision    DecisionID        `json:"decision"`
+	Proposal    ProposalID        `json:"proposal"`
+	Cone        []ServiceID       `json:"cone"`
+	Steps       []StepRecord      `json:"steps"`
+	Checks      []CheckResult     `json:"checks,omitempty"`
+	Reasons     []Reason          `json:"reasons,omitempty" doc:"why it ended without acting"`
+	Error       string            `json:"error,omitempty"`
+	Auto        bool              `json:"auto" doc:"approved by the trust core, not by a person"`
+	Baseline    map[string]string `json:"baseline,omitempty" doc:"serving capacity before the first step, by metric"`
+	Abort       *AbortRequest     `json:"abort,omitempty"`
+	Incident    IncidentID        `json:"incident,omitempty"`
+	Owner       string            `json:"owner,omitempty" doc:"the process that drives it"`
+	Revision    int               `json:"revision"`
+	SickSince   time.Time         `json:"sick_since" doc:"the oldest symptom: time to recover counts from here"`
+	CreatedAt   time.Time         `json:"created_at"`
+	StartedAt   *time.Time        `json:"started_at,omitempty" doc:"first step"`
+	EndedAt     *time.Time        `json:"ended_at,omitempty"`
+	RecoveredIn Duration          `json:"recovered_in,omitempty" doc:"of a succeeded run: from sick_since to the check that passed"`
 }
 
 // Phase of a step's record.
@@ -127,8 +129,9 @@ type CheckResult struct {
 	Failed  int       `json:"failed"`
 }
 
-// AbortRequest asks a run to stop and undo.
+// AbortRequest asks a run to stop and undo. The first one for a run counts.
 type AbortRequest struct {
+	Run    RunID     `json:"run"`
 	Actor  string    `json:"actor"`
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`

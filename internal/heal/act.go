@@ -1,0 +1,175 @@
+package heal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"grace"
+)
+
+// retryPause between tries of one step; it doubles.
+const retryPause = 500 * time.Millisecond
+
+// act does the steps in order until one fails or somebody wants it to stop.
+func (x *execution) act() (*failure, error) {
+	if f := x.interrupted(); f != nil {
+		return f, nil
+	}
+	if err := x.takeBaseline(); err != nil {
+		return nil, err
+	}
+	for i, s := range x.run.Playbook.Steps {
+		if s.Snapshot != nil {
+			if f, err := x.snapshot(i, s); f != nil || err != nil {
+				return f, err
+			}
+		}
+		o, err := x.step(fmt.Sprintf("do/%d/%s", i, s.Name),
+			func(ctx context.Context) grace.Outcome { return x.do(ctx, i, s) },
+			func(run *grace.Run, m Mark, o grace.Outcome) outcome { return stepEnded(run, m, i, o) })
+		if err != nil {
+			return nil, err
+		}
+		if f := x.interrupted(); f != nil {
+			return f, nil
+		}
+		if o.Status != grace.OutcomeSucceeded {
+			return &failure{reason: fmt.Sprintf("step %q: %s", s.Name, o.Error)}, nil
+		}
+	}
+	return nil, nil
+}
+
+// snapshot reads what an undo will need. It is on record before the step.
+func (x *execution) snapshot(i int, s grace.Step) (*failure, error) {
+	o, err := x.step(fmt.Sprintf("snapshot/%d/%s", i, s.Name),
+		func(ctx context.Context) grace.Outcome {
+			ctx, done := x.interruptible(ctx, x.run.ID, x.watchdogLeft(x.Clock.Now()))
+			defer done()
+			return x.call(ctx, *s.Snapshot, s.Name, grace.PhaseDo, "snapshot", 1)
+		},
+		func(run *grace.Run, m Mark, o grace.Outcome) outcome {
+			run.Steps[i].Snapshot = o.Data
+			if o.Status == grace.OutcomeSucceeded {
+				markStarted(run, i, m)
+				return outcome{notes: []note{{action: "snapshot", reason: "before step " + s.Name, detail: o.Data}}}
+			}
+			run.Steps[i].State, run.Steps[i].Error = grace.StepFailed, o.Error
+			run.Steps[i].EndedAt = &m.At
+			return outcome{notes: []note{{action: "step_failed", reason: "snapshot of " + s.Name + ": " + o.Error}}}
+		})
+	if err != nil {
+		return nil, err
+	}
+	if f := x.interrupted(); f != nil {
+		return f, nil
+	}
+	if o.Status != grace.OutcomeSucceeded {
+		return &failure{reason: fmt.Sprintf("snapshot before step %q: %s", s.Name, o.Error)}, nil
+	}
+	return nil, nil
+}
+
+// do tries one step until it succeeds, may not be tried again, or time is up.
+func (x *execution) do(ctx context.Context, i int, s grace.Step) grace.Outcome {
+	ctx, done := x.interruptible(ctx, x.run.ID, x.watchdogLeft(x.Clock.Now()))
+	defer done()
+	started := x.Clock.Now()
+	resumed := x.mark.Owner != x.Owner
+	if resumed && x.effectIsThere(ctx, s) {
+		return grace.Outcome{Status: grace.OutcomeSucceeded, Output: "left unfinished by another process; its effect is there",
+			Data: map[string]string{attemptsKey: "0", resumedKey: "true"}, Started: started, Ended: x.Clock.Now()}
+	}
+	var o grace.Outcome
+	pause := retryPause
+	for attempt := 1; ; attempt++ {
+		o = x.call(ctx, grace.Call{Action: s.Action, With: s.With, Timeout: s.Timeout}, s.Name, grace.PhaseDo, "", attempt)
+		o.Started = started
+		if o.Data == nil {
+			o.Data = map[string]string{}
+		}
+		o.Data[attemptsKey] = fmt.Sprint(attempt)
+		if resumed {
+			o.Data[resumedKey] = "true"
+		}
+		if o.Status == grace.OutcomeSucceeded || !o.Retryable || attempt > s.Retries {
+			return o
+		}
+		x.Clock.Sleep(ctx, pause)
+		pause *= 2
+		if ctx.Err() != nil {
+			return o
+		}
+	}
+}
+
+// Keys in an outcome's data that are the runner's own.
+const (
+	attemptsKey = "_attempts"
+	resumedKey  = "_resumed"
+)
+
+// effectIsThere verifies a step that another process started and did not
+// finish. The step's own check decides; without one, the playbook's whole
+// verification must agree at once.
+func (x *execution) effectIsThere(ctx context.Context, s grace.Step) bool {
+	checks := x.run.Playbook.Verify
+	if s.Check != nil {
+		checks = []grace.Check{*s.Check}
+	}
+	for _, c := range checks {
+		if c.Type == grace.CheckMetricTrend || c.Type == grace.CheckCapacity {
+			continue // cannot be told from one reading
+		}
+		c = expandCheck(c, x.vars())
+		// Metrics must be newer than the start of the interrupted step.
+		if r := x.Prober.Probe(ctx, x.serviceOf(c), c, x.mark.At); !r.OK || !holds(c, r.Value) {
+			return false
+		}
+	}
+	return len(checks) > 0
+}
+
+// call calls one action with its timeout, its settings resolved.
+func (x *execution) call(ctx context.Context, c grace.Call, step string, phase grace.Phase, suffix string, attempt int) grace.Outcome {
+	started := x.Clock.Now()
+	failed := func(format string, args ...any) grace.Outcome {
+		return grace.Outcome{Status: grace.OutcomeFailed, Error: fmt.Sprintf(format, args...), Started: started, Ended: x.Clock.Now()}
+	}
+	action, ok := x.Actions[c.Action]
+	if !ok {
+		return failed("unknown action %q", c.Action)
+	}
+	with, err := expandMap(c.With, x.vars(snapshotOf(x.run, step)...))
+	if err != nil {
+		return failed("%v", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, or(c.Timeout, DefaultStepTimeout),
+		fmt.Errorf("no answer within %s", or(c.Timeout, DefaultStepTimeout)))
+	defer cancel()
+	key := string(x.run.ID) + "/" + string(phase) + "/" + step
+	if suffix != "" {
+		key += "/" + suffix
+	}
+	o := action.Do(ctx, grace.ActionRequest{
+		Run: x.run.ID, Step: step, Service: x.run.Service, Phase: phase,
+		IdempotencyKey: key, Attempt: attempt, With: with,
+	})
+	if o.Started.IsZero() {
+		o.Started = started
+	}
+	if o.Ended.IsZero() {
+		o.Ended = x.Clock.Now()
+	}
+	if o.Status != grace.OutcomeSucceeded {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+			o.Error = fmt.Sprintf("%v: %s", cause, o.Error)
+		}
+		if o.Error == "" {
+			o.Error = "the action did not say that it succeeded"
+		}
+	}
+	return o
+}

@@ -1,0 +1,81 @@
+package heal_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"grace"
+)
+
+// TestCrashAnywhere loses the process at every checkpoint in turn. The run must
+// end as it would have, and a step whose effect is there is not done again.
+func TestCrashAnywhere(t *testing.T) {
+	stories := map[string]func(w *world) grace.Run{
+		"heals": func(w *world) grace.Run { return aRun(w, undoable("one"), undoable("two")) },
+		"does not help": func(w *world) grace.Run {
+			w.onCall = func(grace.ActionRequest) grace.Outcome { return grace.Outcome{Status: grace.OutcomeSucceeded} }
+			return aRun(w, undoable("one"), undoable("two"))
+		},
+		"approved": func(w *world) grace.Run {
+			run := aRun(w, undoable("one"))
+			run.State, run.Auto = grace.RunAwaitingApproval, false
+			w.appr["r-1"] = grace.Approval{ID: "r-1", State: grace.ApprovalApproved, Expires: w.now.Add(1), Revision: 2}
+			return run
+		},
+		"snapshot": func(w *world) grace.Run {
+			s := undoable("one")
+			s.Snapshot = &grace.Call{Action: "fake", With: map[string]any{"look": true}}
+			return aRun(w, s, undoable("two"))
+		},
+	}
+	for name, story := range stories {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			want := w.drive(w.start(story(w)))
+			for _, at := range slices.Sorted(maps.Keys(w.done)) {
+				crashed := newWorld(t)
+				run := crashed.start(story(crashed))
+				crashed.crashAt = at
+				got := crashed.drive(run)
+				if got.State != want.State {
+					t.Errorf("crash at %q: ended %s, want %s", at, got.State, want.State)
+				}
+				checkCalls(t, at, crashed.calls)
+			}
+		})
+	}
+}
+
+// checkCalls allows a second call only for the step whose record was lost, and
+// only with the same idempotency key.
+func checkCalls(t *testing.T, crashAt string, calls []string) {
+	t.Helper()
+	seen := map[string]int{}
+	for _, c := range calls {
+		seen[c]++
+	}
+	for call, n := range seen {
+		name, _, _ := strings.Cut(call, "#")
+		phase, step, _ := strings.Cut(name, "/")
+		lost := strings.HasPrefix(crashAt, phase+"/") && strings.HasSuffix(crashAt, "/"+step) || strings.HasPrefix(crashAt, "snapshot/")
+		if n > 2 || (n == 2 && !lost) {
+			t.Errorf("crash at %q: %s was called %d times", crashAt, call, n)
+		}
+	}
+}
+
+// TestFoundStartedIsVerifiedFirst shows the rule at the one place where it
+// matters: the action took effect and its record was lost.
+func TestFoundStartedIsVerifiedFirst(t *testing.T) {
+	w := newWorld(t)
+	w.crashAt = "do/0/one"
+	run := w.drive(w.start(aRun(w, undoable("one"))))
+	if run.State != grace.RunSucceeded || len(w.calls) != 1 {
+		t.Errorf("state %s after %v, want succeeded after one call", run.State, w.calls)
+	}
+	if !run.Steps[0].Resumed {
+		t.Error("the record does not say that the step was resumed")
+	}
+}

@@ -1,0 +1,73 @@
+package heal
+
+import (
+	"context"
+	"time"
+
+	"grace"
+)
+
+// Flow makes one run durable. Names are unique within the run.
+type Flow interface {
+	// Tx runs fn in one transaction, once; a replay returns the recorded Mark.
+	Tx(name string, fn func(j Journal) (Mark, error)) (Mark, error)
+	// Step calls do (at least once, and not again once recorded) and commits
+	// record with the checkpoint.
+	Step(name string, do func(ctx context.Context) grace.Outcome,
+		record func(j Journal, o grace.Outcome) (Mark, error)) (grace.Outcome, Mark, error)
+	// Control waits for a message (ok) or until a time.
+	Control(until time.Time) (m grace.ControlMessage, ok bool, err error)
+}
+
+// Journal is the store within one transaction.
+type Journal interface {
+	Now() time.Time
+	Approval(id grace.ApprovalID) (grace.Approval, error)
+	Abort(id grace.RunID) (*grace.AbortRequest, error)
+	// Admit asks again, right before the first step, what may have changed
+	// since the decision: mode, change window, whether the trigger is still
+	// there, and whether another run holds the dependency cone.
+	Admit(run grace.Run) (Admission, error)
+	Save(c grace.Change) error
+}
+
+// Admission is the answer to whether a run may start now.
+type Admission struct {
+	End     grace.RunState `json:"end,omitempty"` // it may never: the state to end in
+	Wait    time.Time      `json:"wait,omitzero"` // not yet: ask again then
+	Reasons []grace.Reason `json:"reasons,omitempty"`
+}
+
+// Mark is what a transaction leaves for the run's further way. It is recorded,
+// so a replay sees the same.
+type Mark struct {
+	At       time.Time           `json:"at"`
+	Owner    string              `json:"owner"`
+	Abort    *grace.AbortRequest `json:"abort,omitempty"`
+	Approval *grace.Approval     `json:"approval,omitempty"`
+	Admit    Admission           `json:"admit,omitzero"`
+	Invalid  string              `json:"invalid,omitempty"`
+}
+
+// Clock is the time that actions and verification live in.
+type Clock interface {
+	Now() time.Time
+	// Sleep waits for d or until ctx ends.
+	Sleep(ctx context.Context, d time.Duration)
+}
+
+// WallClock is the machine's clock.
+type WallClock struct{}
+
+// Now gives the machine's time in UTC.
+func (WallClock) Now() time.Time { return time.Now().UTC() }
+
+// Sleep waits for d or until ctx ends.
+func (WallClock) Sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,192 @@
+package heal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"grace"
+)
+
+// Defaults of a playbook that does not say.
+const (
+	DefaultStepTimeout = 30 * time.Second
+	DefaultSettle      = 30 * time.Second
+	DefaultSoak        = 10 * time.Second
+	DefaultWatchdog    = 10 * time.Minute
+)
+
+// admissionPatience is how long an approved run waits for its change window or
+// for its dependency cone before it expires.
+const admissionPatience = 24 * time.Hour
+
+// Runner drives runs. It is safe for concurrent use.
+type Runner struct {
+	// Actions by name.
+	Actions map[string]grace.Action
+	Prober  grace.Prober
+	Clock   Clock
+	// Owner names this process; it tells a step left by another one.
+	Owner string
+
+	mu        sync.Mutex
+	executing map[grace.RunID]context.CancelCauseFunc
+}
+
+var errAborted = errors.New("abort requested")
+
+// Run drives one run to its end. An error means that it has not ended: the
+// flow stopped (another process goes on) or the store refused a change.
+func (r *Runner) Run(f Flow, run grace.Run) error {
+	x := &execution{Runner: r, flow: f, run: run}
+	admitted, err := x.admit()
+	if err != nil || !admitted {
+		return err
+	}
+	failed, err := x.act()
+	if err != nil {
+		return err
+	}
+	if failed == nil {
+		failed, err = x.verify() // which ends the run when every check holds
+	}
+	if failed == nil || err != nil {
+		return err
+	}
+	return x.rollBack(*failed)
+}
+
+// Interrupt ends the action or the verification that the run is at, if it is
+// driven by this process. The abort request itself must be in the store first.
+func (r *Runner) Interrupt(id grace.RunID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if cancel := r.executing[id]; cancel != nil {
+		cancel(errAborted)
+	}
+}
+
+// interruptible gives a context that Interrupt and the watchdog end.
+func (r *Runner) interruptible(ctx context.Context, id grace.RunID, left time.Duration) (context.Context, func()) {
+	ctx, cancelWatchdog := context.WithTimeoutCause(ctx, left, fmt.Errorf("watchdog: no time left"))
+	ctx, cancel := context.WithCancelCause(ctx)
+	r.mu.Lock()
+	if r.executing == nil {
+		r.executing = map[grace.RunID]context.CancelCauseFunc{}
+	}
+	r.executing[id] = cancel
+	r.mu.Unlock()
+	return ctx, func() {
+		r.mu.Lock()
+		delete(r.executing, id)
+		r.mu.Unlock()
+		cancel(nil)
+		cancelWatchdog()
+	}
+}
+
+// execution is one drive of a run, live or replayed.
+type execution struct {
+	*Runner
+	flow Flow
+	run  grace.Run // as the last transaction left it
+	mark Mark      // of the last transaction
+}
+
+// failure is why a run does not succeed.
+type failure struct {
+	reason string
+	abort  *grace.AbortRequest // a person asked
+	expiry bool                // the watchdog asked
+}
+
+// note is one line of the audit log about a change of the run.
+type note struct {
+	action string // after "run."
+	reason string
+	actor  string // "grace" when empty
+	detail any
+}
+
+// commit changes the run in one transaction. apply is called on what will be
+// stored and, also on a replay, on the run in memory: it may use nothing but
+// its arguments.
+func (x *execution) commit(name string, look func(j Journal, m *Mark) error, apply func(run *grace.Run, m Mark) outcome) error {
+	mark, err := x.flow.Tx(name, func(j Journal) (Mark, error) { return x.save(j, look, apply) })
+	if err != nil {
+		return err
+	}
+	x.advance(mark, apply)
+	return nil
+}
+
+// step does something outside and changes the run by its outcome.
+func (x *execution) step(name string, do func(ctx context.Context) grace.Outcome,
+	apply func(run *grace.Run, m Mark, o grace.Outcome) outcome,
+) (grace.Outcome, error) {
+	o, mark, err := x.flow.Step(name, do, func(j Journal, o grace.Outcome) (Mark, error) {
+		return x.save(j, nil, func(run *grace.Run, m Mark) outcome { return apply(run, m, o) })
+	})
+	if err != nil {
+		return o, err
+	}
+	x.advance(mark, func(run *grace.Run, m Mark) outcome { return apply(run, m, o) })
+	return o, nil
+}
+
+func (x *execution) save(j Journal, look func(Journal, *Mark) error, apply func(*grace.Run, Mark) outcome) (Mark, error) {
+	m := Mark{At: j.Now(), Owner: x.Owner}
+	abort, err := j.Abort(x.run.ID)
+	if err != nil {
+		return m, fmt.Errorf("look for an abort request: %w", err)
+	}
+	m.Abort = abort
+	if look != nil {
+		if err := look(j, &m); err != nil {
+			return m, err
+		}
+	}
+	next := copyRun(x.run)
+	out := apply(&next, m)
+	next.Revision++
+	next.Owner = m.Owner
+	return m, j.Save(change(next, m, out))
+}
+
+func (x *execution) advance(m Mark, apply func(*grace.Run, Mark) outcome) {
+	next := copyRun(x.run)
+	apply(&next, m)
+	next.Revision++
+	next.Owner = m.Owner
+	x.run, x.mark = next, m
+}
+
+// interrupted tells whether the last transaction saw an abort request, or the
+// watchdog's time was over by then.
+func (x *execution) interrupted() *failure {
+	if a := x.mark.Abort; a != nil {
+		return &failure{reason: fmt.Sprintf("aborted by %s: %s", a.Actor, a.Reason), abort: a}
+	}
+	if x.watchdogLeft(x.mark.At) <= 0 {
+		return &failure{reason: fmt.Sprintf("watchdog: not done within %s", x.watchdog()), expiry: true}
+	}
+	return nil
+}
+
+func (x *execution) watchdog() time.Duration { return or(x.run.Playbook.Watchdog, DefaultWatchdog) }
+
+func (x *execution) watchdogLeft(now time.Time) time.Duration {
+	if x.run.StartedAt == nil {
+		return x.watchdog()
+	}
+	return x.run.StartedAt.Add(x.watchdog()).Sub(now)
+}
+
+func or(d grace.Duration, def time.Duration) time.Duration {
+	if d > 0 {
+		return d.D()
+	}
+	return def
+}

@@ -1,0 +1,358 @@
+package heal_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"grace"
+	"grace/internal/heal"
+)
+
+func TestHealsAndLearns(t *testing.T) {
+	w := newWorld(t)
+	run := w.drive(w.start(aRun(w, undoable("one"), undoable("two"))))
+	if run.State != grace.RunSucceeded {
+		t.Fatalf("state %s, want succeeded: %s", run.State, run.Error)
+	}
+	want := []string{"run.running", "run.step_succeeded", "run.verifying", "run.succeeded"}
+	if diff := cmp.Diff(want, w.actions()); diff != "" {
+		t.Error(diff)
+	}
+	if got := w.learned(); len(got) != 1 || got[0].Result != grace.ResultSuccess {
+		t.Errorf("learned %+v, want one success", got)
+	}
+	// The checks pass from the first second on; the soak does not count.
+	if got := run.RecoveredIn.D(); got != 10*time.Second {
+		t.Errorf("recovered in %s, want 10s", got)
+	}
+	if w.incidents() != 0 {
+		t.Error("a success opened an incident")
+	}
+}
+
+func TestRemedyThatDoesNotHelpIsUndoneInReverse(t *testing.T) {
+	w := newWorld(t)
+	w.onCall = func(grace.ActionRequest) grace.Outcome { return grace.Outcome{Status: grace.OutcomeSucceeded} }
+	run := w.drive(w.start(aRun(w, undoable("one"), undoable("two"))))
+	if run.State != grace.RunRolledBack {
+		t.Fatalf("state %s, want rolled_back", run.State)
+	}
+	want := []string{"do/one#r-1/do/one", "do/two#r-1/do/two", "undo/two#r-1/undo/two", "undo/one#r-1/undo/one"}
+	if diff := cmp.Diff(want, w.calls); diff != "" {
+		t.Error(diff)
+	}
+	if w.incidents() != 1 {
+		t.Errorf("%d incidents, want 1", w.incidents())
+	}
+	if got := w.learned()[0].Result; got != grace.ResultFailure {
+		t.Errorf("learned %s, want failure", got)
+	}
+	if !strings.Contains(run.Error, "wanted") {
+		t.Errorf("error %q does not say what was wanted", run.Error)
+	}
+}
+
+func TestFailingStepUndoesTheOnesBefore(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		status grace.OutcomeStatus
+		calls  []string
+	}{
+		{"failed for sure: it is not undone itself", grace.OutcomeFailed, []string{"undo/one"}},
+		{"may have taken effect: it is undone too", grace.OutcomeUnknown, []string{"undo/two", "undo/one"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.onCall = func(req grace.ActionRequest) grace.Outcome {
+				if req.Phase == grace.PhaseDo && req.Step == "two" {
+					return grace.Outcome{Status: tc.status, Error: "no"}
+				}
+				return grace.Outcome{Status: grace.OutcomeSucceeded}
+			}
+			run := w.drive(w.start(aRun(w, undoable("one"), undoable("two"), undoable("three"))))
+			if run.State != grace.RunRolledBack {
+				t.Fatalf("state %s, want rolled_back", run.State)
+			}
+			var undone []string
+			for _, c := range w.calls {
+				if name, _, _ := strings.Cut(c, "#"); strings.HasPrefix(name, "undo/") {
+					undone = append(undone, name)
+				}
+			}
+			if diff := cmp.Diff(tc.calls, undone); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestRetriesOnlyWhatMayPass(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		retryable bool
+		want      int
+	}{{"passing trouble", true, 3}, {"final", false, 1}} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.onCall = func(grace.ActionRequest) grace.Outcome {
+				return grace.Outcome{Status: grace.OutcomeFailed, Retryable: tc.retryable, Error: "busy"}
+			}
+			s := undoable("one")
+			s.Retries = 2
+			run := w.drive(w.start(aRun(w, s)))
+			if len(w.calls) != tc.want || run.Steps[0].Attempts != tc.want {
+				t.Errorf("%d calls, %d attempts on record, want %d", len(w.calls), run.Steps[0].Attempts, tc.want)
+			}
+			if run.State != grace.RunEscalated {
+				t.Errorf("state %s, want escalated: there is nothing to undo and it is still sick", run.State)
+			}
+		})
+	}
+}
+
+func TestIrreversibleEscalates(t *testing.T) {
+	w := newWorld(t)
+	w.onCall = func(grace.ActionRequest) grace.Outcome { return grace.Outcome{Status: grace.OutcomeSucceeded} }
+	run := w.drive(w.start(aRun(w, undoable("one"), grace.Step{Name: "restart", Action: "fake", Irreversible: true})))
+	if run.State != grace.RunEscalated {
+		t.Fatalf("state %s, want escalated", run.State)
+	}
+	if !slices.Contains(w.calls, "undo/one#r-1/undo/one") {
+		t.Errorf("what could be undone was not: %v", w.calls)
+	}
+}
+
+func TestUndoThatFailsEscalates(t *testing.T) {
+	w := newWorld(t)
+	w.onCall = func(req grace.ActionRequest) grace.Outcome {
+		if req.Phase == grace.PhaseUndo {
+			return grace.Outcome{Status: grace.OutcomeFailed, Error: "stuck"}
+		}
+		return grace.Outcome{Status: grace.OutcomeSucceeded}
+	}
+	run := w.drive(w.start(aRun(w, undoable("one"))))
+	if run.State != grace.RunEscalated || !slices.Contains(w.actions(), "run.rollback_failed") {
+		t.Fatalf("state %s by %v, want rollback_failed and then escalated", run.State, w.actions())
+	}
+	if n := len(w.calls); n != 4 {
+		t.Errorf("%d calls %v, want 1 and 3 tries of the undo", n, w.calls)
+	}
+}
+
+func TestUndoIsVerifiedAgainstTheSnapshot(t *testing.T) {
+	w := newWorld(t)
+	instances := "2"
+	lie := true
+	w.onCall = func(req grace.ActionRequest) grace.Outcome {
+		switch {
+		case req.With["look"] == true:
+			return grace.Outcome{Status: grace.OutcomeSucceeded, Data: map[string]string{"instances": instances}}
+		case req.Phase == grace.PhaseDo:
+			instances = "3"
+		case lie:
+			lie = false // says it succeeded, and did nothing
+		default:
+			if req.With["to"] != "2" {
+				t.Errorf("undo got %v, want the snapshot's 2", req.With)
+			}
+			instances = "2"
+		}
+		return grace.Outcome{Status: grace.OutcomeSucceeded}
+	}
+	s := undoable("scale")
+	s.Snapshot = &grace.Call{Action: "fake", With: map[string]any{"look": true}}
+	s.Undo.With = map[string]any{"to": "${snapshot.instances}"}
+	run := w.drive(w.start(aRun(w, s)))
+	if run.State != grace.RunRolledBack || instances != "2" {
+		t.Fatalf("state %s with %s instances, want rolled_back with 2", run.State, instances)
+	}
+}
+
+func TestApproval(t *testing.T) {
+	approve := func(w *world, state grace.ApprovalState) {
+		a := w.appr["r-1"]
+		a.State, a.Actor, a.Reason = state, "token:ann", "looks right"
+		w.appr["r-1"] = a
+		w.inbox = []message{{at: w.now.Add(10 * time.Minute), m: grace.ControlMessage{Kind: grace.ControlApprove}}}
+	}
+	for _, tc := range []struct {
+		name  string
+		given func(w *world)
+		want  grace.RunState
+		appr  grace.ApprovalState
+	}{
+		{"approved", func(w *world) { approve(w, grace.ApprovalApproved) }, grace.RunSucceeded, grace.ApprovalApproved},
+		{"denied", func(w *world) { approve(w, grace.ApprovalDenied) }, grace.RunDenied, grace.ApprovalDenied},
+		{"nobody", func(*world) {}, grace.RunExpired, grace.ApprovalExpired},
+		{"aborted", func(w *world) {
+			w.aborts["r-1"] = &grace.AbortRequest{Run: "r-1", Actor: "token:bob", Reason: "no"}
+			w.inbox = []message{{at: w.now.Add(time.Minute), m: grace.ControlMessage{Kind: grace.ControlAbort}}}
+		}, grace.RunCancelled, grace.ApprovalCancelled},
+		{"a message before its time decides nothing", func(w *world) {
+			w.inbox = []message{{at: w.now.Add(time.Minute), m: grace.ControlMessage{Kind: grace.ControlApprove}}}
+		}, grace.RunExpired, grace.ApprovalExpired},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			run := aRun(w, undoable("one"))
+			run.State, run.Auto = grace.RunAwaitingApproval, false
+			w.appr["r-1"] = grace.Approval{ID: "r-1", Run: "r-1", State: grace.ApprovalPending, Expires: w.now.Add(30 * time.Minute), Revision: 1}
+			tc.given(w)
+			got := w.drive(w.start(run))
+			if got.State != tc.want || w.appr["r-1"].State != tc.appr {
+				t.Errorf("run %s, approval %s; want %s, %s", got.State, w.appr["r-1"].State, tc.want, tc.appr)
+			}
+			if acted := len(w.calls) > 0; acted != (tc.want == grace.RunSucceeded) {
+				t.Errorf("actions %v", w.calls)
+			}
+		})
+	}
+}
+
+func TestAdmission(t *testing.T) {
+	w := newWorld(t)
+	opens := w.now.Add(2 * time.Hour)
+	w.admit = func(grace.Run) heal.Admission {
+		if w.now.Before(opens) {
+			return heal.Admission{Wait: opens, Reasons: []grace.Reason{{Gate: "change_window", Code: grace.ReasonOutsideWindow}}}
+		}
+		return heal.Admission{}
+	}
+	run := w.drive(w.start(aRun(w, undoable("one"))))
+	if run.State != grace.RunSucceeded || run.StartedAt.Before(opens) {
+		t.Fatalf("state %s, started %v; want a start after %v", run.State, run.StartedAt, opens)
+	}
+
+	w = newWorld(t)
+	w.admit = func(grace.Run) heal.Admission {
+		return heal.Admission{Wait: w.now.Add(time.Hour), Reasons: []grace.Reason{{Gate: "change_window", Code: grace.ReasonOutsideWindow}}}
+	}
+	if run := w.drive(w.start(aRun(w, undoable("one")))); run.State != grace.RunExpired {
+		t.Errorf("a window that never opens: state %s, want expired", run.State)
+	}
+
+	w = newWorld(t)
+	w.admit = func(grace.Run) heal.Admission {
+		return heal.Admission{End: grace.RunCancelled, Reasons: []grace.Reason{{Gate: "trigger", Code: grace.ReasonCleared}}}
+	}
+	if run := w.drive(w.start(aRun(w, undoable("one")))); run.State != grace.RunCancelled || len(w.calls) > 0 {
+		t.Errorf("state %s after %v, want cancelled and nothing done", run.State, w.calls)
+	}
+}
+
+func TestUnknownActionStartsNothing(t *testing.T) {
+	w := newWorld(t)
+	run := w.drive(w.start(aRun(w, undoable("one"), grace.Step{Name: "two", Action: "teleport", Irreversible: true})))
+	if run.State != grace.RunEscalated || len(w.calls) > 0 || !strings.Contains(run.Error, "teleport") {
+		t.Errorf("state %s, calls %v, error %q", run.State, w.calls, run.Error)
+	}
+}
+
+func TestWithoutAnyCheckNothingSucceeds(t *testing.T) {
+	w := newWorld(t)
+	run := aRun(w, undoable("one"))
+	run.Playbook.Verify = nil
+	if got := w.drive(w.start(run)); got.State != grace.RunRolledBack {
+		t.Errorf("state %s, want rolled_back", got.State)
+	}
+}
+
+func TestNoDataIsNotAPass(t *testing.T) {
+	w := newWorld(t)
+	run := aRun(w, undoable("one"))
+	run.Playbook.Verify = []grace.Check{{Name: "errors", Type: grace.CheckMetricThreshold, Metric: "error_ratio", Op: "<", Threshold: 0.1}}
+	w.metric = func(time.Time) (float64, bool) { return 0, false }
+	if got := w.drive(w.start(run)); got.State != grace.RunRolledBack {
+		t.Errorf("state %s, want rolled_back", got.State)
+	}
+}
+
+func TestAbortUndoes(t *testing.T) {
+	w := newWorld(t)
+	w.onCall = func(req grace.ActionRequest) grace.Outcome {
+		if req.Step == "two" && req.Phase == grace.PhaseDo {
+			w.aborts["r-1"] = &grace.AbortRequest{Run: "r-1", Actor: "token:bob", Reason: "wrong service"}
+		}
+		return grace.Outcome{Status: grace.OutcomeSucceeded}
+	}
+	run := w.drive(w.start(aRun(w, undoable("one"), undoable("two"), undoable("three"))))
+	if run.State != grace.RunRolledBack || run.Abort == nil {
+		t.Fatalf("state %s, want rolled_back by an abort", run.State)
+	}
+	if slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "do/three") }) {
+		t.Error("went on after the abort")
+	}
+	if w.incidents() != 0 || w.learned()[0].Result != grace.ResultNeutral {
+		t.Error("a person's abort is neither an incident nor a failure of the remedy")
+	}
+}
+
+func TestInterruptEndsVerification(t *testing.T) {
+	w := newWorld(t)
+	runner := w.runner("p")
+	run := w.start(aRun(w, undoable("one")))
+	run.Playbook.Soak = grace.Duration(time.Hour)
+	run.Playbook.Watchdog = grace.Duration(2 * time.Hour)
+	began := w.now
+	w.healthy = true
+	clock := &interruptingClock{world: w, at: began.Add(time.Minute), do: func() {
+		w.aborts[run.ID] = &grace.AbortRequest{Run: run.ID, Actor: "token:bob", Reason: "enough"}
+		runner.Interrupt(run.ID)
+	}}
+	runner.Clock = clock
+	if err := runner.Run(replayFlow{w}, run); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.runs[run.ID]; got.State != grace.RunRolledBack || w.now.Sub(began) > 2*time.Minute {
+		t.Errorf("state %s after %s, want rolled_back soon after the abort", got.State, w.now.Sub(began))
+	}
+}
+
+type interruptingClock struct {
+	*world
+	at time.Time
+	do func()
+}
+
+func (c *interruptingClock) Sleep(ctx context.Context, d time.Duration) {
+	c.world.Sleep(ctx, d)
+	if c.do != nil && !c.now.Before(c.at) {
+		c.do()
+		c.do = nil
+	}
+}
+
+func TestWatchdog(t *testing.T) {
+	w := newWorld(t)
+	w.onCall = func(grace.ActionRequest) grace.Outcome {
+		w.now = w.now.Add(11 * time.Minute)
+		return grace.Outcome{Status: grace.OutcomeSucceeded}
+	}
+	run := w.drive(w.start(aRun(w, undoable("one"), undoable("two"))))
+	if run.State != grace.RunAborted || w.incidents() != 1 {
+		t.Fatalf("state %s with %d incidents, want aborted with one", run.State, w.incidents())
+	}
+	if !slices.Contains(w.calls, "undo/one#r-1/undo/one") {
+		t.Errorf("not undone: %v", w.calls)
+	}
+}
+
+func TestCapacityMustNotShrink(t *testing.T) {
+	w := newWorld(t)
+	run := aRun(w, undoable("one"))
+	run.Playbook.Verify = []grace.Check{{Name: "serving", Type: grace.CheckCapacity, Metric: "instances"}}
+	serving := 3.0
+	w.metric = func(time.Time) (float64, bool) { return serving, true }
+	w.onCall = func(req grace.ActionRequest) grace.Outcome {
+		serving = map[grace.Phase]float64{grace.PhaseDo: 2, grace.PhaseUndo: 3}[req.Phase]
+		return grace.Outcome{Status: grace.OutcomeSucceeded}
+	}
+	if got := w.drive(w.start(run)); got.State != grace.RunRolledBack {
+		t.Errorf("state %s, want rolled_back: it serves with fewer instances than before", got.State)
+	}
+}

@@ -1,0 +1,208 @@
+package heal
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"grace"
+	"grace/internal/learn"
+)
+
+// outcome is what one change of a run brings along besides the run itself.
+type outcome struct {
+	notes        []note
+	approval     *grace.Approval
+	openIncident bool
+}
+
+// copyRun gives a run whose steps can be changed without the original's
+// noticing.
+func copyRun(run grace.Run) grace.Run {
+	run.Steps = slices.Clone(run.Steps)
+	run.Reasons = slices.Clone(run.Reasons)
+	return run
+}
+
+func markStarted(run *grace.Run, i int, m Mark) {
+	if i < len(run.Steps) {
+		run.Steps[i].State = grace.StepStarted
+		run.Steps[i].StartedAt = &m.At
+	}
+}
+
+// stepEnded records one step and the start of what follows: the next step, or
+// verification. A following step with a snapshot starts after that.
+func stepEnded(run *grace.Run, m Mark, i int, o grace.Outcome) outcome {
+	rec := &run.Steps[i]
+	rec.Attempts = attempts(o)
+	rec.Resumed = o.Data[resumedKey] != ""
+	rec.Output, rec.Error = o.Output, o.Error
+	rec.EndedAt = &m.At
+	n := note{detail: map[string]any{"step": rec.Name, "attempts": rec.Attempts, "resumed": rec.Resumed}}
+	switch o.Status {
+	case grace.OutcomeSucceeded:
+		rec.State, n.action, n.reason = grace.StepSucceeded, "step_succeeded", rec.Name
+	case grace.OutcomeUnknown:
+		rec.State, n.action, n.reason = grace.StepUnknown, "step_unknown", rec.Name+": "+o.Error
+	case grace.OutcomeFailed:
+		rec.State, n.action, n.reason = grace.StepFailed, "step_failed", rec.Name+": "+o.Error
+	default:
+		rec.State, n.action, n.reason = grace.StepUnknown, "step_unknown", rec.Name+": the action gave no status"
+	}
+	if rec.State != grace.StepSucceeded || m.Abort != nil {
+		return outcome{notes: []note{n}}
+	}
+	switch next := i + 1; {
+	case next == len(run.Steps):
+		run.State = grace.RunVerifying
+		n.action = "verifying"
+		n.reason = "after step " + rec.Name
+	case run.Playbook.Steps[next].Snapshot == nil:
+		markStarted(run, next, m)
+	}
+	return outcome{notes: []note{n}}
+}
+
+func attempts(o grace.Outcome) int {
+	n, err := strconv.Atoi(o.Data[attemptsKey])
+	if err != nil {
+		return 1
+	}
+	return n
+}
+
+func undoEnded(run *grace.Run, m Mark, s grace.Step, o grace.Outcome) outcome {
+	rec := grace.StepRecord{
+		Name: s.Name, Phase: grace.PhaseUndo, Action: s.Undo.Action, Attempts: attempts(o),
+		Output: o.Output, Error: o.Error, StartedAt: &o.Started, EndedAt: &m.At, State: grace.StepFailed,
+	}
+	n := note{action: "undo_failed", reason: s.Name + ": " + o.Error}
+	if o.Status == grace.OutcomeSucceeded {
+		rec.State = grace.StepSucceeded
+		n = note{action: "step_undone", reason: s.Name}
+	}
+	run.Steps = append(run.Steps, rec)
+	return outcome{notes: []note{n}}
+}
+
+func succeeded(run *grace.Run, m Mark, recovered time.Time) outcome {
+	if !recovered.IsZero() {
+		run.RecoveredIn = grace.Duration(max(0, recovered.Sub(run.SickSince)))
+	}
+	return end(run, m, grace.RunSucceeded, "every check held for the soak period")
+}
+
+func end(run *grace.Run, m Mark, state grace.RunState, why string) outcome {
+	run.State = state
+	run.EndedAt = &m.At
+	if run.Error == "" && state != grace.RunSucceeded {
+		run.Error = why
+	}
+	return outcome{notes: []note{{action: string(state), reason: why}}}
+}
+
+// change makes the rows of one transition.
+func change(run grace.Run, m Mark, out outcome) grace.Change {
+	c := grace.Change{}
+	if out.approval != nil {
+		c.Approvals = []grace.Approval{*out.approval}
+	}
+	if run.State.Terminal() {
+		c.Learning = []grace.LearningEntry{learning(run, m)}
+		if out.openIncident {
+			run.Incident = grace.IncidentID("i-" + string(run.ID))
+			openIncident(&c, run, m)
+		}
+	}
+	for _, n := range out.notes {
+		actor := n.actor
+		if actor == "" {
+			actor = "grace"
+		}
+		c.Audit = append(c.Audit, grace.AuditEntry{
+			At: m.At, Actor: actor, Action: "run." + n.action, Object: "run/" + string(run.ID),
+			Service: run.Service, Reason: n.reason, Detail: encode(n.detail),
+		})
+		c.Events = append(c.Events, event("self_heal.run."+n.action, run, m, actor, n.reason))
+	}
+	c.Runs = []grace.Run{run}
+	return c
+}
+
+func event(kind string, run grace.Run, m Mark, actor, reason string) grace.Event {
+	return grace.Event{
+		Type: kind, Source: "heal", Actor: actor, Resource: "run/" + string(run.ID), Timestamp: m.At,
+		Payload: encode(map[string]any{
+			"run": run.ID, "service": run.Service, "playbook": run.Playbook.ID, "code": run.Code,
+			"state": run.State, "reason": reason,
+		}),
+	}
+}
+
+func openIncident(c *grace.Change, run grace.Run, m Mark) {
+	severity := grace.SeverityWarning
+	if run.State == grace.RunEscalated || run.State == grace.RunAborted {
+		severity = grace.SeverityCritical
+	}
+	inc := grace.Incident{
+		ID: run.Incident, State: grace.IncidentOpen, Service: run.Service, Run: run.ID, Severity: severity, OpenedAt: m.At,
+		Title:  fmt.Sprintf("%s on %s ended %s", run.Playbook.ID, run.Service, run.State),
+		Detail: run.Error,
+	}
+	c.Incidents = []grace.Incident{inc}
+	c.Audit = append(c.Audit, grace.AuditEntry{
+		At: m.At, Actor: "grace", Action: "incident.opened", Object: "incident/" + string(inc.ID), Service: run.Service, Reason: inc.Detail,
+	})
+	c.Events = append(c.Events, grace.Event{
+		Type: "incident.notify", Source: "heal", Actor: "grace", Resource: "incident/" + string(inc.ID),
+		Payload: encode(inc), Timestamp: m.At,
+	})
+}
+
+func learning(run grace.Run, m Mark) grace.LearningEntry {
+	e := grace.LearningEntry{
+		ID: "l-" + string(run.ID), Service: run.Service, Diagnosis: run.Code, Playbook: run.Playbook.ID, Kind: run.Kind,
+		Run: run.ID, State: run.State, Result: resultOf(run), TimeToRecover: run.RecoveredIn, Auto: run.Auto, At: m.At,
+		Context: map[string]string{},
+	}
+	for k, v := range run.Parameters {
+		e.Context["param."+k] = fmt.Sprint(v)
+	}
+	maps.DeleteFunc(e.Context, func(_, v string) bool { return v == "" })
+	return e
+}
+
+// resultOf tells what the end of a run says about its remedy. A run that never
+// acted, or that a person stopped, says nothing.
+func resultOf(run grace.Run) grace.Result {
+	if run.Abort != nil || run.StartedAt == nil {
+		return grace.ResultNeutral
+	}
+	return learn.ResultOf(run.State)
+}
+
+// encode gives JSON. The values are the runner's own maps and structs, so an
+// error can only be a programming mistake: it is put where it will be read.
+func encode(v any) json.RawMessage {
+	if v == nil {
+		return nil
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return json.RawMessage(strconv.Quote("not encodable: " + err.Error()))
+	}
+	return b
+}
+
+func recordOf(run grace.Run, step string) grace.StepRecord {
+	for _, r := range run.Steps {
+		if r.Name == step && r.Phase == grace.PhaseDo {
+			return r
+		}
+	}
+	return grace.StepRecord{}
+}

@@ -1,0 +1,150 @@
+package heal
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"grace"
+)
+
+// undoTries of one undo before the run escalates.
+const undoTries = 3
+
+// rollBack undoes in reverse order what took effect or may have.
+func (x *execution) rollBack(why failure) error {
+	undo, stuck := x.effects()
+	if err := x.commit("rolling_back", nil, func(run *grace.Run, m Mark) outcome {
+		run.State = grace.RunRollingBack
+		run.Error = why.reason
+		run.Abort = why.abort
+		return outcome{notes: []note{{action: "rolling_back", reason: why.reason, detail: map[string]any{"undo": undo, "irreversible": stuck}}}}
+	}); err != nil {
+		return err
+	}
+	undone := true
+	for _, i := range undo {
+		s := x.run.Playbook.Steps[i]
+		o, err := x.step(fmt.Sprintf("undo/%d/%s", i, s.Name),
+			func(ctx context.Context) grace.Outcome { return x.undo(ctx, s) },
+			func(run *grace.Run, m Mark, o grace.Outcome) outcome { return undoEnded(run, m, s, o) })
+		if err != nil {
+			return err
+		}
+		undone = undone && o.Status == grace.OutcomeSucceeded
+	}
+	if !undone {
+		if err := x.commit("rollback_failed", nil, func(run *grace.Run, _ Mark) outcome {
+			run.State = grace.RunRollbackFailed
+			return outcome{notes: []note{{action: "rollback_failed", reason: "not every step could be undone"}}}
+		}); err != nil {
+			return err
+		}
+	}
+	return x.commit("ended", nil, func(run *grace.Run, m Mark) outcome {
+		state := endState(why, undone, len(undo), len(stuck))
+		out := end(run, m, state, why.reason)
+		out.openIncident = why.abort == nil || !undone || len(stuck) > 0
+		return out
+	})
+}
+
+// endState names the end of a run that did not succeed.
+func endState(why failure, undone bool, undos, stuck int) grace.RunState {
+	switch {
+	case !undone:
+		return grace.RunEscalated
+	case why.expiry:
+		return grace.RunAborted
+	case why.abort != nil && undos+stuck == 0:
+		return grace.RunCancelled
+	case why.abort != nil && stuck > 0:
+		return grace.RunAborted
+	case undos > 0 && stuck == 0:
+		return grace.RunRolledBack
+	default:
+		return grace.RunEscalated // nothing could be undone, and it is still sick
+	}
+}
+
+// effects lists, newest first, the steps to undo, and names those that changed
+// something that cannot be undone.
+func (x *execution) effects() (undo []int, stuck []string) {
+	for i := len(x.run.Steps) - 1; i >= 0; i-- {
+		s := x.run.Playbook.Steps[i]
+		switch st := x.run.Steps[i].State; {
+		case s.ReadOnly, st == grace.StepPending, st == grace.StepSkipped, st == grace.StepFailed:
+		case st == grace.StepStarted && x.neverReached(i):
+		case s.Undo != nil:
+			undo = append(undo, i)
+		default:
+			stuck = append(stuck, s.Name)
+		}
+	}
+	return undo, stuck
+}
+
+// neverReached tells whether a step is on record as started only because the
+// step before it ended, and the run turned back there.
+func (x *execution) neverReached(i int) bool { return x.run.Steps[i].Attempts == 0 }
+
+// undo calls the step's undo and verifies that it took effect.
+func (x *execution) undo(ctx context.Context, s grace.Step) grace.Outcome {
+	var o grace.Outcome
+	pause := retryPause
+	for attempt := 1; attempt <= undoTries; attempt++ {
+		o = x.call(ctx, *s.Undo, s.Name, grace.PhaseUndo, "", attempt)
+		if o.Status == grace.OutcomeSucceeded {
+			o = x.verifyUndo(ctx, s, o)
+		}
+		if o.Data == nil {
+			o.Data = map[string]string{}
+		}
+		o.Data[attemptsKey] = fmt.Sprint(attempt)
+		if o.Status == grace.OutcomeSucceeded || ctx.Err() != nil {
+			return o
+		}
+		x.Clock.Sleep(ctx, pause)
+		pause *= 2
+	}
+	return o
+}
+
+// verifyUndo wants the undo's check to pass, or the snapshot to be as it was
+// before the step, within the settle time.
+func (x *execution) verifyUndo(ctx context.Context, s grace.Step, o grace.Outcome) grace.Outcome {
+	var state func() (bool, string)
+	switch {
+	case s.Undo.Check != nil:
+		c := expandCheck(*s.Undo.Check, x.vars(snapshotOf(x.run, s.Name)...))
+		since := x.Clock.Now()
+		state = func() (bool, string) {
+			r := x.Prober.Probe(ctx, x.serviceOf(c), c, since)
+			return r.OK && holds(c, r.Value), r.Detail
+		}
+	case s.Snapshot != nil:
+		before := recordOf(x.run, s.Name).Snapshot
+		attempt := 0
+		state = func() (bool, string) {
+			attempt++
+			// Every look needs an answer of its own, so a key of its own.
+			now := x.call(ctx, *s.Snapshot, s.Name, grace.PhaseUndo, fmt.Sprintf("look/%d", attempt), attempt)
+			return now.Status == grace.OutcomeSucceeded && maps.Equal(now.Data, before), fmt.Sprintf("%v, before the step %v", now.Data, before)
+		}
+	default:
+		return o // the action's word is all there is; lint says so
+	}
+	deadline := x.Clock.Now().Add(or(x.run.Playbook.Settle, DefaultSettle))
+	for {
+		ok, detail := state()
+		if ok {
+			return o
+		}
+		if !x.Clock.Now().Before(deadline) || ctx.Err() != nil {
+			o.Status, o.Error = grace.OutcomeFailed, "the undo did not take effect: "+detail
+			return o
+		}
+		x.Clock.Sleep(ctx, time.Second)
+	}
+}

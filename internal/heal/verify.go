@@ -1,0 +1,235 @@
+package heal
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"grace"
+	"grace/internal/verify"
+)
+
+const (
+	defaultInterval   = time.Second
+	defaultMinSamples = 3
+	resultsKey        = "results"
+	sinceKey          = "since"
+)
+
+// takeBaseline records what capacity checks compare with, before anything is
+// changed.
+func (x *execution) takeBaseline() error {
+	wanted := false
+	for _, c := range x.run.Playbook.Verify {
+		wanted = wanted || c.Type == grace.CheckCapacity
+	}
+	if !wanted {
+		return nil
+	}
+	_, err := x.step("baseline", func(ctx context.Context) grace.Outcome {
+		o := grace.Outcome{Status: grace.OutcomeSucceeded, Data: map[string]string{}, Started: x.Clock.Now()}
+		for _, c := range x.run.Playbook.Verify {
+			if c.Type != grace.CheckCapacity {
+				continue
+			}
+			c = expandCheck(c, x.vars())
+			// A capacity reading from shortly before the trouble is the honest
+			// one: during it, crashed instances are missing already.
+			since := x.run.SickSince.Add(-time.Minute)
+			if r := x.Prober.Probe(ctx, x.serviceOf(c), c, since); r.OK {
+				o.Data[c.Metric] = strconv.FormatFloat(r.Value, 'g', -1, 64)
+			}
+		}
+		o.Ended = x.Clock.Now()
+		return o
+	}, func(run *grace.Run, _ Mark, o grace.Outcome) outcome {
+		run.Baseline = o.Data
+		return outcome{notes: []note{{action: "baseline", reason: "serving capacity before the first step", detail: o.Data}}}
+	})
+	return err
+}
+
+// verify watches the checks until all of them have held for the soak period.
+// Failing samples before the settle time is over only start the soak anew.
+func (x *execution) verify() (*failure, error) {
+	// The step's record already says "verifying": the last step's transaction
+	// moved the run on.
+	var results []grace.CheckResult
+	var recovered time.Time
+	o, err := x.step("verify", x.watch, func(run *grace.Run, m Mark, o grace.Outcome) outcome {
+		results, recovered = decodeWatch(o)
+		run.Checks = results
+		if o.Status == grace.OutcomeSucceeded && m.Abort == nil {
+			return succeeded(run, m, recovered)
+		}
+		return outcome{notes: []note{{action: "verification_failed", reason: o.Error, detail: results}}}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if x.run.State == grace.RunSucceeded {
+		return nil, nil
+	}
+	if f := x.interrupted(); f != nil {
+		return f, nil
+	}
+	return &failure{reason: "verification: " + o.Error}, nil
+}
+
+func decodeWatch(o grace.Outcome) (results []grace.CheckResult, recovered time.Time) {
+	// Both were encoded by watch; what cannot be read is a failed result.
+	if err := json.Unmarshal([]byte(o.Data[resultsKey]), &results); err != nil {
+		return nil, time.Time{}
+	}
+	if t, err := time.Parse(time.RFC3339Nano, o.Data[sinceKey]); err == nil {
+		recovered = t
+	}
+	return results, recovered
+}
+
+// watch probes until the verdict is clear.
+func (x *execution) watch(ctx context.Context) grace.Outcome {
+	began := x.Clock.Now()
+	ctx, done := x.interruptible(ctx, x.run.ID, x.watchdogLeft(began))
+	defer done()
+	w := newWatcher(x, began)
+	for {
+		now := x.Clock.Now()
+		w.sample(ctx, now)
+		results, verdict := w.judge(now)
+		if ctx.Err() != nil {
+			verdict = verdictFailed
+		}
+		if verdict != verdictOpen {
+			return watchOutcome(ctx, w, results, verdict, x.Clock.Now())
+		}
+		x.Clock.Sleep(ctx, w.tick)
+	}
+}
+
+func watchOutcome(ctx context.Context, w *watcher, results []grace.CheckResult, v verdict, now time.Time) grace.Outcome {
+	o := grace.Outcome{Status: grace.OutcomeFailed, Started: w.began, Ended: now, Data: map[string]string{}}
+	if b, err := json.Marshal(results); err == nil {
+		o.Data[resultsKey] = string(b)
+	}
+	switch {
+	case v == verdictPassed:
+		o.Status = grace.OutcomeSucceeded
+		o.Data[sinceKey] = w.since.Format(time.RFC3339Nano)
+	case ctx.Err() != nil:
+		o.Error = "interrupted: " + context.Cause(ctx).Error()
+	case len(results) == 0:
+		o.Error = "the playbook declares no check, so nothing shows that it helped"
+	default:
+		for _, r := range results {
+			if !r.Passed {
+				o.Error = fmt.Sprintf("%s: wanted %s, got %s", r.Name, r.Wanted, r.Actual)
+				break
+			}
+		}
+	}
+	return o
+}
+
+type verdict int
+
+const (
+	verdictOpen verdict = iota
+	verdictPassed
+	verdictFailed
+)
+
+// watcher holds the samples of the current soak.
+type watcher struct {
+	x            *execution
+	checks       []grace.Check
+	samples      [][]verify.Sample
+	due          []time.Time
+	began, since time.Time // of the watch, of the current soak
+	settle, soak time.Duration
+	tick         time.Duration
+}
+
+func newWatcher(x *execution, began time.Time) *watcher {
+	p := x.run.Playbook
+	w := &watcher{
+		x: x, began: began, since: began,
+		settle: or(p.Settle, DefaultSettle), soak: or(p.Soak, DefaultSoak), tick: defaultInterval,
+		samples: make([][]verify.Sample, len(p.Verify)), due: make([]time.Time, len(p.Verify)),
+	}
+	for _, c := range p.Verify {
+		w.checks = append(w.checks, expandCheck(c, x.vars()))
+		w.tick = min(w.tick, or(c.Interval, defaultInterval))
+	}
+	return w
+}
+
+func (w *watcher) sample(ctx context.Context, now time.Time) {
+	for i, c := range w.checks {
+		if now.Before(w.due[i]) {
+			continue
+		}
+		w.due[i] = now.Add(or(c.Interval, defaultInterval))
+		r := w.x.Prober.Probe(ctx, w.x.serviceOf(c), c, w.since)
+		if !r.OK {
+			continue // judged by too few samples
+		}
+		if n := len(w.samples[i]); n > 0 && !r.At.After(w.samples[i][n-1].At) {
+			continue // the same measurement again
+		}
+		w.samples[i] = append(w.samples[i], verify.Sample{At: r.At, Value: r.Value, OK: true, Detail: r.Detail})
+	}
+}
+
+func (w *watcher) judge(now time.Time) ([]grace.CheckResult, verdict) {
+	results := make([]grace.CheckResult, len(w.checks))
+	bad := false
+	for i, c := range w.checks {
+		results[i] = verify.Judge(c, w.samples[i], w.x.baseline(c))
+		enough := results[i].Samples >= minSamples(c)
+		bad = bad || (!results[i].Passed && enough) || (results[i].Failed > 0 && c.Tolerate == 0)
+	}
+	settled := now.Sub(w.began) >= w.settle
+	switch {
+	case verify.Passed(results) && now.Sub(w.since) >= w.soak:
+		return results, verdictPassed
+	case bad && settled, now.Sub(w.since) >= w.settle+w.soak+5*w.tick, len(w.checks) == 0:
+		return results, verdictFailed
+	case bad:
+		w.since = now
+		for i := range w.samples {
+			w.samples[i] = nil
+		}
+	}
+	return results, verdictOpen
+}
+
+func minSamples(c grace.Check) int {
+	if c.MinSamples > 0 {
+		return c.MinSamples
+	}
+	return defaultMinSamples
+}
+
+func (x *execution) baseline(c grace.Check) *float64 {
+	v, err := strconv.ParseFloat(x.run.Baseline[c.Metric], 64)
+	if err != nil {
+		return nil
+	}
+	return &v
+}
+
+func (x *execution) serviceOf(c grace.Check) grace.ServiceID {
+	if c.Service != "" {
+		return c.Service
+	}
+	return x.run.Service
+}
+
+// holds judges a single reading.
+func holds(c grace.Check, value float64) bool {
+	c.MinSamples = 1
+	return verify.Judge(c, []verify.Sample{{Value: value, OK: true}}, nil).Passed
+}
