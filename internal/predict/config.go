@@ -67,13 +67,13 @@ func (c Config) Validate() error {
 
 // Target is a threshold that a series should not pass.
 type Target struct {
-	Service   grace.ServiceID `json:"service"`
-	Metric    string          `json:"metric"`
-	Op        string          `json:"op" enum:">,>=,<,<="`
-	Threshold float64         `json:"threshold"`
-	Code      grace.Code      `json:"code"`
-	Unit      string          `json:"unit"`
-	Impact    grace.Impact    `json:"impact"`
+	Service   grace.ServiceID `json:"service" doc:"whose metric"`
+	Metric    string          `json:"metric" doc:"as a sensor or the API names it"`
+	Op        string          `json:"op" enum:">,>=,<,<=" doc:"how the metric compares to threshold when it is breached"`
+	Threshold float64         `json:"threshold" doc:"in the metric's unit"`
+	Code      grace.Code      `json:"code" doc:"what a breach would be a symptom of"`
+	Unit      string          `json:"unit" doc:"for people"`
+	Impact    grace.Impact    `json:"impact" enum:"low,medium,high,critical" doc:"of a breach; by default judged by the service's criticality"`
 }
 
 // Validate names everything that is wrong with the target.
