@@ -50,6 +50,7 @@ func (s *Store) Apply(ctx context.Context, tx Tx, c grace.Change) error {
 	}{
 		{"runs", len(c.Runs) == 0, s.writeRuns},
 		{"approvals", len(c.Approvals) == 0, s.writeApprovals},
+		{"aborts", len(c.Aborts) == 0, s.writeAborts},
 		{"mode", c.Mode == nil, s.writeMode},
 		{"signals", len(c.Signals) == 0, s.writeSignals},
 		{"triggers", len(c.Triggers) == 0, s.writeTriggers},

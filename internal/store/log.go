@@ -112,7 +112,6 @@ func (s *Store) appendPostgres(ctx context.Context, tx Tx, h head, entries, even
 	if err != nil {
 		return err
 	}
-	hadEvents := len(events) > 0
 	events, err = s.appendAhead(ctx, tx, s.inserts.events, events)
 	if err != nil {
 		return err
@@ -122,16 +121,11 @@ func (s *Store) appendPostgres(ctx context.Context, tx Tx, h head, entries, even
 	args = append(args, entries...)
 	args = append(args, events...)
 	args = append(args, h.seq, h.hash, h.eventID)
-	if _, err := tx.Exec(ctx, text, args...); err != nil {
-		return err
-	}
-	if !hadEvents {
-		return nil
-	}
-	_, err = tx.Exec(ctx, "SELECT pg_notify($1, '')", eventsChannel)
+	_, err = tx.Exec(ctx, text, args...)
 	return err
 }
 
+// appendAhead leaves between 1 and maxRows rows, unless there were none.
 func (s *Store) appendAhead(ctx context.Context, tx Tx, in *insert, rows []any) (rest []any, err error) {
 	for size := maxRows * len(in.columns); len(rows) > size; rows = rows[size:] {
 		if _, err := tx.Exec(ctx, in.text(s.dialect, maxRows), rows[:size]...); err != nil {
@@ -167,6 +161,10 @@ func (w *headWriter) text(d dialect, in *inserts, entries, events int) string {
 	if w.texts == nil {
 		w.texts = map[[2]int]string{}
 	}
-	w.texts[key] = d.rewrite(b.String())
-	return w.texts[key]
+	text := d.rewrite(b.String())
+	if events > 0 {
+		text += " RETURNING pg_notify('" + eventsChannel + "', '')" // sent on commit
+	}
+	w.texts[key] = text
+	return text
 }

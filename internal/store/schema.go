@@ -29,6 +29,10 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 			BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END`,
 		onSQLite + `CREATE TRIGGER gx_audit_no_delete BEFORE DELETE ON grace_audit_log
 			BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END`,
+		// REPLACE deletes without asking a delete trigger.
+		onSQLite + `CREATE TRIGGER gx_audit_no_insert BEFORE INSERT ON grace_audit_log
+			WHEN NEW.seq <= (SELECT seq FROM grace_head WHERE id = 1)
+			BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END`,
 		onPostgres + `CREATE FUNCTION grace_refuse_change() RETURNS trigger LANGUAGE plpgsql AS
 			$$ BEGIN RAISE EXCEPTION 'audit_log is append-only'; END $$`,
 		onPostgres + `CREATE TRIGGER gx_audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON grace_audit_log
@@ -62,6 +66,8 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 			at BIGINT NOT NULL, doc TEXT NOT NULL)`,
 		`CREATE INDEX gx_approvals_at ON grace_approvals (at, id)`,
 		`CREATE INDEX gx_approvals_pending ON grace_approvals (at, id) WHERE state = 'pending'`,
+
+		`CREATE TABLE grace_aborts (run TEXT PRIMARY KEY, at BIGINT NOT NULL, doc TEXT NOT NULL)`,
 
 		`CREATE TABLE grace_incidents (id TEXT PRIMARY KEY, state TEXT NOT NULL, service TEXT NOT NULL,
 			at BIGINT NOT NULL, doc TEXT NOT NULL)`,
