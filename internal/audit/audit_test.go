@@ -71,7 +71,7 @@ func TestDamageIsNamed(t *testing.T) {
 		{"field changed", func(l []grace.AuditEntry) []grace.AuditEntry { l[2].Reason = "other"; return l }, 3, KindChanged},
 		{"time changed", func(l []grace.AuditEntry) []grace.AuditEntry { l[2].At = l[2].At.Add(1); return l }, 3, KindChanged},
 		{"text moved between fields", func(l []grace.AuditEntry) []grace.AuditEntry {
-			l[2].Actor, l[2].Action = l[2].Actor+"run", "verifying"
+			l[2].Actor, l[2].Action = l[2].Actor+"run.", "verifying"
 			return l
 		}, 3, KindChanged},
 		{"hash changed", func(l []grace.AuditEntry) []grace.AuditEntry { l[2].Hash = l[1].Hash; return l }, 3, KindChanged},
@@ -90,6 +90,11 @@ func TestDamageIsNamed(t *testing.T) {
 			}
 			return l
 		}, 3, KindReordered},
+		{"last one removed", func(l []grace.AuditEntry) []grace.AuditEntry { return l[:5] }, 6, KindRemoved},
+		{"chained to another", func(l []grace.AuditEntry) []grace.AuditEntry {
+			l[2] = Link(testKey, l[0].Hash, l[2])
+			return l
+		}, 3, KindInserted},
 		{"cut off at the end", func(l []grace.AuditEntry) []grace.AuditEntry { return l[:4] }, 5, KindRemoved},
 		{"everything removed", func([]grace.AuditEntry) []grace.AuditEntry { return nil }, 1, KindRemoved},
 		{"inserted under a taken number", func(l []grace.AuditEntry) []grace.AuditEntry { return slices.Insert(l, 3, forged) }, 3, KindInserted},

@@ -82,8 +82,8 @@ func (c Config) Validate() []error {
 	}
 	confidence("min_confidence", c.MinConfidence)
 	confidence("min_confidence_proactive", c.MinConfidenceProactive)
-	checkEnum(fault, "auto_risks", c.AutoRisks, risks, normalRisk)
-	checkEnum(fault, "auto_impacts", c.AutoImpacts, impacts, same[grace.Impact])
+	checkEnum(fault, "auto_risks", c.AutoRisks, risks(), normalRisk)
+	checkEnum(fault, "auto_impacts", c.AutoImpacts, impacts(), same[grace.Impact])
 
 	names := make(map[string]int)
 	for i, p := range c.Policies {
@@ -104,11 +104,15 @@ func (c Config) Validate() []error {
 
 type faultFunc func(key, format string, args ...any)
 
-var (
-	risks   = []grace.Risk{grace.RiskLow, grace.RiskMedium, grace.RiskHigh}
-	impacts = []grace.Impact{grace.ImpactLow, grace.ImpactMedium, grace.ImpactHigh, grace.ImpactCritical}
-	levels  = []grace.Criticality{grace.CriticalityLow, grace.CriticalityMedium, grace.CriticalityHigh, grace.CriticalityCritical}
-)
+func risks() []grace.Risk { return []grace.Risk{grace.RiskLow, grace.RiskMedium, grace.RiskHigh} }
+
+func impacts() []grace.Impact {
+	return []grace.Impact{grace.ImpactLow, grace.ImpactMedium, grace.ImpactHigh, grace.ImpactCritical}
+}
+
+func levels() []grace.Criticality {
+	return []grace.Criticality{grace.CriticalityLow, grace.CriticalityMedium, grace.CriticalityHigh, grace.CriticalityCritical}
+}
 
 func checkEnum[T ~string](fault faultFunc, key string, got, known []T, read func(T) T) {
 	for _, v := range got {

@@ -169,6 +169,9 @@ func TestPropose(t *testing.T) {
 		{"a success resets backoff", func(in *Input) {
 			in.State.Past = []Past{past(flag, grace.RunSucceeded, 11*time.Minute), past(flush, grace.RunRolledBack, 12*time.Minute)}
 		}, nil, flag, nil},
+		{"a success at the same moment does not", func(in *Input) {
+			in.State.Past = []Past{past("a", grace.RunRolledBack, 4*time.Minute), past("b", grace.RunSucceeded, 4*time.Minute)}
+		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
 		{"an outcome that tells nothing does not", func(in *Input) {
 			in.State.Past = []Past{past("another", grace.RunCancelled, 2*time.Minute), past(flush, grace.RunRolledBack, 4*time.Minute)}
 		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},

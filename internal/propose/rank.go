@@ -98,7 +98,8 @@ func (a *Agent) chosen(best candidate, ranked []candidate, refused []grace.Reaso
 		}
 		return fmt.Sprintf("%s (succeeds with %.2f in %.1f outcomes)", c.playbook.ID, c.score, c.trials)
 	}
-	actual := describe(best)
+	var actual strings.Builder
+	actual.WriteString(describe(best))
 	var others []string
 	for _, c := range ranked {
 		if c.playbook.ID != best.playbook.ID {
@@ -106,12 +107,12 @@ func (a *Agent) chosen(best candidate, ranked []candidate, refused []grace.Reaso
 		}
 	}
 	if len(others) > 0 {
-		actual += " chosen; also there: " + strings.Join(others, ", ")
+		actual.WriteString(" chosen; also there: " + strings.Join(others, ", "))
 	}
 	for _, r := range refused {
-		actual += "; " + string(r.Code) + ": " + r.Actual
+		actual.WriteString("; " + string(r.Code) + ": " + r.Actual)
 	}
-	return gate("playbook", true, "", actual, "a playbook that is triggered, bound and not tried just now",
+	return gate("playbook", true, "", actual.String(), "a playbook that is triggered, bound and not tried just now",
 		"proven ones come first, then those of lower risk")
 }
 

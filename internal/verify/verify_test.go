@@ -27,8 +27,6 @@ func series(values ...float64) []Sample {
 	return out
 }
 
-func ptr(v float64) *float64 { return &v }
-
 func TestJudge(t *testing.T) {
 	gap := math.NaN()
 	health := grace.Check{Type: grace.CheckHTTPHealth, URL: "http://x/health"}
@@ -66,6 +64,7 @@ func TestJudge(t *testing.T) {
 		{"more than tolerated", tolerant(health, 0.25), series(0, 0, 1, 1, 1), nil, false},
 		{"the newest is never tolerated", tolerant(health, 1), series(1, 1, 1, 0), nil, false},
 		{"a gap at last is never tolerated", tolerant(health, 1), series(1, 1, 1, gap), nil, false},
+		{"a gap at last is not a small value", tolerant(below, 1), series(1, 1, 1, gap), nil, false},
 		{"the newest by time", health, []Sample{{At: start.Add(3), Value: 1, OK: true}, {At: start, OK: false}, {At: start.Add(1), Value: 1, OK: true}}, nil, false},
 
 		{"below", below, series(190, 199.9, 150), nil, true},
@@ -77,28 +76,29 @@ func TestJudge(t *testing.T) {
 		{"falling", trendTo("falling"), series(400, 350, 300, 250), nil, true},
 		{"falling with an outlier", trendTo("falling"), series(400, 350, 900, 300, 280, 250), nil, true},
 		{"flat is not falling", trendTo("falling"), series(300, 301, 299, 300), nil, false},
+		{"a slope that the halves do not bear out", trendTo("falling"), series(1, 4, 2, 3, 2, 1), nil, false},
 		{"rising is not falling", trendTo("falling"), series(250, 300, 350, 400), nil, false},
-		{"has fallen before", trendTo("falling"), series(200, 201, 199, 200), ptr(400), true},
-		{"has fallen before, but turns", trendTo("falling"), series(200, 220, 240, 260), ptr(400), false},
-		{"has not fallen", trendTo("falling"), series(400, 401, 399, 400), ptr(400), false},
-		{"falling, as high as before", trendTo("falling"), series(500, 450, 420, 400), ptr(400), true},
+		{"has fallen before", trendTo("falling"), series(200, 201, 199, 200), new(400.0), true},
+		{"has fallen before, but turns", trendTo("falling"), series(200, 220, 240, 260), new(400.0), false},
+		{"has not fallen", trendTo("falling"), series(400, 401, 399, 400), new(400.0), false},
+		{"falling, as high as before", trendTo("falling"), series(500, 450, 420, 400), new(400.0), true},
 		{"falling takes three", with(trendTo("falling"), func(c *grace.Check) { c.MinSamples = 1 }), series(400, 300), nil, false},
 		{"all at one time", trendTo("falling"), []Sample{{start, 3, true, ""}, {start, 2, true, ""}, {start, 1, true, ""}}, nil, false},
 		{"rising", trendTo("rising"), series(10, 20, 30, 40), nil, true},
 		{"rising below zero", trendTo("rising"), series(-40, -30, -20, -10), nil, true},
-		{"has risen before", trendTo("rising"), series(80, 80, 80), ptr(40), true},
+		{"has risen before", trendTo("rising"), series(80, 80, 80), new(40.0), true},
 		{"falling is not rising", trendTo("rising"), series(40, 30, 20), nil, false},
 		{"steady", trendTo("steady"), series(100, 103, 98, 101), nil, true},
 		{"steady at zero", trendTo("steady"), series(0, 0, 0), nil, true},
 		{"moving is not steady", trendTo("steady"), series(100, 110, 120, 130), nil, false},
 		{"trend with a gap", trendTo("falling"), series(400, gap, 300, 250), nil, false},
 
-		{"capacity", capacity, series(3, 3, 3), ptr(3), true},
-		{"capacity has grown", capacity, series(3, 3, 4), ptr(3), true},
-		{"capacity shrank", capacity, series(3, 3, 2), ptr(3), false},
-		{"capacity came back", capacity, series(3, 2, 3), ptr(3), true},
+		{"capacity", capacity, series(3, 3, 3), new(3.0), true},
+		{"capacity has grown", capacity, series(3, 3, 4), new(3.0), true},
+		{"capacity shrank", capacity, series(3, 3, 2), new(3.0), false},
+		{"capacity came back", capacity, series(3, 2, 3), new(3.0), true},
 		{"capacity before is not known", capacity, series(3, 3, 3), nil, false},
-		{"capacity before is no number", capacity, series(3, 3, 3), ptr(gap), false},
+		{"capacity before is no number", capacity, series(3, 3, 3), new(gap), false},
 
 		{"unknown type", grace.Check{Type: "vibes"}, series(1, 1, 1), nil, false},
 		{"no type", grace.Check{}, series(1, 1, 1), nil, false},
@@ -200,7 +200,7 @@ func TestFailsClosed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := drawCheck(t)
 		samples := series(rapid.SliceOfN(rapid.SampledFrom([]float64{0, 1, 1, 1, 2, -1, 1e308, math.NaN()}), 0, 8).Draw(t, "values")...)
-		baseline := rapid.SampledFrom([]*float64{nil, ptr(0), ptr(1), ptr(5)}).Draw(t, "baseline")
+		baseline := rapid.SampledFrom([]*float64{nil, new(0.0), new(1.0), new(5.0)}).Draw(t, "baseline")
 		r := Judge(c, samples, baseline)
 
 		turned := slices.Clone(samples)
@@ -234,7 +234,7 @@ func TestTrendIsSymmetric(t *testing.T) {
 		var baseline, mirror *float64
 		if rapid.Bool().Draw(t, "with baseline") {
 			v := rapid.Float64Range(-1000, 1000).Draw(t, "baseline")
-			baseline, mirror = ptr(v), ptr(-v)
+			baseline, mirror = new(v), new(-v)
 		}
 		down, _ := trend(falling, series(values...), baseline)
 		up, _ := trend(rising, series(mirrored...), mirror)
