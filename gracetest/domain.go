@@ -227,7 +227,11 @@ func defaultProblems(what string, par grace.Parameter) []string {
 		p.add("%s has the type %q", what, par.Type)
 		return p
 	}
-	p.when(par.Min != nil && number < *par.Min, "%s: the default %v is below its minimum %v", what, par.Default, *par.Min)
-	p.when(par.Max != nil && number > *par.Max, "%s: the default %v is above its maximum %v", what, par.Default, *par.Max)
+	if par.Min != nil && number < *par.Min {
+		p.add("%s: the default %v is below its minimum %v", what, par.Default, *par.Min)
+	}
+	if par.Max != nil && number > *par.Max {
+		p.add("%s: the default %v is above its maximum %v", what, par.Default, *par.Max)
+	}
 	return p
 }
