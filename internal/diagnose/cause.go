@@ -7,9 +7,11 @@ import (
 	"grace"
 )
 
-// inhibit finds the victims: it fills causes and victims of all patients.
+// inhibit finds the victims: it fills causes and victims of all patients. A
+// victim may be put down to another victim as well, whose list nobody reads;
+// there is always a cause at the bottom, because mayCause has no cycle and p
+// depends on what its causes depend on.
 func (a *Agent) inhibit(all []*patient) {
-	victims := map[*patient]bool{}
 	suspects := make([]*patient, 0, len(all))
 	for _, p := range all {
 		suspects = suspects[:0]
@@ -18,19 +20,12 @@ func (a *Agent) inhibit(all []*patient) {
 				suspects = append(suspects, other)
 			}
 		}
-		victims[p] = len(suspects) > 0 && a.explained(p, suspects)
-		if victims[p] {
-			p.causes = slices.Clone(suspects)
+		if len(suspects) == 0 || !a.explained(p, suspects) {
+			continue
 		}
-	}
-	// A victim is put down to the services at the bottom, not to other
-	// victims between. There is always one: mayCause has no cycle, and what a
-	// cause of a cause may cause, p depends on as well.
-	for _, p := range all {
-		for _, c := range p.causes {
-			if !victims[c] {
-				c.victims = append(c.victims, p)
-			}
+		p.victim = true
+		for _, s := range suspects {
+			s.victims = append(s.victims, p)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 // Config holds the weights of evidence, each a probability of its own.
 type Config struct {
+	GroupWait     grace.Duration `json:"group_wait" doc:"how long after the first symptom others are waited for that would change the diagnosis"`
 	Window        grace.Duration `json:"window" doc:"how long a recovered signal is still evidence"`
 	Aftermath     grace.Duration `json:"aftermath" doc:"how long a recovered dependency still explains the symptoms of its dependents"`
 	MinLikelihood float64        `json:"min_likelihood" doc:"less likely diagnoses are not made"`
@@ -26,6 +27,7 @@ type Config struct {
 // DefaultConfig sets the weights against the trust core's threshold of 0.7.
 func DefaultConfig() Config {
 	return Config{
+		GroupWait:     grace.Duration(3 * time.Second),
 		Window:        grace.Duration(10 * time.Minute),
 		Aftermath:     grace.Duration(20 * time.Second),
 		MinLikelihood: 0.3,
@@ -44,6 +46,9 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.Window <= 0 {
 		errs = append(errs, fmt.Errorf("window: %s is not a positive duration", c.Window))
+	}
+	if c.GroupWait < 0 || c.GroupWait > c.Window {
+		errs = append(errs, fmt.Errorf("group_wait: %s is not between 0 and the window", c.GroupWait))
 	}
 	if c.Aftermath < 0 || c.Aftermath > c.Window {
 		errs = append(errs, fmt.Errorf("aftermath: %s is not between 0 and the window", c.Aftermath))

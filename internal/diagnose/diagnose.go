@@ -51,7 +51,7 @@ func (a *Agent) Diagnose(in Input) []grace.Diagnosis {
 	a.inhibit(all)
 	var out []grace.Diagnosis
 	for _, p := range all {
-		if len(p.causes) > 0 || p.code == "" {
+		if p.victim || p.code == "" {
 			continue
 		}
 		if d := a.diagnosis(p, in.Now); d.Likelihood >= a.cfg.MinLikelihood {

@@ -180,6 +180,7 @@ func TestCauses(t *testing.T) {
 		{"the dependency recovered a while ago", "cart latency_spike critical 60\nstore service_down critical 30 ok", "cart latency_spike 0.78 medium"},
 		{"cycle: the stronger", "executor latency_spike warning 9\ndatabase latency_spike critical 5", "database latency_spike 0.84 medium [executor]"},
 		{"cycle: the earlier", "executor latency_spike warning 9\ndatabase latency_spike warning 5", "executor latency_spike 0.73 medium [database]"},
+		{"cycle: the sick one, not the one to be", "executor latency_spike 0.95 1 predicted\ndatabase latency_spike warning 5", "database latency_spike 0.78 medium [executor]"},
 		{"predicted together", "frontend latency_spike 0.8 1 predicted\nstore latency_spike 0.8 1 predicted", "store latency_spike 0.86 medium proactive [frontend]"},
 		{"predicted victim", "frontend latency_spike 0.8 1 predicted\nstore latency_spike critical 5", "store latency_spike 0.85 high [frontend]"},
 		{"a prediction does not excuse", "frontend latency_spike critical 5\nstore latency_spike 0.9 1 predicted", "frontend latency_spike 0.78 medium; store latency_spike 0.90 medium proactive"},
@@ -243,6 +244,10 @@ func TestEchoesCountHalf(t *testing.T) {
 	in.Signals[1].Key = in.Signals[0].Key // the same signal, told twice
 	got = New(DefaultConfig(), shop()).Diagnose(in)[0].Likelihood
 	if math.Abs(got-0.78) > 1e-9 {
+		t.Errorf("got %v", got)
+	}
+	in.Signals[1].Since, in.Signals[1].State = now, grace.SignalStale // its newest word
+	if got := brief(New(DefaultConfig(), shop()).Diagnose(in)); got != "cart degradation 0.35 low" {
 		t.Errorf("got %v", got)
 	}
 }

@@ -55,13 +55,13 @@ type patient struct {
 	symptoms   []symptom
 	condition  condition
 	down       bool // by a serious symptom of its own
-	recovering bool // nothing serious fires, but it did a moment ago
+	recovering bool // something serious fired a moment ago
 
 	code       grace.Code // the best fit, by its own symptoms
 	likelihood float64
 	since      time.Time
 
-	causes  []*patient // of its symptoms, where it is a victim
+	victim  bool // its symptoms are put down to others
 	victims []*patient
 }
 
@@ -168,8 +168,6 @@ func (a *Agent) examine(p *patient, now time.Time) {
 			p.recovering = p.recovering || (serious && now.Sub(s.fired) <= a.cfg.Aftermath.D())
 		}
 	}
-	p.recovering = p.recovering && p.condition != conditionSick
-
 	best := -1.0
 	for _, code := range a.candidates(p) {
 		likelihood, _ := a.evidence(p, code)

@@ -75,6 +75,14 @@ func TestEvaluate(t *testing.T) {
 			return 350 + 5*noise(i)
 		}, false, 0},
 		{"a rise that ended", target(), 60, func(i int) float64 { return 200 + 6*float64(min(i, 38)) + 3*noise(i) }, false, 0},
+		{"fits badly", target(), 60, func(i int) float64 { return 300 + 2*float64(i) + 60*noise(i) }, false, 0},
+		{"may be chance", target(), 10, func(i int) float64 {
+			if i == 7 || i == 8 {
+				return 0
+			}
+			return 200 + 20*float64(i)
+		}, false, 0},
+		{"too far ahead for so short a look", target(), 10, func(i int) float64 { return 200 + 5*float64(i) }, false, 0},
 		{"there already", target(), 60, func(i int) float64 { return 300 + 10*float64(i) }, false, 0},
 	}
 	for _, tt := range tests {

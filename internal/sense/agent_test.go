@@ -152,8 +152,8 @@ func TestSlowSensorIsNotStale(t *testing.T) {
 	a := New(DefaultConfig(), nil)
 	// Every 90 s: twice that is allowed, and a hole is stale, but
 	// is not taken for a new interval.
-	got := play(a, 30, "1 _ _ 1 _ _ 1 _ _ 1 _ _ 1 _ _ _ _ _ _ _ 1 _ _ 1 _ _ 1", probeAt)
-	if want := "0 ok, 570 stale, 600 ok"; got != want {
+	got := play(a, 30, "1 _ _ 1 _ _ 1 _ _ 1 _ _ 1 _ _ _ _ _ _ _ 1 _ _ _ _ _ _ _ _", probeAt)
+	if want := "0 ok, 570 stale, 600 ok, 810 stale"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -323,5 +323,64 @@ func TestSensorsOfOneMetric(t *testing.T) {
 	}
 	if n := len(a.Points("cart", "latency_p99_ms", at(0))); n != 8 {
 		t.Errorf("%d points", n)
+	}
+
+	a.Observe(second(40, 900))
+	if got := a.Observe(metricAt(39, 50)); got != nil || a.Signals()[1].Value != 1300 {
+		t.Errorf("a sensor that lags changed %+v", got)
+	}
+	a.Observe(second(50, 900))
+	for i := range 4 { // only the second one is left
+		a.Observe(second(60+i*10, 10))
+	}
+	if got := a.Signals()[1]; got.Value != 50 || got.State != grace.SignalOK {
+		t.Errorf("the first one's newest value is 50 at 39 s: %+v", got)
+	}
+	a.Observe(second(100, 0))
+	if got := a.Signals()[1]; got.Value != 0 {
+		t.Errorf("a sensor without data for a minute has a say: %+v", got)
+	}
+}
+
+func TestCounter(t *testing.T) {
+	tests := []struct {
+		name           string
+		values         []float64 // every 10 s, the last at 0
+		window         int
+		increase, rate float64
+		ok             bool
+	}{
+		{"steady", []float64{10, 20, 30, 40}, 31, 30, 1, true},
+		{"reset", []float64{1000, 1010, 5, 15}, 31, 10 + 5 + 10, 25.0 / 30, true},
+		{"reset to zero", []float64{1000, 0, 0}, 31, 0, 0, true},
+		{"the window's edge is outside", []float64{10, 20, 30, 40}, 30, 20, 1, true},
+		{"window shorter than the interval", []float64{10, 20, 35}, 5, 15, 1.5, true},
+		{"one point", []float64{10}, 60, 0, 0, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := &feed{}
+			for i, v := range tt.values {
+				f.insert(Point{at((i - len(tt.values) + 1) * 10), v}, time.Hour, 100)
+			}
+			s := &series{feeds: []*feed{f}}
+			increase, ok := s.counter(aggregateIncrease, at(-tt.window))
+			rate, _ := s.counter(aggregateRate, at(-tt.window))
+			if increase != tt.increase || math.Abs(rate-tt.rate) > 1e-12 || ok != tt.ok {
+				t.Errorf("increase %v, rate %v, %v", increase, rate, ok)
+			}
+		})
+	}
+}
+
+func TestLongWindowKeepsItsPoints(t *testing.T) {
+	o := slow()
+	o.Aggregation, o.Window = "count", seconds(3600)
+	a := New(DefaultConfig(), []Objective{o}) // points are kept for 15 min otherwise
+	for i := range 70 {
+		a.Observe(metricAt(i*60, 1))
+	}
+	if got := a.Signals()[0].Value; got != 60 {
+		t.Errorf("%v points in an hour", got)
 	}
 }

@@ -60,6 +60,30 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+func TestRestoreOfStale(t *testing.T) {
+	for _, tt := range []struct {
+		name, series, want string
+		pass               grace.SignalState // after one pass
+	}{
+		{"was firing", "0 0 _ _ _ _ _ _ _ _", "cart/http/http_health=stale", grace.SignalFiring},
+		{"was ok", "0 0 1 1 _ _ _ _ _ _ _ _", "cart/http/http_health=stale", grace.SignalOK},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := New(DefaultConfig(), nil)
+			play(before, 10, tt.series, probeAt)
+			a := New(DefaultConfig(), nil)
+			a.Restore(before.Signals())
+			a.Tick(at(200))
+			if got := firing(a); got != tt.want {
+				t.Fatalf("got %s", got)
+			}
+			if got := a.Observe(probeAt(210, 1)); len(got) != 1 || got[0].State != tt.pass {
+				t.Errorf("after a pass: %+v", got)
+			}
+		})
+	}
+}
+
 func TestReconfigure(t *testing.T) {
 	other := slow()
 	other.Name = "very slow"
