@@ -1,0 +1,134 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"grace"
+	"grace/internal/learn"
+)
+
+// Backend is what the API asks of the rest of GRACE: everything that is not a
+// plain read of the store. The loop and the daemon meet it.
+//
+// An error is told apart by its type: [*AlreadyDecided], [*Expired], [*Ended]
+// and [*Invalid] are answers to the client, store.ErrNotFound is a 404 and
+// store.ErrConflict a 409. Any other error is GRACE's own trouble: 503 when
+// it comes from a store or a peer that does not answer, 500 otherwise.
+type Backend interface {
+	// Observe takes samples, all or none.
+	Observe(ctx context.Context, samples []grace.Sample) error
+	// PostEvents takes events with the samples and predictions that were read
+	// from their payloads, all or none.
+	PostEvents(ctx context.Context, post Post) error
+	// Decide answers an approval; in.Actor is the caller.
+	Decide(ctx context.Context, id grace.ApprovalID, in DecisionInput) (grace.Approval, error)
+	// Abort asks an open run to stop and undo. It returns when the request is
+	// recorded, not when the run has ended.
+	Abort(ctx context.Context, id grace.RunID, actor, reason string) error
+	// SetMode puts a mode in force. set.Revision is the revision the caller
+	// saw, or 0 for any.
+	SetMode(ctx context.Context, set grace.ModeSetting, actor string) (grace.ModeSetting, error)
+	// ResolveIncident closes an incident.
+	ResolveIncident(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error)
+	// Health gives every service's state, sorted by id.
+	Health(ctx context.Context) []grace.HealthState
+	// Services gives the health graph, sorted by id.
+	Services(ctx context.Context) []ServiceView
+	// Playbooks gives the known playbooks, sorted by id.
+	Playbooks(ctx context.Context) []grace.Playbook
+	// DryRun tells what a playbook would do on a service, doing nothing.
+	DryRun(ctx context.Context, playbook grace.PlaybookID, service grace.ServiceID, params map[string]any) (DryRun, error)
+	// Reload reads the configuration again; a bad one changes nothing and is
+	// an *Invalid.
+	Reload(ctx context.Context, actor string) error
+	// Ready is nil when GRACE can do its work: store reachable, engine up.
+	Ready(ctx context.Context) error
+	// KPIs measures the key figures.
+	KPIs(ctx context.Context) (learn.KPIs, error)
+}
+
+// Post is what POST /api/events was found to hold.
+type Post struct {
+	Events      []grace.Event
+	Samples     []grace.Sample
+	Predictions []grace.Prediction
+}
+
+// DecisionInput is a person's answer to an approval.
+type DecisionInput struct {
+	Approve  bool
+	Reason   string
+	Actor    string
+	Revision int // the revision the person saw
+}
+
+// ServiceView is a service with its state and its place in the graph.
+type ServiceView struct {
+	grace.Service
+
+	Health      grace.HealthState `json:"health"`
+	Dependents  []grace.ServiceID `json:"dependents" doc:"services that depend on it directly"`
+	Transitive  int               `json:"transitive_dependents" doc:"services that depend on it, directly or through others"`
+	BlastRadius int               `json:"blast_radius" minimum:"0" maximum:"10"`
+}
+
+// DryRun is what a playbook would do on a service now.
+type DryRun struct {
+	Playbook   grace.Playbook  `json:"playbook" doc:"bound to the service, with every value it can know beforehand in place"`
+	Service    grace.ServiceID `json:"service"`
+	Parameters map[string]any  `json:"parameters"`
+	Verdict    grace.Verdict   `json:"verdict" doc:"what the trust core would say now"`
+	Policy     string          `json:"policy,omitempty"`
+	Reasons    []grace.Reason  `json:"reasons"`
+}
+
+// AlreadyDecided says that somebody was first: 409.
+type AlreadyDecided struct {
+	By     string
+	At     time.Time
+	State  grace.ApprovalState
+	Reason string
+}
+
+func (e *AlreadyDecided) Error() string {
+	return fmt.Sprintf("already %s by %s at %s", e.State, e.By, e.At.UTC().Format(time.RFC3339))
+}
+
+// Expired says that the question is no longer open: 400.
+type Expired struct{ At time.Time }
+
+func (e *Expired) Error() string {
+	return "expired at " + e.At.UTC().Format(time.RFC3339)
+}
+
+// Ended says that the run to abort has ended: 409.
+type Ended struct {
+	State grace.RunState
+	At    time.Time
+}
+
+func (e *Ended) Error() string {
+	return fmt.Sprintf("the run has ended (%s) at %s", e.State, e.At.UTC().Format(time.RFC3339))
+}
+
+// Invalid says what is wrong with what was sent, or with the configuration
+// that was to be loaded: 422.
+type Invalid struct {
+	Message string
+	Details []Detail
+}
+
+func (e *Invalid) Error() string { return e.Message }
+
+// Detail is one thing that is wrong.
+type Detail struct {
+	Location string `json:"location,omitempty" doc:"where: body.items[3].tags, or file:line:column of a configuration"`
+	Message  string `json:"message" doc:"what is wrong"`
+	Value    any    `json:"value,omitempty" doc:"what was found there"`
+	Hint     string `json:"hint,omitempty" doc:"what to do about it"`
+}
+
+// Error makes a Detail usable where errors are collected.
+func (d *Detail) Error() string { return d.Location + ": " + d.Message }

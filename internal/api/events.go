@@ -1,0 +1,212 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/sensor/alertmanager"
+)
+
+// Event types whose payload GRACE acts on.
+const (
+	eventPrediction = "self_heal.prediction"
+	eventSignal     = "health.signal"
+)
+
+// EventInput is an event as POST /api/events takes it: the mesh's shape.
+type EventInput struct {
+	Type      string          `json:"event_type" doc:"dotted; GRACE's own types (self_heal.*) are not taken, self_heal.prediction excepted" example:"deploy.finished"`
+	Source    string          `json:"source" doc:"what sends it" example:"ci"`
+	Actor     string          `json:"actor,omitempty" doc:"on whose behalf; the token is recorded besides"`
+	Resource  string          `json:"resource,omitempty" doc:"whom it is about" example:"checkout"`
+	Payload   json.RawMessage `json:"payload,omitempty"`
+	Timestamp *time.Time      `json:"timestamp,omitempty" doc:"default: when it arrives"`
+}
+
+// PredictionInput is the payload of self_heal.prediction.
+type PredictionInput struct {
+	Service    grace.ServiceID `json:"service"`
+	Metric     string          `json:"metric"`
+	Code       grace.Code      `json:"code"`
+	Title      string          `json:"title,omitempty"`
+	Likelihood float64         `json:"likelihood"`
+	Value      float64         `json:"value,omitempty"`
+	Threshold  float64         `json:"threshold,omitempty"`
+	BreachAt   *time.Time      `json:"breach_at"`
+	Low        float64         `json:"low,omitempty"`
+	High       float64         `json:"high,omitempty"`
+	Impact     grace.Impact    `json:"impact,omitempty"`
+}
+
+func (s *server) postEvents(ctx context.Context, in *rawInput) (*body[Accepted], error) {
+	inputs, err := decodeBatch[EventInput](in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	var (
+		bad  findings
+		post Post
+	)
+	for i, input := range inputs {
+		s.readEvent(ctx, input, place(i, len(inputs)), &post, &bad)
+	}
+	if err := bad.problem("no event was taken"); err != nil {
+		return nil, err
+	}
+	if err := s.backend.PostEvents(ctx, post); err != nil {
+		return nil, err
+	}
+	return ok(Accepted{Accepted: len(inputs)})
+}
+
+func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *Post, bad *findings) {
+	now := s.now()
+	name(bad, at+".event_type", in.Type, "a dotted name, for example deploy.finished")
+	name(bad, at+".source", in.Source, "what sends the event")
+	own := in.Type == "self_heal" || strings.HasPrefix(in.Type, "self_heal.")
+	if own && in.Type != eventPrediction {
+		bad.add(at+".event_type", in.Type, "choose another type; of GRACE's own only "+eventPrediction+" is taken", "only GRACE herself says this")
+	}
+	event := grace.Event{
+		Type: in.Type, Source: in.Source, Actor: in.Actor, Resource: in.Resource, Payload: in.Payload, Timestamp: now,
+	}
+	if event.Actor == "" {
+		event.Actor = callerOf(ctx).actor()
+	}
+	if in.Timestamp != nil {
+		event.Timestamp = in.Timestamp.UTC()
+	}
+	switch in.Type {
+	case eventSignal:
+		var payload SignalInput
+		if s.readPayload(in.Payload, &payload, at, bad) {
+			if payload.Service == "" {
+				payload.Service = grace.ServiceID(in.Resource)
+			}
+			if payload.At == nil {
+				payload.At = in.Timestamp
+			}
+			sample := payload.sample(bad, at+".payload", now)
+			sample.Sensor = in.Source
+			post.Samples = append(post.Samples, sample)
+		}
+	case eventPrediction:
+		var payload PredictionInput
+		if s.readPayload(in.Payload, &payload, at, bad) {
+			post.Predictions = append(post.Predictions, payload.prediction(bad, at+".payload", in.Source, now))
+		}
+	}
+	post.Events = append(post.Events, event)
+}
+
+func (s *server) readPayload(payload json.RawMessage, into any, at string, bad *findings) bool {
+	if len(payload) == 0 {
+		bad.add(at+".payload", nil, "events of this type say what they are about in the payload", "is missing")
+		return false
+	}
+	if err := decodeStrict(payload, into); err != nil {
+		location, message := decodeFault(at+".payload", err)
+		bad.add(location, nil, "see the API's documentation of the event", "%s", message)
+		return false
+	}
+	return true
+}
+
+func (in PredictionInput) prediction(bad *findings, at, source string, now time.Time) grace.Prediction {
+	name(bad, at+".service", string(in.Service), "the service that will breach")
+	name(bad, at+".metric", in.Metric, "the series that will breach")
+	name(bad, at+".code", string(in.Code), "what it will be, for example latency_spike")
+	if in.Likelihood <= 0 || in.Likelihood > 1 || math.IsNaN(in.Likelihood) {
+		bad.add(at+".likelihood", in.Likelihood, "a probability above 0, at most 1", "is not a probability")
+	}
+	out := grace.Prediction{
+		Key: grace.SignalKey(fmt.Sprintf("%s/%s/%s/%s", in.Service, source, in.Metric, in.Code)), Service: in.Service, Metric: in.Metric, Code: in.Code,
+		Title: in.Title, Likelihood: in.Likelihood, Value: in.Value, Threshold: in.Threshold, Low: in.Low, High: in.High,
+		Impact: in.Impact, At: now,
+	}
+	if out.Title == "" {
+		out.Title = fmt.Sprintf("%s of %s", in.Code, in.Service)
+	}
+	switch {
+	case in.BreachAt == nil:
+		bad.add(at+".breach_at", nil, "when the threshold will be passed", "is missing")
+	case in.BreachAt.Before(now):
+		bad.add(at+".breach_at", in.BreachAt.Format(time.RFC3339), "what has happened already is a signal, not a prediction", "lies in the past")
+	default:
+		out.BreachAt = in.BreachAt.UTC()
+	}
+	switch in.Impact {
+	case grace.ImpactUnknown, grace.ImpactLow, grace.ImpactMedium, grace.ImpactHigh, grace.ImpactCritical:
+	default:
+		bad.add(at+".impact", string(in.Impact), "low, medium, high or critical", "is not an impact")
+	}
+	return out
+}
+
+type alertmanagerInput struct {
+	Authorization string `header:"Authorization" hidden:"true"`
+	Signature     string `header:"X-Signature-256" doc:"sha256=HEX, the HMAC of the body under the configured key"`
+	RawBody       []byte `contentType:"application/json"`
+}
+
+// WebhookAnswer tells what became of a webhook's alerts.
+type WebhookAnswer struct {
+	Accepted int       `json:"accepted"`
+	Skipped  []Skipped `json:"skipped" doc:"alerts that could not be mapped to a service; the others were taken"`
+}
+
+// Skipped is an alert that says nothing about a known service.
+type Skipped struct {
+	Alert       string `json:"alert"`
+	Fingerprint string `json:"fingerprint"`
+	Reason      string `json:"reason"`
+}
+
+func (s *server) alertmanager(ctx context.Context, in *alertmanagerInput) (*body[WebhookAnswer], error) {
+	cfg := s.cfg.Alertmanager()
+	if p := s.admitAlertmanager(ctx, cfg, in); p != nil {
+		return nil, p
+	}
+	samples, problems, err := alertmanager.Parse(in.RawBody, cfg.Mapping, s.now())
+	if err != nil {
+		return nil, problem(http.StatusBadRequest, "this is not a webhook of Alertmanager: %v", err).hint("configure a webhook_config with this url; only version 4 is read")
+	}
+	if len(samples) > 0 {
+		if err := s.backend.Observe(ctx, samples); err != nil {
+			return nil, err
+		}
+	}
+	out := WebhookAnswer{Accepted: len(samples)}
+	for _, p := range problems {
+		out.Skipped = append(out.Skipped, Skipped{Alert: p.Alert, Fingerprint: p.Fingerprint, Reason: p.Reason})
+	}
+	return ok(out)
+}
+
+// admitAlertmanager accepts a signature, the configured bearer, or a token.
+// A signature that is there and wrong is refused whatever else was sent.
+func (s *server) admitAlertmanager(ctx context.Context, cfg Alertmanager, in *alertmanagerInput) *Problem {
+	refused := problem(http.StatusUnauthorized, "neither a token, nor the configured bearer, nor a valid signature was sent").
+		hint("set authorization.credentials in Alertmanager's http_config to alertmanager.bearer of GRACE's configuration, or to a token of role operator")
+	if in.Signature != "" {
+		if len(cfg.HMAC) == 0 || alertmanager.VerifyHMAC(in.RawBody, in.Signature, cfg.HMAC) != nil {
+			return refused
+		}
+		callerOf(ctx).Token = "alertmanager"
+		return nil
+	}
+	if cfg.Bearer != "" && alertmanager.VerifyBearer(in.Authorization, cfg.Bearer) == nil {
+		callerOf(ctx).Token = "alertmanager"
+		return nil
+	}
+	if strings.Contains(in.Authorization, tokenPrefix) {
+		return s.admit(ctx, in.Authorization, roleOperator)
+	}
+	return refused
+}

@@ -1,0 +1,282 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"grace"
+	"grace/internal/learn"
+	"grace/internal/mesh"
+	"grace/internal/store"
+	"grace/sensor/alertmanager"
+)
+
+// fakeBackend notes what it was asked and answers as told.
+type fakeBackend struct {
+	mu       sync.Mutex
+	err      error // of the next writing call
+	samples  []grace.Sample
+	post     Post
+	decided  []DecisionInput
+	aborted  []string
+	mode     grace.ModeSetting
+	services []ServiceView
+	panics   bool
+}
+
+func (b *fakeBackend) fail(err error) { b.mu.Lock(); defer b.mu.Unlock(); b.err = err }
+
+func (b *fakeBackend) Observe(_ context.Context, samples []grace.Sample) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.samples = append(b.samples, samples...)
+	return b.err
+}
+
+func (b *fakeBackend) PostEvents(_ context.Context, post Post) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.post = post
+	return b.err
+}
+
+func (b *fakeBackend) Decide(_ context.Context, id grace.ApprovalID, in DecisionInput) (grace.Approval, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.decided = append(b.decided, in)
+	return grace.Approval{ID: id, Run: grace.RunID(id), State: grace.ApprovalApproved, Revision: in.Revision + 1, Actor: in.Actor, Reason: in.Reason}, b.err
+}
+
+func (b *fakeBackend) Abort(_ context.Context, id grace.RunID, actor, reason string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.aborted = append(b.aborted, string(id)+" "+actor+" "+reason)
+	return b.err
+}
+
+func (b *fakeBackend) SetMode(_ context.Context, set grace.ModeSetting, actor string) (grace.ModeSetting, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	set.Actor = actor
+	b.mode = set
+	return set, b.err
+}
+
+func (b *fakeBackend) ResolveIncident(_ context.Context, id grace.IncidentID, _, _ string) (grace.Incident, error) {
+	return grace.Incident{ID: id, State: grace.IncidentResolved}, b.err
+}
+
+func (b *fakeBackend) Health(context.Context) []grace.HealthState {
+	if b.panics {
+		panic("boom")
+	}
+	var out []grace.HealthState
+	for _, v := range b.services {
+		out = append(out, v.Health)
+	}
+	return out
+}
+
+func (b *fakeBackend) Services(context.Context) []ServiceView {
+	return append([]ServiceView(nil), b.services...)
+}
+
+func (b *fakeBackend) Playbooks(context.Context) []grace.Playbook {
+	return []grace.Playbook{{ID: "restart_service", Title: "Restart", Risk: grace.RiskMedium}, {ID: "warm_cache", Risk: grace.RiskLow}}
+}
+
+func (b *fakeBackend) DryRun(_ context.Context, playbook grace.PlaybookID, service grace.ServiceID, params map[string]any) (DryRun, error) {
+	return DryRun{Playbook: grace.Playbook{ID: playbook}, Service: service, Parameters: params, Verdict: grace.VerdictDeny}, b.err
+}
+
+func (b *fakeBackend) Reload(context.Context, string) error { return b.err }
+func (b *fakeBackend) Ready(context.Context) error          { return b.err }
+
+func (b *fakeBackend) KPIs(context.Context) (learn.KPIs, error) {
+	return learn.KPIs{SuccessRate: 0.9, MeanTimeToRecover: grace.Duration(42 * time.Second), AutoApproved24h: 7}, nil
+}
+
+// env is the API over a real store, with a token for every role.
+type env struct {
+	t       *testing.T
+	store   *store.Store
+	backend *fakeBackend
+	bus     *mesh.Bus
+	handler http.Handler
+	tokens  map[string]string
+	log     *bytes.Buffer
+	now     time.Time
+}
+
+var testNow = time.Date(2026, 3, 1, 9, 31, 2, 0, time.UTC)
+
+func service(id grace.ServiceID, status grace.Health, symptoms ...string) ServiceView {
+	return ServiceView{
+		Service: grace.Service{ID: id, Owner: "team-" + string(id), Criticality: grace.CriticalityHigh},
+		Health:  grace.HealthState{Service: id, Status: status, Confidence: 1, TopSymptoms: symptoms},
+	}
+}
+
+// newEnv builds the API; edit may change its configuration.
+func newEnv(t *testing.T, edit ...func(*Config)) *env {
+	t.Helper()
+	e := &env{t: t, backend: &fakeBackend{}, bus: mesh.New(), tokens: map[string]string{}, log: &bytes.Buffer{}, now: testNow}
+	st, err := store.Open(t.Context(), store.Options{
+		URL: "sqlite:" + filepath.Join(t.TempDir(), "grace.db"), AuditKey: []byte("key"), Now: func() time.Time { return e.now },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(st.Close)
+	e.store = st
+	e.backend.services = []ServiceView{
+		service("cart", grace.HealthDegraded, "latency_spike"), service("checkout", grace.HealthHealthy),
+		service("core", grace.HealthUnknown), service("db", grace.HealthCritical, "service_down"),
+	}
+	for r := roleViewer; r <= roleAdmin; r++ {
+		secret, err := st.CreateToken(t.Context(), "test", store.NewToken{Name: r.String(), Role: r.String()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.tokens[r.String()] = secret
+	}
+	cfg := Config{
+		SessionKey: []byte("session"), Heartbeat: 20 * time.Millisecond,
+		Alertmanager: func() Alertmanager {
+			return Alertmanager{Bearer: "am-secret", HMAC: []byte("am-key"), Mapping: alertmanager.Mapping{}}
+		},
+	}
+	for _, f := range edit {
+		f(&cfg)
+	}
+	e.handler, err = New(cfg, Deps{
+		Store: st, Backend: e.backend, Bus: e.bus, Now: func() time.Time { return e.now },
+		Log: slog.New(slog.NewJSONHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// apply puts records into the store.
+func (e *env) apply(c grace.Change) {
+	e.t.Helper()
+	err := e.store.Do(e.t.Context(), func(ctx context.Context, tx store.Tx) error { return e.store.Apply(ctx, tx, c) })
+	if err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// call sends a request with the token of a role; "" sends none.
+func (e *env) call(role, method, path, body string, header ...string) *httptest.ResponseRecorder {
+	e.t.Helper()
+	req := httptest.NewRequest(method, path, strings.NewReader(body))
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if role != "" {
+		req.Header.Set("Authorization", "Bearer "+e.tokens[role])
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	rec := httptest.NewRecorder()
+	e.handler.ServeHTTP(rec, req)
+	return rec
+}
+
+// problemOf checks that an answer is a whole problem of a status.
+func problemOf(t *testing.T, rec *httptest.ResponseRecorder, status int) Problem {
+	t.Helper()
+	if rec.Code != status {
+		t.Fatalf("status %d, want %d: %s", rec.Code, status, rec.Body)
+	}
+	if ct := rec.Header().Get("Content-Type"); ct != problemType {
+		t.Errorf("Content-Type %q, want %s", ct, problemType)
+	}
+	var p Problem
+	if err := json.Unmarshal(rec.Body.Bytes(), &p); err != nil {
+		t.Fatalf("not JSON: %v: %s", err, rec.Body)
+	}
+	if p.Status != status || p.Title != http.StatusText(status) || p.Detail == "" || p.Type != "about:blank" {
+		t.Errorf("not a whole problem: %+v", p)
+	}
+	if p.RequestID == "" || p.RequestID != rec.Header().Get(requestIDHeader) {
+		t.Errorf("request id %q, header %q", p.RequestID, rec.Header().Get(requestIDHeader))
+	}
+	return p
+}
+
+// decode reads an answer of status 2xx.
+func decode[T any](t *testing.T, rec *httptest.ResponseRecorder) T {
+	t.Helper()
+	var v T
+	if rec.Code/100 != 2 {
+		t.Fatalf("status %d: %s", rec.Code, rec.Body)
+	}
+	if err := json.NewDecoder(io.LimitReader(rec.Body, 1<<22)).Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func at(d time.Duration) time.Time { return testNow.Add(d) }
+
+func ptr[T any](v T) *T { return &v }
+
+// story is a run that waits for approval, with all that led to it.
+func story() grace.Change {
+	diagnosis := grace.Diagnosis{
+		ID: "d-1", Code: grace.CodeCircuitBreakerOpen, Cause: "db", Kind: grace.TriggerReactive, Likelihood: 0.86, Impact: grace.ImpactHigh,
+		Victims: []grace.ServiceID{"cart"}, Since: at(-5 * time.Minute), At: at(-4 * time.Minute),
+		Evidence: []grace.Evidence{{Service: "db", Code: grace.CodeElevatedErrors, Weight: 0.6, Text: "error_ratio 0.21 over 0.05"}},
+	}
+	playbook := grace.Playbook{ID: "flush_circuit_breakers", Title: "Flush", Risk: grace.RiskMedium, Impact: grace.ImpactLow, Binding: grace.Binding{
+		Steps: []grace.Step{
+			{Name: "flush", Action: "http", With: map[string]any{"url": "http://db/breaker", "method": "POST"}, Undo: &grace.Call{Action: "http", With: map[string]any{"url": "http://db/breaker/open"}}},
+			{Name: "note", Action: "command", With: map[string]any{"argv": []any{"logger", "flushed"}}, Irreversible: true},
+		},
+		Verify: []grace.Check{{Name: "errors", Type: grace.CheckMetricThreshold, Metric: "error_ratio", Op: "<", Threshold: 0.05}},
+	}}
+	proposal := grace.Proposal{
+		ID: "p-1", Diagnosis: "d-1", Code: diagnosis.Code, Service: "db", Playbook: playbook.ID, Risk: grace.RiskMedium, Impact: grace.ImpactLow,
+		BlastRadius: 3, Confidence: 0.86, At: at(-4 * time.Minute),
+	}
+	return grace.Change{
+		Triggers: []grace.Trigger{{
+			ID: "t-1", Kind: grace.TriggerReactive, State: grace.TriggerDecided, Service: "db", Code: grace.CodeElevatedErrors,
+			Severity: grace.SeverityCritical, Message: "errors are up", Fingerprint: "f", At: at(-5 * time.Minute),
+		}},
+		Signals: []grace.Signal{{
+			Key: "db/shop/error_ratio", Service: "db", Sensor: "shop", Metric: "error_ratio", Code: grace.CodeElevatedErrors, State: grace.SignalFiring,
+			Severity: grace.SeverityCritical, Value: 0.21, Threshold: 0.05, Since: at(-5 * time.Minute), At: at(-time.Second),
+		}},
+		Decisions: []grace.Decision{{
+			ID: "dec-1", Verdict: grace.VerdictRequireApproval, Mode: grace.ModeAutonomous, Service: "db", Triggers: []grace.TriggerID{"t-1"},
+			Diagnosis: diagnosis, Proposal: &proposal, Run: "r-1", At: at(-4 * time.Minute),
+			Reasons: []grace.Reason{
+				{Gate: "confidence", Code: grace.ReasonPassed, OK: true, Actual: "0.86", Required: ">= 0.7"},
+				{Gate: "blast_radius", Code: grace.ReasonBlastRadius, Actual: "3", Required: "<= 2", Hint: "raise trust.max_blast_radius"},
+			},
+		}},
+		Runs: []grace.Run{{
+			ID: "r-1", State: grace.RunAwaitingApproval, Service: "db", Code: diagnosis.Code, Kind: grace.TriggerReactive, Playbook: playbook,
+			Decision: "dec-1", Proposal: "p-1", Cone: []grace.ServiceID{"db"}, Revision: 1, SickSince: at(-5 * time.Minute), CreatedAt: at(-4 * time.Minute),
+		}},
+		Approvals: []grace.Approval{{
+			ID: "r-1", Run: "r-1", Service: "db", Playbook: playbook.ID, State: grace.ApprovalPending, Revision: 1, Expires: at(26 * time.Minute), At: at(-4 * time.Minute),
+		}},
+		Audit: []grace.AuditEntry{{At: at(-4 * time.Minute), Actor: "grace", Action: "run.awaiting_approval", Object: "run/r-1", Service: "db"}},
+	}
+}

@@ -1,0 +1,325 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/console"
+	"grace/internal/learn"
+)
+
+func (s *server) homeView(ctx context.Context, v visit) (console.Home, error) {
+	f, err := s.frame(ctx, v, "Now", "now")
+	if err != nil {
+		return console.Home{}, err
+	}
+	f.Refresh = refreshEvery
+	o, err := s.overview(ctx)
+	if err != nil {
+		return console.Home{}, err
+	}
+	kpis, err := s.backend.KPIs(ctx)
+	if err != nil {
+		return console.Home{}, err
+	}
+	page := console.Home{Frame: f, Needs: o.needs(), MoreRuns: o.more, KPIs: kpiTiles(kpis)}
+	if page.Conditions, err = s.conditions(ctx, o); err != nil {
+		return console.Home{}, err
+	}
+	page.Headline, page.Tone = o.headline(f.Now, len(page.Needs))
+	for _, r := range o.recent {
+		page.Runs = append(page.Runs, runRow(r, f.Now))
+	}
+	for _, e := range o.entries {
+		page.Activity = append(page.Activity, entry(e))
+	}
+	return page, nil
+}
+
+// headline is the state of everything in one sentence, and its worst tone.
+func (o overview) headline(now time.Time, needs int) (string, console.Tone) {
+	health := map[grace.Health]int{}
+	for _, v := range o.services {
+		health[v.Health.Status]++
+	}
+	var parts []string
+	tone := console.Tone("")
+	say := func(n int, what string, t console.Tone) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+			if tone == "" {
+				tone = t
+			}
+		}
+	}
+	say(health[grace.HealthCritical], "failing", console.ToneFailing)
+	say(health[grace.HealthDegraded], "degraded", console.ToneDegraded)
+	if n := len(o.predictions); n > 0 {
+		say(n, "predicted in "+span(o.predictions[0].BreachAt.Sub(now)), console.TonePredicted)
+	}
+	if unknown := health[grace.HealthUnknown]; len(parts) > 0 || unknown < len(o.services) {
+		say(unknown, "without data", console.ToneNoData)
+	}
+	var text string
+	switch {
+	case len(o.services) == 0:
+		text, tone = "No service is configured yet.", console.ToneNoData
+	case len(parts) > 0:
+		text = strings.Join(parts, ", ") + "."
+	case health[grace.HealthUnknown] == len(o.services):
+		text, tone = fmt.Sprintf("No data about any of %d services.", len(o.services)), console.ToneNoData
+	default:
+		text, tone = fmt.Sprintf("All %d services are healthy.", len(o.services)), console.ToneHealthy
+	}
+	healing := 0
+	for _, r := range o.open {
+		if r.State.Mutating() {
+			healing++
+		}
+	}
+	switch {
+	case healing > 0 && needs > 0:
+		text += fmt.Sprintf(" GRACE is healing %d and needs you for %d.", healing, needs)
+	case healing > 0:
+		text += fmt.Sprintf(" GRACE is healing %d.", healing)
+	case needs > 0:
+		text += fmt.Sprintf(" GRACE needs you for %d.", needs)
+	}
+	return text, tone
+}
+
+func (o overview) needs() []console.Need {
+	var out []console.Need
+	for _, a := range o.approvals {
+		detail := "waits for a decision"
+		for _, r := range o.open {
+			if r.ID == a.Run {
+				detail = "for " + words(string(r.Code))
+			}
+		}
+		out = append(out, console.Need{
+			What:    console.Link{Text: "Approve or deny " + string(a.Playbook), Path: "lite/approvals/" + string(a.ID)},
+			Service: console.Link{Text: string(a.Service)}, Detail: detail, Expires: a.Expires, Since: a.At,
+		})
+	}
+	// What expires first comes first; incidents do not expire and follow.
+	slices.SortStableFunc(out, func(a, b console.Need) int { return a.Expires.Compare(b.Expires) })
+	for _, i := range o.incidents {
+		need := console.Need{What: console.Link{Text: i.Title, Path: "lite"}, Service: console.Link{Text: string(i.Service)}, Detail: "incident " + string(i.ID), Since: i.OpenedAt}
+		if i.Run != "" {
+			need.What.Path = "lite/runs/" + string(i.Run)
+		}
+		out = append(out, need)
+	}
+	return out
+}
+
+// conditions lists what is wrong or about to be, worst first. Services that
+// never had data are counted in the headline only.
+func (s *server) conditions(ctx context.Context, o overview) ([]console.Condition, error) {
+	var sick []ServiceView
+	for _, v := range o.services {
+		if len(o.signals[v.ID]) > 0 || v.Health.Status == grace.HealthCritical || v.Health.Status == grace.HealthDegraded {
+			sick = append(sick, v)
+		}
+	}
+	slices.SortStableFunc(sick, func(a, b ServiceView) int { return rank(a.Health.Status) - rank(b.Health.Status) })
+	var out []console.Condition
+	for i, v := range sick {
+		c := console.Condition{State: healthState(v.Health.Status), Service: serviceLink(v.ID), What: "no signal names a cause"}
+		if len(v.Health.TopSymptoms) > 0 {
+			c.What = v.Health.TopSymptoms[0]
+		}
+		if worst, found := worstSignal(o.signals[v.ID]); found {
+			c.What, c.Detail, c.Since = conditionOf(worst, len(o.signals[v.ID]))
+		}
+		if i < explained {
+			var err error
+			if c.Doing, err = s.doingLink(ctx, v); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, c)
+	}
+	for _, p := range o.predictions {
+		out = append(out, console.Condition{
+			State:   console.State{Tone: console.TonePredicted, Label: "predicted"},
+			Service: serviceLink(p.Service), What: words(string(p.Code)),
+			Detail: fmt.Sprintf("%s: breach in %s, likelihood %s", p.Metric, span(p.BreachAt.Sub(s.now())), percent(p.Likelihood)),
+			Since:  p.At, Doing: o.runLink(p.Service),
+		})
+	}
+	return out, nil
+}
+
+func (o overview) runLink(id grace.ServiceID) console.Link {
+	for _, r := range o.open {
+		if r.Service == id {
+			return console.Link{Text: string(r.Playbook.ID) + ": " + runWords(r.State), Path: "lite/runs/" + string(r.ID)}
+		}
+	}
+	return console.Link{Text: "watching"}
+}
+
+func worstSignal(signals []grace.Signal) (grace.Signal, bool) {
+	if len(signals) == 0 {
+		return grace.Signal{}, false
+	}
+	severity := map[grace.Severity]int{grace.SeverityCritical: 0, grace.SeverityWarning: 1, grace.SeverityInfo: 2}
+	weight := func(sig grace.Signal) int {
+		if sig.State != grace.SignalFiring {
+			return 10
+		}
+		return severity[sig.Severity]
+	}
+	return slices.MinFunc(signals, func(a, b grace.Signal) int {
+		return cmp.Or(weight(a)-weight(b), a.Since.Compare(b.Since))
+	}), true
+}
+
+func conditionOf(sig grace.Signal, n int) (what, detail string, since time.Time) {
+	what = words(string(sig.Code))
+	if what == "" {
+		what = sig.Metric
+	}
+	if sig.State == grace.SignalStale {
+		what = "no data: " + sig.Metric
+	}
+	detail = sig.Message
+	if detail == "" && sig.Threshold != 0 {
+		detail = strings.TrimSpace(fmt.Sprintf("%s is %.4g, threshold %.4g %s", sig.Metric, sig.Value, sig.Threshold, sig.Unit))
+	}
+	if n > 1 {
+		detail = strings.TrimPrefix(fmt.Sprintf("%s, and %d more signals", detail, n-1), ", ")
+	}
+	return what, detail, sig.Since
+}
+
+func serviceLink(id grace.ServiceID) console.Link {
+	return console.Link{Text: string(id), Path: "lite/services?all=1#s-" + string(id)}
+}
+
+func runRow(r grace.Run, now time.Time) console.RunRow {
+	row := console.RunRow{
+		State: runState(r.State), Run: console.Link{Text: string(r.ID), Path: "lite/runs/" + string(r.ID)}, Service: serviceLink(r.Service),
+		Playbook: string(r.Playbook.ID), Cause: words(string(r.Code)), At: r.CreatedAt,
+	}
+	switch {
+	case r.StartedAt != nil && r.EndedAt != nil:
+		row.Took = span(r.EndedAt.Sub(*r.StartedAt))
+	case r.StartedAt != nil:
+		row.Took = span(now.Sub(*r.StartedAt))
+	}
+	return row
+}
+
+func entry(e grace.AuditEntry) console.Entry {
+	out := console.Entry{At: e.At, Actor: e.Actor, Action: strings.ReplaceAll(words(e.Action), ".", " "), Object: console.Link{Text: e.Object}, Reason: e.Reason}
+	kind, id, _ := strings.Cut(e.Object, "/")
+	switch kind {
+	case "run":
+		out.Object.Path = "lite/runs/" + id
+	case "approval":
+		out.Object.Path = "lite/approvals/" + id
+	}
+	if e.Service != "" {
+		out.Object.Text = string(e.Service) + " " + id
+	}
+	return out
+}
+
+// Targets of the key figures, as the console shows them everywhere.
+const (
+	targetRecover   = 5 * time.Minute
+	targetSuccess   = 0.85
+	targetAuto      = 0.6
+	targetRollbacks = 0.05
+	// fewRuns is below what a share says anything.
+	fewRuns = 20
+)
+
+func kpiTiles(k learn.KPIs) []console.KPI {
+	ended := k.Succeeded24h + k.Failed24h
+	recovered := console.KPI{Name: "Time to recover", Value: "-", Target: "< 5 min", Note: count(k.Succeeded24h, "recovery", "recoveries")}
+	if k.Succeeded24h > 0 {
+		recovered.Value, recovered.Missed = span(k.MeanTimeToRecover.D()), k.MeanTimeToRecover.D() >= targetRecover
+	}
+	return []console.KPI{
+		recovered,
+		share("Auto-approved", "> 60 %", k.AutoApproved24h, k.Proposals24h, func(v float64) bool { return v > targetAuto }),
+		share("Success", "> 85 %", k.Succeeded24h, ended, func(v float64) bool { return v > targetSuccess }),
+		share("Rolled back", "< 5 %", k.Rollbacks24h, ended, func(v float64) bool { return v < targetRollbacks }),
+		{Name: "Proposals a minute", Value: fmt.Sprintf("%.1f", k.ProposalsPerMin), Note: count(k.Proactive24h, "proactive", "proactive") + " in 24 h"},
+	}
+}
+
+// share is a figure that is a share of runs: always with its n, and judged
+// against the target only when n is enough to judge.
+func share(name, target string, part, all int, met func(float64) bool) console.KPI {
+	k := console.KPI{Name: name, Value: "-", Target: target, Note: fmt.Sprintf("%d of %d", part, all)}
+	if all == 0 {
+		k.Note = "no runs in 24 h"
+		return k
+	}
+	v := float64(part) / float64(all)
+	k.Value = percent(v)
+	if all < fewRuns {
+		k.Note += ", too few to judge"
+		return k
+	}
+	k.Missed = !met(v)
+	return k
+}
+
+func count(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
+
+func percent(share float64) string { return fmt.Sprintf("%.0f %%", share*100) }
+
+// rank orders healths, worst first.
+func rank(h grace.Health) int {
+	return slices.Index([]grace.Health{grace.HealthCritical, grace.HealthDegraded, grace.HealthUnknown, grace.HealthHealthy}, h)
+}
+
+func healthState(h grace.Health) console.State {
+	switch h {
+	case grace.HealthCritical:
+		return console.State{Tone: console.ToneFailing, Label: "failing"}
+	case grace.HealthDegraded:
+		return console.State{Tone: console.ToneDegraded, Label: "degraded"}
+	case grace.HealthHealthy:
+		return console.State{Tone: console.ToneHealthy, Label: "healthy"}
+	case grace.HealthUnknown:
+		return console.State{Tone: console.ToneNoData, Label: "no data"}
+	}
+	return console.State{Tone: console.ToneNoData, Label: "no data"}
+}
+
+// runState draws a run's state. What ended without acting is no failure and
+// has no hue.
+func runState(state grace.RunState) console.State {
+	st := console.State{Tone: console.ToneNoData, Label: runWords(state)}
+	switch state {
+	case grace.RunAwaitingApproval:
+		st.Tone = console.ToneWaiting
+	case grace.RunApproved, grace.RunRunning, grace.RunVerifying, grace.RunRollingBack:
+		st.Tone = console.ToneHealing
+	case grace.RunSucceeded:
+		st.Tone = console.ToneHealthy
+	case grace.RunRolledBack, grace.RunAborted:
+		st.Tone = console.ToneDegraded
+	case grace.RunRollbackFailed, grace.RunEscalated:
+		st.Tone = console.ToneFailing
+	case grace.RunProposed, grace.RunDenied, grace.RunExpired, grace.RunCancelled, grace.RunObservedOnly:
+	}
+	return st
+}

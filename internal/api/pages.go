@@ -1,0 +1,316 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/console"
+	"grace/internal/store"
+)
+
+// refreshEvery is how often a status page loads itself again. Pages with a
+// form that somebody may be filling in do not.
+const refreshEvery = 15
+
+func (s *server) registerPages(mux *http.ServeMux) {
+	mux.HandleFunc("GET /lite", s.page(roleViewer, s.homePage))
+	mux.HandleFunc("GET /lite/services", s.page(roleViewer, s.servicesPage))
+	mux.HandleFunc("GET /lite/runs/{id}", s.page(roleViewer, s.runPage))
+	mux.HandleFunc("POST /lite/runs/{id}/abort", s.page(roleApprover, s.abortForm))
+	mux.HandleFunc("GET /lite/approvals/{id}", s.page(roleViewer, s.approvalPage))
+	mux.HandleFunc("POST /lite/approvals/{id}", s.page(roleApprover, s.decideForm))
+	mux.HandleFunc("GET /lite/login", s.loginPage)
+	// The session's own token guards every other form; the login has no
+	// session yet, so the browser's word on where it comes from must do.
+	origin := http.NewCrossOriginProtection()
+	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		problem(http.StatusForbidden, "the login was sent from another site").write(w)
+	}))
+	mux.Handle("POST /lite/login", origin.Handler(http.HandlerFunc(s.login)))
+	mux.HandleFunc("POST /lite/logout", s.page(roleViewer, s.logout))
+	mux.HandleFunc("GET /lite/style.css", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/css; charset=utf-8")
+		w.Header().Set("Cache-Control", "max-age=300")
+		_, _ = w.Write(s.pages.Style()) // the peer is gone if this fails
+	})
+}
+
+// bounded gives a page's reads a time limit.
+func (s *server) bounded(v visit) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(v.r.Context(), s.cfg.Timeout)
+}
+
+// fail shows an error of a page.
+func (s *server) fail(v visit, what string, err error) {
+	s.notice(v, s.answer(v.r.Context(), what, err))
+}
+
+func (s *server) frame(ctx context.Context, v visit, title, current string) (console.Frame, error) {
+	m, err := s.store.Mode(ctx, s.store.Q())
+	if err != nil {
+		return console.Frame{}, stored(err)
+	}
+	who := callerOf(ctx)
+	now := s.now()
+	inForce := m.At(now)
+	mode := &console.Mode{Name: string(inForce), Label: modeLabel(inForce), Actor: orDash(m.Actor), Reason: m.Reason, Since: m.Since}
+	if m.Expires != nil {
+		if now.Before(*m.Expires) {
+			mode.Expires, mode.Then = *m.Expires, modeLabel(m.Fallback)
+		} else {
+			mode.Since, mode.Reason = *m.Expires, modeLabel(m.Mode)+" ended as planned"
+		}
+	}
+	return console.Frame{
+		Title: title, Root: v.root, Current: current, Now: now, User: who.Token, Role: who.Role.String(),
+		CSRF: v.csrf, Mode: mode, Request: who.Request,
+	}, nil
+}
+
+func modeLabel(m grace.Mode) string {
+	switch m {
+	case grace.ModeAutonomous:
+		return "Autonomous"
+	case grace.ModeAskAlways:
+		return "Ask always"
+	case grace.ModeStopped:
+		return "Stopped"
+	case grace.ModeObserveOnly:
+		return "Observe only"
+	}
+	return "Observe only"
+}
+
+func (s *server) servicesPage(v visit) {
+	ctx, cancel := s.bounded(v)
+	defer cancel()
+	page, err := s.servicesView(ctx, v)
+	if err != nil {
+		s.fail(v, "the services", err)
+		return
+	}
+	s.draw(v.w, http.StatusOK, page)
+}
+
+// explained bounds how many sick services of a page are explained one by one.
+const explained = 30
+
+func (s *server) servicesView(ctx context.Context, v visit) (console.Services, error) {
+	f, err := s.frame(ctx, v, "Services", "services")
+	if err != nil {
+		return console.Services{}, err
+	}
+	query := v.r.URL.Query()
+	page := console.Services{Frame: f, Filter: strings.TrimSpace(query.Get("q")), All: query.Get("all") == "1"}
+	page.Refresh = refreshEvery * 2
+	services := s.backend.Services(ctx)
+	slices.SortStableFunc(services, func(a, b ServiceView) int {
+		return cmp.Or(rank(a.Health.Status)-rank(b.Health.Status), strings.Compare(string(a.ID), string(b.ID)))
+	})
+	want := strings.ToLower(page.Filter)
+	for _, view := range services {
+		if want != "" && !strings.Contains(strings.ToLower(string(view.ID)+" "+view.Owner), want) {
+			continue
+		}
+		if view.Health.Status == grace.HealthHealthy && !page.All && want == "" {
+			page.Healthy++
+			continue
+		}
+		row := console.ServiceRow{
+			ID: string(view.ID), State: healthState(view.Health.Status), Criticality: orDash(string(view.Criticality)), Owner: view.Owner,
+			Confidence: percent(view.Health.Confidence), Direct: len(view.Dependents), Transitive: view.Transitive, Symptoms: view.Health.TopSymptoms,
+		}
+		if view.Health.Status != grace.HealthHealthy && len(page.Rows) < explained {
+			if row.Doing, err = s.doingLink(ctx, view); err != nil {
+				return console.Services{}, err
+			}
+			row.Why = row.Doing.Text
+		}
+		page.Rows = append(page.Rows, row)
+	}
+	return page, nil
+}
+
+// doingLink says in a few words what is done about a service, with a link if
+// there is a run or a question to look at.
+func (s *server) doingLink(ctx context.Context, view ServiceView) (console.Link, error) {
+	c, err := s.chainOfService(ctx, view.ID)
+	if err != nil {
+		return console.Link{}, err
+	}
+	if c.run != nil && !c.run.State.Terminal() {
+		link := console.Link{Text: string(c.run.Playbook.ID) + ": " + runWords(c.run.State), Path: "lite/runs/" + string(c.run.ID)}
+		if c.run.State == grace.RunAwaitingApproval {
+			link = console.Link{Text: string(c.run.Playbook.ID) + ": needs you", Path: "lite/approvals/" + string(c.run.ID)}
+		}
+		return link, nil
+	}
+	_, notes, err := s.doing(ctx, view, c)
+	if err != nil || len(notes) == 0 {
+		return console.Link{}, err
+	}
+	return console.Link{Text: notes[0]}, nil
+}
+
+func (s *server) runPage(v visit) { s.showRun(v, http.StatusOK, console.Form{}) }
+
+func (s *server) showRun(v visit, status int, form console.Form) {
+	ctx, cancel := s.bounded(v)
+	defer cancel()
+	page, err := s.runView(ctx, v)
+	if err != nil {
+		s.fail(v, "the run", err)
+		return
+	}
+	page.Form = form
+	s.draw(v.w, status, page)
+}
+
+func (s *server) abortForm(v visit) {
+	reason := strings.TrimSpace(v.r.PostFormValue("reason"))
+	err := reasonGiven(reason)
+	if err == nil {
+		err = s.abort(v.r.Context(), grace.RunID(v.r.PathValue("id")), reason)
+	}
+	if err != nil {
+		p := s.answer(v.r.Context(), "aborting the run", err)
+		s.showRun(v, p.Status, console.Form{Error: sentence(p), Reason: reason})
+		return
+	}
+	s.goTo(v, "lite/runs/"+v.r.PathValue("id"))
+}
+
+func (s *server) approvalPage(v visit) { s.showApproval(v, http.StatusOK, console.Form{}) }
+
+func (s *server) showApproval(v visit, status int, form console.Form) {
+	ctx, cancel := s.bounded(v)
+	defer cancel()
+	page, err := s.approvalView(ctx, v)
+	if err != nil {
+		s.fail(v, "the approval", err)
+		return
+	}
+	page.Form = form
+	if form.Error != "" && !page.Pending {
+		// The form is gone from the page: the complaint must not be.
+		page.Settled = form.Error + " " + page.Settled
+	}
+	s.draw(v.w, status, page)
+}
+
+func (s *server) decideForm(v visit) {
+	in := DecisionInput{Reason: strings.TrimSpace(v.r.PostFormValue("reason")), Actor: callerOf(v.r.Context()).actor()}
+	var err error
+	switch choice := v.r.PostFormValue("decision"); choice {
+	case "approve", "deny":
+		in.Approve = choice == "approve"
+		in.Revision = atoi(v.r.PostFormValue("revision"))
+		_, err = s.decide(v.r.Context(), grace.ApprovalID(v.r.PathValue("id")), in)
+	default:
+		err = problem(http.StatusUnprocessableEntity, "neither approve nor deny was chosen")
+	}
+	if err != nil {
+		p := s.answer(v.r.Context(), "the decision", err)
+		s.showApproval(v, p.Status, console.Form{Error: sentence(p), Reason: in.Reason})
+		return
+	}
+	s.goTo(v, "lite/approvals/"+v.r.PathValue("id"))
+}
+
+// goTo ends a form: the browser loads the page anew, so that reloading it
+// does not send the form again.
+func (s *server) goTo(v visit, path string) {
+	v.w.Header().Set("Location", v.root+path)
+	v.w.WriteHeader(http.StatusSeeOther)
+}
+
+func (s *server) homePage(v visit) {
+	ctx, cancel := s.bounded(v)
+	defer cancel()
+	page, err := s.homeView(ctx, v)
+	if err != nil {
+		s.fail(v, "the overview", err)
+		return
+	}
+	s.draw(v.w, http.StatusOK, page)
+}
+
+// shownRuns and shownEntries bound the lists of the status page.
+const (
+	shownRuns    = 12
+	shownEntries = 20
+	shownNeeds   = 20
+	// predictionLife is how long a prediction counts that nobody repeated.
+	predictionLife = 15 * time.Minute
+)
+
+// now is what the status page is made of.
+type overview struct {
+	services    []ServiceView
+	signals     map[grace.ServiceID][]grace.Signal
+	open        []grace.Run
+	recent      []grace.Run
+	more        bool
+	approvals   []grace.Approval
+	incidents   []grace.Incident
+	entries     []grace.AuditEntry
+	predictions []grace.Prediction
+}
+
+func (s *server) overview(ctx context.Context) (o overview, err error) {
+	q := s.store.Q()
+	o.services = s.backend.Services(ctx)
+	signals, err := s.store.Signals(ctx, q, "")
+	if err != nil {
+		return o, stored(err)
+	}
+	o.signals = map[grace.ServiceID][]grace.Signal{}
+	for _, sig := range signals {
+		if sig.State != grace.SignalOK {
+			o.signals[sig.Service] = append(o.signals[sig.Service], sig)
+		}
+	}
+	if o.open, err = s.store.OpenRuns(ctx, q); err != nil {
+		return o, stored(err)
+	}
+	var next string
+	if o.recent, next, err = s.store.Runs(ctx, q, store.RunFilter{}, store.Page{Limit: shownRuns}); err != nil {
+		return o, stored(err)
+	}
+	o.more = next != ""
+	if o.approvals, _, err = s.store.Approvals(ctx, q, grace.ApprovalPending, store.Page{Limit: shownNeeds}); err != nil {
+		return o, stored(err)
+	}
+	if o.incidents, _, err = s.store.Incidents(ctx, q, store.IncidentFilter{State: grace.IncidentOpen}, store.Page{Limit: shownNeeds}); err != nil {
+		return o, stored(err)
+	}
+	if o.entries, _, err = s.store.AuditEntries(ctx, q, store.AuditFilter{}, store.Page{Limit: shownEntries}); err != nil {
+		return o, stored(err)
+	}
+	o.predictions, err = s.predictions(ctx)
+	return o, err
+}
+
+// predictions gives the newest one of every series that is still to come.
+func (s *server) predictions(ctx context.Context) ([]grace.Prediction, error) {
+	now := s.now()
+	all, _, err := s.store.Predictions(ctx, s.store.Q(), store.PredictionFilter{From: now.Add(-predictionLife)}, store.Page{Limit: 200})
+	if err != nil {
+		return nil, stored(err)
+	}
+	seen := map[grace.SignalKey]bool{}
+	var out []grace.Prediction
+	for _, p := range all {
+		if !seen[p.Key] && p.BreachAt.After(now) {
+			out = append(out, p)
+		}
+		seen[p.Key] = true
+	}
+	slices.SortFunc(out, func(a, b grace.Prediction) int { return a.BreachAt.Compare(b.BreachAt) })
+	return out, nil
+}

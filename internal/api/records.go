@@ -1,0 +1,224 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"grace"
+	"grace/internal/learn"
+	"grace/internal/store"
+)
+
+type playbookInput struct {
+	ID grace.PlaybookID `path:"id" doc:"the playbook's name"`
+}
+
+type dryRunInput struct {
+	ID   grace.PlaybookID `path:"id" doc:"the playbook's name"`
+	Body DryRunBody
+}
+
+// DryRunBody says what to try.
+type DryRunBody struct {
+	Service    grace.ServiceID `json:"service" minLength:"1"`
+	Parameters map[string]any  `json:"parameters,omitempty" doc:"over the playbook's defaults and the service's arguments"`
+}
+
+type incidentInput struct {
+	ID grace.IncidentID `path:"id" doc:"the incident's id"`
+}
+
+type incidentsInput struct {
+	Paging
+
+	State   grace.IncidentState `query:"state" enum:"open,resolved"`
+	Service grace.ServiceID     `query:"service"`
+	From    time.Time           `query:"from" doc:"opened at or after"`
+	To      time.Time           `query:"to" doc:"opened before"`
+}
+
+type resolveInput struct {
+	ID   grace.IncidentID `path:"id" doc:"the incident's id"`
+	Body ReasonInput
+}
+
+type predictionsInput struct {
+	Paging
+
+	Service grace.ServiceID `query:"service"`
+	From    time.Time       `query:"from" doc:"made at or after"`
+	To      time.Time       `query:"to" doc:"made before"`
+}
+
+type logInput struct {
+	Paging
+
+	Object  string          `query:"object" doc:"kind/id, for example run/r-42"`
+	Actor   string          `query:"actor" doc:"grace, or token:NAME"`
+	Service grace.ServiceID `query:"service"`
+	From    time.Time       `query:"from" doc:"written at or after"`
+	To      time.Time       `query:"to" doc:"written before"`
+}
+
+func (s *server) registerRecords(api huma.API) {
+	s.registerPlaybooks(api)
+	s.registerIncidents(api)
+	s.registerLearning(api)
+	const tag = "Log"
+	handle(s, api, op{
+		method: http.MethodGet, path: "/api/log/entries", id: "list-log", tag: tag, role: roleViewer,
+		doc: "The audit log, newest first", what: "the log",
+	}, func(ctx context.Context, in *logInput) (*body[List[grace.AuditEntry]], error) {
+		f := store.AuditFilter{Object: in.Object, Actor: in.Actor, Service: in.Service, From: in.From, To: in.To}
+		return listed(s.store.AuditEntries(ctx, s.store.Q(), f, in.page()))
+	})
+	handle(s, api, op{
+		method: http.MethodGet, path: "/api/log/verify", id: "verify-log", tag: tag, role: roleViewer,
+		doc: "Read the whole audit log and check its chain. A broken one is named, with status 200", what: "the log",
+	}, func(ctx context.Context, _ *struct{}) (*body[store.AuditReport], error) {
+		return found(s.store.VerifyAudit(ctx))
+	})
+}
+
+func (s *server) registerPlaybooks(api huma.API) {
+	const tag = "Playbooks"
+	missing := []int{http.StatusNotFound}
+	handle(s, api, op{
+		method: http.MethodGet, path: "/api/playbooks/", id: "list-playbooks", tag: tag, role: roleViewer,
+		doc: "Playbooks, by name", what: "the playbooks",
+	}, func(ctx context.Context, in *Paging) (*body[List[grace.Playbook]], error) {
+		return ok(slicePage(s.backend.Playbooks(ctx), func(p grace.Playbook) string { return string(p.ID) }, *in))
+	})
+	handle(s, api, op{
+		method: http.MethodGet, path: "/api/playbooks/{id}", id: "get-playbook", tag: tag, role: roleViewer,
+		doc: "One playbook", what: "the playbook", errors: missing,
+	}, func(ctx context.Context, in *playbookInput) (*body[grace.Playbook], error) {
+		for _, p := range s.backend.Playbooks(ctx) {
+			if p.ID == in.ID {
+				return ok(p)
+			}
+		}
+		return nil, problem(http.StatusNotFound, "playbook %s is not known", in.ID).hint("GET /api/playbooks/ lists the known ones")
+	})
+	handle(s, api, op{
+		method: http.MethodPost, path: "/api/playbooks/{id}/dry_run", id: "dry-run-playbook", tag: tag, role: roleOperator,
+		doc: "What a playbook would do on a service now, and what the trust core would say", what: "the dry run", errors: missing,
+	}, func(ctx context.Context, in *dryRunInput) (*body[DryRun], error) {
+		d, err := s.backend.DryRun(ctx, in.ID, in.Body.Service, in.Body.Parameters)
+		if err != nil {
+			return nil, err
+		}
+		return ok(d)
+	})
+}
+
+func (s *server) registerIncidents(api huma.API) {
+	const tag = "Incidents"
+	missing := []int{http.StatusNotFound}
+	handle(s, api, op{
+		method: http.MethodGet, path: "/api/incidents", id: "list-incidents", tag: tag, role: roleViewer,
+		doc: "Incidents, newest first", what: "the incidents",
+	}, func(ctx context.Context, in *incidentsInput) (*body[List[grace.Incident]], error) {
+		f := store.IncidentFilter{State: in.State, Service: in.Service, From: in.From, To: in.To}
+		return listed(s.store.Incidents(ctx, s.store.Q(), f, in.page()))
+	})
+	handle(s, api, op{
+		method: http.MethodGet, path: "/api/incidents/{id}", id: "get-incident", tag: tag, role: roleViewer,
+		doc: "One incident", what: "the incident", errors: missing,
+	}, func(ctx context.Context, in *incidentInput) (*body[grace.Incident], error) {
+		return found(s.store.Incident(ctx, s.store.Q(), in.ID))
+	})
+	handle(s, api, op{
+		method: http.MethodPost, path: "/api/incidents/{id}/resolve", id: "resolve-incident", tag: tag, role: roleOperator,
+		doc: "Close an incident", what: "resolving the incident", errors: []int{http.StatusNotFound, http.StatusConflict},
+	}, func(ctx context.Context, in *resolveInput) (*body[grace.Incident], error) {
+		i, err := s.backend.ResolveIncident(ctx, in.ID, callerOf(ctx).actor(), in.Body.Reason)
+		if err != nil {
+			return nil, err
+		}
+		return ok(i)
+	})
+	handle(s, api, op{
+		method: http.MethodGet, path: "/api/predictions", id: "list-predictions", tag: tag, role: roleViewer,
+		doc: "Predictions, newest first", what: "the predictions",
+	}, func(ctx context.Context, in *predictionsInput) (*body[List[grace.Prediction]], error) {
+		f := store.PredictionFilter{Service: in.Service, From: in.From, To: in.To}
+		return listed(s.store.Predictions(ctx, s.store.Q(), f, in.page()))
+	})
+}
+
+type learningInput struct {
+	Paging
+
+	Service    grace.ServiceID  `query:"service"`
+	Playbook   grace.PlaybookID `query:"playbook"`
+	Diagnosis  grace.Code       `query:"diagnosis"`
+	From       time.Time        `query:"from" doc:"ended at or after; default: 90 days ago"`
+	To         time.Time        `query:"to" doc:"ended before"`
+	TimeBucket string           `query:"time_bucket" doc:"also tell rates per such a time, for example 1h, 24h" example:"24h"`
+}
+
+// Learning is a page of the learning log with what follows from all of it.
+type Learning struct {
+	List[grace.LearningEntry]
+
+	Rates []learn.Row `json:"rates" doc:"success by service, diagnosis and playbook (and time_bucket) over all entries asked for, not only this page's"`
+}
+
+// learningSpan is how far back rates are counted unless asked otherwise.
+const learningSpan = 90 * 24 * time.Hour
+
+func (s *server) registerLearning(api huma.API) {
+	const tag = "Learning"
+	handle(s, api, op{
+		method: http.MethodGet, path: "/api/self_heal/learning", id: "list-learning", tag: tag, role: roleViewer,
+		doc: "The learning log, newest first, with success rates", what: "the learning log",
+	}, s.learning)
+	handle(s, api, op{
+		method: http.MethodGet, path: "/api/self_heal/kpis", id: "get-kpis", tag: tag, role: roleViewer,
+		doc: "The key figures", what: "the key figures",
+	}, func(ctx context.Context, _ *struct{}) (*body[learn.KPIs], error) {
+		k, err := s.backend.KPIs(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return ok(k)
+	})
+}
+
+func (s *server) learning(ctx context.Context, in *learningInput) (*body[Learning], error) {
+	now := s.now()
+	var bucket time.Duration
+	if in.TimeBucket != "" {
+		var err error
+		if bucket, err = time.ParseDuration(in.TimeBucket); err != nil || bucket < time.Minute {
+			return nil, problem(http.StatusUnprocessableEntity, "time_bucket %q is not a time of at least a minute", in.TimeBucket).hint("for example 1h or 24h")
+		}
+	}
+	if in.From.IsZero() {
+		in.From = now.Add(-learningSpan)
+	}
+	f := store.LearningFilter{Service: in.Service, Playbook: in.Playbook, Code: in.Diagnosis, From: in.From, To: in.To}
+	items, next, err := s.store.Learning(ctx, s.store.Q(), f, in.page())
+	if err != nil {
+		return nil, stored(err)
+	}
+	all, err := s.store.LearningSince(ctx, s.store.Q(), in.From)
+	if err != nil {
+		return nil, stored(err)
+	}
+	kept := all[:0]
+	for _, e := range all {
+		if (in.Service == "" || e.Service == in.Service) && (in.Playbook == "" || e.Playbook == in.Playbook) &&
+			(in.Diagnosis == "" || e.Diagnosis == in.Diagnosis) && (in.To.IsZero() || e.At.Before(in.To)) {
+			kept = append(kept, e)
+		}
+	}
+	return ok(Learning{
+		List:  List[grace.LearningEntry]{Items: items, Next: next},
+		Rates: learn.New(learn.DefaultConfig(), kept).Rows(now, bucket),
+	})
+}

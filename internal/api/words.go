@@ -1,0 +1,95 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/console"
+)
+
+// words makes a code readable: circuit_breaker_open -> circuit breaker open.
+func words(code string) string { return strings.ReplaceAll(code, "_", " ") }
+
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("15:04:05")
+}
+
+func span(d time.Duration) string { return console.Span(d) }
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func quoted(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return fmt.Sprintf(": %q", reason)
+}
+
+func join[T ~string](ids []T) string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = string(id)
+	}
+	return strings.Join(out, ", ")
+}
+
+func deref(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+func checkName(name string, kind grace.CheckType) string {
+	if name == "" {
+		return string(kind)
+	}
+	return name
+}
+
+func verdictWords(v grace.Verdict) string {
+	switch v {
+	case grace.VerdictAllow:
+		return "allow"
+	case grace.VerdictRequireApproval:
+		return "ask a person"
+	case grace.VerdictObserve:
+		return "observe only"
+	case grace.VerdictNone:
+		return "propose nothing"
+	case grace.VerdictDeny:
+		return "deny"
+	}
+	return "deny"
+}
+
+func runWords(state grace.RunState) string {
+	if state == grace.RunAwaitingApproval {
+		return "waiting for approval"
+	}
+	return words(string(state))
+}
+
+// text lays an explanation out for a terminal.
+func text(summary string, stages []Stage) string {
+	var b strings.Builder
+	b.WriteString(summary)
+	b.WriteByte('\n')
+	for _, st := range stages {
+		fmt.Fprintf(&b, "\n%s\n", st.Title)
+		for _, line := range st.Lines {
+			fmt.Fprintf(&b, "  %s\n", line)
+		}
+	}
+	return b.String()
+}
