@@ -75,7 +75,6 @@ func TestEvaluate(t *testing.T) {
 			return 350 + 5*noise(i)
 		}, false, 0},
 		{"a rise that ended", target(), 60, func(i int) float64 { return 200 + 6*float64(min(i, 38)) + 3*noise(i) }, false, 0},
-		{"fits badly", target(), 60, func(i int) float64 { return 300 + 2*float64(i) + 60*noise(i) }, false, 0},
 		{"may be chance", target(), 10, func(i int) float64 {
 			if i == 7 || i == 8 {
 				return 0
@@ -110,6 +109,23 @@ func TestEvaluate(t *testing.T) {
 				t.Errorf("got %+v", p)
 			}
 		})
+	}
+}
+
+func TestBadFitIsSilent(t *testing.T) {
+	value := func(i int) float64 { return 214 + 4*float64(i) + 80*noise(i+7) }
+	limit := target()
+	limit.Threshold = 700
+	cfg := DefaultConfig()
+	a := New(cfg, []Target{limit})
+	now := feed(a, 60, value)
+	if got := a.Evaluate(now); got != nil {
+		t.Errorf("got %+v", got)
+	}
+	cfg.MinFit = 0
+	a.Reconfigure(cfg, []Target{limit})
+	if a.Evaluate(now) == nil {
+		t.Error("silent for another reason")
 	}
 }
 
