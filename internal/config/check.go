@@ -1,0 +1,193 @@
+package config
+
+import (
+	"maps"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/internal/govern"
+)
+
+// checker holds what the file's names may point to. Its methods look at one
+// part each and may be called only after addPlaybooks and addServices.
+type checker struct {
+	root     spot
+	file     *file
+	options  Options
+	location *time.Location
+	sources  []*decoder // of playbook files
+
+	playbooks map[grace.PlaybookID]grace.Playbook // seed and configured, merged
+	written   []writtenPlaybook
+	services  map[grace.ServiceID]grace.Service // configured and of domains, merged
+	anyName   bool                              // no services are known: any name passes (Lint)
+}
+
+func newChecker(root spot, f *file, o Options) *checker {
+	c := &checker{
+		root: root, file: f, options: o, location: time.UTC,
+		playbooks: map[grace.PlaybookID]grace.Playbook{},
+		services:  map[grace.ServiceID]grace.Service{},
+	}
+	for _, p := range o.SeedPlaybooks {
+		c.playbooks[p.ID] = p
+	}
+	return c
+}
+
+// problems gives those of all files.
+func (c *checker) problems() Problems {
+	out := c.root.d.problems
+	for _, d := range c.sources {
+		out = append(out, d.problems...)
+	}
+	return out
+}
+
+// nameForm keeps names apart in keys, URLs and command lines.
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+func checkName(at spot, name string) {
+	if name != "" && !nameForm.MatchString(name) {
+		at.add("use letters, digits, dot, dash and underscore, and begin with a letter or digit", "%s is not a name", quote(name))
+	}
+}
+
+// unique reports a name that was used before; first maps names to where.
+func unique(at spot, kind, name string, first map[string]string) bool {
+	if name == "" {
+		return true
+	}
+	if before, taken := first[name]; taken {
+		at.add("rename one of the two", "%s %s was already defined at %s", kind, name, before)
+		return false
+	}
+	first[name] = parent(at.path)
+	return true
+}
+
+// service reports a service that is not there.
+func (c *checker) service(at spot, id grace.ServiceID) {
+	if _, ok := c.services[id]; ok || id == "" || c.anyName || id == grace.CoreService {
+		return
+	}
+	known := texts(slices.Collect(maps.Keys(c.services))...)
+	hint := didYouMean(string(id), known)
+	if len(known) == 0 {
+		hint = "define it under services"
+	}
+	at.add(hint, "unknown service %s", quote(string(id)))
+}
+
+// playbook reports a playbook that is not there.
+func (c *checker) playbook(at spot, id grace.PlaybookID) bool {
+	if _, ok := c.playbooks[id]; ok {
+		return true
+	}
+	at.add(didYouMean(string(id), texts(slices.Collect(maps.Keys(c.playbooks))...)), "unknown playbook %s", quote(string(id)))
+	return false
+}
+
+// checkPlaces looks at addresses and the like at the top of the file.
+func (c *checker) checkPlaces() {
+	f, root := c.file, c.root
+	if _, port, err := net.SplitHostPort(f.Listen); err != nil || port == "" {
+		root.key("listen").add("for example 127.0.0.1:8000, or :8000 for every address of this machine", "%s is not an address with a port", quote(f.Listen))
+	} else if _, err := net.LookupPort("tcp", port); err != nil {
+		root.key("listen").add("a port is a number from 0 to 65535", "%s is not a port", quote(port))
+	}
+	if f.Database != "" {
+		at := root.key("database")
+		at.secretInURL(f.Database)
+		if u, err := url.Parse(f.Database); len(references(f.Database)) == 0 &&
+			(err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql") {
+			at.add("for example postgres://grace@db.example.com/grace; leave it out for SQLite in data_dir", "want a PostgreSQL URL")
+		}
+	}
+	if f.DataDir == "" {
+		root.key("data_dir").add("leave the key out for the default", "must not be empty")
+	}
+	if w := f.Notify.Webhook; w != nil {
+		at := root.key("notify").key("webhook")
+		at.key("headers").secretsIn(w.Headers)
+		checkWebURL(at.key("url"), w.URL)
+	}
+	c.checkTimeZone()
+}
+
+func checkWebURL(at spot, text string) {
+	if text == "" || strings.HasPrefix(text, "${") || at.failed() {
+		return
+	}
+	at.secretInURL(text)
+	if u, err := url.Parse(text); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		at.add("for example https://chat.example.com/hook", "%s is not an http or https address", quote(text))
+	}
+}
+
+func (c *checker) checkTimeZone() {
+	at := c.root.key("time_zone")
+	zone, err := time.LoadLocation(c.file.TimeZone)
+	if err != nil || c.file.TimeZone == "Local" {
+		at.add("an IANA name, for example Europe/Berlin or UTC", "unknown time zone %s", quote(c.file.TimeZone))
+		return
+	}
+	c.location = zone
+}
+
+// govern gives the trust core's configuration with the change windows, which
+// stand in a section of their own.
+func (c *checker) govern() govern.Config {
+	cfg := c.file.Trust.Config
+	cfg.Windows = slices.Clone(c.file.ChangeWindows)
+	for i := range cfg.Windows {
+		if cfg.Windows[i].TimeZone == "" {
+			cfg.Windows[i].TimeZone = c.location.String()
+		}
+	}
+	return cfg
+}
+
+// checkStages asks every stage about its own section.
+func (c *checker) checkStages() {
+	f, root := c.file, c.root
+	root.key("sense").addError(f.Sense.Validate())
+	root.key("predict").addError(f.Predict.Validate())
+	root.key("diagnose").addError(f.Diagnose.Validate())
+	root.key("propose").addError(f.Propose.Validate())
+	for _, err := range c.govern().Validate() {
+		if strings.HasPrefix(err.Error(), "change_windows[") {
+			root.addError(err)
+		} else {
+			root.key("trust").addError(err)
+		}
+	}
+	names := map[string]string{}
+	for i, w := range f.ChangeWindows {
+		unique(root.key("change_windows").item(i).key("name"), "change window", w.Name, names)
+	}
+	for i, p := range f.Trust.Policies {
+		at := root.key("trust").key("policies").item(i).key("conditions")
+		if !at.given() {
+			continue // a default policy, or one without conditions
+		}
+		eachName(at.key("service"), p.Conditions.Service, c.service)
+		eachName(at.key("playbook"), p.Conditions.Playbook, func(at spot, id grace.PlaybookID) { c.playbook(at, id) })
+	}
+}
+
+// eachName visits a list of names that may have been written as one.
+func eachName[T ~string](at spot, names []T, visit func(spot, T)) {
+	for i, name := range names {
+		if at.item(i).given() {
+			visit(at.item(i), name)
+		} else {
+			visit(at, name)
+		}
+	}
+}

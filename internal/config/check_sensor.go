@@ -1,0 +1,187 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"grace"
+	"grace/internal/sense"
+	"grace/sensor/alertmanager"
+	"grace/sensor/probe"
+	"grace/sensor/prometheus"
+)
+
+// SensorSpec is what a sensor is built from: exactly one of its fields is set.
+type SensorSpec struct {
+	Probe      *probe.Config
+	Prometheus *prometheus.Config
+}
+
+// Name of the sensor, unique in a Config.
+func (s SensorSpec) Name() string {
+	if s.Probe != nil {
+		return s.Probe.Name
+	}
+	return s.Prometheus.Name
+}
+
+// Service that the sensor watches.
+func (s SensorSpec) Service() grace.ServiceID {
+	if s.Probe != nil {
+		return s.Probe.Service
+	}
+	return s.Prometheus.Service
+}
+
+// Probes gives what sense should know of before the first sample: a probe
+// that never answered is unknown, not healthy.
+func (c *Config) Probes() []sense.Probe {
+	out := make([]sense.Probe, 0, len(c.Sensors))
+	for _, s := range c.Sensors {
+		if p := s.Probe; p != nil {
+			out = append(out, sense.Probe{Service: p.Service, Sensor: p.Name, Metric: p.Type + "_health", Code: p.Code, Severity: p.Severity})
+		} else {
+			p := s.Prometheus
+			out = append(out, sense.Probe{Service: p.Service, Sensor: p.Name, Metric: "up", Code: p.Code, Severity: p.Severity})
+		}
+	}
+	return out
+}
+
+// checkSensors looks at the sensors and gives what they are built from.
+func (c *checker) checkSensors() []SensorSpec {
+	names := map[string]string{}
+	var out []SensorSpec
+	for i, s := range c.file.Sensors {
+		at := c.root.key("sensors").item(i)
+		checkName(at.key("name"), s.Name)
+		unique(at.key("name"), "sensor", s.Name, names)
+		c.service(at.key("service"), s.Service)
+		s.onlyItsKeys(at)
+		at.key("headers").secretsIn(s.Headers)
+		at.key("env").secretsIn(s.Env)
+		at.key("url").secretInURL(s.URL)
+		metrics := map[string]string{}
+		for j, m := range s.Metrics {
+			unique(at.key("metrics").item(j).key("name"), "metric", m.Name, metrics)
+		}
+		spec := s.spec()
+		if !at.failed() {
+			at.addError(spec.validate())
+		}
+		out = append(out, spec)
+	}
+	return out
+}
+
+// onlyItsKeys reports keys that count for other types of sensor: they would
+// be left out in silence.
+func (s sensor) onlyItsKeys(at spot) {
+	if s.Type == "" || at.key("type").failed() {
+		return
+	}
+	for _, f := range fieldsOf(reflect.TypeFor[sensor]()) {
+		if f.only != nil && !slices.Contains(f.only, s.Type) && at.key(f.name).given() {
+			at.key(f.name).add("remove the key, or change the type", "a sensor of type %s has no %s; it belongs to %s",
+				s.Type, f.name, strings.Join(f.only, " and "))
+		}
+	}
+}
+
+func (s sensor) spec() SensorSpec {
+	if s.Type != "prometheus" {
+		return SensorSpec{Probe: &probe.Config{
+			Name: s.Name, Service: s.Service, Interval: s.Interval, Code: s.Code, Severity: s.Severity,
+			Target: probe.Target{
+				Type: s.Type, URL: s.URL, Method: s.Method, Headers: s.Headers, Status: s.Status,
+				Contains: s.Contains, MaxLatency: s.MaxLatency, Address: s.Address, Argv: s.Argv, Env: s.Env, Timeout: s.Timeout,
+			},
+		}}
+	}
+	p := &prometheus.Config{
+		Name: s.Name, Service: s.Service, URL: s.URL, Headers: s.Headers,
+		Interval: s.Interval, Timeout: s.Timeout, Code: s.Code, Severity: s.Severity,
+	}
+	for _, m := range s.Metrics {
+		x := prometheus.Metric{
+			Name: m.Name, Source: m.Source, Labels: m.Labels, As: m.As, Quantile: m.Quantile, Scale: m.Scale, Unit: m.Unit,
+		}
+		if m.Over != nil {
+			x.Over = &prometheus.Series{Source: m.Over.Source, Labels: m.Over.Labels}
+		}
+		p.Metrics = append(p.Metrics, x)
+	}
+	return SensorSpec{Prometheus: p}
+}
+
+func (s SensorSpec) validate() error {
+	if s.Probe != nil {
+		return s.Probe.Validate()
+	}
+	return s.Prometheus.Validate()
+}
+
+// checkObjectives looks at the objectives.
+func (c *checker) checkObjectives() {
+	names := map[string]string{}
+	for i, o := range c.file.Objectives {
+		at := c.root.key("objectives").item(i)
+		c.service(at.key("service"), o.Service)
+		if o.Name != "" {
+			// The name is part of a signal's key, after service and metric.
+			unique(at.key("name"), "objective", string(o.Service)+"/"+o.Metric+"/"+o.Name, names)
+		}
+		c.checkMetric(at.key("metric"), o.Service, o.Metric)
+		at.addError(o.Validate())
+	}
+}
+
+// checkMetric warns of a metric that looks misspelt. It is no more than a
+// warning: metrics also come in by the API.
+func (c *checker) checkMetric(at spot, service grace.ServiceID, name string) {
+	var known []string
+	for _, s := range c.file.Sensors {
+		if s.Service != service {
+			continue
+		}
+		switch s.Type {
+		case probe.HTTP, probe.TCP:
+			known = append(known, s.Name+"_latency_ms")
+		}
+		for _, m := range s.Metrics {
+			known = append(known, m.Name)
+		}
+	}
+	if slices.Contains(known, name) || name == "" {
+		return
+	}
+	if k := nearest(name, known); k != "" {
+		at.warn("did you mean "+k+"? metrics that come in by the API are not known here", "no sensor of %s yields the metric %s", service, shorten(name))
+	}
+}
+
+// Mapping gives what the alertmanager sensor reads alerts with.
+func (a Alertmanager) Mapping() alertmanager.Mapping {
+	m := alertmanager.Mapping{ServiceLabel: a.ServiceLabel, CodeLabel: a.CodeLabel, SeverityLabel: a.SeverityLabel}
+	for _, r := range a.Map {
+		m.Map = append(m.Map, alertmanager.Rule{Match: r.Match, Service: r.Service, Code: r.Code, Severity: r.Severity})
+	}
+	return m
+}
+
+// checkAlertmanager looks at how alerts are trusted and read.
+func (c *checker) checkAlertmanager() {
+	at := c.root.key("alertmanager")
+	a := c.file.Alertmanager
+	if a.Bearer != "" && a.HMAC != "" {
+		at.key("hmac").add("Alertmanager itself sends a bearer token; keep hmac for a sender that signs", "bearer and hmac exclude each other")
+	}
+	for i, r := range a.Map {
+		rule := at.key("map").item(i)
+		c.service(rule.key("service"), r.Service)
+	}
+	if !at.failed() {
+		at.addError(a.Mapping().Validate())
+	}
+}

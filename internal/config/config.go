@@ -1,0 +1,151 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"time"
+	_ "time/tzdata" // change windows must not depend on what the host has installed
+
+	"grace"
+	"grace/internal/diagnose"
+	"grace/internal/govern"
+	"grace/internal/learn"
+	"grace/internal/predict"
+	"grace/internal/propose"
+	"grace/internal/sense"
+)
+
+// Options is what a configuration is judged against.
+type Options struct {
+	// Actions holds Action.Validate by the action's name. A step with an action
+	// that is not in it is a problem.
+	Actions map[string]func(with map[string]any) error
+	// SeedPlaybooks are those of the domains. A configured playbook with the id
+	// of one of them changes only the keys it gives.
+	SeedPlaybooks []grace.Playbook
+	// ExtraServices are the health nodes of the domains. A configured service
+	// with the name of one of them adds what it gives.
+	ExtraServices []grace.Service
+	// LookupEnv gives the four SELF_HEAL_ variables. Nil leaves them out.
+	LookupEnv func(name string) (value string, ok bool)
+}
+
+// Config is a whole, valid configuration: plain data that is never changed.
+type Config struct {
+	Listen   string         // address and port of the API
+	DataDir  string         // relative paths start at the file's folder
+	Database string         // PostgreSQL URL, perhaps with secret references; empty is SQLite in DataDir
+	Mode     grace.Mode     // of a new store
+	Location *time.Location // of change windows that name no zone
+	Log      Log
+
+	Services   []grace.Service   // configured ones and those of domains, by id
+	Sensors    []SensorSpec      // in the order of the file
+	Objectives []sense.Objective // in the order of the file
+	Playbooks  []grace.Playbook  // the domains' and configured ones, by id; a service's bindings are in Services
+
+	Sense       sense.Config
+	Predict     predict.Config
+	Diagnose    diagnose.Config
+	Propose     propose.Config
+	Govern      govern.Config // with the change windows
+	Learn       learn.Config
+	ApprovalTTL grace.Duration
+
+	Alertmanager Alertmanager
+	Notify       Notify
+	API          API
+	Metrics      Metrics
+	Retention    Retention
+}
+
+// Playbook finds a playbook by its id.
+func (c *Config) Playbook(id grace.PlaybookID) (grace.Playbook, bool) {
+	i, ok := slices.BinarySearchFunc(c.Playbooks, id, func(p grace.Playbook, id grace.PlaybookID) int { return cmp.Compare(p.ID, id) })
+	if !ok {
+		return grace.Playbook{}, false
+	}
+	return c.Playbooks[i], true
+}
+
+// Load reads a file. One that cannot be read is a problem like any other. The
+// problems call the file by the path as given; relative paths in it start at
+// its folder.
+func Load(path string, o Options) (*Config, Problems) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, Problems{unreadable(path, err)}
+	}
+	return Parse(path, data, filepath.Dir(path), o)
+}
+
+func unreadable(path string, err error) Problem {
+	p := Problem{File: path, Message: "cannot be read: " + err.Error()}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		p.Message = "cannot be read: " + pe.Err.Error()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		p.Hint = "give the path of the configuration with --config"
+	}
+	return p
+}
+
+// Parse reads the text of a file that problems call name. dir is where its
+// relative paths start. Config is nil exactly when Problems.Err is not.
+func Parse(name string, data []byte, dir string, o Options) (*Config, Problems) {
+	d := newDecoder(name)
+	f := withDefaults(reflect.TypeFor[file]()).Interface().(file)
+	if root := d.root(data); root != nil {
+		d.value(root, reflect.ValueOf(&f).Elem(), "", field{})
+	}
+	d.problems = append(d.problems, applyEnv(&f.Trust.Config, o.LookupEnv)...)
+
+	c := newChecker(spot{d, ""}, &f, o)
+	c.addPlaybooks(dir)
+	c.addServices()
+	c.checkPlaybooks()
+	c.checkServices()
+	sensors := c.checkSensors()
+	c.checkObjectives()
+	c.checkAlertmanager()
+	c.checkPlaces()
+	c.checkStages()
+
+	problems := c.problems()
+	problems.sort(name)
+	if problems.Err() != nil {
+		return nil, problems
+	}
+	return c.build(sensors, dir), problems
+}
+
+// build puts together what was found to be right.
+func (c *checker) build(sensors []SensorSpec, dir string) *Config {
+	f := c.file
+	dataDir := f.DataDir
+	if !filepath.IsAbs(dataDir) {
+		dataDir = filepath.Join(dir, dataDir)
+	}
+	playbooks := make([]grace.Playbook, 0, len(c.playbooks))
+	for _, p := range c.playbooks {
+		playbooks = append(playbooks, p)
+	}
+	slices.SortFunc(playbooks, func(a, b grace.Playbook) int { return cmp.Compare(a.ID, b.ID) })
+	services := make([]grace.Service, 0, len(c.services))
+	for _, s := range c.services {
+		services = append(services, s)
+	}
+	slices.SortFunc(services, func(a, b grace.Service) int { return cmp.Compare(a.ID, b.ID) })
+	return &Config{
+		Listen: f.Listen, DataDir: dataDir, Database: f.Database, Mode: f.Mode, Location: c.location, Log: f.Log,
+		Services: services, Sensors: sensors, Objectives: f.Objectives, Playbooks: playbooks,
+		Sense: f.Sense, Predict: f.Predict, Diagnose: f.Diagnose, Propose: f.Propose,
+		Govern: c.govern(), Learn: f.Learn, ApprovalTTL: f.Trust.ApprovalTTL,
+		Alertmanager: f.Alertmanager, Notify: f.Notify, API: f.API, Metrics: f.Metrics, Retention: f.Retention,
+	}
+}

@@ -1,0 +1,191 @@
+package config
+
+import (
+	"grace"
+	"grace/internal/diagnose"
+	"grace/internal/govern"
+	"grace/internal/learn"
+	"grace/internal/predict"
+	"grace/internal/propose"
+	"grace/internal/sense"
+)
+
+// file is the shape of the YAML file. Its tags are the source of the decoder,
+// of the schema and of the reference; fields.go reads them.
+type file struct {
+	Listen        string            `yaml:"listen" doc:"address and port of the API and the console; reachable from other machines only when you say so" default:"127.0.0.1:8000"`
+	DataDir       string            `yaml:"data_dir" doc:"folder of the SQLite database, the audit key and the local CLI's token; relative to this file" default:"grace-data"`
+	Database      string            `yaml:"database" doc:"PostgreSQL for several replicas; empty is SQLite in data_dir" example:"\"${env:GRACE_DATABASE}\""`
+	Mode          grace.Mode        `yaml:"mode" doc:"where a new store starts; later changes by API or CLI are kept in the store and win" default:"observe_only"`
+	TimeZone      string            `yaml:"time_zone" doc:"IANA name; the zone of change windows that name none" default:"UTC" example:"Europe/Berlin"`
+	Log           Log               `yaml:"log" doc:"what is written to standard error"`
+	Services      []service         `yaml:"services" doc:"what is kept healthy: the nodes of the health graph, and what each playbook means for them"`
+	Sensors       []sensor          `yaml:"sensors" doc:"where samples come from"`
+	Alertmanager  Alertmanager      `yaml:"alertmanager" doc:"the webhook POST /api/alertmanager"`
+	Objectives    []sense.Objective `yaml:"objectives" doc:"when a metric is a symptom"`
+	Playbooks     []playbook        `yaml:"playbooks" doc:"remedies of your own, and changes to the built-in ones: one with the id of a built-in playbook changes only the keys it gives"`
+	PlaybooksDir  string            `yaml:"playbooks_dir" doc:"folder of further playbooks, one or a list in each .yaml file; relative to this file" example:"playbooks"`
+	ChangeWindows []govern.Window   `yaml:"change_windows" doc:"times in which playbooks may run without a person; none means always"`
+	Trust         trust             `yaml:"trust" doc:"the trust core's guardrails: what may run without a person"`
+	Notify        Notify            `yaml:"notify" doc:"who is told of incidents"`
+	Sense         sense.Config      `yaml:"sense" doc:"when a sample becomes a signal"`
+	Predict       predict.Config    `yaml:"predict" doc:"forecasts"`
+	Diagnose      diagnose.Config   `yaml:"diagnose" doc:"from signals to a cause"`
+	Propose       propose.Config    `yaml:"propose" doc:"limits on proposing playbooks"`
+	Learn         learn.Config      `yaml:"learn" doc:"how outcomes count"`
+	API           API               `yaml:"api" doc:"limits of the API"`
+	Metrics       Metrics           `yaml:"metrics" doc:"GET /metrics"`
+	Retention     Retention         `yaml:"retention" doc:"how long rows are kept; 0s is for ever. The audit log is never pruned"`
+}
+
+// Log says what is written to standard error.
+type Log struct {
+	Level  string `yaml:"level" doc:"the mildest level that is written" enum:"debug,info,warn,error" default:"info"`
+	Format string `yaml:"format" enum:"json,text" default:"json" doc:"json is one object a line"`
+}
+
+// service is one node of the health graph.
+type service struct {
+	Name        grace.ServiceID              `yaml:"name" doc:"unique; letters, digits, dot, dash and underscore" required:"true" example:"web"`
+	Owner       string                       `yaml:"owner" doc:"who is asked about it" example:"team-web"`
+	Criticality grace.Criticality            `yaml:"criticality" doc:"how much it matters to its users. Nothing runs by itself on a critical service, nor on one that does not say"`
+	DependsOn   []grace.ServiceID            `yaml:"depends_on" doc:"services it cannot do without; cycles are allowed" example:"[database]"`
+	Labels      map[string]string            `yaml:"labels" doc:"free text for people"`
+	Bindings    map[grace.PlaybookID]binding `yaml:"bindings" doc:"by playbook id: what the playbook means for this service. A built-in playbook without a binding is not proposed here"`
+}
+
+// Remedy is what a playbook does, for all services or for one.
+type Remedy struct {
+	Arguments map[string]any `yaml:"arguments" doc:"values for the playbook's parameters" example:"{min_delta: 1}"`
+	Steps     []grace.Step   `yaml:"steps" doc:"done one after the other; undone in reverse order when one fails or verification does"`
+	Verify    []grace.Check  `yaml:"verify" doc:"what must hold afterwards. Without a check a run cannot succeed"`
+	Settle    grace.Duration `yaml:"settle" doc:"how long the remedy may take to show before a failing check counts (default 30s)"`
+	Soak      grace.Duration `yaml:"soak" doc:"how long every check must then hold (default 10s)"`
+	Watchdog  grace.Duration `yaml:"watchdog" doc:"the run is aborted and undone after this long (default 10m)"`
+}
+
+// binding is a Remedy for one service, with the playbook's trust changed where
+// given.
+type binding struct {
+	Auto   *bool        `yaml:"auto" doc:"may run here without a person when every gate agrees; the playbook's when not given"`
+	Impact grace.Impact `yaml:"impact" doc:"what the remedy does to users of this service; the playbook's when not given"`
+	Remedy
+}
+
+// playbook is a named Remedy.
+type playbook struct {
+	ID          grace.PlaybookID  `yaml:"id" doc:"unique; letters, digits, dot, dash and underscore" required:"true" example:"restart_service"`
+	Title       string            `yaml:"title" doc:"for people; the id when not given"`
+	Description string            `yaml:"description"  doc:"what it does, and when it helps"`
+	Risk        grace.Risk        `yaml:"risk" doc:"how much it can hurt; moderate is read as medium"`
+	Impact      grace.Impact      `yaml:"impact" doc:"what the remedy itself does to users while it runs"`
+	Auto        bool              `yaml:"auto" doc:"may run without a person when every gate agrees"`
+	Triggers    []grace.Code      `yaml:"triggers" doc:"the diagnoses it is a remedy for: service_down, latency_spike, elevated_errors, capacity, cache_cold, circuit_breaker_open, flag_issue, degradation, or a code of your own"`
+	Services    []grace.ServiceID `yaml:"services" doc:"restricts a playbook with steps of its own; empty is any"`
+	Parameters  []grace.Parameter `yaml:"parameters" doc:"what a binding may give as arguments, with bounds that are checked before anything starts"`
+	Remedy
+}
+
+// sensor is one source of samples. Which keys count depends on its type.
+type sensor struct {
+	Name       string            `yaml:"name" doc:"unique; it is part of the identity of its signals" required:"true" example:"web-health"`
+	Type       string            `yaml:"type" doc:"http, tcp and command are probes: 1 passed, 0 failed; prometheus scrapes a /metrics page" enum:"http,tcp,command,prometheus" required:"true"`
+	Service    grace.ServiceID   `yaml:"service" doc:"the service it watches" required:"true" example:"web"`
+	Interval   grace.Duration    `yaml:"interval" doc:"between two samples" default:"10s" min:"100ms"`
+	Timeout    grace.Duration    `yaml:"timeout" doc:"an answer that takes longer is a failure" default:"5s" min:"1ms"`
+	Code       grace.Code        `yaml:"code" doc:"the diagnosis code of a failed probe" default:"service_down"`
+	Severity   grace.Severity    `yaml:"severity" doc:"of a failed probe" default:"critical"`
+	URL        string            `yaml:"url" only:"http,prometheus" example:"http://127.0.0.1:8080/healthz" doc:"what is asked"`
+	Method     string            `yaml:"method" only:"http" doc:"HTTP method (default GET)"`
+	Headers    map[string]string `yaml:"headers" only:"http,prometheus" doc:"sent along; credentials as ${env:NAME} or ${file:PATH}"`
+	Status     int               `yaml:"status" only:"http" doc:"wanted HTTP status (default any 2xx)" min:"0" max:"599"`
+	Contains   string            `yaml:"contains" only:"http" doc:"text that the body must hold"`
+	MaxLatency grace.Duration    `yaml:"max_latency" only:"http,tcp" doc:"a slower answer fails (default: the timeout)"`
+	Address    string            `yaml:"address" only:"tcp" example:"127.0.0.1:5432" doc:"host and port to connect to"`
+	Argv       []string          `yaml:"argv" only:"command" example:"[pg_isready, -q]" doc:"program and arguments, never a shell line; exit code 0 passes"`
+	Env        map[string]string `yaml:"env" only:"command" doc:"environment of the program; credentials as ${env:NAME} or ${file:PATH}"`
+	Metrics    []metric          `yaml:"metrics" only:"prometheus" doc:"which of the page's series become metrics of the service"`
+}
+
+// metric is one metric read from a Prometheus page.
+type metric struct {
+	Name     string            `yaml:"name" doc:"the metric's name in objectives and checks" required:"true" example:"latency_p99_ms"`
+	Source   string            `yaml:"source" doc:"the page's metric name; _count and _sum of a histogram work too" required:"true" example:"http_request_duration_seconds"`
+	Labels   map[string]string `yaml:"labels" doc:"only series with these labels; all that match are added up"`
+	As       string            `yaml:"as" doc:"value: as it is; rate: a counter, judged by aggregation rate or increase; per_second: a counter's rise a second since the last scrape; ratio: its rise over that of over; quantile: of a histogram's rise" enum:"value,rate,per_second,ratio,quantile" default:"value"`
+	Quantile float64           `yaml:"quantile" doc:"with as: quantile" min:"0" max:"1" example:"0.99"`
+	Over     *series           `yaml:"over" doc:"with as: ratio, what it is divided by"`
+	Scale    float64           `yaml:"scale" doc:"multiplies the value, for example 1000 from seconds to milliseconds (default 1)"`
+	Unit     string            `yaml:"unit" doc:"for people" example:"ms"`
+}
+
+// series names series of a Prometheus page.
+type series struct {
+	Source string            `yaml:"source" doc:"the page's metric name" required:"true"`
+	Labels map[string]string `yaml:"labels" doc:"only series with these labels"`
+}
+
+// Alertmanager is the webhook for alerts: how it is trusted and read.
+type Alertmanager struct {
+	Bearer        string      `yaml:"bearer" secret:"true" doc:"the token Alertmanager sends; when neither this nor hmac is given, a token of GRACE's own with the role operator" example:"\"${env:ALERTMANAGER_TOKEN}\""`
+	HMAC          string      `yaml:"hmac" secret:"true" doc:"key of the body's signature in X-Signature-256, for senders that sign"`
+	ServiceLabel  string      `yaml:"service_label" doc:"the label that names the service" default:"service"`
+	CodeLabel     string      `yaml:"code_label" doc:"the label that holds the diagnosis code" default:"code"`
+	SeverityLabel string      `yaml:"severity_label" doc:"the label that holds the severity" default:"severity"`
+	Map           []AlertRule `yaml:"map" doc:"for alerts without such labels: the first rule that matches counts"`
+}
+
+// AlertRule says what an alert with the given labels is about.
+type AlertRule struct {
+	Match    map[string]string `yaml:"match" doc:"labels and the values they must have" required:"true" example:"{alertname: NginxDown}"`
+	Service  grace.ServiceID   `yaml:"service" doc:"the service it is about"`
+	Code     grace.Code        `yaml:"code" doc:"the diagnosis code"`
+	Severity grace.Severity    `yaml:"severity" doc:"the severity"`
+}
+
+// trust is the trust core's section.
+type trust struct {
+	govern.Config
+	ApprovalTTL grace.Duration `yaml:"approval_ttl" doc:"a question to a person expires after this long" default:"30m" min:"1s"`
+}
+
+// Notify says who is told of incidents.
+type Notify struct {
+	Webhook *Webhook `yaml:"webhook" doc:"gets every incident.notify event as JSON by POST, until it answers 2xx"`
+}
+
+// Webhook is an address that is called.
+type Webhook struct {
+	URL     string            `yaml:"url" required:"true" example:"https://chat.example.com/hook" doc:"http or https"`
+	Headers map[string]string `yaml:"headers" doc:"sent along; credentials as ${env:NAME} or ${file:PATH}"`
+	Timeout grace.Duration    `yaml:"timeout" default:"10s" min:"100ms" doc:"of one try"`
+}
+
+// API holds the limits of the API.
+type API struct {
+	MaxBody            Size           `yaml:"max_body" doc:"largest request body" default:"1MiB"`
+	ReadTimeout        grace.Duration `yaml:"read_timeout" doc:"a request must have arrived after this long" default:"10s" min:"100ms"`
+	WriteTimeout       grace.Duration `yaml:"write_timeout" doc:"a request must be answered after this long; event streams are exempt" default:"30s" min:"100ms"`
+	SessionTTL         grace.Duration `yaml:"session_ttl" doc:"how long a login in the console lasts" default:"12h" min:"1m"`
+	DecisionsPerMinute int            `yaml:"decisions_per_minute" doc:"approvals, denials and aborts of one token; more get 429 with Retry-After" default:"30" min:"1"`
+	DecisionBurst      int            `yaml:"decision_burst" doc:"how many of them at once" default:"5" min:"1"`
+}
+
+// Metrics is about GET /metrics.
+type Metrics struct {
+	Unauthenticated bool `yaml:"unauthenticated" doc:"on: /metrics needs no token"`
+}
+
+// Retention says how long rows are kept. Zero is for ever. Its fields are
+// those of store.Retention, so that the one converts to the other.
+type Retention struct {
+	Signals     grace.Duration `yaml:"signals" doc:"signals that are ok, since their last sample" default:"168h"`
+	Triggers    grace.Duration `yaml:"triggers" doc:"decided and cleared triggers" default:"2160h"`
+	Decisions   grace.Duration `yaml:"decisions" doc:"decisions, unless their run is open" default:"2160h"`
+	Runs        grace.Duration `yaml:"runs" doc:"ended runs" default:"2160h"`
+	Approvals   grace.Duration `yaml:"approvals" doc:"settled approvals" default:"2160h"`
+	Incidents   grace.Duration `yaml:"incidents" doc:"resolved incidents" default:"2160h"`
+	Predictions grace.Duration `yaml:"predictions" doc:"predictions" default:"336h"`
+	Events      grace.Duration `yaml:"events" doc:"events; a client of the stream that was away for longer starts anew" default:"168h"`
+	Learning    grace.Duration `yaml:"learning" doc:"the learning log: what GRACE knows" default:"0s"`
+}
