@@ -1,0 +1,298 @@
+package grace_test
+
+import (
+	"bufio"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// floors is the building: a package imports strictly lower floors only, so
+// that neighbours never see each other and a change stays where it is made. A
+// name that ends in /* stands for all packages below it. (The table is read
+// here by go/parser, not by go list, whose result the test cache would keep.)
+func floors() []struct {
+	floor    int
+	packages []string
+} {
+	return []struct {
+		floor    int
+		packages []string
+	}{
+		{8, []string{"examples/*"}}, // an extension author's view: may use what is public
+		{7, []string{"cmd/grace"}},
+		{6, []string{"daemon"}},
+		{5, []string{"internal/config", "internal/sim"}},
+		{4, []string{"internal/loop", "internal/api"}},
+		{3, []string{"internal/heal", "internal/store", "internal/flow"}},
+		{2, slices.Concat(pure(), []string{
+			"internal/mesh", "sensor/*", "action/*", "domain/*", "gracetest", "internal/pgtest", "internal/systemdtest",
+		})},
+		{1, []string{".", "console", "examples/shop"}},
+	}
+}
+
+// pure lists the stages that decide: functions of explicit state and input.
+func pure() []string {
+	return []string{
+		"internal/sense", "internal/predict", "internal/healthgraph", "internal/diagnose", "internal/propose",
+		"internal/govern", "internal/verify", "internal/learn", "internal/audit",
+	}
+}
+
+// testOnly packages may be imported by every _test.go file, whatever its floor.
+func testOnly() []string { return []string{"gracetest", "internal/pgtest", "internal/systemdtest"} }
+
+// banned says what a deciding stage may not import, and why.
+func banned() map[string]string {
+	const (
+		replay = "replay, backtest and simulation run this code: "
+		io     = replay + "what it needs from outside is an argument"
+		random = replay + "take a seed as an argument"
+		alone  = replay + "it has no goroutines, its caller locks"
+	)
+	return map[string]string{
+		"log": replay + "it reports by its result, which is recorded", "log/slog": replay + "it reports by its result, which is recorded",
+		"os": io, "os/exec": io, "io/fs": io, "net": io, "net/http": io, "database/sql": io, "syscall": io,
+		"math/rand": random, "math/rand/v2": random, "crypto/rand": random,
+		"sync": alone, "sync/atomic": alone, "context": replay + "it does not wait, and facts travel in structs",
+	}
+}
+
+// clocks are the functions of package time that read or await the clock.
+func clocks() []string {
+	return []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTicker", "NewTimer"}
+}
+
+const maxLines = 600 // of a Go file; aim at 400
+
+// source is one parsed Go file.
+type source struct {
+	dir, path string // slash-separated, from the module's root
+	test      bool
+	ast       *ast.File
+	imports   []string
+	lines     int
+}
+
+func sources(t *testing.T) []source {
+	t.Helper()
+	var out []source
+	for _, p := range walk(t) {
+		if path.Ext(p) != ".go" {
+			continue
+		}
+		data, err := os.ReadFile(filepath.FromSlash(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), p, data, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Errorf("parse: %v", err)
+			continue
+		}
+		s := source{dir: path.Dir(p), path: p, test: strings.HasSuffix(p, "_test.go"), ast: f, lines: strings.Count(string(data), "\n")}
+		for _, imp := range f.Imports {
+			name, err := strconv.Unquote(imp.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.imports = append(s.imports, name)
+		}
+		out = append(out, s)
+	}
+	if len(out) < 50 {
+		t.Fatalf("found %d Go files: the walk does not see the module", len(out))
+	}
+	return out
+}
+
+// walk lists the module's own files.
+func walk(t *testing.T) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() && p != "." && (name == ".git" || name == "bin" || name == "node_modules" || name == "grace-data") {
+			return filepath.SkipDir
+		}
+		if d.Type().IsRegular() {
+			out = append(out, filepath.ToSlash(p))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// floorOf gives 0 for a package that has none. An exact name wins over one
+// that ends in /*.
+func floorOf(dir string) int {
+	wide := 0
+	for _, f := range floors() {
+		for _, p := range f.packages {
+			if p == dir {
+				return f.floor
+			}
+			if prefix, ok := strings.CutSuffix(p, "*"); ok && strings.HasPrefix(dir, prefix) && wide == 0 {
+				wide = f.floor
+			}
+		}
+	}
+	if wide == 0 || !strings.HasPrefix(dir, "examples/shop/") {
+		return wide
+	}
+	return floorOf("cmd/grace") // the shop's own command
+}
+
+func TestFloors(t *testing.T) {
+	for _, s := range sources(t) {
+		floor := floorOf(s.dir)
+		if floor == 0 {
+			t.Errorf("%s: package %s is on no floor: give it one in the table of this test and in an ADR", s.path, s.dir)
+			continue
+		}
+		for _, imp := range s.imports {
+			dir, ours := strings.CutPrefix(imp, "grace/")
+			if imp == "grace" {
+				dir, ours = ".", true
+			}
+			if !ours || s.test && (slices.Contains(testOnly(), dir) || dir == s.dir) {
+				continue
+			}
+			if slices.Contains(testOnly(), dir) && !slices.Contains(testOnly(), s.dir) && !strings.HasPrefix(s.dir, "examples/") {
+				t.Errorf("%s imports %s, which is for tests", s.path, dir)
+			}
+			if other := floorOf(dir); other >= floor {
+				t.Errorf("%s (floor %d) imports %s (floor %d): only lower floors may be imported; declare the interface you need", s.path, floor, dir, other)
+			}
+		}
+	}
+}
+
+// TestPublicSurface: an extension author's examples use nothing internal.
+func TestPublicSurface(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, imp := range s.imports {
+			if strings.HasPrefix(s.dir, "examples/") && strings.HasPrefix(imp, "grace/internal/") {
+				t.Errorf("%s imports %s: a package outside this module could not", s.path, imp)
+			}
+		}
+	}
+}
+
+func TestPureStages(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.test || !slices.Contains(pure(), s.dir) {
+			continue
+		}
+		for _, imp := range s.imports {
+			if why, is := banned()[imp]; is {
+				t.Errorf("%s imports %s: %s", s.path, imp, why)
+			}
+		}
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				t.Errorf("%s starts a goroutine: a deciding stage is a function of its input", s.path)
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(clocks(), n.Sel.Name) {
+					t.Errorf("%s uses time.%s: the time is an argument", s.path, n.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}
+
+func TestPackageDocs(t *testing.T) {
+	docs := map[string]string{}
+	for _, s := range sources(t) {
+		if s.test || strings.Contains(s.dir, "testdata") {
+			continue
+		}
+		docs[s.dir] += s.ast.Doc.Text()
+		want := "Package " + s.ast.Name.Name + " "
+		if s.ast.Name.Name == "main" {
+			want = "Command "
+		}
+		if s.ast.Doc != nil && !strings.HasPrefix(s.ast.Doc.Text(), want) {
+			t.Errorf("%s: the comment over package does not begin with %q", s.path, want)
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(docs)) {
+		if len(docs[dir]) < 60 {
+			t.Errorf("package %s has no doc that tells its contract: states, ordering, failures", dir)
+		}
+	}
+}
+
+func TestFileLength(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.lines > maxLines {
+			t.Errorf("%s has %d lines, want at most %d: split it by concept", s.path, s.lines, maxLines)
+		}
+	}
+}
+
+// TestNoInit: registration is explicit, by options.
+func TestNoInit(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, d := range s.ast.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+				t.Errorf("%s has an init function", s.path)
+			}
+		}
+	}
+}
+
+// TestNoMachinePaths: nothing in the tree depends on where it was written.
+func TestNoMachinePaths(t *testing.T) {
+	places := []string{"/" + "work/", "/" + "root/", "/" + "home/", "/" + "Users/"}
+	texts := []string{".go", ".md", ".yaml", ".yml", ".json", ".txt", ".txtar", ".sh", ".css", ".html", ".mod", ""}
+	for _, p := range walk(t) {
+		if !slices.Contains(texts, path.Ext(p)) {
+			continue
+		}
+		for i, line := range readLines(t, p) {
+			for _, place := range places {
+				if strings.Contains(line, place) {
+					t.Errorf("%s:%d names a place of one machine: %s", p, i+1, strings.TrimSpace(line))
+				}
+			}
+		}
+	}
+}
+
+func readLines(t *testing.T, p string) []string {
+	t.Helper()
+	f, err := os.Open(filepath.FromSlash(p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var lines []string
+	in := bufio.NewScanner(f)
+	in.Buffer(nil, 64<<20)
+	for in.Scan() {
+		lines = append(lines, in.Text())
+	}
+	if err := in.Err(); err != nil {
+		t.Fatalf("%s: %v", p, err)
+	}
+	return lines
+}
