@@ -1,5 +1,7 @@
 package grace
 
+import "slices"
+
 // Risk of a playbook: how much it can hurt.
 type Risk string
 
@@ -60,15 +62,7 @@ func (p Playbook) Bind(s Service) (bound Playbook, ok bool) {
 		if len(p.Steps) == 0 {
 			return p, false
 		}
-		if len(p.Services) == 0 {
-			return p, true
-		}
-		for _, id := range p.Services {
-			if id == s.ID {
-				return p, true
-			}
-		}
-		return p, false
+		return p, len(p.Services) == 0 || slices.Contains(p.Services, s.ID)
 	}
 	if b.AutoOverride != nil {
 		p.Auto = *b.AutoOverride

@@ -1,0 +1,72 @@
+# GRACE. `make` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO             ?= go
+PACKAGES       ?= ./...
+TEST_TIMEOUT   ?= 20m
+TEST_FLAGS     ?=
+BENCH          ?= .
+BENCH_COUNT    ?= 1
+FUZZ_TIME      ?= 30s
+GOLANGCI       ?= golangci-lint
+GOLANGCI_VERSION := v2.15.0
+VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+# Folders of the packages that hold tests of a kind.
+with_tests = $(sort $(patsubst %/,%,$(dir $(shell grep -rlE --include='*_test.go' $(1) . ))))
+UPDATE_FLAG := 'flag\.Bool."update"'
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/grace, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X grace/daemon.Version=$(VERSION)" -o bin/grace ./cmd/grace
+
+.PHONY: run
+run: build ## build, then show GRACE healing a small shop (about 3 minutes)
+	bin/grace demo
+
+.PHONY: test
+test: ## vet, then every test with the race detector
+	$(GO) vet $(PACKAGES)
+	$(GO) test -race -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
+
+.PHONY: lint
+lint: ## golangci-lint, formatting included (make tools installs it)
+	@command -v $(GOLANGCI) >/dev/null || { echo "golangci-lint is missing; install it with: make tools" >&2; exit 1; }
+	$(GOLANGCI) run
+	$(GOLANGCI) fmt --diff >/dev/null || { echo "not formatted: run golangci-lint fmt" >&2; exit 1; }
+
+.PHONY: bench
+bench: ## benchmarks with allocations (BENCH=pattern BENCH_COUNT=n; compare with benchstat)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCH_COUNT) -timeout 60m $(call with_tests,'^func Benchmark')
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZ_TIME (30s)
+	@for dir in $(call with_tests,'^func Fuzz'); do \
+		for target in $$($(GO) test -list '^Fuzz' $$dir | grep '^Fuzz'); do \
+			echo "$$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) $$dir; \
+		done; \
+	done
+
+.PHONY: golden
+golden: ## write golden files, openapi.json and docs/configuration.md anew; read the diff
+	@for dir in $(call with_tests,$(UPDATE_FLAG)); do echo "$$dir"; $(GO) test -count=1 $$dir -update >/dev/null; done
+	@git status --short
+
+.PHONY: verify
+verify: lint test drift ## what CI holds a change to: lint, test, nothing generated is stale
+
+.PHONY: drift
+drift: ## fail when go.mod, openapi.json or docs/configuration.md is stale
+	$(GO) mod tidy -diff
+	$(GO) test -count=1 -run 'TestReference|TestSchema|TestOpenAPI' ./internal/config ./internal/api
+
+.PHONY: tools
+tools: ## install golangci-lint at the pinned version (takes minutes)
+	$(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
