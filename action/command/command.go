@@ -10,7 +10,8 @@
 //	kill_after: 5s                        between SIGTERM and SIGKILL
 //
 // argv is seen by every user of the host, so Validate refuses a secret in it.
-// Secrets of env are redacted from what is kept. The program also gets
+// Secrets of env are redacted from what is kept; inherited values are taken for
+// no secrets. The program also gets
 // GRACE_RUN, GRACE_STEP, GRACE_SERVICE, GRACE_PHASE, GRACE_ATTEMPT and
 // GRACE_IDEMPOTENCY_KEY, the last the same for every try of a step, so that a
 // script can check before it acts.

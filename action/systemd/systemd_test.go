@@ -63,16 +63,19 @@ func TestCheckThenAct(t *testing.T) {
 	m := systemdtest.Start(t)
 	m.Unit("web.service", "[Service]\nExecStart=/bin/sleep 600\n")
 	t.Setenv("XDG_RUNTIME_DIR", m.RuntimeDir)
-	do := func(verb string) {
+	do := func(verb string) string {
 		t.Helper()
 		out := systemd.New().Do(t.Context(), grace.ActionRequest{With: map[string]any{"unit": "web", "verb": verb, "bus": "user"}})
 		if out.Status != grace.OutcomeSucceeded {
 			t.Fatalf("%s: %s: %s", verb, out.Status, out.Error)
 		}
+		return out.Output
 	}
 	do("start")
 	first := m.MainPID("web.service")
-	do("start")
+	if said := do("start"); !strings.Contains(said, "already active") {
+		t.Errorf("starting an active unit: %s", said)
+	}
 	if again := m.MainPID("web.service"); again != first {
 		t.Errorf("starting an active unit gave it another process: %d, then %d", first, again)
 	}

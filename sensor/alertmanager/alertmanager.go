@@ -6,7 +6,8 @@
 // that is malformed, is handed back as a [Problem] and the others are still
 // taken: Alertmanager does not send again what was answered with 4xx, so
 // refusing a whole group for one stray alert would lose the rest. Every alert of
-// a payload ends as exactly one sample or one problem.
+// a payload ends as exactly one sample or one problem; alerts that Alertmanager
+// itself left out (max_alerts) are one problem more.
 //
 // An alert's fingerprint is its identity: the resolved message carries that of
 // the firing one. The sample's time is when it was received, because a repeated
@@ -46,8 +47,9 @@ func (p Problem) String() string {
 }
 
 type payload struct {
-	Version string            `json:"version"`
-	Alerts  []json.RawMessage `json:"alerts"`
+	Version   string            `json:"version"`
+	Alerts    []json.RawMessage `json:"alerts"`
+	Truncated uint64            `json:"truncatedAlerts"`
 }
 
 type alert struct {
@@ -82,6 +84,12 @@ func Parse(body []byte, m Mapping, received time.Time) ([]grace.Sample, []Proble
 			continue
 		}
 		samples = append(samples, sample)
+	}
+	if p.Truncated > 0 {
+		problems = append(problems, Problem{
+			Alert:  "truncatedAlerts",
+			Reason: fmt.Sprintf("Alertmanager left %d alerts out: set max_alerts of the webhook to 0", p.Truncated),
+		})
 	}
 	return samples, problems, nil
 }

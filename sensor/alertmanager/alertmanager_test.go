@@ -54,6 +54,14 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestTruncated(t *testing.T) {
+	data := strings.Replace(string(body(down)), `"truncatedAlerts":0`, `"truncatedAlerts":7`, 1)
+	samples, problems, err := alertmanager.Parse([]byte(data), alertmanager.Mapping{}, received)
+	if err != nil || len(samples) != 1 || len(problems) != 1 || !strings.Contains(problems[0].Reason, "7 alerts") {
+		t.Errorf("%v %v %v", samples, problems, err)
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	for name, data := range map[string]string{
 		"not JSON":      "version: 4",
@@ -197,11 +205,14 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		var p struct{ Alerts []json.RawMessage }
+		var p struct {
+			Alerts          []json.RawMessage
+			TruncatedAlerts uint64
+		}
 		if err := json.Unmarshal(data, &p); err != nil {
 			t.Fatalf("taken although it is not JSON: %v", err)
 		}
-		if len(samples)+len(problems) != len(p.Alerts) {
+		if len(samples)+len(problems) != len(p.Alerts)+int(min(1, p.TruncatedAlerts)) {
 			t.Errorf("%d alerts became %d samples and %d problems", len(p.Alerts), len(samples), len(problems))
 		}
 		for _, s := range samples {

@@ -189,6 +189,32 @@ func TestSamples(t *testing.T) {
 	}
 }
 
+// A check that the end of the sensor cuts short says nothing of the target.
+func TestEndIsNoFailure(t *testing.T) {
+	asked := make(chan struct{}, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer srv.Close()
+	p, err := probe.New(probe.Config{
+		Name: "web", Service: "shop", Interval: grace.Duration(time.Millisecond),
+		Target: probe.Target{Type: probe.HTTP, URL: srv.URL, Timeout: grace.Duration(time.Minute)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	rec := &gracetest.Recorder{}
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx, rec) }()
+	<-asked
+	cancel()
+	if err := <-done; err != nil || len(rec.Samples()) != 0 {
+		t.Errorf("error %v, samples %v", err, rec.Samples())
+	}
+}
+
 // Probes begin apart, each at its own offset, and then keep their interval.
 func TestSchedule(t *testing.T) {
 	starts := map[time.Duration]bool{}

@@ -140,11 +140,21 @@ func New(cfg Config) (*Sensor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("prometheus sensor %s: %w", cfg.Name, err)
 	}
-	s := &Sensor{cfg: cfg.withDefaults(), client: &http.Client{}}
+	s := &Sensor{cfg: cfg.withDefaults(), client: &http.Client{CheckRedirect: sameOrigin}}
 	if def, ok := http.DefaultTransport.(*http.Transport); ok {
 		s.client.Transport = def.Clone()
 	}
 	return s, nil
+}
+
+// sameOrigin keeps the headers, which may hold a secret, with the host they were
+// meant for.
+func sameOrigin(req *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	if req.URL.Scheme != first.Scheme || req.URL.Host != first.Host || len(via) > 5 {
+		return http.ErrUseLastResponse
+	}
+	return nil
 }
 
 // Name gives the configured name.

@@ -176,6 +176,7 @@ func TestQuantileEdges(t *testing.T) {
 	}{
 		{"nothing observed", []string{hist(5, 5, 5), hist(5, 5, 5)}, math.NaN()},
 		{"reset counts from zero", []string{hist(100, 100, 100), hist(0, 10, 10)}, .1 + .9*.5},
+		{"reset although a bucket grew", []string{hist(5, 100, 100), hist(10, 20, 20)}, .1},
 		{"above the last bound", []string{hist(0, 0, 0), hist(0, 0, 10)}, 1},
 		{"in the first bucket", []string{hist(0, 0, 0), hist(10, 10, 10)}, .05},
 		{"bridges a failed scrape", []string{hist(0, 0, 0), "500", hist(10, 10, 10)}, .05},
@@ -213,12 +214,16 @@ func TestFailures(t *testing.T) {
 	t.Cleanup(hang.Close)
 	closed := httptest.NewServer(nil)
 	closed.Close()
-	many := strings.Repeat("x 1\n", 1) + "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n"
+	away := httptest.NewServer(http.RedirectHandler(target(t, page1), http.StatusFound))
+	t.Cleanup(away.Close)
+	const many = "x 1\n" +
+		"# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n"
 	for name, tt := range map[string]struct {
 		cfg  prometheus.Config
 		want string
 	}{
 		"status":        {prometheus.Config{URL: target(t, "500")}, "answered 500"},
+		"redirect":      {prometheus.Config{URL: away.URL}, "answered 302"},
 		"not metrics":   {prometheus.Config{URL: target(t, "<html>")}, "read the metrics"},
 		"body limit":    {prometheus.Config{URL: target(t, strings.Repeat("# a comment\n", 100)), BodyLimit: 1000}, "raise body_limit"},
 		"sample limit":  {prometheus.Config{URL: target(t, many), SampleLimit: 4}, "has 5 series, more than 4"},
