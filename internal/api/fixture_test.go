@@ -31,6 +31,7 @@ type fakeBackend struct {
 	aborted  []string
 	mode     grace.ModeSetting
 	services []ServiceView
+	kpis     learn.KPIs
 	panics   bool
 }
 
@@ -103,7 +104,7 @@ func (b *fakeBackend) Reload(context.Context, string) error { return b.err }
 func (b *fakeBackend) Ready(context.Context) error          { return b.err }
 
 func (b *fakeBackend) KPIs(context.Context) (learn.KPIs, error) {
-	return learn.KPIs{SuccessRate: 0.9, MeanTimeToRecover: grace.Duration(42 * time.Second), AutoApproved24h: 7}, nil
+	return b.kpis, nil
 }
 
 // env is the API over a real store, with a token for every role.
@@ -130,7 +131,9 @@ func service(id grace.ServiceID, status grace.Health, symptoms ...string) Servic
 // newEnv builds the API; edit may change its configuration.
 func newEnv(t *testing.T, edit ...func(*Config)) *env {
 	t.Helper()
-	e := &env{t: t, backend: &fakeBackend{}, bus: mesh.New(), tokens: map[string]string{}, log: &bytes.Buffer{}, now: testNow}
+	e := &env{t: t, backend: &fakeBackend{kpis: learn.KPIs{
+		MeanTimeToRecover: grace.Duration(42 * time.Second), Succeeded24h: 27, Failed24h: 3, Rollbacks24h: 3, Proposals24h: 31, AutoApproved24h: 22,
+	}}, bus: mesh.New(), tokens: map[string]string{}, log: &bytes.Buffer{}, now: testNow}
 	st, err := store.Open(t.Context(), store.Options{
 		URL: "sqlite:" + filepath.Join(t.TempDir(), "grace.db"), AuditKey: []byte("key"), Now: func() time.Time { return e.now },
 	})

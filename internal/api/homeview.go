@@ -283,7 +283,7 @@ func count(n int, one, more string) string {
 	return fmt.Sprintf("%d %s", n, more)
 }
 
-func percent(share float64) string { return fmt.Sprintf("%.0f %%", share*100) }
+func percent(share float64) string { return fmt.Sprintf("%.0f\u00a0%%", share*100) }
 
 // rank orders healths, worst first.
 func rank(h grace.Health) int {

@@ -53,11 +53,17 @@ func (s *server) runView(ctx context.Context, v visit) (console.Run, error) {
 	if c.approval != nil {
 		page.Approval = console.Link{Text: "The approval: " + string(c.approval.State), Path: "lite/approvals/" + string(c.approval.ID)}
 	}
-	page.CanAbort = !run.State.Terminal() && run.Abort == nil && callerOf(ctx).Role >= roleApprover
+	page.CanAbort = abortable(run) && callerOf(ctx).Role >= roleApprover
 	if !run.State.Terminal() && !page.CanAbort {
 		page.Refresh = refreshEvery
 	}
 	return page, nil
+}
+
+// abortable tells whether an abort would still change anything: a run that is
+// undoing what it did already does what an abort asks for.
+func abortable(r grace.Run) bool {
+	return r.Abort == nil && !r.State.Terminal() && r.State != grace.RunRollingBack && r.State != grace.RunRollbackFailed
 }
 
 // paragraphs are the stages for a page that draws some of them itself.
@@ -166,7 +172,7 @@ func checksView(r grace.Run) []console.Check {
 		switch {
 		case c.Passed:
 			row.State = console.State{Tone: console.ToneHealthy, Label: "passed"}
-		case !r.State.Terminal() && r.State != grace.RunRollingBack:
+		case r.State == grace.RunRunning || r.State == grace.RunVerifying:
 			row.State = console.State{Tone: console.ToneHealing, Label: "probing"}
 		}
 		out = append(out, row)
