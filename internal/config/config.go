@@ -38,7 +38,7 @@ type Options struct {
 // Config is a whole, valid configuration: plain data that is never changed.
 type Config struct {
 	Listen   string         // address and port of the API
-	DataDir  string         // relative paths start at the file's folder
+	DataDir  string         // as written: relative to where GRACE is started
 	Database string         // PostgreSQL URL, perhaps with secret references; empty is SQLite in DataDir
 	Mode     grace.Mode     // of a new store
 	Location *time.Location // of change windows that name no zone
@@ -74,8 +74,8 @@ func (c *Config) Playbook(id grace.PlaybookID) (grace.Playbook, bool) {
 }
 
 // Load reads a file. One that cannot be read is a problem like any other. The
-// problems call the file by the path as given; relative paths in it start at
-// its folder.
+// problems call the file by the path as given; its playbooks_dir starts at its
+// folder.
 func Load(path string, o Options) (*Config, Problems) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -95,8 +95,8 @@ func unreadable(path string, err error) Problem {
 	return p
 }
 
-// Parse reads the text of a file that problems call name. dir is where its
-// relative paths start. Config is nil exactly when Problems.Err is not.
+// Parse reads the text of a file that problems call name. dir is where a
+// relative playbooks_dir starts. Config is nil exactly when Problems.Err is not.
 func Parse(name string, data []byte, dir string, o Options) (*Config, Problems) {
 	d := newDecoder(name)
 	f := withDefaults(reflect.TypeFor[file]()).Interface().(file)
@@ -121,16 +121,12 @@ func Parse(name string, data []byte, dir string, o Options) (*Config, Problems) 
 	if problems.Err() != nil {
 		return nil, problems
 	}
-	return c.build(sensors, dir), problems
+	return c.build(sensors), problems
 }
 
 // build puts together what was found to be right.
-func (c *checker) build(sensors []SensorSpec, dir string) *Config {
+func (c *checker) build(sensors []SensorSpec) *Config {
 	f := c.file
-	dataDir := f.DataDir
-	if !filepath.IsAbs(dataDir) {
-		dataDir = filepath.Join(dir, dataDir)
-	}
 	playbooks := make([]grace.Playbook, 0, len(c.playbooks))
 	for _, p := range c.playbooks {
 		playbooks = append(playbooks, p)
@@ -142,7 +138,7 @@ func (c *checker) build(sensors []SensorSpec, dir string) *Config {
 	}
 	slices.SortFunc(services, func(a, b grace.Service) int { return cmp.Compare(a.ID, b.ID) })
 	return &Config{
-		Listen: f.Listen, DataDir: dataDir, Database: f.Database, Mode: f.Mode, Location: c.location, Log: f.Log,
+		Listen: f.Listen, DataDir: f.DataDir, Database: f.Database, Mode: f.Mode, Location: c.location, Log: f.Log,
 		Services: services, Sensors: sensors, Objectives: f.Objectives, Playbooks: playbooks,
 		Sense: f.Sense, Predict: f.Predict, Diagnose: f.Diagnose, Propose: f.Propose,
 		Govern: c.govern(), Learn: f.Learn, ApprovalTTL: f.Trust.ApprovalTTL,

@@ -49,7 +49,7 @@ func TestEmptyFile(t *testing.T) {
 		if cfg.Mode != grace.ModeObserveOnly {
 			t.Errorf("%q: mode is %s", text, cfg.Mode)
 		}
-		if cfg.Listen != "127.0.0.1:8000" || cfg.DataDir != "/etc/grace/grace-data" || cfg.ApprovalTTL.D() != 30*time.Minute {
+		if cfg.Listen != "127.0.0.1:8000" || cfg.DataDir != "grace-data" || cfg.ApprovalTTL.D() != 30*time.Minute {
 			t.Errorf("%q: listen %s, data_dir %s, approval_ttl %s", text, cfg.Listen, cfg.DataDir, cfg.ApprovalTTL)
 		}
 		if diff := cmp.Diff(sense.DefaultConfig(), cfg.Sense); diff != "" {

@@ -14,7 +14,7 @@ import (
 // of the schema and of the reference; fields.go reads them.
 type file struct {
 	Listen        string            `yaml:"listen" doc:"address and port of the API and the console; reachable from other machines only when you say so" default:"127.0.0.1:8000"`
-	DataDir       string            `yaml:"data_dir" doc:"folder of the SQLite database, the audit key and the local CLI's token; relative to this file" default:"grace-data"`
+	DataDir       string            `yaml:"data_dir" doc:"folder of the SQLite database, the audit key and the local CLI's token; a relative one starts where GRACE is started, and the CLI looks for its token there too" default:"grace-data"`
 	Database      string            `yaml:"database" doc:"PostgreSQL for several replicas; empty is SQLite in data_dir" example:"\"${env:GRACE_DATABASE}\""`
 	Mode          grace.Mode        `yaml:"mode" doc:"where a new store starts; later changes by API or CLI are kept in the store and win" default:"observe_only"`
 	TimeZone      string            `yaml:"time_zone" doc:"IANA name; the zone of change windows that name none" default:"UTC" example:"Europe/Berlin"`
