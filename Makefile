@@ -39,7 +39,6 @@ test: ## vet, then every test with the race detector
 lint: ## golangci-lint, formatting included (make tools installs it)
 	@command -v $(GOLANGCI) >/dev/null || { echo "golangci-lint is missing; install it with: make tools" >&2; exit 1; }
 	$(GOLANGCI) run
-	$(GOLANGCI) fmt --diff >/dev/null || { echo "not formatted: run golangci-lint fmt" >&2; exit 1; }
 
 .PHONY: bench
 bench: ## benchmarks with allocations (BENCH=pattern BENCH_COUNT=n; compare with benchstat)
