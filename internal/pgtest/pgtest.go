@@ -164,7 +164,7 @@ func newCluster(tb testing.TB, settings []string) *Cluster {
 	}
 	// Not tb.TempDir: its parents are closed to other users, and a shared
 	// cluster outlives the test that started it.
-	dir, err := os.MkdirTemp("", "grace-pg-")
+	dir, err := os.MkdirTemp("", "grace-pg-") //nolint:usetesting // see above
 	if err != nil {
 		tb.Fatalf("create the cluster's directory: %v", err)
 	}

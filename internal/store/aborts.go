@@ -2,11 +2,8 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
 
 	"grace"
 )
@@ -18,8 +15,8 @@ func (s *Store) writeAborts(ctx context.Context, tx Tx, c *grace.Change) error {
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO grace_aborts (run, at, doc) VALUES ($1, $2, $3) ON CONFLICT (run) DO NOTHING`,
-			string(a.Run), millis(a.At), doc)
+		_, err = tx.Exec(ctx, s.sql(`INSERT INTO grace_aborts (run, at, doc) VALUES ($1, $2, $3)
+			ON CONFLICT (run) DO NOTHING`), clean(string(a.Run)), millis(a.At), doc)
 		if err != nil {
 			return fmt.Errorf("run %s: %w", a.Run, err)
 		}
@@ -29,17 +26,13 @@ func (s *Store) writeAborts(ctx context.Context, tx Tx, c *grace.Change) error {
 
 // Abort gives the request to abort a run, or nil.
 func (s *Store) Abort(ctx context.Context, q Querier, run grace.RunID) (*grace.AbortRequest, error) {
-	var doc string
-	err := q.QueryRow(ctx, `SELECT doc FROM grace_aborts WHERE run = $1`, string(run)).Scan(&doc)
-	if errors.Is(err, dbos.ErrNoRows) {
+	a, err := docOf[grace.AbortRequest](ctx, s, q, "abort request of run "+string(run),
+		"SELECT doc FROM grace_aborts WHERE run = $1", clean(string(run)))
+	if errors.Is(err, ErrNotFound) {
 		return nil, nil //nolint:nilnil // no request is the ordinary case, not an error
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the abort request of run %s: %w", run, err)
-	}
-	var a grace.AbortRequest
-	if err := json.Unmarshal([]byte(doc), &a); err != nil {
-		return nil, fmt.Errorf("decode the abort request of run %s: %w", run, err)
+		return nil, err
 	}
 	return &a, nil
 }

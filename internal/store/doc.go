@@ -20,8 +20,9 @@
 //
 // [Store.Do] runs a function again, a bounded number of times, when the
 // database asks for it (serialization failure, deadlock, "database is
-// locked"); the function must have no effect outside of its transaction. A
-// transaction of the engine (dbos.Tx) is as good as one of Do, but repeating
+// locked"); the function must have no effect outside of its transaction, and
+// read through it alone: a second connection taken meanwhile may have to wait
+// for this very transaction. A transaction of the engine (dbos.Tx) is as good as one of Do, but repeating
 // it is the engine's business.
 //
 // # Reading

@@ -42,8 +42,7 @@ const (
 )
 
 func postgresRetryable(err error) bool {
-	var e *pgconn.PgError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return e.Code == stateSerializationFailure || e.Code == stateDeadlock
 	}
 	return false

@@ -49,27 +49,32 @@ const pruneBatch = 500
 func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (map[string]int64, error) {
 	pruned := map[string]int64{}
 	for _, t := range []struct {
-		name, table, at, condition string
-		keep                       grace.Duration
+		name, table, id, at, condition string
+		keep                           grace.Duration
 	}{
-		{"signals", "grace_signals", "at", "state = 'ok'", r.Signals},
-		{"triggers", "grace_triggers", "at", "state <> 'pending'", r.Triggers},
+		{"signals", "grace_signals", "id", "at", "state = 'ok'", r.Signals},
+		{"triggers", "grace_triggers", "id", "at", "state <> 'pending'", r.Triggers},
 		{
-			"decisions", "grace_decisions", "at",
+			"decisions", "grace_decisions", "id", "at",
 			"NOT EXISTS (SELECT 1 FROM grace_runs AS r WHERE r.id = run AND r.open = 1)", r.Decisions,
 		},
-		{"runs", "grace_runs", "ended_at", "open = 0", r.Runs},
-		{"approvals", "grace_approvals", "at", "state <> 'pending'", r.Approvals},
-		{"incidents", "grace_incidents", "at", "state <> 'open'", r.Incidents},
-		{"predictions", "grace_predictions", "at", "1 = 1", r.Predictions},
-		{"events", "grace_events", "at", "1 = 1", r.Events},
-		{"learning", "grace_learning", "at", "1 = 1", r.Learning},
+		{"runs", "grace_runs", "id", "ended_at", "open = 0", r.Runs},
+		// After their runs, which they belong to.
+		{
+			"aborts", "grace_aborts", "run", "at",
+			"NOT EXISTS (SELECT 1 FROM grace_runs AS r WHERE r.id = run)", r.Runs,
+		},
+		{"approvals", "grace_approvals", "id", "at", "state <> 'pending'", r.Approvals},
+		{"incidents", "grace_incidents", "id", "at", "state <> 'open'", r.Incidents},
+		{"predictions", "grace_predictions", "id", "at", "1 = 1", r.Predictions},
+		{"events", "grace_events", "id", "at", "1 = 1", r.Events},
+		{"learning", "grace_learning", "id", "at", "1 = 1", r.Learning},
 	} {
 		if t.keep <= 0 {
 			continue
 		}
 		before := now.Add(-t.keep.D())
-		text := s.sql("DELETE FROM " + t.table + " WHERE id IN (SELECT id FROM " + t.table +
+		text := s.sql("DELETE FROM " + t.table + " WHERE " + t.id + " IN (SELECT " + t.id + " FROM " + t.table +
 			" WHERE " + t.at + " < $1 AND " + t.condition + " LIMIT $2)")
 		for {
 			n, err := s.pruneOnce(ctx, t.name, text, before, now)

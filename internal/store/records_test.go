@@ -100,12 +100,14 @@ func TestManyRowsAtOnce(t *testing.T) {
 		var c grace.Change
 		for i := range 100 {
 			c.Triggers = append(c.Triggers, grace.Trigger{ID: grace.TriggerID(rune('a'+i%26)) + grace.TriggerID(rune('a'+i/26)), State: grace.TriggerPending, At: t0})
-			c.Audit = append(c.Audit, entry("run/r-1"))
 			c.Events = append(c.Events, event("x"))
+		}
+		for range 2100 { // more than two batches of verification
+			c.Audit = append(c.Audit, entry("run/r-1"))
 		}
 		apply(t, s, c)
 		equal(t, len(must[[]grace.Trigger](t)(s.PendingTriggers(t.Context(), s.Q(), 1000))), 100)
-		equal(t, must[store.AuditReport](t)(s.VerifyAudit(t.Context())).Entries, int64(100))
+		equal(t, must[store.AuditReport](t)(s.VerifyAudit(t.Context())).Entries, int64(2100))
 		equal(t, len(must[[]grace.Event](t)(s.Events(t.Context(), s.Q(), 0, nil, 1000))), 100)
 	})
 }
@@ -249,6 +251,7 @@ func TestPrune(t *testing.T) {
 			Incidents:  []grace.Incident{{ID: "old", OpenedAt: old, State: grace.IncidentResolved}, {ID: "open", OpenedAt: old, State: grace.IncidentOpen}},
 			Learning:   []grace.LearningEntry{{ID: "old", At: old}},
 			Prediction: []grace.Prediction{{Key: "k", At: old}, {Key: "k", At: recent}},
+			Aborts:     []grace.AbortRequest{{Run: "old", At: old}, {Run: "open", At: old}},
 			Audit:      []grace.AuditEntry{entry("run/old")},
 		}
 		for range 1200 { // more than two batches
@@ -262,11 +265,26 @@ func TestPrune(t *testing.T) {
 			Signals: hour, Triggers: hour, Decisions: hour, Runs: hour, Approvals: hour, Incidents: hour, Predictions: hour, Events: hour,
 		}))
 		equal(t, pruned, map[string]int64{
-			"signals": 1, "triggers": 1, "decisions": 1, "runs": 1, "approvals": 1, "incidents": 1, "predictions": 1, "events": 1200,
+			"signals": 1, "triggers": 1, "decisions": 1, "runs": 1, "aborts": 1, "approvals": 1, "incidents": 1, "predictions": 1, "events": 1200,
 		})
 		equal(t, len(must[[]grace.LearningEntry](t)(s.LearningSince(t.Context(), s.Q(), old))), 1)
 		equal(t, must[int64](t)(s.LastEventID(t.Context(), s.Q())), int64(1200))
 		report := must[store.AuditReport](t)(s.VerifyAudit(t.Context()))
-		equal(t, []any{report.OK, report.Entries}, []any{true, int64(1 + 7 + 3)})
+		equal(t, []any{report.OK, report.Entries}, []any{true, int64(1 + 8 + 3)})
+	})
+}
+
+// The first request to abort a run counts.
+func TestAborts(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *store.Store) {
+		ctx, q := t.Context(), s.Q()
+		if a := must[*grace.AbortRequest](t)(s.Abort(ctx, q, "r-1")); a != nil {
+			t.Errorf("an abort that nobody asked for: %+v", a)
+		}
+		first := grace.AbortRequest{Run: "r-1", Actor: "token:ops", Reason: "wrong target", At: at(1)}
+		second := grace.AbortRequest{Run: "r-1", Actor: "token:other", Reason: "me too", At: at(2)}
+		apply(t, s, grace.Change{Aborts: []grace.AbortRequest{first}})
+		apply(t, s, grace.Change{Aborts: []grace.AbortRequest{second}})
+		equal(t, must[*grace.AbortRequest](t)(s.Abort(ctx, q, "r-1")), &first)
 	})
 }

@@ -65,8 +65,7 @@ func sqliteDSN(path string) string {
 
 // sqliteCode gives SQLite's primary result code, 0 when err is not of SQLite.
 func sqliteCode(err error) int {
-	var e *sqlite.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return e.Code() & 0xff
 	}
 	return 0

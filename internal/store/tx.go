@@ -44,7 +44,7 @@ func (q sqlQuerier) Exec(ctx context.Context, query string, args ...any) (dbos.R
 }
 
 func (q sqlQuerier) Query(ctx context.Context, query string, args ...any) (dbos.Rows, error) {
-	rows, err := q.c.QueryContext(ctx, query, args...)
+	rows, err := q.c.QueryContext(ctx, query, args...) //nolint:rowserrcheck // the reader asks
 	if err != nil {
 		return nil, err
 	}
