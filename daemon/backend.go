@@ -1,0 +1,136 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"grace"
+	"grace/internal/api"
+	"grace/internal/learn"
+	"grace/internal/loop"
+)
+
+// backend is the API's view of the daemon.
+type backend struct{ d *Daemon }
+
+var _ api.Backend = backend{}
+
+// Observe meets api.Backend.
+func (b backend) Observe(ctx context.Context, samples []grace.Sample) error {
+	return b.d.loop.Observe(ctx, samples...)
+}
+
+// PostEvents meets api.Backend.
+func (b backend) PostEvents(ctx context.Context, p api.Post) error {
+	return b.d.loop.Post(ctx, p.Events, p.Samples, p.Predictions)
+}
+
+// Decide meets api.Backend.
+func (b backend) Decide(ctx context.Context, id grace.ApprovalID, in api.DecisionInput) (grace.Approval, error) {
+	a, err := b.d.loop.DecideApproval(ctx, id, in.Approve, in.Reason, in.Actor, in.Revision)
+	if decided, ok := errors.AsType[*loop.DecidedError](err); ok {
+		at := decided.Approval.At
+		if decided.Approval.DecidedAt != nil {
+			at = *decided.Approval.DecidedAt
+		}
+		return a, &api.AlreadyDecided{By: decided.Approval.Actor, At: at, State: decided.Approval.State, Reason: decided.Approval.Reason}
+	}
+	if expired, ok := errors.AsType[*loop.ExpiredError](err); ok {
+		return a, &api.Expired{At: expired.Approval.Expires}
+	}
+	return a, err
+}
+
+// Abort meets api.Backend.
+func (b backend) Abort(ctx context.Context, id grace.RunID, actor, reason string) error {
+	err := b.d.loop.Abort(ctx, id, actor, reason)
+	if ended, ok := errors.AsType[*loop.EndedError](err); ok {
+		e := &api.Ended{State: ended.Run.State}
+		if ended.Run.EndedAt != nil {
+			e.At = *ended.Run.EndedAt
+		}
+		return e
+	}
+	return err
+}
+
+// SetMode meets api.Backend.
+func (b backend) SetMode(ctx context.Context, set grace.ModeSetting, actor string) (grace.ModeSetting, error) {
+	return b.d.loop.SetMode(ctx, set, actor)
+}
+
+// ResolveIncident meets api.Backend.
+func (b backend) ResolveIncident(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
+	return b.d.loop.ResolveIncident(ctx, id, actor, reason)
+}
+
+// Health meets api.Backend.
+func (b backend) Health(context.Context) []grace.HealthState { return b.d.loop.Health() }
+
+// Services meets api.Backend.
+func (b backend) Services(context.Context) []api.ServiceView {
+	g := b.d.loop.Graph()
+	health := map[grace.ServiceID]grace.HealthState{}
+	for _, h := range b.d.loop.Health() {
+		health[h.Service] = h
+	}
+	var out []api.ServiceView
+	for _, s := range g.Services() {
+		out = append(out, api.ServiceView{
+			Service: s, Health: health[s.ID], Dependents: g.Direct(s.ID),
+			Transitive: len(g.Dependents(s.ID)), BlastRadius: g.BlastRadius(s.ID),
+		})
+	}
+	return out
+}
+
+// Playbooks meets api.Backend.
+func (b backend) Playbooks(context.Context) []grace.Playbook { return b.d.loop.Playbooks() }
+
+// DryRun meets api.Backend.
+func (b backend) DryRun(ctx context.Context, playbook grace.PlaybookID, service grace.ServiceID, params map[string]any) (api.DryRun, error) {
+	t, err := b.d.loop.DryRun(ctx, playbook, service, params)
+	if bad, ok := errors.AsType[*loop.ErrTrial](err); ok {
+		return api.DryRun{}, &api.Invalid{Message: bad.Error()}
+	}
+	return api.DryRun{
+		Playbook: t.Playbook, Service: service, Parameters: t.Parameters, Verdict: t.Verdict, Policy: t.Policy, Reasons: t.Reasons,
+	}, err
+}
+
+// Reload meets api.Backend.
+func (b backend) Reload(ctx context.Context, actor string) error {
+	b.d.log.Info("reload requested", "actor", actor)
+	err := b.d.Reload(ctx)
+	refused, ok := errors.AsType[*ConfigError](err)
+	if !ok {
+		return err
+	}
+	bad := &api.Invalid{Message: "the configuration was refused and nothing has changed"}
+	for _, p := range refused.Problems {
+		bad.Details = append(bad.Details, api.Detail{
+			Location: fmt.Sprintf("%s:%d:%d %s", p.File, p.Line, p.Column, p.Key), Message: p.Message, Hint: p.Hint,
+		})
+	}
+	return bad
+}
+
+const readyTimeout = 2 * time.Second
+
+// Ready meets api.Backend.
+func (b backend) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if _, _, err := b.d.store.AuditHead(ctx, b.d.store.Q()); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if _, _, err := b.d.engine.Depth(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// KPIs meets api.Backend.
+func (b backend) KPIs(ctx context.Context) (learn.KPIs, error) { return b.d.loop.KPIs(ctx) }

@@ -1,0 +1,286 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"grace"
+	"grace/domain/core"
+	"grace/internal/api"
+	"grace/internal/config"
+	"grace/internal/flow"
+	"grace/internal/heal"
+	"grace/internal/loop"
+	"grace/internal/mesh"
+	"grace/internal/store"
+)
+
+const (
+	// drainTimeout is how long Stop waits for requests and for running actions.
+	drainTimeout = 10 * time.Second
+	idleTimeout  = 2 * time.Minute
+)
+
+// Version of the program, set by the linker.
+var Version = "dev" //nolint:gochecknoglobals // the linker's -X needs a variable
+
+// Daemon is one GRACE process. Make it with New.
+type Daemon struct {
+	opts *options
+	log  *slog.Logger
+
+	mu      sync.Mutex // guards what Start, Stop and Reload change
+	cfg     *config.Config
+	started bool
+
+	home     *home
+	store    *store.Store
+	bus      *mesh.Bus
+	engine   *flow.Engine
+	loop     *loop.Loop
+	domains  []grace.Domain
+	sensors  *sensors
+	metrics  *metrics
+	server   *http.Server
+	listener net.Listener
+
+	ctx    context.Context //nolint:containedctx // the life of the background services, ended by Stop
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	fatal  chan error // why the daemon must end by itself
+}
+
+// New checks that a daemon can be built from the configuration. Nothing is
+// opened before Start.
+func New(cfg *config.Config, opts ...Option) (*Daemon, error) {
+	if cfg == nil {
+		return nil, errors.New("daemon: no configuration")
+	}
+	o := collect(opts)
+	d := &Daemon{opts: o, log: o.log, cfg: cfg, fatal: make(chan error, 1)}
+	if _, err := buildSensors(cfg, o.sensors); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Addr is where the API listens, after Start.
+func (d *Daemon) Addr() net.Addr {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.listener == nil {
+		return nil
+	}
+	return d.listener.Addr()
+}
+
+// Run starts, waits until ctx is done or the daemon must end by itself, and
+// stops.
+func (d *Daemon) Run(ctx context.Context) error {
+	if err := d.Start(ctx); err != nil {
+		return err
+	}
+	var cause error
+	select {
+	case <-ctx.Done():
+	case cause = <-d.fatal:
+	}
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*drainTimeout)
+	defer cancel()
+	return errors.Join(cause, d.Stop(stopCtx))
+}
+
+// Start opens everything, in the order of the package comment. When it fails
+// everything is closed again. A started daemon starts only once.
+func (d *Daemon) Start(ctx context.Context) (err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.started {
+		return nil
+	}
+	d.started = true
+	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.stop(ctx))
+		}
+	}()
+	for _, open := range []func(context.Context) error{d.openStore, d.openLoop, d.openAPI, d.openSensors} {
+		if err := open(ctx); err != nil {
+			return err
+		}
+	}
+	d.log.Info("started", "version", Version, "listen", d.listener.Addr().String(), "services", len(d.cfg.Services),
+		"sensors", len(d.cfg.Sensors), "database", d.home.database())
+	return nil
+}
+
+func (d *Daemon) openStore(ctx context.Context) error {
+	var err error
+	// The address first: a port that is taken must not touch the data.
+	if d.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", d.cfg.Listen); err != nil {
+		return fmt.Errorf("listen on %s: %w; is another GRACE running? Set listen to a free address", d.cfg.Listen, err)
+	}
+	if d.home, err = openHome(d.cfg, true); err != nil {
+		return err
+	}
+	if d.store, err = d.home.openStore(ctx); err != nil {
+		return err
+	}
+	return d.home.bootstrapToken(ctx, d.store)
+}
+
+func (d *Daemon) openLoop(ctx context.Context) error {
+	d.bus = mesh.New()
+	owner, executor := identity(d.store.Postgres())
+	runner := &heal.Runner{Actions: d.opts.actionsByName(), Prober: prober{d}, Clock: heal.WallClock{}, Owner: owner}
+	d.domains = append([]grace.Domain{core.New(d.coreParts())}, d.opts.domains...)
+	var err error
+	d.loop, err = loop.New(loopConfig(d.cfg), loop.Deps{
+		Store: d.store, Bus: d.bus, Runner: runner, Log: d.log, Now: now, Owner: owner,
+	})
+	if err != nil {
+		return err
+	}
+	d.engine, err = flow.New(d.ctx, flow.Config{
+		SQL: d.store.SQL(), PG: d.store.PG(), Executor: executor, Run: d.loop.Execute,
+		Logger: d.log.With("part", "engine"), Lost: d.fail,
+	})
+	if err != nil {
+		return err
+	}
+	d.loop.Bind(d.engine)
+	d.metrics = newMetrics(d)
+	if err := d.loop.Start(ctx); err != nil {
+		return err
+	}
+	return d.engine.Start(ctx)
+}
+
+// fail makes Run return.
+func (d *Daemon) fail(err error) {
+	select {
+	case d.fatal <- err:
+	default:
+	}
+}
+
+func (d *Daemon) openAPI(context.Context) error {
+	handler, err := api.New(api.Config{
+		MaxBody: int64(d.cfg.API.MaxBody), Timeout: d.cfg.API.WriteTimeout.D(), DecisionsPerMinute: d.cfg.API.DecisionsPerMinute,
+		SessionKey: d.home.derive("console session"), Metrics: d.metrics.handler(), MetricsOpen: d.cfg.Metrics.Unauthenticated,
+		Alertmanager: d.alertmanager, Version: Version,
+	}, api.Deps{Store: d.store, Backend: backend{d}, Bus: d.bus, Log: d.log.With("part", "api"), Now: now})
+	if err != nil {
+		return fmt.Errorf("build the API: %w", err)
+	}
+	d.server = &http.Server{
+		Handler: handler, ReadHeaderTimeout: d.cfg.API.ReadTimeout.D(), ReadTimeout: d.cfg.API.ReadTimeout.D(), IdleTimeout: idleTimeout,
+		BaseContext: func(net.Listener) context.Context { return d.ctx },
+		ErrorLog:    slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
+	}
+	d.tasks.Go(func() {
+		if err := d.server.Serve(d.listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			d.fail(fmt.Errorf("serve the API: %w", err))
+		}
+	})
+	d.tasks.Go(func() { d.notify(d.ctx) })
+	d.tasks.Go(func() { d.keepHouse(d.ctx) })
+	d.tasks.Go(func() { d.trace(d.ctx) })
+	return nil
+}
+
+func (d *Daemon) openSensors(context.Context) error {
+	list, err := buildSensors(d.cfg, d.opts.sensors)
+	if err != nil {
+		return err
+	}
+	d.sensors = &sensors{log: d.log, sink: grace.SinkFunc(d.loop.Observe)}
+	d.sensors.replace(list)
+	d.tasks.Go(func() { d.watchDomains(d.ctx) })
+	return nil
+}
+
+// Stop ends everything in the reverse order. It is safe to call again.
+func (d *Daemon) Stop(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.started {
+		return nil
+	}
+	d.started = false
+	return d.stop(ctx)
+}
+
+func (d *Daemon) stop(ctx context.Context) error {
+	var errs []error
+	if d.sensors != nil {
+		d.sensors.replace(nil)
+	}
+	d.cancel() // event streams end, so that the server can drain
+	if d.server != nil {
+		drain, cancel := context.WithTimeout(ctx, drainTimeout)
+		errs = append(errs, d.server.Shutdown(drain))
+		cancel()
+	} else if d.listener != nil {
+		errs = append(errs, d.listener.Close())
+	}
+	d.tasks.Wait()
+	if d.loop != nil {
+		d.loop.Stop()
+	}
+	if d.engine != nil {
+		errs = append(errs, d.engine.Stop(drainTimeout))
+	}
+	if d.store != nil {
+		d.store.Close()
+	}
+	if d.home != nil {
+		errs = append(errs, d.home.close())
+	}
+	d.log.Info("stopped; open runs go on after the next start")
+	return errors.Join(errs...)
+}
+
+// Reload reads the configuration file again. Everything is built before
+// anything is swapped.
+func (d *Daemon) Reload(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.opts.configFile == "" {
+		return errors.New("reload: this daemon was not started from a file")
+	}
+	cfg, problems := config.Load(d.opts.configFile, d.opts.configOptions())
+	if cfg == nil {
+		return &ConfigError{Problems: problems}
+	}
+	list, err := buildSensors(cfg, d.opts.sensors)
+	if err != nil {
+		return err
+	}
+	if err := d.loop.Reconfigure(ctx, loopConfig(cfg)); err != nil {
+		return err
+	}
+	if cfg.Listen != d.cfg.Listen || cfg.DataDir != d.cfg.DataDir || cfg.Database != d.cfg.Database || cfg.Log != d.cfg.Log {
+		d.log.Warn("listen, data_dir, database and log change only with a restart; the old values stay in force")
+	}
+	d.sensors.replace(list)
+	d.cfg = cfg
+	d.log.Info("configuration reloaded", "file", d.opts.configFile)
+	return nil
+}
+
+// ConfigError carries the problems of a configuration that was refused.
+type ConfigError struct{ Problems config.Problems }
+
+func (e *ConfigError) Error() string {
+	return "the configuration was refused and nothing has changed:\n" + e.Problems.String()
+}
+
+func now() time.Time { return time.Now().UTC() }

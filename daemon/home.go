@@ -1,0 +1,192 @@
+package daemon
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"grace"
+	"grace/internal/config"
+	"grace/internal/store"
+)
+
+// Files of the data folder.
+const (
+	databaseFile = "grace.db"
+	keyFile      = "audit.key"
+	tokenFile    = "cli.token"
+	lockFile     = "grace.lock"
+
+	// keyVariable holds the audit key instead of the file: replicas on
+	// different hosts must share it.
+	keyVariable = "GRACE_AUDIT_KEY"
+	keyBytes    = 32
+)
+
+// home is the data folder with its key and its lock.
+type home struct {
+	cfg  *config.Config
+	key  []byte
+	lock *os.File
+}
+
+// openHome makes the data folder ready. With exclusive, and on SQLite, nobody
+// else may have it open.
+func openHome(cfg *config.Config, exclusive bool) (*home, error) {
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w; set data_dir to a place that GRACE may write", err)
+	}
+	h := &home{cfg: cfg}
+	if exclusive && cfg.Database == "" {
+		f, err := os.OpenFile(filepath.Join(cfg.DataDir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("open the data folder's lock: %w", err)
+		}
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+			return nil, errors.Join(fmt.Errorf("the data folder %s is in use by another GRACE; stop it, or set another data_dir (several replicas need PostgreSQL)", cfg.DataDir), f.Close())
+		}
+		h.lock = f
+	}
+	key, err := auditKey(filepath.Join(cfg.DataDir, keyFile))
+	if err != nil {
+		return nil, errors.Join(err, h.close())
+	}
+	h.key = key
+	return h, nil
+}
+
+func (h *home) close() error {
+	if h.lock == nil {
+		return nil
+	}
+	return h.lock.Close() // which releases it
+}
+
+// auditKey reads the key of the audit chain, or makes one at the first start.
+func auditKey(path string) ([]byte, error) {
+	text, set := os.LookupEnv(keyVariable)
+	if !set {
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return newKey(path)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the audit key: %w", err)
+		}
+		text = string(data)
+	}
+	key, err := hex.DecodeString(strings.TrimSpace(text))
+	if err != nil || len(key) != keyBytes {
+		return nil, fmt.Errorf("the audit key (%s or %s) is not %d bytes in hex; restore it from the backup: without it the audit log cannot be verified or continued", keyVariable, path, keyBytes)
+	}
+	return key, nil
+}
+
+func newKey(path string) ([]byte, error) {
+	key := make([]byte, keyBytes)
+	if _, err := rand.Read(key); err != nil {
+		return nil, fmt.Errorf("make an audit key: %w", err)
+	}
+	if err := writeSecret(path, hex.EncodeToString(key)); err != nil {
+		return nil, fmt.Errorf("write the audit key: %w", err)
+	}
+	return key, nil
+}
+
+// writeSecret writes a file that only its owner reads, whole or not at all.
+func writeSecret(path, text string) error {
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, []byte(text+"\n"), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// derive makes a key for another purpose, the same on all replicas.
+func (h *home) derive(purpose string) []byte {
+	m := hmac.New(sha256.New, h.key)
+	m.Write([]byte(purpose))
+	return m.Sum(nil)
+}
+
+func (h *home) database() string {
+	if h.cfg.Database == "" {
+		return "sqlite"
+	}
+	return "postgresql"
+}
+
+func (h *home) openStore(ctx context.Context) (*store.Store, error) {
+	url := "sqlite:" + filepath.Join(h.cfg.DataDir, databaseFile)
+	if h.cfg.Database != "" {
+		expanded, _, err := grace.ExpandSecrets(h.cfg.Database)
+		if err != nil {
+			return nil, fmt.Errorf("database: %w", err)
+		}
+		url = expanded
+	}
+	return store.Open(ctx, store.Options{URL: url, AuditKey: h.key, Now: now})
+}
+
+// bootstrapToken gives the local command line an admin token at the first
+// start, in a file that only this user reads.
+func (h *home) bootstrapToken(ctx context.Context, s *store.Store) error {
+	path := filepath.Join(h.cfg.DataDir, tokenFile)
+	if data, err := os.ReadFile(path); err == nil {
+		t, err := s.TokenByHash(ctx, s.Q(), store.HashToken(strings.TrimSpace(string(data))))
+		if err == nil && t.Valid(now()) {
+			return nil
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("look up the command line's token: %w", err)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the command line's token: %w", err)
+	}
+	name := "cli-" + hex.EncodeToString(h.derive(now().String()))[:8]
+	secret, err := s.CreateToken(ctx, "grace", store.NewToken{Name: name, Role: "admin"})
+	if err != nil {
+		return fmt.Errorf("create the command line's token: %w", err)
+	}
+	if err := writeSecret(path, secret); err != nil {
+		return fmt.Errorf("write the command line's token: %w", err)
+	}
+	return nil
+}
+
+// OpenStore opens the store of a configuration beside a running daemon, or
+// without one: for tokens and for verifying the audit log.
+func OpenStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
+	h, err := openHome(cfg, false)
+	if err != nil {
+		return nil, err
+	}
+	return h.openStore(ctx)
+}
+
+// identity names this process, and the engine's executor. On SQLite there is
+// one process, and the next one is the same executor: it takes up the runs.
+func identity(postgres bool) (owner, executor string) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "host"
+	}
+	var nonce [6]byte
+	if _, err := rand.Read(nonce[:]); err != nil {
+		panic("crypto/rand failed: " + err.Error()) // it never does
+	}
+	owner = fmt.Sprintf("%s-%d-%s", host, os.Getpid(), hex.EncodeToString(nonce[:]))
+	if postgres {
+		return owner, owner
+	}
+	return owner, "local"
+}

@@ -1,0 +1,61 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"grace/internal/config"
+	"grace/internal/store"
+)
+
+const (
+	houseInterval = time.Hour
+	houseFirst    = time.Minute
+	forgetBatch   = 500
+)
+
+// keepHouse prunes what retention allows, soon after the start and then every
+// hour.
+func (d *Daemon) keepHouse(ctx context.Context) {
+	timer := time.NewTimer(houseFirst)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		timer.Reset(houseInterval)
+		d.mu.Lock()
+		keep := d.cfg.Retention
+		d.mu.Unlock()
+		if err := d.prune(ctx, keep); err != nil && ctx.Err() == nil {
+			d.log.Warn("old rows not pruned; tried again in an hour", "error", err)
+		}
+	}
+}
+
+func (d *Daemon) prune(ctx context.Context, keep config.Retention) error {
+	pruned, err := d.store.Prune(ctx, now(), store.Retention{
+		Signals: keep.Signals, Triggers: keep.Triggers, Decisions: keep.Decisions, Runs: keep.Runs, Approvals: keep.Approvals,
+		Incidents: keep.Incidents, Predictions: keep.Predictions, Events: keep.Events, Learning: keep.Learning,
+	})
+	if err != nil {
+		return err
+	}
+	forgotten := 0
+	for keep.Runs > 0 {
+		n, err := d.engine.Forget(now().Add(-keep.Runs.D()), forgetBatch)
+		if err != nil {
+			return err
+		}
+		forgotten += n
+		if n < forgetBatch || ctx.Err() != nil {
+			break
+		}
+	}
+	if len(pruned) > 0 || forgotten > 0 {
+		d.log.Info("pruned", "rows", pruned, "engine_runs", forgotten)
+	}
+	return nil
+}

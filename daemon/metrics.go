@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"grace"
+)
+
+// metrics is GET /metrics: the six key figures and what the machine room needs.
+type metrics struct {
+	registry  *prometheus.Registry
+	decisions *prometheus.CounterVec
+	deciding  prometheus.Histogram
+	actions   *prometheus.HistogramVec
+}
+
+func newMetrics(d *Daemon) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "grace_decisions_total", Help: "Decisions recorded, by verdict.",
+		}, []string{"verdict"}),
+		deciding: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "grace_decision_duration_seconds", Help: "Time of the deciding transaction, audit included.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}),
+		actions: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "grace_action_duration_seconds", Help: "Time of a run's steps, by phase and outcome.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 14),
+		}, []string{"phase", "status"}),
+	}
+	m.registry.MustRegister(m.decisions, m.deciding, m.actions, storeCollector{d},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "grace_samples_total", Help: "Samples observed."},
+			func() float64 { return float64(d.loop.Stats().Samples()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "grace_triggers_total", Help: "Triggers made of signals and predictions."},
+			func() float64 { return float64(d.loop.Stats().Triggers()) }))
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "grace_build_info", Help: "Always 1; the version is the label.", ConstLabels: prometheus.Labels{"version": Version},
+	})
+	info.Set(1)
+	m.registry.MustRegister(info)
+	stats := d.loop.Stats()
+	stats.OnDecision = func(v grace.Verdict, took time.Duration) {
+		m.decisions.WithLabelValues(string(v)).Inc()
+		m.deciding.Observe(took.Seconds())
+	}
+	stats.OnAction = func(step string, status grace.OutcomeStatus, took time.Duration) {
+		phase, _, _ := strings.Cut(step, "/")
+		m.actions.WithLabelValues(phase, string(status)).Observe(took.Seconds())
+	}
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: storeTime})
+}
+
+// storeCollector reads what lives in the store when it is asked. What cannot be
+// read is left out, and grace_store_up is 0.
+type storeCollector struct{ d *Daemon }
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// Describe meets prometheus.Collector. Nothing is promised: the set depends on
+// what can be read.
+func (storeCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect meets prometheus.Collector.
+func (c storeCollector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+	defer cancel()
+	gauge := func(name, help string, v float64, labels ...string) {
+		var names []string
+		if len(labels) > 0 {
+			names = []string{"kind"}
+		}
+		out <- prometheus.MustNewConstMetric(describe(name, help, names...), prometheus.GaugeValue, v, labels...)
+	}
+	up := 0.0
+	if counts, err := c.d.store.Count(ctx, c.d.store.Q(), now().Add(-24*time.Hour)); err == nil {
+		up = 1
+		gauge("grace_queue_depth", "What waits, by kind.", float64(counts.PendingTriggers), "triggers")
+		gauge("grace_queue_depth", "What waits, by kind.", float64(counts.PendingApprovals), "approvals")
+		gauge("grace_open_runs", "Runs that have not ended.", float64(counts.OpenRuns))
+		gauge("grace_open_incidents", "Incidents that are open.", float64(counts.OpenIncidents))
+	}
+	gauge("grace_store_up", "1 when the store answers.", up)
+	if queued, _, err := c.d.engine.Depth(); err == nil {
+		gauge("grace_queue_depth", "What waits, by kind.", float64(queued), "runs")
+	}
+	if lag, err := c.d.loop.EventLag(ctx); err == nil {
+		gauge("grace_event_lag", "Committed events that this process has not carried to the mesh yet.", float64(lag))
+	}
+	if lag, err := c.d.loop.EngineLag(ctx); err == nil {
+		gauge("grace_engine_lag_seconds", "Age of the oldest approved run that has not started.", lag.Seconds())
+	}
+	if k, err := c.d.loop.KPIs(ctx); err == nil {
+		for name, v := range k.Metrics() {
+			gauge(strings.ReplaceAll(name, ".", "_"), "Key figure over the last 24 hours (docs/kpis.md).", v)
+		}
+	}
+}

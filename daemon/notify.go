@@ -1,0 +1,109 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"grace"
+	"grace/internal/config"
+	"grace/internal/store"
+)
+
+const (
+	notifyCursor  = "notify"
+	notifyPattern = "incident.notify"
+	notifyBatch   = 20
+	notifyPause   = time.Second
+	notifyMax     = 5 * time.Minute
+)
+
+// notify sends every incident.notify event to the webhook, in order, until it
+// answers 2xx: at least once, with the event's id as idempotency key. Where it
+// is lives in the store, so nothing is lost by a restart.
+func (d *Daemon) notify(ctx context.Context) {
+	pause := notifyPause
+	for {
+		d.mu.Lock()
+		hook := d.cfg.Notify.Webhook
+		d.mu.Unlock()
+		err := d.notifyNext(ctx, hook)
+		if err != nil && ctx.Err() == nil {
+			d.log.Warn("notification not delivered; it is tried again", "error", err, "in", pause.String())
+			pause = min(2*pause, notifyMax)
+		} else {
+			pause = notifyPause
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (d *Daemon) notifyNext(ctx context.Context, hook *config.Webhook) error {
+	after, err := d.store.Cursor(ctx, d.store.Q(), notifyCursor)
+	if err != nil {
+		return fmt.Errorf("read where notifications are: %w", err)
+	}
+	events, err := d.store.Events(ctx, d.store.Q(), after, []string{notifyPattern}, notifyBatch)
+	if err != nil {
+		return fmt.Errorf("read notifications: %w", err)
+	}
+	for _, e := range events {
+		// Without a webhook the cursor moves on all the same: a webhook that
+		// is configured later is not flooded with the past.
+		if hook != nil {
+			if err := post(ctx, *hook, e); err != nil {
+				return err
+			}
+		}
+		err := d.store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+			return d.store.SetCursor(ctx, tx, notifyCursor, e.ID)
+		})
+		if err != nil {
+			return fmt.Errorf("record a delivered notification: %w", err)
+		}
+	}
+	return nil
+}
+
+func post(ctx context.Context, hook config.Webhook, e grace.Event) error {
+	body, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode event %d: %w", e.ID, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, hook.Timeout.D())
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, hook.URL, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("notify.webhook: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", "grace-event-"+strconv.FormatInt(e.ID, 10))
+	for k, v := range hook.Headers {
+		value, _, err := grace.ExpandSecrets(v)
+		if err != nil {
+			return fmt.Errorf("notify.webhook.headers.%s: %w", k, err)
+		}
+		req.Header.Set(k, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("notify.webhook: %w", err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, io.LimitReader(resp.Body, grace.MaxOutput)); err != nil {
+		return fmt.Errorf("notify.webhook: read the answer: %w", err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("notify.webhook answered %s", resp.Status)
+	}
+	return nil
+}

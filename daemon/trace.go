@@ -1,0 +1,107 @@
+package daemon
+
+import (
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/contrib/exporters/autoexport"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"grace"
+)
+
+const traceBuffer = 256
+
+// trace exports one OpenTelemetry trace for every run that ends in this
+// process: the run, its steps, its verification and its undo, with their real
+// times. Where to is said by the standard OTEL_ variables; without any of them
+// nothing is exported.
+func (d *Daemon) trace(ctx context.Context) {
+	if !otelConfigured(os.Environ()) {
+		return
+	}
+	exporter, err := autoexport.NewSpanExporter(ctx)
+	if err != nil {
+		d.log.Error("traces are not exported", "error", err)
+		return
+	}
+	res, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "grace")), resource.WithFromEnv())
+	if err != nil {
+		d.log.Warn("some OTEL_RESOURCE_ATTRIBUTES were not understood", "error", err)
+	}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(res))
+	defer func() {
+		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+		defer cancel()
+		if err := provider.Shutdown(flush); err != nil {
+			d.log.Warn("last traces not exported", "error", err)
+		}
+	}()
+	tracer := provider.Tracer("grace")
+	sub := d.bus.Subscribe(traceBuffer, "self_heal.run.*")
+	defer sub.Close()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e, ok := <-sub.C():
+			if !ok {
+				return
+			}
+			d.traceEnded(ctx, tracer, e)
+		}
+	}
+}
+
+func otelConfigured(environ []string) bool {
+	for _, kv := range environ {
+		if strings.HasPrefix(kv, "OTEL_EXPORTER_OTLP_") || (strings.HasPrefix(kv, "OTEL_TRACES_EXPORTER=") && kv != "OTEL_TRACES_EXPORTER=none") {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Daemon) traceEnded(ctx context.Context, tracer trace.Tracer, e grace.Event) {
+	state := grace.RunState(strings.TrimPrefix(e.Type, "self_heal.run."))
+	if !state.Terminal() {
+		return
+	}
+	run, err := d.store.Run(ctx, d.store.Q(), grace.RunID(strings.TrimPrefix(e.Resource, "run/")))
+	if err != nil || run.EndedAt == nil {
+		return
+	}
+	root, span := tracer.Start(ctx, "run "+string(run.Playbook.ID), trace.WithTimestamp(run.CreatedAt), trace.WithNewRoot(),
+		trace.WithAttributes(attribute.String("grace.run", string(run.ID)), attribute.String("grace.service", string(run.Service)),
+			attribute.String("grace.code", string(run.Code)), attribute.String("grace.state", string(run.State))))
+	for _, s := range run.Steps {
+		if s.StartedAt == nil {
+			continue
+		}
+		end := *run.EndedAt
+		if s.EndedAt != nil {
+			end = *s.EndedAt
+		}
+		child(root, tracer, string(s.Phase)+" "+s.Name, *s.StartedAt, end, s.Error)
+	}
+	if run.State == grace.RunSucceeded {
+		span.SetStatus(codes.Ok, "")
+	} else {
+		span.SetStatus(codes.Error, run.Error)
+	}
+	span.End(trace.WithTimestamp(*run.EndedAt))
+}
+
+func child(ctx context.Context, tracer trace.Tracer, name string, start, end time.Time, problem string) {
+	_, span := tracer.Start(ctx, name, trace.WithTimestamp(start))
+	if problem != "" {
+		span.SetStatus(codes.Error, problem)
+	}
+	span.End(trace.WithTimestamp(end))
+}

@@ -1,0 +1,163 @@
+package loop
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/internal/learn"
+	"grace/internal/propose"
+)
+
+// view is what one decision looks at besides the diagnosis: all of it read in
+// the deciding transaction, under its lock.
+type view struct {
+	now      time.Time
+	mode     grace.Mode
+	state    propose.State
+	learning []grace.LearningEntry
+	triggers []grace.TriggerID
+	cleared  bool // nothing the diagnosis rests on is there any more
+}
+
+// decide is the whole way from a diagnosis to a decision and, where there is
+// something to do or to ask, its run. Pure: the same arguments, the same
+// answer.
+func (st *stages) decide(d grace.Diagnosis, v view) (grace.Decision, *grace.Run) {
+	dec := grace.Decision{
+		ID:      grace.DecisionID("dec-" + hash(d.ID, v.now)),
+		Verdict: grace.VerdictNone, Mode: v.mode, Service: d.Cause, Triggers: v.triggers, Diagnosis: d, At: v.now,
+	}
+	agent := propose.New(st.Propose, st.graph, learn.New(st.Learn, v.learning))
+	p, reasons, ok := agent.Propose(propose.Input{
+		Now: v.now, Seed: seed(d), Diagnosis: d, Playbooks: st.Playbooks, State: v.state, Cleared: v.cleared,
+	})
+	dec.Reasons = reasons
+	if !ok {
+		return dec, nil
+	}
+	dec.Proposal = &p
+	verdict, policy, gates := st.govern.Decide(st.governInput(v, p))
+	dec.Verdict, dec.Policy = verdict, policy
+	dec.Reasons = append(dec.Reasons, gates...)
+	run := st.newRun(dec, p, v.now)
+	dec.Run = run.ID
+	return dec, &run
+}
+
+// newRun makes the run of a decision, in the state its verdict puts it.
+func (st *stages) newRun(dec grace.Decision, p grace.Proposal, now time.Time) grace.Run {
+	service, _ := st.graph.Service(p.Service)
+	run := grace.Run{
+		ID: grace.RunID("r-" + hash(p.ID, now)), Service: p.Service, Code: p.Code, Kind: p.Kind, Parameters: p.Parameters,
+		Decision: dec.ID, Proposal: p.ID, Cone: p.Cone, Revision: 1, SickSince: dec.Diagnosis.Since, CreatedAt: now,
+		Playbook: st.bound(p.Playbook, service),
+	}
+	if run.SickSince.IsZero() || run.SickSince.After(now) {
+		run.SickSince = now
+	}
+	switch dec.Verdict {
+	case grace.VerdictAllow:
+		run.State, run.Auto = grace.RunApproved, true
+	case grace.VerdictRequireApproval:
+		run.State = grace.RunAwaitingApproval
+	case grace.VerdictObserve:
+		run.State = grace.RunObservedOnly
+	case grace.VerdictDeny, grace.VerdictNone:
+		run.State = grace.RunDenied
+	default:
+		run.State = grace.RunDenied
+	}
+	if run.State.Terminal() {
+		run.EndedAt = &now
+		run.Reasons = dec.Failed()
+	}
+	return run
+}
+
+// bound gives a playbook as it runs on a service.
+func (st *stages) bound(id grace.PlaybookID, s grace.Service) grace.Playbook {
+	i := slices.IndexFunc(st.Playbooks, func(p grace.Playbook) bool { return p.ID == id })
+	if i < 0 {
+		return grace.Playbook{ID: id}
+	}
+	b, _ := st.Playbooks[i].Bind(s)
+	return b
+}
+
+// seed gives the jitter of a diagnosis the same value on every replica.
+func seed(d grace.Diagnosis) uint64 {
+	var n uint64
+	for _, c := range []byte(hash(d.Cause, d.Code)) {
+		n = n*31 + uint64(c)
+	}
+	return n
+}
+
+// signature tells whether a "no" is the one that was said before.
+func signature(d grace.Decision) string {
+	codes := []string{string(d.Verdict)}
+	for _, r := range d.Failed() {
+		codes = append(codes, string(r.Code))
+	}
+	return strings.Join(codes, ",")
+}
+
+// decisionChange makes the rows of a decision.
+func decisionChange(dec grace.Decision, run *grace.Run, ttl time.Duration) grace.Change {
+	c := grace.Change{Decisions: []grace.Decision{dec}}
+	note := func(action, object, reason string, detail any) {
+		c.Audit = append(c.Audit, grace.AuditEntry{
+			At: dec.At, Actor: "grace", Action: action, Object: object, Service: dec.Service, Reason: reason, Detail: encode(detail),
+		})
+		c.Events = append(c.Events, grace.Event{
+			Type: "self_heal." + action, Source: "loop", Actor: "grace", Resource: object, Payload: encode(detail), Timestamp: dec.At,
+		})
+	}
+	note("decision."+string(dec.Verdict), "decision/"+string(dec.ID), summary(dec), map[string]any{
+		"decision": dec.ID, "verdict": dec.Verdict, "service": dec.Service, "code": dec.Diagnosis.Code, "run": dec.Run,
+		"likelihood": dec.Diagnosis.Likelihood, "playbook": playbookOf(dec), "mode": dec.Mode, "failed": dec.Failed(),
+		"victims": dec.Diagnosis.Victims, "triggers": dec.Triggers,
+	})
+	if run == nil {
+		return c
+	}
+	c.Runs = []grace.Run{*run}
+	note("run."+string(run.State), "run/"+string(run.ID), summary(dec), map[string]any{
+		"run": run.ID, "service": run.Service, "playbook": run.Playbook.ID, "code": run.Code, "state": run.State,
+		"decision": dec.ID, "reason": summary(dec),
+	})
+	if run.State == grace.RunAwaitingApproval {
+		a := grace.Approval{
+			ID: grace.ApprovalID(run.ID), Run: run.ID, Service: run.Service, Playbook: run.Playbook.ID,
+			State: grace.ApprovalPending, Revision: 1, Expires: dec.At.Add(ttl), At: dec.At,
+		}
+		c.Approvals = []grace.Approval{a}
+	}
+	return c
+}
+
+func playbookOf(dec grace.Decision) grace.PlaybookID {
+	if dec.Proposal == nil {
+		return ""
+	}
+	return dec.Proposal.Playbook
+}
+
+// summary is one line an operator can read.
+func summary(dec grace.Decision) string {
+	s := fmt.Sprintf("%s on %s (%.0f %%)", dec.Diagnosis.Code, dec.Service, 100*dec.Diagnosis.Likelihood)
+	if dec.Proposal != nil {
+		s += ": " + string(dec.Proposal.Playbook)
+	}
+	if failed := dec.Failed(); len(failed) > 0 {
+		texts := make([]string, len(failed))
+		for i, r := range failed {
+			texts[i] = r.String()
+		}
+		s += "; " + strings.Join(texts, "; ")
+	}
+	return s
+}

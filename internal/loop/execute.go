@@ -1,0 +1,173 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"grace"
+	"grace/internal/flow"
+	"grace/internal/heal"
+	"grace/internal/store"
+)
+
+// coneRetry is how often a run that waits for its cone asks again.
+const coneRetry = 2 * time.Second
+
+// Execute is the engine's run function.
+func (l *Loop) Execute(r *flow.Run) error {
+	var run grace.Run
+	if err := r.Input(&run); err != nil {
+		return err
+	}
+	err := l.Runner.Run(durable{l, r}, run)
+	if err != nil && !flow.Stopped(err) {
+		l.Log.Error("run broke off", "run", run.ID, "error", err)
+	}
+	return err
+}
+
+// durable is heal.Flow on the engine and the store.
+type durable struct {
+	l *Loop
+	r *flow.Run
+}
+
+var _ heal.Flow = durable{}
+
+func (d durable) journal(ctx context.Context, tx store.Tx) heal.Journal {
+	return journal{ctx: ctx, tx: tx, l: d.l, now: d.l.Now()}
+}
+
+// Tx meets heal.Flow.
+func (d durable) Tx(name string, fn func(heal.Journal) (heal.Mark, error)) (heal.Mark, error) {
+	return flow.Tx(d.r, name, func(ctx context.Context, tx store.Tx) (heal.Mark, error) { return fn(d.journal(ctx, tx)) })
+}
+
+// Step meets heal.Flow.
+func (d durable) Step(name string, do func(context.Context) grace.Outcome,
+	record func(heal.Journal, grace.Outcome) (heal.Mark, error),
+) (grace.Outcome, heal.Mark, error) {
+	return flow.Step(d.r, name, func(ctx context.Context) grace.Outcome {
+		began := time.Now()
+		o := do(ctx)
+		d.l.stats.acted(name, o.Status, time.Since(began))
+		return o
+	}, func(ctx context.Context, tx store.Tx, o grace.Outcome) (heal.Mark, error) {
+		return record(d.journal(ctx, tx), o)
+	})
+}
+
+// Control meets heal.Flow.
+func (d durable) Control(until time.Time) (grace.ControlMessage, bool, error) {
+	return d.r.Control(until)
+}
+
+// journal is the store within one of a run's transactions.
+type journal struct {
+	ctx context.Context //nolint:containedctx // lives exactly as long as the transaction it belongs to
+	tx  store.Tx
+	l   *Loop
+	now time.Time
+}
+
+// Now is the time of the transaction.
+func (j journal) Now() time.Time { return j.now }
+
+// Approval reads the approval.
+func (j journal) Approval(id grace.ApprovalID) (grace.Approval, error) {
+	return j.l.Store.Approval(j.ctx, j.tx, id)
+}
+
+// Abort reads the abort request, nil when there is none.
+func (j journal) Abort(id grace.RunID) (*grace.AbortRequest, error) {
+	return j.l.Store.Abort(j.ctx, j.tx, id)
+}
+
+// Save writes one change.
+func (j journal) Save(c grace.Change) error { return j.l.Store.Apply(j.ctx, j.tx, c) }
+
+// Admit asks once more what may have changed since the decision.
+func (j journal) Admit(run grace.Run) (heal.Admission, error) {
+	st := j.l.stages.Load()
+	if err := j.l.Store.LockDeciding(j.ctx, j.tx); err != nil {
+		return heal.Admission{}, err
+	}
+	set, err := j.l.Store.Mode(j.ctx, j.tx)
+	if err != nil {
+		return heal.Admission{}, fmt.Errorf("read the mode: %w", err)
+	}
+	if a := admitMode(set.At(j.now), run); a.End != "" {
+		return a, nil
+	}
+	if run.Kind == grace.TriggerReactive {
+		calm, err := j.l.allCalm(j.ctx, j.tx, run.Service)
+		if err != nil {
+			return heal.Admission{}, err
+		}
+		if calm {
+			return heal.Admission{End: grace.RunCancelled, Reasons: []grace.Reason{{
+				Gate: "trigger", Code: grace.ReasonCleared, Actual: "no signal of " + string(run.Service) + " is firing", Required: "still sick",
+			}}}, nil
+		}
+	}
+	if open, opens := st.govern.InWindow(j.now); !open {
+		return heal.Admission{Wait: opens, Reasons: []grace.Reason{{
+			Gate: "change_window", Code: grace.ReasonOutsideWindow, Actual: j.now.UTC().Format(time.RFC3339),
+			Required: "a change window; the next opens " + opens.UTC().Format(time.RFC3339),
+		}}}, nil
+	}
+	return j.admitCone(run)
+}
+
+func admitMode(mode grace.Mode, run grace.Run) heal.Admission {
+	no := func(end grace.RunState, code grace.ReasonCode, required string) heal.Admission {
+		return heal.Admission{End: end, Reasons: []grace.Reason{{Gate: "mode", Code: code, Actual: string(mode), Required: required}}}
+	}
+	switch mode {
+	case grace.ModeAutonomous:
+		return heal.Admission{}
+	case grace.ModeAskAlways:
+		if run.Auto {
+			return no(grace.RunCancelled, grace.ReasonModeAsk, "autonomous, or approved by a person")
+		}
+		return heal.Admission{}
+	case grace.ModeStopped:
+		return no(grace.RunDenied, grace.ReasonModeStopped, "autonomous or ask_always")
+	case grace.ModeObserveOnly:
+		return no(grace.RunObservedOnly, grace.ReasonModeObserve, "autonomous or ask_always")
+	}
+	return no(grace.RunObservedOnly, grace.ReasonModeObserve, "autonomous or ask_always")
+}
+
+// admitCone lets one mutating run into a dependency cone. Of two that were
+// approved at once, the older goes first.
+func (j journal) admitCone(run grace.Run) (heal.Admission, error) {
+	open, err := j.l.Store.OpenRunHeads(j.ctx, j.tx)
+	if err != nil {
+		return heal.Admission{}, fmt.Errorf("read open runs: %w", err)
+	}
+	for _, o := range open {
+		if o.ID == run.ID || !o.State.Mutating() || !overlaps(o.Cone, run.Service) {
+			continue
+		}
+		first := o.State != grace.RunApproved || o.CreatedAt.Before(run.CreatedAt) ||
+			(o.CreatedAt.Equal(run.CreatedAt) && o.ID < run.ID)
+		if first {
+			return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{{
+				Gate: "cone", Code: grace.ReasonConeBusy, Actual: fmt.Sprintf("run %s on %s is %s", o.ID, o.Service, o.State),
+				Required: "no other run among the services it depends on or that depend on it",
+			}}}, nil
+		}
+	}
+	return heal.Admission{}, nil
+}
+
+func overlaps(cone []grace.ServiceID, service grace.ServiceID) bool {
+	for _, s := range cone {
+		if s == service {
+			return true
+		}
+	}
+	return false
+}

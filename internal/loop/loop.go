@@ -1,0 +1,273 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dbos-inc/dbos-transact-golang/dbos"
+
+	"grace"
+	"grace/internal/diagnose"
+	"grace/internal/govern"
+	"grace/internal/heal"
+	"grace/internal/healthgraph"
+	"grace/internal/learn"
+	"grace/internal/mesh"
+	"grace/internal/predict"
+	"grace/internal/propose"
+	"grace/internal/sense"
+	"grace/internal/store"
+)
+
+// Config is everything the stages are told.
+type Config struct {
+	Services    []grace.Service
+	Playbooks   []grace.Playbook
+	Objectives  []sense.Objective
+	Probes      []sense.Probe // known before their first sample
+	Sense       sense.Config
+	Predict     predict.Config
+	Diagnose    diagnose.Config
+	Propose     propose.Config
+	Govern      govern.Config
+	Learn       learn.Config
+	ApprovalTTL time.Duration // how long a person has to answer (default 30m)
+	Mode        grace.Mode    // of a store where none was ever set
+	// GroupWait is how long the loop waits after the first symptom for others
+	// that would change the diagnosis. Reconsider is how often a "no" that time
+	// may turn into a "yes" is looked at again.
+	GroupWait, Reconsider time.Duration
+	// PredictEvery is the time between two evaluations of every forecast.
+	PredictEvery time.Duration
+}
+
+// Engine starts runs and talks to them.
+type Engine interface {
+	Enqueue(ctx context.Context, tx dbos.Tx, id grace.RunID, input any) error
+	Send(ctx context.Context, tx dbos.Tx, id grace.RunID, key string, m grace.ControlMessage) error
+	Failed(ids []grace.RunID) (map[grace.RunID]string, error)
+}
+
+// Deps are the parts that the loop joins.
+type Deps struct {
+	Store  *store.Store
+	Bus    *mesh.Bus
+	Runner *heal.Runner
+	Log    *slog.Logger
+	Now    func() time.Time
+	// Owner names this process in audit entries and traces.
+	Owner string
+}
+
+// Loop is the agent core. Make it with New, give it its engine with Bind, then
+// Start it.
+type Loop struct {
+	Deps
+	engine Engine
+	stages atomic.Pointer[stages]
+
+	mu      sync.Mutex // guards sensing: the two agents and what they wait to write
+	sense   *sense.Agent
+	predict *predict.Agent
+	unsaved grace.Change // signal changes whose transaction failed
+
+	mirror mirror // what every replica's signals and predictions say
+
+	considered map[string]consideration // by considered(); the deciding goroutine's own
+	stormOpen  bool                     // likewise
+
+	carried atomic.Int64 // id of the newest event that went to the mesh
+
+	wake   chan struct{}
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	stats  Stats
+}
+
+// stages is one configuration's pure part. It is never changed, only swapped.
+type stages struct {
+	Config
+	graph    *healthgraph.Graph
+	diagnose *diagnose.Agent
+	govern   *govern.Agent
+}
+
+func buildStages(cfg Config) (*stages, error) {
+	if errs := healthgraph.Validate(cfg.Services); len(errs) > 0 {
+		return nil, fmt.Errorf("services: %w", errors.Join(errs...))
+	}
+	if cfg.ApprovalTTL <= 0 {
+		cfg.ApprovalTTL = 30 * time.Minute
+	}
+	if cfg.Reconsider <= 0 {
+		cfg.Reconsider = 5 * time.Second
+	}
+	if cfg.PredictEvery <= 0 {
+		cfg.PredictEvery = 30 * time.Second
+	}
+	if cfg.Mode == "" {
+		cfg.Mode = grace.ModeObserveOnly
+	}
+	agent, err := govern.New(cfg.Govern)
+	if err != nil {
+		return nil, fmt.Errorf("trust: %w", err)
+	}
+	g := healthgraph.New(cfg.Services)
+	return &stages{Config: cfg, graph: g, diagnose: diagnose.New(cfg.Diagnose, g), govern: agent}, nil
+}
+
+// New builds a loop.
+func New(cfg Config, deps Deps) (*Loop, error) {
+	st, err := buildStages(cfg)
+	if err != nil {
+		return nil, err
+	}
+	l := &Loop{
+		Deps: deps, wake: make(chan struct{}, 1), considered: map[string]consideration{},
+		sense:   sense.New(st.Sense, st.Objectives),
+		predict: predict.New(st.Predict, targets(st)),
+	}
+	l.stages.Store(st)
+	return l, nil
+}
+
+// Bind gives the loop its engine, whose run function is the loop's own
+// Execute.
+func (l *Loop) Bind(e Engine) { l.engine = e }
+
+// Start loads what the store knows and begins to decide.
+func (l *Loop) Start(ctx context.Context) error {
+	if err := l.load(ctx); err != nil {
+		return err
+	}
+	ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	l.done.Go(func() { l.pump(ctx) })
+	l.done.Go(func() { l.tick(ctx) })
+	l.done.Go(func() { l.decider(ctx) })
+	return nil
+}
+
+// Stop ends the loop's goroutines and waits for them. Runs are the engine's.
+func (l *Loop) Stop() {
+	if l.cancel != nil {
+		l.cancel()
+	}
+	l.done.Wait()
+}
+
+// load restores the signals of before the restart, and makes the first mode.
+func (l *Loop) load(ctx context.Context) error {
+	signals, err := l.Store.Signals(ctx, l.Store.Q(), "")
+	if err != nil {
+		return fmt.Errorf("load signals: %w", err)
+	}
+	l.mu.Lock()
+	l.sense.Restore(signals)
+	expected := l.sense.Expect(l.stages.Load().Probes)
+	l.mu.Unlock()
+	l.mirror.signals(signals)
+	if err := l.persist(ctx, expected, nil); err != nil {
+		return err
+	}
+	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		mode, err := l.Store.Mode(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("read the mode: %w", err)
+		}
+		if mode.Revision > 0 {
+			return nil
+		}
+		set := grace.ModeSetting{
+			Mode: l.stages.Load().Mode, Reason: "first start, from the configuration", Actor: "grace", Since: l.Now(), Revision: 1,
+		}
+		return l.Store.Apply(ctx, tx, modeChange(set))
+	})
+}
+
+// Reconfigure swaps the configuration. On an error nothing has changed.
+func (l *Loop) Reconfigure(ctx context.Context, cfg Config) error {
+	st, err := buildStages(cfg)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.stages.Store(st)
+	changed := l.sense.Reconfigure(st.Sense, st.Objectives)
+	changed = append(changed, l.sense.Expect(st.Probes)...)
+	l.predict.Reconfigure(st.Predict, targets(st))
+	l.mu.Unlock()
+	return l.persist(ctx, changed, nil)
+}
+
+// targets makes a forecast of every objective that a value can cross.
+func targets(st *stages) []predict.Target {
+	var out []predict.Target
+	for _, o := range st.Objectives {
+		out = append(out, predict.Target{
+			Service: o.Service, Metric: o.Metric, Op: o.Op, Threshold: o.Threshold, Code: o.Code, Unit: o.Unit,
+			Impact: grace.ImpactLow,
+		})
+	}
+	return out
+}
+
+// tick lets time pass in sense and predict.
+func (l *Loop) tick(ctx context.Context) {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	var forecast time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-second.C:
+		}
+		now := l.Now()
+		st := l.stages.Load()
+		l.mu.Lock()
+		changed := l.sense.Tick(now)
+		var predictions []grace.Prediction
+		if now.Sub(forecast) >= st.PredictEvery {
+			forecast = now
+			predictions = l.predict.Evaluate(now)
+		}
+		l.mu.Unlock()
+		if err := l.persist(ctx, changed, predictions); err != nil && ctx.Err() == nil {
+			l.Log.Warn("signals not written; they are kept and written later", "error", err)
+		}
+	}
+}
+
+// decider decides when woken, and every second for what waits for time.
+func (l *Loop) decider(ctx context.Context) {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for pass := 0; ; pass++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.wake:
+		case <-second.C:
+		}
+		if err := l.decideAll(ctx); err != nil && ctx.Err() == nil {
+			l.Log.Error("deciding failed; triggers stay pending", "error", err)
+		}
+		if pass%10 == 0 {
+			if err := l.reconcile(ctx); err != nil && ctx.Err() == nil {
+				l.Log.Error("looking for stranded runs failed", "error", err)
+			}
+		}
+	}
+}
+
+func (l *Loop) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,162 @@
+package loop_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"grace"
+	"grace/internal/loop"
+)
+
+func quick() loop.Config {
+	cfg := shop(2)
+	cfg.GroupWait = 0
+	return cfg
+}
+
+func TestHealsByItself(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, url string) {
+		r := newRig(t, url, quick())
+		r.down("catalog")
+		run := r.wait("catalog", grace.RunSucceeded, grace.RunEscalated, grace.RunRolledBack)
+		if run.State != grace.RunSucceeded || !run.Auto {
+			t.Fatalf("run %s, auto %v: %s", run.State, run.Auto, run.Error)
+		}
+		if calls := r.thing.called(); len(calls) != 2 {
+			t.Errorf("calls %v, want one for each step", calls)
+		}
+		report, err := r.store.VerifyAudit(t.Context())
+		if err != nil || !report.OK {
+			t.Errorf("audit %+v, %v", report, err)
+		}
+		learned, err := r.store.LearningSince(t.Context(), r.store.Q(), time.Time{})
+		if err != nil || len(learned) != 1 || learned[0].Result != grace.ResultSuccess {
+			t.Errorf("learned %+v, %v", learned, err)
+		}
+		pending, err := r.store.PendingTriggers(t.Context(), r.store.Q(), 10)
+		if err != nil || len(pending) != 0 {
+			t.Errorf("triggers still pending: %+v, %v", pending, err)
+		}
+	})
+}
+
+func TestVictimIsLeftAlone(t *testing.T) {
+	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", func() loop.Config {
+		cfg := quick()
+		cfg.GroupWait = 300 * time.Millisecond
+		return cfg
+	}())
+	r.down("frontend")
+	r.down("catalog")
+	r.down("cache")
+	run := r.wait("cache", grace.RunSucceeded)
+	dec, err := r.store.Decision(t.Context(), r.store.Q(), run.Decision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, victim := range []grace.ServiceID{"catalog", "frontend"} {
+		if !slices.Contains(dec.Diagnosis.Victims, victim) {
+			t.Errorf("%s is not named a victim: %v", victim, dec.Diagnosis.Victims)
+		}
+	}
+}
+
+func TestApprovalByAPerson(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, url string) {
+		cfg := quick()
+		cfg.Mode = grace.ModeAskAlways
+		r := newRig(t, url, cfg)
+		r.down("catalog")
+		run := r.wait("catalog", grace.RunAwaitingApproval)
+		if len(r.thing.called()) > 0 {
+			t.Fatal("acted before it was approved")
+		}
+		if _, err := r.loop.DecideApproval(t.Context(), grace.ApprovalID(run.ID), true, "go on", "token:ann", 1); err != nil {
+			t.Fatal(err)
+		}
+		r.wait("catalog", grace.RunSucceeded)
+		_, err := r.loop.DecideApproval(t.Context(), grace.ApprovalID(run.ID), false, "too late", "token:bob", 0)
+		decided, ok := errors.AsType[*loop.DecidedError](err)
+		if !ok || decided.Approval.Actor != "token:ann" {
+			t.Errorf("second decision: %v, want already decided by token:ann", err)
+		}
+	})
+}
+
+func TestAbortInterruptsAndUndoes(t *testing.T) {
+	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", quick())
+	r.thing.block, r.thing.entered = make(chan struct{}), make(chan struct{}, 1)
+	r.down("catalog")
+	<-r.thing.entered
+	run := r.wait("catalog", grace.RunRunning)
+	r.thing.mu.Lock()
+	block := r.thing.block
+	r.thing.block = nil // the undo does not hang
+	r.thing.mu.Unlock()
+	defer close(block)
+	if err := r.loop.Abort(t.Context(), run.ID, "token:ann", "stop it"); err != nil {
+		t.Fatal(err)
+	}
+	got := r.wait("catalog", grace.RunRolledBack)
+	if got.Abort == nil || got.Abort.Actor != "token:ann" {
+		t.Errorf("abort on record: %+v", got.Abort)
+	}
+	err := r.loop.Abort(t.Context(), run.ID, "token:ann", "again")
+	if _, ok := errors.AsType[*loop.EndedError](err); !ok {
+		t.Errorf("abort of an ended run: %v", err)
+	}
+}
+
+// TestRestartGoesOn stops the process in the middle of a step and starts
+// another one on the same database.
+func TestRestartGoesOn(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, url string) {
+		cfg := quick()
+		r := newRig(t, url, cfg)
+		block := make(chan struct{})
+		r.thing.block, r.thing.entered = block, make(chan struct{}, 1)
+		r.down("catalog")
+		<-r.thing.entered
+		r.stop()
+		r.thing.mu.Lock()
+		r.thing.block = nil
+		r.thing.mu.Unlock()
+		close(block)
+		r.start(cfg)
+		run := r.wait("catalog", grace.RunSucceeded)
+		if !run.Steps[0].Resumed {
+			t.Errorf("the interrupted step is not marked as resumed: %+v", run.Steps[0])
+		}
+		report, err := r.store.VerifyAudit(t.Context())
+		if err != nil || !report.OK {
+			t.Errorf("audit %+v, %v", report, err)
+		}
+	})
+}
+
+func TestModesAndReasons(t *testing.T) {
+	for _, tc := range []struct {
+		mode grace.Mode
+		want grace.RunState
+		code grace.ReasonCode
+	}{
+		{grace.ModeObserveOnly, grace.RunObservedOnly, grace.ReasonModeObserve},
+		{grace.ModeStopped, grace.RunDenied, grace.ReasonModeStopped},
+	} {
+		t.Run(string(tc.mode), func(t *testing.T) {
+			cfg := quick()
+			cfg.Mode = tc.mode
+			r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
+			r.down("catalog")
+			run := r.wait("catalog", tc.want)
+			if !slices.ContainsFunc(run.Reasons, func(g grace.Reason) bool { return g.Code == tc.code }) {
+				t.Errorf("reasons %v, want %s", run.Reasons, tc.code)
+			}
+			if len(r.thing.called()) > 0 {
+				t.Error("acted")
+			}
+		})
+	}
+}

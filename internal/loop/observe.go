@@ -1,0 +1,244 @@
+package loop
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"grace"
+	"grace/internal/store"
+)
+
+// Observe takes samples from a sensor or the API. When it returns nil, every
+// change of a signal that they caused is durable.
+func (l *Loop) Observe(ctx context.Context, samples ...grace.Sample) error {
+	l.mu.Lock()
+	var changed []grace.Signal
+	for _, s := range samples {
+		changed = append(changed, l.sense.Observe(s)...)
+		if s.Kind == grace.SampleMetric {
+			l.predict.Observe(s.Service, s.Metric, s.At, s.Value)
+		}
+	}
+	l.mu.Unlock()
+	l.stats.samples.Add(int64(len(samples)))
+	return l.persist(ctx, changed, nil)
+}
+
+// Post records events from outside with what was read from them.
+func (l *Loop) Post(ctx context.Context, events []grace.Event, samples []grace.Sample, predictions []grace.Prediction) error {
+	if len(events) > 0 {
+		err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+			return l.Store.Apply(ctx, tx, grace.Change{Events: events})
+		})
+		if err != nil {
+			return fmt.Errorf("record events: %w", err)
+		}
+	}
+	if err := l.Observe(ctx, samples...); err != nil {
+		return err
+	}
+	return l.persist(ctx, nil, predictions)
+}
+
+// Metric gives the newest value of a series.
+func (l *Loop) Metric(service grace.ServiceID, metric string, since time.Time) (value float64, at time.Time, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	points := l.sense.Points(service, metric, since)
+	if len(points) == 0 {
+		return 0, time.Time{}, false
+	}
+	p := points[len(points)-1]
+	return p.Value, p.At, true
+}
+
+// persist writes signal changes with the triggers they are, and predictions.
+func (l *Loop) persist(ctx context.Context, changed []grace.Signal, predictions []grace.Prediction) error {
+	now := l.Now()
+	st := l.stages.Load()
+	c := signalChange(changed, now)
+	predictionChange(&c, predictions, st.Govern.PredictiveShadow, now)
+	l.mu.Lock()
+	c = merge(l.unsaved, c)
+	l.unsaved = grace.Change{}
+	l.mu.Unlock()
+	if len(c.Signals)+len(c.Prediction) == 0 {
+		return nil
+	}
+	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return l.Store.Apply(ctx, tx, c) })
+	if err != nil {
+		l.mu.Lock()
+		l.unsaved = merge(c, l.unsaved)
+		l.mu.Unlock()
+		return fmt.Errorf("write %d signal changes: %w", len(c.Signals), err)
+	}
+	l.mirror.signals(c.Signals)
+	l.mirror.predictions(c.Prediction)
+	l.stats.triggers.Add(int64(len(c.Triggers)))
+	l.nudge()
+	return nil
+}
+
+// merge joins two changes, the earlier first; of one signal the later counts.
+func merge(a, b grace.Change) grace.Change {
+	a.Signals = slices.DeleteFunc(slices.Clone(a.Signals), func(s grace.Signal) bool {
+		return slices.ContainsFunc(b.Signals, func(t grace.Signal) bool { return t.Key == s.Key })
+	})
+	a.Signals = append(a.Signals, b.Signals...)
+	a.Triggers = append(slices.Clone(a.Triggers), b.Triggers...)
+	a.Prediction = append(slices.Clone(a.Prediction), b.Prediction...)
+	a.Audit = append(slices.Clone(a.Audit), b.Audit...)
+	a.Events = append(slices.Clone(a.Events), b.Events...)
+	return a
+}
+
+func signalChange(changed []grace.Signal, now time.Time) grace.Change {
+	var c grace.Change
+	last := map[grace.SignalKey]int{}
+	for _, s := range changed {
+		if i, ok := last[s.Key]; ok {
+			c.Signals[i] = s
+		} else {
+			last[s.Key] = len(c.Signals)
+			c.Signals = append(c.Signals, s)
+		}
+		payload := encode(s)
+		c.Events = append(c.Events, grace.Event{
+			Type: "health.signal", Source: "sense", Actor: "grace", Resource: "signal/" + string(s.Key), Payload: payload, Timestamp: now,
+		})
+		c.Audit = append(c.Audit, grace.AuditEntry{
+			At: now, Actor: "grace", Action: "signal." + string(s.State), Object: "signal/" + string(s.Key), Service: s.Service, Reason: s.Message,
+		})
+		if s.State == grace.SignalFiring {
+			c.Triggers = append(c.Triggers, reactive(s, now))
+		}
+	}
+	return c
+}
+
+// reactive makes the trigger of a firing signal. Its id is made from the
+// condition, so the same one, seen again or by another replica, is the same.
+func reactive(s grace.Signal, now time.Time) grace.Trigger {
+	fingerprint := string(s.Key)
+	return grace.Trigger{
+		ID: grace.TriggerID("t-" + hash(fingerprint, s.Since, s.Severity)), Kind: grace.TriggerReactive, State: grace.TriggerPending,
+		Service: s.Service, Code: s.Code, Severity: s.Severity, Signal: s.Key, Source: s.Sensor,
+		Fingerprint: fingerprint, Message: s.Message, At: now,
+	}
+}
+
+// predictionChange records predictions. In shadow they are on record and
+// trigger nothing.
+func predictionChange(c *grace.Change, predictions []grace.Prediction, shadow bool, now time.Time) {
+	for _, p := range predictions {
+		c.Prediction = append(c.Prediction, p)
+		c.Events = append(c.Events, grace.Event{
+			Type: "self_heal.prediction", Source: "predict", Actor: "grace", Resource: "service/" + string(p.Service),
+			Payload: encode(map[string]any{"prediction": p, "shadow": shadow}), Timestamp: now,
+		})
+		if shadow {
+			continue
+		}
+		breach := p.BreachAt
+		c.Triggers = append(c.Triggers, grace.Trigger{
+			// A new id for every breach time would make a trigger every
+			// evaluation: one an hour and series is enough to be decided.
+			ID:   grace.TriggerID("t-" + hash("prediction", p.Key, now.Truncate(time.Hour))),
+			Kind: grace.TriggerProactive, State: grace.TriggerPending, Service: p.Service, Code: p.Code,
+			Severity: grace.SeverityWarning, Signal: p.Key, Likelihood: p.Likelihood, BreachAt: &breach,
+			Source: "predict", Fingerprint: "prediction/" + string(p.Key), Message: p.Title, At: now,
+		})
+	}
+}
+
+// mirror holds the signals and predictions of all replicas: what this one
+// wrote, and what it hears of the others over the outbox.
+type mirror struct {
+	mu        sync.Mutex
+	bySignal  map[grace.SignalKey]grace.Signal
+	predicted map[grace.SignalKey]grace.Prediction
+}
+
+func (m *mirror) signals(list []grace.Signal) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.bySignal == nil {
+		m.bySignal = map[grace.SignalKey]grace.Signal{}
+	}
+	for _, s := range list {
+		if old, ok := m.bySignal[s.Key]; ok && old.At.After(s.At) && old.Since.After(s.Since) {
+			continue // heard late of an older state
+		}
+		m.bySignal[s.Key] = s
+	}
+}
+
+func (m *mirror) predictions(list []grace.Prediction) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.predicted == nil {
+		m.predicted = map[grace.SignalKey]grace.Prediction{}
+	}
+	for _, p := range list {
+		m.predicted[p.Key] = p
+	}
+}
+
+// snapshot gives the signals sorted by key, and the predictions that are still
+// ahead and were renewed within fresh.
+func (m *mirror) snapshot(now time.Time, fresh time.Duration) ([]grace.Signal, []grace.Prediction) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	signals := make([]grace.Signal, 0, len(m.bySignal))
+	for _, s := range m.bySignal {
+		signals = append(signals, s)
+	}
+	slices.SortFunc(signals, func(a, b grace.Signal) int { return compare(a.Key, b.Key) })
+	var predictions []grace.Prediction
+	for k, p := range m.predicted {
+		if now.Sub(p.At) > fresh {
+			delete(m.predicted, k)
+			continue
+		}
+		predictions = append(predictions, p)
+	}
+	slices.SortFunc(predictions, func(a, b grace.Prediction) int { return compare(a.Key, b.Key) })
+	return signals, predictions
+}
+
+func compare(a, b grace.SignalKey) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// hash makes a short id of what identifies a thing.
+func hash(parts ...any) string {
+	h := sha256.New()
+	for _, p := range parts {
+		if t, ok := p.(time.Time); ok {
+			p = t.UnixMilli()
+		}
+		fmt.Fprintf(h, "%v\x00", p)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// encode gives JSON of our own structs, which always have one.
+func encode(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return json.RawMessage(fmt.Sprintf("%q", "not encodable: "+err.Error()))
+	}
+	return b
+}

@@ -1,0 +1,255 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"grace"
+	"grace/internal/govern"
+	"grace/internal/learn"
+	"grace/internal/propose"
+	"grace/internal/store"
+)
+
+const (
+	// pastWindow is how far back propose's limits look.
+	pastWindow = 24 * time.Hour
+	// learningWindow bounds what ranking reads; at a half-life of 14 days an
+	// entry of that age counts for 1 %.
+	learningWindow = 90 * 24 * time.Hour
+	triggerBatch   = 500
+)
+
+// consideration is what was last said about a diagnosis.
+type consideration struct {
+	at        time.Time
+	signature string
+}
+
+func (st *stages) governInput(v view, p grace.Proposal) govern.Input {
+	return govern.Input{Now: v.now, Mode: v.mode, Proposal: p}
+}
+
+// decideAll is one pass: it diagnoses what all signals say together, decides
+// each cause, and settles the triggers that led to none.
+func (l *Loop) decideAll(ctx context.Context) error {
+	now := l.Now()
+	st := l.stages.Load()
+	signals, predictions := l.mirror.snapshot(now, 3*st.PredictEvery)
+	if st.Govern.PredictiveShadow {
+		predictions = nil
+	}
+	diagnoses := st.diagnose.Diagnose(diagnoseInput(now, signals, predictions))
+	pending, err := l.Store.PendingTriggers(ctx, l.Store.Q(), triggerBatch)
+	if err != nil {
+		return fmt.Errorf("read pending triggers: %w", err)
+	}
+	sick := causes(diagnoses)
+	if err := l.storm(ctx, st, propose.State{Sick: sick, Total: st.graph.Len()}, now); err != nil {
+		return err
+	}
+	current := map[string]bool{}
+	for _, d := range diagnoses {
+		key := considered(d)
+		current[key] = true
+		if now.Sub(d.Since) < st.GroupWait {
+			continue // its other symptoms may still be on their way
+		}
+		mine := triggersOf(d, pending)
+		last, seen := l.considered[key]
+		if seen && len(mine) == 0 && now.Sub(last.at) < st.Reconsider {
+			continue
+		}
+		sig, err := l.decideOne(ctx, st, d, mine, sick, last.signature)
+		if err != nil {
+			return fmt.Errorf("decide %s on %s: %w", d.Code, d.Cause, err)
+		}
+		l.considered[key] = consideration{at: now, signature: sig}
+	}
+	for id := range l.considered {
+		if !current[id] {
+			delete(l.considered, id)
+		}
+	}
+	return l.settle(ctx, st, pending, diagnoses, signals, now)
+}
+
+// decideOne decides one diagnosis in one transaction, and gives the decision's
+// signature. A "no" that was said before (last) and names no new trigger is
+// not written again.
+func (l *Loop) decideOne(ctx context.Context, st *stages, d grace.Diagnosis, triggers []grace.Trigger, sick []grace.ServiceID, last string) (string, error) {
+	began := time.Now()
+	var sig string
+	var decided *grace.Decision
+	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		decided = nil
+		if err := l.Store.LockDeciding(ctx, tx); err != nil {
+			return err
+		}
+		v, err := l.view(ctx, tx, st, d, triggers, sick)
+		if err != nil {
+			return err
+		}
+		dec, run := st.decide(d, v)
+		sig = signature(dec)
+		if run == nil && sig == last && len(triggers) == 0 {
+			return nil
+		}
+		decided = &dec
+		if run != nil && !run.State.Terminal() {
+			if err := l.engine.Enqueue(ctx, tx, run.ID, run); err != nil {
+				return err
+			}
+		}
+		c := decisionChange(dec, run, st.ApprovalTTL)
+		c.Triggers = markDecided(triggers, grace.TriggerDecided)
+		return l.Store.Apply(ctx, tx, c)
+	})
+	if err != nil {
+		return "", err
+	}
+	if decided != nil {
+		l.stats.decided(decided.Verdict, time.Since(began))
+		l.Log.Info("decided", "service", decided.Service, "code", decided.Diagnosis.Code, "verdict", decided.Verdict,
+			"run", decided.Run, "summary", summary(*decided))
+	}
+	return sig, nil
+}
+
+// view reads what the decision looks at.
+func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, d grace.Diagnosis, triggers []grace.Trigger, sick []grace.ServiceID) (view, error) {
+	now := l.Now()
+	v := view{now: now}
+	mode, err := l.Store.Mode(ctx, tx)
+	if err != nil {
+		return v, fmt.Errorf("read the mode: %w", err)
+	}
+	v.mode = mode.At(now)
+	open, err := l.Store.OpenRunHeads(ctx, tx)
+	if err != nil {
+		return v, fmt.Errorf("read open runs: %w", err)
+	}
+	past, err := l.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: d.Cause, Since: now.Add(-pastWindow)})
+	if err != nil {
+		return v, fmt.Errorf("read past runs of %s: %w", d.Cause, err)
+	}
+	v.state = propose.State{Open: opens(open), Past: pasts(past), Sick: sick, Total: st.graph.Len()}
+	v.learning, err = l.Store.LearningSince(ctx, tx, now.Add(-learningWindow))
+	if err != nil {
+		return v, fmt.Errorf("read the learning log: %w", err)
+	}
+	for _, t := range triggers {
+		v.triggers = append(v.triggers, t.ID)
+	}
+	v.cleared, err = l.clear(ctx, tx, d)
+	return v, err
+}
+
+// clear tells whether nothing that a diagnosis rests on is there any more. The
+// signals are read again, in the transaction.
+func (l *Loop) clear(ctx context.Context, tx store.Tx, d grace.Diagnosis) (bool, error) {
+	if d.Kind != grace.TriggerReactive {
+		_, predictions := l.mirror.snapshot(l.Now(), 3*l.stages.Load().PredictEvery)
+		return !slices.ContainsFunc(predictions, func(p grace.Prediction) bool { return p.Service == d.Cause }), nil
+	}
+	return l.allCalm(ctx, tx, d.Cause)
+}
+
+func (l *Loop) allCalm(ctx context.Context, tx store.Tx, service grace.ServiceID) (bool, error) {
+	signals, err := l.Store.Signals(ctx, tx, service)
+	if err != nil {
+		return false, fmt.Errorf("read the signals of %s: %w", service, err)
+	}
+	return !slices.ContainsFunc(signals, func(s grace.Signal) bool {
+		return s.State == grace.SignalFiring || s.State == grace.SignalStale
+	}), nil
+}
+
+func opens(heads []store.RunHead) []propose.Open {
+	out := make([]propose.Open, len(heads))
+	for i, h := range heads {
+		out[i] = propose.Open{Run: h.ID, Service: h.Service, State: h.State, Cone: h.Cone}
+	}
+	return out
+}
+
+func pasts(heads []store.RunHead) []propose.Past {
+	out := make([]propose.Past, len(heads))
+	for i, h := range heads {
+		out[i] = propose.Past{
+			Service: h.Service, Code: h.Code, Playbook: h.Playbook, State: h.State, At: h.CreatedAt, EndedAt: h.EndedAt,
+			Result: learn.ResultOf(h.State),
+		}
+	}
+	return out
+}
+
+// causes are the services that are sick of themselves: one sick database with
+// its twenty victims is no storm.
+func causes(diagnoses []grace.Diagnosis) []grace.ServiceID {
+	var sick []grace.ServiceID
+	for _, d := range diagnoses {
+		if d.Kind == grace.TriggerReactive && !slices.Contains(sick, d.Cause) {
+			sick = append(sick, d.Cause)
+		}
+	}
+	return sick
+}
+
+// considered identifies a diagnosis over time: a prediction's has a new id with
+// every evaluation.
+func considered(d grace.Diagnosis) string {
+	if d.Kind == grace.TriggerReactive {
+		return string(d.ID)
+	}
+	return string(d.Kind) + "/" + string(d.Cause) + "/" + string(d.Code)
+}
+
+// triggersOf gives the pending triggers that a diagnosis answers: those of the
+// cause and of its victims.
+func triggersOf(d grace.Diagnosis, pending []grace.Trigger) []grace.Trigger {
+	var out []grace.Trigger
+	for _, t := range pending {
+		if t.Service == d.Cause || slices.Contains(d.Victims, t.Service) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func markDecided(triggers []grace.Trigger, state grace.TriggerState) []grace.Trigger {
+	out := slices.Clone(triggers)
+	for i := range out {
+		out[i].State = state
+	}
+	return out
+}
+
+// storm opens one incident when the breaker opens, and says when it closes.
+func (l *Loop) storm(ctx context.Context, st *stages, state propose.State, now time.Time) error {
+	reason, open := propose.New(st.Propose, st.graph, nil).Storm(state)
+	if open == l.stormOpen {
+		return nil
+	}
+	c := grace.Change{}
+	object := "incident/storm-" + hash(now)
+	action := "storm.closed"
+	if open {
+		action = "storm.opened"
+		inc := grace.Incident{
+			ID: grace.IncidentID("storm-" + hash(now)), State: grace.IncidentOpen, Title: fmt.Sprintf("%d services are sick at once: nothing is done automatically", len(state.Sick)),
+			Services: state.Sick, Severity: grace.SeverityCritical, Detail: reason.String(), OpenedAt: now,
+		}
+		c.Incidents = []grace.Incident{inc}
+		c.Events = []grace.Event{{Type: "incident.notify", Source: "loop", Actor: "grace", Resource: object, Payload: encode(inc), Timestamp: now}}
+	}
+	c.Audit = []grace.AuditEntry{{At: now, Actor: "grace", Action: action, Object: object, Reason: reason.String()}}
+	c.Events = append(c.Events, grace.Event{Type: "self_heal." + action, Source: "loop", Actor: "grace", Resource: object, Payload: encode(reason), Timestamp: now})
+	if err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return l.Store.Apply(ctx, tx, c) }); err != nil {
+		return fmt.Errorf("record the storm breaker: %w", err)
+	}
+	l.stormOpen = open
+	return nil
+}

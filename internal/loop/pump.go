@@ -1,0 +1,93 @@
+package loop
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"grace"
+)
+
+const (
+	eventAbort  = "self_heal.run.abort_requested"
+	eventSignal = "health.signal"
+	pumpBatch   = 500
+)
+
+// pump carries committed events from the outbox to the mesh, and takes from
+// them what other replicas saw. A wake-up makes it quick, the poll sure.
+func (l *Loop) pump(ctx context.Context) {
+	wake := l.Store.Wake(ctx)
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	cursor := int64(-1)
+	for {
+		if cursor < 0 {
+			if id, err := l.Store.LastEventID(ctx, l.Store.Q()); err == nil {
+				cursor = id
+				l.carried.Store(id)
+			}
+		} else {
+			cursor = l.carry(ctx, cursor)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-wake:
+		case <-second.C:
+		}
+	}
+}
+
+func (l *Loop) carry(ctx context.Context, cursor int64) int64 {
+	for {
+		events, err := l.Store.Events(ctx, l.Store.Q(), cursor, nil, pumpBatch)
+		if err != nil {
+			if ctx.Err() == nil {
+				l.Log.Warn("outbox not read; live updates wait", "error", err)
+			}
+			return cursor
+		}
+		for _, e := range events {
+			l.hear(e)
+			cursor = e.ID
+			l.carried.Store(cursor)
+		}
+		if len(events) > 0 {
+			l.Bus.Publish(events...)
+		}
+		if len(events) < pumpBatch {
+			return cursor
+		}
+	}
+}
+
+// hear takes what matters here from an event of any replica.
+func (l *Loop) hear(e grace.Event) {
+	switch e.Type {
+	case eventAbort:
+		l.Runner.Interrupt(grace.RunID(strings.TrimPrefix(e.Resource, "run/")))
+	case eventSignal:
+		var s grace.Signal
+		if json.Unmarshal(e.Payload, &s) == nil && s.Key != "" {
+			l.mirror.signals([]grace.Signal{s})
+		}
+	case "self_heal.prediction":
+		var body struct {
+			Prediction grace.Prediction `json:"prediction"`
+		}
+		if json.Unmarshal(e.Payload, &body) == nil && body.Prediction.Key != "" {
+			l.mirror.predictions([]grace.Prediction{body.Prediction})
+		}
+	}
+}
+
+// EventLag counts committed events that this process has not carried yet.
+func (l *Loop) EventLag(ctx context.Context) (int64, error) {
+	last, err := l.Store.LastEventID(ctx, l.Store.Q())
+	if err != nil {
+		return 0, err
+	}
+	return max(0, last-l.carried.Load()), nil
+}

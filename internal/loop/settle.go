@@ -1,0 +1,138 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"grace"
+	"grace/internal/diagnose"
+	"grace/internal/store"
+)
+
+// settleAfter is how long a trigger may wait for a diagnosis that takes it up.
+const settleAfter = 15 * time.Second
+
+func diagnoseInput(now time.Time, signals []grace.Signal, predictions []grace.Prediction) diagnose.Input {
+	return diagnose.Input{Now: now, Signals: signals, Predictions: predictions}
+}
+
+// settle gives a decision to the triggers that no diagnosis took up: the
+// condition went away, or what is there is too little to act on.
+func (l *Loop) settle(ctx context.Context, st *stages, pending []grace.Trigger, diagnoses []grace.Diagnosis, signals []grace.Signal, now time.Time) error {
+	left := map[grace.ServiceID][]grace.Trigger{}
+	for _, t := range pending {
+		taken := slices.ContainsFunc(diagnoses, func(d grace.Diagnosis) bool {
+			return t.Service == d.Cause || slices.Contains(d.Victims, t.Service)
+		})
+		if !taken && now.Sub(t.At) >= settleAfter {
+			left[t.Service] = append(left[t.Service], t)
+		}
+	}
+	for service, triggers := range left {
+		firing := slices.ContainsFunc(signals, func(s grace.Signal) bool {
+			return s.Service == service && s.State == grace.SignalFiring
+		})
+		reason := grace.Reason{
+			Gate: "trigger", Code: grace.ReasonCleared, Actual: "cleared by itself", Required: "still there when decided",
+		}
+		state := grace.TriggerCleared
+		if firing {
+			state = grace.TriggerDecided
+			reason = grace.Reason{
+				Gate: "diagnosis", Code: grace.ReasonLowConfidence, Actual: "no rule makes a diagnosis of it", Required: "a diagnosis",
+				Hint: "give the objective or alert a code that a playbook is triggered by",
+			}
+		}
+		if err := l.recordNone(ctx, st, service, triggers, state, reason, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Loop) recordNone(ctx context.Context, st *stages, service grace.ServiceID, triggers []grace.Trigger, state grace.TriggerState, reason grace.Reason, now time.Time) error {
+	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		if err := l.Store.LockDeciding(ctx, tx); err != nil {
+			return err
+		}
+		mode, err := l.Store.Mode(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("read the mode: %w", err)
+		}
+		first := triggers[0]
+		dec := grace.Decision{
+			ID: grace.DecisionID("dec-" + hash(first.ID, now)), Verdict: grace.VerdictNone, Mode: mode.At(now), Service: service,
+			Reasons: []grace.Reason{reason}, At: now,
+			Diagnosis: grace.Diagnosis{Code: first.Code, Cause: service, Kind: first.Kind, Since: first.At, At: now},
+		}
+		for _, t := range triggers {
+			dec.Triggers = append(dec.Triggers, t.ID)
+		}
+		c := decisionChange(dec, nil, st.ApprovalTTL)
+		c.Triggers = markDecided(triggers, state)
+		return l.Store.Apply(ctx, tx, c)
+	})
+	if err != nil {
+		return fmt.Errorf("settle %d triggers of %s: %w", len(triggers), service, err)
+	}
+	return nil
+}
+
+// reconcile finds runs that are open in the store though the engine gave up on
+// them, and ends them where a person sees it. It is the net under the engine:
+// a run may not stay open for ever and hold its cone.
+func (l *Loop) reconcile(ctx context.Context) error {
+	open, err := l.Store.OpenRunHeads(ctx, l.Store.Q())
+	if err != nil {
+		return fmt.Errorf("read open runs: %w", err)
+	}
+	ids := make([]grace.RunID, len(open))
+	for i, h := range open {
+		ids[i] = h.ID
+	}
+	failed, err := l.engine.Failed(ids)
+	if err != nil {
+		return err
+	}
+	for id, why := range failed {
+		if err := l.strand(ctx, id, why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
+	now := l.Now()
+	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		run, err := l.Store.Run(ctx, tx, id)
+		if err != nil || run.State.Terminal() {
+			return err
+		}
+		run.State, run.Error, run.EndedAt = grace.RunEscalated, "the run could not go on: "+why, &now
+		run.Incident = grace.IncidentID("i-" + string(id))
+		run.Revision++
+		inc := grace.Incident{
+			ID: run.Incident, State: grace.IncidentOpen, Service: run.Service, Run: id, Severity: grace.SeverityCritical, OpenedAt: now,
+			Title: fmt.Sprintf("%s on %s was stranded; look at %s yourself", run.Playbook.ID, run.Service, run.Service), Detail: run.Error,
+		}
+		return l.Store.Apply(ctx, tx, grace.Change{
+			Runs: []grace.Run{run}, Incidents: []grace.Incident{inc},
+			Learning: []grace.LearningEntry{{
+				ID: "l-" + string(id), Service: run.Service, Diagnosis: run.Code, Playbook: run.Playbook.ID, Kind: run.Kind, Run: id,
+				Result: grace.ResultNeutral, State: run.State, Auto: run.Auto, At: now,
+			}},
+			Audit: []grace.AuditEntry{{At: now, Actor: "grace", Action: "run.escalated", Object: "run/" + string(id), Service: run.Service, Reason: run.Error}},
+			Events: []grace.Event{
+				{Type: "self_heal.run.escalated", Source: "loop", Actor: "grace", Resource: "run/" + string(id), Payload: encode(run.Error), Timestamp: now},
+				{Type: "incident.notify", Source: "loop", Actor: "grace", Resource: "incident/" + string(inc.ID), Payload: encode(inc), Timestamp: now},
+			},
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("end the stranded run %s: %w", id, err)
+	}
+	return nil
+}

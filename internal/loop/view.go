@@ -1,0 +1,170 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"grace"
+	"grace/internal/healthgraph"
+	"grace/internal/learn"
+	"grace/internal/propose"
+)
+
+// Health gives the state of every service, sorted by id, with one entry for
+// every domain that brought services of its own.
+func (l *Loop) Health() []grace.HealthState {
+	now := l.Now()
+	st := l.stages.Load()
+	signals, _ := l.mirror.snapshot(now, 0)
+	by := map[grace.ServiceID][]grace.Signal{}
+	for _, s := range signals {
+		by[s.Service] = append(by[s.Service], s)
+		if svc, ok := st.graph.Service(s.Service); ok && svc.Domain != "" {
+			by[grace.ServiceID(svc.Domain)] = append(by[grace.ServiceID(svc.Domain)], s)
+		}
+	}
+	ids := map[grace.ServiceID]bool{}
+	for _, s := range st.graph.Services() {
+		ids[s.ID] = true
+		if s.Domain != "" {
+			ids[grace.ServiceID(s.Domain)] = true
+		}
+	}
+	out := make([]grace.HealthState, 0, len(ids))
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
+		out = append(out, healthgraph.Assess(id, by[id], now))
+	}
+	return out
+}
+
+// Graph gives the health graph in force.
+func (l *Loop) Graph() *healthgraph.Graph { return l.stages.Load().graph }
+
+// Playbooks gives the playbooks in force, sorted by id.
+func (l *Loop) Playbooks() []grace.Playbook {
+	list := slices.Clone(l.stages.Load().Playbooks)
+	slices.SortFunc(list, func(a, b grace.Playbook) int { return compare(grace.SignalKey(a.ID), grace.SignalKey(b.ID)) })
+	return list
+}
+
+// Trial is what a playbook would meet on a service now.
+type Trial struct {
+	Playbook   grace.Playbook
+	Parameters map[string]any
+	Verdict    grace.Verdict
+	Policy     string
+	Reasons    []grace.Reason
+}
+
+// ErrTrial says why a playbook cannot be tried on a service.
+type ErrTrial struct{ Reason string }
+
+func (e *ErrTrial) Error() string { return e.Reason }
+
+// DryRun asks the gates about a playbook on a service and changes nothing.
+func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.ServiceID, params map[string]any) (Trial, error) {
+	st := l.stages.Load()
+	s, ok := st.graph.Service(service)
+	if !ok {
+		return Trial{}, &ErrTrial{fmt.Sprintf("unknown service %q", service)}
+	}
+	i := slices.IndexFunc(st.Playbooks, func(p grace.Playbook) bool { return p.ID == id })
+	if i < 0 {
+		return Trial{}, &ErrTrial{fmt.Sprintf("unknown playbook %q", id)}
+	}
+	p, ok := st.Playbooks[i].Bind(s)
+	if !ok {
+		return Trial{}, &ErrTrial{fmt.Sprintf("playbook %q has no binding for %q: add services[].bindings.%s", id, service, id)}
+	}
+	p.Arguments = maps.Clone(p.Arguments)
+	if p.Arguments == nil {
+		p.Arguments = map[string]any{}
+	}
+	maps.Copy(p.Arguments, params)
+	resolved, err := propose.ResolveParameters(p)
+	if err != nil {
+		return Trial{}, &ErrTrial{err.Error()}
+	}
+	mode, err := l.Store.Mode(ctx, l.Store.Q())
+	if err != nil {
+		return Trial{}, fmt.Errorf("read the mode: %w", err)
+	}
+	now := l.Now()
+	proposal := grace.Proposal{
+		Service: service, Playbook: id, Parameters: resolved, Risk: p.Risk, Auto: p.Auto, Impact: p.Impact, Kind: grace.TriggerManual,
+		BlastRadius: st.graph.BlastRadius(service), Confidence: 1, Criticality: s.Criticality, At: now,
+	}
+	v, policy, reasons := st.govern.Decide(st.governInput(view{now: now, mode: mode.At(now)}, proposal))
+	return Trial{Playbook: p, Parameters: resolved, Verdict: v, Policy: policy, Reasons: reasons}, nil
+}
+
+// KPIs measures the key figures over the last 24 hours.
+func (l *Loop) KPIs(ctx context.Context) (learn.KPIs, error) {
+	now := l.Now()
+	runs, err := l.Store.RunsSince(ctx, l.Store.Q(), now.Add(-24*time.Hour))
+	if err != nil {
+		return learn.KPIs{}, fmt.Errorf("read the runs of the last day: %w", err)
+	}
+	facts := make([]learn.Fact, len(runs))
+	for i, r := range runs {
+		facts[i] = learn.FactOf(r, r.Auto)
+	}
+	return learn.Measure(now, facts), nil
+}
+
+// EngineLag is the age of the oldest approved run that has not started, 0 when
+// there is none.
+func (l *Loop) EngineLag(ctx context.Context) (time.Duration, error) {
+	open, err := l.Store.OpenRunHeads(ctx, l.Store.Q())
+	if err != nil {
+		return 0, err
+	}
+	var lag time.Duration
+	for _, h := range open {
+		if h.State == grace.RunApproved {
+			lag = max(lag, l.Now().Sub(h.CreatedAt))
+		}
+	}
+	return lag, nil
+}
+
+// Stats counts what the loop did since it started.
+type Stats struct {
+	samples, triggers atomic.Int64
+
+	mu sync.Mutex
+	// OnDecision and OnAction are told of every decision and action, for
+	// metrics. Set them before Start.
+	OnDecision func(v grace.Verdict, took time.Duration)
+	OnAction   func(step string, status grace.OutcomeStatus, took time.Duration)
+}
+
+// Stats gives the counters.
+func (l *Loop) Stats() *Stats { return &l.stats }
+
+// Samples counts samples observed, Triggers those that became triggers.
+func (s *Stats) Samples() int64 { return s.samples.Load() }
+
+// Triggers counts the triggers made.
+func (s *Stats) Triggers() int64 { return s.triggers.Load() }
+
+func (s *Stats) decided(v grace.Verdict, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.OnDecision != nil {
+		s.OnDecision(v, took)
+	}
+}
+
+func (s *Stats) acted(step string, status grace.OutcomeStatus, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.OnAction != nil {
+		s.OnAction(step, status, took)
+	}
+}
