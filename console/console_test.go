@@ -22,8 +22,10 @@ func draw(t *testing.T, page Page) string {
 
 func frame() Frame {
 	now := time.Date(2026, 3, 1, 9, 31, 2, 0, time.UTC)
-	return Frame{Title: "T", Root: "../../", Now: now, User: "ana", Role: "approver", CSRF: "c5rf",
-		Mode: &Mode{Name: "observe_only", Label: "Observe only", Actor: "token:ana", Reason: "release day", Since: now.Add(-time.Hour)}}
+	return Frame{
+		Title: "T", Root: "../../", Now: now, User: "ana", Role: "approver", CSRF: "c5rf",
+		Mode: &Mode{Name: "observe_only", Label: "Observe only", Actor: "token:ana", Reason: "release day", Since: now.Add(-time.Hour)},
+	}
 }
 
 // Every page must hold under a Content-Security-Policy without unsafe-inline
@@ -32,10 +34,15 @@ func TestPagesHaveNothingInline(t *testing.T) {
 	form := Form{Error: "no", Reason: "because"}
 	pages := []Page{
 		Home{Frame: frame(), Needs: []Need{{}}, Conditions: []Condition{{}}, Runs: []RunRow{{}}, Activity: []Entry{{}}, KPIs: []KPI{{}}},
-		Home{Frame: frame()}, Services{Frame: frame(), Rows: []ServiceRow{{}}}, Services{Frame: frame()},
+		Home{Frame: frame()},
+		Services{Frame: frame(), Rows: []ServiceRow{{}}},
+		Services{Frame: frame()},
 		Run{Frame: frame(), CanAbort: true, Form: form, Steps: []Step{{Output: "o", Error: "e"}}, Undo: []Step{{}}, Checks: []Check{{}}, Gates: Gates{Rows: []Gate{{}}}},
-		Run{Frame: frame()}, Approval{Frame: frame(), Pending: true, CanDecide: true, Form: form}, Approval{Frame: frame(), Pending: true},
-		Login{Frame: frame(), Next: "lite"}, Notice{Frame: frame(), Hop: true},
+		Run{Frame: frame()},
+		Approval{Frame: frame(), Pending: true, CanDecide: true, Form: form},
+		Approval{Frame: frame(), Pending: true},
+		Login{Frame: frame(), Next: "lite"},
+		Notice{Frame: frame(), Hop: true},
 	}
 	for _, page := range pages {
 		html := draw(t, page)

@@ -191,8 +191,8 @@ func newServer(cfg Config, d Deps) (*server, error) {
 type exactMux struct{ *http.ServeMux }
 
 func (m exactMux) HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request)) {
-	if strings.HasSuffix(pattern, "/") {
-		m.ServeMux.HandleFunc(strings.TrimSuffix(pattern, "/"), h)
+	if bare, isFolder := strings.CutSuffix(pattern, "/"); isFolder {
+		m.ServeMux.HandleFunc(bare, h)
 		pattern += "{$}"
 	}
 	m.ServeMux.HandleFunc(pattern, h)

@@ -236,8 +236,6 @@ func decode[T any](t *testing.T, rec *httptest.ResponseRecorder) T {
 
 func at(d time.Duration) time.Time { return testNow.Add(d) }
 
-func ptr[T any](v T) *T { return &v }
-
 // story is a run that waits for approval, with all that led to it.
 func story() grace.Change {
 	diagnosis := grace.Diagnosis{

@@ -61,8 +61,8 @@ func mayHoldNull(t reflect.Type, depth int) bool {
 	case reflect.Pointer:
 		return mayHoldNull(t.Elem(), depth+1)
 	case reflect.Struct:
-		for i := range t.NumField() {
-			if f := t.Field(i); f.IsExported() && mayHoldNull(f.Type, depth+1) {
+		for f := range t.Fields() {
+			if f.IsExported() && mayHoldNull(f.Type, depth+1) {
 				return true
 			}
 		}

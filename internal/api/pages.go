@@ -123,10 +123,8 @@ func (s *server) servicesView(ctx context.Context, v visit) (console.Services, e
 		}
 		row := console.ServiceRow{
 			ID: string(view.ID), State: healthState(view.Health.Status), Criticality: orDash(string(view.Criticality)), Owner: view.Owner,
-			Confidence: percent(view.Health.Confidence), Direct: len(view.Dependents), Transitive: view.Transitive, Why: "nothing to do",
-		}
-		for _, symptom := range view.Health.TopSymptoms {
-			row.Symptoms = append(row.Symptoms, words(symptom))
+			Confidence: percent(view.Health.Confidence), Direct: len(view.Dependents), Transitive: view.Transitive,
+			Symptoms: view.Health.TopSymptoms, Why: "nothing to do",
 		}
 		if view.Health.Status != grace.HealthHealthy && len(page.Rows) < explained {
 			if row.Doing, err = s.doingLink(ctx, view); err != nil {

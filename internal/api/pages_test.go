@@ -242,7 +242,7 @@ func TestDecidedAndExpiredApprovalsHaveNoForm(t *testing.T) {
 	change := story()
 	change.Runs[0].State = grace.RunDenied
 	a := &change.Approvals[0]
-	a.State, a.Actor, a.Reason, a.DecidedAt = grace.ApprovalDenied, "token:ana", "too risky", ptr(at(-14*time.Second))
+	a.State, a.Actor, a.Reason, a.DecidedAt = grace.ApprovalDenied, "token:ana", "too risky", new(at(-14*time.Second))
 	e.apply(change)
 	b := e.signIn("approver")
 	if body := b.send("GET", "/lite/approvals/r-1", nil).Body.String(); strings.Contains(body, `name="decision"`) || !strings.Contains(body, "Already denied by token:ana, 14 s ago") {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -80,9 +81,7 @@ func retrySeconds(d time.Duration) string {
 // write sends the problem where huma does not.
 func (p *Problem) write(w http.ResponseWriter) {
 	p.RequestID = w.Header().Get(requestIDHeader)
-	for k, v := range p.GetHeaders() {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), p.GetHeaders())
 	w.Header().Set("Content-Type", problemType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(p.Status)

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -181,9 +182,7 @@ func (s *server) draw(w http.ResponseWriter, status int, page console.Page) {
 // notice shows a problem as a page.
 func (s *server) notice(v visit, p *Problem) {
 	who := callerOf(v.r.Context())
-	for k, value := range p.GetHeaders() {
-		v.w.Header()[k] = value
-	}
+	maps.Copy(v.w.Header(), p.GetHeaders())
 	s.draw(v.w, p.Status, console.Notice{
 		Frame: console.Frame{
 			Title: p.Title, Root: v.root, Now: s.now(), User: who.Token, Role: who.Role.String(), CSRF: v.csrf, Request: who.Request,

@@ -240,8 +240,7 @@ func decodeStrict(data []byte, into any) error {
 
 // decodeFault words an error of encoding/json with the place it is about.
 func decodeFault(at string, err error) (location, message string) {
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
+	if wrong, isType := errors.AsType[*json.UnmarshalTypeError](err); isType {
 		if wrong.Field != "" {
 			at += "." + wrong.Field
 		}

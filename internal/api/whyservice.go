@@ -1,0 +1,161 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/internal/store"
+)
+
+func (s *server) whyService(ctx context.Context, in *serviceInput) (*body[Explanation], error) {
+	e, err := s.explainService(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return ok(e)
+}
+
+// victimWindow is how far back a diagnosis of another service is looked for
+// that names this one as its victim.
+const victimWindow = time.Hour
+
+// explainService says what is being done about a service, or why nothing is.
+func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explanation, error) {
+	view, err := s.findService(ctx, id)
+	if err != nil {
+		return Explanation{}, err
+	}
+	all, err := s.store.Signals(ctx, s.store.Q(), id)
+	if err != nil {
+		return Explanation{}, stored(err)
+	}
+	health := Stage{Name: "health", Title: "Health", Lines: []string{
+		fmt.Sprintf("%s is %s, %.0f %% of its %d signals have fresh data", id, view.Health.Status, view.Health.Confidence*100, len(all)),
+	}}
+	e := Explanation{Service: &view.Health}
+	for _, sig := range all {
+		if sig.State != grace.SignalOK {
+			e.Signals = append(e.Signals, sig)
+			health.Lines = append(health.Lines, signalLine(sig))
+		}
+	}
+	c, err := s.chainOfService(ctx, id)
+	if err != nil {
+		return Explanation{}, err
+	}
+	var noted []string
+	if e.Summary, noted, err = s.doing(ctx, view, c); err != nil {
+		return Explanation{}, err
+	}
+	e.Stages = append(e.Stages, health)
+	if c.run != nil || c.decision != nil {
+		e.Stages = append(e.Stages, c.stages()...)
+		e.Run, e.Decision, e.Approval, e.Incident, e.Triggers = c.run, c.decision, c.approval, c.incident, c.triggers
+	}
+	if len(noted) > 0 {
+		e.Stages = append(e.Stages, Stage{Name: "outcome", Title: "Why nothing is being done", Lines: noted})
+	}
+	e.Text = text(e.Summary, e.Stages)
+	return e, nil
+}
+
+func signalLine(sig grace.Signal) string {
+	line := fmt.Sprintf("%s %s since %s", sig.Metric, sig.State, clock(sig.Since))
+	if sig.Code != "" {
+		line += ": " + words(string(sig.Code))
+	}
+	if sig.Threshold != 0 {
+		line += fmt.Sprintf(", %g against %g %s", sig.Value, sig.Threshold, sig.Unit)
+	}
+	if sig.Flapping {
+		line += ", flapping"
+	}
+	if sig.Message != "" {
+		line += " (" + sig.Message + ")"
+	}
+	return strings.TrimSpace(line)
+}
+
+// chainOfService is the open run of a service with what led to it, or else
+// its last decision.
+func (s *server) chainOfService(ctx context.Context, id grace.ServiceID) (chain, error) {
+	open := true
+	runs, _, err := s.store.Runs(ctx, s.store.Q(), store.RunFilter{Service: id, Open: &open}, store.Page{Limit: 1})
+	if err != nil {
+		return chain{}, stored(err)
+	}
+	if len(runs) > 0 {
+		return s.chainOfRun(ctx, runs[0])
+	}
+	var c chain
+	if c.decision, err = maybe(s.store.LastDecision(ctx, s.store.Q(), id)); err != nil || c.decision == nil {
+		return c, err
+	}
+	if c.decision.Run != "" {
+		run, err := maybe(s.store.Run(ctx, s.store.Q(), c.decision.Run))
+		if err != nil {
+			return chain{}, err
+		}
+		if run != nil {
+			return s.chainOfRun(ctx, *run)
+		}
+	}
+	return c, s.addTriggers(ctx, &c)
+}
+
+// doing words what is being done about a service; notes say why nothing is.
+func (s *server) doing(ctx context.Context, view ServiceView, c chain) (summary string, notes []string, err error) {
+	id := view.ID
+	if c.run != nil && !c.run.State.Terminal() {
+		return fmt.Sprintf("GRACE is at it: run %s, %s on %s, is %s.", c.run.ID, c.run.Playbook.ID, id, runWords(c.run.State)), nil, nil
+	}
+	if view.Health.Status == grace.HealthHealthy {
+		return fmt.Sprintf("Nothing is wrong with %s.", id), nil, nil
+	}
+	cause, err := s.victimOf(ctx, id)
+	if err != nil {
+		return "", nil, err
+	}
+	switch {
+	case cause != nil:
+		line := fmt.Sprintf("its symptoms are put down to %s (%s, likelihood %.2f), which is what GRACE treats", cause.Diagnosis.Cause, words(string(cause.Diagnosis.Code)), cause.Diagnosis.Likelihood)
+		return fmt.Sprintf("Nothing is done on %s: %s.", id, line), []string{line, "decision " + string(cause.ID)}, nil
+	case c.decision != nil && c.decision.Verdict != grace.VerdictAllow && len(c.decision.Failed()) > 0:
+		for _, r := range c.decision.Failed() {
+			notes = append(notes, gateWords(r))
+		}
+		return fmt.Sprintf("Nothing is done on %s: %s.", id, notes[0]), notes, nil
+	case c.run != nil:
+		notes = []string{fmt.Sprintf("the last run, %s (%s), ended at %s: %s", c.run.ID, c.run.Playbook.ID, clock(deref(c.run.EndedAt)), runWords(c.run.State))}
+		if c.run.Error != "" {
+			notes = append(notes, c.run.Error)
+		}
+	case view.Health.Status == grace.HealthUnknown:
+		notes = []string{"no sensor has fresh data about it, and no data is never taken for health or for sickness; look at the sensors"}
+	default:
+		notes = []string{"no decision on it is recorded yet: its symptoms have not made a diagnosis"}
+	}
+	return fmt.Sprintf("Nothing is done on %s: %s.", id, notes[0]), notes, nil
+}
+
+// victimOf finds the newest decision whose diagnosis explains the symptoms of
+// a service by another one.
+func (s *server) victimOf(ctx context.Context, id grace.ServiceID) (*grace.Decision, error) {
+	decisions, _, err := s.store.Decisions(ctx, s.store.Q(), store.DecisionFilter{From: s.now().Add(-victimWindow)}, store.Page{Limit: 50})
+	if err != nil {
+		return nil, stored(err)
+	}
+	for _, d := range decisions {
+		if d.Diagnosis.Cause == id {
+			return nil, nil //nolint:nilnil // it was found to be a cause itself
+		}
+		if slices.Contains(d.Diagnosis.Victims, id) {
+			return &d, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // absent is an answer here
+}
