@@ -199,10 +199,7 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	if err := c.do(ctx, http.MethodPost, "/shutdown", nil, nil); err != nil {
 		return err
 	}
-	for ctx.Err() == nil {
-		if err := c.do(ctx, http.MethodGet, "/healthz", nil, nil); err != nil {
-			return nil
-		}
+	for c.do(ctx, http.MethodGet, "/healthz", nil, nil) == nil {
 		pause(ctx, 20*time.Millisecond)
 	}
 	return ctx.Err()

@@ -29,7 +29,7 @@ const (
 	// A leak grows by leakStep every leakEvery up to leakMax, and each
 	// mebibyte costs every request leakCost.
 	leakStep  = 1 << 20
-	leakEvery = 100 * time.Millisecond
+	leakEvery = 200 * time.Millisecond
 	leakMax   = 96 << 20
 	leakCost  = 6 * time.Millisecond
 )
