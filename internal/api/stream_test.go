@@ -15,7 +15,9 @@ import (
 // follow opens the stream on a real connection and gives its lines.
 func (e *env) follow(path string, header ...string) (lines <-chan string, stop func()) {
 	e.t.Helper()
-	srv := httptest.NewServer(e.handler)
+	srv := httptest.NewUnstartedServer(e.handler)
+	srv.Config.ReadTimeout = streamReadTimeout
+	srv.Start()
 	ctx, cancel := context.WithCancel(e.t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+path, nil)
 	if err != nil {
@@ -97,6 +99,19 @@ func TestStreamResumesAndGoesOn(t *testing.T) {
 		if strings.HasPrefix(line, "id:") {
 			t.Errorf("not asked for: %s", line)
 		}
+	}
+}
+
+// streamReadTimeout is the server's time for reading a request in these tests.
+const streamReadTimeout = 50 * time.Millisecond
+
+// The time a server gives for reading a request must not end a stream.
+func TestStreamOutlivesTheReadTimeout(t *testing.T) {
+	e := newEnv(t)
+	lines, stop := e.follow("/api/events/stream")
+	defer stop()
+	for range 20 { // at 20 ms each, well beyond it
+		await(t, lines, ": alive")
 	}
 }
 
