@@ -12,7 +12,7 @@ import (
 // What is sent may be shared with the loop, so it must be copied, not mended.
 func TestNotNullCopies(t *testing.T) {
 	in := []*grace.Run{{ID: "r", Playbook: grace.Playbook{Triggers: nil}, CreatedAt: time.Unix(0, 0)}}
-	out, isRuns := notNull(reflect.ValueOf(in)).Interface().([]*grace.Run)
+	out, isRuns := reflect.TypeAssert[[]*grace.Run](notNull(reflect.ValueOf(in)))
 	if !isRuns || len(out) != 1 {
 		t.Fatalf("%v", out)
 	}
