@@ -27,7 +27,7 @@ type Config struct {
 // DefaultConfig sets the weights against the trust core's threshold of 0.7.
 func DefaultConfig() Config {
 	return Config{
-		GroupWait:     grace.Duration(3 * time.Second),
+		GroupWait:     grace.Duration(5 * time.Second),
 		Window:        grace.Duration(10 * time.Minute),
 		Aftermath:     grace.Duration(20 * time.Second),
 		MinLikelihood: 0.3,

@@ -79,8 +79,10 @@ func (x *execution) do(ctx context.Context, i int, s grace.Step) grace.Outcome {
 	started := x.Clock.Now()
 	resumed := x.mark.Owner != x.Owner
 	if resumed && x.effectIsThere(ctx, s) {
-		return grace.Outcome{Status: grace.OutcomeSucceeded, Output: "left unfinished by another process; its effect is there",
-			Data: map[string]string{attemptsKey: "0", resumedKey: "true"}, Started: started, Ended: x.Clock.Now()}
+		return grace.Outcome{
+			Status: grace.OutcomeSucceeded, Output: "left unfinished by another process; its effect is there",
+			Data: map[string]string{attemptsKey: "0", resumedKey: "true"}, Started: started, Ended: x.Clock.Now(),
+		}
 	}
 	var o grace.Outcome
 	pause := retryPause

@@ -92,14 +92,18 @@ func (x *execution) settleApproval(run *grace.Run, m Mark) outcome {
 		run.State = grace.RunApproved
 		return outcome{notes: []note{{action: "approved", actor: a.Actor, reason: a.Reason}}}
 	case a.State == grace.ApprovalDenied:
-		run.Reasons = append(run.Reasons, grace.Reason{Gate: "approval", Code: grace.ReasonApprovalDenied,
-			Actual: "denied by " + a.Actor + ": " + a.Reason, Required: "approved"})
+		run.Reasons = append(run.Reasons, grace.Reason{
+			Gate: "approval", Code: grace.ReasonApprovalDenied,
+			Actual: "denied by " + a.Actor + ": " + a.Reason, Required: "approved",
+		})
 		return end(run, m, grace.RunDenied, "denied by "+a.Actor+": "+a.Reason)
 	case !m.At.Before(a.Expires):
 		a.State, a.Revision = grace.ApprovalExpired, a.Revision+1
-		run.Reasons = append(run.Reasons, grace.Reason{Gate: "approval", Code: grace.ReasonApprovalExpired,
+		run.Reasons = append(run.Reasons, grace.Reason{
+			Gate: "approval", Code: grace.ReasonApprovalExpired,
 			Actual: "nobody decided by " + a.Expires.UTC().Format(time.RFC3339), Required: "approved",
-			Hint: "raise trust.approval_ttl if people need longer"})
+			Hint: "raise trust.approval_ttl if people need longer",
+		})
 		out := end(run, m, grace.RunExpired, "nobody decided in time")
 		out.approval = &a
 		return out

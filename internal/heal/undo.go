@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"grace"
@@ -71,9 +72,9 @@ func endState(why failure, undone bool, undos, stuck int) grace.RunState {
 // effects lists, newest first, the steps to undo, and names those that changed
 // something that cannot be undone.
 func (x *execution) effects() (undo []int, stuck []string) {
-	for i := len(x.run.Steps) - 1; i >= 0; i-- {
+	for i, rec := range slices.Backward(x.run.Steps) {
 		s := x.run.Playbook.Steps[i]
-		switch st := x.run.Steps[i].State; {
+		switch st := rec.State; {
 		case s.ReadOnly, st == grace.StepPending, st == grace.StepSkipped, st == grace.StepFailed:
 		case st == grace.StepStarted && x.neverReached(i):
 		case s.Undo != nil:

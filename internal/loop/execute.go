@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"grace"
@@ -148,7 +149,7 @@ func (j journal) admitCone(run grace.Run) (heal.Admission, error) {
 		return heal.Admission{}, fmt.Errorf("read open runs: %w", err)
 	}
 	for _, o := range open {
-		if o.ID == run.ID || !o.State.Mutating() || !overlaps(o.Cone, run.Service) {
+		if o.ID == run.ID || !o.State.Mutating() || !slices.Contains(o.Cone, run.Service) {
 			continue
 		}
 		first := o.State != grace.RunApproved || o.CreatedAt.Before(run.CreatedAt) ||
@@ -161,13 +162,4 @@ func (j journal) admitCone(run grace.Run) (heal.Admission, error) {
 		}
 	}
 	return heal.Admission{}, nil
-}
-
-func overlaps(cone []grace.ServiceID, service grace.ServiceID) bool {
-	for _, s := range cone {
-		if s == service {
-			return true
-		}
-	}
-	return false
 }

@@ -194,6 +194,16 @@ func (r *rig) down(service grace.ServiceID) {
 	}
 }
 
+// entered waits until an action has begun.
+func (r *rig) entered() {
+	r.tb.Helper()
+	select {
+	case <-r.thing.entered:
+	case <-time.After(20 * time.Second):
+		r.tb.Fatalf("no action has begun; decisions %s", r.decisions())
+	}
+}
+
 // wait polls until the service's newest run is in one of the states.
 func (r *rig) wait(service grace.ServiceID, states ...grace.RunState) grace.Run {
 	r.tb.Helper()

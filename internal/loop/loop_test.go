@@ -89,7 +89,7 @@ func TestAbortInterruptsAndUndoes(t *testing.T) {
 	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", quick())
 	r.thing.block, r.thing.entered = make(chan struct{}), make(chan struct{}, 1)
 	r.down("catalog")
-	<-r.thing.entered
+	r.entered()
 	run := r.wait("catalog", grace.RunRunning)
 	r.thing.mu.Lock()
 	block := r.thing.block
@@ -118,7 +118,7 @@ func TestRestartGoesOn(t *testing.T) {
 		block := make(chan struct{})
 		r.thing.block, r.thing.entered = block, make(chan struct{}, 1)
 		r.down("catalog")
-		<-r.thing.entered
+		r.entered()
 		r.stop()
 		r.thing.mu.Lock()
 		r.thing.block = nil
