@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+)
+
+// Where the client looks when it is not told.
+const (
+	defaultURL       = "http://127.0.0.1:8000"
+	defaultTokenFile = "grace-data/cli.token"
+)
+
+// app is what every command shares: the streams, the global flags, the clock.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	env      func(string) (string, bool)
+	now      func() time.Time
+	colour   bool // of out
+
+	url       string
+	token     string
+	tokenFile string
+	timeout   time.Duration
+	json      bool
+	utc       bool
+}
+
+func newApp(in io.Reader, out, err io.Writer, env func(string) (string, bool)) *app {
+	return &app{in: in, out: out, err: err, env: env, now: time.Now, colour: wantsColour(out, env)}
+}
+
+// wantsColour follows https://no-color.org: colour only on a terminal, and
+// never with a NO_COLOR that is not empty.
+func wantsColour(w io.Writer, env func(string) (string, bool)) bool {
+	if v, ok := env("NO_COLOR"); ok && v != "" {
+		return false
+	}
+	if v, ok := env("TERM"); ok && v == "dumb" {
+		return false
+	}
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
+}
+
+// run executes one command line and gives its exit code.
+func run(ctx context.Context, a *app, args []string) int {
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fail := asFailure(err)
+	a.report(fail)
+	return fail.code
+}
+
+// report writes a failure to stderr. A silent one has said everything already.
+func (a *app) report(f *failure) {
+	if f.silent {
+		return
+	}
+	if a.json {
+		data, err := json.Marshal(map[string]any{"error": map[string]any{
+			"message": f.message, "hint": f.hint, "exit_code": f.code,
+		}})
+		if err == nil {
+			_, _ = fmt.Fprintln(a.err, string(data))
+			return
+		}
+	}
+	_, _ = fmt.Fprintf(a.err, "grace: %s\n", f.message)
+	if f.hint != "" {
+		_, _ = fmt.Fprintf(a.err, "  hint: %s\n", f.hint)
+	}
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "grace",
+		Short: "Self-healing for services: sense, diagnose, decide, act, verify, undo",
+		Long: `GRACE keeps services healthy by itself: it senses, finds the cause, picks a
+playbook, asks its trust core, acts, verifies, undoes what did not help, learns,
+and leaves a proof of everything it did.
+
+  See it work:       grace demo
+  Check a config:    grace check grace.yaml
+  Run it:            grace serve --config grace.yaml
+  Ask it:            grace status; grace why RUN
+
+Commands talk to a running daemon: --url or GRACE_URL, with a token from
+--token, GRACE_TOKEN or the file that the daemon wrote (--token-file).`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			a.url = a.orEnv(a.url, "GRACE_URL", defaultURL)
+			a.token = a.orEnv(a.token, "GRACE_TOKEN", "")
+			a.tokenFile = a.orEnv(a.tokenFile, "GRACE_TOKEN_FILE", defaultTokenFile)
+			return nil
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&a.url, "url", "", "address of the daemon (env GRACE_URL, default "+defaultURL+")")
+	f.StringVar(&a.token, "token", "", "API token (env GRACE_TOKEN; prefer it to the flag, which others can see)")
+	f.StringVar(&a.tokenFile, "token-file", "", "file with the token, used when none is given (env GRACE_TOKEN_FILE, default ./"+defaultTokenFile+")")
+	f.DurationVar(&a.timeout, "timeout", 15*time.Second, "how long to wait for the daemon's answer")
+	f.BoolVar(&a.json, "json", false, "print JSON: the API's own answer")
+	f.BoolVar(&a.utc, "utc", false, "print times in UTC instead of local time")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError(err.Error(), "see: "+cmd.CommandPath()+" --help")
+	})
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	root.AddGroup(
+		&cobra.Group{ID: groupRun, Title: "Run GRACE:"},
+		&cobra.Group{ID: groupSee, Title: "See what it does and why:"},
+		&cobra.Group{ID: groupSteer, Title: "Steer it:"},
+	)
+	for _, group := range []struct {
+		id       string
+		commands []*cobra.Command
+	}{
+		{groupRun, []*cobra.Command{newServe(a), newDemo(a), newCheck(a), newConfig(a)}},
+		{groupSee, []*cobra.Command{newStatus(a), newServices(a), newRuns(a), newWhy(a), newLearning(a), newAudit(a)}},
+		{groupSteer, []*cobra.Command{newDecision(a, true), newDecision(a, false), newMode(a), newPlaybooks(a), newToken(a)}},
+	} {
+		for _, c := range group.commands {
+			c.GroupID = group.id
+			root.AddCommand(c)
+		}
+	}
+	root.AddCommand(newVersion(a), newShop(a), newExitCodes())
+	return root
+}
+
+const (
+	groupRun   = "run"
+	groupSee   = "see"
+	groupSteer = "steer"
+)
+
+func (a *app) orEnv(value, name, otherwise string) string {
+	if value != "" {
+		return value
+	}
+	if v, ok := a.env(name); ok && v != "" {
+		return v
+	}
+	return otherwise
+}
+
+// exactArgs wants the arguments that the command's use line names.
+func exactArgs(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		if len(args) < len(names) {
+			return usageError("missing "+names[len(args)], "usage: "+cmd.UseLine())
+		}
+		return usageError(fmt.Sprintf("unexpected argument %q", args[len(names)]), "usage: "+cmd.UseLine())
+	}
+}
+
+// onlyGroup is the body of a command that only holds others.
+func onlyGroup(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	return usageError(fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath()), "see: "+cmd.CommandPath()+" --help")
+}
+
+// asFailure gives every error an exit code. What cobra finds wrong has no type
+// of its own, but it always is the command line.
+func asFailure(err error) *failure {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f
+	}
+	text := err.Error()
+	for _, start := range []string{"unknown command", "unknown flag", "unknown shorthand", "required flag", "invalid argument", "accepts ", "requires ", "if any flags in the group", "at least one of the flags"} {
+		if strings.HasPrefix(text, start) {
+			return usageError(text, "see: grace --help")
+		}
+	}
+	return &failure{code: exitFailed, message: text}
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"grace"
+)
+
+func newAudit(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "The log of everything GRACE did, and the proof that nobody changed it",
+		RunE:  onlyGroup,
+	}
+	cmd.AddCommand(newAuditList(a), newAuditVerify(a))
+	return cmd
+}
+
+func newAuditList(a *app) *cobra.Command {
+	var (
+		q             listQuery
+		object, actor string
+		since         time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List audit entries, newest first",
+		Args:  exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			v := q.values("object", object, "actor", actor)
+			if since > 0 {
+				v.Set("from", a.now().Add(-since).UTC().Format(time.RFC3339))
+			}
+			entries, err := c.AuditEntries(cmd.Context(), v)
+			if err != nil {
+				return err
+			}
+			return a.show(entries.Raw, func(w io.Writer) {
+				if len(entries.Value.Items) == 0 {
+					_, _ = fmt.Fprintln(w, "No entries.")
+					return
+				}
+				a.auditTable(w, entries.Value.Items)
+				more(w, cmd, entries.Value.Next)
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&object, "object", "", "only about this object, for example run/RUN")
+	f.StringVar(&actor, "actor", "", "only by this actor, for example token:NAME")
+	f.DurationVar(&since, "since", 0, "only of the last while, for example 24h")
+	pageFlags(cmd, &q)
+	return cmd
+}
+
+func (a *app) auditTable(w io.Writer, entries []grace.AuditEntry) {
+	t := table{head: []string{"SEQ", "TIME", "ACTOR", "ACTION", "OBJECT", "SERVICE", "REASON"}}
+	for _, e := range entries {
+		t.add(strconv.FormatInt(e.Seq, 10), a.at(e.At), e.Actor, e.Action, e.Object, orDash(string(e.Service)), oneLine(orDash(e.Reason), 70))
+	}
+	t.write(w, a.colour)
+}
+
+func newAuditVerify(a *app) *cobra.Command {
+	var config string
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Prove that no audit entry was changed, removed or inserted",
+		Long: `Prove that no audit entry was changed, removed or inserted. The daemon checks
+its own log; with --config the store is read directly, so it also works while no
+daemon runs. A broken log is named with the first bad entry, and the exit code
+is 8.`,
+		Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			report, raw, err := a.verifyAudit(cmd, config)
+			if err != nil {
+				return err
+			}
+			if err := a.show(raw, func(w io.Writer) {
+				if report.OK {
+					_, _ = fmt.Fprintf(w, "ok: %d entries, head %d %s\n", report.Entries, report.HeadSeq, report.HeadHash)
+					return
+				}
+				_, _ = fmt.Fprintf(w, "BROKEN at entry %d: %s\n", report.BrokenAt, report.Detail)
+			}); err != nil {
+				return err
+			}
+			if !report.OK {
+				return &failure{code: exitAuditBroken, message: fmt.Sprintf("the audit log is broken at entry %d", report.BrokenAt), hint: "compare with a backup; entries before it are intact"}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&config, "config", "", "read the store of this configuration directly")
+	return cmd
+}
+
+func (a *app) verifyAudit(cmd *cobra.Command, config string) (auditReport, json.RawMessage, error) {
+	if config != "" {
+		report, err := a.verifyDirect(cmd.Context(), config)
+		if err != nil {
+			return auditReport{}, nil, err
+		}
+		raw, err := json.Marshal(report)
+		if err != nil {
+			return auditReport{}, nil, fmt.Errorf("write report: %w", err)
+		}
+		return report, raw, nil
+	}
+	c, err := a.client()
+	if err != nil {
+		return auditReport{}, nil, err
+	}
+	got, err := c.VerifyAudit(cmd.Context())
+	return got.Value, got.Raw, err
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"grace/daemon"
+	"grace/internal/config"
+)
+
+func newCheck(a *app) *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "check [FILE]",
+		Short: "Find every problem in a configuration, without starting anything",
+		Long: `Find every problem in a configuration, with file, line, key and what to do about
+it. Nothing is started and nothing is contacted. The exit code is 7 when there is
+an error; warnings alone leave it 0.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				path = args[0]
+			}
+			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+				return missingFile(path, err)
+			}
+			cfg, problems := daemon.Load(path)
+			return a.showProblems(path, problems, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "%s: ok: %d services, %d sensors, %d objectives, %d playbooks\n",
+					path, len(cfg.Services), len(cfg.Sensors), len(cfg.Objectives), len(cfg.Playbooks))
+			})
+		},
+	}
+	configFlag(cmd, &path)
+	return cmd
+}
+
+func configFlag(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVar(path, "config", "grace.yaml", "the configuration file")
+}
+
+func missingFile(path string, err error) *failure {
+	return &failure{code: exitNotFound, message: "there is no file " + path, hint: "give the path of the configuration", cause: err}
+}
+
+// showProblems prints what was found; fine is what to say when nothing is in
+// the way.
+func (a *app) showProblems(path string, problems config.Problems, fine func(io.Writer)) error {
+	bad := problems.Err() != nil
+	if a.json {
+		if problems == nil {
+			problems = config.Problems{}
+		}
+		if err := a.showJSON(map[string]any{"ok": !bad, "file": path, "problems": problems}); err != nil {
+			return err
+		}
+	} else if err := a.show(nil, func(w io.Writer) {
+		_, _ = io.WriteString(w, problems.String())
+		if !bad {
+			fine(w)
+		}
+	}); err != nil {
+		return err
+	}
+	if bad {
+		n := len(problems.Errors())
+		return &failure{code: exitProblems, message: fmt.Sprintf("%d problems in %s", n, path), hint: "the keys are explained by: grace config schema", silent: a.json}
+	}
+	return nil
+}
+
+// loadConfig reads a configuration for a command that cannot go on without.
+func (a *app) loadConfig(path string) (*config.Config, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, missingFile(path, err)
+	}
+	cfg, problems := daemon.Load(path)
+	if problems.Err() != nil {
+		if !a.json {
+			_, _ = io.WriteString(a.err, problems.String())
+		}
+		return nil, &failure{code: exitProblems, message: fmt.Sprintf("%d problems in %s", len(problems.Errors()), path), hint: "see them all with: grace check " + path}
+	}
+	return cfg, nil
+}
+
+func newPlaybooksLint(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "lint FILE",
+		Short: "Find every problem in a playbook file",
+		Long: `Find every problem in a file that holds one playbook or a list of them, as in a
+playbooks folder. The exit code is 7 when there is an error.`,
+		Args: exactArgs("FILE"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			data, err := os.ReadFile(args[0])
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return missingFile(args[0], err)
+			case err != nil:
+				return fmt.Errorf("read playbook: %w", err)
+			}
+			return a.showProblems(args[0], config.Lint(args[0], data, daemon.ConfigOptions()), func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "%s: ok\n", args[0])
+			})
+		},
+	}
+}
+
+func newConfig(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "What a configuration may hold",
+		RunE:  onlyGroup,
+	}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of the configuration, for an editor or a validator",
+		Args:  exactArgs(),
+		RunE: func(*cobra.Command, []string) error {
+			if _, err := a.out.Write(config.Schema()); err != nil {
+				return fmt.Errorf("write output: %w", err)
+			}
+			return nil
+		},
+	})
+	return cmd
+}

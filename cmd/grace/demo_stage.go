@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"grace/examples/shop"
+)
+
+// stage is what the story plays on: the shop and GRACE, as processes.
+type stage struct {
+	opts   demoOptions
+	tell   *teller
+	base   string   // the demo's folder: lock, shop state, GRACE's data
+	home   string   // GRACE's folder of this demo
+	lock   *os.File // one demo at a time in a folder
+	shop   *shop.Client
+	grace  *child
+	admin  *client // what GRACE made for its own command line
+	person *client // the story's operator
+}
+
+// demoFolder is where a demo without --data-dir lives: the same place every
+// time, so that the next one finds what a killed one left.
+func demoFolder(port int) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", &failure{code: exitUsage, message: "no folder for the demo: " + err.Error(), hint: "name one with --data-dir", cause: err}
+	}
+	return filepath.Join(cache, "grace-demo", strconv.Itoa(port)), nil
+}
+
+// lockFolder makes sure that no other demo runs there.
+func (s *stage) lockFolder() error {
+	if err := os.MkdirAll(s.base, 0o700); err != nil {
+		return fmt.Errorf("make the demo's folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(s.base, "demo.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the demo's lock: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return &failure{code: exitConflict, message: "another demo runs in " + s.base, hint: "end it with Ctrl-C, or start this one with --data-dir, --shop-port and --listen of its own", cause: err}
+	}
+	s.lock = f
+	return nil
+}
+
+// open starts everything. On an error the caller still closes the stage.
+func (s *stage) open(ctx context.Context) error {
+	if err := s.lockFolder(); err != nil {
+		return err
+	}
+	if err := s.clearStale(ctx); err != nil {
+		return err
+	}
+	if err := s.checkPorts(); err != nil {
+		return err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	s.shop, err = shop.Start(ctx, shop.Options{Command: []string{exe, "shop"}, Dir: s.shopDir(), Port: s.opts.shopPort})
+	if err != nil {
+		return err
+	}
+	s.tell.say(voiceShop, "%d services serve customers (platform at %s, pid %d)", len(s.shop.Services), s.shop.URL, s.shop.PID)
+	return s.openGrace(ctx, exe)
+}
+
+func (s *stage) shopDir() string { return filepath.Join(s.base, "shop") }
+
+// clearStale ends the shop that a killed demo left behind: its faults and its
+// counters belong to another story.
+func (s *stage) clearStale(ctx context.Context) error {
+	old, err := shop.Find(ctx, s.shopDir())
+	if err != nil {
+		return nil //nolint:nilerr // there is none
+	}
+	s.tell.say(voiceShop, "an earlier demo left its shop (pid %d); it is replaced", old.PID)
+	if err := old.Shutdown(ctx); err != nil {
+		return fmt.Errorf("end the earlier shop: %w", err)
+	}
+	return nil
+}
+
+// checkPorts finds a port in use before anything is started.
+func (s *stage) checkPorts() error {
+	for i := range len(shop.Services()) + 1 {
+		port := s.opts.shopPort + i
+		if err := tryListen("127.0.0.1:"+strconv.Itoa(port), "choose seven free ports in a row with --shop-port"); err != nil {
+			return err
+		}
+	}
+	return tryListen(s.opts.listen, "choose another address with --listen")
+}
+
+func tryListen(addr, remedy string) error {
+	l, err := net.Listen("tcp", addr)
+	if err == nil {
+		return l.Close()
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return &failure{code: exitConflict, message: fmt.Sprintf("port %s is in use (%s)", port, addr), hint: fmt.Sprintf("%s, or end what uses it: ss -ltnp 'sport = :%s'", remedy, port), cause: err}
+	}
+	return &failure{code: exitUsage, message: fmt.Sprintf("cannot listen on %s: %v", addr, err), hint: remedy, cause: err}
+}
+
+func (s *stage) openGrace(ctx context.Context, exe string) error {
+	if s.opts.dataDir == "" {
+		s.sweep()
+	}
+	s.home = filepath.Join(s.base, "grace-"+time.Now().UTC().Format("20060102-150405"))
+	data := filepath.Join(s.home, "data")
+	if err := os.MkdirAll(s.home, 0o700); err != nil {
+		return fmt.Errorf("make GRACE's folder: %w", err)
+	}
+	config := filepath.Join(s.home, "grace.yaml")
+	if err := os.WriteFile(config, demoConfig(shop.Config(), s.opts.listen, data, s.opts.shopPort), 0o600); err != nil {
+		return fmt.Errorf("write GRACE's configuration: %w", err)
+	}
+	s.grace = &child{command: []string{exe, "serve", "--config", config}, log: filepath.Join(s.home, "grace.log"), tell: s.tell}
+	if err := s.grace.start(); err != nil {
+		s.grace = nil
+		return err
+	}
+	url := "http://" + s.opts.listen
+	if err := s.grace.ready(ctx, url); err != nil {
+		return err
+	}
+	a := *s.tell.app
+	a.url, a.token, a.tokenFile = url, "", filepath.Join(data, "cli.token")
+	admin, err := a.client()
+	if err != nil {
+		return err
+	}
+	s.admin = admin
+	made, err := admin.createToken(ctx, "storyteller", "approver", nil)
+	if err != nil {
+		return err
+	}
+	a.token = made.Secret
+	if s.person, err = a.client(); err != nil {
+		return err
+	}
+	_, port, _ := net.SplitHostPort(s.opts.listen)
+	s.tell.say(voiceGrace, "watches the shop (pid %d); console at http://localhost:%s", s.grace.pid(), port)
+	s.tell.say(voiceStory, "ask it yourself: grace --url %s --token-file %s status", url, a.tokenFile)
+	return nil
+}
+
+// sweep removes the data of demos that were killed. The folder is the demo's
+// own, and locked.
+func (s *stage) sweep() {
+	old, _ := filepath.Glob(filepath.Join(s.base, "grace-*")) // the pattern is sound
+	for _, dir := range old {
+		_ = os.RemoveAll(dir) // what stays is swept next time
+	}
+}
+
+// close ends GRACE, then the shop, and removes what nobody asked to keep.
+func (s *stage) close(keep bool) error {
+	var errs []error
+	if s.grace != nil {
+		s.grace.stop()
+	}
+	if s.shop != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+		defer cancel()
+		if err := s.shop.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("end the shop: %w", err))
+		}
+	}
+	if s.home != "" {
+		if keep || s.opts.dataDir != "" {
+			s.tell.say(voiceStory, "GRACE's data and log are kept in %s", s.home)
+		} else {
+			errs = append(errs, os.RemoveAll(s.home))
+		}
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// demoConfig fits the shop's configuration to this demo: where GRACE listens,
+// where its data is, and which ports the shop has.
+func demoConfig(config []byte, listen, data string, shopPort int) []byte {
+	ports := regexp.MustCompile(`127\.0\.0\.1:(\d+)`)
+	text := ports.ReplaceAllStringFunc(string(config), func(address string) string {
+		n, err := strconv.Atoi(strings.TrimPrefix(address, "127.0.0.1:"))
+		if err != nil || n < shop.DefaultPort || n > shop.DefaultPort+len(shop.Services()) {
+			return address
+		}
+		return "127.0.0.1:" + strconv.Itoa(n-shop.DefaultPort+shopPort)
+	})
+	var out bytes.Buffer
+	_, _ = fmt.Fprintf(&out, "listen: %q\ndata_dir: %q\n", listen, data)
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "listen:") && !strings.HasPrefix(line, "data_dir:") {
+			out.WriteString(line)
+		}
+	}
+	return out.Bytes()
+}

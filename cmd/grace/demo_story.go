@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"grace"
+	"grace/examples/shop"
+)
+
+// faulter breaks the shop, and mends by hand what GRACE could not.
+type faulter interface {
+	Inject(ctx context.Context, service string, kind shop.Kind) (shop.Fault, error)
+	Heal(ctx context.Context, id string) (shop.Fault, error)
+}
+
+// chapter is one fault and how its story must end.
+type chapter struct {
+	name     string
+	title    string
+	service  string // where the fault strikes, and the only place to act
+	kind     shop.Kind
+	broke    string // what happened, for the reader
+	playbook grace.PlaybookID
+	asks     bool // GRACE must ask, and the operator approves
+	fails    bool // the remedy must not help: undone, incident, mended by hand
+	within   time.Duration
+}
+
+// chapters is the story. Each acts on its own kind of trouble, so that no
+// limit of one (duplicates, backoff, rate) is met by another.
+func chapters() []chapter {
+	return []chapter{
+		{
+			name: "crash", title: "A service crashes", service: shop.Cart, kind: shop.Crash,
+			broke:    "every replica of cart was killed",
+			playbook: "restart_service", within: 60 * time.Second,
+		},
+		{
+			name: "bad_flag", title: "A feature flag breaks checkout", service: shop.Checkout, kind: shop.ErrorsAfterFlag,
+			broke:    "the flag express_pay of checkout was turned on, and its code fails",
+			playbook: "rollback_flag", within: 60 * time.Second,
+		},
+		{
+			name: "breaker", title: "A circuit breaker sticks open", service: shop.Catalog, kind: shop.OpenBreaker,
+			broke:    "the circuit breakers of catalog opened and stay so",
+			playbook: "flush_circuit_breakers", asks: true, within: 75 * time.Second,
+		},
+		{
+			name: "slow_dependency", title: "A dependency slows down its callers", service: shop.Cache, kind: shop.DependencySlow,
+			broke:    "cache lost capacity; catalog and frontend, which need it, get slow",
+			playbook: "scale_up_instances", within: 75 * time.Second,
+		},
+		{
+			name: "stuck_latency", title: "A remedy does not help", service: shop.Frontend, kind: shop.StuckLatency,
+			broke:    "every request of frontend takes 0.9 s longer, however many replicas there are",
+			playbook: "scale_up_instances", fails: true, within: 120 * time.Second,
+		},
+	}
+}
+
+// expected words the ending.
+func (c chapter) expected() string {
+	text := fmt.Sprintf("%s on %s ", c.playbook, c.service)
+	switch {
+	case c.fails:
+		return text + "does not help: undone, escalated"
+	case c.asks:
+		return text + "succeeded after approval"
+	default:
+		return text + "succeeded"
+	}
+}
+
+// verdict of a chapter so far.
+type verdict int
+
+const (
+	storyGoesOn verdict = iota
+	asTold
+	notAsTold
+)
+
+// judge reads the runs made since the fault. run is the chapter's own, once
+// there is one.
+func (c chapter) judge(runs []grace.Run) (v verdict, run *grace.Run, detail string) {
+	for i := range runs {
+		r := &runs[i]
+		if r.Service == grace.ServiceID(c.service) && r.Playbook.ID == c.playbook {
+			if run == nil || run.State == grace.RunCancelled {
+				run = r
+			}
+			continue
+		}
+		if r.StartedAt != nil {
+			return notAsTold, run, fmt.Sprintf("GRACE acted elsewhere: %s on %s (run %s)", r.Playbook.ID, r.Service, r.ID)
+		}
+	}
+	if run == nil {
+		return storyGoesOn, nil, ""
+	}
+	if run.State == grace.RunAwaitingApproval && !c.asks {
+		return notAsTold, run, "GRACE asked for approval, but should have acted by itself"
+	}
+	if run.StartedAt != nil && c.asks && run.Auto {
+		return notAsTold, run, "GRACE acted by itself, but should have asked for approval"
+	}
+	if !run.State.Terminal() || run.State == grace.RunCancelled {
+		return storyGoesOn, run, "" // a cancelled run was too early: another comes
+	}
+	switch {
+	case !c.fails && run.State == grace.RunSucceeded:
+		return asTold, run, ""
+	case c.fails && slices.Contains([]grace.RunState{grace.RunRolledBack, grace.RunEscalated}, run.State):
+		if run.Incident == "" {
+			return notAsTold, run, fmt.Sprintf("the run ended %s, but no incident was opened", run.State)
+		}
+		return asTold, run, ""
+	default:
+		return notAsTold, run, fmt.Sprintf("the run ended %s%s", run.State, because(run.Error))
+	}
+}
+
+// faultReport is what became of one fault.
+type faultReport struct {
+	Name       string           `json:"name"`
+	Service    string           `json:"service"`
+	Expected   string           `json:"expected"`
+	Outcome    string           `json:"outcome"`
+	OK         bool             `json:"ok"`
+	InjectedAt time.Time        `json:"injected_at"`
+	DetectedS  *float64         `json:"detected_s"`
+	ActedS     *float64         `json:"acted_s"`
+	RecoveredS *float64         `json:"recovered_s"`
+	Run        grace.RunID      `json:"run,omitempty"`
+	Playbook   grace.PlaybookID `json:"playbook,omitempty"`
+	Detail     string           `json:"detail,omitempty"`
+
+	healed   bool // by GRACE
+	incident grace.IncidentID
+}

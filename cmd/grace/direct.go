@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"grace/daemon"
+	"grace/internal/store"
+)
+
+// direct works on a store without a daemon. It never starts the engine: two
+// processes must not drive the same runs, and a daemon may be running.
+type direct struct{ store *store.Store }
+
+// actor is who the audit log says it was.
+const directActor = "cli"
+
+var _ tokens = (*direct)(nil)
+
+func (d *direct) createToken(ctx context.Context, name, role string, expires *time.Time) (createdToken, error) {
+	secret, err := d.store.CreateToken(ctx, directActor, store.NewToken{Name: name, Role: role, Expires: expires})
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		return createdToken{}, &failure{code: exitConflict, message: fmt.Sprintf("there is a token %q already", name), hint: "take another name, or revoke it first: grace token revoke " + name, cause: err}
+	case err != nil:
+		return createdToken{}, err
+	}
+	return createdToken{Name: name, Role: role, ExpiresAt: expires, Secret: secret}, nil
+}
+
+func (d *direct) listTokens(ctx context.Context) ([]tokenView, error) {
+	list, err := d.store.ListTokens(ctx, d.store.Q())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]tokenView, len(list))
+	for i, t := range list {
+		out[i] = tokenView{Name: t.Name, Role: t.Role, CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt, RevokedAt: t.RevokedAt}
+	}
+	return out, nil
+}
+
+func (d *direct) revokeToken(ctx context.Context, name string) error {
+	err := d.store.RevokeToken(ctx, directActor, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return &failure{code: exitNotFound, message: fmt.Sprintf("there is no token %q", name), hint: "see: grace token list", cause: err}
+	}
+	return err
+}
+
+// withStore opens the store of a configuration for a while.
+func (a *app) withStore(ctx context.Context, path string, use func(*direct) error) error {
+	cfg, err := a.loadConfig(path)
+	if err != nil {
+		return err
+	}
+	st, err := daemon.OpenStore(ctx, cfg)
+	if err != nil {
+		return &failure{code: exitFailed, message: "open the store: " + err.Error(), hint: "run as the daemon's user, with the same environment", cause: err}
+	}
+	defer st.Close()
+	return use(&direct{store: st})
+}
+
+func (a *app) verifyDirect(ctx context.Context, path string) (auditReport, error) {
+	var out auditReport
+	err := a.withStore(ctx, path, func(d *direct) error {
+		report, err := d.store.VerifyAudit(ctx)
+		out = report
+		return err
+	})
+	return out, err
+}

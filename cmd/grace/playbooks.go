@@ -1,0 +1,237 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"grace"
+)
+
+func newPlaybooks(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "playbooks",
+		Short: "The remedies GRACE knows",
+		RunE:  onlyGroup,
+	}
+	cmd.AddCommand(newPlaybooksList(a), newPlaybooksShow(a), newPlaybooksLint(a), newPlaybooksRun(a))
+	return cmd
+}
+
+func newPlaybooksList(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List playbooks",
+		Args:  exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			list, err := c.Playbooks(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.show(list.Raw, func(w io.Writer) {
+				t := table{head: []string{"PLAYBOOK", "RISK", "IMPACT", "AUTO", "TRIGGERS", "TITLE"}}
+				for _, p := range list.Value.Items {
+					t.add(string(p.ID), orDash(string(p.Risk)), orDash(string(p.Impact)), yesNo(p.Auto), join(p.Triggers), oneLine(p.Title, 60))
+				}
+				t.write(w, a.colour)
+			})
+		},
+	}
+}
+
+func newPlaybooksShow(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show PLAYBOOK",
+		Short: "Show one playbook: parameters, steps, checks",
+		Args:  exactArgs("PLAYBOOK"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			p, err := c.Playbook(cmd.Context(), grace.PlaybookID(args[0]))
+			if err != nil {
+				return err
+			}
+			return a.show(p.Raw, func(w io.Writer) { a.playbook(w, p.Value) })
+		},
+	}
+}
+
+func (a *app) playbook(w io.Writer, p grace.Playbook) {
+	_, _ = fmt.Fprintf(w, "%s: %s\n", p.ID, orDash(p.Title))
+	if p.Description != "" {
+		_, _ = fmt.Fprintf(w, "%s\n", strings.TrimSpace(p.Description))
+	}
+	a.facts(w, [][2]string{
+		{"risk", string(p.Risk)},
+		{"impact", string(p.Impact)},
+		{"auto", yesNo(p.Auto)},
+		{"triggers", join(p.Triggers)},
+		{"services", join(p.Services)},
+		{"arguments", values(p.Arguments)},
+		{"settle", maybeShort(p.Settle)},
+		{"soak", maybeShort(p.Soak)},
+		{"watchdog", maybeShort(p.Watchdog)},
+	})
+	if len(p.Parameters) > 0 {
+		_, _ = fmt.Fprintln(w, "\nParameters")
+		t := table{head: []string{"  NAME", "TYPE", "DEFAULT", "BOUNDS"}}
+		for _, x := range p.Parameters {
+			t.add("  "+x.Name, string(x.Type), orDash(value(x.Default)), orDash(bounds(x)))
+		}
+		t.write(w, a.colour)
+	}
+	if len(p.Steps) == 0 {
+		_, _ = fmt.Fprintln(w, "\nIt has no steps of its own: each service binds it to its own (see grace services SERVICE).")
+		return
+	}
+	_, _ = fmt.Fprintln(w, "\nSteps")
+	t := table{head: []string{"  STEP", "ACTION", "UNDO", "WITH"}}
+	for _, s := range p.Steps {
+		undo := "-"
+		switch {
+		case s.ReadOnly:
+			undo = "read only"
+		case s.Irreversible:
+			undo = "irreversible"
+		case s.Undo != nil:
+			undo = s.Undo.Action
+		}
+		t.add("  "+s.Name, s.Action, undo, oneLine(compact(s.With), 90))
+	}
+	t.write(w, a.colour)
+	if len(p.Verify) > 0 {
+		_, _ = fmt.Fprintln(w, "\nVerified by")
+		for _, c := range p.Verify {
+			_, _ = fmt.Fprintf(w, "  %s\n", oneLine(strings.TrimSpace(c.Name+" "+compact(c)), 120))
+		}
+	}
+}
+
+func maybeShort(d grace.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return short(d.D())
+}
+
+func value(v any) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(v)
+}
+
+func compact(v any) string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return ""
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func bounds(p grace.Parameter) string {
+	var parts []string
+	if p.Required {
+		parts = append(parts, "required")
+	}
+	if p.NonEmpty {
+		parts = append(parts, "not empty")
+	}
+	if p.Min != nil {
+		parts = append(parts, ">= "+number(*p.Min))
+	}
+	if p.Max != nil {
+		parts = append(parts, "<= "+number(*p.Max))
+	}
+	if len(p.Allowed) > 0 {
+		parts = append(parts, "one of "+strings.Join(p.Allowed, ", "))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func newPlaybooksRun(a *app) *cobra.Command {
+	var (
+		service string
+		params  []string
+		dry     bool
+	)
+	cmd := &cobra.Command{
+		Use:   "run PLAYBOOK --service SERVICE --dry-run",
+		Short: "Show what a playbook would do on a service now",
+		Long: `Show what a playbook would do on a service now: its steps with every value in
+place, and what the trust core would say. Nothing is done. Runs start only
+through the trust core, from something GRACE saw; so --dry-run is required.`,
+		Example: "  grace playbooks run scale_up_instances --service catalog --param min_delta=1 --dry-run",
+		Args:    exactArgs("PLAYBOOK"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !dry {
+				return usageError("a playbook cannot be run by hand", "add --dry-run to see what it would do; runs start only through the trust core")
+			}
+			if service == "" {
+				return usageError("--service is needed", "name the service: --service NAME; see grace services")
+			}
+			given, err := parameters(params)
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			d, err := c.DryRun(cmd.Context(), grace.PlaybookID(args[0]), grace.ServiceID(service), given)
+			if err != nil {
+				return err
+			}
+			return a.show(d.Raw, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "Dry run on %s, parameters %s\n", d.Value.Service, orDash(values(d.Value.Parameters)))
+				a.playbook(w, d.Value.Playbook)
+				_, _ = fmt.Fprintf(w, "\nThe trust core would say: %s\n", d.Value.Verdict)
+				a.gates(w, d.Value.Reasons)
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&service, "service", "", "the service it would act on (required)")
+	f.StringArrayVar(&params, "param", nil, "a parameter as name=value; repeat for more")
+	f.BoolVar(&dry, "dry-run", false, "do nothing, only show (required)")
+	return cmd
+}
+
+// parameters reads name=value pairs. A whole number or a boolean becomes one;
+// quotes keep it text: --param 'level="5"'.
+func parameters(pairs []string) (map[string]any, error) {
+	out := map[string]any{}
+	for _, pair := range pairs {
+		name, text, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return nil, usageError(fmt.Sprintf("--param %q is not name=value", pair), "for example --param min_delta=1")
+		}
+		if n, err := strconv.Atoi(text); err == nil {
+			out[name] = n
+			continue
+		}
+		var quoted string
+		if strings.HasPrefix(text, `"`) && json.Unmarshal([]byte(text), &quoted) == nil {
+			out[name] = quoted
+			continue
+		}
+		if b, err := strconv.ParseBool(text); err == nil && (text == "true" || text == "false") {
+			out[name] = b
+			continue
+		}
+		out[name] = text
+	}
+	return out, nil
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"grace"
+)
+
+func newRuns(a *app) *cobra.Command {
+	runs := &cobra.Command{
+		Use:   "runs",
+		Short: "What GRACE did: runs of playbooks",
+		RunE:  onlyGroup,
+	}
+	runs.AddCommand(newRunsList(a), newRunsShow(a), newRunsAbort(a))
+	return runs
+}
+
+func newRunsList(a *app) *cobra.Command {
+	var (
+		q                        listQuery
+		state, service, playbook string
+		since                    time.Duration
+		open                     bool
+	)
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List runs, newest first",
+		Args:  exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			v := q.values("state", state, "service", service, "playbook", playbook)
+			if since > 0 {
+				v.Set("from", a.now().Add(-since).UTC().Format(time.RFC3339))
+			}
+			if open {
+				v.Set("open", "true")
+			}
+			runs, err := c.Runs(cmd.Context(), v)
+			if err != nil {
+				return err
+			}
+			return a.show(runs.Raw, func(w io.Writer) {
+				if len(runs.Value.Items) == 0 {
+					_, _ = fmt.Fprintln(w, "No runs.")
+					return
+				}
+				a.runTable(w, runs.Value.Items)
+				more(w, cmd, runs.Value.Next)
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&state, "state", "", "only runs in this state, for example awaiting_approval")
+	f.StringVar(&service, "service", "", "only runs on this service")
+	f.StringVar(&playbook, "playbook", "", "only runs of this playbook")
+	f.DurationVar(&since, "since", 0, "only runs made in the last while, for example 24h")
+	f.BoolVar(&open, "open", false, "only runs that have not ended")
+	pageFlags(cmd, &q)
+	return cmd
+}
+
+func pageFlags(cmd *cobra.Command, q *listQuery) {
+	cmd.Flags().IntVar(&q.limit, "limit", 50, "at most this many (up to 200)")
+	cmd.Flags().StringVar(&q.cursor, "cursor", "", "go on where the page before ended")
+}
+
+// more says how to see the next page.
+func more(w io.Writer, cmd *cobra.Command, next string) {
+	if next != "" {
+		_, _ = fmt.Fprintf(w, "There are more: %s --cursor %s\n", cmd.CommandPath(), next)
+	}
+}
+
+func (a *app) runTable(w io.Writer, runs []grace.Run) {
+	t := table{head: []string{"RUN", "STATE", "SERVICE", "CAUSE", "PLAYBOOK", "CREATED", "TOOK", "RECOVERED"}, tones: map[int]bool{1: true}}
+	for _, r := range runs {
+		took, recovered := "-", "-"
+		if r.EndedAt != nil {
+			took = short(r.EndedAt.Sub(r.CreatedAt))
+		}
+		if r.RecoveredIn > 0 {
+			recovered = short(r.RecoveredIn.D())
+		}
+		t.add(string(r.ID), string(r.State), string(r.Service), string(r.Code), string(r.Playbook.ID), a.at(r.CreatedAt), took, recovered)
+	}
+	t.write(w, a.colour)
+}
+
+func newRunsShow(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show RUN",
+		Short: "Show one run: steps, checks and what came of them",
+		Args:  exactArgs("RUN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			r, err := c.Run(cmd.Context(), grace.RunID(args[0]))
+			if err != nil {
+				return err
+			}
+			return a.show(r.Raw, func(w io.Writer) { a.run(w, r.Value) })
+		},
+	}
+}
+
+func (a *app) run(w io.Writer, r grace.Run) {
+	state := string(r.State)
+	if a.colour {
+		state = tint(state, state)
+	}
+	_, _ = fmt.Fprintf(w, "Run %s: %s on %s for %s: %s\n", r.ID, r.Playbook.ID, r.Service, r.Code, state)
+	recovered := ""
+	if r.RecoveredIn > 0 {
+		recovered = short(r.RecoveredIn.D())
+	}
+	abort := ""
+	if r.Abort != nil {
+		abort = fmt.Sprintf("by %s at %s: %s", r.Abort.Actor, a.at(r.Abort.At), r.Abort.Reason)
+	}
+	a.facts(w, [][2]string{
+		{"kind", string(r.Kind)},
+		{"parameters", values(r.Parameters)},
+		{"sick since", a.at(r.SickSince)},
+		{"created", a.at(r.CreatedAt)},
+		{"first step", a.atMaybe(r.StartedAt)},
+		{"ended", a.atMaybe(r.EndedAt)},
+		{"recovered in", recovered},
+		{"abort asked", abort},
+		{"incident", string(r.Incident)},
+		{"error", r.Error},
+	})
+	a.steps(w, r.Steps)
+	a.checks(w, r.Checks)
+	if len(r.Reasons) > 0 {
+		_, _ = fmt.Fprintln(w, "\nEnded because")
+		a.gates(w, r.Reasons)
+	}
+}
+
+func (a *app) steps(w io.Writer, steps []grace.StepRecord) {
+	if len(steps) == 0 {
+		return
+	}
+	_, _ = fmt.Fprintln(w, "\nSteps")
+	t := table{head: []string{"  STEP", "PHASE", "STATE", "ACTION", "TRIES", "STARTED", "TOOK", "NOTE"}, tones: map[int]bool{2: true}}
+	for _, s := range steps {
+		took := "-"
+		if s.StartedAt != nil && s.EndedAt != nil {
+			took = short(s.EndedAt.Sub(*s.StartedAt))
+		}
+		note := s.Error
+		if note == "" {
+			note = s.Output
+		}
+		if s.Resumed {
+			note = strings.TrimSpace("resumed. " + note)
+		}
+		t.add("  "+s.Name, string(s.Phase), string(s.State), s.Action, strconv.Itoa(s.Attempts), a.atMaybe(s.StartedAt), took, oneLine(orDash(note), 70))
+	}
+	t.write(w, a.colour)
+}
+
+func (a *app) checks(w io.Writer, checks []grace.CheckResult) {
+	if len(checks) == 0 {
+		return
+	}
+	_, _ = fmt.Fprintln(w, "\nVerification")
+	t := table{head: []string{"  CHECK", "PASSED", "WANTED", "ACTUAL", "SAMPLES"}, tones: map[int]bool{1: true}}
+	for _, c := range checks {
+		t.add("  "+c.Name, yesNo(c.Passed), oneLine(orDash(c.Wanted), 50), oneLine(orDash(c.Actual), 70), fmt.Sprintf("%d of %d passed", c.Samples-c.Failed, c.Samples))
+	}
+	t.write(w, a.colour)
+}
+
+func newRunsAbort(a *app) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "abort RUN --reason WHY",
+		Short: "Stop a run and undo what it did",
+		Long: `Stop a run and undo what it did. The request is recorded and the command
+returns; the run finishes the step it is in, then undoes completed steps in
+reverse order. Follow it with: grace runs show RUN`,
+		Args: exactArgs("RUN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := needReason(reason); err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			raw, err := c.Abort(cmd.Context(), grace.RunID(args[0]), reason)
+			if err != nil {
+				return err
+			}
+			if len(raw) == 0 {
+				raw = []byte(fmt.Sprintf(`{"run":%q,"abort":"requested"}`, args[0]))
+			}
+			return a.show(raw, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "Abort of %s is recorded; it undoes what it did. Follow it with: grace runs show %s\n", args[0], args[0])
+			})
+		},
+	}
+	reasonFlag(cmd, &reason)
+	return cmd
+}
+
+func reasonFlag(cmd *cobra.Command, reason *string) {
+	cmd.Flags().StringVar(reason, "reason", "", "why, for the audit log (required)")
+}
+
+// needReason refuses an empty reason before anything is asked of the daemon.
+func needReason(reason string) error {
+	if strings.TrimSpace(reason) == "" {
+		return usageError("a reason is needed", `say why for the audit log: --reason "..."`)
+	}
+	return nil
+}

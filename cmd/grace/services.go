@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"grace"
+)
+
+func newServices(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "services [SERVICE]",
+		Short: "The services GRACE watches, or one of them in detail",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				s, err := c.Service(cmd.Context(), grace.ServiceID(args[0]))
+				if err != nil {
+					return err
+				}
+				return a.show(s.Raw, func(w io.Writer) { a.service(w, s.Value) })
+			}
+			list, err := c.Services(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.show(list.Raw, func(w io.Writer) {
+				t := table{head: []string{"SERVICE", "STATUS", "CRITICALITY", "BLAST", "DEPENDS ON", "SYMPTOMS"}, tones: map[int]bool{1: true}}
+				for _, s := range list.Value.Items {
+					t.add(string(s.ID), string(s.Health.Status), orDash(string(s.Criticality)), strconv.Itoa(s.BlastRadius),
+						oneLine(join(s.DependsOn), 40), oneLine(orDash(strings.Join(s.Health.TopSymptoms, "; ")), 80))
+				}
+				t.write(w, a.colour)
+			})
+		},
+	}
+}
+
+func (a *app) service(w io.Writer, s serviceView) {
+	status := string(s.Health.Status)
+	if a.colour {
+		status = tint(status, status)
+	}
+	_, _ = fmt.Fprintf(w, "%s is %s (fresh data of %s of its signals)\n", s.ID, status, percent(s.Health.Confidence))
+	for _, symptom := range s.Health.TopSymptoms {
+		_, _ = fmt.Fprintf(w, "  %s\n", symptom)
+	}
+	playbooks := slices.Sorted(maps.Keys(s.Bindings))
+	a.facts(w, [][2]string{
+		{"owner", s.Owner},
+		{"domain", s.Domain},
+		{"criticality", string(s.Criticality)},
+		{"depends on", join(s.DependsOn)},
+		{"needed by", join(s.Dependents)},
+		{"blast radius", fmt.Sprintf("%d (%d depend on it, directly or not)", s.BlastRadius, s.Transitive)},
+		{"playbooks", join(playbooks)},
+		{"labels", labels(s.Labels)},
+	})
+	_, _ = fmt.Fprintf(w, "see grace why %s for what GRACE does about it\n", s.ID)
+}
+
+// facts prints name and value pairs, leaving out what is empty.
+func (a *app) facts(w io.Writer, pairs [][2]string) {
+	width := 0
+	for _, p := range pairs {
+		width = max(width, len(p[0]))
+	}
+	for _, p := range pairs {
+		if p[1] != "" && p[1] != "-" {
+			_, _ = fmt.Fprintf(w, "  %-*s  %s\n", width, p[0], p[1])
+		}
+	}
+}
+
+func labels(m map[string]string) string {
+	parts := make([]string, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, k+"="+m[k])
+	}
+	return strings.Join(parts, " ")
+}
+
+// values prints parameters as the command line takes them.
+func values(m map[string]any) string {
+	parts := make([]string, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%s=%v", k, m[k]))
+	}
+	return strings.Join(parts, " ")
+}

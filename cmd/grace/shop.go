@@ -1,0 +1,24 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"grace/examples/shop"
+)
+
+// newShop is how the demonstration's processes are started: the same binary
+// under another name.
+func newShop(*app) *cobra.Command {
+	return &cobra.Command{
+		Use:                "shop",
+		Short:              "The demonstration's shop: its platform and services",
+		Hidden:             true,
+		DisableFlagParsing: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if code := shop.Main(args); code != 0 {
+				return &failure{code: code, message: "shop ended", silent: true}
+			}
+			return nil
+		},
+	}
+}

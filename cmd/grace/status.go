@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"grace"
+)
+
+func newStatus(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "What is wrong, what GRACE does about it, and what it needs from you",
+		Args:  exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			health, err := c.Health(ctx)
+			if err != nil {
+				return err
+			}
+			mode, err := c.Mode(ctx)
+			if err != nil {
+				return err
+			}
+			runs, err := c.Runs(ctx, listQuery{limit: maxPage}.values("open", "true"))
+			if err != nil {
+				return err
+			}
+			approvals, err := c.Approvals(ctx, grace.ApprovalPending)
+			if err != nil {
+				return err
+			}
+			incidents, err := c.Incidents(ctx, listQuery{limit: maxPage}.values("state", string(grace.IncidentOpen)))
+			if err != nil {
+				return err
+			}
+			kpis, err := c.KPIs(ctx)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.showJSON(map[string]json.RawMessage{
+					"mode": mode.Raw, "health": health.Raw, "runs": runs.Raw,
+					"approvals": approvals.Raw, "incidents": incidents.Raw, "kpis": kpis.Raw,
+				})
+			}
+			return a.show(nil, func(w io.Writer) {
+				a.headline(w, health.Value.Items, len(runs.Value.Items), len(approvals.Value.Items), len(incidents.Value.Items))
+				a.modeLine(w, mode.Value)
+				a.needs(w, approvals.Value.Items, incidents.Value.Items)
+				a.sick(w, health.Value.Items)
+				if len(runs.Value.Items) > 0 {
+					_, _ = fmt.Fprintln(w, "\nOpen runs")
+					a.runTable(w, runs.Value.Items)
+				}
+				k := kpis.Value
+				_, _ = fmt.Fprintf(w, "\nLast 24 h: success %s, approval %s, mean time to recover %s, rollbacks %d, auto-approved %d\n",
+					percent(k.SuccessRate), percent(k.ApprovalRate), short(k.MeanTimeToRecover.D()), k.Rollbacks24h, k.AutoApproved24h)
+			})
+		},
+	}
+}
+
+func (a *app) headline(w io.Writer, health []grace.HealthState, runs, approvals, incidents int) {
+	states := map[grace.Health]int{}
+	for _, h := range health {
+		states[h.Status]++
+	}
+	var parts []string
+	for _, s := range []grace.Health{grace.HealthCritical, grace.HealthDegraded, grace.HealthUnknown} {
+		if n := states[s]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	state := "All services are healthy"
+	switch {
+	case len(health) == 0:
+		state = "No service is known"
+	case len(parts) > 0:
+		state = fmt.Sprintf("%s of %s", strings.Join(parts, ", "), count(len(health), "service"))
+	}
+	_, _ = fmt.Fprintf(w, "%s. GRACE has %s and needs you for %d.\n", state, count(runs, "open run"), approvals+incidents)
+}
+
+func (a *app) modeLine(w io.Writer, m modeView) {
+	_, _ = fmt.Fprintf(w, "Mode: %s", m.InForce)
+	if m.Actor != "" {
+		_, _ = fmt.Fprintf(w, ", set by %s at %s", m.Actor, a.at(m.Since))
+	}
+	if m.Reason != "" {
+		_, _ = fmt.Fprintf(w, ": %s", m.Reason)
+	}
+	if m.Expires != nil && m.InForce == m.Mode {
+		_, _ = fmt.Fprintf(w, " (until %s, then %s)", a.at(*m.Expires), m.Fallback)
+	}
+	_, _ = fmt.Fprintln(w)
+}
+
+// needs lists what waits for a person, with the command that answers it.
+func (a *app) needs(w io.Writer, approvals []grace.Approval, incidents []grace.Incident) {
+	if len(approvals) > 0 {
+		_, _ = fmt.Fprintln(w, "\nWaiting for approval")
+		t := table{head: []string{"  RUN", "SERVICE", "PLAYBOOK", "EXPIRES"}}
+		for _, p := range approvals {
+			t.add("  "+string(p.Run), string(p.Service), string(p.Playbook), a.at(p.Expires))
+		}
+		t.write(w, a.colour)
+		_, _ = fmt.Fprintln(w, "  see grace why RUN; answer with grace approve|deny RUN --reason WHY")
+	}
+	if len(incidents) > 0 {
+		_, _ = fmt.Fprintln(w, "\nOpen incidents")
+		t := table{head: []string{"  INCIDENT", "SERVICE", "SINCE", "WHAT"}}
+		for _, i := range incidents {
+			t.add("  "+string(i.ID), orDash(string(i.Service)), a.at(i.OpenedAt), oneLine(i.Title, 80))
+		}
+		t.write(w, a.colour)
+	}
+}
+
+// sick lists the services that are not healthy, worst first.
+func (a *app) sick(w io.Writer, health []grace.HealthState) {
+	rank := func(h grace.Health) int {
+		return slices.Index([]grace.Health{grace.HealthCritical, grace.HealthDegraded, grace.HealthUnknown, grace.HealthHealthy}, h)
+	}
+	list := slices.Clone(health)
+	slices.SortStableFunc(list, func(x, y grace.HealthState) int { return rank(x.Status) - rank(y.Status) })
+	t := table{head: []string{"  SERVICE", "STATUS", "DATA", "SYMPTOMS"}, tones: map[int]bool{1: true}}
+	for _, h := range list {
+		if h.Status != grace.HealthHealthy {
+			t.add("  "+string(h.Service), string(h.Status), percent(h.Confidence), oneLine(orDash(strings.Join(h.TopSymptoms, "; ")), 90))
+		}
+	}
+	if len(t.rows) > 0 {
+		_, _ = fmt.Fprintln(w, "\nNot healthy")
+		t.write(w, a.colour)
+	}
+}

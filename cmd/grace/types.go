@@ -1,0 +1,20 @@
+package main
+
+import (
+	"grace/internal/api"
+	"grace/internal/learn"
+	"grace/internal/store"
+)
+
+// The views of the API that are not nouns of package grace.
+type (
+	serviceView  = api.ServiceView
+	modeView     = api.ModeView
+	dryRun       = api.DryRun
+	whyView      = api.Explanation
+	learningView = api.Learning
+	kpiView      = learn.KPIs
+	problem      = api.Problem
+	auditReport  = store.AuditReport
+	tokenView    = api.Token
+)
