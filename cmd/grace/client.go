@@ -174,6 +174,17 @@ func isCode(err error, code int) bool {
 	return ok && f.code == code
 }
 
+// hinted gives a failure of that code a hint where the API gave none.
+func hinted(err error, code int, hint string) error {
+	f, ok := errors.AsType[*failure](err)
+	if !ok || f.code != code || f.hint != "" {
+		return err
+	}
+	with := *f
+	with.hint = hint
+	return &with
+}
+
 // listQuery holds what every list takes.
 type listQuery struct {
 	limit  int

@@ -42,13 +42,13 @@ message says who and when.`,
 			if seen == 0 {
 				p, err := c.Approval(cmd.Context(), id)
 				if err != nil {
-					return err
+					return hinted(err, exitNotFound, "see what waits for an answer: grace status")
 				}
 				seen = p.Value.Revision
 			}
 			p, err := c.Decide(cmd.Context(), id, approve, reason, seen)
 			if err != nil {
-				return err
+				return hinted(err, exitNotFound, "see what waits for an answer: grace status")
 			}
 			return a.show(p.Raw, func(w io.Writer) {
 				_, _ = fmt.Fprintf(w, "%s: %s on %s is %s. Follow it with: grace runs show %s\n", p.Value.Run, p.Value.Playbook, p.Value.Service, p.Value.State, p.Value.Run)

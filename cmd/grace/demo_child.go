@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -83,6 +85,7 @@ func (c *child) launch() (*exec.Cmd, error) {
 	defer func() { _ = log.Close() }() // the child has its own
 	cmd := exec.Command(c.command[0], c.command[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = plainEnvironment(os.Environ())
 	ownGroup(cmd)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,6 +97,14 @@ func (c *child) launch() (*exec.Cmd, error) {
 	}
 	c.cmd = cmd
 	return cmd, nil
+}
+
+// plainEnvironment leaves out what would make GRACE another than the demo's
+// configuration says.
+func plainEnvironment(env []string) []string {
+	return slices.DeleteFunc(env, func(pair string) bool {
+		return strings.HasPrefix(pair, "SELF_HEAL_") || strings.HasPrefix(pair, "GRACE_")
+	})
 }
 
 // pid of the running process.

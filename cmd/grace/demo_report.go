@@ -100,8 +100,7 @@ func (r demoReport) text(k kpiView, colour bool) string {
 		b.WriteString("\n")
 	}
 	_, _ = fmt.Fprintf(&b, "Median time to recover of what GRACE healed: %s s. Actions: %d in %d runs. Audit log intact: %s.\n", seconds(r.MTTRp50), r.Actions, r.Runs, yesNo(r.AuditOK))
-	_, _ = fmt.Fprintf(&b, "KPIs: success %s, approval %s, mean time to recover %s, rollbacks %d, auto-approved %d, proposals %s a minute\n",
-		percent(k.SuccessRate), percent(k.ApprovalRate), short(k.MeanTimeToRecover.D()), k.Rollbacks24h, k.AutoApproved24h, number(k.ProposalsPerMin))
+	_, _ = fmt.Fprintf(&b, "KPIs: %s, proposals %s a minute.\n", kpiText(k), number(k.ProposalsPerMin))
 	if r.Detail != "" {
 		b.WriteString(r.Detail + "\n")
 	}

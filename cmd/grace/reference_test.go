@@ -53,17 +53,23 @@ func writeCommands(b *bytes.Buffer, parent *cobra.Command) {
 
 // writeText keeps indented lines as they are, as the terminal shows them.
 func writeText(b *bytes.Buffer, text string) {
-	quoting := false
-	for line := range strings.Lines(text) {
-		indented := strings.HasPrefix(line, "  ")
-		if indented != quoting && strings.TrimSpace(line) != "" {
-			b.WriteString("```\n")
-			quoting = indented
+	quoting, blank := false, ""
+	for line := range strings.Lines(strings.TrimRight(text, "\n") + "\n") {
+		if strings.TrimSpace(line) == "" {
+			blank += "\n"
+			continue
 		}
+		indented := strings.HasPrefix(line, "  ")
+		switch {
+		case indented && !quoting:
+			line = blank + "```\n" + line
+		case !indented && quoting:
+			line = "```\n" + blank + line
+		default:
+			line = blank + line
+		}
+		quoting, blank = indented, ""
 		b.WriteString(line)
-	}
-	if !strings.HasSuffix(text, "\n") {
-		b.WriteString("\n")
 	}
 	if quoting {
 		b.WriteString("```\n")

@@ -108,7 +108,7 @@ func newRunsShow(a *app) *cobra.Command {
 			}
 			r, err := c.Run(cmd.Context(), grace.RunID(args[0]))
 			if err != nil {
-				return err
+				return hinted(err, exitNotFound, "see: grace runs list")
 			}
 			return a.show(r.Raw, func(w io.Writer) { a.run(w, r.Value) })
 		},
@@ -203,7 +203,7 @@ reverse order. Follow it with: grace runs show RUN`,
 			}
 			raw, err := c.Abort(cmd.Context(), grace.RunID(args[0]), reason)
 			if err != nil {
-				return err
+				return hinted(err, exitNotFound, "see: grace runs list --open")
 			}
 			if len(raw) == 0 {
 				raw = []byte(fmt.Sprintf(`{"run":%q,"abort":"requested"}`, args[0]))

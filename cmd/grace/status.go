@@ -62,12 +62,26 @@ func newStatus(a *app) *cobra.Command {
 					_, _ = fmt.Fprintln(w, "\nOpen runs")
 					a.runTable(w, runs.Value.Items)
 				}
-				k := kpis.Value
-				_, _ = fmt.Fprintf(w, "\nLast 24 h: success %s, approval %s, mean time to recover %s, rollbacks %d, auto-approved %d\n",
-					percent(k.SuccessRate), percent(k.ApprovalRate), short(k.MeanTimeToRecover.D()), k.Rollbacks24h, k.AutoApproved24h)
+				_, _ = fmt.Fprintf(w, "\nLast 24 h: %s\n", kpiText(kpis.Value))
 			})
 		},
 	}
+}
+
+// kpiText words the key figures; what rests on nothing is a dash, not a zero.
+func kpiText(k kpiView) string {
+	success, approval, recovery := "-", "-", "-"
+	if k.Succeeded24h+k.Failed24h > 0 {
+		success = percent(k.SuccessRate)
+	}
+	if k.Decided24h > 0 {
+		approval = percent(k.ApprovalRate)
+	}
+	if k.Succeeded24h > 0 {
+		recovery = short(k.MeanTimeToRecover.D())
+	}
+	return fmt.Sprintf("success %s, approval %s, mean time to recover %s, rollbacks %d, auto-approved %d",
+		success, approval, recovery, k.Rollbacks24h, k.AutoApproved24h)
 }
 
 func (a *app) headline(w io.Writer, health []grace.HealthState, runs, approvals, incidents int) {
@@ -123,6 +137,7 @@ func (a *app) needs(w io.Writer, approvals []grace.Approval, incidents []grace.I
 			t.add("  "+string(i.ID), orDash(string(i.Service)), a.at(i.OpenedAt), oneLine(i.Title, 80))
 		}
 		t.write(w, a.colour)
+		_, _ = fmt.Fprintln(w, "  when done: grace incidents resolve INCIDENT --reason WHY")
 	}
 }
 
