@@ -112,7 +112,11 @@ func change(run grace.Run, m Mark, out outcome) grace.Change {
 		c.Approvals = []grace.Approval{*out.approval}
 	}
 	if run.State.Terminal() {
-		c.Learning = []grace.LearningEntry{learning(run, m)}
+		e := learning(run, m)
+		c.Learning = []grace.LearningEntry{e}
+		c.Events = []grace.Event{{
+			Type: "self_heal.learned", Source: "heal", Actor: "grace", Resource: "run/" + string(run.ID), Payload: encode(e), Timestamp: m.At,
+		}}
 		if out.openIncident {
 			run.Incident = grace.IncidentID("i-" + string(run.ID))
 			openIncident(&c, run, m)

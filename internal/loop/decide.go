@@ -7,17 +7,16 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/learn"
 	"grace/internal/propose"
 )
 
-// view is what one decision looks at besides the diagnosis: all of it read in
-// the deciding transaction, under its lock.
+// view is what one decision looks at besides the diagnosis: read in the
+// deciding transaction, under its lock, but for what ranking remembers.
 type view struct {
 	now      time.Time
 	mode     grace.Mode
 	state    propose.State
-	learning []grace.LearningEntry
+	ranker   propose.Ranker
 	triggers []grace.TriggerID
 	cleared  bool // nothing the diagnosis rests on is there any more
 }
@@ -30,7 +29,7 @@ func (st *stages) decide(d grace.Diagnosis, v view) (grace.Decision, *grace.Run)
 		ID:      grace.DecisionID("dec-" + hash(d.ID, v.now)),
 		Verdict: grace.VerdictNone, Mode: v.mode, Service: d.Cause, Triggers: v.triggers, Diagnosis: d, At: v.now,
 	}
-	agent := propose.New(st.Propose, st.graph, learn.New(st.Learn, v.learning))
+	agent := propose.New(st.Propose, st.graph, v.ranker)
 	p, reasons, ok := agent.Propose(propose.Input{
 		Now: v.now, Seed: seed(d), Diagnosis: d, Playbooks: st.Playbooks, State: v.state, Cleared: v.cleared,
 	})

@@ -76,6 +76,7 @@ type Loop struct {
 	predict *predict.Agent
 	unsaved grace.Change // signal changes whose transaction failed
 
+	memory memory // what ranking remembers
 	mirror mirror // what every replica's signals and predictions say
 
 	considered map[string]consideration // by considered(); the deciding goroutine's own
@@ -162,6 +163,16 @@ func (l *Loop) Stop() {
 
 // load restores the signals of before the restart, and makes the first mode.
 func (l *Loop) load(ctx context.Context) error {
+	// The cursor first: what is committed while the rest is read comes as
+	// events.
+	last, err := l.Store.LastEventID(ctx, l.Store.Q())
+	if err != nil {
+		return fmt.Errorf("read the newest event: %w", err)
+	}
+	l.carried.Store(last)
+	if err := l.memory.load(ctx, l); err != nil {
+		return err
+	}
 	signals, err := l.Store.Signals(ctx, l.Store.Q(), "")
 	if err != nil {
 		return fmt.Errorf("load signals: %w", err)

@@ -15,11 +15,8 @@ import (
 
 const (
 	// pastWindow is how far back propose's limits look.
-	pastWindow = 24 * time.Hour
-	// learningWindow bounds what ranking reads; at a half-life of 14 days an
-	// entry of that age counts for 1 %.
-	learningWindow = 90 * 24 * time.Hour
-	triggerBatch   = 500
+	pastWindow   = 24 * time.Hour
+	triggerBatch = 500
 )
 
 // consideration is what was last said about a diagnosis.
@@ -121,7 +118,7 @@ func (l *Loop) decideOne(ctx context.Context, st *stages, d grace.Diagnosis, tri
 // view reads what the decision looks at.
 func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, d grace.Diagnosis, triggers []grace.Trigger, sick []grace.ServiceID) (view, error) {
 	now := l.Now()
-	v := view{now: now}
+	v := view{now: now, ranker: &l.memory}
 	mode, err := l.Store.Mode(ctx, tx)
 	if err != nil {
 		return v, fmt.Errorf("read the mode: %w", err)
@@ -136,10 +133,6 @@ func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, d grace.Diagno
 		return v, fmt.Errorf("read past runs of %s: %w", d.Cause, err)
 	}
 	v.state = propose.State{Open: opens(open), Past: pasts(past), Sick: sick, Total: st.graph.Len()}
-	v.learning, err = l.Store.LearningSince(ctx, tx, now.Add(-learningWindow))
-	if err != nil {
-		return v, fmt.Errorf("read the learning log: %w", err)
-	}
 	for _, t := range triggers {
 		v.triggers = append(v.triggers, t.ID)
 	}

@@ -21,16 +21,8 @@ func (l *Loop) pump(ctx context.Context) {
 	wake := l.Store.Wake(ctx)
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
-	cursor := int64(-1)
-	for {
-		if cursor < 0 {
-			if id, err := l.Store.LastEventID(ctx, l.Store.Q()); err == nil {
-				cursor = id
-				l.carried.Store(id)
-			}
-		} else {
-			cursor = l.carry(ctx, cursor)
-		}
+	for cursor := l.carried.Load(); ; {
+		cursor = l.carry(ctx, cursor)
 		select {
 		case <-ctx.Done():
 			return
@@ -72,6 +64,11 @@ func (l *Loop) hear(e grace.Event) {
 		var s grace.Signal
 		if json.Unmarshal(e.Payload, &s) == nil && s.Key != "" {
 			l.mirror.signals([]grace.Signal{s})
+		}
+	case eventLearned:
+		var entry grace.LearningEntry
+		if json.Unmarshal(e.Payload, &entry) == nil && entry.ID != "" {
+			l.memory.add(entry)
 		}
 	case "self_heal.prediction":
 		var body struct {

@@ -120,6 +120,8 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 		}
 		return l.Store.Apply(ctx, tx, grace.Change{
 			Runs: []grace.Run{run}, Incidents: []grace.Incident{inc},
+			// Neutral: it says nothing of the remedy, so nobody learns of it by
+			// an event either.
 			Learning: []grace.LearningEntry{{
 				ID: "l-" + string(id), Service: run.Service, Diagnosis: run.Code, Playbook: run.Playbook.ID, Kind: run.Kind, Run: id,
 				Result: grace.ResultNeutral, State: run.State, Auto: run.Auto, At: now,

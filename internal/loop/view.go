@@ -106,13 +106,16 @@ func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.Se
 // KPIs measures the key figures over the last 24 hours.
 func (l *Loop) KPIs(ctx context.Context) (learn.KPIs, error) {
 	now := l.Now()
-	runs, err := l.Store.RunsSince(ctx, l.Store.Q(), now.Add(-24*time.Hour))
+	heads, err := l.Store.RunHeadsActive(ctx, l.Store.Q(), now.Add(-24*time.Hour))
 	if err != nil {
 		return learn.KPIs{}, fmt.Errorf("read the runs of the last day: %w", err)
 	}
-	facts := make([]learn.Fact, len(runs))
-	for i, r := range runs {
-		facts[i] = learn.FactOf(r, r.Auto)
+	facts := make([]learn.Fact, len(heads))
+	for i, h := range heads {
+		facts[i] = learn.Fact{
+			State: h.State, Kind: h.Kind, Auto: h.Auto, CreatedAt: h.CreatedAt, EndedAt: h.EndedAt,
+			Recovered: grace.Duration(h.RecoveredIn), RolledBack: h.Undone,
+		}
 	}
 	return learn.Measure(now, facts), nil
 }

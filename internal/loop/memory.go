@@ -1,0 +1,65 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"grace"
+	"grace/internal/learn"
+)
+
+// learningWindow bounds what ranking remembers; at a half-life of 14 days an
+// entry of that age counts for 1 %.
+const learningWindow = 90 * 24 * time.Hour
+
+// eventLearned carries a learning entry to every replica.
+const eventLearned = "self_heal.learned"
+
+// memory is the learning log as ranking needs it, kept up to date by events:
+// reading it in every deciding transaction would grow with the history.
+type memory struct {
+	mu   sync.Mutex
+	book *learn.Book
+	seen map[string]bool // entries that were read from the store, and may come as events again
+}
+
+// load reads the log. Events after the cursor that was read before it must be
+// given to add.
+func (m *memory) load(ctx context.Context, l *Loop) error {
+	now := l.Now()
+	entries, err := l.Store.LearningSince(ctx, l.Store.Q(), now.Add(-learningWindow))
+	if err != nil {
+		return fmt.Errorf("load the learning log: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.book = learn.New(l.stages.Load().Learn, entries)
+	m.seen = map[string]bool{}
+	for _, e := range entries {
+		if now.Sub(e.At) < time.Hour {
+			m.seen[e.ID] = true
+		}
+	}
+	return nil
+}
+
+func (m *memory) add(e grace.LearningEntry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.book == nil || m.seen[e.ID] {
+		return
+	}
+	m.book.Add(e)
+}
+
+// Rank meets propose.Ranker.
+func (m *memory) Rank(service grace.ServiceID, code grace.Code, playbook grace.PlaybookID, now time.Time) (score, trials float64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.book == nil {
+		return learn.New(learn.DefaultConfig(), nil).Rank(service, code, playbook, now)
+	}
+	return m.book.Rank(service, code, playbook, now)
+}

@@ -1,0 +1,178 @@
+package loop
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"grace"
+	"grace/internal/learn"
+	"grace/internal/store"
+)
+
+// report turns what a scenario left in the store into text that can be read
+// and compared.
+type report struct {
+	t       *testing.T
+	l       *Loop
+	entries []grace.AuditEntry
+	runs    []grace.Run
+	hints   *strings.Replacer
+	ids     map[string]string
+	last    map[string]int // by kind of id
+}
+
+func newReport(t *testing.T, l *Loop) *report {
+	t.Helper()
+	ctx, q := t.Context(), l.Store.Q()
+	verified, err := l.Store.VerifyAudit(ctx)
+	if err != nil || !verified.OK {
+		t.Errorf("the audit log does not verify: %+v, %v", verified, err)
+	}
+	r := &report{t: t, l: l, ids: map[string]string{}, last: map[string]int{}}
+	r.entries = everything(t, func(p store.Page) ([]grace.AuditEntry, string, error) {
+		return l.Store.AuditEntries(ctx, q, store.AuditFilter{}, p)
+	})
+	r.runs = everything(t, func(p store.Page) ([]grace.Run, string, error) {
+		return l.Store.Runs(ctx, q, store.RunFilter{}, p)
+	})
+	decisions := everything(t, func(p store.Page) ([]grace.Decision, string, error) {
+		return l.Store.Decisions(ctx, q, store.DecisionFilter{}, p)
+	})
+	var hints []string
+	add := func(reasons []grace.Reason) {
+		for _, g := range reasons {
+			if g.Hint != "" {
+				hints = append(hints, "; "+g.Hint, "")
+			}
+		}
+	}
+	for _, d := range decisions {
+		add(d.Reasons)
+	}
+	for _, run := range r.runs {
+		add(run.Reasons)
+	}
+	r.hints = strings.NewReplacer(hints...)
+	return r
+}
+
+// everything reads all pages, and gives the oldest first.
+func everything[T any](t *testing.T, read func(store.Page) ([]T, string, error)) []T {
+	t.Helper()
+	var all []T
+	for page := (store.Page{Limit: 200}); ; {
+		list, next, err := read(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, list...)
+		if next == "" {
+			slices.Reverse(all)
+			return all
+		}
+		page.Cursor = next
+	}
+}
+
+func (r *report) texts(w *world) []string { return []string{r.audit(), r.ended(w)} }
+
+// audit gives one line an entry; what more the reason says stands below it.
+func (r *report) audit() string {
+	var out strings.Builder
+	previous := ""
+	for _, e := range r.entries {
+		by := ""
+		if e.Actor != "grace" {
+			by = " by " + e.Actor
+		}
+		reason := r.hints.Replace(e.Reason)
+		parts := splitReasons(reason)
+		if reason == previous && len(parts) > 1 {
+			parts = append(parts[:1], "the same")
+		}
+		previous = reason
+		fmt.Fprintf(&out, "%s %s %s%s: %s\n", e.At.Format(time.TimeOnly), e.Action, e.Object, by, strings.Join(parts, "\n\t"))
+	}
+	return r.normal(out.String())
+}
+
+// splitReasons cuts a text before each "gate: code (actual".
+func splitReasons(text string) []string {
+	var parts []string
+	from := 0
+	for _, at := range regexp.MustCompile(`; \w+: \w+ \(actual `).FindAllStringIndex(text, -1) {
+		parts = append(parts, text[from:at[0]])
+		from = at[0] + 2
+	}
+	return append(parts, text[from:])
+}
+
+// ended gives the runs, what was really called, and what was learned.
+func (r *report) ended(w *world) string {
+	var out strings.Builder
+	for _, run := range r.runs {
+		fmt.Fprintf(&out, "%s %s on %s for %s %s: %s", run.ID, run.Playbook.ID, run.Service, run.Kind, run.Code, run.State)
+		if run.RecoveredIn > 0 {
+			fmt.Fprintf(&out, ", recovered in %s", run.RecoveredIn.D().Round(time.Second))
+		}
+		if run.Error != "" {
+			fmt.Fprintf(&out, ": %s", r.hints.Replace(run.Error))
+		}
+		out.WriteString("\n")
+		for _, c := range w.calls {
+			if c.run == run.ID {
+				fmt.Fprintf(&out, "\t%s %s\n", c.at.Format(time.TimeOnly), c.text)
+			}
+		}
+	}
+	r.learned(&out)
+	pending, err := r.l.Store.PendingTriggers(r.t.Context(), r.l.Store.Q(), 100)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, t := range pending {
+		fmt.Fprintf(&out, "undecided: %s on %s\n", t.Code, t.Service)
+	}
+	return r.normal(out.String())
+}
+
+func (r *report) learned(out *strings.Builder) {
+	entries, err := r.l.Store.LearningSince(r.t.Context(), r.l.Store.Q(), time.Time{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	type subject struct {
+		service  grace.ServiceID
+		code     grace.Code
+		playbook grace.PlaybookID
+	}
+	book := learn.New(r.l.stages.Load().Learn, entries)
+	seen := map[subject]bool{}
+	for _, e := range entries {
+		s := subject{e.Service, e.Diagnosis, e.Playbook}
+		if seen[s] || e.Result == grace.ResultNeutral {
+			continue
+		}
+		seen[s] = true
+		score, trials := book.Rank(s.service, s.code, s.playbook, r.l.Now())
+		fmt.Fprintf(out, "learned: %s for %s on %s succeeds with %.2f (%.1f trials)\n", s.playbook, s.code, s.service, score, trials)
+	}
+}
+
+// normal numbers the ids and shortens the times.
+func (r *report) normal(text string) string {
+	text = strings.ReplaceAll(text, scenarioDay.Format(time.DateOnly)+"T", "")
+	text = regexp.MustCompile(`(\d\d:\d\d:\d\d)Z`).ReplaceAllString(text, "$1")
+	return regexp.MustCompile(`\b(r|dec|p|d|t|storm)-[0-9a-f]{16}\b`).ReplaceAllStringFunc(text, func(id string) string {
+		if r.ids[id] == "" {
+			kind, _, _ := strings.Cut(id, "-")
+			r.last[kind]++
+			r.ids[id] = fmt.Sprintf("%s-%d", kind, r.last[kind])
+		}
+		return r.ids[id]
+	})
+}
