@@ -1,6 +1,9 @@
 package grace
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // RunState is where a run is. docs/run-states.md draws the machine.
 type RunState string
@@ -77,6 +80,13 @@ type Run struct {
 	StartedAt   *time.Time        `json:"started_at,omitempty" doc:"first step"`
 	EndedAt     *time.Time        `json:"ended_at,omitempty"`
 	RecoveredIn Duration          `json:"recovered_in,omitempty" doc:"of a succeeded run: from sick_since to the check that passed"`
+}
+
+// Undone tells whether an undo was begun, however it ended.
+func (r Run) Undone() bool {
+	return slices.ContainsFunc(r.Steps, func(s StepRecord) bool {
+		return s.Phase == PhaseUndo && s.State != StepPending && s.State != StepSkipped
+	})
 }
 
 // Phase of a step's record.

@@ -24,17 +24,6 @@ type Fact struct {
 	RolledBack bool           // an undo was begun, however it ended
 }
 
-// FactOf reads a run. auto tells whether its decision was an allow.
-func FactOf(r grace.Run, auto bool) Fact {
-	undone := func(s grace.StepRecord) bool {
-		return s.Phase == grace.PhaseUndo && s.State != grace.StepPending && s.State != grace.StepSkipped
-	}
-	return Fact{
-		State: r.State, Kind: r.Kind, Auto: auto, CreatedAt: r.CreatedAt, EndedAt: r.EndedAt, Recovered: r.RecoveredIn,
-		RolledBack: slices.ContainsFunc(r.Steps, undone),
-	}
-}
-
 // KPIs are the numbers by which the healing is judged. "In 24 h" means later
 // than 24 hours before now and not after now. A rate of nothing is 0: the
 // counts tell it from a bad one.

@@ -203,22 +203,6 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-func TestFactOf(t *testing.T) {
-	end := now
-	r := grace.Run{
-		State: grace.RunEscalated, Kind: grace.TriggerManual, CreatedAt: now, EndedAt: &end, RecoveredIn: 3,
-		Steps: []grace.StepRecord{{Phase: grace.PhaseDo, State: grace.StepSucceeded}, {Phase: grace.PhaseUndo, State: grace.StepPending}},
-	}
-	want := Fact{State: grace.RunEscalated, Kind: grace.TriggerManual, Auto: true, CreatedAt: now, EndedAt: &end, Recovered: 3}
-	if diff := cmp.Diff(want, FactOf(r, true)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	r.Steps[1].State = grace.StepFailed
-	if !FactOf(r, true).RolledBack {
-		t.Error("a failed undo is not seen")
-	}
-}
-
 func TestResultOf(t *testing.T) {
 	want := map[grace.RunState]grace.Result{
 		grace.RunSucceeded: grace.ResultSuccess, grace.RunRolledBack: grace.ResultFailure, grace.RunRollbackFailed: grace.ResultFailure,

@@ -73,10 +73,11 @@ func (s *Store) Apply(ctx context.Context, tx Tx, c grace.Change) error {
 
 const (
 	insertRun = `INSERT INTO grace_runs (id, revision, state, open, service, playbook, code, kind, cone,
-		created_at, ended_at, recovered_in, doc) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+		created_at, ended_at, recovered_in, auto, undone, doc)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 		ON CONFLICT (id) DO NOTHING`
 	updateRun = `UPDATE grace_runs SET revision = $1, state = $2, open = $3, ended_at = $4, recovered_in = $5,
-		doc = $6 WHERE id = $7 AND revision = $8`
+		auto = $6, undone = $7, doc = $8 WHERE id = $9 AND revision = $10`
 )
 
 func (s *Store) writeRuns(ctx context.Context, tx Tx, c *grace.Change) error {
@@ -86,10 +87,7 @@ func (s *Store) writeRuns(ctx context.Context, tx Tx, c *grace.Change) error {
 		if err != nil {
 			return err
 		}
-		open := 1
-		if r.State.Terminal() {
-			open = 0
-		}
+		open, auto, undone := bit(!r.State.Terminal()), bit(r.Auto), bit(r.Undone())
 		recovered := r.RecoveredIn.D().Milliseconds()
 		if r.Revision == 1 {
 			cone, err := encode(r.Cone)
@@ -98,14 +96,16 @@ func (s *Store) writeRuns(ctx context.Context, tx Tx, c *grace.Change) error {
 			}
 			err = s.revise(ctx, tx, "run", string(r.ID), 1, insertRun,
 				string(r.ID), 1, string(r.State), open, string(r.Service), string(r.Playbook.ID), string(r.Code),
-				string(r.Kind), cone, millis(r.CreatedAt), optionalMillis(r.EndedAt), recovered, doc)
+				string(r.Kind), cone, millis(r.CreatedAt), optionalMillis(r.EndedAt), recovered,
+				auto, undone, doc)
 			if err != nil {
 				return err
 			}
 			continue
 		}
 		err = s.revise(ctx, tx, "run", string(r.ID), r.Revision, updateRun,
-			r.Revision, string(r.State), open, optionalMillis(r.EndedAt), recovered, doc, string(r.ID), r.Revision-1)
+			r.Revision, string(r.State), open, optionalMillis(r.EndedAt), recovered, auto, undone, doc,
+			string(r.ID), r.Revision-1)
 		if err != nil {
 			return err
 		}
@@ -229,6 +229,13 @@ func clean(text string) string {
 		text = strings.ReplaceAll(text, "\x00", "\uFFFD")
 	}
 	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func millis(t time.Time) int64 { return t.UnixMilli() }

@@ -46,12 +46,6 @@ func (s *Store) OpenRuns(ctx context.Context, q Querier) ([]grace.Run, error) {
 		"SELECT doc FROM grace_runs WHERE open = 1 ORDER BY created_at, id")
 }
 
-// RunsSince reads the runs created or ended at or after a time, oldest first.
-func (s *Store) RunsSince(ctx context.Context, q Querier, t time.Time) ([]grace.Run, error) {
-	return docsOf[grace.Run](ctx, s, q, "runs", `SELECT doc FROM grace_runs
-		WHERE created_at >= $1 OR ended_at >= $2 ORDER BY created_at, id`, millis(t), millis(t))
-}
-
 // RunHead is what limits and key figures need of a run, read without its
 // document.
 type RunHead struct {
@@ -65,13 +59,23 @@ type RunHead struct {
 	CreatedAt   time.Time
 	EndedAt     *time.Time
 	RecoveredIn time.Duration // of a succeeded run
+	Auto        bool          // approved by the trust core, not by a person
+	Undone      bool          // an undo was begun, however it ended
 }
 
-const selectRunHead = "SELECT id, state, service, playbook, code, kind, cone, created_at, ended_at, recovered_in FROM grace_runs"
+const selectRunHead = `SELECT id, state, service, playbook, code, kind, cone, created_at, ended_at, recovered_in,
+	auto = 1, undone = 1 FROM grace_runs`
 
 // OpenRunHeads reads the heads of all runs that have not ended, oldest first.
 func (s *Store) OpenRunHeads(ctx context.Context, q Querier) ([]RunHead, error) {
 	return s.runHeads(ctx, q, s.sql(selectRunHead+" WHERE open = 1 ORDER BY created_at, id"))
+}
+
+// RunHeadsActive reads the heads of the runs created or ended at or after a
+// time, oldest first.
+func (s *Store) RunHeadsActive(ctx context.Context, q Querier, since time.Time) ([]RunHead, error) {
+	return s.runHeads(ctx, q, s.sql(selectRunHead+" WHERE created_at >= $1 OR ended_at >= $2 ORDER BY created_at, id"),
+		millis(since), millis(since))
 }
 
 // RunHeadFilter selects heads; the zero one selects all.
@@ -96,7 +100,7 @@ func (s *Store) runHeads(ctx context.Context, q Querier, text string, args ...an
 		var created, recovered int64
 		var ended *int64
 		err := row.Scan((*string)(&h.ID), (*string)(&h.State), (*string)(&h.Service), (*string)(&h.Playbook),
-			(*string)(&h.Code), (*string)(&h.Kind), &cone, &created, &ended, &recovered)
+			(*string)(&h.Code), (*string)(&h.Kind), &cone, &created, &ended, &recovered, &h.Auto, &h.Undone)
 		if err != nil {
 			return err
 		}

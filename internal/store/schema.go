@@ -45,7 +45,7 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		`CREATE TABLE grace_runs (id TEXT PRIMARY KEY, revision BIGINT NOT NULL, state TEXT NOT NULL,
 			open BIGINT NOT NULL, service TEXT NOT NULL, playbook TEXT NOT NULL, code TEXT NOT NULL,
 			kind TEXT NOT NULL, cone TEXT NOT NULL, created_at BIGINT NOT NULL, ended_at BIGINT,
-			recovered_in BIGINT NOT NULL, doc TEXT NOT NULL)`,
+			recovered_in BIGINT NOT NULL, auto BIGINT NOT NULL, undone BIGINT NOT NULL, doc TEXT NOT NULL)`,
 		`CREATE INDEX gx_runs_created ON grace_runs (created_at, id)`,
 		`CREATE INDEX gx_runs_service ON grace_runs (service, created_at, id)`,
 		`CREATE INDEX gx_runs_ended ON grace_runs (ended_at) WHERE ended_at IS NOT NULL`,

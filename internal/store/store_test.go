@@ -209,7 +209,7 @@ func TestRunLists(t *testing.T) {
 		}
 		equal(t, len(must[[]grace.Run](t)(s.OpenRuns(t.Context(), s.Q()))), 6)
 		// Created at minute 3, or (r-0) ended then.
-		equal(t, len(must[[]grace.Run](t)(s.RunsSince(t.Context(), s.Q(), at(3)))), 2)
+		equal(t, len(must[[]store.RunHead](t)(s.RunHeadsActive(t.Context(), s.Q(), at(3)))), 2)
 
 		heads := must[[]store.RunHead](t)(s.RunHeads(t.Context(), s.Q(), store.RunHeadFilter{Service: "cart", Since: at(0)}))
 		equal(t, len(heads), 6)
@@ -219,5 +219,30 @@ func TestRunLists(t *testing.T) {
 			Kind: grace.TriggerReactive, Cone: []grace.ServiceID{"cart", "frontend"}, CreatedAt: t0, EndedAt: &ended, RecoveredIn: 3 * time.Minute,
 		})
 		equal(t, len(must[[]store.RunHead](t)(s.OpenRunHeads(t.Context(), s.Q()))), 6)
+	})
+}
+
+func TestRunHeadsFollowTheRun(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *store.Store) {
+		head := func() store.RunHead {
+			t.Helper()
+			heads := must[[]store.RunHead](t)(s.RunHeadsActive(t.Context(), s.Q(), t0))
+			if len(heads) != 1 {
+				t.Fatalf("%d heads, want 1", len(heads))
+			}
+			return heads[0]
+		}
+		r := run("r-1", 1, grace.RunApproved)
+		r.Auto = true
+		apply(t, s, grace.Change{Runs: []grace.Run{r}})
+		if h := head(); !h.Auto || h.Undone {
+			t.Errorf("approved by itself: auto %v, undone %v", h.Auto, h.Undone)
+		}
+		r.Revision, r.State = 2, grace.RunRollingBack
+		r.Steps = append(r.Steps, grace.StepRecord{Name: "scale", Phase: grace.PhaseUndo, State: grace.StepFailed})
+		apply(t, s, grace.Change{Runs: []grace.Run{r}})
+		if h := head(); !h.Auto || !h.Undone {
+			t.Errorf("after an undo: auto %v, undone %v", h.Auto, h.Undone)
+		}
 	})
 }
