@@ -42,11 +42,13 @@ func (s *story) play(ctx context.Context, all []chapter) []faultReport {
 		}
 		s.tell.heading("Chapter %d of %d: %s", i+1, len(all), c.title)
 		r := s.chapter(ctx, c)
+		if ctx.Err() != nil {
+			break // interrupted: this chapter has no end to tell
+		}
 		reports = append(reports, r)
-		switch {
-		case r.OK:
+		if r.OK {
 			s.tell.say(voiceShop, "healthy again after %s s", seconds(r.RecoveredS))
-		default:
+		} else {
 			s.tell.say(voiceStory, "NOT as told. Expected: %s. Seen: %s. %s", r.Expected, r.Outcome, r.Detail)
 		}
 	}

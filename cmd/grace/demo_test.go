@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -114,6 +115,18 @@ func TestStory(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestInterruptedStoryTellsNoEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		w := &world{}
+		if got := w.story(t).play(ctx, chapters()); len(got) != 0 {
+			t.Errorf("got %+v, want nothing", got)
+		}
+	})
 }
 
 func TestWellness(t *testing.T) {

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"os"
+	"os/signal"
+	"syscall"
+
 	"github.com/spf13/cobra"
 
 	"grace/examples/shop"
@@ -15,6 +19,7 @@ func newShop(*app) *cobra.Command {
 		Hidden:             true,
 		DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
+			signal.Reset(os.Interrupt, syscall.SIGTERM) // the shop's processes have ways of their own
 			if code := shop.Main(args); code != 0 {
 				return &failure{code: code, message: "shop ended", silent: true}
 			}
