@@ -95,7 +95,19 @@ func (s *server) registerAdmin(api huma.API) {
 
 // registerPlain adds what is not part of the OpenAPI document: the probes of
 // whoever keeps GRACE alive, her metrics, and the way to the pages.
-func (s *server) registerPlain(mux *http.ServeMux) {
+func (s *server) registerPlain(mux *http.ServeMux) error {
+	document, err := OpenAPI()
+	if err != nil {
+		return err
+	}
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
+		if p := s.admit(r.Context(), r.Header.Get("Authorization"), roleViewer); p != nil {
+			p.write(w)
+			return
+		}
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(document) // the peer is gone if this fails
+	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writePlain(w, `{"status":"alive"}`)
 	})
@@ -126,6 +138,7 @@ func (s *server) registerPlain(mux *http.ServeMux) {
 		w.Header().Set("Location", "./lite")
 		w.WriteHeader(http.StatusFound)
 	})
+	return nil
 }
 
 // readyTimeout is less than what an orchestrator waits for a probe.

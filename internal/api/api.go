@@ -10,9 +10,8 @@
 //
 //   - Every error is an RFC 9457 problem with the request's id; what the store
 //     cannot answer is a 503, never an empty list.
-//   - Nothing is served without a token but /healthz, /readyz, /openapi.json
-//     (which is in the repository anyway), the login page with its style sheet
-//     and, if so configured, /metrics. An operation that names no role is
+//   - Nothing is served without a token but /healthz, /readyz, the login page
+//     with its style sheet and, if so configured, /metrics. An operation that names no role is
 //     refused to everybody.
 //   - The package changes nothing itself: every write goes through [Backend],
 //     which puts the change, its audit entry and its event in one transaction.
@@ -140,7 +139,9 @@ func New(cfg Config, d Deps) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	s.register(mux)
-	s.registerPlain(mux)
+	if err := s.registerPlain(mux); err != nil {
+		return nil, err
+	}
 	s.registerPages(mux)
 	return s.surround(s.routes(mux)), nil
 }
@@ -206,7 +207,7 @@ func (s *server) register(mux *http.ServeMux) huma.API {
 		"Roles: viewer < operator < approver < admin."
 	cfg.DocsPath, cfg.SchemasPath = "", ""
 	cfg.CreateHooks = nil // no $schema links
-	cfg.OpenAPIPath = "/openapi"
+	cfg.OpenAPIPath = "" // huma would serve it to everybody; registerPlain serves it
 	cfg.RejectUnknownQueryParameters = true
 	cfg.Transformers = []huma.Transformer{present}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{

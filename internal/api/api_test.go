@@ -264,7 +264,8 @@ func TestPlainRoutes(t *testing.T) {
 	if rec := e.call("viewer", "GET", "/metrics", ""); rec.Code != 200 || rec.Body.String() != "m 1\n" {
 		t.Errorf("metrics %d %s", rec.Code, rec.Body)
 	}
-	if rec := e.call("", "GET", "/openapi.json", ""); rec.Code != 200 {
+	problemOf(t, e.call("", "GET", "/openapi.json", ""), http.StatusUnauthorized)
+	if rec := e.call("viewer", "GET", "/openapi.json", ""); rec.Code != 200 {
 		t.Errorf("openapi.json %d", rec.Code)
 	}
 	rec := e.call("", "GET", "/", "")
