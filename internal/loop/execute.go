@@ -112,6 +112,11 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 			}}}, nil
 		}
 	}
+	if run.Kind == grace.TriggerProactive && !j.l.stillPredicted(run.Service) {
+		return heal.Admission{End: grace.RunCancelled, Reasons: []grace.Reason{{
+			Gate: "trigger", Code: grace.ReasonCleared, Actual: "the trend of " + string(run.Service) + " has turned", Required: "still predicted",
+		}}}, nil
+	}
 	if open, opens := st.govern.InWindow(j.now); !open {
 		return heal.Admission{Wait: opens, Reasons: []grace.Reason{{
 			Gate: "change_window", Code: grace.ReasonOutsideWindow, Actual: j.now.UTC().Format(time.RFC3339),

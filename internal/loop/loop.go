@@ -74,7 +74,9 @@ type Loop struct {
 	mu      sync.Mutex // guards sensing: the two agents and what they wait to write
 	sense   *sense.Agent
 	predict *predict.Agent
-	unsaved grace.Change // signal changes whose transaction failed
+	unsaved grace.Change // changes of signals that are to be written, in order
+
+	flushing sync.Mutex // held while unsaved is being written
 
 	memory memory // what ranking remembers
 	mirror mirror // what every replica's signals and predictions say
@@ -215,10 +217,16 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config) error {
 	return l.persist(ctx, changed, nil)
 }
 
-// targets makes a forecast of every objective that a value can cross.
+// targets makes a forecast of every objective whose metric itself is held
+// against the threshold. A counter, which is judged by its rate, always rises:
+// its own value says nothing.
 func targets(st *stages) []predict.Target {
 	var out []predict.Target
 	for _, o := range st.Objectives {
+		switch o.Aggregation {
+		case "rate", "increase", "count", "sum":
+			continue
+		}
 		out = append(out, predict.Target{
 			Service: o.Service, Metric: o.Metric, Op: o.Op, Threshold: o.Threshold, Code: o.Code, Unit: o.Unit,
 			Impact: grace.ImpactLow,

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -25,9 +26,16 @@ func (l *Loop) Observe(ctx context.Context, samples ...grace.Sample) error {
 			l.predict.Observe(s.Service, s.Metric, s.At, s.Value)
 		}
 	}
+	l.keep(changed, nil)
+	// Also what others could not write: a peer that was told so sends its
+	// samples again, and they change nothing the second time.
+	queued := len(l.unsaved.Signals) > 0
 	l.mu.Unlock()
 	l.stats.samples.Add(int64(len(samples)))
-	return l.persist(ctx, changed, nil)
+	if !queued {
+		return nil
+	}
+	return l.flush(ctx)
 }
 
 // Post records events from outside with what was read from them.
@@ -60,12 +68,31 @@ func (l *Loop) Metric(service grace.ServiceID, metric string, since time.Time) (
 
 // persist writes signal changes with the triggers they are, and predictions.
 func (l *Loop) persist(ctx context.Context, changed []grace.Signal, predictions []grace.Prediction) error {
-	now := l.Now()
-	st := l.stages.Load()
-	c := signalChange(changed, now)
-	predictionChange(&c, predictions, st.Govern.PredictiveShadow, now)
 	l.mu.Lock()
-	c = merge(l.unsaved, c)
+	l.keep(changed, predictions)
+	l.mu.Unlock()
+	return l.flush(ctx)
+}
+
+// keep queues changes to be written. The caller holds l.mu since it made them,
+// so they are queued in the order in which they happened.
+func (l *Loop) keep(changed []grace.Signal, predictions []grace.Prediction) {
+	if len(changed)+len(predictions) == 0 {
+		return
+	}
+	now := l.Now()
+	c := signalChange(changed, now)
+	predictionChange(&c, predictions, l.stages.Load().Govern.PredictiveShadow, now)
+	l.unsaved = merge(l.unsaved, c)
+}
+
+// flush writes what is queued, by whomever. One at a time: an older state of a
+// signal must never be written over a newer one. What fails stays queued.
+func (l *Loop) flush(ctx context.Context) error {
+	l.flushing.Lock()
+	defer l.flushing.Unlock()
+	l.mu.Lock()
+	c := l.unsaved
 	l.unsaved = grace.Change{}
 	l.mu.Unlock()
 	if len(c.Signals)+len(c.Prediction) == 0 {
@@ -190,16 +217,23 @@ func (m *mirror) predictions(list []grace.Prediction) {
 	}
 }
 
-// snapshot gives the signals sorted by key, and the predictions that are still
-// ahead and were renewed within fresh.
-func (m *mirror) snapshot(now time.Time, fresh time.Duration) ([]grace.Signal, []grace.Prediction) {
+// allSignals gives the signals sorted by key.
+func (m *mirror) allSignals() []grace.Signal {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	signals := make([]grace.Signal, 0, len(m.bySignal))
 	for _, s := range m.bySignal {
 		signals = append(signals, s)
 	}
-	slices.SortFunc(signals, func(a, b grace.Signal) int { return compare(a.Key, b.Key) })
+	slices.SortFunc(signals, func(a, b grace.Signal) int { return cmp.Compare(a.Key, b.Key) })
+	return signals
+}
+
+// current gives the predictions that were renewed within fresh, sorted by key,
+// and forgets the others.
+func (m *mirror) current(now time.Time, fresh time.Duration) []grace.Prediction {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	var predictions []grace.Prediction
 	for k, p := range m.predicted {
 		if now.Sub(p.At) > fresh {
@@ -208,18 +242,8 @@ func (m *mirror) snapshot(now time.Time, fresh time.Duration) ([]grace.Signal, [
 		}
 		predictions = append(predictions, p)
 	}
-	slices.SortFunc(predictions, func(a, b grace.Prediction) int { return compare(a.Key, b.Key) })
-	return signals, predictions
-}
-
-func compare(a, b grace.SignalKey) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+	slices.SortFunc(predictions, func(a, b grace.Prediction) int { return cmp.Compare(a.Key, b.Key) })
+	return predictions
 }
 
 // hash makes a short id of what identifies a thing.

@@ -34,9 +34,10 @@ func (st *stages) governInput(v view, p grace.Proposal) govern.Input {
 func (l *Loop) decideAll(ctx context.Context) error {
 	now := l.Now()
 	st := l.stages.Load()
-	signals, predictions := l.mirror.snapshot(now, 3*st.PredictEvery)
-	if st.Govern.PredictiveShadow {
-		predictions = nil
+	signals := l.mirror.allSignals()
+	var predictions []grace.Prediction
+	if !st.Govern.PredictiveShadow {
+		predictions = l.mirror.current(now, predictionsFresh(st))
 	}
 	diagnoses := st.diagnose.Diagnose(diagnoseInput(now, signals, predictions))
 	pending, err := l.Store.PendingTriggers(ctx, l.Store.Q(), triggerBatch)
@@ -144,10 +145,17 @@ func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, d grace.Diagno
 // signals are read again, in the transaction.
 func (l *Loop) clear(ctx context.Context, tx store.Tx, d grace.Diagnosis) (bool, error) {
 	if d.Kind != grace.TriggerReactive {
-		_, predictions := l.mirror.snapshot(l.Now(), 3*l.stages.Load().PredictEvery)
-		return !slices.ContainsFunc(predictions, func(p grace.Prediction) bool { return p.Service == d.Cause }), nil
+		return !l.stillPredicted(d.Cause), nil
 	}
 	return l.allCalm(ctx, tx, d.Cause)
+}
+
+// predictionsFresh is how long a prediction holds that is not renewed.
+func predictionsFresh(st *stages) time.Duration { return 3 * st.PredictEvery }
+
+func (l *Loop) stillPredicted(service grace.ServiceID) bool {
+	predictions := l.mirror.current(l.Now(), predictionsFresh(l.stages.Load()))
+	return slices.ContainsFunc(predictions, func(p grace.Prediction) bool { return p.Service == service })
 }
 
 func (l *Loop) allCalm(ctx context.Context, tx store.Tx, service grace.ServiceID) (bool, error) {

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -20,12 +21,13 @@ import (
 func (l *Loop) Health() []grace.HealthState {
 	now := l.Now()
 	st := l.stages.Load()
-	signals, _ := l.mirror.snapshot(now, 0)
+	signals := l.mirror.allSignals()
 	by := map[grace.ServiceID][]grace.Signal{}
 	for _, s := range signals {
 		by[s.Service] = append(by[s.Service], s)
 		if svc, ok := st.graph.Service(s.Service); ok && svc.Domain != "" {
-			by[grace.ServiceID(svc.Domain)] = append(by[grace.ServiceID(svc.Domain)], s)
+			domain := grace.ServiceID(svc.Domain)
+			by[domain] = append(by[domain], partOf(domain, s))
 		}
 	}
 	ids := map[grace.ServiceID]bool{}
@@ -42,13 +44,20 @@ func (l *Loop) Health() []grace.HealthState {
 	return out
 }
 
+// partOf gives a signal of a domain's service as one of the domain's own.
+func partOf(domain grace.ServiceID, s grace.Signal) grace.Signal {
+	s.Message = string(s.Service) + ": " + cmp.Or(s.Message, string(s.Code), s.Metric)
+	s.Service = domain
+	return s
+}
+
 // Graph gives the health graph in force.
 func (l *Loop) Graph() *healthgraph.Graph { return l.stages.Load().graph }
 
 // Playbooks gives the playbooks in force, sorted by id.
 func (l *Loop) Playbooks() []grace.Playbook {
 	list := slices.Clone(l.stages.Load().Playbooks)
-	slices.SortFunc(list, func(a, b grace.Playbook) int { return compare(grace.SignalKey(a.ID), grace.SignalKey(b.ID)) })
+	slices.SortFunc(list, func(a, b grace.Playbook) int { return cmp.Compare(a.ID, b.ID) })
 	return list
 }
 
