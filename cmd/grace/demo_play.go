@@ -79,6 +79,9 @@ func (s *story) chapter(ctx context.Context, c chapter) faultReport {
 			report.Detail = fmt.Sprintf("%s; by hand: %v", report.Detail, err)
 			return report
 		}
+		if ok {
+			report.Detail = "the cause was removed by hand after GRACE had called a person"
+		}
 	}
 	report.OK = ok
 	return report

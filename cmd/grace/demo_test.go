@@ -83,7 +83,7 @@ func TestStory(t *testing.T) {
 			}},
 		},
 		{name: "acted without asking", chapter: asks, scene: scene{runs: healed}, detail: "should have asked"},
-		{name: "does not help", chapter: fails, scene: scene{runs: undone}, ok: true, recovered: 20, resolved: true},
+		{name: "does not help", chapter: fails, scene: scene{runs: undone}, ok: true, recovered: 20, resolved: true, detail: "by hand"},
 		{name: "does help", chapter: fails, scene: scene{runs: healed}, detail: "the run ended succeeded"},
 		{name: "no incident", chapter: fails, scene: scene{runs: []moment{{2 * time.Second, cartRun(grace.RunRolledBack)}}}, detail: "no incident"},
 	}

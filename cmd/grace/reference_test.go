@@ -24,6 +24,7 @@ func reference(root *cobra.Command) []byte {
 	writeFlags(&b, root.PersistentFlags())
 	b.WriteString("\n## Commands\n")
 	writeCommands(&b, root)
+	b.WriteString("\n### grace completion\n\nPrint the completion script of a shell (bash, zsh, fish or powershell); `grace completion bash --help` says how to load it.\n")
 	return b.Bytes()
 }
 
