@@ -32,6 +32,35 @@ func snapshotOf(run grace.Run, step string) []variable {
 	return vars
 }
 
+// Preview gives a playbook with everything resolved that is known before a run:
+// the service and the parameters. ${run} and ${snapshot.*} stay.
+func Preview(p grace.Playbook, service grace.ServiceID, parameters map[string]any) grace.Playbook {
+	vars := []variable{{"service", string(service)}, {"run", "${run}"}}
+	for k, v := range parameters {
+		vars = append(vars, variable{k, v})
+	}
+	known := func(c *grace.Call) *grace.Call {
+		if c == nil {
+			return nil
+		}
+		out := *c
+		if with, err := expandMap(c.With, vars); err == nil {
+			out.With = with
+		}
+		return &out
+	}
+	p.Steps = slices.Clone(p.Steps)
+	for i, s := range p.Steps {
+		p.Steps[i].With = known(&grace.Call{With: s.With}).With
+		p.Steps[i].Undo, p.Steps[i].Snapshot = known(s.Undo), known(s.Snapshot)
+	}
+	p.Verify = slices.Clone(p.Verify)
+	for i, c := range p.Verify {
+		p.Verify[i] = expandCheck(c, vars)
+	}
+	return p
+}
+
 // expandMap resolves every ${name} in every string of with. A string that is
 // nothing but one ${name} takes the value's own type. Secret references
 // (${env:..}, ${file:..}) stay for the action. An unknown name is an error:

@@ -82,7 +82,8 @@ type Loop struct {
 	mirror mirror // what every replica's signals and predictions say
 
 	considered map[string]consideration // by considered(); the deciding goroutine's own
-	stormOpen  bool                     // likewise
+	stormOpen  bool                     // likewise, as it was told last
+	stormTold  bool                     // likewise: false until it was told once
 
 	carried atomic.Int64 // id of the newest event that went to the mesh
 
@@ -214,6 +215,9 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config) error {
 	changed = append(changed, l.sense.Expect(st.Probes)...)
 	l.predict.Reconfigure(st.Predict, targets(st))
 	l.mu.Unlock()
+	if err := l.memory.load(ctx, l); err != nil {
+		return err
+	}
 	return l.persist(ctx, changed, nil)
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/heal"
 	"grace/internal/healthgraph"
 	"grace/internal/learn"
 	"grace/internal/propose"
@@ -109,6 +110,7 @@ func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.Se
 		BlastRadius: st.graph.BlastRadius(service), Confidence: 1, Criticality: s.Criticality, At: now,
 	}
 	v, policy, reasons := st.govern.Decide(st.governInput(view{now: now, mode: mode.At(now)}, proposal))
+	p = heal.Preview(p, service, resolved)
 	return Trial{Playbook: p, Parameters: resolved, Verdict: v, Policy: policy, Reasons: reasons}, nil
 }
 
