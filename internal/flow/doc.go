@@ -10,6 +10,7 @@
 //     function like Tx's. A step whose record committed is never done again. A
 //     step that was interrupted before its record is done again by the next
 //     process: the caller tells by its own records whether it had been started.
+//   - [Look] is a Step that changes nothing outside, such as a verification.
 //   - [Run.Control] waits for one message; messages are kept until taken.
 //
 // Names of Tx and Step must be unique within a run, and the same code must
@@ -24,6 +25,9 @@
 // 3 s, on the database's clock); the others adopt the runs of one whose lease
 // has ended. A process that lost its lease is told by Config.Lost and must end;
 // what it still writes is refused by the engine's fencing.
+//
+// Stopping. [Engine.Stop] lets a Step under way end and be recorded, breaks
+// off Look and Control, and leaves the runs to the next process.
 //
 // Errors. An error from a run function that is not the engine's own ends the
 // run in the engine without any further step: return one only for what makes

@@ -56,6 +56,7 @@ type Engine struct {
 	ctx   dbos.Context
 	ds    *dbos.DataSource
 	lease *lease
+	drain *drain
 }
 
 // New prepares the engine and its tables. Nothing runs before Start.
@@ -63,7 +64,9 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if (cfg.SQL == nil) == (cfg.PG == nil) {
 		return nil, errors.New("flow: want exactly one of an SQLite and a PostgreSQL database")
 	}
-	dctx, err := dbos.NewContext(ctx, dbos.Config{
+	// Only Stop ends the engine: it takes the end of a context that it was
+	// given for a wish to cancel every open run for good.
+	dctx, err := dbos.NewContext(context.WithoutCancel(ctx), dbos.Config{
 		AppName:            appName,
 		SQLiteSystemDB:     cfg.SQL,
 		SystemDBPool:       cfg.PG,
@@ -74,7 +77,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare the run engine: %w", err)
 	}
-	e := &Engine{cfg: cfg, ctx: dctx}
+	e := &Engine{cfg: cfg, ctx: dctx, drain: newDrain()}
 	if cfg.PG != nil {
 		e.ds, err = dbos.NewDataSource(dctx, cfg.PG)
 	} else {
@@ -109,10 +112,12 @@ func (e *Engine) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop interrupts every run at its next safe point and waits for that, at most
-// timeout. The runs stay open and go on in the next process. The engine closes
-// the database handles it was given.
+// Stop begins no further step, lets the ones under way end and be recorded for
+// at most timeout, and then interrupts every run and waits for that, again for
+// at most timeout. The runs stay open and go on in the next process. The engine
+// closes the database handles it was given.
 func (e *Engine) Stop(timeout time.Duration) error {
+	e.drain.wait(timeout) // with the lease kept up
 	if e.lease != nil {
 		e.lease.stop()
 	}

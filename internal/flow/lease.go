@@ -91,6 +91,7 @@ func (l *lease) start() {
 func (l *lease) loop(ctx context.Context) {
 	tick := time.NewTicker(leaseBeat)
 	defer tick.Stop()
+	l.lookForOrphans(ctx) // now: the process before this one may have stopped in order
 	for {
 		select {
 		case <-ctx.Done():
@@ -106,9 +107,13 @@ func (l *lease) loop(ctx context.Context) {
 			l.cfg.Lost(fmt.Errorf("lease of %s ended: no renewal within %s, so another process may drive its runs", l.cfg.Executor, leaseTTL))
 			return
 		}
-		if err := l.adopt(ctx); err != nil && ctx.Err() == nil {
-			l.cfg.Logger.Warn("look for orphaned runs", "error", err)
-		}
+		l.lookForOrphans(ctx)
+	}
+}
+
+func (l *lease) lookForOrphans(ctx context.Context) {
+	if err := l.adopt(ctx); err != nil && ctx.Err() == nil {
+		l.cfg.Logger.Warn("orphaned runs not looked for; tried again soon", "error", err)
 	}
 }
 

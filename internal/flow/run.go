@@ -84,24 +84,60 @@ type recordedStep[R any] struct {
 
 // Step does something outside and records its outcome by record, in one
 // transaction with the checkpoint. do is not called when that was recorded
-// before. When the process stops while do is under way nothing is recorded and
-// the error is Stopped.
+// before. [Engine.Stop] waits for a step under way; when it gives up waiting,
+// nothing is recorded and the error is Stopped.
 func Step[R any](r *Run, name string, do func(ctx context.Context) grace.Outcome,
 	record func(ctx context.Context, tx dbos.Tx, o grace.Outcome) (R, error),
 ) (grace.Outcome, R, error) {
-	var live grace.Outcome
-	if !r.recorded[name] {
-		live = do(r.ctx)
-		if err := r.ctx.Err(); err != nil {
-			var zero R
-			return live, zero, fmt.Errorf("run %s, step %q: %w: %w", r.id, name, errStopped, err)
-		}
+	if r.recorded[name] {
+		return recordStep(r, name, grace.Outcome{}, record)
+	}
+	if !r.engine.drain.enter() {
+		var zero R
+		return grace.Outcome{}, zero, r.stopped(name)
+	}
+	defer r.engine.drain.leave()
+	return recordStep(r, name, do(r.ctx), record)
+}
+
+// Look is a Step that changes nothing outside: Stop breaks it off, and the next
+// process begins it anew.
+func Look[R any](r *Run, name string, do func(ctx context.Context) grace.Outcome,
+	record func(ctx context.Context, tx dbos.Tx, o grace.Outcome) (R, error),
+) (grace.Outcome, R, error) {
+	if r.recorded[name] {
+		return recordStep(r, name, grace.Outcome{}, record)
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	defer context.AfterFunc(r.engine.drain.begun, cancel)()
+	seen := do(ctx)
+	if r.engine.drain.begun.Err() != nil {
+		var zero R
+		return seen, zero, r.stopped(name)
+	}
+	return recordStep(r, name, seen, record)
+}
+
+func recordStep[R any](r *Run, name string, live grace.Outcome,
+	record func(ctx context.Context, tx dbos.Tx, o grace.Outcome) (R, error),
+) (grace.Outcome, R, error) {
+	if r.ctx.Err() != nil {
+		var zero R
+		return live, zero, r.stopped(name)
 	}
 	out, err := Tx(r, name, func(ctx context.Context, tx dbos.Tx) (recordedStep[R], error) {
 		result, err := record(ctx, tx, live)
 		return recordedStep[R]{Outcome: live, Result: result}, err
 	})
 	return out.Outcome, out.Result, err
+}
+
+// stopped waits for the end of the run's context: the engine takes an error
+// that comes before it for the run's own.
+func (r *Run) stopped(name string) error {
+	<-r.ctx.Done()
+	return fmt.Errorf("run %s, step %q: %w: %w", r.id, name, errStopped, r.ctx.Err())
 }
 
 // Control waits until a message comes (ok) or the time is reached.

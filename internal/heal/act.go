@@ -26,7 +26,7 @@ func (x *execution) act() (*failure, error) {
 				return f, err
 			}
 		}
-		o, err := x.step(fmt.Sprintf("do/%d/%s", i, s.Name),
+		o, err := x.step(fmt.Sprintf(doPrefix+"%d/%s", i, s.Name),
 			func(ctx context.Context) grace.Outcome { return x.do(ctx, i, s) },
 			func(run *grace.Run, m Mark, o grace.Outcome) outcome { return stepEnded(run, m, i, o) })
 		if err != nil {

@@ -2,6 +2,7 @@ package heal
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"grace"
@@ -18,6 +19,17 @@ type Flow interface {
 	// Control waits for a message (ok) or until a time.
 	Control(until time.Time) (m grace.ControlMessage, ok bool, err error)
 }
+
+// Acts tells by a step's name whether it changes something outside. The others
+// only look, and may be broken off and begun anew.
+func Acts(step string) bool {
+	return strings.HasPrefix(step, doPrefix) || strings.HasPrefix(step, undoPrefix)
+}
+
+const (
+	doPrefix   = "do/"
+	undoPrefix = "undo/"
+)
 
 // Journal is the store within one transaction.
 type Journal interface {

@@ -27,7 +27,7 @@ func (x *execution) rollBack(why failure) error {
 	undone := true
 	for _, i := range undo {
 		s := x.run.Playbook.Steps[i]
-		o, err := x.step(fmt.Sprintf("undo/%d/%s", i, s.Name),
+		o, err := x.step(fmt.Sprintf(undoPrefix+"%d/%s", i, s.Name),
 			func(ctx context.Context) grace.Outcome { return x.undo(ctx, s) },
 			func(run *grace.Run, m Mark, o grace.Outcome) outcome { return undoEnded(run, m, s, o) })
 		if err != nil {
