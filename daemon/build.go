@@ -74,9 +74,7 @@ func (s *sensors) replace(list []grace.Sensor) {
 
 // alertmanager gives what the webhook trusts now, its secrets resolved.
 func (d *Daemon) alertmanager() api.Alertmanager {
-	d.mu.Lock()
-	c := d.cfg.Alertmanager
-	d.mu.Unlock()
+	c := d.config().Alertmanager
 	out := api.Alertmanager{Mapping: alertmanager.Mapping{
 		ServiceLabel: c.ServiceLabel, CodeLabel: c.CodeLabel, SeverityLabel: c.SeverityLabel,
 	}}

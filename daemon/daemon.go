@@ -30,25 +30,40 @@ const (
 // Version of the program, set by the linker.
 var Version = "dev" //nolint:gochecknoglobals // the linker's -X needs a variable
 
+// phase of a daemon's life. It starts once.
+type phase int
+
+const (
+	phaseNew phase = iota
+	phaseStarted
+	phaseEnded
+)
+
 // Daemon is one GRACE process. Make it with New.
 type Daemon struct {
 	opts *options
 	log  *slog.Logger
 
-	mu      sync.Mutex // guards what Start, Stop and Reload change
-	cfg     *config.Config
-	started bool
+	// turn is held by Start, Stop or Reload while at work. It is a channel so
+	// that a reload asked for by a request can give up when Stop ends requests.
+	turn  chan struct{}
+	phase phase // guarded by turn
 
-	home     *home
-	store    *store.Store
-	bus      *mesh.Bus
-	engine   *flow.Engine
-	loop     *loop.Loop
-	domains  []grace.Domain
-	sensors  *sensors
-	metrics  *metrics
-	server   *http.Server
+	// mu guards what others read meanwhile. It is never held while waiting:
+	// the services that Stop waits for take it.
+	mu       sync.Mutex
+	cfg      *config.Config
 	listener net.Listener
+
+	home    *home
+	store   *store.Store
+	bus     *mesh.Bus
+	engine  *flow.Engine
+	loop    *loop.Loop
+	domains []grace.Domain
+	sensors *sensors
+	metrics *metrics
+	server  *http.Server
 
 	ctx    context.Context //nolint:containedctx // the life of the background services, ended by Stop
 	cancel context.CancelFunc
@@ -63,7 +78,7 @@ func New(cfg *config.Config, opts ...Option) (*Daemon, error) {
 		return nil, errors.New("daemon: no configuration")
 	}
 	o := collect(opts)
-	d := &Daemon{opts: o, log: o.log, cfg: cfg, fatal: make(chan error, 1)}
+	d := &Daemon{opts: o, log: o.log, cfg: cfg, turn: make(chan struct{}, 1), fatal: make(chan error, 1)}
 	if _, err := buildSensors(cfg, o.sensors); err != nil {
 		return nil, err
 	}
@@ -96,19 +111,28 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return errors.Join(cause, d.Stop(stopCtx))
 }
 
-// Start opens everything, in the order of the package comment. When it fails
-// everything is closed again. A started daemon starts only once.
-func (d *Daemon) Start(ctx context.Context) (err error) {
+// config gives the configuration in force.
+func (d *Daemon) config() *config.Config {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.started {
-		return nil
+	return d.cfg
+}
+
+// Start opens everything, in the order of the package comment. When it fails
+// everything is closed again. A daemon starts only once: make a new one to
+// start again.
+func (d *Daemon) Start(ctx context.Context) (err error) {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	if d.phase != phaseNew {
+		return errors.New("this daemon was started before")
 	}
-	d.started = true
+	d.phase = phaseStarted
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.stop(ctx))
+			d.phase = phaseEnded
+			err = errors.Join(err, d.stop(context.WithoutCancel(ctx)))
 		}
 	}()
 	for _, open := range []func(context.Context) error{d.openStore, d.openLoop, d.openAPI, d.openSensors} {
@@ -122,11 +146,14 @@ func (d *Daemon) Start(ctx context.Context) (err error) {
 }
 
 func (d *Daemon) openStore(ctx context.Context) error {
-	var err error
 	// The address first: a port that is taken must not touch the data.
-	if d.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", d.cfg.Listen); err != nil {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", d.cfg.Listen)
+	if err != nil {
 		return fmt.Errorf("listen on %s: %w; is another GRACE running? Set listen to a free address", d.cfg.Listen, err)
 	}
+	d.mu.Lock()
+	d.listener = listener
+	d.mu.Unlock()
 	if d.home, err = openHome(d.cfg, true); err != nil {
 		return err
 	}
@@ -173,7 +200,8 @@ func (d *Daemon) fail(err error) {
 
 func (d *Daemon) openAPI(context.Context) error {
 	handler, err := api.New(api.Config{
-		MaxBody: int64(d.cfg.API.MaxBody), Timeout: d.cfg.API.WriteTimeout.D(), DecisionsPerMinute: d.cfg.API.DecisionsPerMinute,
+		MaxBody: int64(d.cfg.API.MaxBody), Timeout: d.cfg.API.WriteTimeout.D(), SessionTTL: d.cfg.API.SessionTTL.D(),
+		DecisionsPerMinute: d.cfg.API.DecisionsPerMinute, DecisionBurst: d.cfg.API.DecisionBurst,
 		SessionKey: d.home.derive("console session"), Metrics: d.metrics.handler(), MetricsOpen: d.cfg.Metrics.Unauthenticated,
 		Alertmanager: d.alertmanager, Version: Version,
 	}, api.Deps{Store: d.store, Backend: backend{d}, Bus: d.bus, Log: d.log.With("part", "api"), Now: now})
@@ -209,12 +237,12 @@ func (d *Daemon) openSensors(context.Context) error {
 
 // Stop ends everything in the reverse order. It is safe to call again.
 func (d *Daemon) Stop(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.started {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	if d.phase != phaseStarted {
 		return nil
 	}
-	d.started = false
+	d.phase = phaseEnded
 	return d.stop(ctx)
 }
 
@@ -251,8 +279,15 @@ func (d *Daemon) stop(ctx context.Context) error {
 // Reload reads the configuration file again. Everything is built before
 // anything is swapped.
 func (d *Daemon) Reload(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	select {
+	case d.turn <- struct{}{}:
+		defer func() { <-d.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("reload: %w", context.Cause(ctx))
+	}
+	if d.phase != phaseStarted {
+		return errors.New("reload: the daemon is not running")
+	}
 	if d.opts.configFile == "" {
 		return errors.New("reload: this daemon was not started from a file")
 	}
@@ -267,11 +302,13 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	if err := d.loop.Reconfigure(ctx, loopConfig(cfg)); err != nil {
 		return err
 	}
-	if cfg.Listen != d.cfg.Listen || cfg.DataDir != d.cfg.DataDir || cfg.Database != d.cfg.Database || cfg.Log != d.cfg.Log {
+	if old := d.config(); cfg.Listen != old.Listen || cfg.DataDir != old.DataDir || cfg.Database != old.Database || cfg.Log != old.Log {
 		d.log.Warn("listen, data_dir, database and log change only with a restart; the old values stay in force")
 	}
 	d.sensors.replace(list)
+	d.mu.Lock()
 	d.cfg = cfg
+	d.mu.Unlock()
 	d.log.Info("configuration reloaded", "file", d.opts.configFile)
 	return nil
 }

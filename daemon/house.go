@@ -26,20 +26,14 @@ func (d *Daemon) keepHouse(ctx context.Context) {
 		case <-timer.C:
 		}
 		timer.Reset(houseInterval)
-		d.mu.Lock()
-		keep := d.cfg.Retention
-		d.mu.Unlock()
-		if err := d.prune(ctx, keep); err != nil && ctx.Err() == nil {
+		if err := d.prune(ctx, d.config().Retention); err != nil && ctx.Err() == nil {
 			d.log.Warn("old rows not pruned; tried again in an hour", "error", err)
 		}
 	}
 }
 
 func (d *Daemon) prune(ctx context.Context, keep config.Retention) error {
-	pruned, err := d.store.Prune(ctx, now(), store.Retention{
-		Signals: keep.Signals, Triggers: keep.Triggers, Decisions: keep.Decisions, Runs: keep.Runs, Approvals: keep.Approvals,
-		Incidents: keep.Incidents, Predictions: keep.Predictions, Events: keep.Events, Learning: keep.Learning,
-	})
+	pruned, err := d.store.Prune(ctx, now(), store.Retention(keep))
 	if err != nil {
 		return err
 	}

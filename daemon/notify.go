@@ -27,12 +27,14 @@ const (
 // answers 2xx: at least once, with the event's id as idempotency key. Where it
 // is lives in the store, so nothing is lost by a restart.
 func (d *Daemon) notify(ctx context.Context) {
+	client := &http.Client{}
+	if t, ok := http.DefaultTransport.(*http.Transport); ok {
+		client.Transport = t.Clone()
+	}
+	defer client.CloseIdleConnections()
 	pause := notifyPause
 	for {
-		d.mu.Lock()
-		hook := d.cfg.Notify.Webhook
-		d.mu.Unlock()
-		err := d.notifyNext(ctx, hook)
+		err := d.notifyNext(ctx, client, d.config().Notify.Webhook)
 		if err != nil && ctx.Err() == nil {
 			d.log.Warn("notification not delivered; it is tried again", "error", err, "in", pause.String())
 			pause = min(2*pause, notifyMax)
@@ -47,7 +49,7 @@ func (d *Daemon) notify(ctx context.Context) {
 	}
 }
 
-func (d *Daemon) notifyNext(ctx context.Context, hook *config.Webhook) error {
+func (d *Daemon) notifyNext(ctx context.Context, client *http.Client, hook *config.Webhook) error {
 	after, err := d.store.Cursor(ctx, d.store.Q(), notifyCursor)
 	if err != nil {
 		return fmt.Errorf("read where notifications are: %w", err)
@@ -60,7 +62,7 @@ func (d *Daemon) notifyNext(ctx context.Context, hook *config.Webhook) error {
 		// Without a webhook the cursor moves on all the same: a webhook that
 		// is configured later is not flooded with the past.
 		if hook != nil {
-			if err := post(ctx, *hook, e); err != nil {
+			if err := post(ctx, client, *hook, e); err != nil {
 				return err
 			}
 		}
@@ -74,7 +76,7 @@ func (d *Daemon) notifyNext(ctx context.Context, hook *config.Webhook) error {
 	return nil
 }
 
-func post(ctx context.Context, hook config.Webhook, e grace.Event) error {
+func post(ctx context.Context, client *http.Client, hook config.Webhook, e grace.Event) error {
 	body, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("encode event %d: %w", e.ID, err)
@@ -94,7 +96,7 @@ func post(ctx context.Context, hook config.Webhook, e grace.Event) error {
 		}
 		req.Header.Set(k, value)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("notify.webhook: %w", err)
 	}

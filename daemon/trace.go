@@ -44,6 +44,14 @@ func (d *Daemon) trace(ctx context.Context) {
 		}
 	}()
 	tracer := provider.Tracer("grace")
+	for ctx.Err() == nil {
+		d.traceRuns(ctx, tracer)
+	}
+}
+
+// traceRuns returns when ctx is done, or when it was too slow for the mesh and
+// was dropped.
+func (d *Daemon) traceRuns(ctx context.Context, tracer trace.Tracer) {
 	sub := d.bus.Subscribe(traceBuffer, "self_heal.run.*")
 	defer sub.Close()
 	for {
@@ -52,6 +60,7 @@ func (d *Daemon) trace(ctx context.Context) {
 			return
 		case e, ok := <-sub.C():
 			if !ok {
+				d.log.Warn("traces of some runs are missing: the exporter was too slow")
 				return
 			}
 			d.traceEnded(ctx, tracer, e)

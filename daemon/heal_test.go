@@ -1,0 +1,103 @@
+package daemon_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"grace"
+)
+
+// web is one service with a probe, whose restart brings it up.
+func web(g *target) string {
+	return strings.ReplaceAll(`
+sense: {recover_after: 1}
+services:
+  - name: web
+    criticality: medium
+    bindings:
+      restart_service:
+        auto: true
+        impact: low
+        steps: [{name: restart, action: http, with: {url: "TARGET/do/web"}, irreversible: true}]
+        verify: [{type: http_health, url: "TARGET/do/web", interval: 50ms}]
+        settle: 2s
+        soak: 200ms
+sensors:
+  - {name: web-health, type: http, service: web, interval: 100ms, timeout: 1s, url: "TARGET/do/web"}
+`, "TARGET", g.URL)
+}
+
+func TestHealsThroughTheAPI(t *testing.T) {
+	g := newTarget(t)
+	_, c := newHome(t, web(g)).embed(t)
+	run := c.waitRun("web", grace.RunSucceeded, 15*time.Second)
+	if !run.Auto || run.Code != grace.CodeServiceDown || run.RecoveredIn <= 0 {
+		t.Errorf("auto %v, code %s, recovered in %s", run.Auto, run.Code, run.RecoveredIn)
+	}
+	if n := g.called(string(run.ID) + "/do/restart"); n != 1 {
+		t.Errorf("restarted %d times", n)
+	}
+	eventually(t, 5*time.Second, func() error {
+		var h grace.HealthState
+		c.call(http.MethodGet, "/api/health/state?service=web", nil, &h)
+		if h.Status != grace.HealthHealthy {
+			return fmt.Errorf("web is %s", h.Status)
+		}
+		return nil
+	})
+	var why struct{ Text string }
+	c.call(http.MethodGet, "/api/runs/"+string(run.ID)+"/why", nil, &why)
+	if !strings.Contains(why.Text, "restart_service") {
+		t.Errorf("why: %s", why.Text)
+	}
+	c.verifyAudit()
+	t.Run("learned", func(t *testing.T) {
+		entries := items[grace.LearningEntry](c, "/api/self_heal/learning?service=web")
+		if len(entries) != 1 || entries[0].Result != grace.ResultSuccess {
+			t.Errorf("learned %+v", entries)
+		}
+	})
+	t.Run("core", func(t *testing.T) { coreIsReal(t, c) })
+	t.Run("metrics", func(t *testing.T) { figures(t, c) })
+}
+
+// coreIsReal wants the states of GRACE's own parts.
+func coreIsReal(t *testing.T, c client) {
+	for _, service := range []string{"core", "core.database", "core.task_executor", "core.trigger_mesh", "core.reflection_service"} {
+		eventually(t, 10*time.Second, func() error {
+			var h grace.HealthState
+			c.call(http.MethodGet, "/api/health/state?service="+service, nil, &h)
+			if h.Service != grace.ServiceID(service) || h.Status != grace.HealthHealthy || h.Confidence <= 0 {
+				return fmt.Errorf("%+v", h)
+			}
+			return nil
+		})
+	}
+}
+
+// figures wants the six key figures, as of one run that succeeded by itself.
+func figures(t *testing.T, c client) {
+	status, page, err := c.try(http.MethodGet, "/metrics", nil)
+	if err != nil || status != http.StatusOK {
+		t.Fatal(status, err)
+	}
+	for _, want := range []string{
+		"self_heal_proposals_per_min 0.1", "self_heal_approval_rate 1", "self_heal_success_rate 1",
+		"self_heal_rollbacks_24h 0", "self_heal_auto_approved_24h 1", "self_heal_mean_time_to_recover ",
+		"grace_store_up 1", `grace_decisions_total{verdict="allow"} 1`, "grace_action_duration_seconds_count",
+	} {
+		if !strings.Contains(string(page), "\n"+want) {
+			t.Errorf("/metrics lacks %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s", page)
+	}
+	anonymous := client{t: t, base: c.base}
+	if status, _, err := anonymous.try(http.MethodGet, "/metrics", nil); err != nil || status != http.StatusUnauthorized {
+		t.Errorf("/metrics without a token: %d %v", status, err)
+	}
+}

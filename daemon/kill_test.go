@@ -1,0 +1,232 @@
+package daemon_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"grace"
+	"grace/internal/pgtest"
+)
+
+// databases that a crash must be survived on: what to write into the
+// configuration, what the process must know, and how long another process may
+// take to go on with a dead one's runs.
+var databases = []struct {
+	name     string
+	setup    func(t *testing.T) (text string, env []string)
+	takeover time.Duration
+}{
+	{"sqlite", func(*testing.T) (string, []string) { return "", nil }, 5 * time.Second},
+	{"postgres", func(t *testing.T) (string, []string) {
+		return "database: ${env:GRACE_TEST_DATABASE}\n", []string{"GRACE_TEST_DATABASE=" + pgtest.Start(t)}
+	}, 15 * time.Second},
+}
+
+// moments are where kill -9 strikes, each with a service and a run of its own.
+const (
+	inStep      = "in-step"      // step 3 was called and has had no effect yet
+	afterEffect = "after-effect" // step 3 has had its effect, its answer is lost
+	between     = "between"      // step 2 is done, step 3 not begun: at its snapshot
+	verifying   = "verifying"
+	waiting     = "waiting" // for a person
+	undoing     = "undoing" // step 5 failed, the undo of step 3 is under way
+)
+
+var moments = []string{inStep, afterEffect, between, verifying, waiting, undoing}
+
+// fiveSteps gives every moment a service whose restart takes five steps.
+func fiveSteps(g *target) string {
+	var b strings.Builder
+	b.WriteString("propose: {storm_services: 100, storm_share: 1}\nservices:\n")
+	for _, service := range moments {
+		fmt.Fprintf(&b, "  - name: %s\n    criticality: medium\n    bindings:\n      restart_service:\n        auto: %v\n        impact: low\n"+
+			"        settle: 1s\n        soak: 200ms\n        verify: [{type: http_health, url: \"%s/verify/%s\", interval: 50ms}]\n        steps:\n",
+			service, service != waiting, g.URL, service)
+		for i := 1; i <= 5; i++ {
+			name := fmt.Sprintf("%s-s%d", service, i)
+			fmt.Fprintf(&b, `          - name: s%d
+            action: http
+            with: {url: "%[2]s/do/%[3]s"}
+            check: {type: http_health, url: "%[2]s/do/%[3]s"}
+            undo: {action: http, with: {url: "%[2]s/undo/%[3]s"}, check: {type: http_health, url: "%[2]s/undo/%[3]s"}}
+            snapshot: {action: http, with: {method: GET, url: "%[2]s/snapshot/%[3]s"}}
+`, i, g.URL, name)
+		}
+	}
+	return b.String()
+}
+
+func TestKill(t *testing.T) {
+	for _, db := range databases {
+		t.Run(db.name, func(t *testing.T) {
+			t.Parallel()
+			g := newTarget(t)
+			text, env := db.setup(t)
+			h := newHome(t, text+fiveSteps(g))
+			old := h.spawn(t, env...)
+
+			gates := map[string]*gate{
+				inStep:      g.hold("POST", "/do/in-step-s3", false),
+				afterEffect: g.hold("POST", "/do/after-effect-s3", true),
+				between:     g.hold("GET", "/snapshot/between-s3", false),
+				verifying:   g.hold("GET", "/verify/verifying", false),
+				undoing:     g.hold("POST", "/undo/undoing-s3", false),
+			}
+			g.fail("POST", "/do/undoing-s5", true)
+			for _, service := range moments {
+				old.alert(service)
+			}
+			runs := map[string]grace.Run{}
+			for service, gate := range gates {
+				gate.wait(t, service)
+				runs[service], _ = old.run(service)
+			}
+			runs[waiting] = old.waitRun(waiting, grace.RunAwaitingApproval, 10*time.Second)
+			asked := approvalOf(old.client, runs[waiting].ID)
+
+			old.kill()
+			killed := time.Now()
+			for service, gate := range gates {
+				gate.deserted(t, service)
+			}
+			g.release()
+
+			fresh := h.spawn(t, env...)
+			for _, service := range []string{inStep, afterEffect, between, verifying} {
+				runs[service] = fresh.waitRun(service, grace.RunSucceeded, db.takeover+10*time.Second)
+			}
+			runs[undoing] = fresh.waitRun(undoing, grace.RunRolledBack, 10*time.Second)
+			if took := runs[inStep].Steps[2].EndedAt.Sub(killed); took > db.takeover {
+				t.Errorf("taken over after %s, want at most %s", took, db.takeover)
+			}
+			if a := approvalOf(fresh.client, asked.Run); a.State != grace.ApprovalPending || a.Revision != asked.Revision || !a.Expires.Equal(asked.Expires) {
+				t.Errorf("the question did not survive: %+v, was %+v", a, asked)
+			}
+
+			first := g.hold("POST", "/do/waiting-s1", false)
+			fresh.call(http.MethodPost, "/api/governance/approvals/"+string(asked.ID)+"/decision",
+				map[string]any{"decision": "approve", "reason": "go on", "revision": asked.Revision}, nil)
+			first.wait(t, "the first step after the approval")
+			fresh.kill()
+			first.deserted(t, waiting)
+			g.release()
+
+			last := h.spawn(t, env...)
+			runs[waiting] = last.waitRun(waiting, grace.RunSucceeded, db.takeover+10*time.Second)
+			if a := approvalOf(last.client, asked.Run); a.State != grace.ApprovalApproved || a.Reason != "go on" || a.Actor == "" {
+				t.Errorf("the answer did not survive: %+v", a)
+			}
+			for _, service := range moments {
+				nothingTwice(t, g, last.client, service, runs[service])
+			}
+			if n := len(items[grace.Incident](last.client, "/api/incidents")); n != 1 {
+				t.Errorf("%d incidents, want the one of the undone run", n)
+			}
+			last.verifyAudit()
+			last.terminate(t)
+		})
+	}
+}
+
+func approvalOf(c client, run grace.RunID) grace.Approval {
+	c.t.Helper()
+	var a grace.Approval
+	c.call(http.MethodGet, "/api/governance/approvals/"+string(run), nil, &a)
+	return a
+}
+
+// nothingTwice wants every step of a run to have been called once, but for the
+// one that the crash interrupted; and each to be in the audit log once.
+func nothingTwice(t *testing.T, g *target, c client, service string, run grace.Run) {
+	t.Helper()
+	if latest, _ := c.run(service); latest.ID != run.ID {
+		t.Errorf("%s: another run was started", service)
+	}
+	twice := map[string]string{inStep: "/do/s3", waiting: "/do/s1", undoing: "/undo/s3"}[service]
+	for i := 1; i <= 5; i++ {
+		for _, phase := range []string{"do", "undo"} {
+			step := fmt.Sprintf("/%s/s%d", phase, i)
+			want := 0
+			switch {
+			case step == twice:
+				want = 2
+			case phase == "do", service == undoing && i < 5:
+				want = 1
+			}
+			if n := g.called(string(run.ID) + step); n != want {
+				t.Errorf("%s: %s was called %d times, want %d", service, step, n, want)
+			}
+		}
+		if want := service != undoing; g.has(fmt.Sprintf("%s-s%d", service, i)) != want {
+			t.Errorf("%s: effect of step %d: %v, want %v", service, i, !want, want)
+		}
+	}
+	if service == afterEffect && !run.Steps[2].Resumed {
+		t.Errorf("%s: the interrupted step is not marked as resumed", service)
+	}
+	seen := map[string]int{}
+	for _, e := range items[grace.AuditEntry](c, "/api/log/entries?limit=200&object=run/"+string(run.ID)) {
+		key := e.Action
+		if strings.HasPrefix(e.Action, "run.step_") || strings.HasPrefix(e.Action, "run.snapshot") {
+			key += " " + e.Reason
+		}
+		if seen[key]++; seen[key] > 1 {
+			t.Errorf("%s: %q is in the audit log %d times", service, key, seen[key])
+		}
+	}
+	if seen["run."+string(run.State)] != 1 {
+		t.Errorf("%s: the end is not in the audit log: %v", service, seen)
+	}
+}
+
+// TestGracefulStop: a step under way ends, and everything else goes on at once
+// in the next process, without waiting for the old one's lease.
+func TestGracefulStop(t *testing.T) {
+	for _, db := range databases {
+		t.Run(db.name, func(t *testing.T) {
+			t.Parallel()
+			g := newTarget(t)
+			text, env := db.setup(t)
+			h := newHome(t, text+fiveSteps(g))
+			old := h.spawn(t, env...)
+			step := g.hold("POST", "/do/in-step-s3", false)
+			check := g.hold("GET", "/verify/verifying", false)
+			for _, service := range []string{inStep, verifying, waiting} {
+				old.alert(service)
+			}
+			step.wait(t, "step 3")
+			check.wait(t, "the verification")
+			asked := old.waitRun(waiting, grace.RunAwaitingApproval, 10*time.Second)
+
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				check.deserted(t, "the verification") // broken off: stopping has begun
+				g.release()
+			}()
+			old.terminate(t)
+			<-stopped
+
+			fresh := h.spawn(t, env...)
+			for _, service := range []string{inStep, verifying} {
+				run := fresh.waitRun(service, grace.RunSucceeded, 6*time.Second)
+				if run.Steps[2].Resumed {
+					t.Errorf("%s: step 3 was broken off", service)
+				}
+				for i := 1; i <= 5; i++ {
+					if n := g.called(fmt.Sprintf("%s/do/s%d", run.ID, i)); n != 1 {
+						t.Errorf("%s: step %d was called %d times", service, i, n)
+					}
+				}
+			}
+			if a := approvalOf(fresh.client, asked.ID); a.State != grace.ApprovalPending {
+				t.Errorf("the question was not kept: %+v", a)
+			}
+			fresh.verifyAudit()
+			fresh.terminate(t)
+		})
+	}
+}
