@@ -99,12 +99,36 @@ func (d *Daemon) traceEnded(ctx context.Context, tracer trace.Tracer, e grace.Ev
 		}
 		child(root, tracer, string(s.Phase)+" "+s.Name, *s.StartedAt, end, s.Error)
 	}
+	if began, ended, ok := verification(run); ok {
+		problem := ""
+		if run.State != grace.RunSucceeded {
+			problem = run.Error
+		}
+		child(root, tracer, "verify", began, ended, problem)
+	}
 	if run.State == grace.RunSucceeded {
 		span.SetStatus(codes.Ok, "")
 	} else {
 		span.SetStatus(codes.Error, run.Error)
 	}
 	span.End(trace.WithTimestamp(*run.EndedAt))
+}
+
+// verification gives the time between the last step and the end or the undo.
+func verification(run grace.Run) (began, ended time.Time, ok bool) {
+	if len(run.Checks) == 0 {
+		return began, ended, false
+	}
+	ended = *run.EndedAt
+	for _, s := range run.Steps {
+		switch {
+		case s.Phase == grace.PhaseDo && s.EndedAt != nil:
+			began, ok = *s.EndedAt, true
+		case s.Phase == grace.PhaseUndo && s.StartedAt != nil && s.StartedAt.Before(ended):
+			ended = *s.StartedAt
+		}
+	}
+	return began, ended, ok
 }
 
 func child(ctx context.Context, tracer trace.Tracer, name string, start, end time.Time, problem string) {
