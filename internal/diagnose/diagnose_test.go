@@ -234,6 +234,21 @@ func TestProactiveCarriesItsTime(t *testing.T) {
 	}
 }
 
+// A dependency that was down a moment ago still explains what it broke, also
+// where that is down and not only slow.
+func TestAftermathOfAnOutage(t *testing.T) {
+	for _, tt := range []struct{ dependency, want string }{
+		{"store service_down critical 5 ok", ""},
+		{"store service_down critical 60 ok", "cart service_down 0.78 medium"},
+		{"store latency_spike critical 5 ok", "cart service_down 0.78 medium"},
+	} {
+		got := brief(New(DefaultConfig(), shop()).Diagnose(parse(t, "cart service_down critical 30\n"+tt.dependency)))
+		if got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.dependency, got, tt.want)
+		}
+	}
+}
+
 func TestEchoesCountHalf(t *testing.T) {
 	in := parse(t, "cart latency_spike critical 5\ncart latency_spike warning 5")
 	in.Signals[1].Metric = in.Signals[0].Metric

@@ -54,7 +54,7 @@ type patient struct {
 	id         grace.ServiceID
 	symptoms   []symptom
 	condition  condition
-	down       bool // by a serious symptom of its own
+	down       bool // by a serious symptom of its own, or was a moment ago
 	recovering bool // something serious fired a moment ago
 
 	code       grace.Code // the best fit, by its own symptoms
@@ -165,7 +165,10 @@ func (a *Agent) examine(p *patient, now time.Time) {
 			p.condition = max(p.condition, conditionPredicted)
 		case s.standing == standingRecovered:
 			serious := s.severity == grace.SeverityCritical || s.severity == grace.SeverityWarning
-			p.recovering = p.recovering || (serious && now.Sub(s.fired) <= a.cfg.Aftermath.D())
+			if serious && now.Sub(s.fired) <= a.cfg.Aftermath.D() {
+				p.recovering = true
+				p.down = p.down || s.code == grace.CodeServiceDown
+			}
 		}
 	}
 	best := -1.0
