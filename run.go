@@ -67,7 +67,7 @@ type Run struct {
 	Cone        []ServiceID       `json:"cone"`
 	Steps       []StepRecord      `json:"steps"`
 	Checks      []CheckResult     `json:"checks,omitempty"`
-	Reasons     []Reason          `json:"reasons,omitempty" doc:"why it ended without acting"`
+	Reasons     []Reason          `json:"reasons,omitempty" doc:"why it ended without acting, or what it waits for before it starts"`
 	Error       string            `json:"error,omitempty"`
 	Auto        bool              `json:"auto" doc:"approved by the trust core, not by a person"`
 	Baseline    map[string]string `json:"baseline,omitempty" doc:"serving capacity before the first step, by metric"`

@@ -2,6 +2,7 @@ package heal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -165,15 +166,23 @@ func (x *execution) start(run *grace.Run, m Mark) outcome {
 		out.openIncident = true
 		return out
 	case m.Admit.End != "":
-		run.Reasons = append(run.Reasons, m.Admit.Reasons...)
+		run.Reasons = m.Admit.Reasons
 		return end(run, m, m.Admit.End, reasonText(m.Admit.Reasons))
 	case !m.Admit.Wait.IsZero() && !m.At.Before(run.CreatedAt.Add(admissionPatience)):
-		run.Reasons = append(run.Reasons, m.Admit.Reasons...)
+		run.Reasons = m.Admit.Reasons
 		return end(run, m, grace.RunExpired, "waited too long: "+reasonText(m.Admit.Reasons))
 	case !m.Admit.Wait.IsZero():
+		// It asks again every few seconds, perhaps for a day: what is new goes
+		// on record, not every answer.
+		again := slices.EqualFunc(run.Reasons, m.Admit.Reasons, func(a, b grace.Reason) bool { return a.Gate == b.Gate && a.Code == b.Code })
+		run.Reasons = m.Admit.Reasons
+		if again {
+			return outcome{}
+		}
 		return outcome{notes: []note{{action: "waiting", reason: reasonText(m.Admit.Reasons)}}}
 	}
 	run.State = grace.RunRunning
+	run.Reasons = nil
 	run.StartedAt = &m.At
 	run.Steps = make([]grace.StepRecord, len(run.Playbook.Steps))
 	for i, s := range run.Playbook.Steps {

@@ -235,6 +235,9 @@ func TestAdmission(t *testing.T) {
 	if run := w.drive(w.start(aRun(w, undoable("one")))); run.State != grace.RunExpired {
 		t.Errorf("a window that never opens: state %s, want expired", run.State)
 	}
+	if got, want := strings.Join(w.actions(), " "), "run.waiting run.expired"; got != want {
+		t.Errorf("on record is %q, want %q: the same wait is told once", got, want)
+	}
 
 	w = newWorld(t)
 	w.admit = func(grace.Run) heal.Admission {

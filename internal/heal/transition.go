@@ -119,7 +119,6 @@ func change(run grace.Run, m Mark, out outcome) grace.Change {
 		}}
 		if out.openIncident {
 			run.Incident = grace.IncidentID("i-" + string(run.ID))
-			openIncident(&c, run, m)
 		}
 	}
 	for _, n := range out.notes {
@@ -132,6 +131,9 @@ func change(run grace.Run, m Mark, out outcome) grace.Change {
 			Service: run.Service, Reason: n.reason, Detail: encode(n.detail),
 		})
 		c.Events = append(c.Events, event("self_heal.run."+n.action, run, m, actor, n.reason))
+	}
+	if run.Incident != "" {
+		openIncident(&c, run, m)
 	}
 	c.Runs = []grace.Run{run}
 	return c

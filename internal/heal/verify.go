@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -123,14 +124,22 @@ func watchOutcome(ctx context.Context, w *watcher, results []grace.CheckResult, 
 	case len(results) == 0:
 		o.Error = "the playbook declares no check, so nothing shows that it helped"
 	default:
-		for _, r := range results {
-			if !r.Passed {
-				o.Error = fmt.Sprintf("%s: wanted %s, got %s", r.Name, r.Wanted, r.Actual)
-				break
-			}
-		}
+		o.Error = whyFailed(results)
 	}
 	return o
+}
+
+// whyFailed names the check that failed, before one that only had too little
+// to go by: when one fails the soak begins anew for all.
+func whyFailed(results []grace.CheckResult) string {
+	i := slices.IndexFunc(results, func(r grace.CheckResult) bool { return !r.Passed && r.Failed > 0 })
+	if i < 0 {
+		i = slices.IndexFunc(results, func(r grace.CheckResult) bool { return !r.Passed })
+	}
+	if i < 0 {
+		return "no check failed, but not all held for the soak period"
+	}
+	return fmt.Sprintf("%s: wanted %s, got %s", results[i].Name, results[i].Wanted, results[i].Actual)
 }
 
 type verdict int

@@ -123,12 +123,13 @@ func judge(c grace.Check, samples, data []Sample, failed int, baseline *float64)
 	if len(data) == 0 {
 		return false, noData(samples)
 	}
-	if need := minSamples(c); len(data) < need {
-		return false, fmt.Sprintf("%d samples with data, too few", len(data))
-	}
 	newest := samples[len(samples)-1]
 	if !newest.hasData() {
 		return false, "the newest sample has no data" + detail(newest)
+	}
+	if need := minSamples(c); len(data) < need {
+		return false, fmt.Sprintf("newest %s%s, %d of %d samples failed, and fewer than %d have data",
+			number(newest.Value), detail(newest), failed, len(samples), need)
 	}
 	found := fmt.Sprintf("newest %s%s, %d of %d samples failed", number(newest.Value), detail(newest), failed, len(samples))
 	switch c.Type {
