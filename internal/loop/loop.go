@@ -239,7 +239,8 @@ func targets(st *stages) []predict.Target {
 	return out
 }
 
-// tick lets time pass in sense and predict.
+// tick lets time pass in sense and predict, and has it looked at what waits for
+// time. One clock for both: what a second brings is decided in that second.
 func (l *Loop) tick(ctx context.Context) {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
@@ -263,19 +264,18 @@ func (l *Loop) tick(ctx context.Context) {
 		if err := l.persist(ctx, changed, predictions); err != nil && ctx.Err() == nil {
 			l.Log.Warn("signals not written; they are kept and written later", "error", err)
 		}
+		l.nudge()
 	}
 }
 
-// decider decides when woken, and every second for what waits for time.
+// decider decides when woken: by what is new, and by tick every second for what
+// waits for time.
 func (l *Loop) decider(ctx context.Context) {
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
 	for pass := 0; ; pass++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.wake:
-		case <-second.C:
 		}
 		if err := l.decideAll(ctx); err != nil && ctx.Err() == nil {
 			l.Log.Error("deciding failed; triggers stay pending", "error", err)

@@ -35,11 +35,7 @@ func (l *Loop) decideAll(ctx context.Context) error {
 	now := l.Now()
 	st := l.stages.Load()
 	signals := l.mirror.allSignals()
-	var predictions []grace.Prediction
-	if !st.Govern.PredictiveShadow {
-		predictions = l.mirror.current(now, predictionsFresh(st))
-	}
-	diagnoses := st.diagnose.Diagnose(diagnoseInput(now, signals, predictions))
+	diagnoses := st.diagnoseAll(now, signals, l.mirror.current(now, predictionsFresh(st)))
 	pending, err := l.Store.PendingTriggers(ctx, l.Store.Q(), triggerBatch)
 	if err != nil {
 		return fmt.Errorf("read pending triggers: %w", err)
@@ -72,6 +68,32 @@ func (l *Loop) decideAll(ctx context.Context) error {
 		}
 	}
 	return l.settle(ctx, st, pending, diagnoses, signals, now)
+}
+
+// diagnoseAll diagnoses what signals and predictions say together. In shadow a
+// prediction must not weigh in where something is done: the signals are
+// diagnosed without, and only what is foreseen of services that are well is
+// added, to be judged for the record.
+func (st *stages) diagnoseAll(now time.Time, signals []grace.Signal, predictions []grace.Prediction) []grace.Diagnosis {
+	together := st.diagnose.Diagnose(diagnoseInput(now, signals, predictions))
+	if !st.Govern.PredictiveShadow || len(predictions) == 0 {
+		return together
+	}
+	diagnoses := st.diagnose.Diagnose(diagnoseInput(now, signals, nil))
+	for _, d := range together {
+		sick := func(other grace.Diagnosis) bool { return other.Cause == d.Cause }
+		if d.Kind == grace.TriggerProactive && !slices.ContainsFunc(diagnoses, sick) {
+			diagnoses = append(diagnoses, d)
+		}
+	}
+	return diagnoses
+}
+
+// observes tells whether what is decided now is at most observed. If not, what
+// was only observed before counts for no limit: nothing was done then.
+func (st *stages) observes(mode grace.Mode, kind grace.TriggerKind) bool {
+	return mode == grace.ModeObserveOnly || st.Govern.ObserveOnly || !st.Govern.Execute ||
+		st.Govern.PredictiveShadow && kind == grace.TriggerProactive
 }
 
 // decideOne decides one diagnosis in one transaction, and gives the decision's
@@ -132,6 +154,9 @@ func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, d grace.Diagno
 	past, err := l.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: d.Cause, Since: now.Add(-pastWindow)})
 	if err != nil {
 		return v, fmt.Errorf("read past runs of %s: %w", d.Cause, err)
+	}
+	if !st.observes(v.mode, d.Kind) {
+		past = slices.DeleteFunc(past, func(h store.RunHead) bool { return h.State == grace.RunObservedOnly })
 	}
 	v.state = propose.State{Open: opens(open), Past: pasts(past), Sick: sick, Total: st.graph.Len()}
 	for _, t := range triggers {
@@ -226,31 +251,4 @@ func markDecided(triggers []grace.Trigger, state grace.TriggerState) []grace.Tri
 		out[i].State = state
 	}
 	return out
-}
-
-// storm opens one incident when the breaker opens, and says when it closes.
-func (l *Loop) storm(ctx context.Context, st *stages, state propose.State, now time.Time) error {
-	reason, open := propose.New(st.Propose, st.graph, nil).Storm(state)
-	if open == l.stormOpen {
-		return nil
-	}
-	c := grace.Change{}
-	object := "incident/storm-" + hash(now)
-	action := "storm.closed"
-	if open {
-		action = "storm.opened"
-		inc := grace.Incident{
-			ID: grace.IncidentID("storm-" + hash(now)), State: grace.IncidentOpen, Title: fmt.Sprintf("%d services are sick at once: nothing is done automatically", len(state.Sick)),
-			Services: state.Sick, Severity: grace.SeverityCritical, Detail: reason.String(), OpenedAt: now,
-		}
-		c.Incidents = []grace.Incident{inc}
-		c.Events = []grace.Event{{Type: "incident.notify", Source: "loop", Actor: "grace", Resource: object, Payload: encode(inc), Timestamp: now}}
-	}
-	c.Audit = []grace.AuditEntry{{At: now, Actor: "grace", Action: action, Object: object, Reason: reason.String()}}
-	c.Events = append(c.Events, grace.Event{Type: "self_heal." + action, Source: "loop", Actor: "grace", Resource: object, Payload: encode(reason), Timestamp: now})
-	if err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return l.Store.Apply(ctx, tx, c) }); err != nil {
-		return fmt.Errorf("record the storm breaker: %w", err)
-	}
-	l.stormOpen = open
-	return nil
 }

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -36,9 +37,15 @@ func newReport(t *testing.T, l *Loop) *report {
 	r.entries = everything(t, func(p store.Page) ([]grace.AuditEntry, string, error) {
 		return l.Store.AuditEntries(ctx, q, store.AuditFilter{}, p)
 	})
+	// What happens at the same moment is concurrent: it is shown in an order
+	// of its own.
+	slices.SortStableFunc(r.entries, func(a, b grace.AuditEntry) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(rankOf(a), rankOf(b)))
+	})
 	r.runs = everything(t, func(p store.Page) ([]grace.Run, string, error) {
 		return l.Store.Runs(ctx, q, store.RunFilter{}, p)
 	})
+	slices.SortStableFunc(r.runs, func(a, b grace.Run) int { return cmp.Compare(r.firstOf(a.ID), r.firstOf(b.ID)) })
 	decisions := everything(t, func(p store.Page) ([]grace.Decision, string, error) {
 		return l.Store.Decisions(ctx, q, store.DecisionFilter{}, p)
 	})
@@ -58,6 +65,16 @@ func newReport(t *testing.T, l *Loop) *report {
 	}
 	r.hints = strings.NewReplacer(hints...)
 	return r
+}
+
+func rankOf(e grace.AuditEntry) int {
+	kind, _, _ := strings.Cut(e.Action, ".")
+	return slices.Index([]string{"mode", "signal", "storm", "approval", "decision", "run", "incident"}, kind)
+}
+
+// firstOf gives the place of a run's first entry.
+func (r *report) firstOf(id grace.RunID) int {
+	return slices.IndexFunc(r.entries, func(e grace.AuditEntry) bool { return e.Object == "run/"+string(id) })
 }
 
 // everything reads all pages, and gives the oldest first.
@@ -114,6 +131,7 @@ func splitReasons(text string) []string {
 // ended gives the runs, what was really called, and what was learned.
 func (r *report) ended(w *world) string {
 	var out strings.Builder
+	r.foreseen(&out)
 	for _, run := range r.runs {
 		fmt.Fprintf(&out, "%s %s on %s for %s %s: %s", run.ID, run.Playbook.ID, run.Service, run.Kind, run.Code, run.State)
 		if run.RecoveredIn > 0 {
@@ -123,6 +141,9 @@ func (r *report) ended(w *world) string {
 			fmt.Fprintf(&out, ": %s", r.hints.Replace(run.Error))
 		}
 		out.WriteString("\n")
+		for _, g := range run.Reasons {
+			fmt.Fprintf(&out, "\t%s\n", r.hints.Replace(g.String()))
+		}
 		for _, c := range w.calls {
 			if c.run == run.ID {
 				fmt.Fprintf(&out, "\t%s %s\n", c.at.Format(time.TimeOnly), c.text)
@@ -138,6 +159,20 @@ func (r *report) ended(w *world) string {
 		fmt.Fprintf(&out, "undecided: %s on %s\n", t.Code, t.Service)
 	}
 	return r.normal(out.String())
+}
+
+// foreseen gives the first prediction of each series.
+func (r *report) foreseen(out *strings.Builder) {
+	predictions := everything(r.t, func(p store.Page) ([]grace.Prediction, string, error) {
+		return r.l.Store.Predictions(r.t.Context(), r.l.Store.Q(), store.PredictionFilter{}, p)
+	})
+	seen := map[grace.SignalKey]bool{}
+	for _, p := range predictions {
+		if !seen[p.Key] {
+			fmt.Fprintf(out, "%s foreseen: %s on %s with %.2f, at %s\n", p.At.Format(time.TimeOnly), p.Code, p.Service, p.Likelihood, p.BreachAt.Format(time.TimeOnly))
+		}
+		seen[p.Key] = true
+	}
 }
 
 func (r *report) learned(out *strings.Builder) {

@@ -53,7 +53,7 @@ func readConfig(t *testing.T, texts ...[]byte) Config {
 		if err := yaml.Unmarshal(text, &layer); err != nil {
 			t.Fatalf("config: %v", err)
 		}
-		merged = overlay(merged, layer)
+		merged = overlay(merged, layer, 0)
 	}
 	data, err := json.Marshal(merged)
 	if err != nil {
@@ -64,10 +64,15 @@ func readConfig(t *testing.T, texts ...[]byte) Config {
 		Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(),
 	}
 	c.Trust.Config = govern.DefaultConfig()
+	policies := c.Trust.Policies
+	c.Trust.Policies = nil // or what is decoded would be laid over the defaults, one by one
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&c); err != nil {
 		t.Fatalf("config: %v", err)
+	}
+	if c.Trust.Policies == nil {
+		c.Trust.Policies = policies
 	}
 	c.Trust.Windows = c.ChangeWindows
 	out := Config{
@@ -82,9 +87,9 @@ func readConfig(t *testing.T, texts ...[]byte) Config {
 	return out
 }
 
-// overlay merges mappings by key, and lists of mappings by name or id; whatever
-// else is given replaces what was there.
-func overlay(under, over any) any {
+// overlay merges mappings by key, and in top-level keys lists of mappings by
+// name or id; whatever else is given replaces what was there.
+func overlay(under, over any, depth int) any {
 	switch over := over.(type) {
 	case nil:
 		return under
@@ -98,19 +103,19 @@ func overlay(under, over any) any {
 				delete(base, k)
 				continue
 			}
-			base[k] = overlay(base[k], v)
+			base[k] = overlay(base[k], v, depth+1)
 		}
 		return base
 	case []any:
 		base, ok := under.([]any)
-		if !ok || !allNamed(base) || !allNamed(over) {
+		if !ok || depth != 1 || !allNamed(base) || !allNamed(over) {
 			return over
 		}
 	items:
 		for _, item := range over {
 			for i := range base {
 				if nameOf(base[i]) == nameOf(item) {
-					base[i] = overlay(base[i], item)
+					base[i] = overlay(base[i], item, depth+1)
 					continue items
 				}
 			}
@@ -294,7 +299,7 @@ func firstError(errs ...error) error {
 // 5, 2, 5, 8 and no sample; "7x3" is 7 four times, as there.
 func readSeries(text string) ([]float64, error) {
 	var out []float64
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		begin, times, repeated := strings.Cut(word, "x")
 		n := 0
 		if repeated {

@@ -117,7 +117,10 @@ func play(t *testing.T, cfg Config, s *script) []string {
 		t.Fatal(err)
 	}
 	w.loop = l
-	e := &engine{t: t, l: l, ctx: ctx, inbox: map[grace.RunID]chan grace.ControlMessage{}, lost: map[grace.RunID]string{}}
+	e := &engine{
+		t: t, l: l, ctx: ctx, pause: map[grace.RunID]time.Duration{},
+		inbox: map[grace.RunID]chan grace.ControlMessage{}, lost: map[grace.RunID]string{},
+	}
 	l.Bind(e)
 	err = st.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		return st.Apply(ctx, tx, grace.Change{Learning: s.learned})

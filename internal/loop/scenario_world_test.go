@@ -238,7 +238,7 @@ type engine struct {
 	done sync.WaitGroup
 
 	mu    sync.Mutex
-	begun int
+	pause map[grace.RunID]time.Duration // between a commit and what it wakes
 	inbox map[grace.RunID]chan grace.ControlMessage
 	lost  map[grace.RunID]string
 }
@@ -246,9 +246,9 @@ type engine struct {
 var errLost = errors.New("the engine gave up")
 
 // Enqueue meets Engine. There is no word of the commit, so the run is looked
-// for a moment later, as the real engine's poll does. Each run looks a little
-// later than the one before: no two things happen at the same time, and a
-// scenario always goes the same way.
+// for a moment later, as the real engine's poll does. That moment is another
+// one for each run: no two runs do things at the same time, and a scenario
+// always goes the same way.
 func (e *engine) Enqueue(_ context.Context, _ dbos.Tx, id grace.RunID, input any) error {
 	data, err := json.Marshal(input)
 	if err != nil {
@@ -256,8 +256,8 @@ func (e *engine) Enqueue(_ context.Context, _ dbos.Tx, id grace.RunID, input any
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.begun++
-	pause := time.Duration(20+e.begun) * time.Millisecond
+	pause := time.Duration(20+len(e.pause)) * time.Millisecond
+	e.pause[id] = pause
 	inbox := make(chan grace.ControlMessage, 16)
 	e.inbox[id] = inbox
 	e.done.Go(func() {
@@ -281,10 +281,10 @@ func (e *engine) Enqueue(_ context.Context, _ dbos.Tx, id grace.RunID, input any
 // Send meets Engine. A message only wakes: what counts is in the store.
 func (e *engine) Send(_ context.Context, _ dbos.Tx, id grace.RunID, _ string, m grace.ControlMessage) error {
 	e.mu.Lock()
-	inbox := e.inbox[id]
+	inbox, pause := e.inbox[id], e.pause[id]
 	e.mu.Unlock()
 	e.done.Go(func() {
-		time.Sleep(time.Millisecond)
+		time.Sleep(pause)
 		inbox <- m
 	})
 	return nil
@@ -349,7 +349,10 @@ func (f simFlow) Step(name string, do func(context.Context) grace.Outcome,
 
 // Control meets heal.Flow.
 func (f simFlow) Control(until time.Time) (grace.ControlMessage, bool, error) {
-	timer := time.NewTimer(time.Until(until))
+	f.e.mu.Lock()
+	pause := f.e.pause[f.id]
+	f.e.mu.Unlock()
+	timer := time.NewTimer(time.Until(until) + pause)
 	defer timer.Stop()
 	select {
 	case m := <-f.inbox:

@@ -111,6 +111,10 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 		if err != nil || run.State.Terminal() {
 			return err
 		}
+		asked, err := l.withdraw(ctx, tx, run)
+		if err != nil {
+			return err
+		}
 		run.State, run.Error, run.EndedAt = grace.RunEscalated, "the run could not go on: "+why, &now
 		run.Incident = grace.IncidentID("i-" + string(id))
 		run.Revision++
@@ -119,14 +123,17 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 			Title: fmt.Sprintf("%s on %s was stranded; look at %s yourself", run.Playbook.ID, run.Service, run.Service), Detail: run.Error,
 		}
 		return l.Store.Apply(ctx, tx, grace.Change{
-			Runs: []grace.Run{run}, Incidents: []grace.Incident{inc},
+			Runs: []grace.Run{run}, Approvals: asked, Incidents: []grace.Incident{inc},
 			// Neutral: it says nothing of the remedy, so nobody learns of it by
 			// an event either.
 			Learning: []grace.LearningEntry{{
 				ID: "l-" + string(id), Service: run.Service, Diagnosis: run.Code, Playbook: run.Playbook.ID, Kind: run.Kind, Run: id,
 				Result: grace.ResultNeutral, State: run.State, Auto: run.Auto, At: now,
 			}},
-			Audit: []grace.AuditEntry{{At: now, Actor: "grace", Action: "run.escalated", Object: "run/" + string(id), Service: run.Service, Reason: run.Error}},
+			Audit: []grace.AuditEntry{
+				{At: now, Actor: "grace", Action: "run.escalated", Object: "run/" + string(id), Service: run.Service, Reason: run.Error},
+				{At: now, Actor: "grace", Action: "incident.opened", Object: "incident/" + string(inc.ID), Service: run.Service, Reason: inc.Detail},
+			},
 			Events: []grace.Event{
 				{Type: "self_heal.run.escalated", Source: "loop", Actor: "grace", Resource: "run/" + string(id), Payload: encode(run.Error), Timestamp: now},
 				{Type: "incident.notify", Source: "loop", Actor: "grace", Resource: "incident/" + string(inc.ID), Payload: encode(inc), Timestamp: now},
@@ -137,4 +144,21 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 		return fmt.Errorf("end the stranded run %s: %w", id, err)
 	}
 	return nil
+}
+
+// withdraw takes back the question to a person that a run still waits for:
+// its answer would start nothing.
+func (l *Loop) withdraw(ctx context.Context, tx store.Tx, run grace.Run) ([]grace.Approval, error) {
+	if run.State != grace.RunAwaitingApproval {
+		return nil, nil
+	}
+	a, err := l.Store.Approval(ctx, tx, grace.ApprovalID(run.ID))
+	if err != nil {
+		return nil, fmt.Errorf("read the approval: %w", err)
+	}
+	if a.State != grace.ApprovalPending {
+		return nil, nil
+	}
+	a.State, a.Revision = grace.ApprovalCancelled, a.Revision+1
+	return []grace.Approval{a}, nil
 }
