@@ -24,7 +24,7 @@ func newMode(a *app) *cobra.Command {
   autonomous    acts when every gate agrees, asks otherwise
   ask_always    asks before every run
   observe_only  records what it would have done
-  stopped       decides nothing and starts nothing`,
+  stopped       denies every proposal, so nothing starts`,
 		RunE: onlyGroup,
 	}
 	get := &cobra.Command{
