@@ -17,6 +17,7 @@ import (
 const (
 	sqliteConns       = 8
 	sqliteBusyTimeout = 5 * time.Second
+	sqliteFirstPause  = 10 * time.Millisecond
 )
 
 // openSQLite opens or creates the database file. The directory and the file
@@ -40,11 +41,30 @@ func openSQLite(ctx context.Context, path string, wake func()) (*sql.DB, error) 
 	db := sql.OpenDB(newCachingConnector(connector, wake))
 	db.SetMaxOpenConns(sqliteConns)
 	db.SetMaxIdleConns(sqliteConns) // a new connection would begin without its statements
-	if err := db.PingContext(ctx); err != nil {
+	if err := pingSQLite(ctx, db); err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("open the database file %s: %w", path, explainSQLite(err))
 	}
 	return db, nil
+}
+
+// pingSQLite makes the first connection. Of several processes that do so on a
+// new file one switches it to WAL; to the others SQLite answers "locked" at
+// once, without heeding the busy timeout.
+func pingSQLite(ctx context.Context, db *sql.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, sqliteBusyTimeout)
+	defer cancel()
+	for {
+		err := db.PingContext(ctx)
+		if err == nil || !sqliteRetryable(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(sqliteFirstPause):
+		}
+	}
 }
 
 func sqliteDSN(path string) string {
