@@ -159,6 +159,7 @@ func (x *execution) invalid() string {
 func (x *execution) start(run *grace.Run, m Mark) outcome {
 	switch {
 	case m.Abort != nil:
+		run.Reasons = nil // what it waited for is not why it ended
 		return end(run, m, grace.RunCancelled, fmt.Sprintf("aborted by %s: %s", m.Abort.Actor, m.Abort.Reason))
 	case m.Invalid != "":
 		run.Error = m.Invalid

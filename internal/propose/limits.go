@@ -94,11 +94,11 @@ func notOpen(in Input) grace.Reason {
 	const required, hint = "no open run for the same trouble", "decide on the open run (grace runs list), or wait until it ends"
 	for _, p := range in.State.Past {
 		if in.same(p) && p.EndedAt == nil && !p.State.Terminal() {
-			return gate("open", false, grace.ReasonDuplicate,
+			return gate(GateOpen, false, grace.ReasonDuplicate,
 				fmt.Sprintf("%s, proposed at %s, is %s", p.Playbook, p.At.UTC().Format(time.RFC3339), p.State), required, hint)
 		}
 	}
-	return gate("open", true, "", "none", required, hint)
+	return gate(GateOpen, true, "", "none", required, hint)
 }
 
 // backoff counts failures since the last success for the same trouble,

@@ -62,6 +62,9 @@ import (
 // DoNothing is the name under which the outcomes of waiting are learned.
 const DoNothing grace.PlaybookID = "do_nothing"
 
+// GateOpen is the gate that fails while a run for the same trouble is open.
+const GateOpen = "open"
+
 // Graph knows the services and how they depend on each other.
 type Graph interface {
 	BlastRadius(id grace.ServiceID) int
