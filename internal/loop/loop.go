@@ -245,6 +245,7 @@ func (l *Loop) tick(ctx context.Context) {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	var forecast time.Time
+	var foreseen []grace.Prediction // by the forecast before
 	for {
 		select {
 		case <-ctx.Done():
@@ -259,6 +260,8 @@ func (l *Loop) tick(ctx context.Context) {
 		if now.Sub(forecast) >= st.PredictEvery {
 			forecast = now
 			predictions = l.predict.Evaluate(now)
+			l.mirror.dropped(foreseen, predictions)
+			foreseen = predictions
 		}
 		l.mu.Unlock()
 		if err := l.persist(ctx, changed, predictions); err != nil && ctx.Err() == nil {

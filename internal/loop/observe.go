@@ -217,6 +217,19 @@ func (m *mirror) predictions(list []grace.Prediction) {
 	}
 }
 
+// dropped forgets what was foreseen before and is not any more. What other
+// replicas foresaw ends by itself, see predictionsFresh.
+func (m *mirror) dropped(before, now []grace.Prediction) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range before {
+		renewed := slices.ContainsFunc(now, func(n grace.Prediction) bool { return n.Key == p.Key })
+		if held, ok := m.predicted[p.Key]; ok && !renewed && held.At.Equal(p.At) {
+			delete(m.predicted, p.Key)
+		}
+	}
+}
+
 // allSignals gives the signals sorted by key.
 func (m *mirror) allSignals() []grace.Signal {
 	m.mu.Lock()

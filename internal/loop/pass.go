@@ -97,8 +97,9 @@ func (st *stages) observes(mode grace.Mode, kind grace.TriggerKind) bool {
 }
 
 // decideOne decides one diagnosis in one transaction, and gives the decision's
-// signature. A "no" that was said before (last) and names no new trigger is
-// not written again.
+// signature. Without a new trigger a "no" is not written again when it was said
+// before (last), nor when it only says that a run for the trouble is open: that
+// run's decision is the answer.
 func (l *Loop) decideOne(ctx context.Context, st *stages, d grace.Diagnosis, triggers []grace.Trigger, sick []grace.ServiceID, last string) (string, error) {
 	began := time.Now()
 	var sig string
@@ -114,7 +115,7 @@ func (l *Loop) decideOne(ctx context.Context, st *stages, d grace.Diagnosis, tri
 		}
 		dec, run := st.decide(d, v)
 		sig = signature(dec)
-		if run == nil && sig == last && len(triggers) == 0 {
+		if run == nil && len(triggers) == 0 && (sig == last || inHand(dec)) {
 			return nil
 		}
 		decided = &dec
@@ -136,6 +137,11 @@ func (l *Loop) decideOne(ctx context.Context, st *stages, d grace.Diagnosis, tri
 			"run", decided.Run, "summary", summary(*decided))
 	}
 	return sig, nil
+}
+
+// inHand tells whether a run for the same trouble is open.
+func inHand(dec grace.Decision) bool {
+	return slices.ContainsFunc(dec.Reasons, func(r grace.Reason) bool { return r.Gate == propose.GateOpen && !r.OK })
 }
 
 // view reads what the decision looks at.
