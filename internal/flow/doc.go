@@ -21,7 +21,7 @@
 //	                                        +---- process dies <----+
 //
 // Ownership. On SQLite there is one process, and it recovers its own runs when
-// it starts. On PostgreSQL every process holds a lease (12 s, renewed every
+// it starts. On PostgreSQL every process holds a lease (10 s, renewed every
 // 3 s, on the database's clock); the others adopt the runs of one whose lease
 // has ended. A process that lost its lease is told by Config.Lost and must end;
 // what it still writes is refused by the engine's fencing.

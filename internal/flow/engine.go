@@ -64,6 +64,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if (cfg.SQL == nil) == (cfg.PG == nil) {
 		return nil, errors.New("flow: want exactly one of an SQLite and a PostgreSQL database")
 	}
+	drain := newDrain()
 	// Only Stop ends the engine: it takes the end of a context that it was
 	// given for a wish to cancel every open run for good.
 	dctx, err := dbos.NewContext(context.WithoutCancel(ctx), dbos.Config{
@@ -72,12 +73,12 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		SystemDBPool:       cfg.PG,
 		ApplicationVersion: Version,
 		ExecutorID:         cfg.Executor,
-		Logger:             cfg.Logger,
+		Logger:             slog.New(calm{cfg.Logger.Handler(), drain.begun}),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("prepare the run engine: %w", err)
 	}
-	e := &Engine{cfg: cfg, ctx: dctx, drain: newDrain()}
+	e := &Engine{cfg: cfg, ctx: dctx, drain: drain}
 	if cfg.PG != nil {
 		e.ds, err = dbos.NewDataSource(dctx, cfg.PG)
 	} else {

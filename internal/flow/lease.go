@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,7 +14,7 @@ import (
 )
 
 const (
-	leaseTTL     = 12 * time.Second
+	leaseTTL     = 10 * time.Second
 	leaseBeat    = 3 * time.Second
 	leaseTimeout = 2 * time.Second
 )
@@ -67,14 +68,21 @@ func (l *lease) migrate(ctx context.Context) error {
 	return nil
 }
 
+// errLeaseEnded: the lease was not renewed in time, as the database's clock
+// sees it. It is not taken up again: another process may have adopted the runs.
+var errLeaseEnded = errors.New("the lease has ended")
+
 func (l *lease) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
 	// The time before the query: a slow answer must not make the lease look
 	// younger than it is.
 	at := time.Now()
-	_, err := l.pool.Exec(ctx, `INSERT INTO grace.flow_lease (executor, expires) VALUES ($1, now() + make_interval(secs => $2))
-		ON CONFLICT (executor) DO UPDATE SET expires = excluded.expires`, l.cfg.Executor, leaseTTL.Seconds())
+	tag, err := l.pool.Exec(ctx, `INSERT INTO grace.flow_lease AS l (executor, expires) VALUES ($1, now() + make_interval(secs => $2))
+		ON CONFLICT (executor) DO UPDATE SET expires = excluded.expires WHERE l.expires > now()`, l.cfg.Executor, leaseTTL.Seconds())
+	if err == nil && tag.RowsAffected() == 0 {
+		err = errLeaseEnded
+	}
 	if err != nil {
 		return fmt.Errorf("renew the lease of %s: %w", l.cfg.Executor, err)
 	}
@@ -98,14 +106,16 @@ func (l *lease) loop(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		gone := time.Since(l.last) > leaseTTL
-		if err := l.beat(ctx); err != nil && ctx.Err() == nil {
-			l.cfg.Logger.Warn("lease not renewed", "error", err)
-			gone = time.Since(l.last) > leaseTTL
-		}
-		if gone && ctx.Err() == nil {
-			l.cfg.Lost(fmt.Errorf("lease of %s ended: no renewal within %s, so another process may drive its runs", l.cfg.Executor, leaseTTL))
+		err := l.beat(ctx)
+		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, errLeaseEnded) || time.Since(l.last) > leaseTTL {
+			l.cfg.Lost(fmt.Errorf("no renewal within %s, so another process may drive this one's runs: %w", leaseTTL, err))
+			return
+		}
+		if err != nil {
+			l.cfg.Logger.Warn("lease not renewed", "error", err)
 		}
 		l.lookForOrphans(ctx)
 	}
