@@ -37,6 +37,9 @@ type home struct {
 	cfg  *config.Config
 	key  []byte
 	lock *os.File
+	// newKey tells that the key's file was made just now. It goes again when
+	// the database turns out to have a key already, which must be restored.
+	newKey bool
 }
 
 // openHome makes the data folder ready. With exclusive, and on SQLite, nobody
@@ -56,11 +59,10 @@ func openHome(cfg *config.Config, exclusive bool) (*home, error) {
 		}
 		h.lock = f
 	}
-	key, err := auditKey(filepath.Join(cfg.DataDir, keyFile))
-	if err != nil {
+	var err error
+	if h.key, h.newKey, err = auditKey(filepath.Join(cfg.DataDir, keyFile)); err != nil {
 		return nil, errors.Join(err, h.close())
 	}
-	h.key = key
 	return h, nil
 }
 
@@ -72,23 +74,24 @@ func (h *home) close() error {
 }
 
 // auditKey reads the key of the audit chain, or makes one at the first start.
-func auditKey(path string) ([]byte, error) {
+func auditKey(path string) (key []byte, made bool, err error) {
 	text, set := os.LookupEnv(keyVariable)
 	if !set {
 		data, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			return newKey(path)
+			key, err = newKey(path)
+			return key, err == nil, err
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the audit key: %w", err)
+			return nil, false, fmt.Errorf("read the audit key: %w", err)
 		}
 		text = string(data)
 	}
-	key, err := hex.DecodeString(strings.TrimSpace(text))
+	key, err = hex.DecodeString(strings.TrimSpace(text))
 	if err != nil || len(key) != keyBytes {
-		return nil, fmt.Errorf("the audit key (%s or %s) is not %d bytes in hex; restore it from the backup: without it the audit log cannot be verified or continued", keyVariable, path, keyBytes)
+		return nil, false, fmt.Errorf("the audit key (%s or %s) is not %d bytes in hex; restore it from the backup: without it the audit log cannot be verified or continued", keyVariable, path, keyBytes)
 	}
-	return key, nil
+	return key, false, nil
 }
 
 func newKey(path string) ([]byte, error) {
@@ -134,7 +137,11 @@ func (h *home) openStore(ctx context.Context) (*store.Store, error) {
 		}
 		url = expanded
 	}
-	return store.Open(ctx, store.Options{URL: url, AuditKey: h.key, Now: now})
+	st, err := store.Open(ctx, store.Options{URL: url, AuditKey: h.key, Now: now})
+	if err != nil && h.newKey {
+		err = errors.Join(err, os.Remove(filepath.Join(h.cfg.DataDir, keyFile)))
+	}
+	return st, err
 }
 
 // bootstrapToken gives the local command line an admin token at the first

@@ -153,7 +153,7 @@ func Lint(name string, data []byte, o Options) Problems {
 	c := newChecker(spot{d, ""}, &file{}, o)
 	c.written = decodePlaybooks(d, data)
 	c.addServices()
-	c.anyName = len(c.services) == 0
+	c.anyName = true // which services there are is the configuration's word
 	c.merge()
 	c.checkPlaybooks()
 	if len(c.written) == 0 && len(d.problems) == 0 {
