@@ -302,8 +302,9 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	if err := d.loop.Reconfigure(ctx, loopConfig(cfg)); err != nil {
 		return err
 	}
-	if old := d.config(); cfg.Listen != old.Listen || cfg.DataDir != old.DataDir || cfg.Database != old.Database || cfg.Log != old.Log {
-		d.log.Warn("listen, data_dir, database and log change only with a restart; the old values stay in force")
+	if old := d.config(); cfg.Listen != old.Listen || cfg.DataDir != old.DataDir || cfg.Database != old.Database ||
+		cfg.Log != old.Log || cfg.API != old.API || cfg.Metrics != old.Metrics {
+		d.log.Warn("listen, data_dir, database, log, api and metrics change only with a restart; the old values stay in force")
 	}
 	d.sensors.replace(list)
 	d.mu.Lock()

@@ -6,13 +6,14 @@
 //
 // Order. Start opens the store, then the engine (which recovers the runs of
 // before), the loop, the API and, last, the sensors. Stop goes the other way:
-// nothing new comes in, then running actions are interrupted at a safe point,
-// then the store is closed. A run that Stop interrupts goes on after the next
-// Start.
+// nothing new comes in, the steps under way end (10 s at most), then the store
+// is closed. A run that Stop interrupts goes on after the next start. Start,
+// Stop and Reload take turns; a daemon starts only once.
 //
 // Reload reads the configuration file again, builds everything from it and
 // swaps: a bad file changes nothing. The listening address, the data folder,
-// the database and the log need a restart; Reload says so when they changed.
+// the database, the log, and the settings of the API and of /metrics need a
+// restart; Reload says so when they changed.
 //
 // A second daemon on the same SQLite data folder is refused.
 package daemon

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,11 +32,12 @@ const (
 	afterEffect = "after-effect" // step 3 has had its effect, its answer is lost
 	between     = "between"      // step 2 is done, step 3 not begun: at its snapshot
 	verifying   = "verifying"
-	waiting     = "waiting" // for a person
-	undoing     = "undoing" // step 5 failed, the undo of step 3 is under way
+	waiting     = "waiting"  // for a person
+	approved    = "approved" // by a person, and in step 1
+	undoing     = "undoing"  // step 5 failed, the undo of step 3 is under way
 )
 
-var moments = []string{inStep, afterEffect, between, verifying, waiting, undoing}
+var moments = []string{inStep, afterEffect, between, verifying, waiting, approved, undoing}
 
 // fiveSteps gives every moment a service whose restart takes five steps.
 func fiveSteps(g *target) string {
@@ -44,7 +46,7 @@ func fiveSteps(g *target) string {
 	for _, service := range moments {
 		fmt.Fprintf(&b, "  - name: %s\n    criticality: medium\n    bindings:\n      restart_service:\n        auto: %v\n        impact: low\n"+
 			"        settle: 1s\n        soak: 200ms\n        verify: [{type: http_health, url: \"%s/verify/%s\", interval: 50ms}]\n        steps:\n",
-			service, service != waiting, g.URL, service)
+			service, service != waiting && service != approved, g.URL, service)
 		for i := 1; i <= 5; i++ {
 			name := fmt.Sprintf("%s-s%d", service, i)
 			fmt.Fprintf(&b, `          - name: s%d
@@ -60,6 +62,7 @@ func fiveSteps(g *target) string {
 }
 
 func TestKill(t *testing.T) {
+	t.Parallel()
 	for _, db := range databases {
 		t.Run(db.name, func(t *testing.T) {
 			t.Parallel()
@@ -73,19 +76,21 @@ func TestKill(t *testing.T) {
 				afterEffect: g.hold("POST", "/do/after-effect-s3", true),
 				between:     g.hold("GET", "/snapshot/between-s3", false),
 				verifying:   g.hold("GET", "/verify/verifying", false),
+				approved:    g.hold("POST", "/do/approved-s1", false),
 				undoing:     g.hold("POST", "/undo/undoing-s3", false),
 			}
 			g.fail("POST", "/do/undoing-s5", true)
 			for _, service := range moments {
 				old.alert(service)
 			}
+			answered := ask(old.client, approved)
+			approve(old.client, answered)
+			asked := ask(old.client, waiting)
 			runs := map[string]grace.Run{}
 			for service, gate := range gates {
 				gate.wait(t, service)
 				runs[service], _ = old.run(service)
 			}
-			runs[waiting] = old.waitRun(waiting, grace.RunAwaitingApproval, 10*time.Second)
-			asked := approvalOf(old.client, runs[waiting].ID)
 
 			old.kill()
 			killed := time.Now()
@@ -95,40 +100,51 @@ func TestKill(t *testing.T) {
 			g.release()
 
 			fresh := h.spawn(t, env...)
-			for _, service := range []string{inStep, afterEffect, between, verifying} {
-				runs[service] = fresh.waitRun(service, grace.RunSucceeded, db.takeover+10*time.Second)
-			}
-			runs[undoing] = fresh.waitRun(undoing, grace.RunRolledBack, 10*time.Second)
-			if took := runs[inStep].Steps[2].EndedAt.Sub(killed); took > db.takeover {
-				t.Errorf("taken over after %s, want at most %s", took, db.takeover)
-			}
 			if a := approvalOf(fresh.client, asked.Run); a.State != grace.ApprovalPending || a.Revision != asked.Revision || !a.Expires.Equal(asked.Expires) {
 				t.Errorf("the question did not survive: %+v, was %+v", a, asked)
 			}
-
-			first := g.hold("POST", "/do/waiting-s1", false)
-			fresh.call(http.MethodPost, "/api/governance/approvals/"+string(asked.ID)+"/decision",
-				map[string]any{"decision": "approve", "reason": "go on", "revision": asked.Revision}, nil)
-			first.wait(t, "the first step after the approval")
-			fresh.kill()
-			first.deserted(t, waiting)
-			g.release()
-
-			last := h.spawn(t, env...)
-			runs[waiting] = last.waitRun(waiting, grace.RunSucceeded, db.takeover+10*time.Second)
-			if a := approvalOf(last.client, asked.Run); a.State != grace.ApprovalApproved || a.Reason != "go on" || a.Actor == "" {
-				t.Errorf("the answer did not survive: %+v", a)
+			approve(fresh.client, asked)
+			for _, service := range moments {
+				want := grace.RunSucceeded
+				if service == undoing {
+					want = grace.RunRolledBack
+				}
+				run := fresh.waitRun(service, want, db.takeover+10*time.Second)
+				if before, ok := runs[service]; ok && before.ID != run.ID {
+					t.Errorf("%s: another run was started", service)
+				}
+				runs[service] = run
+			}
+			if took := runs[inStep].Steps[2].EndedAt.Sub(killed); took > db.takeover {
+				t.Errorf("taken over after %s, want at most %s", took, db.takeover)
+			}
+			for _, a := range []grace.Approval{answered, asked} {
+				if a := approvalOf(fresh.client, a.Run); a.State != grace.ApprovalApproved || a.Reason != "go on" || a.Actor == "" {
+					t.Errorf("the answer did not survive: %+v", a)
+				}
 			}
 			for _, service := range moments {
-				nothingTwice(t, g, last.client, service, runs[service])
+				nothingTwice(t, g, fresh.client, service, runs[service])
 			}
-			if n := len(items[grace.Incident](last.client, "/api/incidents")); n != 1 {
+			if n := len(items[grace.Incident](fresh.client, "/api/incidents")); n != 1 {
 				t.Errorf("%d incidents, want the one of the undone run", n)
 			}
-			last.verifyAudit()
-			last.terminate(t)
+			fresh.verifyAudit()
+			fresh.terminate(t)
 		})
 	}
+}
+
+// ask waits for the question about a service's run.
+func ask(c client, service string) grace.Approval {
+	c.t.Helper()
+	return approvalOf(c, c.waitRun(service, grace.RunAwaitingApproval, 10*time.Second).ID)
+}
+
+func approve(c client, a grace.Approval) {
+	c.t.Helper()
+	c.call(http.MethodPost, "/api/governance/approvals/"+string(a.ID)+"/decision",
+		map[string]any{"decision": "approve", "reason": "go on", "revision": a.Revision}, nil)
 }
 
 func approvalOf(c client, run grace.RunID) grace.Approval {
@@ -142,10 +158,7 @@ func approvalOf(c client, run grace.RunID) grace.Approval {
 // one that the crash interrupted; and each to be in the audit log once.
 func nothingTwice(t *testing.T, g *target, c client, service string, run grace.Run) {
 	t.Helper()
-	if latest, _ := c.run(service); latest.ID != run.ID {
-		t.Errorf("%s: another run was started", service)
-	}
-	twice := map[string]string{inStep: "/do/s3", waiting: "/do/s1", undoing: "/undo/s3"}[service]
+	twice := map[string]string{inStep: "/do/s3", approved: "/do/s1", undoing: "/undo/s3"}[service]
 	for i := 1; i <= 5; i++ {
 		for _, phase := range []string{"do", "undo"} {
 			step := fmt.Sprintf("/%s/s%d", phase, i)
@@ -185,6 +198,7 @@ func nothingTwice(t *testing.T, g *target, c client, service string, run grace.R
 // TestGracefulStop: a step under way ends, and everything else goes on at once
 // in the next process, without waiting for the old one's lease.
 func TestGracefulStop(t *testing.T) {
+	t.Parallel()
 	for _, db := range databases {
 		t.Run(db.name, func(t *testing.T) {
 			t.Parallel()
@@ -229,4 +243,44 @@ func TestGracefulStop(t *testing.T) {
 			fresh.terminate(t)
 		})
 	}
+}
+
+// TestFrozenProcess: a process that stood still for longer than its lease finds
+// its run adopted. It must end by itself and do nothing twice.
+func TestFrozenProcess(t *testing.T) {
+	t.Parallel()
+	g := newTarget(t)
+	text, env := databases[1].setup(t)
+	h := newHome(t, text+fiveSteps(g))
+	old := h.spawn(t, env...)
+	step := g.hold("POST", "/do/in-step-s3", true)
+	old.alert(inStep)
+	step.wait(t, "step 3")
+	if err := old.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	fresh := h.spawn(t, env...)
+	run := fresh.waitRun(inStep, grace.RunSucceeded, databases[1].takeover+10*time.Second)
+	g.release() // the answer the frozen process has waited for
+	if err := old.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-old.exited:
+	case <-time.After(15 * time.Second):
+		t.Fatal("the frozen process goes on")
+	}
+	if code := old.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(old.stderr.String(), "another process may drive") {
+		t.Errorf("the frozen process ended with %d", code)
+	}
+	for i := 1; i <= 5; i++ {
+		if n := g.called(fmt.Sprintf("%s/do/s%d", run.ID, i)); n != 1 {
+			t.Errorf("step %d was called %d times", i, n)
+		}
+	}
+	if again, _ := fresh.run(inStep); again.Revision != run.Revision || again.Owner != run.Owner {
+		t.Errorf("the frozen process changed the ended run: revision %d by %s, was %d by %s", again.Revision, again.Owner, run.Revision, run.Owner)
+	}
+	fresh.verifyAudit()
+	fresh.terminate(t)
 }

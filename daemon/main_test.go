@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,6 +35,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	// The parallel tests wait for leases to end, not for a processor.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -51,12 +57,25 @@ func serveChild(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Start(ctx); err != nil {
-		return err
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	for !answers(d) {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
 	fmt.Println(d.Addr())
-	<-ctx.Done()
-	return d.Stop(context.WithoutCancel(ctx))
+	return <-ended
+}
+
+func answers(d *daemon.Daemon) bool {
+	if d.Addr() == nil {
+		return false
+	}
+	status, _, err := client{base: "http://" + d.Addr().String()}.try(http.MethodGet, "/healthz", nil)
+	return err == nil && status == http.StatusOK
 }
 
 // home is a data folder with its configuration.
