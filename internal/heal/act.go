@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"grace"
@@ -46,9 +47,9 @@ func (x *execution) act() (*failure, error) {
 func (x *execution) snapshot(i int, s grace.Step) (*failure, error) {
 	o, err := x.step(fmt.Sprintf("snapshot/%d/%s", i, s.Name),
 		func(ctx context.Context) grace.Outcome {
-			ctx, done := x.interruptible(ctx, x.run.ID, x.watchdogLeft(x.Clock.Now()))
+			ctx, done := x.interruptible(ctx, x.watchdogLeft(x.Clock.Now()))
 			defer done()
-			return x.call(ctx, *s.Snapshot, s.Name, grace.PhaseDo, "snapshot", 1)
+			return x.undoable(s, x.call(ctx, *s.Snapshot, s.Name, grace.PhaseDo, "snapshot", 1))
 		},
 		func(run *grace.Run, m Mark, o grace.Outcome) outcome {
 			run.Steps[i].Snapshot = o.Data
@@ -72,9 +73,21 @@ func (x *execution) snapshot(i int, s grace.Step) (*failure, error) {
 	return nil, nil
 }
 
+// undoable fails a snapshot from which the undo could not be made: that is to
+// be found before the step, not after it.
+func (x *execution) undoable(s grace.Step, o grace.Outcome) grace.Outcome {
+	if o.Status != grace.OutcomeSucceeded || s.Undo == nil {
+		return o
+	}
+	if _, err := expandMap(s.Undo.With, x.vars(snapshotVars(o.Data)...)); err != nil {
+		o.Status, o.Error = grace.OutcomeFailed, fmt.Sprintf("the undo cannot be made from it: %v", err)
+	}
+	return o
+}
+
 // do tries one step until it succeeds, may not be tried again, or time is up.
 func (x *execution) do(ctx context.Context, i int, s grace.Step) grace.Outcome {
-	ctx, done := x.interruptible(ctx, x.run.ID, x.watchdogLeft(x.Clock.Now()))
+	ctx, done := x.interruptible(ctx, x.watchdogLeft(x.Clock.Now()))
 	defer done()
 	started := x.Clock.Now()
 	resumed := x.mark.Owner != x.Owner
@@ -84,7 +97,14 @@ func (x *execution) do(ctx context.Context, i int, s grace.Step) grace.Outcome {
 			Data: map[string]string{attemptsKey: "0", resumedKey: "true"}, Started: started, Ended: x.Clock.Now(),
 		}
 	}
+	if ctx.Err() != nil { // an abort that came between two steps
+		return certain(grace.Outcome{
+			Status: grace.OutcomeFailed, Error: fmt.Sprintf("not started: %v", context.Cause(ctx)),
+			Data: map[string]string{attemptsKey: "0"}, Started: started, Ended: x.Clock.Now(),
+		}, resumed)
+	}
 	var o grace.Outcome
+	maybe := resumed // whether an earlier try may have taken effect
 	pause := retryPause
 	for attempt := 1; ; attempt++ {
 		o = x.call(ctx, grace.Call{Action: s.Action, With: s.With, Timeout: s.Timeout}, s.Name, grace.PhaseDo, "", attempt)
@@ -97,14 +117,24 @@ func (x *execution) do(ctx context.Context, i int, s grace.Step) grace.Outcome {
 			o.Data[resumedKey] = "true"
 		}
 		if o.Status == grace.OutcomeSucceeded || !o.Retryable || attempt > s.Retries {
-			return o
+			return certain(o, maybe)
 		}
+		maybe = maybe || o.Status != grace.OutcomeFailed
 		x.Clock.Sleep(ctx, pause)
 		pause *= 2
 		if ctx.Err() != nil {
-			return o
+			return certain(o, maybe)
 		}
 	}
+}
+
+// certain makes a failure unknown when an earlier try may have taken effect:
+// that the last one did not says nothing about it, and it is to be undone.
+func certain(o grace.Outcome, maybe bool) grace.Outcome {
+	if maybe && o.Status == grace.OutcomeFailed {
+		o.Status, o.Error = grace.OutcomeUnknown, o.Error+"; an earlier try may have taken effect"
+	}
+	return o
 }
 
 // Keys in an outcome's data that are the runner's own.
@@ -144,7 +174,7 @@ func (x *execution) call(ctx context.Context, c grace.Call, step string, phase g
 	if !ok {
 		return failed("unknown action %q", c.Action)
 	}
-	with, err := expandMap(c.With, x.vars(snapshotOf(x.run, step)...))
+	with, err := expandMap(c.With, x.vars(snapshotVars(recordOf(x.run, step).Snapshot)...))
 	if err != nil {
 		return failed("%v", err)
 	}
@@ -155,7 +185,7 @@ func (x *execution) call(ctx context.Context, c grace.Call, step string, phase g
 	if suffix != "" {
 		key += "/" + suffix
 	}
-	o := action.Do(ctx, grace.ActionRequest{
+	o := safely(ctx, action, grace.ActionRequest{
 		Run: x.run.ID, Step: step, Service: x.run.Service, Phase: phase,
 		IdempotencyKey: key, Attempt: attempt, With: with,
 	})
@@ -174,4 +204,17 @@ func (x *execution) call(ctx context.Context, c grace.Call, step string, phase g
 		}
 	}
 	return o
+}
+
+// safely calls an action. One that panics may have acted; what was done before
+// is to be undone all the same.
+func safely(ctx context.Context, action grace.Action, req grace.ActionRequest) (o grace.Outcome) {
+	defer func() {
+		if r := recover(); r != nil {
+			o = grace.Outcome{
+				Status: grace.OutcomeUnknown, Error: fmt.Sprintf("the action %s panicked: %v", action.Name(), r), Output: string(debug.Stack()),
+			}
+		}
+	}()
+	return action.Do(ctx, req)
 }

@@ -3,6 +3,7 @@ package heal
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"grace"
@@ -23,11 +24,13 @@ func (x *execution) vars(more ...variable) []variable {
 	return append(vars, more...)
 }
 
-// snapshotOf gives what was recorded before a step, as ${snapshot.key}.
-func snapshotOf(run grace.Run, step string) []variable {
+const snapshotPrefix = "snapshot."
+
+// snapshotVars gives what was read before a step, as ${snapshot.key}.
+func snapshotVars(data map[string]string) []variable {
 	var vars []variable
-	for k, v := range recordOf(run, step).Snapshot {
-		vars = append(vars, variable{"snapshot." + k, v})
+	for k, v := range data {
+		vars = append(vars, variable{snapshotPrefix + k, v})
 	}
 	return vars
 }
@@ -128,28 +131,50 @@ func expandString(s string, vars []variable) (any, error) {
 		if k < 0 {
 			return nil, fmt.Errorf("unknown ${%s}", name)
 		}
+		value := text(vars[k].value)
+		if strings.HasPrefix(name, snapshotPrefix) && makesReference(out.String(), value) {
+			return nil, fmt.Errorf("${%s} holds a reference like ${...}: what a target says is never resolved", name)
+		}
 		if whole == s {
 			return vars[k].value, nil
 		}
-		fmt.Fprint(&out, vars[k].value)
+		out.WriteString(value)
 	}
+}
+
+// makesReference tells whether a value that comes from a target would, behind
+// what is there already, begin a reference. The action would resolve it, and
+// so hand any secret of this host to whoever wrote the value.
+func makesReference(before, value string) bool {
+	return strings.Contains(value, "${") || strings.HasSuffix(value, "$") ||
+		strings.HasSuffix(before, "$") && strings.HasPrefix(value, "{")
+}
+
+// text writes a value as it stands within a longer text. A run's parameters
+// have been through JSON, so that a whole number is a float64 here: it must not
+// become 1e+06.
+func text(v any) string {
+	if f, ok := v.(float64); ok {
+		return strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return fmt.Sprint(v)
 }
 
 // expandCheck resolves a check's texts. An unknown name is left as it is: the
 // probe then fails, which is the safe side.
 func expandCheck(c grace.Check, vars []variable) grace.Check {
-	text := func(s string) string {
+	resolved := func(s string) string {
 		v, err := expandString(s, vars)
 		if err != nil {
 			return s
 		}
-		return fmt.Sprint(v)
+		return text(v)
 	}
-	c.URL, c.Metric = text(c.URL), text(c.Metric)
-	c.Service = grace.ServiceID(text(string(c.Service)))
+	c.URL, c.Metric = resolved(c.URL), resolved(c.Metric)
+	c.Service = grace.ServiceID(resolved(string(c.Service)))
 	c.Argv = slices.Clone(c.Argv)
 	for i := range c.Argv {
-		c.Argv[i] = text(c.Argv[i])
+		c.Argv[i] = resolved(c.Argv[i])
 	}
 	return c
 }

@@ -35,3 +35,30 @@ func TestUnknownReferenceIsAnError(t *testing.T) {
 		t.Error("a misspelt ${servcie} was let through")
 	}
 }
+
+func TestValuesInText(t *testing.T) {
+	vars := []variable{
+		{"size", float64(1000000)},
+		{"snapshot.a", "$"},
+		{"snapshot.b", "{env:HOME}"},
+		{"snapshot.c", "${env:HOME}"},
+		{"token", "${env:TOKEN}"}, // an operator's own
+	}
+	for _, tc := range []struct{ in, want string }{
+		{"http://x/size/${size}", "http://x/size/1000000"},
+		{"b ${snapshot.b}", "b {env:HOME}"},
+		{"Bearer ${token}", "Bearer ${env:TOKEN}"},
+		{"${snapshot.a}${snapshot.b}", ""},
+		{"$${snapshot.b}", ""},
+		{"x ${snapshot.c}", ""},
+		{"${snapshot.c}", ""},
+	} {
+		got, err := expandString(tc.in, vars)
+		switch {
+		case tc.want == "" && err == nil:
+			t.Errorf("%s became %v: the action would resolve what a target said", tc.in, got)
+		case tc.want != "" && (err != nil || got != tc.want):
+			t.Errorf("%s became %v, %v; want %s", tc.in, got, err, tc.want)
+		}
+	}
+}

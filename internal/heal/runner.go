@@ -31,8 +31,14 @@ type Runner struct {
 	// Owner names this process; it tells a step left by another one.
 	Owner string
 
-	mu        sync.Mutex
-	executing map[grace.RunID]context.CancelCauseFunc
+	mu     sync.Mutex
+	drives map[grace.RunID]*drive
+}
+
+// drive is what Interrupt reaches of a run that this process drives.
+type drive struct {
+	aborted bool                    // also what is begun from now on ends at once
+	cancel  context.CancelCauseFunc // of what is under way, nil between
 }
 
 var errAborted = errors.New("abort requested")
@@ -40,6 +46,7 @@ var errAborted = errors.New("abort requested")
 // Run drives one run to its end. An error means that it has not ended: the
 // flow stopped (another process goes on) or the store refused a change.
 func (r *Runner) Run(f Flow, run grace.Run) error {
+	defer r.begin(run.ID)()
 	x := &execution{Runner: r, flow: f, run: run}
 	admitted, err := x.admit()
 	if err != nil || !admitted {
@@ -58,30 +65,55 @@ func (r *Runner) Run(f Flow, run grace.Run) error {
 	return x.rollBack(*failed)
 }
 
-// Interrupt ends the action or the verification that the run is at, if it is
-// driven by this process. The abort request itself must be in the store first.
+// begin makes a run known to Interrupt until the function it gives is called.
+func (r *Runner) begin(id grace.RunID) func() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.drives == nil {
+		r.drives = map[grace.RunID]*drive{}
+	}
+	d := &drive{}
+	r.drives[id] = d
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.drives[id] == d {
+			delete(r.drives, id)
+		}
+	}
+}
+
+// Interrupt ends the action or the verification that the run is at or comes to
+// next, if it is driven by this process. The abort request itself must be in
+// the store first.
 func (r *Runner) Interrupt(id grace.RunID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if cancel := r.executing[id]; cancel != nil {
-		cancel(errAborted)
+	d := r.drives[id]
+	if d == nil {
+		return
+	}
+	d.aborted = true
+	if d.cancel != nil {
+		d.cancel(errAborted)
 	}
 }
 
 // interruptible gives a context that Interrupt and the watchdog end.
-func (r *Runner) interruptible(ctx context.Context, id grace.RunID, left time.Duration) (context.Context, func()) {
+func (x *execution) interruptible(ctx context.Context, left time.Duration) (context.Context, func()) {
 	ctx, cancelWatchdog := context.WithTimeoutCause(ctx, left, fmt.Errorf("watchdog: no time left"))
 	ctx, cancel := context.WithCancelCause(ctx)
-	r.mu.Lock()
-	if r.executing == nil {
-		r.executing = map[grace.RunID]context.CancelCauseFunc{}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	d := x.drives[x.run.ID]
+	d.cancel = cancel
+	if d.aborted {
+		cancel(errAborted)
 	}
-	r.executing[id] = cancel
-	r.mu.Unlock()
 	return ctx, func() {
-		r.mu.Lock()
-		delete(r.executing, id)
-		r.mu.Unlock()
+		x.mu.Lock()
+		d.cancel = nil
+		x.mu.Unlock()
 		cancel(nil)
 		cancelWatchdog()
 	}

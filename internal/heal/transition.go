@@ -176,7 +176,7 @@ func learning(run grace.Run, m Mark) grace.LearningEntry {
 		Context: map[string]string{},
 	}
 	for k, v := range run.Parameters {
-		e.Context["param."+k] = fmt.Sprint(v)
+		e.Context["param."+k] = text(v)
 	}
 	maps.DeleteFunc(e.Context, func(_, v string) bool { return v == "" })
 	return e

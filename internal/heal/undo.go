@@ -90,14 +90,26 @@ func (x *execution) effects() (undo []int, stuck []string) {
 // step before it ended, and the run turned back there.
 func (x *execution) neverReached(i int) bool { return x.run.Steps[i].Attempts == 0 }
 
-// undo calls the step's undo and verifies that it took effect.
+// undo calls the step's undo and verifies that it took effect. An undo that
+// another process left unfinished is not done again when the snapshot shows
+// that it has taken effect.
 func (x *execution) undo(ctx context.Context, s grace.Step) grace.Outcome {
+	undone := x.undone(ctx, s)
+	if x.mark.Owner != x.Owner && s.Undo.Check == nil && s.Snapshot != nil {
+		started := x.Clock.Now()
+		if ok, _ := undone(started); ok {
+			return grace.Outcome{
+				Status: grace.OutcomeSucceeded, Output: "left unfinished by another process; it has taken effect",
+				Data: map[string]string{attemptsKey: "0"}, Started: started, Ended: x.Clock.Now(),
+			}
+		}
+	}
 	var o grace.Outcome
 	pause := retryPause
 	for attempt := 1; attempt <= undoTries; attempt++ {
 		o = x.call(ctx, *s.Undo, s.Name, grace.PhaseUndo, "", attempt)
-		if o.Status == grace.OutcomeSucceeded {
-			o = x.verifyUndo(ctx, s, o)
+		if o.Status == grace.OutcomeSucceeded && undone != nil {
+			o = x.verifyUndo(ctx, undone, o)
 		}
 		if o.Data == nil {
 			o.Data = map[string]string{}
@@ -112,33 +124,38 @@ func (x *execution) undo(ctx context.Context, s grace.Step) grace.Outcome {
 	return o
 }
 
-// verifyUndo wants the undo's check to pass, or the snapshot to be as it was
-// before the step, within the settle time.
-func (x *execution) verifyUndo(ctx context.Context, s grace.Step, o grace.Outcome) grace.Outcome {
-	var state func() (bool, string)
+// undone gives the look that tells whether a step's undo has taken effect: its
+// check, or the snapshot as it was before the step. Without either the action's
+// word is all there is, and it is nil; lint says so.
+func (x *execution) undone(ctx context.Context, s grace.Step) func(since time.Time) (bool, string) {
+	before := recordOf(x.run, s.Name).Snapshot
 	switch {
 	case s.Undo.Check != nil:
-		c := expandCheck(*s.Undo.Check, x.vars(snapshotOf(x.run, s.Name)...))
-		since := x.Clock.Now()
-		state = func() (bool, string) {
+		c := expandCheck(*s.Undo.Check, x.vars(snapshotVars(before)...))
+		return func(since time.Time) (bool, string) {
 			r := x.Prober.Probe(ctx, x.serviceOf(c), c, since)
 			return r.OK && holds(c, r.Value), r.Detail
 		}
 	case s.Snapshot != nil:
-		before := recordOf(x.run, s.Name).Snapshot
-		attempt := 0
-		state = func() (bool, string) {
-			attempt++
-			// Every look needs an answer of its own, so a key of its own.
-			now := x.call(ctx, *s.Snapshot, s.Name, grace.PhaseUndo, fmt.Sprintf("look/%d", attempt), attempt)
+		look := 0
+		return func(time.Time) (bool, string) {
+			look++
+			// Every look needs an answer of its own, so a key of its own: also
+			// from those of a process that looked before this one.
+			now := x.call(ctx, *s.Snapshot, s.Name, grace.PhaseUndo, fmt.Sprintf("look/%s/%d", x.Owner, look), look)
 			return now.Status == grace.OutcomeSucceeded && maps.Equal(now.Data, before), fmt.Sprintf("%v, before the step %v", now.Data, before)
 		}
 	default:
-		return o // the action's word is all there is; lint says so
+		return nil
 	}
-	deadline := x.Clock.Now().Add(or(x.run.Playbook.Settle, DefaultSettle))
+}
+
+// verifyUndo wants the undo to have taken effect within the settle time.
+func (x *execution) verifyUndo(ctx context.Context, undone func(time.Time) (bool, string), o grace.Outcome) grace.Outcome {
+	since := x.Clock.Now()
+	deadline := since.Add(or(x.run.Playbook.Settle, DefaultSettle))
 	for {
-		ok, detail := state()
+		ok, detail := undone(since)
 		if ok {
 			return o
 		}

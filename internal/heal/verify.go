@@ -93,7 +93,7 @@ func decodeWatch(o grace.Outcome) (results []grace.CheckResult, recovered time.T
 // watch probes until the verdict is clear.
 func (x *execution) watch(ctx context.Context) grace.Outcome {
 	began := x.Clock.Now()
-	ctx, done := x.interruptible(ctx, x.run.ID, x.watchdogLeft(began))
+	ctx, done := x.interruptible(ctx, x.watchdogLeft(began))
 	defer done()
 	w := newWatcher(x, began)
 	for {
