@@ -60,7 +60,6 @@ type benchRig struct {
 	*Loop
 	engine *flow.Engine
 	ended  chan grace.RunID
-	sub    *mesh.Subscription
 }
 
 func newBenchRig(b *testing.B, url string, n int, act noop) *benchRig {

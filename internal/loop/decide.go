@@ -41,6 +41,11 @@ func (st *stages) decide(d grace.Diagnosis, v view) (grace.Decision, *grace.Run)
 	verdict, policy, gates := st.govern.Decide(st.governInput(v, p))
 	dec.Verdict, dec.Policy = verdict, policy
 	dec.Reasons = append(dec.Reasons, gates...)
+	if v.mode == grace.ModeStopped {
+		// Not even a denied run: as a past proposal it would stand in the way
+		// of the remedy when somebody resumes.
+		return dec, nil
+	}
 	run := st.newRun(dec, p, v.now)
 	dec.Run = run.ID
 	return dec, &run

@@ -136,27 +136,43 @@ func TestRestartGoesOn(t *testing.T) {
 	})
 }
 
-func TestModesAndReasons(t *testing.T) {
-	for _, tc := range []struct {
-		mode grace.Mode
-		want grace.RunState
-		code grace.ReasonCode
-	}{
-		{grace.ModeObserveOnly, grace.RunObservedOnly, grace.ReasonModeObserve},
-		{grace.ModeStopped, grace.RunDenied, grace.ReasonModeStopped},
-	} {
-		t.Run(string(tc.mode), func(t *testing.T) {
-			cfg := quick()
-			cfg.Mode = tc.mode
-			r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
-			r.down("catalog")
-			run := r.wait("catalog", tc.want)
-			if !slices.ContainsFunc(run.Reasons, func(g grace.Reason) bool { return g.Code == tc.code }) {
-				t.Errorf("reasons %v, want %s", run.Reasons, tc.code)
-			}
-			if len(r.thing.called()) > 0 {
-				t.Error("acted")
-			}
-		})
+func TestObserveOnlyRecordsWhatWouldHaveRun(t *testing.T) {
+	cfg := quick()
+	cfg.Mode = grace.ModeObserveOnly
+	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
+	r.down("catalog")
+	run := r.wait("catalog", grace.RunObservedOnly)
+	if !slices.ContainsFunc(run.Reasons, func(g grace.Reason) bool { return g.Code == grace.ReasonModeObserve }) {
+		t.Errorf("reasons %v, want %s", run.Reasons, grace.ReasonModeObserve)
 	}
+	if len(r.thing.called()) > 0 {
+		t.Error("acted")
+	}
+}
+
+// Whoever stops everything and resumes finds GRACE ready to heal what is still
+// sick.
+func TestStoppedAndResumed(t *testing.T) {
+	cfg := quick()
+	cfg.Mode = grace.ModeStopped
+	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
+	r.down("catalog")
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		d, err := r.store.LastDecision(t.Context(), r.store.Q(), "catalog")
+		if err == nil {
+			if d.Verdict != grace.VerdictDeny || d.Run != "" {
+				t.Fatalf("decision %s with run %q, want a deny without a run", d.Verdict, d.Run)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if _, err := r.loop.SetMode(t.Context(), grace.ModeSetting{Mode: grace.ModeAutonomous, Reason: "fixed"}, "token:ann"); err != nil {
+		t.Fatal(err)
+	}
+	r.wait("catalog", grace.RunSucceeded)
 }
