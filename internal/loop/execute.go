@@ -8,6 +8,7 @@ import (
 
 	"grace"
 	"grace/internal/flow"
+	"grace/internal/govern"
 	"grace/internal/heal"
 	"grace/internal/store"
 )
@@ -21,7 +22,7 @@ func (l *Loop) Execute(r *flow.Run) error {
 	if err := r.Input(&run); err != nil {
 		return err
 	}
-	err := l.Runner.Run(durable{l, r}, run)
+	err := l.Runner.Run(&durable{l: l, r: r}, run)
 	if err != nil && !flow.Stopped(err) {
 		l.Log.Error("run broke off", "run", run.ID, "error", err)
 	}
@@ -32,21 +33,28 @@ func (l *Loop) Execute(r *flow.Run) error {
 type durable struct {
 	l *Loop
 	r *flow.Run
+	// heeded: an abort that was on record before this process drove the run
+	// has been looked for. Later ones are heard of.
+	heeded bool
 }
 
-var _ heal.Flow = durable{}
+var _ heal.Flow = (*durable)(nil)
 
-func (d durable) journal(ctx context.Context, tx store.Tx) heal.Journal {
-	return journal{ctx: ctx, tx: tx, l: d.l, now: d.l.Now()}
+func (d *durable) journal(ctx context.Context, tx store.Tx) heal.Journal { return d.l.Journal(ctx, tx) }
+
+// Journal gives a run's view of the store within one transaction, for a flow
+// that is not the engine's.
+func (l *Loop) Journal(ctx context.Context, tx store.Tx) heal.Journal {
+	return journal{ctx: ctx, tx: tx, l: l, now: l.Now()}
 }
 
 // Tx meets heal.Flow.
-func (d durable) Tx(name string, fn func(heal.Journal) (heal.Mark, error)) (heal.Mark, error) {
+func (d *durable) Tx(name string, fn func(heal.Journal) (heal.Mark, error)) (heal.Mark, error) {
 	return flow.Tx(d.r, name, func(ctx context.Context, tx store.Tx) (heal.Mark, error) { return fn(d.journal(ctx, tx)) })
 }
 
 // Step meets heal.Flow.
-func (d durable) Step(name string, do func(context.Context) grace.Outcome,
+func (d *durable) Step(name string, do func(context.Context) grace.Outcome,
 	record func(heal.Journal, grace.Outcome) (heal.Mark, error),
 ) (grace.Outcome, heal.Mark, error) {
 	step := flow.Look[heal.Mark]
@@ -54,6 +62,7 @@ func (d durable) Step(name string, do func(context.Context) grace.Outcome,
 		step = flow.Step[heal.Mark]
 	}
 	return step(d.r, name, func(ctx context.Context) grace.Outcome {
+		d.heed(ctx)
 		began := time.Now()
 		o := do(ctx)
 		d.l.stats.acted(name, o.Status, time.Since(began))
@@ -63,8 +72,25 @@ func (d durable) Step(name string, do func(context.Context) grace.Outcome,
 	})
 }
 
+// heed looks for an abort that nobody will tell this process of: a step that a
+// dead process left must not be done in spite of it.
+func (d *durable) heed(ctx context.Context) {
+	if d.heeded {
+		return
+	}
+	d.heeded = true
+	abort, err := d.l.Store.Abort(ctx, d.l.Store.Q(), d.r.ID())
+	if err != nil {
+		// The step's own transaction looks again.
+		d.l.Log.Warn("look for an abort request before a step", "run", d.r.ID(), "error", err)
+	}
+	if abort != nil {
+		d.l.Runner.Interrupt(d.r.ID())
+	}
+}
+
 // Control meets heal.Flow.
-func (d durable) Control(until time.Time) (grace.ControlMessage, bool, error) {
+func (d *durable) Control(until time.Time) (grace.ControlMessage, bool, error) {
 	return d.r.Control(until)
 }
 
@@ -79,9 +105,10 @@ type journal struct {
 // Now is the time of the transaction.
 func (j journal) Now() time.Time { return j.now }
 
-// Approval reads the approval.
+// Approval reads the approval, which the run then has for itself: a person who
+// decides at the very moment it expires comes before or after, never between.
 func (j journal) Approval(id grace.ApprovalID) (grace.Approval, error) {
-	return j.l.Store.Approval(j.ctx, j.tx, id)
+	return j.l.Store.LockApproval(j.ctx, j.tx, id)
 }
 
 // Abort reads the abort request, nil when there is none.
@@ -102,8 +129,12 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	if err != nil {
 		return heal.Admission{}, fmt.Errorf("read the mode: %w", err)
 	}
-	if a := admitMode(set.At(j.now), run); a.End != "" {
+	mode := set.At(j.now)
+	if a := admitMode(mode, run); a.End != "" {
 		return a, nil
+	}
+	if a, err := j.admitTrust(st, mode, run); err != nil || a.End != "" {
+		return a, err
 	}
 	if run.Kind == grace.TriggerReactive {
 		calm, err := j.l.allCalm(j.ctx, j.tx, run.Service)
@@ -127,7 +158,42 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 			Required: "a change window; the next opens " + opens.UTC().Format(time.RFC3339),
 		}}}, nil
 	}
-	return j.admitCone(run)
+	if storm := j.l.stormNow.Load(); storm != nil && run.Auto {
+		return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{*storm}}, nil
+	}
+	return j.admitOpen(st, run)
+}
+
+// admitTrust asks the trust core again about what was decided: the
+// configuration may have become stricter since, and what it denies or only
+// observes now is not done, whoever approved it.
+func (j journal) admitTrust(st *stages, mode grace.Mode, run grace.Run) (heal.Admission, error) {
+	dec, err := j.l.Store.Decision(j.ctx, j.tx, run.Decision)
+	if err != nil {
+		return heal.Admission{}, fmt.Errorf("read the decision again: %w", err)
+	}
+	if dec.Proposal == nil {
+		return heal.Admission{}, fmt.Errorf("decision %s has no proposal", dec.ID)
+	}
+	var a heal.Admission
+	verdict, _, gates := st.govern.Decide(govern.Input{Now: j.now, Mode: mode, Proposal: *dec.Proposal})
+	switch verdict {
+	case grace.VerdictAllow, grace.VerdictRequireApproval:
+		return a, nil
+	case grace.VerdictObserve:
+		a.End = grace.RunObservedOnly
+	case grace.VerdictDeny, grace.VerdictNone:
+		a.End = grace.RunDenied
+	default:
+		a.End = grace.RunDenied
+	}
+	for _, r := range gates {
+		switch r.Code {
+		case grace.ReasonModeObserve, grace.ReasonExecuteOff, grace.ReasonShadow, grace.ReasonPolicyDeny:
+			a.Reasons = append(a.Reasons, r)
+		}
+	}
+	return a, nil
 }
 
 func admitMode(mode grace.Mode, run grace.Run) heal.Admission {
@@ -150,15 +216,24 @@ func admitMode(mode grace.Mode, run grace.Run) heal.Admission {
 	return no(grace.RunObservedOnly, grace.ReasonModeObserve, "autonomous or ask_always")
 }
 
-// admitCone lets one mutating run into a dependency cone. Of two that were
-// approved at once, the older goes first.
-func (j journal) admitCone(run grace.Run) (heal.Admission, error) {
+// admitOpen lets one mutating run into a dependency cone, and no more at once
+// than the configured number. Of two that were approved at once, the older goes
+// first.
+func (j journal) admitOpen(st *stages, run grace.Run) (heal.Admission, error) {
 	open, err := j.l.Store.OpenRunHeads(j.ctx, j.tx)
 	if err != nil {
 		return heal.Admission{}, fmt.Errorf("read open runs: %w", err)
 	}
+	acting := 0
 	for _, o := range open {
-		if o.ID == run.ID || !o.State.Mutating() || !slices.Contains(o.Cone, run.Service) {
+		if o.ID == run.ID || !o.State.Mutating() {
+			continue
+		}
+		if o.State != grace.RunApproved { // it has begun; the approved ones stand here too
+			acting++
+		}
+		// Either's cone: they may be of two configurations.
+		if !slices.Contains(o.Cone, run.Service) && !slices.Contains(run.Cone, o.Service) {
 			continue
 		}
 		first := o.State != grace.RunApproved || o.CreatedAt.Before(run.CreatedAt) ||
@@ -169,6 +244,12 @@ func (j journal) admitCone(run grace.Run) (heal.Admission, error) {
 				Required: "no other run among the services it depends on or that depend on it",
 			}}}, nil
 		}
+	}
+	if limit := st.Propose.MaxConcurrent; acting >= limit {
+		return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{{
+			Gate: "concurrency", Code: grace.ReasonConcurrency, Actual: fmt.Sprintf("%d runs are acting", acting),
+			Required: fmt.Sprintf("< %d", limit), Hint: "propose.max_concurrent is the limit",
+		}}}, nil
 	}
 	return heal.Admission{}, nil
 }

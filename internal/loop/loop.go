@@ -71,10 +71,12 @@ type Loop struct {
 	engine Engine
 	stages atomic.Pointer[stages]
 
-	mu      sync.Mutex // guards sensing: the two agents and what they wait to write
-	sense   *sense.Agent
-	predict *predict.Agent
-	unsaved grace.Change // changes of signals that are to be written, in order
+	mu       sync.Mutex // guards sensing: the two agents and what they wait to write
+	sense    *sense.Agent
+	predict  *predict.Agent
+	forecast time.Time          // when predict was last asked
+	foreseen []grace.Prediction // what it said then
+	unsaved  grace.Change       // changes of signals that are to be written, in order
 
 	flushing sync.Mutex // held while unsaved is being written
 
@@ -82,6 +84,7 @@ type Loop struct {
 	mirror mirror // what every replica's signals and predictions say
 
 	considered map[string]consideration // by considered(); the deciding goroutine's own
+	passes     int                      // likewise
 	stormOpen  bool                     // likewise, as it was told last
 	stormTold  bool                     // likewise: false until it was told once
 
@@ -244,51 +247,75 @@ func targets(st *stages) []predict.Target {
 func (l *Loop) tick(ctx context.Context) {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
-	var forecast time.Time
-	var foreseen []grace.Prediction // by the forecast before
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-second.C:
 		}
-		now := l.Now()
-		st := l.stages.Load()
-		l.mu.Lock()
-		changed := l.sense.Tick(now)
-		var predictions []grace.Prediction
-		if now.Sub(forecast) >= st.PredictEvery {
-			forecast = now
-			predictions = l.predict.Evaluate(now)
-			l.mirror.dropped(foreseen, predictions)
-			foreseen = predictions
-		}
-		l.mu.Unlock()
-		if err := l.persist(ctx, changed, predictions); err != nil && ctx.Err() == nil {
+		if err := l.elapse(ctx); err != nil && ctx.Err() == nil {
 			l.Log.Warn("signals not written; they are kept and written later", "error", err)
 		}
 		l.nudge()
 	}
 }
 
+// elapse is one tick.
+func (l *Loop) elapse(ctx context.Context) error {
+	now := l.Now()
+	st := l.stages.Load()
+	l.mu.Lock()
+	changed := l.sense.Tick(now)
+	var predictions []grace.Prediction
+	if now.Sub(l.forecast) >= st.PredictEvery {
+		l.forecast = now
+		predictions = l.predict.Evaluate(now)
+		l.mirror.dropped(l.foreseen, predictions)
+		l.foreseen = predictions
+	}
+	l.mu.Unlock()
+	return l.persist(ctx, changed, predictions)
+}
+
 // decider decides when woken: by what is new, and by tick every second for what
 // waits for time.
 func (l *Loop) decider(ctx context.Context) {
-	for pass := 0; ; pass++ {
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.wake:
 		}
-		if err := l.decideAll(ctx); err != nil && ctx.Err() == nil {
+		if err := l.decideOnce(ctx); err != nil && ctx.Err() == nil {
 			l.Log.Error("deciding failed; triggers stay pending", "error", err)
 		}
-		if pass%10 == 0 {
-			if err := l.reconcile(ctx); err != nil && ctx.Err() == nil {
-				l.Log.Error("looking for stranded runs failed", "error", err)
-			}
-		}
 	}
+}
+
+// reconcileEvery passes of the decider, stranded runs are looked for.
+const reconcileEvery = 10
+
+func (l *Loop) decideOnce(ctx context.Context) error {
+	err := l.decideAll(ctx)
+	if l.passes%reconcileEvery == 0 {
+		err = errors.Join(err, l.reconcile(ctx))
+	}
+	l.passes++
+	return err
+}
+
+// Load and Step are Start for those who own the clock: after Load, every Step
+// does once, in order and on the caller's goroutine, what Start's goroutines do
+// when woken or once a second.
+func (l *Loop) Load(ctx context.Context) error { return l.load(ctx) }
+
+// Step lets the loop catch up with its clock and its store.
+func (l *Loop) Step(ctx context.Context) error {
+	l.carry(ctx, l.carried.Load())
+	if err := l.elapse(ctx); err != nil {
+		return err
+	}
+	return l.decideOnce(ctx)
 }
 
 func (l *Loop) nudge() {

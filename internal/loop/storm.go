@@ -17,6 +17,11 @@ const stormPrefix = "storm-"
 // it closes: one for all replicas, and the same one after a restart.
 func (l *Loop) storm(ctx context.Context, st *stages, state propose.State, now time.Time) error {
 	reason, open := propose.New(st.Propose, st.graph, nil).Storm(state)
+	if open {
+		l.stormNow.Store(&reason)
+	} else {
+		l.stormNow.Store(nil)
+	}
 	if l.stormTold && open == l.stormOpen {
 		return nil
 	}
