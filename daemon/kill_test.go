@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"syscall"
@@ -39,11 +40,11 @@ const (
 
 var moments = []string{inStep, afterEffect, between, verifying, waiting, approved, undoing}
 
-// fiveSteps gives every moment a service whose restart takes five steps.
-func fiveSteps(g *target) string {
+// fiveSteps gives services whose restart takes five steps.
+func fiveSteps(g *target, services []string) string {
 	var b strings.Builder
 	b.WriteString("propose: {storm_services: 100, storm_share: 1}\nservices:\n")
-	for _, service := range moments {
+	for _, service := range services {
 		fmt.Fprintf(&b, "  - name: %s\n    criticality: medium\n    bindings:\n      restart_service:\n        auto: %v\n        impact: low\n"+
 			"        settle: 1s\n        soak: 200ms\n        verify: [{type: http_health, url: \"%s/verify/%s\", interval: 50ms}]\n        steps:\n",
 			service, service != waiting && service != approved, g.URL, service)
@@ -68,7 +69,7 @@ func TestKill(t *testing.T) {
 			t.Parallel()
 			g := newTarget(t)
 			text, env := db.setup(t)
-			h := newHome(t, text+fiveSteps(g))
+			h := newHome(t, text+fiveSteps(g, moments))
 			old := h.spawn(t, env...)
 
 			gates := map[string]*gate{
@@ -180,6 +181,11 @@ func nothingTwice(t *testing.T, g *target, c client, service string, run grace.R
 	if service == afterEffect && !run.Steps[2].Resumed {
 		t.Errorf("%s: the interrupted step is not marked as resumed", service)
 	}
+	auditedOnce(t, c, service, run)
+}
+
+func auditedOnce(t *testing.T, c client, service string, run grace.Run) {
+	t.Helper()
 	seen := map[string]int{}
 	for _, e := range items[grace.AuditEntry](c, "/api/log/entries?limit=200&object=run/"+string(run.ID)) {
 		key := e.Action
@@ -195,6 +201,44 @@ func nothingTwice(t *testing.T, g *target, c client, service string, run grace.R
 	}
 }
 
+// TestKillAnywhere kills again and again at moments that nobody chose.
+func TestKillAnywhere(t *testing.T) {
+	t.Parallel()
+	const lives = 6
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	var services []string
+	for i := range 2 * lives {
+		services = append(services, fmt.Sprintf("svc%d", i))
+	}
+	g := newTarget(t)
+	h := newHome(t, fiveSteps(g, services))
+	for life := range lives {
+		p := h.spawn(t)
+		p.alert(services[2*life])
+		p.alert(services[2*life+1])
+		// Runs take some 300 ms to their verification, which takes as long.
+		time.Sleep(time.Duration(random.IntN(700)) * time.Millisecond)
+		p.kill()
+	}
+	last := h.spawn(t)
+	for _, service := range services {
+		run := last.waitRun(service, grace.RunSucceeded, 30*time.Second)
+		auditedOnce(t, last.client, service, run)
+		for i := 1; i <= 5; i++ {
+			if n := g.called(fmt.Sprintf("%s/do/s%d", run.ID, i)); n < 1 || n > lives {
+				t.Errorf("%s: step %d was called %d times", service, i, n)
+			}
+		}
+	}
+	if n := g.repeated(); n > 0 {
+		t.Errorf("%d calls for an effect that was there already", n)
+	}
+	last.verifyAudit()
+	last.terminate(t)
+}
+
 // TestGracefulStop: a step under way ends, and everything else goes on at once
 // in the next process, without waiting for the old one's lease.
 func TestGracefulStop(t *testing.T) {
@@ -204,7 +248,7 @@ func TestGracefulStop(t *testing.T) {
 			t.Parallel()
 			g := newTarget(t)
 			text, env := db.setup(t)
-			h := newHome(t, text+fiveSteps(g))
+			h := newHome(t, text+fiveSteps(g, moments))
 			old := h.spawn(t, env...)
 			step := g.hold("POST", "/do/in-step-s3", false)
 			check := g.hold("GET", "/verify/verifying", false)
@@ -251,7 +295,7 @@ func TestFrozenProcess(t *testing.T) {
 	t.Parallel()
 	g := newTarget(t)
 	text, env := databases[1].setup(t)
-	h := newHome(t, text+fiveSteps(g))
+	h := newHome(t, text+fiveSteps(g, moments))
 	old := h.spawn(t, env...)
 	step := g.hold("POST", "/do/in-step-s3", true)
 	old.alert(inStep)

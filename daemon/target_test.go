@@ -26,6 +26,7 @@ type target struct {
 	order   []string         // keys in the order of their first call
 	gates   map[string]*gate // by method and path
 	fails   map[string]bool
+	again   int // effects asked for that were there
 }
 
 // gate stops requests until it is opened.
@@ -139,6 +140,9 @@ func (g *target) serve(r *http.Request) int {
 	}
 	if name, ok := strings.CutPrefix(r.URL.Path, "/do/"); ok {
 		if r.Method == http.MethodPost {
+			if g.effects[name] {
+				g.again++
+			}
 			g.effects[name] = true
 		} else if !g.effects[name] {
 			return http.StatusNotFound
@@ -166,4 +170,11 @@ func (g *target) has(name string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.effects[name]
+}
+
+// repeated tells how often an effect was asked for that was there already.
+func (g *target) repeated() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.again
 }
