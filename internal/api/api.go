@@ -207,7 +207,7 @@ func (s *server) register(mux *http.ServeMux) huma.API {
 		"Roles: viewer < operator < approver < admin."
 	cfg.DocsPath, cfg.SchemasPath = "", ""
 	cfg.CreateHooks = nil // no $schema links
-	cfg.OpenAPIPath = "" // huma would serve it to everybody; registerPlain serves it
+	cfg.OpenAPIPath = ""  // huma would serve it to everybody; registerPlain serves it
 	cfg.RejectUnknownQueryParameters = true
 	cfg.Transformers = []huma.Transformer{present}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
