@@ -102,8 +102,7 @@ func (b backend) DryRun(ctx context.Context, playbook grace.PlaybookID, service 
 
 // Reload meets api.Backend.
 func (b backend) Reload(ctx context.Context, actor string) error {
-	b.d.log.Info("reload requested", "actor", actor)
-	err := b.d.Reload(ctx)
+	err := b.d.reload(ctx, actor)
 	refused, ok := errors.AsType[*ConfigError](err)
 	if !ok {
 		return err

@@ -278,7 +278,10 @@ func (d *Daemon) stop(ctx context.Context) error {
 
 // Reload reads the configuration file again. Everything is built before
 // anything is swapped.
-func (d *Daemon) Reload(ctx context.Context) error {
+func (d *Daemon) Reload(ctx context.Context) error { return d.reload(ctx, "host") }
+
+// reload is Reload on behalf of an actor.
+func (d *Daemon) reload(ctx context.Context, actor string) error {
 	select {
 	case d.turn <- struct{}{}:
 		defer func() { <-d.turn }()
@@ -299,7 +302,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.loop.Reconfigure(ctx, loopConfig(cfg)); err != nil {
+	if err := d.loop.Reconfigure(ctx, loopConfig(cfg), actor); err != nil {
 		return err
 	}
 	if old := d.config(); cfg.Listen != old.Listen || cfg.DataDir != old.DataDir || cfg.Database != old.Database ||
@@ -310,7 +313,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	d.mu.Lock()
 	d.cfg = cfg
 	d.mu.Unlock()
-	d.log.Info("configuration reloaded", "file", d.opts.configFile)
+	d.log.Info("configuration reloaded", "file", d.opts.configFile, "actor", actor)
 	return nil
 }
 

@@ -88,6 +88,8 @@ type Loop struct {
 	stormOpen  bool                     // likewise, as it was told last
 	stormTold  bool                     // likewise: false until it was told once
 
+	stormNow atomic.Pointer[grace.Reason] // of the storm that lasts, for runs that wait to start
+
 	carried atomic.Int64 // id of the newest event that went to the mesh
 
 	wake   chan struct{}
@@ -176,7 +178,7 @@ func (l *Loop) load(ctx context.Context) error {
 		return fmt.Errorf("read the newest event: %w", err)
 	}
 	l.carried.Store(last)
-	if err := l.memory.load(ctx, l); err != nil {
+	if err := l.memory.load(ctx, l, l.stages.Load().Learn); err != nil {
 		return err
 	}
 	signals, err := l.Store.Signals(ctx, l.Store.Q(), "")
@@ -206,22 +208,44 @@ func (l *Loop) load(ctx context.Context) error {
 	})
 }
 
-// Reconfigure swaps the configuration. On an error nothing has changed.
-func (l *Loop) Reconfigure(ctx context.Context, cfg Config) error {
+// Reconfigure swaps the configuration, for an actor. It is in the audit log
+// first; on an error nothing has changed.
+func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error {
 	st, err := buildStages(cfg)
 	if err != nil {
 		return err
+	}
+	if err := l.memory.load(ctx, l, st.Learn); err != nil {
+		return err
+	}
+	err = l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return l.Store.Apply(ctx, tx, configChange(st, actor, l.Now()))
+	})
+	if err != nil {
+		return fmt.Errorf("record the new configuration: %w", err)
 	}
 	l.mu.Lock()
 	l.stages.Store(st)
 	changed := l.sense.Reconfigure(st.Sense, st.Objectives)
 	changed = append(changed, l.sense.Expect(st.Probes)...)
 	l.predict.Reconfigure(st.Predict, targets(st))
+	l.keep(changed, nil)
 	l.mu.Unlock()
-	if err := l.memory.load(ctx, l); err != nil {
-		return err
+	if err := l.flush(ctx); err != nil {
+		l.Log.Warn("signals not written; they are kept and written later", "error", err)
 	}
-	return l.persist(ctx, changed, nil)
+	l.nudge()
+	return nil
+}
+
+// configChange says what the trust core may do from now on; the rest is in the
+// file.
+func configChange(st *stages, actor string, now time.Time) grace.Change {
+	detail := encode(map[string]any{"trust": st.Govern, "services": len(st.Services), "playbooks": len(st.Playbooks)})
+	return grace.Change{
+		Audit:  []grace.AuditEntry{{At: now, Actor: actor, Action: "config.reloaded", Object: "config", Detail: detail}},
+		Events: []grace.Event{{Type: "self_heal.config", Source: "loop", Actor: actor, Resource: "config", Payload: detail, Timestamp: now}},
+	}
 }
 
 // targets makes a forecast of every objective whose metric itself is held
@@ -273,8 +297,9 @@ func (l *Loop) elapse(ctx context.Context) error {
 		l.mirror.dropped(l.foreseen, predictions)
 		l.foreseen = predictions
 	}
+	l.keep(changed, predictions)
 	l.mu.Unlock()
-	return l.persist(ctx, changed, predictions)
+	return l.flush(ctx)
 }
 
 // decider decides when woken: by what is new, and by tick every second for what

@@ -27,15 +27,15 @@ type memory struct {
 
 // load reads the log. Events after the cursor that was read before it must be
 // given to add.
-func (m *memory) load(ctx context.Context, l *Loop) error {
+func (m *memory) load(ctx context.Context, l *Loop, cfg learn.Config) error {
 	now := l.Now()
+	m.mu.Lock() // also while reading: what is learned meanwhile goes into the new book
+	defer m.mu.Unlock()
 	entries, err := l.Store.LearningSince(ctx, l.Store.Q(), now.Add(-learningWindow))
 	if err != nil {
 		return fmt.Errorf("load the learning log: %w", err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.book = learn.New(l.stages.Load().Learn, entries)
+	m.book = learn.New(cfg, entries)
 	m.seen = map[string]bool{}
 	for _, e := range entries {
 		if now.Sub(e.At) < time.Hour {

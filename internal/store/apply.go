@@ -20,9 +20,13 @@ func newInserts() inserts {
 	replacing := func(table string, columns ...string) *insert {
 		return &insert{table: table, columns: columns, keys: 1, replace: true}
 	}
+	// The same condition, seen again, is no news: a trigger that was decided
+	// does not wait for a decision again.
+	triggers := replacing("grace_triggers", "id", "state", "kind", "service", "at", "doc")
+	triggers.unless = "excluded.state = 'pending'"
 	return inserts{
 		signals:     replacing("grace_signals", "id", "service", "state", "at", "doc"),
-		triggers:    replacing("grace_triggers", "id", "state", "kind", "service", "at", "doc"),
+		triggers:    triggers,
 		decisions:   replacing("grace_decisions", "id", "verdict", "service", "run", "at", "doc"),
 		incidents:   replacing("grace_incidents", "id", "state", "service", "at", "doc"),
 		learning:    replacing("grace_learning", "id", "service", "playbook", "code", "at", "doc"),

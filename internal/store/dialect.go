@@ -50,7 +50,8 @@ type insert struct {
 	table   string   // grace_x
 	columns []string // the first keys of them are the key
 	keys    int
-	replace bool // an existing row is replaced, not an error
+	replace bool   // an existing row is replaced, not an error
+	unless  string // a condition on excluded under which it is left as it is
 
 	mu    sync.Mutex
 	texts [maxRows + 1]string
@@ -74,6 +75,9 @@ func (in *insert) text(d dialect, n int) string {
 					b.WriteString(", ")
 				}
 				b.WriteString(c + " = excluded." + c)
+			}
+			if in.unless != "" {
+				b.WriteString(" WHERE NOT (" + in.unless + ")")
 			}
 		}
 		in.texts[n] = d.rewrite(b.String())

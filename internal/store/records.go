@@ -84,6 +84,12 @@ func (s *Store) Approval(ctx context.Context, q Querier, id grace.ApprovalID) (g
 	return docOf[grace.Approval](ctx, s, q, "approval "+string(id), "SELECT doc FROM grace_approvals WHERE id = $1", clean(string(id)))
 }
 
+// LockApproval reads one approval and keeps others from changing it until tx
+// ends; it wraps ErrNotFound. Who writes it later in tx meets no ErrConflict.
+func (s *Store) LockApproval(ctx context.Context, tx Tx, id grace.ApprovalID) (grace.Approval, error) {
+	return docOf[grace.Approval](ctx, s, tx, "approval "+string(id), "SELECT doc FROM grace_approvals WHERE id = $1 /*lock*/", clean(string(id)))
+}
+
 // Approvals reads a page of approvals in a state, in any when it is empty,
 // newest first.
 func (s *Store) Approvals(ctx context.Context, q Querier, state grace.ApprovalState, p Page) (approvals []grace.Approval, next string, err error) {
