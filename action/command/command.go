@@ -19,7 +19,8 @@
 // How a call ends:
 //
 //	exit code in ok_codes       succeeded
-//	another code, or a signal   failed, retryable
+//	another code                failed, retryable
+//	ended by a signal           unknown, retryable: it was somewhere in its work
 //	not started                 failed; retryable only when there was no time left
 //	time over while it ran      unknown: SIGTERM, then SIGKILL, to its process group
 //
@@ -189,7 +190,10 @@ func (p *process) judge(timedOut bool, err error) grace.Outcome {
 		return grace.Outcome{Status: grace.OutcomeUnknown, Error: fmt.Sprintf("wait for %s: %v", name, err)}
 	}
 	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return failed(true, fmt.Errorf("%s was ended by signal %v", name, status.Signal()))
+		return grace.Outcome{
+			Status: grace.OutcomeUnknown, Retryable: true,
+			Error: fmt.Sprintf("%s was ended by signal %v; it may have taken effect", name, status.Signal()),
+		}
 	}
 	if code := state.ExitCode(); !p.settings.accepts(code) {
 		return failed(true, fmt.Errorf("%s exited with code %d, want %s%s", name, code, p.settings.wanted(), p.lastLine()))

@@ -21,7 +21,7 @@ const (
 
 // EventInput is an event as POST /api/events takes it: the mesh's shape.
 type EventInput struct {
-	Type      string          `json:"event_type" doc:"dotted; GRACE's own types (self_heal.*) are not taken, self_heal.prediction excepted" example:"deploy.finished"`
+	Type      string          `json:"event_type" doc:"dotted; GRACE's own types (self_heal.*, incident.*) are not taken, self_heal.prediction excepted" example:"deploy.finished"`
 	Source    string          `json:"source" doc:"what sends it" example:"ci"`
 	Actor     string          `json:"actor,omitempty" doc:"on whose behalf; the token is recorded besides"`
 	Resource  string          `json:"resource,omitempty" doc:"whom it is about" example:"checkout"`
@@ -69,7 +69,8 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 	now := s.now()
 	name(bad, at+".event_type", in.Type, "a dotted name, for example deploy.finished")
 	name(bad, at+".source", in.Source, "what sends the event")
-	own := in.Type == "self_heal" || strings.HasPrefix(in.Type, "self_heal.")
+	// incident.* goes to people by the webhook, on GRACE's word.
+	own := in.Type == "self_heal" || strings.HasPrefix(in.Type, "self_heal.") || strings.HasPrefix(in.Type, "incident.")
 	if own && in.Type != eventPrediction {
 		bad.add(at+".event_type", in.Type, "choose another type; of GRACE's own only "+eventPrediction+" is taken", "only GRACE herself says this")
 	}

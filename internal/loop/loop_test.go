@@ -1,13 +1,17 @@
 package loop_test
 
 import (
+	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"grace"
+	"grace/internal/govern"
 	"grace/internal/loop"
+	"grace/internal/store"
 )
 
 func quick() loop.Config {
@@ -175,4 +179,119 @@ func TestStoppedAndResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.wait("catalog", grace.RunSucceeded)
+}
+
+// What was decided is asked again before it starts: a configuration that became
+// stricter holds back what a person approves later, too.
+func TestStricterConfigurationBitesBeforeStart(t *testing.T) {
+	deny := func(cfg *loop.Config) {
+		cfg.Govern.Policies = append([]govern.Policy{{Name: "freeze", Action: govern.ActionSelfHeal, Decision: "deny"}}, cfg.Govern.Policies...)
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(*loop.Config)
+		want   grace.RunState
+		code   grace.ReasonCode
+	}{
+		{"execute off", func(cfg *loop.Config) { cfg.Govern.Execute = false }, grace.RunObservedOnly, grace.ReasonExecuteOff},
+		{"observe only", func(cfg *loop.Config) { cfg.Govern.ObserveOnly = true }, grace.RunObservedOnly, grace.ReasonModeObserve},
+		{"a policy denies", deny, grace.RunDenied, grace.ReasonPolicyDeny},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cfg := quick()
+			cfg.Mode = grace.ModeAskAlways
+			r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
+			r.down("catalog")
+			run := r.wait("catalog", grace.RunAwaitingApproval)
+			tc.change(&cfg)
+			if err := r.loop.Reconfigure(t.Context(), cfg, "token:ops"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.loop.DecideApproval(t.Context(), grace.ApprovalID(run.ID), true, "go on", "token:ann", 0); err != nil {
+				t.Fatal(err)
+			}
+			got := r.wait("catalog", tc.want, grace.RunSucceeded)
+			if got.State != tc.want || len(r.thing.called()) > 0 {
+				t.Errorf("state %s after %v, want %s and nothing done", got.State, r.thing.called(), tc.want)
+			}
+			if !slices.ContainsFunc(got.Reasons, func(g grace.Reason) bool { return g.Code == tc.code }) {
+				t.Errorf("reasons %v, want %s", got.Reasons, tc.code)
+			}
+			entries, _, err := r.store.AuditEntries(t.Context(), r.store.Q(), store.AuditFilter{Object: "config"}, store.Page{})
+			if err != nil || len(entries) != 1 || entries[0].Actor != "token:ops" {
+				t.Errorf("the new configuration is not in the audit log: %+v, %v", entries, err)
+			}
+		})
+	}
+}
+
+// Approvals given together do not start more at once than the limit.
+func TestApprovedTogetherKeepTheLimit(t *testing.T) {
+	cfg := quick()
+	cfg.Mode = grace.ModeAskAlways
+	cfg.Propose.MaxConcurrent = 1
+	cfg.Services = append(cfg.Services, grace.Service{ID: "mail", Criticality: grace.CriticalityMedium}, grace.Service{ID: "search", Criticality: grace.CriticalityMedium})
+	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
+	r.thing.block, r.thing.entered = make(chan struct{}), make(chan struct{}, 2)
+	r.down("catalog")
+	first := r.wait("catalog", grace.RunAwaitingApproval)
+	r.down("mail")
+	second := r.wait("mail", grace.RunAwaitingApproval)
+	approve := func(id grace.RunID) {
+		t.Helper()
+		if _, err := r.loop.DecideApproval(t.Context(), grace.ApprovalID(id), true, "go on", "token:ann", 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	approve(first.ID)
+	r.entered()
+	approve(second.ID)
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		waiting := r.wait("mail", grace.RunAwaitingApproval, grace.RunApproved, grace.RunRunning)
+		if waiting.State == grace.RunRunning || time.Now().After(deadline) {
+			t.Fatalf("the second is %s while the first acts: %v", waiting.State, waiting.Reasons)
+		}
+		if slices.ContainsFunc(waiting.Reasons, func(g grace.Reason) bool { return g.Code == grace.ReasonConcurrency }) {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	close(r.thing.block)
+	r.wait("catalog", grace.RunSucceeded)
+}
+
+// An abort that was asked for while nobody drove the run ends the step that the
+// next process finds unfinished.
+func TestAbortWhileNobodyDrives(t *testing.T) {
+	cfg := quick()
+	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
+	block := make(chan struct{})
+	r.thing.block, r.thing.entered = block, make(chan struct{}, 1)
+	r.down("catalog")
+	r.entered()
+	run := r.wait("catalog", grace.RunRunning)
+	r.stop()
+	s, err := store.Open(t.Context(), store.Options{URL: r.url, AuditKey: []byte("a key for tests, 32 bytes long..")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		return s.Apply(ctx, tx, grace.Change{Aborts: []grace.AbortRequest{{Run: run.ID, Actor: "token:ann", Reason: "stop", At: time.Now()}}})
+	})
+	s.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.thing.mu.Lock()
+	r.thing.block, r.thing.calls = nil, nil
+	r.thing.mu.Unlock()
+	close(block)
+	r.start(cfg)
+	got := r.wait("catalog", grace.RunRolledBack, grace.RunSucceeded)
+	for _, key := range r.thing.called() {
+		if strings.Contains(key, "/do/") {
+			t.Errorf("state %s; done again in spite of the abort: %v", got.State, r.thing.called())
+		}
+	}
 }

@@ -95,6 +95,19 @@ func TestRecordsAreReplaced(t *testing.T) {
 	})
 }
 
+// The same condition seen again must not make a decided trigger wait anew.
+func TestDecidedTriggerStaysDecided(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *store.Store) {
+		for _, state := range []grace.TriggerState{grace.TriggerPending, grace.TriggerDecided, grace.TriggerPending} {
+			apply(t, s, grace.Change{Triggers: []grace.Trigger{{ID: "t", At: t0, State: state}}})
+		}
+		got, err := s.Trigger(t.Context(), s.Q(), "t")
+		if err != nil || got.State != grace.TriggerDecided {
+			t.Errorf("trigger is %s, %v; want decided", got.State, err)
+		}
+	})
+}
+
 func TestManyRowsAtOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		var c grace.Change
