@@ -16,11 +16,13 @@
 // How a call ends:
 //
 //	expected status                           succeeded
-//	5xx, 408, 429                             failed, retryable
+//	502, 504                                  unknown, retryable: a gateway does not
+//	                                          know what became of it
+//	other 5xx, 408, 429                       failed, retryable
 //	any other status                          failed
 //	no connection (refused, no such host)     failed, retryable: nothing was sent
 //	no whole answer on a connection           unknown: it may have taken effect
-//	  ... of a GET, HEAD or OPTIONS           failed, retryable: it changes nothing
+//	  ... either of a GET, HEAD or OPTIONS    failed, retryable: it changes nothing
 //
 // The request's key goes with every try of a step in the idempotency header, so
 // a peer that honours it acts once. Redirects are followed within the same
@@ -283,6 +285,9 @@ func (c *call) judge(hreq *http.Request, resp *http.Response, body answer) grace
 	out := grace.Outcome{Status: grace.OutcomeSucceeded, Output: output(resp.Status, body)}
 	if !c.settings.expects(resp.StatusCode) {
 		out.Status = grace.OutcomeFailed
+		if gateway := resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusGatewayTimeout; gateway && !readOnly(hreq.Method) {
+			out.Status = grace.OutcomeUnknown
+		}
 		out.Retryable = resp.StatusCode >= 500 ||
 			resp.StatusCode == http.StatusRequestTimeout || resp.StatusCode == http.StatusTooManyRequests
 		out.Error = fmt.Sprintf("%s %s answered %s, want %s",

@@ -41,6 +41,7 @@ func peer(t *testing.T) *httptest.Server {
 		}
 	}
 	mux.HandleFunc("/busy", status(http.StatusServiceUnavailable, "busy"))
+	mux.HandleFunc("/gateway", status(http.StatusBadGateway, ""))
 	mux.HandleFunc("/slowdown", status(http.StatusTooManyRequests, ""))
 	mux.HandleFunc("/missing", status(http.StatusNotFound, "no such thing"))
 	mux.HandleFunc("/accepted", status(http.StatusAccepted, "plain"))
@@ -107,6 +108,8 @@ func TestConformance(t *testing.T) {
 		{Name: "one wanted status", With: call("/missing", "expect", 404, "method", "GET"), Want: grace.OutcomeSucceeded},
 		{Name: "an unwanted status", With: call("/accepted", "expect", 200), Want: grace.OutcomeFailed, Check: retryable(false)},
 		{Name: "5xx may pass", With: call("/busy"), Want: grace.OutcomeFailed, Check: retryable(true)},
+		{Name: "a gateway does not know", With: call("/gateway"), Want: grace.OutcomeUnknown, Check: retryable(true)},
+		{Name: "a gateway does not know of a read", With: call("/gateway", "method", "GET"), Want: grace.OutcomeFailed, Check: retryable(true)},
 		{Name: "429 may pass", With: call("/slowdown"), Want: grace.OutcomeFailed, Check: retryable(true)},
 		{Name: "4xx will not pass", With: call("/missing"), Want: grace.OutcomeFailed, Check: retryable(false)},
 		{Name: "refused", With: map[string]any{"url": "http://" + closedPort(t)}, Want: grace.OutcomeFailed, Check: retryable(true)},
