@@ -187,9 +187,9 @@ func (j journal) admitTrust(st *stages, mode grace.Mode, run grace.Run) (heal.Ad
 	default:
 		a.End = grace.RunDenied
 	}
+	forbids := []grace.ReasonCode{grace.ReasonModeObserve, grace.ReasonExecuteOff, grace.ReasonShadow, grace.ReasonPolicyDeny}
 	for _, r := range gates {
-		switch r.Code {
-		case grace.ReasonModeObserve, grace.ReasonExecuteOff, grace.ReasonShadow, grace.ReasonPolicyDeny:
+		if slices.Contains(forbids, r.Code) {
 			a.Reasons = append(a.Reasons, r)
 		}
 	}
