@@ -27,10 +27,7 @@ const (
 // answers 2xx: at least once, with the event's id as idempotency key. Where it
 // is lives in the store, so nothing is lost by a restart.
 func (d *Daemon) notify(ctx context.Context) {
-	client := &http.Client{}
-	if t, ok := http.DefaultTransport.(*http.Transport); ok {
-		client.Transport = t.Clone()
-	}
+	client := newNotifyClient()
 	defer client.CloseIdleConnections()
 	pause := notifyPause
 	for {
@@ -47,6 +44,15 @@ func (d *Daemon) notify(ctx context.Context) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// newNotifyClient follows no redirects: the headers hold secrets.
+func newNotifyClient() *http.Client {
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if t, ok := http.DefaultTransport.(*http.Transport); ok {
+		client.Transport = t.Clone()
+	}
+	return client
 }
 
 func (d *Daemon) notifyNext(ctx context.Context, client *http.Client, hook *config.Webhook) error {
@@ -77,15 +83,19 @@ func (d *Daemon) notifyNext(ctx context.Context, client *http.Client, hook *conf
 }
 
 func post(ctx context.Context, client *http.Client, hook config.Webhook, e grace.Event) error {
+	url, secrets, err := grace.ExpandSecrets(hook.URL)
+	if err != nil {
+		return fmt.Errorf("notify.webhook.url: %w", err)
+	}
 	body, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("encode event %d: %w", e.ID, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, hook.Timeout.D())
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, hook.URL, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("notify.webhook: %w", err)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil { // it quotes the URL, which may hold a secret
+		return fmt.Errorf("notify.webhook: %s", grace.Redact(err.Error(), secrets))
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", "grace-event-"+strconv.FormatInt(e.ID, 10))
@@ -98,7 +108,7 @@ func post(ctx context.Context, client *http.Client, hook config.Webhook, e grace
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("notify.webhook: %w", err)
+		return fmt.Errorf("notify.webhook: %s", grace.Redact(err.Error(), secrets))
 	}
 	defer resp.Body.Close()
 	if _, err := io.Copy(io.Discard, io.LimitReader(resp.Body, grace.MaxOutput)); err != nil {
