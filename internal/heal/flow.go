@@ -37,8 +37,8 @@ type Journal interface {
 	Approval(id grace.ApprovalID) (grace.Approval, error)
 	Abort(id grace.RunID) (*grace.AbortRequest, error)
 	// Admit asks again, right before the first step, what may have changed
-	// since the decision: mode, change window, whether the trigger is still
-	// there, and whether another run holds the dependency cone.
+	// since the decision: mode and trust, change window, whether the trigger is still
+	// there, and whether other runs hold the cone or all places.
 	Admit(run grace.Run) (Admission, error)
 	Save(c grace.Change) error
 }
