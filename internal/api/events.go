@@ -23,7 +23,7 @@ const (
 type EventInput struct {
 	Type      string          `json:"event_type" doc:"dotted; GRACE's own types (self_heal.*, incident.*) are not taken, self_heal.prediction excepted" example:"deploy.finished"`
 	Source    string          `json:"source" doc:"what sends it" example:"ci"`
-	Actor     string          `json:"actor,omitempty" doc:"on whose behalf; the token is recorded besides"`
+	Actor     string          `json:"actor,omitempty" doc:"on whose behalf; recorded as: token:NAME for ACTOR"`
 	Resource  string          `json:"resource,omitempty" doc:"whom it is about" example:"checkout"`
 	Payload   json.RawMessage `json:"payload,omitempty"`
 	Timestamp *time.Time      `json:"timestamp,omitempty" doc:"default: when it arrives"`
@@ -75,10 +75,10 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 		bad.add(at+".event_type", in.Type, "choose another type; of GRACE's own only "+eventPrediction+" is taken", "only GRACE herself says this")
 	}
 	event := grace.Event{
-		Type: in.Type, Source: in.Source, Actor: in.Actor, Resource: in.Resource, Payload: in.Payload, Timestamp: now,
+		Type: in.Type, Source: in.Source, Actor: callerOf(ctx).actor(), Resource: in.Resource, Payload: in.Payload, Timestamp: now,
 	}
-	if event.Actor == "" {
-		event.Actor = callerOf(ctx).actor()
+	if in.Actor != "" {
+		event.Actor += " for " + in.Actor
 	}
 	if in.Timestamp != nil {
 		event.Timestamp = in.Timestamp.UTC()

@@ -84,7 +84,7 @@ func TestPostEvents(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 	post := e.backend.post
-	if len(post.Events) != 3 || post.Events[0].Actor != "ana" || post.Events[1].Actor != "token:operator" {
+	if len(post.Events) != 3 || post.Events[0].Actor != "token:operator for ana" || post.Events[1].Actor != "token:operator" {
 		t.Errorf("events %+v", post.Events)
 	}
 	wantSample := []grace.Sample{{Service: "cart", Sensor: "edge", Metric: "latency_ms", Kind: grace.SampleMetric, Value: 3, At: at(-2 * time.Second)}}

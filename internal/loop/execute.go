@@ -168,6 +168,9 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 // configuration may have become stricter since, and what it denies or only
 // observes now is not done, whoever approved it.
 func (j journal) admitTrust(st *stages, mode grace.Mode, run grace.Run) (heal.Admission, error) {
+	if by, ok := j.l.decidedBy.LoadAndDelete(run.ID); ok && by == st {
+		return heal.Admission{}, nil // a moment ago, by this very configuration
+	}
 	dec, err := j.l.Store.Decision(j.ctx, j.tx, run.Decision)
 	if err != nil {
 		return heal.Admission{}, fmt.Errorf("read the decision again: %w", err)

@@ -83,6 +83,10 @@ type Loop struct {
 	memory memory // what ranking remembers
 	mirror mirror // what every replica's signals and predictions say
 
+	// decidedBy holds the configuration that allowed a run, until the run
+	// starts in this process.
+	decidedBy sync.Map // grace.RunID -> *stages
+
 	considered map[string]consideration // by considered(); the deciding goroutine's own
 	passes     int                      // likewise
 	stormOpen  bool                     // likewise, as it was told last

@@ -124,6 +124,9 @@ func (l *Loop) decideOne(ctx context.Context, st *stages, d grace.Diagnosis, tri
 				return err
 			}
 		}
+		if dec.Verdict == grace.VerdictAllow {
+			l.decidedBy.Store(dec.Run, st) // before the commit, after which it may start at once
+		}
 		c := decisionChange(dec, run, st.ApprovalTTL)
 		c.Triggers = markDecided(triggers, grace.TriggerDecided)
 		return l.Store.Apply(ctx, tx, c)

@@ -92,6 +92,13 @@ func (l *Loop) reconcile(ctx context.Context) error {
 	for i, h := range open {
 		ids[i] = h.ID
 	}
+	// Runs that did not come to be, or that another replica drives.
+	l.decidedBy.Range(func(id, _ any) bool {
+		if !slices.Contains(ids, id.(grace.RunID)) {
+			l.decidedBy.Delete(id)
+		}
+		return true
+	})
 	failed, err := l.engine.Failed(ids)
 	if err != nil {
 		return err
