@@ -95,7 +95,8 @@ func (c Config) Validate() []error {
 		p.validate(func(sub, format string, args ...any) { fault(key+"."+sub, format, args...) })
 	}
 	for i, w := range c.Windows {
-		if _, err := compileWindow(w); err != nil {
+		_, wrong := compileWindow(w)
+		for _, err := range wrong {
 			errs = append(errs, fmt.Errorf("change_windows[%d].%w", i, err))
 		}
 	}

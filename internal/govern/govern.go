@@ -63,9 +63,9 @@ func New(cfg Config) (*Agent, error) {
 		c.Risk = normalRisks(c.Risk)
 	}
 	for _, w := range cfg.Windows {
-		compiled, err := compileWindow(w)
-		if err != nil {
-			return nil, fmt.Errorf("change window %s: %w", w.Name, err)
+		compiled, wrong := compileWindow(w)
+		if len(wrong) > 0 {
+			return nil, fmt.Errorf("change window %s: %w", w.Name, errors.Join(wrong...))
 		}
 		a.windows = append(a.windows, compiled)
 	}

@@ -34,13 +34,16 @@ type window struct {
 const day = 24 * 60
 
 // compileWindow reads a window. The error begins with the key it is about.
-func compileWindow(w Window) (window, error) {
+func compileWindow(w Window) (window, []error) {
 	var out window
+	var errs []error
+	wrong := func(key, value, want string) { errs = append(errs, fmt.Errorf("%s: %q: want %s", key, value, want)) }
 	dayNames := [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"} // by time.Weekday
 	for _, name := range w.Days {
 		i := slices.Index(dayNames[:], strings.ToLower(name))
 		if i < 0 {
-			return out, fmt.Errorf("days: %q: want mon, tue, wed, thu, fri, sat or sun", name)
+			wrong("days", name, "mon, tue, wed, thu, fri, sat or sun")
+			continue
 		}
 		out.days[i] = true
 	}
@@ -49,22 +52,21 @@ func compileWindow(w Window) (window, error) {
 	}
 	var err error
 	if out.start, err = clock(w.Start); err != nil || out.start == day {
-		return out, fmt.Errorf("start: %q: want HH:MM from 00:00 to 23:59", w.Start)
+		wrong("start", w.Start, "HH:MM from 00:00 to 23:59")
 	}
 	if out.end, err = clock(w.End); err != nil {
-		return out, fmt.Errorf("end: %q: want HH:MM from 00:00 to 24:00", w.End)
+		wrong("end", w.End, "HH:MM from 00:00 to 24:00")
 	}
 	if out.end <= out.start {
 		out.end += day
 	}
-	// The zone of the host would make a decision depend on where it is made.
-	if w.TimeZone == "Local" {
-		return out, fmt.Errorf("time_zone: %q: want an IANA name, for example Europe/Berlin", w.TimeZone)
+	out.zone, err = time.LoadLocation(w.TimeZone)
+	// "Local" loads, but the zone of the host would make a decision depend on
+	// where it is made.
+	if err != nil || w.TimeZone == "Local" {
+		wrong("time_zone", w.TimeZone, "an IANA name, for example Europe/Berlin")
 	}
-	if out.zone, err = time.LoadLocation(w.TimeZone); err != nil {
-		return out, fmt.Errorf("time_zone: %q: want an IANA name, for example Europe/Berlin: %w", w.TimeZone, err)
-	}
-	return out, nil
+	return out, errs
 }
 
 func clock(s string) (minutes int, err error) {
