@@ -23,8 +23,12 @@
 // Ownership. On SQLite there is one process, and it recovers its own runs when
 // it starts. On PostgreSQL every process holds a lease (10 s, renewed every
 // 3 s, on the database's clock); the others adopt the runs of one whose lease
-// has ended. A process that lost its lease is told by Config.Lost and must end;
-// what it still writes is refused by the engine's fencing.
+// has ended, after they have marked the lease as taken. A process that finds
+// its lease taken is told by Config.Lost and must end; what it still writes is
+// refused by the engine's fencing. One that could not renew its lease (it stood
+// still, or the database was away) begins no Step and no Look until it has: a
+// lease that ended and was not taken is renewed. When the database was away for
+// everybody, everybody gets the time to renew before anything is taken.
 //
 // Stopping. [Engine.Stop] lets a Step under way end and be recorded, breaks
 // off Look and Control, and leaves the runs to the next process.

@@ -57,6 +57,7 @@ type Engine struct {
 	ds    *dbos.DataSource
 	lease *lease
 	drain *drain
+	times leaseTimes
 }
 
 // New prepares the engine and its tables. Nothing runs before Start.
@@ -78,7 +79,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare the run engine: %w", err)
 	}
-	e := &Engine{cfg: cfg, ctx: dctx, drain: drain}
+	e := &Engine{cfg: cfg, ctx: dctx, drain: drain, times: usualTimes()}
 	if cfg.PG != nil {
 		e.ds, err = dbos.NewDataSource(dctx, cfg.PG)
 	} else {
@@ -98,7 +99,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 // Start recovers this executor's open runs and begins to take new ones.
 func (e *Engine) Start(ctx context.Context) error {
 	if e.cfg.PG != nil {
-		l, err := newLease(ctx, e.cfg, e.ctx)
+		l, err := newLease(ctx, e.cfg, e.ctx, e.times)
 		if err != nil {
 			return err
 		}
@@ -129,6 +130,12 @@ func (e *Engine) Stop(timeout time.Duration) error {
 		return e.lease.release()
 	}
 	return nil
+}
+
+// owns waits until it is certain that no other process drives this one's runs.
+// It is false when the engine stops, or no longer drives the run, before that.
+func (e *Engine) owns(run context.Context) bool {
+	return e.lease == nil || e.lease.await(run, e.drain.begun)
 }
 
 // Enqueue starts a run when tx commits. The id must be new: the same id again

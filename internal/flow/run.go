@@ -92,7 +92,7 @@ func Step[R any](r *Run, name string, do func(ctx context.Context) grace.Outcome
 	if r.recorded[name] {
 		return recordStep(r, name, grace.Outcome{}, record)
 	}
-	if !r.engine.drain.enter() {
+	if !r.engine.owns(r.ctx) || !r.engine.drain.enter() {
 		var zero R
 		return grace.Outcome{}, zero, r.stopped(name)
 	}
@@ -107,6 +107,10 @@ func Look[R any](r *Run, name string, do func(ctx context.Context) grace.Outcome
 ) (grace.Outcome, R, error) {
 	if r.recorded[name] {
 		return recordStep(r, name, grace.Outcome{}, record)
+	}
+	if !r.engine.owns(r.ctx) {
+		var zero R
+		return grace.Outcome{}, zero, r.stopped(name)
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()

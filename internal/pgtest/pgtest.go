@@ -4,7 +4,8 @@
 // unix socket in its own directory: no port can clash and nobody else can
 // reach it. [Start] shares one cluster within a test binary and hands out a
 // fresh database per call; [StartCluster] starts one that a test may stop and
-// restart at will.
+// restart at will, and [Open] one for a program that is no test. A [Proxy]
+// takes the network away from one client.
 //
 // A test is skipped, with an installation hint, where PostgreSQL is missing.
 // PostgreSQL refuses to run as root, so a root test runs it as the user
@@ -17,6 +18,7 @@ package pgtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -84,21 +86,38 @@ type Cluster struct {
 func StartCluster(tb testing.TB, settings ...string) *Cluster {
 	tb.Helper()
 	c := newCluster(tb, append(slices.Clone(fast), settings...))
-	tb.Cleanup(func() {
-		c.Stop()
-		_ = os.RemoveAll(c.dir)
-	})
+	tb.Cleanup(c.Close)
 	return c
+}
+
+// Open starts a cluster for a program. It is ended by Close.
+func Open(settings ...string) (*Cluster, error) {
+	return open(append(slices.Clone(fast), settings...))
+}
+
+// Close ends the server and removes its data.
+func (c *Cluster) Close() {
+	c.Stop()
+	_ = os.RemoveAll(c.dir)
 }
 
 // URL names a database of the cluster, creating it where it is missing.
 func (c *Cluster) URL(tb testing.TB, db string) string {
 	tb.Helper()
-	err := c.exec(fmt.Sprintf("CREATE DATABASE %s", pgx.Identifier{db}.Sanitize()))
-	if err != nil && !strings.Contains(err.Error(), "already exists") {
-		tb.Fatalf("create database %s: %v", db, err)
+	url, err := c.Database(db)
+	if err != nil {
+		tb.Fatal(err)
 	}
-	return c.url(db)
+	return url
+}
+
+// Database is URL for a program.
+func (c *Cluster) Database(db string) (url string, err error) {
+	err = c.exec(fmt.Sprintf("CREATE DATABASE %s", pgx.Identifier{db}.Sanitize()))
+	if err != nil && !strings.Contains(err.Error(), "already exists") {
+		return "", fmt.Errorf("create database %s: %w", db, err)
+	}
+	return c.url(db), nil
 }
 
 // Stop ends the server at once, as a crash would for its clients, and waits
@@ -118,10 +137,18 @@ func (c *Cluster) Stop() {
 // stopping it where it runs.
 func (c *Cluster) Restart(tb testing.TB) {
 	tb.Helper()
+	if err := c.Again(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Again is Restart for a program.
+func (c *Cluster) Again() error {
 	c.Stop()
 	if err := c.start(); err != nil {
-		tb.Fatalf("restart PostgreSQL: %v", err)
+		return fmt.Errorf("restart PostgreSQL: %w", err)
 	}
+	return nil
 }
 
 func (c *Cluster) url(db string) string {
@@ -156,31 +183,45 @@ func (c *Cluster) exec(sql string) error {
 	return err
 }
 
+// errMissing: there is no PostgreSQL on this machine.
+var errMissing = errors.New(Hint)
+
 func newCluster(tb testing.TB, settings []string) *Cluster {
 	tb.Helper()
+	c, err := open(settings)
+	if errors.Is(err, errMissing) {
+		tb.Skip(Hint)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+func open(settings []string) (*Cluster, error) {
 	bin, ok := findBinaries()
 	if !ok {
-		tb.Skip(Hint)
+		return nil, errMissing
 	}
 	// Not tb.TempDir: its parents are closed to other users, and a shared
 	// cluster outlives the test that started it.
 	dir, err := os.MkdirTemp("", "grace-pg-") //nolint:usetesting // see above
 	if err != nil {
-		tb.Fatalf("create the cluster's directory: %v", err)
+		return nil, fmt.Errorf("create the cluster's directory: %w", err)
 	}
 	c := &Cluster{dir: dir, bin: bin, settings: settings}
 	if c.run, err = unprivileged(dir); err != nil {
-		tb.Fatalf("start PostgreSQL: %v", err)
+		return nil, fmt.Errorf("start PostgreSQL: %w", err)
 	}
 	initdb := c.run(filepath.Join(bin, "initdb"), "--pgdata="+c.data(), "--username=postgres",
 		"--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
 	if out, err := initdb.CombinedOutput(); err != nil {
-		tb.Fatalf("initdb: %v\n%s", err, out)
+		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	if err := c.start(); err != nil {
-		tb.Fatalf("start PostgreSQL: %v", err)
+		return nil, fmt.Errorf("start PostgreSQL: %w", err)
 	}
-	return c
+	return c, nil
 }
 
 func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -24,6 +26,14 @@ func openPostgres(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	if !strings.Contains(url, "pool_max_conns") {
 		config.MaxConns = postgresConns
 	}
+	dial := config.ConnConfig.DialFunc
+	config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return severed{c}, nil
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
@@ -33,6 +43,22 @@ func openPostgres(ctx context.Context, url string) (*pgxpool.Pool, error) {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w; is the server running, and do host, database, user and password match", err)
 	}
 	return pool, nil
+}
+
+// severed is a connection whose end is an error of the network. A server that
+// goes down without a word ends the stream, which the driver reports as a
+// short message; the engine would take that for a run's own failure and give
+// the run up instead of trying again.
+type severed struct{ net.Conn }
+
+var errSevered = errors.New("the server closed the connection")
+
+func (c severed) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if errors.Is(err, io.EOF) {
+		err = &net.OpError{Op: "read", Net: c.RemoteAddr().Network(), Addr: c.RemoteAddr(), Err: errSevered}
+	}
+	return n, err
 }
 
 // SQLSTATEs that another try may get over.

@@ -1,0 +1,242 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dbos-inc/dbos-transact-golang/dbos"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"grace"
+	"grace/internal/pgtest"
+)
+
+// quickTimes are the usual ones in a hurry.
+func quickTimes() leaseTimes {
+	return leaseTimes{
+		ttl: 1500 * time.Millisecond, beat: 300 * time.Millisecond, retry: 100 * time.Millisecond, timeout: time.Second,
+		gap: 800 * time.Millisecond, patience: time.Second,
+	}
+}
+
+// node is an engine as one process would have it, with a network of its own.
+type node struct {
+	*Engine
+	net  *pgtest.Proxy
+	lost chan error
+}
+
+func startNode(t *testing.T, database, name string, run func(*Run) error) *node {
+	t.Helper()
+	n := &node{net: pgtest.NewProxy(t, database), lost: make(chan error, 1)}
+	pool, err := pgxpool.New(t.Context(), n.net.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	n.Engine, err = New(t.Context(), Config{
+		PG: pool, Executor: name, Logger: slog.New(slog.DiscardHandler), Run: run, Lost: func(err error) { n.lost <- err },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.times = quickTimes()
+	if err := n.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Stop(2 * time.Second) })
+	return n
+}
+
+func (n *node) enqueue(t *testing.T, id grace.RunID) {
+	t.Helper()
+	tx, err := n.cfg.PG.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.Background()) }()
+	_, err = dbos.Enqueue[string](n.ctx, queueName, workflowName, "x", dbos.WithEnqueueWorkflowID(string(id)),
+		dbos.WithEnqueueTransaction(tx), dbos.WithEnqueueApplicationVersion(Version))
+	if err == nil {
+		err = tx.Commit(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *node) stillThere(t *testing.T) {
+	t.Helper()
+	select {
+	case err := <-n.lost:
+		t.Fatalf("%s was told to end: %v", n.cfg.Executor, err)
+	default:
+	}
+}
+
+func await(t *testing.T, what string, c <-chan string) string {
+	t.Helper()
+	select {
+	case got := <-c:
+		return got
+	case <-time.After(15 * time.Second):
+		t.Fatalf("%s did not happen", what)
+		return ""
+	}
+}
+
+// waits gives a run function that says that it began, and ends when told.
+func waits(name string, began, ended chan string, release <-chan struct{}) func(*Run) error {
+	return func(r *Run) error {
+		_, _, err := Step(r, "do", func(context.Context) grace.Outcome {
+			began <- name
+			<-release
+			return grace.Outcome{Status: grace.OutcomeSucceeded}
+		}, func(context.Context, dbos.Tx, grace.Outcome) (string, error) { return "", nil })
+		if err == nil {
+			ended <- name
+		}
+		return err
+	}
+}
+
+// TestDatabaseAwayForAll: everybody's lease ends, nobody ends, and the run that
+// was in a step is driven on by its owner.
+func TestDatabaseAwayForAll(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Start(t)
+	began, ended, release := make(chan string, 8), make(chan string, 8), make(chan struct{})
+	a := startNode(t, database, "a", waits("a", began, ended, release))
+	a.enqueue(t, "r1")
+	await(t, "the step", began)
+	b := startNode(t, database, "b", waits("b", began, ended, release))
+
+	a.net.Cut()
+	b.net.Cut()
+	time.Sleep(a.times.ttl + a.times.beat) // both leases have ended
+	for _, n := range []*node{a, b} {
+		if held, _ := n.lease.held(); held {
+			t.Errorf("%s believes that its lease holds", n.cfg.Executor)
+		}
+		n.stillThere(t)
+	}
+	b.net.Join(t) // which could take a's lease, and waits
+	time.Sleep(b.times.patience / 2)
+	a.net.Join(t)
+	time.Sleep(b.times.patience + 2*b.times.beat)
+	a.stillThere(t)
+	b.stillThere(t)
+	close(release)
+	if who := await(t, "the end of the run", ended); who != "a" {
+		t.Errorf("the run was ended by %s", who)
+	}
+	if len(began) > 0 {
+		t.Errorf("the step was begun again by %s", <-began)
+	}
+}
+
+// TestCutOff: a process that alone cannot reach the database is taken over. It
+// begins nothing meanwhile, records nothing, and is told to end when it is back.
+func TestCutOff(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Start(t)
+	began, ended, release := make(chan string, 8), make(chan string, 8), make(chan struct{})
+	a := startNode(t, database, "a", waits("a", began, ended, release))
+	b := startNode(t, database, "b", waits("b", began, ended, release))
+	a.enqueue(t, "r1")
+	owner, other := a, b
+	if await(t, "the step", began) == "b" {
+		owner, other = b, a
+	}
+	owner.net.Cut()
+	if who := await(t, "the takeover", began); who != other.cfg.Executor {
+		t.Fatalf("the step was begun again by %s", who)
+	}
+	if owner.lease.await(t.Context(), timeout(t, 10*time.Millisecond)) {
+		t.Error("the one that was cut off would begin another step")
+	}
+	close(release) // both: the answer of the one cut off comes too late
+	if who := await(t, "the end of the run", ended); who != other.cfg.Executor {
+		t.Errorf("the run was ended by %s", who)
+	}
+	owner.net.Join(t)
+	select {
+	case err := <-owner.lost:
+		if !errors.Is(err, errTaken) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the one that was cut off goes on")
+	}
+	other.stillThere(t)
+	if len(ended) > 0 {
+		t.Errorf("the run was ended again by %s", <-ended)
+	}
+}
+
+func timeout(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// TestRenewOrTake: of a renewal and a takeover of an ended lease exactly one
+// succeeds.
+func TestRenewOrTake(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Start(t)
+	idle := func(*Run) error { return nil }
+	a := startNode(t, database, "a", idle)
+	for i := range 20 {
+		name := fmt.Sprintf("old%d", i)
+		old := &lease{cfg: Config{Executor: name}, times: a.times, pool: a.cfg.PG, renewed: make(chan struct{})}
+		if _, err := a.cfg.PG.Exec(t.Context(), `INSERT INTO grace.flow_lease (executor, expires) VALUES ($1, now() - interval '1 s')`, name); err != nil {
+			t.Fatal(err)
+		}
+		eager := &lease{cfg: Config{Executor: "b"}, times: leaseTimes{timeout: time.Second}, pool: a.cfg.PG}
+		var taken atomic.Bool
+		done := make(chan error, 1)
+		go func() {
+			dead, err := eager.take(t.Context(), []string{name})
+			taken.Store(len(dead) == 1)
+			done <- err
+		}()
+		renewed := old.beat(t.Context())
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if renewed != nil && !errors.Is(renewed, errTaken) {
+			t.Fatal(renewed)
+		}
+		if taken.Load() == (renewed == nil) {
+			t.Errorf("taken %v, renewed %v", taken.Load(), renewed == nil)
+		}
+	}
+}
+
+// TestReleasedAtOnce: the lease of a process that stopped in order is not
+// waited for.
+func TestReleasedAtOnce(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Start(t)
+	began, ended, release := make(chan string, 8), make(chan string, 8), make(chan struct{})
+	a := startNode(t, database, "a", waits("a", began, ended, release))
+	a.enqueue(t, "r1")
+	await(t, "the step", began)
+	_ = a.Stop(50 * time.Millisecond) // gives up waiting for the step
+	if err := a.lease.release(); err != nil {
+		t.Fatal(err)
+	}
+	startNode(t, database, "b", waits("b", began, ended, release))
+	if who := await(t, "the takeover", began); who != "b" {
+		t.Errorf("the run was driven by %s", who)
+	}
+	close(release)
+	await(t, "the end", ended)
+}
