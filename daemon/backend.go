@@ -10,6 +10,7 @@ import (
 	"grace/internal/api"
 	"grace/internal/learn"
 	"grace/internal/loop"
+	"grace/internal/store"
 )
 
 // backend is the API's view of the daemon.
@@ -19,12 +20,31 @@ var _ api.Backend = backend{}
 
 // Observe meets api.Backend.
 func (b backend) Observe(ctx context.Context, samples []grace.Sample) error {
-	return b.d.loop.Observe(ctx, samples...)
+	return busy(b.d.loop.Observe(ctx, samples...))
+}
+
+// busy words a refusal of samples for who sent them.
+func busy(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, loop.ErrNoRoom):
+		return &api.Busy{
+			Message: "not every alert was taken: " + loop.ErrNoRoom.Error(), RetryAfter: time.Minute,
+			Hint: "raise sense.max_series, or group alerts so that there are fewer; what was taken does no harm when it is sent again",
+		}
+	case errors.Is(err, loop.ErrBusy):
+		if _, away := errors.AsType[*store.Outage](err); away {
+			return err
+		}
+		return &api.Busy{Message: "nothing was taken: " + loop.ErrBusy.Error(), RetryAfter: 5 * time.Second, Hint: "send it again"}
+	}
+	return err
 }
 
 // PostEvents meets api.Backend.
 func (b backend) PostEvents(ctx context.Context, p api.Post) error {
-	return b.d.loop.Post(ctx, p.Events, p.Samples, p.Predictions)
+	return busy(b.d.loop.Post(ctx, p.Events, p.Samples, p.Predictions))
 }
 
 // Decide meets api.Backend.
@@ -122,7 +142,7 @@ const readyTimeout = 2 * time.Second
 func (b backend) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	if _, _, err := b.d.store.AuditHead(ctx, b.d.store.Q()); err != nil {
+	if err := b.d.store.Writable(ctx); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	if _, _, err := b.d.engine.Depth(); err != nil {

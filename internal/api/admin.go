@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -153,6 +154,9 @@ func writePlain(w http.ResponseWriter, text string) {
 // names hosts and users, so that one is only logged.
 func (s *server) unready(ctx context.Context, err error) string {
 	s.log.WarnContext(ctx, "not ready", "error", err)
+	if out, ok := errors.AsType[*store.Outage](err); ok {
+		return "the store cannot be written or read, and nothing is done without a log: " + out.Reason
+	}
 	if unreachable(err) {
 		return "the store cannot be reached"
 	}

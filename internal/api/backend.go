@@ -12,9 +12,9 @@ import (
 // Backend is what the API asks of the rest of GRACE: everything that is not a
 // plain read of the store. The loop and the daemon meet it.
 //
-// An error is told apart by its type: [*AlreadyDecided], [*Expired], [*Ended]
-// and [*Invalid] are answers to the client, store.ErrNotFound is a 404 and
-// store.ErrConflict a 409. Any other error is GRACE's own trouble: 503 when
+// An error is told apart by its type: [*AlreadyDecided], [*Expired], [*Ended],
+// [*Invalid] and [*Busy] are answers to the client, store.ErrNotFound is a 404
+// and store.ErrConflict a 409. Any other error is GRACE's own trouble: 503 when
 // it comes from a store or a peer that does not answer, 500 otherwise.
 type Backend interface {
 	// Observe takes samples, all or none.
@@ -121,6 +121,16 @@ type Invalid struct {
 }
 
 func (e *Invalid) Error() string { return e.Message }
+
+// Busy says that GRACE cannot take more at the moment: 503 with Retry-After.
+// What was sent may have been taken in part; sending it again does no harm.
+type Busy struct {
+	Message    string
+	Hint       string
+	RetryAfter time.Duration
+}
+
+func (e *Busy) Error() string { return e.Message }
 
 // Detail is one thing that is wrong.
 type Detail struct {

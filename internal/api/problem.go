@@ -150,6 +150,17 @@ func (s *server) answer(ctx context.Context, what string, err error) *Problem {
 		return p
 	}
 	caller := callerOf(ctx)
+	if busy, ok := errors.AsType[*Busy](err); ok {
+		p := problem(http.StatusServiceUnavailable, "%s: %s", what, busy.Message).hint("%s", busy.Hint)
+		p.retryAfter = busy.RetryAfter
+		return p
+	}
+	if out, ok := errors.AsType[*store.Outage](err); ok {
+		s.log.ErrorContext(ctx, "the store does not work", "what", what, "error", err, "request_id", caller.Request)
+		p := problem(http.StatusServiceUnavailable, "%s: the store cannot be written or read", what).hint("nothing was changed; %s", out.Reason)
+		p.retryAfter = outageRetry
+		return p
+	}
 	if unreachable(err) {
 		s.log.ErrorContext(ctx, "store or peer does not answer", "what", what, "error", err, "request_id", caller.Request)
 		p := problem(http.StatusServiceUnavailable, "%s: the store cannot be reached", what).
@@ -160,6 +171,9 @@ func (s *server) answer(ctx context.Context, what string, err error) *Problem {
 	s.log.ErrorContext(ctx, "request failed", "what", what, "error", err, "request_id", caller.Request)
 	return problem(http.StatusInternalServerError, "%s failed; the log has the reason under this request's id", what)
 }
+
+// outageRetry is what a client is told to wait while the store does not work.
+const outageRetry = 5 * time.Second
 
 func known(what string, err error) *Problem {
 	var (

@@ -76,7 +76,7 @@ type Loop struct {
 	predict  *predict.Agent
 	forecast time.Time          // when predict was last asked
 	foreseen []grace.Prediction // what it said then
-	unsaved  grace.Change       // changes of signals that are to be written, in order
+	unsaved  backlog            // changes of signals that are to be written, in order
 
 	flushing sync.Mutex // held while unsaved is being written
 

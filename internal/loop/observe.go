@@ -16,26 +16,42 @@ import (
 )
 
 // Observe takes samples from a sensor or the API. When it returns nil, every
-// change of a signal that they caused is durable.
+// change of a signal that they caused is durable. It wraps ErrBusy or ErrNoRoom
+// when samples were not taken.
 func (l *Loop) Observe(ctx context.Context, samples ...grace.Sample) error {
 	l.mu.Lock()
+	if l.unsaved.full() {
+		l.mu.Unlock()
+		// Perhaps the store is back; if not, its error says what is wrong.
+		return fmt.Errorf("%w, %d samples were not taken: %w", ErrBusy, len(samples), l.flush(ctx))
+	}
 	var changed []grace.Signal
+	lost := 0
 	for _, s := range samples {
+		dropped := l.sense.Dropped()
 		changed = append(changed, l.sense.Observe(s)...)
+		if s.Kind == grace.SampleAlert {
+			lost += l.sense.Dropped() - dropped
+		}
 		if s.Kind == grace.SampleMetric {
 			l.predict.Observe(s.Service, s.Metric, s.At, s.Value)
 		}
 	}
 	l.keep(changed, nil)
-	// Also what others could not write: a peer that was told so sends its
-	// samples again, and they change nothing the second time.
-	queued := len(l.unsaved.Signals) > 0
+	// Also what others could not write, or are writing: a peer that was told
+	// so sends its samples again, and they change nothing the second time.
+	queued := l.unsaved.pending() > 0
 	l.mu.Unlock()
 	l.stats.samples.Add(int64(len(samples)))
-	if !queued {
-		return nil
+	if queued {
+		if err := l.flush(ctx); err != nil {
+			return err
+		}
 	}
-	return l.flush(ctx)
+	if lost > 0 {
+		return fmt.Errorf("%d of %d samples were not taken: %w", lost, len(samples), ErrNoRoom)
+	}
+	return nil
 }
 
 // Post records events from outside with what was read from them.
@@ -74,79 +90,24 @@ func (l *Loop) persist(ctx context.Context, changed []grace.Signal, predictions 
 	return l.flush(ctx)
 }
 
-// keep queues changes to be written. The caller holds l.mu since it made them,
-// so they are queued in the order in which they happened.
-func (l *Loop) keep(changed []grace.Signal, predictions []grace.Prediction) {
-	if len(changed)+len(predictions) == 0 {
-		return
+// signalChange records one change of a signal, and the trigger that it is. Of
+// several changes of one signal the row is the last one's; last holds where.
+func signalChange(c *grace.Change, last map[grace.SignalKey]int, s grace.Signal, now time.Time) {
+	if i, ok := last[s.Key]; ok {
+		c.Signals[i] = s
+	} else {
+		last[s.Key] = len(c.Signals)
+		c.Signals = append(c.Signals, s)
 	}
-	now := l.Now()
-	c := signalChange(changed, now)
-	predictionChange(&c, predictions, l.stages.Load().Govern.PredictiveShadow, now)
-	l.unsaved = merge(l.unsaved, c)
-}
-
-// flush writes what is queued, by whomever. One at a time: an older state of a
-// signal must never be written over a newer one. What fails stays queued.
-func (l *Loop) flush(ctx context.Context) error {
-	l.flushing.Lock()
-	defer l.flushing.Unlock()
-	l.mu.Lock()
-	c := l.unsaved
-	l.unsaved = grace.Change{}
-	l.mu.Unlock()
-	if len(c.Signals)+len(c.Prediction) == 0 {
-		return nil
-	}
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return l.Store.Apply(ctx, tx, c) })
-	if err != nil {
-		l.mu.Lock()
-		l.unsaved = merge(c, l.unsaved)
-		l.mu.Unlock()
-		return fmt.Errorf("write %d signal changes: %w", len(c.Signals), err)
-	}
-	l.mirror.signals(c.Signals)
-	l.mirror.predictions(c.Prediction)
-	l.stats.triggers.Add(int64(len(c.Triggers)))
-	l.nudge()
-	return nil
-}
-
-// merge joins two changes, the earlier first; of one signal the later counts.
-func merge(a, b grace.Change) grace.Change {
-	a.Signals = slices.DeleteFunc(slices.Clone(a.Signals), func(s grace.Signal) bool {
-		return slices.ContainsFunc(b.Signals, func(t grace.Signal) bool { return t.Key == s.Key })
+	c.Events = append(c.Events, grace.Event{
+		Type: "health.signal", Source: "sense", Actor: "grace", Resource: "signal/" + string(s.Key), Payload: encode(s), Timestamp: now,
 	})
-	a.Signals = append(a.Signals, b.Signals...)
-	a.Triggers = append(slices.Clone(a.Triggers), b.Triggers...)
-	a.Prediction = append(slices.Clone(a.Prediction), b.Prediction...)
-	a.Audit = append(slices.Clone(a.Audit), b.Audit...)
-	a.Events = append(slices.Clone(a.Events), b.Events...)
-	return a
-}
-
-func signalChange(changed []grace.Signal, now time.Time) grace.Change {
-	var c grace.Change
-	last := map[grace.SignalKey]int{}
-	for _, s := range changed {
-		if i, ok := last[s.Key]; ok {
-			c.Signals[i] = s
-		} else {
-			last[s.Key] = len(c.Signals)
-			c.Signals = append(c.Signals, s)
-		}
-		payload := encode(s)
-		c.Events = append(c.Events, grace.Event{
-			Type: "health.signal", Source: "sense", Actor: "grace", Resource: "signal/" + string(s.Key), Payload: payload, Timestamp: now,
-		})
-		c.Audit = append(c.Audit, grace.AuditEntry{
-			At: now, Actor: "grace", Action: "signal." + string(s.State), Object: "signal/" + string(s.Key), Service: s.Service, Reason: s.Message,
-		})
-		if s.State == grace.SignalFiring {
-			c.Triggers = append(c.Triggers, reactive(s, now))
-		}
+	c.Audit = append(c.Audit, grace.AuditEntry{
+		At: now, Actor: "grace", Action: "signal." + string(s.State), Object: "signal/" + string(s.Key), Service: s.Service, Reason: s.Message,
+	})
+	if s.State == grace.SignalFiring {
+		c.Triggers = append(c.Triggers, reactive(s, now))
 	}
-	return c
 }
 
 // reactive makes the trigger of a firing signal. Its id is made from the
@@ -160,28 +121,26 @@ func reactive(s grace.Signal, now time.Time) grace.Trigger {
 	}
 }
 
-// predictionChange records predictions. In shadow they are on record and
-// trigger nothing.
-func predictionChange(c *grace.Change, predictions []grace.Prediction, shadow bool, now time.Time) {
-	for _, p := range predictions {
-		c.Prediction = append(c.Prediction, p)
-		c.Events = append(c.Events, grace.Event{
-			Type: "self_heal.prediction", Source: "predict", Actor: "grace", Resource: "service/" + string(p.Service),
-			Payload: encode(map[string]any{"prediction": p, "shadow": shadow}), Timestamp: now,
-		})
-		if shadow {
-			continue
-		}
-		breach := p.BreachAt
-		c.Triggers = append(c.Triggers, grace.Trigger{
-			// A new id for every breach time would make a trigger every
-			// evaluation: one an hour and series is enough to be decided.
-			ID:   grace.TriggerID("t-" + hash("prediction", p.Key, now.Truncate(time.Hour))),
-			Kind: grace.TriggerProactive, State: grace.TriggerPending, Service: p.Service, Code: p.Code,
-			Severity: grace.SeverityWarning, Signal: p.Key, Likelihood: p.Likelihood, BreachAt: &breach,
-			Source: "predict", Fingerprint: "prediction/" + string(p.Key), Message: p.Title, At: now,
-		})
+// predictionChange records a prediction. In shadow it is on record and triggers
+// nothing.
+func predictionChange(c *grace.Change, p grace.Prediction, shadow bool, now time.Time) {
+	c.Prediction = append(c.Prediction, p)
+	c.Events = append(c.Events, grace.Event{
+		Type: "self_heal.prediction", Source: "predict", Actor: "grace", Resource: "service/" + string(p.Service),
+		Payload: encode(map[string]any{"prediction": p, "shadow": shadow}), Timestamp: now,
+	})
+	if shadow {
+		return
 	}
+	breach := p.BreachAt
+	c.Triggers = append(c.Triggers, grace.Trigger{
+		// A new id for every breach time would make a trigger every
+		// evaluation: one an hour and series is enough to be decided.
+		ID:   grace.TriggerID("t-" + hash("prediction", p.Key, now.Truncate(time.Hour))),
+		Kind: grace.TriggerProactive, State: grace.TriggerPending, Service: p.Service, Code: p.Code,
+		Severity: grace.SeverityWarning, Signal: p.Key, Likelihood: p.Likelihood, BreachAt: &breach,
+		Source: "predict", Fingerprint: "prediction/" + string(p.Key), Message: p.Title, At: now,
+	})
 }
 
 // mirror holds the signals and predictions of all replicas: what this one

@@ -20,32 +20,45 @@ const (
 	sqliteFirstPause  = 10 * time.Millisecond
 )
 
+// inMemory is the path of a database that is gone when it is closed.
+const inMemory = ":memory:"
+
 // openSQLite opens or creates the database file. The directory and the file
 // are the owner's alone: they hold what is known about every service.
 func openSQLite(ctx context.Context, path string, wake func()) (*sql.DB, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("create the data directory: %w", err)
-	}
-	// SQLite gives its -wal and -shm files the mode of the main one.
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open the database file: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("open the database file: %w", err)
+	conns := sqliteConns
+	if path == inMemory {
+		conns = 1 // every connection would have a database of its own
+	} else if err := createSQLite(path); err != nil {
+		return nil, err
 	}
 	connector, err := sqlite.NewConnector(sqliteDSN(path))
 	if err != nil {
 		return nil, fmt.Errorf("open the database file %s: %w", path, err)
 	}
 	db := sql.OpenDB(newCachingConnector(connector, wake))
-	db.SetMaxOpenConns(sqliteConns)
-	db.SetMaxIdleConns(sqliteConns) // a new connection would begin without its statements
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns) // a new connection would begin without its statements
 	if err := pingSQLite(ctx, db); err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("open the database file %s: %w", path, explainSQLite(err))
 	}
 	return db, nil
+}
+
+func createSQLite(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("create the data directory: %w", err)
+	}
+	// SQLite gives its -wal and -shm files the mode of the main one.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the database file: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("open the database file: %w", err)
+	}
+	return nil
 }
 
 // pingSQLite makes the first connection. Of several processes that do so on a
@@ -101,13 +114,11 @@ func sqliteRetryable(err error) bool {
 
 // explainSQLite adds what an operator can do.
 func explainSQLite(err error) error {
-	switch sqliteCode(err) {
-	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
-		return fmt.Errorf("%w; the file is damaged or not a database: restore it from a backup, or move it away to start afresh", err)
-	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
-		return fmt.Errorf("%w; the file and its directory must be writable by the user that GRACE runs as", err)
-	case sqlite3.SQLITE_FULL:
-		return fmt.Errorf("%w; the disk is full: make room or shorten the retention", err)
+	if _, told := errors.AsType[*Outage](err); told {
+		return err
+	}
+	if reason := sqliteReason(err); reason != "" {
+		return fmt.Errorf("%w; %s", err, reason)
 	}
 	return err
 }

@@ -18,7 +18,7 @@ import (
 // ms at a time and in no order.
 //
 // Third, they tell when a transaction that added events has committed,
-// whoever owned it: see Store.Wake.
+// whoever owned it: see Store.Wake. Last, they mark what is an Outage.
 type cachingConnector struct {
 	driver.Connector
 	gate chan struct{}
@@ -135,7 +135,7 @@ func (c *cachingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 	tx, err := c.fullConn.BeginTx(ctx, opts)
 	if err != nil {
 		c.leave()
-		return nil, err
+		return nil, sqliteOutage(err)
 	}
 	c.inTx, c.newEvents = true, false
 	return &cachingTx{tx: tx, c: c}, nil
@@ -154,7 +154,7 @@ func (t *cachingTx) Commit() error {
 	if err == nil && t.c.newEvents {
 		t.c.owner.wake()
 	}
-	return err
+	return sqliteOutage(err)
 }
 
 // Rollback rolls back, then lets the next writer in.
@@ -177,26 +177,30 @@ func (c *cachingConn) ExecContext(ctx context.Context, query string, args []driv
 	}
 	s, err := c.prepared(ctx, query)
 	if err != nil {
-		return nil, err
+		return nil, sqliteOutage(err)
 	}
+	var result driver.Result
 	if s == nil {
-		return c.fullConn.ExecContext(ctx, query, args)
+		result, err = c.fullConn.ExecContext(ctx, query, args)
+	} else {
+		result, err = s.stmt.ExecContext(ctx, args)
 	}
-	return s.stmt.ExecContext(ctx, args)
+	return result, sqliteOutage(err)
 }
 
 // QueryContext runs a query from the cache.
 func (c *cachingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	s, err := c.prepared(ctx, query)
 	if err != nil {
-		return nil, err
+		return nil, sqliteOutage(err)
 	}
 	if s == nil {
-		return c.fullConn.QueryContext(ctx, query, args)
+		rows, err := c.fullConn.QueryContext(ctx, query, args)
+		return rows, sqliteOutage(err)
 	}
 	rows, err := s.stmt.QueryContext(ctx, args)
 	if err != nil {
-		return nil, err
+		return nil, sqliteOutage(err)
 	}
 	s.busy = true
 	return &cachedRows{Rows: rows, s: s}, nil
@@ -207,6 +211,9 @@ type cachedRows struct {
 	driver.Rows
 	s *cachedStmt
 }
+
+// Next reads a row.
+func (r *cachedRows) Next(dest []driver.Value) error { return sqliteOutage(r.Rows.Next(dest)) }
 
 func (r *cachedRows) Close() error {
 	err := r.Rows.Close()

@@ -33,7 +33,9 @@ var (
 
 // Options of [Open].
 type Options struct {
-	// URL is "" (DefaultURL), "sqlite:PATH" or "postgres://...".
+	// URL is "" (DefaultURL), "sqlite:PATH" or "postgres://...". With
+	// "sqlite::memory:" the store is as it is otherwise and gone when closed: on
+	// one connection, so a transaction must read through itself alone.
 	URL string
 	// AuditKey keys the hashes of the audit log. It must stay the same for the
 	// life of a database, and the same on all replicas.
@@ -52,6 +54,7 @@ type Store struct {
 	inserts inserts
 	head    headWriter
 	wakes   wakes
+	written writable
 	closing sync.Once
 }
 
@@ -164,8 +167,11 @@ func (s *Store) Do(ctx context.Context, fn func(context.Context, Tx) error) erro
 	backoff := firstBackoff
 	for try := 1; ; try++ {
 		err := s.once(ctx, fn)
-		if err == nil || !s.retryable(err) {
-			return err
+		if err == nil {
+			return nil
+		}
+		if !s.retryable(err) {
+			return s.outage(err)
 		}
 		if try == maxTries || time.Since(started) > maxRetrying {
 			return fmt.Errorf("gave up after %d tries: %w", try, err)

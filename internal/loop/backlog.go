@@ -1,0 +1,155 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"grace"
+	"grace/internal/store"
+)
+
+const (
+	// flushBatch is how many changes are written in one transaction: a storm
+	// must not keep other writers waiting for seconds.
+	flushBatch = 500
+	// backlogLong is the length above which the backlog keeps only the last
+	// word on every signal and forecast. Nobody was told that the earlier ones
+	// were accepted.
+	backlogLong = 5000
+	// backlogFull is the length at which new samples are refused.
+	backlogFull = 20000
+)
+
+// ErrBusy: the samples were not taken, because so much waits to be written
+// already, or so much is known already. Whoever has them sends them again.
+var ErrBusy = errors.New("too much waits to be written")
+
+// ErrNoRoom: an alert was not taken, because as many series and alerts are
+// known as sense.max_series allows.
+var ErrNoRoom = errors.New("as many series and alerts are known as sense.max_series allows")
+
+// said is one thing that sense or predict said and that is not durable yet.
+type said struct {
+	at         time.Time
+	signal     grace.Signal
+	prediction *grace.Prediction // instead of a signal
+	shadow     bool
+}
+
+// key is what a later word replaces.
+func (s *said) key() string {
+	if s.prediction != nil {
+		return "prediction/" + string(s.prediction.Key)
+	}
+	return "signal/" + string(s.signal.Key)
+}
+
+// backlog is what waits to be written, in the order in which it was said. It is
+// bounded while the store is away. The zero value is empty; its owner locks.
+type backlog struct {
+	waiting []said
+	// writing is what a transaction under way holds: it may still come back.
+	writing int
+}
+
+// pending counts what is not durable.
+func (b *backlog) pending() int { return len(b.waiting) + b.writing }
+
+func (b *backlog) full() bool { return b.pending() >= backlogFull }
+
+// take gives the oldest n for writing; done or back must follow.
+func (b *backlog) take(n int) []said {
+	batch := b.waiting[:min(n, len(b.waiting))]
+	b.waiting = b.waiting[len(batch):]
+	b.writing = len(batch)
+	return batch
+}
+
+func (b *backlog) done() { b.writing = 0 }
+
+// back returns what could not be written to the front.
+func (b *backlog) back(batch []said) {
+	b.writing = 0
+	b.waiting = slices.Concat(batch, b.waiting)
+	if len(b.waiting) <= backlogLong {
+		return
+	}
+	last := make(map[string]int, len(b.waiting))
+	for i := range b.waiting {
+		last[b.waiting[i].key()] = i
+	}
+	kept := make([]said, 0, len(last))
+	for i := range b.waiting {
+		if last[b.waiting[i].key()] == i {
+			kept = append(kept, b.waiting[i])
+		}
+	}
+	b.waiting = kept
+}
+
+// changeOf gives the rows of what was said: signals, the triggers they are,
+// predictions, audit entries and events.
+func changeOf(batch []said) grace.Change {
+	var c grace.Change
+	last := map[grace.SignalKey]int{}
+	for i := range batch {
+		if p := batch[i].prediction; p != nil {
+			predictionChange(&c, *p, batch[i].shadow, batch[i].at)
+		} else {
+			signalChange(&c, last, batch[i].signal, batch[i].at)
+		}
+	}
+	return c
+}
+
+// keep queues changes to be written. The caller holds l.mu since it made them,
+// so they are queued in the order in which they happened.
+func (l *Loop) keep(changed []grace.Signal, predictions []grace.Prediction) {
+	if len(changed)+len(predictions) == 0 {
+		return
+	}
+	now, shadow := l.Now(), l.stages.Load().Govern.PredictiveShadow
+	for _, s := range changed {
+		l.unsaved.waiting = append(l.unsaved.waiting, said{at: now, signal: s})
+	}
+	for i := range predictions {
+		l.unsaved.waiting = append(l.unsaved.waiting, said{at: now, prediction: &predictions[i], shadow: shadow})
+	}
+}
+
+// flush writes what is queued, by whomever. One at a time: an older state of a
+// signal must never be written over a newer one. What fails stays queued. When
+// it returns nil, all that was queued when it was called is durable.
+func (l *Loop) flush(ctx context.Context) error {
+	l.flushing.Lock()
+	defer l.flushing.Unlock()
+	l.mu.Lock()
+	left := len(l.unsaved.waiting)
+	l.mu.Unlock()
+	for left > 0 {
+		l.mu.Lock()
+		batch := l.unsaved.take(flushBatch)
+		l.mu.Unlock()
+		c := changeOf(batch)
+		err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return l.Store.Apply(ctx, tx, c) })
+		l.mu.Lock()
+		if err != nil {
+			l.unsaved.back(batch)
+		} else {
+			l.unsaved.done()
+		}
+		l.mu.Unlock()
+		if err != nil {
+			return fmt.Errorf("write %d signal changes: %w", len(c.Signals), err)
+		}
+		l.mirror.signals(c.Signals)
+		l.mirror.predictions(c.Prediction)
+		l.stats.triggers.Add(int64(len(c.Triggers)))
+		l.nudge()
+		left -= len(batch)
+	}
+	return nil
+}
