@@ -10,6 +10,7 @@ TEST_FLAGS     ?=
 BENCH          ?= .
 BENCH_COUNT    ?= 1
 FUZZ_TIME      ?= 30s
+COMPARE        ?=
 GOLANGCI       ?= golangci-lint
 GOLANGCI_VERSION := v2.15.0
 VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -52,6 +53,11 @@ fuzz: ## every fuzz target for FUZZ_TIME (30s)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) $$dir; \
 		done; \
 	done
+
+.PHONY: compare
+compare: build ## GRACE next to Prometheus and monit on real processes (40 minutes); writes docs/comparison.md (COMPARE=flags)
+	@mkdir -p bin && $(GO) build -o bin/compare ./bench/compare
+	bin/compare -out docs $(COMPARE)
 
 .PHONY: golden
 golden: ## write golden files, openapi.json and docs/configuration.md anew; read the diff
