@@ -178,7 +178,7 @@ func (x *execution) call(ctx context.Context, c grace.Call, step string, phase g
 	if err != nil {
 		return failed("%v", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, or(c.Timeout, DefaultStepTimeout),
+	ctx, cancel := x.withTimeout(ctx, or(c.Timeout, DefaultStepTimeout),
 		fmt.Errorf("no answer within %s", or(c.Timeout, DefaultStepTimeout)))
 	defer cancel()
 	key := string(x.run.ID) + "/" + string(phase) + "/" + step

@@ -68,6 +68,20 @@ type Clock interface {
 	Sleep(ctx context.Context, d time.Duration)
 }
 
+// Deadlines is met by a Clock that is not the machine's: what takes too long by
+// that clock ends by it.
+type Deadlines interface {
+	WithTimeoutCause(ctx context.Context, d time.Duration, cause error) (context.Context, context.CancelFunc)
+}
+
+// withTimeout ends a context after d on the runner's clock.
+func (r *Runner) withTimeout(ctx context.Context, d time.Duration, cause error) (context.Context, context.CancelFunc) {
+	if own, ok := r.Clock.(Deadlines); ok {
+		return own.WithTimeoutCause(ctx, d, cause)
+	}
+	return context.WithTimeoutCause(ctx, d, cause)
+}
+
 // WallClock is the machine's clock.
 type WallClock struct{}
 

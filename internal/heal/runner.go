@@ -101,7 +101,7 @@ func (r *Runner) Interrupt(id grace.RunID) {
 
 // interruptible gives a context that Interrupt and the watchdog end.
 func (x *execution) interruptible(ctx context.Context, left time.Duration) (context.Context, func()) {
-	ctx, cancelWatchdog := context.WithTimeoutCause(ctx, left, fmt.Errorf("watchdog: no time left"))
+	ctx, cancelWatchdog := x.withTimeout(ctx, left, fmt.Errorf("watchdog: no time left"))
 	ctx, cancel := context.WithCancelCause(ctx)
 	x.mu.Lock()
 	defer x.mu.Unlock()
