@@ -226,11 +226,17 @@ var transport = &http.Transport{DisableKeepAlives: true} // so that no connectio
 
 // try makes one request.
 func (c client) try(method, path string, body any) (status int, answer []byte, err error) {
+	status, answer, _, err = c.answer(method, path, body)
+	return status, answer, err
+}
+
+// answer is try with the answer's header.
+func (c client) answer(method, path string, body any) (status int, answer []byte, header http.Header, err error) {
 	var in io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
 		if err != nil {
-			return 0, nil, err
+			return 0, nil, nil, err
 		}
 		in = bytes.NewReader(b)
 	}
@@ -238,7 +244,7 @@ func (c client) try(method, path string, body any) (status int, answer []byte, e
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, in)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	if body != nil {
@@ -246,11 +252,11 @@ func (c client) try(method, path string, body any) (status int, answer []byte, e
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	defer resp.Body.Close()
 	answer, err = io.ReadAll(resp.Body)
-	return resp.StatusCode, answer, err
+	return resp.StatusCode, answer, resp.Header, err
 }
 
 // call makes one request that must succeed, and decodes the answer.
