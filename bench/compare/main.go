@@ -41,6 +41,7 @@ type options struct {
 	grace    string
 	out      string
 	keep     string
+	page     bool
 	chosen   map[string]*bool // contender by name; none chosen is all
 }
 
@@ -54,13 +55,14 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.StringVar(&o.grace, "grace-program", filepath.Join("bin", "grace"), "GRACE's program")
 	f.StringVar(&o.out, "out", "", "write comparison.md and comparison.json into this `folder`")
 	f.StringVar(&o.keep, "keep", "", "keep logs and data in this `folder`")
+	f.BoolVar(&o.page, "page", false, "run nothing: write comparison.md anew from the comparison.json in -out")
 	for _, c := range contenders("") {
 		o.chosen[c.Name] = f.Bool(c.Name, false, "only this healer (and others that are named): "+c.Title)
 	}
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if f.NArg() > 0 || o.parallel < 1 || o.faults < 1 {
+	if f.NArg() > 0 || o.parallel < 1 || o.faults < 1 || o.page && o.out == "" {
 		return o, errors.New("wrong usage; see -help")
 	}
 	return o, nil
@@ -85,6 +87,13 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	o, err := parse(args, progress)
 	if err != nil {
 		return err
+	}
+	if o.page {
+		rep, err := load(o.out)
+		if err != nil {
+			return err
+		}
+		return rep.write(o.out)
 	}
 	faults, err := choose(story(), o.only, o.faults)
 	if err != nil {

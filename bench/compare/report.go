@@ -265,3 +265,16 @@ func (r report) write(dir string) error {
 	}
 	return nil
 }
+
+// load reads what write wrote.
+func load(dir string) (report, error) {
+	var r report
+	data, err := os.ReadFile(filepath.Join(dir, "comparison.json"))
+	if err != nil {
+		return r, fmt.Errorf("read the report: %w", err)
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("decode the report: %w", err)
+	}
+	return r, nil
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -72,13 +71,12 @@ func TestWrite(t *testing.T) {
 	if err := r.write(dir); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(filepath.Join(dir, "comparison.json"))
+	back, err := load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back report
-	if err := json.Unmarshal(data, &back); err != nil {
-		t.Fatal(err)
+	if back.page() != r.page() {
+		t.Error("the page made from the file is another")
 	}
 	if len(back.Healers) != 3 || len(back.Healers[0].Faults) != 2 || back.Healers[1].Cost.CPUSeconds != 10 {
 		t.Errorf("read back %+v", back)
