@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"grace"
@@ -51,30 +50,38 @@ func (s *said) key() string {
 // bounded while the store is away. The zero value is empty; its owner locks.
 type backlog struct {
 	waiting []said
-	// writing is what a transaction under way holds: it may still come back.
+	// writing is how many of them, from the front, a transaction under way is
+	// writing.
 	writing int
+	// shortest is the length at which nothing more could be left out.
+	shortest int
 }
 
 // pending counts what is not durable.
-func (b *backlog) pending() int { return len(b.waiting) + b.writing }
+func (b *backlog) pending() int { return len(b.waiting) }
 
-func (b *backlog) full() bool { return b.pending() >= backlogFull }
+func (b *backlog) full() bool { return len(b.waiting) >= backlogFull }
 
 // take gives the oldest n for writing; done or back must follow.
 func (b *backlog) take(n int) []said {
-	batch := b.waiting[:min(n, len(b.waiting))]
-	b.waiting = b.waiting[len(batch):]
-	b.writing = len(batch)
-	return batch
+	b.writing = min(n, len(b.waiting))
+	return b.waiting[:b.writing:b.writing]
 }
 
-func (b *backlog) done() { b.writing = 0 }
+// done removes what was written.
+func (b *backlog) done() {
+	b.waiting = b.waiting[b.writing:]
+	b.writing, b.shortest = 0, 0
+	if len(b.waiting) == 0 {
+		b.waiting = nil
+	}
+}
 
-// back returns what could not be written to the front.
-func (b *backlog) back(batch []said) {
+// back leaves what could not be written in its place, and makes room if there
+// is too much.
+func (b *backlog) back() {
 	b.writing = 0
-	b.waiting = slices.Concat(batch, b.waiting)
-	if len(b.waiting) <= backlogLong {
+	if len(b.waiting) <= max(backlogLong, 2*b.shortest) && !b.full() || len(b.waiting) == b.shortest {
 		return
 	}
 	last := make(map[string]int, len(b.waiting))
@@ -87,7 +94,7 @@ func (b *backlog) back(batch []said) {
 			kept = append(kept, b.waiting[i])
 		}
 	}
-	b.waiting = kept
+	b.waiting, b.shortest = kept, len(kept)
 }
 
 // changeOf gives the rows of what was said: signals, the triggers they are,
@@ -133,17 +140,20 @@ func (l *Loop) flush(ctx context.Context) error {
 		l.mu.Lock()
 		batch := l.unsaved.take(flushBatch)
 		l.mu.Unlock()
-		c := changeOf(batch)
-		err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return l.Store.Apply(ctx, tx, c) })
+		var c grace.Change
+		err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+			c = changeOf(batch) // here: where the store is away it costs nothing
+			return l.Store.Apply(ctx, tx, c)
+		})
 		l.mu.Lock()
 		if err != nil {
-			l.unsaved.back(batch)
+			l.unsaved.back()
 		} else {
 			l.unsaved.done()
 		}
 		l.mu.Unlock()
 		if err != nil {
-			return fmt.Errorf("write %d signal changes: %w", len(c.Signals), err)
+			return fmt.Errorf("write %d signal changes: %w", len(batch), err)
 		}
 		l.mirror.signals(c.Signals)
 		l.mirror.predictions(c.Prediction)

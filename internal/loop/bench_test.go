@@ -55,16 +55,9 @@ func (noop) Probe(context.Context, grace.ServiceID, grace.Check, time.Time) grac
 	return grace.Reading{At: time.Now(), Value: 1, OK: true}
 }
 
-// benchRig is a whole loop over n services that do not depend on each other.
-type benchRig struct {
-	*Loop
-	engine *flow.Engine
-	ended  chan grace.RunID
-}
-
-func newBenchRig(b *testing.B, url string, n int, act noop) *benchRig {
-	b.Helper()
-	ctx := context.Background()
+// benchConfig is n services that do not depend on each other, with a restart of
+// no-op steps and no limit that matters.
+func benchConfig(n int) Config {
 	binding := grace.Binding{
 		Verify: []grace.Check{{Name: "up", Type: grace.CheckHTTPHealth, URL: "http://127.0.0.1/", MinSamples: 1, Interval: 1}},
 		Settle: 1, Soak: 1,
@@ -83,6 +76,20 @@ func newBenchRig(b *testing.B, url string, n int, act noop) *benchRig {
 	for i := range n {
 		cfg.Services = append(cfg.Services, grace.Service{ID: benchService(i), Criticality: grace.CriticalityLow})
 	}
+	return cfg
+}
+
+// benchRig is a whole loop over n services that do not depend on each other.
+type benchRig struct {
+	*Loop
+	engine *flow.Engine
+	ended  chan grace.RunID
+}
+
+func newBenchRig(b *testing.B, url string, n int, act noop) *benchRig {
+	b.Helper()
+	ctx := context.Background()
+	cfg := benchConfig(n)
 	s, err := store.Open(ctx, store.Options{URL: url, AuditKey: []byte("a key for tests, 32 bytes long..")})
 	if err != nil {
 		b.Fatal(err)

@@ -299,6 +299,7 @@ func (l *Loop) elapse(ctx context.Context) error {
 		l.forecast = now
 		predictions = l.predict.Evaluate(now)
 		l.mirror.dropped(l.foreseen, predictions)
+		l.mirror.forget(now)
 		l.foreseen = predictions
 	}
 	l.keep(changed, predictions)

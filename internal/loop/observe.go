@@ -201,6 +201,22 @@ func (m *mirror) allSignals() []grace.Signal {
 	return signals
 }
 
+// alertLife is how long a resolved alert is remembered. Every alert has a key
+// of its own, and sense has forgotten it long before.
+const alertLife = 24 * time.Hour
+
+// forget drops alerts that are long over.
+func (m *mirror) forget(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, s := range m.bySignal {
+		named := k != grace.SignalKey(string(s.Service)+"/"+s.Sensor+"/"+s.Metric)
+		if named && s.Threshold == 0 && s.State == grace.SignalOK && now.Sub(s.Since) > alertLife {
+			delete(m.bySignal, k)
+		}
+	}
+}
+
 // current gives the predictions that were renewed within fresh, sorted by key,
 // and forgets the others.
 func (m *mirror) current(now time.Time, fresh time.Duration) []grace.Prediction {
