@@ -24,7 +24,7 @@ set statefile {{.Dir}}/monit.state
 check host {{.Name}} with address 127.0.0.1
   restart program = "/usr/bin/curl -fsS -X POST {{$.Control}}/services/{{.Name}}/restart"
   if failed port {{.Port}} protocol http request "{{.Path}}"
-      responsetime 400 milliseconds timeout 2 seconds
+      responsetime < 400 milliseconds timeout 2 seconds
     for 2 cycles then restart
 {{end}}`
 

@@ -33,7 +33,11 @@ func (r report) page() string {
 	}
 	b.WriteString("\n")
 	for _, h := range r.Healers {
-		fmt.Fprintf(&b, "- **%s**: %s. Each fault was given %.0f s. Ran %.1f minutes, %.1f CPU seconds.\n", h.Title, h.About, h.GivenS, h.Cost.Minutes, h.Cost.CPUSeconds)
+		fmt.Fprintf(&b, "- **%s**: %s. Each fault was given %.0f s. Ran %.1f minutes, %.1f CPU seconds.", h.Title, h.About, h.GivenS, h.Cost.Minutes, h.Cost.CPUSeconds)
+		if h.Note != "" {
+			b.WriteString(" " + h.Note)
+		}
+		b.WriteString("\n")
 	}
 	for _, s := range []struct {
 		title string
@@ -68,7 +72,7 @@ const method = `- Every healer has its own shop (six services, real processes, c
 - A second is a **breach** when the customers of any service got more than 5 % errors, a p95 over 400 ms, or no answer.
 - **Recovered** is the beginning of the first five seconds in a row without a breach, not before the platform says that the fault is cured or relieved.
 - Seconds of **SLO breach** count from injection until 20 s after recovery, or until the time given is over: who is given 90 s for a fault that it cannot heal collects 90, not 180.
-- A **wrong action** is one that the platform carried out and by which the fault that was on was neither cured nor relieved: on another service, without effect on it, or after it was over. The platform is asked after each action; the rule is the same for all. An undo counts as an action.
+- A **wrong action** is one that the platform carried out and by which the fault that was on was neither cured nor relieved: on another service, without effect on it, or after it was over. The platform is asked after each action; the rule is the same for all. An undo counts as an action. Actions between the end of that time and the next fault are not counted.
 - Before each fault, customers are content for 10 s and the healer is calm (no alert pending or firing, no run open), or 90 s have passed.
 - CPU is of the healer's processes and their children from start to end; memory is the sum of the peaks of its processes. The receiver of webhooks is part of the harness and not counted.
 `

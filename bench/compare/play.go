@@ -35,6 +35,7 @@ type result struct {
 	GivenS float64   `json:"given_s"`
 	Faults []outcome `json:"faults"`
 	Cost   cost      `json:"cost"`
+	Note   string    `json:"note,omitempty"` // what else a reader must know
 }
 
 // stand is one shop under one healer.
