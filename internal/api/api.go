@@ -129,6 +129,7 @@ type server struct {
 	now       func() time.Time
 	pages     *console.Pages
 	decisions *limiter
+	intake    chan struct{} // held while telemetry is taken
 }
 
 // New builds the handler of everything GRACE serves over HTTP.
@@ -166,7 +167,7 @@ func newServer(cfg Config, d Deps) (*server, error) {
 	if d.Store == nil || d.Backend == nil || d.Bus == nil {
 		return nil, errors.New("api: store, backend and bus are required")
 	}
-	s := &server{cfg: cfg.filled(), store: d.Store, backend: d.Backend, bus: d.Bus, log: d.Log, now: d.Now}
+	s := &server{cfg: cfg.filled(), store: d.Store, backend: d.Backend, bus: d.Bus, log: d.Log, now: d.Now, intake: make(chan struct{}, maxIntake)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -45,6 +45,11 @@ type PredictionInput struct {
 }
 
 func (s *server) postEvents(ctx context.Context, in *rawInput) (*body[Accepted], error) {
+	leave, err := s.admitIntake()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	inputs, err := decodeBatch[EventInput](in.RawBody)
 	if err != nil {
 		return nil, err
@@ -174,6 +179,11 @@ func (s *server) alertmanager(ctx context.Context, in *alertmanagerInput) (*body
 	if p := s.admitAlertmanager(ctx, cfg, in); p != nil {
 		return nil, p
 	}
+	leave, err := s.admitIntake()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	samples, problems, err := alertmanager.Parse(in.RawBody, cfg.Mapping, s.now())
 	if err != nil {
 		return nil, problem(http.StatusBadRequest, "this is not a webhook of Alertmanager: %v", err).hint("configure a webhook_config with this url; only version 4 is read")

@@ -52,6 +52,10 @@ const (
 	maxText  = 4000
 	// maxAhead is how far a sender's clock may run before ours.
 	maxAhead = time.Minute
+	// maxIntake bounds the requests with telemetry that are taken at once. They
+	// all end in the same queue of writers: more at once only wait longer, and
+	// hold their memory meanwhile.
+	maxIntake = 64
 	// ingestSensor names signals that came by the API.
 	ingestSensor = "ingest"
 )
@@ -84,7 +88,26 @@ func oneOrMore[T any](api huma.API) *huma.Schema {
 	return &huma.Schema{OneOf: []*huma.Schema{one, {Type: huma.TypeArray, Items: one, MaxItems: &most}}}
 }
 
+// admitIntake lets a request with telemetry in, or refuses it at once. leave is
+// nil with an error.
+func (s *server) admitIntake() (leave func(), err error) {
+	select {
+	case s.intake <- struct{}{}:
+		return func() { <-s.intake }, nil
+	default:
+		return nil, &Busy{
+			Message: fmt.Sprintf("nothing was taken: %d requests with telemetry are being taken already", maxIntake),
+			Hint:    "send it again after the time in Retry-After", RetryAfter: time.Second,
+		}
+	}
+}
+
 func (s *server) ingest(ctx context.Context, in *rawInput) (*body[Accepted], error) {
+	leave, err := s.admitIntake()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	inputs, err := decodeBatch[SignalInput](in.RawBody)
 	if err != nil {
 		return nil, err
