@@ -34,6 +34,9 @@ func (r report) page() string {
 	b.WriteString("\n")
 	for _, h := range r.Healers {
 		fmt.Fprintf(&b, "- **%s**: %s. Each fault was given %.0f s. Ran %.1f minutes, %.1f CPU seconds.", h.Title, h.About, h.GivenS, h.Cost.Minutes, h.Cost.CPUSeconds)
+		if h.Between != nil {
+			fmt.Fprintf(&b, " %d more actions between the faults.", *h.Between)
+		}
 		if h.Note != "" {
 			b.WriteString(" " + h.Note)
 		}
@@ -61,7 +64,7 @@ const fairness = `
 What to keep in mind:
 
 - The others have one remedy, a restart, as is usual for them. It cures a crash and a leak; lost capacity, a bad flag and a stuck breaker stay. One who writes a receiver with a remedy for each alert gets these healed too, after about the time of the column *first action*. The column *crash, leak* compares only faults for which all have the remedy.
-- The services that lean on a sick one alert as well, and are restarted. Inhibition rules, written by hand for every dependency, would avoid some of these wrong actions.
+- The services that lean on a sick one alert as well, and are restarted. Inhibition rules, written by hand for every dependency, would avoid some of these wrong actions. monit restarts again as long as its check fails; a limit of restarts, after which it looks no more, is left to the one who configures it.
 - GRACE was given more knowledge: which services depend on which, the flags, playbooks. That is its configuration, which somebody has to write.
 - GRACE, its example configuration and the shop are by the same authors; the shop's faults are those that GRACE has playbooks for. Its thresholds (400 ms, 32 MiB, an open breaker) are the same for Prometheus.
 - Prometheus does much else: it keeps and graphs the series of a whole fleet. Its usual intervals are made for people who get woken, not for machines that act, and need fewer looks at the services. monit's default cycle in Debian is 120 s; here it is 5 s.
@@ -72,7 +75,7 @@ const method = `- Every healer has its own shop (six services, real processes, c
 - A second is a **breach** when the customers of any service got more than 5 % errors, a p95 over 400 ms, or no answer.
 - **Recovered** is the beginning of the first five seconds in a row without a breach, not before the platform says that the fault is cured or relieved.
 - Seconds of **SLO breach** count from injection until 20 s after recovery, or until the time given is over: who is given 90 s for a fault that it cannot heal collects 90, not 180.
-- A **wrong action** is one that the platform carried out and by which the fault that was on was neither cured nor relieved: on another service, without effect on it, or after it was over. The platform is asked after each action; the rule is the same for all. An undo counts as an action. Actions between the end of that time and the next fault are not counted.
+- A **wrong action** is one that the platform carried out and by which the fault that was on was neither cured nor relieved: on another service, without effect on it, or after it was over. The platform is asked after each action; the rule is the same for all. An undo counts as an action. Actions between the end of that time and the next fault are not in the table.
 - Before each fault, customers are content for 10 s and the healer is calm (no alert pending or firing, no run open), or 90 s have passed.
 - CPU is of the healer's processes and their children from start to end; memory is the sum of the peaks of its processes. The receiver of webhooks is part of the harness and not counted.
 `

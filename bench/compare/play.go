@@ -35,7 +35,10 @@ type result struct {
 	GivenS float64   `json:"given_s"`
 	Faults []outcome `json:"faults"`
 	Cost   cost      `json:"cost"`
-	Note   string    `json:"note,omitempty"` // what else a reader must know
+	// Between counts actions while no fault was on: while warming up, and after
+	// a fault's time until the next. Missing where it was not counted.
+	Between *int   `json:"between_faults,omitempty"`
+	Note    string `json:"note,omitempty"` // what else a reader must know
 }
 
 // stand is one shop under one healer.
@@ -74,6 +77,11 @@ func play(ctx context.Context, who contender, dir string, faults []planned, say 
 		res.Faults = append(res.Faults, o)
 		st.tell(i+1, len(faults), o)
 	}
+	between := st.proxy.done()
+	for _, o := range res.Faults {
+		between -= o.done()
+	}
+	res.Between = &between
 	res.Cost.Minutes = time.Since(began).Minutes()
 	for _, p := range st.healer.processes() {
 		cpu, err := p.cpu()

@@ -26,6 +26,7 @@ type proxy struct {
 	fault   *shop.Fault // nil before the first
 	over    time.Time   // since when it is cured or relieved; zero while it is not
 	actions []action
+	total   int // actions carried out since the start, with a fault or without
 }
 
 // maxControl bounds a control request.
@@ -61,6 +62,13 @@ func (p *proxy) state() (over time.Time, actions []action) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.over, append([]action{}, p.actions...)
+}
+
+// done counts all actions that the platform carried out.
+func (p *proxy) done() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.total
 }
 
 // status keeps what the platform answered.
@@ -103,6 +111,9 @@ func (p *proxy) settle(ctx context.Context, a action) {
 	all, err := p.faults(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if a.done() {
+		p.total++
+	}
 	if p.fault == nil {
 		p.actions = append(p.actions, a)
 		return

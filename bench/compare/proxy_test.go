@@ -76,12 +76,13 @@ func TestProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.close()
-	p.begin(fault)
 	send := func(method, path, key string) {
 		req := httptest.NewRequest(method, path, strings.NewReader(`{"x":1}`))
 		req.Header.Set("Idempotency-Key", key)
 		p.server.Handler.ServeHTTP(httptest.NewRecorder(), req)
 	}
+	send(http.MethodPost, "/services/store/restart", "0") // before any fault
+	p.begin(fault)
 	send(http.MethodPost, "/services/catalog/restart", "1")
 	send(http.MethodGet, "/services/cart/scale", "2") // a look is no action
 	if over, _ := p.state(); !over.IsZero() {
@@ -105,7 +106,10 @@ func TestProxy(t *testing.T) {
 	if len(actions) != 3 || len(right) != 1 || right[0] != "cart restart" || o.Wrong != 2 {
 		t.Errorf("actions %+v", actions)
 	}
-	if len(bodies) != 5 || bodies[0] != `{"x":1}` {
+	if o.done() != 3 || p.done() != 4 {
+		t.Errorf("%d actions for the fault and %d in all, want 3 and 4", o.done(), p.done())
+	}
+	if len(bodies) != 6 || bodies[0] != `{"x":1}` {
 		t.Errorf("the platform got %q", bodies)
 	}
 }

@@ -52,11 +52,7 @@ func summarise(r result) summary {
 		}
 		s.Breach += o.BreachS
 		s.Wrong += o.Wrong
-		for _, a := range o.Actions {
-			if a.done() {
-				s.Actions++
-			}
-		}
+		s.Actions += o.done()
 	}
 	s.P50, s.P95, s.BothP50, s.FirstP50 = quantile(all, .5), quantile(all, .95), quantile(both, .5), quantile(first, .5)
 	s.P50Over, s.P95Over, s.BothP50Over = s.P50 >= r.GivenS, s.P95 >= r.GivenS, s.BothP50 >= r.GivenS

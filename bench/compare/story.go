@@ -110,3 +110,14 @@ func (o *outcome) count() {
 		}
 	}
 }
+
+// done counts the actions that were carried out.
+func (o outcome) done() int {
+	n := 0
+	for _, a := range o.Actions {
+		if a.done() {
+			n++
+		}
+	}
+	return n
+}
