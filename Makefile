@@ -55,9 +55,9 @@ fuzz: ## every fuzz target for FUZZ_TIME (30s)
 	done
 
 .PHONY: compare
-compare: build ## GRACE next to Prometheus and monit on real processes (40 minutes); writes docs/comparison.md (COMPARE=flags)
+compare: build ## GRACE next to Prometheus and monit on real processes (40 minutes); writes docs/comparison.md (COMPARE=flags of another run)
 	@mkdir -p bin && $(GO) build -o bin/compare ./bench/compare
-	bin/compare -out docs $(COMPARE)
+	bin/compare $(or $(COMPARE),-out docs)
 
 .PHONY: golden
 golden: ## write golden files, openapi.json and docs/configuration.md anew; read the diff
