@@ -55,6 +55,7 @@ type Daemon struct {
 	cfg      *config.Config
 	listener net.Listener
 
+	owner   string // this process, among replicas and over restarts
 	home    *home
 	store   *store.Store
 	bus     *mesh.Bus
@@ -166,6 +167,7 @@ func (d *Daemon) openStore(ctx context.Context) error {
 func (d *Daemon) openLoop(ctx context.Context) error {
 	d.bus = mesh.New()
 	owner, executor := identity(d.store.Postgres())
+	d.owner = owner
 	runner := &heal.Runner{Actions: d.opts.actionsByName(), Prober: prober{d}, Clock: heal.WallClock{}, Owner: owner}
 	d.domains = append([]grace.Domain{core.New(d.coreParts())}, d.opts.domains...)
 	var err error

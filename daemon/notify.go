@@ -21,11 +21,15 @@ const (
 	notifyBatch   = 20
 	notifyPause   = time.Second
 	notifyMax     = 5 * time.Minute
+	// notifySpare is what a replica's claim on the next notification lasts
+	// longer than the webhook's timeout.
+	notifySpare = 5 * time.Second
 )
 
 // notify sends every incident.notify event to the webhook, in order, until it
 // answers 2xx: at least once, with the event's id as idempotency key. Where it
-// is lives in the store, so nothing is lost by a restart.
+// is lives in the store, so nothing is lost by a restart. Of several replicas
+// one posts: the others find the notification claimed.
 func (d *Daemon) notify(ctx context.Context) {
 	client := newNotifyClient()
 	defer client.CloseIdleConnections()
@@ -56,13 +60,20 @@ func newNotifyClient() *http.Client {
 }
 
 func (d *Daemon) notifyNext(ctx context.Context, client *http.Client, hook *config.Webhook) error {
-	after, err := d.store.Cursor(ctx, d.store.Q(), notifyCursor)
-	if err != nil {
-		return fmt.Errorf("read where notifications are: %w", err)
+	events, err := d.undelivered(ctx)
+	if err != nil || len(events) == 0 {
+		return err
 	}
-	events, err := d.store.Events(ctx, d.store.Q(), after, []string{notifyPattern}, notifyBatch)
-	if err != nil {
-		return fmt.Errorf("read notifications: %w", err)
+	spare := notifySpare
+	if hook != nil {
+		spare += hook.Timeout.D()
+	}
+	if mine, err := d.store.Claim(ctx, notifyCursor, d.owner, spare); err != nil || !mine {
+		return err
+	}
+	// Again: another one may have delivered them before the claim.
+	if events, err = d.undelivered(ctx); err != nil {
+		return err
 	}
 	for _, e := range events {
 		// Without a webhook the cursor moves on all the same: a webhook that
@@ -78,8 +89,24 @@ func (d *Daemon) notifyNext(ctx context.Context, client *http.Client, hook *conf
 		if err != nil {
 			return fmt.Errorf("record a delivered notification: %w", err)
 		}
+		if mine, err := d.store.Claim(ctx, notifyCursor, d.owner, spare); err != nil || !mine {
+			return err
+		}
 	}
 	return nil
+}
+
+// undelivered reads the next notifications.
+func (d *Daemon) undelivered(ctx context.Context) ([]grace.Event, error) {
+	after, err := d.store.Cursor(ctx, d.store.Q(), notifyCursor)
+	if err != nil {
+		return nil, fmt.Errorf("read where notifications are: %w", err)
+	}
+	events, err := d.store.Events(ctx, d.store.Q(), after, []string{notifyPattern}, notifyBatch)
+	if err != nil {
+		return nil, fmt.Errorf("read notifications: %w", err)
+	}
+	return events, nil
 }
 
 func post(ctx context.Context, client *http.Client, hook config.Webhook, e grace.Event) error {

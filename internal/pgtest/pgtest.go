@@ -205,7 +205,7 @@ func open(settings []string) (*Cluster, error) {
 	}
 	// Not tb.TempDir: its parents are closed to other users, and a shared
 	// cluster outlives the test that started it.
-	dir, err := os.MkdirTemp("", "grace-pg-") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp("", "grace-pg-")
 	if err != nil {
 		return nil, fmt.Errorf("create the cluster's directory: %w", err)
 	}

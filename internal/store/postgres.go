@@ -18,6 +18,14 @@ import (
 // transaction take from it.
 const postgresConns = 16
 
+// A replica that stands still, or whose host lost its power, in a transaction
+// would keep its locks, among them the one that all writers need, for as long
+// as the server believes in its connection.
+const (
+	idleInTransaction       = "idle_in_transaction_session_timeout"
+	idleInTransactionMillis = "5000"
+)
+
 func openPostgres(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -25,6 +33,9 @@ func openPostgres(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	}
 	if !strings.Contains(url, "pool_max_conns") {
 		config.MaxConns = postgresConns
+	}
+	if _, set := config.ConnConfig.RuntimeParams[idleInTransaction]; !set {
+		config.ConnConfig.RuntimeParams[idleInTransaction] = idleInTransactionMillis
 	}
 	dial := config.ConnConfig.DialFunc
 	config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -236,3 +236,25 @@ func (s *Store) SetCursor(ctx context.Context, tx Tx, name string, id int64) err
 	}
 	return nil
 }
+
+// Claim gives an owner a piece of work for a time, unless another owner has it
+// now; the same owner may claim it again at any time. The replicas' clocks
+// decide, so a claim keeps work from being done twice as a rule, not for sure.
+// On SQLite there is one process, which is never refused.
+func (s *Store) Claim(ctx context.Context, name, owner string, d time.Duration) (bool, error) {
+	if !s.Postgres() {
+		return true, nil
+	}
+	now := s.now()
+	result, err := s.Q().Exec(ctx, s.sql(`INSERT INTO grace_claims AS c (name, owner, until) VALUES ($1, $2, $3)
+		ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
+		WHERE c.owner = excluded.owner OR c.until <= $4`), name, owner, millis(now.Add(d)), millis(now))
+	if err != nil {
+		return false, fmt.Errorf("claim %s: %w", name, err)
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return false, fmt.Errorf("claim %s: %w", name, err)
+	}
+	return n == 1, nil
+}

@@ -90,6 +90,9 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		`CREATE TABLE grace_tokens (name TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, role TEXT NOT NULL,
 			created_at BIGINT NOT NULL, expires_at BIGINT, revoked_at BIGINT)`,
 	},
+	{
+		`CREATE TABLE grace_claims (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until BIGINT NOT NULL)`,
+	},
 }
 
 const (
