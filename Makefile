@@ -54,6 +54,12 @@ fuzz: ## every fuzz target for FUZZ_TIME (30s)
 		done; \
 	done
 
+.PHONY: chaos
+chaos: ## kill -9 under load, 200 times on SQLite and on three replicas with PostgreSQL (12 minutes; CHAOS=flags)
+	@mkdir -p bin && $(GO) build -o bin/chaos ./bench/chaos
+	bin/chaos --database sqlite $(CHAOS)
+	bin/chaos --database postgres $(CHAOS)
+
 .PHONY: compare
 compare: build ## GRACE next to Prometheus and monit on real processes (40 minutes); writes docs/comparison.md (COMPARE=flags of another run)
 	@mkdir -p bin && $(GO) build -o bin/compare ./bench/compare

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"grace"
+)
+
+const (
+	// workers post at once; each waits for its run before it goes on.
+	workers = 30
+	// postAgain is the pause after a refused or failed request.
+	postAgain = 50 * time.Millisecond
+	lookAgain = 100 * time.Millisecond
+	// thinking bounds the time between a worker's services.
+	thinking = time.Second
+)
+
+// load makes one service after the other sick, and well again when its run has
+// ended.
+type load struct {
+	replicas []*replica
+	services int
+	client   *http.Client
+
+	next     atomic.Int64
+	mu       sync.Mutex
+	accepted []grace.ServiceID
+}
+
+func newLoad(replicas []*replica, services int) *load {
+	// No connection outlives its request: the next process has another port.
+	return &load{replicas: replicas, services: services, client: &http.Client{
+		Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
+	}}
+}
+
+func serviceName(i int64) grace.ServiceID { return grace.ServiceID(fmt.Sprintf("svc%d", i)) }
+
+// run posts until more is done, and then sees its last runs to their end. An
+// error is what remained open when ctx ended.
+func (l *load) run(ctx, more context.Context) []error {
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for range workers {
+		group.Go(func() {
+			for more.Err() == nil && ctx.Err() == nil {
+				i := l.next.Add(1) - 1
+				if i >= int64(l.services) {
+					return
+				}
+				if err := l.heal(ctx, serviceName(i)); err != nil {
+					mu.Lock()
+					errs = append(errs, err)
+					mu.Unlock()
+				}
+				sleep(more, rand.N(thinking))
+			}
+		})
+	}
+	group.Wait()
+	return errs
+}
+
+// heal makes a service sick, waits for the end of its run, and makes it well.
+func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
+	alert := map[string]any{
+		"service": service, "kind": "alert", "code": "service_down", "severity": "critical", "message": "down",
+	}
+	// Some alert senders send to every replica.
+	for range rand.IntN(3) {
+		go func() { _, _ = l.request(ctx, http.MethodPost, "/api/health/ingest_signal", alert, nil) }()
+	}
+	if err := l.persist(ctx, alert); err != nil {
+		return fmt.Errorf("%s: the trigger was never accepted: %w", service, err)
+	}
+	l.mu.Lock()
+	l.accepted = append(l.accepted, service)
+	l.mu.Unlock()
+	for {
+		var page struct {
+			Items []grace.Run `json:"items"`
+		}
+		ok, _ := l.request(ctx, http.MethodGet, "/api/runs?service="+string(service), nil, &page)
+		if ok && len(page.Items) > 0 && page.Items[0].State.Terminal() {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: no run that ended: %+v", service, page.Items)
+		case <-time.After(lookAgain):
+		}
+	}
+	alert["resolved"] = true
+	if err := l.persist(ctx, alert); err != nil {
+		return fmt.Errorf("%s: the end of the alert was never accepted: %w", service, err)
+	}
+	return nil
+}
+
+// persist posts a signal until it is accepted.
+func (l *load) persist(ctx context.Context, signal map[string]any) error {
+	for {
+		if ok, _ := l.request(ctx, http.MethodPost, "/api/health/ingest_signal", signal, nil); ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(postAgain):
+		}
+	}
+}
+
+// request asks any replica; ok means that it was answered 2xx.
+func (l *load) request(ctx context.Context, method, path string, body, into any) (ok bool, err error) {
+	base, token := l.replicas[rand.IntN(len(l.replicas))].address()
+	if base == "" {
+		return false, nil
+	}
+	var in io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return false, err
+		}
+		in = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, base+path, in)
+	if err != nil {
+		return false, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := l.client.Do(req)
+	if err != nil {
+		return false, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode/100 != 2 {
+		return false, err
+	}
+	if into == nil {
+		return true, nil
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
+		return false, err
+	}
+	return true, nil
+}
