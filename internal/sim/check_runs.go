@@ -1,0 +1,127 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"grace"
+)
+
+// failureIsUndone: a run in which a step or verification failed turns back,
+// and does not end as a success; and what is said to be undone was undone.
+func failureIsUndone(s *Sim, r *record) (bad []string) {
+	for _, l := range r.acting() {
+		if l.failed == 0 {
+			continue
+		}
+		if l.succeeded != 0 {
+			bad = append(bad, fmt.Sprintf("%s on %s succeeded after a failure", l.id, l.run.Service))
+		}
+		if l.ends > 0 && l.rolling < l.failed {
+			bad = append(bad, fmt.Sprintf("%s on %s failed at entry %d and did not turn back", l.id, l.run.Service, l.failed))
+		}
+		for _, step := range slices.Sorted(maps.Keys(l.undone)) {
+			seen := func(c call) bool { return c.Run == l.id && c.Phase == grace.PhaseUndo && c.Step == step }
+			if !slices.ContainsFunc(s.calls, seen) {
+				bad = append(bad, fmt.Sprintf("%s on %s: step %s is on record as undone, and nobody undid it", l.id, l.run.Service, step))
+			}
+		}
+	}
+	return bad
+}
+
+// undoneOnce: of every step at most one undo is on record, and none is done
+// again after it succeeded.
+func undoneOnce(s *Sim, r *record) (bad []string) {
+	for _, l := range r.acting() {
+		for _, step := range slices.Sorted(maps.Keys(l.undone)) {
+			if n := l.undone[step]; n > 1 {
+				bad = append(bad, fmt.Sprintf("%s on %s: step %s undone %d times", l.id, l.run.Service, step, n))
+			}
+		}
+	}
+	applied := map[string]call{}
+	for _, c := range s.calls {
+		if c.Phase != grace.PhaseUndo || !c.Applied || c.Quirk != "" {
+			continue
+		}
+		first, again := applied[c.Key]
+		if again && !s.crashedBetween(first.At, c.At) {
+			bad = append(bad, fmt.Sprintf("%s on %s: undo of %s applied at %s and %s", c.Run, c.Service, c.Step, s.since(first.At), s.since(c.At)))
+		}
+		applied[c.Key] = c
+	}
+	return bad
+}
+
+// noStepRepeated: what is on record as done is not done again.
+func noStepRepeated(s *Sim, r *record) (bad []string) {
+	for _, c := range s.calls {
+		l := r.Lives[c.Run]
+		if l == nil || c.Phase != grace.PhaseDo {
+			continue
+		}
+		if done := l.done[c.Step]; done != 0 && done <= c.Seq {
+			bad = append(bad, fmt.Sprintf("%s on %s: step %s was on record at entry %d and done again at %s", c.Run, c.Service, c.Step, done, s.since(c.At)))
+		}
+	}
+	return bad
+}
+
+func auditChain(_ *Sim, r *record) []string {
+	if r.Report.OK {
+		return nil
+	}
+	return []string{fmt.Sprintf("entry %d: %s", r.Report.BrokenAt, r.Report.Detail)}
+}
+
+// quietWhenWell: where no service is made sick nothing is done.
+func quietWhenWell(s *Sim, _ *record) (bad []string) {
+	if slices.ContainsFunc(s.story.Events, Event.Fault) {
+		return nil
+	}
+	for _, c := range s.calls {
+		bad = append(bad, fmt.Sprintf("%s of run %s on %s at %s, and nothing was wrong", c.Action, c.Run, c.Service, s.since(c.At)))
+	}
+	return bad
+}
+
+// everyRunEnds: once faults stop every run comes to one end, and none acts for
+// longer than its watchdog and its undoing take.
+func everyRunEnds(s *Sim, r *record) (bad []string) {
+	const undoing = 10 * time.Minute // three tries of each, with looking
+	for _, run := range r.Runs {
+		l := r.Lives[run.ID]
+		switch {
+		case !run.State.Terminal():
+			bad = append(bad, fmt.Sprintf("%s of %s on %s is still %s, %s after the last fault", run.ID, run.Playbook.ID, run.Service, run.State, r.End.Sub(s.epoch.Add(s.story.Length))))
+		case l.ends != 1:
+			bad = append(bad, fmt.Sprintf("%s of %s on %s ended %d times", run.ID, run.Playbook.ID, run.Service, l.ends))
+		case l.beganSeq != 0 && l.ended.Sub(l.began) > watchdog+undoing:
+			bad = append(bad, fmt.Sprintf("%s of %s on %s acted for %s", run.ID, run.Playbook.ID, run.Service, l.ended.Sub(l.began)))
+		}
+	}
+	for _, id := range s.engine.ids {
+		if n := s.engine.runs[id]; !n.ended && r.Lives[id] == nil {
+			bad = append(bad, fmt.Sprintf("%s was started and is not in the store", id))
+		}
+	}
+	return bad
+}
+
+func everyTriggerDecided(s *Sim, r *record) (bad []string) {
+	for _, t := range r.Pending {
+		if r.End.Sub(t.At) > time.Minute {
+			bad = append(bad, fmt.Sprintf("trigger %s (%s on %s) of %s has no decision", t.ID, t.Code, t.Service, s.since(t.At)))
+		}
+	}
+	return bad
+}
+
+// crashedBetween tells whether a process ended between two times: what it had
+// not recorded is then asked for again, under the same key.
+func (s *Sim) crashedBetween(from, to time.Time) bool {
+	return slices.ContainsFunc(s.crashed, func(t time.Time) bool { return !t.Before(from) && !t.After(to) })
+}

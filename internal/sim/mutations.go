@@ -1,0 +1,141 @@
+package sim
+
+import (
+	"context"
+	"strings"
+
+	"grace"
+	"grace/internal/heal"
+	"grace/internal/loop"
+	"grace/internal/sense"
+)
+
+// Mutations are bugs, planted to see that the checkers find them. Each stands
+// between production code and what it works with; the zero value plants none.
+type Mutations struct {
+	SkipApproval  bool // a run that should wait for a person starts at once
+	IgnoreCones   bool // the graph has no edges
+	NoRate        bool // no rate limit, and none on duplicates
+	NoBackoff     bool
+	NoDuplicates  bool
+	NoBlastLimit  bool
+	NoWindows     bool
+	NoConcurrency bool
+	NoAdmission   bool // a run starts whatever has changed since its decision
+	BlindVerify   bool // every probe says that all is well
+	ForgetUndo    bool // undoing is said to be done, and is not
+	UndoTwice     bool
+	RepeatSteps   bool // a replay does what is on record again, under a new key
+	ForgeLog      bool // somebody adds to the audit log
+	Jumpy         bool // objectives that healthy services break
+	Deaf          bool // a run that waits is never woken
+	Undecided     bool // triggers stay pending
+	LoseRevision  bool // a run is driven from a state that is not the stored one
+	KeepGoing     bool // a run that fails is not ended as such
+}
+
+func (m Mutations) config(cfg loop.Config) loop.Config {
+	if m.IgnoreCones {
+		services := make([]grace.Service, len(cfg.Services))
+		for i, s := range cfg.Services {
+			s.DependsOn = nil
+			services[i] = s
+		}
+		cfg.Services = services
+	}
+	p := &cfg.Propose
+	if m.NoRate {
+		p.RatePerHour, p.DuplicateWindow, p.BackoffBase, p.BackoffMax = 1000, 0, 1, 1
+	}
+	if m.NoBackoff {
+		p.BackoffBase, p.BackoffMax, p.DuplicateWindow, p.RatePerHour = 1, 1, 0, 1000
+	}
+	if m.NoDuplicates {
+		p.DuplicateWindow = 0
+	}
+	if m.NoConcurrency {
+		p.MaxConcurrent = 1000
+	}
+	if m.NoBlastLimit {
+		cfg.Govern.MaxBlastRadius = 10
+		cfg.Govern.Policies[0].Conditions.BlastRadius = nil
+		cfg.Govern.Policies[1].Conditions.BlastRadius = nil
+	}
+	if m.NoWindows {
+		cfg.Govern.Windows = nil
+	}
+	if m.Jumpy {
+		objectives := make([]sense.Objective, len(cfg.Objectives))
+		for i, o := range cfg.Objectives {
+			if o.Metric == metricLatency {
+				o.Threshold = baseLatency
+			}
+			objectives[i] = o
+		}
+		cfg.Objectives = objectives
+	}
+	return cfg
+}
+
+func (m Mutations) run(run grace.Run) grace.Run {
+	if m.SkipApproval && run.State == grace.RunAwaitingApproval {
+		run.State = grace.RunApproved
+	}
+	if m.LoseRevision {
+		run.Revision++
+	}
+	return run
+}
+
+func (m Mutations) forgets(checkpoint string) bool {
+	return m.RepeatSteps && strings.HasPrefix(checkpoint, "do/")
+}
+
+func (m Mutations) journal(j heal.Journal) heal.Journal {
+	if m.NoAdmission || m.IgnoreCones || m.NoConcurrency {
+		return admitsAll{j}
+	}
+	return j
+}
+
+type admitsAll struct{ heal.Journal }
+
+// Admit lets everything start.
+func (admitsAll) Admit(grace.Run) (heal.Admission, error) { return heal.Admission{}, nil }
+
+func (m Mutations) flow(f heal.Flow) heal.Flow {
+	if m.ForgetUndo || m.UndoTwice || m.KeepGoing {
+		return mutantFlow{f, m}
+	}
+	return f
+}
+
+type mutantFlow struct {
+	heal.Flow
+	m Mutations
+}
+
+// Step meets heal.Flow.
+func (f mutantFlow) Step(name string, do func(context.Context) grace.Outcome,
+	record func(heal.Journal, grace.Outcome) (heal.Mark, error),
+) (grace.Outcome, heal.Mark, error) {
+	undo := strings.HasPrefix(name, "undo/")
+	switch {
+	case undo && f.m.ForgetUndo:
+		do = func(context.Context) grace.Outcome { return grace.Outcome{Status: grace.OutcomeSucceeded} }
+	case undo && f.m.UndoTwice:
+		once := do
+		do = func(ctx context.Context) grace.Outcome {
+			once(ctx)
+			return once(ctx)
+		}
+	case name == "verify" && f.m.KeepGoing:
+		once := do
+		do = func(ctx context.Context) grace.Outcome {
+			o := once(ctx)
+			o.Status = grace.OutcomeSucceeded
+			return o
+		}
+	}
+	return f.Flow.Step(name, do, record)
+}

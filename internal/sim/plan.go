@@ -1,0 +1,128 @@
+package sim
+
+import (
+	"time"
+
+	"grace"
+	"grace/domain/core"
+	"grace/internal/diagnose"
+	"grace/internal/govern"
+	"grace/internal/learn"
+	"grace/internal/loop"
+	"grace/internal/predict"
+	"grace/internal/propose"
+	"grace/internal/sense"
+)
+
+// Names of the simulated actions.
+const (
+	actRestart = "restart"
+	actFlag    = "flag"
+	actScale   = "scale"
+	actWarm    = "warm"
+	actLog     = "log"
+	actBreaker = "breaker"
+	actRead    = "read"
+)
+
+const (
+	stepTimeout = 20 * time.Second
+	watchdog    = 4 * time.Minute
+	approvalTTL = 5 * time.Minute
+	sampleEvery = 5 * time.Second
+)
+
+// loopConfig is what GRACE is told about the world: the seed playbooks, bound
+// to actions that change it, and the defaults of every stage.
+func loopConfig(st Story, epoch time.Time) loop.Config {
+	cfg := loop.Config{
+		Playbooks: core.Playbooks(), Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(),
+		Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(),
+		ApprovalTTL: approvalTTL, Mode: st.Mode, GroupWait: diagnose.DefaultConfig().GroupWait.D(), PredictEvery: 30 * time.Second,
+	}
+	cfg.Govern.PredictiveShadow = st.Shadow
+	cfg.Propose.MaxConcurrent = maxConcurrent
+	for _, w := range st.Windows {
+		cfg.Govern.Windows = append(cfg.Govern.Windows, govern.Window{
+			Name: "story", Start: epoch.Add(w.From).Format("15:04"), End: epoch.Add(w.To).Format("15:04"),
+		})
+	}
+	for _, n := range st.Services {
+		cfg.Services = append(cfg.Services, grace.Service{
+			ID: n.ID, Owner: "sim", Criticality: n.Criticality, DependsOn: n.DependsOn, Bindings: bindings(n),
+		})
+		cfg.Probes = append(cfg.Probes, sense.Probe{Service: n.ID, Sensor: "probe", Metric: metricUp})
+		cfg.Objectives = append(cfg.Objectives, objectives(n)...)
+	}
+	return cfg
+}
+
+const maxConcurrent = 3
+
+func objectives(n Node) []sense.Objective {
+	all := []sense.Objective{
+		{Metric: metricLatency, Op: ">", Threshold: latencyLimit, Code: grace.CodeLatencySpike, Severity: grace.SeverityCritical, Unit: "ms"},
+		{Metric: metricErrors, Op: ">", Threshold: errorLimit, Code: grace.CodeElevatedErrors, Severity: grace.SeverityCritical},
+		{Metric: metricLoad, Op: ">", Threshold: loadLimit, Code: grace.CodeCapacity, Severity: grace.SeverityWarning},
+		{Metric: metricMemory, Op: ">", Threshold: memoryLimit, Code: grace.CodeDegradation, Severity: grace.SeverityCritical},
+	}
+	if n.Flag {
+		all = append(all, sense.Objective{Metric: metricFlag, Op: ">", Threshold: flagLimit, Code: grace.CodeFlagIssue, Severity: grace.SeverityCritical})
+	}
+	if n.Cache {
+		all = append(all, sense.Objective{Metric: metricCache, Op: "<", Threshold: cacheLimit, Code: grace.CodeCacheCold, Severity: grace.SeverityCritical})
+	}
+	if len(n.DependsOn) > 0 {
+		all = append(all, sense.Objective{Metric: metricBreaker, Op: ">=", Threshold: 1, Code: grace.CodeCircuitBreakerOpen, Severity: grace.SeverityCritical})
+	}
+	for i := range all {
+		all[i].Name, all[i].Service = string(all[i].Code), n.ID
+	}
+	return all
+}
+
+func bindings(n Node) map[grace.PlaybookID]grace.Binding {
+	up := grace.Check{Name: "up", Type: grace.CheckHTTPHealth, URL: "sim://${service}", Interval: grace.Duration(2 * time.Second)}
+	check := func(metric, op string, limit float64) grace.Check {
+		return grace.Check{
+			Name: metric, Type: grace.CheckMetricThreshold, Metric: metric, Op: op, Threshold: limit,
+			Interval: grace.Duration(2 * time.Second), MinSamples: 2,
+		}
+	}
+	errorsLow, latencyLow := check(metricErrors, "<=", errorLimit), check(metricLatency, "<=", latencyLimit)
+	bind := func(action string, undo bool, args map[string]any, verify ...grace.Check) grace.Binding {
+		step := grace.Step{
+			Name: action, Action: action, With: args, Timeout: grace.Duration(stepTimeout), Retries: 1, Irreversible: !undo,
+		}
+		if undo {
+			step.Snapshot = &grace.Call{Action: actRead, With: map[string]any{"of": action}, Timeout: grace.Duration(stepTimeout)}
+			step.Undo = &grace.Call{Action: action, With: map[string]any{"to": "${snapshot.value}"}, Timeout: grace.Duration(stepTimeout)}
+		}
+		return grace.Binding{
+			Steps: []grace.Step{step}, Verify: verify,
+			Settle: grace.Duration(40 * time.Second), Soak: grace.Duration(10 * time.Second), Watchdog: grace.Duration(watchdog),
+		}
+	}
+	auto := n.Auto
+	out := map[grace.PlaybookID]grace.Binding{}
+	restart := bind(actRestart, false, nil, up)
+	restart.AutoOverride = &auto
+	out[core.RestartService] = restart
+	out[core.ScaleUpInstances] = bind(actScale, true, map[string]any{"delta": "${min_delta}"}, latencyLow,
+		grace.Check{Name: "no instance lost", Type: grace.CheckCapacity, Metric: metricInstances, MinSamples: 2})
+	out[core.IncreaseLogging] = bind(actLog, true, map[string]any{"level": "${level}"}, up)
+	if n.Flag {
+		b := bind(actFlag, true, map[string]any{"flag": "${flag}"}, errorsLow)
+		b.Arguments = map[string]any{"flag": "new_checkout"}
+		out[core.RollbackFlag] = b
+	}
+	if n.Cache {
+		out[core.WarmCache] = bind(actWarm, false, nil, latencyLow)
+	}
+	if len(n.DependsOn) > 0 {
+		b := bind(actBreaker, true, nil, errorsLow)
+		b.AutoOverride = &auto
+		out[core.FlushCircuitBreakers] = b
+	}
+	return out
+}

@@ -1,0 +1,78 @@
+package sim
+
+import (
+	"strconv"
+	"time"
+
+	"grace"
+)
+
+// look takes samples of everything and has them delivered, as far as the
+// plumbing lets them through.
+func (s *Sim) look() {
+	byReplica := make([][]grace.Sample, len(s.replicas))
+	for i := range s.world.services {
+		svc := &s.world.services[i]
+		for _, m := range metrics() {
+			v, ok := svc.value(m, s.now)
+			if !ok {
+				continue
+			}
+			r := i % len(s.replicas)
+			byReplica[r] = append(byReplica[r], s.sample(svc.ID, m, v))
+		}
+	}
+	for r, samples := range byReplica {
+		s.deliver(r, samples)
+	}
+}
+
+func (s *Sim) sample(id grace.ServiceID, metric string, v float64) grace.Sample {
+	out := grace.Sample{Service: id, Sensor: "scrape", Metric: metric, Kind: grace.SampleMetric, Value: v, At: s.now}
+	switch metric {
+	case metricUp:
+		out.Sensor, out.Kind, out.Code, out.Severity = "probe", grace.SampleProbe, grace.CodeServiceDown, grace.SeverityCritical
+	case metricLatency:
+		out.Value = noisy(v, draw(s.story.Seed, "noise", string(id), strconv.FormatInt(s.now.Unix(), 10)))
+	}
+	return out
+}
+
+// deliver hands samples to a replica, or to another while that one is away.
+func (s *Sim) deliver(replica int, samples []grace.Sample) {
+	at := strconv.FormatInt(s.now.Unix(), 10)
+	if e, on := s.under(LoseSamples); on {
+		kept := samples[:0]
+		for _, m := range samples {
+			if draw(s.story.Seed, "lose", string(m.Service), m.Metric, at) >= e.Amount {
+				kept = append(kept, m)
+			}
+		}
+		samples = kept
+	}
+	twice := samples
+	if e, on := s.under(TwiceSamples); !on || draw(s.story.Seed, "twice", strconv.Itoa(replica), at) >= e.Amount {
+		twice = nil
+	}
+	if e, on := s.under(LateSamples); on {
+		s.after(time.Duration(e.Amount*draw(s.story.Seed, "late", strconv.Itoa(replica), at)*float64(second)), func() { s.hand(replica, samples) })
+	} else {
+		s.hand(replica, samples)
+	}
+	if twice != nil {
+		s.after(second/2, func() { s.hand(replica, twice) })
+	}
+}
+
+func (s *Sim) hand(replica int, samples []grace.Sample) {
+	if s.operator != nil {
+		s.operator.observe(s, samples)
+		return
+	}
+	for i := range s.replicas {
+		if p := s.replicas[(replica+i)%len(s.replicas)]; p != nil {
+			s.fail(p.loop.Observe(s.ctx, samples...))
+			return
+		}
+	}
+}

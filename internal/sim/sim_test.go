@@ -1,0 +1,202 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"grace"
+)
+
+// seeds is how many stories TestSeeds plays. The race detector makes them five
+// times slower, and one goroutine runs at a time in each: `make sim` plays
+// thousands without it.
+func seeds() uint64 {
+	if raceDetector || testing.Short() {
+		return 20
+	}
+	return 200
+}
+
+// TestSeeds plays stories that nobody chose. A seed that fails here is printed
+// with the story; `grace sim --seed N -n 1` plays it again.
+func TestSeeds(t *testing.T) {
+	var next atomic.Uint64
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for seed := next.Add(1) - 1; seed < seeds(); seed = next.Add(1) - 1 {
+				r, err := Play(t.Context(), Write(seed), Mutations{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for _, v := range r.Violations {
+					t.Errorf("seed %d: %s", seed, v)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestSameSeedSameHistory holds what a printed seed is worth.
+func TestSameSeedSameHistory(t *testing.T) {
+	for _, seed := range []uint64{4, 12, 15, 34} {
+		first, second := history(t, seed), history(t, seed)
+		if diff := cmp.Diff(first, second); diff != "" {
+			t.Errorf("seed %d went two ways (-first +second):\n%s", seed, diff)
+		}
+		if len(first) < 20 {
+			t.Errorf("seed %d: only %d entries", seed, len(first))
+		}
+	}
+}
+
+func history(t *testing.T, seed uint64) []string {
+	t.Helper()
+	r, err := Play(t.Context(), Write(seed), Mutations{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([]string, len(r.Log.Audit))
+	for i, e := range r.Log.Audit {
+		out[i] = fmt.Sprintf("%d %s %s %s %s %s", e.Seq, e.At.Format(time.TimeOnly), e.Action, e.Object, e.Reason, e.Hash)
+	}
+	return out
+}
+
+// TestPlantedBugs plants one bug after the other, and wants each checker to
+// find the one that is its own.
+func TestPlantedBugs(t *testing.T) {
+	bugs := []struct {
+		check string
+		m     Mutations
+		story func(*Story) // what gives the bug its chance
+	}{
+		{check: "allowed_first", m: Mutations{SkipApproval: true}},
+		{check: "one_run_per_cone", m: Mutations{IgnoreCones: true}, story: manyFaults},
+		{check: "rate_limit", m: Mutations{NoRate: true}, story: uselessActions},
+		{check: "backoff", m: Mutations{NoBackoff: true}, story: uselessActions},
+		{check: "duplicates", m: Mutations{NoDuplicates: true}, story: comesBack},
+		{check: "guardrails", m: Mutations{NoBlastLimit: true}, story: manyFaults},
+		{check: "change_window", m: Mutations{NoWindows: true}, story: lateWindow},
+		{check: "concurrency", m: Mutations{NoConcurrency: true}, story: apart},
+		{check: "mode", m: Mutations{NoAdmission: true}, story: modeChanges},
+		{check: "failure_is_undone", m: Mutations{ForgetUndo: true}, story: uselessActions},
+		{check: "success_is_true", m: Mutations{KeepGoing: true}, story: uselessActions},
+		{check: "success_is_true", m: Mutations{BlindVerify: true}, story: uselessActions},
+		{check: "undone_once", m: Mutations{UndoTwice: true}, story: uselessActions},
+		{check: "no_step_repeated", m: Mutations{RepeatSteps: true}, story: crashes},
+		{check: "audit_chain", m: Mutations{ForgeLog: true}},
+		{check: "quiet_when_well", m: Mutations{Jumpy: true}, story: nothingHappens},
+		{check: "every_run_ends", m: Mutations{Deaf: true}},
+		{check: "every_trigger_decided", m: Mutations{Undecided: true}},
+		{check: "nothing_breaks_off", m: Mutations{LoseRevision: true}},
+	}
+	missed := map[string]bool{}
+	for _, c := range checkers() {
+		missed[c.name] = true
+	}
+	for _, b := range bugs {
+		name, _ := json.Marshal(b.m)
+		t.Run(b.check+"/"+planted(string(name)), func(t *testing.T) {
+			for seed := range uint64(60) {
+				st := Write(seed)
+				if b.story != nil {
+					b.story(&st)
+				}
+				r, err := Play(t.Context(), st, b.m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, v := range r.Violations {
+					if v.Check == b.check {
+						t.Logf("seed %d: %s", seed, v)
+						delete(missed, b.check)
+						return
+					}
+				}
+			}
+			t.Error("60 seeds, and the bug was not found")
+		})
+	}
+	for name := range missed {
+		t.Errorf("no planted bug breaks checker %s", name)
+	}
+}
+
+// planted names the fields that are set.
+func planted(mutations string) string {
+	var names []string
+	for _, part := range strings.Split(strings.Trim(mutations, "{}"), ",") {
+		if name, on := strings.CutSuffix(part, ":true"); on {
+			names = append(names, strings.Trim(name, `"`))
+		}
+	}
+	return strings.Join(names, "+")
+}
+
+func manyFaults(st *Story) {
+	st.Windows, st.Mode = nil, grace.ModeAutonomous
+	st.Events = nil
+	for i := range min(5, len(st.Services)/2) {
+		at := time.Duration(60+i) * time.Second
+		st.Events = append(st.Events, Event{At: at, Kind: Crash, Target: string(st.Services[len(st.Services)-1-i].ID)})
+	}
+}
+
+func uselessActions(st *Story) {
+	st.Windows, st.Mode, st.Events = nil, grace.ModeAutonomous, nil
+	for i := range st.Services {
+		st.Services[i].Flag, st.Services[i].Criticality, st.Services[i].Auto = true, grace.CriticalityLow, true
+	}
+	target := string(st.Services[0].ID)
+	st.Events = []Event{{At: time.Minute, Kind: BadFlag, Target: target}}
+	for range 12 {
+		st.Events = append(st.Events, Event{At: time.Minute, Kind: Lie, Target: target})
+	}
+}
+
+// comesBack: a fault strikes again soon after it was healed.
+func comesBack(st *Story) {
+	uselessActions(st)
+	st.Events = nil
+	for i := range 4 {
+		st.Events = append(st.Events, Event{At: time.Duration(1+2*i) * time.Minute, Kind: BadFlag, Target: string(st.Services[0].ID)})
+	}
+}
+
+func lateWindow(st *Story) {
+	apart(st)
+	st.Windows = []Span{{10 * time.Minute, 12 * time.Hour}}
+}
+
+// apart: many faults of services that have nothing to do with each other.
+func apart(st *Story) {
+	manyFaults(st)
+	for i := range st.Services {
+		st.Services[i].DependsOn, st.Services[i].Auto, st.Services[i].Criticality = nil, true, grace.CriticalityLow
+	}
+}
+
+func modeChanges(st *Story) {
+	manyFaults(st)
+	st.Events = append(st.Events, Event{At: 90 * time.Second, Kind: SetMode, Target: string(grace.ModeStopped), For: 5 * time.Minute})
+	for i := range st.Services {
+		st.Services[i].Criticality = grace.CriticalityCritical
+	}
+}
+
+func crashes(st *Story) {
+	st.Events = append(st.Events, Event{At: 30 * time.Second, Kind: KillAtStep, Amount: 9, For: 5 * time.Second})
+}
+
+func nothingHappens(st *Story) { st.Events = nil }
