@@ -153,3 +153,8 @@ func (b backend) Ready(ctx context.Context) error {
 
 // KPIs meets api.Backend.
 func (b backend) KPIs(ctx context.Context) (learn.KPIs, error) { return b.d.loop.KPIs(ctx) }
+
+// Rates meets api.Backend.
+func (b backend) Rates(_ context.Context, bucket time.Duration) []learn.Row {
+	return b.d.loop.Rates(now(), bucket)
+}

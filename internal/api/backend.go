@@ -47,6 +47,9 @@ type Backend interface {
 	Ready(ctx context.Context) error
 	// KPIs measures the key figures.
 	KPIs(ctx context.Context) (learn.KPIs, error)
+	// Rates gives the success rates of the last 90 days, by service, diagnosis,
+	// playbook and, when bucket is not 0, time.
+	Rates(ctx context.Context, bucket time.Duration) []learn.Row
 }
 
 // Post is what POST /api/events was found to hold.

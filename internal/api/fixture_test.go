@@ -33,6 +33,7 @@ type fakeBackend struct {
 	services []ServiceView
 	kpis     learn.KPIs
 	panics   bool
+	store    *store.Store // whose learning log is counted
 }
 
 func (b *fakeBackend) fail(err error) { b.mu.Lock(); defer b.mu.Unlock(); b.err = err }
@@ -103,6 +104,14 @@ func (b *fakeBackend) DryRun(_ context.Context, playbook grace.PlaybookID, servi
 func (b *fakeBackend) Reload(context.Context, string) error { return b.err }
 func (b *fakeBackend) Ready(context.Context) error          { return b.err }
 
+func (b *fakeBackend) Rates(ctx context.Context, bucket time.Duration) []learn.Row {
+	entries, err := b.store.LearningSince(ctx, b.store.Q(), time.Time{})
+	if err != nil {
+		return nil
+	}
+	return learn.New(learn.DefaultConfig(), entries).Rows(time.Now(), bucket)
+}
+
 func (b *fakeBackend) KPIs(context.Context) (learn.KPIs, error) {
 	return b.kpis, nil
 }
@@ -140,6 +149,7 @@ func newEnv(t *testing.T, edit ...func(*Config)) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.backend.store = st
 	t.Cleanup(st.Close)
 	e.store = st
 	e.backend.services = []ServiceView{

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -198,6 +199,7 @@ func (s *server) learning(ctx context.Context, in *learningInput) (*body[Learnin
 			return nil, problem(http.StatusUnprocessableEntity, "time_bucket %q is not a time of at least a minute", in.TimeBucket).hint("for example 1h or 24h")
 		}
 	}
+	always := in.From.IsZero() && in.To.IsZero()
 	if in.From.IsZero() {
 		in.From = now.Add(-learningSpan)
 	}
@@ -206,19 +208,27 @@ func (s *server) learning(ctx context.Context, in *learningInput) (*body[Learnin
 	if err != nil {
 		return nil, stored(err)
 	}
-	all, err := s.store.LearningSince(ctx, s.store.Q(), in.From)
-	if err != nil {
+	var rates []learn.Row
+	if always {
+		rates = slices.DeleteFunc(s.backend.Rates(ctx, bucket), func(r learn.Row) bool {
+			return in.Service != "" && r.Service != in.Service || in.Playbook != "" && r.Playbook != in.Playbook ||
+				in.Diagnosis != "" && r.Diagnosis != in.Diagnosis
+		})
+	} else if rates, err = s.ratesBetween(ctx, in, now, bucket); err != nil {
 		return nil, stored(err)
 	}
-	kept := all[:0]
-	for _, e := range all {
-		if (in.Service == "" || e.Service == in.Service) && (in.Playbook == "" || e.Playbook == in.Playbook) &&
-			(in.Diagnosis == "" || e.Diagnosis == in.Diagnosis) && (in.To.IsZero() || e.At.Before(in.To)) {
-			kept = append(kept, e)
-		}
+	return ok(Learning{List: List[grace.LearningEntry]{Items: items, Next: next}, Rates: rates})
+}
+
+// ratesBetween counts the learning log of a time that was asked for.
+func (s *server) ratesBetween(ctx context.Context, in *learningInput, now time.Time, bucket time.Duration) ([]learn.Row, error) {
+	all, err := s.store.LearningSince(ctx, s.store.Q(), in.From)
+	if err != nil {
+		return nil, err
 	}
-	return ok(Learning{
-		List:  List[grace.LearningEntry]{Items: items, Next: next},
-		Rates: learn.New(learn.DefaultConfig(), kept).Rows(now, bucket),
+	kept := slices.DeleteFunc(all, func(e grace.LearningEntry) bool {
+		return in.Service != "" && e.Service != in.Service || in.Playbook != "" && e.Playbook != in.Playbook ||
+			in.Diagnosis != "" && e.Diagnosis != in.Diagnosis || !in.To.IsZero() && !e.At.Before(in.To)
 	})
+	return learn.New(learn.DefaultConfig(), kept).Rows(now, bucket), nil
 }

@@ -80,8 +80,9 @@ type Loop struct {
 
 	flushing sync.Mutex // held while unsaved is being written
 
-	memory memory // what ranking remembers
-	mirror mirror // what every replica's signals and predictions say
+	memory   memory   // what ranking remembers
+	mirror   mirror   // what every replica's signals and predictions say
+	assessed assessed // what was made of it
 
 	// decidedBy holds the configuration that allowed a run, until the run
 	// starts in this process.
@@ -316,11 +317,23 @@ func (l *Loop) decider(ctx context.Context) {
 			return
 		case <-l.wake:
 		}
+		began := time.Now()
 		if err := l.decideOnce(ctx); err != nil && ctx.Err() == nil {
 			l.Log.Error("deciding failed; triggers stay pending", "error", err)
 		}
+		// In a storm every alert wakes: what is taken in must not starve.
+		if took := time.Since(began); took > longPass {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(min(took, time.Second)):
+			}
+		}
 	}
 }
+
+// longPass is how long a pass may take without a rest after it.
+const longPass = 50 * time.Millisecond
 
 // reconcileEvery passes of the decider, stranded runs are looked for.
 const reconcileEvery = 10

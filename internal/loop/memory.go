@@ -63,3 +63,13 @@ func (m *memory) Rank(service grace.ServiceID, code grace.Code, playbook grace.P
 	}
 	return m.book.Rank(service, code, playbook, now)
 }
+
+// Rates gives the success rates of the last 90 days.
+func (l *Loop) Rates(now time.Time, bucket time.Duration) []learn.Row {
+	l.memory.mu.Lock()
+	defer l.memory.mu.Unlock()
+	if l.memory.book == nil {
+		return nil
+	}
+	return l.memory.book.Rows(now, bucket)
+}

@@ -147,6 +147,7 @@ func predictionChange(c *grace.Change, p grace.Prediction, shadow bool, now time
 // wrote, and what it hears of the others over the outbox.
 type mirror struct {
 	mu        sync.Mutex
+	version   int64 // of bySignal
 	bySignal  map[grace.SignalKey]grace.Signal
 	predicted map[grace.SignalKey]grace.Prediction
 }
@@ -162,7 +163,15 @@ func (m *mirror) signals(list []grace.Signal) {
 			continue // heard late of an older state
 		}
 		m.bySignal[s.Key] = s
+		m.version++
 	}
+}
+
+// changes counts the changes of signals.
+func (m *mirror) changes() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.version
 }
 
 func (m *mirror) predictions(list []grace.Prediction) {
@@ -213,6 +222,7 @@ func (m *mirror) forget(now time.Time) {
 		named := k != grace.SignalKey(string(s.Service)+"/"+s.Sensor+"/"+s.Metric)
 		if named && s.Threshold == 0 && s.State == grace.SignalOK && now.Sub(s.Since) > alertLife {
 			delete(m.bySignal, k)
+			m.version++
 		}
 	}
 }

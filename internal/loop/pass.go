@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -16,13 +17,24 @@ import (
 const (
 	// pastWindow is how far back propose's limits look.
 	pastWindow   = 24 * time.Hour
-	triggerBatch = 500
+	triggerBatch = 5000
+	// stormBatch diagnoses are decided in one transaction while the storm
+	// breaker is open.
+	stormBatch = 50
 )
 
 // consideration is what was last said about a diagnosis.
 type consideration struct {
 	at        time.Time
 	signature string
+	storm     bool // the storm breaker was open
+}
+
+// due is a diagnosis that is to be decided now.
+type due struct {
+	diagnosis grace.Diagnosis
+	triggers  []grace.Trigger
+	last      string // signature of what was said before
 }
 
 func (st *stages) governInput(v view, p grace.Proposal) govern.Input {
@@ -44,23 +56,25 @@ func (l *Loop) decideAll(ctx context.Context) error {
 	if err := l.storm(ctx, st, propose.State{Sick: sick, Total: st.graph.Len()}, now); err != nil {
 		return err
 	}
+	storm := l.stormNow.Load() != nil
 	current := map[string]bool{}
+	waiting := byService(pending)
+	var list []due
 	for _, d := range diagnoses {
 		key := considered(d)
 		current[key] = true
 		if now.Sub(d.Since) < st.GroupWait {
 			continue // its other symptoms may still be on their way
 		}
-		mine := triggersOf(d, pending)
+		mine := triggersOf(d, waiting)
 		last, seen := l.considered[key]
-		if seen && len(mine) == 0 && now.Sub(last.at) < st.Reconsider {
-			continue
+		if seen && len(mine) == 0 && (now.Sub(last.at) < st.Reconsider || storm && last.storm) {
+			continue // while a storm lasts nothing is done: the "no" stands
 		}
-		sig, err := l.decideOne(ctx, st, d, mine, sick, last.signature)
-		if err != nil {
-			return fmt.Errorf("decide %s on %s: %w", d.Code, d.Cause, err)
-		}
-		l.considered[key] = consideration{at: now, signature: sig}
+		list = append(list, due{d, mine, last.signature})
+	}
+	if err := l.decideEach(ctx, st, list, sick, storm, now); err != nil {
+		return err
 	}
 	for id := range l.considered {
 		if !current[id] {
@@ -68,6 +82,26 @@ func (l *Loop) decideAll(ctx context.Context) error {
 		}
 	}
 	return l.settle(ctx, st, pending, diagnoses, signals, now)
+}
+
+// decideEach decides diagnoses, the most urgent first. In a storm many are
+// decided in one transaction: a thousand waits for the disk would take seconds.
+func (l *Loop) decideEach(ctx context.Context, st *stages, list []due, sick []grace.ServiceID, storm bool, now time.Time) error {
+	for len(list) > 0 {
+		n := 1
+		if storm {
+			n = min(len(list), stormBatch)
+		}
+		signatures, err := l.decideTogether(ctx, st, list[:n], sick)
+		if err != nil {
+			return fmt.Errorf("decide %s on %s: %w", list[0].diagnosis.Code, list[0].diagnosis.Cause, err)
+		}
+		for i, sig := range signatures {
+			l.considered[considered(list[i].diagnosis)] = consideration{at: now, signature: sig, storm: storm}
+		}
+		list = list[len(signatures):]
+	}
+	return nil
 }
 
 // diagnoseAll diagnoses what signals and predictions say together. In shadow a
@@ -96,50 +130,76 @@ func (st *stages) observes(mode grace.Mode, kind grace.TriggerKind) bool {
 		st.Govern.PredictiveShadow && kind == grace.TriggerProactive
 }
 
-// decideOne decides one diagnosis in one transaction, and gives the decision's
-// signature. Without a new trigger a "no" is not written again when it was said
-// before (last), nor when it only says that a run for the trouble is open: that
-// run's decision is the answer.
+// decideOne is decideTogether with one diagnosis.
 func (l *Loop) decideOne(ctx context.Context, st *stages, d grace.Diagnosis, triggers []grace.Trigger, sick []grace.ServiceID, last string) (string, error) {
-	began := time.Now()
-	var sig string
-	var decided *grace.Decision
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		decided = nil
-		if err := l.Store.LockDeciding(ctx, tx); err != nil {
-			return err
-		}
-		v, err := l.view(ctx, tx, st, d, triggers, sick)
-		if err != nil {
-			return err
-		}
-		dec, run := st.decide(d, v)
-		sig = signature(dec)
-		if run == nil && len(triggers) == 0 && (sig == last || inHand(dec)) {
-			return nil
-		}
-		decided = &dec
-		if run != nil && !run.State.Terminal() {
-			if err := l.engine.Enqueue(ctx, tx, run.ID, run); err != nil {
-				return err
-			}
-		}
-		if dec.Verdict == grace.VerdictAllow {
-			l.decidedBy.Store(dec.Run, st) // before the commit, after which it may start at once
-		}
-		c := decisionChange(dec, run, st.ApprovalTTL)
-		c.Triggers = markDecided(triggers, grace.TriggerDecided)
-		return l.Store.Apply(ctx, tx, c)
-	})
+	signatures, err := l.decideTogether(ctx, st, []due{{d, triggers, last}}, sick)
 	if err != nil {
 		return "", err
 	}
-	if decided != nil {
-		l.stats.decided(decided.Verdict, time.Since(began))
-		l.Log.Info("decided", "service", decided.Service, "code", decided.Diagnosis.Code, "verdict", decided.Verdict,
-			"run", decided.Run, "summary", summary(*decided))
+	return signatures[0], nil
+}
+
+// decideTogether decides diagnoses in one transaction, and gives the decisions'
+// signatures. It ends with the first one that makes a run, since those behind it
+// must see that run: at least one is decided. Without a new trigger a "no" is
+// not written again when it was said before, nor when it only says that a run
+// for the trouble is open: that run's decision is the answer.
+func (l *Loop) decideTogether(ctx context.Context, st *stages, list []due, sick []grace.ServiceID) ([]string, error) {
+	began := time.Now()
+	var signatures []string
+	var decided []grace.Decision
+	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		signatures, decided = nil, nil
+		if err := l.Store.LockDeciding(ctx, tx); err != nil {
+			return err
+		}
+		var c grace.Change
+		for _, one := range list {
+			v, err := l.view(ctx, tx, st, one.diagnosis, one.triggers, sick)
+			if err != nil {
+				return err
+			}
+			dec, run := st.decide(one.diagnosis, v)
+			sig := signature(dec)
+			signatures = append(signatures, sig)
+			if run == nil && len(one.triggers) == 0 && (sig == one.last || inHand(dec)) {
+				continue
+			}
+			decided = append(decided, dec)
+			if run != nil && !run.State.Terminal() {
+				if err := l.engine.Enqueue(ctx, tx, run.ID, run); err != nil {
+					return err
+				}
+			}
+			add(&c, decisionChange(dec, run, st.ApprovalTTL))
+			c.Triggers = append(c.Triggers, markDecided(one.triggers, grace.TriggerDecided)...)
+			if run != nil {
+				break
+			}
+		}
+		if len(decided) == 0 {
+			return nil
+		}
+		return l.Store.Apply(ctx, tx, c)
+	})
+	if err != nil {
+		return nil, err
 	}
-	return sig, nil
+	for _, dec := range decided {
+		l.stats.decided(dec.Verdict, time.Since(began)/time.Duration(len(decided)))
+		l.Log.Info("decided", "service", dec.Service, "code", dec.Diagnosis.Code, "verdict", dec.Verdict,
+			"run", dec.Run, "summary", summary(dec))
+	}
+	return signatures, nil
+}
+
+// add joins the rows of two decisions.
+func add(c *grace.Change, more grace.Change) {
+	c.Runs = append(c.Runs, more.Runs...)
+	c.Decisions = append(c.Decisions, more.Decisions...)
+	c.Approvals = append(c.Approvals, more.Approvals...)
+	c.Audit = append(c.Audit, more.Audit...)
+	c.Events = append(c.Events, more.Events...)
 }
 
 // inHand tells whether a run for the same trouble is open.
@@ -242,15 +302,25 @@ func considered(d grace.Diagnosis) string {
 	return string(d.Kind) + "/" + string(d.Cause) + "/" + string(d.Code)
 }
 
-// triggersOf gives the pending triggers that a diagnosis answers: those of the
-// cause and of its victims.
-func triggersOf(d grace.Diagnosis, pending []grace.Trigger) []grace.Trigger {
-	var out []grace.Trigger
+// byService gives pending triggers by the service they are about.
+func byService(pending []grace.Trigger) map[grace.ServiceID][]grace.Trigger {
+	out := map[grace.ServiceID][]grace.Trigger{}
 	for _, t := range pending {
-		if t.Service == d.Cause || slices.Contains(d.Victims, t.Service) {
-			out = append(out, t)
+		out[t.Service] = append(out[t.Service], t)
+	}
+	return out
+}
+
+// triggersOf gives the pending triggers that a diagnosis answers, oldest first:
+// those of the cause and of its victims.
+func triggersOf(d grace.Diagnosis, waiting map[grace.ServiceID][]grace.Trigger) []grace.Trigger {
+	out := slices.Clone(waiting[d.Cause])
+	for _, v := range d.Victims {
+		if v != d.Cause {
+			out = append(out, waiting[v]...)
 		}
 	}
+	slices.SortFunc(out, func(a, b grace.Trigger) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID)) })
 	return out
 }
 

@@ -22,11 +22,15 @@ func diagnoseInput(now time.Time, signals []grace.Signal, predictions []grace.Pr
 // condition went away, or what is there is too little to act on.
 func (l *Loop) settle(ctx context.Context, st *stages, pending []grace.Trigger, diagnoses []grace.Diagnosis, signals []grace.Signal, now time.Time) error {
 	left := map[grace.ServiceID][]grace.Trigger{}
+	taken := map[grace.ServiceID]bool{}
+	for _, d := range diagnoses {
+		taken[d.Cause] = true
+		for _, v := range d.Victims {
+			taken[v] = true
+		}
+	}
 	for _, t := range pending {
-		taken := slices.ContainsFunc(diagnoses, func(d grace.Diagnosis) bool {
-			return t.Service == d.Cause || slices.Contains(d.Victims, t.Service)
-		})
-		if !taken && now.Sub(t.At) >= settleAfter {
+		if !taken[t.Service] && now.Sub(t.At) >= settleAfter {
 			left[t.Service] = append(left[t.Service], t)
 		}
 	}

@@ -17,11 +17,44 @@ import (
 	"grace/internal/propose"
 )
 
+// assessed is what Health said last.
+type assessed struct {
+	mu      sync.Mutex
+	health  []grace.HealthState
+	stages  *stages
+	version int64
+	at      time.Time
+	took    time.Duration
+}
+
+const (
+	// healthFresh is how long a health state holds when no signal changes.
+	healthFresh = time.Second
+	// healthShare bounds what is spent on health when signals change all the
+	// time: one part in so many.
+	healthShare = 10
+)
+
 // Health gives the state of every service, sorted by id, with one entry for
-// every domain that brought services of its own.
+// every domain that brought services of its own. In a storm, when it takes long
+// to assess, it may be up to ten times as old as it takes to assess. The
+// caller must not change it.
 func (l *Loop) Health() []grace.HealthState {
-	now := l.Now()
-	st := l.stages.Load()
+	a := &l.assessed
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now, version, st := l.Now(), l.mirror.changes(), l.stages.Load()
+	age := now.Sub(a.at)
+	if a.stages == st && age >= 0 && (a.version == version && age < healthFresh || a.took > healthFresh/100 && age < healthShare*a.took) {
+		return slices.Clone(a.health)
+	}
+	began := time.Now()
+	a.health = l.assess(st, now)
+	a.stages, a.version, a.at, a.took = st, version, now, time.Since(began)
+	return slices.Clone(a.health)
+}
+
+func (l *Loop) assess(st *stages, now time.Time) []grace.HealthState {
 	signals := l.mirror.allSignals()
 	by := map[grace.ServiceID][]grace.Signal{}
 	for _, s := range signals {

@@ -30,6 +30,9 @@ func (s *Store) AuditEntries(ctx context.Context, q Querier, f AuditFilter, p Pa
 		w.add("actor <> 'grace'") // lets the partial index be used
 	}
 	w.equal("service", string(f.Service))
+	if f.Service != "" {
+		w.add("service <> ''") // likewise
+	}
 	w.between("at", f.From, f.To)
 	if p.Cursor != "" {
 		after, err := decodePosition(p.Cursor)

@@ -113,7 +113,11 @@ type IncidentFilter struct {
 // Incidents reads a page of incidents, the last opened first.
 func (s *Store) Incidents(ctx context.Context, q Querier, f IncidentFilter, p Page) (incidents []grace.Incident, next string, err error) {
 	var w where
-	w.equal("state", string(f.State))
+	if f.State == grace.IncidentOpen {
+		w.add("state = 'open'") // a literal, so that the partial index is used
+	} else {
+		w.equal("state", string(f.State))
+	}
 	w.equal("service", string(f.Service))
 	w.between("at", f.From, f.To)
 	return pageOf[grace.Incident](ctx, s, q, table{"grace_incidents", "at"}, w, p)

@@ -74,8 +74,9 @@ func (s *Store) OpenRunHeads(ctx context.Context, q Querier) ([]RunHead, error) 
 // RunHeadsActive reads the heads of the runs created or ended at or after a
 // time, oldest first.
 func (s *Store) RunHeadsActive(ctx context.Context, q Querier, since time.Time) ([]RunHead, error) {
-	return s.runHeads(ctx, q, s.sql(selectRunHead+" WHERE created_at >= $1 OR ended_at >= $2 ORDER BY created_at, id"),
-		millis(since), millis(since))
+	// Not with OR, for which SQLite reads every run there ever was.
+	return s.runHeads(ctx, q, s.sql(selectRunHead+" WHERE created_at >= $1 UNION ALL "+
+		selectRunHead+" WHERE ended_at >= $2 AND created_at < $3 ORDER BY created_at, id"), millis(since), millis(since), millis(since))
 }
 
 // RunHeadFilter selects heads; the zero one selects all.

@@ -93,6 +93,17 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 	{
 		`CREATE TABLE grace_claims (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until BIGINT NOT NULL)`,
 	},
+	{
+		// For lists that are asked by one property: without them a rare value is
+		// looked for in the whole history.
+		`CREATE INDEX gx_runs_state ON grace_runs (state, created_at, id)`,
+		`CREATE INDEX gx_runs_playbook ON grace_runs (playbook, created_at, id)`,
+		`CREATE INDEX gx_decisions_verdict ON grace_decisions (verdict, at, id)`,
+		`CREATE INDEX gx_incidents_service ON grace_incidents (service, at, id)`,
+		`CREATE INDEX gx_incidents_open ON grace_incidents (at, id) WHERE state = 'open'`,
+		`CREATE INDEX gx_learning_service ON grace_learning (service, at, id)`,
+		`CREATE INDEX gx_audit_service ON grace_audit_log (service, seq) WHERE service <> ''`,
+	},
 }
 
 const (
