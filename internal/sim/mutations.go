@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"fmt"
+	"reflect"
 	"strings"
 
 	"grace"
@@ -32,6 +34,16 @@ type Mutations struct {
 	Undecided     bool // triggers stay pending
 	LoseRevision  bool // a run is driven from a state that is not the stored one
 	KeepGoing     bool // a run that fails is not ended as such
+}
+
+// Plant turns one on by its name.
+func (m *Mutations) Plant(name string) error {
+	f := reflect.ValueOf(m).Elem().FieldByName(name)
+	if !f.IsValid() || f.Kind() != reflect.Bool {
+		return fmt.Errorf("there is no bug named %q to plant", name)
+	}
+	f.SetBool(true)
+	return nil
 }
 
 func (m Mutations) config(cfg loop.Config) loop.Config {

@@ -21,11 +21,15 @@ type Result struct {
 	Violations []Violation
 	Calls      []call
 	Incidents  []*incident
+	Crashes    int // of processes
 	Log        *record
 }
 
 // Violation is an invariant that did not hold.
-type Violation struct{ Check, Detail string }
+type Violation struct {
+	Check  string `json:"check"`
+	Detail string `json:"detail"`
+}
 
 func (v Violation) String() string { return v.Check + ": " + v.Detail }
 
@@ -51,5 +55,6 @@ func Play(ctx context.Context, st Story, m Mutations) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("simulate seed %d: %w", st.Seed, err)
 	}
-	return &Result{Story: st, Violations: s.check(rec), Calls: s.calls, Incidents: s.incidents, Log: rec}, nil
+	s.detected(rec)
+	return &Result{Story: st, Violations: s.check(rec), Calls: s.calls, Incidents: s.incidents, Crashes: s.crashes, Log: rec}, nil
 }

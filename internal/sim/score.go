@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"grace"
+	"grace/internal/learn"
 )
 
 // incident is one fault, from when it struck until nothing of it is left.
@@ -50,4 +52,123 @@ func (s *Sim) closeIncidents() {
 	for _, i := range s.incidents {
 		i.open = false
 	}
+}
+
+// detect notes that the operator sees trouble on a service.
+func (s *Sim) detect(id grace.ServiceID, at time.Time) {
+	for _, i := range s.incidents {
+		ended := !i.Mitigated.IsZero() && at.After(i.Mitigated)
+		if i.Service == id && i.Detected.IsZero() && !at.Before(i.At) && !ended {
+			i.Detected = at
+		}
+	}
+}
+
+// detected reads from the log when GRACE saw each incident: its first decision
+// on the service that is the cause.
+func (s *Sim) detected(r *record) {
+	for _, e := range r.Audit {
+		if len(e.Object) > 9 && e.Object[:9] == "decision/" {
+			s.detect(e.Service, e.At)
+		}
+	}
+}
+
+// Score sums up how an operator did over many stories.
+type Score struct {
+	Operator         string         `json:"operator"`
+	Stories          int            `json:"stories"`
+	Incidents        int            `json:"incidents"`
+	Detected         int            `json:"detected"`
+	Mitigated        int            `json:"mitigated"`
+	TimeToDetect     grace.Duration `json:"time_to_detect" doc:"median, of the detected"`
+	TimeToMitigate   grace.Duration `json:"time_to_mitigate" doc:"median, of the mitigated"`
+	MeanToMitigate   grace.Duration `json:"mean_time_to_mitigate"`
+	Actions          int            `json:"actions"`
+	Collateral       int            `json:"collateral" doc:"actions on services that had nothing wrong of their own"`
+	QuietStories     int            `json:"quiet_stories"`
+	FalseActions     int            `json:"false_actions" doc:"actions in stories without any fault"`
+	KPIs             *learn.KPIs    `json:"kpis,omitempty" doc:"of GRACE's own runs"`
+	toDetect, toMend []time.Duration
+	facts            []learn.Fact
+}
+
+// Add counts one story.
+func (c *Score) Add(r *Result) {
+	c.Stories++
+	quiet := !slices.ContainsFunc(r.Story.Events, Event.Fault)
+	if quiet {
+		c.QuietStories++
+	}
+	for _, i := range r.Incidents {
+		c.Incidents++
+		if !i.Detected.IsZero() {
+			c.Detected++
+			c.toDetect = append(c.toDetect, i.Detected.Sub(i.At))
+		}
+		if !i.Mitigated.IsZero() {
+			c.Mitigated++
+			c.toMend = append(c.toMend, i.Mitigated.Sub(i.At))
+		}
+	}
+	for _, a := range r.Calls {
+		if a.Phase != grace.PhaseDo {
+			continue
+		}
+		c.Actions++
+		if !a.Needed {
+			c.Collateral++
+		}
+		if quiet {
+			c.FalseActions++
+		}
+	}
+	if r.Log == nil {
+		return
+	}
+	for _, run := range r.Log.Runs {
+		c.facts = append(c.facts, learn.Fact{
+			State: run.State, Kind: run.Kind, Auto: run.Auto, CreatedAt: run.CreatedAt, EndedAt: run.EndedAt,
+			Recovered: run.RecoveredIn, RolledBack: run.Undone(),
+		})
+	}
+}
+
+// Merge adds what another goroutine counted.
+func (c *Score) Merge(o *Score) {
+	c.Stories += o.Stories
+	c.Incidents += o.Incidents
+	c.Detected += o.Detected
+	c.Mitigated += o.Mitigated
+	c.Actions += o.Actions
+	c.Collateral += o.Collateral
+	c.QuietStories += o.QuietStories
+	c.FalseActions += o.FalseActions
+	c.toDetect = append(c.toDetect, o.toDetect...)
+	c.toMend = append(c.toMend, o.toMend...)
+	c.facts = append(c.facts, o.facts...)
+}
+
+// Close computes what needs all stories.
+func (c *Score) Close() {
+	c.TimeToDetect, c.TimeToMitigate = median(c.toDetect), median(c.toMend)
+	var sum time.Duration
+	for _, d := range c.toMend {
+		sum += d
+	}
+	if n := len(c.toMend); n > 0 {
+		c.MeanToMitigate = grace.Duration((sum / time.Duration(n)).Round(time.Second))
+	}
+	if c.Operator == OperatorGrace {
+		k := learn.Measure(epoch().Add(12*time.Hour), c.facts)
+		c.KPIs = &k
+	}
+}
+
+func median(list []time.Duration) grace.Duration {
+	if len(list) == 0 {
+		return 0
+	}
+	slices.Sort(list)
+	return grace.Duration(list[(len(list)-1)/2])
 }

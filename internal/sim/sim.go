@@ -12,6 +12,7 @@ import (
 
 	"grace"
 	"grace/internal/loop"
+	"grace/internal/sense"
 	"grace/internal/store"
 )
 
@@ -36,6 +37,8 @@ type Sim struct {
 
 	world     *world
 	operator  operator // nil: GRACE
+	limits    map[grace.ServiceID][]sense.Objective
+	tasks     []*task // of a reference operator
 	store     *store.Store
 	engine    *engine
 	replicas  []*process
@@ -66,6 +69,10 @@ func newSim(ctx context.Context, st Story, m Mutations) *Sim {
 		replicas: make([]*process, st.Replicas), skew: make([]time.Duration, st.Replicas),
 	}
 	s.config = loopConfig(st, s.epoch)
+	s.limits = map[grace.ServiceID][]sense.Objective{}
+	for _, o := range s.config.Objectives {
+		s.limits[o.Service] = append(s.limits[o.Service], o)
+	}
 	s.engine = &engine{sim: s, runs: map[grace.RunID]*entry{}}
 	return s
 }
@@ -90,6 +97,9 @@ func (s *Sim) play() error {
 		if n := s.engine.runs[id]; n.task != nil {
 			n.task.kill()
 		}
+	}
+	for _, t := range s.tasks {
+		t.kill()
 	}
 	return s.err
 }

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"grace/internal/learn"
+	"grace/internal/sim"
+)
+
+// simFlags is what `grace sim` was asked for.
+type simFlags struct {
+	seed    uint64
+	n       int
+	story   string
+	save    string
+	compare bool
+	planted sim.Mutations
+	bug     string
+}
+
+func newSim(a *app) *cobra.Command {
+	var f simFlags
+	cmd := &cobra.Command{
+		Use:   "sim",
+		Short: "Let GRACE live through made-up faults in virtual time, and check every invariant",
+		Long: `Let GRACE's own loop, stages, runs and store live through stories in a made-up
+world, in virtual time, and check what must always hold: nothing done without an
+allow in the log, one run per dependency cone, every limit, failures undone, the
+log's chain, and that everything comes to rest.
+
+A seed is a story; the same seed always goes the same way. A story that fails is
+made smaller and printed as a text archive, which --story plays again. The exit
+code is 1 when an invariant broke.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.n < 1 {
+				return usageError("--n must be 1 or more", "for example: grace sim --seed 1 --n 1000")
+			}
+			if f.bug != "" {
+				if err := f.planted.Plant(f.bug); err != nil {
+					return usageError(err.Error(), "it is for seeing that the checkers find it")
+				}
+			}
+			if f.story != "" {
+				return a.simStory(cmd, f)
+			}
+			return a.simSeeds(cmd, f)
+		},
+	}
+	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "the first seed")
+	cmd.Flags().IntVar(&f.n, "n", 100, "how many seeds")
+	cmd.Flags().StringVar(&f.story, "story", "", "play a saved story instead of seeds")
+	cmd.Flags().StringVar(&f.save, "save", "", "write the first failing story to this file, made smaller")
+	cmd.Flags().BoolVar(&f.compare, "compare", false, "also play the reference operators on the same seeds")
+	cmd.Flags().StringVar(&f.bug, "planted", "", "plant a bug, for example SkipApproval")
+	return cmd
+}
+
+func (a *app) simStory(cmd *cobra.Command, f simFlags) error {
+	data, err := os.ReadFile(f.story)
+	if errors.Is(err, fs.ErrNotExist) {
+		return missingFile(f.story, err)
+	}
+	if err != nil {
+		return fmt.Errorf("read the story: %w", err)
+	}
+	st, err := sim.Parse(data)
+	if err != nil {
+		return &failure{code: exitProblems, message: err.Error(), cause: err}
+	}
+	r, err := sim.Play(cmd.Context(), st, f.planted)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		if err := a.showJSON(map[string]any{"seed": st.Seed, "violations": r.Violations}); err != nil {
+			return err
+		}
+	} else if _, err := a.out.Write(sim.Format(st, r.Violations, r.Lines())); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	if len(r.Violations) > 0 {
+		return &failure{code: exitFailed, message: fmt.Sprintf("%d invariants broken", len(r.Violations))}
+	}
+	return nil
+}
+
+func (a *app) simSeeds(cmd *cobra.Command, f simFlags) error {
+	rep, err := sim.Many(cmd.Context(), f.seed, f.n, f.planted, f.compare)
+	if err != nil {
+		return err
+	}
+	rep.Commit = readBuild().Revision
+	if a.json {
+		if err := a.showJSON(rep); err != nil {
+			return err
+		}
+	} else if err := a.show(nil, func(w io.Writer) { printSim(w, rep) }); err != nil {
+		return err
+	}
+	if len(rep.Failures) == 0 {
+		return nil
+	}
+	first := rep.Failures[0]
+	story, err := sim.Explain(cmd.Context(), sim.Write(first.Seed), f.planted, first.Violations[0].Check)
+	if err != nil {
+		return err
+	}
+	if f.save != "" {
+		if err := os.WriteFile(f.save, story, 0o600); err != nil {
+			return fmt.Errorf("save the story: %w", err)
+		}
+	} else if !a.json {
+		if _, err := a.out.Write(story); err != nil {
+			return fmt.Errorf("write output: %w", err)
+		}
+	}
+	return &failure{
+		code: exitFailed, message: fmt.Sprintf("%d of %d seeds broke an invariant; the first is %d", len(rep.Failures), rep.Stories, first.Seed),
+		hint: fmt.Sprintf("play it again with: grace sim --seed %d --n 1 --save story.txtar (commit %s)", first.Seed, rep.Commit),
+	}
+}
+
+func printSim(w io.Writer, r *sim.Report) {
+	_, _ = fmt.Fprintf(w, "commit %s, seeds %d to %d: %d incidents, %d runs, %d actions, %d crashes, %d audit entries in %s\n",
+		r.Commit, r.Seed, r.Seed+uint64(max(r.Stories, 1))-1, r.Incidents, r.Runs, r.Actions, r.Crashes, r.Entries, r.Took) //nolint:gosec // not negative
+	for _, f := range r.Failures {
+		for _, v := range f.Violations {
+			_, _ = fmt.Fprintf(w, "seed %d: %s\n", f.Seed, v)
+		}
+	}
+	_, _ = fmt.Fprint(w, "\n| operator | incidents | detected | mitigated | time to detect | time to mitigate | actions | on healthy services | on quiet stories |\n|---|---|---|---|---|---|---|---|---|\n")
+	for _, s := range r.Scores {
+		_, _ = fmt.Fprintf(w, "| %s | %d | %s | %s | %s | %s | %d | %s | %d |\n", s.Operator, s.Incidents, shareOf(s.Detected, s.Incidents),
+			shareOf(s.Mitigated, s.Incidents), s.TimeToDetect.D().Round(time.Second), s.TimeToMitigate.D().Round(time.Second), s.Actions, shareOf(s.Collateral, s.Actions), s.FalseActions)
+	}
+	if k := r.Scores[0].KPIs; k != nil {
+		printCriteria(w, *k)
+	}
+}
+
+func printCriteria(w io.Writer, k learn.KPIs) {
+	ended := k.Succeeded24h + k.Failed24h
+	_, _ = fmt.Fprintf(w, "\n| criterion | target | measured |\n|---|---|---|\n")
+	_, _ = fmt.Fprintf(w, "| mean time to recover | < 5 min | %s |\n", k.MeanTimeToRecover.D().Round(time.Second))
+	_, _ = fmt.Fprintf(w, "| auto-approved | > 60 %% | %s |\n", shareOf(k.AutoApproved24h, k.Approved24h))
+	_, _ = fmt.Fprintf(w, "| success rate | > 85 %% | %s |\n", shareOf(k.Succeeded24h, ended))
+	_, _ = fmt.Fprintf(w, "| rollbacks | < 5 %% | %s |\n", shareOf(k.Rollbacks24h, ended))
+	_, _ = fmt.Fprintf(w, "| false predictions | < 10 %% | not measured here |\n")
+}
+
+func shareOf(part, whole int) string {
+	if whole == 0 {
+		return "-"
+	}
+	return percent(float64(part) / float64(whole))
+}
