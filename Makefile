@@ -10,6 +10,8 @@ TEST_FLAGS     ?=
 BENCH          ?= .
 BENCH_COUNT    ?= 1
 FUZZ_TIME      ?= 30s
+SIM_SEED       ?= 1
+SIM_SEEDS      ?= 2000
 COMPARE        ?=
 GOLANGCI       ?= golangci-lint
 GOLANGCI_VERSION := v2.15.0
@@ -35,6 +37,7 @@ run: build ## build, then show GRACE healing a small shop (about 3 minutes)
 test: ## vet, then every test with the race detector
 	$(GO) vet $(PACKAGES)
 	$(GO) test -race -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
+	$(GO) test -timeout $(TEST_TIMEOUT) -run TestSeeds ./internal/sim # 200 seeds, too slow under the race detector
 
 .PHONY: lint
 lint: ## golangci-lint, formatting included (make tools installs it)
@@ -59,6 +62,10 @@ chaos: ## kill -9 under load, 200 times on SQLite and on three replicas with Pos
 	@mkdir -p bin && $(GO) build -o bin/chaos ./bench/chaos
 	bin/chaos --database sqlite $(CHAOS)
 	bin/chaos --database postgres $(CHAOS)
+
+.PHONY: sim
+sim: build ## GRACE and the reference operators through SIM_SEEDS (2000) simulated stories from SIM_SEED (1)
+	bin/grace sim --seed $(SIM_SEED) --n $(SIM_SEEDS) --compare
 
 .PHONY: compare
 compare: build ## GRACE next to Prometheus and monit on real processes (40 minutes); writes docs/comparison.md (COMPARE=flags of another run)

@@ -42,7 +42,7 @@ func (s *Sim) watchIncidents() {
 		}
 		svc := s.world.service(i.Service)
 		i.Hurt = i.Hurt || svc.sick
-		if !svc.ill(s.now) && svc.up(s.now) {
+		if s.now.After(i.At.Add(sampleEvery)) && !svc.ill(s.now) && svc.up(s.now) {
 			i.open, i.Mitigated = false, s.now
 		}
 	}

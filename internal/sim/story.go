@@ -242,7 +242,7 @@ func writePlumbing(r *rand.Rand, st Story) []Event {
 	out := writeSensing(r, st)
 	service := func() string { return string(st.Services[r.IntN(len(st.Services))].ID) }
 	for _, f := range st.Events {
-		if r.IntN(2) == 0 && f.Fault() { // where there will be something to do
+		if r.IntN(4) == 0 && f.Fault() { // where there will be something to do
 			out = append(out, Event{At: f.At, Kind: []Kind{Hang, HalfApply, Lie, Fail, LoseAnswer}[r.IntN(5)], Target: f.Target})
 		}
 	}

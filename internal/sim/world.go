@@ -130,9 +130,10 @@ func (w *world) mend() {
 	}
 }
 
-// ill tells whether something of its own is wrong with the service.
+// ill tells whether something of its own is wrong with the service. Slow
+// instances that others make up for are not.
 func (s *service) ill(now time.Time) bool {
-	return s.crashed || s.slow || s.leaking || s.flagOn || s.breaker || s.warmth < cacheLimit ||
+	return s.crashed || s.slow && s.sick || s.leaking || s.flagOn || s.breaker || s.warmth < cacheLimit ||
 		now.Before(s.lostDep) || s.surge > 0 || s.queue > s.capacity()
 }
 
