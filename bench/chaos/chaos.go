@@ -95,9 +95,12 @@ func (w *world) build(ctx context.Context) error {
 	if err := os.Setenv("GRACE_AUDIT_KEY", hex.EncodeToString(key[:])); err != nil {
 		return err
 	}
-	text, n := configuration(w.target.URL, w.services()), 1
+	text, n := configuration(w.target.URL, w.services(), time.Second/5), 1
+	workers := workersSQLite
 	if w.Database == databasePostgres {
-		n = replicas
+		// Longer runs, so that some are open wherever a kill strikes.
+		text, n = configuration(w.target.URL, w.services(), 3*time.Second/2), replicas
+		workers = workersPostgres
 		// What a crash of the server must not lose is on disk.
 		if w.cluster, err = pgtest.Open("fsync=on", "synchronous_commit=on", "full_page_writes=on"); err != nil {
 			return err
@@ -120,7 +123,7 @@ func (w *world) build(ctx context.Context) error {
 			return errors.Join(err, w.lastWords(r))
 		}
 	}
-	w.load = newLoad(w.replicas, w.services())
+	w.load = newLoad(w.replicas, w.services(), workers)
 	return nil
 }
 
@@ -135,7 +138,7 @@ func (w *world) lastWords(r *replica) error {
 
 // configuration gives services of which each has one run of three steps, and
 // no limit that would keep them from it.
-func configuration(target string, services int) string {
+func configuration(target string, services int, soak time.Duration) string {
 	var b strings.Builder
 	b.WriteString(`mode: autonomous
 diagnose: {group_wait: 0s}
@@ -147,7 +150,7 @@ playbooks:
     auto: true
     triggers: [service_down]
     settle: 30s
-    soak: 1500ms
+    soak: ` + soak.String() + `
     verify: [{type: http_health, url: "` + target + `/ok", interval: 50ms}]
     steps:
 `)

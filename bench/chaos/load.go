@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	// workers post at once; each waits for its run before it goes on.
-	workers = 30
+	// Workers post at once; each waits for its run before it goes on. On
+	// PostgreSQL many of them wait for takeovers.
+	workersSQLite   = 8
+	workersPostgres = 30
 	// postAgain is the pause after a refused or failed request.
 	postAgain = 50 * time.Millisecond
 	lookAgain = 100 * time.Millisecond
@@ -30,6 +32,7 @@ const (
 type load struct {
 	replicas []*replica
 	services int
+	workers  int
 	client   *http.Client
 
 	next     atomic.Int64
@@ -37,9 +40,9 @@ type load struct {
 	accepted []grace.ServiceID
 }
 
-func newLoad(replicas []*replica, services int) *load {
+func newLoad(replicas []*replica, services, workers int) *load {
 	// No connection outlives its request: the next process has another port.
-	return &load{replicas: replicas, services: services, client: &http.Client{
+	return &load{replicas: replicas, services: services, workers: workers, client: &http.Client{
 		Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
 	}}
 }
@@ -52,7 +55,7 @@ func (l *load) run(ctx, more context.Context) []error {
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
-	for range workers {
+	for range l.workers {
 		group.Go(func() {
 			for more.Err() == nil && ctx.Err() == nil {
 				i := l.next.Add(1) - 1
