@@ -86,21 +86,34 @@ func splitTypes(types string) []string {
 	return out
 }
 
-func (s *server) streamStart(ctx context.Context, in *streamInput) (int64, error) {
+// from reads after which event the stream goes on; given is false when it is to
+// begin now.
+func (in *streamInput) from() (after int64, given bool, err error) {
 	from := in.LastEventID
 	if from == "" {
 		from = in.After
+	}
+	if from == "" {
+		return 0, false, nil
+	}
+	after, err = strconv.ParseInt(from, 10, 64)
+	if err != nil || after < 0 {
+		return 0, false, problem(http.StatusBadRequest, "Last-Event-ID %q is not an event's id", cut(from)).hint("send the id of the last event that was received, or none")
+	}
+	return after, true, nil
+}
+
+func (s *server) streamStart(ctx context.Context, in *streamInput) (int64, error) {
+	after, given, err := in.from()
+	if err != nil {
+		return 0, err
 	}
 	last, err := s.store.LastEventID(ctx, s.store.Q())
 	if err != nil {
 		return 0, stored(err)
 	}
-	if from == "" {
+	if !given {
 		return last, nil
-	}
-	after, err := strconv.ParseInt(from, 10, 64)
-	if err != nil || after < 0 {
-		return 0, problem(http.StatusBadRequest, "Last-Event-ID %q is not an event's id", cut(from)).hint("send the id of the last event that was received, or none")
 	}
 	// An id from another store's life would mute the stream until it is reached.
 	return min(after, last), nil

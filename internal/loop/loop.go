@@ -83,6 +83,8 @@ type Loop struct {
 	memory   memory   // what ranking remembers
 	mirror   mirror   // what every replica's signals and predictions say
 	assessed assessed // what was made of it
+	kpis     lazy[learn.KPIs]
+	rates    lazy[[]learn.Row] // over all time
 
 	// decidedBy holds the configuration that allowed a run, until the run
 	// starts in this process.
@@ -163,7 +165,16 @@ func (l *Loop) Start(ctx context.Context) error {
 	l.done.Go(func() { l.pump(ctx) })
 	l.done.Go(func() { l.tick(ctx) })
 	l.done.Go(func() { l.decider(ctx) })
+	l.done.Go(func() { l.warm(ctx) })
 	return nil
+}
+
+// warm makes the answers that are dear to make before anybody asks.
+func (l *Loop) warm(ctx context.Context) {
+	if _, err := l.KPIs(ctx); err != nil && ctx.Err() == nil {
+		l.Log.Warn("key figures not measured; they are when they are asked for", "error", err)
+	}
+	l.Rates(l.Now(), 0)
 }
 
 // Stop ends the loop's goroutines and waits for them. Runs are the engine's.

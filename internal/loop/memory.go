@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,12 +65,22 @@ func (m *memory) Rank(service grace.ServiceID, code grace.Code, playbook grace.P
 	return m.book.Rank(service, code, playbook, now)
 }
 
-// Rates gives the success rates of the last 90 days.
+// Rates gives the success rates of the last 90 days. Where there are many
+// outcomes they may be some seconds old.
 func (l *Loop) Rates(now time.Time, bucket time.Duration) []learn.Row {
-	l.memory.mu.Lock()
-	defer l.memory.mu.Unlock()
-	if l.memory.book == nil {
-		return nil
+	count := func() ([]learn.Row, error) {
+		l.memory.mu.Lock()
+		defer l.memory.mu.Unlock()
+		if l.memory.book == nil {
+			return nil, nil
+		}
+		return l.memory.book.Rows(now, bucket), nil
 	}
-	return l.memory.book.Rows(now, bucket)
+	var rows []learn.Row
+	if bucket == 0 {
+		rows, _ = l.rates.get(now, count, l.spawn)
+	} else {
+		rows, _ = count()
+	}
+	return slices.Clone(rows)
 }

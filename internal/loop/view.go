@@ -147,9 +147,23 @@ func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.Se
 	return Trial{Playbook: p, Parameters: resolved, Verdict: v, Policy: policy, Reasons: reasons}, nil
 }
 
-// KPIs measures the key figures over the last 24 hours.
+// KPIs measures the key figures over the last 24 hours. Where there are
+// thousands of runs they may be some seconds old.
 func (l *Loop) KPIs(ctx context.Context) (learn.KPIs, error) {
 	now := l.Now()
+	return l.kpis.get(now, func() (learn.KPIs, error) { return l.measure(context.WithoutCancel(ctx), now) }, l.spawn)
+}
+
+// spawn does something beside, if the loop has goroutines at all.
+func (l *Loop) spawn(f func()) {
+	if l.cancel == nil {
+		f()
+		return
+	}
+	l.done.Go(f)
+}
+
+func (l *Loop) measure(ctx context.Context, now time.Time) (learn.KPIs, error) {
 	heads, err := l.Store.RunHeadsActive(ctx, l.Store.Q(), now.Add(-24*time.Hour))
 	if err != nil {
 		return learn.KPIs{}, fmt.Errorf("read the runs of the last day: %w", err)

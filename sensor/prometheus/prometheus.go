@@ -215,8 +215,14 @@ func (s *Sensor) scrape(ctx context.Context) (*scrape, error) {
 		}
 		return nil, fmt.Errorf("scrape: %s", grace.CleanOutput(grace.Redact(err.Error(), secrets)))
 	}
-	now := &scrape{at: time.Now()}
+	return s.parse(body, time.Now())
+}
+
+// parse reads the text exposition format.
+func (s *Sensor) parse(body string, at time.Time) (*scrape, error) {
+	now := &scrape{at: at}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
+	var err error
 	if now.families, err = parser.TextToMetricFamilies(strings.NewReader(body)); err != nil {
 		return nil, fmt.Errorf("read the metrics: %w", err)
 	}
