@@ -359,3 +359,18 @@ func TestCapacityMustNotShrink(t *testing.T) {
 		t.Errorf("state %s, want rolled_back: it serves with fewer instances than before", got.State)
 	}
 }
+
+// A process that is not scheduled for a minute has not seen that there is no
+// data: it looks as often as it must before it gives up on a remedy.
+func TestVerificationSurvivesAPause(t *testing.T) {
+	w := newWorld(t)
+	runner := w.runner("p")
+	run := w.start(aRun(w, undoable("one")))
+	runner.Clock = &interruptingClock{world: w, at: w.now.Add(2 * time.Second), do: func() { w.now = w.now.Add(time.Minute) }}
+	if err := runner.Run(replayFlow{w}, run); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.runs[run.ID]; got.State != grace.RunSucceeded {
+		t.Errorf("state %s, want succeeded: %s", got.State, got.Error)
+	}
+}

@@ -155,6 +155,7 @@ type watcher struct {
 	x            *execution
 	checks       []grace.Check
 	samples      [][]verify.Sample
+	looks        []int // probes taken in the current soak, with an answer or without
 	due          []time.Time
 	began, since time.Time // of the watch, of the current soak
 	settle, soak time.Duration
@@ -167,6 +168,7 @@ func newWatcher(x *execution, began time.Time) *watcher {
 		x: x, began: began, since: began,
 		settle: or(p.Settle, DefaultSettle), soak: or(p.Soak, DefaultSoak), tick: defaultInterval,
 		samples: make([][]verify.Sample, len(p.Verify)), due: make([]time.Time, len(p.Verify)),
+		looks: make([]int, len(p.Verify)),
 	}
 	for _, c := range p.Verify {
 		w.checks = append(w.checks, expandCheck(c, x.vars()))
@@ -181,6 +183,7 @@ func (w *watcher) sample(ctx context.Context, now time.Time) {
 			continue
 		}
 		w.due[i] = now.Add(or(c.Interval, defaultInterval))
+		w.looks[i]++
 		r := w.x.Prober.Probe(ctx, w.x.serviceOf(c), c, w.since)
 		if !r.OK {
 			continue // judged by too few samples
@@ -201,18 +204,31 @@ func (w *watcher) judge(now time.Time) ([]grace.CheckResult, verdict) {
 		bad = bad || (!results[i].Passed && enough) || (results[i].Failed > 0 && c.Tolerate == 0)
 	}
 	settled := now.Sub(w.began) >= w.settle
+	// Time alone does not fail a remedy: a process that was not scheduled for a
+	// while has looked too rarely to say that there is no data.
+	late := now.Sub(w.since) >= w.settle+w.soak+5*w.tick && w.lookedOften()
 	switch {
 	case verify.Passed(results) && now.Sub(w.since) >= w.soak:
 		return results, verdictPassed
-	case bad && settled, now.Sub(w.since) >= w.settle+w.soak+5*w.tick, len(w.checks) == 0:
+	case bad && settled, late, len(w.checks) == 0:
 		return results, verdictFailed
 	case bad:
 		w.since = now
 		for i := range w.samples {
 			w.samples[i] = nil
+			w.looks[i] = 0
 		}
 	}
 	return results, verdictOpen
+}
+
+func (w *watcher) lookedOften() bool {
+	for i, c := range w.checks {
+		if w.looks[i] < minSamples(c) {
+			return false
+		}
+	}
+	return true
 }
 
 func minSamples(c grace.Check) int {
