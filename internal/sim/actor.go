@@ -62,6 +62,7 @@ func (a action) Do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 		return grace.Outcome{Status: grace.OutcomeFailed, Error: "refused", Retryable: draw(sim.story.Seed, "retry", req.IdempotencyKey) < 0.5}
 	case Lie:
 		return grace.Outcome{Status: grace.OutcomeSucceeded, Output: "done"}
+	default:
 	}
 	sim.calls[i].Applied = true
 	// It checks, then acts: the same key again changes nothing.

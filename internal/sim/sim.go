@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -64,7 +63,7 @@ func epoch() time.Time { return time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC) }
 func newSim(ctx context.Context, st Story, m Mutations) *Sim {
 	s := &Sim{
 		scheduler: scheduler{now: epoch()}, ctx: ctx, story: st, mutations: m, epoch: epoch(),
-		log:   slog.New(slog.NewTextHandler(io.Discard, nil)),
+		log:   slog.New(slog.DiscardHandler),
 		world: newWorld(st), quirks: map[grace.ServiceID][]Kind{}, applied: map[string]bool{},
 		replicas: make([]*process, st.Replicas), skew: make([]time.Duration, st.Replicas),
 	}

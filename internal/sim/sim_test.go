@@ -136,7 +136,7 @@ func TestPlantedBugs(t *testing.T) {
 // planted names the fields that are set.
 func planted(mutations string) string {
 	var names []string
-	for _, part := range strings.Split(strings.Trim(mutations, "{}"), ",") {
+	for part := range strings.SplitSeq(strings.Trim(mutations, "{}"), ",") {
 		if name, on := strings.CutSuffix(part, ":true"); on {
 			names = append(names, strings.Trim(name, `"`))
 		}
