@@ -67,6 +67,11 @@ chaos: ## kill -9 under load, 200 times on SQLite and on three replicas with Pos
 sim: build ## GRACE and the reference operators through SIM_SEEDS (2000) simulated stories from SIM_SEED (1)
 	bin/grace sim --seed $(SIM_SEED) --n $(SIM_SEEDS) --compare
 
+.PHONY: load
+load: build ## 1,000 services, 10,000 probes a minute, a storm of 50,000 alerts, lists on 100,000 runs (4 minutes; LOAD=flags)
+	@mkdir -p bin && $(GO) build -o bin/load ./bench/load
+	bin/load -json bin/load.json $(LOAD)
+
 .PHONY: compare
 compare: build ## GRACE next to Prometheus and monit on real processes (40 minutes); writes docs/comparison.md (COMPARE=flags of another run)
 	@mkdir -p bin && $(GO) build -o bin/compare ./bench/compare

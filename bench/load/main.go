@@ -74,7 +74,7 @@ func measure(ctx context.Context, o options) (*report, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer os.RemoveAll(dir) //nolint:errcheck // a folder of our own, in the temporary one
+		defer os.RemoveAll(dir)
 		o.dir = dir
 	}
 	probed := newProbed()

@@ -63,7 +63,9 @@ func (r *report) write(path string) error {
 
 func (r *report) print(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t"+format+"\n", append([]any{name}, args...)...) }
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%s\t"+format+"\n", append([]any{name}, args...)...)
+	}
 	row("store", "%s, %d runs, %d audit entries (verified in %.1f s)", r.Database, r.Runs, r.AuditEntries, r.VerifySeconds)
 	row("services", "%d, %.0f probes a minute", r.Services, r.ProbesPerMinute)
 	row("alerts", "%d accepted in %d webhooks over %.0f s, %d webhooks refused for a while", r.Alerts.Accepted, r.Alerts.Groups, r.Alerts.Seconds, r.Alerts.Refused)
