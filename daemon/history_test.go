@@ -20,13 +20,13 @@ import (
 	"grace/internal/flow"
 )
 
-// record writes a history anew:
+// record writes a history of open runs as this version leaves them:
 //
-//	go test ./daemon -run TestRecordHistory -record
+//	go test ./daemon -run TestRecordHistory -record grace-run-1-schema-3
 //
-// Do so at a release, under a new name, and keep the earlier ones: a run that
-// was open under an earlier release must go on under this one.
-var record = flag.Bool("record", false, "record testdata/history of open runs with this version")
+// Do so at a release that changed the schema or what a run does, and keep the
+// earlier ones: a run that was open then must go on under every later version.
+var record = flag.String("record", "", "name of a history to record in testdata/history")
 
 // history is a database with open runs, and what their target looked like when
 // the process that drove them was killed.
@@ -48,8 +48,8 @@ const placeholder = "http://target.invalid"
 const longLived = "trust: {approval_ttl: 87600h}\nsense: {alert_stale_after: 87600h}\n"
 
 func TestRecordHistory(t *testing.T) {
-	if !*record {
-		t.Skip("records only with -record")
+	if *record == "" {
+		t.Skip("records only with -record NAME")
 	}
 	g := newTarget(t)
 	text := strings.ReplaceAll(fiveSteps(g, moments), "        settle: 1s\n", "        settle: 1m\n        watchdog: 87600h\n")
@@ -93,7 +93,7 @@ func TestRecordHistory(t *testing.T) {
 	if err := os.MkdirAll("testdata/history", 0o750); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join("testdata/history", flow.Version+".json"), append(b, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join("testdata/history", *record+".json"), append(b, '\n'), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
