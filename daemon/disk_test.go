@@ -118,10 +118,11 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, func() error {
-		if status, answer, err := p.try(http.MethodGet, "/readyz", nil); status != http.StatusOK {
-			return fmt.Errorf("readyz: %d %s %v", status, answer, err)
+		status, answer, err := p.try(http.MethodGet, "/readyz", nil)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("readyz: %d %s", status, answer)
 		}
-		return nil
+		return err
 	})
 	p.alert(between)
 	for _, service := range []string{inStep, between} {

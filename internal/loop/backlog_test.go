@@ -176,7 +176,7 @@ func TestDayOfSeries(t *testing.T) {
 		cfg.Mode = grace.ModeObserveOnly
 		cfg.PredictEvery = 5 * time.Minute
 	})
-	l.Deps.Now = func() time.Time { return clock }
+	l.Now = func() time.Time { return clock }
 	var early, late uint64
 	for minute := 0; minute < 24*60; minute += 2 {
 		clock = clock.Add(2 * time.Minute)

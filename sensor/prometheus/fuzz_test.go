@@ -24,9 +24,14 @@ func FuzzExposition(f *testing.F) {
 	cfg := Config{Name: "n", Service: "svc", URL: "http://127.0.0.1/metrics"}
 	labels := map[string]string{"a": "b"}
 	for i, m := range []Metric{
-		{Source: "m", As: AsValue}, {Source: "m", Labels: labels, As: AsRate}, {Source: "m", As: AsPerSecond},
-		{Source: "m", Labels: labels, As: AsRatio, Over: &Series{Source: "m"}}, {Source: "h", As: AsQuantile, Quantile: 0.99},
-		{Source: "h_count", As: AsRate, Scale: 1000}, {Source: "s_sum", As: AsValue}, {Source: "s", As: AsQuantile, Quantile: 0.9},
+		{Source: "m", As: AsValue},
+		{Source: "m", Labels: labels, As: AsRate},
+		{Source: "m", As: AsPerSecond},
+		{Source: "m", Labels: labels, As: AsRatio, Over: &Series{Source: "m"}},
+		{Source: "h", As: AsQuantile, Quantile: 0.99},
+		{Source: "h_count", As: AsRate, Scale: 1000},
+		{Source: "s_sum", As: AsValue},
+		{Source: "s", As: AsQuantile, Quantile: 0.9},
 	} {
 		m.Name = string(rune('a' + i))
 		cfg.Metrics = append(cfg.Metrics, m)
