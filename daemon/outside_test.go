@@ -28,9 +28,10 @@ type delivery struct {
 
 // hook is a webhook that refuses the first delivery.
 type hook struct {
-	URL string
-	mu  sync.Mutex
-	got []delivery
+	URL  string
+	slow time.Duration // to answer
+	mu   sync.Mutex
+	got  []delivery
 }
 
 func newHook(t *testing.T, token string) *hook {
@@ -47,9 +48,11 @@ func newHook(t *testing.T, token string) *hook {
 			t.Errorf("delivered: %v, %+v, authorization %q", err, event, r.Header.Get("Authorization"))
 		}
 		h.mu.Lock()
-		defer h.mu.Unlock()
 		h.got = append(h.got, delivery{r.Header.Get("Idempotency-Key"), incident})
-		if len(h.got) == 1 {
+		first := len(h.got) == 1
+		h.mu.Unlock()
+		time.Sleep(h.slow)
+		if first {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 	}))

@@ -214,6 +214,7 @@ func TestDatabaseAway(t *testing.T) {
 func TestReplicasNotifyOnce(t *testing.T) {
 	t.Parallel()
 	hook := newHook(t, "s3cret")
+	hook.slow = 1500 * time.Millisecond // in which every replica looks for what is to be posted
 	g := newTarget(t)
 	services := []string{"web", "shop", "mail"}
 	text := "notify: {webhook: {url: '" + hook.URL + "', headers: {Authorization: 'Bearer s3cret'}}}\nservices:\n"
