@@ -17,7 +17,13 @@ func (r report) page() string {
 	fmt.Fprintf(&b, "Written by `make compare` on %s; raw results in [comparison.json](comparison.json). Do not edit by hand.\n\n", r.At.Format(time.DateOnly))
 	b.WriteString(markdown(r.overview()))
 	b.WriteString("\nTimes are from injection. `>` is a fault that was not recovered in the time given: the value counts as that time, and the fault is then mended by hand. With ten faults the p95 is the slowest one.\n\n")
+	for _, h := range r.Healers {
+		if h.Note != "" {
+			b.WriteString(h.Title + ": " + h.Note + "\n\n")
+		}
+	}
 	b.WriteString("## Each fault: seconds to recovered\n\n" + markdown(r.faults()))
+	b.WriteString("\n## Each fault: seconds to the first action on the faulty service, helpful or not\n\n" + markdown(r.touches()))
 	b.WriteString("\n## Better and worse\n\n")
 	for _, f := range r.findings() {
 		b.WriteString("- " + f + "\n")
@@ -36,9 +42,6 @@ func (r report) page() string {
 		fmt.Fprintf(&b, "- **%s**: %s. Each fault was given %.0f s. Ran %.1f minutes, %.1f CPU seconds.", h.Title, h.About, h.GivenS, h.Cost.Minutes, h.Cost.CPUSeconds)
 		if h.Between != nil {
 			fmt.Fprintf(&b, " %d more actions between the faults.", *h.Between)
-		}
-		if h.Note != "" {
-			b.WriteString(" " + h.Note)
 		}
 		b.WriteString("\n")
 	}
@@ -63,8 +66,9 @@ func (r report) page() string {
 const fairness = `
 What to keep in mind:
 
-- The others have one remedy, a restart, as is usual for them. It cures a crash and a leak; lost capacity, a bad flag and a stuck breaker stay. One who writes a receiver with a remedy for each alert gets these healed too, after about the time of the column *first action*. The column *crash, leak* compares only faults for which all have the remedy.
+- The others have one remedy, a restart, as is usual for them. It cures a crash and a leak; lost capacity, a bad flag and a stuck breaker stay. One who writes a receiver with a remedy for each alert gets these healed too, after about the time of the first action on the faulty service; against fast settings GRACE's advantage is then small, and gone where it first asks a person. The column *crash, leak* compares only faults for which all have the remedy.
 - The services that lean on a sick one alert as well, and are restarted. Inhibition rules, written by hand for every dependency, would avoid some of these wrong actions. monit restarts again as long as its check fails; a limit of restarts, after which it looks no more, is left to the one who configures it.
+- Faults come minutes apart here. With Alertmanager's default group_interval of 5 m, an alert is held back when the same alert about the same service was sent shortly before, as that of a victim may have been; faults hours apart would not meet this. It decides no recovery here: crash and leak were not held back.
 - GRACE was given more knowledge: which services depend on which, the flags, playbooks. That is its configuration, which somebody has to write.
 - GRACE, its example configuration and the shop are by the same authors; the shop's faults are those that GRACE has playbooks for. Its thresholds (400 ms, 32 MiB, an open breaker) are the same for Prometheus.
 - Prometheus does much else: it keeps and graphs the series of a whole fleet. Its usual intervals are made for people who get woken, not for machines that act, and need fewer looks at the services. monit's default cycle in Debian is 120 s; here it is 5 s.

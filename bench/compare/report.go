@@ -92,6 +92,27 @@ func (r report) overview() [][]string {
 
 // faults is the second table: each fault's time to recovered by healer.
 func (r report) faults() [][]string {
+	return r.each(func(o outcome) string {
+		cell := seconds(o.RecoveredS, !o.Recovered)
+		if o.Wrong > 0 {
+			cell += fmt.Sprintf(" (%d wrong)", o.Wrong)
+		}
+		return cell
+	})
+}
+
+// touches is the third: when the faulty service was first acted on.
+func (r report) touches() [][]string {
+	return r.each(func(o outcome) string {
+		if after, ok := o.touched(); ok {
+			return seconds(after, false)
+		}
+		return "-"
+	})
+}
+
+// each makes a table with a row for each fault and a column for each healer.
+func (r report) each(word func(outcome) string) [][]string {
 	header := []string{"fault"}
 	for _, h := range r.Healers {
 		header = append(header, h.Title)
@@ -102,11 +123,7 @@ func (r report) faults() [][]string {
 		for _, h := range r.Healers {
 			cell := "-"
 			if i < len(h.Faults) {
-				o := h.Faults[i]
-				cell = seconds(o.RecoveredS, !o.Recovered)
-				if o.Wrong > 0 {
-					cell += fmt.Sprintf(" (%d wrong)", o.Wrong)
-				}
+				cell = word(h.Faults[i])
 			}
 			row = append(row, cell)
 		}
@@ -168,6 +185,12 @@ func (r report) findings() []string {
 		}
 		his := summarise(h)
 		out = append(out, fmt.Sprintf("%s recovered %d of %d faults, GRACE %d of %d.", h.Title, his.Recovered, his.Faults, mine.Recovered, mine.Faults))
+		if line := ratios(h, g); line != "" {
+			out = append(out, line)
+		}
+		if line := earlier(h, g); line != "" {
+			out = append(out, line)
+		}
 		for _, c := range []struct {
 			what      string
 			his, mine float64
@@ -192,6 +215,50 @@ func (r report) findings() []string {
 		}
 	}
 	return out
+}
+
+// ratios compares fault by fault those that both healed: a median can hide the
+// kind at which the advantage is small.
+func ratios(other, g result) string {
+	least, most, n := 0.0, 0.0, 0
+	for i, o := range g.Faults {
+		if i >= len(other.Faults) || !o.Recovered || !other.Faults[i].Recovered || o.RecoveredS <= 0 {
+			continue
+		}
+		r := other.Faults[i].RecoveredS / o.RecoveredS
+		if n == 0 || r < least {
+			least = r
+		}
+		most = max(most, r)
+		n++
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Of the %d faults that both healed, %s took between %.1f and %.1f times as long as GRACE.", n, other.Title, least, most)
+}
+
+// earlier names the faults whose service the other acted on before GRACE did:
+// with the right remedy it would have healed them sooner.
+func earlier(other, g result) string {
+	var cases []string
+	for i, o := range g.Faults {
+		if i >= len(other.Faults) {
+			break
+		}
+		mine, acted := o.touched()
+		if his, ok := other.Faults[i].touched(); ok && (!acted || his < mine) {
+			when := "never"
+			if acted {
+				when = seconds(mine, false)
+			}
+			cases = append(cases, fmt.Sprintf("%s of %s (%.1f s, GRACE %s)", o.Kind, o.Service, his, when))
+		}
+	}
+	if len(cases) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("**%s was earlier than GRACE** to act on the faulty service at %s: with a remedy that helps, it would have healed sooner.", other.Title, strings.Join(cases, ", "))
 }
 
 func per(v, minutes float64) float64 {

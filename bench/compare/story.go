@@ -121,3 +121,14 @@ func (o outcome) done() int {
 	}
 	return n
 }
+
+// touched gives when the faulty service was first acted on, whether or not it
+// helped: by then a healer with any remedy would have had it.
+func (o outcome) touched() (after float64, ok bool) {
+	for _, a := range o.Actions {
+		if a.done() && a.Service == o.Service {
+			return a.AfterS, true
+		}
+	}
+	return 0, false
+}
