@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"grace/daemon"
 )
 
 type buildInfo struct {
@@ -20,12 +22,12 @@ type buildInfo struct {
 
 // readBuild tells what this binary was built from, as the Go tool recorded it.
 func readBuild() buildInfo {
-	b := buildInfo{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := buildInfo{Version: daemon.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
 	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
+	if v := info.Main.Version; v != "" && v != "(devel)" && b.Version == "dev" {
 		b.Version = v
 	}
 	for _, s := range info.Settings {
