@@ -144,7 +144,7 @@ func (r *benchRig) decideFor(b *testing.B, i int) {
 		ID: grace.DiagnosisID("d-" + hash(service)), Code: grace.CodeServiceDown, Cause: service, Kind: grace.TriggerReactive,
 		Likelihood: 0.8, Impact: grace.ImpactMedium, Since: now, At: now, Evidence: []grace.Evidence{{Service: service, Code: sig.Code, Signal: sig.Key, Weight: 0.8, Text: sig.Message}},
 	}
-	if _, err := r.decideOne(b.Context(), r.stages.Load(), d, []grace.Trigger{reactive(sig, now)}, nil, ""); err != nil {
+	if _, err := r.decideTogether(b.Context(), r.stages.Load(), []due{{d, []grace.Trigger{reactive(sig, now)}, ""}}, nil); err != nil {
 		b.Fatal(err)
 	}
 }

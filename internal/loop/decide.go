@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/govern"
 	"grace/internal/propose"
 )
 
@@ -38,7 +39,7 @@ func (st *stages) decide(d grace.Diagnosis, v view) (grace.Decision, *grace.Run)
 		return dec, nil
 	}
 	dec.Proposal = &p
-	verdict, policy, gates := st.govern.Decide(st.governInput(v, p))
+	verdict, policy, gates := st.govern.Decide(govern.Input{Now: v.now, Mode: v.mode, Proposal: p})
 	dec.Verdict, dec.Policy = verdict, policy
 	dec.Reasons = append(dec.Reasons, gates...)
 	if v.mode == grace.ModeStopped {

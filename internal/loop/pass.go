@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/govern"
+	"grace/internal/diagnose"
 	"grace/internal/learn"
 	"grace/internal/propose"
 	"grace/internal/store"
@@ -35,10 +35,6 @@ type due struct {
 	diagnosis grace.Diagnosis
 	triggers  []grace.Trigger
 	last      string // signature of what was said before
-}
-
-func (st *stages) governInput(v view, p grace.Proposal) govern.Input {
-	return govern.Input{Now: v.now, Mode: v.mode, Proposal: p}
 }
 
 // decideAll is one pass: it diagnoses what all signals say together, decides
@@ -109,11 +105,11 @@ func (l *Loop) decideEach(ctx context.Context, st *stages, list []due, sick []gr
 // diagnosed without, and only what is foreseen of services that are well is
 // added, to be judged for the record.
 func (st *stages) diagnoseAll(now time.Time, signals []grace.Signal, predictions []grace.Prediction) []grace.Diagnosis {
-	together := st.diagnose.Diagnose(diagnoseInput(now, signals, predictions))
+	together := st.diagnose.Diagnose(diagnose.Input{Now: now, Signals: signals, Predictions: predictions})
 	if !st.Govern.PredictiveShadow || len(predictions) == 0 {
 		return together
 	}
-	diagnoses := st.diagnose.Diagnose(diagnoseInput(now, signals, nil))
+	diagnoses := st.diagnose.Diagnose(diagnose.Input{Now: now, Signals: signals})
 	for _, d := range together {
 		sick := func(other grace.Diagnosis) bool { return other.Cause == d.Cause }
 		if d.Kind == grace.TriggerProactive && !slices.ContainsFunc(diagnoses, sick) {
@@ -128,15 +124,6 @@ func (st *stages) diagnoseAll(now time.Time, signals []grace.Signal, predictions
 func (st *stages) observes(mode grace.Mode, kind grace.TriggerKind) bool {
 	return mode == grace.ModeObserveOnly || st.Govern.ObserveOnly || !st.Govern.Execute ||
 		st.Govern.PredictiveShadow && kind == grace.TriggerProactive
-}
-
-// decideOne is decideTogether with one diagnosis.
-func (l *Loop) decideOne(ctx context.Context, st *stages, d grace.Diagnosis, triggers []grace.Trigger, sick []grace.ServiceID, last string) (string, error) {
-	signatures, err := l.decideTogether(ctx, st, []due{{d, triggers, last}}, sick)
-	if err != nil {
-		return "", err
-	}
-	return signatures[0], nil
 }
 
 // decideTogether decides diagnoses in one transaction, and gives the decisions'

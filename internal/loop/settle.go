@@ -7,16 +7,11 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/diagnose"
 	"grace/internal/store"
 )
 
 // settleAfter is how long a trigger may wait for a diagnosis that takes it up.
 const settleAfter = 15 * time.Second
-
-func diagnoseInput(now time.Time, signals []grace.Signal, predictions []grace.Prediction) diagnose.Input {
-	return diagnose.Input{Now: now, Signals: signals, Predictions: predictions}
-}
 
 // settle gives a decision to the triggers that no diagnosis took up: the
 // condition went away, or what is there is too little to act on.

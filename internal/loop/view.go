@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/govern"
 	"grace/internal/heal"
 	"grace/internal/healthgraph"
 	"grace/internal/learn"
@@ -142,7 +143,7 @@ func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.Se
 		Service: service, Playbook: id, Parameters: resolved, Risk: p.Risk, Auto: p.Auto, Impact: p.Impact, Kind: grace.TriggerManual,
 		BlastRadius: st.graph.BlastRadius(service), Confidence: 1, Criticality: s.Criticality, At: now,
 	}
-	v, policy, reasons := st.govern.Decide(st.governInput(view{now: now, mode: mode.At(now)}, proposal))
+	v, policy, reasons := st.govern.Decide(govern.Input{Now: now, Mode: mode.At(now), Proposal: proposal})
 	p = heal.Preview(p, service, resolved)
 	return Trial{Playbook: p, Parameters: resolved, Verdict: v, Policy: policy, Reasons: reasons}, nil
 }
