@@ -67,6 +67,11 @@ chaos: ## kill -9 under load, 200 times on SQLite and on three replicas with Pos
 sim: build ## GRACE and the reference operators through SIM_SEEDS (2000) simulated stories from SIM_SEED (1)
 	bin/grace sim --seed $(SIM_SEED) --n $(SIM_SEEDS) --compare
 
+.PHONY: eval
+eval: ## predictions on real series next to the usual tools; writes docs/evaluation.md (GRACE_EVAL_DATA=folder EVAL=flags of another run)
+	@mkdir -p bin && $(GO) build -o bin/eval ./bench/eval
+	GRACE_EVAL_DATA="$${GRACE_EVAL_DATA:-../shared/data}" bin/eval $(or $(EVAL),-docs docs/evaluation.md)
+
 .PHONY: load
 load: build ## 1,000 services, 10,000 probes a minute, a storm of 50,000 alerts, lists on 100,000 runs (4 minutes; LOAD=flags)
 	@mkdir -p bin && $(GO) build -o bin/load ./bench/load
