@@ -56,12 +56,12 @@ func pure() []string {
 // ground lists what several stages and edges stand on: mathematics over numbers
 // alone, and the intake that every telemetry edge hands its series to.
 func ground() []string {
-	return []string{"internal/forecast", "internal/detect", "internal/telemetry"}
+	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry"}
 }
 
 // replayed lists what must not know the clock or the world: the stages, and
 // the mathematics below them.
-func replayed() []string { return append(pure(), "internal/forecast", "internal/detect") }
+func replayed() []string { return append(pure(), "internal/forecast", "internal/detect", "internal/breach") }
 
 // testOnly packages may be imported by every _test.go file, whatever its floor,
 // and by bench/chaos, which stops and starts a PostgreSQL of its own.
