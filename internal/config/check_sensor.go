@@ -129,10 +129,13 @@ func (c *checker) checkObjectives() {
 		at := c.root.key("objectives").item(i)
 		c.service(at.key("service"), o.Service)
 		if o.Name != "" {
-			// The name is part of a signal's key, after service and metric.
-			unique(at.key("name"), "objective", string(o.Service)+"/"+o.Metric+"/"+o.Name, names)
+			for _, one := range o.Expand() {
+				// The name is part of a signal's key, after service and metric.
+				unique(at.key("name"), "objective", string(o.Service)+"/"+o.Metric+"/"+one.Name, names)
+			}
 		}
 		c.checkMetric(at.key("metric"), o.Service, o.Metric)
+		c.checkMetric(at.key("total"), o.Service, o.Total)
 		at.addError(o.Validate())
 	}
 }

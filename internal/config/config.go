@@ -137,9 +137,13 @@ func (c *checker) build(sensors []SensorSpec) *Config {
 		services = append(services, s)
 	}
 	slices.SortFunc(services, func(a, b grace.Service) int { return cmp.Compare(a.ID, b.ID) })
+	var objectives []sense.Objective
+	for _, o := range f.Objectives {
+		objectives = append(objectives, o.Expand()...)
+	}
 	return &Config{
 		Listen: f.Listen, DataDir: f.DataDir, Database: f.Database, Mode: f.Mode, Location: c.location, Log: f.Log,
-		Services: services, Sensors: sensors, Objectives: f.Objectives, Playbooks: playbooks,
+		Services: services, Sensors: sensors, Objectives: objectives, Playbooks: playbooks,
 		Sense: f.Sense, Predict: f.Predict, Diagnose: f.Diagnose, Propose: f.Propose,
 		Govern: c.govern(), Learn: f.Learn, ApprovalTTL: f.Trust.ApprovalTTL,
 		Alertmanager: f.Alertmanager, Notify: f.Notify, API: f.API, Metrics: f.Metrics, Retention: f.Retention,

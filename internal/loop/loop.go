@@ -271,7 +271,7 @@ func targets(st *stages) []predict.Target {
 	var out []predict.Target
 	for _, o := range st.Objectives {
 		switch o.Aggregation {
-		case "rate", "increase", "count", "sum":
+		case "rate", "increase", "count", "sum", "burn_rate":
 			continue
 		}
 		out = append(out, predict.Target{

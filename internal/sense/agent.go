@@ -79,6 +79,9 @@ func (a *Agent) observeValue(s *grace.Sample) []grace.Signal {
 			changed = append(changed, f.probe.signal(&a.cfg))
 		}
 	}
+	for _, e := range line.totals {
+		e.burn.take(e.objective, s, true)
+	}
 	for _, e := range line.objectives {
 		if a.judgeObjective(e, line, s) {
 			changed = append(changed, e.signal(&a.cfg))
@@ -99,12 +102,19 @@ func (a *Agent) judgeProbe(e *entry, s *grace.Sample) bool {
 }
 
 func (a *Agent) judgeObjective(e *entry, line *series, s *grace.Sample) bool {
+	if e.burn != nil {
+		e.burn.take(e.objective, s, false)
+	}
 	if s.At.Before(e.sig.At) {
 		return false // another sensor is ahead; its verdict stands
 	}
 	var v float64
 	var ok bool
-	v, ok, a.scratch = line.aggregate(e.objective, s.At, e.patience(&a.cfg), a.scratch)
+	if e.burn != nil {
+		v, ok = e.burn.rate(e.objective, s.At)
+	} else {
+		v, ok, a.scratch = line.aggregate(e.objective, s.At, e.patience(&a.cfg), a.scratch)
+	}
 	e.sig.Sensor = s.Sensor
 	e.arrive(s.At)
 	if ok {

@@ -19,13 +19,14 @@ const (
 	aggregateP99      = "p99"
 	aggregateRate     = "rate"
 	aggregateIncrease = "increase"
+	aggregateBurn     = "burn_rate"
 )
 
 // Aggregations lists what an objective may do with a window.
 func Aggregations() []string {
 	return []string{
 		aggregateLast, aggregateAvg, aggregateMin, aggregateMax, aggregateSum, aggregateCount,
-		aggregateP50, aggregateP90, aggregateP95, aggregateP99, aggregateRate, aggregateIncrease,
+		aggregateP50, aggregateP90, aggregateP95, aggregateP99, aggregateRate, aggregateIncrease, aggregateBurn,
 	}
 }
 

@@ -71,10 +71,12 @@ type Objective struct {
 	Name        string          `json:"name" doc:"unique among the objectives of a service's metric"`
 	Service     grace.ServiceID `json:"service" doc:"whose metric"`
 	Metric      string          `json:"metric" doc:"as a sensor or the API names it"`
-	Aggregation string          `json:"aggregation" enum:"last,avg,min,max,sum,count,p50,p90,p95,p99,rate,increase" doc:"rate is per second; rate and increase allow for counter resets"`
-	Window      grace.Duration  `json:"window" doc:"what is aggregated; needless for last"`
+	Aggregation string          `json:"aggregation" enum:"last,avg,min,max,sum,count,p50,p90,p95,p99,rate,increase,burn_rate" doc:"rate is per second; rate and increase allow for counter resets; burn_rate is how many times too fast an error budget is used up, over window and over a twelfth of it"`
+	Window      grace.Duration  `json:"window" doc:"what is aggregated; needless for last. A burn_rate without one stands for three: above 14.4 over 1h and above 6 over 6h (critical), above 1 over 3d (warning)"`
 	Op          string          `json:"op" enum:">,>=,<,<=" doc:"how the aggregate compares to threshold when it is breached"`
-	Threshold   float64         `json:"threshold" doc:"in the metric's unit"`
+	Threshold   float64         `json:"threshold" doc:"in the metric's unit; of a burn_rate in multiples of the budget"`
+	Budget      float64         `json:"budget" doc:"of a burn_rate: the allowed share of bad events, such as 0.01 for 1 %"`
+	Total       string          `json:"total" doc:"of a burn_rate: the counter of all events, and metric is the one of the bad. Without it metric is itself the share of bad events, 0 to 1"`
 	For         grace.Duration  `json:"for" doc:"how long it must be breached before it fires"`
 	Code        grace.Code      `json:"code" doc:"what it is a symptom of"`
 	Severity    grace.Severity  `json:"severity" enum:"info,warning,critical" doc:"default warning"`
@@ -107,7 +109,8 @@ func (o Objective) Validate() error {
 	if o.Window < 0 {
 		errs = append(errs, fmt.Errorf("window: %s is negative", o.Window))
 	}
-	if o.Window == 0 && o.Aggregation != "" && o.Aggregation != aggregateLast {
+	errs = append(errs, o.validateBudget()...)
+	if o.Window == 0 && o.Aggregation != "" && o.Aggregation != aggregateLast && o.Aggregation != aggregateBurn {
 		errs = append(errs, fmt.Errorf("window: is missing, aggregation %s needs one", o.Aggregation))
 	}
 	if o.For < 0 {
@@ -125,6 +128,27 @@ func (o Objective) Validate() error {
 		errs = append(errs, fmt.Errorf("severity: unknown %q, want info, warning or critical", o.Severity))
 	}
 	return errors.Join(errs...)
+}
+
+func (o Objective) validateBudget() []error {
+	var errs []error
+	switch burns := o.Aggregation == aggregateBurn; {
+	case !burns && o.Budget != 0:
+		errs = append(errs, fmt.Errorf("budget: is for aggregation %s only", aggregateBurn))
+	case !burns && o.Total != "":
+		errs = append(errs, fmt.Errorf("total: is for aggregation %s only", aggregateBurn))
+	case burns && !(o.Budget > 0 && o.Budget < 1): // also refuses NaN
+		errs = append(errs, fmt.Errorf("budget: %v is not a share between 0 and 1, such as 0.01 for 1 %%", o.Budget))
+	case burns && o.Total != "" && o.Total == o.Metric:
+		errs = append(errs, errors.New("total: is the metric itself; it counts all events, metric the bad ones"))
+	case burns && o.Window == 0 && o.Threshold != 0:
+		errs = append(errs, errors.New("threshold: needs a window; without both, an error budget has the three usual ones"))
+	case burns && o.Window != 0 && o.Threshold <= 0:
+		errs = append(errs, fmt.Errorf("threshold: %v is not a positive multiple of the budget, such as 14.4", o.Threshold))
+	case burns && o.Op != ">" && o.Op != ">=":
+		errs = append(errs, fmt.Errorf("op: %q makes no sense for %s, want >", o.Op, aggregateBurn))
+	}
+	return errs
 }
 
 func (o Objective) withDefaults() Objective {

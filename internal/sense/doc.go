@@ -18,6 +18,11 @@
 //     sensors together, and compares with a threshold. Its signal is
 //     service/objective/metric/name; it exists from the start, unknown until
 //     data comes. It takes FailAfter breaching samples and For to fire.
+//   - An error budget is an objective whose aggregation is burn_rate: bad events
+//     over all events, over the budget, over a long and a short window at once.
+//     It is kept in buckets, so that days need no points; a late sample is not
+//     counted, and after a restart it is not judged before a short window is
+//     full again.
 //   - An alert was judged by its source: it fires and resolves at once. Its
 //     signal is service/sensor/metric/fingerprint, so the same fingerprint is
 //     the same signal however often it is sent.

@@ -21,6 +21,7 @@ type entry struct {
 	kind entryKind
 	// objective is nil but for kindObjective.
 	objective *Objective
+	burn      *burn // of an error budget, else nil
 	// expected: configured, so it is never forgotten.
 	expected bool
 

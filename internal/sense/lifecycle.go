@@ -108,7 +108,7 @@ func (a *Agent) Expect(probes []Probe) []grace.Signal {
 
 func (a *Agent) setObjectives(objectives []Objective) {
 	for _, line := range a.series {
-		line.objectives = nil
+		line.objectives, line.totals = nil, nil
 		line.retain = a.cfg.Retain.D()
 	}
 	for i := range objectives {
@@ -121,21 +121,37 @@ func (a *Agent) setObjectives(objectives []Objective) {
 			}}
 			a.entries[key] = e
 		}
+		if before := e.objective; o.Aggregation != aggregateBurn {
+			e.burn = nil
+		} else if e.burn == nil || before.Window != o.Window || before.Total != o.Total {
+			e.burn = newBurn(o.Window.D())
+		}
 		e.objective, e.expected = &o, true
 		// A new severity is told with the next sample, as a change.
 		e.sig.Code, e.sig.Threshold, e.sig.Unit = o.Code, o.Threshold, o.Unit
 
-		id := seriesID{o.Service, o.Metric}
-		line := a.series[id]
-		if line == nil {
-			line = &series{retain: a.cfg.Retain.D()}
-			a.series[id] = line
-		}
+		line := a.line(o.Service, o.Metric)
 		if !slices.Contains(line.objectives, e) {
 			line.objectives = append(line.objectives, e)
 		}
-		line.retain = max(line.retain, o.Window.D())
+		if o.Aggregation != aggregateBurn { // which counts without points
+			line.retain = max(line.retain, o.Window.D())
+		} else if o.Total != "" {
+			total := a.line(o.Service, o.Total)
+			total.totals = append(total.totals, e)
+		}
 	}
+}
+
+// line finds or makes the series of a metric that an objective asks for.
+func (a *Agent) line(service grace.ServiceID, metric string) *series {
+	id := seriesID{service, metric}
+	s := a.series[id]
+	if s == nil {
+		s = &series{retain: a.cfg.Retain.D()}
+		a.series[id] = s
+	}
+	return s
 }
 
 // sweep forgets alerts that are long resolved, probes and alerts that nobody
@@ -156,7 +172,7 @@ func (a *Agent) sweep(now time.Time) []grace.Signal {
 		}
 	}
 	for id, line := range a.series {
-		if len(line.objectives) > 0 || now.Sub(line.newest()) <= line.retain || hasProbe(line) {
+		if len(line.objectives)+len(line.totals) > 0 || now.Sub(line.newest()) <= line.retain || hasProbe(line) {
 			continue
 		}
 		a.feeds -= len(line.feeds)

@@ -66,9 +66,12 @@ func times(n int) string {
 func (e *entry) objectiveMessage() string {
 	o := e.objective
 	var b strings.Builder
-	if o.Aggregation == aggregateLast {
+	switch o.Aggregation {
+	case aggregateLast:
 		b.WriteString(o.Metric)
-	} else {
+	case aggregateBurn:
+		b.WriteString("burn rate of " + o.Metric + " over " + short(o.Window.D()) + " and " + short(o.Window.D()/12) + ", budget " + quantity(o.Budget*100, "%") + ":")
+	default:
 		b.WriteString(o.Aggregation + " of " + o.Metric + " over " + short(o.Window.D()))
 	}
 	b.WriteString(" " + quantity(e.sig.Value, o.Unit))

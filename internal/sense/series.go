@@ -25,6 +25,7 @@ type seriesID struct {
 type series struct {
 	feeds      []*feed
 	objectives []*entry
+	totals     []*entry      // error budgets whose events this counts
 	retain     time.Duration // covers the longest window of the objectives
 }
 
