@@ -125,23 +125,6 @@ type Trigger struct {
 	At          time.Time    `json:"at"`
 }
 
-// Prediction says that a series will breach.
-type Prediction struct {
-	Key        SignalKey `json:"key"`
-	Service    ServiceID `json:"service"`
-	Metric     string    `json:"metric"`
-	Code       Code      `json:"code"`
-	Title      string    `json:"title"`
-	Likelihood float64   `json:"likelihood" minimum:"0" maximum:"1"`
-	Value      float64   `json:"value" doc:"now"`
-	Threshold  float64   `json:"threshold"`
-	BreachAt   time.Time `json:"breach_at"`
-	Low        float64   `json:"low" doc:"lower edge of the 80 % band at breach_at"`
-	High       float64   `json:"high" doc:"upper edge of the 80 % band at breach_at"`
-	Impact     Impact    `json:"impact"`
-	At         time.Time `json:"at"`
-}
-
 // Evidence is one thing that a diagnosis rests on.
 type Evidence struct {
 	Service ServiceID `json:"service"`
@@ -165,3 +148,18 @@ type Diagnosis struct {
 	BreachAt   *time.Time  `json:"breach_at,omitempty"`
 	At         time.Time   `json:"at"`
 }
+
+// Role says what a series tells of its service: what users feel (latency,
+// errors), what is asked of it (traffic), and how near it is to its end
+// (saturation of a resource, and the capacity there is or is left).
+type Role string
+
+// Roles. A series that nobody gave a role has the empty one.
+const (
+	RoleNone       Role = ""
+	RoleLatency    Role = "latency"
+	RoleErrors     Role = "errors"
+	RoleSaturation Role = "saturation"
+	RoleTraffic    Role = "traffic"
+	RoleCapacity   Role = "capacity"
+)

@@ -1,0 +1,285 @@
+package predict
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestBeta(t *testing.T) {
+	tests := []struct{ x, a, b, want float64 }{
+		{0.5, 2, 3, 0.6875}, // P(Bin(4, 0.5) >= 2)
+		{0.3, 5, 2, 0.010935},
+		{0.25, 0.5, 0.5, 1.0 / 3}, // the arcsine law
+		{0.9, 1, 1, 0.9},
+		{0.99, 1, 30, 1 - 1e-60},
+		{0.5, 300, 300, 0.5},
+		{0, 2, 2, 0},
+		{1, 2, 2, 1},
+	}
+	for _, tt := range tests {
+		if got := betaCDF(tt.x, tt.a, tt.b); math.Abs(got-tt.want) > 1e-9 {
+			t.Errorf("I_%v(%v, %v) = %v, want %v", tt.x, tt.a, tt.b, got, tt.want)
+		}
+	}
+	for _, tt := range []struct{ p, a, b, want float64 }{
+		{0.1, 1, 1, 0.1},
+		{0.1, 10, 1, math.Pow(0.1, 0.1)},
+		{0.05, 0.5, 0.5, math.Pow(math.Sin(math.Pi*0.025), 2)},
+		{0.975, 8, 2, 0.9718550}, // qbeta(0.975, 8, 2)
+	} {
+		if got := betaQuantile(tt.p, tt.a, tt.b); math.Abs(got-tt.want) > 1e-5 {
+			t.Errorf("quantile %v of Beta(%v, %v) = %v, want %v", tt.p, tt.a, tt.b, got, tt.want)
+		}
+	}
+}
+
+func TestQuantileInvertsCDF(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := rapid.Float64Range(0.1, 500).Draw(t, "a")
+		b := rapid.Float64Range(0.1, 500).Draw(t, "b")
+		p := rapid.Float64Range(0.01, 0.99).Draw(t, "p")
+		x := betaQuantile(p, a, b)
+		// At the very edges x is not finer than float64.
+		if got := betaCDF(x, a, b); x > 1e-9 && x < 1-1e-9 && math.Abs(got-p) > 1e-5 {
+			t.Fatalf("Beta(%v, %v): %v -> %v -> %v", a, b, p, x, got)
+		}
+	})
+}
+
+const hourMillis = int64(time.Hour / time.Millisecond)
+
+// station is one series with its group, as the gate sees it.
+type station struct{ group, own tally }
+
+func TestUntriedRuleBeginsInShadowAndASureOneSpeaks(t *testing.T) {
+	g := NewGate(DefaultGateConfig(), []Prior{Untried()})
+	var s station
+	spoke := -1
+	for i := range 60 {
+		now := int64(i) * hourMillis
+		if j := g.Judge(0, &s.group, &s.own, 0.7, now); j.Speaks {
+			spoke = i
+			break
+		}
+		g.Learn(0, &s.group, &s.own, 0.7, true, false, now)
+	}
+	if spoke < 10 || spoke > 40 {
+		t.Errorf("spoke after %d claims that came true", spoke)
+	}
+}
+
+func TestNewSeriesBorrowsFromSimilarOnes(t *testing.T) {
+	g := NewGate(DefaultGateConfig(), []Prior{Untried()})
+	var group tally
+	for i := range 40 {
+		var own tally
+		g.Learn(0, &group, &own, 0.7, true, false, int64(i)*hourMillis)
+	}
+	var fresh, other, elsewhere tally
+	now := 41 * hourMillis
+	if j := g.Judge(0, &group, &fresh, 0.7, now); !j.Speaks {
+		t.Errorf("a new series of a good group is silent: %+v", j)
+	}
+	if j := g.Judge(0, &other, &elsewhere, 0.7, now); !j.Speaks {
+		t.Errorf("a new service is silent: %+v", j)
+	}
+	// One bad series does not profit from the others for long.
+	n := 0
+	for ; n < 20; n++ {
+		if !g.Judge(0, &group, &fresh, 0.7, now).Speaks {
+			break
+		}
+		g.Learn(0, &group, &fresh, 0.7, false, false, now)
+	}
+	if n == 0 || n > 3 {
+		t.Errorf("silent after %d false claims", n)
+	}
+}
+
+// Whatever is believed and was seen before, a rule that is always wrong falls
+// silent, everywhere, within a bounded number of claims.
+func TestAlwaysWrongFallsSilent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		prior := Prior{
+			Precision: rapid.Float64Range(0.1, 0.99).Draw(t, "precision"), Strength: rapid.Float64Range(1, 40).Draw(t, "strength"),
+			Probability: rapid.Bool().Draw(t, "probability"),
+		}
+		g := NewGate(DefaultGateConfig(), []Prior{prior})
+		series := make([]station, rapid.IntRange(1, 20).Draw(t, "series"))
+		group := &series[0].group
+		good := rapid.IntRange(0, 100).Draw(t, "good")
+		now := int64(0)
+		for i := range good {
+			now += hourMillis
+			g.Learn(0, group, &series[i%len(series)].own, 0.9, true, true, now)
+		}
+		spoken := 0
+		for i := range 400 {
+			now += hourMillis
+			s := &series[i%len(series)]
+			score := rapid.Float64Range(0.5, 1).Draw(t, "score")
+			j := g.Judge(0, group, &s.own, score, now)
+			if j.Speaks {
+				spoken++
+			}
+			g.Learn(0, group, &s.own, score, false, j.Speaks || j.Demoted, now)
+		}
+		if spoken > 3 { // the third false one demotes it, and nothing lets it out
+			t.Fatalf("spoke %d times", spoken)
+		}
+	})
+}
+
+func TestDemotionAndTheWayBack(t *testing.T) {
+	g := NewGate(DefaultGateConfig(), []Prior{{Precision: 0.95, Strength: 400}})
+	var told []Demotion
+	speaks := 0
+	for i := range 400 {
+		var group, own tally // each claim on a service of its own: only the rule is judged
+		now := int64(i) * hourMillis
+		j := g.Judge(0, &group, &own, 0.9, now)
+		if j.Speaks {
+			speaks++
+		}
+		wrong := i < 60 && i%7 == 0
+		if d, ok := g.Learn(0, &group, &own, 0.9, !wrong, j.Speaks || j.Demoted, now); ok {
+			told = append(told, d)
+		}
+	}
+	if len(told) != 2 || told[0].Back || told[0].False != 3 || !told[1].Back || told[1].Of != lastSpoken {
+		t.Errorf("told %+v", told)
+	}
+	if speaks < 200 {
+		t.Errorf("spoke %d times", speaks)
+	}
+}
+
+// Of many series with a precision of their own, what is spoken comes true as
+// often as is asked for, a rule that is right 95 % of the time speaks mostly,
+// and 0.8 means four times in five.
+func TestSpokenPrecisionAndReliability(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		low, high   float64 // precisions of the series
+		least, most float64 // share of claims that is spoken
+	}{
+		{"right 95 %", 0.95, 0.95, 0.75, 1},
+		{"right 90 %", 0.9, 0.9, 0.3, 1},
+		{"right 60 %", 0.6, 0.6, 0, 0.03},
+		{"mixed", 0.3, 1, 0.05, 0.6},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's stream
+			cfg := DefaultGateConfig()
+			cfg.FalseShare = 1 // demotion is another test's
+			g := NewGate(cfg, []Prior{Untried()})
+			const n = 40
+			var groups [4]tally
+			var own [n]tally
+			var precision [n]float64
+			for i := range precision {
+				precision[i] = tt.low + (tt.high-tt.low)*float64(i)/(n-1)
+			}
+			claims, spoken, right, sum := 0, 0, 0, 0.0
+			for i := range 20000 {
+				s := rng.IntN(n)
+				// The score says something: +-0.1 about the series' precision.
+				score := rng.Float64()
+				p := min(max(precision[s]+0.2*(score-0.5), 0), 1)
+				came := rng.Float64() < p
+				now := int64(i) * hourMillis / 20
+				j := g.Judge(0, &groups[s%4], &own[s], score, now)
+				claims++
+				if j.Speaks {
+					spoken++
+					sum += j.Likelihood
+					if came {
+						right++
+					}
+				}
+				g.Learn(0, &groups[s%4], &own[s], score, came, j.Speaks, now)
+			}
+			share := float64(spoken) / float64(claims)
+			if share < tt.least || share > tt.most {
+				t.Errorf("%.3f of the claims are spoken", share)
+			}
+			if spoken < 500 {
+				return
+			}
+			got, said := float64(right)/float64(spoken), sum/float64(spoken)
+			t.Logf("spoken %.3f, right %.3f, likelihood %.3f", share, got, said)
+			if got < cfg.Precision || math.Abs(got-said) > 0.04 {
+				t.Errorf("of what is spoken %.3f comes true, the mean likelihood is %.3f", got, said)
+			}
+		})
+	}
+}
+
+// The curve rises with the score and ends where the hit rates are.
+func TestCurve(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // a test's stream
+	var c curve
+	half := 1e9
+	for range 20000 {
+		score := rng.Float64()
+		c.add(score, rng.Float64() < score*score, 1, 1000, half)
+	}
+	before := 0.0
+	for s := 0.0; s <= 1; s += 0.01 {
+		got := c.at(s, 0.33, 1000, half)
+		if got < before-1e-9 {
+			t.Fatalf("falls at %v", s)
+		}
+		before = got
+		if math.Abs(got-s*s) > 0.05 {
+			t.Errorf("%v gives %v, want %v", s, got, s*s)
+		}
+	}
+	fresh := curve{probability: true}
+	for s := 0.0; s <= 1; s += 0.05 {
+		if got := fresh.at(s, 0.9, 1000, half); math.Abs(got-s) > 1e-9 {
+			t.Errorf("untouched, %v gives %v", s, got)
+		}
+	}
+}
+
+func TestOldClaimsFade(t *testing.T) {
+	cfg := DefaultGateConfig()
+	half := cfg.HalfLife.D().Seconds()
+	var c tally
+	c.add(true, 1, 1000, half)
+	if right, _ := c.at(1000+uint32(half), half); math.Abs(right-0.5) > 1e-6 {
+		t.Errorf("after a half-life %v is left", right)
+	}
+	c.add(false, 1, 1000+uint32(half), half)
+	c.add(true, 1, 1000, half) // told late
+	right, wrong := c.at(1000+uint32(half), half)
+	if math.Abs(right-1) > 1e-6 || math.Abs(wrong-1) > 1e-6 {
+		t.Errorf("got %v right, %v wrong", right, wrong)
+	}
+}
+
+func TestGateConfig(t *testing.T) {
+	if err := DefaultGateConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+	if err := DefaultLedgerConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+	if (GateConfig{Precision: math.NaN()}).Validate() == nil || (LedgerConfig{Merge: -1}).Validate() == nil {
+		t.Error("nonsense passes")
+	}
+}
+
+func BenchmarkJudge(b *testing.B) {
+	g := NewGate(DefaultGateConfig(), []Prior{{Precision: 0.95, Strength: 20, Probability: true}})
+	var s station
+	b.ReportAllocs()
+	for b.Loop() {
+		g.Judge(0, &s.group, &s.own, 0.9, hourMillis)
+	}
+}

@@ -1,0 +1,230 @@
+package predict
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"grace"
+)
+
+// LedgerConfig says what a breach is and how predictions are held to it.
+type LedgerConfig struct {
+	Merge   grace.Duration `json:"merge" doc:"a breach that begins sooner after the last one ended is the same breach"`
+	Witness float64        `json:"witness" doc:"share of the samples that a series usually sends without which a prediction cannot be called false"`
+}
+
+// DefaultLedgerConfig merges breaches less than an hour apart.
+func DefaultLedgerConfig() LedgerConfig {
+	return LedgerConfig{Merge: grace.Duration(time.Hour), Witness: 0.5}
+}
+
+// Validate names every setting that cannot work.
+func (c LedgerConfig) Validate() error {
+	var errs []error
+	if c.Merge < 0 {
+		errs = append(errs, fmt.Errorf("merge: %s is negative", c.Merge))
+	}
+	if !(c.Witness >= 0 && c.Witness <= 1) {
+		errs = append(errs, fmt.Errorf("witness: %v is not between 0 and 1", c.Witness))
+	}
+	return errors.Join(errs...)
+}
+
+// A breach is breachSamples of breachWindow samples beyond the threshold.
+const (
+	breachWindow  = 4
+	breachSamples = 3
+)
+
+// breachState tells when a series is beyond its threshold, by hysteresis. It
+// never looks back further than breachWindow samples.
+type breachState struct {
+	times [breachWindow]int64 // of the newest samples, in a ring; unix ms
+	began int64               // of the newest breach: its first sample beyond
+	ended int64               // the newest sample of the newest breach that was beyond
+	count uint32              // samples seen
+	mask  uint8               // which of the newest were beyond; bit 0 is the newest
+	on    bool
+	news  bool // a breach began that the ledger was not told of
+}
+
+// append takes the next sample. merge is in ms.
+func (b *breachState) append(at int64, beyond bool, merge int64) {
+	b.times[b.count%breachWindow] = at
+	b.count++
+	b.mask = b.mask << 1 & (1<<breachWindow - 1)
+	if beyond {
+		b.mask |= 1
+	}
+	if b.mask == 0 {
+		b.on = false
+		return
+	}
+	n := 0
+	for m := b.mask; m != 0; m &= m - 1 {
+		n++
+	}
+	switch {
+	case n >= breachSamples && !b.on:
+		b.on = true
+		if first := b.first(); b.ended == 0 || first-b.ended >= merge {
+			b.began, b.news = first, true
+		}
+	case n <= breachWindow-breachSamples:
+		b.on = false
+	}
+	if b.on && beyond {
+		b.ended = at
+	}
+}
+
+// first is the time of the oldest of the newest samples that was beyond.
+func (b *breachState) first() int64 {
+	for back := breachWindow - 1; back > 0; back-- {
+		if b.mask>>back&1 == 1 && uint32(back) < b.count {
+			return b.times[(b.count-1-uint32(back))%breachWindow]
+		}
+	}
+	return b.times[(b.count-1)%breachWindow]
+}
+
+// lasts tells whether a breach is on, or is so recent that the next one would
+// be the same. Nothing is foretold then.
+func (b *breachState) lasts(now, merge int64) bool {
+	return b.on || b.ended != 0 && now-b.ended < merge
+}
+
+// Claim is what one rule says of one series and threshold: a breach begins
+// soon. From the first time it is said until it is resolved it is one claim.
+type Claim struct {
+	Made     int64 // when it was first said; all times are unix ms
+	Spoken   int64 // when it was first spoken; 0 while in shadow
+	Renewed  int64 // when it was last said
+	Horizon  int64 // how far the rule looks ahead
+	BreachAt int64
+
+	Score      float64 // as the rule gives it, when it was made or first spoken
+	Likelihood float64 // what the gate made of it
+	Low, High  float64 // the 80 % band of the value at BreachAt
+
+	// Would: without a remedy the series breaches, says the band of the
+	// forecast. It is looked at when the breach does not come after a run acted.
+	Would   bool
+	Acted   bool
+	Run     grace.RunID // that acted
+	Counts  bool        // it was spoken, or would have been were its rule not demoted
+	samples uint32      // that the series had when it was made
+}
+
+// Until is the time before which the breach must begin.
+func (c *Claim) Until() int64 { return max(c.Made, c.Spoken) + 2*c.Horizon }
+
+// From is the time that a lead is counted from.
+func (c *Claim) From() int64 {
+	if c.Spoken != 0 {
+		return c.Spoken
+	}
+	return c.Made
+}
+
+// open is the claim of one rule.
+type open struct {
+	rule int
+	Claim
+}
+
+// watch is one threshold of one series: whether it is breached, and what is
+// claimed of it. There is at most one open claim a rule.
+type watch struct {
+	breach breachState
+	open   []open
+}
+
+func (w *watch) claim(rule int) *Claim {
+	for i := range w.open {
+		if w.open[i].rule == rule {
+			return &w.open[i].Claim
+		}
+	}
+	return nil
+}
+
+// resolved is a claim with its outcome; of a miss there is no claim.
+type resolved struct {
+	rule    int // -1: nobody foresaw it
+	claim   Claim
+	outcome grace.PredictionOutcome
+	began   int64 // of the breach
+	at      int64
+	shadow  bool // of a miss: a claim in shadow had foreseen it
+}
+
+// lead is the time from the claim to the breach, never negative: the sample
+// that a breach begins with may be older than its third.
+func (r *resolved) lead() time.Duration {
+	return time.Duration(max(r.began-r.claim.From(), 0)) * time.Millisecond
+}
+
+// resolve gives what can be said now of the claims on a watch and removes them.
+// step is the usual time between two samples in ms.
+func (w *watch) resolve(now, step int64, cfg LedgerConfig, out []resolved) []resolved {
+	if w.breach.news {
+		w.breach.news = false
+		out = w.meet(now, out)
+	}
+	kept := w.open[:0]
+	for _, o := range w.open {
+		// A breach takes its third sample to be one.
+		if now <= o.Until()+breachWindow*step {
+			kept = append(kept, o)
+			continue
+		}
+		out = append(out, resolved{
+			rule: o.rule, claim: o.Claim, at: now,
+			outcome: w.verdict(&o.Claim, step, cfg),
+		})
+	}
+	w.open = kept
+	if len(kept) == 0 {
+		w.open = nil
+	}
+	return out
+}
+
+// meet resolves the claims that a breach makes true. If none of those that were
+// spoken did, it was missed.
+func (w *watch) meet(now int64, out []resolved) []resolved {
+	began := w.breach.began
+	spoken, shadow := false, false
+	kept := w.open[:0]
+	for _, o := range w.open {
+		if began > o.Until() {
+			kept = append(kept, o)
+			continue
+		}
+		spoken = spoken || o.Spoken != 0
+		shadow = shadow || o.Spoken == 0
+		out = append(out, resolved{rule: o.rule, claim: o.Claim, outcome: grace.PredictionHit, began: began, at: now})
+	}
+	w.open = kept
+	if !spoken {
+		out = append(out, resolved{rule: -1, outcome: grace.PredictionMiss, began: began, at: now, shadow: shadow})
+	}
+	return out
+}
+
+// verdict of a claim whose time is over without a breach.
+func (w *watch) verdict(c *Claim, step int64, cfg LedgerConfig) grace.PredictionOutcome {
+	seen := int64(w.breach.count - c.samples)
+	usual := (c.Until() - c.Made) / max(step, 1)
+	switch {
+	case c.Acted && c.Would:
+		return grace.PredictionPrevented
+	case c.Acted: // the remedy may be the reason, or there was nothing
+		return grace.PredictionUnresolved
+	case seen < breachWindow || float64(seen) < cfg.Witness*float64(usual):
+		return grace.PredictionUnresolved
+	}
+	return grace.PredictionFalse
+}

@@ -1,0 +1,118 @@
+package predict
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"grace"
+)
+
+const minuteMillis = int64(time.Minute / time.Millisecond)
+
+// play gives a watch a sample every minute from 1 on, '#' beyond the threshold,
+// '.' not and ' ' none. At every minute the ledger is asked.
+func play(w *watch, series string, at map[int]func()) []resolved {
+	cfg := DefaultLedgerConfig()
+	var out []resolved
+	for i, c := range series {
+		now := int64(i+1) * minuteMillis
+		if c != ' ' {
+			w.breach.append(now, c == '#', cfg.Merge.D().Milliseconds())
+		}
+		if f := at[i+1]; f != nil {
+			f()
+		}
+		out = w.resolve(now, minuteMillis, cfg, out)
+	}
+	return out
+}
+
+func TestLedger(t *testing.T) {
+	quiet := "............................................"
+	tests := []struct {
+		name   string
+		series string
+		spoken bool // at minute 5; the horizon is 10 minutes
+		acted  bool
+		would  bool
+		want   []grace.PredictionOutcome
+		lead   time.Duration
+	}{
+		{"hit", "...............####...", true, false, false, []grace.PredictionOutcome{grace.PredictionHit}, 11 * time.Minute},
+		{"hit within twice the horizon", "........................####", true, false, false, []grace.PredictionOutcome{grace.PredictionHit}, 20 * time.Minute},
+		{"hit in shadow is missed", "...............####...", false, false, false, []grace.PredictionOutcome{grace.PredictionHit, grace.PredictionMiss}, 11 * time.Minute},
+		{"too late", "...........................####......", true, false, false, []grace.PredictionOutcome{grace.PredictionMiss, grace.PredictionFalse}, 0},
+		{"false", quiet, true, false, false, []grace.PredictionOutcome{grace.PredictionFalse}, 0},
+		{"single samples are no breach", ".......#....#.....#.....#..#......#....", true, false, false, []grace.PredictionOutcome{grace.PredictionFalse}, 0},
+		{"three of four are", "...........#.##.......", true, false, false, []grace.PredictionOutcome{grace.PredictionHit}, 7 * time.Minute},
+		{"prevented", quiet, true, true, true, []grace.PredictionOutcome{grace.PredictionPrevented}, 0},
+		{"a remedy, and perhaps nothing to remedy", quiet, true, true, false, []grace.PredictionOutcome{grace.PredictionUnresolved}, 0},
+		{"a remedy that did not help", "...............####...", true, true, true, []grace.PredictionOutcome{grace.PredictionHit}, 11 * time.Minute},
+		{"no data", ".....                          ", true, false, false, []grace.PredictionOutcome{grace.PredictionUnresolved}, 0},
+		{"little data", ".....  .   .   .    .          ", true, false, false, []grace.PredictionOutcome{grace.PredictionUnresolved}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var w watch
+			got := play(&w, tt.series, map[int]func(){5: func() {
+				c := Claim{Made: 5 * minuteMillis, Horizon: 10 * minuteMillis, Acted: tt.acted, Would: tt.would, samples: w.breach.count}
+				if tt.spoken {
+					c.Spoken = c.Made
+				}
+				w.open = append(w.open, open{0, c})
+			}})
+			var outcomes []grace.PredictionOutcome
+			for _, r := range got {
+				outcomes = append(outcomes, r.outcome)
+				if r.outcome == grace.PredictionHit && r.lead() != tt.lead {
+					t.Errorf("lead %s", r.lead())
+				}
+				if r.outcome == grace.PredictionMiss && r.shadow == tt.spoken {
+					t.Errorf("foreseen in shadow: %v", r.shadow)
+				}
+			}
+			if diff := cmp.Diff(tt.want, outcomes); diff != "" {
+				t.Error(diff)
+			}
+			if w.open != nil {
+				t.Errorf("left open: %+v", w.open)
+			}
+		})
+	}
+}
+
+// A false prediction counts once, however often it is said while it is open.
+func TestSpeakingLateMovesTheTime(t *testing.T) {
+	var w watch
+	got := play(&w, ".....................................####.....", map[int]func(){
+		5: func() { w.open = append(w.open, open{0, Claim{Made: 5 * minuteMillis, Horizon: 10 * minuteMillis}}) },
+		20: func() {
+			w.claim(0).Spoken = 20 * minuteMillis
+		},
+	})
+	if len(got) != 1 || got[0].outcome != grace.PredictionHit || got[0].lead() != 18*time.Minute {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestBreachesMerge(t *testing.T) {
+	var w watch
+	calm := "............................" // 28 minutes
+	got := play(&w, "...####"+calm+"####"+calm+calm+calm+"####...", nil)
+	if len(got) != 2 || got[0].outcome != grace.PredictionMiss || got[1].outcome != grace.PredictionMiss {
+		t.Fatalf("got %+v", got)
+	}
+	if got[0].began != 4*minuteMillis || got[1].began != (3+4+28+4+84+1)*minuteMillis {
+		t.Errorf("began %d and %d", got[0].began/minuteMillis, got[1].began/minuteMillis)
+	}
+}
+
+func BenchmarkBreachAppend(b *testing.B) {
+	var s breachState
+	b.ReportAllocs()
+	for i := int64(0); b.Loop(); i++ {
+		s.append(i*1000, i%7 == 0, 3600e3)
+	}
+}
