@@ -1,0 +1,153 @@
+package forecast
+
+import "math"
+
+// HoltWinters is exponential smoothing with a level, a damped trend, the season
+// of a day and that of a week, and the newest error carried on (Taylor, 2003:
+// double seasonal exponential smoothing; additive):
+//
+//	f(t+h) = l + b (d + d^2 + ... + d^h) + D(t+h) + W(t+h) + c^h e(t)
+//
+// Its parameters are those of a coarse grid, taken one by one in two rounds,
+// that forecast the past horizons best: those for one step ahead are not.
+type HoltWinters struct{}
+
+// Name gives holt_winters.
+func (HoltWinters) Name() string { return "holt_winters" }
+
+// smoothing holds the parameters.
+type smoothing struct {
+	level, trend, damp float64
+	day, week          float64
+	carry              float64
+}
+
+// axis is one parameter and the values tried for it.
+type axis struct {
+	of     func(*smoothing) *float64
+	values []float64
+}
+
+func axes() []axis {
+	return []axis{
+		{func(s *smoothing) *float64 { return &s.level }, []float64{0.005, 0.03, 0.1, 0.25, 0.5}},
+		{func(s *smoothing) *float64 { return &s.carry }, []float64{0, 0.3, 0.6, 0.8, 0.95}},
+		{func(s *smoothing) *float64 { return &s.day }, []float64{0, 0.05, 0.15, 0.3, 0.5}},
+		{func(s *smoothing) *float64 { return &s.week }, []float64{0, 0.05, 0.15, 0.3, 0.5}},
+		{func(s *smoothing) *float64 { return &s.trend }, []float64{0, 0.003, 0.02, 0.1}},
+		{func(s *smoothing) *float64 { return &s.damp }, []float64{0.9, 0.98, 0.995, 1}},
+	}
+}
+
+// Paths searches the parameters, then smooths once more with the best.
+func (HoltWinters) Paths(w *Workspace, p *Problem, paths [][]float64) bool {
+	s := newSmoother(w, p)
+	best := smoothing{level: 0.1, damp: 0.98, day: 0.1, week: 0.2, carry: 0.5}
+	least := s.run(best, paths)
+	for range 2 {
+		for i, a := range axes() {
+			if i == 2 && p.Day == 0 || i == 3 && p.Week == 0 {
+				continue
+			}
+			from := best
+			for _, v := range a.values {
+				if *a.of(&from) == v {
+					continue
+				}
+				next := from
+				*a.of(&next) = v
+				if loss := s.run(next, paths); loss < least {
+					least, best = loss, next
+				}
+			}
+		}
+	}
+	s.run(best, paths)
+	return true
+}
+
+// smoother holds where smoothing starts and the seasons as they go.
+type smoother struct {
+	p            *Problem
+	level, trend float64
+	day0, week0  []float64
+	day, week    []float64
+}
+
+// newSmoother starts from a line and mean seasons over the first two seasons.
+func newSmoother(w *Workspace, p *Problem) *smoother {
+	days, weeks := max(p.Day, 1), max(p.Week, 1)
+	s := &smoother{p: p, day0: w.Floats(days), week0: w.Floats(weeks), day: w.Floats(days), week: w.Floats(weeks)}
+	first := p.Values[:min(len(p.Values), max(seasonsNeeded*p.Season(), minPoints/2))]
+	half := len(first) / 2
+	centre := mean(first)
+	s.trend = (mean(first[half:2*half]) - mean(first[:half])) / float64(half)
+	line := func(t int) float64 { return centre + s.trend*(float64(t)-float64(len(first)-1)/2) }
+	if p.Day > 0 {
+		whole := len(first) / days * days
+		for t, v := range first[:whole] {
+			s.day0[t%days] += (v - line(t)) * float64(days) / float64(whole)
+		}
+	}
+	if p.Week > 0 {
+		whole := len(first) / weeks * weeks
+		for t, v := range first[:whole] {
+			s.week0[t%weeks] += (v - line(t) - s.day0[t%days]) * float64(weeks) / float64(whole)
+		}
+	}
+	s.level = line(-1)
+	return s
+}
+
+// run smooths the series, writes a path at every origin, and gives their mean
+// absolute error.
+func (s *smoother) run(c smoothing, paths [][]float64) float64 {
+	values, origins := s.p.Values, s.p.Origins
+	copy(s.day, s.day0)
+	copy(s.week, s.week0)
+	level, trend, newest := s.level, s.trend, 0.0
+	d, w, next := 0, 0, 0
+	for t, v := range values {
+		if t == origins[next] {
+			s.path(c, paths[next], level, trend, newest, d, w)
+			next++
+		}
+		level += c.damp * trend
+		trend *= c.damp
+		far := v - level - s.day[d] - s.week[w]
+		e := far - c.carry*newest
+		level += c.level * e
+		trend += c.trend * c.level * e
+		s.day[d] += c.day * e
+		s.week[w] += c.week * e
+		newest = far
+		if d++; d == len(s.day) {
+			d = 0
+		}
+		if w++; w == len(s.week) {
+			w = 0
+		}
+	}
+	s.path(c, paths[next], level, trend, newest, d, w)
+	loss := pathError(s.p, paths)
+	if math.IsNaN(loss) {
+		return math.Inf(1)
+	}
+	return loss
+}
+
+func (s *smoother) path(c smoothing, path []float64, level, trend, newest float64, d, w int) {
+	carry := c.carry * newest
+	for h := range path {
+		trend *= c.damp
+		level += trend
+		path[h] = level + s.day[d] + s.week[w] + carry
+		carry *= c.carry
+		if d++; d == len(s.day) {
+			d = 0
+		}
+		if w++; w == len(s.week) {
+			w = 0
+		}
+	}
+}
