@@ -72,7 +72,12 @@ type Home struct {
 	Activity   []Entry
 	KPIs       []KPI
 	MoreRuns   bool // there are more runs than shown
+
+	MoreConditions int // sick services beyond those shown
 }
+
+// CountConditions counts what is wrong, shown or not.
+func (h Home) CountConditions() int { return len(h.Conditions) + h.MoreConditions }
 
 // Need is one thing that waits for a person.
 type Need struct {
@@ -129,6 +134,7 @@ type Services struct {
 	Rows    []ServiceRow
 	Filter  string
 	Healthy int // rows that are healthy and hidden
+	More    int // rows that are not shown because there are so many
 	All     bool
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"grace"
 	"grace/internal/api"
+	"grace/internal/healthgraph"
 	"grace/internal/learn"
 	"grace/internal/loop"
 	"grace/internal/store"
@@ -89,21 +91,49 @@ func (b backend) ResolveIncident(ctx context.Context, id grace.IncidentID, actor
 // Health meets api.Backend.
 func (b backend) Health(context.Context) []grace.HealthState { return b.d.loop.Health() }
 
+// Symptoms meets api.Backend.
+func (b backend) Symptoms(context.Context) map[grace.ServiceID]api.Symptoms {
+	all := b.d.loop.Symptoms()
+	out := make(map[grace.ServiceID]api.Symptoms, len(all))
+	for id, s := range all {
+		out[id] = api.Symptoms(s)
+	}
+	return out
+}
+
 // Services meets api.Backend.
 func (b backend) Services(context.Context) []api.ServiceView {
-	g := b.d.loop.Graph()
 	health := map[grace.ServiceID]grace.HealthState{}
 	for _, h := range b.d.loop.Health() {
 		health[h.Service] = h
 	}
-	var out []api.ServiceView
-	for _, s := range g.Services() {
-		out = append(out, api.ServiceView{
-			Service: s, Health: health[s.ID], Dependents: g.Direct(s.ID),
-			Transitive: len(g.Dependents(s.ID)), BlastRadius: g.BlastRadius(s.ID),
-		})
+	out := slices.Clone(b.d.places(b.d.loop.Graph()))
+	for i := range out {
+		out[i].Health = health[out[i].ID]
 	}
 	return out
+}
+
+// placed are the services of a graph without their health.
+type placed struct {
+	graph *healthgraph.Graph
+	views []api.ServiceView
+}
+
+// places gives the services with their place in a graph, which takes long to
+// find out for thousands and changes with the configuration only.
+func (d *Daemon) places(g *healthgraph.Graph) []api.ServiceView {
+	if p := d.placed.Load(); p != nil && p.graph == g {
+		return p.views
+	}
+	p := &placed{graph: g}
+	for _, s := range g.Services() {
+		p.views = append(p.views, api.ServiceView{
+			Service: s, Dependents: g.Direct(s.ID), Transitive: g.Needed(s.ID), BlastRadius: g.BlastRadius(s.ID),
+		})
+	}
+	d.placed.Store(p)
+	return p.views
 }
 
 // Playbooks meets api.Backend.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"grace"
@@ -65,6 +66,7 @@ type Daemon struct {
 	sensors *sensors
 	metrics *metrics
 	server  *http.Server
+	placed  atomic.Pointer[placed]
 
 	ctx    context.Context //nolint:containedctx // the life of the background services, ended by Stop
 	cancel context.CancelFunc

@@ -36,6 +36,9 @@ type Backend interface {
 	Health(ctx context.Context) []grace.HealthState
 	// Services gives the health graph, sorted by id.
 	Services(ctx context.Context) []ServiceView
+	// Symptoms gives what is wrong, by service; one with nothing but ok signals
+	// is absent.
+	Symptoms(ctx context.Context) map[grace.ServiceID]Symptoms
 	// Playbooks gives the known playbooks, sorted by id.
 	Playbooks(ctx context.Context) []grace.Playbook
 	// DryRun tells what a playbook would do on a service, doing nothing.
@@ -75,6 +78,12 @@ type ServiceView struct {
 	Dependents  []grace.ServiceID `json:"dependents" doc:"services that depend on it directly"`
 	Transitive  int               `json:"transitive_dependents" doc:"services that depend on it, directly or through others"`
 	BlastRadius int               `json:"blast_radius" minimum:"0" maximum:"10"`
+}
+
+// Symptoms are what a service suffers from.
+type Symptoms struct {
+	Worst grace.Signal // the one to be named first
+	Count int          // signals that are not ok
 }
 
 // DryRun is what a playbook would do on a service now.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/healthgraph"
 	"grace/internal/learn"
 	"grace/internal/mesh"
 	"grace/internal/store"
@@ -91,6 +92,20 @@ func (b *fakeBackend) Health(context.Context) []grace.HealthState {
 
 func (b *fakeBackend) Services(context.Context) []ServiceView {
 	return append([]ServiceView(nil), b.services...)
+}
+
+func (b *fakeBackend) Symptoms(ctx context.Context) map[grace.ServiceID]Symptoms {
+	out := map[grace.ServiceID]Symptoms{}
+	signals, err := b.store.Signals(ctx, b.store.Q(), "")
+	if err != nil {
+		return nil
+	}
+	for _, v := range b.services {
+		if worst, n := healthgraph.Worst(v.ID, signals); n > 0 {
+			out[v.ID] = Symptoms{Worst: worst, Count: n}
+		}
+	}
+	return out
 }
 
 func (b *fakeBackend) Playbooks(context.Context) []grace.Playbook {

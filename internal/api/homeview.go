@@ -1,9 +1,9 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +28,7 @@ func (s *server) homeView(ctx context.Context, v visit) (console.Home, error) {
 		return console.Home{}, err
 	}
 	page := console.Home{Frame: f, Needs: o.needs(), MoreRuns: o.more, KPIs: kpiTiles(kpis)}
-	if page.Conditions, err = s.conditions(ctx, o); err != nil {
+	if page.Conditions, page.MoreConditions, err = s.conditions(ctx, o); err != nil {
 		return console.Home{}, err
 	}
 	page.Headline, page.Tone = o.headline(f.Now, len(page.Needs))
@@ -119,29 +119,33 @@ func (o overview) needs() []console.Need {
 	return out
 }
 
-// conditions lists what is wrong or about to be, worst first. Services that
-// never had data are counted in the headline only.
-func (s *server) conditions(ctx context.Context, o overview) ([]console.Condition, error) {
+// conditions lists what is wrong or about to be, worst first; more counts the
+// sick services that are not listed. Services that never had data are counted in
+// the headline only.
+func (s *server) conditions(ctx context.Context, o overview) (out []console.Condition, more int, err error) {
 	var sick []ServiceView
 	for _, v := range o.services {
-		if len(o.signals[v.ID]) > 0 || v.Health.Status == grace.HealthCritical || v.Health.Status == grace.HealthDegraded {
+		if o.symptoms[v.ID].Count > 0 || v.Health.Status == grace.HealthCritical || v.Health.Status == grace.HealthDegraded {
 			sick = append(sick, v)
 		}
 	}
 	slices.SortStableFunc(sick, func(a, b ServiceView) int { return rank(a.Health.Status) - rank(b.Health.Status) })
-	var out []console.Condition
-	for i, v := range sick {
+	more = max(0, len(sick)-shownConditions)
+	g, err := s.glance(ctx, o.open)
+	if err != nil {
+		return nil, 0, err
+	}
+	for i, v := range sick[:len(sick)-more] {
 		c := console.Condition{State: healthState(v.Health.Status), Service: serviceLink(v.ID), What: "no signal names a cause"}
 		if len(v.Health.TopSymptoms) > 0 {
 			c.What = v.Health.TopSymptoms[0]
 		}
-		if worst, found := worstSignal(o.signals[v.ID]); found {
-			c.What, c.Detail, c.Since = conditionOf(worst, len(o.signals[v.ID]))
+		if symptoms := o.symptoms[v.ID]; symptoms.Count > 0 {
+			c.What, c.Detail, c.Since = conditionOf(symptoms.Worst, symptoms.Count)
 		}
 		if i < explained {
-			var err error
-			if c.Doing, err = s.doingLink(ctx, v); err != nil {
-				return nil, err
+			if c.Doing, err = s.doingLink(ctx, v, g); err != nil {
+				return nil, 0, err
 			}
 		}
 		out = append(out, c)
@@ -154,7 +158,7 @@ func (s *server) conditions(ctx context.Context, o overview) ([]console.Conditio
 			Since:  p.At, Doing: o.runLink(p.Service),
 		})
 	}
-	return out, nil
+	return out, more, nil
 }
 
 func (o overview) runLink(id grace.ServiceID) console.Link {
@@ -164,22 +168,6 @@ func (o overview) runLink(id grace.ServiceID) console.Link {
 		}
 	}
 	return console.Link{Text: "watching"}
-}
-
-func worstSignal(signals []grace.Signal) (grace.Signal, bool) {
-	if len(signals) == 0 {
-		return grace.Signal{}, false
-	}
-	severity := map[grace.Severity]int{grace.SeverityCritical: 0, grace.SeverityWarning: 1, grace.SeverityInfo: 2}
-	weight := func(sig grace.Signal) int {
-		if sig.State != grace.SignalFiring {
-			return 10
-		}
-		return severity[sig.Severity]
-	}
-	return slices.MinFunc(signals, func(a, b grace.Signal) int {
-		return cmp.Or(weight(a)-weight(b), a.Since.Compare(b.Since))
-	}), true
 }
 
 func conditionOf(sig grace.Signal, n int) (what, detail string, since time.Time) {
@@ -201,7 +189,7 @@ func conditionOf(sig grace.Signal, n int) (what, detail string, since time.Time)
 }
 
 func serviceLink(id grace.ServiceID) console.Link {
-	return console.Link{Text: string(id), Path: "lite/services?all=1#s-" + string(id)}
+	return console.Link{Text: string(id), Path: "lite/services?q=" + url.QueryEscape(string(id)) + "#s-" + string(id)}
 }
 
 func runRow(r grace.Run, now time.Time) console.RunRow {

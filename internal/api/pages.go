@@ -97,8 +97,13 @@ func (s *server) servicesPage(v visit) {
 	s.draw(v.w, http.StatusOK, page)
 }
 
-// explained bounds how many sick services of a page are explained one by one.
-const explained = 30
+const (
+	// explained bounds how many sick services of a page are explained one by one.
+	explained = 30
+	// shownServices bounds the rows of a page: nobody reads a thousand, and
+	// what is looked for is found by its name.
+	shownServices = 200
+)
 
 func (s *server) servicesView(ctx context.Context, v visit) (console.Services, error) {
 	f, err := s.frame(ctx, v, "Services", "services")
@@ -112,6 +117,14 @@ func (s *server) servicesView(ctx context.Context, v visit) (console.Services, e
 	slices.SortStableFunc(services, func(a, b ServiceView) int {
 		return cmp.Or(rank(a.Health.Status)-rank(b.Health.Status), strings.Compare(string(a.ID), string(b.ID)))
 	})
+	open, err := s.store.OpenRuns(ctx, s.store.Q())
+	if err != nil {
+		return console.Services{}, stored(err)
+	}
+	g, err := s.glance(ctx, open)
+	if err != nil {
+		return console.Services{}, err
+	}
 	want := strings.ToLower(page.Filter)
 	for _, view := range services {
 		if want != "" && !strings.Contains(strings.ToLower(string(view.ID)+" "+view.Owner), want) {
@@ -121,13 +134,17 @@ func (s *server) servicesView(ctx context.Context, v visit) (console.Services, e
 			page.Healthy++
 			continue
 		}
+		if len(page.Rows) == shownServices {
+			page.More++
+			continue
+		}
 		row := console.ServiceRow{
 			ID: string(view.ID), State: healthState(view.Health.Status), Criticality: orDash(string(view.Criticality)), Owner: view.Owner,
 			Confidence: percent(view.Health.Confidence), Direct: len(view.Dependents), Transitive: view.Transitive,
 			Symptoms: view.Health.TopSymptoms, Why: "nothing to do",
 		}
 		if view.Health.Status != grace.HealthHealthy && len(page.Rows) < explained {
-			if row.Doing, err = s.doingLink(ctx, view); err != nil {
+			if row.Doing, err = s.doingLink(ctx, view, g); err != nil {
 				return console.Services{}, err
 			}
 			row.Why = row.Doing.Text
@@ -137,25 +154,55 @@ func (s *server) servicesView(ctx context.Context, v visit) (console.Services, e
 	return page, nil
 }
 
+// glance is what a page says of many services from, read once for all of them.
+type glance struct {
+	open   map[grace.ServiceID]grace.Run
+	recent []grace.Decision
+}
+
+func (s *server) glance(ctx context.Context, open []grace.Run) (g glance, err error) {
+	g.open = map[grace.ServiceID]grace.Run{}
+	for _, r := range open {
+		if newer, ok := g.open[r.Service]; !ok || newer.CreatedAt.Before(r.CreatedAt) {
+			g.open[r.Service] = r
+		}
+	}
+	g.recent, err = s.recentDecisions(ctx)
+	return g, err
+}
+
 // doingLink says in a few words what is done about a service, with a link if
 // there is a run or a question to look at.
-func (s *server) doingLink(ctx context.Context, view ServiceView) (console.Link, error) {
-	c, err := s.chainOfService(ctx, view.ID)
+func (s *server) doingLink(ctx context.Context, view ServiceView, g glance) (console.Link, error) {
+	if run, ok := g.open[view.ID]; ok {
+		if run.State == grace.RunAwaitingApproval {
+			return console.Link{Text: string(run.Playbook.ID) + ": needs you", Path: "lite/approvals/" + string(run.ID)}, nil
+		}
+		return console.Link{Text: string(run.Playbook.ID) + ": " + runWords(run.State), Path: "lite/runs/" + string(run.ID)}, nil
+	}
+	c, err := s.lastOf(ctx, view.ID, g.recent)
 	if err != nil {
 		return console.Link{}, err
 	}
-	if c.run != nil && !c.run.State.Terminal() {
-		link := console.Link{Text: string(c.run.Playbook.ID) + ": " + runWords(c.run.State), Path: "lite/runs/" + string(c.run.ID)}
-		if c.run.State == grace.RunAwaitingApproval {
-			link = console.Link{Text: string(c.run.Playbook.ID) + ": needs you", Path: "lite/approvals/" + string(c.run.ID)}
-		}
-		return link, nil
-	}
-	_, notes, err := s.doing(ctx, view, c)
-	if err != nil || len(notes) == 0 {
-		return console.Link{}, err
+	_, notes := doing(view, c, g.recent)
+	if len(notes) == 0 {
+		return console.Link{}, nil
 	}
 	return console.Link{Text: notes[0]}, nil
+}
+
+// lastOf is the last decision about a service with the run it led to, without
+// what else belongs to them.
+func (s *server) lastOf(ctx context.Context, id grace.ServiceID, recent []grace.Decision) (c chain, err error) {
+	if i := slices.IndexFunc(recent, func(d grace.Decision) bool { return d.Service == id }); i >= 0 {
+		c.decision = &recent[i]
+	} else if c.decision, err = maybe(s.store.LastDecision(ctx, s.store.Q(), id)); err != nil || c.decision == nil {
+		return chain{}, err
+	}
+	if c.decision.Run != "" {
+		c.run, err = maybe(s.store.Run(ctx, s.store.Q(), c.decision.Run))
+	}
+	return c, err
 }
 
 func (s *server) runPage(v visit) { s.showRun(v, http.StatusOK, console.Form{}) }
@@ -243,9 +290,10 @@ func (s *server) homePage(v visit) {
 
 // shownRuns and shownEntries bound the lists of the status page.
 const (
-	shownRuns    = 12
-	shownEntries = 20
-	shownNeeds   = 20
+	shownRuns       = 12
+	shownEntries    = 20
+	shownNeeds      = 20
+	shownConditions = 100
 	// predictionLife is how long a prediction counts that nobody repeated.
 	predictionLife = 15 * time.Minute
 )
@@ -253,7 +301,7 @@ const (
 // now is what the status page is made of.
 type overview struct {
 	services    []ServiceView
-	signals     map[grace.ServiceID][]grace.Signal
+	symptoms    map[grace.ServiceID]Symptoms
 	open        []grace.Run
 	recent      []grace.Run
 	more        bool
@@ -265,17 +313,7 @@ type overview struct {
 
 func (s *server) overview(ctx context.Context) (o overview, err error) {
 	q := s.store.Q()
-	o.services = s.backend.Services(ctx)
-	signals, err := s.store.Signals(ctx, q, "")
-	if err != nil {
-		return o, stored(err)
-	}
-	o.signals = map[grace.ServiceID][]grace.Signal{}
-	for _, sig := range signals {
-		if sig.State != grace.SignalOK {
-			o.signals[sig.Service] = append(o.signals[sig.Service], sig)
-		}
-	}
+	o.services, o.symptoms = s.backend.Services(ctx), s.backend.Symptoms(ctx)
 	if o.open, err = s.store.OpenRuns(ctx, q); err != nil {
 		return o, stored(err)
 	}

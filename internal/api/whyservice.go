@@ -48,9 +48,11 @@ func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explan
 		return Explanation{}, err
 	}
 	var noted []string
-	if e.Summary, noted, err = s.doing(ctx, view, c); err != nil {
+	recent, err := s.recentDecisions(ctx)
+	if err != nil {
 		return Explanation{}, err
 	}
+	e.Summary, noted = doing(view, c, recent)
 	e.Stages = append(e.Stages, health)
 	if c.run != nil || c.decision != nil {
 		e.Stages = append(e.Stages, c.stages()...)
@@ -108,27 +110,24 @@ func (s *server) chainOfService(ctx context.Context, id grace.ServiceID) (chain,
 }
 
 // doing words what is being done about a service; notes say why nothing is.
-func (s *server) doing(ctx context.Context, view ServiceView, c chain) (summary string, notes []string, err error) {
+func doing(view ServiceView, c chain, recent []grace.Decision) (summary string, notes []string) {
 	id := view.ID
 	if c.run != nil && !c.run.State.Terminal() {
-		return fmt.Sprintf("GRACE is at it: run %s, %s on %s, is %s.", c.run.ID, c.run.Playbook.ID, id, runWords(c.run.State)), nil, nil
+		return fmt.Sprintf("GRACE is at it: run %s, %s on %s, is %s.", c.run.ID, c.run.Playbook.ID, id, runWords(c.run.State)), nil
 	}
 	if view.Health.Status == grace.HealthHealthy {
-		return fmt.Sprintf("Nothing is wrong with %s.", id), nil, nil
+		return fmt.Sprintf("Nothing is wrong with %s.", id), nil
 	}
-	cause, err := s.victimOf(ctx, id)
-	if err != nil {
-		return "", nil, err
-	}
+	cause := victimOf(id, recent)
 	switch {
 	case cause != nil:
 		line := fmt.Sprintf("its symptoms are put down to %s (%s, likelihood %.2f), which is what GRACE treats", cause.Diagnosis.Cause, words(string(cause.Diagnosis.Code)), cause.Diagnosis.Likelihood)
-		return fmt.Sprintf("Nothing is done on %s: %s.", id, line), []string{line, "decision " + string(cause.ID)}, nil
+		return fmt.Sprintf("Nothing is done on %s: %s.", id, line), []string{line, "decision " + string(cause.ID)}
 	case c.decision != nil && c.decision.Verdict != grace.VerdictAllow && len(c.decision.Failed()) > 0:
 		for _, r := range c.decision.Failed() {
 			notes = append(notes, gateWords(r))
 		}
-		return fmt.Sprintf("Nothing is done on %s: %s.", id, notes[0]), notes, nil
+		return fmt.Sprintf("Nothing is done on %s: %s.", id, notes[0]), notes
 	case c.run != nil:
 		notes = []string{fmt.Sprintf("the last run, %s (%s), ended at %s: %s", c.run.ID, c.run.Playbook.ID, clock(deref(c.run.EndedAt)), runWords(c.run.State))}
 		if c.run.Error != "" {
@@ -139,23 +138,28 @@ func (s *server) doing(ctx context.Context, view ServiceView, c chain) (summary 
 	default:
 		notes = []string{"no decision on it is recorded yet: its symptoms have not made a diagnosis"}
 	}
-	return fmt.Sprintf("Nothing is done on %s: %s.", id, notes[0]), notes, nil
+	return fmt.Sprintf("Nothing is done on %s: %s.", id, notes[0]), notes
 }
 
 // victimOf finds the newest decision whose diagnosis explains the symptoms of
-// a service by another one.
-func (s *server) victimOf(ctx context.Context, id grace.ServiceID) (*grace.Decision, error) {
+// a service by another one, nil where there is none.
+func victimOf(id grace.ServiceID, recent []grace.Decision) *grace.Decision {
+	for i := range recent {
+		if recent[i].Diagnosis.Cause == id {
+			return nil // it was found to be a cause itself
+		}
+		if slices.Contains(recent[i].Diagnosis.Victims, id) {
+			return &recent[i]
+		}
+	}
+	return nil
+}
+
+// recentDecisions are those in which victims are looked for, newest first.
+func (s *server) recentDecisions(ctx context.Context) ([]grace.Decision, error) {
 	decisions, _, err := s.store.Decisions(ctx, s.store.Q(), store.DecisionFilter{From: s.now().Add(-victimWindow)}, store.Page{Limit: 50})
 	if err != nil {
 		return nil, stored(err)
 	}
-	for _, d := range decisions {
-		if d.Diagnosis.Cause == id {
-			return nil, nil //nolint:nilnil // it was found to be a cause itself
-		}
-		if slices.Contains(d.Diagnosis.Victims, id) {
-			return &d, nil
-		}
-	}
-	return nil, nil //nolint:nilnil // absent is an answer here
+	return decisions, nil
 }

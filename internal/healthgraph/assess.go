@@ -68,6 +68,24 @@ func Assess(service grace.ServiceID, signals []grace.Signal, now time.Time) grac
 	return state
 }
 
+// Worst gives the signal of a service that is to be named first, and how many of
+// its signals are not ok: 0 when nothing is wrong with it.
+func Worst(service grace.ServiceID, signals []grace.Signal) (worst grace.Signal, n int) {
+	best := -1
+	for i := range signals {
+		if signals[i].Service != service || signals[i].State == grace.SignalOK {
+			continue
+		}
+		if n++; best < 0 || worstFirst(signals[i], signals[best]) < 0 {
+			best = i
+		}
+	}
+	if n > 0 {
+		worst = signals[best]
+	}
+	return worst, n
+}
+
 func worstFirst(a, b grace.Signal) int {
 	return cmp.Or(
 		cmp.Compare(stateRank(b.State), stateRank(a.State)),

@@ -115,6 +115,15 @@ func (g *Graph) Direct(id grace.ServiceID) []grace.ServiceID {
 	return out
 }
 
+// Needed counts the services that depend on id, directly or through others.
+func (g *Graph) Needed(id grace.ServiceID) int {
+	i, ok := g.index[id]
+	if !ok {
+		return 0
+	}
+	return g.needed[i].len()
+}
+
 // Dependents gives the services that need id, directly or through others.
 func (g *Graph) Dependents(id grace.ServiceID) []grace.ServiceID {
 	i, ok := g.index[id]

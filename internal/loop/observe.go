@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -149,6 +150,8 @@ type mirror struct {
 	mu        sync.Mutex
 	version   int64 // of bySignal
 	bySignal  map[grace.SignalKey]grace.Signal
+	sorted    []grace.Signal               // as allSignals gave them last; never changed
+	touched   map[grace.SignalKey]struct{} // changed, new or gone since then
 	predicted map[grace.SignalKey]grace.Prediction
 }
 
@@ -156,13 +159,14 @@ func (m *mirror) signals(list []grace.Signal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.bySignal == nil {
-		m.bySignal = map[grace.SignalKey]grace.Signal{}
+		m.bySignal, m.touched = map[grace.SignalKey]grace.Signal{}, map[grace.SignalKey]struct{}{}
 	}
 	for _, s := range list {
 		if old, ok := m.bySignal[s.Key]; ok && old.At.After(s.At) && old.Since.After(s.Since) {
 			continue // heard late of an older state
 		}
 		m.bySignal[s.Key] = s
+		m.touched[s.Key] = struct{}{}
 		m.version++
 	}
 }
@@ -198,16 +202,31 @@ func (m *mirror) dropped(before, now []grace.Prediction) {
 	}
 }
 
-// allSignals gives the signals sorted by key.
+// allSignals gives the signals sorted by key. The caller must not change them:
+// the same list is given again while nothing changes, and what has changed is
+// merged into it, since to sort all anew in every pass of a storm is dear.
 func (m *mirror) allSignals() []grace.Signal {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	signals := make([]grace.Signal, 0, len(m.bySignal))
-	for _, s := range m.bySignal {
-		signals = append(signals, s)
+	if len(m.touched) == 0 {
+		return m.sorted
 	}
-	slices.SortFunc(signals, func(a, b grace.Signal) int { return cmp.Compare(a.Key, b.Key) })
-	return signals
+	keys := slices.Sorted(maps.Keys(m.touched))
+	merged := make([]grace.Signal, 0, len(m.bySignal))
+	old := m.sorted
+	for _, k := range keys {
+		i, found := slices.BinarySearchFunc(old, k, func(s grace.Signal, k grace.SignalKey) int { return cmp.Compare(s.Key, k) })
+		merged, old = append(merged, old[:i]...), old[i:]
+		if found {
+			old = old[1:]
+		}
+		if s, ok := m.bySignal[k]; ok {
+			merged = append(merged, s)
+		}
+	}
+	m.sorted = append(merged, old...)
+	clear(m.touched)
+	return m.sorted
 }
 
 // alertLife is how long a resolved alert is remembered. Every alert has a key
@@ -222,6 +241,7 @@ func (m *mirror) forget(now time.Time) {
 		named := k != grace.SignalKey(string(s.Service)+"/"+s.Sensor+"/"+s.Metric)
 		if named && s.Threshold == 0 && s.State == grace.SignalOK && now.Sub(s.Since) > alertLife {
 			delete(m.bySignal, k)
+			m.touched[k] = struct{}{}
 			m.version++
 		}
 	}

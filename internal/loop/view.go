@@ -20,12 +20,19 @@ import (
 
 // assessed is what Health said last.
 type assessed struct {
-	mu      sync.Mutex
-	health  []grace.HealthState
-	stages  *stages
-	version int64
-	at      time.Time
-	took    time.Duration
+	mu       sync.Mutex
+	health   []grace.HealthState
+	symptoms map[grace.ServiceID]Symptoms
+	stages   *stages
+	version  int64
+	at       time.Time
+	took     time.Duration
+}
+
+// Symptoms are what a service suffers from.
+type Symptoms struct {
+	Worst grace.Signal // the one to be named first
+	Count int          // signals that are not ok
 }
 
 const (
@@ -41,24 +48,38 @@ const (
 // to assess, it may be up to ten times as old as it takes to assess. The
 // caller must not change it.
 func (l *Loop) Health() []grace.HealthState {
+	l.assessed.mu.Lock()
+	defer l.assessed.mu.Unlock()
+	l.assessAnew()
+	return slices.Clone(l.assessed.health)
+}
+
+// Symptoms gives what is wrong, by service, as old as Health. Services with
+// nothing but ok signals are absent.
+func (l *Loop) Symptoms() map[grace.ServiceID]Symptoms {
+	l.assessed.mu.Lock()
+	defer l.assessed.mu.Unlock()
+	l.assessAnew()
+	return maps.Clone(l.assessed.symptoms)
+}
+
+// assessAnew assesses where what was made last is too old. The caller holds
+// the lock.
+func (l *Loop) assessAnew() {
 	a := &l.assessed
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	now, version, st := l.Now(), l.mirror.changes(), l.stages.Load()
 	age := now.Sub(a.at)
 	if a.stages == st && age >= 0 && (a.version == version && age < healthFresh || a.took > healthFresh/100 && age < healthShare*a.took) {
-		return slices.Clone(a.health)
+		return
 	}
 	began := time.Now()
-	a.health = l.assess(st, now)
+	a.health, a.symptoms = l.assess(st, now)
 	a.stages, a.version, a.at, a.took = st, version, now, time.Since(began)
-	return slices.Clone(a.health)
 }
 
-func (l *Loop) assess(st *stages, now time.Time) []grace.HealthState {
-	signals := l.mirror.allSignals()
+func (l *Loop) assess(st *stages, now time.Time) ([]grace.HealthState, map[grace.ServiceID]Symptoms) {
 	by := map[grace.ServiceID][]grace.Signal{}
-	for _, s := range signals {
+	for _, s := range l.mirror.allSignals() {
 		by[s.Service] = append(by[s.Service], s)
 		if svc, ok := st.graph.Service(s.Service); ok && svc.Domain != "" {
 			domain := grace.ServiceID(svc.Domain)
@@ -72,11 +93,15 @@ func (l *Loop) assess(st *stages, now time.Time) []grace.HealthState {
 			ids[grace.ServiceID(s.Domain)] = true
 		}
 	}
-	out := make([]grace.HealthState, 0, len(ids))
+	health := make([]grace.HealthState, 0, len(ids))
+	symptoms := map[grace.ServiceID]Symptoms{}
 	for _, id := range slices.Sorted(maps.Keys(ids)) {
-		out = append(out, healthgraph.Assess(id, by[id], now))
+		health = append(health, healthgraph.Assess(id, by[id], now))
+		if worst, n := healthgraph.Worst(id, by[id]); n > 0 {
+			symptoms[id] = Symptoms{Worst: worst, Count: n}
+		}
 	}
-	return out
+	return health, symptoms
 }
 
 // partOf gives a signal of a domain's service as one of the domain's own.
