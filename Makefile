@@ -73,9 +73,10 @@ eval: ## predictions on real series next to the usual tools; writes docs/evaluat
 	GRACE_EVAL_DATA="$${GRACE_EVAL_DATA:-../shared/data}" bin/eval $(or $(EVAL),-docs docs/evaluation.md)
 
 .PHONY: load
-load: build ## 1,000 services, 10,000 probes a minute, a storm of 50,000 alerts, lists on 100,000 runs (4 minutes; LOAD=flags)
+load: build ## 1,000 services, 10,000 probes a minute, a storm of 50,000 alerts, lists on 100,000 runs, on SQLite and on PostgreSQL (8 minutes; LOAD=flags)
 	@mkdir -p bin && $(GO) build -o bin/load ./bench/load
-	bin/load -json bin/load.json $(LOAD)
+	bin/load -database sqlite -json bin/load.json $(LOAD)
+	bin/load -database postgres -json bin/load-postgres.json $(LOAD)
 
 .PHONY: compare
 compare: build ## GRACE next to Prometheus and monit on real processes (40 minutes); writes docs/comparison.md (COMPARE=flags of another run)

@@ -64,7 +64,7 @@ func ground() []string {
 func replayed() []string { return append(pure(), "internal/forecast", "internal/detect", "internal/breach") }
 
 // testOnly packages may be imported by every _test.go file, whatever its floor,
-// and by bench/chaos, which stops and starts a PostgreSQL of its own.
+// and by the benches that run a PostgreSQL of their own.
 func testOnly() []string { return []string{"gracetest", "internal/pgtest", "internal/systemdtest"} }
 
 // banned says what a deciding stage may not import, and why.
@@ -189,7 +189,7 @@ func TestFloors(t *testing.T) {
 			if !ours || s.test && (slices.Contains(testOnly(), dir) || dir == s.dir) {
 				continue
 			}
-			if slices.Contains(testOnly(), dir) && !slices.Contains(testOnly(), s.dir) && !strings.HasPrefix(s.dir, "examples/") && s.dir != "bench/chaos" {
+			if slices.Contains(testOnly(), dir) && !slices.Contains(testOnly(), s.dir) && !strings.HasPrefix(s.dir, "examples/") && s.dir != "bench/chaos" && s.dir != "bench/load" {
 				t.Errorf("%s imports %s, which is for tests", s.path, dir)
 			}
 			if other := floorOf(dir); other >= floor {

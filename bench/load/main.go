@@ -18,7 +18,10 @@
 //   - the 99th percentile of the lists in the calm is at most 100 ms;
 //   - the audit log verifies.
 //
-// Everything listens on 127.0.0.1. It takes about three minutes.
+// Everything listens on 127.0.0.1. With --database postgres the store is a
+// PostgreSQL server that is started for the purpose, with its durable settings;
+// its memory and its processor time are not in the figures of GRACE. It takes
+// about three minutes.
 package main
 
 import (
@@ -32,6 +35,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"grace/internal/pgtest"
 )
 
 // options are what can be asked for.
@@ -46,7 +51,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.grace, "grace", "bin/grace", "the program to measure")
-	flag.StringVar(&o.database, "database", "", "postgres://... instead of SQLite; it must be empty")
+	flag.StringVar(&o.database, "database", databaseSQLite, "sqlite, postgres (a cluster of its own is started), or postgres://... of an empty database")
 	flag.StringVar(&o.dir, "dir", "", "where the data goes (default: a temporary folder)")
 	flag.IntVar(&o.services, "services", 1000, "services, each with a probe every 6 s")
 	flag.IntVar(&o.runs, "runs", 100000, "runs in the store before the start")
@@ -56,7 +61,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	report, err := measure(ctx, o)
+	report, err := prepare(ctx, o)
 	if report != nil {
 		report.print(os.Stdout)
 		err = errors.Join(err, report.write(o.json))
@@ -65,6 +70,31 @@ func main() {
 		fmt.Fprintln(os.Stderr, "load:", err)
 		os.Exit(1)
 	}
+}
+
+// What --database may say besides a URL.
+const (
+	databaseSQLite   = "sqlite"
+	databasePostgres = "postgres"
+)
+
+// prepare starts the database where it is ours, then measures.
+func prepare(ctx context.Context, o options) (*report, error) {
+	switch o.database {
+	case databaseSQLite:
+		o.database = ""
+	case databasePostgres:
+		// A server as it is run: what it has said it wrote is on disk.
+		cluster, err := pgtest.Open("fsync=on", "synchronous_commit=on", "full_page_writes=on")
+		if err != nil {
+			return nil, err
+		}
+		defer cluster.Close()
+		if o.database, err = cluster.Database("load"); err != nil {
+			return nil, err
+		}
+	}
+	return measure(ctx, o)
 }
 
 // measure does all of it. The report is nil when there is nothing to report.
