@@ -1,0 +1,161 @@
+package promql
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"grace"
+)
+
+// series is one series of an answer.
+type series struct {
+	labels map[string]string
+	points []point // oldest first
+}
+
+// point is a pair [seconds, "value"].
+type point struct {
+	at    int64 // ms since 1970
+	value float64
+}
+
+// maxSeconds is the end of the year 9999: beyond it is no time.
+const maxSeconds = 253402300799
+
+// UnmarshalJSON reads the pair.
+func (p *point) UnmarshalJSON(data []byte) error {
+	inner, opened := bytes.CutPrefix(bytes.TrimSpace(data), []byte("["))
+	inner, closed := bytes.CutSuffix(inner, []byte("]"))
+	at, text, pair := bytes.Cut(inner, []byte(","))
+	if !opened || !closed || !pair {
+		return fmt.Errorf("%.40q is no pair of a time and a value", data)
+	}
+	seconds, err := strconv.ParseFloat(string(bytes.TrimSpace(at)), 64)
+	if err != nil || !(math.Abs(seconds) <= maxSeconds) { // so written that NaN fails too
+		return fmt.Errorf("%.40q is no time", at)
+	}
+	text = bytes.TrimSpace(text)
+	if len(text) < 2 || text[0] != '"' || text[len(text)-1] != '"' {
+		return fmt.Errorf("%.40q is no value", text)
+	}
+	value, err := strconv.ParseFloat(string(text[1:len(text)-1]), 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return fmt.Errorf("%.40q is no value", text)
+	}
+	p.at, p.value = int64(math.Round(seconds*1000)), value
+	return nil
+}
+
+// answer is what /api/v1/query and /api/v1/query_range give.
+type answer struct {
+	Status string `json:"status"`
+	Data   struct {
+		ResultType string          `json:"resultType"`
+		Result     json.RawMessage `json:"result"`
+	} `json:"data"`
+	ErrorType string   `json:"errorType"`
+	Error     string   `json:"error"`
+	Warnings  []string `json:"warnings"`
+	Infos     []string `json:"infos"`
+	IsPartial bool     `json:"isPartial"` // VictoriaMetrics: some storage node did not answer
+}
+
+// errQuery is what the API itself says against the query.
+type errQuery struct{ kind, text string }
+
+func (e *errQuery) Error() string { return fmt.Sprintf("the query failed: %s: %s", e.kind, e.text) }
+
+// maxWarnings bounds what is repeated of a server's warnings.
+const maxWarnings = 5
+
+// parse reads an answer. An *errQuery is the API's own, any other error means
+// that the text is no answer, or that it has more than limit series.
+func parse(body []byte, limit int) ([]series, notes, error) {
+	var n notes
+	var a answer
+	if err := json.Unmarshal(body, &a); err != nil {
+		return nil, n, fmt.Errorf("read the answer: %w", err)
+	}
+	if a.Status != "success" {
+		if a.Status != "error" || a.ErrorType == "" {
+			return nil, n, fmt.Errorf("read the answer: status %q: this is no Prometheus API", a.Status)
+		}
+		return nil, n, &errQuery{a.ErrorType, a.Error}
+	}
+	n.warn(a)
+	found, err := n.result(a.Data.ResultType, a.Data.Result)
+	if err != nil {
+		return nil, n, fmt.Errorf("read the answer: %w", err)
+	}
+	if len(found) > limit {
+		return nil, n, fmt.Errorf("%w: %d series, at most %d: raise series_limit, or aggregate in the query", errTooMuch, len(found), limit)
+	}
+	for _, s := range found {
+		slices.SortStableFunc(s.points, func(a, b point) int { return int(min(1, max(-1, a.at-b.at))) })
+	}
+	return found, n, nil
+}
+
+// warn keeps the warnings. Infos are advice about the query's style, which
+// repeats with every answer: they are left to the server's own pages.
+func (n *notes) warn(a answer) {
+	for _, w := range a.Warnings[:min(len(a.Warnings), maxWarnings)] {
+		n.warnings = append(n.warnings, "warning: "+w)
+	}
+	if more := len(a.Warnings) - maxWarnings; more > 0 {
+		n.warnings = append(n.warnings, fmt.Sprintf("warning: and %d more", more))
+	}
+	if a.IsPartial {
+		n.warnings = append(n.warnings, "warning: the answer is partial, a part of the storage did not answer")
+	}
+}
+
+func (n *notes) result(kind string, data json.RawMessage) ([]series, error) {
+	switch kind {
+	case "scalar":
+		var p *point
+		if err := json.Unmarshal(data, &p); err != nil {
+			return nil, fmt.Errorf("scalar: %w", err)
+		}
+		if p == nil {
+			return nil, errors.New("scalar: nothing")
+		}
+		return []series{{points: []point{*p}}}, nil
+	case "vector", "matrix":
+		var list []struct {
+			Metric     map[string]string `json:"metric"`
+			Value      *point            `json:"value"`
+			Values     []point           `json:"values"`
+			Histogram  json.RawMessage   `json:"histogram"`
+			Histograms []json.RawMessage `json:"histograms"`
+		}
+		if err := json.Unmarshal(data, &list); err != nil {
+			return nil, fmt.Errorf("%s: %w", kind, err)
+		}
+		out := make([]series, 0, len(list))
+		for _, s := range list {
+			if s.Value != nil {
+				s.Values = append(s.Values, *s.Value)
+			}
+			histograms := len(s.Histograms)
+			if len(s.Histogram) > 0 {
+				histograms++
+			}
+			if histograms > 0 {
+				n.skip("native histograms: ask for histogram_quantile or histogram_avg of them", histograms)
+			}
+			out = append(out, series{labels: s.Metric, points: s.Values})
+		}
+		return out, nil
+	case "string":
+		return nil, errors.New("the query yields a text: want numbers")
+	default:
+		return nil, fmt.Errorf("result type %.40q: want vector, matrix or scalar", strings.TrimSpace(grace.CleanOutput(kind)))
+	}
+}

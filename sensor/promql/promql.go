@@ -1,0 +1,339 @@
+// Package promql is the sensor that asks a Prometheus-compatible HTTP API
+// (Prometheus, Thanos, Mimir, VictoriaMetrics) the queries it is configured
+// with.
+//
+// Every [Query] is asked on its own interval, at an offset drawn from the seed,
+// and each value of its answer is one metric sample of a service: the
+// configured one, or the one that a label of the series names. An instant
+// vector or a scalar gives the newest value, a range vector all that came since
+// the answer before.
+//
+// What is left out is said and counted, and the rest is kept:
+//
+//	NaN and infinities      no data, never zero
+//	no service              the series lacks the label, and no service is configured
+//	two values of a service at one time: which one counts is not for us to guess
+//	native histograms       ask for histogram_quantile or histogram_avg instead
+//	warnings, partial       the values are taken, the warning is reported
+//
+// An answer that is too long or has too many series is refused whole.
+//
+// A query that fails is asked again later and later, up to MaxBackoff, with
+// jitter, or when the server's Retry-After says so. Nothing is sent meanwhile,
+// so that its metric becomes stale. If a service is named for the API itself,
+// that one has a probe sample "up": 0 when no well-formed answer came; a query
+// that the server calls wrong is an answer.
+//
+// [Sensor.WarmUp] reads the history of the same queries, so that models are not
+// blind after a restart.
+package promql
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"grace"
+)
+
+// upMetric is the name of the probe sample.
+const upMetric = "up"
+
+// remember is how long it is known what was sent of a service; no range vector
+// that is asked on and on looks back further.
+const remember = 24 * time.Hour
+
+// RoleLabel is the label of a sample that holds the role of its query.
+const RoleLabel = "role"
+
+// Stats counts since the sensor was made.
+type Stats struct {
+	Asked   uint64 // queries sent
+	Failed  uint64 // of these, without a usable answer
+	Warned  uint64 // answers that came with a warning or in part
+	Samples uint64 // values that became samples
+	Skipped uint64 // values that did not: see the package doc
+	Lost    uint64 // samples that the sink refused
+}
+
+// Sensor polls one API.
+type Sensor struct {
+	cfg    Config
+	client *http.Client
+	slots  chan struct{} // one for each query under way
+
+	asked, failed, warned, samples, skipped, lost atomic.Uint64
+}
+
+var _ grace.Sensor = (*Sensor)(nil)
+
+// New makes a sensor, or says what is wrong with its configuration.
+func New(cfg Config) (*Sensor, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("promql sensor %s: %w", cfg.Name, err)
+	}
+	cfg = cfg.withDefaults()
+	transport := cfg.Transport
+	if transport == nil {
+		var err error
+		if transport, err = cfg.TLS.transport(); err != nil {
+			return nil, fmt.Errorf("promql sensor %s: %w", cfg.Name, err)
+		}
+	}
+	return &Sensor{
+		cfg:    cfg,
+		client: &http.Client{Transport: transport, CheckRedirect: sameOrigin},
+		slots:  make(chan struct{}, cfg.Concurrency),
+	}, nil
+}
+
+// Name gives the configured name.
+func (s *Sensor) Name() string { return s.cfg.Name }
+
+// Lost counts samples that the sink refused.
+func (s *Sensor) Lost() uint64 { return s.lost.Load() }
+
+// Stats gives the counts so far.
+func (s *Sensor) Stats() Stats {
+	return Stats{
+		Asked: s.asked.Load(), Failed: s.failed.Load(), Warned: s.warned.Load(),
+		Samples: s.samples.Load(), Skipped: s.skipped.Load(), Lost: s.lost.Load(),
+	}
+}
+
+// Run asks until ctx is done.
+func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
+	defer s.client.CloseIdleConnections()
+	var polls sync.WaitGroup
+	for _, q := range s.cfg.Queries {
+		polls.Go(func() { s.poll(ctx, sink, q) })
+	}
+	polls.Wait()
+	return nil
+}
+
+// poll asks one query on and on.
+func (s *Sensor) poll(ctx context.Context, sink grace.Sink, q Query) {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s.cfg.Name + "/" + q.Name))
+	rnd := rand.New(rand.NewPCG(s.cfg.Seed, h.Sum64()))
+	next := time.NewTimer(time.Duration(rnd.Int64N(int64(q.Interval))))
+	defer next.Stop()
+	var (
+		fails    int
+		reported string
+		newest   = map[grace.ServiceID]int64{} // what was already sent, in ms
+	)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+		began := time.Now()
+		found, notes, fail := s.instant(ctx, q, began)
+		if ctx.Err() != nil {
+			return // cut short by the end: it says nothing about the target
+		}
+		samples := s.collect(q, found, &notes, func(service grace.ServiceID, at int64) bool {
+			return at > newest[service]
+		})
+		for _, sample := range samples {
+			newest[sample.Service] = max(newest[sample.Service], sample.At.UnixMilli())
+		}
+		// Services come and go by the thousand where pods name them.
+		maps.DeleteFunc(newest, func(_ grace.ServiceID, at int64) bool { return at < began.Add(-remember).UnixMilli() })
+		message := notes.text(fail)
+		s.send(ctx, sink, append(s.up(fail, message), samples...))
+		if message != reported {
+			s.cfg.Report(q.Name, message)
+			reported = message
+		}
+		wait := max(0, q.Interval.D()-time.Since(began))
+		if fail == nil {
+			fails = 0
+		} else {
+			fails++
+			wait = backoff(fails, q.Interval.D(), s.cfg.MaxBackoff.D(), fail.retryAfter, rnd.Float64())
+		}
+		next.Reset(wait)
+	}
+}
+
+// backoff doubles the base for every failure up to limit, takes off up to half
+// of that by chance, and never waits less than the base or than the server
+// asked for, as far as the limit goes.
+func backoff(fails int, base, limit, asked time.Duration, chance float64) time.Duration {
+	full := limit
+	if fails < 30 && base<<fails>>fails == base {
+		full = min(limit, base<<fails)
+	}
+	jittered := full/2 + time.Duration(chance*float64(full/2))
+	return max(base, jittered, min(asked, limit))
+}
+
+// up is the probe sample of the API, if a service is named for it.
+func (s *Sensor) up(fail *failure, message string) []grace.Sample {
+	if s.cfg.Service == "" {
+		return nil
+	}
+	up := grace.Sample{
+		Service: s.cfg.Service, Sensor: s.cfg.Name, Metric: upMetric, Kind: grace.SampleProbe, Value: 1,
+		Code: s.cfg.Code, Severity: s.cfg.Severity, At: time.Now(), Message: message,
+	}
+	if fail != nil && !fail.answered {
+		up.Value = 0
+	}
+	return []grace.Sample{up}
+}
+
+func (s *Sensor) send(ctx context.Context, sink grace.Sink, samples []grace.Sample) {
+	if len(samples) == 0 {
+		return
+	}
+	if err := sink.Observe(ctx, samples...); err != nil {
+		s.lost.Add(uint64(len(samples)))
+	}
+}
+
+// notes collects what was not as it should be with one answer: what the server
+// warned of, and how many values were left out for which reason.
+type notes struct {
+	warnings []string
+	skipped  map[string]int
+}
+
+func (n *notes) skip(reason string, values int) {
+	if n.skipped == nil {
+		n.skipped = map[string]int{}
+	}
+	n.skipped[reason] += values
+}
+
+func (n *notes) text(fail *failure) string {
+	var parts []string
+	if fail != nil {
+		parts = append(parts, fail.Error())
+	}
+	parts = append(parts, n.warnings...)
+	for reason := range n.skipped {
+		parts = append(parts, "left out: "+reason)
+	}
+	slices.Sort(parts)
+	return grace.CleanOutput(strings.Join(parts, "; "))
+}
+
+// value is one of a service, before it is known to be the only one of its time.
+type value struct {
+	service grace.ServiceID
+	at      int64 // ms
+	v       float64
+}
+
+// collect makes samples of an answer's series, oldest first, of those values
+// that wanted lets through.
+func (s *Sensor) collect(q Query, found []series, n *notes, wanted func(grace.ServiceID, int64) bool) []grace.Sample {
+	var values []value
+	for _, one := range found {
+		service, err := q.service(one.labels)
+		if err != nil {
+			n.skip(err.Error(), len(one.points))
+			continue
+		}
+		for _, p := range one.points {
+			if !wanted(service, p.at) {
+				continue
+			}
+			v := p.value * q.Scale
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				s.skipped.Add(1) // it means no data, and is no fault
+				continue
+			}
+			values = append(values, value{service, p.at, v})
+		}
+	}
+	slices.SortStableFunc(values, func(a, b value) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.service, b.service))
+	})
+	out := make([]grace.Sample, 0, len(values))
+	for i := 0; i < len(values); {
+		same := i + 1
+		for same < len(values) && values[same].at == values[i].at && values[same].service == values[i].service {
+			same++
+		}
+		if same-i > 1 {
+			n.skip(q.ambiguous(values[i].service), same-i)
+		} else {
+			out = append(out, s.sample(q, values[i]))
+		}
+		i = same
+	}
+	for _, count := range n.skipped {
+		s.skipped.Add(uint64(count))
+	}
+	s.samples.Add(uint64(len(out)))
+	return out
+}
+
+func (s *Sensor) sample(q Query, v value) grace.Sample {
+	sample := grace.Sample{
+		Service: v.service, Sensor: s.cfg.Name, Metric: q.Name, Kind: grace.SampleMetric,
+		Value: v.v, Unit: q.Unit, At: time.UnixMilli(v.at).UTC(),
+	}
+	if q.Role != grace.RoleNone {
+		sample.Labels = map[string]string{RoleLabel: string(q.Role)}
+	}
+	return sample
+}
+
+// maxService bounds the bytes of a service's name that comes from a label.
+const maxService = 256
+
+// service tells whose a series is.
+func (q Query) service(labels map[string]string) (grace.ServiceID, error) {
+	if q.ServiceLabel != "" {
+		name := grace.CleanOutput(labels[q.ServiceLabel])
+		if len(name) > maxService {
+			return "", fmt.Errorf("a series whose label %s is longer than %d bytes", q.ServiceLabel, maxService)
+		}
+		if name != "" {
+			return grace.ServiceID(name), nil
+		}
+	}
+	if q.Service == "" {
+		return "", fmt.Errorf("a series without the label %s, and no service is configured", q.ServiceLabel)
+	}
+	return q.Service, nil
+}
+
+func (q Query) ambiguous(service grace.ServiceID) string {
+	if q.ServiceLabel == "" {
+		return "more than one series: aggregate them, or name a service_label"
+	}
+	return fmt.Sprintf("more than one series of %s: aggregate them by %s", service, q.ServiceLabel)
+}
+
+// failure is an answer that did not come or cannot be used.
+type failure struct {
+	err        error
+	answered   bool          // the API said so itself: it is up
+	tooMuch    bool          // a shorter range may succeed
+	final      bool          // asking the same again is of no use
+	retryAfter time.Duration // as the server asked for
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+
+// errTooMuch marks what was refused for its size.
+var errTooMuch = errors.New("more than the limit")

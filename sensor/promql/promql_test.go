@@ -1,0 +1,512 @@
+package promql_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"grace"
+	"grace/gracetest"
+	"grace/sensor/promql"
+)
+
+// wire answers requests in place of a network, so that tests have a virtual
+// clock.
+type wire struct {
+	mu    sync.Mutex
+	asked []url.Values
+	at    []time.Time
+	give  func(n int, r *http.Request, form url.Values) (status int, header http.Header, body string)
+}
+
+func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	form := r.URL.Query()
+	if r.Body != nil {
+		data, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		if form, err = url.ParseQuery(string(data)); err != nil {
+			return nil, err
+		}
+	}
+	w.mu.Lock()
+	n := len(w.asked)
+	w.asked, w.at = append(w.asked, form), append(w.at, time.Now())
+	w.mu.Unlock()
+	status, header, body := w.give(n, r, form)
+	if status == 0 {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	if status < 0 {
+		return nil, errors.New("connection refused")
+	}
+	if header == nil {
+		header = http.Header{}
+	}
+	return &http.Response{
+		StatusCode: status, Status: fmt.Sprintf("%d %s", status, http.StatusText(status)),
+		Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r,
+	}, nil
+}
+
+// always gives the same good answer.
+func always(body string) func(int, *http.Request, url.Values) (int, http.Header, string) {
+	return func(int, *http.Request, url.Values) (int, http.Header, string) { return 200, nil, body }
+}
+
+func result(kind, data string) string {
+	return fmt.Sprintf(`{"status":"success","data":{"resultType":%q,"result":%s}}`, kind, data)
+}
+
+func query(name string) promql.Query {
+	return promql.Query{Name: name, Query: name, Service: "shop"}
+}
+
+// problems keeps what was reported.
+type problems struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (p *problems) report(query, problem string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.list = append(p.list, query+": "+problem)
+}
+
+func newSensor(t *testing.T, cfg promql.Config) *promql.Sensor {
+	t.Helper()
+	cfg.Name = "prom"
+	if cfg.URL == "" {
+		cfg.URL = "http://prometheus.test/base/"
+	}
+	s, err := promql.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// run lets a sensor work for a while of virtual time.
+func run(t *testing.T, s *promql.Sensor, sink grace.Sink, long time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), long)
+	defer cancel()
+	if err := s.Run(ctx, sink); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func values(samples []grace.Sample, metric string) []float64 {
+	var out []float64
+	for _, s := range samples {
+		if s.Metric == metric {
+			out = append(out, s.Value)
+		}
+	}
+	return out
+}
+
+func TestResults(t *testing.T) {
+	for name, tt := range map[string]struct {
+		query   promql.Query
+		body    string
+		want    []string // service=value of the samples
+		problem string
+		skipped uint64
+	}{
+		"vector": {
+			query: promql.Query{Service: "shop"},
+			body:  result("vector", `[{"metric":{"job":"x"},"value":[1000.5,"2.5"]}]`),
+			want:  []string{"shop=2.5"},
+		},
+		"by label": {
+			query: promql.Query{ServiceLabel: "app", Service: "rest", Scale: 1000},
+			body: result("vector", `[{"metric":{"app":"a"},"value":[1000,"1"]},{"metric":{},"value":[1000,"2"]},
+				{"metric":{"app":"b"},"value":[1000,"0.25"]}]`),
+			want: []string{"a=1000", "b=250", "rest=2000"},
+		},
+		"no label": {
+			query:   promql.Query{ServiceLabel: "app"},
+			body:    result("vector", `[{"metric":{"app":"a"},"value":[1000,"1"]},{"metric":{"job":"j"},"value":[1000,"2"]}]`),
+			want:    []string{"a=1"},
+			problem: "left out: a series without the label app", skipped: 1,
+		},
+		"long label": {
+			query:   promql.Query{ServiceLabel: "app"},
+			body:    result("vector", `[{"metric":{"app":"`+strings.Repeat("x", 300)+`"},"value":[1000,"1"]},{"metric":{"app":"a"},"value":[1000,"1"]}]`),
+			want:    []string{"a=1"},
+			problem: "longer than 256 bytes", skipped: 1,
+		},
+		"which of two": {
+			query:   promql.Query{ServiceLabel: "app"},
+			body:    result("vector", `[{"metric":{"app":"a","i":"1"},"value":[1000,"1"]},{"metric":{"app":"b"},"value":[1000,"7"]},{"metric":{"app":"a"},"value":[1000,"2"]}]`),
+			want:    []string{"b=7"},
+			problem: "left out: more than one series of a: aggregate them by app", skipped: 2,
+		},
+		"no number": {
+			query:   promql.Query{ServiceLabel: "app"},
+			body:    result("vector", `[{"metric":{"app":"a"},"value":[1000,"NaN"]},{"metric":{"app":"b"},"value":[1000,"+Inf"]},{"metric":{"app":"c"},"value":[1000,"1e400"]},{"metric":{"app":"d"},"value":[1000,"1e3"]}]`),
+			want:    []string{"d=1000"},
+			skipped: 3,
+		},
+		"scalar": {query: promql.Query{Service: "shop"}, body: result("scalar", `[1000,"7"]`), want: []string{"shop=7"}},
+		"matrix": {
+			query: promql.Query{Service: "shop"},
+			body:  result("matrix", `[{"metric":{},"values":[[1000,"1"],[1020,"3"],[1010,"2"]]}]`),
+			want:  []string{"shop=1", "shop=2", "shop=3"},
+		},
+		"nothing": {query: promql.Query{Service: "shop"}, body: result("vector", `[]`)},
+		"warned": {
+			query:   promql.Query{Service: "shop"},
+			body:    strings.Replace(result("scalar", `[1000,"7"]`), `{`, `{"warnings":["store-1 is away"],"isPartial":true,"infos":["not a counter"],`, 1),
+			want:    []string{"shop=7"},
+			problem: "warning: store-1 is away; warning: the answer is partial",
+		},
+		"native histogram": {
+			query: promql.Query{ServiceLabel: "app"},
+			body: result("vector", `[{"metric":{"app":"a"},"histogram":[1000,{"count":"1","sum":"1","buckets":[[0,"1","2","1"]]}]},
+				{"metric":{"app":"b"},"value":[1000,"1"]}]`),
+			want:    []string{"b=1"},
+			problem: "left out: native histograms: ask for histogram_quantile", skipped: 1,
+		},
+		"text":        {query: promql.Query{Service: "shop"}, body: result("string", `[1000,"seven"]`), problem: "yields a text"},
+		"no answer":   {query: promql.Query{Service: "shop"}, body: `<html>`, problem: "read the answer"},
+		"no API":      {query: promql.Query{Service: "shop"}, body: `{"status":"ok"}`, problem: "this is no Prometheus API"},
+		"no time":     {query: promql.Query{Service: "shop"}, body: result("scalar", `[1e300,"7"]`), problem: "is no time"},
+		"no pair":     {query: promql.Query{Service: "shop"}, body: result("scalar", `[7]`), problem: "no pair"},
+		"no value":    {query: promql.Query{Service: "shop"}, body: result("vector", `[{"value":[1,{}]}]`), problem: "no value"},
+		"much":        {query: promql.Query{Service: "shop"}, body: result("vector", `[{},{},{},{},{},{}]`), problem: "6 series, at most 5: raise series_limit"},
+		"long answer": {query: promql.Query{Service: "shop"}, body: strings.Repeat(" ", 1001), problem: "over 1000 bytes: raise body_limit"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tt.query.Name, tt.query.Query, tt.query.Unit, tt.query.Role = "m", "up", "u", grace.RoleLatency
+				rec, told := &gracetest.Recorder{}, &problems{}
+				s := newSensor(t, promql.Config{
+					Queries: []promql.Query{tt.query}, Report: told.report, SeriesLimit: 5, BodyLimit: 1000, Transport: &wire{give: always(tt.body)},
+				})
+				run(t, s, rec, 30*time.Second)
+				var got []string
+				for _, sample := range rec.Samples() {
+					got = append(got, fmt.Sprintf("%s=%v", sample.Service, sample.Value))
+					if sample.Metric != "m" || sample.Unit != "u" || sample.Labels[promql.RoleLabel] != "latency" || sample.At.Unix() < 1000 || sample.At.Unix() > 1020 {
+						t.Errorf("%+v", sample)
+					}
+				}
+				if diff := cmp.Diff(tt.want, got); diff != "" {
+					t.Error(diff)
+				}
+				if text := strings.Join(told.list, "\n"); !strings.Contains(text, tt.problem) || (tt.problem == "") != (text == "") {
+					t.Errorf("reported %q, want %q", text, tt.problem)
+				}
+				st := s.Stats()
+				if st.Skipped != tt.skipped || st.Samples != uint64(len(tt.want)) || st.Asked != 1 || (st.Warned == 1) != strings.Contains(tt.problem, "warning") {
+					t.Errorf("%+v", st)
+				}
+			})
+		})
+	}
+}
+
+// An answer to a range vector overlaps the one before: no value comes twice.
+func TestRangeVectorOverlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{give: func(n int, _ *http.Request, _ url.Values) (int, http.Header, string) {
+			return 200, nil, result("matrix", fmt.Sprintf(`[{"metric":{},"values":[[%d,"1"],[%d,"2"]]}]`, 1000+n*10, 1010+n*10))
+		}}
+		rec := &gracetest.Recorder{}
+		run(t, newSensor(t, promql.Config{Queries: []promql.Query{query("m")}, Transport: w}), rec, 90*time.Second)
+		var at []int64
+		for _, s := range rec.Samples() {
+			at = append(at, s.At.Unix())
+		}
+		if diff := cmp.Diff([]int64{1000, 1010, 1020, 1030}, at); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestRequest(t *testing.T) {
+	t.Setenv("PROM_TOKEN", "t0ken")
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("pa:ss\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		cfg  promql.Config
+		want string
+	}{
+		"none":   {promql.Config{}, ""},
+		"bearer": {promql.Config{BearerToken: "${env:PROM_TOKEN}"}, "Bearer t0ken"},
+		"basic":  {promql.Config{Username: "u", Password: "${file:" + file + "}"}, "Basic " + base64.StdEncoding.EncodeToString([]byte("u:pa:ss"))},
+		"header": {promql.Config{Headers: map[string]string{"Authorization": "ApiKey ${env:PROM_TOKEN}"}}, "ApiKey t0ken"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var methods []string
+				w := &wire{give: func(_ int, r *http.Request, form url.Values) (int, http.Header, string) {
+					methods = append(methods, r.Method)
+					if r.Method == http.MethodPost {
+						return http.StatusMethodNotAllowed, nil, ""
+					}
+					if got := r.Header.Get("Authorization"); got != tt.want {
+						t.Errorf("Authorization %q, want %q", got, tt.want)
+					}
+					if r.URL.Path != "/base/api/v1/query" || form.Get("query") != `sum(rate(x[5m])) + "é"` || form.Get("timeout") != "10s" {
+						t.Errorf("%s %v", r.URL.Path, form)
+					}
+					if at := form.Get("time"); at != fmt.Sprintf("%.3f", float64(time.Now().UnixMilli())/1000) {
+						t.Errorf("time %s", at)
+					}
+					return 200, nil, result("scalar", `[1000,"7"]`)
+				}}
+				tt.cfg.Transport = w
+				tt.cfg.Queries = []promql.Query{{Name: "m", Query: `sum(rate(x[5m])) + "é"`, Service: "shop"}}
+				rec := &gracetest.Recorder{}
+				run(t, newSensor(t, tt.cfg), rec, 30*time.Second)
+				if diff := cmp.Diff([]string{"POST", "GET"}, methods); diff != "" || len(rec.Samples()) != 1 {
+					t.Errorf("%d samples, %s", len(rec.Samples()), diff)
+				}
+			})
+		})
+	}
+}
+
+func TestSecretsStaySecret(t *testing.T) {
+	t.Setenv("PROM_TOKEN", "t0ken")
+	for name, cfg := range map[string]promql.Config{
+		"echoed":  {BearerToken: "${env:PROM_TOKEN}"},
+		"missing": {BearerToken: "${env:PROM_NOT_SET}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				told := &problems{}
+				cfg.Queries, cfg.Report = []promql.Query{query("m")}, told.report
+				cfg.Transport = &wire{give: func(int, *http.Request, url.Values) (int, http.Header, string) {
+					return 400, nil, `{"status":"error","errorType":"bad_data","error":"what is t0ken?"}`
+				}}
+				run(t, newSensor(t, cfg), &gracetest.Recorder{}, 30*time.Second)
+				text := strings.Join(told.list, "")
+				if strings.Contains(text, "t0ken") || text == "" {
+					t.Errorf("reported %q", text)
+				}
+			})
+		})
+	}
+}
+
+// Failures: what "up" says, and when the next question comes.
+func TestBackoff(t *testing.T) {
+	const interval = 10 * time.Second
+	bad := `{"status":"error","errorType":"bad_data","error":"parse error"}`
+	for name, tt := range map[string]struct {
+		status    int
+		header    http.Header
+		body      string
+		up        float64
+		message   string
+		low, high []time.Duration // of the waits
+	}{
+		"refused": {
+			status: -1, message: "connection refused",
+			low: []time.Duration{interval, 20 * time.Second, 40 * time.Second, 50 * time.Second, 50 * time.Second}, high: []time.Duration{20 * time.Second, 40 * time.Second, 80 * time.Second, 100 * time.Second, 100 * time.Second},
+		},
+		"no answer":   {status: 0, message: "no whole answer within 5s", low: []time.Duration{interval}, high: []time.Duration{25 * time.Second}},
+		"gateway":     {status: 502, body: "<html>", message: "answered 502", low: []time.Duration{interval}, high: []time.Duration{20 * time.Second}},
+		"wrong query": {status: 400, body: bad, up: 1, message: "bad_data: parse error", low: []time.Duration{interval}, high: []time.Duration{20 * time.Second}},
+		"asked to wait": {
+			status: 429, header: http.Header{"Retry-After": {"70"}}, message: "answered 429",
+			low: []time.Duration{70 * time.Second}, high: []time.Duration{70 * time.Second},
+		},
+		"asked to wait for ever": {
+			status: 503, header: http.Header{"Retry-After": {"Fri, 31 Dec 9999 23:59:59 GMT"}}, message: "answered 503",
+			low: []time.Duration{100 * time.Second}, high: []time.Duration{100 * time.Second},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tries := len(tt.low)
+				w := &wire{give: func(n int, _ *http.Request, _ url.Values) (int, http.Header, string) {
+					if n > tries {
+						return 200, nil, result("scalar", `[1000,"7"]`)
+					}
+					return tt.status, tt.header, tt.body
+				}}
+				rec, told := &gracetest.Recorder{}, &problems{}
+				s := newSensor(t, promql.Config{
+					Queries: []promql.Query{query("m")}, Transport: w, Service: "prometheus", Report: told.report,
+					Interval: grace.Duration(interval), Timeout: grace.Duration(5 * time.Second), MaxBackoff: grace.Duration(100 * time.Second),
+				})
+				run(t, s, rec, 15*time.Minute)
+				for i := range tries {
+					if wait := w.at[i+1].Sub(w.at[i]); wait < tt.low[i] || wait > tt.high[i] {
+						t.Errorf("wait %d is %s, want %s to %s", i, wait, tt.low[i], tt.high[i])
+					}
+				}
+				if wait := w.at[tries+2].Sub(w.at[tries+1]); wait != interval {
+					t.Errorf("well again, it waits %s", wait)
+				}
+				first := rec.Samples()[0]
+				if first.Metric != "up" || first.Value != tt.up || !strings.Contains(first.Message, tt.message) || first.Service != "prometheus" {
+					t.Errorf("%+v, want up %v with %q", first, tt.up, tt.message)
+				}
+				if len(told.list) != 2 || told.list[1] != "m: " {
+					t.Errorf("reported %q, want the failure once and its end once", told.list)
+				}
+				if len(values(rec.Samples(), "m")) != 1 { // the same time again is no news
+					t.Errorf("samples %v", values(rec.Samples(), "m"))
+				}
+			})
+		})
+	}
+}
+
+// Queries do not wait for one another, but no more than Concurrency are under way.
+func TestConcurrency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		now, most := 0, 0
+		w := &wire{give: func(_ int, r *http.Request, form url.Values) (int, http.Header, string) {
+			mu.Lock()
+			now++
+			most = max(most, now)
+			mu.Unlock()
+			if form.Get("query") == "slow" {
+				<-r.Context().Done()
+			} else {
+				time.Sleep(3 * time.Second)
+			}
+			mu.Lock()
+			now--
+			mu.Unlock()
+			return 200, nil, result("scalar", fmt.Sprintf(`[%d,"7"]`, time.Now().Unix()))
+		}}
+		queries := []promql.Query{query("slow")}
+		for i := range 12 {
+			queries = append(queries, query(fmt.Sprintf("q%d", i)))
+		}
+		rec := &gracetest.Recorder{}
+		run(t, newSensor(t, promql.Config{Queries: queries, Transport: w, Concurrency: 3}), rec, 3*time.Minute)
+		for _, q := range queries[1:] {
+			if n := len(values(rec.Samples(), q.Name)); n < 4 {
+				t.Errorf("%s has %d samples", q.Name, n)
+			}
+		}
+		if most != 3 {
+			t.Errorf("%d at once, want 3", most)
+		}
+	})
+}
+
+func TestValidate(t *testing.T) {
+	good := promql.Config{Name: "p", URL: "https://mimir.test/prometheus", Queries: []promql.Query{query("m")}}
+	if err := good.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	one := func(change func(*promql.Query)) func(*promql.Config) {
+		return func(c *promql.Config) {
+			q := query("m")
+			change(&q)
+			c.Queries = []promql.Query{q}
+		}
+	}
+	notPEM := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(notPEM, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*promql.Config){
+		"name is missing":              func(c *promql.Config) { c.Name = "" },
+		"url: want":                    func(c *promql.Config) { c.URL = "prometheus:9090" },
+		"url: credentials":             func(c *promql.Config) { c.URL = "http://u:p@prometheus:9090" },
+		"less than nothing":            func(c *promql.Config) { c.BodyLimit = -1 },
+		"severity":                     func(c *promql.Config) { c.Severity = "page" },
+		"exclude each other":           func(c *promql.Config) { c.BearerToken, c.Username = "a", "b" },
+		"password without":             func(c *promql.Config) { c.Password = "a" },
+		"header Authorization":         func(c *promql.Config) { c.BearerToken, c.Headers = "a", map[string]string{"authorization": "b"} },
+		"go together":                  func(c *promql.Config) { c.TLS.CertFile = "a" },
+		"ca_file: open":                func(c *promql.Config) { c.TLS.CAFile = "no-such-file" },
+		"no PEM":                       func(c *promql.Config) { c.TLS.CAFile = notPEM },
+		"cert_file and key_file: open": func(c *promql.Config) { c.TLS.CertFile, c.TLS.KeyFile = "no-such", "no-such" },
+		"queries are missing":          func(c *promql.Config) { c.Queries = nil },
+		"m is there twice":             func(c *promql.Config) { c.Queries = append(c.Queries, query("m")) },
+		"up is there twice":            one(func(q *promql.Query) { q.Name = "up" }),
+		"query is missing":             one(func(q *promql.Query) { q.Query = " " }),
+		"service or service_label":     one(func(q *promql.Query) { q.Service = "" }),
+		"interval":                     one(func(q *promql.Query) { q.Interval = -1 }),
+		"scale":                        one(func(q *promql.Query) { q.Scale = math.Inf(1) }),
+		"role":                         one(func(q *promql.Query) { q.Role = "speed" }),
+	} {
+		c := good
+		change(&c)
+		if _, err := promql.New(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
+func TestTLS(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, result("scalar", fmt.Sprintf(`[%d,"7"]`, time.Now().Unix())))
+	}))
+	t.Cleanup(srv.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	if err := os.WriteFile(ca, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		tls promql.TLS
+		up  float64
+	}{
+		"stranger":   {promql.TLS{}, 0},
+		"trusted":    {promql.TLS{CAFile: ca}, 1},
+		"other name": {promql.TLS{CAFile: ca, ServerName: "other.test"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSensor(t, promql.Config{
+				URL: srv.URL, TLS: tt.tls, Service: "prometheus", Queries: []promql.Query{query("m")},
+				Interval: grace.Duration(10 * time.Millisecond), Timeout: grace.Duration(5 * time.Second),
+			})
+			rec := &gracetest.Recorder{}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- s.Run(ctx, rec) }()
+			up := rec.Wait(t, 1)[0]
+			cancel()
+			if err := <-done; err != nil || up.Value != tt.up {
+				t.Errorf("%+v, %v; want up %v", up, err, tt.up)
+			}
+		})
+	}
+}
+
+func TestConformance(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, result("scalar", fmt.Sprintf(`[%.3f,"7"]`, float64(time.Now().UnixMilli())/1000)))
+	}))
+	t.Cleanup(srv.Close)
+	gracetest.Sensor(t, func(t *testing.T) grace.Sensor {
+		return newSensor(t, promql.Config{
+			URL: srv.URL, Service: "shop", Queries: []promql.Query{query("a"), query("b")}, Interval: grace.Duration(10 * time.Millisecond),
+		})
+	}, gracetest.SensorCase{Service: "shop", Metrics: []string{"up", "a", "b"}})
+}

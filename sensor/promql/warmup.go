@@ -1,0 +1,129 @@
+package promql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"time"
+
+	"grace"
+)
+
+const (
+	// maxPoints is what Prometheus gives of one series in one answer.
+	maxPoints = 11_000
+	// warmTries is how often a part of the history is asked for.
+	warmTries = 3
+	// warmPause is the first wait between two of these.
+	warmPause = time.Second
+)
+
+// WarmUp reads the history of every query from since until now, a value every
+// step, and hands it to the sink: of each query the oldest first. It gives the
+// number of samples that the sink took.
+//
+// The history is asked for in parts, smaller ones where the server or our own
+// limits refuse a part for its size. A part that cannot be read is left out
+// after some tries: the error names the query, the part and the reason, and all
+// other parts are still read. It returns early only when ctx is done.
+func (s *Sensor) WarmUp(ctx context.Context, sink grace.Sink, since time.Time, step time.Duration) (int, error) {
+	step = step.Truncate(time.Millisecond)
+	if step <= 0 {
+		return 0, fmt.Errorf("promql sensor %s: warm up: step %s: want at least 1ms", s.cfg.Name, step)
+	}
+	taken := 0
+	var errs []error
+	for _, q := range s.cfg.Queries {
+		w := warmUp{s: s, q: q, sink: sink, step: step, chunk: maxPoints}
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(s.cfg.Name + "/" + q.Name + "/history"))
+		w.rnd = rand.New(rand.NewPCG(s.cfg.Seed, h.Sum64()))
+		n, err := w.read(ctx, since, time.Now())
+		taken += n
+		if err != nil {
+			errs = append(errs, fmt.Errorf("promql sensor %s: warm up %s: %w", s.cfg.Name, q.Name, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return taken, errors.Join(errs...)
+}
+
+// warmUp of one query.
+type warmUp struct {
+	s     *Sensor
+	q     Query
+	sink  grace.Sink
+	step  time.Duration
+	chunk int // points of one question
+	rnd   *rand.Rand
+	seen  string // what was reported last
+}
+
+// read goes from since to until on a grid that is the same whenever it begins,
+// so that a second warm-up has the same points.
+func (w *warmUp) read(ctx context.Context, since, until time.Time) (taken int, err error) {
+	// Truncate counts from the year 1, which is a whole number of seconds, but
+	// not of every step, before 1970: only that it is always the same matters.
+	next := since.Truncate(w.step)
+	if next.Before(since) {
+		next = next.Add(w.step)
+	}
+	var errs []error
+	for !next.After(until) {
+		points := min(w.chunk, int(until.Sub(next)/w.step)+1)
+		last := next.Add(time.Duration(points-1) * w.step)
+		n, fail := w.part(ctx, next, last)
+		taken += n
+		switch {
+		case ctx.Err() != nil:
+			return taken, errors.Join(append(errs, ctx.Err())...)
+		case fail != nil && fail.tooMuch && points > 1:
+			w.chunk = points / 2
+			continue // the same beginning again
+		case fail != nil:
+			errs = append(errs, fmt.Errorf("from %s to %s: %w", next.UTC().Format(time.RFC3339), last.UTC().Format(time.RFC3339), fail.err))
+		}
+		next = last.Add(w.step)
+	}
+	return taken, errors.Join(errs...)
+}
+
+// part reads one part, trying again where that may help.
+func (w *warmUp) part(ctx context.Context, first, last time.Time) (int, *failure) {
+	for try := 1; ; try++ {
+		found, n, fail := w.s.between(ctx, w.q, first, last, w.step)
+		if fail == nil {
+			return w.hand(ctx, found, n)
+		}
+		if fail.tooMuch || fail.final || try == warmTries || ctx.Err() != nil {
+			return 0, fail
+		}
+		pause := time.NewTimer(backoff(try, warmPause, w.s.cfg.MaxBackoff.D(), fail.retryAfter, w.rnd.Float64()))
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return 0, fail
+		case <-pause.C:
+		}
+	}
+}
+
+func (w *warmUp) hand(ctx context.Context, found []series, n notes) (int, *failure) {
+	samples := w.s.collect(w.q, found, &n, func(grace.ServiceID, int64) bool { return true })
+	if message := n.text(nil); message != w.seen {
+		w.s.cfg.Report(w.q.Name, message)
+		w.seen = message
+	}
+	if len(samples) == 0 {
+		return 0, nil
+	}
+	if err := w.sink.Observe(ctx, samples...); err != nil {
+		w.s.lost.Add(uint64(len(samples)))
+		return 0, &failure{err: fmt.Errorf("%d samples were refused: %w", len(samples), err)}
+	}
+	return len(samples), nil
+}

@@ -1,0 +1,153 @@
+package promql_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"grace"
+	"grace/gracetest"
+	"grace/sensor/promql"
+)
+
+// history answers like query_range of one series whose value is its time.
+func history(form url.Values) (first, last, step int64, body string) {
+	whole := func(key string) int64 {
+		f, err := strconv.ParseFloat(form.Get(key), 64)
+		if err != nil {
+			return -1
+		}
+		return int64(f)
+	}
+	first, last, step = whole("start"), whole("end"), whole("step")
+	var b strings.Builder
+	for at := first; at <= last; at += step {
+		fmt.Fprintf(&b, `,[%d,"%d"]`, at, at)
+	}
+	return first, last, step, result("matrix", `[{"metric":{"a":"b"},"values":[`+strings.TrimPrefix(b.String(), ",")+`]}]`)
+}
+
+func TestWarmUp(t *testing.T) {
+	tooMany := `{"status":"error","errorType":"bad_data","error":"exceeded maximum resolution of 11,000 points per timeseries"}`
+	for name, tt := range map[string]struct {
+		back  time.Duration
+		give  func(n int, form url.Values) (int, string) // "" gives the history
+		body  int64
+		asked int
+		gaps  int64 // points that are missing
+		err   string
+	}{
+		"one part":         {back: time.Hour, asked: 1},
+		"parts":            {back: 26_000 * time.Minute, asked: 3},
+		"halves on demand": {back: 9_999 * time.Minute, asked: 1 + 1 + 4, give: func(_ int, f url.Values) (int, string) { return points(f, 2600, tooMany) }},
+		"own limit":        {back: 9_999 * time.Minute, asked: 1 + 1 + 4, body: 80_000},
+		"tried again": {back: time.Hour, asked: 3, give: func(n int, _ url.Values) (int, string) {
+			return []int{503, -1, 200}[n], ""
+		}},
+		"a part is lost": {back: 26_000 * time.Minute, asked: 5, gaps: 11_000, err: "answered 500", give: func(n int, _ url.Values) (int, string) {
+			return []int{200, 500, 500, 500, 200}[n], ""
+		}},
+		"wrong query": {back: time.Hour, asked: 1, gaps: 61, err: "parse error", give: func(int, url.Values) (int, string) {
+			return 400, `{"status":"error","errorType":"bad_data","error":"parse error"}`
+		}},
+		"too much at any length": {back: 3 * time.Minute, asked: 1 + 1 + 4, gaps: 4, err: "too many", give: func(int, url.Values) (int, string) {
+			return 422, `{"status":"error","errorType":"execution","error":"query processing would load too many samples"}`
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &wire{give: func(n int, r *http.Request, form url.Values) (int, http.Header, string) {
+					if !strings.HasSuffix(r.URL.Path, "/api/v1/query_range") {
+						t.Errorf("asked %s", r.URL.Path)
+					}
+					_, _, _, body := history(form)
+					if tt.give != nil {
+						status, text := tt.give(n, form)
+						if text == "" {
+							text = body
+						}
+						return status, nil, text
+					}
+					return 200, nil, body
+				}}
+				s := newSensor(t, promql.Config{Queries: []promql.Query{query("m")}, Transport: w, BodyLimit: tt.body})
+				rec := &gracetest.Recorder{}
+				since := time.Now().Add(-tt.back)
+				n, err := s.WarmUp(t.Context(), rec, since, time.Minute)
+				if (tt.err == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("error %v, want %q", err, tt.err)
+				}
+				want := int64(tt.back/time.Minute) + 1 - tt.gaps
+				samples := rec.Samples()
+				if n != len(samples) || int64(n) != want {
+					t.Errorf("%d samples, %d came, want %d", n, len(samples), want)
+				}
+				for i, sample := range samples {
+					if sample.Value != float64(sample.At.Unix()) || sample.At.Before(since) {
+						t.Fatalf("%+v", sample)
+					}
+					if i > 0 && !sample.At.After(samples[i-1].At) {
+						t.Fatalf("%s comes after %s", sample.At, samples[i-1].At)
+					}
+				}
+				if len(w.asked) != tt.asked {
+					t.Errorf("asked %d times, want %d", len(w.asked), tt.asked)
+				}
+			})
+		})
+	}
+}
+
+// points refuses what has more than most points.
+func points(form url.Values, most int64, refusal string) (int, string) {
+	if first, last, step, _ := history(form); (last-first)/step+1 > most {
+		return 400, refusal
+	}
+	return 200, ""
+}
+
+func TestWarmUpEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{give: func(int, *http.Request, url.Values) (int, http.Header, string) { return 503, nil, "" }}
+		s := newSensor(t, promql.Config{Queries: []promql.Query{query("a"), query("b")}, Transport: w})
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		if _, err := s.WarmUp(ctx, &gracetest.Recorder{}, time.Now().Add(-time.Hour), time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if len(w.asked) != 1 {
+			t.Errorf("asked %d times", len(w.asked))
+		}
+		if _, err := s.WarmUp(t.Context(), &gracetest.Recorder{}, time.Now(), 0); err == nil || !strings.Contains(err.Error(), "step") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// A sink that refuses is told, and the rest of the history is still offered.
+func TestWarmUpRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{give: func(_ int, _ *http.Request, form url.Values) (int, http.Header, string) {
+			_, _, _, body := history(form)
+			return 200, nil, body
+		}}
+		s := newSensor(t, promql.Config{Queries: []promql.Query{query("a"), query("b")}, Transport: w})
+		sink := grace.SinkFunc(func(_ context.Context, samples ...grace.Sample) error {
+			if samples[0].Metric == "a" {
+				return errors.New("not now")
+			}
+			return nil
+		})
+		n, err := s.WarmUp(t.Context(), sink, time.Now().Add(-time.Minute), time.Minute)
+		if n != 2 || err == nil || !strings.Contains(err.Error(), "warm up a: ") || !strings.Contains(err.Error(), "2 samples were refused: not now") || s.Lost() != 2 {
+			t.Errorf("%d, %v, %d lost", n, err, s.Lost())
+		}
+	})
+}
