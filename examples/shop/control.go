@@ -129,13 +129,13 @@ type counts struct {
 func (p *platform) restart(ctx context.Context, s *service, _ *http.Request) change {
 	before := len(s.all())
 	// A leak is in the old processes; the new ones are to be without it.
-	p.set(ctx, s, func(r *replicaState) { r.Leak = false })
+	p.set(ctx, s, func(r *replicaState) { r.Leak = 0 })
 	started, err := p.start(ctx, s, max(before, minInstances))
 	if err != nil {
 		return refuse(http.StatusServiceUnavailable, "restart %s: %v", s.spec.name, err)
 	}
 	s.replace(started)
-	p.cure(s, "restart", Crash, Leak)
+	p.cure(s, "restart", Crash, Leak, SlowLeak)
 	return change{http.StatusOK, counts{before, len(started), len(s.serving())}, true}
 }
 

@@ -66,6 +66,7 @@
 //	flag_enabled{flag}             1 while on in any replica
 //	log_level                      the most talkative replica's: debug -4, info 0, warn 4, error 8
 //	heap_bytes                     of the largest replica
+//	saturation                     share of the busiest replica's slots that worked in the last 5 s, 0 to 1
 //	cache_hit_ratio, cache_entries cache only: mean and sum over replicas
 //
 // Gauges taken from replicas are at most one poll (500 ms) old, and absent
@@ -103,5 +104,7 @@
 //	cold_cache         the cache is emptied and takes nothing; cured by warming
 //	leak               memory grows, latency follows; cured by restart
 //	open_breaker       breakers open and stay so; cured by flushing
+//	slow_leak          memory grows by 40 MiB a minute; cured by restart
+//	rising_load        more customers every second, up to 3.2 times as many; relieved by one more replica
 //	stuck_latency      every request is slow however many replicas there are; cured only by DELETE
 package shop

@@ -14,11 +14,15 @@ const (
 	// enough that the queue builds in seconds, little enough that one more
 	// replica does away with it, best where there was one.
 	overload = 1.25
-	// A request's work stays within these, so that the queue is what is slow.
-	lostWorkMin = 20 * time.Millisecond
+	// A request's work stays below this, so that the queue is what is slow.
 	lostWorkMax = 250 * time.Millisecond
 	// stuckDelay is far above any objective and short of all patience.
 	stuckDelay = 900 * time.Millisecond
+	// A rising load starts where replicas are busy for this share of their time,
+	// and grows by a share of what it was each second, up to a multiple.
+	risingFrom = 0.35
+	risingBy   = 0.025
+	risingUpTo = 3.2
 )
 
 // faults are all that were injected.
@@ -90,24 +94,34 @@ func (p *platform) strike(ctx context.Context, s *service, kind Kind) {
 			i.kill()
 		}
 	case Latency, DependencySlow:
-		rate := s.meter.recent.rate(time.Now())
-		serving := max(len(s.serving()), 1)
-		work := lostWorkMax
-		if rate > 0 {
-			work = time.Duration(overload * float64(serving) / rate * float64(time.Second))
-		}
-		p.set(ctx, s, func(r *replicaState) { r.Slots, r.Work = 1, min(max(work, lostWorkMin), lostWorkMax) })
+		p.busy(ctx, s, overload)
+	case RisingLoad:
+		p.loads.rise(s.spec.name, p.busy(ctx, s, risingFrom), time.Now())
 	case ErrorsAfterFlag:
 		p.set(ctx, s, func(r *replicaState) { r.Flags[s.spec.flag] = true })
 	case ColdCache:
 		p.set(ctx, s, func(r *replicaState) { r.Cold = true })
 	case Leak:
-		p.set(ctx, s, func(r *replicaState) { r.Leak = true })
+		p.set(ctx, s, func(r *replicaState) { r.Leak = leakFast })
+	case SlowLeak:
+		p.set(ctx, s, func(r *replicaState) { r.Leak = leakSlow })
 	case OpenBreaker:
 		p.set(ctx, s, func(r *replicaState) { r.BreakerStuck = true })
 	case StuckLatency:
 		p.set(ctx, s, func(r *replicaState) { r.Delay = stuckDelay })
 	}
+}
+
+// busy takes so much capacity that replicas work for a share of their time; 1
+// and more is a queue that builds. It gives the requests a second that come now.
+func (p *platform) busy(ctx context.Context, s *service, share float64) (rate float64) {
+	rate = s.meter.recent.rate(time.Now())
+	work := lostWorkMax
+	if rate > 0 {
+		work = time.Duration(share * float64(max(len(s.serving()), 1)) / rate * float64(time.Second))
+	}
+	p.set(ctx, s, func(r *replicaState) { r.Slots, r.Work = 1, min(work, lostWorkMax) })
+	return rate
 }
 
 // cure notes that faults of these kinds are over.
@@ -144,7 +158,10 @@ func (p *platform) heal(req *http.Request) change {
 		if c := p.warmCache(ctx, s, req); c.status != http.StatusOK {
 			return c
 		}
-	case Latency, DependencySlow, ErrorsAfterFlag, Leak, OpenBreaker, StuckLatency:
+	case Latency, DependencySlow, ErrorsAfterFlag, Leak, OpenBreaker, StuckLatency, SlowLeak, RisingLoad:
+		if fault.Kind == RisingLoad {
+			p.loads.calm(s.spec.name)
+		}
 		p.set(ctx, s, func(r *replicaState) { undo(r, s.spec, fault.Kind) })
 	}
 	p.cure(s, "delete", fault.Kind)
@@ -155,12 +172,12 @@ func (p *platform) heal(req *http.Request) change {
 // undo takes a fault out of what the replicas are to be.
 func undo(r *replicaState, s spec, kind Kind) {
 	switch kind {
-	case Latency, DependencySlow:
+	case Latency, DependencySlow, RisingLoad:
 		r.Slots, r.Work = s.slots, s.work
 	case ErrorsAfterFlag:
 		r.Flags[s.flag] = false
-	case Leak:
-		r.Leak = false
+	case Leak, SlowLeak:
+		r.Leak = 0
 	case OpenBreaker:
 		r.BreakerStuck = false
 	case StuckLatency:

@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -68,6 +70,39 @@ type loads struct {
 	mu      sync.Mutex
 	factor  float64
 	reports []LoadReport
+	rising  map[string]rise // by service
+}
+
+// rise is a load that grows: it adds a share of what came at its start.
+type rise struct {
+	from time.Time
+	rate float64 // requests a second at the start
+}
+
+func (l *loads) rise(service string, rate float64, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rising == nil {
+		l.rising = map[string]rise{}
+	}
+	l.rising[service] = rise{now, rate}
+}
+
+func (l *loads) calm(service string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.rising, service)
+}
+
+// more gives the requests a second on top of the usual, by service.
+func (l *loads) more(now time.Time) map[string]float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	more := map[string]float64{}
+	for service, r := range l.rising {
+		more[service] = r.rate * min(risingBy*now.Sub(r.from).Seconds(), risingUpTo-1)
+	}
+	return more
 }
 
 func (l *loads) status() LoadStatus {
@@ -76,20 +111,25 @@ func (l *loads) status() LoadStatus {
 	return LoadStatus{Factor: l.factor, Seconds: append([]LoadReport{}, l.reports...)}
 }
 
-// takeLoad is POST /load: one second from the load generator.
+// takeLoad is POST /load: one second from the load generator. The answer says
+// what to send on top.
 func (p *platform) takeLoad(w http.ResponseWriter, req *http.Request) {
 	var r LoadReport
 	if err := json.NewDecoder(http.MaxBytesReader(w, req.Body, maxBody)).Decode(&r); err != nil {
 		reply(w, http.StatusBadRequest, problem{err.Error()})
 		return
 	}
-	p.loads.mu.Lock()
-	defer p.loads.mu.Unlock()
-	p.loads.reports = append(p.loads.reports, r)
-	if n := len(p.loads.reports); n > loadKeep {
-		p.loads.reports = p.loads.reports[n-loadKeep:]
+	p.loads.take(r)
+	reply(w, http.StatusOK, p.loads.more(time.Now()))
+}
+
+func (l *loads) take(r LoadReport) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reports = append(l.reports, r)
+	if n := len(l.reports); n > loadKeep {
+		l.reports = l.reports[n-loadKeep:]
 	}
-	reply(w, http.StatusOK, struct{}{})
 }
 
 // keepLoad runs the load generator until ctx ends. It is no service that
@@ -161,9 +201,16 @@ func runLoad(in io.Reader) error {
 			for _, g := range gens {
 				r.Services = append(r.Services, g.second())
 			}
-			if _, err := request(ctx, client, http.MethodPost, s.Report, r, nil); err != nil && ctx.Err() == nil {
-				// One second is lost from the picture; the load goes on.
-				fmt.Fprintln(os.Stderr, "report the load:", err)
+			var more map[string]float64
+			if _, err := request(ctx, client, http.MethodPost, s.Report, r, &more); err != nil {
+				if ctx.Err() == nil {
+					// One second is lost from the picture; the load goes on.
+					fmt.Fprintln(os.Stderr, "report the load:", err)
+				}
+				continue
+			}
+			for _, g := range gens {
+				g.more.Store(math.Float64bits(more[g.target.Service]))
 			}
 		}
 	}
@@ -174,6 +221,7 @@ type generator struct {
 	target loadTarget
 	client *http.Client
 	open   chan struct{}
+	more   atomic.Uint64 // requests a second on top, as math.Float64bits
 
 	mu     sync.Mutex
 	took   []float64
@@ -181,9 +229,9 @@ type generator struct {
 }
 
 func (g *generator) run(ctx context.Context) {
-	every := float64(time.Second) / g.target.Rate
 	next := time.Now()
 	for ctx.Err() == nil {
+		every := float64(time.Second) / (g.target.Rate + math.Float64frombits(g.more.Load()))
 		next = next.Add(time.Duration(every * (0.7 + 0.6*rand.Float64())))
 		pause(ctx, time.Until(next))
 		select {

@@ -14,7 +14,7 @@ type reportCollector struct {
 	spec    spec
 	reports func() []report
 
-	breaker, flag, level, heap, hits, entries *prometheus.Desc
+	breaker, flag, level, heap, busy, hits, entries *prometheus.Desc
 }
 
 func newReportCollector(s spec, reports func() []report) *reportCollector {
@@ -27,6 +27,7 @@ func newReportCollector(s spec, reports func() []report) *reportCollector {
 		flag:    desc("flag_enabled", "1 while the feature flag is on.", "flag"),
 		level:   desc("log_level", "The lowest level logged: debug -4, info 0, warn 4, error 8."),
 		heap:    desc("heap_bytes", "Memory held by the largest replica."),
+		busy:    desc("saturation", "Share of the slots of the busiest replica that worked in the last 5 s."),
 		hits:    desc("cache_hit_ratio", "Share of the last lookups that were found."),
 		entries: desc("cache_entries", "Entries in the cache."),
 	}
@@ -34,7 +35,7 @@ func newReportCollector(s spec, reports func() []report) *reportCollector {
 
 // Describe implements prometheus.Collector.
 func (c *reportCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.breaker, c.flag, c.level, c.heap, c.hits, c.entries} {
+	for _, d := range []*prometheus.Desc{c.breaker, c.flag, c.level, c.heap, c.busy, c.hits, c.entries} {
 		ch <- d
 	}
 }
@@ -58,6 +59,7 @@ func (c *reportCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(c.level, float64(m.Level))
 	gauge(c.heap, float64(m.Heap))
+	gauge(c.busy, m.Saturation)
 	if m.HitRatio != nil && m.Entries != nil {
 		gauge(c.hits, *m.HitRatio)
 		gauge(c.entries, float64(*m.Entries))
@@ -77,6 +79,7 @@ func mergeReports(reports []report) report {
 		}
 		out.Level = min(out.Level, r.Level)
 		out.Heap = max(out.Heap, r.Heap)
+		out.Saturation = max(out.Saturation, r.Saturation)
 		if r.HitRatio != nil && r.Entries != nil {
 			ratio += *r.HitRatio
 			entries += *r.Entries

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // pool lets a few requests work at once; the others wait in the order they
@@ -13,6 +14,24 @@ type pool struct {
 	slots   int
 	busy    int
 	waiting []chan struct{}
+	worked  time.Duration // of all slots, up to since
+	since   time.Time
+}
+
+// load gives the time that all slots together have worked, and their number.
+func (p *pool) load(now time.Time) (worked time.Duration, slots int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.account(now)
+	return p.worked, p.slots
+}
+
+// account is called before busy changes.
+func (p *pool) account(now time.Time) {
+	if !p.since.IsZero() {
+		p.worked += time.Duration(p.busy) * now.Sub(p.since)
+	}
+	p.since = now
 }
 
 func (p *pool) resize(slots int) {
@@ -26,6 +45,7 @@ func (p *pool) resize(slots int) {
 func (p *pool) acquire(ctx context.Context) error {
 	p.mu.Lock()
 	if p.busy < p.slots && len(p.waiting) == 0 {
+		p.account(time.Now())
 		p.busy++
 		p.mu.Unlock()
 		return nil
@@ -46,6 +66,7 @@ func (p *pool) acquire(ctx context.Context) error {
 		return ctx.Err()
 	}
 	// The slot came in the same moment: pass it on.
+	p.account(time.Now())
 	p.busy--
 	p.admit()
 	return ctx.Err()
@@ -54,11 +75,14 @@ func (p *pool) acquire(ctx context.Context) error {
 func (p *pool) release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.account(time.Now())
 	p.busy--
 	p.admit()
 }
 
+// admit lets in who waits, as far as there are slots.
 func (p *pool) admit() {
+	p.account(time.Now())
 	for p.busy < p.slots && len(p.waiting) > 0 {
 		close(p.waiting[0])
 		p.waiting = slices.Delete(p.waiting, 0, 1)

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
 	"sync"
@@ -26,12 +28,19 @@ const (
 	// flagFailures is the share of requests that a bad flag fails: enough to
 	// hurt, too few to open the callers' breakers.
 	flagFailures = 0.4
-	// A leak grows by leakStep every leakEvery up to leakMax, and each
-	// mebibyte costs every request leakCost.
+	// A leak grows by leakStep up to leakMax, and each mebibyte costs every
+	// request leakCost. Two kinds differ in how often.
 	leakStep  = 1 << 20
-	leakEvery = 200 * time.Millisecond
+	leakFast  = 200 * time.Millisecond
+	leakSlow  = 1500 * time.Millisecond
 	leakMax   = 96 << 20
 	leakCost  = 6 * time.Millisecond
+	leakCheck = 50 * time.Millisecond
+	// heapGrowth is how much garbage, in percent of what is in use, may gather:
+	// little, so that the heap tells of a leak and not of the collector.
+	heapGrowth = 20
+	// saturationOver is how far back the share of busy slots looks.
+	saturationOver = 5 * time.Second
 )
 
 // statusGone is what is counted when the caller gave up before the answer.
@@ -64,7 +73,8 @@ type replica struct {
 	mu     sync.Mutex
 	state  replicaState
 	leaked [][]byte
-	leaks  atomic.Int64 // bytes
+	leaks  atomic.Int64  // bytes
+	busy   atomic.Uint64 // share of busy slots, as math.Float64bits
 }
 
 // runReplica is the subcommand "service": it serves until in closes.
@@ -91,7 +101,9 @@ func runReplica(in io.Reader, out io.Writer) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	debug.SetGCPercent(heapGrowth)
 	go r.leakOn(ctx)
+	go r.watchLoad(ctx)
 	srv := &http.Server{Handler: r.routes(), ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		// The platform never writes more: this returns when it closes the
@@ -144,7 +156,7 @@ func (r *replica) apply(s replicaState) error {
 		return nil
 	}
 	r.state = s
-	if !s.Leak {
+	if s.Leak == 0 {
 		r.leaked = nil
 		r.leaks.Store(0)
 	}
@@ -164,20 +176,47 @@ func (r *replica) current() replicaState {
 
 // leakOn holds on to more and more memory while the leak is on.
 func (r *replica) leakOn(ctx context.Context) {
-	tick := time.NewTicker(leakEvery)
+	tick := time.NewTicker(leakCheck)
 	defer tick.Stop()
+	var last time.Time
 	for {
+		var now time.Time
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case now = <-tick.C:
 		}
 		r.mu.Lock()
-		if r.state.Leak && r.leaks.Load() < leakMax {
+		if r.state.Leak > 0 && now.Sub(last) >= r.state.Leak && r.leaks.Load() < leakMax {
 			r.leaked = append(r.leaked, make([]byte, leakStep))
 			r.leaks.Add(leakStep)
+			last = now
 		}
 		r.mu.Unlock()
+	}
+}
+
+// watchLoad keeps the share of busy slots of the last seconds.
+func (r *replica) watchLoad(ctx context.Context) {
+	const looks = 10
+	tick := time.NewTicker(saturationOver / looks)
+	defer tick.Stop()
+	var at [looks]time.Time
+	var worked [looks]time.Duration
+	for n := 0; ; n++ {
+		var now time.Time
+		select {
+		case <-ctx.Done():
+			return
+		case now = <-tick.C:
+		}
+		done, slots := r.pool.load(now)
+		oldest := &at[n%looks]
+		if !oldest.IsZero() && slots > 0 {
+			busy := float64(done-worked[n%looks]) / float64(now.Sub(*oldest)) / float64(slots)
+			r.busy.Store(math.Float64bits(min(busy, 1)))
+		}
+		*oldest, worked[n%looks] = now, done
 	}
 }
 
@@ -253,7 +292,7 @@ func (r *replica) work(req *http.Request, own func(*http.Request) answer) (a ans
 
 func (r *replica) report() report {
 	state := r.current()
-	rep := report{Flags: state.Flags, Level: int(r.level.Level()), Heap: heapBytes()}
+	rep := report{Flags: state.Flags, Level: int(r.level.Level()), Heap: heapBytes(), Saturation: math.Float64frombits(r.busy.Load())}
 	for _, b := range r.breakers {
 		rep.BreakerOpen = rep.BreakerOpen || b.isOpen()
 	}

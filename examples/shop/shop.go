@@ -71,12 +71,14 @@ const (
 	Leak            Kind = "leak"
 	OpenBreaker     Kind = "open_breaker"
 	StuckLatency    Kind = "stuck_latency"
+	SlowLeak        Kind = "slow_leak"
+	RisingLoad      Kind = "rising_load"
 )
 
 // fits says whether a fault can befall a service, and if not, why.
 func (k Kind) fits(s spec) (reason string, ok bool) {
 	switch k {
-	case Crash, Latency, ErrorsAfterFlag, Leak, StuckLatency:
+	case Crash, Latency, ErrorsAfterFlag, Leak, StuckLatency, SlowLeak, RisingLoad:
 		return "", true
 	case DependencySlow:
 		needed := slices.ContainsFunc(specs(), func(o spec) bool { return slices.Contains(o.needs, s.name) })
@@ -90,7 +92,7 @@ func (k Kind) fits(s spec) (reason string, ok bool) {
 }
 
 // takesCapacity says whether more replicas relieve it.
-func (k Kind) takesCapacity() bool { return k == Latency || k == DependencySlow }
+func (k Kind) takesCapacity() bool { return k == Latency || k == DependencySlow || k == RisingLoad }
 
 // Fault is one that was injected.
 type Fault struct {
@@ -112,8 +114,8 @@ type replicaState struct {
 	Level        string          `json:"level"`
 	Slots        int             `json:"slots"`
 	Work         time.Duration   `json:"work"`
-	Delay        time.Duration   `json:"delay"` // on top of the work, outside the queue
-	Leak         bool            `json:"leak"`
+	Delay        time.Duration   `json:"delay"`         // on top of the work, outside the queue
+	Leak         time.Duration   `json:"leak"`          // time in which a mebibyte is lost; 0 is never
 	BreakerStuck bool            `json:"breaker_stuck"` // breakers open and stay so
 	Cold         bool            `json:"cold"`          // the cache is empty and takes nothing
 }
@@ -137,6 +139,7 @@ type report struct {
 	Flags       map[string]bool `json:"flags"`
 	Level       int             `json:"level"`
 	Heap        uint64          `json:"heap"`
+	Saturation  float64         `json:"saturation"` // share of the slots that were busy in the last seconds
 	HitRatio    *float64        `json:"hit_ratio,omitempty"`
 	Entries     *int            `json:"entries,omitempty"`
 }

@@ -264,6 +264,13 @@ func TestCacheMemoryAndDelay(t *testing.T) {
 		b.is(shop.Catalog, "heap_bytes", below(10<<20))
 		b.p95(shop.Catalog, below(.1))
 	})
+	b.in("slow_leak", func(b bench) {
+		f := b.inject(shop.Checkout, shop.SlowLeak)
+		b.is(shop.Checkout, "heap_bytes", above(6<<20))
+		b.control(shop.Checkout, "restart", nil, nil)
+		b.cured(f, "restart")
+		b.is(shop.Checkout, "heap_bytes", below(6<<20))
+	})
 	b.in("stuck_latency", func(b bench) {
 		f := b.inject(shop.Cart, shop.StuckLatency)
 		b.p95(shop.Cart, above(.8))
@@ -312,6 +319,28 @@ func TestCapacity(t *testing.T) {
 			b.Fatalf("scaled back: %+v", n)
 		}
 	})
+}
+
+// TestRisingLoad: replicas get busier while customers come, and one more
+// replica takes half of them.
+func TestRisingLoad(t *testing.T) {
+	t.Parallel()
+	b := startShop(t, shop.Options{Poll: 100 * time.Millisecond, Load: 3})
+	b.until("the load is there", func() bool { return b.status(shop.Cart).Rate > 15 })
+	f := b.inject(shop.Cart, shop.RisingLoad)
+	b.is(shop.Cart, "saturation", above(.3))
+	before := b.status(shop.Cart).Rate
+	b.until("more customers", func() bool { return b.status(shop.Cart).Rate > 1.15*before })
+	b.is(shop.Cart, "saturation", above(.4))
+	b.control(shop.Cart, "scale", map[string]int{"delta": 1}, nil)
+	b.is(shop.Cart, "saturation", below(.35))
+	if all, err := b.c.Faults(b.Context()); err != nil || len(all) != 1 || !all[0].Relieved {
+		b.Fatalf("faults %+v, %v: want it relieved", all, err)
+	}
+	if _, err := b.c.Heal(b.Context(), f.ID); err != nil {
+		b.Fatal(err)
+	}
+	b.until("fewer customers", func() bool { return b.status(shop.Cart).Rate < 1.1*before })
 }
 
 func TestControl(t *testing.T) {
