@@ -35,7 +35,9 @@ type maker struct {
 }
 
 func makers() []maker {
-	return []maker{}
+	return []maker{
+		{"m4", m4},
+	}
 }
 
 func main() {

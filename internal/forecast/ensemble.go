@@ -75,3 +75,16 @@ func pathError(p *Problem, paths [][]float64) float64 {
 	}
 	return sum / n
 }
+
+// Models lists every single model that needs no training.
+func Models() []Model {
+	return []Model{
+		SeasonalNaive{},
+		LinearTrend{},
+		HoltWinters{},
+		Autoregression{Variant: Plain},
+		Autoregression{Variant: Wide},
+		Autoregression{Variant: OverDay},
+		Autoregression{Variant: OverWeek},
+	}
+}
