@@ -2,179 +2,342 @@ package predict
 
 import (
 	"cmp"
-	"math"
 	"slices"
-	"strconv"
 	"time"
 
 	"grace"
 )
 
-const (
-	// maxLikelihood: the future is never certain.
-	maxLikelihood = 0.95
-	// chance: a Mann-Kendall score below it may be no trend at all (1 %).
-	chance = 2.5
-	// band80 standard deviations about the line hold 80 %.
-	band80 = 1.2816
-	// keepUp: the newest third must go on with at least this share of the slope.
-	keepUp = 1.0 / 3
-)
+// slab is how many series are allocated together.
+const slab = 128
 
-type seriesID struct {
-	service grace.ServiceID
-	metric  string
-}
-
-// Agent predicts. It is not safe for concurrent use.
+// Agent predicts. It is not safe for concurrent use: whoever has many series
+// has several agents, each behind a lock, and tells each what the others
+// resolved (Learn).
 type Agent struct {
 	cfg     Config
+	merge   int64 // ms
 	targets []Target
-	series  map[seriesID][]point // oldest first; only of targets
+	byID    map[seriesID][]int // places in targets
+	rules   []rule
+	gate    *Gate
+	groups  map[group]*tally
+	silent  bool
+
+	series   []*[slab]series
+	places   int
+	open     int
+	free     []Handle
+	index    map[identity]Handle
+	labelled map[seriesID]int // open series with labels
+	known    map[known]tally  // of series that are not open
+
+	pending map[identity][]grace.Prediction // open claims of before a restart, whose series have not come yet
+	left    []grace.Prediction              // resolved without a look
+	cursor  Handle                          // where Step goes on
+	work    scratch
+	seen    view // by the rule that looks now
+	out     []resolved
+	stats   []RuleStats
+}
+
+// group is whom a new series borrows from.
+type group struct {
+	service grace.ServiceID
+	role    grace.Role
+	rule    uint8
+}
+
+type known struct {
+	identity
+
+	rule uint8
+}
+
+// RuleStats counts what became of a rule's claims since the agent was made.
+type RuleStats struct {
+	Rule       string
+	Made       int64 // claims, spoken or not
+	Spoken     int64
+	Hits       int64 // of those that were spoken, as are the next three
+	False      int64
+	Prevented  int64
+	Unresolved int64
+	Abstained  int64 // claims that were resolved and never spoken
+	Shadowed   bool  // demoted
+	Precision  float64
+	Low, High  float64 // 10 % and 90 % bounds of it
 }
 
 // New makes an agent. It expects what Validate passed.
 func New(cfg Config, targets []Target) *Agent {
-	a := &Agent{series: map[seriesID][]point{}}
+	a := &Agent{
+		rules: rules(), groups: map[group]*tally{}, index: map[identity]Handle{}, labelled: map[seriesID]int{},
+		known: map[known]tally{}, pending: map[identity][]grace.Prediction{},
+	}
+	priors := make([]Prior, len(a.rules))
+	a.stats = make([]RuleStats, len(a.rules))
+	for i, r := range a.rules {
+		priors[i] = r.prior
+		a.stats[i].Rule = r.name
+	}
+	a.gate = NewGate(cfg.Gate, priors)
 	a.Reconfigure(cfg, targets)
 	return a
 }
 
-// Reconfigure changes limits and targets; the points of series that still are
-// targets are kept.
+// Reconfigure changes limits and targets. The points of open series are kept;
+// those that Observe opened and that are targets no more are closed.
 func (a *Agent) Reconfigure(cfg Config, targets []Target) {
-	a.cfg = cfg
+	a.cfg, a.merge = cfg, cfg.Ledger.Merge.D().Milliseconds()
+	a.gate.cfg = cfg.Gate
 	a.targets = slices.Clone(targets)
-	series := make(map[seriesID][]point, len(targets))
-	for i := range targets {
-		id := seriesID{targets[i].Service, targets[i].Metric}
-		series[id] = newest(a.series[id], cfg.MaxSamples)
-	}
-	a.series = series
-}
-
-// Observe takes one value. Series without a target are passed over, and so is
-// a value that is not a finite number or not newer than the newest.
-func (a *Agent) Observe(service grace.ServiceID, metric string, at time.Time, value float64) {
-	id := seriesID{service, metric}
-	points, wanted := a.series[id]
-	if !wanted || math.IsNaN(value) || math.IsInf(value, 0) {
-		return
-	}
-	if n := len(points); n > 0 && !at.After(points[n-1].at) {
-		return
-	}
-	if len(points) >= a.cfg.MaxSamples {
-		copy(points, points[len(points)-a.cfg.MaxSamples+1:])
-		points = points[:a.cfg.MaxSamples-1]
-	}
-	a.series[id] = append(points, point{at, value})
-}
-
-// Evaluate gives the breaches that lie ahead at a time, the likeliest first.
-func (a *Agent) Evaluate(now time.Time) []grace.Prediction {
-	var out []grace.Prediction
-	fits := make(map[seriesID]line, len(a.series))
+	a.byID = make(map[seriesID][]int, len(targets))
 	for i := range a.targets {
-		t := &a.targets[i]
-		id := seriesID{t.Service, t.Metric}
-		points := a.series[id]
-		if !a.usable(points, now) {
+		id := seriesID{targets[i].Service, targets[i].Metric}
+		a.byID[id] = append(a.byID[id], i)
+	}
+	for h := range Handle(a.places) {
+		s := a.at(h)
+		if s == nil {
 			continue
 		}
-		l, done := fits[id]
-		if !done {
-			l = fit(points)
-			fits[id] = l
-		}
-		if p, ok := a.extend(t, points, l, now); ok {
-			out = append(out, p)
+		s.watches = a.watchesOf(s, s.watches)
+		s.looked = s.ring.count - 1 // to be looked at anew
+		if len(s.watches) == 0 && s.name.Labels == "" && s.name.Role == grace.RoleNone {
+			a.Close(h)
 		}
 	}
-	slices.SortStableFunc(out, func(x, y grace.Prediction) int {
+}
+
+// Silence keeps everything in shadow, or no longer. Predictions are made,
+// judged and resolved all the same.
+func (a *Agent) Silence(on bool) { a.silent = on }
+
+// Len counts the open series.
+func (a *Agent) Len() int { return a.open }
+
+// Observe takes one value of a metric that has no labels. The series is opened
+// when a target wants it; where series with labels are open, which are the same
+// in more detail, it is passed over.
+func (a *Agent) Observe(service grace.ServiceID, metric string, at time.Time, value float64) {
+	id := seriesID{service, metric}
+	h, ok := a.index[identity{seriesID: id}]
+	if !ok {
+		if len(a.byID[id]) == 0 || a.labelled[id] > 0 {
+			return
+		}
+		h = a.Open(Series{Service: service, Metric: metric, Unit: a.targets[a.byID[id][0]].Unit})
+	}
+	a.Append(h, at.UnixMilli(), value)
+}
+
+// Result is what looking at series brought.
+type Result struct {
+	// Spoken are the claims that the gate lets pass and that stand now, the
+	// likeliest first: new ones and those that are said again. Where everything
+	// is kept silent, they have no Spoken time.
+	Spoken []grace.Prediction
+	// Shadow are the claims that were first made now, and not let pass.
+	Shadow []grace.Prediction
+	// Turned are those that stood at the last look, were let pass, and do not
+	// stand any more. They are resolved later, by what the series does.
+	Turned []grace.Prediction
+	// Resolved are claims with their outcome, and misses.
+	Resolved []grace.Prediction
+	// Demoted are rules that speak no more, or again.
+	Demoted []Demotion
+}
+
+// Evaluate looks at every series.
+func (a *Agent) Evaluate(now time.Time) Result {
+	a.cursor = 0
+	r, _ := a.Step(now, a.places)
+	return r
+}
+
+// Step looks at the next series, at most budget of them, and tells whether that
+// was the last one. A look costs some microseconds where the series moves
+// towards its threshold, and nearly nothing else.
+func (a *Agent) Step(now time.Time, budget int) (r Result, done bool) {
+	r.Resolved = a.left
+	a.left = nil
+	for ; budget > 0 && int(a.cursor) < a.places; budget-- {
+		if s := a.at(a.cursor); s != nil {
+			a.look(s, now.UnixMilli(), &r)
+		}
+		a.cursor++
+	}
+	if done = int(a.cursor) >= a.places; done {
+		a.cursor = 0
+	}
+	slices.SortStableFunc(r.Spoken, func(x, y grace.Prediction) int {
 		return cmp.Or(cmp.Compare(y.Likelihood, x.Likelihood), x.BreachAt.Compare(y.BreachAt), cmp.Compare(x.Key, y.Key))
 	})
+	return r, done
+}
+
+// look resolves what is claimed of a series and asks the rules anew.
+func (a *Agent) look(s *series, now int64, r *Result) {
+	fresh := s.looked != s.ring.count
+	s.looked = s.ring.count
+	if fresh && a.cfg.Learn {
+		a.learnThreshold(s)
+	}
+	for i := range s.watches {
+		w := &s.watches[i]
+		if w.open == nil && !fresh {
+			continue
+		}
+		a.out = w.resolve(now, int64(s.ring.step), a.cfg.Ledger, a.out[:0])
+		for _, res := range a.out {
+			r.Resolved = append(r.Resolved, a.settle(s, w, res, r))
+		}
+		a.ask(s, w, now, r)
+	}
+}
+
+// usable tells whether something can be said of a series now.
+func (a *Agent) usable(s *series, w *watch, now int64) bool {
+	stale := max(a.cfg.StaleAfter.D().Milliseconds(), int64(2*s.ring.step))
+	return s.ring.len() >= a.cfg.MinSamples && now-s.ring.last <= stale &&
+		w.breach.mask&1 == 0 && !w.breach.lasts(s.ring.last, a.merge)
+}
+
+// ask lets every rule look at a watch.
+func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
+	usable := a.usable(s, w, now)
+	for i := range a.rules {
+		rule := &a.rules[i]
+		c := w.claim(i)
+		var said raw
+		ok := false
+		if usable && rule.learned == w.learned {
+			a.seen = view{
+				cfg: &a.cfg, ring: &s.ring, hours: &s.hours, target: w.target, threshold: w.threshold,
+				value: s.ring.newest(), now: now, work: &a.work,
+			}
+			said, ok = rule.look(&a.seen)
+		}
+		switch {
+		case ok:
+			a.claim(s, w, i, said, now, r)
+		case c != nil && c.Stands && rule.name != ruleExternal:
+			c.Stands = false
+			if c.Counts && c.Spoken != 0 {
+				r.Turned = append(r.Turned, a.standing(s, w, i, c))
+			}
+		}
+	}
+}
+
+// claim takes what a rule says.
+func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Result) {
+	j := a.gate.Judge(rule, a.groupOf(s, rule), &s.tallies[rule], said.score, now)
+	c := w.claim(rule)
+	made := c == nil
+	if made {
+		w.open = append(w.open, open{rule, Claim{
+			Made: now, Horizon: said.horizon.Milliseconds(), Score: said.score, samples: w.breach.count,
+			id: a.entryID(s, w, a.rules[rule].name, now),
+		}})
+		c = &w.open[len(w.open)-1].Claim
+		a.stats[rule].Made++
+	}
+	c.Renewed, c.Stands, c.Likelihood = now, true, j.Likelihood
+	c.BreachAt, c.Low, c.High = now+said.breach.Milliseconds(), said.low, said.high
+	c.value = s.ring.newest()
+	if !c.Acted {
+		c.Would = c.Would || said.would
+	}
+	c.Counts = c.Counts || j.Speaks || j.Demoted
+	if j.Speaks && c.Spoken == 0 {
+		c.Spoken, c.Score, c.Silent = now, said.score, a.silent
+		if !a.silent {
+			a.stats[rule].Spoken++
+		}
+	}
+	if made || c.Spoken != 0 {
+		c.title = title(w.target, w.threshold, c.value)
+		c.proof = said.evidence(a.rules[rule].name, w.target, j)
+	}
+	switch {
+	case c.Spoken != 0:
+		r.Spoken = append(r.Spoken, a.standing(s, w, rule, c))
+	case made:
+		r.Shadow = append(r.Shadow, a.standing(s, w, rule, c))
+	}
+}
+
+func (a *Agent) groupOf(s *series, rule int) *tally {
+	g := group{s.name.Service, s.name.Role, uint8(rule)}
+	t := a.groups[g]
+	if t == nil {
+		t = &tally{}
+		a.groups[g] = t
+	}
+	return t
+}
+
+// settle lets the gate learn from an outcome.
+func (a *Agent) settle(s *series, w *watch, res resolved, r *Result) grace.Prediction {
+	if res.rule >= 0 {
+		a.tell(&a.stats[res.rule], &res)
+		came := res.outcome == grace.PredictionHit
+		if came || res.outcome == grace.PredictionFalse {
+			d, ok := a.gate.Learn(res.rule, a.groupOf(s, res.rule), &s.tallies[res.rule], res.claim.Score, came, res.claim.Counts, res.at)
+			if ok {
+				d.Rule, d.At = a.rules[res.rule].name, time.UnixMilli(res.at).UTC()
+				r.Demoted = append(r.Demoted, d)
+			}
+		}
+	}
+	return a.entry(s, w, res)
+}
+
+func (a *Agent) tell(t *RuleStats, res *resolved) {
+	if res.claim.Spoken == 0 || res.claim.Silent {
+		t.Abstained++
+		return
+	}
+	switch res.outcome {
+	case grace.PredictionHit:
+		t.Hits++
+	case grace.PredictionFalse:
+		t.False++
+	case grace.PredictionPrevented:
+		t.Prevented++
+	case grace.PredictionUnresolved:
+		t.Unresolved++
+	case grace.PredictionOpen, grace.PredictionMiss:
+	}
+}
+
+// Acted takes that a run acted on a service: what was spoken of it and does not
+// come true may have been prevented.
+func (a *Agent) Acted(service grace.ServiceID, run grace.RunID) {
+	for h := range Handle(a.places) {
+		s := a.at(h)
+		if s == nil || s.name.Service != service {
+			continue
+		}
+		for i := range s.watches {
+			w := &s.watches[i]
+			for j := range w.open {
+				if c := &w.open[j].Claim; !c.Acted {
+					c.Acted, c.Run = true, run
+				}
+			}
+		}
+	}
+}
+
+// Stats gives every rule's record.
+func (a *Agent) Stats(now time.Time) []RuleStats {
+	out := slices.Clone(a.stats)
+	for i := range out {
+		out[i].Shadowed = a.gate.Shadowed(i)
+		out[i].Precision, out[i].Low, out[i].High = a.gate.Overall(i, now.UnixMilli())
+	}
 	return out
-}
-
-func (a *Agent) usable(points []point, now time.Time) bool {
-	n := len(points)
-	return n >= a.cfg.MinSamples && now.Sub(points[n-1].at) <= a.cfg.StaleAfter.D()
-}
-
-// extend follows the line to the threshold.
-func (a *Agent) extend(t *Target, points []point, l line, now time.Time) (grace.Prediction, bool) {
-	last := points[len(points)-1]
-	toward := 1.0
-	if !t.upward() {
-		toward = -1
-	}
-	if t.breached(last.value) || l.slope*toward <= 0 || l.z*toward < chance || l.fitness() < a.cfg.MinFit {
-		return grace.Prediction{}, false
-	}
-	recent := fit(points[len(points)-len(points)/3:])
-	if recent.slope/l.slope < keepUp {
-		return grace.Prediction{}, false
-	}
-
-	age := now.Sub(last.at)
-	ahead := min(a.cfg.Horizon.D(), time.Duration(a.cfg.Reach*float64(l.span)))
-	likelihood := a.likelihood(t, &l, age+ahead, toward)
-	if likelihood < a.cfg.MinLikelihood {
-		return grace.Prediction{}, false
-	}
-	breach := a.breach(t, &l, age, ahead)
-	value, sigma := l.at(age + breach)
-	code := cmp.Or(t.Code, grace.CodeDegradation)
-	return grace.Prediction{
-		Key:     grace.SignalKey(string(t.Service) + "/predict/" + t.Metric + "/" + string(code)),
-		Service: t.Service, Metric: t.Metric, Code: code,
-		Title:      title(t, last.value),
-		Likelihood: likelihood, Value: last.value, Threshold: t.Threshold,
-		BreachAt: now.Add(breach), Low: value - band80*sigma, High: value + band80*sigma,
-		Impact: t.Impact, At: now,
-	}, true
-}
-
-func (a *Agent) likelihood(t *Target, l *line, ahead time.Duration, toward float64) float64 {
-	value, sigma := l.at(ahead)
-	margin := (value - t.Threshold) * toward
-	if sigma == 0 { // points exactly on a line: the direction decides
-		if margin <= 0 {
-			return 0
-		}
-		return maxLikelihood
-	}
-	return min(phi(margin/sigma), maxLikelihood)
-}
-
-// breach gives the time from now, in whole steps, at which the line is past
-// the threshold. A likelihood above one half says that it is by the end.
-func (a *Agent) breach(t *Target, l *line, age, ahead time.Duration) time.Duration {
-	for d := time.Duration(0); d < ahead; d += a.cfg.Step.D() {
-		if v, _ := l.at(age + d); t.breached(v) {
-			return d
-		}
-	}
-	return ahead
-}
-
-func title(t *Target, value float64) string {
-	unit := ""
-	if t.Unit != "" {
-		unit = " " + t.Unit
-	}
-	direction := "rising"
-	if !t.upward() {
-		direction = "falling"
-	}
-	number := func(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) + unit }
-	return t.Metric + " " + number(value) + ", " + direction + " towards " + number(t.Threshold)
-}
-
-func newest(points []point, n int) []point {
-	if len(points) > n {
-		points = points[len(points)-n:]
-	}
-	return slices.Clone(points)
 }

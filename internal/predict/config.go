@@ -15,10 +15,13 @@ type Config struct {
 	Step          grace.Duration `json:"step" doc:"grain of breach times"`
 	MinSamples    int            `json:"min_samples" doc:"points needed"`
 	MaxSamples    int            `json:"max_samples" doc:"newest points used"`
-	MinLikelihood float64        `json:"min_likelihood" doc:"less likely breaches are not told"`
+	MinLikelihood float64        `json:"min_likelihood" doc:"what the trend rule thinks less likely is not even recorded"`
 	StaleAfter    grace.Duration `json:"stale_after" doc:"a series without points for longer is not extended"`
 	Reach         float64        `json:"reach" doc:"how far ahead a trend is trusted, in multiples of the time it was seen for"`
 	MinFit        float64        `json:"min_fit" doc:"share of the spread of the points that the line must account for"`
+	Learn         bool           `json:"learn" doc:"learn a threshold for series that have none; what is predicted of it is marked so"`
+	Gate          GateConfig     `json:"gate" doc:"how often right a rule must be to speak"`
+	Ledger        LedgerConfig   `json:"ledger" doc:"how predictions are held to what happened"`
 }
 
 // DefaultConfig suits series with a point every 5 to 30 seconds.
@@ -32,6 +35,9 @@ func DefaultConfig() Config {
 		StaleAfter:    grace.Duration(time.Minute),
 		Reach:         4,
 		MinFit:        0.5,
+		Learn:         true,
+		Gate:          DefaultGateConfig(),
+		Ledger:        DefaultLedgerConfig(),
 	}
 }
 
@@ -47,8 +53,8 @@ func (c Config) Validate() error {
 	if c.MinSamples < 6 {
 		errs = append(errs, fmt.Errorf("min_samples: %d is less than 6", c.MinSamples))
 	}
-	if c.MaxSamples < c.MinSamples || c.MaxSamples > 1000 {
-		errs = append(errs, fmt.Errorf("max_samples: %d is not between min_samples and 1000", c.MaxSamples))
+	if c.MaxSamples < c.MinSamples || c.MaxSamples > finePoints {
+		errs = append(errs, fmt.Errorf("max_samples: %d is not between min_samples and %d", c.MaxSamples, finePoints))
 	}
 	if !(c.MinLikelihood >= 0.5 && c.MinLikelihood <= maxLikelihood) { // also refuses NaN
 		errs = append(errs, fmt.Errorf("min_likelihood: %v is not between 0.5 and %v", c.MinLikelihood, maxLikelihood))
@@ -61,6 +67,14 @@ func (c Config) Validate() error {
 	}
 	if !(c.MinFit >= 0 && c.MinFit < 1) {
 		errs = append(errs, fmt.Errorf("min_fit: %v is not between 0 and 1", c.MinFit))
+	}
+	for _, section := range []struct {
+		key string
+		err error
+	}{{"gate", c.Gate.Validate()}, {"ledger", c.Ledger.Validate()}} {
+		if section.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", section.key, section.err))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -99,16 +113,18 @@ func (t Target) Validate() error {
 
 func (t *Target) upward() bool { return t.Op == ">" || t.Op == ">=" }
 
-func (t *Target) breached(v float64) bool {
+// breached holds a value against a threshold, the target's own or a learned
+// one.
+func (t *Target) breached(v, threshold float64) bool {
 	switch t.Op {
 	case ">":
-		return v > t.Threshold
+		return v > threshold
 	case ">=":
-		return v >= t.Threshold
+		return v >= threshold
 	case "<":
-		return v < t.Threshold
+		return v < threshold
 	case "<=":
-		return v <= t.Threshold
+		return v <= threshold
 	}
 	return true // Validate refuses it; what is breached is not predicted
 }

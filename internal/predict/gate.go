@@ -237,8 +237,9 @@ func (g *Gate) Learn(rule int, group, own *tally, score float64, came, counts bo
 	case !r.demoted && tooMany:
 		r.demoted, r.last = true, streak{}
 		return d, true
-	case r.demoted && !tooMany && r.last.n == lastSpoken:
-		r.demoted, d.Back = false, true
+	// Surer than to stay: else a rule at the edge would come and go.
+	case r.demoted && r.last.n == lastSpoken && float64(d.False) <= g.cfg.FalseShare*lastSpoken/2:
+		r.demoted, r.last, d.Back = false, streak{}, true
 		return d, true
 	}
 	return Demotion{}, false

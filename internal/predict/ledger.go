@@ -113,8 +113,14 @@ type Claim struct {
 	Would   bool
 	Acted   bool
 	Run     grace.RunID // that acted
-	Counts  bool        // it was spoken, or would have been were its rule not demoted
+	Stands  bool        // it was said at the last look: the trend has not turned
+	Silent  bool        // nothing is spoken: the gate let it pass, and it stays in shadow
+	Counts  bool        // the gate let it pass, or would have, were the rule not demoted
 	samples uint32      // that the series had when it was made
+	id      string
+	title   string
+	value   float64
+	proof   []string
 }
 
 // Until is the time before which the breach must begin.
@@ -137,8 +143,12 @@ type open struct {
 // watch is one threshold of one series: whether it is breached, and what is
 // claimed of it. There is at most one open claim a rule.
 type watch struct {
-	breach breachState
-	open   []open
+	target    *Target
+	threshold float64 // the target's, or what was learned
+	learned   bool
+	hour      int64 // in which it was learned
+	breach    breachState
+	open      []open
 }
 
 func (w *watch) claim(rule int) *Claim {

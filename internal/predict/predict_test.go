@@ -88,7 +88,7 @@ func TestEvaluate(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a := New(DefaultConfig(), []Target{tt.target})
 			now := feed(a, tt.n, tt.value)
-			got := a.Evaluate(now)
+			got := a.Evaluate(now).Spoken
 			if !tt.likely {
 				if got != nil {
 					t.Errorf("got %+v", got)
@@ -119,19 +119,19 @@ func TestBadFitIsSilent(t *testing.T) {
 	cfg := DefaultConfig()
 	a := New(cfg, []Target{limit})
 	now := feed(a, 60, value)
-	if got := a.Evaluate(now); got != nil {
+	if got := a.Evaluate(now).Spoken; got != nil {
 		t.Errorf("got %+v", got)
 	}
 	cfg.MinFit = 0
 	a.Reconfigure(cfg, []Target{limit})
-	if a.Evaluate(now) == nil {
+	if a.Evaluate(now).Spoken == nil {
 		t.Error("silent for another reason")
 	}
 }
 
 func TestTitleAndKey(t *testing.T) {
 	a := New(DefaultConfig(), []Target{target()})
-	p := a.Evaluate(feed(a, 20, func(i int) float64 { return 200 + 10*float64(i) }))[0]
+	p := a.Evaluate(feed(a, 20, func(i int) float64 { return 200 + 10*float64(i) })).Spoken[0]
 	if want := "latency_ms 390 ms, rising towards 500 ms"; p.Title != want {
 		t.Errorf("title %q", p.Title)
 	}
@@ -143,10 +143,10 @@ func TestTitleAndKey(t *testing.T) {
 func TestStaleSeriesIsSilent(t *testing.T) {
 	a := New(DefaultConfig(), []Target{target()})
 	now := feed(a, 20, func(i int) float64 { return 200 + 10*float64(i) })
-	if a.Evaluate(now.Add(time.Minute)) == nil {
+	if a.Evaluate(now.Add(time.Minute)).Spoken == nil {
 		t.Error("silent too soon")
 	}
-	if got := a.Evaluate(now.Add(61 * time.Second)); got != nil {
+	if got := a.Evaluate(now.Add(61 * time.Second)).Spoken; got != nil {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -163,19 +163,19 @@ func TestObserve(t *testing.T) {
 	a.Observe("cart", "latency_ms", last, 99)
 	a.Observe("cart", "latency_ms", start, 99)
 	a.Observe("cart", "latency_ms", last.Add(time.Second), math.NaN())
-	points := a.series[seriesID{"cart", "latency_ms"}]
-	if len(points) != 10 || points[0].value != 15 || points[9].value != 24 || len(a.series) != 1 {
-		t.Errorf("got %v", points)
+	h, open := a.index[identity{seriesID: seriesID{"cart", "latency_ms"}}]
+	if !open || a.Len() != 1 || a.at(h).ring.len() != 25 || a.at(h).ring.newest() != 24 {
+		t.Errorf("%d series, %+v", a.Len(), a.at(h).ring)
 	}
 
-	cfg.MaxSamples = 12
 	a.Reconfigure(cfg, []Target{target(), {Service: "cart", Metric: "other"}})
-	if len(a.series) != 2 || len(a.series[seriesID{"cart", "latency_ms"}]) != 10 {
-		t.Errorf("points lost: %v", a.series)
+	a.Observe("cart", "other", start, 1)
+	if a.Len() != 2 || a.at(h).ring.len() != 25 {
+		t.Errorf("points lost: %d series, %+v", a.Len(), a.at(h).ring)
 	}
 	a.Reconfigure(cfg, nil)
-	if len(a.series) != 0 {
-		t.Errorf("left: %v", a.series)
+	if a.Len() != 0 {
+		t.Errorf("left: %d", a.Len())
 	}
 }
 
@@ -213,7 +213,7 @@ func TestSymmetryAndOrder(t *testing.T) {
 		down.Op, down.Threshold = "<", -500
 		likelihood := func(target Target, sign float64) float64 {
 			a := New(DefaultConfig(), []Target{target})
-			for _, p := range a.Evaluate(feed(a, n, func(i int) float64 { return sign * at(i) })) {
+			for _, p := range a.Evaluate(feed(a, n, func(i int) float64 { return sign * at(i) })).Spoken {
 				return p.Likelihood
 			}
 			return 0
@@ -236,7 +236,7 @@ func TestFewFalseAlarms(t *testing.T) {
 		a := New(DefaultConfig(), []Target{target()})
 		now := feed(a, 60, func(i int) float64 { return 400 + 30*noise(i+1000*s) })
 		looks++
-		alarms += len(a.Evaluate(now))
+		alarms += len(a.Evaluate(now).Spoken)
 	}
 	if alarms > looks/50 {
 		t.Errorf("%d of %d", alarms, looks)

@@ -6,11 +6,6 @@ import (
 	"time"
 )
 
-type point struct {
-	at    time.Time
-	value float64
-}
-
 // line is a robust fit of points. Times are seconds from its origin, the
 // newest point.
 type line struct {
@@ -20,28 +15,132 @@ type line struct {
 	spread   float64 // standard deviation of the points about their median
 	middle   float64 // mean time of the points, in seconds
 	momentum float64 // sum of squared distances of the times from the middle
-	span     time.Duration
+	span     float64 // seconds
 	z        float64 // Mann-Kendall: beyond 2.5 the trend is hardly chance
 	n        int
 }
 
-// madToSigma makes a median absolute deviation a standard deviation, were the
-// values normally distributed.
-const madToSigma = 1.4826
+const (
+	// chance: a Mann-Kendall score below it may be no trend at all (1 %).
+	chance = 2.5
+	// keepUp: the newest third must go on with at least this share of the slope.
+	keepUp = 1.0 / 3
+	// shortest is the least number of points that a trend is looked for in where
+	// there are more.
+	shortest = 18
+	// madToSigma makes a median absolute deviation a standard deviation, were the
+	// values normally distributed.
+	madToSigma = 1.4826
+)
+
+// scratch is what a look at a series needs and the next one uses again.
+type scratch struct {
+	times, values [finePoints]float64
+	slopes        []float64
+	residuals     []float64
+	hours         []float64
+}
+
+// lookTrend follows a robust line to the threshold. The line is drawn through
+// the newest points: all of them, the newest two thirds and so on, and the
+// surest counts. So a rise after a long calm is seen while it is new, and a
+// long slow one in spite of its noise.
+func lookTrend(v *view) (raw, bool) {
+	best, found := raw{}, false
+	for n := min(v.ring.len(), v.cfg.MaxSamples); n >= v.cfg.MinSamples; n = n * 2 / 3 {
+		if r, ok := v.follow(n); ok && (!found || r.score > best.score) {
+			best, found = r, true
+		}
+		if n*2/3 < shortest {
+			break
+		}
+	}
+	return best, found
+}
+
+// follow looks at the newest n points.
+func (v *view) follow(n int) (raw, bool) {
+	times, values := v.ring.unpack(n, v.work.times[:], v.work.values[:])
+	toward := v.toward()
+	age := v.age()
+	ahead := v.cfg.Horizon.D().Seconds()
+	if !v.mayReach(times, values, age+ahead) {
+		return raw{}, false
+	}
+	l := v.work.fit(times, values)
+	if l.slope*toward <= 0 || l.z*toward < chance || l.fitness() < v.cfg.MinFit {
+		return raw{}, false
+	}
+	recent := v.work.fit(times[n-n/3:], values[n-n/3:])
+	if recent.slope/l.slope < keepUp {
+		return raw{}, false
+	}
+	ahead = min(ahead, v.cfg.Reach*l.span)
+	score := v.beyond(&l, age+ahead)
+	if score < v.cfg.MinLikelihood {
+		return raw{}, false
+	}
+	breach := v.arrival(&l, age, ahead)
+	value, sigma := l.at(age + breach)
+	return raw{
+		score: score, horizon: v.cfg.Horizon.D(), breach: inSeconds(breach),
+		low: value - band80*sigma, high: value + band80*sigma,
+		would: v.beyond(&l, age+min(2*v.cfg.Horizon.D().Seconds(), v.cfg.Reach*l.span)) >= wouldBreach,
+		n:     n, slope: l.slope, fit: l.fitness(),
+	}, true
+}
+
+// mayReach is a cheap look before the dear one: a least-squares line, with a
+// wide allowance, says whether the threshold is within reach at all.
+func (v *view) mayReach(times, values []float64, ahead float64) bool {
+	n := float64(len(times))
+	var st, sv, stt, stv, svv float64
+	for i, t := range times {
+		y := values[i] - v.value
+		st, sv = st+t, sv+y
+		stt, stv, svv = stt+t*t, stv+t*y, svv+y*y
+	}
+	mt, my := st/n, sv/n
+	vt := stt/n - mt*mt
+	slope := (stv/n - mt*my) / vt
+	sigma := math.Sqrt(max(svv/n-my*my, 0))
+	reach := my + slope*(ahead-mt)
+	distance := (v.threshold - v.value) * v.toward()
+	return slope*v.toward() > 0 && reach*v.toward()+6*sigma > distance
+}
+
+// beyond is the probability that the line is past the threshold some seconds
+// after its origin.
+func (v *view) beyond(l *line, after float64) float64 {
+	value, sigma := l.at(after)
+	margin := (value - v.threshold) * v.toward()
+	if sigma == 0 { // points exactly on a line: the direction decides
+		if margin <= 0 {
+			return 0
+		}
+		return maxLikelihood
+	}
+	return min(phi(margin/sigma), maxLikelihood)
+}
+
+// arrival gives the seconds from now, in whole steps, after which the line is
+// past the threshold. A likelihood above one half says that it is by the end.
+func (v *view) arrival(l *line, age, ahead float64) float64 {
+	step := v.cfg.Step.D().Seconds()
+	for d := 0.0; d < ahead; d += step {
+		if y, _ := l.at(age + d); v.target.breached(y, v.threshold) {
+			return d
+		}
+	}
+	return ahead
+}
 
 // fit draws the line; points are in order of time, at least two, no two at the
 // same time.
-func fit(points []point) line {
-	n := len(points)
-	origin := points[n-1].at
-	times := make([]float64, n)
-	values := make([]float64, n)
-	for i, p := range points {
-		times[i], values[i] = p.at.Sub(origin).Seconds(), p.value
-	}
-	l := line{n: n, span: origin.Sub(points[0].at)}
-
-	slopes := make([]float64, 0, n*(n-1)/2)
+func (w *scratch) fit(times, values []float64) line {
+	n := len(times)
+	l := line{n: n, span: times[n-1] - times[0]}
+	slopes := w.slopes[:0]
 	concordance := 0
 	for i := range n {
 		for j := i + 1; j < n; j++ {
@@ -55,26 +154,29 @@ func fit(points []point) line {
 			}
 		}
 	}
+	w.slopes = slopes
 	l.slope = median(slopes)
 	l.z = float64(concordance) / math.Sqrt(float64(n*(n-1)*(2*n+5))/18)
 
-	residuals := make([]float64, n)
+	residuals := w.residuals[:0]
 	for i := range n {
-		residuals[i] = values[i] - l.slope*times[i]
+		residuals = append(residuals, values[i]-l.slope*times[i])
 		l.middle += times[i] / float64(n)
 	}
 	for _, t := range times {
 		l.momentum += (t - l.middle) * (t - l.middle)
 	}
-	l.level = median(slices.Clone(residuals))
+	l.level = median(residuals)
 	l.noise = deviation(residuals, l.level)
-	l.spread = deviation(values, median(slices.Clone(values)))
+	residuals = append(residuals[:0], values...)
+	l.spread = deviation(residuals, median(residuals))
+	w.residuals = residuals
 	return l
 }
 
-// at gives the line's value and its standard deviation some time ahead.
-func (l *line) at(ahead time.Duration) (value, sigma float64) {
-	t := ahead.Seconds()
+// at gives the line's value and its standard deviation some seconds after the
+// origin.
+func (l *line) at(t float64) (value, sigma float64) {
 	distance := t - l.middle
 	// As for a least-squares line, which Theil-Sen nearly equals in efficiency.
 	sigma = l.noise * math.Sqrt(1+1/float64(l.n)+distance*distance/l.momentum)
@@ -110,3 +212,5 @@ func median(values []float64) float64 {
 
 // phi is the chance that a standard normal value is below x.
 func phi(x float64) float64 { return 0.5 * math.Erfc(-x/math.Sqrt2) }
+
+func inSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -1,0 +1,188 @@
+package predict
+
+import (
+	"cmp"
+	"strconv"
+	"time"
+
+	"grace"
+)
+
+// key identifies what is predicted, whichever rule says it.
+func (a *Agent) key(s *series, w *watch) grace.SignalKey {
+	return grace.SignalKey(string(s.name.Service) + "/predict/" + s.name.Metric + s.name.Labels + "/" + string(code(w.target)))
+}
+
+func code(t *Target) grace.Code { return cmp.Or(t.Code, grace.CodeDegradation) }
+
+// entryID identifies an entry of the ledger. By time and threshold it is the
+// same wherever it is made.
+func (a *Agent) entryID(s *series, w *watch, rule string, at int64) string {
+	limit := "learned"
+	if !w.learned {
+		limit = w.target.Op + strconv.FormatFloat(w.threshold, 'g', -1, 64)
+	}
+	return string(a.key(s, w)) + "/" + limit + "/" + rule + "@" + strconv.FormatInt(at, 10)
+}
+
+// standing is a claim as it is said now.
+func (a *Agent) standing(s *series, w *watch, rule int, c *Claim) grace.Prediction {
+	p := grace.Prediction{
+		ID: c.id, Key: a.key(s, w), Service: s.name.Service, Metric: s.name.Metric, Code: code(w.target), Title: c.title,
+		Likelihood: c.Likelihood, Value: c.value, Threshold: w.threshold,
+		BreachAt: instant(c.BreachAt), Low: c.Low, High: c.High, Impact: w.target.Impact,
+		At: instant(c.Renewed), Made: instant(c.Made),
+		Series: s.name.Labels, Role: s.name.Role, Rule: a.rules[rule].name, Score: c.Score,
+		Horizon: grace.Duration(time.Duration(c.Horizon) * time.Millisecond), Learned: w.learned, Evidence: c.proof,
+		Outcome: grace.PredictionOpen, Run: c.Run, Would: c.Would, Counts: c.Counts,
+	}
+	if c.Spoken != 0 && !c.Silent {
+		at := instant(c.Spoken)
+		p.Spoken = &at
+	}
+	return p
+}
+
+// entry is a resolved claim, or a miss.
+func (a *Agent) entry(s *series, w *watch, res resolved) grace.Prediction {
+	var p grace.Prediction
+	if res.rule >= 0 {
+		p = a.standing(s, w, res.rule, &res.claim)
+	} else {
+		p = grace.Prediction{
+			ID: a.entryID(s, w, "miss", res.began), Key: a.key(s, w), Service: s.name.Service, Metric: s.name.Metric,
+			Code: code(w.target), Title: s.name.Metric + " passed " + strconv.FormatFloat(w.threshold, 'g', 4, 64) + " unforeseen",
+			Value: s.ring.newest(), Threshold: w.threshold, BreachAt: instant(res.began), Impact: w.target.Impact,
+			At: instant(res.at), Made: instant(res.began), Series: s.name.Labels, Role: s.name.Role, Learned: w.learned,
+			Foreseen: res.shadow,
+		}
+	}
+	p.Outcome = res.outcome
+	at := instant(res.at)
+	p.Resolved = &at
+	if res.began != 0 {
+		began := instant(res.began)
+		p.Breach = &began
+	}
+	if res.outcome == grace.PredictionHit {
+		p.Lead = grace.Duration(res.lead())
+	}
+	return p
+}
+
+func instant(millis int64) time.Time { return time.UnixMilli(millis).UTC() }
+
+// Foretell takes what another system predicts of a series, to hold it to
+// account. It gives the entry of the ledger, or false where nobody measures
+// the series against a threshold of that code.
+func (a *Agent) Foretell(p grace.Prediction, now time.Time) (grace.Prediction, bool) {
+	h, ok := a.index[identity{seriesID{p.Service, p.Metric}, p.Series}]
+	if !ok {
+		return p, false
+	}
+	s := a.at(h)
+	rule := a.numberOf(ruleExternal)
+	for i := range s.watches {
+		w := &s.watches[i]
+		if code(w.target) != p.Code || w.breach.lasts(s.ring.last, a.merge) {
+			continue
+		}
+		c := w.claim(rule)
+		at := now.UnixMilli()
+		if c == nil {
+			w.open = append(w.open, open{rule, Claim{
+				Made: at, Spoken: at, Silent: a.silent, Score: p.Likelihood, samples: w.breach.count,
+				Horizon: max(p.BreachAt.Sub(now), a.cfg.Horizon.D()).Milliseconds(),
+				id:      a.entryID(s, w, ruleExternal, at),
+			}})
+			c = &w.open[len(w.open)-1].Claim
+			a.stats[rule].Made++
+			a.stats[rule].Spoken++
+		}
+		c.Renewed, c.Stands, c.Likelihood, c.BreachAt = at, true, p.Likelihood, p.BreachAt.UnixMilli()
+		c.Low, c.High, c.value, c.title, c.proof = p.Low, p.High, s.ring.newest(), p.Title, p.Evidence
+		said := a.standing(s, w, rule, c)
+		said.Key = p.Key // as its source names it
+		said.Impact = p.Impact
+		return said, true
+	}
+	return p, false
+}
+
+func (a *Agent) numberOf(rule string) int {
+	for i := range a.rules {
+		if a.rules[i].name == rule {
+			return i
+		}
+	}
+	return -1
+}
+
+// Restore takes the ledger of before a restart, oldest first: what was resolved
+// teaches the gate again, and what is open goes on as soon as its series comes.
+// So the ledger is all that needs keeping.
+func (a *Agent) Restore(entries []grace.Prediction) {
+	for i := range entries {
+		p := &entries[i]
+		switch p.Outcome {
+		case grace.PredictionHit, grace.PredictionFalse:
+			a.Learn(*p)
+		case grace.PredictionOpen:
+			id := identity{seriesID{p.Service, p.Metric}, p.Series}
+			a.pending[id] = append(a.pending[id], *p)
+			if h, ok := a.index[id]; ok {
+				a.reopen(a.at(h))
+			}
+		case grace.PredictionPrevented, grace.PredictionUnresolved, grace.PredictionMiss:
+		}
+	}
+}
+
+// Learn takes what another agent resolved.
+func (a *Agent) Learn(p grace.Prediction) {
+	rule := a.numberOf(p.Rule)
+	if rule < 0 || p.Resolved == nil || p.Outcome != grace.PredictionHit && p.Outcome != grace.PredictionFalse {
+		return
+	}
+	id := identity{seriesID{p.Service, p.Metric}, p.Series}
+	own := a.known[known{id, uint8(rule)}]
+	tallyOf := &own
+	if h, ok := a.index[id]; ok {
+		tallyOf = &a.at(h).tallies[rule]
+	}
+	g := a.groupOf(&series{name: Series{Service: p.Service, Role: p.Role}}, rule)
+	a.gate.Learn(rule, g, tallyOf, p.Score, p.Outcome == grace.PredictionHit, p.Counts, p.Resolved.UnixMilli())
+	if tallyOf == &own {
+		a.known[known{id, uint8(rule)}] = own
+	}
+}
+
+// reopen puts the open claims of before a restart to their series.
+func (a *Agent) reopen(s *series) {
+	id := s.name.identity()
+	waiting := a.pending[id]
+	if len(waiting) == 0 {
+		return
+	}
+	delete(a.pending, id)
+	for _, p := range waiting {
+		rule := a.numberOf(p.Rule)
+		for i := range s.watches {
+			w := &s.watches[i]
+			if rule < 0 || code(w.target) != p.Code || w.learned != p.Learned || w.claim(rule) != nil ||
+				!w.learned && w.threshold != p.Threshold {
+				continue
+			}
+			c := Claim{
+				Made: p.Made.UnixMilli(), Renewed: p.At.UnixMilli(), Horizon: p.Horizon.D().Milliseconds(), BreachAt: p.BreachAt.UnixMilli(),
+				Score: p.Score, Likelihood: p.Likelihood, Low: p.Low, High: p.High, Would: p.Would, Run: p.Run, Acted: p.Run != "",
+				Counts: p.Counts, samples: w.breach.count, id: p.ID, title: p.Title, value: p.Value, proof: p.Evidence,
+			}
+			if p.Spoken != nil {
+				c.Spoken = p.Spoken.UnixMilli()
+			}
+			w.open = append(w.open, open{rule, c})
+			break
+		}
+	}
+}

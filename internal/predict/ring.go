@@ -1,0 +1,86 @@
+package predict
+
+import "math"
+
+// finePoints is how many of its newest points a series keeps as they came.
+const finePoints = 64
+
+// ring holds the newest points of a series in 8 bytes each: values as the
+// distance from one of them, so that a small movement of a large value is not
+// lost, and times as milliseconds after one of them.
+type ring struct {
+	values [finePoints]float32 // less base
+	times  [finePoints]uint32  // ms after origin
+	base   float64
+	origin int64 // unix ms
+	last   int64 // time of the newest point
+	count  uint32
+	step   float32 // usual ms between two points
+}
+
+// append takes a point that is newer than the last one.
+func (r *ring) append(at int64, v float64) {
+	slot := r.count % finePoints
+	switch {
+	case r.count == 0 || at-r.origin > math.MaxUint32:
+		*r = ring{base: v, origin: at}
+		slot = 0
+	default:
+		r.measure(float32(at - r.last))
+		if slot == 0 {
+			r.rebase(v)
+		}
+	}
+	r.values[slot] = narrow(v - r.base)
+	r.times[slot] = uint32(at - r.origin)
+	r.last = at
+	r.count++
+}
+
+// measure follows the usual step; a gap moves it little.
+func (r *ring) measure(step float32) {
+	if r.step == 0 {
+		r.step = step
+		return
+	}
+	r.step += (min(step, 3*r.step) - r.step) / 8
+}
+
+// rebase moves base and origin to where the series is now. It comes once in
+// finePoints points.
+func (r *ring) rebase(v float64) {
+	by, shift := r.base-v, r.times[0]
+	for i := range r.values {
+		r.values[i] = narrow(float64(r.values[i]) + by)
+		r.times[i] -= shift
+	}
+	r.base = v
+	r.origin += int64(shift)
+}
+
+// narrow keeps what float32 cannot hold at its edge.
+func narrow(v float64) float32 {
+	return float32(min(max(v, -math.MaxFloat32), math.MaxFloat32))
+}
+
+// len counts the points that are held.
+func (r *ring) len() int { return int(min(r.count, finePoints)) }
+
+// newest is the value of the newest point.
+func (r *ring) newest() float64 {
+	return r.base + float64(r.values[(r.count-1)%finePoints])
+}
+
+// unpack gives the newest n points, oldest first: times in seconds, 0 for the
+// newest. Both slices have room for finePoints.
+func (r *ring) unpack(n int, times, values []float64) (t, v []float64) {
+	n = min(n, r.len())
+	t, v = times[:n], values[:n]
+	end := float64(r.times[(r.count-1)%finePoints])
+	for i := range n {
+		slot := (r.count - uint32(n) + uint32(i)) % finePoints
+		t[i] = (float64(r.times[slot]) - end) / 1000
+		v[i] = r.base + float64(r.values[slot])
+	}
+	return t, v
+}

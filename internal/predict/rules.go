@@ -1,0 +1,111 @@
+package predict
+
+import (
+	"math"
+	"strconv"
+	"time"
+)
+
+const (
+	// maxLikelihood: the future is never certain.
+	maxLikelihood = 0.95
+	// band80 standard deviations about the line hold 80 %.
+	band80 = 1.2816
+	// wouldBreach: the whole 80 % band is past the threshold.
+	wouldBreach = 0.9
+	// maxRules bounds the table, since every series has room for each of them.
+	maxRules = 8
+)
+
+// rule is a named producer of claims: it looks at one series and one threshold
+// and says how likely a breach begins within its horizon. What it says is
+// neither trusted nor spoken before the gate has judged it.
+type rule struct {
+	name  string
+	prior Prior
+	// learned: the rule is for thresholds that were learned, the others are for
+	// those that somebody set.
+	learned bool
+	look    func(*view) (raw, bool)
+}
+
+// raw is what a rule says.
+type raw struct {
+	score     float64       // within 0 and 1; higher is likelier
+	horizon   time.Duration // how far it looks ahead
+	breach    time.Duration // from now
+	low, high float64       // the 80 % band of the value then
+	would     bool          // without a remedy it breaches, with 90 % or more
+	n         int           // points behind it
+	slope     float64       // per second, 0 if it is no trend
+	fit       float64
+}
+
+// ruleExternal stands for what other systems predict: it is held to account like
+// the rules, and spoken in any case.
+const ruleExternal = "external"
+
+// rules is the table. A rule's place in it is its number; rules are appended.
+//
+// trend is believed from the start: a clean line towards a threshold that
+// somebody set has kept its word in most places, and a fresh objective must not
+// be without a warning for weeks. The belief is worth 20 claims; false ones take
+// it away, on one series after the first.
+func rules() []rule {
+	return []rule{
+		{name: "trend", prior: Prior{Precision: 0.95, Strength: 20, Probability: true}, look: lookTrend},
+		{name: "trend_learned", prior: Untried(), learned: true, look: lookTrend},
+		{name: ruleExternal, prior: Untried(), look: func(*view) (raw, bool) { return raw{}, false }},
+	}
+}
+
+// view is what a rule sees.
+type view struct {
+	cfg       *Config
+	ring      *ring
+	hours     *hours
+	target    *Target
+	threshold float64
+	value     float64 // newest
+	now       int64   // unix ms
+	work      *scratch
+}
+
+func (v *view) toward() float64 {
+	if v.target.upward() {
+		return 1
+	}
+	return -1
+}
+
+// age is the seconds since the newest point.
+func (v *view) age() float64 { return float64(v.now-v.ring.last) / 1000 }
+
+func title(t *Target, threshold, value float64) string {
+	unit := ""
+	if t.Unit != "" {
+		unit = " " + t.Unit
+	}
+	direction := "rising"
+	if !t.upward() {
+		direction = "falling"
+	}
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) + unit }
+	return t.Metric + " " + number(value) + ", " + direction + " towards " + number(threshold)
+}
+
+// evidence says in words what a rule saw.
+func (r *raw) evidence(rule string, t *Target, j Judgement) []string {
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) }
+	unit := t.Unit
+	if unit != "" {
+		unit = " " + unit
+	}
+	out := make([]string, 0, 2)
+	if r.slope != 0 {
+		out = append(out, "changes by "+number(60*r.slope)+unit+" a minute over "+strconv.Itoa(r.n)+
+			" points; the line accounts for "+number(100*r.fit)+" % of their spread")
+	}
+	return append(out, "rule "+rule+": score "+number(r.score)+", right on this series "+
+		number(math.Round(100*j.Precision))+" % of the time")
+}

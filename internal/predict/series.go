@@ -1,0 +1,173 @@
+package predict
+
+import (
+	"math"
+	"slices"
+
+	"grace"
+)
+
+// Series names a series of numbers about a service.
+type Series struct {
+	Service grace.ServiceID
+	Metric  string
+	Labels  string // the other labels, written in one way only; "" for none
+	Role    grace.Role
+	Unit    string
+	Falls   bool // it gets worse downwards; a learned threshold is a lower one
+}
+
+// Handle stands for an open series.
+type Handle uint32
+
+// seriesID is what a target names.
+type seriesID struct {
+	service grace.ServiceID
+	metric  string
+}
+
+// identity is what makes two series the same one.
+type identity struct {
+	seriesID
+
+	labels string
+}
+
+func (s *Series) identity() identity {
+	return identity{seriesID{s.Service, s.Metric}, s.Labels}
+}
+
+// series is all that is kept of one, in one piece of memory.
+type series struct {
+	name    Series
+	watches []watch
+	used    bool
+	looked  uint32 // count of points when it was last looked at
+	tallies [maxRules]tally
+	ring    ring
+	hours   hours
+}
+
+// Open makes a series known, or gives the handle of the one that is. A series
+// without a target is remembered too: a threshold may be learned for it.
+func (a *Agent) Open(name Series) Handle {
+	id := name.identity()
+	if h, ok := a.index[id]; ok {
+		return h
+	}
+	h := a.place()
+	s := &a.series[h/slab][h%slab]
+	*s = series{name: name, used: true}
+	a.index[id] = h
+	a.open++
+	if name.Labels != "" {
+		a.labelled[id.seriesID]++
+	}
+	s.watches = a.watchesOf(s, nil)
+	for i := range s.tallies {
+		s.tallies[i] = a.known[known{id, uint8(i)}]
+	}
+	a.reopen(s)
+	return h
+}
+
+// place finds room for a series.
+func (a *Agent) place() Handle {
+	if n := len(a.free); n > 0 {
+		h := a.free[n-1]
+		a.free = a.free[:n-1]
+		return h
+	}
+	if a.places%slab == 0 {
+		a.series = append(a.series, new([slab]series))
+	}
+	h := Handle(a.places)
+	a.places++
+	return h
+}
+
+// Close forgets a series. What was claimed of it stays unresolved; how right
+// the rules were on it is remembered.
+func (a *Agent) Close(h Handle) {
+	s := a.at(h)
+	if s == nil {
+		return
+	}
+	id := s.name.identity()
+	for i, t := range s.tallies {
+		if t != (tally{}) {
+			a.known[known{id, uint8(i)}] = t
+		}
+	}
+	for i := range s.watches {
+		a.abandon(s, &s.watches[i])
+	}
+	delete(a.index, id)
+	if id.labels != "" {
+		if a.labelled[id.seriesID]--; a.labelled[id.seriesID] == 0 {
+			delete(a.labelled, id.seriesID)
+		}
+	}
+	*s = series{}
+	a.free = append(a.free, h)
+	a.open--
+}
+
+// abandon leaves the claims on a watch without a verdict.
+func (a *Agent) abandon(s *series, w *watch) {
+	for _, o := range w.open {
+		a.left = append(a.left, a.entry(s, w, resolved{rule: o.rule, claim: o.Claim, outcome: grace.PredictionUnresolved, at: s.ring.last}))
+	}
+	w.open = nil
+}
+
+func (a *Agent) at(h Handle) *series {
+	if int(h) >= a.places {
+		return nil
+	}
+	if s := &a.series[h/slab][h%slab]; s.used {
+		return s
+	}
+	return nil
+}
+
+// Append takes a value. A value that is not a finite number is passed over, and
+// so is one that is not newer than the newest. It does not allocate.
+func (a *Agent) Append(h Handle, atMillis int64, v float64) {
+	s := a.at(h)
+	if s == nil || math.IsNaN(v) || math.IsInf(v, 0) || atMillis <= s.ring.last && s.ring.count > 0 {
+		return
+	}
+	s.ring.append(atMillis, v)
+	s.hours.append(atMillis, v)
+	for i := range s.watches {
+		w := &s.watches[i]
+		w.breach.append(atMillis, w.target.breached(v, w.threshold), a.merge)
+	}
+}
+
+// watchesOf gives a watch for every target of a series, and keeps what is known
+// of those it had.
+func (a *Agent) watchesOf(s *series, before []watch) []watch {
+	var out []watch
+	for _, i := range a.byID[seriesID{s.name.Service, s.name.Metric}] {
+		t := &a.targets[i]
+		w := watch{target: t, threshold: t.Threshold}
+		old := slices.IndexFunc(before, func(b watch) bool {
+			return !b.learned && b.target.Op == t.Op && b.threshold == t.Threshold && b.target.Code == t.Code
+		})
+		if old >= 0 {
+			w.breach, w.open = before[old].breach, before[old].open
+			before[old].open = nil
+		}
+		out = append(out, w)
+	}
+	for i := range before {
+		if before[i].learned && len(out) == 0 && a.cfg.Learn {
+			out = append(out, before[i])
+			continue
+		}
+		a.abandon(s, &before[i])
+	}
+	return out
+}
