@@ -84,12 +84,27 @@ type remedy struct {
 type Book struct {
 	cfg     Config
 	entries map[remedy][]grace.LearningEntry
+	sums    map[remedy]*sums
 }
+
+// sums are the outcomes of a remedy, weighed as of the epoch, which is the time
+// of the first one: those of a later time differ from them by one factor. With
+// them a rank does not read the whole log.
+type sums struct {
+	epoch, newest time.Time
+	wide          bool // outcomes lie so far apart that the weights cannot be held
+	all           tally
+	own           map[grace.ServiceID]tally
+}
+
+// wideHalfLives is how far an outcome may lie from the epoch: float64 holds
+// twice that.
+const wideHalfLives = 500
 
 // New reads the log; the order of the entries does not matter. cfg must be
 // valid.
 func New(cfg Config, entries []grace.LearningEntry) *Book {
-	b := &Book{cfg: cfg, entries: make(map[remedy][]grace.LearningEntry)}
+	b := &Book{cfg: cfg, entries: make(map[remedy][]grace.LearningEntry), sums: make(map[remedy]*sums)}
 	b.Add(entries...)
 	return b
 }
@@ -99,20 +114,26 @@ func (b *Book) Add(entries ...grace.LearningEntry) {
 	for _, e := range entries {
 		r := remedy{e.Diagnosis, e.Playbook}
 		b.entries[r] = append(b.entries[r], e)
+		s := b.sums[r]
+		if s == nil {
+			s = &sums{epoch: e.At, own: make(map[grace.ServiceID]tally)}
+			b.sums[r] = s
+		}
+		if e.At.After(s.newest) {
+			s.newest = e.At
+		}
+		s.wide = s.wide || e.At.Sub(s.epoch).Abs() > wideHalfLives*b.cfg.HalfLife.D()
+		weight, own := b.decay(s.epoch.Sub(e.At)), s.own[e.Service]
+		own.add(e.Result, weight)
+		s.own[e.Service] = own
+		s.all.add(e.Result, weight)
 	}
 }
 
 // Rank gives the chance that the playbook helps the service with this trouble,
 // and the decayed number of outcomes behind it; see the package comment.
 func (b *Book) Rank(service grace.ServiceID, code grace.Code, playbook grace.PlaybookID, now time.Time) (score, trials float64) {
-	var own, others tally
-	for _, e := range b.entries[remedy{code, playbook}] {
-		t := &others
-		if e.Service == service {
-			t = &own
-		}
-		t.add(e.Result, b.weight(now.Sub(e.At)))
-	}
+	own, others := b.tallies(remedy{code, playbook}, service, now)
 	if missing := b.cfg.MinTrials - own.trials(); missing > 0 && others.trials() > 0 {
 		share := min(b.cfg.FallbackWeight, missing/others.trials())
 		own.successes += share * others.successes
@@ -122,13 +143,51 @@ func (b *Book) Rank(service grace.ServiceID, code grace.Code, playbook grace.Pla
 	return alpha / (alpha + beta), own.trials()
 }
 
-func (b *Book) weight(age time.Duration) float64 {
-	return math.Exp2(-float64(max(age, 0)) / float64(b.cfg.HalfLife))
+// tallies weighs the outcomes of a remedy on a service and on all others.
+func (b *Book) tallies(r remedy, service grace.ServiceID, now time.Time) (own, others tally) {
+	s := b.sums[r]
+	if s == nil {
+		return own, others
+	}
+	if s.wide || s.newest.After(now) { // far apart, or from the future: each has to be looked at
+		for _, e := range b.entries[r] {
+			t := &others
+			if e.Service == service {
+				t = &own
+			}
+			t.add(e.Result, b.decay(max(now.Sub(e.At), 0)))
+		}
+		return own, others
+	}
+	since := b.decay(now.Sub(s.epoch))
+	own = s.own[service]
+	return own.times(since), s.all.minus(own).times(since)
+}
+
+// decay is the weight of an outcome of an age; of a negative one it is more
+// than 1.
+func (b *Book) decay(age time.Duration) float64 {
+	return math.Exp2(-float64(age) / float64(b.cfg.HalfLife))
 }
 
 type tally struct{ successes, failures float64 }
 
 func (t tally) trials() float64 { return t.successes + t.failures }
+
+func (t tally) times(factor float64) tally { return tally{t.successes * factor, t.failures * factor} }
+
+// minus leaves nothing where only the rounding of the sums is left.
+func (t tally) minus(part tally) tally {
+	rest := func(all, part float64) float64 {
+		if all-part < rounding*all {
+			return 0
+		}
+		return all - part
+	}
+	return tally{rest(t.successes, part.successes), rest(t.failures, part.failures)}
+}
+
+const rounding = 1e-9
 
 func (t *tally) add(r grace.Result, weight float64) {
 	switch r {

@@ -102,6 +102,41 @@ func TestRankProperties(t *testing.T) {
 	})
 }
 
+// TestRankIsTheSumOfAll holds the rank against every outcome weighed alone, also
+// for those of the future and for half-lives of seconds.
+func TestRankIsTheSumOfAll(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		entries := drawEntries(t)
+		cfg := DefaultConfig()
+		cfg.HalfLife = grace.Duration(rapid.SampledFrom([]time.Duration{time.Second, time.Hour, 14 * day}).Draw(t, "half-life"))
+		at := now.Add(-time.Duration(rapid.Int64Range(0, int64(100*day)).Draw(t, "ago")))
+		var own, others, failed float64
+		for _, e := range entries {
+			w := math.Exp2(-float64(max(at.Sub(e.At), 0)) / float64(cfg.HalfLife))
+			switch {
+			case e.Result == grace.ResultNeutral:
+			case e.Service != "api":
+				others += w
+			default:
+				own += w
+				if e.Result == grace.ResultFailure {
+					failed += w
+				}
+			}
+		}
+		cfg.FallbackWeight = 0
+		score, trials := New(cfg, entries).Rank("api", code, playbook, at)
+		if want := (1 + own - failed) / (2 + own); math.Abs(score-want) > 1e-9 || math.Abs(trials-own) > 1e-9 {
+			t.Fatalf("alone: %v of %v, want %v of %v", score, trials, want, own)
+		}
+		cfg.FallbackWeight = 1
+		shared, _ := New(cfg, entries).Rank("api", code, playbook, at)
+		if weight := math.Abs(shared - score); others == 0 && weight > 1e-9 {
+			t.Fatalf("others, of which there are none, moved the score by %v", weight)
+		}
+	})
+}
+
 func TestRows(t *testing.T) {
 	recovered := func(d time.Duration, age time.Duration) grace.LearningEntry {
 		e := outcome("api", grace.ResultSuccess, age)
