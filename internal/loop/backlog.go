@@ -32,6 +32,7 @@ var ErrNoRoom = errors.New("as many series and alerts are known as sense.max_ser
 
 // said is one thing that sense or predict said and that is not durable yet.
 type said struct {
+	number     int64 // in the order in which it was said, from 1
 	at         time.Time
 	signal     grace.Signal
 	prediction *grace.Prediction // instead of a signal
@@ -55,6 +56,17 @@ type backlog struct {
 	writing int
 	// shortest is the length at which nothing more could be left out.
 	shortest int
+	// last is the number of what was said last, durable that up to which all is
+	// durable. It stands still until leftOut, the last number when something was
+	// left out: what stands for that may be anywhere before it.
+	last, durable, leftOut int64
+}
+
+// add puts something behind what waits.
+func (b *backlog) add(s said) {
+	b.last++
+	s.number = b.last
+	b.waiting = append(b.waiting, s)
 }
 
 // pending counts what is not durable.
@@ -70,6 +82,9 @@ func (b *backlog) take(n int) []said {
 
 // done removes what was written.
 func (b *backlog) done() {
+	if b.writing > 0 && b.waiting[b.writing-1].number >= b.leftOut {
+		b.durable = b.waiting[b.writing-1].number
+	}
 	b.waiting = b.waiting[b.writing:]
 	b.writing, b.shortest = 0, 0
 	if len(b.waiting) == 0 {
@@ -94,7 +109,7 @@ func (b *backlog) back() {
 			kept = append(kept, b.waiting[i])
 		}
 	}
-	b.waiting, b.shortest = kept, len(kept)
+	b.waiting, b.shortest, b.leftOut = kept, len(kept), b.last
 }
 
 // changeOf gives the rows of what was said: signals, the triggers they are,
@@ -120,46 +135,59 @@ func (l *Loop) keep(changed []grace.Signal, predictions []grace.Prediction) {
 	}
 	now, shadow := l.Now(), l.stages.Load().Govern.PredictiveShadow
 	for _, s := range changed {
-		l.unsaved.waiting = append(l.unsaved.waiting, said{at: now, signal: s})
+		l.unsaved.add(said{at: now, signal: s})
 	}
 	for i := range predictions {
-		l.unsaved.waiting = append(l.unsaved.waiting, said{at: now, prediction: &predictions[i], shadow: shadow})
+		l.unsaved.add(said{at: now, prediction: &predictions[i], shadow: shadow})
 	}
 }
 
 // flush writes what is queued, by whomever. One at a time: an older state of a
 // signal must never be written over a newer one. What fails stays queued. When
 // it returns nil, all that was queued when it was called is durable.
+//
+// Many callers share a transaction: while one is written the others queue up,
+// the first of them writes for all, and those behind it find it done.
 func (l *Loop) flush(ctx context.Context) error {
+	l.mu.Lock()
+	last := l.unsaved.last
+	l.mu.Unlock()
 	l.flushing.Lock()
 	defer l.flushing.Unlock()
-	l.mu.Lock()
-	left := len(l.unsaved.waiting)
-	l.mu.Unlock()
-	for left > 0 {
+	for {
 		l.mu.Lock()
+		if l.unsaved.durable >= last {
+			l.mu.Unlock()
+			return nil
+		}
 		batch := l.unsaved.take(flushBatch)
 		l.mu.Unlock()
-		var c grace.Change
-		err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-			c = changeOf(batch) // here: where the store is away it costs nothing
-			return l.Store.Apply(ctx, tx, c)
-		})
-		l.mu.Lock()
-		if err != nil {
-			l.unsaved.back()
-		} else {
-			l.unsaved.done()
-		}
-		l.mu.Unlock()
-		if err != nil {
+		if err := l.write(ctx, batch); err != nil {
 			return fmt.Errorf("write %d signal changes: %w", len(batch), err)
 		}
-		l.mirror.signals(c.Signals)
-		l.mirror.predictions(c.Prediction)
-		l.stats.triggers.Add(int64(len(c.Triggers)))
-		l.nudge()
-		left -= len(batch)
 	}
+}
+
+// write writes the oldest of what is queued. The caller holds l.flushing.
+func (l *Loop) write(ctx context.Context, batch []said) error {
+	var c grace.Change
+	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		c = changeOf(batch) // here: where the store is away it costs nothing
+		return l.Store.Apply(ctx, tx, c)
+	})
+	l.mu.Lock()
+	if err != nil {
+		l.unsaved.back()
+	} else {
+		l.unsaved.done()
+	}
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	l.mirror.signals(c.Signals)
+	l.mirror.predictions(c.Prediction)
+	l.stats.triggers.Add(int64(len(c.Triggers)))
+	l.nudge()
 	return nil
 }

@@ -140,9 +140,13 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, list []due, sick 
 		if err := l.Store.LockDeciding(ctx, tx); err != nil {
 			return err
 		}
+		now, err := l.present(ctx, tx)
+		if err != nil {
+			return err
+		}
 		var c grace.Change
 		for _, one := range list {
-			v, err := l.view(ctx, tx, st, one.diagnosis, one.triggers, sick)
+			v, err := l.view(ctx, tx, st, now, one, sick)
 			if err != nil {
 				return err
 			}
@@ -194,28 +198,42 @@ func inHand(dec grace.Decision) bool {
 	return slices.ContainsFunc(dec.Reasons, func(r grace.Reason) bool { return r.Gate == propose.GateOpen && !r.OK })
 }
 
-// view reads what the decision looks at.
-func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, d grace.Diagnosis, triggers []grace.Trigger, sick []grace.ServiceID) (view, error) {
-	now := l.Now()
-	v := view{now: now, ranker: &l.memory}
+// present is what all decisions of a transaction look at: none of them changes
+// it, since the first one that makes a run is the last.
+type present struct {
+	now  time.Time
+	mode grace.Mode
+	open []propose.Open
+}
+
+func (l *Loop) present(ctx context.Context, tx store.Tx) (p present, err error) {
+	p.now = l.Now()
 	mode, err := l.Store.Mode(ctx, tx)
 	if err != nil {
-		return v, fmt.Errorf("read the mode: %w", err)
+		return p, fmt.Errorf("read the mode: %w", err)
 	}
-	v.mode = mode.At(now)
+	p.mode = mode.At(p.now)
 	open, err := l.Store.OpenRunHeads(ctx, tx)
 	if err != nil {
-		return v, fmt.Errorf("read open runs: %w", err)
+		return p, fmt.Errorf("read open runs: %w", err)
 	}
-	past, err := l.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: d.Cause, Since: now.Add(-pastWindow)})
+	p.open = opens(open)
+	return p, nil
+}
+
+// view reads what the decision looks at.
+func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, p present, one due, sick []grace.ServiceID) (view, error) {
+	v := view{now: p.now, mode: p.mode, ranker: &l.memory}
+	d := one.diagnosis
+	past, err := l.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: d.Cause, Since: p.now.Add(-pastWindow)})
 	if err != nil {
 		return v, fmt.Errorf("read past runs of %s: %w", d.Cause, err)
 	}
 	if !st.observes(v.mode, d.Kind) {
 		past = slices.DeleteFunc(past, func(h store.RunHead) bool { return h.State == grace.RunObservedOnly })
 	}
-	v.state = propose.State{Open: opens(open), Past: pasts(past), Sick: sick, Total: st.graph.Len()}
-	for _, t := range triggers {
+	v.state = propose.State{Open: p.open, Past: pasts(past), Sick: sick, Total: st.graph.Len()}
+	for _, t := range one.triggers {
 		v.triggers = append(v.triggers, t.ID)
 	}
 	v.cleared, err = l.clear(ctx, tx, d)
@@ -240,13 +258,11 @@ func (l *Loop) stillPredicted(service grace.ServiceID) bool {
 }
 
 func (l *Loop) allCalm(ctx context.Context, tx store.Tx, service grace.ServiceID) (bool, error) {
-	signals, err := l.Store.Signals(ctx, tx, service)
+	sick, err := l.Store.Sick(ctx, tx, service)
 	if err != nil {
-		return false, fmt.Errorf("read the signals of %s: %w", service, err)
+		return false, fmt.Errorf("look at the signals of %s: %w", service, err)
 	}
-	return !slices.ContainsFunc(signals, func(s grace.Signal) bool {
-		return s.State == grace.SignalFiring || s.State == grace.SignalStale
-	}), nil
+	return !sick, nil
 }
 
 func opens(heads []store.RunHead) []propose.Open {

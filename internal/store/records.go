@@ -50,6 +50,17 @@ func (s *Store) Signals(ctx context.Context, q Querier, service grace.ServiceID)
 		clean(string(service)))
 }
 
+// Sick tells whether a signal of a service fires or is stale.
+func (s *Store) Sick(ctx context.Context, q Querier, service grace.ServiceID) (bool, error) {
+	var n int
+	err := q.QueryRow(ctx, s.sql(`SELECT count(*) FROM (SELECT 1 FROM grace_signals
+		WHERE service = $1 AND state IN ('firing', 'stale') LIMIT 1) AS found`), clean(string(service))).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("count the signals of %s: %w", service, err)
+	}
+	return n > 0, nil
+}
+
 // Decision reads one decision; it wraps ErrNotFound.
 func (s *Store) Decision(ctx context.Context, q Querier, id grace.DecisionID) (grace.Decision, error) {
 	return docOf[grace.Decision](ctx, s, q, "decision "+string(id), "SELECT doc FROM grace_decisions WHERE id = $1", clean(string(id)))
