@@ -96,11 +96,7 @@ func (c *checker) playbook(at spot, id grace.PlaybookID) bool {
 // checkPlaces looks at addresses and the like at the top of the file.
 func (c *checker) checkPlaces() {
 	f, root := c.file, c.root
-	if _, port, err := net.SplitHostPort(f.Listen); err != nil || port == "" {
-		root.key("listen").add("for example 127.0.0.1:8000, or :8000 for every address of this machine", "%s is not an address with a port", quote(f.Listen))
-	} else if _, err := net.LookupPort("tcp", port); err != nil {
-		root.key("listen").add("a port is a number from 0 to 65535", "%s is not a port", quote(port))
-	}
+	checkAddress(root.key("listen"), f.Listen, "127.0.0.1:8000")
 	if f.Database != "" {
 		at := root.key("database")
 		at.secretInURL(f.Database)
@@ -115,18 +111,29 @@ func (c *checker) checkPlaces() {
 	if w := f.Notify.Webhook; w != nil {
 		at := root.key("notify").key("webhook")
 		at.key("headers").secretsIn(w.Headers)
-		checkWebURL(at.key("url"), w.URL)
+		checkWebURL(at.key("url"), w.URL, "https://chat.example.com/hook")
 	}
 	c.checkTimeZone()
 }
 
-func checkWebURL(at spot, text string) {
+// checkAddress looks at where something listens.
+func checkAddress(at spot, text, example string) {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil || port == "" {
+		_, usual, _ := net.SplitHostPort(example)
+		at.add("for example "+example+", or :"+usual+" for every address of this machine", "%s is not an address with a port", quote(text))
+	} else if _, err := net.LookupPort("tcp", port); err != nil {
+		at.add("a port is a number from 0 to 65535", "%s is not a port", quote(port))
+	}
+}
+
+func checkWebURL(at spot, text, example string) {
 	if text == "" || strings.HasPrefix(text, "${") || at.failed() {
 		return
 	}
 	at.secretInURL(text)
 	if u, err := url.Parse(text); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		at.add("for example https://chat.example.com/hook", "%s is not an http or https address", quote(text))
+		at.add("for example "+example, "%s is not an http or https address", quote(text))
 	}
 }
 

@@ -1,35 +1,46 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"grace"
 	"grace/internal/sense"
 	"grace/sensor/alertmanager"
 	"grace/sensor/probe"
 	"grace/sensor/prometheus"
+	"grace/sensor/promql"
 )
 
 // SensorSpec is what a sensor is built from: exactly one of its fields is set.
 type SensorSpec struct {
 	Probe      *probe.Config
 	Prometheus *prometheus.Config
+	PromQL     *promql.Config
+	WarmUp     time.Duration // history that a PromQL sensor reads at the start
 }
 
 // Name of the sensor, unique in a Config.
 func (s SensorSpec) Name() string {
-	if s.Probe != nil {
+	switch {
+	case s.Probe != nil:
 		return s.Probe.Name
+	case s.PromQL != nil:
+		return s.PromQL.Name
 	}
 	return s.Prometheus.Name
 }
 
 // Service that the sensor watches.
 func (s SensorSpec) Service() grace.ServiceID {
-	if s.Probe != nil {
+	switch {
+	case s.Probe != nil:
 		return s.Probe.Service
+	case s.PromQL != nil:
+		return s.PromQL.Service
 	}
 	return s.Prometheus.Service
 }
@@ -39,10 +50,15 @@ func (s SensorSpec) Service() grace.ServiceID {
 func (c *Config) Probes() []sense.Probe {
 	out := make([]sense.Probe, 0, len(c.Sensors))
 	for _, s := range c.Sensors {
-		if p := s.Probe; p != nil {
+		switch {
+		case s.Probe != nil:
+			p := s.Probe
 			out = append(out, sense.Probe{Service: p.Service, Sensor: p.Name, Metric: p.Type + "_health", Code: p.Code, Severity: p.Severity})
-		} else {
+		case s.PromQL == nil:
 			p := s.Prometheus
+			out = append(out, sense.Probe{Service: p.Service, Sensor: p.Name, Metric: "up", Code: p.Code, Severity: p.Severity})
+		case s.PromQL.Service != "":
+			p := s.PromQL
 			out = append(out, sense.Probe{Service: p.Service, Sensor: p.Name, Metric: "up", Code: p.Code, Severity: p.Severity})
 		}
 	}
@@ -62,9 +78,20 @@ func (c *checker) checkSensors() []SensorSpec {
 		at.key("headers").secretsIn(s.Headers)
 		at.key("env").secretsIn(s.Env)
 		at.key("url").secretInURL(s.URL)
+		if service := at.key("service"); s.Service == "" && s.Type != "promql" && !service.failed() {
+			service.add("name the service it watches", "is missing")
+		}
 		metrics := map[string]string{}
 		for j, m := range s.Metrics {
 			unique(at.key("metrics").item(j).key("name"), "metric", m.Name, metrics)
+		}
+		for j, q := range s.Queries {
+			asked := at.key("queries").item(j)
+			c.service(asked.key("service"), q.Service)
+			unique(asked.key("name"), "metric", q.Name, metrics)
+		}
+		if s.Type == "promql" && !at.key("severity").given() {
+			s.Severity = grace.SeverityWarning // not to see is not to be down
 		}
 		spec := s.spec()
 		if !at.failed() {
@@ -84,13 +111,17 @@ func (s sensor) onlyItsKeys(at spot) {
 	for _, f := range fieldsOf(reflect.TypeFor[sensor]()) {
 		if f.only != nil && !slices.Contains(f.only, s.Type) && at.key(f.name).given() {
 			at.key(f.name).add("remove the key, or change the type", "a sensor of type %s has no %s; it belongs to %s",
-				s.Type, f.name, strings.Join(f.only, " and "))
+				s.Type, f.name, strings.Join(f.only, ", "))
 		}
 	}
 }
 
 func (s sensor) spec() SensorSpec {
-	if s.Type != "prometheus" {
+	switch s.Type {
+	case "promql":
+		return SensorSpec{PromQL: s.promql(), WarmUp: cmp.Or(s.WarmUp.D(), warmUpDefault)}
+	case "prometheus":
+	default:
 		return SensorSpec{Probe: &probe.Config{
 			Name: s.Name, Service: s.Service, Interval: s.Interval, Code: s.Code, Severity: s.Severity,
 			Target: probe.Target{
@@ -116,8 +147,11 @@ func (s sensor) spec() SensorSpec {
 }
 
 func (s SensorSpec) validate() error {
-	if s.Probe != nil {
+	switch {
+	case s.Probe != nil:
 		return s.Probe.Validate()
+	case s.PromQL != nil:
+		return s.PromQL.Validate()
 	}
 	return s.Prometheus.Validate()
 }
@@ -154,6 +188,9 @@ func (c *checker) checkMetric(at spot, service grace.ServiceID, name string) {
 		}
 		for _, m := range s.Metrics {
 			known = append(known, m.Name)
+		}
+		for _, q := range s.Queries {
+			known = append(known, q.Name)
 		}
 	}
 	if slices.Contains(known, name) || name == "" {

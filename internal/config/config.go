@@ -46,7 +46,8 @@ type Config struct {
 
 	Services   []grace.Service   // configured ones and those of domains, by id
 	Sensors    []SensorSpec      // in the order of the file
-	Objectives []sense.Objective // in the order of the file
+	Objectives []sense.Objective // in the order of the file; error budgets as the objectives they stand for
+	Limits     []predict.Target  // in the order of the file
 	Playbooks  []grace.Playbook  // the domains' and configured ones, by id; a service's bindings are in Services
 
 	Sense       sense.Config
@@ -57,6 +58,7 @@ type Config struct {
 	Learn       learn.Config
 	ApprovalTTL grace.Duration
 
+	Telemetry    Telemetry
 	Alertmanager Alertmanager
 	Notify       Notify
 	API          API
@@ -112,6 +114,8 @@ func Parse(name string, data []byte, dir string, o Options) (*Config, Problems) 
 	c.checkServices()
 	sensors := c.checkSensors()
 	c.checkObjectives()
+	c.checkLimits()
+	c.checkTelemetry()
 	c.checkAlertmanager()
 	c.checkPlaces()
 	c.checkStages()
@@ -143,7 +147,7 @@ func (c *checker) build(sensors []SensorSpec) *Config {
 	}
 	return &Config{
 		Listen: f.Listen, DataDir: f.DataDir, Database: f.Database, Mode: f.Mode, Location: c.location, Log: f.Log,
-		Services: services, Sensors: sensors, Objectives: objectives, Playbooks: playbooks,
+		Services: services, Sensors: sensors, Objectives: objectives, Limits: c.limits(), Telemetry: f.Telemetry, Playbooks: playbooks,
 		Sense: f.Sense, Predict: f.Predict, Diagnose: f.Diagnose, Propose: f.Propose,
 		Govern: c.govern(), Learn: f.Learn, ApprovalTTL: f.Trust.ApprovalTTL,
 		Alertmanager: f.Alertmanager, Notify: f.Notify, API: f.API, Metrics: f.Metrics, Retention: f.Retention,

@@ -14,6 +14,7 @@ import (
 	"grace/internal/predict"
 	"grace/internal/propose"
 	"grace/internal/sense"
+	"grace/internal/telemetry"
 )
 
 // field is one key of a section, as the decoder, the schema and the reference
@@ -148,6 +149,8 @@ func withDefaults(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(sense.DefaultConfig())
 	case reflect.TypeFor[predict.Config]():
 		return reflect.ValueOf(predict.DefaultConfig())
+	case reflect.TypeFor[telemetry.Config]():
+		return reflect.ValueOf(telemetry.DefaultConfig())
 	case reflect.TypeFor[diagnose.Config]():
 		return reflect.ValueOf(diagnose.DefaultConfig())
 	case reflect.TypeFor[propose.Config]():

@@ -23,6 +23,8 @@ type file struct {
 	Sensors       []sensor          `yaml:"sensors" doc:"where samples come from"`
 	Alertmanager  Alertmanager      `yaml:"alertmanager" doc:"the webhook POST /api/alertmanager"`
 	Objectives    []sense.Objective `yaml:"objectives" doc:"when a metric is a symptom"`
+	Limits        []predict.Target  `yaml:"limits" doc:"what must not run out, such as disk space, connections or a quota: a breach is predicted, and is no symptom by itself"`
+	Telemetry     Telemetry         `yaml:"telemetry" doc:"series that others send: Prometheus remote write at /api/v1/write, OTLP at /v1/metrics"`
 	Playbooks     []playbook        `yaml:"playbooks" doc:"remedies of your own, and changes to the built-in ones: one with the id of a built-in playbook changes only the keys it gives"`
 	PlaybooksDir  string            `yaml:"playbooks_dir" doc:"folder of further playbooks, one or a list in each .yaml file; relative to this file" example:"playbooks"`
 	ChangeWindows []govern.Window   `yaml:"change_windows" doc:"times in which playbooks may run without a person; none means always"`
@@ -89,22 +91,33 @@ type playbook struct {
 // sensor is one source of samples. Which keys count depends on its type.
 type sensor struct {
 	Name       string            `yaml:"name" doc:"unique; it is part of the identity of its signals" required:"true" example:"web-health"`
-	Type       string            `yaml:"type" doc:"http, tcp and command are probes: 1 passed, 0 failed; prometheus scrapes a /metrics page" enum:"http,tcp,command,prometheus" required:"true"`
-	Service    grace.ServiceID   `yaml:"service" doc:"the service it watches" required:"true" example:"web"`
+	Type       string            `yaml:"type" doc:"http, tcp and command are probes: 1 passed, 0 failed; prometheus scrapes a /metrics page; promql asks the API of a Prometheus" enum:"http,tcp,command,prometheus,promql" required:"true"`
+	Service    grace.ServiceID   `yaml:"service" doc:"the service it watches; of promql the service that the API itself is, and that of queries that name none" example:"web"`
 	Interval   grace.Duration    `yaml:"interval" doc:"between two samples" default:"10s" min:"100ms"`
 	Timeout    grace.Duration    `yaml:"timeout" doc:"an answer that takes longer is a failure" default:"5s" min:"1ms"`
 	Code       grace.Code        `yaml:"code" doc:"the diagnosis code of a failed probe" default:"service_down"`
 	Severity   grace.Severity    `yaml:"severity" doc:"of a failed probe" default:"critical"`
-	URL        string            `yaml:"url" only:"http,prometheus" example:"http://127.0.0.1:8080/healthz" doc:"what is asked"`
+	URL        string            `yaml:"url" only:"http,prometheus,promql" example:"http://127.0.0.1:8080/healthz" doc:"what is asked"`
 	Method     string            `yaml:"method" only:"http" doc:"HTTP method (default GET)"`
-	Headers    map[string]string `yaml:"headers" only:"http,prometheus" doc:"sent along; credentials as ${env:NAME} or ${file:PATH}"`
+	Headers    map[string]string `yaml:"headers" only:"http,prometheus,promql" doc:"sent along; credentials as ${env:NAME} or ${file:PATH}"`
 	Status     int               `yaml:"status" only:"http" doc:"wanted HTTP status (default any 2xx)" min:"0" max:"599"`
 	Contains   string            `yaml:"contains" only:"http" doc:"text that the body must hold"`
 	MaxLatency grace.Duration    `yaml:"max_latency" only:"http,tcp" doc:"a slower answer fails (default: the timeout)"`
 	Address    string            `yaml:"address" only:"tcp" example:"127.0.0.1:5432" doc:"host and port to connect to"`
 	Argv       []string          `yaml:"argv" only:"command" example:"[pg_isready, -q]" doc:"program and arguments, never a shell line; exit code 0 passes"`
 	Env        map[string]string `yaml:"env" only:"command" doc:"environment of the program; credentials as ${env:NAME} or ${file:PATH}"`
+	Queries    []query           `yaml:"queries" only:"promql" doc:"what is asked, and what the answers are metrics of"`
+	TLS        TLS               `yaml:"tls" only:"promql" doc:"whom to trust and who we are, for https"`
+	WarmUp     grace.Duration    `yaml:"warm_up" only:"promql" doc:"how much history is read at the start, so that a restart does not blind the forecasts (default 24h)"`
 	Metrics    []metric          `yaml:"metrics" only:"prometheus" doc:"which of the page's series become metrics of the service"`
+}
+
+// TLS says whom to trust and who we are, for https.
+type TLS struct {
+	CAFile     string `yaml:"ca_file" doc:"PEM file of authorities that are trusted besides the system's"`
+	CertFile   string `yaml:"cert_file" doc:"our certificate, with key_file; read anew for every connection"`
+	KeyFile    string `yaml:"key_file" doc:"its key"`
+	ServerName string `yaml:"server_name" doc:"in the server's certificate (default: the host of the url)"`
 }
 
 // metric is one metric read from a Prometheus page.

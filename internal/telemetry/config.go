@@ -10,7 +10,7 @@ import (
 
 // Config says what is taken, and how much of it.
 type Config struct {
-	Limits Limits `json:"limits"`
+	Limits Limits `json:"limits" doc:"how much is kept in memory"`
 	Rules  []Rule `json:"rules" doc:"what a series is, first match counts; the built-in rules come after them"`
 	// Without the built-in rules nothing but Rules gives a role.
 	NoDefaultRules bool     `json:"no_default_rules" doc:"leave the built-in rules out"`
@@ -30,10 +30,10 @@ type Config struct {
 type Limits struct {
 	Series            int `json:"series" doc:"altogether"`
 	SeriesPerSource   int `json:"series_per_source" doc:"of one sender"`
-	SeriesPerService  int `json:"series_per_service"`
+	SeriesPerService  int `json:"series_per_service" doc:"of one service"`
 	Labels            int `json:"labels" doc:"of one series"`
 	LabelLength       int `json:"label_length" doc:"bytes of a label's name or value"`
-	SamplesPerRequest int `json:"samples_per_request"`
+	SamplesPerRequest int `json:"samples_per_request" doc:"of one request"`
 }
 
 // DefaultConfig suits a Prometheus or a collector with up to a million series.

@@ -18,9 +18,9 @@ type Rule struct {
 	Labels    map[string]string `json:"labels" doc:"label: value, with * for any text, a|b for either, ! for not, empty for absent; all must hold"`
 	Drop      bool              `json:"drop" doc:"pass the series over"`
 	Service   string            `json:"service" doc:"name, with ${label} for a label's value; by default from service_labels"`
-	Role      grace.Role        `json:"role" enum:"latency,errors,saturation,traffic,capacity"`
+	Role      grace.Role        `json:"role" enum:"latency,errors,saturation,traffic,capacity" doc:"what the series says of the service"`
 	As        string            `json:"as" doc:"another name for the metric, with ${label}"`
-	Unit      string            `json:"unit"`
+	Unit      string            `json:"unit" doc:"for people"`
 	Direction Direction         `json:"direction" enum:"up,down" doc:"which way it gets worse"`
 	Kind      Kind              `json:"kind" enum:"gauge,counter,delta,histogram" doc:"how its numbers are to be read, where the source does not say"`
 }

@@ -1,0 +1,108 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/internal/predict"
+	"grace/internal/telemetry"
+	"grace/sensor/promql"
+)
+
+// Telemetry is about series that others send: by Prometheus remote write and
+// by OTLP.
+type Telemetry struct {
+	telemetry.Config
+	MaxBody    Size      `yaml:"max_body" doc:"largest request, unpacked" default:"32MiB"`
+	OTLPListen string    `yaml:"otlp_listen" doc:"address and port of the OTLP receiver for gRPC, which has its own; OTLP over HTTP is at /v1/metrics of the API" example:"127.0.0.1:4317"`
+	WarmUp     []History `yaml:"warm_up" doc:"where the history of what is sent can be read when GRACE starts, so that a restart does not blind the forecasts"`
+}
+
+// History is a Prometheus-compatible API that is asked once.
+type History struct {
+	URL       string            `yaml:"url" required:"true" example:"http://127.0.0.1:9090" doc:"what /api/v1/query_range is under"`
+	Headers   map[string]string `yaml:"headers" doc:"sent along; credentials as ${env:NAME} or ${file:PATH}"`
+	Selectors []string          `yaml:"selectors" required:"true" example:"['{job=\"web\"}']" doc:"which series, as the sender names them"`
+	Since     grace.Duration    `yaml:"since" doc:"how far back" default:"24h" min:"1m"`
+	Step      grace.Duration    `yaml:"step" doc:"between two values" default:"1m" min:"1s"`
+}
+
+// query is one question of a promql sensor.
+type query struct {
+	Name         string          `yaml:"name" required:"true" doc:"the metric's name in objectives and checks" example:"latency_p99_ms"`
+	Query        string          `yaml:"query" required:"true" doc:"PromQL" example:"\"histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket[1m])))\""`
+	Service      grace.ServiceID `yaml:"service" doc:"whose metric it is (default: the sensor's service)"`
+	ServiceLabel string          `yaml:"service_label" doc:"the label of the answer that names the service, where one question is about several"`
+	Role         grace.Role      `yaml:"role" doc:"what the metric says of the service" enum:"latency,errors,saturation,traffic,capacity"`
+	Interval     grace.Duration  `yaml:"interval" doc:"between two questions (default: the sensor's)"`
+	Scale        float64         `yaml:"scale" doc:"multiplies the value (default 1)"`
+	Unit         string          `yaml:"unit" doc:"for people" example:"ms"`
+}
+
+// checkTelemetry looks at what is taken from senders.
+func (c *checker) checkTelemetry() {
+	at := c.root.key("telemetry")
+	t := &c.file.Telemetry
+	at.addError(t.Validate())
+	for i, r := range t.Rules {
+		if r.Service != "" && !strings.Contains(r.Service, "${") {
+			c.service(at.key("rules").item(i).key("service"), grace.ServiceID(r.Service))
+		}
+	}
+	if t.OTLPListen != "" {
+		checkAddress(at.key("otlp_listen"), t.OTLPListen, "127.0.0.1:4317")
+	}
+	for i, w := range t.WarmUp {
+		warm := at.key("warm_up").item(i)
+		warm.key("headers").secretsIn(w.Headers)
+		checkWebURL(warm.key("url"), w.URL, "http://127.0.0.1:9090")
+	}
+}
+
+// checkLimits looks at what must not run out.
+func (c *checker) checkLimits() {
+	seen := map[string]string{}
+	for i, l := range c.file.Limits {
+		at := c.root.key("limits").item(i)
+		c.service(at.key("service"), l.Service)
+		unique(at.key("metric"), "limit of", fmt.Sprintf("%s/%s %s %g", l.Service, l.Metric, l.Op, l.Threshold), seen)
+		at.addError(l.Validate())
+	}
+}
+
+// limits gives them with what is left out.
+func (c *checker) limits() []predict.Target {
+	out := make([]predict.Target, 0, len(c.file.Limits))
+	for _, l := range c.file.Limits {
+		if l.Impact == "" {
+			l.Impact = grace.ImpactLow
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// warmUpDefault is how far back a promql sensor reads when it starts.
+const warmUpDefault = 24 * time.Hour
+
+// promql gives what a sensor of that type is built from.
+func (s sensor) promql() *promql.Config {
+	p := &promql.Config{
+		Name: s.Name, URL: s.URL, Headers: s.Headers, Service: s.Service, Code: s.Code, Severity: s.Severity,
+		Interval: s.Interval, Timeout: s.Timeout,
+		TLS: promql.TLS{CAFile: s.TLS.CAFile, CertFile: s.TLS.CertFile, KeyFile: s.TLS.KeyFile, ServerName: s.TLS.ServerName},
+	}
+	for _, q := range s.Queries {
+		x := promql.Query{
+			Name: q.Name, Query: q.Query, Service: q.Service, ServiceLabel: q.ServiceLabel,
+			Role: q.Role, Interval: q.Interval, Scale: q.Scale, Unit: q.Unit,
+		}
+		if x.Service == "" && x.ServiceLabel == "" {
+			x.Service = s.Service
+		}
+		p.Queries = append(p.Queries, x)
+	}
+	return p
+}
