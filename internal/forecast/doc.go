@@ -19,6 +19,7 @@
 //   - HoltWinters: level, damped trend, a day's and a week's season and the
 //     newest error carried on; parameters by search on the rolling origins.
 //     week before; of the values or of their change over a day or a week.
+//   - LSTM: one small recurrent net for all series of hours, trained beforehand.
 //   - Ensemble: the mean of models, weighed by their errors on this series.
 //
 // Default is the ensemble of those that earn their place.

@@ -82,6 +82,7 @@ func Models() []Model {
 		SeasonalNaive{},
 		LinearTrend{},
 		HoltWinters{},
+		Additive{},
 		Autoregression{Variant: Plain},
 		Autoregression{Variant: Wide},
 		Autoregression{Variant: OverDay},

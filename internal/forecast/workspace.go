@@ -6,6 +6,7 @@ package forecast
 type Workspace struct {
 	problem Problem
 	fitted  Fitted
+	designs []*design // of Additive
 
 	block    []float64
 	used     int
