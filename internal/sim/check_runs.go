@@ -10,7 +10,8 @@ import (
 )
 
 // failureIsUndone: a run in which a step or verification failed turns back,
-// and does not end as a success; and what is said to be undone was undone.
+// and does not end as a success; what was done and can be undone, the world saw
+// undone; and what is said to be undone was undone.
 func failureIsUndone(s *Sim, r *record) (bad []string) {
 	for _, l := range r.acting() {
 		if l.failed == 0 {
@@ -23,13 +24,29 @@ func failureIsUndone(s *Sim, r *record) (bad []string) {
 			bad = append(bad, fmt.Sprintf("%s on %s failed at entry %d and did not turn back", l.id, l.run.Service, l.failed))
 		}
 		for _, step := range slices.Sorted(maps.Keys(l.undone)) {
-			seen := func(c call) bool { return c.Run == l.id && c.Phase == grace.PhaseUndo && c.Step == step }
-			if !slices.ContainsFunc(s.calls, seen) {
+			if !s.sawUndo(l.id, step) {
 				bad = append(bad, fmt.Sprintf("%s on %s: step %s is on record as undone, and nobody undid it", l.id, l.run.Service, step))
+			}
+		}
+		for _, step := range slices.Sorted(maps.Keys(l.done)) {
+			if l.ends > 0 && reversible(step) && !s.sawUndo(l.id, step) {
+				bad = append(bad, fmt.Sprintf("%s on %s failed after step %s, and nobody undid it", l.id, l.run.Service, step))
 			}
 		}
 	}
 	return bad
+}
+
+func (s *Sim) sawUndo(id grace.RunID, step string) bool {
+	return slices.ContainsFunc(s.calls, func(c call) bool {
+		return c.Run == id && c.Phase == grace.PhaseUndo && c.Step == step
+	})
+}
+
+// reversible tells whether the world can take back what a step did; steps have
+// the names of their actions.
+func reversible(step string) bool {
+	return slices.Contains([]string{actScale, actFlag, actBreaker, actLog}, step)
 }
 
 // undoneOnce: of every step at most one undo is on record, and none is done

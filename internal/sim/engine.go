@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	pickUp   = 50 * time.Millisecond // between the commit of a run and its start
-	takeover = 12 * time.Second      // until a dead process's runs are another's
+	pickUp    = 50 * time.Millisecond // between the commit of a run and its start
+	takeover  = 12 * time.Second      // until a dead process's runs are another's
+	leaseBeat = 3 * time.Second       // until a zombie finds that its lease was taken
 )
 
 // engine stands for the durable engine: it outlives processes, as the database
@@ -118,8 +119,8 @@ func (e *engine) Send(_ context.Context, _ dbos.Tx, id grace.RunID, key string, 
 	}
 	n.inbox = append(n.inbox, message{key, m})
 	e.sim.after(pickUp, func() {
-		if n.waits && n.task != nil && !n.task.ended && !e.sim.mutations.Deaf {
-			n.task.run()
+		if t := n.task; t != nil && !e.sim.mutations.Deaf {
+			t.wake(func() bool { return n.waits && n.task == t })
 		}
 	})
 	return nil
@@ -136,12 +137,12 @@ func (e *engine) Failed(ids []grace.RunID) (map[grace.RunID]string, error) {
 	return failed, nil
 }
 
-// orphan gives a dead process's runs to others, after a while.
-func (e *engine) orphan(p *process) {
+// orphan gives a process's runs to others, after a while.
+func (e *engine) orphan(p *process, after time.Duration) {
 	for _, id := range e.ids {
 		if n := e.runs[id]; n.driver == p && !n.ended {
 			n.driver, n.waits = nil, false
-			e.sim.after(takeover, func() { e.pick(n) })
+			e.sim.after(after, func() { e.pick(n) })
 		}
 	}
 }
@@ -226,6 +227,7 @@ func (f *flow) Control(until time.Time) (grace.ControlMessage, bool, error) {
 			t.wakeAt(end)
 		}
 		t.park()
+		f.fence()
 		f.n.waits = false
 	}
 	var c checkpoint
@@ -240,6 +242,7 @@ func (f *flow) Control(until time.Time) (grace.ControlMessage, bool, error) {
 
 func (f *flow) commit(fn func(heal.Journal) (heal.Mark, error)) (m heal.Mark, err error) {
 	s := f.e.sim
+	f.fence()
 	err = s.store.Do(s.ctx, func(ctx context.Context, tx store.Tx) error {
 		m, err = fn(s.mutations.journal(f.p.loop.Journal(ctx, tx)))
 		return err
@@ -273,9 +276,18 @@ func (f *flow) keep(name string, c checkpoint) (checkpoint, error) {
 	return out, nil
 }
 
+// fence stops a process that another has taken the run from: it begins nothing
+// more, and what it wants to write is refused, as the lease has it.
+func (f *flow) fence() {
+	if f.n.driver != f.p && !f.e.sim.mutations.NoFence {
+		runtime.Goexit()
+	}
+}
+
 // boundary is a place where a process may end: before a step, between what it
 // did and the record of it, and after the record.
 func (f *flow) boundary() {
+	f.fence()
 	s := f.e.sim
 	if s.killIn == 0 {
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"grace"
@@ -26,6 +27,8 @@ type Mutations struct {
 	NoAdmission   bool // a run starts whatever has changed since its decision
 	BlindVerify   bool // every probe says that all is well
 	ForgetUndo    bool // undoing is said to be done, and is not
+	SkipRollback  bool // what could be undone is left as it is
+	NoFence       bool // a frozen replica that lost its runs goes on with them
 	UndoTwice     bool
 	RepeatSteps   bool // a replay does what is on record again, under a new key
 	ForgeLog      bool // somebody adds to the audit log
@@ -79,8 +82,8 @@ func (m Mutations) config(cfg loop.Config) loop.Config {
 	if m.Jumpy {
 		objectives := make([]sense.Objective, len(cfg.Objectives))
 		for i, o := range cfg.Objectives {
-			if o.Metric == metricLatency {
-				o.Threshold = baseLatency
+			if o.Metric == metricMemory && i < 8 { // the first service's; of all it would be a storm
+				o.Threshold = 0.1
 			}
 			objectives[i] = o
 		}
@@ -95,6 +98,12 @@ func (m Mutations) run(run grace.Run) grace.Run {
 	}
 	if m.LoseRevision {
 		run.Revision++
+	}
+	if m.SkipRollback {
+		run.Playbook.Steps = slices.Clone(run.Playbook.Steps)
+		for i := range run.Playbook.Steps {
+			run.Playbook.Steps[i].Undo, run.Playbook.Steps[i].Irreversible = nil, true
+		}
 	}
 	return run
 }

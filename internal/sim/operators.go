@@ -57,7 +57,7 @@ func newReference(s *Sim, name string) *reference {
 
 func ruleFor(code grace.Code) string {
 	switch code {
-	case grace.CodeServiceDown, grace.CodeDegradation:
+	case grace.CodeServiceDown, memoryLeak:
 		return actRestart
 	case grace.CodeElevatedErrors, grace.CodeFlagIssue:
 		return actFlag
@@ -116,7 +116,7 @@ func (r *reference) think(s *Sim) {
 		r.n++
 		req := grace.ActionRequest{
 			Run: grace.RunID(fmt.Sprintf("ref-%d", r.n)), Step: name, Service: a.service, Phase: grace.PhaseDo,
-			IdempotencyKey: fmt.Sprintf("ref-%d", r.n), Attempt: 1, With: map[string]any{"delta": 1},
+			IdempotencyKey: fmt.Sprintf("ref-%d", r.n), Attempt: 1, With: map[string]any{"delta": moreInstances(s.world.service(a.service).Node)},
 		}
 		s.tasks = append(s.tasks, s.spawn(func(*task) {
 			ctx, cancel := clock{r.p}.WithTimeoutCause(s.ctx, stepTimeout, context.DeadlineExceeded)

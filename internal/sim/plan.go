@@ -32,11 +32,12 @@ const (
 	sampleEvery = 5 * time.Second
 )
 
-// loopConfig is what GRACE is told about the world: the seed playbooks, bound
-// to actions that change it, and the defaults of every stage.
+// loopConfig is what GRACE is told about the world: the seed playbooks with the
+// triggers of examples/shop, bound to actions that change it, and the defaults
+// of every stage.
 func loopConfig(st Story, epoch time.Time) loop.Config {
 	cfg := loop.Config{
-		Playbooks: core.Playbooks(), Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(),
+		Playbooks: playbooks(), Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(),
 		Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(),
 		ApprovalTTL: approvalTTL, Mode: st.Mode, GroupWait: diagnose.DefaultConfig().GroupWait.D(), PredictEvery: 30 * time.Second,
 	}
@@ -57,14 +58,42 @@ func loopConfig(st Story, epoch time.Time) loop.Config {
 	return cfg
 }
 
-const maxConcurrent = 3
+const (
+	maxConcurrent = 3
+	// memoryLeak is a code of the operator's own: for a vague degradation GRACE
+	// would first log more, which is of low risk and helps nobody here.
+	memoryLeak grace.Code = "memory_leak"
+)
+
+// playbooks are the seed playbooks, with what an operator knows who has a
+// metric for each cause: errors alone do not say that a flag or a breaker is to
+// blame, nor latency alone that a cache is cold or instances too few: it may be
+// a dependency's. Each remedy is verified by what it mends.
+func playbooks() []grace.Playbook {
+	out := core.Playbooks()
+	for i := range out {
+		switch out[i].ID {
+		case core.RestartService:
+			out[i].Triggers = append(out[i].Triggers, memoryLeak)
+		case core.RollbackFlag:
+			out[i].Triggers = []grace.Code{grace.CodeFlagIssue}
+		case core.ScaleUpInstances:
+			out[i].Triggers = []grace.Code{grace.CodeCapacity}
+		case core.WarmCache:
+			out[i].Triggers = []grace.Code{grace.CodeCacheCold}
+		case core.FlushCircuitBreakers:
+			out[i].Triggers = []grace.Code{grace.CodeCircuitBreakerOpen}
+		}
+	}
+	return out
+}
 
 func objectives(n Node) []sense.Objective {
 	all := []sense.Objective{
 		{Metric: metricLatency, Op: ">", Threshold: latencyLimit, Code: grace.CodeLatencySpike, Severity: grace.SeverityCritical, Unit: "ms"},
 		{Metric: metricErrors, Op: ">", Threshold: errorLimit, Code: grace.CodeElevatedErrors, Severity: grace.SeverityCritical},
 		{Metric: metricLoad, Op: ">", Threshold: loadLimit, Code: grace.CodeCapacity, Severity: grace.SeverityWarning},
-		{Metric: metricMemory, Op: ">", Threshold: memoryLimit, Code: grace.CodeDegradation, Severity: grace.SeverityCritical},
+		{Metric: metricMemory, Op: ">", Threshold: memoryLimit, Code: memoryLeak, Severity: grace.SeverityCritical},
 	}
 	if n.Flag {
 		all = append(all, sense.Objective{Metric: metricFlag, Op: ">", Threshold: flagLimit, Code: grace.CodeFlagIssue, Severity: grace.SeverityCritical})
@@ -81,6 +110,10 @@ func objectives(n Node) []sense.Objective {
 	return all
 }
 
+// moreInstances is by how many a service is scaled: to twice what it has, as
+// autoscalers do, within the playbook's bound.
+func moreInstances(n Node) int { return min(n.Instances, 3) }
+
 func bindings(n Node) map[grace.PlaybookID]grace.Binding {
 	up := grace.Check{Name: "up", Type: grace.CheckHTTPHealth, URL: "sim://${service}", Interval: grace.Duration(2 * time.Second)}
 	check := func(metric, op string, limit float64) grace.Check {
@@ -89,7 +122,10 @@ func bindings(n Node) map[grace.PlaybookID]grace.Binding {
 			Interval: grace.Duration(2 * time.Second), MinSamples: 2,
 		}
 	}
-	errorsLow, latencyLow := check(metricErrors, "<=", errorLimit), check(metricLatency, "<=", latencyLimit)
+	errorsLow := check(metricErrors, "<=", errorLimit)
+	// drain is how long a full queue takes to be worked off by the instances that
+	// were added. A check that passes sooner ends the wait.
+	const drain = 2 * time.Minute
 	bind := func(action string, undo bool, args map[string]any, verify ...grace.Check) grace.Binding {
 		step := grace.Step{
 			Name: action, Action: action, With: args, Timeout: grace.Duration(stepTimeout), Retries: 1, Irreversible: !undo,
@@ -105,22 +141,25 @@ func bindings(n Node) map[grace.PlaybookID]grace.Binding {
 	}
 	auto := n.Auto
 	out := map[grace.PlaybookID]grace.Binding{}
-	restart := bind(actRestart, false, nil, up)
+	restart := bind(actRestart, false, nil, up, check(metricMemory, "<=", memoryLimit))
 	restart.AutoOverride = &auto
 	out[core.RestartService] = restart
-	out[core.ScaleUpInstances] = bind(actScale, true, map[string]any{"delta": "${min_delta}"}, latencyLow,
+	scale := bind(actScale, true, map[string]any{"delta": "${min_delta}"}, check(metricLoad, "<=", loadLimit),
 		grace.Check{Name: "no instance lost", Type: grace.CheckCapacity, Metric: metricInstances, MinSamples: 2})
+	scale.Arguments = map[string]any{"min_delta": moreInstances(n)}
+	scale.Settle = grace.Duration(drain)
+	out[core.ScaleUpInstances] = scale
 	out[core.IncreaseLogging] = bind(actLog, true, map[string]any{"level": "${level}"}, up)
 	if n.Flag {
-		b := bind(actFlag, true, map[string]any{"flag": "${flag}"}, errorsLow)
+		b := bind(actFlag, true, map[string]any{"flag": "${flag}"}, errorsLow, check(metricFlag, "<=", flagLimit))
 		b.Arguments = map[string]any{"flag": "new_checkout"}
 		out[core.RollbackFlag] = b
 	}
 	if n.Cache {
-		out[core.WarmCache] = bind(actWarm, false, nil, latencyLow)
+		out[core.WarmCache] = bind(actWarm, false, nil, check(metricCache, ">=", cacheLimit))
 	}
 	if len(n.DependsOn) > 0 {
-		b := bind(actBreaker, true, nil, errorsLow)
+		b := bind(actBreaker, true, nil, errorsLow, check(metricBreaker, "<", 1))
 		b.AutoOverride = &auto
 		out[core.FlushCircuitBreakers] = b
 	}

@@ -19,6 +19,7 @@ type process struct {
 	boot    int
 	loop    *loop.Loop
 	dead    bool
+	frozen  time.Time // it stands still until then
 	tasks   []*task
 }
 
@@ -65,15 +66,44 @@ func (s *Sim) crash(p *process, down time.Duration) {
 			t.kill()
 		}
 	}
-	s.engine.orphan(p)
+	s.engine.orphan(p, takeover)
 	s.after(down, func() { s.fail(s.start(s.ctx, p.replica)) })
 }
+
+// freeze stops a process for a while, as a paused machine does: it is not told
+// and does nothing, but what it was at goes on when it wakes up. Where another
+// process can, it has the runs by then; the zombie finds its lease taken, and
+// ends itself.
+func (s *Sim) freeze(p *process, d time.Duration) {
+	if p == nil || p.dead {
+		return
+	}
+	p.frozen = s.now.Add(d)
+	for _, t := range p.tasks {
+		t.frozen = p.frozen
+	}
+	s.after(takeover, func() { s.takeOver(p) })
+}
+
+func (s *Sim) takeOver(p *process) {
+	switch {
+	case p.dead || !s.now.Before(p.frozen):
+	case s.alive("takeover") == nil:
+		s.after(second, func() { s.takeOver(p) })
+	default:
+		s.crashed = append(s.crashed, s.now)
+		s.engine.orphan(p, 0)
+		s.at(p.frozen.Add(leaseBeat), func() { s.crash(p, 2*second) })
+	}
+}
+
+func (s *Sim) awake(p *process) bool { return p != nil && !s.now.Before(p.frozen) }
 
 // alive gives a living process, drawn by name.
 func (s *Sim) alive(names ...string) *process {
 	var living []*process
 	for _, p := range s.replicas {
-		if p != nil {
+		if s.awake(p) {
 			living = append(living, p)
 		}
 	}

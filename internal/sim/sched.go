@@ -75,7 +75,8 @@ type task struct {
 	yielded chan struct{}
 	killed  bool
 	ended   bool
-	waits   int // counts parks, so that a late wake-up finds nobody
+	waits   int       // counts parks, so that a late wake-up finds nobody
+	frozen  time.Time // its process stands still until then
 }
 
 // spawn makes a task. It first runs when it is woken.
@@ -131,10 +132,20 @@ func (t *task) park() {
 func (t *task) wakeAt(at time.Time) {
 	wait := t.waits
 	t.s.at(at, func() {
-		if t.waits == wait+1 && !t.ended {
-			t.run()
-		}
+		t.wake(func() bool { return t.waits == wait+1 })
 	})
+}
+
+// wake lets a task go on that still waits for it; one of a frozen process when
+// that goes on.
+func (t *task) wake(waits func() bool) {
+	switch {
+	case t.ended || !waits():
+	case t.s.now.Before(t.frozen):
+		t.s.at(t.frozen, func() { t.wake(waits) })
+	default:
+		t.run()
+	}
 }
 
 // clock is a process's own: the scheduler's time, skewed, and slept in by

@@ -8,9 +8,11 @@ import (
 )
 
 // look takes samples of everything and has them delivered, as far as the
-// plumbing lets them through.
+// plumbing lets them through. Every replica runs every sensor, unless the story
+// splits the samples between them.
 func (s *Sim) look() {
 	byReplica := make([][]grace.Sample, len(s.replicas))
+	_, split := s.under(SplitSamples)
 	for i := range s.world.services {
 		svc := &s.world.services[i]
 		for _, m := range metrics() {
@@ -18,12 +20,16 @@ func (s *Sim) look() {
 			if !ok {
 				continue
 			}
-			r := i % len(s.replicas)
-			byReplica[r] = append(byReplica[r], s.sample(svc.ID, m, v))
+			sample := s.sample(svc.ID, m, v)
+			for r := range byReplica {
+				if !split || r == i%len(s.replicas) {
+					byReplica[r] = append(byReplica[r], sample)
+				}
+			}
 		}
 	}
 	for r, samples := range byReplica {
-		s.deliver(r, samples)
+		s.deliver(r, samples, split)
 	}
 }
 
@@ -38,40 +44,44 @@ func (s *Sim) sample(id grace.ServiceID, metric string, v float64) grace.Sample 
 	return out
 }
 
-// deliver hands samples to a replica, or to another while that one is away.
-func (s *Sim) deliver(replica int, samples []grace.Sample) {
-	at := strconv.FormatInt(s.now.Unix(), 10)
+// deliver hands samples to a replica. What a balancer splits goes to another
+// while that one is away; what a replica measures itself is then not measured.
+func (s *Sim) deliver(replica int, samples []grace.Sample, split bool) {
+	at, to := strconv.FormatInt(s.now.Unix(), 10), strconv.Itoa(replica)
 	if e, on := s.under(LoseSamples); on {
 		kept := samples[:0]
 		for _, m := range samples {
-			if draw(s.story.Seed, "lose", string(m.Service), m.Metric, at) >= e.Amount {
+			if draw(s.story.Seed, "lose", to, string(m.Service), m.Metric, at) >= e.Amount {
 				kept = append(kept, m)
 			}
 		}
 		samples = kept
 	}
 	twice := samples
-	if e, on := s.under(TwiceSamples); !on || draw(s.story.Seed, "twice", strconv.Itoa(replica), at) >= e.Amount {
+	if e, on := s.under(TwiceSamples); !on || draw(s.story.Seed, "twice", to, at) >= e.Amount {
 		twice = nil
 	}
 	if e, on := s.under(LateSamples); on {
-		s.after(time.Duration(e.Amount*draw(s.story.Seed, "late", strconv.Itoa(replica), at)*float64(second)), func() { s.hand(replica, samples) })
+		s.after(time.Duration(e.Amount*draw(s.story.Seed, "late", to, at)*float64(second)), func() { s.hand(replica, samples, split) })
 	} else {
-		s.hand(replica, samples)
+		s.hand(replica, samples, split)
 	}
 	if twice != nil {
-		s.after(second/2, func() { s.hand(replica, twice) })
+		s.after(second/2, func() { s.hand(replica, twice, split) })
 	}
 }
 
-func (s *Sim) hand(replica int, samples []grace.Sample) {
+func (s *Sim) hand(replica int, samples []grace.Sample, split bool) {
 	if s.operator != nil {
 		s.operator.observe(s, samples)
 		return
 	}
 	for i := range s.replicas {
-		if p := s.replicas[(replica+i)%len(s.replicas)]; p != nil {
+		if p := s.replicas[(replica+i)%len(s.replicas)]; s.awake(p) {
 			s.fail(p.loop.Observe(s.ctx, samples...))
+			return
+		}
+		if !split {
 			return
 		}
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,6 +98,11 @@ func (s *Sim) play() error {
 			n.task.kill()
 		}
 	}
+	for _, p := range s.replicas {
+		if p != nil {
+			s.tasks = append(s.tasks, p.tasks...)
+		}
+	}
 	for _, t := range s.tasks {
 		t.kill()
 	}
@@ -144,7 +150,7 @@ func (s *Sim) think(elapsed time.Duration) {
 	}
 	for _, i := range order {
 		p := s.replicas[i]
-		if p == nil {
+		if !s.awake(p) {
 			continue
 		}
 		if err := p.loop.Step(s.ctx); err != nil {
@@ -193,6 +199,10 @@ func (s *Sim) happen(e Event) {
 	case KillReplica:
 		if i, err := strconv.Atoi(e.Target); err == nil && i < len(s.replicas) {
 			s.crash(s.replicas[i], e.For)
+		}
+	case Freeze:
+		if i, err := strconv.Atoi(e.Target); err == nil && i < len(s.replicas) {
+			s.freeze(s.replicas[i], e.For)
 		}
 	case KillAtStep:
 		s.killIn, s.killFor = int(e.Amount), e.For
@@ -317,8 +327,7 @@ func (s *Sim) verified(n *entry) {
 		return
 	}
 	for _, c := range run.Playbook.Verify {
-		bad := map[string]int{"": svc.downFor, metricLatency: svc.slowFor, metricErrors: svc.failFor}[c.Metric]
-		if bad > tooLong {
+		if bad := svc.beyond[cmp.Or(c.Metric, metricUp)]; bad > tooLong {
 			s.untrue = append(s.untrue, fmt.Sprintf("run %s of %s on %s succeeded though %s had been bad for %d s", n.id, run.Playbook.ID, run.Service, c.Name, bad))
 		}
 	}

@@ -91,9 +91,11 @@ func TestPlantedBugs(t *testing.T) {
 		{check: "concurrency", m: Mutations{NoConcurrency: true}, story: apart},
 		{check: "mode", m: Mutations{NoAdmission: true}, story: modeChanges},
 		{check: "failure_is_undone", m: Mutations{ForgetUndo: true}, story: uselessActions},
+		{check: "failure_is_undone", m: Mutations{SkipRollback: true}, story: oneLie},
+		{check: "nothing_breaks_off", m: Mutations{NoFence: true}, story: freezes},
 		{check: "success_is_true", m: Mutations{KeepGoing: true}, story: uselessActions},
 		{check: "success_is_true", m: Mutations{BlindVerify: true}, story: uselessActions},
-		{check: "undone_once", m: Mutations{UndoTwice: true}, story: uselessActions},
+		{check: "undone_once", m: Mutations{UndoTwice: true}, story: oneLie},
 		{check: "no_step_repeated", m: Mutations{RepeatSteps: true}, story: crashes},
 		{check: "audit_chain", m: Mutations{ForgeLog: true}},
 		{check: "quiet_when_well", m: Mutations{Jumpy: true}, story: nothingHappens},
@@ -165,6 +167,12 @@ func uselessActions(st *Story) {
 	}
 }
 
+// oneLie: the remedy is said to be done and is not; undoing it is honest.
+func oneLie(st *Story) {
+	uselessActions(st)
+	st.Events = st.Events[:2]
+}
+
 // comesBack: a fault strikes again soon after it was healed.
 func comesBack(st *Story) {
 	uselessActions(st)
@@ -195,8 +203,18 @@ func modeChanges(st *Story) {
 	}
 }
 
+// crashes: a process ends somewhere in a run whose remedy does not help, so
+// that no look can tell that the step was done.
 func crashes(st *Story) {
-	st.Events = append(st.Events, Event{At: 30 * time.Second, Kind: KillAtStep, Amount: 9, For: 5 * time.Second})
+	uselessActions(st)
+	st.Events = append(st.Events, Event{At: 30 * time.Second, Kind: KillAtStep, Amount: float64(4 + st.Seed%12), For: 5 * time.Second})
+}
+
+// freezes: a replica stands still while an action is under way.
+func freezes(st *Story) {
+	apart(st)
+	st.Replicas = 2
+	st.Events = append(st.Events, Event{At: 71 * time.Second, Kind: Freeze, Target: "0", For: 20 * time.Second})
 }
 
 func nothingHappens(st *Story) { st.Events = nil }

@@ -58,6 +58,7 @@ const (
 	LoseSamples  Kind = "lose_samples"  // Amount is the share
 	LateSamples  Kind = "late_samples"  // Amount is in seconds
 	TwiceSamples Kind = "twice_samples" // Amount is the share
+	SplitSamples Kind = "split_samples" // a balancer gives each replica the samples of some services only
 	Skew         Kind = "skew"          // replica Target by Amount seconds
 	Hang         Kind = "hang"          // the next action on Target
 	HalfApply    Kind = "half_apply"
@@ -66,6 +67,7 @@ const (
 	LoseAnswer   Kind = "lose_answer" // done, and nobody hears of it
 	KillReplica  Kind = "kill"        // replica Target, now
 	KillAtStep   Kind = "kill_at"     // whichever is at the Amount-th boundary of a step from now on
+	Freeze       Kind = "freeze"      // replica Target stands still for For; another may take its runs
 	SetMode      Kind = "mode"        // Target, for For
 	AbortRuns    Kind = "abort"
 	PeopleLate   Kind = "people_late" // approvals take Amount seconds
@@ -223,7 +225,7 @@ func writeSensing(r *rand.Rand, st Story) []Event {
 	var out []Event
 	for range r.IntN(3) {
 		e := Event{At: secondsIn(r, 20, 400), For: secondsIn(r, 20, 120)}
-		switch r.IntN(4) {
+		switch r.IntN(5) {
 		case 0:
 			e.Kind, e.Amount = LoseSamples, 0.1+0.5*r.Float64()
 		case 1:
@@ -232,6 +234,8 @@ func writeSensing(r *rand.Rand, st Story) []Event {
 			e.Kind, e.Amount = TwiceSamples, 0.5
 		case 3:
 			e.Kind, e.Amount, e.Target = Skew, float64(r.IntN(5)-2), fmt.Sprint(r.IntN(st.Replicas))
+		case 4:
+			e.Kind, e.For = SplitSamples, secondsIn(r, 60, 400)
 		}
 		out = append(out, e)
 	}
@@ -248,7 +252,7 @@ func writePlumbing(r *rand.Rand, st Story) []Event {
 	}
 	for range r.IntN(4) {
 		e := Event{At: secondsIn(r, 30, 600)}
-		switch r.IntN(9) {
+		switch r.IntN(10) {
 		case 0:
 			e.Kind, e.Target, e.For = KillReplica, fmt.Sprint(r.IntN(st.Replicas)), secondsIn(r, 3, 40)
 		case 1, 2:
@@ -265,6 +269,8 @@ func writePlumbing(r *rand.Rand, st Story) []Event {
 		case 7:
 			e.Kind, e.For = PeopleTwice, secondsIn(r, 60, 400)
 		case 8:
+			e.Kind, e.Target, e.For = Freeze, fmt.Sprint(r.IntN(st.Replicas)), secondsIn(r, 3, 60)
+		case 9:
 			e.Kind, e.Target = []Kind{Hang, HalfApply, Lie, Fail, LoseAnswer}[r.IntN(5)], service()
 		}
 		out = append(out, e)

@@ -57,9 +57,8 @@ type service struct {
 	latency   float64
 	logging   bool
 	sick      bool // as users see it
-	downFor   int  // seconds
-	slowFor   int
-	failFor   int
+	// Seconds for which it has been beyond a limit, by metric.
+	beyond map[string]int
 }
 
 type world struct {
@@ -72,7 +71,7 @@ func newWorld(st Story) *world {
 	w := &world{index: map[grace.ServiceID]int{}, seed: st.Seed}
 	for i, n := range st.Services {
 		w.index[n.ID] = i
-		w.services = append(w.services, service{Node: n, instances: n.Instances, warmth: 1, memory: 0.4, latency: baseLatency})
+		w.services = append(w.services, service{Node: n, instances: n.Instances, warmth: 1, memory: 0.4, latency: baseLatency, beyond: map[string]int{}})
 	}
 	for i := range w.services {
 		for _, d := range w.services[i].DependsOn {
@@ -230,15 +229,20 @@ func (s *service) tick(now time.Time, load float64, before []service) {
 
 func (s *service) judge(now time.Time) {
 	s.sick = !s.up(now) || s.errors > errorLimit || s.latency > latencyLimit
-	count := func(n *int, bad bool) {
-		*n++
+	count := func(metric string, bad bool) {
+		s.beyond[metric]++
 		if !bad {
-			*n = 0
+			s.beyond[metric] = 0
 		}
 	}
-	count(&s.downFor, !s.up(now))
-	count(&s.slowFor, s.latency > latencyLimit)
-	count(&s.failFor, s.errors > errorLimit)
+	count(metricUp, !s.up(now))
+	count(metricLatency, s.latency > latencyLimit)
+	count(metricErrors, s.errors > errorLimit)
+	count(metricLoad, s.queue > 0)
+	count(metricMemory, s.memory > memoryLimit)
+	count(metricFlag, s.flagOn)
+	count(metricCache, s.Cache && s.warmth < cacheLimit)
+	count(metricBreaker, s.breaker)
 }
 
 // value gives a metric as it is now.
@@ -261,6 +265,9 @@ func (s *service) value(metric string, now time.Time) (v float64, ok bool) {
 	case metricErrors:
 		return s.errors, true
 	case metricLoad:
+		if s.queue > 0 {
+			return max(1, s.load/max(s.capacity(), 1)), true // with requests waiting nobody is idle
+		}
 		return s.load / max(s.capacity(), 1), true
 	case metricMemory:
 		return s.memory, true
