@@ -148,27 +148,43 @@ func predictionChange(c *grace.Change, p grace.Prediction, shadow bool, now time
 // wrote, and what it hears of the others over the outbox.
 type mirror struct {
 	mu        sync.Mutex
-	version   int64 // of bySignal
-	bySignal  map[grace.SignalKey]grace.Signal
-	sorted    []grace.Signal               // as allSignals gave them last; never changed
-	touched   map[grace.SignalKey]struct{} // changed, new or gone since then
-	predicted map[grace.SignalKey]grace.Prediction
+	version   int64                                // of the signals
+	sorted    []grace.Signal                       // by key, as allSignals gave them last; never changed
+	changed   map[grace.SignalKey]*grace.Signal    // since then; nil: gone
+	predicted map[grace.SignalKey]grace.Prediction // by series
 }
 
 func (m *mirror) signals(list []grace.Signal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.bySignal == nil {
-		m.bySignal, m.touched = map[grace.SignalKey]grace.Signal{}, map[grace.SignalKey]struct{}{}
-	}
 	for _, s := range list {
-		if old, ok := m.bySignal[s.Key]; ok && old.At.After(s.At) && old.Since.After(s.Since) {
+		if old := m.signal(s.Key); old != nil && old.At.After(s.At) && old.Since.After(s.Since) {
 			continue // heard late of an older state
 		}
-		m.bySignal[s.Key] = s
-		m.touched[s.Key] = struct{}{}
-		m.version++
+		m.change(s.Key, &s)
 	}
+}
+
+// signal gives what is known under a key, or nil. The caller holds the lock.
+func (m *mirror) signal(k grace.SignalKey) *grace.Signal {
+	if s, ok := m.changed[k]; ok {
+		return s
+	}
+	if i, found := slices.BinarySearchFunc(m.sorted, k, byKey); found {
+		return &m.sorted[i]
+	}
+	return nil
+}
+
+func byKey(s grace.Signal, k grace.SignalKey) int { return cmp.Compare(s.Key, k) }
+
+// change sets or, with nil, removes a signal. The caller holds the lock.
+func (m *mirror) change(k grace.SignalKey, s *grace.Signal) {
+	if m.changed == nil {
+		m.changed = map[grace.SignalKey]*grace.Signal{}
+	}
+	m.changed[k] = s
+	m.version++
 }
 
 // changes counts the changes of signals.
@@ -208,25 +224,28 @@ func (m *mirror) dropped(before, now []grace.Prediction) {
 func (m *mirror) allSignals() []grace.Signal {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.touched) == 0 {
-		return m.sorted
+	m.merge()
+	return m.sorted
+}
+
+func (m *mirror) merge() {
+	if len(m.changed) == 0 {
+		return
 	}
-	keys := slices.Sorted(maps.Keys(m.touched))
-	merged := make([]grace.Signal, 0, len(m.bySignal))
+	merged := make([]grace.Signal, 0, len(m.sorted)+len(m.changed))
 	old := m.sorted
-	for _, k := range keys {
-		i, found := slices.BinarySearchFunc(old, k, func(s grace.Signal, k grace.SignalKey) int { return cmp.Compare(s.Key, k) })
+	for _, k := range slices.Sorted(maps.Keys(m.changed)) {
+		i, found := slices.BinarySearchFunc(old, k, byKey)
 		merged, old = append(merged, old[:i]...), old[i:]
 		if found {
 			old = old[1:]
 		}
-		if s, ok := m.bySignal[k]; ok {
-			merged = append(merged, s)
+		if s := m.changed[k]; s != nil {
+			merged = append(merged, *s)
 		}
 	}
 	m.sorted = append(merged, old...)
-	clear(m.touched)
-	return m.sorted
+	clear(m.changed)
 }
 
 // alertLife is how long a resolved alert is remembered. Every alert has a key
@@ -237,12 +256,12 @@ const alertLife = 24 * time.Hour
 func (m *mirror) forget(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for k, s := range m.bySignal {
-		named := k != grace.SignalKey(string(s.Service)+"/"+s.Sensor+"/"+s.Metric)
+	m.merge()
+	for i := range m.sorted {
+		s := &m.sorted[i]
+		named := s.Key != grace.SignalKey(string(s.Service)+"/"+s.Sensor+"/"+s.Metric)
 		if named && s.Threshold == 0 && s.State == grace.SignalOK && now.Sub(s.Since) > alertLife {
-			delete(m.bySignal, k)
-			m.touched[k] = struct{}{}
-			m.version++
+			m.change(s.Key, nil)
 		}
 	}
 }

@@ -1,0 +1,61 @@
+package loop
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"grace"
+)
+
+// TestMirror holds the mirror against a plain map: signals come in any order,
+// some late, some go, and what was given before stays as it was.
+func TestMirror(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	rapid.Check(t, func(t *rapid.T) {
+		var m mirror
+		want := map[grace.SignalKey]grace.Signal{}
+		now := start
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			before := m.sorted
+			kept := slices.Clone(before)
+			now = now.Add(time.Hour)
+			switch rapid.IntRange(0, 3).Draw(t, "what") {
+			case 0:
+				m.forget(now)
+				maps.DeleteFunc(want, func(_ grace.SignalKey, s grace.Signal) bool {
+					return s.State == grace.SignalOK && now.Sub(s.Since) > alertLife
+				})
+			default:
+				s := grace.Signal{
+					Key: grace.SignalKey(fmt.Sprintf("api/alerts/%d", rapid.IntRange(0, 9).Draw(t, "key"))), Service: "api", At: now, Since: now,
+					State: rapid.SampledFrom([]grace.SignalState{grace.SignalOK, grace.SignalFiring}).Draw(t, "state"),
+				}
+				if rapid.Bool().Draw(t, "late") {
+					s.At, s.Since = start, start
+				}
+				if old, ok := want[s.Key]; !ok || !old.At.After(s.At) {
+					want[s.Key] = s
+				}
+				m.signals([]grace.Signal{s})
+			}
+			if diff := gocmp.Diff(kept, before); diff != "" {
+				t.Fatalf("a list that was given has changed (-was +is):\n%s", diff)
+			}
+			if rapid.Bool().Draw(t, "look") {
+				byKey := func(a, b grace.Signal) int { return cmp.Compare(a.Key, b.Key) }
+				sorted := slices.SortedFunc(maps.Values(want), byKey)
+				if got := m.allSignals(); len(got) != len(sorted) || len(got) > 0 && !gocmp.Equal(got, sorted) {
+					t.Fatalf("signals (-got +want):\n%s", gocmp.Diff(got, sorted))
+				}
+			}
+		}
+	})
+}
