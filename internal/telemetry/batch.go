@@ -33,6 +33,7 @@ type Batch struct {
 
 	now, oldest, newest int64 // Unix ms
 	samples             int
+	histograms          int // refused points of Histogram
 	counts              [reasons]int
 	first               [reasons]string
 
@@ -54,7 +55,7 @@ func (in *Intake) Begin(f From) *Batch {
 	if f.History {
 		b.oldest = 0
 	}
-	b.samples, b.counts, b.first = 0, [reasons]int{}, [reasons]string{}
+	b.samples, b.histograms, b.counts, b.first = 0, 0, [reasons]int{}, [reasons]string{}
 	b.source = tallyOf(in, in.sources, f.Source)
 	return b
 }
@@ -62,9 +63,10 @@ func (in *Intake) Begin(f From) *Batch {
 // Report says what became of the samples of a batch. A point of a histogram is
 // one sample.
 type Report struct {
-	Samples int // handed over
-	counts  [reasons]int
-	first   [reasons]string
+	Samples    int // handed over
+	histograms int
+	counts     [reasons]int
+	first      [reasons]string
 }
 
 // Count gives the samples with a reason.
@@ -80,6 +82,10 @@ func (r *Report) Refused() int {
 	}
 	return n
 }
+
+// RefusedHistograms counts those of Refused that were points of a whole
+// histogram.
+func (r *Report) RefusedHistograms() int { return r.histograms }
 
 // Err names every reason of a refusal with what was found first; nil if nothing
 // was refused.
@@ -99,7 +105,7 @@ func (r *Report) Err() error {
 // End forwards what is wanted, and says what became of the samples. The batch
 // must not be used after it.
 func (b *Batch) End() Report {
-	r := Report{Samples: b.samples, counts: b.counts, first: b.first}
+	r := Report{Samples: b.samples, histograms: b.histograms, counts: b.counts, first: b.first}
 	for i, n := range b.counts {
 		if n > 0 {
 			b.in.counters.samples[i].Add(uint64(n))
@@ -125,7 +131,7 @@ func (b *Batch) Points(key []byte, meta Meta, points ...Point) {
 	}
 	h := maphash.Bytes(b.in.seed, key)
 	for range 2 { // a histogram may end between its two locks
-		e, sh := b.find(h, key, meta, false, len(points))
+		e, sh, _ := b.find(h, key, meta, false, len(points))
 		if e == nil {
 			return
 		}
@@ -156,12 +162,12 @@ func (b *Batch) room(n int, key []byte) int {
 
 // find gives an entry with its shard locked, or nil when the series is passed
 // over; then n samples are counted.
-func (b *Batch) find(h uint64, key []byte, meta Meta, histogram bool, n int) (*entry, *shard) {
+func (b *Batch) find(h uint64, key []byte, meta Meta, histogram bool, n int) (*entry, *shard, Reason) {
 	sh := b.in.shard(h)
 	sh.mu.Lock()
 	if e := sh.get(h, key); e != nil {
 		if e.to == nil {
-			return e, sh
+			return e, sh, Taken
 		}
 		e.lastAt = b.now
 		to := e.to
@@ -169,7 +175,7 @@ func (b *Batch) find(h uint64, key []byte, meta Meta, histogram bool, n int) (*e
 		sh = b.in.shard(to.hash)
 		sh.mu.Lock()
 		if to.pos >= 0 {
-			return to, sh
+			return to, sh, Taken
 		}
 		sh.mu.Unlock()
 		b.in.remove(b.in.shard(h), e)
@@ -177,23 +183,23 @@ func (b *Batch) find(h uint64, key []byte, meta Meta, histogram bool, n int) (*e
 		i, ok := sh.ignored[h]
 		sh.mu.Unlock()
 		if ok && (i.until == 0 || b.now < i.until) {
-			b.refuse(i.reason, n, key)
-			return nil, nil
+			return nil, nil, b.refuse(i.reason, n, key)
 		}
 	}
 	e, sh, reason := b.open(h, key, meta, histogram)
 	if e == nil {
 		b.refuse(reason, n, key)
 	}
-	return e, sh
+	return e, sh, reason
 }
 
 // refuse counts samples, and describes the first of each reason.
-func (b *Batch) refuse(r Reason, n int, key []byte) {
+func (b *Batch) refuse(r Reason, n int, key []byte) Reason {
 	b.counts[r] += n
 	if r.Refused() && b.first[r] == "" {
 		b.first[r] = b.describe(r, key)
 	}
+	return r
 }
 
 func (b *Batch) describe(r Reason, key []byte) string {

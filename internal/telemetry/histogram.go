@@ -26,6 +26,7 @@ type histogram struct {
 	order   []int32 // slots by bound
 	buckets int     // slots in use
 	open    [2]scrape
+	grown   int64 // the newest time that brought a bucket nobody knew; there may be more
 
 	reducer reducer
 }
@@ -34,6 +35,7 @@ type histogram struct {
 type slot struct {
 	le     float64
 	used   bool
+	fresh  bool // without a point
 	missed int8
 }
 
@@ -48,27 +50,36 @@ type scrape struct {
 func (h *histogram) add(le float64) (int32, bool) {
 	for i := range h.slots {
 		if h.slots[i].le == le {
-			if !h.slots[i].used {
-				h.slots[i].used = true
-				h.buckets++
-				h.reorder()
-			}
+			h.use(int32(i))
 			return int32(i), true
 		}
 	}
 	if len(h.slots) >= maxBuckets {
 		return 0, false
 	}
-	h.slots = append(h.slots, slot{le: le, used: true})
-	h.buckets++
-	h.reorder()
+	h.slots = append(h.slots, slot{le: le})
+	h.use(int32(len(h.slots) - 1))
 	return int32(len(h.slots) - 1), true
+}
+
+// use waits for a bucket from now on. Counts are compared with those of the
+// same buckets only, so that they begin anew.
+func (h *histogram) use(i int32) {
+	s := &h.slots[i]
+	if s.used {
+		return
+	}
+	s.used, s.fresh, s.missed = true, true, 0
+	h.buckets++
+	h.reducer.ended = true
+	h.reorder()
 }
 
 func (h *histogram) drop(i int32) {
 	if h.slots[i].used {
 		h.slots[i].used = false
 		h.buckets--
+		h.reducer.ended = true
 		h.reorder()
 	}
 }
@@ -98,10 +109,10 @@ func (h *histogram) reorder() {
 // bucket takes the cumulative count of one slot. It gives the histogram of a
 // time that is complete by it, to be ended by finish.
 func (h *histogram) bucket(i int32, at int64, count float64) (done *scrape, r Reason) {
-	if !h.slots[i].used {
-		h.slots[i].used = true
-		h.buckets++
-		h.reorder()
+	h.use(i)
+	if h.slots[i].fresh {
+		h.slots[i].fresh = false
+		h.grown = max(h.grown, at)
 	}
 	a, b := &h.open[0], &h.open[1]
 	s := a
@@ -110,7 +121,7 @@ func (h *histogram) bucket(i int32, at int64, count float64) (done *scrape, r Re
 	case b.have > 0 && at == b.at:
 		s = b
 	case at <= h.reducer.at, a.have > 0 && at < a.at, b.have > 0 && at < b.at:
-		return nil, OutOfOrder
+		return nil, Incomplete // of a time that was given up
 	case a.have == 0:
 		a.begin(at)
 	case b.have == 0:
@@ -127,7 +138,7 @@ func (h *histogram) bucket(i int32, at int64, count float64) (done *scrape, r Re
 		s.have++
 	}
 	s.counts[i] = count
-	if s.have < h.buckets {
+	if s.have < h.buckets || s.at <= h.grown {
 		return nil, r
 	}
 	return s, r
@@ -143,8 +154,9 @@ func (h *histogram) giveUp() {
 			continue
 		}
 		if s.missed++; s.missed == 3 {
-			s.used, s.missed = false, 0
+			s.used = false
 			h.buckets--
+			h.reducer.ended = true
 		}
 	}
 	h.reorder()

@@ -209,29 +209,33 @@ func (b *Batch) histogram(home *shard, e *entry, out mapped) *histogram {
 // Histogram takes a point of a whole histogram, which it reads and does not
 // keep.
 func (b *Batch) Histogram(key []byte, meta Meta, p Histogram) {
+	if r := b.takeHistogram(key, meta, &p); r.Refused() {
+		b.histograms++
+	}
+}
+
+func (b *Batch) takeHistogram(key []byte, meta Meta, p *Histogram) Reason {
 	if b.room(1, key) == 0 {
-		return
+		return RequestFull
 	}
 	if !p.valid() {
-		b.refuse(BadHistogram, 1, key)
-		return
+		return b.refuse(BadHistogram, 1, key)
 	}
-	e, sh := b.find(maphash.Bytes(b.in.seed, key), key, meta, true, 1)
+	e, sh, r := b.find(maphash.Bytes(b.in.seed, key), key, meta, true, 1)
 	if e == nil {
-		return
+		return r
 	}
 	defer sh.mu.Unlock()
 	if e.form != formHistogram {
-		b.refuse(BadHistogram, 1, key)
-		return
+		return b.refuse(BadHistogram, 1, key)
 	}
-	r := b.judge(e, Point{At: p.At}, key)
+	r = b.judge(e, Point{At: p.At}, key)
 	b.counts[r]++
-	if r != Taken {
-		return
+	if r == Taken {
+		e.lastAt = p.At
+		b.observe(sh, e.hist, p)
 	}
-	e.lastAt = p.At
-	b.observe(sh, e.hist, &p)
+	return r
 }
 
 // EndHistogram ends a histogram until its next point, as a stale marker does

@@ -1,0 +1,95 @@
+package remotewrite
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/klauspost/compress/snappy"
+
+	"grace/internal/telemetry"
+)
+
+// collector is a sink that counts, and checks what every sink relies on.
+type collector struct {
+	t          *testing.T
+	body       []byte
+	samples    int
+	histograms int
+}
+
+func (c *collector) Points(_ []byte, _ telemetry.Meta, points ...telemetry.Point) {
+	c.samples += len(points)
+}
+
+func (c *collector) Histogram(_ []byte, _ telemetry.Meta, p telemetry.Histogram) {
+	c.histograms++
+	if len(p.Counts) != len(p.Bounds)+1 {
+		c.t.Errorf("%d bounds, %d counts", len(p.Bounds), len(p.Counts))
+	}
+}
+
+func (c *collector) EndHistogram([]byte) { c.histograms++ }
+
+func seeds() []series {
+	return []series{
+		good(),
+		{labels: "a_total{job=cart}", kind: typeCounter, unit: "seconds", created: 1, points: []telemetry.Point{at(0, math.NaN()), at(1, math.Inf(1))}},
+		{labels: "h{job=cart}", natives: []message{nativeHistogram(1, 3, -8, 1, 2, 3), nativeHistogram(2, -53, 0, 1), nativeHistogram(3, 0, 1<<40, 5)}},
+	}
+}
+
+func fuzz(f *testing.F, valid []byte, decode func(*decoder) error) {
+	f.Add(valid)
+	f.Add(valid[:len(valid)/2])
+	f.Add(append(slices.Clone(valid), 0xff, 0xff))
+	f.Add([]byte{})
+	in, err := telemetry.New(telemetry.DefaultConfig(), telemetry.Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var d decoder
+		c := &collector{t: t, body: body}
+		d.reset(c, body)
+		err := decode(&d)
+		if c.samples != d.samples || c.histograms+d.refused > d.histograms {
+			t.Errorf("handed over %d and %d, counted %d, %d and %d refused", c.samples, c.histograms, d.samples, d.histograms, d.refused)
+		}
+		// Whatever was decoded, every sample ends in one reason.
+		batch := in.Begin(telemetry.From{Source: "fuzz"})
+		d.reset(batch, body)
+		if again := decode(&d); (again == nil) != (err == nil) {
+			t.Errorf("first %v, then %v", err, again)
+		}
+		r := batch.End()
+		sum := 0
+		for reason := telemetry.Taken; reason <= telemetry.Full; reason++ {
+			if reason != telemetry.Reset {
+				sum += r.Count(reason)
+			}
+		}
+		if sum != r.Samples {
+			t.Errorf("%d samples, %d reasons", r.Samples, sum)
+		}
+	})
+}
+
+func FuzzV1(f *testing.F) { fuzz(f, encode1(seeds()...), (*decoder).v1) }
+func FuzzV2(f *testing.F) { fuzz(f, encode2(seeds()...), (*decoder).v2) }
+
+func FuzzSnappy(f *testing.F) {
+	valid := snappy.Encode(nil, encode1(seeds()...))
+	f.Add(valid)
+	f.Add(valid[:len(valid)/2])
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f, 0})
+	f.Fuzz(func(t *testing.T, packed []byte) {
+		n, err := snappy.DecodedLen(packed)
+		if err == nil && n <= 1<<20 {
+			_, err = snappy.Decode(nil, packed)
+		}
+		if text := fault(packed); err != nil && text == "" {
+			t.Errorf("%v is not explained", err)
+		}
+	})
+}
