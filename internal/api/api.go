@@ -69,6 +69,8 @@ type Config struct {
 	// Alertmanager is asked at every request, so that a reload takes effect;
 	// nil means that only GRACE's own tokens may post alerts.
 	Alertmanager func() Alertmanager
+	// Receivers take telemetry in formats of its own.
+	Receivers Receivers
 	// Version is shown in the OpenAPI document.
 	Version string
 }
@@ -144,6 +146,7 @@ func New(cfg Config, d Deps) (http.Handler, error) {
 		return nil, err
 	}
 	s.registerPages(mux)
+	s.registerReceivers(mux)
 	return s.surround(s.routes(mux)), nil
 }
 

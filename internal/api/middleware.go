@@ -79,11 +79,13 @@ func (s *server) surround(next http.Handler) http.Handler {
 		out.Header().Set(requestIDHeader, who.Request)
 		defer s.access(r, out, who, began)
 		defer s.rescue(r, out, who)
-		if r.ContentLength > s.cfg.MaxBody {
-			s.tooLarge().write(out)
-			return
+		if !s.receives(r) {
+			if r.ContentLength > s.cfg.MaxBody {
+				s.tooLarge().write(out)
+				return
+			}
+			r.Body = http.MaxBytesReader(out, r.Body, s.cfg.MaxBody)
 		}
-		r.Body = http.MaxBytesReader(out, r.Body, s.cfg.MaxBody)
 		next.ServeHTTP(out, r)
 	})
 }
@@ -121,7 +123,7 @@ func (s *server) access(r *http.Request, w *answerWriter, who *caller, began tim
 	switch {
 	case w.status >= http.StatusInternalServerError:
 		level = slog.LevelWarn
-	case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics":
+	case s.receives(r) && w.status < http.StatusBadRequest, r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics":
 		level = slog.LevelDebug
 	}
 	s.log.LogAttrs(r.Context(), level, "request",
