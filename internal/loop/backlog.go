@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/predict"
 	"grace/internal/store"
 )
 
@@ -32,17 +33,20 @@ var ErrNoRoom = errors.New("as many series and alerts are known as sense.max_ser
 
 // said is one thing that sense or predict said and that is not durable yet.
 type said struct {
-	number     int64 // in the order in which it was said, from 1
-	at         time.Time
-	signal     grace.Signal
-	prediction *grace.Prediction // instead of a signal
-	shadow     bool
+	number   int64 // in the order in which it was said, from 1
+	at       time.Time
+	signal   grace.Signal
+	foreseen *foreseen         // instead of a signal
+	demotion *predict.Demotion // likewise
 }
 
 // key is what a later word replaces.
 func (s *said) key() string {
-	if s.prediction != nil {
-		return "prediction/" + string(s.prediction.Key)
+	switch {
+	case s.foreseen != nil:
+		return "prediction/" + s.foreseen.ID
+	case s.demotion != nil:
+		return "rule/" + s.demotion.Rule
 	}
 	return "signal/" + string(s.signal.Key)
 }
@@ -118,10 +122,13 @@ func changeOf(batch []said) grace.Change {
 	var c grace.Change
 	last := map[grace.SignalKey]int{}
 	for i := range batch {
-		if p := batch[i].prediction; p != nil {
-			predictionChange(&c, *p, batch[i].shadow, batch[i].at)
-		} else {
-			signalChange(&c, last, batch[i].signal, batch[i].at)
+		switch s := &batch[i]; {
+		case s.foreseen != nil:
+			s.foreseen.change(&c, s.at)
+		case s.demotion != nil:
+			demotionChange(&c, *s.demotion, s.at)
+		default:
+			signalChange(&c, last, s.signal, s.at)
 		}
 	}
 	return c
@@ -129,16 +136,17 @@ func changeOf(batch []said) grace.Change {
 
 // keep queues changes to be written. The caller holds l.mu since it made them,
 // so they are queued in the order in which they happened.
-func (l *Loop) keep(changed []grace.Signal, predictions []grace.Prediction) {
-	if len(changed)+len(predictions) == 0 {
+func (l *Loop) keep(changed []grace.Signal, more ...said) {
+	if len(changed)+len(more) == 0 {
 		return
 	}
-	now, shadow := l.Now(), l.stages.Load().Govern.PredictiveShadow
+	now := l.Now()
 	for _, s := range changed {
 		l.unsaved.add(said{at: now, signal: s})
 	}
-	for i := range predictions {
-		l.unsaved.add(said{at: now, prediction: &predictions[i], shadow: shadow})
+	for _, s := range more {
+		s.at = now
+		l.unsaved.add(s)
 	}
 }
 
@@ -171,6 +179,7 @@ func (l *Loop) flush(ctx context.Context) error {
 // write writes the oldest of what is queued. The caller holds l.flushing.
 func (l *Loop) write(ctx context.Context, batch []said) error {
 	var c grace.Change
+	standing := standingOf(batch)
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		c = changeOf(batch) // here: where the store is away it costs nothing
 		return l.Store.Apply(ctx, tx, c)
@@ -186,7 +195,7 @@ func (l *Loop) write(ctx context.Context, batch []said) error {
 		return err
 	}
 	l.mirror.signals(c.Signals)
-	l.mirror.predictions(c.Prediction)
+	l.mirror.predictions(standing)
 	l.stats.triggers.Add(int64(len(c.Triggers)))
 	l.nudge()
 	return nil

@@ -137,7 +137,7 @@ func (r *benchRig) decideFor(b *testing.B, i int) {
 		Key: grace.SignalKey(service + "/probe/http_health"), Service: service, Sensor: "probe", Metric: "http_health", Code: grace.CodeServiceDown,
 		State: grace.SignalFiring, Severity: grace.SeverityCritical, Since: now, At: now, Message: "down",
 	}
-	if err := r.persist(b.Context(), []grace.Signal{sig}, nil); err != nil {
+	if err := r.persist(b.Context(), []grace.Signal{sig}); err != nil {
 		b.Fatal(err)
 	}
 	d := grace.Diagnosis{

@@ -71,12 +71,12 @@ type Loop struct {
 	engine Engine
 	stages atomic.Pointer[stages]
 
-	mu       sync.Mutex // guards sensing: the two agents and what they wait to write
+	mu       sync.Mutex // guards sensing: the agents and what they wait to write
 	sense    *sense.Agent
 	predict  *predict.Agent
-	forecast time.Time          // when predict was last asked
-	foreseen []grace.Prediction // what it said then
-	unsaved  backlog            // changes of signals that are to be written, in order
+	forecast time.Time  // when predict was last asked
+	shards   Predictors // agents beside it, nil for none
+	unsaved  backlog    // changes of signals that are to be written, in order
 
 	flushing sync.Mutex // held while unsaved is being written
 
@@ -148,6 +148,7 @@ func New(cfg Config, deps Deps) (*Loop, error) {
 		sense:   sense.New(st.Sense, st.Objectives),
 		predict: predict.New(st.Predict, targets(st)),
 	}
+	l.predict.Silence(st.Govern.PredictiveShadow)
 	l.stages.Store(st)
 	return l, nil
 }
@@ -206,7 +207,10 @@ func (l *Loop) load(ctx context.Context) error {
 	expected := l.sense.Expect(l.stages.Load().Probes)
 	l.mu.Unlock()
 	l.mirror.signals(signals)
-	if err := l.persist(ctx, expected, nil); err != nil {
+	if err := l.loadLedger(ctx); err != nil {
+		return err
+	}
+	if err := l.persist(ctx, expected); err != nil {
 		return err
 	}
 	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
@@ -244,8 +248,8 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error 
 	l.stages.Store(st)
 	changed := l.sense.Reconfigure(st.Sense, st.Objectives)
 	changed = append(changed, l.sense.Expect(st.Probes)...)
-	l.predict.Reconfigure(st.Predict, targets(st))
-	l.keep(changed, nil)
+	l.reconfigurePredict(st)
+	l.keep(changed)
 	l.mu.Unlock()
 	if err := l.flush(ctx); err != nil {
 		l.Log.Warn("signals not written; they are kept and written later", "error", err)
@@ -262,24 +266,6 @@ func configChange(st *stages, actor string, now time.Time) grace.Change {
 		Audit:  []grace.AuditEntry{{At: now, Actor: actor, Action: "config.reloaded", Object: "config", Detail: detail}},
 		Events: []grace.Event{{Type: "self_heal.config", Source: "loop", Actor: actor, Resource: "config", Payload: detail, Timestamp: now}},
 	}
-}
-
-// targets makes a forecast of every objective whose metric itself is held
-// against the threshold. A counter, which is judged by its rate, always rises:
-// its own value says nothing.
-func targets(st *stages) []predict.Target {
-	var out []predict.Target
-	for _, o := range st.Objectives {
-		switch o.Aggregation {
-		case "rate", "increase", "count", "sum", "burn_rate":
-			continue
-		}
-		out = append(out, predict.Target{
-			Service: o.Service, Metric: o.Metric, Op: o.Op, Threshold: o.Threshold, Code: o.Code, Unit: o.Unit,
-			Impact: grace.ImpactLow,
-		})
-	}
-	return out
 }
 
 // tick lets time pass in sense and predict, and has it looked at what waits for
@@ -306,16 +292,15 @@ func (l *Loop) elapse(ctx context.Context) error {
 	st := l.stages.Load()
 	l.mu.Lock()
 	changed := l.sense.Tick(now)
-	var predictions []grace.Prediction
+	var more []said
 	if now.Sub(l.forecast) >= st.PredictEvery {
 		l.forecast = now
-		predictions = l.predict.Evaluate(now)
-		l.mirror.dropped(l.foreseen, predictions)
+		more = l.foresee(st, l.predict.Evaluate(now), nil)
 		l.mirror.forget(now)
-		l.foreseen = predictions
 	}
-	l.keep(changed, predictions)
+	l.keep(changed, more...)
 	l.mu.Unlock()
+	l.lookAtShards(st, now)
 	return l.flush(ctx)
 }
 

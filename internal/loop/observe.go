@@ -38,7 +38,7 @@ func (l *Loop) Observe(ctx context.Context, samples ...grace.Sample) error {
 			l.predict.Observe(s.Service, s.Metric, s.At, s.Value)
 		}
 	}
-	l.keep(changed, nil)
+	l.keep(changed)
 	// Also what others could not write, or are writing: a peer that was told
 	// so sends its samples again, and they change nothing the second time.
 	queued := l.unsaved.pending() > 0
@@ -68,7 +68,7 @@ func (l *Loop) Post(ctx context.Context, events []grace.Event, samples []grace.S
 	if err := l.Observe(ctx, samples...); err != nil {
 		return err
 	}
-	return l.persist(ctx, nil, predictions)
+	return l.foretold(ctx, predictions)
 }
 
 // Metric gives the newest value of a series.
@@ -83,10 +83,11 @@ func (l *Loop) Metric(service grace.ServiceID, metric string, since time.Time) (
 	return p.Value, p.At, true
 }
 
-// persist writes signal changes with the triggers they are, and predictions.
-func (l *Loop) persist(ctx context.Context, changed []grace.Signal, predictions []grace.Prediction) error {
+// persist writes signal changes with the triggers they are, and what else was
+// said.
+func (l *Loop) persist(ctx context.Context, changed []grace.Signal, more ...said) error {
 	l.mu.Lock()
-	l.keep(changed, predictions)
+	l.keep(changed, more...)
 	l.mu.Unlock()
 	return l.flush(ctx)
 }
@@ -120,28 +121,6 @@ func reactive(s grace.Signal, now time.Time) grace.Trigger {
 		Service: s.Service, Code: s.Code, Severity: s.Severity, Signal: s.Key, Source: s.Sensor,
 		Fingerprint: fingerprint, Message: s.Message, At: now,
 	}
-}
-
-// predictionChange records a prediction. In shadow it is on record and triggers
-// nothing.
-func predictionChange(c *grace.Change, p grace.Prediction, shadow bool, now time.Time) {
-	c.Prediction = append(c.Prediction, p)
-	c.Events = append(c.Events, grace.Event{
-		Type: "self_heal.prediction", Source: "predict", Actor: "grace", Resource: "service/" + string(p.Service),
-		Payload: encode(map[string]any{"prediction": p, "shadow": shadow}), Timestamp: now,
-	})
-	if shadow {
-		return
-	}
-	breach := p.BreachAt
-	c.Triggers = append(c.Triggers, grace.Trigger{
-		// A new id for every breach time would make a trigger every
-		// evaluation: one an hour and series is enough to be decided.
-		ID:   grace.TriggerID("t-" + hash("prediction", p.Key, now.Truncate(time.Hour))),
-		Kind: grace.TriggerProactive, State: grace.TriggerPending, Service: p.Service, Code: p.Code,
-		Severity: grace.SeverityWarning, Signal: p.Key, Likelihood: p.Likelihood, BreachAt: &breach,
-		Source: "predict", Fingerprint: "prediction/" + string(p.Key), Message: p.Title, At: now,
-	})
 }
 
 // mirror holds the signals and predictions of all replicas: what this one
@@ -194,6 +173,8 @@ func (m *mirror) changes() int64 {
 	return m.version
 }
 
+// predictions takes what was said now. Of several rules' words on a series the
+// likeliest counts.
 func (m *mirror) predictions(list []grace.Prediction) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -201,18 +182,20 @@ func (m *mirror) predictions(list []grace.Prediction) {
 		m.predicted = map[grace.SignalKey]grace.Prediction{}
 	}
 	for _, p := range list {
+		if held, ok := m.predicted[p.Key]; ok && held.Rule != p.Rule && held.At.Equal(p.At) && held.Likelihood >= p.Likelihood {
+			continue
+		}
 		m.predicted[p.Key] = p
 	}
 }
 
-// dropped forgets what was foreseen before and is not any more. What other
-// replicas foresaw ends by itself, see predictionsFresh.
-func (m *mirror) dropped(before, now []grace.Prediction) {
+// turned forgets predictions that do not stand any more. What other replicas
+// foresaw ends by itself, see predictionsFresh.
+func (m *mirror) turned(list []grace.Prediction) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, p := range before {
-		renewed := slices.ContainsFunc(now, func(n grace.Prediction) bool { return n.Key == p.Key })
-		if held, ok := m.predicted[p.Key]; ok && !renewed && held.At.Equal(p.At) {
+	for _, p := range list {
+		if held, ok := m.predicted[p.Key]; ok && held.Rule == p.Rule {
 			delete(m.predicted, p.Key)
 		}
 	}

@@ -70,13 +70,8 @@ func (l *Loop) hear(e grace.Event) {
 		if json.Unmarshal(e.Payload, &entry) == nil && entry.ID != "" {
 			l.memory.add(entry)
 		}
-	case "self_heal.prediction":
-		var body struct {
-			Prediction grace.Prediction `json:"prediction"`
-		}
-		if json.Unmarshal(e.Payload, &body) == nil && body.Prediction.Key != "" {
-			l.mirror.predictions([]grace.Prediction{body.Prediction})
-		}
+	default:
+		l.hearPrediction(e)
 	}
 }
 

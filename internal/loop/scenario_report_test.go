@@ -11,6 +11,7 @@ import (
 
 	"grace"
 	"grace/internal/learn"
+	"grace/internal/predict"
 	"grace/internal/store"
 )
 
@@ -161,15 +162,19 @@ func (r *report) ended(w *world) string {
 	return r.normal(out.String())
 }
 
-// foreseen gives the first prediction of each series.
+// foreseen gives the first prediction of each series that was not in shadow.
 func (r *report) foreseen(out *strings.Builder) {
 	predictions := everything(r.t, func(p store.Page) ([]grace.Prediction, string, error) {
 		return r.l.Store.Predictions(r.t.Context(), r.l.Store.Q(), store.PredictionFilter{}, p)
 	})
 	seen := map[grace.SignalKey]bool{}
 	for _, p := range predictions {
+		shadow := p.Outcome == grace.PredictionMiss || p.Spoken == nil && p.Rule != predict.RuleExternal
+		if shadow {
+			continue
+		}
 		if !seen[p.Key] {
-			fmt.Fprintf(out, "%s foreseen: %s on %s with %.2f, at %s\n", p.At.Format(time.TimeOnly), p.Code, p.Service, p.Likelihood, p.BreachAt.Format(time.TimeOnly))
+			fmt.Fprintf(out, "%s foreseen: %s on %s with %.2f, at %s\n", p.Made.Format(time.TimeOnly), p.Code, p.Service, p.Likelihood, p.BreachAt.Format(time.TimeOnly))
 		}
 		seen[p.Key] = true
 	}

@@ -39,6 +39,7 @@ type Agent struct {
 	seen    view // by the rule that looks now
 	out     []resolved
 	stats   []RuleStats
+	missed  int64
 }
 
 // group is whom a new series borrows from.
@@ -149,6 +150,14 @@ type Result struct {
 	Demoted []Demotion
 }
 
+// Empty tells whether there is nothing in it.
+func (r *Result) Empty() bool {
+	return len(r.Spoken)+len(r.Shadow)+len(r.Turned)+len(r.Resolved)+len(r.Demoted) == 0
+}
+
+// Places is how many series Step passes by in one round, closed ones included.
+func (a *Agent) Places() int { return a.places }
+
 // Evaluate looks at every series.
 func (a *Agent) Evaluate(now time.Time) Result {
 	a.cursor = 0
@@ -222,7 +231,7 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 		switch {
 		case ok:
 			a.claim(s, w, i, said, now, r)
-		case c != nil && c.Stands && rule.name != ruleExternal:
+		case c != nil && c.Stands && rule.name != RuleExternal:
 			c.Stands = false
 			if c.Counts && c.Spoken != 0 {
 				r.Turned = append(r.Turned, a.standing(s, w, i, c))
@@ -281,7 +290,9 @@ func (a *Agent) groupOf(s *series, rule int) *tally {
 
 // settle lets the gate learn from an outcome.
 func (a *Agent) settle(s *series, w *watch, res resolved, r *Result) grace.Prediction {
-	if res.rule >= 0 {
+	if res.rule < 0 {
+		a.missed++
+	} else {
 		a.tell(&a.stats[res.rule], &res)
 		came := res.outcome == grace.PredictionHit
 		if came || res.outcome == grace.PredictionFalse {
@@ -332,12 +343,26 @@ func (a *Agent) Acted(service grace.ServiceID, run grace.RunID) {
 	}
 }
 
-// Stats gives every rule's record.
-func (a *Agent) Stats(now time.Time) []RuleStats {
+// Stats gives every rule's record, and the breaches that no spoken claim
+// foresaw.
+func (a *Agent) Stats(now time.Time) (records []RuleStats, missed int64) {
 	out := slices.Clone(a.stats)
 	for i := range out {
 		out[i].Shadowed = a.gate.Shadowed(i)
 		out[i].Precision, out[i].Low, out[i].High = a.gate.Overall(i, now.UnixMilli())
 	}
-	return out
+	return out, a.missed
+}
+
+// Add counts what another agent's record says too. What the agents know of the
+// rule's precision they know of each other.
+func (r *RuleStats) Add(other RuleStats) {
+	r.Made += other.Made
+	r.Spoken += other.Spoken
+	r.Hits += other.Hits
+	r.False += other.False
+	r.Prevented += other.Prevented
+	r.Unresolved += other.Unresolved
+	r.Abstained += other.Abstained
+	r.Shadowed = r.Shadowed || other.Shadowed
 }

@@ -81,7 +81,7 @@ func (a *Agent) Foretell(p grace.Prediction, now time.Time) (grace.Prediction, b
 		return p, false
 	}
 	s := a.at(h)
-	rule := a.numberOf(ruleExternal)
+	rule := a.numberOf(RuleExternal)
 	for i := range s.watches {
 		w := &s.watches[i]
 		if code(w.target) != p.Code || w.breach.lasts(s.ring.last, a.merge) {
@@ -93,7 +93,7 @@ func (a *Agent) Foretell(p grace.Prediction, now time.Time) (grace.Prediction, b
 			w.open = append(w.open, open{rule, Claim{
 				Made: at, Spoken: at, Silent: a.silent, Score: p.Likelihood, samples: w.breach.count,
 				Horizon: max(p.BreachAt.Sub(now), a.cfg.Horizon.D()).Milliseconds(),
-				id:      a.entryID(s, w, ruleExternal, at),
+				id:      a.entryID(s, w, RuleExternal, at),
 			}})
 			c = &w.open[len(w.open)-1].Claim
 			a.stats[rule].Made++

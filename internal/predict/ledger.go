@@ -69,7 +69,8 @@ func (b *breachState) append(at int64, beyond bool, merge int64) {
 	case n >= breachSamples && !b.on:
 		b.on = true
 		if first := b.first(); b.ended == 0 || first-b.ended >= merge {
-			b.began, b.news = first, true
+			// Nobody can foresee what is there when the series begins.
+			b.began, b.news = first, b.count > breachWindow
 		}
 	case n <= breachWindow-breachSamples:
 		b.on = false

@@ -41,9 +41,9 @@ type raw struct {
 	fit       float64
 }
 
-// ruleExternal stands for what other systems predict: it is held to account like
+// RuleExternal stands for what other systems predict: it is held to account like
 // the rules, and spoken in any case.
-const ruleExternal = "external"
+const RuleExternal = "external"
 
 // rules is the table. A rule's place in it is its number; rules are appended.
 //
@@ -55,7 +55,7 @@ func rules() []rule {
 	return []rule{
 		{name: "trend", prior: Prior{Precision: 0.95, Strength: 20, Probability: true}, look: lookTrend},
 		{name: "trend_learned", prior: Untried(), learned: true, look: lookTrend},
-		{name: ruleExternal, prior: Untried(), look: func(*view) (raw, bool) { return raw{}, false }},
+		{name: RuleExternal, prior: Untried(), look: func(*view) (raw, bool) { return raw{}, false }},
 	}
 }
 

@@ -30,7 +30,7 @@ func newInserts() inserts {
 		decisions:   replacing("grace_decisions", "id", "verdict", "service", "run", "at", "doc"),
 		incidents:   replacing("grace_incidents", "id", "state", "service", "at", "doc"),
 		learning:    replacing("grace_learning", "id", "service", "playbook", "code", "at", "doc"),
-		predictions: replacing("grace_predictions", "id", "service", "at", "doc"),
+		predictions: replacing("grace_predictions", "id", "service", "at", "doc", "rule", "outcome", "spoken", "breach", "lead", "likelihood"),
 		audit: &insert{table: "grace_audit_log", keys: 1, columns: []string{
 			"seq", "at", "actor", "action", "object", "service", "reason", "detail", "leaf", "prev_hash", "hash",
 		}},
@@ -211,9 +211,20 @@ func (s *Store) writeLearning(ctx context.Context, tx Tx, c *grace.Change) error
 func (s *Store) writePredictions(ctx context.Context, tx Tx, c *grace.Change) error {
 	return write(ctx, s.dialect, tx, s.inserts.predictions, c.Prediction, func(v grace.Prediction) ([]any, error) {
 		doc, err := encode(v)
-		// A series is predicted again and again: the time is part of the id.
-		id := string(v.Key) + "@" + strconv.FormatInt(millis(v.At), 10)
-		return []any{id, string(v.Service), millis(v.At), doc}, err
+		at, id, breach := v.Made, v.ID, ""
+		if at.IsZero() {
+			at = v.At
+		}
+		if id == "" { // a series is predicted again and again
+			id = string(v.Key) + "@" + strconv.FormatInt(millis(at), 10)
+		}
+		if v.Breach != nil {
+			breach = string(v.Key) + "@" + strconv.FormatInt(millis(*v.Breach), 10)
+		}
+		return []any{
+			id, string(v.Service), millis(at), doc, v.Rule, string(v.Outcome), bit(v.Spoken != nil), breach,
+			v.Lead.D().Milliseconds(), v.Likelihood,
+		}, err
 	})
 }
 

@@ -158,20 +158,6 @@ func (s *Store) LearningSince(ctx context.Context, q Querier, t time.Time) ([]gr
 		"SELECT doc FROM grace_learning WHERE at >= $1 ORDER BY at, id", millis(t))
 }
 
-// PredictionFilter selects predictions; zero fields select all.
-type PredictionFilter struct {
-	Service  grace.ServiceID
-	From, To time.Time
-}
-
-// Predictions reads a page of predictions, newest first.
-func (s *Store) Predictions(ctx context.Context, q Querier, f PredictionFilter, p Page) (predictions []grace.Prediction, next string, err error) {
-	var w where
-	w.equal("service", string(f.Service))
-	w.between("at", f.From, f.To)
-	return pageOf[grace.Prediction](ctx, s, q, table{"grace_predictions", "at"}, w, p)
-}
-
 // Mode reads the mode that was last set. On a store where none was, it gives
 // the zero setting (revision 0), which is judged like observe only.
 func (s *Store) Mode(ctx context.Context, q Querier) (grace.ModeSetting, error) {

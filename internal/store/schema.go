@@ -104,6 +104,20 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		`CREATE INDEX gx_learning_service ON grace_learning (service, at, id)`,
 		`CREATE INDEX gx_audit_service ON grace_audit_log (service, seq) WHERE service <> ''`,
 	},
+	{
+		// The ledger of predictions: one row from the first time a rule says so
+		// until it is resolved. breach names the breach that a hit or a miss is
+		// about, and is empty otherwise.
+		`ALTER TABLE grace_predictions ADD COLUMN rule TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE grace_predictions ADD COLUMN outcome TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE grace_predictions ADD COLUMN spoken BIGINT NOT NULL DEFAULT 0`,
+		`ALTER TABLE grace_predictions ADD COLUMN breach TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE grace_predictions ADD COLUMN lead BIGINT NOT NULL DEFAULT 0`,
+		`ALTER TABLE grace_predictions ADD COLUMN likelihood DOUBLE PRECISION NOT NULL DEFAULT 0`,
+		`CREATE INDEX gx_predictions_service ON grace_predictions (service, at, id)`,
+		`CREATE INDEX gx_predictions_outcome ON grace_predictions (outcome, at, id)`,
+		`CREATE INDEX gx_predictions_rule ON grace_predictions (rule, at, id)`,
+	},
 }
 
 const (

@@ -1,0 +1,410 @@
+package loop
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/internal/predict"
+)
+
+const (
+	eventPrediction = "self_heal.prediction"
+	eventResolved   = "self_heal.prediction.resolved"
+	eventDemoted    = "self_heal.prediction.demoted"
+	eventRunning    = "self_heal.run.running"
+
+	// ledgerWindow is how far back resolved predictions teach after a restart: at
+	// a half-life of 30 days older ones count little.
+	ledgerWindow = 90 * 24 * time.Hour
+	// overdue is how long after its time an open prediction waits for its series
+	// to come back.
+	overdue = 24 * time.Hour
+	// lookAtOnce series of a shard are looked at under one hold of its lock, so
+	// that its intake waits for milliseconds.
+	lookAtOnce = 256
+)
+
+// Predictors are agents beside the loop's own: one for every shard of what
+// takes telemetry in. Do runs f under the shard's lock.
+type Predictors interface {
+	Shards() int
+	Do(shard int, f func(*predict.Agent))
+}
+
+// UsePredictors makes the loop ask the agents of shards too. It is called
+// before Start.
+func (l *Loop) UsePredictors(p Predictors) { l.shards = p }
+
+// Targets are the thresholds of a configuration, for the agents of shards.
+func (l *Loop) Targets() []predict.Target { return targets(l.stages.Load()) }
+
+// targets makes a forecast of every objective whose metric itself is held
+// against the threshold. A counter, which is judged by its rate, always rises:
+// its own value says nothing.
+func targets(st *stages) []predict.Target {
+	var out []predict.Target
+	for _, o := range st.Objectives {
+		switch o.Aggregation {
+		case "rate", "increase", "count", "sum", "burn_rate":
+			continue
+		}
+		out = append(out, predict.Target{
+			Service: o.Service, Metric: o.Metric, Op: o.Op, Threshold: o.Threshold, Code: o.Code, Unit: o.Unit,
+			Impact: grace.ImpactLow,
+		})
+	}
+	return out
+}
+
+// foreseen is a prediction on its way to the store.
+type foreseen struct {
+	grace.Prediction
+
+	state foreseenState
+	owner string // of the agent that resolved it
+}
+
+type foreseenState int
+
+const (
+	inShadow foreseenState = iota // on record, and that is all
+	standing                      // told, and a reason to act
+	silenced                      // told, but acts on nothing: all predictions are in shadow
+	resolved
+)
+
+// foresee makes what is to be written of what an agent found. from is the shard
+// that it came from, nil for the loop's own agent.
+func (l *Loop) foresee(st *stages, r predict.Result, from *int) []said {
+	l.mirror.turned(r.Turned)
+	told := standing
+	if st.Govern.PredictiveShadow {
+		told = silenced
+	}
+	out := make([]said, 0, len(r.Spoken)+len(r.Shadow)+len(r.Resolved)+len(r.Demoted))
+	add := func(list []grace.Prediction, state foreseenState) {
+		for _, p := range list {
+			if state != resolved {
+				p.Suggest = st.suggest(p, &l.memory)
+			}
+			out = append(out, said{foreseen: &foreseen{Prediction: p, state: state, owner: l.Owner}})
+		}
+	}
+	// What ends first: a claim that is made anew is another entry.
+	add(r.Resolved, resolved)
+	add(r.Shadow, inShadow)
+	add(r.Spoken, told)
+	for i := range r.Demoted {
+		out = append(out, said{demotion: &r.Demoted[i]})
+	}
+	l.teach(r.Resolved, from)
+	return out
+}
+
+// teach tells what one agent resolved to the others of this process. The caller
+// holds l.mu.
+func (l *Loop) teach(list []grace.Prediction, from *int) {
+	if len(list) == 0 || l.shards == nil {
+		return
+	}
+	for i := range l.shards.Shards() {
+		if from != nil && *from == i {
+			continue
+		}
+		l.shards.Do(i, func(a *predict.Agent) {
+			for _, p := range list {
+				a.Learn(p)
+			}
+		})
+	}
+	if from != nil {
+		for _, p := range list {
+			l.predict.Learn(p)
+		}
+	}
+}
+
+// suggest names the playbooks for what is foreseen, the most proven first.
+func (st *stages) suggest(p grace.Prediction, rank *memory) []grace.PlaybookID {
+	var out []grace.PlaybookID
+	for i := range st.Playbooks {
+		if slices.Contains(st.Playbooks[i].Triggers, p.Code) {
+			out = append(out, st.Playbooks[i].ID)
+		}
+	}
+	if len(out) > 1 {
+		score := func(id grace.PlaybookID) float64 {
+			s, _ := rank.Rank(p.Service, p.Code, id, p.At)
+			return s
+		}
+		slices.SortStableFunc(out, func(a, b grace.PlaybookID) int {
+			switch x, y := score(a), score(b); {
+			case x > y:
+				return -1
+			case x < y:
+				return 1
+			}
+			return 0
+		})
+	}
+	return out
+}
+
+// lookAtShards looks at the next part of every shard's series, so that all have
+// been looked at once in PredictEvery.
+func (l *Loop) lookAtShards(st *stages, now time.Time) {
+	if l.shards == nil {
+		return
+	}
+	parts := max(int(st.PredictEvery/time.Second), 1)
+	for i := range l.shards.Shards() {
+		for left, first := 0, true; first || left > 0; first = false {
+			var r predict.Result
+			l.shards.Do(i, func(a *predict.Agent) {
+				if first {
+					left = (a.Places() + parts - 1) / parts
+				}
+				r, _ = a.Step(now, min(left, lookAtOnce))
+			})
+			left -= lookAtOnce
+			if r.Empty() {
+				continue
+			}
+			l.mu.Lock()
+			l.keep(nil, l.foresee(st, r, &i)...)
+			l.mu.Unlock()
+		}
+	}
+}
+
+// foretold takes what other systems predict. Where the series is measured it is
+// held to account like our own.
+func (l *Loop) foretold(ctx context.Context, predictions []grace.Prediction) error {
+	if len(predictions) == 0 {
+		return l.persist(ctx, nil)
+	}
+	state := standing
+	if l.stages.Load().Govern.PredictiveShadow {
+		state = silenced
+	}
+	more := make([]said, 0, len(predictions))
+	now := l.Now()
+	l.mu.Lock()
+	for _, p := range predictions {
+		entry, ok := l.predict.Foretell(p, now)
+		if !ok {
+			p.Rule, p.Made, p.ID = predict.RuleExternal, p.At, fmt.Sprintf("%s@%d", p.Key, p.At.UnixMilli())
+			entry = p
+		}
+		more = append(more, said{foreseen: &foreseen{Prediction: entry, state: state}})
+	}
+	l.keep(nil, more...)
+	l.mu.Unlock()
+	return l.flush(ctx)
+}
+
+// Band is where a value is expected with 80 %.
+type Band struct {
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+}
+
+// foresight is the payload of a prediction's event.
+type foresight struct {
+	Service    grace.ServiceID    `json:"service"`
+	Metric     string             `json:"metric"`
+	Code       grace.Code         `json:"code"`
+	Title      string             `json:"title"`
+	Likelihood float64            `json:"likelihood"`
+	Impact     grace.Impact       `json:"impact"`
+	BreachAt   time.Time          `json:"breach_at"`
+	Band       Band               `json:"band"`
+	Suggest    []grace.PlaybookID `json:"suggested_playbooks"`
+	Evidence   []string           `json:"evidence"`
+	Shadow     bool               `json:"shadow"`
+	Owner      string             `json:"owner,omitempty"`
+	Prediction grace.Prediction   `json:"prediction"`
+}
+
+// change records a prediction: its entry in the ledger, and where it is told
+// its event and trigger.
+func (f *foreseen) change(c *grace.Change, now time.Time) {
+	p := f.Prediction
+	c.Prediction = append(c.Prediction, p)
+	if f.state == inShadow {
+		return
+	}
+	event := grace.Event{
+		Type: eventPrediction, Source: "predict", Actor: "grace", Resource: "service/" + string(p.Service), Timestamp: now,
+		Payload: encode(foresight{
+			Service: p.Service, Metric: p.Metric, Code: p.Code, Title: p.Title, Likelihood: p.Likelihood, Impact: p.Impact,
+			BreachAt: p.BreachAt, Band: Band{p.Low, p.High}, Suggest: orEmpty(p.Suggest), Evidence: orEmpty(p.Evidence),
+			Shadow: f.state == silenced, Owner: f.owner, Prediction: p,
+		}),
+	}
+	if f.state == resolved {
+		event.Type = eventResolved
+	}
+	c.Events = append(c.Events, event)
+	if f.state != standing {
+		return
+	}
+	breach := p.BreachAt
+	c.Triggers = append(c.Triggers, grace.Trigger{
+		// A new id for every breach time would make a trigger every
+		// evaluation: one an hour and series is enough to be decided.
+		ID:   grace.TriggerID("t-" + hash("prediction", p.Key, now.Truncate(time.Hour))),
+		Kind: grace.TriggerProactive, State: grace.TriggerPending, Service: p.Service, Code: p.Code,
+		Severity: grace.SeverityWarning, Signal: p.Key, Likelihood: p.Likelihood, BreachAt: &breach,
+		Source: "predict", Fingerprint: "prediction/" + string(p.Key), Message: p.Title, At: now,
+	})
+}
+
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// standingOf gives the predictions of a batch that are to be acted on or
+// judged.
+func standingOf(batch []said) []grace.Prediction {
+	var out []grace.Prediction
+	for i := range batch {
+		if f := batch[i].foreseen; f != nil && (f.state == standing || f.state == silenced) {
+			out = append(out, f.Prediction)
+		}
+	}
+	return out
+}
+
+// demotionChange records that a rule speaks no more, or again.
+func demotionChange(c *grace.Change, d predict.Demotion, now time.Time) {
+	action := "prediction.demoted"
+	kind, reason := eventDemoted, fmt.Sprintf("%d of its last %d spoken predictions were false", d.False, d.Of)
+	if d.Back {
+		action, kind = "prediction.readmitted", "self_heal.prediction.readmitted"
+		reason = fmt.Sprintf("in shadow %d of its last %d predictions were false", d.False, d.Of)
+	}
+	c.Audit = append(c.Audit, grace.AuditEntry{
+		At: now, Actor: "grace", Action: action, Object: "rule/" + d.Rule, Reason: reason, Detail: encode(d),
+	})
+	c.Events = append(c.Events, grace.Event{
+		Type: kind, Source: "predict", Actor: "grace", Resource: "rule/" + d.Rule, Payload: encode(d), Timestamp: now,
+	})
+}
+
+// hearPrediction takes from an event what the agents want to know.
+func (l *Loop) hearPrediction(e grace.Event) {
+	switch e.Type {
+	case eventPrediction, eventResolved:
+		var body foresight
+		if json.Unmarshal(e.Payload, &body) != nil || body.Prediction.Key == "" {
+			return // an event from outside, which says it otherwise
+		}
+		if e.Type == eventPrediction {
+			l.mirror.predictions([]grace.Prediction{body.Prediction})
+			return
+		}
+		if body.Owner != l.Owner {
+			l.mu.Lock()
+			l.predict.Learn(body.Prediction)
+			l.teach([]grace.Prediction{body.Prediction}, nil)
+			l.mu.Unlock()
+		}
+	case eventRunning:
+		var run struct {
+			Service grace.ServiceID `json:"service"`
+		}
+		if json.Unmarshal(e.Payload, &run) == nil && run.Service != "" {
+			l.acted(run.Service, grace.RunID(strings.TrimPrefix(e.Resource, "run/")))
+		}
+	}
+}
+
+// reconfigurePredict gives the agents their limits and targets. The caller holds l.mu.
+func (l *Loop) reconfigurePredict(st *stages) {
+	set := func(a *predict.Agent) {
+		a.Reconfigure(st.Predict, targets(st))
+		a.Silence(st.Govern.PredictiveShadow)
+	}
+	set(l.predict)
+	if l.shards == nil {
+		return
+	}
+	for i := range l.shards.Shards() {
+		l.shards.Do(i, set)
+	}
+}
+
+// acted tells the agents that a run acts on a service.
+func (l *Loop) acted(service grace.ServiceID, run grace.RunID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.predict.Acted(service, run)
+	if l.shards == nil {
+		return
+	}
+	for i := range l.shards.Shards() {
+		l.shards.Do(i, func(a *predict.Agent) { a.Acted(service, run) })
+	}
+}
+
+// Predicted gives every rule's record since this process began, and the
+// breaches that no spoken prediction foresaw.
+func (l *Loop) Predicted() (records []predict.RuleStats, missed int64) {
+	now := l.Now()
+	l.mu.Lock()
+	records, missed = l.predict.Stats(now)
+	l.mu.Unlock()
+	if l.shards == nil {
+		return records, missed
+	}
+	for i := range l.shards.Shards() {
+		l.shards.Do(i, func(a *predict.Agent) {
+			more, m := a.Stats(now)
+			missed += m
+			for j := range more {
+				records[j].Add(more[j])
+			}
+		})
+	}
+	return records, missed
+}
+
+// loadLedger teaches the agents what was resolved before the restart, and lets
+// open predictions go on. What is open though its series has long gone is
+// closed.
+func (l *Loop) loadLedger(ctx context.Context) error {
+	now := l.Now()
+	entries, err := l.Store.Ledger(ctx, l.Store.Q(), now.Add(-ledgerWindow))
+	if err != nil {
+		return fmt.Errorf("load the ledger of predictions: %w", err)
+	}
+	var late []said
+	kept := entries[:0]
+	for _, p := range entries {
+		if p.Outcome == grace.PredictionOpen && now.Sub(p.Made) > 2*p.Horizon.D()+overdue {
+			p.Outcome, p.Resolved = grace.PredictionUnresolved, &now
+			late = append(late, said{foreseen: &foreseen{Prediction: p, state: resolved, owner: l.Owner}})
+			continue
+		}
+		kept = append(kept, p)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.predict.Restore(kept)
+	if l.shards != nil {
+		for i := range l.shards.Shards() {
+			l.shards.Do(i, func(a *predict.Agent) { a.Restore(kept) })
+		}
+	}
+	l.keep(nil, late...)
+	return nil
+}

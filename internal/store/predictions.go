@@ -1,0 +1,163 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dbos-inc/dbos-transact-golang/dbos"
+
+	"grace"
+)
+
+// PredictionFilter selects entries of the ledger of predictions; zero fields
+// select all. From and To are about the time when an entry was made.
+type PredictionFilter struct {
+	Service  grace.ServiceID
+	Rule     string
+	Outcome  grace.PredictionOutcome
+	Spoken   *bool // false: those that were only made in shadow
+	From, To time.Time
+}
+
+func (f PredictionFilter) where() where {
+	var w where
+	w.equal("service", string(f.Service))
+	w.equal("rule", f.Rule)
+	w.equal("outcome", string(f.Outcome))
+	if f.Spoken != nil {
+		w.add("spoken = ?", bit(*f.Spoken))
+	}
+	w.between("at", f.From, f.To)
+	return w
+}
+
+// Predictions reads a page of the ledger, the last made first.
+func (s *Store) Predictions(ctx context.Context, q Querier, f PredictionFilter, p Page) (predictions []grace.Prediction, next string, err error) {
+	return pageOf[grace.Prediction](ctx, s, q, table{"grace_predictions", "at"}, f.where(), p)
+}
+
+// ledgerLimit bounds what Ledger reads: older entries would teach little.
+const ledgerLimit = 20000
+
+// Ledger reads what teaches and what is open, made since a time, oldest first:
+// at most the newest 20,000.
+func (s *Store) Ledger(ctx context.Context, q Querier, since time.Time) ([]grace.Prediction, error) {
+	list, err := docsOf[grace.Prediction](ctx, s, q, "ledger of predictions", `SELECT doc FROM grace_predictions
+		WHERE outcome IN ('open', 'hit', 'false') AND at >= $1 ORDER BY at DESC, id DESC LIMIT $2`, millis(since), ledgerLimit)
+	slices.Reverse(list)
+	return list, err
+}
+
+// RuleRecord counts what became of the predictions of one rule. Spoken and
+// shadow ones are counted apart; a rule "" holds the misses.
+type RuleRecord struct {
+	Rule   string
+	Spoken map[grace.PredictionOutcome]int
+	Shadow map[grace.PredictionOutcome]int
+	Leads  []time.Duration // of the hits among the spoken ones, shortest first
+	Met    int             // breaches that a spoken prediction of the rule foresaw
+}
+
+// Reliability counts the spoken predictions with about one likelihood.
+type Reliability struct {
+	From, To  float64 // of the likelihood
+	Mean      float64 // likelihood of those in it
+	Resolved  int     // hit or false
+	CameTrue  int
+	summation float64
+}
+
+// PredictionRecord is what the ledger says of a time.
+type PredictionRecord struct {
+	Rules       []RuleRecord // by name
+	Breaches    int          // all, foreseen or not
+	Reliability []Reliability
+}
+
+// reliabilityBins is the grain of Reliability.
+const reliabilityBins = 10
+
+// PredictionRecord counts the entries that a filter selects.
+func (s *Store) PredictionRecord(ctx context.Context, q Querier, f PredictionFilter) (PredictionRecord, error) {
+	w := f.where()
+	var out PredictionRecord
+	byRule := map[string]*RuleRecord{}
+	of := func(rule string) *RuleRecord {
+		r := byRule[rule]
+		if r == nil {
+			r = &RuleRecord{Rule: rule, Spoken: map[grace.PredictionOutcome]int{}, Shadow: map[grace.PredictionOutcome]int{}}
+			byRule[rule] = r
+		}
+		return r
+	}
+	read := func(text string, scan func(dbos.Row) error) error {
+		if err := each(ctx, q, s.dialect.rewrite(text), w.args, scan); err != nil {
+			return fmt.Errorf("count predictions: %w", err)
+		}
+		return nil
+	}
+	err := read("SELECT rule, outcome, spoken, count(*) FROM grace_predictions"+w.String()+" GROUP BY rule, outcome, spoken", func(row dbos.Row) error {
+		var rule, outcome string
+		var spoken, n int
+		if err := row.Scan(&rule, &outcome, &spoken, &n); err != nil {
+			return err
+		}
+		counts := of(rule).Shadow
+		if spoken == 1 {
+			counts = of(rule).Spoken
+		}
+		counts[grace.PredictionOutcome(outcome)] += n
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	met := w
+	met.add("breach <> ''")
+	err = read("SELECT count(DISTINCT breach) FROM grace_predictions"+met.String(), func(row dbos.Row) error { return row.Scan(&out.Breaches) })
+	if err != nil {
+		return out, err
+	}
+	bins := make([]Reliability, reliabilityBins)
+	spoken := w
+	spoken.add("spoken = 1 AND outcome IN ('hit', 'false')")
+	breaches := map[string]map[string]bool{}
+	err = read("SELECT rule, outcome, breach, lead, likelihood FROM grace_predictions"+spoken.String(), func(row dbos.Row) error {
+		var rule, outcome, breach string
+		var lead int64
+		var likelihood float64
+		if err := row.Scan(&rule, &outcome, &breach, &lead, &likelihood); err != nil {
+			return err
+		}
+		b := &bins[min(max(int(likelihood*reliabilityBins), 0), reliabilityBins-1)]
+		b.Resolved++
+		b.summation += likelihood
+		if outcome == string(grace.PredictionHit) {
+			b.CameTrue++
+			r := of(rule)
+			r.Leads = append(r.Leads, time.Duration(lead)*time.Millisecond)
+			if breaches[rule] == nil {
+				breaches[rule] = map[string]bool{}
+			}
+			breaches[rule][breach] = true
+		}
+		return nil
+	})
+	for rule, r := range byRule {
+		slices.Sort(r.Leads)
+		r.Met = len(breaches[rule])
+		out.Rules = append(out.Rules, *r)
+	}
+	slices.SortFunc(out.Rules, func(a, b RuleRecord) int { return strings.Compare(a.Rule, b.Rule) })
+	for i, b := range bins {
+		if b.Resolved > 0 {
+			b.From, b.To = float64(i)/reliabilityBins, float64(i+1)/reliabilityBins
+			b.Mean = b.summation / float64(b.Resolved)
+			out.Reliability = append(out.Reliability, b)
+		}
+	}
+	return out, err
+}
