@@ -31,6 +31,9 @@
 // number, scales the band of each step. Fitted.Breach lays the past paths of
 // errors upon the forecast and counts those that pass a limit.
 //
+// Fill says when a resource that is used up steadily reaches its limit: another
+// question, with a line and a band of its own.
+//
 // # Contract
 //
 // Pure: the same history gives the same forecast; no clock, no randomness but

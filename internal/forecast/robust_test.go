@@ -42,6 +42,10 @@ func finite(t *testing.T, f *Fitted) {
 	}
 }
 
+func finiteFill(f TimeToFull) bool {
+	return !f.Earliest.After(f.At) && !f.At.After(f.Latest) && f.Slope != 0 && !math.IsNaN(f.Slope)
+}
+
 // TestBadInput: whatever comes in, what goes out is numbers, or nothing.
 func TestBadInput(t *testing.T) {
 	nan, inf := math.NaN(), math.Inf(1)
@@ -83,6 +87,11 @@ func TestBadInput(t *testing.T) {
 	var w Workspace
 	for _, grid := range grids {
 		for name, values := range series {
+			for _, limit := range []float64{0, 10, 1e90, -1e90} {
+				if f, ok := Fill(&w, History{Step: grid.step, Values: values}, limit); ok && (!finiteFill(f)) {
+					t.Errorf("%s, step %v: %+v", name, grid.step, f)
+				}
+			}
 			for _, m := range everyModel(t) {
 				f, ok := Fit(&w, m, History{Step: grid.step, Values: values}, grid.horizon)
 				if ok {
@@ -263,6 +272,7 @@ func FuzzFit(f *testing.F) {
 	f.Add([]byte("any bytes are a series"), uint8(3), uint8(9))
 	f.Add([]byte{}, uint8(0), uint8(0))
 	models := everyModel(f)
+	var w Workspace
 	f.Fuzz(func(t *testing.T, data []byte, hours, horizon uint8) {
 		var values []float64
 		for i, b := range data {
@@ -275,7 +285,9 @@ func FuzzFit(f *testing.F) {
 		for len(values) > 0 && len(values) < 400 { // long enough for every season
 			values = append(values, values...)
 		}
-		var w Workspace
+		if f, ok := Fill(&w, History{Step: time.Duration(hours) * time.Hour, Values: values}, float64(horizon)); ok && !finiteFill(f) {
+			t.Fatalf("%+v", f)
+		}
 		for _, m := range models {
 			if fitted, ok := Fit(&w, m, History{Step: time.Duration(hours) * time.Hour, Values: values}, int(horizon)); ok {
 				finite(t, fitted)
