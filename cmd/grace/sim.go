@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -97,12 +98,12 @@ func (a *app) simSeeds(cmd *cobra.Command, f simFlags) error {
 	if err != nil {
 		return err
 	}
-	rep.Commit = readBuild().Revision
+	rep.Commit = builtFrom()
 	if a.json {
 		if err := a.showJSON(rep); err != nil {
 			return err
 		}
-	} else if err := a.show(nil, func(w io.Writer) { printSim(w, rep) }); err != nil {
+	} else if err := a.show(nil, func(w io.Writer) { printSim(w, rep, f.compare) }); err != nil {
 		return err
 	}
 	if len(rep.Failures) == 0 {
@@ -128,9 +129,24 @@ func (a *app) simSeeds(cmd *cobra.Command, f simFlags) error {
 	}
 }
 
-func printSim(w io.Writer, r *sim.Report) {
-	_, _ = fmt.Fprintf(w, "commit %s, seeds %d to %d: %d incidents, %d runs, %d actions, %d crashes, %d audit entries in %s\n",
-		r.Commit, r.Seed, r.Seed+uint64(max(r.Stories, 1))-1, r.Incidents, r.Runs, r.Actions, r.Crashes, r.Entries, r.Took) //nolint:gosec // not negative
+// builtFrom is the commit of this binary, or its version where the commit was
+// not recorded.
+func builtFrom() string {
+	b := readBuild()
+	from := cmp.Or(b.Revision, b.Version)
+	if b.Modified {
+		from += ", modified"
+	}
+	return from
+}
+
+func printSim(w io.Writer, r *sim.Report, compare bool) {
+	command := fmt.Sprintf("grace sim --seed %d --n %d", r.Seed, r.Stories)
+	if compare {
+		command += " --compare"
+	}
+	_, _ = fmt.Fprintf(w, "`%s`, commit %s, seeds %d to %d: %d incidents, %d runs, %d actions, %d crashes, %d audit entries in %s\n",
+		command, r.Commit, r.Seed, r.Seed+uint64(max(r.Stories, 1))-1, r.Incidents, r.Runs, r.Actions, r.Crashes, r.Entries, r.Took) //nolint:gosec // not negative
 	for _, f := range r.Failures {
 		for _, v := range f.Violations {
 			_, _ = fmt.Fprintf(w, "seed %d: %s\n", f.Seed, v)
@@ -141,19 +157,25 @@ func printSim(w io.Writer, r *sim.Report) {
 		_, _ = fmt.Fprintf(w, "| %s | %d | %s | %s | %s | %s | %d | %s | %d |\n", s.Operator, s.Incidents, shareOf(s.Detected, s.Incidents),
 			shareOf(s.Mitigated, s.Incidents), s.TimeToDetect.D().Round(time.Second), s.TimeToMitigate.D().Round(time.Second), s.Actions, shareOf(s.Collateral, s.Actions), s.FalseActions)
 	}
-	if k := r.Scores[0].KPIs; k != nil {
-		printCriteria(w, *k)
-	}
+	printCriteria(w, r.Scores[0].Criteria)
 }
 
-func printCriteria(w io.Writer, k learn.KPIs) {
-	ended := k.Succeeded24h + k.Failed24h
-	_, _ = fmt.Fprintf(w, "\n| criterion | target | measured |\n|---|---|---|\n")
-	_, _ = fmt.Fprintf(w, "| mean time to recover | < 5 min | %s |\n", k.MeanTimeToRecover.D().Round(time.Second))
-	_, _ = fmt.Fprintf(w, "| auto-approved | > 60 %% | %s |\n", shareOf(k.AutoApproved24h, k.Approved24h))
-	_, _ = fmt.Fprintf(w, "| success rate | > 85 %% | %s |\n", shareOf(k.Succeeded24h, ended))
-	_, _ = fmt.Fprintf(w, "| rollbacks | < 5 %% | %s |\n", shareOf(k.Rollbacks24h, ended))
-	_, _ = fmt.Fprintf(w, "| false predictions | < 10 %% | not measured here |\n")
+func printCriteria(w io.Writer, over []*sim.Criteria) {
+	row := func(name, target string, cell func(*sim.Criteria, learn.KPIs) string) {
+		_, _ = fmt.Fprintf(w, "| %s | %s |", name, target)
+		for _, c := range over {
+			_, _ = fmt.Fprintf(w, " %s |", cell(c, *c.KPIs))
+		}
+		_, _ = fmt.Fprintln(w)
+	}
+	_, _ = fmt.Fprint(w, "\n| criterion | target | all stories | actions honest | plumbing whole |\n|---|---|---|---|---|\n")
+	row("stories", "", func(c *sim.Criteria, _ learn.KPIs) string { return fmt.Sprint(c.Stories) })
+	row("incidents mitigated", "", func(c *sim.Criteria, _ learn.KPIs) string { return shareOf(c.Mitigated, c.Incidents) })
+	row("mean time to recover", "< 5 min", func(_ *sim.Criteria, k learn.KPIs) string { return k.MeanTimeToRecover.D().Round(time.Second).String() })
+	row("auto-approved", "> 60 %", func(_ *sim.Criteria, k learn.KPIs) string { return shareOf(k.AutoApproved24h, k.Approved24h) })
+	row("success rate", "> 85 %", func(_ *sim.Criteria, k learn.KPIs) string { return shareOf(k.Succeeded24h, k.Succeeded24h+k.Failed24h) })
+	row("rollbacks", "< 5 %", func(_ *sim.Criteria, k learn.KPIs) string { return shareOf(k.Rollbacks24h, k.Succeeded24h+k.Failed24h) })
+	row("false predictions", "< 10 %", func(*sim.Criteria, learn.KPIs) string { return "not measured here" })
 }
 
 func shareOf(part, whole int) string {

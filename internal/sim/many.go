@@ -74,6 +74,9 @@ func newScores(compare bool) []*Score {
 	out := make([]*Score, len(names))
 	for i, name := range names {
 		out[i] = &Score{Operator: name}
+		if name == OperatorGrace {
+			out[i].Criteria = newCriteria()
+		}
 	}
 	return out
 }

@@ -88,9 +88,47 @@ type Score struct {
 	Collateral       int            `json:"collateral" doc:"actions on services that had nothing wrong of their own"`
 	QuietStories     int            `json:"quiet_stories"`
 	FalseActions     int            `json:"false_actions" doc:"actions in stories without any fault"`
-	KPIs             *learn.KPIs    `json:"kpis,omitempty" doc:"of GRACE's own runs"`
+	Criteria         []*Criteria    `json:"criteria,omitempty" doc:"of GRACE's own runs: over all stories, and over those in which less is broken on purpose"`
 	toDetect, toMend []time.Duration
-	facts            []learn.Fact
+}
+
+// Criteria are the figures that healing is judged by, over a part of the
+// stories: the failure of an action that was made to fail is not GRACE's.
+type Criteria struct {
+	Over      string      `json:"over" doc:"all, honest: actions do what they say, whole: nothing is broken but services"`
+	Stories   int         `json:"stories"`
+	Incidents int         `json:"incidents"`
+	Mitigated int         `json:"mitigated"`
+	KPIs      *learn.KPIs `json:"kpis"`
+	counts    func(Story) bool
+	facts     []learn.Fact
+}
+
+func newCriteria() []*Criteria {
+	return []*Criteria{
+		{Over: "all", counts: func(Story) bool { return true }},
+		{Over: "honest", counts: Story.Honest},
+		{Over: "whole", counts: Story.Whole},
+	}
+}
+
+func (c *Criteria) add(r *Result) {
+	if !c.counts(r.Story) {
+		return
+	}
+	c.Stories++
+	c.Incidents += len(r.Incidents)
+	for _, i := range r.Incidents {
+		if !i.Mitigated.IsZero() {
+			c.Mitigated++
+		}
+	}
+	for _, run := range r.Log.Runs {
+		c.facts = append(c.facts, learn.Fact{
+			State: run.State, Kind: run.Kind, Auto: run.Auto, CreatedAt: run.CreatedAt, EndedAt: run.EndedAt,
+			Recovered: run.RecoveredIn, RolledBack: run.Undone(),
+		})
+	}
 }
 
 // Add counts one story.
@@ -126,11 +164,8 @@ func (c *Score) Add(r *Result) {
 	if r.Log == nil {
 		return
 	}
-	for _, run := range r.Log.Runs {
-		c.facts = append(c.facts, learn.Fact{
-			State: run.State, Kind: run.Kind, Auto: run.Auto, CreatedAt: run.CreatedAt, EndedAt: run.EndedAt,
-			Recovered: run.RecoveredIn, RolledBack: run.Undone(),
-		})
+	for _, k := range c.Criteria {
+		k.add(r)
 	}
 }
 
@@ -146,7 +181,13 @@ func (c *Score) Merge(o *Score) {
 	c.FalseActions += o.FalseActions
 	c.toDetect = append(c.toDetect, o.toDetect...)
 	c.toMend = append(c.toMend, o.toMend...)
-	c.facts = append(c.facts, o.facts...)
+	for i, k := range o.Criteria {
+		mine := c.Criteria[i]
+		mine.Stories += k.Stories
+		mine.Incidents += k.Incidents
+		mine.Mitigated += k.Mitigated
+		mine.facts = append(mine.facts, k.facts...)
+	}
 }
 
 // Close computes what needs all stories.
@@ -159,9 +200,9 @@ func (c *Score) Close() {
 	if n := len(c.toMend); n > 0 {
 		c.MeanToMitigate = grace.Duration((sum / time.Duration(n)).Round(time.Second))
 	}
-	if c.Operator == OperatorGrace {
-		k := learn.Measure(epoch().Add(12*time.Hour), c.facts)
-		c.KPIs = &k
+	for _, k := range c.Criteria {
+		m := learn.Measure(epoch().Add(12*time.Hour), k.facts)
+		k.KPIs = &m
 	}
 }
 

@@ -184,7 +184,7 @@ func (s *Sim) happen(e Event) {
 	case e.Fault():
 		s.strike(e)
 		return
-	case s.operator != nil && !slices.Contains([]Kind{LoseSamples, LateSamples, TwiceSamples, Hang, HalfApply, Lie, Fail, LoseAnswer}, e.Kind):
+	case s.operator != nil && !slices.Contains(append(quirks(), LoseSamples, LateSamples, TwiceSamples), e.Kind):
 		return
 	}
 	switch e.Kind {

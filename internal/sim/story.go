@@ -84,6 +84,21 @@ type Event struct {
 	Amount float64
 }
 
+// Honest tells whether every action of the story does what it says: none
+// hangs, fails, half applies, lies or loses its answer.
+func (st Story) Honest() bool {
+	return !slices.ContainsFunc(st.Events, func(e Event) bool { return slices.Contains(quirks(), e.Kind) })
+}
+
+// Whole tells whether nothing befalls the story but faults of services: no
+// sample is lost or late, no process ends, nobody intervenes, and actions are
+// honest.
+func (st Story) Whole() bool {
+	return !slices.ContainsFunc(st.Events, func(e Event) bool { return !e.Fault() })
+}
+
+func quirks() []Kind { return []Kind{Hang, HalfApply, Lie, Fail, LoseAnswer} }
+
 // Fault tells whether the event makes a service sick.
 func (e Event) Fault() bool { return slices.Contains(faults(), e.Kind) }
 
@@ -247,7 +262,7 @@ func writePlumbing(r *rand.Rand, st Story) []Event {
 	service := func() string { return string(st.Services[r.IntN(len(st.Services))].ID) }
 	for _, f := range st.Events {
 		if r.IntN(4) == 0 && f.Fault() { // where there will be something to do
-			out = append(out, Event{At: f.At, Kind: []Kind{Hang, HalfApply, Lie, Fail, LoseAnswer}[r.IntN(5)], Target: f.Target})
+			out = append(out, Event{At: f.At, Kind: quirks()[r.IntN(5)], Target: f.Target})
 		}
 	}
 	for range r.IntN(4) {
@@ -271,7 +286,7 @@ func writePlumbing(r *rand.Rand, st Story) []Event {
 		case 8:
 			e.Kind, e.Target, e.For = Freeze, fmt.Sprint(r.IntN(st.Replicas)), secondsIn(r, 3, 60)
 		case 9:
-			e.Kind, e.Target = []Kind{Hang, HalfApply, Lie, Fail, LoseAnswer}[r.IntN(5)], service()
+			e.Kind, e.Target = quirks()[r.IntN(5)], service()
 		}
 		out = append(out, e)
 	}
