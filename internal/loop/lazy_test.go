@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"grace"
 )
 
 func TestLazy(t *testing.T) {
@@ -44,4 +46,44 @@ func TestLazy(t *testing.T) {
 		}
 		synctest.Wait()
 	})
+}
+
+// TestHealthWhileItIsDear: what is dear to assess is given as it was while it
+// is assessed beside, and what is too old is not given at all.
+func TestHealthWhileItIsDear(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 1, nil)
+	now := l.Now()
+	l.Now = func() time.Time { return now }
+	service := benchService(0)
+	status := func() grace.Health { return l.Health()[0].Status }
+	if got := status(); got != grace.HealthUnknown {
+		t.Fatalf("before any sample: %s", got)
+	}
+	if err := l.Observe(t.Context(), alertOf(service, "a", now, false)); err != nil {
+		t.Fatal(err)
+	}
+	l.assessed.took = 100 * time.Millisecond
+	now = now.Add(500 * time.Millisecond)
+	if got := status(); got != grace.HealthUnknown {
+		t.Errorf("while it is young enough: %s", got)
+	}
+	now = now.Add(time.Second)
+	if got := status(); got != grace.HealthUnknown {
+		t.Errorf("the one that another is made beside: %s", got)
+	}
+	if got := status(); got != grace.HealthCritical {
+		t.Errorf("after that: %s", got)
+	}
+	if s := l.Symptoms()[service]; s.Count != 1 || s.Worst.Service != service {
+		t.Errorf("symptoms: %+v", s)
+	}
+	if err := l.Observe(t.Context(), alertOf(service, "a", now, true)); err != nil {
+		t.Fatal(err)
+	}
+	l.assessed.took = 100 * time.Millisecond
+	now = now.Add(healthOld)
+	if got := status(); got != grace.HealthHealthy {
+		t.Errorf("too old to be given: %s", got)
+	}
 }

@@ -27,6 +27,7 @@ type assessed struct {
 	version  int64
 	at       time.Time
 	took     time.Duration
+	making   bool // another one is made beside
 }
 
 // Symptoms are what a service suffers from.
@@ -41,37 +42,59 @@ const (
 	// healthShare bounds what is spent on health when signals change all the
 	// time: one part in so many.
 	healthShare = 10
+	// healthOld is when a health state is not given any more, however long the
+	// next one takes.
+	healthOld = 5 * time.Second
 )
 
 // Health gives the state of every service, sorted by id, with one entry for
 // every domain that brought services of its own. In a storm, when it takes long
-// to assess, it may be up to ten times as old as it takes to assess. The
-// caller must not change it.
+// to assess, it may be some ten times as old as it takes to assess, at most 5 s.
+// The caller must not change it.
 func (l *Loop) Health() []grace.HealthState {
-	l.assessed.mu.Lock()
-	defer l.assessed.mu.Unlock()
-	l.assessAnew()
-	return slices.Clone(l.assessed.health)
+	health, _ := l.assessment()
+	return slices.Clone(health)
 }
 
 // Symptoms gives what is wrong, by service, as old as Health. Services with
 // nothing but ok signals are absent.
 func (l *Loop) Symptoms() map[grace.ServiceID]Symptoms {
-	l.assessed.mu.Lock()
-	defer l.assessed.mu.Unlock()
-	l.assessAnew()
-	return maps.Clone(l.assessed.symptoms)
+	_, symptoms := l.assessment()
+	return maps.Clone(symptoms)
 }
 
-// assessAnew assesses where what was made last is too old. The caller holds
-// the lock.
-func (l *Loop) assessAnew() {
+// assessment gives what was made last, or makes it anew where that is too old.
+// What takes long is made beside: who looks at a storm does not wait for it.
+func (l *Loop) assessment() ([]grace.HealthState, map[grace.ServiceID]Symptoms) {
 	a := &l.assessed
+	a.mu.Lock()
 	now, version, st := l.Now(), l.mirror.changes(), l.stages.Load()
 	age := now.Sub(a.at)
-	if a.stages == st && age >= 0 && (a.version == version && age < healthFresh || a.took > healthFresh/100 && age < healthShare*a.took) {
-		return
+	usable := a.stages == st && age >= 0
+	fresh := usable && (a.version == version && age < healthFresh || a.took > healthFresh/100 && age < healthShare*a.took)
+	anew := !fresh && (!usable || a.took <= lazyQuick || age >= healthOld)
+	if anew {
+		a.make(l, st, version, now)
 	}
+	beside := !fresh && !anew && !a.making
+	a.making = a.making || beside
+	health, symptoms := a.health, a.symptoms
+	a.mu.Unlock()
+	if beside {
+		l.spawn(func() { // under no lock meanwhile: others read the old one
+			var next assessed
+			next.make(l, st, version, now)
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.making = false
+			a.health, a.symptoms, a.stages, a.version, a.at, a.took = next.health, next.symptoms, st, version, now, next.took
+		})
+	}
+	return health, symptoms
+}
+
+// make assesses. The caller holds the lock.
+func (a *assessed) make(l *Loop, st *stages, version int64, now time.Time) {
 	began := time.Now()
 	a.health, a.symptoms = l.assess(st, now)
 	a.stages, a.version, a.at, a.took = st, version, now, time.Since(began)
