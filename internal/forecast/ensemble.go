@@ -13,15 +13,16 @@ type Ensemble struct {
 const sharpness = 3
 
 // Default is the ensemble that GRACE forecasts with: the models that earned
-// their place in it (see the evaluation), of which HoltWinters needs no season.
-func Default() Ensemble {
-	return Ensemble{Members: []Model{
+// their place in it (see the evaluation), of which HoltWinters needs no
+// season; and what else is given, such as a trained LSTM.
+func Default(more ...Model) Ensemble {
+	return Ensemble{Members: append([]Model{
 		Autoregression{Variant: Plain},
 		Autoregression{Variant: Wide},
 		Autoregression{Variant: OverDay},
 		Autoregression{Variant: OverWeek},
 		HoltWinters{},
-	}}
+	}, more...)}
 }
 
 // Name gives ensemble.
