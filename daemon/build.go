@@ -18,21 +18,25 @@ import (
 
 func loopConfig(cfg *config.Config) loop.Config {
 	return loop.Config{
-		Services: cfg.Services, Playbooks: cfg.Playbooks, Objectives: cfg.Objectives, Probes: cfg.Probes(),
+		Services: cfg.Services, Playbooks: cfg.Playbooks, Objectives: cfg.Objectives, Limits: cfg.Limits, Probes: cfg.Probes(),
 		Sense: cfg.Sense, Predict: cfg.Predict, Diagnose: cfg.Diagnose, Propose: cfg.Propose, Govern: cfg.Govern, Learn: cfg.Learn,
-		ApprovalTTL: cfg.ApprovalTTL.D(), Mode: cfg.Mode, GroupWait: cfg.Diagnose.GroupWait.D(),
+		ApprovalTTL: cfg.ApprovalTTL.D(), Mode: cfg.Mode, GroupWait: cfg.Diagnose.GroupWait.D(), PredictEvery: cfg.Predict.Every.D(),
 	}
 }
 
-// buildSensors makes the sensors of a configuration. They do nothing yet.
-func buildSensors(cfg *config.Config, more []grace.Sensor) ([]grace.Sensor, error) {
+// buildSensors makes the sensors of a configuration. They do nothing yet. What
+// they read of the past goes to history.
+func (d *Daemon) buildSensors(cfg *config.Config, history grace.Sink) ([]grace.Sensor, error) {
 	var out []grace.Sensor
 	for _, spec := range cfg.Sensors {
 		var s grace.Sensor
 		var err error
-		if spec.Probe != nil {
+		switch {
+		case spec.Probe != nil:
 			s, err = probe.New(*spec.Probe)
-		} else {
+		case spec.PromQL != nil:
+			s, err = newQuerier(*spec.PromQL, spec.WarmUp, history, d.log)
+		default:
 			s, err = prometheus.New(*spec.Prometheus)
 		}
 		if err != nil {
@@ -40,7 +44,7 @@ func buildSensors(cfg *config.Config, more []grace.Sensor) ([]grace.Sensor, erro
 		}
 		out = append(out, s)
 	}
-	return append(out, more...), nil
+	return append(out, d.opts.sensors...), nil
 }
 
 // sensors runs a set of sensors that can be swapped.

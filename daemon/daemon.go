@@ -56,17 +56,18 @@ type Daemon struct {
 	cfg      *config.Config
 	listener net.Listener
 
-	owner   string // this process, among replicas and over restarts
-	home    *home
-	store   *store.Store
-	bus     *mesh.Bus
-	engine  *flow.Engine
-	loop    *loop.Loop
-	domains []grace.Domain
-	sensors *sensors
-	metrics *metrics
-	server  *http.Server
-	placed  atomic.Pointer[placed]
+	owner     string // this process, among replicas and over restarts
+	home      *home
+	store     *store.Store
+	bus       *mesh.Bus
+	engine    *flow.Engine
+	loop      *loop.Loop
+	domains   []grace.Domain
+	sensors   *sensors
+	telemetry *receivers
+	metrics   *metrics
+	server    *http.Server
+	placed    atomic.Pointer[placed]
 
 	ctx    context.Context //nolint:containedctx // the life of the background services, ended by Stop
 	cancel context.CancelFunc
@@ -82,7 +83,7 @@ func New(cfg *config.Config, opts ...Option) (*Daemon, error) {
 	}
 	o := collect(opts)
 	d := &Daemon{opts: o, log: o.log, cfg: cfg, turn: make(chan struct{}, 1), fatal: make(chan error, 1)}
-	if _, err := buildSensors(cfg, o.sensors); err != nil {
+	if _, err := d.buildSensors(cfg, nil); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -187,6 +188,10 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 		return err
 	}
 	d.loop.Bind(d.engine)
+	if d.telemetry, err = newReceivers(d); err != nil {
+		return err
+	}
+	d.loop.UsePredictors(d.telemetry)
 	d.metrics = newMetrics(d)
 	if err := d.loop.Start(ctx); err != nil {
 		return err
@@ -202,12 +207,12 @@ func (d *Daemon) fail(err error) {
 	}
 }
 
-func (d *Daemon) openAPI(context.Context) error {
+func (d *Daemon) openAPI(ctx context.Context) error {
 	handler, err := api.New(api.Config{
 		MaxBody: int64(d.cfg.API.MaxBody), Timeout: d.cfg.API.WriteTimeout.D(), SessionTTL: d.cfg.API.SessionTTL.D(),
 		DecisionsPerMinute: d.cfg.API.DecisionsPerMinute, DecisionBurst: d.cfg.API.DecisionBurst,
 		SessionKey: d.home.derive("console session"), Metrics: d.metrics.handler(), MetricsOpen: d.cfg.Metrics.Unauthenticated,
-		Alertmanager: d.alertmanager, Version: Version,
+		Alertmanager: d.alertmanager, Receivers: d.telemetry.handlers(), Version: Version,
 	}, api.Deps{Store: d.store, Backend: backend{d}, Bus: d.bus, Log: d.log.With("part", "api"), Now: now})
 	if err != nil {
 		return fmt.Errorf("build the API: %w", err)
@@ -217,6 +222,10 @@ func (d *Daemon) openAPI(context.Context) error {
 		BaseContext: func(net.Listener) context.Context { return d.ctx },
 		ErrorLog:    slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
 	}
+	if err := d.telemetry.listen(ctx, d.cfg.Telemetry.OTLPListen); err != nil {
+		return err
+	}
+	d.tasks.Go(func() { d.telemetry.sweep(d.ctx) })
 	d.tasks.Go(func() {
 		if err := d.server.Serve(d.listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			d.fail(fmt.Errorf("serve the API: %w", err))
@@ -229,7 +238,7 @@ func (d *Daemon) openAPI(context.Context) error {
 }
 
 func (d *Daemon) openSensors(context.Context) error {
-	list, err := buildSensors(d.cfg, d.opts.sensors)
+	list, err := d.buildSensors(d.cfg, grace.SinkFunc(d.loop.Recall))
 	if err != nil {
 		return err
 	}
@@ -256,6 +265,9 @@ func (d *Daemon) stop(ctx context.Context) error {
 		d.sensors.replace(nil)
 	}
 	d.cancel() // event streams end, so that the server can drain
+	if d.telemetry != nil {
+		d.telemetry.close()
+	}
 	if d.server != nil {
 		drain, cancel := context.WithTimeout(ctx, drainTimeout)
 		errs = append(errs, d.server.Shutdown(drain))
@@ -302,16 +314,20 @@ func (d *Daemon) reload(ctx context.Context, actor string) error {
 	if cfg == nil {
 		return &ConfigError{Problems: problems}
 	}
-	list, err := buildSensors(cfg, d.opts.sensors)
+	list, err := d.buildSensors(cfg, grace.SinkFunc(d.loop.Recall))
 	if err != nil {
 		return err
 	}
 	if err := d.loop.Reconfigure(ctx, loopConfig(cfg), actor); err != nil {
 		return err
 	}
+	if err := d.telemetry.reconfigure(cfg); err != nil {
+		return fmt.Errorf("reload telemetry: %w", err)
+	}
 	if old := d.config(); cfg.Listen != old.Listen || cfg.DataDir != old.DataDir || cfg.Database != old.Database ||
-		cfg.Log != old.Log || cfg.API != old.API || cfg.Metrics != old.Metrics {
-		d.log.Warn("listen, data_dir, database, log, api and metrics change only with a restart; the old values stay in force")
+		cfg.Log != old.Log || cfg.API != old.API || cfg.Metrics != old.Metrics ||
+		cfg.Telemetry.OTLPListen != old.Telemetry.OTLPListen || cfg.Telemetry.MaxBody != old.Telemetry.MaxBody {
+		d.log.Warn("listen, data_dir, database, log, api, metrics and telemetry's otlp_listen and max_body change only with a restart; the old values stay in force")
 	}
 	d.sensors.replace(list)
 	d.mu.Lock()

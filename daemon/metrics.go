@@ -36,7 +36,7 @@ func newMetrics(d *Daemon) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 14),
 		}, []string{"phase", "status"}),
 	}
-	m.registry.MustRegister(m.decisions, m.deciding, m.actions, storeCollector{d},
+	m.registry.MustRegister(m.decisions, m.deciding, m.actions, storeCollector{d}, d.telemetry,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "grace_samples_total", Help: "Samples observed."},
 			func() float64 { return float64(d.loop.Stats().Samples()) }),

@@ -58,7 +58,7 @@ func targets(st *stages) []predict.Target {
 			Impact: grace.ImpactLow,
 		})
 	}
-	return out
+	return append(out, st.Limits...)
 }
 
 // foreseen is a prediction on its way to the store.

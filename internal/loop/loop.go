@@ -29,7 +29,8 @@ type Config struct {
 	Services    []grace.Service
 	Playbooks   []grace.Playbook
 	Objectives  []sense.Objective
-	Probes      []sense.Probe // known before their first sample
+	Limits      []predict.Target // what must not run out: forecast, and no symptom by itself
+	Probes      []sense.Probe    // known before their first sample
 	Sense       sense.Config
 	Predict     predict.Config
 	Diagnose    diagnose.Config

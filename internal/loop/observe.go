@@ -20,6 +20,29 @@ import (
 // change of a signal that they caused is durable. It wraps ErrBusy or ErrNoRoom
 // when samples were not taken.
 func (l *Loop) Observe(ctx context.Context, samples ...grace.Sample) error {
+	return l.observe(ctx, true, samples)
+}
+
+// Judge is Observe for samples whose series are forecast elsewhere, by the
+// agents of shards.
+func (l *Loop) Judge(ctx context.Context, samples ...grace.Sample) error {
+	return l.observe(ctx, false, samples)
+}
+
+// Recall shows the forecasts what was measured before this process began; it is
+// no symptom of anything now.
+func (l *Loop) Recall(_ context.Context, samples ...grace.Sample) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range samples {
+		if s.Kind == grace.SampleMetric {
+			l.predict.Observe(s.Service, s.Metric, s.At, s.Value)
+		}
+	}
+	return nil
+}
+
+func (l *Loop) observe(ctx context.Context, forecast bool, samples []grace.Sample) error {
 	l.mu.Lock()
 	if l.unsaved.full() {
 		l.mu.Unlock()
@@ -34,7 +57,7 @@ func (l *Loop) Observe(ctx context.Context, samples ...grace.Sample) error {
 		if s.Kind == grace.SampleAlert {
 			lost += l.sense.Dropped() - dropped
 		}
-		if s.Kind == grace.SampleMetric {
+		if forecast && s.Kind == grace.SampleMetric {
 			l.predict.Observe(s.Service, s.Metric, s.At, s.Value)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 // Config says how far to look, and how sure to be.
 type Config struct {
+	Every         grace.Duration `json:"every" doc:"between two looks at a series"`
 	Horizon       grace.Duration `json:"horizon" doc:"how far ahead a breach is looked for"`
 	Step          grace.Duration `json:"step" doc:"grain of breach times"`
 	MinSamples    int            `json:"min_samples" doc:"points needed"`
@@ -27,6 +28,7 @@ type Config struct {
 // DefaultConfig suits series with a point every 5 to 30 seconds.
 func DefaultConfig() Config {
 	return Config{
+		Every:         grace.Duration(30 * time.Second),
 		Horizon:       grace.Duration(10 * time.Minute),
 		Step:          grace.Duration(10 * time.Second),
 		MinSamples:    10,
@@ -44,6 +46,9 @@ func DefaultConfig() Config {
 // Validate names every setting that cannot work.
 func (c Config) Validate() error {
 	var errs []error
+	if c.Every < grace.Duration(time.Second) {
+		errs = append(errs, fmt.Errorf("every: %s is less than a second", c.Every))
+	}
 	if c.Horizon <= 0 {
 		errs = append(errs, fmt.Errorf("horizon: %s is not a positive duration", c.Horizon))
 	}

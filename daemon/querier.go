@@ -1,0 +1,44 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"grace"
+	"grace/sensor/promql"
+)
+
+// querier is a promql sensor that reads its history before it asks for news.
+type querier struct {
+	*promql.Sensor
+	log     *slog.Logger
+	history grace.Sink
+	since   time.Duration
+	step    time.Duration
+}
+
+func newQuerier(cfg promql.Config, since time.Duration, history grace.Sink, log *slog.Logger) (grace.Sensor, error) {
+	cfg.Report = func(query, problem string) {
+		if problem == "" {
+			log.Info("a query is answered again", "sensor", cfg.Name, "query", query)
+			return
+		}
+		log.Warn("a query has no usable answer", "sensor", cfg.Name, "query", query, "problem", problem)
+	}
+	s, err := promql.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &querier{Sensor: s, log: log, history: history, since: since, step: cfg.Interval.D()}, nil
+}
+
+// Run meets grace.Sensor.
+func (q *querier) Run(ctx context.Context, sink grace.Sink) error {
+	taken, err := q.WarmUp(ctx, q.history, now().Add(-q.since), q.step)
+	if err != nil && ctx.Err() == nil {
+		q.log.Warn("some of the history could not be read; forecasts know less for a while", "sensor", q.Name(), "error", err)
+	}
+	q.log.Info("history read", "sensor", q.Name(), "samples", taken)
+	return q.Sensor.Run(ctx, sink)
+}

@@ -1,0 +1,232 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"grace"
+	"grace/internal/api"
+	"grace/internal/config"
+	"grace/internal/predict"
+	"grace/internal/telemetry"
+	"grace/sensor/otlp"
+	"grace/sensor/remotewrite"
+)
+
+const (
+	// sweepEvery is how often the intake looks for series that fell silent.
+	sweepEvery = 5 * time.Second
+	// forwardTimeout bounds how long a sender waits until its samples of
+	// objectives are durable.
+	forwardTimeout = 5 * time.Second
+	// stopGRPC is how long open calls may take when the daemon stops.
+	stopGRPC = 2 * time.Second
+)
+
+// receivers take series that others send, and hand them to forecasting agents
+// of their own: one for each shard, so that senders do not wait for each other.
+type receivers struct {
+	d      *Daemon
+	intake *telemetry.Intake
+	agents []*predict.Agent // guarded by the intake's shards
+	wanted atomic.Pointer[wants]
+	write  *remotewrite.Handler
+	otlp   *otlp.Receiver
+	grpc   *grpc.Server
+}
+
+// wants is what the configuration asks of telemetry.
+type wants struct {
+	services map[grace.ServiceID]bool
+	metrics  map[metricID]bool // named by objectives
+}
+
+type metricID struct {
+	service grace.ServiceID
+	metric  string
+}
+
+func wantsOf(cfg *config.Config) *wants {
+	w := &wants{services: map[grace.ServiceID]bool{}, metrics: map[metricID]bool{}}
+	for _, s := range cfg.Services {
+		w.services[s.ID] = true
+	}
+	for _, o := range cfg.Objectives {
+		w.metrics[metricID{o.Service, o.Metric}] = true
+		if o.Total != "" {
+			w.metrics[metricID{o.Service, o.Total}] = true
+		}
+	}
+	return w
+}
+
+// newReceivers builds the intake and its agents.
+func newReceivers(d *Daemon) (*receivers, error) {
+	r := &receivers{d: d}
+	r.wanted.Store(wantsOf(d.cfg))
+	var sinks []telemetry.Sink
+	for range shards() {
+		agent := predict.New(d.cfg.Predict, d.loop.Targets())
+		agent.Silence(d.cfg.Govern.PredictiveShadow)
+		r.agents = append(r.agents, agent)
+		sinks = append(sinks, forecaster{agent})
+	}
+	var err error
+	r.intake, err = telemetry.New(d.cfg.Telemetry.Config, telemetry.Options{
+		Sinks:  sinks,
+		Known:  func(id grace.ServiceID) bool { return r.wanted.Load().services[id] },
+		Wanted: func(id grace.ServiceID, metric string) bool { return r.wanted.Load().metrics[metricID{id, metric}] },
+		Forward: func(samples []grace.Sample) error {
+			ctx, cancel := context.WithTimeout(d.ctx, forwardTimeout)
+			defer cancel()
+			return d.loop.Judge(ctx, samples...)
+		},
+		Evicted: func(e telemetry.Eviction) {
+			d.log.Warn("a series gave its place to another", "series", e.Labels, "why", e.Why)
+		},
+		Now: now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	body := int64(d.cfg.Telemetry.MaxBody)
+	write := remotewrite.DefaultConfig()
+	write.MaxBody, write.MaxDecoded = int(min(body, int64(write.MaxBody))), int(body)
+	if r.write, err = remotewrite.New(write, r.intake, api.Sender); err != nil {
+		return nil, err
+	}
+	r.otlp, err = otlp.New(otlp.Config{BodyLimit: body}, r.intake)
+	return r, err
+}
+
+// shards is a power of two: two for each processor, so that it is rare that one
+// waits for another.
+func shards() int {
+	n := 4
+	for n < 2*runtime.GOMAXPROCS(0) {
+		n *= 2
+	}
+	return n
+}
+
+// handlers are what the API offers.
+func (r *receivers) handlers() api.Receivers {
+	return api.Receivers{"/api/v1/write": r.write, "/v1/metrics": r.otlp.Handler(api.Sender)}
+}
+
+// listen opens the OTLP receiver for gRPC, if one is configured.
+func (r *receivers) listen(ctx context.Context, address string) error {
+	if address == "" {
+		return nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen on %s for OTLP: %w; set telemetry.otlp_listen to a free address", address, err)
+	}
+	r.grpc = r.otlp.Server(otlp.GRPC{Authorize: func(ctx context.Context, token string) error {
+		return api.Authorize(ctx, r.d.store, token, now())
+	}})
+	r.d.tasks.Go(func() {
+		if err := r.grpc.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			r.d.fail(fmt.Errorf("serve OTLP: %w", err))
+		}
+	})
+	return nil
+}
+
+// close ends open calls, the slow ones by force.
+func (r *receivers) close() {
+	if r.grpc == nil {
+		return
+	}
+	late := time.AfterFunc(stopGRPC, r.grpc.Stop)
+	defer late.Stop()
+	r.grpc.GracefulStop()
+}
+
+// sweep lets time pass in the intake until ctx ends.
+func (r *receivers) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			r.intake.Sweep()
+		}
+	}
+}
+
+// reconfigure takes the rules and limits of a new configuration over. Targets
+// reach the agents by the loop.
+func (r *receivers) reconfigure(cfg *config.Config) error {
+	r.wanted.Store(wantsOf(cfg))
+	return r.intake.Reconfigure(cfg.Telemetry.Config)
+}
+
+// Shards and Do meet loop.Predictors.
+func (r *receivers) Shards() int { return len(r.agents) }
+
+// Do runs f on an agent while no sample reaches it.
+func (r *receivers) Do(shard int, f func(*predict.Agent)) {
+	r.intake.Do(shard, func(telemetry.Sink) { f(r.agents[shard]) })
+}
+
+// Describe meets prometheus.Collector; the set never changes.
+func (r *receivers) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(r, out) }
+
+// Collect meets prometheus.Collector.
+func (r *receivers) Collect(out chan<- prometheus.Metric) {
+	s := r.intake.Stats()
+	for _, c := range s.Samples {
+		out <- prometheus.MustNewConstMetric(describe("grace_telemetry_samples_total", "Samples that senders sent, by what became of them.", "reason"),
+			prometheus.CounterValue, float64(c.Count), c.Reason.String())
+	}
+	out <- prometheus.MustNewConstMetric(describe("grace_telemetry_series", "Series that are kept."), prometheus.GaugeValue, float64(s.Series))
+	for what, n := range map[string]uint64{"opened": s.Opened, "evicted": s.Evicted, "forgotten": s.Forgotten} {
+		out <- prometheus.MustNewConstMetric(describe("grace_telemetry_series_total", "Series, by what became of them.", "kind"),
+			prometheus.CounterValue, float64(n), what)
+	}
+	out <- prometheus.MustNewConstMetric(describe("grace_telemetry_unsent_total", "Samples of objectives that were lost because they could not be written."),
+		prometheus.CounterValue, float64(s.Unsent))
+	w, o := r.write.Stats(), r.otlp.Stats()
+	for answer, n := range map[string]uint64{
+		"taken": w.Taken, "partial": w.Partial, "malformed": w.Malformed, "too_large": w.TooLarge,
+		"unsupported": w.Unsupported, "busy": w.Busy, "lost": w.Lost,
+	} {
+		out <- prometheus.MustNewConstMetric(describe("grace_remote_write_requests_total", "Remote-write requests, by their answer.", "answer"),
+			prometheus.CounterValue, float64(n), answer)
+	}
+	for answer, n := range map[string]uint64{"all": o.Requests, "refused": o.Refused, "busy": o.Later} {
+		out <- prometheus.MustNewConstMetric(describe("grace_otlp_requests_total", "OTLP requests, and how many of them were refused or told to come again.", "answer"),
+			prometheus.CounterValue, float64(n), answer)
+	}
+}
+
+// forecaster makes a sink of an agent.
+type forecaster struct{ agent *predict.Agent }
+
+// Open meets telemetry.Sink.
+func (f forecaster) Open(s telemetry.Series) uint32 {
+	return uint32(f.agent.Open(predict.Series{
+		Service: s.Service, Metric: s.Metric, Labels: s.Labels, Role: s.Role, Unit: s.Unit,
+		Falls: s.Direction == telemetry.DirectionDown,
+	}))
+}
+
+// Append meets telemetry.Sink.
+func (f forecaster) Append(h uint32, atMillis int64, v float64) {
+	f.agent.Append(predict.Handle(h), atMillis, v)
+}
+
+// Close meets telemetry.Sink.
+func (f forecaster) Close(h uint32) { f.agent.Close(predict.Handle(h)) }

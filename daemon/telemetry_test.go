@@ -1,0 +1,160 @@
+package daemon_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
+	"go.opentelemetry.io/otel/metric"
+	sdk "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+
+	"grace"
+)
+
+// freePort is one that nobody listens on now.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+const queueObjective = `
+services: [{name: shop, criticality: medium}]
+objectives:
+  - {name: queue, service: shop, metric: queue_depth, op: ">", threshold: 100, code: capacity}
+telemetry:
+  rules: [{metric: queue.depth, role: saturation, as: queue_depth}]
+`
+
+// seenSick waits until the service's objective is seen breached.
+func seenSick(t *testing.T, c client) {
+	t.Helper()
+	eventually(t, 20*time.Second, func() error {
+		for _, s := range items[grace.HealthState](c, "/api/health/state") {
+			if s.Service == "shop" && s.Status == grace.HealthDegraded {
+				return nil
+			}
+		}
+		return fmt.Errorf("shop is not degraded yet")
+	})
+}
+
+// TestOTLPOverHTTP: what an exporter sends is judged like every sample, and
+// needs a token.
+func TestOTLPOverHTTP(t *testing.T) {
+	h := newHome(t, queueObjective)
+	d, c := h.embed(t)
+	defer stop(t, d)
+	send := func(value int, at time.Time) (int, string) {
+		body := map[string]any{"resourceMetrics": []any{map[string]any{
+			"resource": map[string]any{"attributes": []any{map[string]any{"key": "service.name", "value": map[string]any{"stringValue": "shop"}}}},
+			"scopeMetrics": []any{map[string]any{"metrics": []any{map[string]any{
+				"name": "queue.depth", "gauge": map[string]any{"dataPoints": []any{map[string]any{
+					"asInt": fmt.Sprint(value), "timeUnixNano": fmt.Sprint(at.UnixNano()),
+				}}},
+			}}}},
+		}}}
+		status, answer, err := c.try(http.MethodPost, "/v1/metrics", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status, string(answer)
+	}
+	now := time.Now()
+	for i := range 4 {
+		if status, answer := send(150, now.Add(time.Duration(i-4)*time.Second)); status != http.StatusOK {
+			t.Fatalf("status %d: %s", status, answer)
+		}
+	}
+	seenSick(t, c)
+	if status, answer := send(150, now.Add(-366*24*time.Hour)); status != http.StatusOK || !strings.Contains(answer, "rejectedDataPoints") {
+		t.Errorf("a clock a year off: %d %s", status, answer)
+	}
+	bare := c
+	bare.token = ""
+	if status, _, err := bare.try(http.MethodPost, "/v1/metrics", map[string]any{}); err != nil || status != http.StatusUnauthorized {
+		t.Errorf("without a token: %d, %v", status, err)
+	}
+	_, page, _ := c.try(http.MethodGet, "/metrics", nil)
+	for _, want := range []string{`grace_telemetry_samples_total{reason="taken"} 4`, `grace_telemetry_samples_total{reason="too_old"} 1`, "grace_telemetry_series 1"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+}
+
+// TestOTLPOverGRPC: the unmodified exporter of the OpenTelemetry SDK.
+func TestOTLPOverGRPC(t *testing.T) {
+	address := freePort(t)
+	h := newHome(t, strings.Replace(queueObjective, "telemetry:\n", "telemetry:\n  otlp_listen: "+address+"\n", 1))
+	d, c := h.embed(t)
+	defer stop(t, d)
+	exporter, err := otlpmetricgrpc.New(t.Context(), otlpmetricgrpc.WithEndpoint(address), otlpmetricgrpc.WithInsecure(),
+		otlpmetricgrpc.WithHeaders(map[string]string{"authorization": "Bearer " + c.token}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider := sdk.NewMeterProvider(
+		sdk.WithReader(sdk.NewPeriodicReader(exporter, sdk.WithInterval(50*time.Millisecond))),
+		sdk.WithResource(resource.NewSchemaless(attribute.String("service.name", "shop"))))
+	defer func() { _ = provider.Shutdown(context.WithoutCancel(t.Context())) }()
+	_, err = provider.Meter("test").Int64ObservableGauge("queue.depth", metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(150)
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seenSick(t, c)
+}
+
+// TestPromQLSensor: a query's answers are judged, and its history is read first
+// and judged by nobody.
+func TestPromQLSensor(t *testing.T) {
+	var ranges atomic.Int64
+	prometheus := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		now := float64(time.Now().UnixMilli()) / 1000
+		result, kind := any([]any{}), "vector"
+		switch r.URL.Path {
+		case "/api/v1/query":
+			result = []any{map[string]any{"metric": map[string]string{}, "value": []any{now, "150"}}}
+		case "/api/v1/query_range":
+			ranges.Add(1)
+			kind = "matrix"
+			result = []any{map[string]any{"metric": map[string]string{}, "values": []any{[]any{now - 60, "999"}, []any{now - 50, "999"}}}}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": kind, "result": result}})
+	}))
+	defer prometheus.Close()
+	h := newHome(t, `
+services: [{name: shop, criticality: medium}]
+objectives:
+  - {name: queue, service: shop, metric: queue_depth, op: ">", threshold: 100, code: capacity}
+sensors:
+  - {name: prom, type: promql, url: "`+prometheus.URL+`", interval: 100ms, warm_up: 5m, queries: [{name: queue_depth, query: queue_depth, service: shop}]}
+`)
+	d, c := h.embed(t)
+	defer stop(t, d)
+	seenSick(t, c)
+	if ranges.Load() == 0 {
+		t.Error("the history was not read")
+	}
+	if _, why, err := c.try(http.MethodGet, "/api/services/shop/why", nil); err != nil || strings.Contains(string(why), "999") {
+		t.Errorf("the past was taken for now: %s, %v", why, err)
+	}
+}
