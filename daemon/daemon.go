@@ -222,10 +222,9 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 		BaseContext: func(net.Listener) context.Context { return d.ctx },
 		ErrorLog:    slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
 	}
-	if err := d.telemetry.listen(ctx, d.cfg.Telemetry.OTLPListen); err != nil {
+	if err := d.telemetry.start(ctx, d.cfg.Telemetry); err != nil {
 		return err
 	}
-	d.tasks.Go(func() { d.telemetry.sweep(d.ctx) })
 	d.tasks.Go(func() {
 		if err := d.server.Serve(d.listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			d.fail(fmt.Errorf("serve the API: %w", err))

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"net/http"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +21,7 @@ import (
 	"grace/internal/predict"
 	"grace/internal/telemetry"
 	"grace/sensor/otlp"
+	"grace/sensor/promql"
 	"grace/sensor/remotewrite"
 )
 
@@ -27,6 +31,8 @@ const (
 	// forwardTimeout bounds how long a sender waits until its samples of
 	// objectives are durable.
 	forwardTimeout = 5 * time.Second
+	// recallTimeout bounds how long senders wait for the history.
+	recallTimeout = 2 * time.Minute
 	// stopGRPC is how long open calls may take when the daemon stops.
 	stopGRPC = 2 * time.Second
 )
@@ -38,6 +44,7 @@ type receivers struct {
 	intake *telemetry.Intake
 	agents []*predict.Agent // guarded by the intake's shards
 	wanted atomic.Pointer[wants]
+	ready  atomic.Bool // the history was read
 	write  *remotewrite.Handler
 	otlp   *otlp.Receiver
 	grpc   *grpc.Server
@@ -97,13 +104,13 @@ func newReceivers(d *Daemon) (*receivers, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := int64(d.cfg.Telemetry.MaxBody)
-	write := remotewrite.DefaultConfig()
-	write.MaxBody, write.MaxDecoded = int(min(body, int64(write.MaxBody))), int(body)
+	body := int(d.cfg.Telemetry.MaxBody)
+	write, metrics := remotewrite.DefaultConfig(), otlp.DefaultConfig()
+	write.MaxBody, write.MaxDecoded, metrics.MaxDecoded = min(body, write.MaxBody), body, body
 	if r.write, err = remotewrite.New(write, r.intake, api.Sender); err != nil {
 		return nil, err
 	}
-	r.otlp, err = otlp.New(otlp.Config{BodyLimit: body}, r.intake)
+	r.otlp, err = otlp.New(metrics, r.intake)
 	return r, err
 }
 
@@ -119,27 +126,57 @@ func shards() int {
 
 // handlers are what the API offers.
 func (r *receivers) handlers() api.Receivers {
-	return api.Receivers{"/api/v1/write": r.write, "/v1/metrics": r.otlp.Handler(api.Sender)}
+	return api.Receivers{"/api/v1/write": r.afterRecall(r.write), "/v1/metrics": r.afterRecall(r.otlp.Handler(api.Sender))}
 }
 
-// listen opens the OTLP receiver for gRPC, if one is configured.
-func (r *receivers) listen(ctx context.Context, address string) error {
-	if address == "" {
-		return nil
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+// afterRecall has senders come again until the history was read.
+func (r *receivers) afterRecall(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if !r.ready.Load() {
+			w.Header().Set("Retry-After", "5")
+			http.Error(w, "nothing was taken: the history of the series is being read", http.StatusServiceUnavailable)
+			return
+		}
+		h.ServeHTTP(w, req)
+	})
+}
+
+// start reads the history and then lets senders in.
+func (r *receivers) start(ctx context.Context, cfg config.Telemetry) error {
+	listener, err := r.listen(ctx, cfg.OTLPListen)
 	if err != nil {
-		return fmt.Errorf("listen on %s for OTLP: %w; set telemetry.otlp_listen to a free address", address, err)
+		return err
 	}
-	r.grpc = r.otlp.Server(otlp.GRPC{Authorize: func(ctx context.Context, token string) error {
-		return api.Authorize(ctx, r.d.store, token, now())
-	}})
+	r.d.tasks.Go(func() { r.sweep(r.d.ctx) })
 	r.d.tasks.Go(func() {
+		limited, cancel := context.WithTimeout(r.d.ctx, recallTimeout)
+		defer cancel()
+		r.recall(limited, cfg.WarmUp)
+		r.ready.Store(true)
+		if listener == nil {
+			return
+		}
+		// Until now the system has kept connections waiting.
 		if err := r.grpc.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			r.d.fail(fmt.Errorf("serve OTLP: %w", err))
 		}
 	})
 	return nil
+}
+
+// listen opens the OTLP receiver for gRPC, if one is configured.
+func (r *receivers) listen(ctx context.Context, address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil //nolint:nilnil // there is none, and that is fine
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s for OTLP: %w; set telemetry.otlp_listen to a free address", address, err)
+	}
+	r.grpc = r.otlp.Server(otlp.GRPC{Authorize: func(ctx context.Context, token string) error {
+		return api.Authorize(ctx, r.d.store, token, now())
+	}})
+	return listener, nil
 }
 
 // close ends open calls, the slow ones by force.
@@ -150,6 +187,45 @@ func (r *receivers) close() {
 	late := time.AfterFunc(stopGRPC, r.grpc.Stop)
 	defer late.Stop()
 	r.grpc.GracefulStop()
+}
+
+// recall reads the history of what is sent, so that a restart does not blind
+// the forecasts. Until it is over nothing else is taken: a sample of the past
+// that comes after one of now would be late.
+func (r *receivers) recall(ctx context.Context, list []config.History) {
+	for i, h := range list {
+		cfg := promql.Config{Name: fmt.Sprintf("telemetry.warm_up[%d]", i), URL: h.URL, Headers: h.Headers}
+		for j, selector := range h.Selectors {
+			// Whose a series is, the rules say.
+			cfg.Queries = append(cfg.Queries, promql.Query{Name: fmt.Sprint(j), Query: selector, ServiceLabel: telemetry.MetricLabel})
+		}
+		n, err := r.recallFrom(ctx, cfg, h)
+		if err != nil && ctx.Err() == nil {
+			r.d.log.Warn("some of the history could not be read; forecasts know less for a while", "url", h.URL, "error", err)
+		}
+		r.d.log.Info("history read", "url", h.URL, "points", n)
+	}
+}
+
+func (r *receivers) recallFrom(ctx context.Context, cfg promql.Config, h config.History) (int, error) {
+	past, err := promql.New(cfg)
+	if err != nil {
+		return 0, err
+	}
+	var key []byte
+	var points []telemetry.Point
+	return past.History(ctx, now().Add(-h.Since.D()), h.Step.D(), func(labels map[string]string, history []promql.Point) {
+		key, points = key[:0], points[:0]
+		for _, name := range slices.Sorted(maps.Keys(labels)) {
+			key = telemetry.AppendLabel(key, name, labels[name])
+		}
+		for _, p := range history {
+			points = append(points, telemetry.Point{At: p.At, Value: p.Value})
+		}
+		b := r.intake.Begin(telemetry.From{Sensor: remotewrite.Sensor, Source: cfg.Name, History: true})
+		b.Points(key, telemetry.Meta{}, points...)
+		b.End()
+	})
 }
 
 // sweep lets time pass in the intake until ctx ends.

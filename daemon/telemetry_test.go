@@ -158,3 +158,39 @@ sensors:
 		t.Errorf("the past was taken for now: %s, %v", why, err)
 	}
 }
+
+// TestRecall: after a restart the forecasts of what is sent begin with the
+// history that a Prometheus has of it.
+func TestRecall(t *testing.T) {
+	var asked atomic.Pointer[string]
+	prometheus := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		selector := r.FormValue("query")
+		asked.Store(&selector)
+		now := time.Now().Unix()
+		var values []any
+		for i := range int64(31) { // 10 half an hour ago, 85 now
+			values = append(values, []any{now - 60*(30-i), fmt.Sprint(10 + 2.5*float64(i))})
+		}
+		series := map[string]any{"metric": map[string]string{"__name__": "queue_depth", "service": "shop", "instance": "a"}, "values": values}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": "matrix", "result": []any{series}}})
+	}))
+	defer prometheus.Close()
+	h := newHome(t, strings.Replace(queueObjective, "telemetry:\n", `predict: {every: 1s, stale_after: 5m}
+telemetry:
+  warm_up: [{url: "`+prometheus.URL+`", selectors: ['{service="shop"}'], since: 1h}]
+`, 1))
+	d, c := h.embed(t)
+	defer stop(t, d)
+	eventually(t, 20*time.Second, func() error {
+		for _, p := range items[grace.Prediction](c, "/api/predictions?service=shop") {
+			if p.Metric == "queue_depth" && strings.Contains(p.Series, `instance="a"`) && time.Until(p.BreachAt) < 15*time.Minute {
+				return nil
+			}
+		}
+		return fmt.Errorf("no prediction yet")
+	})
+	if got := *asked.Load(); got != `{service="shop"}` {
+		t.Errorf("asked for %s", got)
+	}
+}

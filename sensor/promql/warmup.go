@@ -33,10 +33,56 @@ func (s *Sensor) WarmUp(ctx context.Context, sink grace.Sink, since time.Time, s
 	if step <= 0 {
 		return 0, fmt.Errorf("promql sensor %s: warm up: step %s: want at least 1ms", s.cfg.Name, step)
 	}
+	seen := map[string]string{} // what was reported last, by query
+	return s.past(ctx, since, step, func(q Query, found []series, n notes) (int, *failure) {
+		samples := s.collect(q, found, &n, func(grace.ServiceID, int64) bool { return true })
+		if message := n.text(nil); message != seen[q.Name] {
+			s.cfg.Report(q.Name, message)
+			seen[q.Name] = message
+		}
+		if len(samples) == 0 {
+			return 0, nil
+		}
+		if err := sink.Observe(ctx, samples...); err != nil {
+			s.lost.Add(uint64(len(samples)))
+			return 0, &failure{err: fmt.Errorf("%d samples were refused: %w", len(samples), err)}
+		}
+		return len(samples), nil
+	})
+}
+
+// History is WarmUp for whom the labels matter and not the configured service:
+// take gets every series of a part with its points, oldest first. Labels and
+// points must not be kept. It gives the number of points.
+func (s *Sensor) History(ctx context.Context, since time.Time, step time.Duration, take func(labels map[string]string, points []Point)) (int, error) {
+	return s.past(ctx, since, step, func(_ Query, found []series, _ notes) (int, *failure) {
+		n := 0
+		for _, f := range found {
+			points := make([]Point, len(f.points))
+			for i, p := range f.points {
+				points[i] = Point{At: p.at, Value: p.value}
+			}
+			take(f.labels, points)
+			n += len(points)
+		}
+		return n, nil
+	})
+}
+
+// Point is a value at a time, in milliseconds since 1970.
+type Point struct {
+	At    int64
+	Value float64
+}
+
+// hand takes what was found in one part.
+type hand func(q Query, found []series, n notes) (int, *failure)
+
+func (s *Sensor) past(ctx context.Context, since time.Time, step time.Duration, hand hand) (int, error) {
 	taken := 0
 	var errs []error
 	for _, q := range s.cfg.Queries {
-		w := warmUp{s: s, q: q, sink: sink, step: step, chunk: maxPoints}
+		w := warmUp{s: s, q: q, hand: hand, step: step, chunk: maxPoints}
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(s.cfg.Name + "/" + q.Name + "/history"))
 		w.rnd = rand.New(rand.NewPCG(s.cfg.Seed, h.Sum64()))
@@ -56,11 +102,10 @@ func (s *Sensor) WarmUp(ctx context.Context, sink grace.Sink, since time.Time, s
 type warmUp struct {
 	s     *Sensor
 	q     Query
-	sink  grace.Sink
+	hand  hand
 	step  time.Duration
 	chunk int // points of one question
 	rnd   *rand.Rand
-	seen  string // what was reported last
 }
 
 // read goes from since to until on a grid that is the same whenever it begins,
@@ -97,7 +142,7 @@ func (w *warmUp) part(ctx context.Context, first, last time.Time) (int, *failure
 	for try := 1; ; try++ {
 		found, n, fail := w.s.between(ctx, w.q, first, last, w.step)
 		if fail == nil {
-			return w.hand(ctx, found, n)
+			return w.hand(w.q, found, n)
 		}
 		if fail.tooMuch || fail.final || try == warmTries || ctx.Err() != nil {
 			return 0, fail
@@ -110,20 +155,4 @@ func (w *warmUp) part(ctx context.Context, first, last time.Time) (int, *failure
 		case <-pause.C:
 		}
 	}
-}
-
-func (w *warmUp) hand(ctx context.Context, found []series, n notes) (int, *failure) {
-	samples := w.s.collect(w.q, found, &n, func(grace.ServiceID, int64) bool { return true })
-	if message := n.text(nil); message != w.seen {
-		w.s.cfg.Report(w.q.Name, message)
-		w.seen = message
-	}
-	if len(samples) == 0 {
-		return 0, nil
-	}
-	if err := w.sink.Observe(ctx, samples...); err != nil {
-		w.s.lost.Add(uint64(len(samples)))
-		return 0, &failure{err: fmt.Errorf("%d samples were refused: %w", len(samples), err)}
-	}
-	return len(samples), nil
 }
