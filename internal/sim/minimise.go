@@ -67,11 +67,15 @@ func Explain(ctx context.Context, st Story, m Mutations, check string) ([]byte, 
 	return Format(small, r.Violations, r.Lines()), nil
 }
 
-// Lines gives the audit log for people.
+// Lines gives the audit log for people, without what each signal says first
+// when all is well.
 func (r *Result) Lines() []string {
-	log := make([]string, len(r.Log.Audit))
-	for i, e := range r.Log.Audit {
-		log[i] = fmt.Sprintf("%d %s %s %s %s %s", e.Seq, e.At.Sub(epoch()).Truncate(time.Millisecond), e.Actor, e.Action, e.Object, e.Reason)
+	log := make([]string, 0, len(r.Log.Audit))
+	for _, e := range r.Log.Audit {
+		if e.Action == "signal.ok" && e.At.Sub(epoch()) < sampleEvery {
+			continue
+		}
+		log = append(log, fmt.Sprintf("%d %s %s %s %s %s", e.Seq, e.At.Sub(epoch()).Truncate(time.Millisecond), e.Actor, e.Action, e.Object, e.Reason))
 	}
 	return log
 }

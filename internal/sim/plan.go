@@ -123,9 +123,10 @@ func bindings(n Node) map[grace.PlaybookID]grace.Binding {
 		}
 	}
 	errorsLow := check(metricErrors, "<=", errorLimit)
-	// drain is how long a full queue takes to be worked off by the instances that
-	// were added. A check that passes sooner ends the wait.
-	const drain = 2 * time.Minute
+	// drain is how long a surge and the queue that it leaves may take to pass with
+	// the instances that were added; autoscalers wait five minutes before they
+	// think again. Checks that hold sooner end the wait.
+	const drain = 3 * time.Minute
 	bind := func(action string, undo bool, args map[string]any, verify ...grace.Check) grace.Binding {
 		step := grace.Step{
 			Name: action, Action: action, With: args, Timeout: grace.Duration(stepTimeout), Retries: 1, Irreversible: !undo,

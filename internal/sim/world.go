@@ -52,7 +52,8 @@ type service struct {
 	memory    float64
 	warmth    float64
 	queue     float64 // requests
-	load      float64
+	load      float64 // what it is asked for, in requests a second
+	served    float64 // what of that and of its queue it serves
 	errors    float64
 	latency   float64
 	logging   bool
@@ -164,7 +165,9 @@ func (w *world) tick(now time.Time) {
 			continue
 		}
 		for _, d := range s.deps {
-			incoming[d] += s.load * callShare * (1 + retryFactor*before[d].errors)
+			// What waits or is refused calls nobody: a retry storm cannot pass on
+			// more than services serve, and in a cycle not feed itself for ever.
+			incoming[d] += s.served * callShare * (1 + retryFactor*before[d].errors)
 		}
 	}
 	for i := range w.services {
@@ -176,7 +179,7 @@ func (s *service) tick(now time.Time, load float64, before []service) {
 	if s.surge > 0 && !now.Before(s.surgeEnds) {
 		s.surge = 0
 	}
-	s.load = load
+	s.load, s.served = load, 0
 	if s.leaking {
 		s.memory = min(1, s.memory+leakRate)
 		if s.memory >= 1 {
@@ -196,6 +199,7 @@ func (s *service) tick(now time.Time, load float64, before []service) {
 	if s.Cache {
 		capacity *= 0.55 + 0.45*s.warmth
 	}
+	s.served = min(s.queue+load, capacity)
 	s.queue = min(max(0, s.queue+load-capacity), maxQueue*float64(s.instances)*s.Capacity)
 	use := min(load/max(capacity, 1), 0.97)
 	s.latency = baseLatency/(1-use*0.8) + 1000*s.queue/max(capacity, 1)
