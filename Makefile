@@ -83,6 +83,11 @@ compare: build ## GRACE next to Prometheus and monit on real processes (40 minut
 	@mkdir -p bin && $(GO) build -o bin/compare ./bench/compare
 	bin/compare $(or $(COMPARE),-out docs)
 
+.PHONY: compare-ingest
+compare-ingest: ## GRACE's remote-write receiver next to Prometheus' own, in samples/s a core (2 minutes; INGEST=flags)
+	@mkdir -p bin && $(GO) build -o bin/ingest ./bench/ingest
+	bin/ingest -json bin/ingest.json $(INGEST)
+
 .PHONY: golden
 golden: ## write golden files, openapi.json and docs/configuration.md anew; read the diff
 	@for dir in $(call with_tests,$(UPDATE_FLAG)); do echo "$$dir"; $(GO) test -count=1 $$dir -update >/dev/null; done

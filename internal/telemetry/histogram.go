@@ -8,11 +8,16 @@ import (
 // maxBuckets of a histogram; a sender that has more describes something else.
 const maxBuckets = 512
 
+// maxOpen is how many times of one histogram wait for buckets at once. A sender
+// that catches up has several points of a series in a request, bucket after
+// bucket, and its connections may be some scrapes apart.
+const maxOpen = 16
+
 // histogram makes quantiles of buckets. Where each bucket is a series of its
 // own, its points are put together first: buckets of one scrape may come in
 // several requests, and the next scrape may begin before the last bucket is
-// there. So two times are held open; when a third begins, the oldest is given up
-// as incomplete.
+// there. When too many times are open, the oldest is given up as incomplete; so
+// are those that are older than one that is complete.
 type histogram struct {
 	home    *shard
 	entry   *entry
@@ -23,10 +28,10 @@ type histogram struct {
 	outputs int
 
 	slots   []slot
-	order   []int32 // slots by bound
-	buckets int     // slots in use
-	open    [2]scrape
-	grown   int64 // the newest time that brought a bucket nobody knew; there may be more
+	order   []int32  // slots by bound
+	buckets int      // slots in use
+	open    []scrape // with have > 0, in no order; as many as were ever needed
+	grown   int64    // the newest time that brought a bucket nobody knew; there may be more
 
 	reducer reducer
 }
@@ -84,7 +89,7 @@ func (h *histogram) drop(i int32) {
 	}
 }
 
-// reorder sorts the slots in use, and begins the open times anew.
+// reorder sorts the slots in use, and makes room for them in the open times.
 func (h *histogram) reorder() {
 	h.order = h.order[:0]
 	for i := range h.slots {
@@ -114,26 +119,10 @@ func (h *histogram) bucket(i int32, at int64, count float64) (done *scrape, r Re
 		h.slots[i].fresh = false
 		h.grown = max(h.grown, at)
 	}
-	a, b := &h.open[0], &h.open[1]
-	s := a
-	switch {
-	case a.have > 0 && at == a.at:
-	case b.have > 0 && at == b.at:
-		s = b
-	case at <= h.reducer.at, a.have > 0 && at < a.at, b.have > 0 && at < b.at:
-		return nil, Incomplete // of a time that was given up
-	case a.have == 0:
-		a.begin(at)
-	case b.have == 0:
-		s = b
-		b.begin(at)
-	default:
-		h.giveUp()
-		r = Incomplete
-		*a, *b = *b, *a
-		s = b
-		b.begin(at)
+	if at <= h.reducer.at {
+		return nil, Incomplete
 	}
+	s, r := h.scrape(at)
 	if math.IsNaN(s.counts[i]) {
 		s.have++
 	}
@@ -144,12 +133,39 @@ func (h *histogram) bucket(i int32, at int64, count float64) (done *scrape, r Re
 	return s, r
 }
 
-// giveUp ends the oldest open time. A bucket that was missing for the third
-// time in a row is not waited for any more.
-func (h *histogram) giveUp() {
+// scrape finds or opens a time. For it, it may give up the oldest.
+func (h *histogram) scrape(at int64) (*scrape, Reason) {
+	var free, oldest *scrape
+	for i := range h.open {
+		switch s := &h.open[i]; {
+		case s.have == 0:
+			free = s
+		case s.at == at:
+			return s, Taken
+		case oldest == nil || s.at < oldest.at:
+			oldest = s
+		}
+	}
+	r := Taken
+	switch {
+	case free != nil:
+	case len(h.open) < maxOpen:
+		h.open = append(h.open, scrape{})
+		free = &h.open[len(h.open)-1]
+	default:
+		h.giveUp(oldest)
+		free, r = oldest, Incomplete
+	}
+	free.begin(at, len(h.slots))
+	return free, r
+}
+
+// giveUp ends a time. A bucket that was missing for the third time in a row is
+// not waited for any more.
+func (h *histogram) giveUp(lost *scrape) {
 	for i := range h.slots {
 		s := &h.slots[i]
-		if !s.used || !math.IsNaN(h.open[0].counts[i]) {
+		if !s.used || !math.IsNaN(lost.counts[i]) {
 			s.missed = 0
 			continue
 		}
@@ -162,14 +178,17 @@ func (h *histogram) giveUp() {
 	h.reorder()
 }
 
-// finish ends a complete time, and an older one that is not. The point has
-// counts of each bucket alone; it uses the memory of the one it is given.
+// finish ends a complete time, and the older ones. The point has counts of each
+// bucket alone; it uses the memory of the one it is given.
 func (h *histogram) finish(s *scrape, into Histogram) Histogram {
 	into.At, into.Start, into.Delta = s.at, 0, false
 	into.Bounds, into.Counts = into.Bounds[:0], into.Counts[:0]
 	below, infinite := 0.0, false
 	for _, i := range h.order {
 		c := s.counts[i]
+		if c != c {
+			c = below // a bucket that came back meanwhile
+		}
 		into.Counts = append(into.Counts, max(c-below, 0))
 		below = max(below, c)
 		if math.IsInf(h.slots[i].le, 1) {
@@ -181,17 +200,17 @@ func (h *histogram) finish(s *scrape, into Histogram) Histogram {
 	if !infinite {
 		into.Counts = append(into.Counts, 0)
 	}
-	if s == &h.open[0] {
-		h.open[0], h.open[1] = h.open[1], h.open[0]
-	} else {
-		h.open[0].have = 0
+	for i := range h.open {
+		if o := &h.open[i]; o.at <= into.At {
+			o.have = 0
+		}
 	}
-	h.open[1].have = 0
 	return into
 }
 
-func (s *scrape) begin(at int64) {
+func (s *scrape) begin(at int64, slots int) {
 	s.at, s.have = at, 0
+	s.counts = slices.Grow(s.counts[:0], slots)[:slots]
 	for i := range s.counts {
 		s.counts[i] = math.NaN()
 	}
