@@ -297,6 +297,14 @@ func (c *client) KPIs(ctx context.Context) (answer[kpiView], error) {
 	return call[kpiView](ctx, c, http.MethodGet, "/api/self_heal/kpis", nil, nil)
 }
 
+func (c *client) Predictions(ctx context.Context, query url.Values) (answer[page[grace.Prediction]], error) {
+	return call[page[grace.Prediction]](ctx, c, http.MethodGet, "/api/predictions", query, nil)
+}
+
+func (c *client) PredictionSummary(ctx context.Context, query url.Values) (answer[predictionView], error) {
+	return call[predictionView](ctx, c, http.MethodGet, "/api/predictions/summary", query, nil)
+}
+
 func (c *client) Incidents(ctx context.Context, query url.Values) (answer[page[grace.Incident]], error) {
 	return call[page[grace.Incident]](ctx, c, http.MethodGet, "/api/incidents", query, nil)
 }

@@ -8,13 +8,14 @@ import (
 
 // The views of the API that are not nouns of package grace.
 type (
-	serviceView  = api.ServiceView
-	modeView     = api.ModeView
-	dryRun       = api.DryRun
-	whyView      = api.Explanation
-	learningView = api.Learning
-	kpiView      = learn.KPIs
-	problem      = api.Problem
-	auditReport  = store.AuditReport
-	tokenView    = api.Token
+	serviceView    = api.ServiceView
+	modeView       = api.ModeView
+	dryRun         = api.DryRun
+	whyView        = api.Explanation
+	learningView   = api.Learning
+	kpiView        = learn.KPIs
+	predictionView = api.PredictionSummary
+	problem        = api.Problem
+	auditReport    = store.AuditReport
+	tokenView      = api.Token
 )

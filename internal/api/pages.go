@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/console"
+	"grace/internal/predict"
 	"grace/internal/store"
 )
 
@@ -338,17 +339,25 @@ func (s *server) overview(ctx context.Context) (o overview, err error) {
 // predictions gives the newest one of every series that is still to come.
 func (s *server) predictions(ctx context.Context) ([]grace.Prediction, error) {
 	now := s.now()
-	all, _, err := s.store.Predictions(ctx, s.store.Q(), store.PredictionFilter{From: now.Add(-predictionLife)}, store.Page{Limit: 200})
-	if err != nil {
-		return nil, stored(err)
-	}
+	recently := now.Add(-predictionLife)
 	seen := map[grace.SignalKey]bool{}
 	var out []grace.Prediction
-	for _, p := range all {
-		if !seen[p.Key] && p.BreachAt.After(now) {
+	for _, f := range []store.PredictionFilter{
+		{Outcome: grace.PredictionOpen},
+		{Rule: predict.RuleExternal, From: recently}, // of what nobody measures
+	} {
+		all, _, err := s.store.Predictions(ctx, s.store.Q(), f, store.Page{Limit: store.MaxLimit})
+		if err != nil {
+			return nil, stored(err)
+		}
+		for _, p := range all {
+			told := p.Spoken != nil || p.Counts || p.Rule == predict.RuleExternal
+			if !told || seen[p.Key] || p.Resolved != nil || p.At.Before(recently) || !p.BreachAt.After(now) {
+				continue
+			}
+			seen[p.Key] = true
 			out = append(out, p)
 		}
-		seen[p.Key] = true
 	}
 	slices.SortFunc(out, func(a, b grace.Prediction) int { return a.BreachAt.Compare(b.BreachAt) })
 	return out, nil

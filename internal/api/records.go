@@ -46,14 +46,6 @@ type resolveInput struct {
 	Body ReasonInput
 }
 
-type predictionsInput struct {
-	Paging
-
-	Service grace.ServiceID `query:"service"`
-	From    time.Time       `query:"from" doc:"made at or after"`
-	To      time.Time       `query:"to" doc:"made before"`
-}
-
 type logInput struct {
 	Paging
 
@@ -67,6 +59,7 @@ type logInput struct {
 func (s *server) registerRecords(api huma.API) {
 	s.registerPlaybooks(api)
 	s.registerIncidents(api)
+	s.registerPredictions(api)
 	s.registerLearning(api)
 	const tag = "Log"
 	handle(s, api, op{
@@ -141,13 +134,6 @@ func (s *server) registerIncidents(api huma.API) {
 			return nil, err
 		}
 		return ok(i)
-	})
-	handle(s, api, op{
-		method: http.MethodGet, path: "/api/predictions", id: "list-predictions", tag: tag, role: roleViewer,
-		doc: "Predictions, newest first", what: "the predictions",
-	}, func(ctx context.Context, in *predictionsInput) (*body[List[grace.Prediction]], error) {
-		f := store.PredictionFilter{Service: in.Service, From: in.From, To: in.To}
-		return listed(s.store.Predictions(ctx, s.store.Q(), f, in.page()))
 	})
 }
 

@@ -149,6 +149,10 @@ func withDefaults(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(sense.DefaultConfig())
 	case reflect.TypeFor[predict.Config]():
 		return reflect.ValueOf(predict.DefaultConfig())
+	case reflect.TypeFor[predict.GateConfig]():
+		return reflect.ValueOf(predict.DefaultGateConfig())
+	case reflect.TypeFor[predict.LedgerConfig]():
+		return reflect.ValueOf(predict.DefaultLedgerConfig())
 	case reflect.TypeFor[telemetry.Config]():
 		return reflect.ValueOf(telemetry.DefaultConfig())
 	case reflect.TypeFor[diagnose.Config]():

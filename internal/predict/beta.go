@@ -73,3 +73,13 @@ func logit(p float64) float64 {
 }
 
 func logistic(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+// Share gives the share of right ones and its 80 % band (Beta with a uniform
+// prior); 0, 0 and 1 where there are none.
+func Share(right, wrong int) (share, low, high float64) {
+	if right+wrong == 0 {
+		return 0, 0, 1
+	}
+	a, b := float64(right)+1, float64(wrong)+1
+	return float64(right) / float64(right+wrong), betaQuantile(0.1, a, b), betaQuantile(0.9, a, b)
+}

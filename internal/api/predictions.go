@@ -1,0 +1,143 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"grace"
+	"grace/internal/predict"
+	"grace/internal/store"
+)
+
+type predictionsInput struct {
+	Paging
+
+	Service grace.ServiceID         `query:"service"`
+	Rule    string                  `query:"rule" doc:"for example trend; external: other systems"`
+	Outcome grace.PredictionOutcome `query:"outcome" enum:"open,hit,false,prevented,unresolved,miss"`
+	Spoken  bool                    `query:"spoken" doc:"only those that were spoken"`
+	Shadow  bool                    `query:"shadow" doc:"only those that stayed in shadow, and misses"`
+	From    time.Time               `query:"from" doc:"made at or after"`
+	To      time.Time               `query:"to" doc:"made before"`
+}
+
+type predictionSummaryInput struct {
+	Service grace.ServiceID `query:"service"`
+	Rule    string          `query:"rule"`
+	From    time.Time       `query:"from" doc:"made at or after; default: 30 days ago"`
+	To      time.Time       `query:"to" doc:"made before"`
+}
+
+// PredictionSummary tells how right predictions were.
+type PredictionSummary struct {
+	From        time.Time     `json:"from"`
+	To          time.Time     `json:"to"`
+	Breaches    int           `json:"breaches" doc:"that began, foreseen or not"`
+	Missed      int           `json:"missed" doc:"of them, those that no spoken prediction foresaw"`
+	Rules       []RuleSummary `json:"rules"`
+	Reliability []Reliability `json:"reliability" doc:"of spoken predictions, by likelihood"`
+}
+
+// RuleSummary tells how right one rule was. What was spoken and what stayed in
+// shadow are counted apart.
+type RuleSummary struct {
+	Rule        string         `json:"rule"`
+	Spoken      int            `json:"spoken" doc:"predictions, each counted once however often it was said"`
+	Open        int            `json:"open" doc:"of the spoken ones: not resolved yet"`
+	Hits        int            `json:"hits" doc:"a breach began within twice the horizon"`
+	False       int            `json:"false" doc:"none began"`
+	Prevented   int            `json:"prevented" doc:"none began, a run acted, and by the forecast it had begun"`
+	Unresolved  int            `json:"unresolved" doc:"too few samples to tell, or a run acted and the forecast leaves it open"`
+	Missed      int            `json:"missed" doc:"breaches that no spoken prediction of this rule foresaw"`
+	Precision   float64        `json:"precision" doc:"share of hits and prevented ones among those and the false ones; 0 without any"`
+	Low         float64        `json:"low" doc:"lower edge of the 80 % band of the precision"`
+	High        float64        `json:"high" doc:"upper edge of the 80 % band of the precision"`
+	MedianLead  grace.Duration `json:"median_lead" doc:"from the prediction to the breach, of the hits"`
+	Abstained   int            `json:"abstained" doc:"predictions that the gate kept in shadow"`
+	ShadowHits  int            `json:"shadow_hits" doc:"of those that stayed in shadow"`
+	ShadowFalse int            `json:"shadow_false" doc:"of those that stayed in shadow"`
+}
+
+// Reliability compares what was said with what came.
+type Reliability struct {
+	From     float64 `json:"from" doc:"of the likelihood"`
+	To       float64 `json:"to"`
+	Mean     float64 `json:"mean" doc:"likelihood that was said"`
+	Resolved int     `json:"resolved" doc:"hits and false ones"`
+	Rate     float64 `json:"rate" doc:"share of hits"`
+}
+
+// summarySpan is how far back predictions are counted unless asked otherwise.
+const summarySpan = 30 * 24 * time.Hour
+
+func (s *server) registerPredictions(api huma.API) {
+	const tag = "Predictions"
+	handle(s, api, op{
+		method: http.MethodGet, path: "/api/predictions", id: "list-predictions", tag: tag, role: roleViewer,
+		doc: "The ledger of predictions, the last made first: one entry from the first time a rule says so until it is resolved, and one for every breach that was missed", what: "the predictions",
+	}, func(ctx context.Context, in *predictionsInput) (*body[List[grace.Prediction]], error) {
+		f := store.PredictionFilter{Service: in.Service, Rule: in.Rule, Outcome: in.Outcome, From: in.From, To: in.To}
+		if in.Spoken != in.Shadow {
+			f.Spoken = &in.Spoken
+		}
+		return listed(s.store.Predictions(ctx, s.store.Q(), f, in.page()))
+	})
+	handle(s, api, op{
+		method: http.MethodGet, path: "/api/predictions/summary", id: "summarise-predictions", tag: tag, role: roleViewer,
+		doc: "How right predictions were, by rule", what: "the predictions",
+	}, s.predictionSummary)
+}
+
+func (s *server) predictionSummary(ctx context.Context, in *predictionSummaryInput) (*body[PredictionSummary], error) {
+	out := PredictionSummary{From: in.From, To: in.To, Rules: []RuleSummary{}, Reliability: []Reliability{}}
+	if out.To.IsZero() {
+		out.To = s.now()
+	}
+	if out.From.IsZero() {
+		out.From = out.To.Add(-summarySpan)
+	}
+	// Breaches are counted whichever rule foresaw them.
+	f := store.PredictionFilter{Service: in.Service, From: out.From, To: out.To}
+	record, err := s.store.PredictionRecord(ctx, s.store.Q(), f)
+	if err != nil {
+		return nil, stored(err)
+	}
+	out.Breaches = record.Breaches
+	for _, r := range record.Rules {
+		if r.Rule == "" {
+			out.Missed = r.Shadow[grace.PredictionMiss]
+			continue
+		}
+		if in.Rule == "" || in.Rule == r.Rule {
+			out.Rules = append(out.Rules, summarised(r, record.Breaches))
+		}
+	}
+	for _, b := range record.Reliability {
+		out.Reliability = append(out.Reliability, Reliability{
+			From: b.From, To: b.To, Mean: b.Mean, Resolved: b.Resolved, Rate: float64(b.CameTrue) / float64(b.Resolved),
+		})
+	}
+	return ok(out)
+}
+
+func summarised(r store.RuleRecord, breaches int) RuleSummary {
+	out := RuleSummary{
+		Rule: r.Rule, Open: r.Spoken[grace.PredictionOpen], Hits: r.Spoken[grace.PredictionHit], False: r.Spoken[grace.PredictionFalse],
+		Prevented: r.Spoken[grace.PredictionPrevented], Unresolved: r.Spoken[grace.PredictionUnresolved], Missed: breaches - r.Met,
+		ShadowHits: r.Shadow[grace.PredictionHit], ShadowFalse: r.Shadow[grace.PredictionFalse],
+	}
+	for _, n := range r.Spoken {
+		out.Spoken += n
+	}
+	for _, n := range r.Shadow {
+		out.Abstained += n
+	}
+	out.Precision, out.Low, out.High = predict.Share(out.Hits+out.Prevented, out.False)
+	if n := len(r.Leads); n > 0 {
+		out.MedianLead = grace.Duration(r.Leads[n/2])
+	}
+	return out
+}
