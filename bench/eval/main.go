@@ -37,6 +37,7 @@ type maker struct {
 func makers() []maker {
 	return []maker{
 		{"m4", m4},
+		{"nab", nab},
 	}
 }
 

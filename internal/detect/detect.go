@@ -1,0 +1,282 @@
+package detect
+
+import "math"
+
+// Threshold is the score from which on a sample is a detection: the same for
+// all series.
+const Threshold = 0.5
+
+const (
+	tickMillis   = 5 * 60 * 1000
+	hourMillis   = 3600 * 1000
+	dayMillis    = 24 * hourMillis
+	warmUp       = 144            // ticks without a verdict: half a day
+	restTicks    = 72             // ticks of rest after a detection: six hours
+	forgetMillis = 14 * dayMillis // of silence, after which a series starts anew
+	largest      = 1e150          // beyond it squares and sums overflow
+	clipWidths   = .5             // a sample counts at most so many widths beyond the envelope
+	quiet        = 1 - 0x1p-10    // of Threshold: the most that a resting series scores
+	profileRate  = 1.0 / 100      // of the hour's mean, per tick: about 8 days of it
+	driftRate    = 1.0 / 288      // of the mean difference from the profile, per tick: a day
+	driftShare   = 0.6            // of a difference has to be new since then
+	recordFast   = 1.0 / 2        // one over ticks
+	recordSlow   = 1.0 / 12       //
+	oddFast      = 1.0            //
+	oddMiddle    = 1.0 / 6        //
+	oddSlow      = 1.0 / 36       //
+	profileHours = dayMillis / hourMillis
+)
+
+// Kind is a detector, or a set of them.
+type Kind uint8
+
+// The detectors.
+const (
+	// Record: the series, smoothed over 2 and 12 ticks, is beyond all it has
+	// been (extreme values with slow forgetting).
+	Record Kind = 1 << iota
+	// OddHour: the same for what is left after the mean of the hour of day is
+	// taken off, smoothed over 1, 6 and 36 ticks.
+	OddHour
+	// Run: the series has been on one side of its centre far longer than ever
+	// (a runs test: Wald and Wolfowitz 1940): a lost rhythm, a work that has
+	// stopped, a new level.
+	Run
+	// Holt: the one-step residual of Holt's level and trend (Holt 1957) is beyond
+	// all that it has been, and outside a dead band of its robust scale.
+	Holt
+	// Shift: a two-sided cumulative sum (Page 1954) of the hour's residual is
+	// beyond all that it has been.
+	Shift
+
+	// Default is what earns its place on real series.
+	Default = Record | OddHour | Run
+)
+
+// String names one detector; a set has no name.
+func (k Kind) String() string {
+	switch k {
+	case Record:
+		return "record"
+	case OddHour:
+		return "odd_hour"
+	case Run:
+		return "run"
+	case Holt:
+		return "holt"
+	case Shift:
+		return "shift"
+	default:
+		return ""
+	}
+}
+
+// Verdict is what is said of one sample.
+type Verdict struct {
+	// Score is x/(1+x) where x is the excess over the envelope in margins, of the
+	// detector that has most of it; below Threshold while the series rests.
+	Score float64
+	// Fired: Score reached Threshold. The next detection is at least a rest
+	// away.
+	Fired bool
+	// Up: it was above, not below, what it should be.
+	Up bool
+	// By is the detector that has most to say; 0 when none has.
+	By Kind
+	// Ignored: the sample was not used (see the package's Silence).
+	Ignored bool
+}
+
+// tick is what one sample is worth to everything that learns.
+type tick struct {
+	weight float64 // ticks since the sample before
+	share  float64 // of all ticks so far: while they are few, means are plain means
+	widen  float64 // the margin, now
+}
+
+// State is one series. The zero value is ready. It is not safe for concurrent
+// use.
+type State struct {
+	newest  int64   // unix milliseconds
+	first   int64   // unix milliseconds
+	ticks   float64 // so far
+	oddFrom float64 // ticks at which the profile had seen a day; 0 before
+	restEnd float64 // in ticks
+	turnAt  float64 // ticks at which the block of memory ends
+	bounds  envelope
+	record  [2]channel
+	odd     [3]channel
+	run     run
+	drift   float64 // mean difference from the profile, of a day
+	profile [profileHours]hourMean
+	holt    holt
+	shift   shift
+}
+
+// hourMean is what the series has been in one hour of the day.
+type hourMean struct{ mean, ticks float64 }
+
+// Observe takes the next sample, at a time in unix milliseconds, and returns
+// what the default detectors say.
+func (s *State) Observe(atMillis int64, v float64) Verdict {
+	return s.ObserveWith(Default, atMillis, v)
+}
+
+// ObserveWith is Observe with other detectors. One State is to be used with one
+// set: what is not in the set does not learn.
+func (s *State) ObserveWith(use Kind, atMillis int64, v float64) Verdict {
+	if !(math.Abs(v) <= largest) || s.ticks > 0 && atMillis <= s.newest {
+		return Verdict{Ignored: true}
+	}
+	if s.ticks == 0 || atMillis-s.newest > forgetMillis {
+		s.start(atMillis, v)
+		return Verdict{}
+	}
+	t := tick{weight: min(1, float64(atMillis-s.newest)/tickMillis)}
+	s.newest = atMillis
+	s.ticks += t.weight
+	all := 1 / s.ticks
+	t.share = t.weight * all
+	t.widen = margin * (1 + early*all)
+	if s.ticks >= s.turnAt {
+		s.turn()
+	}
+	v = s.clip(v)
+
+	var most opinion
+	if use&Record != 0 {
+		x, up := s.record[0].step(v, recordFast, t.widen, t)
+		most.hear(Record, x, up)
+		x, up = s.record[1].step(v, recordSlow, t.widen, t)
+		most.hear(Record, x, up)
+	}
+	if use&(OddHour|Shift) != 0 {
+		s.hour(use, atMillis, v, t, &most)
+	}
+	if use&Run != 0 {
+		x, up := s.run.step(v, s.ticks, all, t)
+		most.hear(Run, x, up)
+	}
+	if use&Holt != 0 {
+		x, up := s.holt.step(v, t)
+		most.hear(Holt, x, up)
+	}
+	return s.judge(most)
+}
+
+// start forgets everything but this sample.
+func (s *State) start(atMillis int64, v float64) {
+	*s = State{newest: atMillis, first: atMillis, ticks: 1, turnAt: blockTicks}
+	s.bounds.start(v)
+	for i := range s.record {
+		s.record[i].start(v)
+	}
+	s.run.centre = v
+	s.holt.level = v
+	s.profile[hourOf(atMillis)] = hourMean{v, 1}
+}
+
+// turn ends a block of memory everywhere.
+func (s *State) turn() {
+	s.turnAt = s.ticks + blockTicks
+	s.bounds.turn()
+	for i := range s.record {
+		s.record[i].seen.turn()
+	}
+	for i := range s.odd {
+		s.odd[i].seen.turn()
+	}
+	s.holt.seen.turn()
+	s.shift.seenUp.turn()
+	s.shift.seenDown.turn()
+}
+
+// clip holds a sample to the neighbourhood of what was seen. One absurd value
+// would otherwise widen every envelope for months; a new level that stays is
+// followed at a geometric pace.
+func (s *State) clip(v float64) float64 {
+	if width := s.bounds.hi - s.bounds.lo; width > 0 && s.ticks > warmUp/2 {
+		v = max(s.bounds.lo-clipWidths*width, min(s.bounds.hi+clipWidths*width, v))
+	}
+	s.bounds.add(v)
+	return v
+}
+
+// hour asks what looks at the difference from the mean of this hour of day. The
+// profile has to have seen a day. A trend, or a level that has come to stay, is a
+// difference that was there all the last day too: it is no news.
+func (s *State) hour(use Kind, atMillis int64, v float64, t tick, most *opinion) {
+	h := &s.profile[hourOf(atMillis)]
+	residual := 0.0
+	if h.ticks > 0 {
+		residual = v - h.mean
+	}
+	h.ticks += t.weight
+	h.mean += max(profileRate*t.weight, t.weight/h.ticks) * (v - h.mean)
+	s.drift += max(driftRate*t.weight, t.share) * (residual - s.drift)
+	if use&Shift != 0 {
+		x, up := s.shift.step(residual, t)
+		most.hear(Shift, x, up)
+	}
+	if use&OddHour == 0 {
+		return
+	}
+	learned := atMillis-s.first > dayMillis
+	if learned && s.oddFrom == 0 {
+		s.oddFrom = s.ticks
+	}
+	widen := margin * (1 + early/(s.ticks-s.oddFrom+1))
+	rates := [len(s.odd)]float64{oddFast, oddMiddle, oddSlow}
+	for i := range s.odd {
+		c := &s.odd[i]
+		if !learned {
+			c.mean += max(rates[i]*t.weight, t.share) * (residual - c.mean)
+			c.seen.start(c.mean)
+			continue
+		}
+		x, up := c.step(residual, rates[i], widen, t)
+		if s.ticks-s.oddFrom >= warmUp && math.Abs(c.mean-s.drift) >= driftShare*math.Abs(c.mean) {
+			most.hear(OddHour, x, up)
+		}
+	}
+}
+
+// judge turns the strongest opinion into a verdict.
+func (s *State) judge(most opinion) Verdict {
+	if s.ticks < warmUp {
+		return Verdict{}
+	}
+	v := Verdict{Score: most.excess / (1 + most.excess), Up: most.up, By: most.by}
+	if v.Score < Threshold {
+		return v
+	}
+	if s.ticks < s.restEnd {
+		v.Score = Threshold * quiet
+		return v
+	}
+	s.restEnd = s.ticks + restTicks
+	v.Fired = true
+	return v
+}
+
+// opinion is the strongest that was heard.
+type opinion struct {
+	excess float64
+	by     Kind
+	up     bool
+}
+
+func (o *opinion) hear(by Kind, excess float64, up bool) {
+	if excess > o.excess {
+		*o = opinion{excess, by, up}
+	}
+}
+
+// hourOf is the hour of day, also before 1970.
+func hourOf(atMillis int64) int {
+	inDay := atMillis % dayMillis
+	if inDay < 0 {
+		inDay += dayMillis
+	}
+	return int(inDay / hourMillis)
+}

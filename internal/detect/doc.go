@@ -1,0 +1,43 @@
+// Package detect finds what is odd in one stream of values, as they come.
+//
+// It knows neither services nor thresholds: a State is given the values of one
+// series in the order of their times, and says of each how odd it is, from 0 to
+// 1. It is pure: the clock is the samples' own, and the same samples give the
+// same verdicts. A State is a value of fixed size, its zero value is ready, and
+// Observe allocates nothing.
+//
+// # One idea
+//
+// A limit in units of the series has to be known, and one in standard
+// deviations is wrong where tails are heavy, so neither is used. Every detector
+// reduces the series to a statistic and asks whether the statistic leaves the
+// envelope of what it has been on this very series: beyond everything seen by a
+// share of all that was seen. See envelope. That makes every verdict free of
+// unit, level and sign, and lets one threshold do for all series.
+//
+//	sample ─ clip ─┬─ Record   smoothed over 2 and 12 ticks ────────┐
+//	               ├─ OddHour  less the hour's mean, over 1, 6, 36 ──┤ the largest
+//	               ├─ Run      ticks on one side of the centre ──────┼ excess, then ─ Verdict
+//	               ├─ Holt     residual of level and trend ──────────┤ rest
+//	               └─ Shift    two-sided CUSUM of the hour's residual┘
+//
+// Default is Record, OddHour and Run. Holt and Shift can be asked for; on real
+// series they add false alarms and next to nothing else.
+//
+// # Ticks
+//
+// Time is counted in ticks: a sample is worth the time since the one before it,
+// in units of five minutes, and at most one tick. So samples every 15 s count
+// for a twentieth each, and those of every hour for one each: memory, smoothing
+// and rest are at least as long in time as they are in samples.
+//
+// # Silence
+//
+// There is no verdict (score 0) for the first half day of ticks; a value that
+// is not finite, larger than 1e150, or not newer than the newest is Ignored and
+// changes nothing. After a detection the series rests: for six hours of ticks
+// the score stays below Threshold, so that one event is one detection. A series
+// that was silent for two weeks starts anew. Constant series have no scale and
+// give no verdict. A counter that grows steadily leaves its envelope by little
+// each time, and is silent.
+package detect

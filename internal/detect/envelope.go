@@ -1,0 +1,84 @@
+package detect
+
+import "math"
+
+const (
+	// margin: how far beyond all that was seen a statistic has to be, as a share
+	// of the width of all that was seen.
+	margin = .04
+	// early ticks: records are cheap while little was seen (the n-th of n
+	// independent values is a record once in n), so the margin is
+	// margin * (1 + early/n).
+	early = 1000
+	// blockTicks is how long a block of memory is: what was seen is what was seen
+	// in this block and the one before it, so in the last two to four weeks (of
+	// ticks).
+	blockTicks = 14 * 288
+	// resolution of a float64 after some sums and differences, as a share of the
+	// value: what is less is rounding.
+	resolution = 1e-9
+)
+
+// envelope is the range that a statistic has been in: its extremes in the last
+// block and this one. (An envelope that shrinks steadily towards a centre calls
+// light-tailed noise odd several times as often.)
+type envelope struct {
+	lo, hi       float64 // of both blocks
+	newLo, newHi float64 // of this block
+}
+
+// excess is how far v is beyond the envelope, in margins: 1 and more is odd.
+// Without a width there is no unit to measure in, and nothing is odd.
+func (e *envelope) excess(v, widen float64) (excess float64, up bool) {
+	up = v > e.hi
+	beyond := e.lo - v
+	if up {
+		beyond = v - e.hi
+	}
+	if beyond <= 0 || e.hi <= e.lo {
+		return 0, up
+	}
+	return beyond / max(widen*(e.hi-e.lo), resolution*math.Abs(v)), up
+}
+
+// add takes v into the envelope.
+func (e *envelope) add(v float64) {
+	if v > e.newHi {
+		e.newHi = v
+		e.hi = max(e.hi, v)
+	}
+	if v < e.newLo {
+		e.newLo = v
+		e.lo = min(e.lo, v)
+	}
+}
+
+// turn ends a block: what was before it is forgotten.
+func (e *envelope) turn() {
+	e.lo, e.hi = e.newLo, e.newHi
+	e.newLo, e.newHi = math.Inf(1), math.Inf(-1)
+}
+
+// start begins at v.
+func (e *envelope) start(v float64) { *e = envelope{v, v, v, v} }
+
+// channel is a statistic that is smoothed (an exponentially weighted mean) and
+// has an envelope.
+type channel struct {
+	mean float64
+	seen envelope
+}
+
+// step smooths v with the given rate (one over ticks) and returns by how much
+// the mean leaves its envelope.
+func (c *channel) step(v, rate, widen float64, t tick) (excess float64, up bool) {
+	c.mean += max(rate*t.weight, t.share) * (v - c.mean)
+	excess, up = c.seen.excess(c.mean, widen)
+	c.seen.add(c.mean)
+	return excess, up
+}
+
+func (c *channel) start(v float64) {
+	c.mean = v
+	c.seen.start(v)
+}
