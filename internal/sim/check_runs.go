@@ -10,8 +10,9 @@ import (
 )
 
 // failureIsUndone: a run in which a step or verification failed turns back,
-// and does not end as a success; what was done and can be undone, the world saw
-// undone; and what is said to be undone was undone.
+// and does not end as a success; and what took effect and can be taken back, the
+// world saw undone, whatever is on record. What never took effect needs no call:
+// a process that finds all as it was before the step may say that it is undone.
 func failureIsUndone(s *Sim, r *record) (bad []string) {
 	for _, l := range r.acting() {
 		if l.failed == 0 {
@@ -23,14 +24,10 @@ func failureIsUndone(s *Sim, r *record) (bad []string) {
 		if l.ends > 0 && l.rolling < l.failed {
 			bad = append(bad, fmt.Sprintf("%s on %s failed at entry %d and did not turn back", l.id, l.run.Service, l.failed))
 		}
-		for _, step := range slices.Sorted(maps.Keys(l.undone)) {
-			if !s.sawUndo(l.id, step) {
-				bad = append(bad, fmt.Sprintf("%s on %s: step %s is on record as undone, and nobody undid it", l.id, l.run.Service, step))
-			}
-		}
-		for _, step := range slices.Sorted(maps.Keys(l.done)) {
-			if l.ends > 0 && reversible(step) && !s.sawUndo(l.id, step) {
-				bad = append(bad, fmt.Sprintf("%s on %s failed after step %s, and nobody undid it", l.id, l.run.Service, step))
+		for _, c := range s.calls {
+			took := c.Run == l.id && c.Phase == grace.PhaseDo && c.Applied && reversible(c.Action)
+			if took && l.ends > 0 && !s.sawUndo(l.id, c.Step) {
+				bad = append(bad, fmt.Sprintf("%s on %s failed, %d undos of step %s are on record, and nobody undid it", l.id, l.run.Service, l.undone[c.Step], c.Step))
 			}
 		}
 	}
@@ -43,10 +40,9 @@ func (s *Sim) sawUndo(id grace.RunID, step string) bool {
 	})
 }
 
-// reversible tells whether the world can take back what a step did; steps have
-// the names of their actions.
-func reversible(step string) bool {
-	return slices.Contains([]string{actScale, actFlag, actBreaker, actLog}, step)
+// reversible tells whether the world can take back what an action did.
+func reversible(action string) bool {
+	return slices.Contains([]string{actScale, actFlag, actBreaker, actLog}, action)
 }
 
 // undoneOnce: of every step at most one undo is on record, and none is done
