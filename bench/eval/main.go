@@ -38,6 +38,8 @@ func makers() []maker {
 	return []maker{
 		{"m4", m4},
 		{"nab", nab},
+		{"early", early},
+		{"reliability", reliability},
 	}
 }
 

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"path/filepath"
+
+	"grace/internal/breach"
+	"grace/internal/forecast"
+)
+
+// Reliability is judged in bins of a tenth; fewer than reliableFew predictions
+// in a bin say nothing.
+const (
+	reliableBins = 10
+	reliableFew  = 30
+)
+
+// prediction is a likelihood that was said, and whether it came true.
+type prediction struct {
+	likelihood float64
+	came       bool
+}
+
+// reliability makes the table of likelihoods and of what became of them.
+func reliability(ctx context.Context, data string) ([]Table, error) {
+	files, err := readNAB(data)
+	if err != nil {
+		return nil, err
+	}
+	m4, err := readM4(filepath.Join(data, "m4hourly"))
+	if err != nil {
+		return nil, err
+	}
+	warnings, hours := make([][]prediction, len(files)), make([][]prediction, len(files))
+	for i, f := range files {
+		s := newEarly(f, false)
+		warnings[i] = s.predictions(breach.Balanced)
+		hours[i] = s.predictions(0)
+	}
+	var capacity [][]prediction
+	w := &forecast.Workspace{}
+	for i, s := range m4 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		_, claims, err := m4Fit(w, forecast.Default(), s)
+		if err != nil {
+			return nil, fmt.Errorf("series %d: %w", i+1, err)
+		}
+		var got []prediction
+		for block, came := range s.breaches() {
+			got = append(got, prediction{claims[block], came})
+		}
+		capacity = append(capacity, got)
+	}
+	t := Table{
+		Title: "Reliability",
+		What: "What was said and what became of it, by the likelihood that was said. Early breach, warnings: the likelihood with which each balanced warning opens. " +
+			"Early breach, hours: what is said once an hour outside breaches, warning or not. Capacity breach: each block of six hours.",
+		Columns: []string{"predictions", "said, %", "came true, %", "apart, points"},
+	}
+	for _, group := range []struct {
+		name   string
+		series [][]prediction
+	}{{"early breach, warnings", warnings}, {"early breach, hours", hours}, {"capacity breach", capacity}} {
+		rows, worst := reliabilityRows(group.name, group.series)
+		t.Rows = append(t.Rows, rows...)
+		t.Notes = append(t.Notes, fmt.Sprintf("%s: at most %.1f points apart in a bin with %d predictions or more (target: 5).", group.name, worst, reliableFew))
+	}
+	return []Table{t}, nil
+}
+
+// predictions that do not overlap: after one, the next follows in two horizons
+// or after the breach. It is made as soon as the worth is at least the given one.
+func (s earlySeries) predictions(least float64) []prediction {
+	var out []prediction
+	var state breach.State
+	m := breach.New(earlyHorizon)
+	next, last := 0, int64(math.MinInt64/2)
+	for i := range s.at {
+		m.Append(&state, s.at[i], s.values[i], s.limit, false)
+		for next < len(s.begins) && s.begins[next] <= i {
+			next++
+			last = math.MinInt64 / 2
+		}
+		o := m.Outlook(&state)
+		if i < s.from || s.in[i] || o.Worth < least || s.at[i] < last+earlyReach {
+			continue
+		}
+		last = s.at[i]
+		out = append(out, prediction{o.Likelihood, next < len(s.begins) && s.at[s.begins[next]]-s.at[i] <= earlyReach})
+	}
+	return out
+}
+
+// reliabilityRows gives a row for each bin with enough predictions, and the
+// greatest distance between what was said and what came in points.
+func reliabilityRows(name string, series [][]prediction) (rows []Row, worst float64) {
+	for bin := range reliableBins {
+		count := func(drawn []int) (n, said, came float64) {
+			for _, i := range drawn {
+				for _, p := range series[i] {
+					if min(int(p.likelihood*reliableBins), reliableBins-1) != bin {
+						continue
+					}
+					n++
+					said += p.likelihood
+					if p.came {
+						came++
+					}
+				}
+			}
+			return n, said, came
+		}
+		n, said, came := count(all(len(series)))
+		if n == 0 {
+			continue
+		}
+		apart := 100 * (came - said) / n
+		if n >= reliableFew {
+			worst = max(worst, math.Abs(apart))
+		}
+		rows = append(rows, Row{Name: fmt.Sprintf("%s, %d to %d %%", name, 100*bin/reliableBins, 100*(bin+1)/reliableBins), Cells: []Value{
+			figure(n, 0), figure(100*said/n, 1),
+			bootstrap(len(series), 1, func(drawn []int) float64 {
+				n, _, came := count(drawn)
+				return 100 * came / n
+			}),
+			figure(apart, 1),
+		}})
+	}
+	return rows, worst
+}
