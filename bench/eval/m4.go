@@ -24,7 +24,7 @@ const (
 	// m4Limit is the quantile of the history that stands for a capacity.
 	m4Limit = 0.98
 	// m4Speaks: a claim of at least this likelihood is spoken.
-	m4Speaks = 0.85
+	m4Speaks = 0.8
 	// m4Range is the range of predict_linear in hours: the one of two hours to
 	// seven days with the best precision here.
 	m4Range = 48

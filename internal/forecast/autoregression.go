@@ -31,7 +31,7 @@ const (
 const (
 	// ridge in shares of the variance keeps the equations solvable; more of it
 	// costs accuracy.
-	ridge = 1e-4
+	ridge = 1e-5
 	// ridgeOverDay is larger: a day's change depends on the days' changes before,
 	// which are alike.
 	ridgeOverDay = 1e-3

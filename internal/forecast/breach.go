@@ -4,10 +4,8 @@ import "math"
 
 const (
 	// softness: the past paths are few, so each is blurred by so many usual
-	// errors.
-	softness = 0.6
-	// stretch: they were fitted in hindsight, so the future errs more.
-	stretch = 1.1
+	// errors. It also stands for what was chosen in hindsight.
+	softness = 1.0
 	// doubt counts as so many past paths that tell of no breach.
 	doubt = 0.5
 )
@@ -41,7 +39,7 @@ func (f *Fitted) Breach(limit float64, above bool, block int, dst []float64) []f
 			far := math.Inf(-1)
 			for h := from; h < to; h++ {
 				if p.Seen[origin+h] {
-					far = max(far, sign*(points[h]+stretch*(p.Values[origin+h]-f.paths[r][h])-level))
+					far = max(far, sign*(points[h]+p.Values[origin+h]-f.paths[r][h]-level))
 				}
 			}
 			if !math.IsInf(far, -1) {

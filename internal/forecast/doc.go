@@ -8,7 +8,7 @@
 // # Models
 //
 // A Model forecasts one horizon from several origins of the same series: the
-// newest, which is the forecast, and up to twelve in the past, one day apart,
+// newest, which is the forecast, and up to fourteen in the past, one day apart,
 // whose errors are known. Everything said about uncertainty comes from those
 // errors and from nothing else. Models works with the seasons that the history
 // is long enough to show (two of each); with less it steps down: a week, a day,

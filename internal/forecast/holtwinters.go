@@ -15,47 +15,46 @@ type HoltWinters struct{}
 // Name gives holt_winters.
 func (HoltWinters) Name() string { return "holt_winters" }
 
-// smoothing holds the parameters.
-type smoothing struct {
-	level, trend, damp float64
-	day, week          float64
-	carry              float64
-}
+// smoothing holds the parameters, each at its place.
+type smoothing [parameters]float64
 
-// axis is one parameter and the values tried for it.
-type axis struct {
-	of     func(*smoothing) *float64
-	values []float64
-}
+const (
+	levelRate = iota // how fast the level follows an error
+	carryOn          // what is left of the newest error after a step
+	dayRate          // how fast the seasons follow
+	weekRate
+	trendRate // how fast the trend follows, as a share of the level's rate
+	damping   // what is left of the trend after a step
+	parameters
+)
 
-func axes() []axis {
-	return []axis{
-		{func(s *smoothing) *float64 { return &s.level }, []float64{0.005, 0.03, 0.1, 0.25, 0.5}},
-		{func(s *smoothing) *float64 { return &s.carry }, []float64{0, 0.3, 0.6, 0.8, 0.95}},
-		{func(s *smoothing) *float64 { return &s.day }, []float64{0, 0.05, 0.15, 0.3, 0.5}},
-		{func(s *smoothing) *float64 { return &s.week }, []float64{0, 0.05, 0.15, 0.3, 0.5}},
-		{func(s *smoothing) *float64 { return &s.trend }, []float64{0, 0.003, 0.02, 0.1}},
-		{func(s *smoothing) *float64 { return &s.damp }, []float64{0.9, 0.98, 0.995, 1}},
+// tried are the values of each parameter.
+func tried() [parameters][5]float64 {
+	return [parameters][5]float64{
+		levelRate: {0.005, 0.03, 0.1, 0.25, 0.5},
+		carryOn:   {0, 0.3, 0.6, 0.8, 0.95},
+		dayRate:   {0, 0.05, 0.15, 0.3, 0.5},
+		weekRate:  {0, 0.05, 0.15, 0.3, 0.5},
+		trendRate: {0, 0.003, 0.02, 0.1, 0.3},
+		damping:   {0.9, 0.97, 0.985, 0.995, 1},
 	}
 }
 
 // Paths searches the parameters, then smooths once more with the best.
 func (HoltWinters) Paths(w *Workspace, p *Problem, paths [][]float64) bool {
 	s := newSmoother(w, p)
-	best := smoothing{level: 0.1, damp: 0.98, day: 0.1, week: 0.2, carry: 0.5}
+	best := smoothing{levelRate: 0.1, carryOn: 0.5, dayRate: 0.1, weekRate: 0.2, damping: 0.98}
 	least := s.run(best, paths)
 	for range 2 {
-		for i, a := range axes() {
-			if i == 2 && p.Day == 0 || i == 3 && p.Week == 0 {
+		for i, values := range tried() {
+			if i == dayRate && p.Day == 0 || i == weekRate && p.Week == 0 {
 				continue
 			}
-			from := best
-			for _, v := range a.values {
-				if *a.of(&from) == v {
+			next := best
+			for _, v := range values {
+				if next[i] = v; v == best[i] {
 					continue
 				}
-				next := from
-				*a.of(&next) = v
 				if loss := s.run(next, paths); loss < least {
 					least, best = loss, next
 				}
@@ -75,9 +74,9 @@ type smoother struct {
 }
 
 // newSmoother starts from a line and mean seasons over the first two seasons.
-func newSmoother(w *Workspace, p *Problem) *smoother {
+func newSmoother(w *Workspace, p *Problem) smoother {
 	days, weeks := max(p.Day, 1), max(p.Week, 1)
-	s := &smoother{p: p, day0: w.Floats(days), week0: w.Floats(weeks), day: w.Floats(days), week: w.Floats(weeks)}
+	s := smoother{p: p, day0: w.Floats(days), week0: w.Floats(weeks), day: w.Floats(days), week: w.Floats(weeks)}
 	first := p.Values[:min(len(p.Values), max(seasonsNeeded*p.Season(), minPoints/2))]
 	half := len(first) / 2
 	centre := mean(first)
@@ -112,14 +111,14 @@ func (s *smoother) run(c smoothing, paths [][]float64) float64 {
 			s.path(c, paths[next], level, trend, newest, d, w)
 			next++
 		}
-		level += c.damp * trend
-		trend *= c.damp
+		level += c[damping] * trend
+		trend *= c[damping]
 		far := v - level - s.day[d] - s.week[w]
-		e := far - c.carry*newest
-		level += c.level * e
-		trend += c.trend * c.level * e
-		s.day[d] += c.day * e
-		s.week[w] += c.week * e
+		e := far - c[carryOn]*newest
+		level += c[levelRate] * e
+		trend += c[trendRate] * c[levelRate] * e
+		s.day[d] += c[dayRate] * e
+		s.week[w] += c[weekRate] * e
 		newest = far
 		if d++; d == len(s.day) {
 			d = 0
@@ -137,12 +136,12 @@ func (s *smoother) run(c smoothing, paths [][]float64) float64 {
 }
 
 func (s *smoother) path(c smoothing, path []float64, level, trend, newest float64, d, w int) {
-	carry := c.carry * newest
+	carry := c[carryOn] * newest
 	for h := range path {
-		trend *= c.damp
+		trend *= c[damping]
 		level += trend
 		path[h] = level + s.day[d] + s.week[w] + carry
-		carry *= c.carry
+		carry *= c[carryOn]
 		if d++; d == len(s.day) {
 			d = 0
 		}

@@ -13,8 +13,8 @@ const (
 	minPoints = 8
 	// minSeen is the share of points that must be there.
 	minSeen = 0.5
-	// maxOrigins bounds the cost of a refit; a dozen days hold each weekday.
-	maxOrigins = 12
+	// maxOrigins bounds the cost of a refit; two weeks hold each weekday twice.
+	maxOrigins = 14
 	// seasonsNeeded is how often a season must have been seen to be used.
 	seasonsNeeded = 2
 )
