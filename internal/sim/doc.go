@@ -19,6 +19,8 @@
 //     and the record of it, after the record. What it had in memory is gone.
 //   - The checkers ask no stage. They compute from the story's edges and times,
 //     the calls that the world saw, and the audit log.
+//   - A replica may stand still and lose its runs. When it wakes up, the action
+//     that it was at takes effect; it begins nothing and writes nothing more.
 //   - At the end of a story the faults stop and everything is mended; then all
 //     must come to rest within 20 minutes of virtual time.
 //   - Mutations plant bugs. Production code never sees one.
