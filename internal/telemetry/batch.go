@@ -136,7 +136,7 @@ func (b *Batch) Points(key []byte, meta Meta, points ...Point) {
 			return
 		}
 		if e.form == formBucket {
-			if b.bucket(sh, e, points) {
+			if b.bucket(sh, e, points, key) {
 				return
 			}
 			continue
@@ -320,7 +320,7 @@ func (b *Batch) take(sh *shard, e *entry, start int64, p Point, key []byte) Reas
 
 // judge tells whether a point is one, and newer than the newest.
 func (b *Batch) judge(e *entry, p Point, key []byte) Reason {
-	r := Taken
+	var r Reason
 	switch {
 	case math.IsNaN(p.Value) || math.IsInf(p.Value, 0):
 		return NotANumber

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/bits"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -124,12 +123,14 @@ func (in *Intake) Reconfigure(cfg Config) error {
 		sh := &in.shards[i]
 		sh.mu.Lock()
 		clear(sh.ignored)
-		all := slices.Clone(sh.list)
+		all := make([]*entry, 0, len(sh.list))
+		for _, e := range sh.list {
+			if e.form != formHistogram || e.hist.buckets == 0 { // else it goes with the last of its buckets
+				all = append(all, e)
+			}
+		}
 		sh.mu.Unlock()
 		for _, e := range all {
-			if e.form == formHistogram && e.hist.buckets > 0 {
-				continue // goes with the last of its buckets
-			}
 			labels, err := parseKey(scratch[:0], []byte(e.key))
 			if err == nil {
 				scratch = labels

@@ -136,6 +136,11 @@ func (m *mapper) shape(name string, r *rule, labels map[string]string, meta Meta
 		out.kind = kindOf(name)
 	}
 	if out.kind == KindCounter || out.kind == KindDelta {
+		if strings.HasSuffix(base, "_count") {
+			s.Unit = "" // the unit is of what is counted
+		} else if s.Unit == "" {
+			s.Unit = unitOf(strings.TrimSuffix(base, "_total"))
+		}
 		base = strings.TrimSuffix(strings.TrimSuffix(base, "_total"), "_count")
 	}
 	if q, ok := labels["quantile"]; ok && out.kind == KindGauge {
@@ -150,7 +155,7 @@ func (m *mapper) shape(name string, r *rule, labels map[string]string, meta Meta
 		}
 	}
 	s.Kind, s.Labels = out.kind, m.rest(labels)
-	if s.Unit == "" {
+	if s.Unit == "" && (out.kind == KindGauge || out.kind == KindHistogram) {
 		s.Unit = unitOf(base)
 	}
 	out.outputs = outputs(base, s, r != nil && r.As != "")

@@ -290,9 +290,8 @@ func (b *Batch) observe(home *shard, h *histogram, p *Histogram) {
 
 // bucket takes points of one bucket. Its entry is locked, and is unlocked
 // before its histogram is. It tells whether the histogram still was.
-func (b *Batch) bucket(sh *shard, e *entry, points []Point) bool {
+func (b *Batch) bucket(sh *shard, e *entry, points []Point, key []byte) bool {
 	last, h, slot := e.lastAt, e.hist, e.slot
-	b.point.Bounds = b.point.Bounds[:0]
 	kept := *e // what judge looks at, while the entry is somebody else's again
 	e.lastAt = max(last, min(points[len(points)-1].At, b.newest))
 	if e.last != points[len(points)-1].Value {
@@ -312,7 +311,7 @@ func (b *Batch) bucket(sh *shard, e *entry, points []Point) bool {
 			b.counts[Stale]++
 			continue
 		}
-		r := b.judge(&kept, p, []byte(kept.key))
+		r := b.judge(&kept, p, key)
 		if r == Taken {
 			kept.lastAt = p.At
 			var done *scrape

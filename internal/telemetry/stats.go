@@ -34,15 +34,18 @@ const (
 	reasons
 )
 
-var reasonNames = [reasons]string{
-	"taken", "unmapped", "unknown_service", "duplicate", "out_of_order", "late", "not_a_number", "stale_marker",
-	"counter_reset", "incomplete_histogram", "too_far_ahead", "too_old", "bad_labels", "bad_histogram",
-	"too_many_labels", "long_label", "samples_per_request", "series_per_source", "series_per_service", "series",
+// names gives the reasons as metrics have them.
+func (Reason) names() [reasons]string {
+	return [reasons]string{
+		"taken", "unmapped", "unknown_service", "duplicate", "out_of_order", "late", "not_a_number", "stale_marker",
+		"counter_reset", "incomplete_histogram", "too_far_ahead", "too_old", "bad_labels", "bad_histogram",
+		"too_many_labels", "long_label", "samples_per_request", "series_per_source", "series_per_service", "series",
+	}
 }
 
 func (r Reason) String() string {
 	if r < reasons {
-		return reasonNames[r]
+		return r.names()[r]
 	}
 	return fmt.Sprintf("reason %d", uint8(r))
 }

@@ -72,7 +72,7 @@ func newBench(t *testing.T, change func(*telemetry.Config, *telemetry.Options)) 
 func key(text string) []byte {
 	metric, rest, _ := strings.Cut(text, "{")
 	k := telemetry.AppendLabel(nil, telemetry.MetricLabel, metric)
-	for _, l := range strings.Split(strings.TrimSuffix(rest, "}"), ",") {
+	for l := range strings.SplitSeq(strings.TrimSuffix(rest, "}"), ",") {
 		n, v, _ := strings.Cut(l, "=")
 		k = telemetry.AppendLabel(k, n, v)
 	}

@@ -132,13 +132,12 @@ func (readCloser) Close() error { return nil }
 
 // BenchmarkOpen is the first sample of series nobody has seen.
 func BenchmarkOpen(b *testing.B) {
-	in := intake(b, telemetry.DefaultConfig())
 	body := encode1(load(100_000, 1, start.UnixMilli())...)
 	var d decoder
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
-		in = intake(b, telemetry.DefaultConfig())
+		in := intake(b, telemetry.DefaultConfig())
 		b.StartTimer()
 		batch := in.Begin(telemetry.From{Source: "bench"})
 		d.reset(batch, body)

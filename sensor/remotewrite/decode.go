@@ -68,8 +68,7 @@ func (d *decoder) v1() error {
 
 // located says where an error is, unless that is said closer already.
 func located(err error, at int, what string) error {
-	var p *place
-	if errors.As(err, &p) {
+	if _, ok := errors.AsType[*place](err); ok {
 		return err
 	}
 	return &place{at: at, what: what, err: err}

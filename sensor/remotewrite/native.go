@@ -32,17 +32,17 @@ type span struct {
 // native reads native histograms, one at a time, into memory it keeps. Both
 // versions have the same message.
 type native struct {
-	schema            int64
-	zero, zeroWidth   float64
-	negative          float64 // counted below zero
-	spans             []span
-	deltas            []int64
-	counts            []float64
-	custom            []float64
-	dense             []float64 // counts of custom buckets
-	hint              uint64
-	exponential       telemetry.Exponential
-	negDelta, negLast int64
+	schema          int64
+	zero, zeroWidth float64
+	negative        float64 // counted below zero
+	spans           []span
+	deltas          []int64
+	counts          []float64
+	custom          []float64
+	dense           []float64 // counts of custom buckets
+	hint            uint64
+	exponential     telemetry.Exponential
+	negDelta        int64
 }
 
 // read gives the point. Errors that are errUnsupported are about a histogram

@@ -2,6 +2,7 @@ package remotewrite
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -46,9 +47,7 @@ func TestRealPrometheus(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				kept := httptest.NewRecorder()
 				h.ServeHTTP(kept, r)
-				for k, v := range kept.Header() {
-					w.Header()[k] = v
-				}
+				maps.Copy(w.Header(), kept.Header())
 				w.WriteHeader(kept.Code)
 				if kept.Code != http.StatusNoContent {
 					answers <- fmt.Sprint(kept.Code, kept.Body)

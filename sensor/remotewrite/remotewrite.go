@@ -220,8 +220,7 @@ func (h *Handler) unpack(s *scratch, w http.ResponseWriter, r *http.Request) (bo
 		s.packed.Grow(int(r.ContentLength) + bytes.MinRead)
 	}
 	if _, err := s.packed.ReadFrom(http.MaxBytesReader(w, r.Body, limit)); err != nil {
-		var over *http.MaxBytesError
-		if errors.As(err, &over) {
+		if _, over := errors.AsType[*http.MaxBytesError](err); over {
 			return tooLarge()
 		}
 		h.lost.Add(1)

@@ -79,8 +79,6 @@ func (r *reader) bytes() (sub reader, err error) {
 	return sub, nil
 }
 
-func (r *reader) rest() []byte { return r.body[r.pos:r.end] }
-
 func (r *reader) fixed64() (uint64, error) {
 	if r.end-r.pos < 8 {
 		return 0, errTruncated
