@@ -30,7 +30,7 @@ build: ## build bin/grace, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X grace/daemon.Version=$(VERSION)" -o bin/grace ./cmd/grace
 
 .PHONY: run
-run: build ## build, then show GRACE healing a small shop (about 3 minutes)
+run: build ## build, then show GRACE healing a small shop (about 4 minutes)
 	bin/grace demo
 
 .PHONY: test

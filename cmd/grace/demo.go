@@ -24,14 +24,16 @@ func newDemo(a *app) *cobra.Command {
 	var o demoOptions
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Watch GRACE heal a small shop: real processes, real faults, about 3 minutes",
+		Short: "Watch GRACE heal a small shop: real processes, real faults, about 4 minutes",
 		Long: `Start a small shop of six real services with customers, start GRACE next to it,
-and break the shop five times:
+and break the shop seven times:
 
   a service crashes               GRACE restarts it
   a feature flag breaks checkout  GRACE turns it off
   a circuit breaker sticks open   GRACE asks, the story's operator approves
   a dependency gets slow          GRACE heals the cause, not the victims
+  memory leaks slowly             GRACE foresees it and restarts in time
+  more and more customers come    GRACE foresees it and adds a replica in time
   a remedy does not help          GRACE undoes it and calls a person
 
 Then everything keeps running until Ctrl-C: open the console, break something
@@ -50,7 +52,7 @@ GRACE did nothing.`,
 	f.StringVar(&o.dataDir, "data-dir", "", "keep data and logs in this folder (default: a cache folder, cleared at the end)")
 	f.BoolVar(&o.once, "once", false, "end after the story")
 	f.Float64Var(&o.quiet, "quiet-minutes", 0, "break nothing for so long, and report what GRACE did (it should be nothing)")
-	f.StringSliceVar(&o.only, "only", nil, "play only these chapters: crash, bad_flag, breaker, slow_dependency, stuck_latency")
+	f.StringSliceVar(&o.only, "only", nil, "play only these chapters: crash, bad_flag, breaker, slow_dependency, slow_leak, rising_load, stuck_latency")
 	return cmd
 }
 

@@ -46,7 +46,9 @@ func (s *story) play(ctx context.Context, all []chapter) []faultReport {
 			break // interrupted: this chapter has no end to tell
 		}
 		reports = append(reports, r)
-		if r.OK {
+		if r.OK && r.Peak != "" {
+			s.tell.say(voiceShop, "no customer has noticed; the highest was %s", r.Peak)
+		} else if r.OK {
 			s.tell.say(voiceShop, "healthy again after %s s", seconds(r.RecoveredS))
 		} else {
 			s.tell.say(voiceStory, "NOT as told. Expected: %s. Seen: %s. %s", r.Expected, r.Outcome, r.Detail)
@@ -59,6 +61,8 @@ func (s *story) play(ctx context.Context, all []chapter) []faultReport {
 func (s *story) chapter(ctx context.Context, c chapter) faultReport {
 	report := faultReport{Name: c.name, Service: c.service, Expected: c.expected(), Outcome: "nothing happened", InjectedAt: s.now().UTC()}
 	s.view.reset()
+	s.view.track(c.limit)
+	defer s.view.track(nil)
 	s.watch.from = s.now()
 	fault, err := s.faults.Inject(ctx, c.service, c.kind)
 	if err != nil {
@@ -102,6 +106,12 @@ func (s *story) follow(ctx context.Context, c chapter, report *faultReport) (ok 
 		if err != nil {
 			wrong = "GRACE does not answer: " + err.Error() // it may be coming back
 			continue
+		}
+		if c.limit != nil {
+			report.Peak = c.limit.text(s.view.peak)
+			if s.view.peak >= c.limit.at {
+				return false, "it came to " + report.Peak
+			}
 		}
 		v, run, detail := c.judge(runs)
 		if run != nil {

@@ -24,8 +24,9 @@ type chapter struct {
 	kind     shop.Kind
 	broke    string // what happened, for the reader
 	playbook grace.PlaybookID
-	asks     bool // GRACE must ask, and the operator approves
-	fails    bool // the remedy must not help: undone, incident, mended by hand
+	asks     bool   // GRACE must ask, and the operator approves
+	fails    bool   // the remedy must not help: undone, incident, mended by hand
+	limit    *limit // GRACE must foresee that it is reached, and act before
 	within   time.Duration
 }
 
@@ -54,6 +55,24 @@ func chapters() []chapter {
 			playbook: "scale_up_instances", within: 75 * time.Second,
 		},
 		{
+			name: "slow_leak", title: "A slow leak, foreseen", service: shop.Checkout, kind: shop.SlowLeak,
+			broke:    "checkout loses 40 MiB of memory a minute; at 32 MiB it would be a symptom",
+			playbook: "restart_service", within: 75 * time.Second,
+			limit: &limit{
+				service: shop.Checkout, what: "%s MiB of memory", at: 32,
+				level: func(s shop.Status) float64 { return float64(s.Heap) / (1 << 20) },
+			},
+		},
+		{
+			name: "rising_load", title: "A rising load, foreseen", service: shop.Cart, kind: shop.RisingLoad,
+			broke:    "every second more customers come to cart; at 80 % of its capacity it would be a symptom",
+			playbook: "scale_up_instances", within: 90 * time.Second,
+			limit: &limit{
+				service: shop.Cart, what: "%s %% of the capacity", at: 80,
+				level: func(s shop.Status) float64 { return 100 * s.Busy },
+			},
+		},
+		{
 			name: "stuck_latency", title: "A remedy does not help", service: shop.Frontend, kind: shop.StuckLatency,
 			broke:    "every request of frontend takes 0.9 s longer, however many replicas there are",
 			playbook: "scale_up_instances", fails: true, within: 120 * time.Second,
@@ -69,6 +88,8 @@ func (c chapter) expected() string {
 		return text + "does not help: undone, escalated"
 	case c.asks:
 		return text + "succeeded after approval"
+	case c.limit != nil:
+		return text + "succeeded before " + c.limit.text(c.limit.at)
 	default:
 		return text + "succeeded"
 	}
@@ -107,6 +128,9 @@ func (c chapter) judge(runs []grace.Run) (v verdict, run *grace.Run, detail stri
 	if run.StartedAt != nil && c.asks && run.Auto {
 		return notAsTold, run, "GRACE acted by itself, but should have asked for approval"
 	}
+	if c.limit != nil && run.Kind != grace.TriggerProactive {
+		return notAsTold, run, "GRACE acted on a symptom, but should have foreseen it"
+	}
 	if !run.State.Terminal() || run.State == grace.RunCancelled {
 		return storyGoesOn, run, "" // a cancelled run was too early: another comes
 	}
@@ -137,6 +161,7 @@ type faultReport struct {
 	Run        grace.RunID      `json:"run,omitempty"`
 	Playbook   grace.PlaybookID `json:"playbook,omitempty"`
 	Detail     string           `json:"detail,omitempty"`
+	Peak       string           `json:"peak,omitempty"` // how near it came to what was foreseen
 
 	healed   bool // by GRACE
 	incident grace.IncidentID

@@ -44,8 +44,15 @@ func tooEarly() grace.Run {
 func TestStory(t *testing.T) {
 	t.Parallel()
 	plain := chapter{name: "x", service: shop.Cart, kind: shop.Crash, playbook: "restart_service", within: time.Minute}
-	asks, fails := plain, plain
+	asks, fails, ahead := plain, plain, plain
 	asks.asks, fails.fails = true, true
+	ahead.limit = &limit{service: shop.Cart, what: "%s %% of the capacity", at: 80, level: func(s shop.Status) float64 { return 100 * s.Busy }}
+	foreseen := func(state grace.RunState) grace.Run {
+		r := cartRun(state)
+		r.Kind = grace.TriggerProactive
+		return r
+	}
+	inTime := []moment{{2 * time.Second, foreseen(grace.RunRunning)}, {9 * time.Second, foreseen(grace.RunSucceeded)}}
 	healed := []moment{
 		{2 * time.Second, cartRun(grace.RunRunning)},
 		{4 * time.Second, cartRun(grace.RunVerifying)},
@@ -85,6 +92,9 @@ func TestStory(t *testing.T) {
 		{name: "acted without asking", chapter: asks, scene: scene{runs: healed}, detail: "should have asked"},
 		{name: "does not help", chapter: fails, scene: scene{runs: undone}, ok: true, recovered: 20, resolved: true, detail: "by hand"},
 		{name: "does help", chapter: fails, scene: scene{runs: healed}, detail: "the run ended succeeded"},
+		{name: "foreseen", chapter: ahead, scene: scene{runs: inTime, cure: 6 * time.Second, busy: 0.05}, ok: true, recovered: 5.8},
+		{name: "foreseen too late", chapter: ahead, scene: scene{runs: inTime, cure: 6 * time.Second, busy: 0.2}, detail: "it came to 80 % of the capacity"},
+		{name: "not foreseen", chapter: ahead, scene: scene{runs: healed, cure: 6 * time.Second}, detail: "should have foreseen it"},
 		{name: "no incident", chapter: fails, scene: scene{runs: []moment{{2 * time.Second, cartRun(grace.RunRolledBack)}}}, detail: "no incident"},
 	}
 	for _, tt := range tests {

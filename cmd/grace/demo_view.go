@@ -30,6 +30,31 @@ type wellness struct {
 	lastBad time.Time // zero: nothing bad was seen since reset
 	what    string    // what was bad then
 	loadAt  time.Time // of the newest report
+
+	// limit is what must not be reached meanwhile, peak how near it came.
+	limit *limit
+	peak  float64
+}
+
+// limit is a level of one service that is to be foreseen.
+type limit struct {
+	service string
+	what    string // with its unit in place of %s
+	at      float64
+	level   func(shop.Status) float64
+}
+
+func (l *limit) text(v float64) string { return fmt.Sprintf(l.what, number(v)) }
+
+// track begins to follow how near a limit comes; nil for none.
+func (v *wellness) track(l *limit) { v.limit, v.peak = l, 0 }
+
+func (v *wellness) measure(statuses []shop.Status) {
+	for _, s := range statuses {
+		if v.limit != nil && s.Name == v.limit.service {
+			v.peak = max(v.peak, v.limit.level(s))
+		}
+	}
 }
 
 // reset forgets what was bad: a new chapter begins.
@@ -50,6 +75,7 @@ func (v *wellness) well(ctx context.Context) (ok bool, detail string, err error)
 	if err != nil {
 		return false, "", err
 	}
+	v.measure(statuses)
 	now := v.now()
 	if what := badNow(statuses, faults); what != "" {
 		v.lastBad, v.what = now, what

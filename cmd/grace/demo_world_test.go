@@ -27,6 +27,7 @@ type scene struct {
 	runs  []moment      // in the order of time
 	cure  time.Duration // the shop is well from then on; 0 never
 	deaf  time.Duration // GRACE does not answer until then
+	busy  float64       // by how much cart gets busier each second of the fault
 	gated bool          // moments after awaiting_approval wait for the approval
 }
 
@@ -57,16 +58,24 @@ func (w *world) sick() bool {
 }
 
 func (w *world) Statuses(context.Context) ([]shop.Status, error) {
-	serving := 1
-	if w.sick() {
-		serving = 0
+	status := shop.Status{Name: shop.Cart, Instances: 1, Serving: 1}
+	if w.sick() && w.scene.busy == 0 {
+		status.Serving = 0
 	}
-	return []shop.Status{{Name: shop.Cart, Instances: 1, Serving: serving}}, nil
+	if w.sick() {
+		status.Busy = w.scene.busy * time.Since(w.injected).Seconds()
+	}
+	return []shop.Status{status}, nil
 }
 
 func (w *world) Load(context.Context) (shop.LoadStatus, error) { return shop.LoadStatus{}, nil }
 
-func (w *world) Faults(context.Context) ([]shop.Fault, error) { return nil, nil }
+func (w *world) Faults(context.Context) ([]shop.Fault, error) {
+	if w.sick() && w.scene.busy > 0 {
+		return []shop.Fault{{Kind: shop.RisingLoad, Service: shop.Cart}}, nil
+	}
+	return nil, nil
+}
 
 func (w *world) runs(context.Context, time.Time) ([]grace.Run, error) {
 	passed := time.Since(w.injected)

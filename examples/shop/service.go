@@ -152,7 +152,9 @@ type Status struct {
 	Flags     map[string]bool `json:"flags"`
 	LogLevel  string          `json:"log_level"`
 	Until     *time.Time      `json:"log_level_until,omitempty"`
-	Rate      float64         `json:"rate"` // requests per second
+	Rate      float64         `json:"rate"`       // requests per second
+	Heap      uint64          `json:"heap_bytes"` // of the largest replica
+	Busy      float64         `json:"saturation"` // of the busiest replica
 	Replicas  []ReplicaStatus `json:"replicas"`
 }
 
@@ -190,6 +192,10 @@ func (s *service) status() Status {
 		st.Replicas = append(st.Replicas, r)
 	}
 	st.Instances = len(st.Replicas)
+	if reports := s.reports(); len(reports) > 0 {
+		m := mergeReports(reports)
+		st.Heap, st.Busy = m.Heap, m.Saturation
+	}
 	return st
 }
 
