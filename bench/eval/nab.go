@@ -59,10 +59,10 @@ type nabResult struct {
 func judgeNAB(f nabFile, threshold float64, scores []float64) nabResult {
 	fired := func(row int) bool { return scores[row] >= threshold }
 	r := nabResult{windows: len(f.windows), ops: f.ops(), days: f.scoredDays()}
-	r.standard, r.base = score(standardProfile(), len(scores), f.windows, fired)
-	r.low, _ = score(lowFPProfile(), len(scores), f.windows, fired)
+	r.standard, r.base = score(standardProfile(), f.first, len(scores), f.windows, fired)
+	r.low, _ = score(lowFPProfile(), f.first, len(scores), f.windows, fired)
 	hit := make([]bool, len(f.windows))
-	for row := probation(len(scores)); row < len(scores); row++ {
+	for row := f.first; row < len(scores); row++ {
 		if !fired(row) {
 			continue
 		}
@@ -183,7 +183,7 @@ func bestThreshold(files []nabFile, scores [][]float64) (threshold, best float64
 	for _, x := range slices.Compact(tried) {
 		got, base, windows := 0.0, 0.0, 0
 		for i, f := range files {
-			g, b := score(standardProfile(), len(f.at), f.windows, func(row int) bool { return scores[i][row] >= x })
+			g, b := score(standardProfile(), f.first, len(f.at), f.windows, func(row int) bool { return scores[i][row] >= x })
 			got, base, windows = got+g, base+b, windows+len(f.windows)
 		}
 		if s := normalised(standardProfile(), got, base, windows); s > best {

@@ -62,7 +62,7 @@ func TestReadNAB(t *testing.T) {
 }
 
 func TestJudgeNAB(t *testing.T) {
-	f := nabFile{folder: "realAWSCloudwatch", at: make([]int64, 100), values: make([]float64, 100), windows: []window{{40, 49}, {70, 79}}}
+	f := nabFile{folder: "realAWSCloudwatch", at: make([]int64, 100), values: make([]float64, 100), windows: []window{{40, 49}, {70, 79}}, first: 15}
 	scores := make([]float64, 100)
 	for _, row := range []int{3, 30, 42, 44, 90} { // 3 is not scored
 		scores[row] = 0.5
@@ -120,12 +120,12 @@ func TestCausal(t *testing.T) {
 }
 
 func TestDisturb(t *testing.T) {
-	f := nabFile{at: make([]int64, 1000), values: make([]float64, 1000), windows: []window{{400, 499}}}
+	f := nabFile{at: make([]int64, 1000), values: make([]float64, 1000), windows: []window{{400, 499}}, first: 150}
 	for i := range f.at {
 		f.at[i], f.values[i] = int64(i)*300_000, float64(i)
 	}
 	got := disturbance{shift: 7, skip: 0.2, every: 2}.apply(f) // 30 rows are cut
-	if len(got.at) != 485 || got.at[0] != 30*300_000+7 || got.values[1] != 32 || got.windows[0] != (window{185, 235}) {
-		t.Errorf("%d rows, the first at %d, the second %v, windows %v", len(got.at), got.at[0], got.values[1], got.windows)
+	if len(got.at) != 485 || got.at[0] != 30*300_000+7 || got.values[1] != 32 || got.windows[0] != (window{185, 235}) || got.first != 60 {
+		t.Errorf("%d rows, the first at %d, the second %v, windows %v, scored from %d", len(got.at), got.at[0], got.values[1], got.windows, got.first)
 	}
 }

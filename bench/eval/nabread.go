@@ -20,6 +20,7 @@ type nabFile struct {
 	at           []int64 // unix milliseconds, as UTC
 	values       []float64
 	windows      []window // in order
+	first        int      // the first row that is scored
 }
 
 // scoredDays is the time from the end of the probation to the last row.
@@ -27,7 +28,7 @@ func (f nabFile) scoredDays() float64 {
 	if len(f.at) == 0 {
 		return 0
 	}
-	return float64(f.at[len(f.at)-1]-f.at[probation(len(f.at))]) / (24 * 3600 * 1000)
+	return float64(f.at[len(f.at)-1]-f.at[f.first]) / (24 * 3600 * 1000)
 }
 
 // ops are the folders with measurements of machines and services. Only the
@@ -89,6 +90,7 @@ func readNABFile(file, name string, limits [][2]string) (nabFile, error) {
 	if err := lines.Err(); err != nil {
 		return f, fmt.Errorf("read %s: %w", name, err)
 	}
+	f.first = probation(len(f.at))
 	for _, l := range limits {
 		var rows [2]int
 		for i, stamp := range l {

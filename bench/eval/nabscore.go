@@ -49,11 +49,10 @@ func rowScore(p profile, windows []window, row int) (score float64, in int) {
 }
 
 // score is what NAB gives one file: the best detection of each window, or the
-// cost of a missed one, and the sum of the false ones. base is what a detector
+// cost of a missed one, and the sum of the false ones, from the row first on. base is what a detector
 // that is always silent gets. A window that ends before the scored rows begin
 // counts in neither.
-func score(p profile, rows int, windows []window, fired func(row int) bool) (got, base float64) {
-	first := probation(rows)
+func score(p profile, first, rows int, windows []window, fired func(row int) bool) (got, base float64) {
 	best := make([]float64, len(windows))
 	for i, w := range windows {
 		if w.right >= first {

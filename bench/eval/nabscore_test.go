@@ -50,8 +50,8 @@ func TestScore(t *testing.T) {
 	}
 	for _, tt := range tests {
 		fired := func(row int) bool { return slices.Contains(tt.fired, row) }
-		got, base := score(standardProfile(), rows, tt.windows, fired)
-		low, _ := score(lowFPProfile(), rows, tt.windows, fired)
+		got, base := score(standardProfile(), probation(rows), rows, tt.windows, fired)
+		low, _ := score(lowFPProfile(), probation(rows), rows, tt.windows, fired)
 		percent := normalised(standardProfile(), got, base, len(tt.windows))
 		if math.Abs(got-tt.want) > 1e-12 || math.Abs(low-tt.low) > 1e-12 || math.Abs(percent-tt.percent) > 1e-9 {
 			t.Errorf("%s: %v, low-FP %v, %v %%; want %v, %v, %v %%", tt.name, got, low, percent, tt.want, tt.low, tt.percent)
