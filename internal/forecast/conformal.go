@@ -67,9 +67,11 @@ func (f *Fitted) eachError(call func(origin, h int, e float64)) {
 
 // quantile is the conformal one: of m errors that count as independent, the
 // share (m+1)/m of the wanted one, so that the next error is covered too. Where
-// that passes 1 no number of errors would do, and the largest is stretched.
+// that passes 1 no number of errors would do, and the largest is stretched. Few
+// paths say little of the scale either, which widens every band by 1/paths^2.
 func (f *Fitted) quantile(share float64) float64 {
-	m := float64(independent * (len(f.paths) - 1))
+	paths := float64(len(f.paths) - 1)
+	m := independent * paths
 	share *= (m + 1) / m
 	n := len(f.ranks)
 	at := min(share, 1) * float64(n-1)
@@ -78,5 +80,5 @@ func (f *Fitted) quantile(share float64) float64 {
 	if i+1 < n {
 		q += (at - float64(i)) * (f.ranks[i+1] - q)
 	}
-	return q * max(share, 1)
+	return q * max(share, 1) * (1 + 1/(paths*paths))
 }

@@ -73,14 +73,19 @@ type smoother struct {
 	day, week    []float64
 }
 
-// newSmoother starts from a line and mean seasons over the first two seasons.
+// newSmoother starts from a line and mean seasons over the first two seasons, or
+// over one season, level, where the first origin comes before two are over.
 func newSmoother(w *Workspace, p *Problem) smoother {
 	days, weeks := max(p.Day, 1), max(p.Week, 1)
 	s := smoother{p: p, day0: w.Floats(days), week0: w.Floats(weeks), day: w.Floats(days), week: w.Floats(weeks)}
-	first := p.Values[:min(len(p.Values), max(seasonsNeeded*p.Season(), minPoints/2))]
-	half := len(first) / 2
+	first := p.Values[:max(p.Season(), minPoints/2)]
 	centre := mean(first)
-	s.trend = (mean(first[half:2*half]) - mean(first[:half])) / float64(half)
+	if both := 2 * len(first); both <= p.Origins[0] {
+		half := len(first)
+		first = p.Values[:both]
+		s.trend = (mean(first[half:]) - centre) / float64(half)
+		centre = mean(first)
+	}
 	line := func(t int) float64 { return centre + s.trend*(float64(t)-float64(len(first)-1)/2) }
 	if p.Day > 0 {
 		whole := len(first) / days * days

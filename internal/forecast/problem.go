@@ -119,54 +119,46 @@ func seasons(n int, step time.Duration) (day, week int) {
 	return day, week
 }
 
-// fill puts the nearest value of the same hour of the week, else of the day,
-// else a line between neighbours where a value is missing.
+// fill bridges each gap by what the series did over the same hours a week and a
+// day before and after, moved to meet the values at both ends of the gap; by a
+// line where none of that is known.
 func (p *Problem) fill() {
-	for i, ok := range p.Seen {
-		if ok {
+	for i := 0; i < len(p.Seen); i++ {
+		if p.Seen[i] {
 			continue
 		}
-		if v, found := p.alike(i, p.Week); found {
-			p.Values[i] = v
-		} else if v, found := p.alike(i, p.Day); found {
-			p.Values[i] = v
-		} else {
-			p.Values[i] = p.between(i)
+		end := i
+		for end < len(p.Seen) && !p.Seen[end] {
+			end++
 		}
+		for t := i; t < end; t++ {
+			p.Values[t] = p.bridge(i-1, t, end) // the first value is always seen
+		}
+		i = end
 	}
 }
 
-func (p *Problem) alike(i, season int) (float64, bool) {
-	if season == 0 {
-		return 0, false
+// bridge estimates the value at t between left and right, which are seen; right
+// may be the end of the history.
+func (p *Problem) bridge(left, t, right int) float64 {
+	n := len(p.Values)
+	open := right == n
+	ready := func(i int) bool { return i >= 0 && i < n && (i <= left || p.Seen[i]) }
+	line := func(shift int) float64 {
+		if open {
+			return p.Values[left+shift]
+		}
+		share := float64(t-left) / float64(right-left)
+		return p.Values[left+shift]*(1-share) + p.Values[right+shift]*share
 	}
-	for back := i - season; back >= 0; back -= season {
-		if p.Seen[back] {
-			return p.Values[back], true
+	sum, found := 0.0, 0.0
+	for _, shift := range [...]int{-p.Week, -p.Day, p.Day, p.Week} {
+		if shift != 0 && ready(left+shift) && ready(t+shift) && (open || ready(right+shift)) {
+			sum += p.Values[t+shift] - line(shift)
+			found++
 		}
 	}
-	for ahead := i + season; ahead < len(p.Values); ahead += season {
-		if p.Seen[ahead] {
-			return p.Values[ahead], true
-		}
-	}
-	return 0, false
-}
-
-// between: the first value is always seen, so there is one on the left.
-func (p *Problem) between(i int) float64 {
-	left, right := i-1, i+1
-	for left > 0 && !p.Seen[left] {
-		left--
-	}
-	for right < len(p.Seen) && !p.Seen[right] {
-		right++
-	}
-	if right == len(p.Seen) {
-		return p.Values[left]
-	}
-	share := float64(i-left) / float64(right-left)
-	return p.Values[left]*(1-share) + p.Values[right]*share
+	return line(0) + sum/max(found, 1)
 }
 
 // origins lays the rolling origins one day apart (so that each sees the same

@@ -189,6 +189,37 @@ func TestCausal(t *testing.T) {
 	}
 }
 
+// TestGaps: a fifth of the values is missing, six in a row, and the newest six.
+func TestGaps(t *testing.T) {
+	all := made(720, 1, 5, 1)
+	var w Workspace
+	w.reset()
+	holes := slices.Clone(all[:672])
+	for i := range holes {
+		if i%30 < 6 && i > 30 || i > 665 {
+			holes[i] = math.NaN()
+		}
+	}
+	p, ok := w.prepare(hourly(holes), 48)
+	if !ok {
+		t.Fatal("too little")
+	}
+	far, n := 0.0, 0.0
+	for i, seen := range p.Seen {
+		if !seen {
+			far += math.Abs(p.unscale(p.Values[i]) - all[i])
+			n++
+		}
+	}
+	if far/n > 3 { // a line would be 6 off, the value a week before 30
+		t.Errorf("what was missing is %.2f off", far/n)
+	}
+	f := mustFit(t, Default(), hourly(holes), 48)
+	if got := meanError(f.Points, all[672:]); got > 3 {
+		t.Errorf("mean absolute error %.2f", got)
+	}
+}
+
 // TestSilentWhereUnknown: a model that needs a season says nothing without one,
 // and the ensemble goes on with the others.
 func TestSilentWhereUnknown(t *testing.T) {
