@@ -13,6 +13,7 @@ import (
 func (s *Sim) look() {
 	byReplica := make([][]grace.Sample, len(s.replicas))
 	_, split := s.under(SplitSamples)
+	turn := int(s.now.Sub(s.epoch) / sampleEvery)
 	for i := range s.world.services {
 		svc := &s.world.services[i]
 		for _, m := range metrics() {
@@ -22,7 +23,7 @@ func (s *Sim) look() {
 			}
 			sample := s.sample(svc.ID, m, v)
 			for r := range byReplica {
-				if !split || r == i%len(s.replicas) {
+				if !split || r == (i+turn)%len(s.replicas) {
 					byReplica[r] = append(byReplica[r], sample)
 				}
 			}

@@ -58,7 +58,7 @@ const (
 	LoseSamples  Kind = "lose_samples"  // Amount is the share
 	LateSamples  Kind = "late_samples"  // Amount is in seconds
 	TwiceSamples Kind = "twice_samples" // Amount is the share
-	SplitSamples Kind = "split_samples" // a balancer gives each replica the samples of some services only
+	SplitSamples Kind = "split_samples" // a balancer gives each sample to one replica, in turn
 	Skew         Kind = "skew"          // replica Target by Amount seconds
 	Hang         Kind = "hang"          // the next action on Target
 	HalfApply    Kind = "half_apply"
@@ -176,7 +176,7 @@ func provision(nodes []Node) {
 	for i, n := range nodes {
 		at[n.ID], load[i] = i, n.Load
 	}
-	for range 3 { // a cycle's second round is small
+	for range len(nodes) + 3 { // the longest way, and a cycle's further rounds are small
 		next := make([]float64, len(nodes))
 		for i, n := range nodes {
 			next[i] += n.Load
