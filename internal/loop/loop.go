@@ -168,6 +168,7 @@ func (l *Loop) Start(ctx context.Context) error {
 	l.done.Go(func() { l.tick(ctx) })
 	l.done.Go(func() { l.decider(ctx) })
 	l.done.Go(func() { l.warm(ctx) })
+	l.done.Go(func() { l.refits(ctx) })
 	return nil
 }
 

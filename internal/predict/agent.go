@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/breach"
 )
 
 // slab is how many series are allocated together.
@@ -21,8 +22,11 @@ type Agent struct {
 	byID    map[seriesID][]int // places in targets
 	rules   []rule
 	gate    *Gate
+	model   *breach.Model
 	groups  map[group]*tally
 	silent  bool
+	// remodelled: the horizon was changed by the configuration just taken.
+	remodelled bool
 
 	series   []*[slab]series
 	places   int
@@ -35,6 +39,7 @@ type Agent struct {
 	pending map[identity][]grace.Prediction // open claims of before a restart, whose series have not come yet
 	left    []grace.Prediction              // resolved without a look
 	cursor  Handle                          // where Step goes on
+	refit   Handle                          // where NextRefit goes on
 	work    scratch
 	seen    view // by the rule that looks now
 	out     []resolved
@@ -90,8 +95,11 @@ func New(cfg Config, targets []Target) *Agent {
 // Reconfigure changes limits and targets. The points of open series are kept;
 // those that Observe opened and that are targets no more are closed.
 func (a *Agent) Reconfigure(cfg Config, targets []Target) {
+	// What a series taught about one horizon says nothing about another.
+	a.remodelled = a.cfg.Horizon != cfg.Horizon
 	a.cfg, a.merge = cfg, cfg.Ledger.Merge.D().Milliseconds()
 	a.gate.cfg = cfg.Gate
+	a.model = breach.New(cfg.Horizon.D())
 	a.targets = slices.Clone(targets)
 	a.byID = make(map[seriesID][]int, len(targets))
 	for i := range a.targets {
@@ -223,7 +231,8 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 		ok := false
 		if usable && rule.learned == w.learned {
 			a.seen = view{
-				cfg: &a.cfg, ring: &s.ring, hours: &s.hours, target: w.target, threshold: w.threshold,
+				cfg: &a.cfg, ring: &s.ring, hours: &s.hours, early: w.early, model: a.model, outlook: &w.outlook,
+				target: w.target, threshold: w.threshold,
 				value: s.ring.newest(), now: now, work: &a.work,
 			}
 			said, ok = rule.look(&a.seen)

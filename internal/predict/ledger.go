@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/breach"
 )
 
 // LedgerConfig says what a breach is and how predictions are held to it.
@@ -150,6 +151,8 @@ type watch struct {
 	hour      int64 // in which it was learned
 	breach    breachState
 	open      []open
+	early     *breach.State // what its past teaches
+	outlook   outlook       // what the forecast says
 }
 
 func (w *watch) claim(rule int) *Claim {
@@ -214,8 +217,8 @@ func (w *watch) meet(now int64, out []resolved) []resolved {
 			kept = append(kept, o)
 			continue
 		}
-		spoken = spoken || o.Spoken != 0
-		shadow = shadow || o.Spoken == 0
+		told := o.Spoken != 0 && !o.Silent
+		spoken, shadow = spoken || told, shadow || !told
 		out = append(out, resolved{rule: o.rule, claim: o.Claim, outcome: grace.PredictionHit, began: began, at: now})
 	}
 	w.open = kept

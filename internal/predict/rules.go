@@ -2,8 +2,11 @@ package predict
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"time"
+
+	"grace/internal/breach"
 )
 
 const (
@@ -51,11 +54,17 @@ const RuleExternal = "external"
 // somebody set has kept its word in most places, and a fresh objective must not
 // be without a warning for weeks. The belief is worth 20 claims; false ones take
 // it away, on one series after the first.
+//
+// early knows what precedes a breach on this series (package breach), capacity
+// what the forecast of the next 48 hours says (package forecast). Both begin in
+// shadow.
 func rules() []rule {
 	return []rule{
 		{name: "trend", prior: Prior{Precision: 0.95, Strength: 20, Probability: true}, look: lookTrend},
 		{name: "trend_learned", prior: Untried(), learned: true, look: lookTrend},
 		{name: RuleExternal, prior: Untried(), look: func(*view) (raw, bool) { return raw{}, false }},
+		{name: "early", prior: Prior{Precision: 0.5, Strength: 2, Probability: true}, look: lookEarly},
+		{name: "capacity", prior: Prior{Precision: 0.8, Strength: 4, Probability: true}, look: lookCapacity},
 	}
 }
 
@@ -64,6 +73,9 @@ type view struct {
 	cfg       *Config
 	ring      *ring
 	hours     *hours
+	early     *breach.State
+	model     *breach.Model
+	outlook   *outlook
 	target    *Target
 	threshold float64
 	value     float64 // newest
@@ -80,6 +92,27 @@ func (v *view) toward() float64 {
 
 // age is the seconds since the newest point.
 func (v *view) age() float64 { return float64(v.now-v.ring.last) / 1000 }
+
+// lookEarly asks what the series did before its earlier breaches. Only a strong
+// word is a claim: it begins in time to act, and is likelier than not.
+func lookEarly(v *view) (raw, bool) {
+	if v.early == nil {
+		return raw{}, false
+	}
+	o := v.model.Outlook(v.early)
+	if o.Breached || o.Worth < breach.Strict {
+		return raw{}, false
+	}
+	horizon := v.cfg.Horizon.D()
+	expected := time.Duration(o.Expected-v.now) * time.Millisecond
+	n := v.ring.len()
+	_, values := v.ring.unpack(n, v.work.times[:], v.work.values[:])
+	slices.Sort(values)
+	return raw{
+		score: min(o.Likelihood, maxLikelihood), horizon: horizon, breach: min(max(expected, 0), 2*horizon),
+		low: values[n/10], high: values[n-1-n/10], would: o.Likelihood >= wouldBreach, n: n,
+	}, true
+}
 
 func title(t *Target, threshold, value float64) string {
 	unit := ""

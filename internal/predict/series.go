@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"grace"
+	"grace/internal/breach"
 )
 
 // Series names a series of numbers about a service.
@@ -43,6 +44,7 @@ type series struct {
 	watches []watch
 	used    bool
 	looked  uint32 // count of points when it was last looked at
+	fitted  int64  // the hour of its newest forecast; see NextRefit
 	tallies [maxRules]tally
 	ring    ring
 	hours   hours
@@ -143,6 +145,9 @@ func (a *Agent) Append(h Handle, atMillis int64, v float64) {
 	for i := range s.watches {
 		w := &s.watches[i]
 		w.breach.append(atMillis, w.target.breached(v, w.threshold), a.merge)
+		if w.early != nil {
+			a.model.Append(w.early, atMillis, v, w.threshold, !w.target.upward())
+		}
 	}
 }
 
@@ -157,8 +162,14 @@ func (a *Agent) watchesOf(s *series, before []watch) []watch {
 			return !b.learned && b.target.Op == t.Op && b.threshold == t.Threshold && b.target.Code == t.Code
 		})
 		if old >= 0 {
-			w.breach, w.open = before[old].breach, before[old].open
+			w = before[old]
+			w.target = t
+			if a.remodelled {
+				w.early = &breach.State{}
+			}
 			before[old].open = nil
+		} else {
+			w.early = &breach.State{}
 		}
 		out = append(out, w)
 	}

@@ -18,7 +18,7 @@ const (
 )
 
 // learnThreshold gives a series without a threshold one of its own, and keeps
-// it up to date: the usual value of the hour of the day, and on top of it what
+// it up to date: the usual value of this time of the day, and on top of it what
 // nearly no hour was away from it in four weeks. All of it is made of quantiles,
 // which single bad days do not move.
 func (a *Agent) learnThreshold(s *series) {
@@ -97,7 +97,13 @@ func (a *Agent) unusualValue(s *series) float64 {
 	if len(moves) > 0 {
 		noise = madToSigma * median(moves) / math.Sqrt2
 	}
-	now := usual[s.hours.hour%24]
+	// Within the hour the series goes from where it was to where it will be.
+	now := math.NaN()
+	for _, near := range []int64{23, 24, 25} {
+		if u := usual[(s.hours.hour+near)%24]; !math.IsNaN(u) && !(now*toward >= u*toward) {
+			now = u
+		}
+	}
 	if math.IsNaN(now) {
 		now = s.ring.newest()
 	}

@@ -1,0 +1,73 @@
+package loop
+
+import (
+	"context"
+	"time"
+
+	"grace/internal/forecast"
+	"grace/internal/predict"
+)
+
+const (
+	// refitShare of each second is spent on forecasts at most: they are dear and
+	// hold for hours, so they wait for each other rather than for a processor
+	// that others need.
+	refitShare = 200 * time.Millisecond
+	// refitScan series are passed by under one hold of an agent's lock in search
+	// of one to forecast.
+	refitScan = 4096
+)
+
+// refitter makes forecasts in the background, one after the other.
+type refitter struct {
+	work  forecast.Workspace
+	model forecast.Model
+	refit predict.Refit
+}
+
+// refits keeps the forecasts of the hour up to date.
+func (l *Loop) refits(ctx context.Context) {
+	r := &refitter{model: forecast.Default()}
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-second.C:
+		}
+		began := time.Now()
+		for ctx.Err() == nil && time.Since(began) < refitShare && l.refitEach(r) {
+		}
+	}
+}
+
+// refitEach makes the next forecast of every agent, and tells whether there was
+// any.
+func (l *Loop) refitEach(r *refitter) bool {
+	own := func(f func(*predict.Agent)) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		f(l.predict)
+	}
+	found := l.refitOne(r, own)
+	if l.shards == nil {
+		return found
+	}
+	for i := range l.shards.Shards() {
+		shard := func(f func(*predict.Agent)) { l.shards.Do(i, f) }
+		found = l.refitOne(r, shard) || found
+	}
+	return found
+}
+
+func (l *Loop) refitOne(r *refitter, do func(func(*predict.Agent))) bool {
+	found := false
+	do(func(a *predict.Agent) { found = a.NextRefit(&r.refit, refitScan) })
+	if !found {
+		return false
+	}
+	r.refit.Run(&r.work, r.model)
+	do(func(a *predict.Agent) { a.Refitted(&r.refit) })
+	return true
+}
