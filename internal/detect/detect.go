@@ -14,9 +14,9 @@ const (
 	restTicks    = 72             // ticks of rest after a detection: six hours
 	forgetMillis = 14 * dayMillis // of silence, after which a series starts anew
 	largest      = 1e150          // beyond it squares and sums overflow
-	clipWidths   = .5             // a sample counts at most so many widths beyond the envelope
+	clipWidths   = 0.5            // a sample counts at most so many widths beyond the envelope
 	quiet        = 1 - 0x1p-10    // of Threshold: the most that a resting series scores
-	profileRate  = 1.0 / 100      // of the hour's mean, per tick: about 8 days of it
+	profileTicks = 100            // memory of an hour's mean: about 8 days
 	driftRate    = 1.0 / 288      // of the mean difference from the profile, per tick: a day
 	driftShare   = 0.6            // of a difference has to be new since then
 	recordFast   = 1.0 / 2        // one over ticks
@@ -91,7 +91,6 @@ type Verdict struct {
 type tick struct {
 	weight float64 // ticks since the sample before
 	share  float64 // of all ticks so far: while they are few, means are plain means
-	widen  float64 // the margin, now
 }
 
 // State is one series. The zero value is ready. It is not safe for concurrent
@@ -135,9 +134,7 @@ func (s *State) ObserveWith(use Kind, atMillis int64, v float64) Verdict {
 	t := tick{weight: min(1, float64(atMillis-s.newest)/tickMillis)}
 	s.newest = atMillis
 	s.ticks += t.weight
-	all := 1 / s.ticks
-	t.share = t.weight * all
-	t.widen = margin * (1 + early*all)
+	t.share = t.weight / s.ticks
 	if s.ticks >= s.turnAt {
 		s.turn()
 	}
@@ -145,20 +142,20 @@ func (s *State) ObserveWith(use Kind, atMillis int64, v float64) Verdict {
 
 	var most opinion
 	if use&Record != 0 {
-		x, up := s.record[0].step(v, recordFast, t.widen, t)
+		x, up := s.record[0].step(v, recordFast, s.ticks, t)
 		most.hear(Record, x, up)
-		x, up = s.record[1].step(v, recordSlow, t.widen, t)
+		x, up = s.record[1].step(v, recordSlow, s.ticks, t)
 		most.hear(Record, x, up)
 	}
 	if use&(OddHour|Shift) != 0 {
 		s.hour(use, atMillis, v, t, &most)
 	}
 	if use&Run != 0 {
-		x, up := s.run.step(v, s.ticks, all, t)
+		x, up := s.run.step(v, s.ticks, t)
 		most.hear(Run, x, up)
 	}
 	if use&Holt != 0 {
-		x, up := s.holt.step(v, t)
+		x, up := s.holt.step(v, s.ticks, t)
 		most.hear(Holt, x, up)
 	}
 	return s.judge(most)
@@ -198,7 +195,7 @@ func (s *State) clip(v float64) float64 {
 	if width := s.bounds.hi - s.bounds.lo; width > 0 && s.ticks > warmUp/2 {
 		v = max(s.bounds.lo-clipWidths*width, min(s.bounds.hi+clipWidths*width, v))
 	}
-	s.bounds.add(v)
+	s.bounds.meet(v, s.ticks)
 	return v
 }
 
@@ -212,10 +209,10 @@ func (s *State) hour(use Kind, atMillis int64, v float64, t tick, most *opinion)
 		residual = v - h.mean
 	}
 	h.ticks += t.weight
-	h.mean += max(profileRate*t.weight, t.weight/h.ticks) * (v - h.mean)
+	h.mean += t.weight / min(h.ticks, profileTicks) * (v - h.mean)
 	s.drift += max(driftRate*t.weight, t.share) * (residual - s.drift)
 	if use&Shift != 0 {
-		x, up := s.shift.step(residual, t)
+		x, up := s.shift.step(residual, s.ticks, t)
 		most.hear(Shift, x, up)
 	}
 	if use&OddHour == 0 {
@@ -225,7 +222,7 @@ func (s *State) hour(use Kind, atMillis int64, v float64, t tick, most *opinion)
 	if learned && s.oddFrom == 0 {
 		s.oddFrom = s.ticks
 	}
-	widen := margin * (1 + early/(s.ticks-s.oddFrom+1))
+	known := s.ticks - s.oddFrom + 1
 	rates := [len(s.odd)]float64{oddFast, oddMiddle, oddSlow}
 	for i := range s.odd {
 		c := &s.odd[i]
@@ -234,8 +231,8 @@ func (s *State) hour(use Kind, atMillis int64, v float64, t tick, most *opinion)
 			c.seen.start(c.mean)
 			continue
 		}
-		x, up := c.step(residual, rates[i], widen, t)
-		if s.ticks-s.oddFrom >= warmUp && math.Abs(c.mean-s.drift) >= driftShare*math.Abs(c.mean) {
+		x, up := c.step(residual, rates[i], known, t)
+		if x > 0 && known > warmUp && math.Abs(c.mean-s.drift) >= driftShare*math.Abs(c.mean) {
 			most.hear(OddHour, x, up)
 		}
 	}
@@ -243,7 +240,7 @@ func (s *State) hour(use Kind, atMillis int64, v float64, t tick, most *opinion)
 
 // judge turns the strongest opinion into a verdict.
 func (s *State) judge(most opinion) Verdict {
-	if s.ticks < warmUp {
+	if most.excess == 0 || s.ticks < warmUp {
 		return Verdict{}
 	}
 	v := Verdict{Score: most.excess / (1 + most.excess), Up: most.up, By: most.by}

@@ -27,30 +27,24 @@ type envelope struct {
 	newLo, newHi float64 // of this block
 }
 
-// excess is how far v is beyond the envelope, in margins: 1 and more is odd.
-// Without a width there is no unit to measure in, and nothing is odd.
-func (e *envelope) excess(v, widen float64) (excess float64, up bool) {
-	up = v > e.hi
-	beyond := e.lo - v
-	if up {
-		beyond = v - e.hi
+// meet returns how far v is beyond the envelope, in margins (1 and more is odd),
+// and takes v into it. n is how many ticks the envelope has seen. Without a
+// width there is no unit to measure in, and nothing is odd.
+func (e *envelope) meet(v, n float64) (excess float64, up bool) {
+	if v >= e.newLo && v <= e.newHi { // nearly always
+		return 0, false
 	}
-	if beyond <= 0 || e.hi <= e.lo {
-		return 0, up
-	}
-	return beyond / max(widen*(e.hi-e.lo), resolution*math.Abs(v)), up
+	return e.widen(v, n)
 }
 
-// add takes v into the envelope.
-func (e *envelope) add(v float64) {
-	if v > e.newHi {
-		e.newHi = v
-		e.hi = max(e.hi, v)
+func (e *envelope) widen(v, n float64) (excess float64, up bool) {
+	up = v > e.hi
+	if beyond := max(v-e.hi, e.lo-v); beyond > 0 && e.hi > e.lo {
+		excess = beyond / max(margin*(1+early/n)*(e.hi-e.lo), resolution*math.Abs(v))
 	}
-	if v < e.newLo {
-		e.newLo = v
-		e.lo = min(e.lo, v)
-	}
+	e.newLo, e.newHi = min(e.newLo, v), max(e.newHi, v)
+	e.lo, e.hi = min(e.lo, v), max(e.hi, v)
+	return excess, up
 }
 
 // turn ends a block: what was before it is forgotten.
@@ -70,12 +64,10 @@ type channel struct {
 }
 
 // step smooths v with the given rate (one over ticks) and returns by how much
-// the mean leaves its envelope.
-func (c *channel) step(v, rate, widen float64, t tick) (excess float64, up bool) {
+// the mean leaves its envelope, which has seen n ticks.
+func (c *channel) step(v, rate, n float64, t tick) (excess float64, up bool) {
 	c.mean += max(rate*t.weight, t.share) * (v - c.mean)
-	excess, up = c.seen.excess(c.mean, widen)
-	c.seen.add(c.mean)
-	return excess, up
+	return c.seen.meet(c.mean, n)
 }
 
 func (c *channel) start(v float64) {

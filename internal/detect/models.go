@@ -30,7 +30,7 @@ type run struct {
 	said    bool // of the present run
 }
 
-func (r *run) step(v, ticks, all float64, t tick) (excess float64, up bool) {
+func (r *run) step(v, ticks float64, t tick) (excess float64, up bool) {
 	above := v > r.centre
 	r.centre += max(t.weight/runTicks, t.share) * (v - r.centre)
 	if above != r.above {
@@ -41,10 +41,10 @@ func (r *run) step(v, ticks, all float64, t tick) (excess float64, up bool) {
 	}
 	r.length += float32(t.weight)
 	i := side(above)
-	if r.said || r.ended[i] < runLeast || ticks < 2*warmUp || r.longest[i] <= 0 {
+	if r.length <= r.longest[i] || r.said || r.ended[i] < runLeast || ticks < 2*warmUp {
 		return 0, above
 	}
-	excess = float64(r.length) / (runFactor * (1 + runEarly*all) * float64(r.longest[i]))
+	excess = float64(r.length) / (runFactor * (1 + runEarly/ticks) * float64(r.longest[i]))
 	r.said = excess >= 1
 	return excess, above
 }
@@ -63,18 +63,18 @@ type holt struct {
 	seen         envelope
 }
 
-func (h *holt) step(v float64, t tick) (excess float64, up bool) {
+func (h *holt) step(v, ticks float64, t tick) (excess float64, up bool) {
 	forecast := h.level + h.trend
 	residual := v - forecast
-	if math.Abs(residual) > deadBand*h.scale {
-		excess, _ = h.seen.excess(residual, t.widen)
+	excess, up = h.seen.meet(residual, ticks)
+	if math.Abs(residual) <= deadBand*h.scale {
+		excess = 0
 	}
-	h.seen.add(residual)
 	clipped := clamp(residual, h.scale, t)
 	h.scale += max(holtScale*t.weight, t.share) * (math.Abs(clipped) - h.scale)
 	h.level = forecast + holtLevel*t.weight*residual
 	h.trend = h.trend*(1-(1-holtDamp)*t.weight) + holtTrend*holtLevel*t.weight*clipped
-	return excess, residual > 0
+	return excess, up
 }
 
 // shift sums deviations beyond an allowance, upwards and downwards; the sums
@@ -85,7 +85,7 @@ type shift struct {
 	seenUp, seenDown envelope
 }
 
-func (s *shift) step(v float64, t tick) (excess float64, up bool) {
+func (s *shift) step(v, ticks float64, t tick) (excess float64, up bool) {
 	d := v - s.centre
 	z := 0.0
 	if s.scale > 0 {
@@ -97,10 +97,8 @@ func (s *shift) step(v float64, t tick) (excess float64, up bool) {
 	s.scale += rate * (math.Abs(d) - s.scale)
 	s.up = max(0, s.up+(z-shiftAllowance)*t.weight)
 	s.down = max(0, s.down+(-z-shiftAllowance)*t.weight)
-	above, _ := s.seenUp.excess(s.up, t.widen)
-	below, _ := s.seenDown.excess(s.down, t.widen)
-	s.seenUp.add(s.up)
-	s.seenDown.add(s.down)
+	above, _ := s.seenUp.meet(s.up, ticks)
+	below, _ := s.seenDown.meet(s.down, ticks)
 	return max(above, below), above > below
 }
 
