@@ -6,8 +6,8 @@ import (
 )
 
 // Autoregression is least squares on lagged values, forecast step by step:
-// z(t) = c + sum b(l) z(t-l). It is fitted anew for each origin on what was
-// known then.
+// z(t) = c + sum b(l) z(t-l), with a trace of ridge (Hoerl and Kennard, 1970). It
+// is fitted anew for each origin on what was known then.
 type Autoregression struct {
 	// Variant chooses the lags and what is regressed.
 	Variant Variant

@@ -3,8 +3,9 @@ package forecast
 import "math"
 
 // Ensemble is the mean of several models, weighed by their rolling-origin
-// errors on the series itself: w ~ 1/e^2, e the mean absolute error over all
-// past paths. A model that has nothing to say about a series is left out.
+// errors on the series itself (Bates and Granger, 1969): w ~ 1/e^2, e the mean
+// absolute error over all past paths. A model that has nothing to say about a
+// series is left out.
 type Ensemble struct {
 	Members []Model
 }
@@ -35,7 +36,7 @@ func (m Ensemble) Paths(w *Workspace, p *Problem, paths [][]float64) bool {
 	for _, member := range m.Members {
 		mark, listed := w.used, w.listed
 		set := w.Paths(p)
-		if !member.Paths(w, p, set) {
+		if !member.Paths(w, p, set) || !allUsable(set) {
 			w.used, w.listed = mark, listed
 			continue
 		}
@@ -56,6 +57,17 @@ func (m Ensemble) Paths(w *Workspace, p *Problem, paths [][]float64) bool {
 	for _, path := range paths {
 		for h := range path {
 			path[h] /= total
+		}
+	}
+	return true
+}
+
+func allUsable(paths [][]float64) bool {
+	for _, path := range paths {
+		for _, v := range path {
+			if !usable(v) {
+				return false
+			}
 		}
 	}
 	return true

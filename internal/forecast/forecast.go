@@ -62,15 +62,8 @@ func Fit(w *Workspace, m Model, h History, horizon int) (*Fitted, bool) {
 		return nil, false
 	}
 	paths := w.Paths(p)
-	if !m.Paths(w, p, paths) {
+	if !m.Paths(w, p, paths) || !allUsable(paths) {
 		return nil, false
-	}
-	for _, path := range paths {
-		for _, v := range path {
-			if !usable(v) {
-				return nil, false
-			}
-		}
 	}
 	f := &w.fitted
 	*f = Fitted{

@@ -220,6 +220,28 @@ func TestGaps(t *testing.T) {
 	}
 }
 
+// broken gives what is no number.
+type broken struct{}
+
+func (broken) Name() string { return "broken" }
+
+func (broken) Paths(_ *Workspace, _ *Problem, paths [][]float64) bool {
+	paths[len(paths)-1][3] = math.NaN()
+	return true
+}
+
+func TestBrokenMember(t *testing.T) {
+	history := hourly(made(672, 1, 1, 1))
+	var w Workspace
+	if _, ok := Fit(&w, broken{}, history, 48); ok {
+		t.Error("no number is given")
+	}
+	with, without := mustFit(t, Default(broken{}), history, 48), mustFit(t, Default(), history, 48)
+	if !slices.Equal(with.Points, without.Points) {
+		t.Error("a broken model weighs something")
+	}
+}
+
 // TestSilentWhereUnknown: a model that needs a season says nothing without one,
 // and the ensemble goes on with the others.
 func TestSilentWhereUnknown(t *testing.T) {

@@ -30,7 +30,8 @@ var ErrTooLittle = errors.New("no series of eleven days of hours to learn from")
 
 // Train makes an LSTM from the past of many hourly series, by backpropagation
 // through time and Adam. In every round each series is taken at another hour of
-// the day and of the week. The same arguments give the same net.
+// the day and of the week. The same arguments give the same net, on one kind of
+// processor.
 func Train(t Training, series ...[]float64) (*LSTM, error) {
 	if t.Rounds <= 0 {
 		t.Rounds = trainRounds
