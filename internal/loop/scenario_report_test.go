@@ -174,7 +174,11 @@ func (r *report) foreseen(out *strings.Builder) {
 			continue
 		}
 		if !seen[p.Key] {
-			fmt.Fprintf(out, "%s foreseen: %s on %s with %.2f, at %s\n", p.Made.Format(time.TimeOnly), p.Code, p.Service, p.Likelihood, p.BreachAt.Format(time.TimeOnly))
+			became := ""
+			if p.Resolved != nil {
+				became = ", " + string(p.Outcome) + " by " + p.Resolved.Format(time.TimeOnly)
+			}
+			fmt.Fprintf(out, "%s foreseen: %s on %s with %.2f, at %s%s\n", p.Made.Format(time.TimeOnly), p.Code, p.Service, p.Likelihood, p.BreachAt.Format(time.TimeOnly), became)
 		}
 		seen[p.Key] = true
 	}
