@@ -56,7 +56,7 @@ func (in *Intake) Begin(f From) *Batch {
 		b.oldest = 0
 	}
 	b.samples, b.histograms, b.counts, b.first = 0, 0, [reasons]int{}, [reasons]string{}
-	b.source = tallyOf(in, in.sources, f.Source)
+	b.source = in.ofSource(f.Source)
 	return b
 }
 
@@ -115,6 +115,7 @@ func (b *Batch) End() Report {
 		b.out = g.flush(b.out)
 	}
 	b.in.forward(b.out)
+	b.source.batches.Add(-1)
 	clear(b.dirty)
 	clear(b.out)
 	b.dirty, b.out, b.m, b.source = b.dirty[:0], b.out[:0], nil, nil

@@ -36,11 +36,12 @@ type Limits struct {
 	SamplesPerRequest int `json:"samples_per_request" doc:"of one request"`
 }
 
-// DefaultConfig suits a Prometheus or a collector with up to a million series.
+// DefaultConfig takes a million series, of senders of medium size: what the rules
+// map of one is a small part of what it has.
 func DefaultConfig() Config {
 	return Config{
 		Limits: Limits{
-			Series: 1_000_000, SeriesPerSource: 200_000, SeriesPerService: 50_000,
+			Series: 1_000_000, SeriesPerSource: 50_000, SeriesPerService: 50_000,
 			Labels: 64, LabelLength: 2048, SamplesPerRequest: 100_000,
 		},
 		ServiceLabels:    []string{"service_name", "service"},

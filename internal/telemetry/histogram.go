@@ -10,8 +10,12 @@ const maxBuckets = 512
 
 // maxOpen is how many times of one histogram wait for buckets at once. A sender
 // that catches up has several points of a series in a request, bucket after
-// bucket, and its connections may be some scrapes apart.
-const maxOpen = 16
+// bucket, and its connections may be some scrapes apart. A history comes in
+// larger pieces.
+const (
+	maxOpen        = 16
+	maxOpenHistory = 64
+)
 
 // histogram makes quantiles of buckets. Where each bucket is a series of its
 // own, its points are put together first: buckets of one scrape may come in
@@ -113,7 +117,7 @@ func (h *histogram) reorder() {
 
 // bucket takes the cumulative count of one slot. It gives the histogram of a
 // time that is complete by it, to be ended by finish.
-func (h *histogram) bucket(i int32, at int64, count float64) (done *scrape, r Reason) {
+func (h *histogram) bucket(i int32, at int64, count float64, most int) (done *scrape, r Reason) {
 	h.use(i)
 	if h.slots[i].fresh {
 		h.slots[i].fresh = false
@@ -122,7 +126,7 @@ func (h *histogram) bucket(i int32, at int64, count float64) (done *scrape, r Re
 	if at <= h.reducer.at {
 		return nil, Incomplete
 	}
-	s, r := h.scrape(at)
+	s, r := h.scrape(at, most)
 	if math.IsNaN(s.counts[i]) {
 		s.have++
 	}
@@ -133,8 +137,11 @@ func (h *histogram) bucket(i int32, at int64, count float64) (done *scrape, r Re
 	return s, r
 }
 
-// scrape finds or opens a time. For it, it may give up the oldest.
-func (h *histogram) scrape(at int64) (*scrape, Reason) {
+// scrape finds or opens a time, of most. For it, it may give up the oldest.
+func (h *histogram) scrape(at int64, most int) (*scrape, Reason) {
+	if len(h.open) > most {
+		h.open = nil // of the history
+	}
 	var free, oldest *scrape
 	for i := range h.open {
 		switch s := &h.open[i]; {
@@ -149,7 +156,7 @@ func (h *histogram) scrape(at int64) (*scrape, Reason) {
 	r := Taken
 	switch {
 	case free != nil:
-	case len(h.open) < maxOpen:
+	case len(h.open) < most:
 		h.open = append(h.open, scrape{})
 		free = &h.open[len(h.open)-1]
 	default:

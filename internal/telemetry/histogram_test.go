@@ -188,3 +188,24 @@ func TestNeverNonsense(t *testing.T) {
 		}
 	})
 }
+
+// A history comes series by series, an hour at a time.
+func TestBucketHistory(t *testing.T) {
+	b := newBench(t, nil)
+	for page := 0.0; page < 3; page++ {
+		for i, le := range []string{"+Inf", "0.1", "1"} {
+			batch := b.Begin(telemetry.From{Source: "peer", History: true})
+			var points []telemetry.Point
+			for k := 0.0; k < 60; k++ {
+				minute := page*60 + k
+				points = append(points, at(60*(minute-200), 10*minute*float64(1+i%2)))
+			}
+			batch.Points(key(classic+",le="+le+"}"), telemetry.Meta{}, points...)
+			batch.End()
+		}
+	}
+	got := values(b, "http_request_duration_seconds_p50")
+	if n := strings.Count(got, ":"); n != 119 { // the first page finds out which buckets there are
+		t.Errorf("%d quantiles of two pages: %s", n, got)
+	}
+}

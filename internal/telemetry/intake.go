@@ -31,10 +31,12 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Eviction is a series that gave its place to another.
+// Eviction is a series that gave its place to another. At most one a second is
+// told.
 type Eviction struct {
 	Labels string // as in Series.Labels, with the name before
 	Why    string
+	Others uint64 // that went since the one told before
 }
 
 const defaultShards = 16
@@ -53,13 +55,18 @@ type Intake struct {
 	services map[grace.ServiceID]*tally
 	groups   map[groupID]*group
 
+	told     atomic.Int64  // Unix ms of the newest eviction that was told
+	untold   atomic.Uint64 // evictions since
 	pending  pending
 	batches  sync.Pool
 	counters counters
 }
 
 // tally counts the series of a source or a service.
-type tally struct{ series atomic.Int64 }
+type tally struct {
+	series  atomic.Int64
+	batches atomic.Int64 // of a source, open now
+}
 
 // New makes an intake.
 func New(cfg Config, o Options) (*Intake, error) {
@@ -145,16 +152,56 @@ func (in *Intake) Reconfigure(cfg Config) error {
 	return nil
 }
 
-// tallyOf finds or makes the tally of a source or a service.
-func tallyOf[K comparable](in *Intake, m map[K]*tally, k K) *tally {
+// ofSource finds or makes the tally of a source, for one more batch.
+func (in *Intake) ofSource(source string) *tally {
 	in.tallies.Lock()
 	defer in.tallies.Unlock()
-	t := m[k]
+	t := in.sources[source]
 	if t == nil {
 		t = &tally{}
-		m[k] = t
+		in.sources[source] = t
+	}
+	t.batches.Add(1)
+	return t
+}
+
+// ofService counts one more series of a service. It gives nil when that is
+// beyond the limit.
+func (in *Intake) ofService(service grace.ServiceID, limit int) *tally {
+	in.tallies.Lock()
+	defer in.tallies.Unlock()
+	t := in.services[service]
+	if t == nil {
+		t = &tally{}
+		in.services[service] = t
+	}
+	if !t.take(limit) {
+		return nil
 	}
 	return t
+}
+
+// prune forgets sources, services and groups that have no series any more.
+func (in *Intake) prune() {
+	in.tallies.Lock()
+	defer in.tallies.Unlock()
+	for k, t := range in.sources {
+		if t.batches.Load() == 0 && t.series.Load() == 0 {
+			delete(in.sources, k)
+		}
+	}
+	for k, t := range in.services {
+		if t.series.Load() == 0 {
+			delete(in.services, k)
+		}
+	}
+	for k, g := range in.groups {
+		g.mu.Lock()
+		if len(g.members) == 0 {
+			delete(in.groups, k)
+		}
+		g.mu.Unlock()
+	}
 }
 
 // take counts one more, unless that is beyond the limit.

@@ -65,13 +65,14 @@ func TestEviction(t *testing.T) {
 	if r := b.send("first_pending{job=cart}", telemetry.Meta{}, at(4*3600, 1)); r.Err() != nil {
 		t.Error(r.Err())
 	}
+	b.now = b.now.Add(time.Second)
 	if r := b.send("second_pending{job=cart}", telemetry.Meta{}, at(4*3600, 1)); r.Err() != nil {
 		t.Error(r.Err())
 	}
 	if r := b.send("third_pending{job=cart}", telemetry.Meta{}, at(4*3600, 1)); r.Count(telemetry.Full) != 1 {
 		t.Errorf("a living series was thrown out: %s, %v", reasons(r), told)
 	}
-	want := `[{silent_pending{job="cart"} it was silent} {constant_pending{job="cart"} it did not change}]`
+	want := `[{silent_pending{job="cart"} it was silent 0} {constant_pending{job="cart"} it did not change 0}]`
 	if got := fmt.Sprint(told); got != want {
 		t.Errorf("evicted %s, want %s", got, want)
 	}
@@ -94,7 +95,8 @@ func TestForget(t *testing.T) {
 	b.now = start.Add(25 * time.Hour)
 	b.Sweep()
 	b.Sweep()
-	if s := b.Stats(); s.Series != 0 || len(b.closed) != len(b.series) {
+	b.Sweep()
+	if s := b.Stats(); s.Series != 0 || s.Sources != 0 || len(b.closed) != len(b.series) {
 		t.Errorf("after: %+v, closed %d of %d", s, len(b.closed), len(b.series))
 	}
 }

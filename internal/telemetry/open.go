@@ -146,12 +146,10 @@ func (b *Batch) reserve(e *entry, sh *shard, out mapped) Reason {
 	if !b.source.take(limits.SeriesPerSource) {
 		return SourceFull
 	}
-	owner := tallyOf(b.in, b.in.services, out.outputs[0].Service)
-	if !owner.take(limits.SeriesPerService) {
+	if e.owner = b.in.ofService(out.outputs[0].Service, limits.SeriesPerService); e.owner == nil {
 		b.source.series.Add(-1)
 		return ServiceFull
 	}
-	e.owner = owner
 	if b.in.counters.series.Add(1) > int64(limits.Series) && !b.in.evict(sh, b.now) {
 		b.unreserve(e)
 		return Full
@@ -305,6 +303,10 @@ func (b *Batch) bucket(sh *shard, e *entry, points []Point, key []byte) bool {
 		return false
 	}
 	defer h.home.mu.Unlock()
+	most := maxOpen
+	if b.from.History {
+		most = maxOpenHistory
+	}
 	for _, p := range points {
 		if isStale(p.Value) {
 			h.reducer.ended = true
@@ -315,7 +317,7 @@ func (b *Batch) bucket(sh *shard, e *entry, points []Point, key []byte) bool {
 		if r == Taken {
 			kept.lastAt = p.At
 			var done *scrape
-			if done, r = h.bucket(slot, p.At, p.Value); done != nil {
+			if done, r = h.bucket(slot, p.At, p.Value, most); done != nil {
 				b.point = h.finish(done, b.point)
 				h.entry.lastAt = p.At
 				b.observe(h.home, h, &b.point)

@@ -151,18 +151,16 @@ func TestNoAllocation(t *testing.T) {
 	}
 	whole := key("rpc.server.duration{job=cart}")
 	h := telemetry.Histogram{Bounds: []float64{1, 2}, Counts: []float64{1, 2, 3}}
-	now := in.Begin(telemetry.From{Source: "x"})
-	now.End()
 	clock := start.UnixMilli()
+	b := in.Begin(telemetry.From{Sensor: "test", Source: "x", History: true})
+	defer b.End()
 	send := func() {
 		clock += 1000
-		b := in.Begin(telemetry.From{Sensor: "test", Source: "x", History: true})
 		for _, k := range keys {
 			b.Points(k, telemetry.Meta{}, telemetry.Point{At: clock, Value: float64(clock)})
 		}
 		h.At = clock
 		b.Histogram(whole, telemetry.Meta{}, h)
-		b.End()
 	}
 	for range 5 {
 		send()

@@ -213,23 +213,29 @@ func (in *Intake) evict(sh *shard, nowMillis int64) bool {
 		return false
 	}
 	in.counters.evicted.Add(1)
-	if in.opt.Evicted != nil {
-		why := "it did not change"
-		if score > 1<<50 {
-			why = "it was silent"
-		}
-		in.opt.Evicted(Eviction{Labels: keyText([]byte(worst.key)), Why: why})
+	last := in.told.Load()
+	if in.opt.Evicted == nil || nowMillis-last < 1000 || !in.told.CompareAndSwap(last, nowMillis) {
+		in.untold.Add(1)
+		return true
 	}
+	why := "it did not change"
+	if score > 1<<50 {
+		why = "it was silent"
+	}
+	in.opt.Evicted(Eviction{Labels: keyText([]byte(worst.key)), Why: why, Others: in.untold.Swap(0)})
 	return true
 }
 
 // Sweep forgets series that were silent for Config.ForgetAfter. It looks at a
 // part of every shard at each call, so that no lock is held for long; called
-// every few seconds, it comes around.
+// every few seconds, it comes around. It also offers again what Forward did not
+// take.
 func (in *Intake) Sweep() {
 	const width = 4096
 	now := in.opt.Now().UnixMilli()
 	limit := now - in.mapper.Load().cfg.ForgetAfter.D().Milliseconds()
+	in.forward(nil)
+	in.prune()
 	var old []*entry
 	for i := range in.shards {
 		sh := &in.shards[i]
