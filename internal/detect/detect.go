@@ -127,11 +127,12 @@ func (s *State) ObserveWith(use Kind, atMillis int64, v float64) Verdict {
 	if !(math.Abs(v) <= largest) || s.ticks > 0 && atMillis <= s.newest {
 		return Verdict{Ignored: true}
 	}
-	if s.ticks == 0 || atMillis-s.newest > forgetMillis {
+	gap := atMillis - s.newest
+	if s.ticks == 0 || gap > forgetMillis || gap < 0 { // < 0: the difference has no int64
 		s.start(atMillis, v)
 		return Verdict{}
 	}
-	t := tick{weight: min(1, float64(atMillis-s.newest)/tickMillis)}
+	t := tick{weight: min(1, float64(gap)/tickMillis)}
 	s.newest = atMillis
 	s.ticks += t.weight
 	t.share = t.weight / s.ticks

@@ -286,6 +286,29 @@ func TestStartsAnewAfterLongSilence(t *testing.T) {
 	}
 }
 
+func TestExtremes(t *testing.T) {
+	for _, scale := range []float64{5e-324, 1e-310, 1e149} {
+		var s detect.State
+		for i := range 3000 {
+			v := scale * float64(i%3)
+			switch i {
+			case 2000:
+				v = -1e150
+			case 2500:
+				v = 0
+			}
+			if got := s.ObserveWith(every, int64(i)*5*minute, v); !(got.Score >= 0 && got.Score <= 1) {
+				t.Fatalf("scale %g, sample %d: %+v", scale, i, got)
+			}
+		}
+	}
+	var s detect.State
+	s.Observe(math.MinInt64, 1)
+	if got := s.Observe(math.MaxInt64, 2); got.Ignored || got.Score != 0 {
+		t.Errorf("a sample at the end of time: %+v, want a start anew", got)
+	}
+}
+
 // Whatever comes, scores are within [0,1] and nothing becomes NaN.
 func FuzzObserve(f *testing.F) {
 	f.Add(uint64(1), 1e150, int64(300_000))

@@ -17,6 +17,8 @@ const (
 	// resolution of a float64 after some sums and differences, as a share of the
 	// value: what is less is rounding.
 	resolution = 1e-9
+	// most is the largest excess: what is more is as odd.
+	most = 1e9
 )
 
 // envelope is the range that a statistic has been in: its extremes in the last
@@ -40,7 +42,7 @@ func (e *envelope) meet(v, n float64) (excess float64, up bool) {
 func (e *envelope) widen(v, n float64) (excess float64, up bool) {
 	up = v > e.hi
 	if beyond := max(v-e.hi, e.lo-v); beyond > 0 && e.hi > e.lo {
-		excess = beyond / max(margin*(1+early/n)*(e.hi-e.lo), resolution*math.Abs(v))
+		excess = min(most, beyond/max(margin*(1+early/n)*(e.hi-e.lo), resolution*math.Abs(v)))
 	}
 	e.newLo, e.newHi = min(e.newLo, v), max(e.newHi, v)
 	e.lo, e.hi = min(e.lo, v), max(e.hi, v)
