@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -20,19 +21,27 @@ const scopeLabel = "otel_scope_name"
 // label of a series.
 type label struct{ name, value string }
 
+// What a resource and its scope may bring to the labels of every point: their
+// keys are written for each of these.
+const (
+	maxOuter      = 128      // labels
+	maxOuterBytes = 16 << 10 // of their names and values
+)
+
 // keyring writes the keys of series: the labels of a resource and a scope stay
 // while its points come and go.
 type keyring struct {
 	drop  []string // of resources
-	outer []label  // of the resource and the scope
-	kept  int      // of outer, of the resource
-	all   []label
+	own   []label  // of the resource
+	bytes int      // of these
+	outer []label  // of the resource and the scope, sorted
+	inner []label  // of the point, sorted
 	key   []byte
 }
 
 // resource begins a resource.
 func (k *keyring) resource(attributes []*common.KeyValue) {
-	k.outer = k.outer[:0]
+	k.own, k.bytes = k.own[:0], 0
 	var service, instance bool
 	for _, a := range attributes {
 		service = service || a.GetKey() == "service.name"
@@ -43,9 +52,52 @@ func (k *keyring) resource(attributes []*common.KeyValue) {
 		if drop && (a.GetKey() != "process.pid" || instance) {
 			continue
 		}
-		k.outer = append(k.outer, label{a.GetKey(), text(a.GetValue())})
+		l := label{a.GetKey(), text(a.GetValue())}
+		k.own = append(k.own, l)
+		k.bytes += len(l.name) + len(l.value)
 	}
-	k.kept = len(k.outer)
+}
+
+// scope begins a scope of the resource. The error means that they bring more
+// than their points can bear.
+func (k *keyring) scope(name string) error {
+	if n, size := len(k.own)+1, k.bytes+len(scopeLabel)+len(name); n > maxOuter || size > maxOuterBytes {
+		return fmt.Errorf("its resource and scope have %d labels of %d bytes, the limit is %d of %d", n, size, maxOuter, maxOuterBytes)
+	}
+	k.outer = append(k.outer[:0], k.own...)
+	if name != "" {
+		k.outer = append(k.outer, label{scopeLabel, name})
+	}
+	slices.SortStableFunc(k.outer, byName)
+	return nil
+}
+
+func byName(a, b label) int { return cmp.Compare(a.name, b.name) }
+
+// series gives the key of a point's series, which holds until the next call. Of
+// labels with one name that of the point counts, and of these the first.
+func (k *keyring) series(metric string, attributes []*common.KeyValue, more ...label) []byte {
+	k.inner = append(k.inner[:0], label{telemetry.MetricLabel, metric})
+	for _, a := range attributes {
+		k.inner = append(k.inner, label{a.GetKey(), text(a.GetValue())})
+	}
+	k.inner = append(k.inner, more...)
+	slices.SortStableFunc(k.inner, byName)
+	k.key = k.key[:0]
+	written, last := false, ""
+	for in, out := k.inner, k.outer; len(in)+len(out) > 0; {
+		var next label
+		if len(out) == 0 || len(in) > 0 && in[0].name <= out[0].name {
+			next, in = in[0], in[1:]
+		} else {
+			next, out = out[0], out[1:]
+		}
+		if !written || next.name != last {
+			k.key = telemetry.AppendLabel(k.key, next.name, next.value)
+		}
+		written, last = true, next.name
+	}
+	return k.key
 }
 
 func matches(pattern, name string) bool {
@@ -54,33 +106,6 @@ func matches(pattern, name string) bool {
 		return name == pattern
 	}
 	return len(name) >= len(before)+len(after) && strings.HasPrefix(name, before) && strings.HasSuffix(name, after)
-}
-
-// scope begins a scope of the resource.
-func (k *keyring) scope(name string) {
-	k.outer = k.outer[:k.kept]
-	if name != "" {
-		k.outer = append(k.outer, label{scopeLabel, name})
-	}
-}
-
-// series gives the key of a point's series, which holds until the next call.
-func (k *keyring) series(metric string, attributes []*common.KeyValue, more ...label) []byte {
-	k.all = append(k.all[:0], label{telemetry.MetricLabel, metric})
-	for _, a := range attributes {
-		k.all = append(k.all, label{a.GetKey(), text(a.GetValue())})
-	}
-	k.all = append(append(k.all, more...), k.outer...)
-	// Stable: of the same name, what is nearest to the point comes first.
-	slices.SortStableFunc(k.all, func(a, b label) int { return cmp.Compare(a.name, b.name) })
-	k.key = k.key[:0]
-	for i, l := range k.all {
-		if i > 0 && l.name == k.all[i-1].name {
-			continue
-		}
-		k.key = telemetry.AppendLabel(k.key, l.name, l.value)
-	}
-	return k.key
 }
 
 // text writes a value as a label has it: lists and maps as JSON, bytes in

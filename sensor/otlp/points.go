@@ -1,6 +1,7 @@
 package otlp
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -43,9 +44,13 @@ func (r *Receiver) take(source string, req *collector.ExportMetricsServiceReques
 	for _, rm := range req.GetResourceMetrics() {
 		t.resource(rm.GetResource().GetAttributes())
 		for _, sm := range rm.GetScopeMetrics() {
-			t.scope(sm.GetScope().GetName())
+			err := t.scope(sm.GetScope().GetName())
 			for _, m := range sm.GetMetrics() {
 				t.metric = m
+				if no := cmp.Or(err, t.fits()); no != nil {
+					t.pass(no)
+					continue
+				}
 				t.take()
 			}
 		}
@@ -79,6 +84,27 @@ func (t *taking) rejected(report *telemetry.Report) (int, string) {
 		message = strings.ToValidUTF8(message[:maxMessage], "") + "..."
 	}
 	return min(n, t.points), message
+}
+
+// maxName bounds the bytes of a metric's name, which is in the key of each of
+// its points.
+const maxName = 2048
+
+// fits tells whether the key of a point can be written.
+func (t *taking) fits() error {
+	if n := len(t.metric.GetName()); n > maxName {
+		return fmt.Errorf("its name has %d bytes, the limit is %d", n, maxName)
+	}
+	return nil
+}
+
+// pass counts the points of a metric that cannot be taken.
+func (t *taking) pass(why error) {
+	m := t.metric
+	n := len(m.GetGauge().GetDataPoints()) + len(m.GetSum().GetDataPoints()) + len(m.GetHistogram().GetDataPoints()) +
+		len(m.GetExponentialHistogram().GetDataPoints()) + len(m.GetSummary().GetDataPoints())
+	t.points += n
+	t.refuse(n, "%v", why)
 }
 
 // maxReasons bounds how many are told apart: they hold names that a sender
@@ -211,10 +237,17 @@ func (t *taking) whole(key []byte, p point, isDelta bool, bounds []float64) {
 	t.batch.Histogram(key, meta, telemetry.Histogram{At: at, Start: start, Delta: isDelta, Bounds: bounds, Counts: t.counts})
 }
 
+// maxQuantiles of a summary; senders have less than ten.
+const maxQuantiles = 100
+
 // summary hands on the count, and each quantile as a series of its own. Its sum
 // has no use here.
 func (t *taking) summary(p *metrics.SummaryDataPoint) {
 	t.points++
+	if n := len(p.GetQuantileValues()); n > maxQuantiles {
+		t.refuse(1, "a point has %d quantiles, the limit is %d", n, maxQuantiles)
+		return
+	}
 	start, at := times(p.GetStartTimeUnixNano(), p.GetTimeUnixNano())
 	count := float64(p.GetCount())
 	stale := p.GetFlags()&noRecordedValue != 0

@@ -104,6 +104,7 @@ func TestPoints(t *testing.T) {
 		"counts without bounds":   {metrics: []*metrics.Metric{histogram("wait", delta, buckets(0, 10*s, 1, 1)), gauge("heat", number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "bounds"},
 		"scale beyond all":        {metrics: []*metrics.Metric{exponential("wait", delta, grown(0, 10*s, math.MinInt32, 0, 1)), gauge("heat", number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "its scale is -2147483648"},
 		"buckets beyond numbers":  {metrics: []*metrics.Metric{exponential("wait", delta, grown(0, 10*s, 0, math.MaxInt32, 1, 1)), gauge("heat", number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "beyond all numbers"},
+		"quantiles beyond use":    {metrics: []*metrics.Metric{{Name: "wait", Data: &metrics.Metric_Summary{Summary: &metrics.Summary{DataPoints: []*metrics.SummaryDataPoint{{QuantileValues: make([]*metrics.SummaryDataPoint_ValueAtQuantile, 101)}}}}}, gauge("heat", number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "101 quantiles, the limit is 100"},
 		"more buckets than known": {metrics: []*metrics.Metric{exponential("wait", delta, grown(0, 10*s, 20, 0, make([]uint64, 5000)...)), gauge("heat", number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "5000 buckets, the limit is 4096"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -269,6 +270,39 @@ func TestHugeAttribute(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string][]float64{"shop/m": {2}}, h.sink.got()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What a resource brings is written for every one of its points: one that brings
+// too much is refused before that, and the next one is taken.
+func TestHugeResource(t *testing.T) {
+	const s = time.Second
+	many := make([]*common.KeyValue, 200)
+	for i := range many {
+		many[i] = str(fmt.Sprint("a", i), "x")
+	}
+	for name, tt := range map[string]struct {
+		attributes []*common.KeyValue
+		metric     string
+		want       string
+	}{
+		"bytes":      {[]*common.KeyValue{str("service.name", "shop"), str("a", strings.Repeat("x", 1<<20))}, "m", "3 labels of 1048608 bytes, the limit is 128 of 16384"},
+		"attributes": {many, "m", "201 labels of"},
+		"name":       {nil, strings.Repeat("m", 3000), "its name has 3000 bytes, the limit is 2048"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, nil)
+			req := request(gauge(tt.metric, number(s, 1), number(2*s, 1)), histogram(tt.metric, delta, buckets(0, s, 1, 1, 1)))
+			req.ResourceMetrics[0].Resource.Attributes = tt.attributes
+			req.ResourceMetrics = append(req.ResourceMetrics, request(gauge("m", number(s, 7))).ResourceMetrics...)
+			partial := h.send(t, req)
+			if partial.GetRejectedDataPoints() != 3 || !strings.Contains(partial.GetErrorMessage(), tt.want) {
+				t.Errorf("%v", partial)
+			}
+			if diff := cmp.Diff(map[string][]float64{"shop/m": {7}}, h.sink.got()); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 
