@@ -132,8 +132,10 @@ func summarised(r store.RuleRecord, breaches int) RuleSummary {
 	for _, n := range r.Spoken {
 		out.Spoken += n
 	}
-	for _, n := range r.Shadow {
-		out.Abstained += n
+	for outcome, n := range r.Shadow {
+		if outcome != "" { // of other systems, about what nobody measures
+			out.Abstained += n
+		}
 	}
 	out.Precision, out.Low, out.High = predict.Share(out.Hits+out.Prevented, out.False)
 	if n := len(r.Leads); n > 0 {

@@ -1,0 +1,81 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"grace"
+	"grace/internal/store"
+)
+
+// foretold is a resolved prediction of a rule; of a breach, if it has a minute.
+func foretold(id, rule string, outcome grace.PredictionOutcome, spoken bool, likelihood float64, made, breach int) grace.Prediction {
+	p := grace.Prediction{
+		ID: id, Key: "cart/predict/p99/latency_spike", Service: "cart", Rule: rule, Outcome: outcome, Likelihood: likelihood,
+		Made: at(made), At: at(made), BreachAt: at(made + 5),
+	}
+	if spoken {
+		when := at(made)
+		p.Spoken = &when
+	}
+	if breach > 0 {
+		when := at(breach)
+		p.Breach = &when
+		if outcome == grace.PredictionHit {
+			p.Lead = grace.Duration(when.Sub(at(made)))
+		}
+	}
+	return p
+}
+
+func TestLedgerOfPredictions(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *store.Store) {
+		ctx, q := t.Context(), s.Q()
+		apply(t, s, grace.Change{Prediction: []grace.Prediction{
+			foretold("a", "trend", grace.PredictionOpen, true, 0.85, 1, 0),
+			foretold("b", "early", grace.PredictionHit, false, 0.6, 2, 20),
+			foretold("c", "trend", grace.PredictionHit, true, 0.95, 3, 20),
+			foretold("d", "trend", grace.PredictionFalse, true, 0.83, 30, 0),
+			foretold("e", "", grace.PredictionMiss, false, 0, 50, 50),
+		}})
+		// Said again, and then resolved: the same entry.
+		apply(t, s, grace.Change{Prediction: []grace.Prediction{foretold("a", "trend", grace.PredictionHit, true, 0.85, 1, 20)}})
+		apply(t, s, grace.Change{Prediction: []grace.Prediction{foretold("f", "trend", grace.PredictionOpen, true, 0.9, 60, 0)}})
+
+		yes := true
+		ids := func(f store.PredictionFilter) string {
+			t.Helper()
+			list, _, err := s.Predictions(ctx, q, f, store.Page{})
+			out := ""
+			for _, p := range must[[]grace.Prediction](t)(list, err) {
+				out += p.ID
+			}
+			return out
+		}
+		equal(t, ids(store.PredictionFilter{}), "fedcba")
+		equal(t, ids(store.PredictionFilter{Rule: "trend", Outcome: grace.PredictionHit}), "ca")
+		equal(t, ids(store.PredictionFilter{Spoken: &yes}), "fdca")
+		equal(t, ids(store.PredictionFilter{Spoken: new(bool)}), "eb")
+		equal(t, ids(store.PredictionFilter{Service: "web"}), "")
+
+		ledger := must[[]grace.Prediction](t)(s.Ledger(ctx, q, at(2)))
+		out := ""
+		for _, p := range ledger {
+			out += p.ID
+		}
+		equal(t, out, "bcdf")
+
+		record := must[store.PredictionRecord](t)(s.PredictionRecord(ctx, q, store.PredictionFilter{Service: "cart"}))
+		equal(t, record.Breaches, 2)
+		equal(t, len(record.Rules), 3)
+		trend := record.Rules[2]
+		equal(t, trend.Rule, "trend")
+		equal(t, trend.Spoken, map[grace.PredictionOutcome]int{grace.PredictionHit: 2, grace.PredictionFalse: 1, grace.PredictionOpen: 1})
+		equal(t, trend.Met, 1)
+		equal(t, trend.Leads, []time.Duration{17 * time.Minute, 19 * time.Minute})
+		equal(t, record.Rules[0].Shadow, map[grace.PredictionOutcome]int{grace.PredictionMiss: 1})
+		equal(t, len(record.Reliability), 2)
+		equal(t, record.Reliability[0].Resolved, 2)
+		equal(t, record.Reliability[0].CameTrue, 1)
+	})
+}
