@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"grace/internal/api"
 	"grace/internal/config"
 	"grace/internal/flow"
+	"grace/internal/forecast"
 	"grace/internal/heal"
 	"grace/internal/loop"
 	"grace/internal/mesh"
@@ -192,11 +194,31 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 		return err
 	}
 	d.loop.UsePredictors(d.telemetry)
+	if err := d.useLSTM(); err != nil {
+		return err
+	}
 	d.metrics = newMetrics(d)
 	if err := d.loop.Start(ctx); err != nil {
 		return err
 	}
 	return d.engine.Start(ctx)
+}
+
+// useLSTM loads the trained net, if the configuration names one.
+func (d *Daemon) useLSTM() error {
+	if d.cfg.LSTM == "" {
+		return nil
+	}
+	data, err := os.ReadFile(d.cfg.LSTM)
+	if err != nil {
+		return fmt.Errorf("predict.lstm: %w", err)
+	}
+	net := new(forecast.LSTM)
+	if err := net.UnmarshalBinary(data); err != nil {
+		return fmt.Errorf("predict.lstm: %s: %w", d.cfg.LSTM, err)
+	}
+	d.loop.UseModels(net)
+	return nil
 }
 
 // fail makes Run return.

@@ -52,6 +52,7 @@ type Config struct {
 
 	Sense       sense.Config
 	Predict     predict.Config
+	LSTM        string // file of a trained net; empty is none
 	Diagnose    diagnose.Config
 	Propose     propose.Config
 	Govern      govern.Config // with the change windows
@@ -148,7 +149,7 @@ func (c *checker) build(sensors []SensorSpec) *Config {
 	return &Config{
 		Listen: f.Listen, DataDir: f.DataDir, Database: f.Database, Mode: f.Mode, Location: c.location, Log: f.Log,
 		Services: services, Sensors: sensors, Objectives: objectives, Limits: c.limits(), Telemetry: f.Telemetry, Playbooks: playbooks,
-		Sense: f.Sense, Predict: f.Predict, Diagnose: f.Diagnose, Propose: f.Propose,
+		Sense: f.Sense, Predict: f.Predict.Config, LSTM: f.Predict.LSTM, Diagnose: f.Diagnose, Propose: f.Propose,
 		Govern: c.govern(), Learn: f.Learn, ApprovalTTL: f.Trust.ApprovalTTL,
 		Alertmanager: f.Alertmanager, Notify: f.Notify, API: f.API, Metrics: f.Metrics, Retention: f.Retention,
 	}

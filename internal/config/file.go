@@ -31,7 +31,7 @@ type file struct {
 	Trust         trust             `yaml:"trust" doc:"the trust core's guardrails: what may run without a person"`
 	Notify        Notify            `yaml:"notify" doc:"who is told of incidents"`
 	Sense         sense.Config      `yaml:"sense" doc:"when a sample becomes a signal"`
-	Predict       predict.Config    `yaml:"predict" doc:"forecasts"`
+	Predict       foresee           `yaml:"predict" doc:"forecasts"`
 	Diagnose      diagnose.Config   `yaml:"diagnose" doc:"from signals to a cause"`
 	Propose       propose.Config    `yaml:"propose" doc:"limits on proposing playbooks"`
 	Learn         learn.Config      `yaml:"learn" doc:"how outcomes count"`
@@ -162,6 +162,12 @@ type trust struct {
 	ApprovalTTL grace.Duration `yaml:"approval_ttl" doc:"a question to a person expires after this long" default:"30m" min:"1s"`
 }
 
+// foresee is the section of the forecasts.
+type foresee struct {
+	predict.Config
+	LSTM string `yaml:"lstm" doc:"file of a trained net that takes part in the forecasts (grace forecast train)" example:"lstm.bin"`
+}
+
 // Notify says who is told of incidents.
 type Notify struct {
 	Webhook *Webhook `yaml:"webhook" doc:"gets every incident.notify event as JSON by POST, until it answers 2xx"`
@@ -198,7 +204,7 @@ type Retention struct {
 	Runs        grace.Duration `yaml:"runs" doc:"ended runs" default:"2160h"`
 	Approvals   grace.Duration `yaml:"approvals" doc:"settled approvals" default:"2160h"`
 	Incidents   grace.Duration `yaml:"incidents" doc:"resolved incidents" default:"2160h"`
-	Predictions grace.Duration `yaml:"predictions" doc:"predictions" default:"336h"`
+	Predictions grace.Duration `yaml:"predictions" doc:"predictions: what became of them teaches after a restart" default:"2160h"`
 	Events      grace.Duration `yaml:"events" doc:"events; a client of the stream that was away for longer starts anew" default:"168h"`
 	Learning    grace.Duration `yaml:"learning" doc:"the learning log: what GRACE knows" default:"0s"`
 }

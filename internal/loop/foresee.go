@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/forecast"
 	"grace/internal/predict"
 )
 
@@ -39,6 +40,10 @@ type Predictors interface {
 // UsePredictors makes the loop ask the agents of shards too. It is called
 // before Start.
 func (l *Loop) UsePredictors(p Predictors) { l.shards = p }
+
+// UseModels has trained models take part in the forecasts. It is called before
+// Start.
+func (l *Loop) UseModels(models ...forecast.Model) { l.models = models }
 
 // Targets are the thresholds of a configuration, for the agents of shards.
 func (l *Loop) Targets() []predict.Target { return targets(l.stages.Load()) }

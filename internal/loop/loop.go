@@ -13,6 +13,7 @@ import (
 
 	"grace"
 	"grace/internal/diagnose"
+	"grace/internal/forecast"
 	"grace/internal/govern"
 	"grace/internal/heal"
 	"grace/internal/healthgraph"
@@ -75,9 +76,10 @@ type Loop struct {
 	mu       sync.Mutex // guards sensing: the agents and what they wait to write
 	sense    *sense.Agent
 	predict  *predict.Agent
-	forecast time.Time  // when predict was last asked
-	shards   Predictors // agents beside it, nil for none
-	unsaved  backlog    // changes of signals that are to be written, in order
+	forecast time.Time        // when predict was last asked
+	models   []forecast.Model // trained, for the forecasts
+	shards   Predictors       // agents beside it, nil for none
+	unsaved  backlog          // changes of signals that are to be written, in order
 
 	flushing sync.Mutex // held while unsaved is being written
 

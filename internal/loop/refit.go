@@ -27,7 +27,7 @@ type refitter struct {
 
 // refits keeps the forecasts of the hour up to date.
 func (l *Loop) refits(ctx context.Context) {
-	r := &refitter{model: forecast.Default()}
+	r := &refitter{model: forecast.Default(l.models...)}
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for {
