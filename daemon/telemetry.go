@@ -194,7 +194,7 @@ func (r *receivers) close() {
 // that comes after one of now would be late.
 func (r *receivers) recall(ctx context.Context, list []config.History) {
 	for i, h := range list {
-		cfg := promql.Config{Name: fmt.Sprintf("telemetry.warm_up[%d]", i), URL: h.URL, Headers: h.Headers}
+		cfg := promql.Config{Name: fmt.Sprintf("telemetry.warm_up[%d]", i), URL: h.URL, Headers: h.Headers, Part: telemetry.HistoryPart}
 		for j, selector := range h.Selectors {
 			// Whose a series is, the rules say.
 			cfg.Queries = append(cfg.Queries, promql.Query{Name: fmt.Sprint(j), Query: selector, ServiceLabel: telemetry.MetricLabel})

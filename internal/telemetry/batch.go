@@ -19,7 +19,7 @@ type From struct {
 	Sensor string // name of the edge, as in grace.Sample
 	Source string // whose series are counted together: a tenant, a peer's address
 	// History is a warm-up: points as old as they are, which are not
-	// forwarded.
+	// forwarded. They come in parts, see HistoryPart.
 	History bool
 }
 

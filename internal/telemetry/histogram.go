@@ -10,12 +10,13 @@ const maxBuckets = 512
 
 // maxOpen is how many times of one histogram wait for buckets at once. A sender
 // that catches up has several points of a series in a request, bucket after
-// bucket, and its connections may be some scrapes apart. A history comes in
-// larger pieces.
-const (
-	maxOpen        = 16
-	maxOpenHistory = 64
-)
+// bucket, and its connections may be some scrapes apart.
+const maxOpen = 16
+
+// HistoryPart is how many points a series of a history may have at once, when
+// the buckets of histograms come one after another: the parts of all series
+// come before the next part of any.
+const HistoryPart = 64
 
 // histogram makes quantiles of buckets. Where each bucket is a series of its
 // own, its points are put together first: buckets of one scrape may come in

@@ -305,7 +305,7 @@ func (b *Batch) bucket(sh *shard, e *entry, points []Point, key []byte) bool {
 	defer h.home.mu.Unlock()
 	most := maxOpen
 	if b.from.History {
-		most = maxOpenHistory
+		most = HistoryPart
 	}
 	for _, p := range points {
 		if isStale(p.Value) {

@@ -46,6 +46,7 @@ type Config struct {
 	SeriesLimit int            // most series of one answer; default 10000
 	BodyLimit   int64          // most bytes of one answer; default 32 MiB
 	Concurrency int            // most questions at once; default 4
+	Part        int            // most points of a series that a warm-up asks for at once; default 11000, what Prometheus gives
 	Seed        uint64         // of the offsets and the jitter
 	Queries     []Query
 
@@ -89,8 +90,8 @@ func (c Config) Validate() error {
 	} else if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		errs = append(errs, errors.New("url: credentials go into username and password, parameters into headers or the query"))
 	}
-	if c.Interval < 0 || c.Timeout < 0 || c.MaxBackoff < 0 || c.SeriesLimit < 0 || c.BodyLimit < 0 || c.Concurrency < 0 {
-		errs = append(errs, errors.New("interval, timeout, max_backoff, series_limit, body_limit and concurrency must not be less than nothing"))
+	if c.Interval < 0 || c.Timeout < 0 || c.MaxBackoff < 0 || c.SeriesLimit < 0 || c.BodyLimit < 0 || c.Concurrency < 0 || c.Part < 0 {
+		errs = append(errs, errors.New("interval, timeout, max_backoff, series_limit, body_limit, concurrency and part must not be less than nothing"))
 	}
 	switch c.Severity {
 	case "", grace.SeverityInfo, grace.SeverityWarning, grace.SeverityCritical:
@@ -161,6 +162,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Timeout == 0 {
 		c.Timeout = grace.Duration(DefaultTimeout)
+	}
+	if c.Part == 0 {
+		c.Part = maxPoints
 	}
 	if c.MaxBackoff == 0 {
 		c.MaxBackoff = grace.Duration(DefaultMaxBackoff)

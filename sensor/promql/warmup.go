@@ -82,7 +82,7 @@ func (s *Sensor) past(ctx context.Context, since time.Time, step time.Duration, 
 	taken := 0
 	var errs []error
 	for _, q := range s.cfg.Queries {
-		w := warmUp{s: s, q: q, hand: hand, step: step, chunk: maxPoints}
+		w := warmUp{s: s, q: q, hand: hand, step: step, chunk: s.cfg.Part}
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(s.cfg.Name + "/" + q.Name + "/history"))
 		w.rnd = rand.New(rand.NewPCG(s.cfg.Seed, h.Sum64()))
