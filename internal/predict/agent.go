@@ -275,6 +275,10 @@ func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Res
 			a.stats[rule].Spoken++
 		}
 	}
+	if c.Silent && !a.silent { // from now on it is spoken
+		c.Silent, c.Spoken = false, now
+		a.stats[rule].Spoken++
+	}
 	if made || c.Spoken != 0 {
 		c.title = title(w.target, w.threshold, c.value)
 		c.proof = said.evidence(a.rules[rule].name, w.target, j)

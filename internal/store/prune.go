@@ -12,21 +12,21 @@ import (
 // Retention says how long rows are kept, table by table; zero is for ever.
 // The audit log is always kept: its chain begins with its first entry.
 type Retention struct {
-	Signals     grace.Duration `json:"signals"`   // that are ok, since their last sample
-	Triggers    grace.Duration `json:"triggers"`  // that are decided or cleared
-	Decisions   grace.Duration `json:"decisions"` // unless their run is open
-	Runs        grace.Duration `json:"runs"`      // since they ended
-	Approvals   grace.Duration `json:"approvals"` // that are not pending
-	Incidents   grace.Duration `json:"incidents"` // that are resolved
-	Predictions grace.Duration `json:"predictions"`
+	Signals     grace.Duration `json:"signals"`     // that are ok, since their last sample
+	Triggers    grace.Duration `json:"triggers"`    // that are decided or cleared
+	Decisions   grace.Duration `json:"decisions"`   // unless their run is open
+	Runs        grace.Duration `json:"runs"`        // since they ended
+	Approvals   grace.Duration `json:"approvals"`   // that are not pending
+	Incidents   grace.Duration `json:"incidents"`   // that are resolved
+	Predictions grace.Duration `json:"predictions"` // what became of them teaches after a restart
 	Events      grace.Duration `json:"events"`
 	Learning    grace.Duration `json:"learning"` // what GRACE knows: kept for ever by default
 }
 
 const day = grace.Duration(24 * time.Hour)
 
-// DefaultRetention keeps what a person may ask about for 90 days, predictions
-// for 14, events and passed signals for 7, and the learning log for ever.
+// DefaultRetention keeps what a person may ask about for 90 days, events and
+// passed signals for 7, and the learning log for ever.
 func DefaultRetention() Retention {
 	return Retention{
 		Signals:     7 * day,
@@ -35,7 +35,7 @@ func DefaultRetention() Retention {
 		Runs:        90 * day,
 		Approvals:   90 * day,
 		Incidents:   90 * day,
-		Predictions: 14 * day,
+		Predictions: 90 * day,
 		Events:      7 * day,
 	}
 }

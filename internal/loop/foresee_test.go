@@ -1,0 +1,181 @@
+package loop
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"grace"
+	"grace/internal/diagnose"
+	"grace/internal/govern"
+	"grace/internal/learn"
+	"grace/internal/predict"
+	"grace/internal/propose"
+	"grace/internal/sense"
+)
+
+func TestForeseenChange(t *testing.T) {
+	now := time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC)
+	p := grace.Prediction{
+		ID: "x", Key: "api/predict/latency_ms/latency_spike", Service: "api", Metric: "latency_ms", Code: grace.CodeLatencySpike,
+		Likelihood: 0.85, Low: 1, High: 2, BreachAt: now.Add(5 * time.Minute), Suggest: []grace.PlaybookID{"scale_up_instances"},
+	}
+	for _, tt := range []struct {
+		state    foreseenState
+		event    string
+		shadow   bool
+		triggers int
+	}{
+		{inShadow, "", false, 0},
+		{silenced, eventPrediction, true, 0},
+		{standing, eventPrediction, false, 1},
+		{resolved, eventResolved, false, 0},
+	} {
+		var c grace.Change
+		(&foreseen{Prediction: p, state: tt.state, owner: "me"}).change(&c, now)
+		if len(c.Prediction) != 1 || len(c.Triggers) != tt.triggers {
+			t.Errorf("state %d: %d entries, %d triggers", tt.state, len(c.Prediction), len(c.Triggers))
+		}
+		if tt.event == "" {
+			if len(c.Events) != 0 {
+				t.Errorf("state %d: %+v", tt.state, c.Events)
+			}
+			continue
+		}
+		if len(c.Events) != 1 || c.Events[0].Type != tt.event {
+			t.Fatalf("state %d: %+v", tt.state, c.Events)
+		}
+		var payload map[string]any
+		if err := json.Unmarshal(c.Events[0].Payload, &payload); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"code", "title", "likelihood", "impact", "breach_at", "band", "suggested_playbooks", "evidence", "prediction"} {
+			if _, ok := payload[key]; !ok {
+				t.Errorf("state %d: %s is missing", tt.state, key)
+			}
+		}
+		if payload["shadow"] != tt.shadow {
+			t.Errorf("state %d: shadow %v", tt.state, payload["shadow"])
+		}
+	}
+}
+
+func TestDemotionIsOnRecord(t *testing.T) {
+	var c grace.Change
+	demotionChange(&c, predict.Demotion{Rule: "trend", False: 3, Of: 12}, time.Time{})
+	demotionChange(&c, predict.Demotion{Rule: "trend", Back: true, Of: 20}, time.Time{})
+	var got []string
+	for i, e := range c.Events {
+		got = append(got, e.Type, c.Audit[i].Action+" "+c.Audit[i].Object+": "+c.Audit[i].Reason)
+	}
+	want := []string{
+		"self_heal.prediction.demoted", "prediction.demoted rule/trend: 3 of its last 12 spoken predictions were false",
+		"self_heal.prediction.readmitted", "prediction.readmitted rule/trend: in shadow 0 of its last 20 predictions were false",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The likeliest of several rules' words on a series counts, and one that turned
+// does not take another's away.
+func TestMirrorOfSeveralRules(t *testing.T) {
+	now := time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC)
+	said := func(rule string, likelihood float64, at time.Time) grace.Prediction {
+		return grace.Prediction{Key: "k", Rule: rule, Likelihood: likelihood, At: at}
+	}
+	var m mirror
+	m.predictions([]grace.Prediction{said("trend", 0.9, now), said("early", 0.85, now)})
+	m.turned([]grace.Prediction{said("early", 0.85, now)})
+	rules := func() (out []string) {
+		for _, p := range m.current(now, time.Minute) {
+			out = append(out, p.Rule)
+		}
+		return out
+	}
+	if got := rules(); !slices.Equal(got, []string{"trend"}) {
+		t.Errorf("got %v", got)
+	}
+	m.predictions([]grace.Prediction{said("early", 0.8, now.Add(time.Second))})
+	if got := rules(); !slices.Equal(got, []string{"early"}) {
+		t.Errorf("got %v", got)
+	}
+	m.turned([]grace.Prediction{said("early", 0.8, now)})
+	if got := rules(); len(got) != 0 {
+		t.Errorf("got %v", got)
+	}
+}
+
+// shardsOf has agents beside the loop's own.
+type shardsOf []*predict.Agent
+
+func (s shardsOf) Shards() int                            { return len(s) }
+func (s shardsOf) Do(shard int, f func(a *predict.Agent)) { f(s[shard]) }
+
+// Shards are looked at in parts, and learn from each other.
+func TestShards(t *testing.T) {
+	now := time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC)
+	cfg := Config{
+		Objectives: []sense.Objective{{Name: "latency", Service: "api", Metric: "latency_ms", Op: ">", Threshold: 500, Code: grace.CodeLatencySpike}},
+		Sense:      sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(),
+		Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(), PredictEvery: 2 * time.Second,
+	}
+	cfg.Govern.PredictiveShadow = false
+	l, err := New(cfg, Deps{Now: func() time.Time { return now }, Owner: "me"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shards := shardsOf{predict.New(cfg.Predict, l.Targets()), predict.New(cfg.Predict, l.Targets())}
+	l.UsePredictors(shards)
+	st := l.stages.Load()
+	feed := func(a *predict.Agent, labels string, value func(i int) float64) {
+		h := a.Open(predict.Series{Service: "api", Metric: "latency_ms", Labels: labels})
+		for i := range 40 {
+			a.Append(h, now.Add(time.Duration(i-39)*5*time.Second).UnixMilli(), value(i))
+		}
+	}
+	rises := func(i int) float64 { return 200 + 5*float64(i) }
+	for _, labels := range []string{"a", "b", "c", "d"} {
+		feed(shards[0], labels, rises)
+	}
+	feed(shards[1], "e", func(int) float64 { return 200 })
+	for range 2 { // two seconds: PredictEvery
+		l.lookAtShards(st, now)
+	}
+	var spoken []string
+	for _, s := range l.unsaved.waiting {
+		if s.foreseen.state == standing {
+			spoken = append(spoken, s.foreseen.Series)
+		}
+	}
+	slices.Sort(spoken)
+	if !slices.Equal(spoken, []string{"a", "b", "c", "d"}) {
+		t.Errorf("spoken %v", spoken)
+	}
+	if records, _ := l.Predicted(); records[0].Spoken != 4 {
+		t.Errorf("%+v", records[0])
+	}
+
+	// None comes true: the other shard and the loop's own agent know.
+	belief := func(a *predict.Agent) float64 {
+		records, _ := a.Stats(now)
+		return records[0].Precision
+	}
+	before := belief(shards[1])
+	now = now.Add(21 * time.Minute)
+	for _, labels := range []string{"a", "b", "c", "d"} {
+		h := shards[0].Open(predict.Series{Service: "api", Metric: "latency_ms", Labels: labels})
+		for i := range 240 {
+			shards[0].Append(h, now.Add(time.Duration(i-239)*5*time.Second).UnixMilli(), 200)
+		}
+	}
+	for range 2 {
+		l.lookAtShards(st, now)
+	}
+	if after := belief(shards[1]); after >= before || after != belief(l.predict) || after != belief(shards[0]) {
+		t.Errorf("precision was %v; is %v, %v and, of the loop's own, %v", before, belief(shards[0]), after, belief(l.predict))
+	}
+}
