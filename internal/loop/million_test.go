@@ -1,0 +1,135 @@
+package loop
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"grace"
+	"grace/internal/predict"
+	"grace/internal/telemetry"
+)
+
+// fleet is many series of many services, each with a threshold, on the agents
+// of shards.
+type fleet struct {
+	intake *telemetry.Intake
+	agents []*predict.Agent
+	keys   [][]byte
+	at     time.Time
+}
+
+type sink struct{ agent *predict.Agent }
+
+func (s sink) Open(t telemetry.Series) uint32 {
+	return uint32(s.agent.Open(predict.Series{Service: t.Service, Metric: t.Metric, Labels: t.Labels, Role: t.Role}))
+}
+func (s sink) Append(h uint32, at int64, v float64) { s.agent.Append(predict.Handle(h), at, v) }
+func (s sink) Close(h uint32)                       { s.agent.Close(predict.Handle(h)) }
+
+func (f *fleet) Shards() int { return len(f.agents) }
+
+func (f *fleet) Do(shard int, do func(*predict.Agent)) {
+	f.intake.Do(shard, func(telemetry.Sink) { do(f.agents[shard]) })
+}
+
+// newFleet has n series: of 1,000 services, 10 metrics each, on n/10,000
+// instances.
+func newFleet(b *testing.B, n int) *fleet {
+	b.Helper()
+	const services, metrics = 1000, 10
+	f := &fleet{at: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
+	var targets []predict.Target
+	for i := range services * metrics {
+		targets = append(targets, predict.Target{
+			Service: grace.ServiceID(fmt.Sprintf("service-%d", i/metrics)), Metric: fmt.Sprintf("m%d_usage", i%metrics),
+			Op: ">", Threshold: 95, Code: grace.CodeCapacity, Impact: grace.ImpactLow,
+		})
+	}
+	cfg := telemetry.DefaultConfig()
+	cfg.Limits.SeriesPerSource = n
+	cfg.Rules = []telemetry.Rule{{Metric: "m*_usage", Role: grace.RoleSaturation}}
+	var sinks []telemetry.Sink
+	for range 16 {
+		agent := predict.New(predict.DefaultConfig(), targets)
+		f.agents = append(f.agents, agent)
+		sinks = append(sinks, sink{agent})
+	}
+	var err error
+	f.intake, err = telemetry.New(cfg, telemetry.Options{Sinks: sinks, Now: func() time.Time { return f.at }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range n {
+		var key []byte
+		key = telemetry.AppendLabel(key, telemetry.MetricLabel, fmt.Sprintf("m%d_usage", i%metrics))
+		key = telemetry.AppendLabel(key, "instance", fmt.Sprintf("10.0.%d.%d:9100", i/metrics/services/250, i/metrics/services%250))
+		key = telemetry.AppendLabel(key, "service", fmt.Sprintf("service-%d", i/metrics%services))
+		f.keys = append(f.keys, key)
+	}
+	return f
+}
+
+// scrape sends one sample of every series, 30 s after the last.
+func (f *fleet) scrape(b *testing.B) {
+	f.at = f.at.Add(30 * time.Second)
+	const request = 2000
+	for from := 0; from < len(f.keys); from += request {
+		batch := f.intake.Begin(telemetry.From{Sensor: "bench", Source: "bench"})
+		for i, key := range f.keys[from:min(from+request, len(f.keys))] {
+			wave := float64((i*7 + int(f.at.Unix()/30)*13) % 40)
+			batch.Points(key, telemetry.Meta{Kind: telemetry.KindGauge}, telemetry.Point{At: f.at.UnixMilli(), Value: 40 + wave})
+		}
+		if r := batch.End(); r.Samples != min(request, len(f.keys)-from) || r.Refused() > 0 {
+			b.Fatalf("%d samples, %v", r.Samples, r.Err())
+		}
+	}
+}
+
+// look looks at every series as the loop does, and gives the longest time that
+// a shard was held.
+func (f *fleet) look() (longest time.Duration) {
+	for i := range f.agents {
+		for done := false; !done; {
+			began := time.Now()
+			f.Do(i, func(a *predict.Agent) { _, done = a.Step(f.at, lookAtOnce) })
+			longest = max(longest, time.Since(began))
+		}
+	}
+	return longest
+}
+
+// BenchmarkMillionSeries: an operation is a scrape of every series and a look at
+// every series, as every 30 s. B/series is memory in use, longest-wait-ms how
+// long a sample waited for a look at most, by the time a shard was held.
+func BenchmarkMillionSeries(b *testing.B) {
+	const n = 1_000_000
+	before := inUse()
+	f := newFleet(b, n)
+	keys := inUse() // what the sender holds
+	for range 70 {  // full rings
+		f.scrape(b)
+	}
+	var longest, looking time.Duration
+	b.ReportAllocs()
+	for b.Loop() {
+		f.scrape(b)
+		began := time.Now()
+		longest = max(longest, f.look())
+		looking += time.Since(began)
+	}
+	b.ReportMetric(float64(inUse()-keys)/n, "B/series")
+	b.ReportMetric(float64(inUse()-before)/(1<<30), "GiB")
+	b.ReportMetric(float64(longest)/1e6, "longest-wait-ms")
+	b.ReportMetric(float64(looking)/float64(b.N)/n, "ns/look")
+	b.ReportMetric(float64(b.Elapsed()-looking)/float64(b.N)/n, "ns/sample")
+	runtime.KeepAlive(f)
+}
+
+func inUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
