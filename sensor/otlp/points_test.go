@@ -79,6 +79,7 @@ func TestPoints(t *testing.T) {
 		"of unknown start":        {metrics: []*metrics.Metric{sum("orders", cumulative, true, number(10*s, 20), number(20*s, 50))}, want: map[string][]float64{"shop/orders_rate": {3}}},
 		"reset, falling":          {metrics: []*metrics.Metric{sum("orders", cumulative, true, number(10*s, 20), number(20*s, 10))}, want: map[string][]float64{"shop/orders_rate": {1}}},
 		"reset, by start":         {metrics: []*metrics.Metric{sum("orders", cumulative, true, since(0, number(10*s, 20)), since(15*s, number(20*s, 60)))}, want: map[string][]float64{"shop/orders_rate": {2, 6}}},
+		"start after the point":   {metrics: []*metrics.Metric{sum("orders", cumulative, true, since(0, number(10*s, 20)), since(25*s, number(20*s, 50)))}, want: map[string][]float64{"shop/orders_rate": {2, 3}}},
 		"cumulative up and down":  {metrics: []*metrics.Metric{sum("queue", cumulative, false, number(10*s, 20), number(20*s, 5))}, want: map[string][]float64{"shop/queue": {20, 5}}},
 		"delta":                   {metrics: []*metrics.Metric{sum("orders", delta, true, since(0, number(10*s, 20)), since(10*s, number(20*s, 50)))}, want: map[string][]float64{"shop/orders_rate": {2, 5}}},
 		"delta of unknown start":  {metrics: []*metrics.Metric{sum("orders", delta, true, number(10*s, 20), number(20*s, 50))}, want: map[string][]float64{"shop/orders_rate": {5}}},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -16,7 +15,7 @@ import (
 // series is one series of an answer.
 type series struct {
 	labels map[string]string
-	points []point // oldest first
+	points []point
 }
 
 // point is a pair [seconds, "value"].
@@ -95,9 +94,6 @@ func parse(body []byte, limit int) ([]series, notes, error) {
 	}
 	if len(found) > limit {
 		return nil, n, fmt.Errorf("%w: %d series, at most %d: raise series_limit, or aggregate in the query", errTooMuch, len(found), limit)
-	}
-	for _, s := range found {
-		slices.SortStableFunc(s.points, func(a, b point) int { return int(min(1, max(-1, a.at-b.at))) })
 	}
 	return found, n, nil
 }

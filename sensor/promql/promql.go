@@ -50,10 +50,6 @@ import (
 // upMetric is the name of the probe sample.
 const upMetric = "up"
 
-// remember is how long it is known what was sent of a service; no range vector
-// that is asked on and on looks back further.
-const remember = 24 * time.Hour
-
 // RoleLabel is the label of a sample that holds the role of its query.
 const RoleLabel = "role"
 
@@ -133,7 +129,7 @@ func (s *Sensor) poll(ctx context.Context, sink grace.Sink, q Query) {
 	var (
 		fails    int
 		reported string
-		newest   = map[grace.ServiceID]int64{} // what was already sent, in ms
+		sent     = marks{}
 	)
 	for {
 		select {
@@ -147,13 +143,9 @@ func (s *Sensor) poll(ctx context.Context, sink grace.Sink, q Query) {
 			return // cut short by the end: it says nothing about the target
 		}
 		samples := s.collect(q, found, &notes, func(service grace.ServiceID, at int64) bool {
-			return at > newest[service]
+			return sent.wants(service, at, began)
 		})
-		for _, sample := range samples {
-			newest[sample.Service] = max(newest[sample.Service], sample.At.UnixMilli())
-		}
-		// Services come and go by the thousand where pods name them.
-		maps.DeleteFunc(newest, func(_ grace.ServiceID, at int64) bool { return at < began.Add(-remember).UnixMilli() })
+		sent.add(samples, began)
 		message := notes.text(fail)
 		s.send(ctx, sink, append(s.up(fail, message), samples...))
 		if message != reported {
@@ -169,6 +161,35 @@ func (s *Sensor) poll(ctx context.Context, sink grace.Sink, q Query) {
 		}
 		next.Reset(wait)
 	}
+}
+
+// remember is how long it is known what was sent of a service that no answer
+// names any more: they come and go by the thousand where pods name them.
+const remember = time.Hour
+
+// marks tell what was already sent of each service.
+type marks map[grace.ServiceID]mark
+
+type mark struct {
+	at   int64     // newest value, in ms
+	seen time.Time // newest answer that named the service
+}
+
+func (m marks) wants(service grace.ServiceID, at int64, now time.Time) bool {
+	last, known := m[service]
+	if known {
+		m[service] = mark{last.at, now}
+	}
+	return !known || at > last.at
+}
+
+func (m marks) add(samples []grace.Sample, now time.Time) {
+	for _, s := range samples {
+		if last, known := m[s.Service]; !known || s.At.UnixMilli() > last.at {
+			m[s.Service] = mark{s.At.UnixMilli(), now}
+		}
+	}
+	maps.DeleteFunc(m, func(_ grace.ServiceID, last mark) bool { return now.Sub(last.seen) > remember })
 }
 
 // backoff doubles the base for every failure up to limit, takes off up to half

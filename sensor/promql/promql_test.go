@@ -245,6 +245,27 @@ func TestRangeVectorOverlap(t *testing.T) {
 	})
 }
 
+// What is known of services that no answer names any more is forgotten.
+func TestServicesAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{give: func(n int, _ *http.Request, _ url.Values) (int, http.Header, string) {
+			if n > 0 && n < 130 { // 65 minutes
+				return 200, nil, result("vector", `[{"metric":{"app":"b"},"value":[1000,"1"]}]`)
+			}
+			return 200, nil, result("vector", `[{"metric":{"app":"a"},"value":[1000,"1"]},{"metric":{"app":"b"},"value":[1000,"1"]}]`)
+		}}
+		rec := &gracetest.Recorder{}
+		run(t, newSensor(t, promql.Config{Queries: []promql.Query{{Name: "m", Query: "m", ServiceLabel: "app"}}, Transport: w}), rec, 70*time.Minute)
+		count := map[grace.ServiceID]int{}
+		for _, s := range rec.Samples() {
+			count[s.Service]++
+		}
+		if diff := cmp.Diff(map[grace.ServiceID]int{"a": 2, "b": 1}, count); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestRequest(t *testing.T) {
 	t.Setenv("PROM_TOKEN", "t0ken")
 	file := filepath.Join(t.TempDir(), "password")
