@@ -19,7 +19,8 @@
 //
 // What is not the same: Prometheus writes a log ahead to disk, and keeps every
 // sample. GRACE's intake keeps for each series what its models need, makes rates
-// and quantiles of counters and buckets, and predicts every 30 seconds. So this
+// and quantiles of counters and buckets, and looks at every series for what it
+// will do, once in 30 seconds of the load's time as in production. So this
 // does not say that one stores faster than the other; it says what taking the
 // samples of a Prometheus costs on the machine that GRACE runs on.
 package main

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -60,8 +61,12 @@ type Report struct {
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
-	if len(args) == 1 && args[0] == "serve" {
-		return serve(ctx, out)
+	if len(args) == 2 && args[0] == "serve" {
+		requests, err := strconv.Atoi(args[1])
+		if err != nil || requests < 1 {
+			return errors.New("serve: want a number of requests")
+		}
+		return serve(ctx, out, requests)
 	}
 	var o options
 	f := flag.NewFlagSet("ingest", flag.ContinueOnError)
@@ -96,10 +101,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return os.WriteFile(o.json, append(data, '\n'), 0o600)
 }
 
+// parts is how many requests hold all series.
+func (o options) parts() int { return (o.series + perRequest - 1) / perRequest }
+
 func notes() []string {
 	return []string{
 		"per core: samples divided by user and system time of the receiving process; making series is not measured",
-		"Prometheus also writes every sample to a log on disk and keeps it; GRACE makes rates and quantiles, keeps what its models need, and predicts every 30 s",
+		"Prometheus also writes every sample to a log on disk and keeps it; GRACE makes rates and quantiles, keeps what its models need, and looks at every series once in 30 s of the load's time",
 		"12 of 24 series are buckets of histograms, which GRACE makes three quantiles of",
 	}
 }
@@ -123,6 +131,8 @@ func (o options) compare(ctx context.Context, samples int) (g, p Measured, err e
 	before := requests(list, first, 0, warm, samples)
 	load := requests(list, first, warm*samples, measured, samples)
 	g, p = Measured{Receiver: "grace", Samples: samples}, Measured{Receiver: "prometheus", Samples: samples}
+	// How many requests are 30 seconds of the load's time.
+	evaluation := max(1, 2*o.parts()/samples)
 	var gs, ps []float64
 	for range o.rounds {
 		for _, c := range []struct {
@@ -132,7 +142,7 @@ func (o options) compare(ctx context.Context, samples int) (g, p Measured, err e
 			took  func(*process) (float64, error)
 		}{
 			{&p, &ps, func() (*process, error) { return startPrometheus(ctx, o.prometheus) }, tookPrometheus},
-			{&g, &gs, startGrace, tookGrace},
+			{&g, &gs, func() (*process, error) { return startGrace(evaluation) }, tookGrace},
 		} {
 			proc, err := c.start()
 			if err != nil {
@@ -154,7 +164,7 @@ func (o options) compare(ctx context.Context, samples int) (g, p Measured, err e
 
 func (m *Measured) set(rates []float64) {
 	slices.Sort(rates)
-	m.PerCore, m.Lowest, m.Highest = rates[len(rates)/2], rates[0], rates[len(rates)-1]
+	m.PerCore, m.Lowest, m.Highest = rates[(len(rates)-1)/2], rates[0], rates[len(rates)-1]
 	m.Nanoseconds = 1e9 / m.PerCore
 }
 
@@ -163,7 +173,7 @@ func (m *Measured) set(rates []float64) {
 func (o options) measure(
 	ctx context.Context, p *process, before, load [][]byte, took func(*process) (float64, error), samples int,
 ) (time.Duration, error) {
-	parts := (o.series + perRequest - 1) / perRequest
+	parts := o.parts()
 	if err := send(ctx, p.url, before, parts); err != nil {
 		return 0, err
 	}
@@ -194,28 +204,28 @@ func (o options) measure(
 	return to - from, nil
 }
 
-// send posts requests over two connections. Those of one series keep their
-// order: a connection has its own part of the series.
+// send posts requests over two connections. All of one time are answered before
+// the next time begins, as scrapes have it.
 func send(ctx context.Context, url string, list [][]byte, parts int) error {
 	const connections = 2
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
+	defer client.CloseIdleConnections()
 	errs := make([]error, connections)
-	var wg sync.WaitGroup
-	for c := range connections {
-		wg.Go(func() {
-			client := &http.Client{Transport: &http.Transport{}}
-			defer client.CloseIdleConnections()
-			for i := range list {
-				if i%parts%connections != c {
-					continue
+	for time := range slices.Chunk(list, parts) {
+		var wg sync.WaitGroup
+		for c := range connections {
+			wg.Go(func() {
+				for i := c; i < len(time) && errs[c] == nil; i += connections {
+					errs[c] = post(ctx, client, url, time[i])
 				}
-				if errs[c] = post(ctx, client, url, list[i]); errs[c] != nil {
-					return
-				}
-			}
-		})
+			})
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return nil
 }
 
 func post(ctx context.Context, client *http.Client, url string, body []byte) error {

@@ -15,6 +15,9 @@ import (
 // perRequest series, what a busy Prometheus sends at once.
 const perRequest = 2000
 
+// services that the series are of.
+const services = 200
+
 // interval between two times, in ms.
 const interval = 15_000
 
@@ -29,12 +32,12 @@ func build(n int) []series {
 	bounds := []string{"0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"}
 	var out []series
 	for i := 0; len(out) < n; i++ {
-		service := i % 200
+		service := i % services
 		base := [][2]string{
 			{"cluster", "production-eu-west-1"},
 			{"container", fmt.Sprintf("app-%d", service)},
 			{"handler", fmt.Sprintf("/api/v1/resources/%d/items", i%37)},
-			{"instance", fmt.Sprintf("10.42.%d.%d:9090", i/200%250, service)},
+			{"instance", fmt.Sprintf("10.42.%d.%d:9090", i/services%250, service)},
 			{"job", fmt.Sprintf("shop/app-%d", service)},
 			{"method", []string{"GET", "POST", "PUT"}[i%3]},
 			{"namespace", "shop"},

@@ -77,12 +77,12 @@ func (p *process) memory() int64 {
 }
 
 // startGrace runs this program again, as the receiver.
-func startGrace() (*process, error) {
+func startGrace(evaluation int) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, "serve")
+	cmd := exec.Command(self, "serve", strconv.Itoa(evaluation))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

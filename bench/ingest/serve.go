@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
+	"grace"
 	"grace/internal/predict"
 	"grace/internal/telemetry"
 	"grace/sensor/remotewrite"
@@ -17,24 +19,32 @@ import (
 const shards = 16
 
 // forecaster is the sink of one shard.
-type forecaster struct{ agent *predict.Agent }
+type forecaster struct {
+	agent  *predict.Agent
+	newest int64 // Unix ms: what time it is in the load
+}
 
-func (f forecaster) Open(s telemetry.Series) uint32 {
+func (f *forecaster) Open(s telemetry.Series) uint32 {
 	return uint32(f.agent.Open(predict.Series{
 		Service: s.Service, Metric: s.Metric, Labels: s.Labels, Role: s.Role, Unit: s.Unit,
 		Falls: s.Direction == telemetry.DirectionDown,
 	}))
 }
 
-func (f forecaster) Append(h uint32, at int64, v float64) { f.agent.Append(predict.Handle(h), at, v) }
-func (f forecaster) Close(h uint32)                       { f.agent.Close(predict.Handle(h)) }
+func (f *forecaster) Append(h uint32, at int64, v float64) {
+	f.newest = at
+	f.agent.Append(predict.Handle(h), at, v)
+}
+
+func (f *forecaster) Close(h uint32) { f.agent.Close(predict.Handle(h)) }
 
 // serve is the other process: GRACE's receiver with its prediction, until the
-// context ends. It prints its address.
-func serve(ctx context.Context, out io.Writer) error {
+// context ends. All series are looked at after so many requests, as they are
+// every 30 seconds of the load's time. It prints its address.
+func serve(ctx context.Context, out io.Writer, requests int) error {
 	sinks := make([]telemetry.Sink, shards)
 	for i := range sinks {
-		sinks[i] = forecaster{predict.New(predict.DefaultConfig(), nil)}
+		sinks[i] = &forecaster{agent: predict.New(predict.DefaultConfig(), targets())}
 	}
 	cfg := telemetry.DefaultConfig()
 	cfg.Limits.SeriesPerSource, cfg.Limits.SeriesPerService = cfg.Limits.Series, cfg.Limits.Series
@@ -46,13 +56,19 @@ func serve(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	go evaluate(ctx, in)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/api/v1/write", handler)
+	var taken atomic.Int64
+	mux.HandleFunc("/api/v1/write", func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(w, r)
+		// Before the answer ends, so that what it costs is measured.
+		if taken.Add(1)%int64(requests) == 0 {
+			evaluate(in)
+		}
+	})
 	mux.HandleFunc("/stats", func(w http.ResponseWriter, _ *http.Request) {
 		s := in.Stats()
 		fmt.Fprintf(w, "series %d\n", s.Series)
@@ -69,22 +85,31 @@ func serve(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// evaluate looks at all series every 30 seconds, as the daemon does: some at a
-// time, so that no shard is held for long.
-func evaluate(ctx context.Context, in *telemetry.Intake) {
-	const every, budget = 30 * time.Second, 500
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			for i := range in.Shards() {
-				for done := false; !done; {
-					in.Do(i, func(s telemetry.Sink) { _, done = s.(forecaster).agent.Step(now, budget) })
-				}
-			}
+// targets are two thresholds of every service; for other series the agents
+// learn them.
+func targets() []predict.Target {
+	var out []predict.Target
+	for i := range services {
+		s := grace.ServiceID(fmt.Sprintf("app-%d", i))
+		out = append(
+			out,
+			predict.Target{Service: s, Metric: "http_server_request_duration_seconds_p99", Op: ">", Threshold: 8, Code: grace.CodeLatencySpike, Impact: grace.ImpactLow},
+			predict.Target{Service: s, Metric: "worker_queue_length", Op: ">", Threshold: 2990, Code: grace.CodeCapacity, Impact: grace.ImpactLow},
+		)
+	}
+	return out
+}
+
+// evaluate looks at all series, as the daemon does: some at a time, so that no
+// shard is held for long.
+func evaluate(in *telemetry.Intake) {
+	const budget = 500
+	for i := range in.Shards() {
+		for done := false; !done; {
+			in.Do(i, func(s telemetry.Sink) {
+				f := s.(*forecaster)
+				_, done = f.agent.Step(time.UnixMilli(f.newest), budget)
+			})
 		}
 	}
 }
