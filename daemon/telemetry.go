@@ -14,6 +14,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"grace"
 	"grace/internal/api"
@@ -174,7 +176,15 @@ func (r *receivers) listen(ctx context.Context, address string) (net.Listener, e
 		return nil, fmt.Errorf("listen on %s for OTLP: %w; set telemetry.otlp_listen to a free address", address, err)
 	}
 	r.grpc = r.otlp.Server(otlp.GRPC{Authorize: func(ctx context.Context, token string) error {
-		return api.Authorize(ctx, r.d.store, token, now())
+		err := api.Authorize(ctx, r.d.store, token, now())
+		switch {
+		case errors.Is(err, api.ErrStoreAway):
+			r.d.log.Error("a sender of OTLP had to be sent away", "error", err)
+			return status.Error(codes.Unavailable, "the token cannot be checked now: the store does not answer")
+		case errors.Is(err, api.ErrRole):
+			return status.Error(codes.PermissionDenied, err.Error())
+		}
+		return err
 	}})
 	return listener, nil
 }

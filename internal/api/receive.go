@@ -47,6 +47,12 @@ func Sender(r *http.Request) string {
 	return host
 }
 
+// Errors of Authorize: the sender may come again, or never with this token.
+var (
+	ErrStoreAway = errors.New("checking the token")
+	ErrRole      = errors.New("the token's role is too low")
+)
+
 // Authorize admits a token that may send telemetry by another way than HTTP.
 func Authorize(ctx context.Context, s *store.Store, token string, now time.Time) error {
 	known, err := s.TokenByHash(ctx, s.Q(), store.HashToken(token))
@@ -54,9 +60,9 @@ func Authorize(ctx context.Context, s *store.Store, token string, now time.Time)
 	case errors.Is(err, store.ErrNotFound), err == nil && !known.Valid(now):
 		return errors.New("the token is unknown, expired or revoked; make a new one: grace token create --role operator")
 	case err != nil:
-		return fmt.Errorf("checking the token: %w", err)
+		return fmt.Errorf("%w: %w", ErrStoreAway, err)
 	case parseRole(known.Role) < roleOperator:
-		return fmt.Errorf("this needs the role %s; token %s is %s", roleOperator, known.Name, parseRole(known.Role))
+		return fmt.Errorf("%w: this needs the role %s; token %s is %s", ErrRole, roleOperator, known.Name, parseRole(known.Role))
 	}
 	return nil
 }
