@@ -225,7 +225,9 @@ func early(ctx context.Context, data string) ([]Table, error) {
 			}
 			t.Rows = append(t.Rows, earlyRow(m.name, m.ours, results, 1))
 		}
-		t.Rows = append(t.Rows, earlyCrossValidated(series)...)
+		if !first {
+			t.Rows = slices.Concat(t.Rows, earlyCrossValidated(series), agentRows(series))
+		}
 		tables = append(tables, t)
 	}
 	earlyWords(tables)
@@ -238,13 +240,15 @@ func earlyWords(tables []Table) {
 	tables[0].What = "Limit: the 0.95 quantile of the first 40 % of a file; the rest is judged. A breach begins when three of the last four values are above the limit; breaches less than an hour apart are one. " +
 		"A claim outside a breach opens a warning, which stands for an hour (two horizons of 30 minutes) or until a breach begins; claims in that time are part of it, the next claim opens another one. " +
 		"A warning is right if a breach begins while it stands. Recall: breaches with a right warning. Lead: from the opening of that warning to the breach, so at most 60 minutes. " +
-		"Stood: from the first of the warnings that followed one another without a gap until the breach; those before the last one count as wrong."
+		"Stood: from the first of the warnings that followed one another without a gap until the breach; those before the last one count as wrong. " +
+		"Balanced and strict: the model alone, fitted to these files; cross-validated: fitted to one half of them and judged on the other. " +
+		"Agent: the production agent with its gate watches all files at once, from the end of the first 40 %, which are its warm-up; what it claims counts in shadow, too, but for the last row."
 	tables[0].Rows = append(tables[0].Rows,
 		Row{Name: "target, balanced", Cells: []Value{text(">= .40"), text(">= .50"), text(">= 60"), text("-"), text("-"), text("-")}},
 		Row{Name: "target, strict", Cells: []Value{text(">= .70"), text(">= .20"), text(">= 60"), text("-"), text("-"), text("-")}})
 	tables[1].Title = "Early breach, NAB, counted from the first value above"
 	tables[1].What = "The same warnings, but a breach begins with the first of its values above the limit: a warning that comes after that value does not count. What is foreseen here is foreseen before anything can be seen at the limit."
-	tables[1].Notes = append(tables[1].Notes, "The thresholds are those of the table above; no target is set for this count.")
+	tables[1].Notes = append(tables[1].Notes, "The thresholds are those of the table above; no target is set for this count. A model fitted to this count did not come above a precision of 0.20 at a recall of 0.50.")
 }
 
 func earlyRow(name string, ours bool, results []earlyResult, times int) Row {

@@ -90,6 +90,29 @@ func TestEarlyIsCausal(t *testing.T) {
 	}
 }
 
+// All series begin in one week, at their own hour of it, and come in the order of
+// time.
+func TestEarlyOrder(t *testing.T) {
+	const hour = int64(time.Hour / time.Millisecond)
+	late := earlyRows("....")
+	for i := range late.at {
+		late.at[i] += 500*168*hour + 3*hour
+	}
+	series := []earlySeries{{at: earlyRows("....").at}, {at: late.at, from: 1}}
+	looks := earlyOrder(series)
+	if len(looks) != 4+3 {
+		t.Fatalf("%d looks", len(looks))
+	}
+	last := int64(0)
+	for _, l := range looks {
+		at := series[l.series].at[l.row] + l.shift
+		if at < last || l.shift%(168*hour) != 0 || at/(168*hour) != 2300 {
+			t.Errorf("%+v at %d after %d", l, at, last)
+		}
+		last = at
+	}
+}
+
 // The prior weights in internal/breach are those that the fit gives on the open
 // data; skipped without them.
 func TestEarlyPriorIsTheFit(t *testing.T) {

@@ -33,12 +33,12 @@ func reliability(ctx context.Context, data string) ([]Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	warnings, hours := make([][]prediction, len(files)), make([][]prediction, len(files))
+	series, hours := make([]earlySeries, len(files)), make([][]prediction, len(files))
 	for i, f := range files {
-		s := newEarly(f, false)
-		warnings[i] = s.predictions(breach.Balanced)
-		hours[i] = s.predictions(0)
+		series[i] = newEarly(f, false)
+		hours[i] = series[i].hourly()
 	}
+	claims := runAgent(series).predictions
 	var capacity [][]prediction
 	w := &forecast.Workspace{}
 	for i, s := range m4 {
@@ -57,14 +57,14 @@ func reliability(ctx context.Context, data string) ([]Table, error) {
 	}
 	t := Table{
 		Title: "Reliability",
-		What: "What was said and what became of it, by the likelihood that was said. Early breach, warnings: the likelihood with which each balanced warning opens. " +
-			"Early breach, hours: what is said once an hour outside breaches, warning or not. Capacity breach: each block of six hours.",
+		What: "What was said and what became of it, by the likelihood that was said. Early breach, claims: what the production agent first says of each of its claims, in shadow or not. " +
+			"Early breach, hours: what the model says once an hour outside breaches. Capacity breach: each block of six hours.",
 		Columns: []string{"predictions", "said, %", "came true, %", "apart, points"},
 	}
 	for _, group := range []struct {
 		name   string
 		series [][]prediction
-	}{{"early breach, warnings", warnings}, {"early breach, hours", hours}, {"capacity breach", capacity}} {
+	}{{"early breach, claims", claims}, {"early breach, hours", hours}, {"capacity breach", capacity}} {
 		rows, worst := reliabilityRows(group.name, group.series)
 		t.Rows = append(t.Rows, rows...)
 		t.Notes = append(t.Notes, fmt.Sprintf("%s: at most %.1f points apart in a bin with %d predictions or more (target: 5).", group.name, worst, reliableFew))
@@ -72,9 +72,9 @@ func reliability(ctx context.Context, data string) ([]Table, error) {
 	return []Table{t}, nil
 }
 
-// predictions that do not overlap: after one, the next follows in two horizons
-// or after the breach. It is made as soon as the worth is at least the given one.
-func (s earlySeries) predictions(least float64) []prediction {
+// hourly gives what the model says every two horizons, so that nothing counts
+// twice, and after a breach.
+func (s earlySeries) hourly() []prediction {
 	var out []prediction
 	var state breach.State
 	m := breach.New(earlyHorizon)
@@ -85,12 +85,11 @@ func (s earlySeries) predictions(least float64) []prediction {
 			next++
 			last = math.MinInt64 / 2
 		}
-		o := m.Outlook(&state)
-		if i < s.from || s.in[i] || o.Worth < least || s.at[i] < last+earlyReach {
+		if i < s.from || s.in[i] || s.at[i] < last+earlyReach {
 			continue
 		}
 		last = s.at[i]
-		out = append(out, prediction{o.Likelihood, next < len(s.begins) && s.at[s.begins[next]]-s.at[i] <= earlyReach})
+		out = append(out, prediction{m.Outlook(&state).Likelihood, next < len(s.begins) && s.at[s.begins[next]]-s.at[i] <= earlyReach})
 	}
 	return out
 }

@@ -41,8 +41,8 @@ import (
 
 // Operating points: the least Worth at which to speak.
 const (
-	Balanced = 0.22 // half of the breaches, about half of the warnings right
-	Strict   = 0.55 // a fifth of the breaches, seven warnings in ten right
+	Balanced = 0.20 // half of the breaches, nearly half of the warnings right
+	Strict   = 0.55 // a fifth of the breaches or more, seven warnings in ten right
 )
 
 // Model is what all series share. Its zero value is not usable: see New.
