@@ -31,18 +31,13 @@ func (a *Agent) learnThreshold(s *series) {
 		return
 	}
 	if len(s.watches) == 0 {
-		op, what := ">", grace.CodeDegradation
+		op := ">"
 		if s.name.Falls {
 			op = "<"
 		}
-		switch s.name.Role {
-		case grace.RoleLatency:
-			what = grace.CodeLatencySpike
-		case grace.RoleErrors:
-			what = grace.CodeElevatedErrors
-		case grace.RoleSaturation:
-			what = grace.CodeCapacity
-		}
+		what := map[grace.Role]grace.Code{
+			grace.RoleLatency: grace.CodeLatencySpike, grace.RoleErrors: grace.CodeElevatedErrors, grace.RoleSaturation: grace.CodeCapacity,
+		}[s.name.Role]
 		s.watches = []watch{{learned: true, target: &Target{
 			Service: s.name.Service, Metric: s.name.Metric, Op: op, Code: what, Unit: s.name.Unit, Impact: grace.ImpactLow,
 		}}}

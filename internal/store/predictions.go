@@ -80,84 +80,91 @@ type PredictionRecord struct {
 // reliabilityBins is the grain of Reliability.
 const reliabilityBins = 10
 
+// counting is a PredictionRecord being made.
+type counting struct {
+	byRule   map[string]*RuleRecord
+	breaches map[string]map[string]bool // that the spoken predictions of a rule foresaw
+	bins     [reliabilityBins]Reliability
+}
+
+func (c *counting) of(rule string) *RuleRecord {
+	r := c.byRule[rule]
+	if r == nil {
+		r = &RuleRecord{Rule: rule, Spoken: map[grace.PredictionOutcome]int{}, Shadow: map[grace.PredictionOutcome]int{}}
+		c.byRule[rule] = r
+		c.breaches[rule] = map[string]bool{}
+	}
+	return r
+}
+
+// tally takes a count of entries that agree.
+func (c *counting) tally(row dbos.Row) error {
+	var rule, outcome string
+	var spoken, n int
+	if err := row.Scan(&rule, &outcome, &spoken, &n); err != nil {
+		return err
+	}
+	counts := c.of(rule).Shadow
+	if spoken == 1 {
+		counts = c.of(rule).Spoken
+	}
+	counts[grace.PredictionOutcome(outcome)] += n
+	return nil
+}
+
+// judged takes an entry that was spoken and came true or not.
+func (c *counting) judged(row dbos.Row) error {
+	var rule, outcome, breach string
+	var lead int64
+	var likelihood float64
+	if err := row.Scan(&rule, &outcome, &breach, &lead, &likelihood); err != nil {
+		return err
+	}
+	b := &c.bins[min(max(int(likelihood*reliabilityBins), 0), reliabilityBins-1)]
+	b.Resolved++
+	b.summation += likelihood
+	if outcome == string(grace.PredictionHit) {
+		b.CameTrue++
+		r := c.of(rule)
+		r.Leads = append(r.Leads, time.Duration(lead)*time.Millisecond)
+		c.breaches[rule][breach] = true
+	}
+	return nil
+}
+
 // PredictionRecord counts the entries that a filter selects.
 func (s *Store) PredictionRecord(ctx context.Context, q Querier, f PredictionFilter) (PredictionRecord, error) {
-	w := f.where()
 	var out PredictionRecord
-	byRule := map[string]*RuleRecord{}
-	of := func(rule string) *RuleRecord {
-		r := byRule[rule]
-		if r == nil {
-			r = &RuleRecord{Rule: rule, Spoken: map[grace.PredictionOutcome]int{}, Shadow: map[grace.PredictionOutcome]int{}}
-			byRule[rule] = r
+	c := counting{byRule: map[string]*RuleRecord{}, breaches: map[string]map[string]bool{}}
+	for _, part := range []struct {
+		columns, condition, end string
+		scan                    func(dbos.Row) error
+	}{
+		{"rule, outcome, spoken, count(*)", "", " GROUP BY rule, outcome, spoken", c.tally},
+		{"count(DISTINCT breach)", "breach <> ''", "", func(row dbos.Row) error { return row.Scan(&out.Breaches) }},
+		{"rule, outcome, breach, lead, likelihood", "spoken = 1 AND outcome IN ('hit', 'false')", "", c.judged},
+	} {
+		w := f.where()
+		if part.condition != "" {
+			w.add(part.condition)
 		}
-		return r
+		text := "SELECT " + part.columns + " FROM grace_predictions" + w.String() + part.end
+		if err := each(ctx, q, s.dialect.rewrite(text), w.args, part.scan); err != nil {
+			return out, fmt.Errorf("count predictions: %w", err)
+		}
 	}
-	read := func(text string, scan func(dbos.Row) error) error {
-		if err := each(ctx, q, s.dialect.rewrite(text), w.args, scan); err != nil {
-			return fmt.Errorf("count predictions: %w", err)
-		}
-		return nil
-	}
-	err := read("SELECT rule, outcome, spoken, count(*) FROM grace_predictions"+w.String()+" GROUP BY rule, outcome, spoken", func(row dbos.Row) error {
-		var rule, outcome string
-		var spoken, n int
-		if err := row.Scan(&rule, &outcome, &spoken, &n); err != nil {
-			return err
-		}
-		counts := of(rule).Shadow
-		if spoken == 1 {
-			counts = of(rule).Spoken
-		}
-		counts[grace.PredictionOutcome(outcome)] += n
-		return nil
-	})
-	if err != nil {
-		return out, err
-	}
-	met := w
-	met.add("breach <> ''")
-	err = read("SELECT count(DISTINCT breach) FROM grace_predictions"+met.String(), func(row dbos.Row) error { return row.Scan(&out.Breaches) })
-	if err != nil {
-		return out, err
-	}
-	bins := make([]Reliability, reliabilityBins)
-	spoken := w
-	spoken.add("spoken = 1 AND outcome IN ('hit', 'false')")
-	breaches := map[string]map[string]bool{}
-	err = read("SELECT rule, outcome, breach, lead, likelihood FROM grace_predictions"+spoken.String(), func(row dbos.Row) error {
-		var rule, outcome, breach string
-		var lead int64
-		var likelihood float64
-		if err := row.Scan(&rule, &outcome, &breach, &lead, &likelihood); err != nil {
-			return err
-		}
-		b := &bins[min(max(int(likelihood*reliabilityBins), 0), reliabilityBins-1)]
-		b.Resolved++
-		b.summation += likelihood
-		if outcome == string(grace.PredictionHit) {
-			b.CameTrue++
-			r := of(rule)
-			r.Leads = append(r.Leads, time.Duration(lead)*time.Millisecond)
-			if breaches[rule] == nil {
-				breaches[rule] = map[string]bool{}
-			}
-			breaches[rule][breach] = true
-		}
-		return nil
-	})
-	for rule, r := range byRule {
+	for rule, r := range c.byRule {
 		slices.Sort(r.Leads)
-		r.Met = len(breaches[rule])
+		r.Met = len(c.breaches[rule])
 		out.Rules = append(out.Rules, *r)
 	}
 	slices.SortFunc(out.Rules, func(a, b RuleRecord) int { return strings.Compare(a.Rule, b.Rule) })
-	for i, b := range bins {
+	for i, b := range c.bins {
 		if b.Resolved > 0 {
 			b.From, b.To = float64(i)/reliabilityBins, float64(i+1)/reliabilityBins
 			b.Mean = b.summation / float64(b.Resolved)
 			out.Reliability = append(out.Reliability, b)
 		}
 	}
-	return out, err
+	return out, nil
 }
