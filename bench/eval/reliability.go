@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"grace/internal/breach"
 	"grace/internal/forecast"
@@ -58,13 +59,13 @@ func reliability(ctx context.Context, data string) ([]Table, error) {
 	t := Table{
 		Title: "Reliability",
 		What: "What was said and what became of it, by the likelihood that was said. Early breach, claims: what the production agent first says of each of its claims, in shadow or not. " +
-			"Early breach, hours: what the model says once an hour outside breaches. Capacity breach: each block of six hours.",
+			"Early breach, hours: what the model says once an hour outside breaches. Capacity breach: each block of six hours. All claims: those of early breach and of capacity together.",
 		Columns: []string{"predictions", "said, %", "came true, %", "apart, points"},
 	}
 	for _, group := range []struct {
 		name   string
 		series [][]prediction
-	}{{"early breach, claims", claims}, {"early breach, hours", hours}, {"capacity breach", capacity}} {
+	}{{"early breach, claims", claims}, {"early breach, hours", hours}, {"capacity breach", capacity}, {"all claims", slices.Concat(claims, capacity)}} {
 		rows, worst := reliabilityRows(group.name, group.series)
 		t.Rows = append(t.Rows, rows...)
 		t.Notes = append(t.Notes, fmt.Sprintf("%s: at most %.1f points apart in a bin with %d predictions or more (target: 5).", group.name, worst, reliableFew))
