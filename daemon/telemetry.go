@@ -99,7 +99,7 @@ func newReceivers(d *Daemon) (*receivers, error) {
 			return d.loop.Judge(ctx, samples...)
 		},
 		Evicted: func(e telemetry.Eviction) {
-			d.log.Warn("a series gave its place to another", "series", e.Labels, "why", e.Why)
+			d.log.Warn("a series gave its place to another", "series", e.Labels, "why", e.Why, "others", e.Others)
 		},
 		Now: now,
 	})
