@@ -113,6 +113,24 @@ func TestEarlyOrder(t *testing.T) {
 	}
 }
 
+func TestReliability(t *testing.T) {
+	var honest, boastful []prediction
+	for i := range 4000 {
+		honest = append(honest, prediction{0.25, i%4 == 0})
+		boastful = append(boastful, prediction{0.85, i%4 == 0})
+	}
+	rows, worst := reliabilityRows("x", [][]prediction{honest})
+	if len(rows) != 1 || worst > 1e-9 {
+		t.Errorf("honest: %v, %.1f points apart", rows, worst)
+	}
+	if _, worst := reliabilityRows("x", [][]prediction{boastful}); math.Abs(worst-60) > 1e-9 {
+		t.Errorf("boastful: %.1f points apart", worst)
+	}
+	if many, few := reliableByChance([][]prediction{honest}), reliableByChance([][]prediction{honest[:40]}); many < 0.99 || few > 0.7 {
+		t.Errorf("by chance within 5 points: %.2f of many, %.2f of few", many, few)
+	}
+}
+
 // The prior weights in internal/breach are those that the fit gives on the open
 // data; skipped without them.
 func TestEarlyPriorIsTheFit(t *testing.T) {

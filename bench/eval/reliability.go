@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 
@@ -68,7 +69,8 @@ func reliability(ctx context.Context, data string) ([]Table, error) {
 	}{{"early breach, claims", claims}, {"early breach, hours", hours}, {"capacity breach", capacity}, {"all claims", slices.Concat(claims, capacity)}} {
 		rows, worst := reliabilityRows(group.name, group.series)
 		t.Rows = append(t.Rows, rows...)
-		t.Notes = append(t.Notes, fmt.Sprintf("%s: at most %.1f points apart in a bin with %d predictions or more (target: 5).", group.name, worst, reliableFew))
+		t.Notes = append(t.Notes, fmt.Sprintf("%s: at most %.1f points apart in a bin with %d predictions or more (target: 5). "+
+			"Likelihoods that are right to the last digit would stay within 5 in %.0f %% of such samples.", group.name, worst, reliableFew, 100*reliableByChance(group.series)))
 	}
 	return []Table{t}, nil
 }
@@ -132,4 +134,36 @@ func reliabilityRows(name string, series [][]prediction) (rows []Row, worst floa
 		}})
 	}
 	return rows, worst
+}
+
+// reliableByChance is how often all bins with enough predictions would stay
+// within five points if each prediction came true just as likely as was said:
+// what can be asked of so few.
+func reliableByChance(series [][]prediction) float64 {
+	const draws = 1000
+	var bins [reliableBins][]float64
+	for _, p := range slices.Concat(series...) {
+		bin := min(int(p.likelihood*reliableBins), reliableBins-1)
+		bins[bin] = append(bins[bin], p.likelihood)
+	}
+	random := rand.New(rand.NewPCG(1, 1))
+	within := 0
+	for range draws {
+		ok := true
+		for _, said := range bins {
+			apart := 0.0
+			for _, p := range said {
+				apart -= p
+				if random.Float64() < p {
+					apart++
+				}
+			}
+			n := float64(len(said))
+			ok = ok && (n < reliableFew || math.Abs(apart) <= 0.05*n)
+		}
+		if ok {
+			within++
+		}
+	}
+	return float64(within) / draws
 }
