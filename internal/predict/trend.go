@@ -16,7 +16,6 @@ type line struct {
 	middle   float64 // mean time of the points, in seconds
 	momentum float64 // sum of squared distances of the times from the middle
 	span     float64 // seconds
-	z        float64 // Mann-Kendall: beyond 2.5 the trend is hardly chance
 	n        int
 }
 
@@ -67,8 +66,12 @@ func (v *view) follow(n int) (raw, bool) {
 	if !v.mayReach(times, values, age+ahead) {
 		return raw{}, false
 	}
+	// Most series end here: their line need not be drawn.
+	if mannKendall(values)*toward < chance {
+		return raw{}, false
+	}
 	l := v.work.fit(times, values)
-	if l.slope*toward <= 0 || l.z*toward < chance || l.fitness() < v.cfg.MinFit {
+	if l.slope*toward <= 0 || l.fitness() < v.cfg.MinFit {
 		return raw{}, false
 	}
 	recent := v.work.fit(times[n-n/3:], values[n-n/3:])
@@ -135,28 +138,36 @@ func (v *view) arrival(l *line, age, ahead float64) float64 {
 	return ahead
 }
 
+// mannKendall gives the score of a trend: in how many more pairs the later value
+// is the higher one, in standard deviations of what chance would give.
+func mannKendall(values []float64) float64 {
+	n, rising, falling := len(values), 0, 0
+	for i, x := range values {
+		for _, y := range values[i+1:] {
+			if y > x {
+				rising++
+			}
+			if y < x {
+				falling++
+			}
+		}
+	}
+	return float64(rising-falling) / math.Sqrt(float64(n*(n-1)*(2*n+5))/18)
+}
+
 // fit draws the line; points are in order of time, at least two, no two at the
 // same time.
 func (w *scratch) fit(times, values []float64) line {
 	n := len(times)
 	l := line{n: n, span: times[n-1] - times[0]}
 	slopes := w.slopes[:0]
-	concordance := 0
 	for i := range n {
 		for j := i + 1; j < n; j++ {
-			step := values[j] - values[i]
-			slopes = append(slopes, step/(times[j]-times[i]))
-			switch {
-			case step > 0:
-				concordance++
-			case step < 0:
-				concordance--
-			}
+			slopes = append(slopes, (values[j]-values[i])/(times[j]-times[i]))
 		}
 	}
 	w.slopes = slopes
 	l.slope = median(slopes)
-	l.z = float64(concordance) / math.Sqrt(float64(n*(n-1)*(2*n+5))/18)
 
 	residuals := w.residuals[:0]
 	for i := range n {
@@ -200,14 +211,48 @@ func deviation(values []float64, center float64) float64 {
 	return madToSigma * median(values)
 }
 
-// median changes the order of values.
+// median changes the order of values, of which there is at least one.
 func median(values []float64) float64 {
-	slices.Sort(values)
 	n := len(values)
+	upper := nth(values, n/2)
 	if n%2 == 1 {
-		return values[n/2]
+		return upper
 	}
-	return values[n/2-1]/2 + values[n/2]/2
+	return slices.Max(values[:n/2])/2 + upper/2
+}
+
+// nth gives the value that would be at place k were the values sorted, and puts
+// none that is higher before it (Hoare's quickselect; the pivot is the median of
+// three, so that rising and falling values are no bad case).
+func nth(values []float64, k int) float64 {
+	low, high := 0, len(values)-1
+	for low < high {
+		a, b, c := values[low], values[low+(high-low)/2], values[high]
+		pivot := max(min(a, b), min(max(a, b), c))
+		i, j := low, high
+		for i <= j {
+			for values[i] < pivot {
+				i++
+			}
+			for values[j] > pivot {
+				j--
+			}
+			if i <= j {
+				values[i], values[j] = values[j], values[i]
+				i++
+				j--
+			}
+		}
+		switch {
+		case k <= j:
+			high = j
+		case k >= i:
+			low = i
+		default:
+			return values[k]
+		}
+	}
+	return values[k]
 }
 
 // phi is the chance that a standard normal value is below x.
