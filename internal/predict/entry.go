@@ -97,7 +97,9 @@ func (a *Agent) Foretell(p grace.Prediction, now time.Time) (grace.Prediction, b
 			}})
 			c = &w.open[len(w.open)-1].Claim
 			a.stats[rule].Made++
-			a.stats[rule].Spoken++
+			if !a.silent {
+				a.stats[rule].Spoken++
+			}
 		}
 		c.Renewed, c.Stands, c.Likelihood, c.BreachAt = at, true, p.Likelihood, p.BreachAt.UnixMilli()
 		c.Low, c.High, c.value, c.title, c.proof = p.Low, p.High, s.ring.newest(), p.Title, p.Evidence
