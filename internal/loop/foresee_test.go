@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"grace/internal/predict"
 	"grace/internal/propose"
 	"grace/internal/sense"
+	"grace/internal/store"
 )
 
 func TestForeseenChange(t *testing.T) {
@@ -177,5 +179,56 @@ func TestShards(t *testing.T) {
 	}
 	if after := belief(shards[1]); after >= before || after != belief(l.predict) || after != belief(shards[0]) {
 		t.Errorf("precision was %v; is %v, %v and, of the loop's own, %v", before, belief(shards[0]), after, belief(l.predict))
+	}
+}
+
+// After a restart the ledger teaches again, and what is open though its series
+// has long gone is closed.
+func TestLedgerAfterRestart(t *testing.T) {
+	ctx := t.Context()
+	now := time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC)
+	s, err := store.Open(ctx, store.Options{URL: "sqlite:" + t.TempDir() + "/grace.db", AuditKey: []byte("a key for tests, 32 bytes long..")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	entry := func(id string, outcome grace.PredictionOutcome, age time.Duration) grace.Prediction {
+		p := grace.Prediction{
+			ID: id, Key: "k", Service: "api", Metric: "latency_ms", Code: grace.CodeLatencySpike, Rule: "trend", Outcome: outcome, Score: 0.9,
+			Made: now.Add(-age), At: now.Add(-age), Horizon: grace.Duration(10 * time.Minute),
+		}
+		if outcome != grace.PredictionOpen {
+			resolved := p.Made.Add(20 * time.Minute)
+			p.Resolved = &resolved
+		}
+		return p
+	}
+	err = s.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return s.Apply(ctx, tx, grace.Change{Prediction: []grace.Prediction{
+			entry("a", grace.PredictionFalse, 3*time.Hour), entry("b", grace.PredictionFalse, 2*time.Hour),
+			entry("old", grace.PredictionOpen, 48*time.Hour), entry("new", grace.PredictionOpen, time.Minute),
+		}})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{
+		Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(),
+		Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(),
+	}
+	l, err := New(cfg, Deps{Store: s, Now: func() time.Time { return now }, Owner: "me"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _ := l.Predicted()
+	if err := l.Load(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := l.Predicted(); after[0].Precision >= before[0].Precision-0.05 {
+		t.Errorf("precision was %v and is %v", before[0].Precision, after[0].Precision)
+	}
+	open, _, err := s.Predictions(ctx, s.Q(), store.PredictionFilter{Outcome: grace.PredictionOpen}, store.Page{})
+	if err != nil || len(open) != 1 || open[0].ID != "new" {
+		t.Errorf("open: %+v, %v", open, err)
 	}
 }
