@@ -218,7 +218,7 @@ func (a *Agent) look(s *series, now int64, r *Result) {
 func (a *Agent) usable(s *series, w *watch, now int64) bool {
 	stale := max(a.cfg.StaleAfter.D().Milliseconds(), int64(2*s.ring.step))
 	return s.ring.len() >= a.cfg.MinSamples && now-s.ring.last <= stale &&
-		w.breach.mask&1 == 0 && !w.breach.lasts(s.ring.last, a.merge)
+		!w.breach.lasts(s.ring.last, a.merge)
 }
 
 // ask lets every rule look at a watch.
@@ -229,7 +229,7 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 		c := w.claim(i)
 		var said raw
 		ok := false
-		if usable && rule.learned == w.learned {
+		if usable && rule.learned == w.learned && (rule.beyond || w.breach.mask&1 == 0) {
 			a.seen = view{
 				cfg: &a.cfg, ring: &s.ring, hours: &s.hours, early: w.early, model: a.model, outlook: &w.outlook,
 				target: w.target, threshold: w.threshold,

@@ -14,8 +14,11 @@
 // that is one [Claim], so a false one counts once, however many samples long it
 // was said.
 //
-// A breach is 3 of 4 samples beyond the threshold; one that begins within
-// LedgerConfig.Merge after another is the same. A claim ends as
+// A breach is 3 of 4 samples beyond the threshold and begins with the one that
+// makes it so; one that begins within LedgerConfig.Merge after another is the
+// same. While a breach lasts, and so long after it, nothing is claimed; while only
+// the newest sample is beyond, a rule that knows what to make of it may go on.
+// A claim ends as
 //
 //	hit         a breach began within twice the horizon after it was made
 //	            (after it was first spoken, if it was)
@@ -32,7 +35,8 @@
 // series, on similar ones, over all. A claim is spoken only while the lower
 // bound of that on its series is high enough and the claim itself is likely
 // enough; all others are made in shadow: recorded and resolved, and nothing is
-// done. Likelihood is calibrated: of claims with 0.8, four in five come true.
+// done. (Of a rule whose scores know the series the bound is that of its likely
+// claims.) Likelihood is calibrated: of claims with 0.8, four in five come true.
 //
 // The rule `trend` draws a robust line (Theil-Sen: the median of the slopes of
 // all pairs of points, which a third of outliers does not bend):

@@ -61,6 +61,9 @@ type Prior struct {
 	// Probability: the rule's raw score is meant as a probability. If not, only
 	// that a higher score is likelier is believed of it.
 	Probability bool
+	// Own: the raw score knows the series already, so that what the rule's other
+	// claims on it came to says nothing more about the likelihood of this one.
+	Own bool
 }
 
 // Untried is the prior of a rule of which nothing is known: it begins in
@@ -193,7 +196,7 @@ func (g *Gate) Judge(rule int, group, own *tally, score float64, nowMillis int64
 	// The rule's calibration, moved by what this series does otherwise.
 	expected := r.curve.at(score, overall, now, g.cfg.HalfLife.D().Seconds())
 	j.Likelihood = expected
-	if shift := logit(j.Precision) - logit(overall); math.Abs(shift) > 1e-9 {
+	if shift := logit(j.Precision) - logit(overall); !r.prior.Own && math.Abs(shift) > 1e-9 {
 		j.Likelihood = logistic(logit(expected) + shift)
 	}
 	j.Likelihood = min(j.Likelihood, maxLikelihood)
@@ -223,9 +226,13 @@ func (g *Gate) Learn(rule int, group, own *tally, score float64, came, counts bo
 	now := seconds(nowMillis)
 	half := g.cfg.HalfLife.D().Seconds()
 	r := &g.rules[rule]
-	r.tally.add(came, 1, now, half)
-	group.add(came, 1, now, half)
-	own.add(came, 1, now, half)
+	// A rule that knows the series is judged by what is likely enough to be
+	// spoken; its other claims only calibrate it.
+	if !r.prior.Own || min(r.curve.at(score, r.prior.Precision, now, half), maxLikelihood) >= g.cfg.Precision {
+		r.tally.add(came, 1, now, half)
+		group.add(came, 1, now, half)
+		own.add(came, 1, now, half)
+	}
 	r.curve.add(score, came, 1, now, half)
 	if !counts {
 		return Demotion{}, false

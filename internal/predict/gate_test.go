@@ -283,3 +283,21 @@ func BenchmarkJudge(b *testing.B) {
 		g.Judge(0, &s.group, &s.own, 0.9, hourMillis)
 	}
 }
+
+// A rule whose score knows the series is calibrated by all of its claims, and
+// judged by those that are likely enough to be spoken.
+func TestOwnScores(t *testing.T) {
+	cfg := DefaultGateConfig()
+	g := NewGate(cfg, []Prior{{Precision: 0.5, Strength: 2, Probability: true, Own: true}})
+	var group, own tally
+	for i := range int64(200) {
+		g.Learn(0, &group, &own, 0.95, true, false, i*60000)
+		g.Learn(0, &group, &own, 0.3, i%3 == 0, false, i*60000)
+	}
+	if j := g.Judge(0, &group, &own, 0.95, 200*60000); !j.Speaks || j.Likelihood < 0.9 {
+		t.Errorf("a likely claim: %+v", j)
+	}
+	if j := g.Judge(0, &group, &own, 0.3, 200*60000); j.Speaks || j.Likelihood < 0.25 || j.Likelihood > 0.4 {
+		t.Errorf("an unlikely claim: %+v", j)
+	}
+}

@@ -42,8 +42,8 @@ const (
 // never looks back further than breachWindow samples.
 type breachState struct {
 	times [breachWindow]int64 // of the newest samples, in a ring; unix ms
-	began int64               // of the newest breach: its first sample beyond
-	ended int64               // the newest sample of the newest breach that was beyond
+	began int64               // of the newest breach: the sample that made it one
+	ended int64               // the newest sample of the newest breach
 	count uint32              // samples seen
 	mask  uint8               // which of the newest were beyond; bit 0 is the newest
 	on    bool
@@ -58,38 +58,22 @@ func (b *breachState) append(at int64, beyond bool, merge int64) {
 	if beyond {
 		b.mask |= 1
 	}
-	if b.mask == 0 {
-		b.on = false
-		return
-	}
 	n := 0
 	for m := b.mask; m != 0; m &= m - 1 {
 		n++
 	}
-	switch {
-	case n >= breachSamples && !b.on:
-		b.on = true
-		if first := b.first(); b.ended == 0 || first-b.ended >= merge {
-			// Nobody can foresee what is there when the series begins.
-			b.began, b.news = first, b.count > breachWindow
-		}
-	case n <= breachWindow-breachSamples:
-		b.on = false
+	in := n >= breachSamples
+	if in && !b.on && (b.ended == 0 || at-b.ended >= merge) {
+		// Nobody can foresee what is there when the series begins.
+		b.began, b.news = at, b.count > breachWindow
 	}
-	if b.on && beyond {
+	if b.on = in; in {
 		b.ended = at
 	}
 }
 
-// first is the time of the oldest of the newest samples that was beyond.
-func (b *breachState) first() int64 {
-	for back := breachWindow - 1; back > 0; back-- {
-		if b.mask>>back&1 == 1 && uint32(back) < b.count {
-			return b.times[(b.count-1-uint32(back))%breachWindow]
-		}
-	}
-	return b.times[(b.count-1)%breachWindow]
-}
+// newest is the time of the newest sample.
+func (b *breachState) newest() int64 { return b.times[(b.count-1)%breachWindow] }
 
 // lasts tells whether a breach is on, or is so recent that the next one would
 // be the same. Nothing is foretold then.
@@ -174,8 +158,8 @@ type resolved struct {
 	shadow  bool // of a miss: a claim in shadow had foreseen it
 }
 
-// lead is the time from the claim to the breach, never negative: the sample
-// that a breach begins with may be older than its third.
+// lead is the time from the claim to the breach, never negative: a claim may be
+// spoken after its sample.
 func (r *resolved) lead() time.Duration {
 	return time.Duration(max(r.began-r.claim.From(), 0)) * time.Millisecond
 }
@@ -189,8 +173,8 @@ func (w *watch) resolve(now, step int64, cfg LedgerConfig, out []resolved) []res
 	}
 	kept := w.open[:0]
 	for _, o := range w.open {
-		// A breach takes its third sample to be one.
-		if now <= o.Until()+breachWindow*step {
+		// Its last sample may come late.
+		if until := o.Until(); now < until || w.breach.newest() < until && now <= until+breachWindow*step {
 			kept = append(kept, o)
 			continue
 		}
@@ -237,7 +221,7 @@ func (w *watch) verdict(c *Claim, step int64, cfg LedgerConfig) grace.Prediction
 		return grace.PredictionPrevented
 	case c.Acted: // the remedy may be the reason, or there was nothing
 		return grace.PredictionUnresolved
-	case seen < breachWindow || float64(seen) < cfg.Witness*float64(usual):
+	case seen < min(breachWindow, max(usual, 1)) || float64(seen) < cfg.Witness*float64(usual):
 		return grace.PredictionUnresolved
 	}
 	return grace.PredictionFalse

@@ -40,16 +40,16 @@ func TestLedger(t *testing.T) {
 		want   []grace.PredictionOutcome
 		lead   time.Duration
 	}{
-		{"hit", "...............####...", true, false, false, []grace.PredictionOutcome{grace.PredictionHit}, 11 * time.Minute},
-		{"hit within twice the horizon", "........................####", true, false, false, []grace.PredictionOutcome{grace.PredictionHit}, 20 * time.Minute},
-		{"hit in shadow is missed", "...............####...", false, false, false, []grace.PredictionOutcome{grace.PredictionHit, grace.PredictionMiss}, 11 * time.Minute},
-		{"too late", "...........................####......", true, false, false, []grace.PredictionOutcome{grace.PredictionMiss, grace.PredictionFalse}, 0},
+		{"hit", "...............####...", true, false, false, []grace.PredictionOutcome{grace.PredictionHit}, 13 * time.Minute},
+		{"hit within twice the horizon", "......................####", true, false, false, []grace.PredictionOutcome{grace.PredictionHit}, 20 * time.Minute},
+		{"hit in shadow is missed", "...............####...", false, false, false, []grace.PredictionOutcome{grace.PredictionHit, grace.PredictionMiss}, 13 * time.Minute},
+		{"too late", "...........................####......", true, false, false, []grace.PredictionOutcome{grace.PredictionFalse, grace.PredictionMiss}, 0},
 		{"false", quiet, true, false, false, []grace.PredictionOutcome{grace.PredictionFalse}, 0},
 		{"single samples are no breach", ".......#....#.....#.....#..#......#....", true, false, false, []grace.PredictionOutcome{grace.PredictionFalse}, 0},
-		{"three of four are", "...........#.##.......", true, false, false, []grace.PredictionOutcome{grace.PredictionHit}, 7 * time.Minute},
+		{"three of four are", "...........#.##.......", true, false, false, []grace.PredictionOutcome{grace.PredictionHit}, 10 * time.Minute},
 		{"prevented", quiet, true, true, true, []grace.PredictionOutcome{grace.PredictionPrevented}, 0},
 		{"a remedy, and perhaps nothing to remedy", quiet, true, true, false, []grace.PredictionOutcome{grace.PredictionUnresolved}, 0},
-		{"a remedy that did not help", "...............####...", true, true, true, []grace.PredictionOutcome{grace.PredictionHit}, 11 * time.Minute},
+		{"a remedy that did not help", "...............####...", true, true, true, []grace.PredictionOutcome{grace.PredictionHit}, 13 * time.Minute},
 		{"no data", ".....                          ", true, false, false, []grace.PredictionOutcome{grace.PredictionUnresolved}, 0},
 		{"little data", ".....  .   .   .    .          ", true, false, false, []grace.PredictionOutcome{grace.PredictionUnresolved}, 0},
 	}
@@ -92,7 +92,7 @@ func TestSpeakingLateMovesTheTime(t *testing.T) {
 			w.claim(0).Spoken = 20 * minuteMillis
 		},
 	})
-	if len(got) != 1 || got[0].outcome != grace.PredictionHit || got[0].lead() != 18*time.Minute {
+	if len(got) != 1 || got[0].outcome != grace.PredictionHit || got[0].lead() != 20*time.Minute {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -104,8 +104,27 @@ func TestBreachesMerge(t *testing.T) {
 	if len(got) != 2 || got[0].outcome != grace.PredictionMiss || got[1].outcome != grace.PredictionMiss {
 		t.Fatalf("got %+v", got)
 	}
-	if got[0].began != 4*minuteMillis || got[1].began != (3+4+28+4+84+1)*minuteMillis {
+	if got[0].began != 6*minuteMillis || got[1].began != (3+4+28+4+84+3)*minuteMillis {
 		t.Errorf("began %d and %d", got[0].began/minuteMillis, got[1].began/minuteMillis)
+	}
+}
+
+// A series with a sample an hour has one within two horizons of half an hour:
+// that is enough to call a claim false.
+func TestSlowSeriesAreJudged(t *testing.T) {
+	const hour = 60 * minuteMillis
+	var w watch
+	cfg := DefaultLedgerConfig()
+	var got []resolved
+	for i := int64(1); i <= 12; i++ {
+		w.breach.append(i*hour, false, hour)
+		got = w.resolve(i*hour, hour, cfg, got)
+		if i == 10 {
+			w.open = append(w.open, open{0, Claim{Made: 10 * hour, Horizon: hour / 2, samples: w.breach.count}})
+		}
+	}
+	if len(got) != 1 || got[0].outcome != grace.PredictionFalse || got[0].at != 11*hour {
+		t.Errorf("got %+v", got)
 	}
 }
 

@@ -29,7 +29,10 @@ type rule struct {
 	// learned: the rule is for thresholds that were learned, the others are for
 	// those that somebody set.
 	learned bool
-	look    func(*view) (raw, bool)
+	// beyond: the rule has a say while the newest value is beyond, too, as long
+	// as no breach lasts.
+	beyond bool
+	look   func(*view) (raw, bool)
 }
 
 // raw is what a rule says.
@@ -63,7 +66,7 @@ func rules() []rule {
 		{name: "trend", prior: Prior{Precision: 0.95, Strength: 20, Probability: true}, look: lookTrend},
 		{name: "trend_learned", prior: Untried(), learned: true, look: lookTrend},
 		{name: RuleExternal, prior: Untried(), look: func(*view) (raw, bool) { return raw{}, false }},
-		{name: "early", prior: Prior{Precision: 0.5, Strength: 2, Probability: true}, look: lookEarly},
+		{name: "early", prior: Prior{Precision: 0.5, Strength: 2, Probability: true, Own: true}, beyond: true, look: lookEarly},
 		{name: "capacity", prior: Prior{Precision: 0.8, Strength: 4, Probability: true}, look: lookCapacity},
 	}
 }
@@ -93,14 +96,14 @@ func (v *view) toward() float64 {
 // age is the seconds since the newest point.
 func (v *view) age() float64 { return float64(v.now-v.ring.last) / 1000 }
 
-// lookEarly asks what the series did before its earlier breaches. Only a strong
-// word is a claim: it begins in time to act, and is likelier than not.
+// lookEarly asks what the series did before its earlier breaches. What is worth
+// a warning is a claim; the gate speaks the likely ones, and learns from all.
 func lookEarly(v *view) (raw, bool) {
 	if v.early == nil {
 		return raw{}, false
 	}
 	o := v.model.Outlook(v.early)
-	if o.Breached || o.Worth < breach.Strict {
+	if o.Breached || o.Worth < breach.Balanced {
 		return raw{}, false
 	}
 	horizon := v.cfg.Horizon.D()
