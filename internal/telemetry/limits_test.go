@@ -2,6 +2,7 @@ package telemetry_test
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -98,6 +99,24 @@ func TestForget(t *testing.T) {
 	b.Sweep()
 	if s := b.Stats(); s.Series != 0 || s.Sources != 0 || len(b.closed) != len(b.series) {
 		t.Errorf("after: %+v, closed %d of %d", s, len(b.closed), len(b.series))
+	}
+}
+
+// A series without a good sample yet, such as the quantile of nothing, does not
+// come and go.
+func TestForgetNothingYet(t *testing.T) {
+	b := newBench(t, nil)
+	for i := range 3 {
+		b.send("jobs_pending{job=cart}", telemetry.Meta{}, telemetry.Point{At: start.Add(time.Duration(i) * time.Second).UnixMilli(), Value: math.NaN()})
+		b.Sweep()
+	}
+	if s := b.Stats(); s.Opened != 1 || s.Forgotten != 0 || s.Series != 1 {
+		t.Errorf("%+v, want one series, opened once", s)
+	}
+	b.now = start.Add(25 * time.Hour)
+	b.Sweep()
+	if s := b.Stats(); s.Series != 0 || s.Forgotten != 1 {
+		t.Errorf("after a day: %+v, want it forgotten", s)
 	}
 }
 

@@ -65,6 +65,10 @@ func (m *mapper) lead(list []label, meta Meta) mapped {
 	name := normal(labels[MetricLabel])
 	delete(labels, MetricLabel)
 	r := m.rules.match(name, labels)
+	if r == nil && (meta.Kind == KindCounter || meta.Kind == KindDelta) && !strings.HasSuffix(name, "_total") {
+		// OpenTelemetry's counters say what they are by their kind, not their name.
+		r = m.rules.match(name+"_total", labels)
+	}
 	if r != nil && r.Drop {
 		return mapped{reason: Unmapped}
 	}

@@ -22,6 +22,11 @@ func TestDefaultRules(t *testing.T) {
 		{series: "db.client.connection.count{service.name=pay,state=used}", kind: telemetry.KindGauge, want: `pay/db_client_connection_count saturation  up`},
 		{series: "system.memory.usage{service.name=pay,state=free}", kind: telemetry.KindGauge, want: "pay/system_memory_usage capacity  down"},
 		{series: "k8s.container.restarts{service.name=pay}", kind: telemetry.KindGauge, want: "pay/k8s_container_restarts errors  up"},
+		// counters without _total in their name
+		{series: "shop.requests{service.name=pay}", kind: telemetry.KindCounter, want: "pay/shop_requests_rate traffic /s "},
+		{series: "shop.http.requests{http.response.status_code=503,service.name=pay}", kind: telemetry.KindCounter, want: "pay/shop_http_requests_rate errors /s up"},
+		{series: "shop.errors{service.name=pay}", kind: telemetry.KindDelta, want: "pay/shop_errors_rate errors /s up"},
+		{series: "shop.errors{service.name=pay}", kind: telemetry.KindGauge},
 		// and by a collector's remote write: job is namespace/name
 		{series: "http_server_request_duration_seconds_count{http_response_status_code=503,job=shop/cart}", want: "cart/http_server_request_duration_seconds_rate errors /s up"},
 		{series: "http_server_request_duration_seconds_count{http_response_status_code=200,job=shop/cart}", want: "cart/http_server_request_duration_seconds_rate traffic /s "},

@@ -244,7 +244,9 @@ func (in *Intake) Sweep() {
 		for range min(width, len(sh.list)) {
 			sh.hand = (sh.hand + 1) % len(sh.list)
 			e := sh.list[sh.hand]
-			if e.lastAt < limit && (e.form != formHistogram || e.hist.buckets == 0) {
+			// One that had no good sample yet, such as the quantile of nothing,
+			// counts from when it was opened: else it would come and go.
+			if max(e.lastAt, e.moved) < limit && (e.form != formHistogram || e.hist.buckets == 0) {
 				old = append(old, e)
 			}
 		}
