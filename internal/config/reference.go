@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,11 +15,11 @@ import (
 func Reference() []byte {
 	w := &referenceWriter{}
 	w.text.WriteString(referenceIntro)
-	w.section("The file", "", reflect.TypeFor[file]())
+	w.section(referenceSection{title: "The file", initial: withDefaults(reflect.TypeFor[file]())})
 	for len(w.queue) > 0 {
 		next := w.queue[0]
 		w.queue = w.queue[1:]
-		w.section(next.title, next.doc, next.typ)
+		w.section(next)
 	}
 	return []byte(w.text.String())
 }
@@ -45,7 +46,7 @@ a hint. An empty file is valid, and with it GRACE only observes.
 
 type referenceSection struct {
 	title, doc string
-	typ        reflect.Type
+	initial    reflect.Value // what a file that says nothing has
 }
 
 // referenceWriter writes sections breadth first, each type once.
@@ -55,14 +56,14 @@ type referenceWriter struct {
 	seen  []reflect.Type
 }
 
-func (w *referenceWriter) section(title, doc string, t reflect.Type) {
-	fmt.Fprintf(&w.text, "\n## %s\n", title)
-	if doc != "" {
-		fmt.Fprintf(&w.text, "\n%s.\n", strings.TrimSuffix(capital(doc), "."))
+func (w *referenceWriter) section(s referenceSection) {
+	fmt.Fprintf(&w.text, "\n## %s\n", s.title)
+	if s.doc != "" {
+		fmt.Fprintf(&w.text, "\n%s.\n", strings.TrimSuffix(capital(s.doc), "."))
 	}
 	w.text.WriteString("\n| key | value | default | meaning |\n|---|---|---|---|\n")
-	initial := withDefaults(t)
-	for _, f := range fieldsOf(t) {
+	for _, f := range fieldsOf(s.initial.Type()) {
+		value := s.initial.FieldByIndex(f.index)
 		meaning := describe(f)
 		if f.required {
 			meaning = "**Required.** " + meaning
@@ -70,10 +71,14 @@ func (w *referenceWriter) section(title, doc string, t reflect.Type) {
 		if f.example != "" {
 			meaning += ". Example: `" + strings.Trim(f.example, `"`) + "`"
 		}
-		fmt.Fprintf(&w.text, "| `%s` | %s | %s | %s |\n", f.name, w.kind(f.typ, f), code(defaultShown(initial.FieldByIndex(f.index))), cell(meaning))
+		fmt.Fprintf(&w.text, "| `%s` | %s | %s | %s |\n", f.name, w.kind(f.typ, f), code(defaultShown(value)), cell(meaning))
 		if inner := sectionType(f.typ); inner != nil && !slices.Contains(w.seen, inner) {
 			w.seen = append(w.seen, inner)
-			w.queue = append(w.queue, referenceSection{heading(f.name, inner), f.doc, inner})
+			initial := withDefaults(inner)
+			if f.typ == inner { // its defaults may be those of the section around it
+				initial = value
+			}
+			w.queue = append(w.queue, referenceSection{heading(f.name, inner), f.doc, initial})
 		}
 	}
 }
@@ -92,15 +97,19 @@ func sectionType(t reflect.Type) reflect.Type {
 // heading names a section: at the top of the file by its key, below by its
 // type, since several keys may hold the same.
 func heading(key string, t reflect.Type) string {
+	name := key
+	if t.Name() != "" {
+		name = defName(t)
+	}
 	for _, f := range fieldsOf(reflect.TypeFor[file]()) {
-		if sectionType(f.typ) == t {
+		switch of := sectionType(f.typ); {
+		case of == t:
 			return f.name
+		case of != nil && f.name == name: // another section has that name
+			return path.Base(t.PkgPath()) + "_" + name
 		}
 	}
-	if t.Name() == "" {
-		return key
-	}
-	return defName(t)
+	return name
 }
 
 // kind names what a key's value is, with a link to a section of its own.
