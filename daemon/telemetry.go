@@ -209,8 +209,9 @@ func (r *receivers) recall(ctx context.Context, list []config.History) {
 			// Whose a series is, the rules say.
 			cfg.Queries = append(cfg.Queries, promql.Query{Name: fmt.Sprint(j), Query: selector, ServiceLabel: telemetry.MetricLabel})
 		}
+		r.d.log.Info("reading history; senders wait", "url", h.URL, "since", h.Since)
 		n, err := r.recallFrom(ctx, cfg, h)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && r.d.ctx.Err() == nil {
 			r.d.log.Warn("some of the history could not be read; forecasts know less for a while", "url", h.URL, "error", err)
 		}
 		r.d.log.Info("history read", "url", h.URL, "points", n)

@@ -58,7 +58,7 @@ func (s *Sensor) ask(ctx context.Context, path string, form url.Values) ([]serie
 	if fail != nil {
 		s.failed.Add(1)
 		if cause := context.Cause(limited); cause != nil {
-			fail.err = cause
+			fail.err, fail.away = cause, false
 		}
 	}
 	if len(n.warnings) > 0 {
@@ -77,7 +77,7 @@ func (s *Sensor) post(ctx context.Context, path string, form url.Values) ([]seri
 	}
 	clean := func(err error) error { return errors.New(grace.CleanOutput(grace.Redact(err.Error(), secrets))) }
 	if err != nil {
-		return nil, notes{}, &failure{err: fmt.Errorf("ask: %w", clean(err))}
+		return nil, notes{}, &failure{err: fmt.Errorf("ask: %w", clean(err)), away: true}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, s.cfg.BodyLimit+1))
@@ -111,6 +111,8 @@ func judge(resp *http.Response, err error, clean func(error) error) *failure {
 		f.err = fmt.Errorf("the API answered %s, want 200", resp.Status)
 		f.final = resp.StatusCode/100 == 4 && resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusRequestTimeout
 		f.tooMuch = resp.StatusCode == http.StatusRequestEntityTooLarge || resp.StatusCode == http.StatusUnprocessableEntity
+		// So answers a Prometheus that still reads its own log, and a proxy before one that is not there.
+		f.away = resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusServiceUnavailable
 		return f
 	}
 	f.err, f.answered, f.final = clean(err), errors.Is(err, errTooMuch), true

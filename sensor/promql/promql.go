@@ -351,6 +351,7 @@ type failure struct {
 	answered   bool          // the API said so itself: it is up
 	tooMuch    bool          // a shorter range may succeed
 	final      bool          // asking the same again is of no use
+	away       bool          // nobody is there, or not yet
 	retryAfter time.Duration // as the server asked for
 }
 

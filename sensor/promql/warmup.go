@@ -18,6 +18,11 @@ const (
 	warmTries = 3
 	// warmPause is the first wait between two of these.
 	warmPause = time.Second
+	// awayFor is how long a server may be away that is asked for the history: it
+	// may have been started together with us.
+	awayFor = 20 * time.Second
+	// awayPause is the longest wait until it is asked again.
+	awayPause = 4 * time.Second
 )
 
 // WarmUp reads the history of every query from since until now, a value every
@@ -81,8 +86,9 @@ type hand func(q Query, found []series, n notes) (int, *failure)
 func (s *Sensor) past(ctx context.Context, since time.Time, step time.Duration, hand hand) (int, error) {
 	taken := 0
 	var errs []error
+	var p patience
 	for _, q := range s.cfg.Queries {
-		w := warmUp{s: s, q: q, hand: hand, step: step, chunk: s.cfg.Part}
+		w := warmUp{s: s, q: q, hand: hand, step: step, chunk: s.cfg.Part, patience: &p}
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(s.cfg.Name + "/" + q.Name + "/history"))
 		w.rnd = rand.New(rand.NewPCG(s.cfg.Seed, h.Sum64()))
@@ -91,21 +97,34 @@ func (s *Sensor) past(ctx context.Context, since time.Time, step time.Duration, 
 		if err != nil {
 			errs = append(errs, fmt.Errorf("promql sensor %s: warm up %s: %w", s.cfg.Name, q.Name, err))
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || p.over() {
 			break
 		}
 	}
 	return taken, errors.Join(errs...)
 }
 
+// patience with a server that is away.
+type patience struct{ until time.Time } // zero while it answers
+
+// away begins, or goes on.
+func (p *patience) away() {
+	if p.until.IsZero() {
+		p.until = time.Now().Add(awayFor)
+	}
+}
+
+func (p *patience) over() bool { return !p.until.IsZero() && !time.Now().Before(p.until) }
+
 // warmUp of one query.
 type warmUp struct {
-	s     *Sensor
-	q     Query
-	hand  hand
-	step  time.Duration
-	chunk int // points of one question
-	rnd   *rand.Rand
+	s        *Sensor
+	q        Query
+	hand     hand
+	step     time.Duration
+	chunk    int // points of one question
+	rnd      *rand.Rand
+	patience *patience
 }
 
 // read goes from since to until on a grid that is the same whenever it begins,
@@ -117,24 +136,33 @@ func (w *warmUp) read(ctx context.Context, since, until time.Time) (taken int, e
 	if next.Before(since) {
 		next = next.Add(w.step)
 	}
-	var errs []error
-	for !next.After(until) {
+	lost := 0
+	for !next.After(until) && !w.patience.over() {
 		points := min(w.chunk, int(until.Sub(next)/w.step)+1)
 		last := next.Add(time.Duration(points-1) * w.step)
 		n, fail := w.part(ctx, next, last)
 		taken += n
 		switch {
 		case ctx.Err() != nil:
-			return taken, errors.Join(append(errs, ctx.Err())...)
+			return taken, errors.Join(err, ctx.Err())
 		case fail != nil && fail.tooMuch && points > 1:
 			w.chunk = points / 2
 			continue // the same beginning again
+		case fail != nil && lost == 0:
+			lost++
+			err = fmt.Errorf("from %s to %s: %w", next.UTC().Format(time.RFC3339), last.UTC().Format(time.RFC3339), fail.err)
 		case fail != nil:
-			errs = append(errs, fmt.Errorf("from %s to %s: %w", next.UTC().Format(time.RFC3339), last.UTC().Format(time.RFC3339), fail.err))
+			lost++
 		}
 		next = last.Add(w.step)
 	}
-	return taken, errors.Join(errs...)
+	switch {
+	case err != nil && w.patience.over():
+		err = fmt.Errorf("nobody was there for %s, so it is not asked for more: %w", awayFor, err)
+	case lost > 1:
+		err = fmt.Errorf("%d parts are missing, the first %w", lost, err)
+	}
+	return taken, err
 }
 
 // part reads one part, trying again where that may help.
@@ -142,12 +170,18 @@ func (w *warmUp) part(ctx context.Context, first, last time.Time) (int, *failure
 	for try := 1; ; try++ {
 		found, n, fail := w.s.between(ctx, w.q, first, last, w.step)
 		if fail == nil {
+			w.patience.until = time.Time{}
 			return w.hand(w.q, found, n)
 		}
-		if fail.tooMuch || fail.final || try == warmTries || ctx.Err() != nil {
+		limit, enough := w.s.cfg.MaxBackoff.D(), try >= warmTries
+		if fail.away {
+			w.patience.away()
+			limit, enough = min(limit, awayPause), w.patience.over()
+		}
+		if fail.tooMuch || fail.final || enough || ctx.Err() != nil {
 			return 0, fail
 		}
-		pause := time.NewTimer(backoff(try, warmPause, w.s.cfg.MaxBackoff.D(), fail.retryAfter, w.rnd.Float64()))
+		pause := time.NewTimer(backoff(try, warmPause, limit, fail.retryAfter, w.rnd.Float64()))
 		select {
 		case <-ctx.Done():
 			pause.Stop()

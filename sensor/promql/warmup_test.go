@@ -131,6 +131,44 @@ func TestWarmUpEnds(t *testing.T) {
 	})
 }
 
+// A server that is not there is waited for, since it may have been started
+// together with us, but not for every part anew.
+func TestWarmUpAway(t *testing.T) {
+	for name, tt := range map[string]struct {
+		comes time.Duration
+		err   string
+		took  time.Duration
+	}{
+		"comes":             {comes: 15 * time.Second, took: 20 * time.Second},
+		"stays away":        {comes: time.Hour, took: 25 * time.Second, err: "nobody was there for 20s"},
+		"was not even away": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				w := &wire{give: func(_ int, _ *http.Request, form url.Values) (int, http.Header, string) {
+					if time.Since(began) < tt.comes {
+						return 503, nil, "Service Unavailable"
+					}
+					_, _, _, body := history(form)
+					return 200, nil, body
+				}}
+				s := newSensor(t, promql.Config{Queries: []promql.Query{query("a"), query("b")}, Transport: w, Part: 10})
+				n, err := s.WarmUp(t.Context(), &gracetest.Recorder{}, began.Add(-time.Hour), time.Minute)
+				if (tt.err == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("error %v, want %q", err, tt.err)
+				}
+				if tt.err == "" && n < 2*60 || tt.err != "" && (n != 0 || strings.Count(err.Error(), "\n") > 0) {
+					t.Errorf("%d samples, error %v", n, err)
+				}
+				if took := time.Since(began); took > tt.took {
+					t.Errorf("it took %s, want at most %s", took, tt.took)
+				}
+			})
+		})
+	}
+}
+
 // A sink that refuses is told, and the rest of the history is still offered.
 func TestWarmUpRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
