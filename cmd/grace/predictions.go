@@ -116,13 +116,16 @@ func (a *app) predictionSummary(cmd *cobra.Command, c *client, service, rule str
 			"ABSTAINED", "SHADOW HITS", "SHADOW FALSE",
 		}}
 		for _, r := range s.Value.Rules {
-			precision := "-"
-			if r.Hits+r.Prevented+r.False > 0 {
-				precision = percent(r.Precision)
+			precision, band, ahead := "-", "-", "-" // of nothing
+			if r.Hits+r.False > 0 {
+				precision, band = percent(r.Precision), percent(r.Low)+" to "+percent(r.High)
+			}
+			if r.Hits > 0 {
+				ahead = short(r.MedianLead.D())
 			}
 			n := strconv.Itoa
 			t.add(r.Rule, n(r.Spoken), n(r.Open), n(r.Hits), n(r.False), n(r.Prevented), n(r.Unresolved), n(r.Missed), precision,
-				percent(r.Low)+" to "+percent(r.High), short(r.MedianLead.D()), n(r.Abstained), n(r.ShadowHits), n(r.ShadowFalse))
+				band, ahead, n(r.Abstained), n(r.ShadowHits), n(r.ShadowFalse))
 		}
 		t.write(w, a.colour)
 		a.reliability(w, s.Value.Reliability)

@@ -43,6 +43,10 @@ func newStatus(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			predictions, err := c.Predictions(ctx, listQuery{limit: maxPage}.values("outcome", string(grace.PredictionOpen), "spoken", "true"))
+			if err != nil {
+				return err
+			}
 			kpis, err := c.KPIs(ctx)
 			if err != nil {
 				return err
@@ -50,7 +54,7 @@ func newStatus(a *app) *cobra.Command {
 			if a.json {
 				return a.showJSON(map[string]json.RawMessage{
 					"mode": mode.Raw, "health": health.Raw, "runs": runs.Raw,
-					"approvals": approvals.Raw, "incidents": incidents.Raw, "kpis": kpis.Raw,
+					"approvals": approvals.Raw, "incidents": incidents.Raw, "predictions": predictions.Raw, "kpis": kpis.Raw,
 				})
 			}
 			return a.show(nil, func(w io.Writer) {
@@ -58,6 +62,7 @@ func newStatus(a *app) *cobra.Command {
 				a.modeLine(w, mode.Value)
 				a.needs(w, approvals.Value.Items, incidents.Value.Items)
 				a.sick(w, health.Value.Items)
+				a.foreseen(w, predictions.Value.Items)
 				if len(runs.Value.Items) > 0 {
 					_, _ = fmt.Fprintln(w, "\nOpen runs")
 					a.runTable(w, runs.Value.Items)
@@ -158,4 +163,19 @@ func (a *app) sick(w io.Writer, health []grace.HealthState) {
 		_, _ = fmt.Fprintln(w, "\nNot healthy")
 		t.write(w, a.colour)
 	}
+}
+
+// foreseen lists what is said to come, soonest first.
+func (a *app) foreseen(w io.Writer, open []grace.Prediction) {
+	if len(open) == 0 {
+		return
+	}
+	list := slices.Clone(open)
+	slices.SortStableFunc(list, func(x, y grace.Prediction) int { return x.BreachAt.Compare(y.BreachAt) })
+	t := table{head: []string{"  SERVICE", "CODE", "LIKELY", "BREACH AT", "WHAT"}}
+	for _, p := range list {
+		t.add("  "+string(p.Service), string(p.Code), likely(p), a.at(p.BreachAt), oneLine(p.Title, 80))
+	}
+	_, _ = fmt.Fprintln(w, "\nPredicted")
+	t.write(w, a.colour)
 }

@@ -155,10 +155,18 @@ func (s *server) conditions(ctx context.Context, o overview) (out []console.Cond
 			State:   console.State{Tone: console.TonePredicted, Label: "predicted"},
 			Service: serviceLink(p.Service), What: words(string(p.Code)),
 			Detail: fmt.Sprintf("%s: breach in %s, likelihood %s", p.Metric, span(p.BreachAt.Sub(s.now())), percent(p.Likelihood)),
-			Since:  p.At, Doing: o.runLink(p.Service),
+			Since:  made(p), Doing: o.runLink(p.Service),
 		})
 	}
 	return out, more, nil
+}
+
+// made is when a prediction was first said; At is when it was last.
+func made(p grace.Prediction) time.Time {
+	if p.Made.IsZero() {
+		return p.At
+	}
+	return p.Made
 }
 
 func (o overview) runLink(id grace.ServiceID) console.Link {

@@ -297,6 +297,16 @@ func TestHeadline(t *testing.T) {
 	}
 }
 
+// A prediction stands since it was first said, however often it was said since.
+func TestMade(t *testing.T) {
+	if got := made(grace.Prediction{Made: at(0), At: at(5 * time.Minute)}); !got.Equal(at(0)) {
+		t.Errorf("made %s", got)
+	}
+	if got := made(grace.Prediction{At: at(5 * time.Minute)}); !got.Equal(at(5 * time.Minute)) {
+		t.Errorf("of another system, which says only when it was sent: %s", got)
+	}
+}
+
 func TestPagesWithoutTheStore(t *testing.T) {
 	e := newEnv(t)
 	b := e.signIn("viewer")

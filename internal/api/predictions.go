@@ -52,7 +52,7 @@ type RuleSummary struct {
 	Prevented   int            `json:"prevented" doc:"none began, a run acted, and by the forecast it had begun"`
 	Unresolved  int            `json:"unresolved" doc:"too few samples to tell, or a run acted and the forecast leaves it open"`
 	Missed      int            `json:"missed" doc:"breaches that no spoken prediction of this rule foresaw"`
-	Precision   float64        `json:"precision" doc:"share of hits and prevented ones among those and the false ones; 0 without any"`
+	Precision   float64        `json:"precision" doc:"share of the hits among hits and false ones; 0 without any. A prevented one is no evidence: it cannot be seen"`
 	Low         float64        `json:"low" doc:"lower edge of the 80 % band of the precision"`
 	High        float64        `json:"high" doc:"upper edge of the 80 % band of the precision"`
 	MedianLead  grace.Duration `json:"median_lead" doc:"from the prediction to the breach, of the hits"`
@@ -137,7 +137,7 @@ func summarised(r store.RuleRecord, breaches int) RuleSummary {
 			out.Abstained += n
 		}
 	}
-	out.Precision, out.Low, out.High = predict.Share(out.Hits+out.Prevented, out.False)
+	out.Precision, out.Low, out.High = predict.Share(out.Hits, out.False)
 	if n := len(r.Leads); n > 0 {
 		out.MedianLead = grace.Duration(r.Leads[n/2])
 	}

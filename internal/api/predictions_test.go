@@ -23,7 +23,7 @@ func TestSummarised(t *testing.T) {
 	}
 	got.Low, got.High = 0, 0
 	want := RuleSummary{
-		Rule: "trend", Spoken: 12, Open: 1, Hits: 7, False: 1, Prevented: 2, Unresolved: 1, Missed: 2, Precision: 0.9,
+		Rule: "trend", Spoken: 12, Open: 1, Hits: 7, False: 1, Prevented: 2, Unresolved: 1, Missed: 2, Precision: 0.875,
 		MedianLead: grace.Duration(3 * time.Minute), Abstained: 5, ShadowHits: 1, ShadowFalse: 4,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
