@@ -53,6 +53,10 @@ func (c *checker) checkTelemetry() {
 	}
 	if t.OTLPListen != "" {
 		checkAddress(at.key("otlp_listen"), t.OTLPListen, "127.0.0.1:4317")
+		if t.OTLPListen == c.file.Listen {
+			at.key("otlp_listen").add("OTLP over HTTP is there already, at /v1/metrics; for gRPC give a port of its own, such as 127.0.0.1:4317, or leave the key out",
+				"%s is the address of the API", t.OTLPListen)
+		}
 	}
 	for i, w := range t.WarmUp {
 		warm := at.key("warm_up").item(i)

@@ -15,6 +15,7 @@ import (
 // deciding transaction, under its lock, but for what ranking remembers.
 type view struct {
 	now      time.Time
+	owner    string // who decides
 	mode     grace.Mode
 	state    propose.State
 	ranker   propose.Ranker
@@ -27,7 +28,7 @@ type view struct {
 // answer.
 func (st *stages) decide(d grace.Diagnosis, v view) (grace.Decision, *grace.Run) {
 	dec := grace.Decision{
-		ID:      grace.DecisionID("dec-" + hash(d.ID, v.now)),
+		ID:      grace.DecisionID("dec-" + hash(d.ID, v.now, v.owner)), // two replicas may look at it in the same moment
 		Verdict: grace.VerdictNone, Mode: v.mode, Service: d.Cause, Triggers: v.triggers, Diagnosis: d, At: v.now,
 	}
 	agent := propose.New(st.Propose, st.graph, v.ranker)

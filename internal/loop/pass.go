@@ -223,7 +223,7 @@ func (l *Loop) present(ctx context.Context, tx store.Tx) (p present, err error) 
 
 // view reads what the decision looks at.
 func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, p present, one due, sick []grace.ServiceID) (view, error) {
-	v := view{now: p.now, mode: p.mode, ranker: &l.memory}
+	v := view{now: p.now, owner: l.Owner, mode: p.mode, ranker: &l.memory}
 	d := one.diagnosis
 	past, err := l.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: d.Cause, Since: p.now.Add(-pastWindow)})
 	if err != nil {

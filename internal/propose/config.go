@@ -11,7 +11,7 @@ import (
 
 // Config holds the limits of proposing.
 type Config struct {
-	DuplicateWindow grace.Duration `yaml:"duplicate_window" json:"duplicate_window" doc:"the same playbook for the same trouble of a service is not proposed again within this time"`
+	DuplicateWindow grace.Duration `yaml:"duplicate_window" json:"duplicate_window" doc:"the same playbook for the same trouble of a service is not proposed again within this time; nor for what began before it had ended, or is foretold, whatever it is called"`
 	RatePerHour     int            `yaml:"rate_per_hour" json:"rate_per_hour" doc:"proposals an hour and service"`
 	BackoffBase     grace.Duration `yaml:"backoff_base" json:"backoff_base" doc:"wait after a failed remedy; doubled with each further failure, reset by a success"`
 	BackoffMax      grace.Duration `yaml:"backoff_max" json:"backoff_max" doc:"longest wait, before jitter"`

@@ -90,6 +90,15 @@ func (in Input) same(p Past) bool {
 	return p.Service == in.Diagnosis.Cause && p.Code == in.Diagnosis.Code
 }
 
+// again tells whether a run's trouble is looked at once more, perhaps under
+// another name: what is left of a slow queue is first a latency and then a lack
+// of capacity. So counts what began before the run ended, and what is foretold,
+// because a forecast right after a remedy rests on what was before it.
+func (in Input) again(p Past) bool {
+	d := &in.Diagnosis
+	return in.same(p) || p.Service == d.Cause && (d.Kind == grace.TriggerProactive || p.EndedAt == nil || !d.Since.After(*p.EndedAt))
+}
+
 func notOpen(in Input) grace.Reason {
 	const required, hint = "no open run for the same trouble", "decide on the open run (grace runs list), or wait until it ends"
 	for _, p := range in.State.Past {

@@ -100,8 +100,10 @@ func TestPropose(t *testing.T) {
 	const flag, flush = grace.PlaybookID("rollback_flag"), grace.PlaybookID("flush_circuit_breakers")
 	elsewhere := past(flag, grace.RunSucceeded, 20*time.Minute)
 	elsewhere.Service = "web"
-	otherCode := past(flag, grace.RunAwaitingApproval, time.Minute)
+	otherCode := past(flush, grace.RunAwaitingApproval, time.Minute)
 	otherCode.Code = grace.CodeServiceDown
+	before := past(flag, grace.RunSucceeded, 4*time.Minute) // ended 3 minutes ago
+	before.Code = grace.CodeLatencySpike
 	tests := []struct {
 		name   string
 		edit   func(*Input)
@@ -159,6 +161,15 @@ func TestPropose(t *testing.T) {
 			p.Code = grace.CodeFlagIssue
 			in.State.Past = []Past{p}
 		}, nil, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonDuplicate}}},
+		{"duplicate: another name for what was there before", func(in *Input) {
+			in.State.Past, in.Diagnosis.Since = []Past{before}, ago(5*time.Minute)
+		}, nil, flush, nil},
+		{"duplicate: other trouble since", func(in *Input) {
+			in.State.Past, in.Diagnosis.Since = []Past{before}, ago(2*time.Minute)
+		}, nil, flag, nil},
+		{"duplicate: foretold right after it", func(in *Input) {
+			in.State.Past, in.Diagnosis.Since, in.Diagnosis.Kind = []Past{before}, ago(time.Minute), grace.TriggerProactive
+		}, nil, flush, nil},
 		{"duplicate: over", func(in *Input) { in.State.Past = []Past{past(flag, grace.RunSucceeded, 10*time.Minute)} }, nil, flag, nil},
 
 		{"backoff", func(in *Input) { in.State.Past = []Past{past(flush, grace.RunRolledBack, 4*time.Minute)} }, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},

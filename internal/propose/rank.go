@@ -81,7 +81,7 @@ func (a *Agent) refuse(in Input, c *candidate) grace.Reason {
 			"the playbook does not help here: mend it, or let its outcomes age; propose.do_nothing is the limit")
 	}
 	for _, p := range in.State.Past {
-		if in.same(p) && p.Playbook == c.playbook.ID && p.At.After(in.Now.Add(-a.cfg.DuplicateWindow.D())) {
+		if in.again(p) && p.Playbook == c.playbook.ID && p.At.After(in.Now.Add(-a.cfg.DuplicateWindow.D())) {
 			return gate("playbook", false, grace.ReasonDuplicate,
 				fmt.Sprintf("%s was proposed at %s and is %s", id, p.At.UTC().Format(time.RFC3339), p.State),
 				"none within "+a.cfg.DuplicateWindow.String(), "it is tried again after that; propose.duplicate_window is the limit")
