@@ -243,12 +243,14 @@ func (r *receivers) recallFrom(ctx context.Context, cfg promql.Config, h config.
 func (r *receivers) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	refused := refusals{log: r.d.log}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 			r.intake.Sweep()
+			refused.look(r.intake.Stats().Samples, time.Now())
 		}
 	}
 }

@@ -69,7 +69,7 @@ func (a *app) showProblems(path string, problems config.Problems, fine func(io.W
 	}
 	if bad {
 		n := len(problems.Errors())
-		return &failure{code: exitProblems, message: fmt.Sprintf("%d problems in %s", n, path), hint: "the keys are explained by: grace config schema", silent: a.json}
+		return &failure{code: exitProblems, message: fmt.Sprintf("%s in %s", count(n, "problem"), path), hint: "the keys are explained by: grace config schema", silent: a.json}
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func (a *app) loadConfig(path string) (*config.Config, error) {
 		if !a.json {
 			_, _ = io.WriteString(a.err, problems.String())
 		}
-		return nil, &failure{code: exitProblems, message: fmt.Sprintf("%d problems in %s", len(problems.Errors()), path), hint: "see them all with: grace check " + path}
+		return nil, &failure{code: exitProblems, message: fmt.Sprintf("%s in %s", count(len(problems.Errors()), "problem"), path), hint: "see them all with: grace check " + path}
 	}
 	return cfg, nil
 }

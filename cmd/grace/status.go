@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -165,12 +166,14 @@ func (a *app) sick(w io.Writer, health []grace.HealthState) {
 	}
 }
 
-// foreseen lists what is said to come, soonest first.
+// foreseen lists what is said to come, soonest first. What should have come by
+// now is open until twice the horizon, and no news.
 func (a *app) foreseen(w io.Writer, open []grace.Prediction) {
-	if len(open) == 0 {
+	now := time.Now()
+	list := slices.DeleteFunc(slices.Clone(open), func(p grace.Prediction) bool { return p.BreachAt.Before(now) })
+	if len(list) == 0 {
 		return
 	}
-	list := slices.Clone(open)
 	slices.SortStableFunc(list, func(x, y grace.Prediction) int { return x.BreachAt.Compare(y.BreachAt) })
 	t := table{head: []string{"  SERVICE", "CODE", "LIKELY", "BREACH AT", "WHAT"}}
 	for _, p := range list {
