@@ -108,7 +108,7 @@ func newReceivers(d *Daemon) (*receivers, error) {
 	}
 	body := int(d.cfg.Telemetry.MaxBody)
 	write, metrics := remotewrite.DefaultConfig(), otlp.DefaultConfig()
-	write.MaxBody, write.MaxDecoded, metrics.MaxDecoded = min(body, write.MaxBody), body, body
+	write.MaxBody, write.MaxDecoded, metrics.MaxDecoded = body, body, body
 	if r.write, err = remotewrite.New(write, r.intake, api.Sender); err != nil {
 		return nil, err
 	}

@@ -123,7 +123,7 @@ func (r *Receiver) body(w http.ResponseWriter, req *http.Request) ([]byte, *refu
 
 func (r *Receiver) tooLong() *refusal {
 	return refuse(http.StatusRequestEntityTooLarge, codes.ResourceExhausted,
-		"the request has over %d bytes, decompressed: send smaller ones, or raise max_decoded", r.cfg.MaxDecoded)
+		"the request has over %d bytes, decompressed: send smaller ones, or raise telemetry.max_body", r.cfg.MaxDecoded)
 }
 
 func (r *Receiver) unreadable(err error) *refusal {

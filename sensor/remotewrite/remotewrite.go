@@ -210,7 +210,7 @@ func (h *Handler) unpack(s *scratch, w http.ResponseWriter, r *http.Request) (bo
 	tooLarge := func() (_ []byte, _ int, err error) {
 		h.tooLarge.Add(1)
 		return nil, http.StatusRequestEntityTooLarge,
-			fmt.Errorf("the body is larger than %d bytes; send fewer samples at once, or raise max_body", limit)
+			fmt.Errorf("the body is larger than %d bytes; send fewer samples at once, or raise telemetry.max_body", limit)
 	}
 	if r.ContentLength > limit {
 		return tooLarge()
@@ -235,7 +235,7 @@ func (h *Handler) unpack(s *scratch, w http.ResponseWriter, r *http.Request) (bo
 	if n > h.cfg.MaxDecoded {
 		h.tooLarge.Add(1)
 		return nil, http.StatusRequestEntityTooLarge,
-			fmt.Errorf("the body would have %d bytes unpacked, the limit is %d; send fewer samples at once, or raise max_decoded", n, h.cfg.MaxDecoded)
+			fmt.Errorf("the body would have %d bytes unpacked, the limit is %d; send fewer samples at once, or raise telemetry.max_body", n, h.cfg.MaxDecoded)
 	}
 	if cap(s.decoded) < n {
 		s.decoded = make([]byte, n+n/4)

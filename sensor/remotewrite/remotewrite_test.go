@@ -288,7 +288,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"copies from nowhere", typeV1, "snappy", []byte{8, 0, 'a', 0x15, 0x09}, 400, "before the beginning"},
 		{"longer than it says", typeV1, "snappy", []byte{1, 4, 'a', 'b'}, 400, "longer than the 1 bytes"},
 		{"empty", typeV1, "snappy", nil, 400, "begin with a length"},
-		{"says it has 4 GB", typeV1, "snappy", long, 413, "max_decoded"},
+		{"says it has 4 GB", typeV1, "snappy", long, 413, "raise telemetry.max_body"},
 		{"larger than allowed", typeV1, "snappy", make([]byte, 1<<20), 413, "larger than 1000000 bytes"},
 		{"gzip", typeV1, "gzip", zipped.Bytes(), 415, "want snappy"},
 		{"JSON", "application/json", "snappy", packed, 415, "application/x-protobuf"},
