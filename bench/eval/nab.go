@@ -21,8 +21,8 @@ type nabDetector struct {
 
 // detector runs detectors of GRACE, with the threshold that the code has.
 func detector(name string, use detect.Kind) nabDetector {
-	return nabDetector{name: name, ours: use == detect.Default, threshold: detect.Threshold, scores: func(at []int64, values []float64) []float64 {
-		var s detect.State
+	return nabDetector{name: name, threshold: detect.Threshold, scores: func(at []int64, values []float64) []float64 {
+		var s detect.Wide
 		out := make([]float64, len(at))
 		for i := range at {
 			out[i] = s.ObserveWith(use, at[i], values[i]).Score
@@ -31,7 +31,18 @@ func detector(name string, use detect.Kind) nabDetector {
 	}}
 }
 
-func nabOurs() nabDetector { return detector("default: record, odd hour or run", detect.Default) }
+// nabOurs is what GRACE runs on every series whose threshold is learned: package
+// predict gives its samples to the same State (TestAnomalyIsTheDetector there).
+func nabOurs() nabDetector {
+	return nabDetector{name: "default: record, odd hour or run", ours: true, threshold: detect.Threshold, scores: func(at []int64, values []float64) []float64 {
+		var s detect.State
+		out := make([]float64, len(at))
+		for i := range at {
+			out[i] = s.Observe(at[i], values[i]).Score
+		}
+		return out
+	}}
+}
 
 func nabDetectors() []nabDetector {
 	return slices.Concat(nabBaselines(), []nabDetector{

@@ -93,8 +93,8 @@ type tick struct {
 	share  float64 // of all ticks so far: while they are few, means are plain means
 }
 
-// State is one series. The zero value is ready. It is not safe for concurrent
-// use.
+// State is one series, as the default detectors see it. The zero value is ready.
+// It is not safe for concurrent use.
 type State struct {
 	newest  int64   // unix milliseconds
 	first   int64   // unix milliseconds
@@ -107,29 +107,55 @@ type State struct {
 	odd     [3]channel
 	run     run
 	drift   float64 // mean difference from the profile, of a day
-	profile [profileHours]hourMean
-	holt    holt
-	shift   shift
+	profile profile
 }
 
-// hourMean is what the series has been in one hour of the day.
-type hourMean struct{ mean, ticks float64 }
+// profile is what the series has been in each hour of the day.
+type profile struct {
+	mean  [profileHours]float64
+	ticks [profileHours]float32 // seen of it, at most profileTicks
+}
+
+// Wide is a State with room for all detectors. Its zero value is ready.
+type Wide struct {
+	State
+
+	more more
+}
+
+// more is what the detectors need that are not in Default.
+type more struct {
+	holt  holt
+	shift shift
+}
 
 // Observe takes the next sample, at a time in unix milliseconds, and returns
 // what the default detectors say.
 func (s *State) Observe(atMillis int64, v float64) Verdict {
-	return s.ObserveWith(Default, atMillis, v)
+	return s.observe(Default, atMillis, v, nil)
 }
 
-// ObserveWith is Observe with other detectors. One State is to be used with one
+// ObserveWith is Observe with any detectors. One Wide is to be used with one
 // set: what is not in the set does not learn.
-func (s *State) ObserveWith(use Kind, atMillis int64, v float64) Verdict {
+func (w *Wide) ObserveWith(use Kind, atMillis int64, v float64) Verdict {
+	return w.observe(use, atMillis, v, &w.more)
+}
+
+// Band is the range that the series has been in, of its last two to four weeks;
+// one sample widens it by half its width at most.
+func (s *State) Band() (low, high float64) { return s.bounds.lo, s.bounds.hi }
+
+// observe needs more only for what is not in Default.
+func (s *State) observe(use Kind, atMillis int64, v float64, more *more) Verdict {
 	if !(math.Abs(v) <= largest) || s.ticks > 0 && atMillis <= s.newest {
 		return Verdict{Ignored: true}
 	}
 	gap := atMillis - s.newest
 	if s.ticks == 0 || gap > forgetMillis || gap < 0 { // < 0: the difference has no int64
 		s.start(atMillis, v)
+		if more != nil {
+			more.start(v)
+		}
 		return Verdict{}
 	}
 	t := tick{weight: min(1, float64(gap)/tickMillis)}
@@ -138,6 +164,9 @@ func (s *State) ObserveWith(use Kind, atMillis int64, v float64) Verdict {
 	t.share = t.weight / s.ticks
 	if s.ticks >= s.turnAt {
 		s.turn()
+		if more != nil {
+			more.turn()
+		}
 	}
 	v = s.clip(v)
 
@@ -149,14 +178,14 @@ func (s *State) ObserveWith(use Kind, atMillis int64, v float64) Verdict {
 		most.hear(Record, x, up)
 	}
 	if use&(OddHour|Shift) != 0 {
-		s.hour(use, atMillis, v, t, &most)
+		s.hour(use, atMillis, v, t, &most, more)
 	}
 	if use&Run != 0 {
 		x, up := s.run.step(v, s.ticks, t)
 		most.hear(Run, x, up)
 	}
 	if use&Holt != 0 {
-		x, up := s.holt.step(v, s.ticks, t)
+		x, up := more.holt.step(v, s.ticks, t)
 		most.hear(Holt, x, up)
 	}
 	return s.judge(most)
@@ -170,9 +199,11 @@ func (s *State) start(atMillis int64, v float64) {
 		s.record[i].start(v)
 	}
 	s.run.centre = v
-	s.holt.level = v
-	s.profile[hourOf(atMillis)] = hourMean{v, 1}
+	h := hourOf(atMillis)
+	s.profile.mean[h], s.profile.ticks[h] = v, 1
 }
+
+func (m *more) start(v float64) { *m = more{holt: holt{level: v}} }
 
 // turn ends a block of memory everywhere.
 func (s *State) turn() {
@@ -184,9 +215,12 @@ func (s *State) turn() {
 	for i := range s.odd {
 		s.odd[i].seen.turn()
 	}
-	s.holt.seen.turn()
-	s.shift.seenUp.turn()
-	s.shift.seenDown.turn()
+}
+
+func (m *more) turn() {
+	m.holt.seen.turn()
+	m.shift.seenUp.turn()
+	m.shift.seenDown.turn()
 }
 
 // clip holds a sample to the neighbourhood of what was seen. One absurd value
@@ -203,17 +237,19 @@ func (s *State) clip(v float64) float64 {
 // hour asks what looks at the difference from the mean of this hour of day. The
 // profile has to have seen a day. A trend, or a level that has come to stay, is a
 // difference that was there all the last day too: it is no news.
-func (s *State) hour(use Kind, atMillis int64, v float64, t tick, most *opinion) {
-	h := &s.profile[hourOf(atMillis)]
+func (s *State) hour(use Kind, atMillis int64, v float64, t tick, most *opinion, more *more) {
+	h := hourOf(atMillis)
+	mean, ticks := &s.profile.mean[h], &s.profile.ticks[h]
 	residual := 0.0
-	if h.ticks > 0 {
-		residual = v - h.mean
+	if *ticks > 0 {
+		residual = v - *mean
 	}
-	h.ticks += t.weight
-	h.mean += t.weight / min(h.ticks, profileTicks) * (v - h.mean)
+	seen := min(float64(*ticks)+t.weight, profileTicks)
+	*ticks = float32(seen)
+	*mean += t.weight / seen * (v - *mean)
 	s.drift += max(driftRate*t.weight, t.share) * (residual - s.drift)
 	if use&Shift != 0 {
-		x, up := s.shift.step(residual, s.ticks, t)
+		x, up := more.shift.step(residual, s.ticks, t)
 		most.hear(Shift, x, up)
 	}
 	if use&OddHour == 0 {
