@@ -49,6 +49,7 @@ type Prediction struct {
 	Breach   *time.Time        `json:"breach,omitempty" doc:"when the breach began"`
 	Lead     Duration          `json:"lead,omitempty" doc:"from the prediction to the breach, of a hit"`
 	Resolved *time.Time        `json:"resolved,omitempty"`
+	Looked   []string          `json:"looked,omitempty" doc:"once a breach began: the rules that look at the series, whether they foresaw it or not"`
 	Run      RunID             `json:"run,omitempty" doc:"that acted on it"`
 	Foreseen bool              `json:"foreseen_in_shadow,omitempty" doc:"of a miss: a rule in shadow had foreseen it"`
 	Would    bool              `json:"would_breach,omitempty" doc:"by the forecast it breaches with at least 90 % if nothing is done"`

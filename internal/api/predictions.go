@@ -51,7 +51,7 @@ type RuleSummary struct {
 	False       int            `json:"false" doc:"none began"`
 	Prevented   int            `json:"prevented" doc:"none began, a run acted, and by the forecast it had begun"`
 	Unresolved  int            `json:"unresolved" doc:"too few samples to tell, or a run acted and the forecast leaves it open"`
-	Missed      int            `json:"missed" doc:"breaches that no spoken prediction of this rule foresaw"`
+	Missed      int            `json:"missed" doc:"breaches that no spoken prediction of this rule foresaw, of series that it looks at"`
 	Precision   float64        `json:"precision" doc:"share of the hits among hits and false ones; 0 without any. A prevented one is no evidence: it cannot be seen"`
 	Low         float64        `json:"low" doc:"lower edge of the 80 % band of the precision"`
 	High        float64        `json:"high" doc:"upper edge of the 80 % band of the precision"`
@@ -112,7 +112,7 @@ func (s *server) predictionSummary(ctx context.Context, in *predictionSummaryInp
 			continue
 		}
 		if in.Rule == "" || in.Rule == r.Rule {
-			out.Rules = append(out.Rules, summarised(r, record.Breaches))
+			out.Rules = append(out.Rules, summarised(r))
 		}
 	}
 	for _, b := range record.Reliability {
@@ -123,10 +123,10 @@ func (s *server) predictionSummary(ctx context.Context, in *predictionSummaryInp
 	return ok(out)
 }
 
-func summarised(r store.RuleRecord, breaches int) RuleSummary {
+func summarised(r store.RuleRecord) RuleSummary {
 	out := RuleSummary{
 		Rule: r.Rule, Open: r.Spoken[grace.PredictionOpen], Hits: r.Spoken[grace.PredictionHit], False: r.Spoken[grace.PredictionFalse],
-		Prevented: r.Spoken[grace.PredictionPrevented], Unresolved: r.Spoken[grace.PredictionUnresolved], Missed: breaches - r.Met,
+		Prevented: r.Spoken[grace.PredictionPrevented], Unresolved: r.Spoken[grace.PredictionUnresolved], Missed: r.Missed,
 		ShadowHits: r.Shadow[grace.PredictionHit], ShadowFalse: r.Shadow[grace.PredictionFalse],
 	}
 	for _, n := range r.Spoken {

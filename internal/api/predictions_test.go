@@ -12,12 +12,12 @@ import (
 
 func TestSummarised(t *testing.T) {
 	got := summarised(store.RuleRecord{
-		Rule: "trend", Met: 7, Leads: []time.Duration{time.Minute, 3 * time.Minute, 9 * time.Minute},
+		Rule: "trend", Met: 7, Missed: 2, Leads: []time.Duration{time.Minute, 3 * time.Minute, 9 * time.Minute},
 		Spoken: map[grace.PredictionOutcome]int{
 			grace.PredictionHit: 7, grace.PredictionFalse: 1, grace.PredictionPrevented: 2, grace.PredictionUnresolved: 1, grace.PredictionOpen: 1,
 		},
 		Shadow: map[grace.PredictionOutcome]int{grace.PredictionHit: 1, grace.PredictionFalse: 4, "": 3},
-	}, 9)
+	})
 	if got.Low <= 0.5 || got.Low >= got.Precision || got.High <= got.Precision {
 		t.Errorf("precision %v within %v and %v", got.Precision, got.Low, got.High)
 	}

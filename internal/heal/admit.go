@@ -98,6 +98,11 @@ func (x *execution) settleApproval(run *grace.Run, m Mark) outcome {
 			Actual: "denied by " + a.Actor + ": " + a.Reason, Required: "approved",
 		})
 		return end(run, m, grace.RunDenied, "denied by "+a.Actor+": "+a.Reason)
+	case a.State == grace.ApprovalCancelled: // what it was about is no more
+		run.Reasons = append(run.Reasons, grace.Reason{
+			Gate: "trigger", Code: grace.ReasonCleared, Actual: a.Reason, Required: "still there when answered",
+		})
+		return end(run, m, grace.RunCancelled, a.Reason)
 	case !m.At.Before(a.Expires):
 		a.State, a.Revision = grace.ApprovalExpired, a.Revision+1
 		run.Reasons = append(run.Reasons, grace.Reason{

@@ -147,9 +147,17 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 			}}}, nil
 		}
 	}
-	if run.Kind == grace.TriggerProactive && !j.l.stillPredicted(run.Service) {
+	turned := run.Kind == grace.TriggerProactive && !j.l.stillPredicted(run.Service)
+	if turned { // unless what was foreseen is there
+		calm, err := j.l.allCalm(j.ctx, j.tx, run.Service)
+		if err != nil {
+			return heal.Admission{}, err
+		}
+		turned = calm
+	}
+	if turned {
 		return heal.Admission{End: grace.RunCancelled, Reasons: []grace.Reason{{
-			Gate: "trigger", Code: grace.ReasonCleared, Actual: "the trend of " + string(run.Service) + " has turned", Required: "still predicted",
+			Gate: "trigger", Code: grace.ReasonCleared, Actual: turnedReason(run.Service), Required: "still predicted",
 		}}}, nil
 	}
 	if open, opens := st.govern.InWindow(j.now); !open {

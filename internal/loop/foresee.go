@@ -19,12 +19,6 @@ const (
 	eventDemoted    = "self_heal.prediction.demoted"
 	eventRunning    = "self_heal.run.running"
 
-	// ledgerWindow is how far back resolved predictions teach after a restart: at
-	// a half-life of 30 days older ones count little.
-	ledgerWindow = 90 * 24 * time.Hour
-	// overdue is how long after its time an open prediction waits for its series
-	// to come back.
-	overdue = 24 * time.Hour
 	// lookAtOnce series of a shard are looked at under one hold of its lock, so
 	// that its intake waits for milliseconds.
 	lookAtOnce = 256
@@ -201,7 +195,7 @@ func (l *Loop) foretold(ctx context.Context, predictions []grace.Prediction) err
 	now := l.Now()
 	l.mu.Lock()
 	for _, p := range predictions {
-		entry, ok := l.predict.Foretell(p, now)
+		entry, ok := l.foretell(p, now)
 		if !ok {
 			p.Rule, p.Made, p.ID = predict.RuleExternal, p.At, fmt.Sprintf("%s@%d", p.Key, p.At.UnixMilli())
 			entry = p
@@ -211,6 +205,27 @@ func (l *Loop) foretold(ctx context.Context, predictions []grace.Prediction) err
 	l.keep(nil, more...)
 	l.mu.Unlock()
 	return l.flush(ctx)
+}
+
+// foretell gives another system's prediction to the agent that has the series it
+// is about: the own one or a shard's. The caller holds l.mu.
+func (l *Loop) foretell(p grace.Prediction, now time.Time) (entry grace.Prediction, ok bool) {
+	least, found := l.predict.Distance(p)
+	shard := -1
+	if l.shards != nil {
+		for i := range l.shards.Shards() {
+			l.shards.Do(i, func(a *predict.Agent) {
+				if far, ok := a.Distance(p); ok && (!found || far < least) {
+					least, found, shard = far, true, i
+				}
+			})
+		}
+	}
+	if shard < 0 {
+		return l.predict.Foretell(p, now)
+	}
+	l.shards.Do(shard, func(a *predict.Agent) { entry, ok = a.Foretell(p, now) })
+	return entry, ok
 }
 
 // Band is where a value is expected with 80 %.
@@ -335,30 +350,17 @@ func (l *Loop) hearPrediction(e grace.Event) {
 
 // reconfigurePredict gives the agents their limits and targets. The caller holds l.mu.
 func (l *Loop) reconfigurePredict(st *stages) {
-	set := func(a *predict.Agent) {
+	l.eachAgent(func(a *predict.Agent) {
 		a.Reconfigure(st.Predict, targets(st))
 		a.Silence(st.Govern.PredictiveShadow)
-	}
-	set(l.predict)
-	if l.shards == nil {
-		return
-	}
-	for i := range l.shards.Shards() {
-		l.shards.Do(i, set)
-	}
+	})
 }
 
 // acted tells the agents that a run acts on a service.
 func (l *Loop) acted(service grace.ServiceID, run grace.RunID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.predict.Acted(service, run)
-	if l.shards == nil {
-		return
-	}
-	for i := range l.shards.Shards() {
-		l.shards.Do(i, func(a *predict.Agent) { a.Acted(service, run) })
-	}
+	l.eachAgent(func(a *predict.Agent) { a.Acted(service, run) })
 }
 
 // Predicted gives every rule's record since this process began, and the
@@ -381,35 +383,4 @@ func (l *Loop) Predicted() (records []predict.RuleStats, missed int64) {
 		})
 	}
 	return records, missed
-}
-
-// loadLedger teaches the agents what was resolved before the restart, and lets
-// open predictions go on. What is open though its series has long gone is
-// closed.
-func (l *Loop) loadLedger(ctx context.Context) error {
-	now := l.Now()
-	entries, err := l.Store.Ledger(ctx, l.Store.Q(), now.Add(-ledgerWindow))
-	if err != nil {
-		return fmt.Errorf("load the ledger of predictions: %w", err)
-	}
-	var late []said
-	kept := entries[:0]
-	for _, p := range entries {
-		if p.Outcome == grace.PredictionOpen && now.Sub(p.Made) > 2*p.Horizon.D()+overdue {
-			p.Outcome, p.Resolved = grace.PredictionUnresolved, &now
-			late = append(late, said{foreseen: &foreseen{Prediction: p, state: resolved, owner: l.Owner}})
-			continue
-		}
-		kept = append(kept, p)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.predict.Restore(kept)
-	if l.shards != nil {
-		for i := range l.shards.Shards() {
-			l.shards.Do(i, func(a *predict.Agent) { a.Restore(kept) })
-		}
-	}
-	l.keep(nil, late...)
-	return nil
 }

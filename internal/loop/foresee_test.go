@@ -182,6 +182,47 @@ func TestShards(t *testing.T) {
 	}
 }
 
+// What another system predicts is held to account by the agent that has the
+// series; where it names no labels, on the one nearest to its threshold.
+func TestForetoldOfShards(t *testing.T) {
+	now := time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC)
+	cfg := Config{
+		Objectives: []sense.Objective{{Name: "latency", Service: "api", Metric: "latency_ms", Op: ">", Threshold: 500, Code: grace.CodeLatencySpike}},
+		Sense:      sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(),
+		Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(),
+	}
+	l, err := New(cfg, Deps{Now: func() time.Time { return now }, Owner: "me"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shards := shardsOf{predict.New(cfg.Predict, l.Targets()), predict.New(cfg.Predict, l.Targets())}
+	l.UsePredictors(shards)
+	for i, value := range []float64{200, 320, 480, 300} {
+		a := shards[i%2]
+		a.Append(a.Open(predict.Series{Service: "api", Metric: "latency_ms", Labels: string(rune('a' + i))}), now.UnixMilli(), value)
+	}
+	said := grace.Prediction{
+		Key: "api/oracle/latency_ms", Service: "api", Metric: "latency_ms", Code: grace.CodeLatencySpike, Likelihood: 0.9,
+		BreachAt: now.Add(5 * time.Minute), At: now,
+	}
+	for _, tt := range []struct{ series, code, want string }{
+		{"", "latency_spike", "c"}, {"b", "latency_spike", "b"}, {"x", "latency_spike", "none"}, {"", "capacity", "none"},
+	} {
+		p := said
+		p.Series, p.Code = tt.series, grace.Code(tt.code)
+		l.mu.Lock()
+		entry, ok := l.foretell(p, now)
+		l.mu.Unlock()
+		got := entry.Series
+		if !ok {
+			got = "none"
+		}
+		if got != tt.want {
+			t.Errorf("series %q, code %s: held to account on %q, want %q", tt.series, tt.code, got, tt.want)
+		}
+	}
+}
+
 // After a restart the ledger teaches again, and what is open though its series
 // has long gone is closed.
 func TestLedgerAfterRestart(t *testing.T) {
@@ -230,5 +271,17 @@ func TestLedgerAfterRestart(t *testing.T) {
 	open, _, err := s.Predictions(ctx, s.Q(), store.PredictionFilter{Outcome: grace.PredictionOpen}, store.Page{})
 	if err != nil || len(open) != 1 || open[0].ID != "new" {
 		t.Errorf("open: %+v, %v", open, err)
+	}
+
+	// Its series does not come back: a day later it is closed while running.
+	for range 25 {
+		now = now.Add(time.Hour)
+		if err := l.elapse(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, _, err := s.Predictions(ctx, s.Q(), store.PredictionFilter{Outcome: grace.PredictionUnresolved}, store.Page{})
+	if err != nil || len(list) != 2 || list[0].ID != "new" || list[0].Resolved == nil {
+		t.Errorf("unresolved: %+v, %v", list, err)
 	}
 }

@@ -77,7 +77,9 @@ type Loop struct {
 	sense    *sense.Agent
 	predict  *predict.Agent
 	forecast time.Time        // when predict was last asked
+	swept    time.Time        // when the ledger was last looked through for what nobody resolves
 	models   []forecast.Model // trained, for the forecasts
+	stepped  *refitter        // of Step; Start's has its own
 	shards   Predictors       // agents beside it, nil for none
 	unsaved  backlog          // changes of signals that are to be written, in order
 
@@ -302,9 +304,18 @@ func (l *Loop) elapse(ctx context.Context) error {
 		more = l.foresee(st, l.predict.Evaluate(now), nil)
 		l.mirror.forget(now)
 	}
+	sweep := now.Sub(l.swept) >= sweepEvery
+	if sweep {
+		l.swept = now
+	}
 	l.keep(changed, more...)
 	l.mu.Unlock()
 	l.lookAtShards(st, now)
+	if sweep {
+		if err := l.sweep(ctx, now); err != nil && ctx.Err() == nil {
+			l.Log.Warn("the ledger of predictions is looked through again later", "error", err)
+		}
+	}
 	return l.flush(ctx)
 }
 
@@ -339,7 +350,7 @@ const longPass = 50 * time.Millisecond
 const reconcileEvery = 10
 
 func (l *Loop) decideOnce(ctx context.Context) error {
-	err := l.decideAll(ctx)
+	err := errors.Join(l.decideAll(ctx), l.callOff(ctx))
 	if l.passes%reconcileEvery == 0 {
 		err = errors.Join(err, l.reconcile(ctx))
 	}
@@ -349,7 +360,8 @@ func (l *Loop) decideOnce(ctx context.Context) error {
 
 // Load and Step are Start for those who own the clock: after Load, every Step
 // does once, in order and on the caller's goroutine, what Start's goroutines do
-// when woken or once a second.
+// when woken or once a second; of forecasts so many as it may, however long they
+// take.
 func (l *Loop) Load(ctx context.Context) error { return l.load(ctx) }
 
 // Step lets the loop catch up with its clock and its store.
@@ -358,6 +370,7 @@ func (l *Loop) Step(ctx context.Context) error {
 	if err := l.elapse(ctx); err != nil {
 		return err
 	}
+	l.refitSome()
 	return l.decideOnce(ctx)
 }
 

@@ -154,6 +154,7 @@ type mirror struct {
 	sorted    []grace.Signal                       // by key, as allSignals gave them last; never changed
 	changed   map[grace.SignalKey]*grace.Signal    // since then; nil: gone
 	predicted map[grace.SignalKey]grace.Prediction // by series
+	ended     map[grace.ServiceID]bool             // something was predicted of them, and is no more
 }
 
 func (m *mirror) signals(list []grace.Signal) {
@@ -219,9 +220,34 @@ func (m *mirror) turned(list []grace.Prediction) {
 	defer m.mu.Unlock()
 	for _, p := range list {
 		if held, ok := m.predicted[p.Key]; ok && held.Rule == p.Rule {
-			delete(m.predicted, p.Key)
+			m.end(held)
 		}
 	}
+}
+
+// end forgets a prediction. The caller holds the lock.
+func (m *mirror) end(p grace.Prediction) {
+	delete(m.predicted, p.Key)
+	if m.ended == nil {
+		m.ended = map[grace.ServiceID]bool{}
+	}
+	m.ended[p.Service] = true
+}
+
+// wellAgain gives the services of which something was predicted since it was
+// asked last, and nothing is any more.
+func (m *mirror) wellAgain() []grace.ServiceID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.ended) == 0 {
+		return nil
+	}
+	for _, p := range m.predicted {
+		delete(m.ended, p.Service)
+	}
+	out := slices.Sorted(maps.Keys(m.ended))
+	clear(m.ended)
+	return out
 }
 
 // allSignals gives the signals sorted by key. The caller must not change them:
@@ -278,9 +304,9 @@ func (m *mirror) current(now time.Time, fresh time.Duration) []grace.Prediction 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var predictions []grace.Prediction
-	for k, p := range m.predicted {
+	for _, p := range m.predicted {
 		if now.Sub(p.At) > fresh {
-			delete(m.predicted, k)
+			m.end(p)
 			continue
 		}
 		predictions = append(predictions, p)

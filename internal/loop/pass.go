@@ -257,7 +257,7 @@ func (l *Loop) stillPredicted(service grace.ServiceID) bool {
 	return slices.ContainsFunc(predictions, func(p grace.Prediction) bool { return p.Service == service })
 }
 
-func (l *Loop) allCalm(ctx context.Context, tx store.Tx, service grace.ServiceID) (bool, error) {
+func (l *Loop) allCalm(ctx context.Context, tx store.Querier, service grace.ServiceID) (bool, error) {
 	sick, err := l.Store.Sick(ctx, tx, service)
 	if err != nil {
 		return false, fmt.Errorf("look at the signals of %s: %w", service, err)

@@ -16,6 +16,8 @@ const (
 	// refitScan series are passed by under one hold of an agent's lock in search
 	// of one to forecast.
 	refitScan = 4096
+	// refitsAStep forecasts of every agent are made in a Step at most.
+	refitsAStep = 4
 )
 
 // refitter makes forecasts in the background, one after the other.
@@ -38,6 +40,19 @@ func (l *Loop) refits(ctx context.Context) {
 		}
 		began := time.Now()
 		for ctx.Err() == nil && time.Since(began) < refitShare && l.refitEach(r) {
+		}
+	}
+}
+
+// refitSome makes the forecasts of a Step: the same ones whatever the time they
+// take.
+func (l *Loop) refitSome() {
+	if l.stepped == nil {
+		l.stepped = &refitter{model: forecast.Default(l.models...)}
+	}
+	for range refitsAStep {
+		if !l.refitEach(l.stepped) {
+			return
 		}
 	}
 }

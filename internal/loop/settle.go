@@ -62,7 +62,7 @@ func (l *Loop) recordNone(ctx context.Context, st *stages, service grace.Service
 		}
 		first := triggers[0]
 		dec := grace.Decision{
-			ID: grace.DecisionID("dec-" + hash(first.ID, now)), Verdict: grace.VerdictNone, Mode: mode.At(now), Service: service,
+			ID: grace.DecisionID("dec-" + hash(first.ID, now, l.Owner)), Verdict: grace.VerdictNone, Mode: mode.At(now), Service: service,
 			Reasons: []grace.Reason{reason}, At: now,
 			Diagnosis: grace.Diagnosis{Code: first.Code, Cause: service, Kind: first.Kind, Since: first.At, At: now},
 		}
@@ -150,6 +150,63 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 		return fmt.Errorf("end the stranded run %s: %w", id, err)
 	}
 	return nil
+}
+
+// callOff takes back the question to a person about what was foreseen, as soon
+// as it is foreseen no more and has not come: the answer would start nothing. (After a restart
+// nobody knows what was foreseen; then it is asked when the run is about to
+// start.)
+func (l *Loop) callOff(ctx context.Context) error {
+	well := l.mirror.wellAgain()
+	if len(well) == 0 {
+		return nil
+	}
+	open, err := l.Store.OpenRunHeads(ctx, l.Store.Q())
+	if err != nil {
+		return fmt.Errorf("read open runs: %w", err)
+	}
+	for _, h := range open {
+		if h.Kind != grace.TriggerProactive || h.State != grace.RunAwaitingApproval || !slices.Contains(well, h.Service) {
+			continue
+		}
+		calm, err := l.allCalm(ctx, l.Store.Q(), h.Service)
+		if err != nil {
+			return err
+		}
+		if !calm {
+			continue // it has come
+		}
+		if err := l.callOffRun(ctx, h); err != nil {
+			return fmt.Errorf("call off run %s: %w", h.ID, err)
+		}
+	}
+	return nil
+}
+
+func (l *Loop) callOffRun(ctx context.Context, h store.RunHead) error {
+	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		a, err := l.Store.Approval(ctx, tx, grace.ApprovalID(h.ID))
+		if err != nil || a.State != grace.ApprovalPending {
+			return err
+		}
+		now := l.Now()
+		a.State, a.Revision, a.DecidedAt = grace.ApprovalCancelled, a.Revision+1, &now
+		a.Actor, a.Reason = "grace", turnedReason(h.Service)
+		m := grace.ControlMessage{Kind: grace.ControlReject, Actor: a.Actor, Reason: a.Reason, At: now}
+		if err := l.engine.Send(ctx, tx, h.ID, "call off/"+string(a.ID), m); err != nil {
+			return err
+		}
+		object := "approval/" + string(a.ID)
+		return l.Store.Apply(ctx, tx, grace.Change{
+			Approvals: []grace.Approval{a},
+			Audit:     []grace.AuditEntry{{At: now, Actor: "grace", Action: "approval.cancelled", Object: object, Service: h.Service, Reason: a.Reason}},
+			Events:    []grace.Event{{Type: "self_heal.approval.cancelled", Source: "loop", Actor: "grace", Resource: object, Payload: encode(a), Timestamp: now}},
+		})
+	})
+}
+
+func turnedReason(service grace.ServiceID) string {
+	return "the trend of " + string(service) + " has turned"
 }
 
 // withdraw takes back the question to a person that a run still waits for:

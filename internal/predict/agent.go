@@ -112,6 +112,7 @@ func (a *Agent) Reconfigure(cfg Config, targets []Target) {
 			continue
 		}
 		s.watches = a.watchesOf(s, s.watches)
+		a.attend(s)
 		s.looked = s.ring.count - 1 // to be looked at anew
 		if len(s.watches) == 0 && s.name.Labels == "" && s.name.Role == grace.RoleNone {
 			a.Close(h)
@@ -231,7 +232,7 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 		ok := false
 		if usable && rule.learned == w.learned && (rule.beyond || w.breach.mask&1 == 0) {
 			a.seen = view{
-				cfg: &a.cfg, ring: &s.ring, hours: &s.hours, early: w.early, model: a.model, outlook: &w.outlook,
+				cfg: &a.cfg, ring: &s.ring, hours: &s.hours, early: w.early, model: a.model, outlook: w.outlook, odd: s.odd,
 				target: w.target, threshold: w.threshold,
 				value: s.ring.newest(), now: now, work: &a.work,
 			}
@@ -240,7 +241,8 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 		switch {
 		case ok:
 			a.claim(s, w, i, said, now, r)
-		case c != nil && c.Stands && rule.name != RuleExternal:
+		// What is beyond the threshold has not turned away from it.
+		case c != nil && c.Stands && i != external && w.breach.mask&1 == 0:
 			c.Stands = false
 			if c.Counts && c.Spoken != 0 {
 				r.Turned = append(r.Turned, a.standing(s, w, i, c))

@@ -189,6 +189,31 @@ func TestForetell(t *testing.T) {
 	}
 }
 
+// A breach names the rules that look at the series: others have not missed it.
+func TestLookers(t *testing.T) {
+	p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+	p.play(20, flat)
+	p.play(4, func(int) float64 { return 900 })
+	if len(p.all.Resolved) == 0 {
+		p.look()
+	}
+	if len(p.all.Resolved) != 1 {
+		t.Fatalf("%+v", p.all.Resolved)
+	}
+	if diff := cmp.Diff([]string{"trend", "early"}, p.all.Resolved[0].Looked); diff != "" {
+		t.Error(diff)
+	}
+	_, all := watched(t, false, 5*1440, 5*1440-100, func(i int) float64 { return rhythm(i) + float64(i/(5*1440-30))*500 })
+	if n := len(all.Resolved); n == 0 {
+		t.Fatal("no breach of what was learned")
+	}
+	for _, r := range all.Resolved {
+		if diff := cmp.Diff([]string{"trend_learned", "anomaly"}, r.Looked); r.Breach != nil && diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 // A rule that is wrong on a series falls silent there.
 func TestWrongSeriesFallsSilent(t *testing.T) {
 	p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
@@ -403,21 +428,50 @@ func TestAnythingGoes(t *testing.T) {
 }
 
 func TestSize(t *testing.T) {
-	size := unsafe.Sizeof(series{}) + unsafe.Sizeof(watch{}) + unsafe.Sizeof(breach.State{})
-	t.Logf("%d bytes", size)
-	if size > 3072 {
-		t.Errorf("a series with one threshold takes %d bytes, more than 3 KiB", size)
+	both := unsafe.Sizeof(series{}) + unsafe.Sizeof(watch{})
+	for _, of := range []struct {
+		threshold string
+		size      uintptr
+	}{
+		{"set", both + unsafe.Sizeof(breach.State{}) + unsafe.Sizeof(outlook{})},
+		{"learned", both + unsafe.Sizeof(oddness{}) + unsafe.Sizeof(Target{})},
+	} {
+		t.Logf("a series with a threshold that is %s: %d bytes", of.threshold, of.size)
+		if of.size > 3072 {
+			t.Errorf("a series with a threshold that is %s takes %d bytes, more than 3 KiB", of.threshold, of.size)
+		}
+	}
+	if detection := unsafe.Sizeof(oddness{}); detection > 1024 {
+		t.Errorf("detection takes %d bytes, more than 1 KiB", detection)
+	}
+}
+
+func TestAppendDoesNotAllocate(t *testing.T) {
+	for _, targets := range [][]Target{{target()}, nil} {
+		a := New(DefaultConfig(), targets)
+		h := a.Open(Series{Service: "cart", Metric: "latency_ms", Role: grace.RoleLatency})
+		at := start.UnixMilli()
+		if n := testing.AllocsPerRun(10_000, func() {
+			at += 60_000
+			a.Append(h, at, 200+float64(at%50))
+		}); n != 0 {
+			t.Errorf("%v allocations a sample", n)
+		}
 	}
 }
 
 func BenchmarkAppend(b *testing.B) {
-	a := New(DefaultConfig(), []Target{target()})
-	h := a.Open(Series{Service: "cart", Metric: "latency_ms"})
-	at := start.UnixMilli()
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		at += 5000
-		a.Append(h, at, 200+float64(i%50))
+	for name, targets := range map[string][]Target{"set": {target()}, "learned": nil} {
+		b.Run(name, func(b *testing.B) {
+			a := New(DefaultConfig(), targets)
+			h := a.Open(Series{Service: "cart", Metric: "latency_ms", Role: grace.RoleLatency})
+			at := start.UnixMilli()
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				at += 5000
+				a.Append(h, at, 200+float64(i%50))
+			}
+		})
 	}
 }
 

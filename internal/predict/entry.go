@@ -2,6 +2,8 @@ package predict
 
 import (
 	"cmp"
+	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -62,7 +64,7 @@ func (a *Agent) entry(s *series, w *watch, res resolved) grace.Prediction {
 	p.Resolved = &at
 	if res.began != 0 {
 		began := instant(res.began)
-		p.Breach = &began
+		p.Breach, p.Looked = &began, a.lookers(s, w)
 	}
 	if res.outcome == grace.PredictionHit {
 		p.Lead = grace.Duration(res.lead())
@@ -70,18 +72,84 @@ func (a *Agent) entry(s *series, w *watch, res resolved) grace.Prediction {
 	return p
 }
 
+// lookers names the rules that look at a watch: a breach of it is foreseen or
+// missed by them, and by no other.
+func (a *Agent) lookers(s *series, w *watch) []string {
+	var out []string
+	for i := range a.rules {
+		if r := &a.rules[i]; r.learned == w.learned && (r.needs == nil || r.needs(s, w)) {
+			out = append(out, r.name)
+		}
+	}
+	return out
+}
+
 func instant(millis int64) time.Time { return time.UnixMilli(millis).UTC() }
+
+// meant finds the series that another system's prediction is about, and how far
+// that is from its threshold, below 0 when it is beyond. Where no labels are
+// named and there are several, it is the one that is nearest to it: the breach of
+// any would make the prediction come true.
+func (a *Agent) meant(p grace.Prediction) (*series, float64) {
+	id := seriesID{p.Service, p.Metric}
+	if h, ok := a.index[identity{id, p.Series}]; ok {
+		s := a.at(h)
+		far, ok := s.distance(p.Code)
+		if !ok {
+			s = nil
+		}
+		return s, far
+	}
+	if p.Series != "" || a.labelled[id] == 0 {
+		return nil, 0
+	}
+	var nearest *series
+	least := math.Inf(1)
+	for h := range Handle(a.places) {
+		s := a.at(h)
+		if s == nil || s.name.Service != p.Service || s.name.Metric != p.Metric {
+			continue
+		}
+		if far, ok := s.distance(p.Code); ok && (nearest == nil || far < least) {
+			nearest, least = s, far
+		}
+	}
+	return nearest, least
+}
+
+// distance from the newest value to the threshold of a code, in the unit of the
+// series.
+func (s *series) distance(of grace.Code) (far float64, ok bool) {
+	for i := range s.watches {
+		w := &s.watches[i]
+		if code(w.target) != of || s.ring.count == 0 {
+			continue
+		}
+		if far = w.threshold - s.ring.newest(); !w.target.upward() {
+			far = -far
+		}
+		return far, true
+	}
+	return 0, false
+}
+
+// Distance tells how far the series that another system's prediction is about is
+// from its threshold, and false where nobody measures it. Of several agents the
+// one with the least is to be told (Foretell).
+func (a *Agent) Distance(p grace.Prediction) (float64, bool) {
+	s, far := a.meant(p)
+	return far, s != nil
+}
 
 // Foretell takes what another system predicts of a series, to hold it to
 // account. It gives the entry of the ledger, or false where nobody measures
 // the series against a threshold of that code.
 func (a *Agent) Foretell(p grace.Prediction, now time.Time) (grace.Prediction, bool) {
-	h, ok := a.index[identity{seriesID{p.Service, p.Metric}, p.Series}]
-	if !ok {
+	s, _ := a.meant(p)
+	if s == nil {
 		return p, false
 	}
-	s := a.at(h)
-	rule := a.numberOf(RuleExternal)
+	rule := external
 	for i := range s.watches {
 		w := &s.watches[i]
 		if code(w.target) != p.Code || w.breach.lasts(s.ring.last, a.merge) {
@@ -156,6 +224,18 @@ func (a *Agent) Learn(p grace.Prediction) {
 	a.gate.Learn(rule, g, tallyOf, p.Score, p.Outcome == grace.PredictionHit, p.Counts, p.Resolved.UnixMilli())
 	if tallyOf == &own {
 		a.known[known{id, uint8(rule)}] = own
+	}
+}
+
+// Forget drops open claims of before a restart whose series have not come, and
+// never will as gone says.
+func (a *Agent) Forget(gone func(grace.Prediction) bool) {
+	for id, waiting := range a.pending {
+		if waiting = slices.DeleteFunc(waiting, gone); len(waiting) == 0 {
+			delete(a.pending, id)
+			continue
+		}
+		a.pending[id] = waiting
 	}
 }
 

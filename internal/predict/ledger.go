@@ -136,7 +136,7 @@ type watch struct {
 	breach    breachState
 	open      []open
 	early     *breach.State // what its past teaches
-	outlook   outlook       // what the forecast says
+	outlook   *outlook      // what the forecast says; nil before the first
 }
 
 func (w *watch) claim(rule int) *Claim {

@@ -2,14 +2,18 @@ package predict
 
 import (
 	"math"
+	"strconv"
 	"time"
 
+	"grace"
 	"grace/internal/forecast"
 )
 
 const (
 	// refitAfter hours of history a series is forecast.
 	refitAfter = 14 * 24
+	// fillAfter hours what is used up steadily can be told from a day's rhythm.
+	fillAfter = 72
 	// refitAhead is how far, in hours; refitBlock the grain of what is said.
 	refitAhead = 48
 	refitBlock = 6
@@ -25,12 +29,21 @@ type outlook struct {
 	breachAt   int64
 	likelihood float32
 	low, high  float32 // the 80 % band at breachAt
+	full       full
 }
 
-// lookCapacity says what the forecast of the next two days says.
+// full is when what is used up steadily is at the threshold, in unix ms; at is 0
+// where that is not known.
+type full struct {
+	at, earliest, latest int64   // the band holds 80 %
+	slope                float64 // an hour
+}
+
+// lookCapacity says what the forecast of the next two days says. Where the
+// series is used up steadily the time is known better than a block of hours.
 func lookCapacity(v *view) (raw, bool) {
 	o := v.outlook
-	if o.at == 0 || v.now-o.at > outlookFresh || o.likelihood < enough {
+	if o == nil || v.now-o.at > outlookFresh || o.likelihood < enough {
 		return raw{}, false
 	}
 	horizon := refitAhead * time.Hour
@@ -38,12 +51,63 @@ func lookCapacity(v *view) (raw, bool) {
 	if !v.target.upward() {
 		edge = float64(o.high)
 	}
+	r := raw{
+		score: min(float64(o.likelihood), maxLikelihood), horizon: horizon, breach: until(o.breachAt, v.now),
+		low: float64(o.low), high: float64(o.high), would: v.target.breached(edge, v.threshold), n: int(v.hours.known),
+	}
+	if o.full.at != 0 {
+		r.note = o.full.text(v)
+		if at := until(o.full.at, v.now); at <= horizon {
+			r.breach = at
+			r.low, r.high = o.full.band(v.threshold)
+		}
+	}
+	return r, true
+}
+
+// lookFill says when what is used up steadily is used up, if that is within two
+// days with enough.
+func lookFill(v *view) (raw, bool) {
+	o := v.outlook
+	if o == nil || v.now-o.at > outlookFresh || o.full.at == 0 {
+		return raw{}, false
+	}
+	horizon := refitAhead * time.Hour
+	spread := max(float64(o.full.latest-o.full.earliest)/(2*band80), float64(hourLength))
+	score := phi((float64(v.now+horizon.Milliseconds()) - float64(o.full.at)) / spread)
+	if score < enough {
+		return raw{}, false
+	}
+	low, high := o.full.band(v.threshold)
 	return raw{
-		score: min(float64(o.likelihood), maxLikelihood), horizon: horizon,
-		breach: time.Duration(max(o.breachAt-v.now, 0)) * time.Millisecond,
-		low:    float64(o.low), high: float64(o.high), would: v.target.breached(edge, v.threshold),
-		n: int(v.hours.known),
+		score: min(score, maxLikelihood), horizon: horizon, breach: until(o.full.at, v.now), low: low, high: high,
+		would: until(o.full.latest, v.now) <= 2*horizon, n: int(v.hours.known), note: o.full.text(v),
 	}, true
+}
+
+func until(at, now int64) time.Duration { return time.Duration(max(at-now, 0)) * time.Millisecond }
+
+// band is where the value is at that time: as far from the threshold as it goes
+// in the time by which it may be early or late.
+func (f *full) band(threshold float64) (low, high float64) {
+	by := func(ms int64) float64 { return threshold + f.slope*float64(ms)/float64(hourLength) }
+	late, early := by(f.at-f.latest), by(f.at-f.earliest)
+	return min(late, early), max(late, early)
+}
+
+func (f *full) text(v *view) string {
+	clock := func(at int64) string { return instant(at).Format("2006-01-02 15:04") }
+	unit := v.target.Unit
+	if unit != "" {
+		unit = " " + unit
+	}
+	return "changes by " + strconv.FormatFloat(f.slope, 'g', 3, 64) + unit + " an hour: at the limit " + clock(f.at) +
+		" UTC, with 80 % between " + clock(f.earliest) + " and " + clock(f.latest)
+}
+
+// fills tells whether a threshold is one of something that may be used up.
+func fills(s *series, w *watch) bool {
+	return s.name.Role == grace.RoleCapacity || s.name.Role == grace.RoleSaturation || w.target.Code == grace.CodeCapacity
 }
 
 // Refit is the work of forecasting one series from its hours. It takes
@@ -53,6 +117,7 @@ type Refit struct {
 	handle  Handle
 	name    identity
 	hour    int64
+	long    bool // long enough for a forecast
 	history forecast.History
 	limits  []limit
 	buffer  []float64
@@ -61,6 +126,7 @@ type Refit struct {
 type limit struct {
 	threshold float64
 	above     bool
+	fills     bool // it may be used up
 	outlook   outlook
 }
 
@@ -74,13 +140,14 @@ func (a *Agent) NextRefit(r *Refit, budget int) bool {
 			a.refit = 0
 		}
 		s := a.at(h)
-		if s == nil || s.hours.known < refitAfter || s.fitted == s.hours.hour {
+		if s == nil || s.hours.known < fillAfter || s.fitted == s.hours.hour {
 			continue
 		}
 		r.limits = r.limits[:0]
 		for i := range s.watches {
-			if w := &s.watches[i]; !w.learned {
-				r.limits = append(r.limits, limit{threshold: w.threshold, above: w.target.upward()})
+			w := &s.watches[i]
+			if l := (limit{threshold: w.threshold, above: w.target.upward(), fills: fills(s, w)}); !w.learned && (l.fills || s.hours.known >= refitAfter) {
+				r.limits = append(r.limits, l)
 			}
 		}
 		if len(r.limits) == 0 {
@@ -91,6 +158,7 @@ func (a *Agent) NextRefit(r *Refit, budget int) bool {
 			r.buffer = make([]float64, hourlyPoints)
 		}
 		values, first := s.hours.history(r.buffer)
+		r.long = s.hours.known >= refitAfter
 		r.handle, r.name, r.hour = h, s.name.identity(), s.hours.hour
 		r.history = forecast.History{Start: instant(first), Step: time.Hour, Values: values}
 		return true
@@ -101,7 +169,17 @@ func (a *Agent) NextRefit(r *Refit, budget int) bool {
 // Run forecasts. The workspace is the caller's, one for each goroutine.
 func (r *Refit) Run(w *forecast.Workspace, m forecast.Model) {
 	for i := range r.limits {
-		r.limits[i].outlook = outlook{}
+		l := &r.limits[i]
+		l.outlook = outlook{at: r.hour * hourLength}
+		if !l.fills {
+			continue
+		}
+		if f, ok := forecast.Fill(w, r.history, l.threshold); ok && f.Slope > 0 == l.above {
+			l.outlook.full = full{at: f.At.UnixMilli(), earliest: f.Earliest.UnixMilli(), latest: f.Latest.UnixMilli(), slope: f.Slope}
+		}
+	}
+	if !r.long {
+		return
 	}
 	fitted, ok := forecast.Fit(w, m, r.history, refitAhead)
 	if !ok {
@@ -117,10 +195,8 @@ func (r *Refit) Run(w *forecast.Workspace, m forecast.Model) {
 				continue
 			}
 			step := min((b*refitBlock)+refitBlock/2, len(ahead.Points)-1)
-			l.outlook = outlook{
-				at: r.hour * hourLength, breachAt: ahead.Start.UnixMilli() + int64(step)*hourLength, likelihood: float32(p),
-				low: narrow(ahead.Low80[step]), high: narrow(ahead.High80[step]),
-			}
+			l.outlook.breachAt, l.outlook.likelihood = ahead.Start.UnixMilli()+int64(step)*hourLength, float32(p)
+			l.outlook.low, l.outlook.high = narrow(ahead.Low80[step]), narrow(ahead.High80[step])
 			break // the first block that is likely, or the last
 		}
 	}
@@ -136,7 +212,10 @@ func (a *Agent) Refitted(r *Refit) {
 		w := &s.watches[i]
 		for _, l := range r.limits {
 			if !w.learned && w.threshold == l.threshold && w.target.upward() == l.above && !math.IsNaN(l.threshold) {
-				w.outlook = l.outlook
+				if w.outlook == nil {
+					w.outlook = &outlook{}
+				}
+				*w.outlook = l.outlook
 			}
 		}
 	}

@@ -32,7 +32,10 @@ type rule struct {
 	// beyond: the rule has a say while the newest value is beyond, too, as long
 	// as no breach lasts.
 	beyond bool
-	look   func(*view) (raw, bool)
+	// needs tells whether the rule has what it needs to say anything of a
+	// series; nil: it always has.
+	needs func(*series, *watch) bool
+	look  func(*view) (raw, bool)
 }
 
 // raw is what a rule says.
@@ -45,11 +48,15 @@ type raw struct {
 	n         int           // points behind it
 	slope     float64       // per second, 0 if it is no trend
 	fit       float64
+	note      string // for people, what else it rests on
 }
 
 // RuleExternal stands for what other systems predict: it is held to account like
 // the rules, and spoken in any case.
 const RuleExternal = "external"
+
+// external is the place of RuleExternal.
+const external = 2
 
 // rules is the table. A rule's place in it is its number; rules are appended.
 //
@@ -59,17 +66,30 @@ const RuleExternal = "external"
 // it away, on one series after the first.
 //
 // early knows what precedes a breach on this series (package breach), capacity
-// what the forecast of the next 48 hours says (package forecast). Both begin in
-// shadow.
+// what the forecast of the next 48 hours says (package forecast), fill when what
+// is used up steadily is used up (the same). anomaly says of a series with a
+// learned threshold that it is odd (package detect). All begin in shadow.
 func rules() []rule {
 	return []rule{
 		{name: "trend", prior: Prior{Precision: 0.95, Strength: 20, Probability: true}, look: lookTrend},
 		{name: "trend_learned", prior: Untried(), learned: true, look: lookTrend},
-		{name: RuleExternal, prior: Untried(), look: func(*view) (raw, bool) { return raw{}, false }},
-		{name: "early", prior: Prior{Precision: 0.5, Strength: 2, Probability: true, Own: true}, beyond: true, look: lookEarly},
-		{name: "capacity", prior: Prior{Precision: 0.8, Strength: 4, Probability: true}, look: lookCapacity},
+		{name: RuleExternal, prior: Untried(), needs: wasForetold, look: func(*view) (raw, bool) { return raw{}, false }},
+		{name: "early", prior: Prior{Precision: 0.5, Strength: 2, Probability: true, Own: true}, beyond: true, needs: hasPast, look: lookEarly},
+		{name: "capacity", prior: Prior{Precision: 0.8, Strength: 4, Probability: true}, needs: isForecast, look: lookCapacity},
+		{name: "anomaly", prior: Untried(), learned: true, beyond: true, look: lookAnomaly},
+		{name: "fill", prior: Prior{Precision: 0.5, Strength: 2, Probability: true}, needs: mayFill, look: lookFill},
 	}
 }
+
+func wasForetold(s *series, w *watch) bool {
+	return s.tallies[external] != tally{} || w.claim(external) != nil
+}
+
+func hasPast(_ *series, w *watch) bool { return w.early != nil }
+
+func isForecast(s *series, w *watch) bool { return w.outlook != nil && s.hours.known >= refitAfter }
+
+func mayFill(s *series, w *watch) bool { return w.outlook != nil && fills(s, w) }
 
 // view is what a rule sees.
 type view struct {
@@ -79,6 +99,7 @@ type view struct {
 	early     *breach.State
 	model     *breach.Model
 	outlook   *outlook
+	odd       *oddness
 	target    *Target
 	threshold float64
 	value     float64 // newest
@@ -137,10 +158,13 @@ func (r *raw) evidence(rule string, t *Target, j Judgement) []string {
 	if unit != "" {
 		unit = " " + unit
 	}
-	out := make([]string, 0, 2)
+	out := make([]string, 0, 3)
 	if r.slope != 0 {
 		out = append(out, "changes by "+number(60*r.slope)+unit+" a minute over "+strconv.Itoa(r.n)+
 			" points; the line accounts for "+number(100*r.fit)+" % of their spread")
+	}
+	if r.note != "" {
+		out = append(out, r.note)
 	}
 	return append(out, "rule "+rule+": score "+number(r.score)+", right on this series "+
 		number(math.Round(100*j.Precision))+" % of the time")

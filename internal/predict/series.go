@@ -43,8 +43,9 @@ type series struct {
 	name    Series
 	watches []watch
 	used    bool
-	looked  uint32 // count of points when it was last looked at
-	fitted  int64  // the hour of its newest forecast; see NextRefit
+	looked  uint32   // count of points when it was last looked at
+	fitted  int64    // the hour of its newest forecast; see NextRefit
+	odd     *oddness // of a series whose threshold is learned
 	tallies [maxRules]tally
 	ring    ring
 	hours   hours
@@ -66,6 +67,7 @@ func (a *Agent) Open(name Series) Handle {
 		a.labelled[id.seriesID]++
 	}
 	s.watches = a.watchesOf(s, nil)
+	a.attend(s)
 	for i := range s.tallies {
 		s.tallies[i] = a.known[known{id, uint8(i)}]
 	}
@@ -142,6 +144,9 @@ func (a *Agent) Append(h Handle, atMillis int64, v float64) {
 	}
 	s.ring.append(atMillis, v)
 	s.hours.append(atMillis, v)
+	if s.odd != nil {
+		s.odd.append(atMillis, v, s.name.Falls)
+	}
 	for i := range s.watches {
 		w := &s.watches[i]
 		w.breach.append(atMillis, w.target.breached(v, w.threshold), a.merge)

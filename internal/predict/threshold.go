@@ -22,12 +22,7 @@ const (
 // nearly no hour was away from it in four weeks. All of it is made of quantiles,
 // which single bad days do not move.
 func (a *Agent) learnThreshold(s *series) {
-	switch s.name.Role {
-	case grace.RoleLatency, grace.RoleErrors, grace.RoleSaturation:
-	default:
-		return
-	}
-	if s.hours.known < learnAfter {
+	if s.odd == nil || s.hours.known < learnAfter {
 		return
 	}
 	if len(s.watches) == 0 {
@@ -43,7 +38,7 @@ func (a *Agent) learnThreshold(s *series) {
 		}}}
 	}
 	w := &s.watches[0]
-	if !w.learned || w.hour == s.hours.hour || len(w.open) > 0 {
+	if w.hour == s.hours.hour || len(w.open) > 0 {
 		return // what is claimed of a threshold is held to that threshold
 	}
 	w.hour = s.hours.hour

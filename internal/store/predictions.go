@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -59,6 +60,7 @@ type RuleRecord struct {
 	Shadow map[grace.PredictionOutcome]int
 	Leads  []time.Duration // of the hits among the spoken ones, shortest first
 	Met    int             // breaches that a spoken prediction of the rule foresaw
+	Missed int             // others, of series that the rule looks at
 }
 
 // Reliability counts the spoken predictions with about one likelihood.
@@ -84,6 +86,7 @@ const reliabilityBins = 10
 type counting struct {
 	byRule   map[string]*RuleRecord
 	breaches map[string]map[string]bool // that the spoken predictions of a rule foresaw
+	looked   map[string]map[string]bool // breaches of series that a rule looks at
 	bins     [reliabilityBins]Reliability
 }
 
@@ -92,7 +95,7 @@ func (c *counting) of(rule string) *RuleRecord {
 	if r == nil {
 		r = &RuleRecord{Rule: rule, Spoken: map[grace.PredictionOutcome]int{}, Shadow: map[grace.PredictionOutcome]int{}}
 		c.byRule[rule] = r
-		c.breaches[rule] = map[string]bool{}
+		c.breaches[rule], c.looked[rule] = map[string]bool{}, map[string]bool{}
 	}
 	return r
 }
@@ -132,10 +135,30 @@ func (c *counting) judged(row dbos.Row) error {
 	return nil
 }
 
+// began takes an entry of a breach, whoever foresaw it.
+func (c *counting) began(row dbos.Row) error {
+	var breach, doc string
+	if err := row.Scan(&breach, &doc); err != nil {
+		return err
+	}
+	var entry struct {
+		Looked []string `json:"looked"`
+	}
+	if err := json.Unmarshal([]byte(doc), &entry); err != nil {
+		return fmt.Errorf("read an entry of the breach %s: %w", breach, err)
+	}
+	for _, rule := range entry.Looked {
+		if c.byRule[rule] != nil { // a rule that never spoke has no record
+			c.looked[rule][breach] = true
+		}
+	}
+	return nil
+}
+
 // PredictionRecord counts the entries that a filter selects.
 func (s *Store) PredictionRecord(ctx context.Context, q Querier, f PredictionFilter) (PredictionRecord, error) {
 	var out PredictionRecord
-	c := counting{byRule: map[string]*RuleRecord{}, breaches: map[string]map[string]bool{}}
+	c := counting{byRule: map[string]*RuleRecord{}, breaches: map[string]map[string]bool{}, looked: map[string]map[string]bool{}}
 	for _, part := range []struct {
 		columns, condition, end string
 		scan                    func(dbos.Row) error
@@ -143,6 +166,7 @@ func (s *Store) PredictionRecord(ctx context.Context, q Querier, f PredictionFil
 		{"rule, outcome, spoken, count(*)", "", " GROUP BY rule, outcome, spoken", c.tally},
 		{"count(DISTINCT breach)", "breach <> ''", "", func(row dbos.Row) error { return row.Scan(&out.Breaches) }},
 		{"rule, outcome, breach, lead, likelihood", "spoken = 1 AND outcome IN ('hit', 'false')", "", c.judged},
+		{"breach, doc", "breach <> ''", "", c.began},
 	} {
 		w := f.where()
 		if part.condition != "" {
@@ -156,6 +180,11 @@ func (s *Store) PredictionRecord(ctx context.Context, q Querier, f PredictionFil
 	for rule, r := range c.byRule {
 		slices.Sort(r.Leads)
 		r.Met = len(c.breaches[rule])
+		for breach := range c.looked[rule] {
+			if !c.breaches[rule][breach] {
+				r.Missed++
+			}
+		}
 		out.Rules = append(out.Rules, *r)
 	}
 	slices.SortFunc(out.Rules, func(a, b RuleRecord) int { return strings.Compare(a.Rule, b.Rule) })

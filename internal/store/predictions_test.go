@@ -28,15 +28,21 @@ func foretold(id, rule string, outcome grace.PredictionOutcome, spoken bool, lik
 	return p
 }
 
+func looked(p grace.Prediction, rules ...string) grace.Prediction {
+	p.Looked = rules
+	return p
+}
+
 func TestLedgerOfPredictions(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		ctx, q := t.Context(), s.Q()
 		apply(t, s, grace.Change{Prediction: []grace.Prediction{
 			foretold("a", "trend", grace.PredictionOpen, true, 0.85, 1, 0),
-			foretold("b", "early", grace.PredictionHit, false, 0.6, 2, 20),
-			foretold("c", "trend", grace.PredictionHit, true, 0.95, 3, 20),
+			looked(foretold("b", "early", grace.PredictionHit, false, 0.6, 2, 20), "trend", "early"),
+			looked(foretold("c", "trend", grace.PredictionHit, true, 0.95, 3, 20), "trend", "early"),
 			foretold("d", "trend", grace.PredictionFalse, true, 0.83, 30, 0),
-			foretold("e", "", grace.PredictionMiss, false, 0, 50, 50),
+			looked(foretold("e", "", grace.PredictionMiss, false, 0, 50, 50), "trend"),
+			looked(foretold("g", "", grace.PredictionMiss, false, 0, 55, 55), "trend_learned"),
 		}})
 		// Said again, and then resolved: the same entry.
 		apply(t, s, grace.Change{Prediction: []grace.Prediction{foretold("a", "trend", grace.PredictionHit, true, 0.85, 1, 20)}})
@@ -52,10 +58,10 @@ func TestLedgerOfPredictions(t *testing.T) {
 			}
 			return out
 		}
-		equal(t, ids(store.PredictionFilter{}), "fedcba")
+		equal(t, ids(store.PredictionFilter{}), "fgedcba")
 		equal(t, ids(store.PredictionFilter{Rule: "trend", Outcome: grace.PredictionHit}), "ca")
 		equal(t, ids(store.PredictionFilter{Spoken: &yes}), "fdca")
-		equal(t, ids(store.PredictionFilter{Spoken: new(bool)}), "eb")
+		equal(t, ids(store.PredictionFilter{Spoken: new(bool)}), "geb")
 		equal(t, ids(store.PredictionFilter{Service: "web"}), "")
 
 		ledger := must[[]grace.Prediction](t)(s.Ledger(ctx, q, at(2)))
@@ -66,14 +72,16 @@ func TestLedgerOfPredictions(t *testing.T) {
 		equal(t, out, "bcdf")
 
 		record := must[store.PredictionRecord](t)(s.PredictionRecord(ctx, q, store.PredictionFilter{Service: "cart"}))
-		equal(t, record.Breaches, 2)
+		equal(t, record.Breaches, 3)
 		equal(t, len(record.Rules), 3)
 		trend := record.Rules[2]
 		equal(t, trend.Rule, "trend")
 		equal(t, trend.Spoken, map[grace.PredictionOutcome]int{grace.PredictionHit: 2, grace.PredictionFalse: 1, grace.PredictionOpen: 1})
 		equal(t, trend.Met, 1)
+		equal(t, trend.Missed, 1)
+		equal(t, record.Rules[1].Missed, 1)
 		equal(t, trend.Leads, []time.Duration{17 * time.Minute, 19 * time.Minute})
-		equal(t, record.Rules[0].Shadow, map[grace.PredictionOutcome]int{grace.PredictionMiss: 1})
+		equal(t, record.Rules[0].Shadow, map[grace.PredictionOutcome]int{grace.PredictionMiss: 2})
 		equal(t, len(record.Reliability), 2)
 		equal(t, record.Reliability[0].Resolved, 2)
 		equal(t, record.Reliability[0].CameTrue, 1)
