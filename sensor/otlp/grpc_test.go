@@ -71,6 +71,7 @@ func TestGRPC(t *testing.T) {
 }
 
 func TestGRPCRefusals(t *testing.T) {
+	t.Parallel()
 	many := make([]*common.KeyValue, 2000)
 	for i := range many {
 		many[i] = &common.KeyValue{}

@@ -233,6 +233,7 @@ func TestLabels(t *testing.T) {
 // One client with a hundred thousand series, and others with few: it is told,
 // the first of its series and those of the others are kept.
 func TestManySeries(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, nil, func(c *telemetry.Config, _ *telemetry.Options) { c.Limits.SeriesPerSource = 1000 })
 	const all, each = 100_000, 10_000
 	refused := int64(0)

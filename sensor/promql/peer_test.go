@@ -64,6 +64,7 @@ func realPrometheus(t *testing.T, data string) string {
 }
 
 func TestRealPrometheus(t *testing.T) {
+	t.Parallel()
 	url := realPrometheus(t, t.TempDir())
 	told := &problems{}
 	s := newSensor(t, promql.Config{
@@ -136,6 +137,7 @@ func TestRealPrometheus(t *testing.T) {
 
 // Nine days of a minute's step are more than Prometheus gives in one answer.
 func TestRealPrometheusWarmUp(t *testing.T) {
+	t.Parallel()
 	tool, err := exec.LookPath("promtool")
 	if err != nil {
 		t.Skip("promtool is missing; install it with: apt-get install prometheus")

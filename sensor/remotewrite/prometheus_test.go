@@ -20,6 +20,7 @@ import (
 // An unmodified Prometheus remote-writes what it measures of itself. It sends
 // version 1.0, and 2.0 where it can.
 func TestRealPrometheus(t *testing.T) {
+	t.Parallel()
 	bin, err := exec.LookPath("prometheus")
 	if err != nil {
 		t.Skip("Prometheus is missing; install it with: apt-get install prometheus")

@@ -327,6 +327,7 @@ func (broken) Read([]byte) (int, error) { return 0, errors.New("cut") }
 // A client with 100,000 series gets as many as the limit lets in, and the
 // others keep theirs.
 func TestManySeries(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, func(c *telemetry.Config, _ *Config) { c.Limits.SeriesPerSource = 20_000 })
 	check(t, b.send(typeV1, encode1(good())), http.StatusNoContent)
 	var list []series
