@@ -24,7 +24,7 @@ type agentLooks struct {
 	// predictions are the claims with their outcome and their likelihood as
 	// first said.
 	predictions [][]prediction
-	first       map[string]float64 // likelihood of a claim by its id
+	first       map[string]prediction // by the claim's id
 }
 
 // runAgent lets one agent with the default configuration watch all series at
@@ -36,7 +36,7 @@ func runAgent(series []earlySeries) agentLooks {
 	cfg.Horizon = grace.Duration(earlyHorizon)
 	cfg.Learn = false // the limits are given
 	var targets []predict.Target
-	out := agentLooks{predictions: make([][]prediction, len(series)), first: map[string]float64{}}
+	out := agentLooks{predictions: make([][]prediction, len(series)), first: map[string]prediction{}}
 	for i, s := range series {
 		targets = append(targets, predict.Target{
 			Service: grace.ServiceID(strconv.Itoa(i)), Metric: "m", Op: ">", Threshold: s.limit,
@@ -70,7 +70,7 @@ func (out *agentLooks) take(l earlyLook, r predict.Result) {
 				continue
 			}
 			if _, ok := out.first[p.ID]; !ok {
-				out.first[p.ID] = p.Likelihood
+				out.first[p.ID] = prediction{likelihood: p.Likelihood, raw: p.Score}
 			}
 			if string(p.Service) == strconv.Itoa(l.series) {
 				out.said[l.series][l.row] = p.Likelihood
@@ -81,7 +81,11 @@ func (out *agentLooks) take(l earlyLook, r predict.Result) {
 	for _, p := range r.Resolved {
 		if p.Rule == earlyRule && (p.Outcome == grace.PredictionHit || p.Outcome == grace.PredictionFalse) {
 			i, _ := strconv.Atoi(string(p.Service)) // as runAgent wrote it
-			out.predictions[i] = append(out.predictions[i], prediction{out.first[p.ID], p.Outcome == grace.PredictionHit})
+			// A hit may be one of a likelihood that was said later.
+			came := p.Outcome == grace.PredictionHit && !p.Breach.After(p.Made.Add(2*p.Horizon.D()))
+			said := out.first[p.ID]
+			said.came = came
+			out.predictions[i] = append(out.predictions[i], said)
 		}
 	}
 }
@@ -121,7 +125,7 @@ func agentRows(series []earlySeries) []Row {
 	}{
 		{"agent, all claims", true, func(i, row int) bool { return looks.said[i][row] > 0 }},
 		{fmt.Sprintf("agent, likelihood >= %.2f", earlySure), true, func(i, row int) bool { return looks.said[i][row] >= earlySure }},
-		{"agent, spoken by default", false, func(i, row int) bool { return looks.spoken[i][row] }},
+		{"agent, spoken by default", true, func(i, row int) bool { return looks.spoken[i][row] }},
 	} {
 		results := make([]earlyResult, len(series))
 		for i, s := range series {

@@ -116,14 +116,14 @@ func TestEarlyOrder(t *testing.T) {
 func TestReliability(t *testing.T) {
 	var honest, boastful []prediction
 	for i := range 4000 {
-		honest = append(honest, prediction{0.25, i%4 == 0})
-		boastful = append(boastful, prediction{0.85, i%4 == 0})
+		honest = append(honest, prediction{0.25, 0.5, i%4 == 0})
+		boastful = append(boastful, prediction{0.85, 0.5, i%4 == 0})
 	}
-	rows, worst := reliabilityRows("x", [][]prediction{honest})
-	if len(rows) != 1 || worst > 1e-9 {
-		t.Errorf("honest: %v, %.1f points apart", rows, worst)
+	rows, worst, raw := reliabilityRows("x", [][]prediction{honest})
+	if len(rows) != 2 || worst > 1e-9 || math.Abs(raw-25) > 1e-9 { // a row for what was said, one for the score
+		t.Errorf("honest: %v, %.1f points apart, by score %.1f", rows, worst, raw)
 	}
-	if _, worst := reliabilityRows("x", [][]prediction{boastful}); math.Abs(worst-60) > 1e-9 {
+	if _, worst, _ := reliabilityRows("x", [][]prediction{boastful}); math.Abs(worst-60) > 1e-9 {
 		t.Errorf("boastful: %.1f points apart", worst)
 	}
 	if many, few := reliableByChance([][]prediction{honest}), reliableByChance([][]prediction{honest[:40]}); many < 0.99 || few > 0.7 {

@@ -6,8 +6,12 @@ const (
 	// softness: the past paths are few, so each is blurred by so many usual
 	// errors. It also stands for what was chosen in hindsight.
 	softness = 1.0
+	// modesty: what is forecast beyond a limit that is rarely passed was forecast
+	// too high more often than too low (regression towards the mean: the limit
+	// picks out the forecasts that err upwards), by so many usual errors.
+	modesty = 0.4
 	// doubt counts as so many past paths that tell of no breach.
-	doubt = 0.5
+	doubt = 0.1
 )
 
 // Breach gives the likelihood that the series passes a limit (above it, or
@@ -17,6 +21,11 @@ const (
 // The errors of every past path, which belong together, are laid upon the
 // forecast; the likelihood is the share of those that pass the limit, each
 // smoothed by a normal kernel.
+//
+// The constants were chosen on the likelihood of what came, from past origins of
+// one half of M4 Hourly, and are the better ones on the other half and on the
+// test, too: without modesty likelihoods of 0.3 to 0.8 promise 10 to 15 points
+// too much on each of them.
 func (f *Fitted) Breach(limit float64, above bool, block int, dst []float64) []float64 {
 	p := f.problem
 	level := (limit - p.centre) / p.scale
@@ -30,9 +39,9 @@ func (f *Fitted) Breach(limit float64, above bool, block int, dst []float64) []f
 	points := f.paths[len(f.paths)-1]
 	for from := 0; from < p.Horizon; from += block {
 		to := min(from+block, p.Horizon)
-		width := 1e-9
+		usual := 1e-9
 		for _, e := range f.errors[from:to] {
-			width += softness * e / float64(to-from)
+			usual += e / float64(to-from)
 		}
 		sum, paths := 0.0, 0.0
 		for r, origin := range p.Origins[:len(p.Origins)-1] {
@@ -43,7 +52,7 @@ func (f *Fitted) Breach(limit float64, above bool, block int, dst []float64) []f
 				}
 			}
 			if !math.IsInf(far, -1) {
-				sum += math.Erfc(-far/width/math.Sqrt2) / 2
+				sum += math.Erfc(-(far/usual-modesty)/softness/math.Sqrt2) / 2
 				paths++
 			}
 		}

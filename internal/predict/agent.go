@@ -258,7 +258,7 @@ func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Res
 	made := c == nil
 	if made {
 		w.open = append(w.open, open{rule, Claim{
-			Made: now, Horizon: said.horizon.Milliseconds(), Score: said.score, samples: w.breach.count,
+			Made: now, Horizon: said.horizon.Milliseconds(), First: said.score, Score: said.score, samples: w.breach.count,
 			id: a.entryID(s, w, a.rules[rule].name, now),
 		}})
 		c = &w.open[len(w.open)-1].Claim
@@ -271,6 +271,9 @@ func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Res
 		c.Would = c.Would || said.would
 	}
 	c.Counts = c.Counts || j.Speaks || j.Demoted
+	if j.Likely && c.Likely == 0 && c.Spoken == 0 {
+		c.Likely, c.Score = now, said.score
+	}
 	if j.Speaks && c.Spoken == 0 {
 		c.Spoken, c.Score, c.Silent = now, said.score, a.silent
 		if !a.silent {
@@ -311,7 +314,10 @@ func (a *Agent) settle(s *series, w *watch, res resolved, r *Result) grace.Predi
 		a.tell(&a.stats[res.rule], &res)
 		came := res.outcome == grace.PredictionHit
 		if came || res.outcome == grace.PredictionFalse {
-			d, ok := a.gate.Learn(res.rule, a.groupOf(s, res.rule), &s.tallies[res.rule], res.claim.Score, came, res.claim.Counts, res.at)
+			if c := &res.claim; c.First != 0 && c.From() != c.Made {
+				a.gate.Calibrate(res.rule, c.First, came && res.began <= c.Made+2*c.Horizon, res.at)
+			}
+			d, ok := a.gate.Learn(res.rule, a.groupOf(s, res.rule), &s.tallies[res.rule], res.claim.Score, came, res.claim.Likely != 0 || res.claim.Counts, res.claim.Counts, res.at)
 			if ok {
 				d.Rule, d.At = a.rules[res.rule].name, time.UnixMilli(res.at).UTC()
 				r.Demoted = append(r.Demoted, d)

@@ -221,7 +221,8 @@ func (a *Agent) Learn(p grace.Prediction) {
 		tallyOf = &a.at(h).tallies[rule]
 	}
 	g := a.groupOf(&series{name: Series{Service: p.Service, Role: p.Role}}, rule)
-	a.gate.Learn(rule, g, tallyOf, p.Score, p.Outcome == grace.PredictionHit, p.Counts, p.Resolved.UnixMilli())
+	likely := p.Counts || a.gate.Likely(rule, p.Likelihood)
+	a.gate.Learn(rule, g, tallyOf, p.Score, p.Outcome == grace.PredictionHit, likely, p.Counts, p.Resolved.UnixMilli())
 	if tallyOf == &own {
 		a.known[known{id, uint8(rule)}] = own
 	}

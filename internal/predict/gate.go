@@ -20,11 +20,11 @@ type GateConfig struct {
 }
 
 // DefaultGateConfig is right at least four times in five on every series with
-// 90 % certainty, and nine times in ten over all.
+// 80 % certainty, and nine times in ten over all.
 func DefaultGateConfig() GateConfig {
 	return GateConfig{
 		Precision:  0.8,
-		Doubt:      0.1,
+		Doubt:      0.2,
 		HalfLife:   grace.Duration(30 * 24 * 3600e9),
 		Borrowed:   8,
 		FalseShare: 0.1,
@@ -66,6 +66,20 @@ type Prior struct {
 	Own bool
 }
 
+// proven is the likelihood that a rule needs to be spoken which is not believed
+// from the start. What is at least so likely is right nine times in ten on the
+// average, and the rule is not put back into shadow by chance again and again:
+// that happens at one false one in ten.
+const proven = 0.85
+
+// least gives how likely a rule's claims must be to be spoken.
+func (g *Gate) least(rule int) float64 {
+	if g.rules[rule].prior.Precision >= proven {
+		return g.cfg.Precision
+	}
+	return max(g.cfg.Precision, proven)
+}
+
 // Untried is the prior of a rule of which nothing is known: it begins in
 // shadow.
 func Untried() Prior { return Prior{Precision: 0.5, Strength: 2} }
@@ -74,6 +88,20 @@ func Untried() Prior { return Prior{Precision: 0.5, Strength: 2} }
 type tally struct {
 	right, wrong float32
 	seconds      uint32 // since 1970, of the decay
+}
+
+// Record is what the gate knows of one series, or of a service and role. The
+// zero value is one of which nothing is known.
+type Record = tally
+
+// PriorOf gives what is believed of the agent's own rule of that name.
+func PriorOf(name string) (Prior, bool) {
+	for _, r := range rules() {
+		if r.name == name {
+			return r.prior, true
+		}
+	}
+	return Prior{}, false
 }
 
 func seconds(millis int64) uint32 {
@@ -140,13 +168,14 @@ type standing struct {
 // service and role, and by series. What is known of few claims is pooled with
 // what is known of similar ones:
 //
-//	rule    (prior + claims)            -> mean
-//	group   (Borrowed × mean + claims)  -> mean      a service and role
-//	series  (Borrowed × mean + claims)  -> Beta, its lower bound
+//	rule    (prior + claims)     -> mean
+//	group   (n × mean + claims)  -> mean      a service and role
+//	series  (n × mean + claims)  -> Beta, its lower bound
 //
-// What a series borrows leaves its own claims out, so that they count once. The
-// tallies of groups and series live with their
-// owners, 12 bytes each.
+// with n = Borrowed, but no more than what the rule's mean itself rests on: else
+// a doubt worth two claims would weigh like eight wrong ones. What a series
+// borrows leaves its own claims out, so that they count once. The tallies of
+// groups and series live with their owners, 12 bytes each.
 type Gate struct {
 	cfg   GateConfig
 	rules []standing
@@ -164,6 +193,7 @@ func NewGate(cfg GateConfig, priors []Prior) *Gate {
 // Judgement is the gate's word on a claim.
 type Judgement struct {
 	Speaks     bool
+	Likely     bool    // the claim is likely enough to be spoken, whatever its rule may
 	Likelihood float64 // that it comes true: 0.8 means four times in five
 	Precision  float64 // of the rule on this series
 	Bound      float64 // lower bound of it
@@ -181,8 +211,9 @@ func (g *Gate) levels(rule int, group, own *tally, now uint32) (overall, a, b fl
 	rest := func(x, y float64) float64 { return max(x-y, 0) } // float32: may fall below 0
 	allRight, allWrong = rest(allRight, ownRight), rest(allWrong, ownWrong)
 	groupRight, groupWrong = rest(groupRight, ownRight), rest(groupWrong, ownWrong)
-	pool, strength := g.cfg.Borrowed, r.prior.Strength
-	overall = (r.prior.Precision*strength + allRight) / (strength + allRight + allWrong)
+	known := r.prior.Strength + allRight + allWrong
+	overall = (r.prior.Precision*r.prior.Strength + allRight) / known
+	pool := min(g.cfg.Borrowed, known)
 	similar := (pool*overall + groupRight) / (pool + groupRight + groupWrong)
 	return overall, pool*similar + ownRight, pool*(1-similar) + ownWrong
 }
@@ -200,7 +231,7 @@ func (g *Gate) Judge(rule int, group, own *tally, score float64, nowMillis int64
 		j.Likelihood = logistic(logit(expected) + shift)
 	}
 	j.Likelihood = min(j.Likelihood, maxLikelihood)
-	if j.Likelihood < g.cfg.Precision {
+	if j.Likely = j.Likelihood >= g.least(rule); !j.Likely {
 		return j
 	}
 	j.Bound = betaQuantile(g.cfg.Doubt, a, b)
@@ -218,17 +249,26 @@ type Demotion struct {
 	At    time.Time `json:"at"`
 }
 
-// Learn takes a claim that came true or not. Spoken claims decide whether a
-// rule is demoted; while it is, those that would have been spoken decide
-// whether it comes back. It gives a Demotion, without a name, when one of these
-// happens.
-func (g *Gate) Learn(rule int, group, own *tally, score float64, came, counts bool, nowMillis int64) (Demotion, bool) {
+// Likely tells whether a likelihood that Judge gave is enough to be spoken.
+func (g *Gate) Likely(rule int, likelihood float64) bool { return likelihood >= g.least(rule) }
+
+// Calibrate takes what a score came to that a rule gave, beside the one that
+// Learn is told of: a claim is judged anew when it becomes likely.
+func (g *Gate) Calibrate(rule int, score float64, came bool, nowMillis int64) {
+	g.rules[rule].curve.add(score, came, 1, seconds(nowMillis), g.cfg.HalfLife.D().Seconds())
+}
+
+// Learn takes a claim that came true or not, and whether it was likely enough to
+// be spoken. Spoken claims decide whether a rule is demoted; while it is, those
+// that would have been spoken decide whether it comes back: these are the ones
+// that count. It gives a Demotion, without a name, when one of these happens.
+func (g *Gate) Learn(rule int, group, own *tally, score float64, came, likely, counts bool, nowMillis int64) (Demotion, bool) {
 	now := seconds(nowMillis)
 	half := g.cfg.HalfLife.D().Seconds()
 	r := &g.rules[rule]
 	// A rule that knows the series is judged by what is likely enough to be
 	// spoken; its other claims only calibrate it.
-	if !r.prior.Own || min(r.curve.at(score, r.prior.Precision, now, half), maxLikelihood) >= g.cfg.Precision {
+	if !r.prior.Own || likely {
 		r.tally.add(came, 1, now, half)
 		group.add(came, 1, now, half)
 		own.add(came, 1, now, half)

@@ -65,10 +65,44 @@ func TestUntriedRuleBeginsInShadowAndASureOneSpeaks(t *testing.T) {
 			spoke = i
 			break
 		}
-		g.Learn(0, &s.group, &s.own, 0.7, true, false, now)
+		g.Learn(0, &s.group, &s.own, 0.7, true, true, false, now)
 	}
-	if spoke < 10 || spoke > 40 {
+	if spoke < 5 || spoke > 20 {
 		t.Errorf("spoke after %d claims that came true", spoke)
+	}
+}
+
+// Where no other series speaks for it, a rule is not held down by more than its
+// prior is worth; and what is likely enough for a rule that is believed from the
+// start is not for one that has to show itself.
+func TestALoneSeriesThatIsRightSpeaks(t *testing.T) {
+	own := Prior{Precision: 0.5, Strength: 2, Probability: true, Own: true}
+	g := NewGate(DefaultGateConfig(), []Prior{own, {Precision: 0.95, Strength: 20, Probability: true}})
+	var s, other station
+	g.Learn(0, &other.group, &other.own, 0.9, false, true, false, 0)
+	for i := range int64(12) {
+		g.Learn(0, &s.group, &s.own, 0.9, true, true, false, i*hourMillis)
+	}
+	if j := g.Judge(0, &s.group, &s.own, 0.9, 13*hourMillis); !j.Speaks {
+		t.Errorf("twelve claims came true: %+v", j)
+	}
+	if j := g.Judge(0, &other.group, &other.own, 0.9, 13*hourMillis); j.Speaks {
+		t.Errorf("the other's were wrong: %+v", j)
+	}
+	if j := NewGate(DefaultGateConfig(), []Prior{own}).Judge(0, &s.group, &s.own, 0.82, 13*hourMillis); j.Likely || j.Speaks {
+		t.Errorf("likely enough in shadow: %+v", j)
+	}
+	if j := g.Judge(1, &tally{}, &tally{}, 0.82, 13*hourMillis); !j.Speaks {
+		t.Errorf("a believed rule is silent: %+v", j)
+	}
+}
+
+func TestPriorOf(t *testing.T) {
+	if p, ok := PriorOf("capacity"); !ok || !p.Own || p.Precision >= proven {
+		t.Errorf("capacity: %+v %v", p, ok)
+	}
+	if _, ok := PriorOf("nobody's"); ok {
+		t.Error("a prior of no rule")
 	}
 }
 
@@ -77,7 +111,7 @@ func TestNewSeriesBorrowsFromSimilarOnes(t *testing.T) {
 	var group tally
 	for i := range 40 {
 		var own tally
-		g.Learn(0, &group, &own, 0.7, true, false, int64(i)*hourMillis)
+		g.Learn(0, &group, &own, 0.7, true, true, false, int64(i)*hourMillis)
 	}
 	var fresh, other, elsewhere tally
 	now := 41 * hourMillis
@@ -93,7 +127,7 @@ func TestNewSeriesBorrowsFromSimilarOnes(t *testing.T) {
 		if !g.Judge(0, &group, &fresh, 0.7, now).Speaks {
 			break
 		}
-		g.Learn(0, &group, &fresh, 0.7, false, false, now)
+		g.Learn(0, &group, &fresh, 0.7, false, true, false, now)
 	}
 	if n == 0 || n > 3 {
 		t.Errorf("silent after %d false claims", n)
@@ -115,7 +149,7 @@ func TestAlwaysWrongFallsSilent(t *testing.T) {
 		now := int64(0)
 		for i := range good {
 			now += hourMillis
-			g.Learn(0, group, &series[i%len(series)].own, 0.9, true, true, now)
+			g.Learn(0, group, &series[i%len(series)].own, 0.9, true, true, true, now)
 		}
 		spoken := 0
 		for i := range 400 {
@@ -126,7 +160,7 @@ func TestAlwaysWrongFallsSilent(t *testing.T) {
 			if j.Speaks {
 				spoken++
 			}
-			g.Learn(0, group, &s.own, score, false, j.Speaks || j.Demoted, now)
+			g.Learn(0, group, &s.own, score, false, true, j.Speaks || j.Demoted, now)
 		}
 		if spoken > 3 { // the third false one demotes it, and nothing lets it out
 			t.Fatalf("spoke %d times", spoken)
@@ -146,7 +180,7 @@ func TestDemotionAndTheWayBack(t *testing.T) {
 			speaks++
 		}
 		wrong := i < 60 && i%7 == 0
-		if d, ok := g.Learn(0, &group, &own, 0.9, !wrong, j.Speaks || j.Demoted, now); ok {
+		if d, ok := g.Learn(0, &group, &own, 0.9, !wrong, true, j.Speaks || j.Demoted, now); ok {
 			told = append(told, d)
 		}
 	}
@@ -201,7 +235,7 @@ func TestSpokenPrecisionAndReliability(t *testing.T) {
 						right++
 					}
 				}
-				g.Learn(0, &groups[s%4], &own[s], score, came, j.Speaks, now)
+				g.Learn(0, &groups[s%4], &own[s], score, came, true, j.Speaks, now)
 			}
 			share := float64(spoken) / float64(claims)
 			if share < tt.least || share > tt.most {
@@ -291,8 +325,8 @@ func TestOwnScores(t *testing.T) {
 	g := NewGate(cfg, []Prior{{Precision: 0.5, Strength: 2, Probability: true, Own: true}})
 	var group, own tally
 	for i := range int64(200) {
-		g.Learn(0, &group, &own, 0.95, true, false, i*60000)
-		g.Learn(0, &group, &own, 0.3, i%3 == 0, false, i*60000)
+		g.Learn(0, &group, &own, 0.95, true, true, false, i*60000)
+		g.Learn(0, &group, &own, 0.3, i%3 == 0, false, false, i*60000)
 	}
 	if j := g.Judge(0, &group, &own, 0.95, 200*60000); !j.Speaks || j.Likelihood < 0.9 {
 		t.Errorf("a likely claim: %+v", j)

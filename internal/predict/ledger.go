@@ -86,11 +86,13 @@ func (b *breachState) lasts(now, merge int64) bool {
 type Claim struct {
 	Made     int64 // when it was first said; all times are unix ms
 	Spoken   int64 // when it was first spoken; 0 while in shadow
+	Likely   int64 // when it was first likely enough to be spoken; 0: never, or it was spoken first
 	Renewed  int64 // when it was last said
 	Horizon  int64 // how far the rule looks ahead
 	BreachAt int64
 
-	Score      float64 // as the rule gives it, when it was made or first spoken
+	First      float64 // score as the rule gave it when it was made; 0: before a restart
+	Score      float64 // the same when it was first likely enough to be spoken, or spoken; else First
 	Likelihood float64 // what the gate made of it
 	Low, High  float64 // the 80 % band of the value at BreachAt
 
@@ -110,15 +112,12 @@ type Claim struct {
 }
 
 // Until is the time before which the breach must begin.
-func (c *Claim) Until() int64 { return max(c.Made, c.Spoken) + 2*c.Horizon }
+func (c *Claim) Until() int64 { return c.From() + 2*c.Horizon }
 
-// From is the time that a lead is counted from.
-func (c *Claim) From() int64 {
-	if c.Spoken != 0 {
-		return c.Spoken
-	}
-	return c.Made
-}
+// From is the time that a claim is judged from, and a lead counted: when it was
+// first spoken; of one in shadow, when it was first likely enough to be, if it
+// was. What would be spoken is judged as if it were.
+func (c *Claim) From() int64 { return max(c.Made, c.Likely, c.Spoken) }
 
 // open is the claim of one rule.
 type open struct {

@@ -75,7 +75,7 @@ func rules() []rule {
 		{name: "trend_learned", prior: Untried(), learned: true, look: lookTrend},
 		{name: RuleExternal, prior: Untried(), needs: wasForetold, look: func(*view) (raw, bool) { return raw{}, false }},
 		{name: "early", prior: Prior{Precision: 0.5, Strength: 2, Probability: true, Own: true}, beyond: true, needs: hasPast, look: lookEarly},
-		{name: "capacity", prior: Prior{Precision: 0.8, Strength: 4, Probability: true}, needs: isForecast, look: lookCapacity},
+		{name: "capacity", prior: Prior{Precision: 0.8, Strength: 4, Probability: true, Own: true}, needs: isForecast, look: lookCapacity},
 		{name: "anomaly", prior: Untried(), learned: true, beyond: true, look: lookAnomaly},
 		{name: "fill", prior: Prior{Precision: 0.5, Strength: 2, Probability: true}, needs: mayFill, look: lookFill},
 	}
