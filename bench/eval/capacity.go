@@ -17,24 +17,24 @@ const capacityOrigins = 14
 
 // capacityClaim is what the forecast from one origin says of one block.
 type capacityClaim struct {
-	series      int
-	made, over  int // hours; the test begins at 0
-	raw, stated float64
-	came        bool
+	series       int
+	made, over   int // hours; the test begins at 0
+	raw, stated  float64
+	speaks, came bool
 }
 
-// capacityClaims gives the claims of the rolling origins and of the test, by
-// series, with the likelihood that the production gate makes of them. It judges
-// in the order of time over all series, as if they ended in the same hour, and
-// learns from a block when it is over.
-func capacityClaims(ctx context.Context, series []m4Series) (rolled, test [][]prediction, err error) {
+// capacityClaims gives the claims of the rolling origins and of the test, in the
+// order of time, with what the production gate makes of them. It judges in that
+// order over all series, as if they ended in the same hour, and learns from a
+// block when it is over.
+func capacityClaims(ctx context.Context, series []m4Series) ([]capacityClaim, error) {
 	claims, err := capacityRaw(ctx, series)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	prior, ok := predict.PriorOf("capacity")
 	if !ok {
-		return nil, nil, fmt.Errorf("the agent has no rule of capacity")
+		return nil, fmt.Errorf("the agent has no rule of capacity")
 	}
 	gate := predict.NewGate(predict.DefaultGateConfig(), []predict.Prior{prior})
 	records := make([]struct{ group, own predict.Record }, len(series))
@@ -52,9 +52,15 @@ func capacityClaims(ctx context.Context, series []m4Series) (rolled, test [][]pr
 			gate.Learn(0, &r.group, &r.own, o.raw, o.came, gate.Likely(0, o.stated), false, (start+int64(o.over))*hour)
 		}
 		r := &records[c.series]
-		c.stated = gate.Judge(0, &r.group, &r.own, c.raw, (start+int64(c.made))*hour).Likelihood
+		j := gate.Judge(0, &r.group, &r.own, c.raw, (start+int64(c.made))*hour)
+		c.stated, c.speaks = j.Likelihood, j.Speaks
 	}
-	rolled, test = make([][]prediction, len(series)), make([][]prediction, len(series))
+	return claims, nil
+}
+
+// capacityPredictions gives the claims by series, those of the test apart.
+func capacityPredictions(claims []capacityClaim, n int) (rolled, test [][]prediction) {
+	rolled, test = make([][]prediction, n), make([][]prediction, n)
 	for _, c := range claims {
 		to := rolled
 		if c.made == 0 {
@@ -62,7 +68,22 @@ func capacityClaims(ctx context.Context, series []m4Series) (rolled, test [][]pr
 		}
 		to[c.series] = append(to[c.series], prediction{c.stated, c.raw, c.came})
 	}
-	return rolled, test, nil
+	return rolled, test
+}
+
+// capacitySpoken gives for each series and block of the test 1 where the gate
+// speaks, else 0.
+func capacitySpoken(claims []capacityClaim, n int) []m4Score {
+	out := make([]m4Score, n)
+	for i := range out {
+		out[i].claims = make([]float64, m4Horizon/m4Block)
+	}
+	for _, c := range claims {
+		if c.made == 0 && c.speaks {
+			out[c.series].claims[c.over/m4Block-1] = 1
+		}
+	}
+	return out
 }
 
 // capacityRaw forecasts from every origin, in the order of time.

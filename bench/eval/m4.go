@@ -80,6 +80,11 @@ func m4(ctx context.Context, data string) ([]Table, error) {
 		forecasts = append(forecasts, m4ForecastRow(method, series, scores))
 		breaches = append(breaches, m4BreachRow(method, series, scores))
 	}
+	claims, err := capacityClaims(ctx, series)
+	if err != nil {
+		return nil, err
+	}
+	breaches = append(breaches, m4BreachRow(m4Method{name: "agent, spoken by default", ours: true}, series, capacitySpoken(claims, len(series))))
 	target := func(texts ...string) Row {
 		r := Row{Name: "target"}
 		for _, t := range texts {
@@ -108,7 +113,7 @@ func m4BreachTable(n int, rows []Row) Table {
 		Title: "Capacity breach, M4 Hourly",
 		What: fmt.Sprintf("%d series; limit: the 0.98 quantile of the newest four weeks (between neighbours by proportion); the next 48 hours in blocks of six. A breach is a "+
 			"block with a value above the limit. A claim is a block whose likelihood of one is at least %.2f; for a method of points, a block "+
-			"with a point above the limit.", n, m4Speaks),
+			"with a point above the limit. Agent: what the production gate speaks of the ensemble's, after two weeks with a forecast a day from which it learned.", n, m4Speaks),
 		Columns: []string{"precision", "recall", "claims", "breaches"},
 		Rows:    rows,
 	}

@@ -42,10 +42,11 @@ func reliability(ctx context.Context, data string) ([]Table, error) {
 		series[i] = newEarly(f, false)
 	}
 	early := runAgent(series).predictions
-	rolled, test, err := capacityClaims(ctx, m4)
+	claims, err := capacityClaims(ctx, m4)
 	if err != nil {
 		return nil, err
 	}
+	rolled, test := capacityPredictions(claims, len(m4))
 	t := Table{
 		Title: "Reliability",
 		What: "What was said and what became of it, by the likelihood that was said; on the right the same by the rule's own score, before the gate. " +

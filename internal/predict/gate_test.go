@@ -98,8 +98,12 @@ func TestALoneSeriesThatIsRightSpeaks(t *testing.T) {
 }
 
 func TestPriorOf(t *testing.T) {
-	if p, ok := PriorOf("capacity"); !ok || !p.Own || p.Precision >= proven {
+	p, ok := PriorOf("capacity")
+	if !ok || !p.Own {
 		t.Errorf("capacity: %+v %v", p, ok)
+	}
+	if j := NewGate(DefaultGateConfig(), []Prior{p}).Judge(0, &Record{}, &Record{}, 0.95, 0); j.Speaks {
+		t.Errorf("capacity does not begin in shadow: %+v", j)
 	}
 	if _, ok := PriorOf("nobody's"); ok {
 		t.Error("a prior of no rule")
