@@ -3,6 +3,8 @@ package loop
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"grace/internal/diagnose"
 	"grace/internal/govern"
 	"grace/internal/learn"
+	"grace/internal/mesh"
 	"grace/internal/predict"
 	"grace/internal/propose"
 	"grace/internal/sense"
@@ -283,5 +286,73 @@ func TestLedgerAfterRestart(t *testing.T) {
 	list, _, err := s.Predictions(ctx, s.Q(), store.PredictionFilter{Outcome: grace.PredictionUnresolved}, store.Page{})
 	if err != nil || len(list) != 2 || list[0].ID != "new" || list[0].Resolved == nil {
 		t.Errorf("unresolved: %+v, %v", list, err)
+	}
+}
+
+// Who owns the clock has forecasts too, some at every Step, and the same ones
+// every time.
+func TestStepForecasts(t *testing.T) {
+	ctx := t.Context()
+	const disks = refitsAStep + 2
+	play := func() (steps []int, made []grace.Prediction) {
+		now := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+		s, err := store.Open(ctx, store.Options{URL: "sqlite:" + t.TempDir() + "/grace.db", AuditKey: []byte("a key for tests, 32 bytes long..")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		cfg := Config{
+			Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(),
+			Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(),
+		}
+		for i := range disks {
+			cfg.Limits = append(cfg.Limits, predict.Target{
+				Service: "db", Metric: fmt.Sprintf("disk%d", i), Op: ">", Threshold: 95, Code: grace.CodeCapacity, Impact: grace.ImpactLow,
+			})
+		}
+		l, err := New(cfg, Deps{Store: s, Log: slog.New(slog.DiscardHandler), Bus: mesh.New(), Now: func() time.Time { return now }, Owner: "me"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Bind(idle{})
+		if err := l.Load(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for h := range 15 * 24 {
+			for i := range disks {
+				sample := grace.Sample{
+					Service: "db", Metric: fmt.Sprintf("disk%d", i), Kind: grace.SampleMetric, Value: 20 + 0.2*float64(h) + 0.1*float64(h*7%5+i),
+					At: now.Add(time.Duration(h-15*24)*time.Hour + time.Minute),
+				}
+				if err := l.Recall(ctx, sample); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for range 3 {
+			now = now.Add(30 * time.Second)
+			if err := l.Step(ctx); err != nil {
+				t.Fatal(err)
+			}
+			made, _, err = s.Predictions(ctx, s.Q(), store.PredictionFilter{Rule: "capacity"}, store.Page{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			steps = append(steps, len(made))
+		}
+		return steps, made
+	}
+	steps, made := play()
+	if want := []int{0, refitsAStep, disks}; !slices.Equal(steps, want) {
+		t.Errorf("forecast %v, want %v", steps, want)
+	}
+	again, same := play()
+	if !slices.Equal(steps, again) || cmp.Diff(made, same) != "" {
+		t.Errorf("the second time %v: %s", again, cmp.Diff(made, same))
+	}
+	for _, p := range made {
+		if p.Spoken != nil || p.BreachAt.Before(p.At) || p.BreachAt.After(p.At.Add(48*time.Hour)) {
+			t.Errorf("%+v", p)
+		}
 	}
 }

@@ -162,7 +162,8 @@ func (r *report) ended(w *world) string {
 	return r.normal(out.String())
 }
 
-// foreseen gives the first prediction of each series that was not in shadow.
+// foreseen gives the first prediction of each series that was not in shadow, and
+// those of the next days that were.
 func (r *report) foreseen(out *strings.Builder) {
 	predictions := everything(r.t, func(p store.Page) ([]grace.Prediction, string, error) {
 		return r.l.Store.Predictions(r.t.Context(), r.l.Store.Q(), store.PredictionFilter{}, p)
@@ -171,6 +172,10 @@ func (r *report) foreseen(out *strings.Builder) {
 	for _, p := range predictions {
 		shadow := p.Outcome == grace.PredictionMiss || p.Spoken == nil && p.Rule != predict.RuleExternal
 		if shadow {
+			if p.Horizon.D() > time.Hour {
+				fmt.Fprintf(out, "%s in shadow: %s on %s with %.2f by rule %s, at %s: %s\n", p.Made.Format(time.TimeOnly), p.Code, p.Service,
+					p.Likelihood, p.Rule, p.BreachAt.Format(time.DateTime), strings.Join(p.Evidence, "; "))
+			}
 			continue
 		}
 		if !seen[p.Key] {
@@ -178,7 +183,11 @@ func (r *report) foreseen(out *strings.Builder) {
 			if p.Resolved != nil {
 				became = ", " + string(p.Outcome) + " by " + p.Resolved.Format(time.TimeOnly)
 			}
-			fmt.Fprintf(out, "%s foreseen: %s on %s with %.2f, at %s%s\n", p.Made.Format(time.TimeOnly), p.Code, p.Service, p.Likelihood, p.BreachAt.Format(time.TimeOnly), became)
+			layout := time.TimeOnly
+			if p.Horizon.D() > time.Hour {
+				layout = time.DateTime
+			}
+			fmt.Fprintf(out, "%s foreseen: %s on %s with %.2f, at %s%s\n", p.Made.Format(time.TimeOnly), p.Code, p.Service, p.Likelihood, p.BreachAt.Format(layout), became)
 		}
 		seen[p.Key] = true
 	}

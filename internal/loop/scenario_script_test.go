@@ -32,6 +32,7 @@ type scenarioConfig struct {
 		grace.Service
 	} `json:"services"`
 	Objectives []sense.Objective `json:"objectives"`
+	Limits     []predict.Target  `json:"limits"`
 	Playbooks  []grace.Playbook  `json:"playbooks"`
 	Sense      sense.Config      `json:"sense"`
 	Predict    predict.Config    `json:"predict"`
@@ -76,7 +77,7 @@ func readConfig(t *testing.T, texts ...[]byte) Config {
 	}
 	c.Trust.Windows = c.ChangeWindows
 	out := Config{
-		Objectives: c.Objectives, Playbooks: c.Playbooks, Sense: c.Sense, Predict: c.Predict, Diagnose: c.Diagnose,
+		Objectives: c.Objectives, Limits: c.Limits, Playbooks: c.Playbooks, Sense: c.Sense, Predict: c.Predict, Diagnose: c.Diagnose,
 		Propose: c.Propose, Govern: c.Trust.Config, Learn: learn.DefaultConfig(), Mode: c.Mode,
 		ApprovalTTL: c.Trust.ApprovalTTL.D(), GroupWait: c.Diagnose.GroupWait.D(),
 	}
@@ -149,6 +150,7 @@ func nameOf(item any) string {
 type script struct {
 	from, to time.Time
 	series   []*seriesLine
+	history  []grace.Sample       // of the days before, oldest first
 	answers  map[string][]*answer // by phase, step and perhaps service
 	happens  []happening          // in order of time
 	never    []limit
@@ -219,6 +221,8 @@ func (s *script) line(line string) error {
 		return firstError(setTime(&s.from, at(1)), setTime(&s.to, at(3)))
 	case "series":
 		return s.addSeries(&seriesLine{service: at(1), metric: at(2)}, at(4), tail)
+	case "history": // history api connections every 1h 20 times +1.5: 40 42 ...
+		return s.recall(at(1), at(2), at(4), at(5), at(7), tail)
 	case "probe":
 		return s.addSeries(&seriesLine{service: at(1), metric: probeMetric, probe: true}, at(3), tail)
 	case "do", "undo":
@@ -259,6 +263,21 @@ func (s *script) predict(h happening, service, code, likelihood, in string) erro
 	}
 	s.happens = append(s.happens, h)
 	return firstError(err1, err2)
+}
+
+// recall has a series repeat itself until the scenario begins, each time by so
+// much higher.
+func (s *script) recall(service, metric, every, times, more, notation string) error {
+	d, err1 := time.ParseDuration(every)
+	n, err2 := strconv.Atoi(times)
+	by, err3 := strconv.ParseFloat(more, 64)
+	values, err4 := readSeries(notation)
+	for i := range n * len(values) {
+		l := seriesLine{service: service, metric: metric}
+		at := s.from.Add(time.Duration(i-n*len(values)) * d)
+		s.history = append(s.history, l.sample(at, values[i%len(values)]+by*float64(i/len(values))))
+	}
+	return firstError(err1, err2, err3, err4)
 }
 
 func (s *script) learn(n string, result grace.Result, playbook grace.PlaybookID, code grace.Code, service grace.ServiceID) error {

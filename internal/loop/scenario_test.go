@@ -128,6 +128,9 @@ func play(t *testing.T, cfg Config, s *script) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := l.Recall(ctx, s.history...); err != nil {
+		t.Fatal(err)
+	}
 	if err := l.Start(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -55,12 +55,9 @@ func lookCapacity(v *view) (raw, bool) {
 		score: min(float64(o.likelihood), maxLikelihood), horizon: horizon, breach: until(o.breachAt, v.now),
 		low: float64(o.low), high: float64(o.high), would: v.target.breached(edge, v.threshold), n: int(v.hours.known),
 	}
-	if o.full.at != 0 {
-		r.note = o.full.text(v)
-		if at := until(o.full.at, v.now); at <= horizon {
-			r.breach = at
-			r.low, r.high = o.full.band(v.threshold)
-		}
+	if at := until(o.full.at, v.now); o.full.at != 0 && at <= horizon {
+		r.breach, r.note = at, o.full.text(v)
+		r.low, r.high = o.full.band(v.threshold)
 	}
 	return r, true
 }
@@ -208,6 +205,7 @@ func (a *Agent) Refitted(r *Refit) {
 	if s == nil || s.name.identity() != r.name {
 		return
 	}
+	s.looked = s.ring.count - 1 // to be looked at anew
 	for i := range s.watches {
 		w := &s.watches[i]
 		for _, l := range r.limits {
