@@ -36,15 +36,16 @@ type Agent struct {
 	labelled map[seriesID]int // open series with labels
 	known    map[known]tally  // of series that are not open
 
-	pending map[identity][]grace.Prediction // open claims of before a restart, whose series have not come yet
-	left    []grace.Prediction              // resolved without a look
-	cursor  Handle                          // where Step goes on
-	refit   Handle                          // where NextRefit goes on
-	work    scratch
-	seen    view // by the rule that looks now
-	out     []resolved
-	stats   []RuleStats
-	missed  int64
+	pending  map[identity][]grace.Prediction // open claims of before a restart, whose series have not come yet
+	breaches map[breached]int64              // unix ms, of before a restart, whose series have not come yet
+	left     []grace.Prediction              // resolved without a look
+	cursor   Handle                          // where Step goes on
+	refit    Handle                          // where NextRefit goes on
+	work     scratch
+	seen     view // by the rule that looks now
+	out      []resolved
+	stats    []RuleStats
+	missed   int64
 }
 
 // group is whom a new series borrows from.
@@ -52,6 +53,15 @@ type group struct {
 	service grace.ServiceID
 	role    grace.Role
 	rule    uint8
+}
+
+// breached is a threshold that the ledger knows a breach of.
+type breached struct {
+	identity
+
+	code      grace.Code
+	threshold float64 // 0 if it was learned
+	learned   bool
 }
 
 type known struct {
@@ -79,7 +89,7 @@ type RuleStats struct {
 func New(cfg Config, targets []Target) *Agent {
 	a := &Agent{
 		rules: rules(), groups: map[group]*tally{}, index: map[identity]Handle{}, labelled: map[seriesID]int{},
-		known: map[known]tally{}, pending: map[identity][]grace.Prediction{},
+		known: map[known]tally{}, pending: map[identity][]grace.Prediction{}, breaches: map[breached]int64{},
 	}
 	priors := make([]Prior, len(a.rules))
 	a.stats = make([]RuleStats, len(a.rules))

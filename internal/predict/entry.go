@@ -189,7 +189,8 @@ func (a *Agent) numberOf(rule string) int {
 }
 
 // Restore takes the ledger of before a restart, oldest first: what was resolved
-// teaches the gate again, and what is open goes on as soon as its series comes.
+// teaches the gate again, what is open goes on as soon as its series comes, and a
+// breach that the ledger knows is not found anew in the history of its series.
 // So the ledger is all that needs keeping.
 func (a *Agent) Restore(entries []grace.Prediction) {
 	for i := range entries {
@@ -197,13 +198,46 @@ func (a *Agent) Restore(entries []grace.Prediction) {
 		switch p.Outcome {
 		case grace.PredictionHit, grace.PredictionFalse:
 			a.Learn(*p)
+			a.rememberBreach(p)
+		case grace.PredictionMiss:
+			a.rememberBreach(p)
 		case grace.PredictionOpen:
 			id := identity{seriesID{p.Service, p.Metric}, p.Series}
 			a.pending[id] = append(a.pending[id], *p)
 			if h, ok := a.index[id]; ok {
 				a.reopen(a.at(h))
 			}
-		case grace.PredictionPrevented, grace.PredictionUnresolved, grace.PredictionMiss:
+		case grace.PredictionPrevented, grace.PredictionUnresolved:
+		}
+	}
+}
+
+// rememberBreach keeps the newest breach of a threshold, for its series.
+func (a *Agent) rememberBreach(p *grace.Prediction) {
+	if p.Breach == nil {
+		return
+	}
+	k := breached{identity: identity{seriesID{p.Service, p.Metric}, p.Series}, code: p.Code, learned: p.Learned}
+	if !p.Learned {
+		k.threshold = p.Threshold
+	}
+	a.breaches[k] = max(a.breaches[k], p.Breach.UnixMilli())
+	if h, ok := a.index[k.identity]; ok {
+		a.recallBreaches(a.at(h))
+	}
+}
+
+// recallBreaches tells a series what the ledger knows of its breaches.
+func (a *Agent) recallBreaches(s *series) {
+	for i := range s.watches {
+		w := &s.watches[i]
+		k := breached{identity: s.name.identity(), code: code(w.target), learned: w.learned}
+		if !w.learned {
+			k.threshold = w.threshold
+		}
+		if at, ok := a.breaches[k]; ok {
+			delete(a.breaches, k)
+			w.breach.began, w.breach.ended = max(w.breach.began, at), max(w.breach.ended, at)
 		}
 	}
 }
@@ -264,6 +298,7 @@ func (a *Agent) reopen(s *series) {
 			if p.Spoken != nil {
 				c.Spoken = p.Spoken.UnixMilli()
 			}
+			w.breach.calm = max(w.breach.calm, c.Made)
 			w.open = append(w.open, open{rule, c})
 			break
 		}

@@ -36,6 +36,9 @@ func (c LedgerConfig) Validate() error {
 const (
 	breachWindow  = 4
 	breachSamples = 3
+	// bygone is the age in ms from which on a breach that is seen only now is
+	// history.
+	bygone = int64(time.Hour / time.Millisecond)
 )
 
 // breachState tells when a series is beyond its threshold, by hysteresis. It
@@ -44,6 +47,7 @@ type breachState struct {
 	times [breachWindow]int64 // of the newest samples, in a ring; unix ms
 	began int64               // of the newest breach: the sample that made it one
 	ended int64               // the newest sample of the newest breach
+	calm  int64               // a claim of before a restart was made then, so no breach lasted; 0: there is none
 	count uint32              // samples seen
 	mask  uint8               // which of the newest were beyond; bit 0 is the newest
 	on    bool
@@ -63,12 +67,16 @@ func (b *breachState) append(at int64, beyond bool, merge int64) {
 		n++
 	}
 	in := n >= breachSamples
-	if in && !b.on && (b.ended == 0 || at-b.ended >= merge) {
+	switch {
+	case in && b.calm != 0 && at > b.calm:
+		// The claim knew more than a history with few points.
+		b.began, b.news, b.calm = at, true, 0
+	case in && !b.on && (b.ended == 0 || at-b.ended >= merge):
 		// Nobody can foresee what is there when the series begins.
 		b.began, b.news = at, b.count > breachWindow
 	}
 	if b.on = in; in {
-		b.ended = at
+		b.ended = max(b.ended, at)
 	}
 }
 
@@ -190,7 +198,8 @@ func (w *watch) resolve(now, step int64, cfg LedgerConfig, out []resolved) []res
 }
 
 // meet resolves the claims that a breach makes true. If none of those that were
-// spoken did, it was missed.
+// spoken did, it was missed; unless it is of a history, when nobody was there to
+// foresee it.
 func (w *watch) meet(now int64, out []resolved) []resolved {
 	began := w.breach.began
 	spoken, shadow := false, false
@@ -205,7 +214,7 @@ func (w *watch) meet(now int64, out []resolved) []resolved {
 		out = append(out, resolved{rule: o.rule, claim: o.Claim, outcome: grace.PredictionHit, began: began, at: now})
 	}
 	w.open = kept
-	if !spoken {
+	if !spoken && now-began < bygone {
 		out = append(out, resolved{rule: -1, outcome: grace.PredictionMiss, began: began, at: now, shadow: shadow})
 	}
 	return out

@@ -71,6 +71,7 @@ func (a *Agent) Open(name Series) Handle {
 	for i := range s.tallies {
 		s.tallies[i] = a.known[known{id, uint8(i)}]
 	}
+	a.recallBreaches(s)
 	a.reopen(s)
 	return h
 }

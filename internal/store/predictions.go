@@ -43,11 +43,12 @@ func (s *Store) Predictions(ctx context.Context, q Querier, f PredictionFilter, 
 // ledgerLimit bounds what Ledger reads: older entries would teach little.
 const ledgerLimit = 20000
 
-// Ledger reads what teaches and what is open, made since a time, oldest first:
+// Ledger reads what teaches, what is open and which breaches were missed, made
+// since a time, oldest first:
 // at most the newest 20,000.
 func (s *Store) Ledger(ctx context.Context, q Querier, since time.Time) ([]grace.Prediction, error) {
 	list, err := docsOf[grace.Prediction](ctx, s, q, "ledger of predictions", `SELECT doc FROM grace_predictions
-		WHERE outcome IN ('open', 'hit', 'false') AND at >= $1 ORDER BY at DESC, id DESC LIMIT $2`, millis(since), ledgerLimit)
+		WHERE outcome IN ('open', 'hit', 'false', 'miss') AND at >= $1 ORDER BY at DESC, id DESC LIMIT $2`, millis(since), ledgerLimit)
 	slices.Reverse(list)
 	return list, err
 }

@@ -69,7 +69,7 @@ func TestLedgerOfPredictions(t *testing.T) {
 		for _, p := range ledger {
 			out += p.ID
 		}
-		equal(t, out, "bcdf")
+		equal(t, out, "bcdegf")
 
 		record := must[store.PredictionRecord](t)(s.PredictionRecord(ctx, q, store.PredictionFilter{Service: "cart"}))
 		equal(t, record.Breaches, 3)
