@@ -67,9 +67,9 @@ type Prior struct {
 }
 
 // proven is the likelihood that a rule needs to be spoken which is not believed
-// from the start. What is at least so likely is right nine times in ten on the
-// average, and the rule is not put back into shadow by chance again and again:
-// that happens at one false one in ten.
+// from the start. What is at least so likely should be right nine times in ten on
+// the average (67 of 74 early warnings on NAB are), so that the rule is not put
+// back into shadow by chance again and again: that happens at one false one in ten.
 const proven = 0.85
 
 // least gives how likely a rule's claims must be to be spoken.
