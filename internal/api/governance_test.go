@@ -228,7 +228,7 @@ func TestWhyService(t *testing.T) {
 	if w := why("checkout"); w.Summary != "Nothing is wrong with checkout." {
 		t.Error(w.Summary)
 	}
-	if w := why("core"); !strings.Contains(w.Summary, "no sensor has fresh data") {
+	if w := why("core"); !strings.Contains(w.Summary, "no sensor has fresh data") || !strings.Contains(w.Text, "nothing judges it yet") {
 		t.Error(w.Summary)
 	}
 	if w := why("db"); !strings.Contains(w.Summary, "no decision on it is recorded yet") {

@@ -36,6 +36,9 @@ func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explan
 	health := Stage{Name: "health", Title: "Health", Lines: []string{
 		fmt.Sprintf("%s is %s, %.0f %% of its %d signals have fresh data", id, view.Health.Status, view.Health.Confidence*100, len(all)),
 	}}
+	if len(all) == 0 {
+		health.Lines = append(health.Lines, "nothing judges it yet: that takes a probe, an alert or an objective; a metric alone, measured or sent, does not say what is bad")
+	}
 	e := Explanation{Service: &view.Health}
 	for _, sig := range all {
 		if sig.State != grace.SignalOK {
