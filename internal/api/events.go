@@ -29,10 +29,14 @@ type EventInput struct {
 	Timestamp *time.Time      `json:"timestamp,omitempty" doc:"default: when it arrives"`
 }
 
+// longestSeries bounds the labels that a prediction may name, in bytes.
+const longestSeries = 2000
+
 // PredictionInput is the payload of self_heal.prediction.
 type PredictionInput struct {
 	Service    grace.ServiceID `json:"service"`
 	Metric     string          `json:"metric"`
+	Series     string          `json:"series,omitempty"` // its labels, as the ledger writes them
 	Code       grace.Code      `json:"code"`
 	Title      string          `json:"title,omitempty"`
 	Likelihood float64         `json:"likelihood"`
@@ -128,11 +132,15 @@ func (in PredictionInput) prediction(bad *findings, at, source string, now time.
 	name(bad, at+".service", string(in.Service), "the service that will breach")
 	name(bad, at+".metric", in.Metric, "the series that will breach")
 	name(bad, at+".code", string(in.Code), "what it will be, for example latency_spike")
+	if len(in.Series) > longestSeries {
+		bad.add(at+".series", nil, fmt.Sprintf("at most %d bytes", longestSeries), "is too long")
+	}
 	if in.Likelihood <= 0 || in.Likelihood > 1 || math.IsNaN(in.Likelihood) {
 		bad.add(at+".likelihood", in.Likelihood, "a probability above 0, at most 1", "is not a probability")
 	}
 	out := grace.Prediction{
-		Key: grace.SignalKey(fmt.Sprintf("%s/%s/%s/%s", in.Service, source, in.Metric, in.Code)), Service: in.Service, Metric: in.Metric, Code: in.Code,
+		Key:     grace.SignalKey(fmt.Sprintf("%s/%s/%s%s/%s", in.Service, source, in.Metric, in.Series, in.Code)),
+		Service: in.Service, Metric: in.Metric, Series: in.Series, Code: in.Code,
 		Title: in.Title, Likelihood: in.Likelihood, Value: in.Value, Threshold: in.Threshold, Low: in.Low, High: in.High,
 		Impact: in.Impact, At: now,
 	}

@@ -79,7 +79,7 @@ func TestPostEvents(t *testing.T) {
 	rec := e.call("operator", "POST", "/api/events", `[
 		{"event_type":"deploy.finished","source":"ci","actor":"ana","resource":"cart","payload":{"version":"1.2"}},
 		{"event_type":"health.signal","source":"edge","resource":"cart","timestamp":"2026-03-01T09:31:00Z","payload":{"metric":"latency_ms","value":3}},
-		{"event_type":"self_heal.prediction","source":"forecast","payload":{"service":"db","metric":"disk","code":"capacity","likelihood":0.8,"breach_at":"2026-03-01T09:45:00Z"}}]`)
+		{"event_type":"self_heal.prediction","source":"forecast","payload":{"service":"db","metric":"disk","series":"{mount=\"/var\"}","code":"capacity","likelihood":0.8,"breach_at":"2026-03-01T09:45:00Z"}}]`)
 	if a := decode[Accepted](t, rec); a.Accepted != 3 {
 		t.Fatalf("%+v", a)
 	}
@@ -92,7 +92,7 @@ func TestPostEvents(t *testing.T) {
 		t.Error(diff)
 	}
 	wantPrediction := []grace.Prediction{{
-		Key: "db/forecast/disk/capacity", Service: "db", Metric: "disk", Code: grace.CodeCapacity, Title: "capacity of db", Likelihood: 0.8,
+		Key: `db/forecast/disk{mount="/var"}/capacity`, Service: "db", Metric: "disk", Series: `{mount="/var"}`, Code: grace.CodeCapacity, Title: "capacity of db", Likelihood: 0.8,
 		BreachAt: at(13*time.Minute + 58*time.Second), At: testNow,
 	}}
 	if diff := cmp.Diff(wantPrediction, post.Predictions); diff != "" {
