@@ -61,7 +61,9 @@ func ground() []string {
 
 // replayed lists what must not know the clock or the world: the stages, and
 // the mathematics below them.
-func replayed() []string { return append(pure(), "internal/forecast", "internal/detect", "internal/breach") }
+func replayed() []string {
+	return append(pure(), "internal/forecast", "internal/detect", "internal/breach")
+}
 
 // testOnly packages may be imported by every _test.go file, whatever its floor,
 // and by the benches that run a PostgreSQL of their own.
