@@ -186,3 +186,44 @@ func TestFill(t *testing.T) {
 		t.Error("not resolved")
 	}
 }
+
+// What was claimed of a learned threshold before a restart goes on when the
+// history is back, and is held to the threshold of then.
+func TestLearnedAfterRestart(t *testing.T) {
+	first := start.Truncate(24 * time.Hour)
+	made := first.Add(80 * time.Hour)
+	a := New(DefaultConfig(), nil)
+	h := a.Open(Series{Service: "cart", Metric: "p99", Role: grace.RoleLatency})
+	entry := grace.Prediction{
+		ID: "x", Service: "cart", Metric: "p99", Code: grace.CodeLatencySpike, Rule: "anomaly", Learned: true, Threshold: 123,
+		Made: made, At: made, BreachAt: made, Horizon: grace.Duration(10 * time.Minute), Outcome: grace.PredictionOpen, Score: 0.6,
+	}
+	never := entry
+	never.ID, never.Code = "y", grace.CodeCapacity
+	a.Restore([]grace.Prediction{entry, never})
+	for i := range 81 * 60 {
+		at := first.Add(time.Duration(i) * time.Minute)
+		a.Append(h, at.UnixMilli(), 50+3*noise(i))
+		r := Result{}
+		if !at.Before(made) {
+			r = a.Evaluate(at)
+			if w := &a.at(h).watches[0]; w.claim(a.numberOf("anomaly")) != nil && w.threshold != 123 {
+				t.Fatalf("held to %v", w.threshold)
+			}
+		}
+		for _, p := range r.Resolved {
+			if p.ID != "x" || p.Outcome != grace.PredictionFalse {
+				t.Errorf("%+v", p)
+			}
+			if len(a.pending) != 1 {
+				t.Errorf("%+v", a.pending)
+			}
+			a.Forget(func(grace.Prediction) bool { return true })
+			if len(a.pending) != 0 {
+				t.Errorf("%+v", a.pending)
+			}
+			return
+		}
+	}
+	t.Error("not resolved")
+}

@@ -281,9 +281,9 @@ func (a *Agent) reopen(s *series) {
 	if len(waiting) == 0 {
 		return
 	}
-	delete(a.pending, id)
+	left := waiting[:0] // such as that of a threshold which is still to be learned
 	for _, p := range waiting {
-		rule := a.numberOf(p.Rule)
+		rule, placed := a.numberOf(p.Rule), false
 		for i := range s.watches {
 			w := &s.watches[i]
 			if rule < 0 || code(w.target) != p.Code || w.learned != p.Learned || w.claim(rule) != nil ||
@@ -298,9 +298,19 @@ func (a *Agent) reopen(s *series) {
 			if p.Spoken != nil {
 				c.Spoken = p.Spoken.UnixMilli()
 			}
+			if w.learned {
+				w.threshold = p.Threshold // it is held to that one
+			}
 			w.breach.calm = max(w.breach.calm, c.Made)
 			w.open = append(w.open, open{rule, c})
+			placed = true
 			break
 		}
+		if !placed {
+			left = append(left, p)
+		}
+	}
+	if a.pending[id] = left; len(left) == 0 {
+		delete(a.pending, id)
 	}
 }

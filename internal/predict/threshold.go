@@ -41,8 +41,12 @@ func (a *Agent) learnThreshold(s *series) {
 	if w.hour == s.hours.hour || len(w.open) > 0 {
 		return // what is claimed of a threshold is held to that threshold
 	}
+	first := w.hour == 0
 	w.hour = s.hours.hour
 	w.threshold = a.unusualValue(s)
+	if first {
+		a.reopen(s)
+	}
 }
 
 func (a *Agent) unusualValue(s *series) float64 {
