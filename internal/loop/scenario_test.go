@@ -131,6 +131,7 @@ func play(t *testing.T, cfg Config, s *script) []string {
 	if err := l.Recall(ctx, s.history...); err != nil {
 		t.Fatal(err)
 	}
+	l.refitSome() // or the first look would be at the same time as the first forecast
 	if err := l.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
