@@ -251,3 +251,24 @@ func BenchmarkEvaluate(b *testing.B) {
 		a.Evaluate(now)
 	}
 }
+
+// TestTrendEndsWithADrop: what was restarted does not go on rising, whatever
+// the points before say.
+func TestTrendEndsWithADrop(t *testing.T) {
+	a := New(DefaultConfig(), []Target{target()})
+	at := start
+	for i := range 40 {
+		a.Observe("cart", "latency_ms", at, 200+4*float64(i)+float64(i%3))
+		at = at.Add(10 * time.Second)
+	}
+	if r := a.Evaluate(at); len(r.Spoken) != 1 {
+		t.Fatalf("a clean rise: %+v", r)
+	}
+	for range 2 { // one alone may be an outlier
+		a.Observe("cart", "latency_ms", at, 200)
+		at = at.Add(10 * time.Second)
+	}
+	if r := a.Evaluate(at); len(r.Spoken) != 0 || len(r.Turned) != 1 {
+		t.Errorf("right after the restart: %+v", r)
+	}
+}

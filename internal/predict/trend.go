@@ -75,7 +75,7 @@ func (v *view) follow(n int) (raw, bool) {
 		return raw{}, false
 	}
 	recent := v.work.fit(times[n-n/3:], values[n-n/3:])
-	if recent.slope/l.slope < keepUp {
+	if recent.slope/l.slope < keepUp || v.fell(&l, values[n-2:]) {
 		return raw{}, false
 	}
 	ahead = min(ahead, v.cfg.Reach*l.span)
@@ -91,6 +91,18 @@ func (v *view) follow(n int) (raw, bool) {
 		would: v.beyond(&l, age+min(2*v.cfg.Horizon.D().Seconds(), v.cfg.Reach*l.span)) >= wouldBreach,
 		n:     n, slope: l.slope, fit: l.fitness(),
 	}, true
+}
+
+// fell tells whether the newest values, of which one may be an outlier, have
+// left the line away from the threshold: a process was restarted, a disk
+// cleaned. A robust line would follow the old trend for a third of its points.
+func (v *view) fell(l *line, newest []float64) bool {
+	for _, y := range newest {
+		if (l.level-y)*v.toward() <= scatter*l.noise+math.Abs(l.slope)*l.span/4 {
+			return false
+		}
+	}
+	return true
 }
 
 // mayReach is a cheap look before the dear one: a least-squares line, with a
