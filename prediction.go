@@ -17,8 +17,7 @@ const (
 
 // Prediction says that a series will breach a threshold. It is one entry of the
 // ledger of predictions from the time a rule first says so until it is
-// resolved; a miss is an entry too. Entries that only say "unknown yet" have an
-// empty Rule: other systems told them.
+// resolved; a miss is an entry too, and has no Rule.
 type Prediction struct {
 	ID         string     `json:"id,omitempty" doc:"of the entry; a prediction that is said again keeps it"`
 	Key        SignalKey  `json:"key"`

@@ -39,6 +39,15 @@ const (
 	SeverityCritical Severity = "critical"
 )
 
+// Valid tells whether it is a severity, or none was given.
+func (s Severity) Valid() bool {
+	switch s {
+	case "", SeverityInfo, SeverityWarning, SeverityCritical:
+		return true
+	}
+	return false
+}
+
 // Sample is what a sensor saw of a service at one time.
 type Sample struct {
 	Service ServiceID  `json:"service"`
@@ -163,3 +172,12 @@ const (
 	RoleTraffic    Role = "traffic"
 	RoleCapacity   Role = "capacity"
 )
+
+// Valid tells whether it is a role, the empty one included.
+func (r Role) Valid() bool {
+	switch r {
+	case RoleNone, RoleLatency, RoleErrors, RoleSaturation, RoleTraffic, RoleCapacity:
+		return true
+	}
+	return false
+}

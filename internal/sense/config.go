@@ -122,9 +122,7 @@ func (o Objective) Validate() error {
 	if math.IsNaN(o.Threshold) || math.IsInf(o.Threshold, 0) {
 		errs = append(errs, errors.New("threshold: is not a finite number"))
 	}
-	switch o.Severity {
-	case "", grace.SeverityInfo, grace.SeverityWarning, grace.SeverityCritical:
-	default:
+	if !o.Severity.Valid() {
 		errs = append(errs, fmt.Errorf("severity: unknown %q, want info, warning or critical", o.Severity))
 	}
 	return errors.Join(errs...)

@@ -33,9 +33,7 @@ func (r Rule) problems() []error {
 	if r.Metric == "" && len(r.Labels) == 0 {
 		errs = append(errs, errors.New("metric: is missing, and labels too: the rule would take everything; write metric: \"*\" if that is meant"))
 	}
-	switch r.Role {
-	case grace.RoleNone, grace.RoleLatency, grace.RoleErrors, grace.RoleSaturation, grace.RoleTraffic, grace.RoleCapacity:
-	default:
+	if !r.Role.Valid() {
 		errs = append(errs, fmt.Errorf("role: unknown %q, want latency, errors, saturation, traffic or capacity", r.Role))
 	}
 	switch r.Direction {

@@ -34,9 +34,7 @@ func (m Mapping) Validate() error {
 		if r.Service == "" && r.Code == "" && r.Severity == "" {
 			errs = append(errs, fmt.Errorf("map[%d]: it gives neither a service nor a code nor a severity", i))
 		}
-		switch r.Severity {
-		case "", grace.SeverityInfo, grace.SeverityWarning, grace.SeverityCritical:
-		default:
+		if !r.Severity.Valid() {
 			errs = append(errs, fmt.Errorf("map[%d]: severity %q: want info, warning or critical", i, r.Severity))
 		}
 	}

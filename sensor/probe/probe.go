@@ -56,9 +56,7 @@ func (c Config) Validate() error {
 	if c.Interval < 0 {
 		errs = append(errs, fmt.Errorf("interval %s is less than nothing", c.Interval))
 	}
-	switch c.Severity {
-	case "", grace.SeverityInfo, grace.SeverityWarning, grace.SeverityCritical:
-	default:
+	if !c.Severity.Valid() {
 		errs = append(errs, fmt.Errorf("severity %q: want info, warning or critical", c.Severity))
 	}
 	return errors.Join(append(errs, c.Target.Validate())...)

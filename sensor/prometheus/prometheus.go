@@ -86,9 +86,7 @@ func (c Config) Validate() error {
 	if c.Interval < 0 || c.Timeout < 0 || c.SampleLimit < 0 || c.BodyLimit < 0 {
 		errs = append(errs, errors.New("interval, timeout, sample_limit and body_limit must not be less than nothing"))
 	}
-	switch c.Severity {
-	case "", grace.SeverityInfo, grace.SeverityWarning, grace.SeverityCritical:
-	default:
+	if !c.Severity.Valid() {
 		errs = append(errs, fmt.Errorf("severity %q: want info, warning or critical", c.Severity))
 	}
 	seen := map[string]bool{upMetric: true}

@@ -93,9 +93,7 @@ func (c Config) Validate() error {
 	if c.Interval < 0 || c.Timeout < 0 || c.MaxBackoff < 0 || c.SeriesLimit < 0 || c.BodyLimit < 0 || c.Concurrency < 0 || c.Part < 0 {
 		errs = append(errs, errors.New("interval, timeout, max_backoff, series_limit, body_limit, concurrency and part must not be less than nothing"))
 	}
-	switch c.Severity {
-	case "", grace.SeverityInfo, grace.SeverityWarning, grace.SeverityCritical:
-	default:
+	if !c.Severity.Valid() {
 		errs = append(errs, fmt.Errorf("severity %q: want info, warning or critical", c.Severity))
 	}
 	errs = append(errs, c.validateAuth(), c.TLS.Validate())
@@ -148,9 +146,7 @@ func (q Query) Validate() error {
 	if math.IsNaN(q.Scale) || math.IsInf(q.Scale, 0) {
 		errs = append(errs, fmt.Errorf("scale %v is no number to multiply by", q.Scale))
 	}
-	switch q.Role {
-	case grace.RoleNone, grace.RoleLatency, grace.RoleErrors, grace.RoleSaturation, grace.RoleTraffic, grace.RoleCapacity:
-	default:
+	if !q.Role.Valid() {
 		errs = append(errs, fmt.Errorf("role %q: want latency, errors, saturation, traffic or capacity", q.Role))
 	}
 	return errors.Join(errs...)
