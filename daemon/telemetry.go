@@ -82,8 +82,9 @@ func newReceivers(d *Daemon) (*receivers, error) {
 	r := &receivers{d: d}
 	r.wanted.Store(wantsOf(d.cfg))
 	var sinks []telemetry.Sink
+	targets := d.loop.Targets()
 	for range shards() {
-		agent := predict.New(d.cfg.Predict, d.loop.Targets())
+		agent := predict.New(d.cfg.Predict, targets)
 		agent.Silence(d.cfg.Govern.PredictiveShadow)
 		r.agents = append(r.agents, agent)
 		sinks = append(sinks, forecaster{agent})

@@ -115,7 +115,7 @@ func change(run grace.Run, m Mark, out outcome) grace.Change {
 		e := learning(run, m)
 		c.Learning = []grace.LearningEntry{e}
 		c.Events = []grace.Event{{
-			Type: "self_heal.learned", Source: "heal", Actor: "grace", Resource: "run/" + string(run.ID), Payload: encode(e), Timestamp: m.At,
+			Type: "self_heal.learned", Source: "heal", Actor: "grace", Resource: "run/" + string(run.ID), Payload: Encode(e), Timestamp: m.At,
 		}}
 		if out.openIncident {
 			run.Incident = grace.IncidentID("i-" + string(run.ID))
@@ -128,7 +128,7 @@ func change(run grace.Run, m Mark, out outcome) grace.Change {
 		}
 		c.Audit = append(c.Audit, grace.AuditEntry{
 			At: m.At, Actor: actor, Action: "run." + n.action, Object: "run/" + string(run.ID),
-			Service: run.Service, Reason: n.reason, Detail: encode(n.detail),
+			Service: run.Service, Reason: n.reason, Detail: Encode(n.detail),
 		})
 		c.Events = append(c.Events, event("self_heal.run."+n.action, run, m, actor, n.reason))
 	}
@@ -142,7 +142,7 @@ func change(run grace.Run, m Mark, out outcome) grace.Change {
 func event(kind string, run grace.Run, m Mark, actor, reason string) grace.Event {
 	return grace.Event{
 		Type: kind, Source: "heal", Actor: actor, Resource: "run/" + string(run.ID), Timestamp: m.At,
-		Payload: encode(map[string]any{
+		Payload: Encode(map[string]any{
 			"run": run.ID, "service": run.Service, "playbook": run.Playbook.ID, "code": run.Code,
 			"state": run.State, "reason": reason,
 		}),
@@ -165,7 +165,7 @@ func openIncident(c *grace.Change, run grace.Run, m Mark) {
 	})
 	c.Events = append(c.Events, grace.Event{
 		Type: "incident.notify", Source: "heal", Actor: "grace", Resource: "incident/" + string(inc.ID),
-		Payload: encode(inc), Timestamp: m.At,
+		Payload: Encode(inc), Timestamp: m.At,
 	})
 }
 
@@ -191,9 +191,9 @@ func resultOf(run grace.Run) grace.Result {
 	return learn.ResultOf(run.State)
 }
 
-// encode gives JSON. The values are the runner's own maps and structs, so an
-// error can only be a programming mistake: it is put where it will be read.
-func encode(v any) json.RawMessage {
+// Encode gives the JSON of an event or an audit entry. The values are our own
+// maps and structs, so an error can only be a programming mistake: it is put where it will be read.
+func Encode(v any) json.RawMessage {
 	if v == nil {
 		return nil
 	}

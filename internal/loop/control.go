@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/heal"
 	"grace/internal/store"
 )
 
@@ -64,7 +65,7 @@ func (l *Loop) DecideApproval(ctx context.Context, id grace.ApprovalID, approve 
 		return l.Store.Apply(ctx, tx, grace.Change{
 			Approvals: []grace.Approval{a},
 			Audit:     []grace.AuditEntry{{At: now, Actor: actor, Action: "approval." + string(a.State), Object: object, Service: a.Service, Reason: reason}},
-			Events:    []grace.Event{{Type: "self_heal.approval." + string(a.State), Source: "api", Actor: actor, Resource: object, Payload: encode(a), Timestamp: now}},
+			Events:    []grace.Event{{Type: "self_heal.approval." + string(a.State), Source: "api", Actor: actor, Resource: object, Payload: heal.Encode(a), Timestamp: now}},
 		})
 	})
 	return a, err
@@ -89,7 +90,7 @@ func (l *Loop) Abort(ctx context.Context, id grace.RunID, actor, reason string) 
 		return l.Store.Apply(ctx, tx, grace.Change{
 			Aborts: []grace.AbortRequest{{Run: id, Actor: actor, Reason: reason, At: now}},
 			Audit:  []grace.AuditEntry{{At: now, Actor: actor, Action: "run.abort_requested", Object: object, Service: run.Service, Reason: reason}},
-			Events: []grace.Event{{Type: eventAbort, Source: "api", Actor: actor, Resource: object, Payload: encode(map[string]any{"run": id, "reason": reason}), Timestamp: now}},
+			Events: []grace.Event{{Type: eventAbort, Source: "api", Actor: actor, Resource: object, Payload: heal.Encode(map[string]any{"run": id, "reason": reason}), Timestamp: now}},
 		})
 	})
 	if err == nil {
@@ -123,8 +124,8 @@ func (l *Loop) SetMode(ctx context.Context, set grace.ModeSetting, actor string)
 func modeChange(set grace.ModeSetting) grace.Change {
 	return grace.Change{
 		Mode:   &set,
-		Audit:  []grace.AuditEntry{{At: set.Since, Actor: set.Actor, Action: "mode." + string(set.Mode), Object: "mode", Reason: set.Reason, Detail: encode(set)}},
-		Events: []grace.Event{{Type: "self_heal.mode", Source: "loop", Actor: set.Actor, Resource: "mode", Payload: encode(set), Timestamp: set.Since}},
+		Audit:  []grace.AuditEntry{{At: set.Since, Actor: set.Actor, Action: "mode." + string(set.Mode), Object: "mode", Reason: set.Reason, Detail: heal.Encode(set)}},
+		Events: []grace.Event{{Type: "self_heal.mode", Source: "loop", Actor: set.Actor, Resource: "mode", Payload: heal.Encode(set), Timestamp: set.Since}},
 	}
 }
 
@@ -145,7 +146,7 @@ func (l *Loop) ResolveIncident(ctx context.Context, id grace.IncidentID, actor, 
 		return l.Store.Apply(ctx, tx, grace.Change{
 			Incidents: []grace.Incident{inc},
 			Audit:     []grace.AuditEntry{{At: now, Actor: actor, Action: "incident.resolved", Object: object, Service: inc.Service, Reason: reason}},
-			Events:    []grace.Event{{Type: "incident.resolved", Source: "api", Actor: actor, Resource: object, Payload: encode(inc), Timestamp: now}},
+			Events:    []grace.Event{{Type: "incident.resolved", Source: "api", Actor: actor, Resource: object, Payload: heal.Encode(inc), Timestamp: now}},
 		})
 	})
 	return inc, err

@@ -8,6 +8,7 @@ import (
 
 	"grace"
 	"grace/internal/govern"
+	"grace/internal/heal"
 	"grace/internal/propose"
 )
 
@@ -116,10 +117,10 @@ func decisionChange(dec grace.Decision, run *grace.Run, ttl time.Duration) grace
 	c := grace.Change{Decisions: []grace.Decision{dec}}
 	note := func(action, object, reason string, detail any) {
 		c.Audit = append(c.Audit, grace.AuditEntry{
-			At: dec.At, Actor: "grace", Action: action, Object: object, Service: dec.Service, Reason: reason, Detail: encode(detail),
+			At: dec.At, Actor: "grace", Action: action, Object: object, Service: dec.Service, Reason: reason, Detail: heal.Encode(detail),
 		})
 		c.Events = append(c.Events, grace.Event{
-			Type: "self_heal." + action, Source: "loop", Actor: "grace", Resource: object, Payload: encode(detail), Timestamp: dec.At,
+			Type: "self_heal." + action, Source: "loop", Actor: "grace", Resource: object, Payload: heal.Encode(detail), Timestamp: dec.At,
 		})
 	}
 	note("decision."+string(dec.Verdict), "decision/"+string(dec.ID), summary(dec), map[string]any{

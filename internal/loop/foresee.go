@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"grace"
 	"grace/internal/forecast"
+	"grace/internal/heal"
 	"grace/internal/predict"
 )
 
@@ -141,15 +143,7 @@ func (st *stages) suggest(p grace.Prediction, rank *memory) []grace.PlaybookID {
 			s, _ := rank.Rank(p.Service, p.Code, id, p.At)
 			return s
 		}
-		slices.SortStableFunc(out, func(a, b grace.PlaybookID) int {
-			switch x, y := score(a), score(b); {
-			case x > y:
-				return -1
-			case x < y:
-				return 1
-			}
-			return 0
-		})
+		slices.SortStableFunc(out, func(a, b grace.PlaybookID) int { return cmp.Compare(score(b), score(a)) })
 	}
 	return out
 }
@@ -261,7 +255,7 @@ func (f *foreseen) change(c *grace.Change, now time.Time) {
 	}
 	event := grace.Event{
 		Type: eventPrediction, Source: "predict", Actor: "grace", Resource: "service/" + string(p.Service), Timestamp: now,
-		Payload: encode(foresight{
+		Payload: heal.Encode(foresight{
 			Service: p.Service, Metric: p.Metric, Code: p.Code, Title: p.Title, Likelihood: p.Likelihood, Impact: p.Impact,
 			BreachAt: p.BreachAt, Band: Band{p.Low, p.High}, Suggest: orEmpty(p.Suggest), Evidence: orEmpty(p.Evidence),
 			Shadow: f.state == silenced, Owner: f.owner, Prediction: p,
@@ -313,10 +307,10 @@ func demotionChange(c *grace.Change, d predict.Demotion, now time.Time) {
 		reason = fmt.Sprintf("in shadow %d of its last %d predictions were false", d.False, d.Of)
 	}
 	c.Audit = append(c.Audit, grace.AuditEntry{
-		At: now, Actor: "grace", Action: action, Object: "rule/" + d.Rule, Reason: reason, Detail: encode(d),
+		At: now, Actor: "grace", Action: action, Object: "rule/" + d.Rule, Reason: reason, Detail: heal.Encode(d),
 	})
 	c.Events = append(c.Events, grace.Event{
-		Type: kind, Source: "predict", Actor: "grace", Resource: "rule/" + d.Rule, Payload: encode(d), Timestamp: now,
+		Type: kind, Source: "predict", Actor: "grace", Resource: "rule/" + d.Rule, Payload: heal.Encode(d), Timestamp: now,
 	})
 }
 
@@ -334,8 +328,7 @@ func (l *Loop) hearPrediction(e grace.Event) {
 		}
 		if body.Owner != l.Owner {
 			l.mu.Lock()
-			l.predict.Learn(body.Prediction)
-			l.teach([]grace.Prediction{body.Prediction}, nil)
+			l.eachAgent(func(a *predict.Agent) { a.Learn(body.Prediction) })
 			l.mu.Unlock()
 		}
 	case eventRunning:
@@ -350,8 +343,9 @@ func (l *Loop) hearPrediction(e grace.Event) {
 
 // reconfigurePredict gives the agents their limits and targets. The caller holds l.mu.
 func (l *Loop) reconfigurePredict(st *stages) {
+	all := targets(st)
 	l.eachAgent(func(a *predict.Agent) {
-		a.Reconfigure(st.Predict, targets(st))
+		a.Reconfigure(st.Predict, all)
 		a.Silence(st.Govern.PredictiveShadow)
 	})
 }
@@ -368,19 +362,17 @@ func (l *Loop) acted(service grace.ServiceID, run grace.RunID) {
 func (l *Loop) Predicted() (records []predict.RuleStats, missed int64) {
 	now := l.Now()
 	l.mu.Lock()
-	records, missed = l.predict.Stats(now)
-	l.mu.Unlock()
-	if l.shards == nil {
-		return records, missed
-	}
-	for i := range l.shards.Shards() {
-		l.shards.Do(i, func(a *predict.Agent) {
-			more, m := a.Stats(now)
-			missed += m
-			for j := range more {
-				records[j].Add(more[j])
-			}
-		})
-	}
+	defer l.mu.Unlock()
+	l.eachAgent(func(a *predict.Agent) {
+		more, m := a.Stats(now)
+		missed += m
+		if records == nil {
+			records = more
+			return
+		}
+		for i := range more {
+			records[i].Add(more[i])
+		}
+	})
 	return records, missed
 }

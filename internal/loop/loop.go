@@ -267,7 +267,7 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error 
 // configChange says what the trust core may do from now on; the rest is in the
 // file.
 func configChange(st *stages, actor string, now time.Time) grace.Change {
-	detail := encode(map[string]any{"trust": st.Govern, "services": len(st.Services), "playbooks": len(st.Playbooks)})
+	detail := heal.Encode(map[string]any{"trust": st.Govern, "services": len(st.Services), "playbooks": len(st.Playbooks)})
 	return grace.Change{
 		Audit:  []grace.AuditEntry{{At: now, Actor: actor, Action: "config.reloaded", Object: "config", Detail: detail}},
 		Events: []grace.Event{{Type: "self_heal.config", Source: "loop", Actor: actor, Resource: "config", Payload: detail, Timestamp: now}},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/heal"
 	"grace/internal/store"
 )
 
@@ -125,7 +125,7 @@ func signalChange(c *grace.Change, last map[grace.SignalKey]int, s grace.Signal,
 		c.Signals = append(c.Signals, s)
 	}
 	c.Events = append(c.Events, grace.Event{
-		Type: "health.signal", Source: "sense", Actor: "grace", Resource: "signal/" + string(s.Key), Payload: encode(s), Timestamp: now,
+		Type: "health.signal", Source: "sense", Actor: "grace", Resource: "signal/" + string(s.Key), Payload: heal.Encode(s), Timestamp: now,
 	})
 	c.Audit = append(c.Audit, grace.AuditEntry{
 		At: now, Actor: "grace", Action: "signal." + string(s.State), Object: "signal/" + string(s.Key), Service: s.Service, Reason: s.Message,
@@ -325,13 +325,4 @@ func hash(parts ...any) string {
 		fmt.Fprintf(h, "%v\x00", p)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
-}
-
-// encode gives JSON of our own structs, which always have one.
-func encode(v any) json.RawMessage {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return json.RawMessage(fmt.Sprintf("%q", "not encodable: "+err.Error()))
-	}
-	return b
 }

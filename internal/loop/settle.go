@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/heal"
 	"grace/internal/store"
 )
 
@@ -141,8 +142,8 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 				{At: now, Actor: "grace", Action: "incident.opened", Object: "incident/" + string(inc.ID), Service: run.Service, Reason: inc.Detail},
 			},
 			Events: []grace.Event{
-				{Type: "self_heal.run.escalated", Source: "loop", Actor: "grace", Resource: "run/" + string(id), Payload: encode(run.Error), Timestamp: now},
-				{Type: "incident.notify", Source: "loop", Actor: "grace", Resource: "incident/" + string(inc.ID), Payload: encode(inc), Timestamp: now},
+				{Type: "self_heal.run.escalated", Source: "loop", Actor: "grace", Resource: "run/" + string(id), Payload: heal.Encode(run.Error), Timestamp: now},
+				{Type: "incident.notify", Source: "loop", Actor: "grace", Resource: "incident/" + string(inc.ID), Payload: heal.Encode(inc), Timestamp: now},
 			},
 		})
 	})
@@ -200,7 +201,7 @@ func (l *Loop) callOffRun(ctx context.Context, h store.RunHead) error {
 		return l.Store.Apply(ctx, tx, grace.Change{
 			Approvals: []grace.Approval{a},
 			Audit:     []grace.AuditEntry{{At: now, Actor: "grace", Action: "approval.cancelled", Object: object, Service: h.Service, Reason: a.Reason}},
-			Events:    []grace.Event{{Type: "self_heal.approval.cancelled", Source: "loop", Actor: "grace", Resource: object, Payload: encode(a), Timestamp: now}},
+			Events:    []grace.Event{{Type: "self_heal.approval.cancelled", Source: "loop", Actor: "grace", Resource: object, Payload: heal.Encode(a), Timestamp: now}},
 		})
 	})
 }

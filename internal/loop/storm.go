@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/heal"
 	"grace/internal/propose"
 	"grace/internal/store"
 )
@@ -80,8 +81,8 @@ func stormChange(inc grace.Incident, action, event, reason string, now time.Time
 		Incidents: []grace.Incident{inc},
 		Audit:     []grace.AuditEntry{{At: now, Actor: "grace", Action: action, Object: object, Reason: reason}},
 		Events: []grace.Event{
-			{Type: event, Source: "loop", Actor: "grace", Resource: object, Payload: encode(inc), Timestamp: now},
-			{Type: "self_heal." + action, Source: "loop", Actor: "grace", Resource: object, Payload: encode(inc), Timestamp: now},
+			{Type: event, Source: "loop", Actor: "grace", Resource: object, Payload: heal.Encode(inc), Timestamp: now},
+			{Type: "self_heal." + action, Source: "loop", Actor: "grace", Resource: object, Payload: heal.Encode(inc), Timestamp: now},
 		},
 	}
 }
