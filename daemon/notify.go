@@ -83,15 +83,26 @@ func (d *Daemon) notifyNext(ctx context.Context, client *http.Client, hook *conf
 				return err
 			}
 		}
-		err := d.store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-			return d.store.SetCursor(ctx, tx, notifyCursor, e.ID)
-		})
-		if err != nil {
-			return fmt.Errorf("record a delivered notification: %w", err)
+		if err := d.delivered(ctx, e); err != nil {
+			return err
 		}
 		if mine, err := d.store.Claim(ctx, notifyCursor, d.owner, spare); err != nil || !mine {
 			return err
 		}
+	}
+	return nil
+}
+
+// delivered records a notification, also while the daemon is being stopped: it
+// would be posted once more after the next start.
+func (d *Daemon) delivered(ctx context.Context, e grace.Event) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	defer cancel()
+	err := d.store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return d.store.SetCursor(ctx, tx, notifyCursor, e.ID)
+	})
+	if err != nil {
+		return fmt.Errorf("record a delivered notification: %w", err)
 	}
 	return nil
 }
