@@ -78,6 +78,9 @@ type Reading struct {
 	Value  float64   // 1 passed or 0 failed for http_health and command, else the metric's value
 	OK     bool      // false: no data newer than was asked for
 	Detail string
+	// Every is the distance at which measurements come, where the prober does
+	// not take them itself; 0 is not known. Verification waits for them.
+	Every time.Duration
 }
 
 // Prober takes one measurement for verification. A metric older than since is

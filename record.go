@@ -2,6 +2,7 @@ package grace
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -14,18 +15,50 @@ const (
 	IncidentResolved IncidentState = "resolved"
 )
 
-// Incident is trouble that needs a person: a failed remedy or a storm.
+// IncidentKind says why somebody is told.
+type IncidentKind string
+
+// Incident kinds.
+const (
+	IncidentRun      IncidentKind = "run"             // a run did not help, or could not go on
+	IncidentUnhealed IncidentKind = "unhealed"        // a condition lasts and nothing that helps is being done
+	IncidentBlind    IncidentKind = "blind"           // GRACE does not see what it should see
+	IncidentStorm    IncidentKind = "circuit_breaker" // too much is sick at once
+)
+
+// Incident is a condition that needs a person. It is open until it is resolved,
+// by a person or because what it is about has been well for the hold-down;
+// an acknowledged one is open still.
 type Incident struct {
-	ID         IncidentID    `json:"id"`
-	State      IncidentState `json:"state"`
-	Title      string        `json:"title"`
-	Service    ServiceID     `json:"service,omitempty"`
-	Services   []ServiceID   `json:"services,omitempty"`
-	Run        RunID         `json:"run,omitempty"`
-	Severity   Severity      `json:"severity"`
-	Detail     string        `json:"detail,omitempty"`
-	OpenedAt   time.Time     `json:"opened_at"`
-	ResolvedAt *time.Time    `json:"resolved_at,omitempty"`
+	ID           IncidentID    `json:"id"`
+	Kind         IncidentKind  `json:"kind" enum:"run,unhealed,blind,circuit_breaker"`
+	State        IncidentState `json:"state"`
+	Title        string        `json:"title"`
+	Service      ServiceID     `json:"service,omitempty"`
+	Services     []ServiceID   `json:"services,omitempty" doc:"others that it covers: victims, or what a sensor does not see"`
+	Sensor       string        `json:"sensor,omitempty" doc:"of a blind one: the sensor or source without data"`
+	Run          RunID         `json:"run,omitempty"`
+	Severity     Severity      `json:"severity"`
+	Detail       string        `json:"detail,omitempty" doc:"what is wrong, and why GRACE does not act"`
+	Since        time.Time     `json:"since,omitzero" doc:"when the condition began"`
+	OpenedAt     time.Time     `json:"opened_at"`
+	Acknowledged *Note         `json:"acknowledged,omitempty" doc:"who looks after it"`
+	Notes        []Note        `json:"notes,omitempty"`
+	Manual       bool          `json:"manual,omitempty" doc:"something may have been left half done: only a person resolves it"`
+	ResolvedAt   *time.Time    `json:"resolved_at,omitempty"`
+	Resolution   string        `json:"resolution,omitempty" doc:"who or what healed it"`
+}
+
+// Covers tells whether the incident is about a service.
+func (i *Incident) Covers(id ServiceID) bool {
+	return i.Service == id || slices.Contains(i.Services, id)
+}
+
+// Note is what a person says of an incident.
+type Note struct {
+	Actor string    `json:"actor"`
+	Text  string    `json:"text"`
+	At    time.Time `json:"at"`
 }
 
 // Result of a run as the learning log counts it.
@@ -94,6 +127,7 @@ type Change struct {
 	Learning   []LearningEntry
 	Prediction []Prediction
 	Aborts     []AbortRequest
+	Silences   []Silence
 	Mode       *ModeSetting
 	Audit      []AuditEntry
 	Events     []Event

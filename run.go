@@ -17,6 +17,7 @@ const (
 	RunVerifying        RunState = "verifying"
 	RunRollingBack      RunState = "rolling_back"
 	RunSucceeded        RunState = "succeeded"
+	RunIneffective      RunState = "ineffective" // it acted, what began it is still there, and nothing could be undone
 	RunRolledBack       RunState = "rolled_back"
 	RunRollbackFailed   RunState = "rollback_failed"
 	RunEscalated        RunState = "escalated"
@@ -30,7 +31,7 @@ const (
 // Terminal tells whether the run has ended.
 func (s RunState) Terminal() bool {
 	switch s {
-	case RunSucceeded, RunRolledBack, RunEscalated, RunDenied,
+	case RunSucceeded, RunIneffective, RunRolledBack, RunEscalated, RunDenied,
 		RunExpired, RunCancelled, RunAborted, RunObservedOnly:
 		return true
 	case RunProposed, RunAwaitingApproval, RunApproved, RunRunning, RunVerifying,
@@ -46,7 +47,8 @@ func (s RunState) Mutating() bool {
 	switch s {
 	case RunApproved, RunRunning, RunVerifying, RunRollingBack, RunRollbackFailed:
 		return true
-	case RunProposed, RunAwaitingApproval, RunSucceeded, RunRolledBack, RunEscalated, RunDenied, RunExpired, RunCancelled, RunAborted, RunObservedOnly:
+	case RunProposed, RunAwaitingApproval, RunSucceeded, RunIneffective, RunRolledBack, RunEscalated, RunDenied, RunExpired,
+		RunCancelled, RunAborted, RunObservedOnly:
 		return false
 	}
 	return false
@@ -65,6 +67,10 @@ type Run struct {
 	Decision    DecisionID        `json:"decision"`
 	Proposal    ProposalID        `json:"proposal"`
 	Cone        []ServiceID       `json:"cone"`
+	Condition   []SignalKey       `json:"condition,omitempty" doc:"the signals that began it: it succeeds only when they have cleared and stayed clear"`
+	HoldDown    Duration          `json:"hold_down,omitempty" doc:"how long they must stay clear"`
+	RecoverIn   Duration          `json:"recover_within,omitempty" doc:"how long after the last step they may take to clear"`
+	Before      []SignalKey       `json:"before,omitempty" doc:"what was wrong with the service before the first step"`
 	Steps       []StepRecord      `json:"steps"`
 	Checks      []CheckResult     `json:"checks,omitempty"`
 	Reasons     []Reason          `json:"reasons,omitempty" doc:"why it ended without acting, or what it waits for before it starts"`
@@ -155,6 +161,7 @@ const (
 	ControlApprove ControlKind = "approve"
 	ControlReject  ControlKind = "reject"
 	ControlAbort   ControlKind = "abort"
+	ControlLook    ControlKind = "look" // something has changed that a waiting run asks about
 )
 
 // ControlMessage is sent to a run on its one control topic.

@@ -48,6 +48,22 @@ func (s Severity) Valid() bool {
 	return false
 }
 
+// Rank orders severities: a worse one is greater, an unknown one is 0.
+func (s Severity) Rank() int {
+	switch s {
+	case SeverityInfo:
+		return 1
+	case SeverityWarning:
+		return 2
+	case SeverityCritical:
+		return 3
+	}
+	return 0
+}
+
+// Serious severities are those that somebody must know of.
+func (s Severity) Serious() bool { return s == SeverityWarning || s == SeverityCritical }
+
 // Sample is what a sensor saw of a service at one time.
 type Sample struct {
 	Service ServiceID  `json:"service"`
@@ -65,17 +81,30 @@ type Sample struct {
 	Fingerprint string            `json:"fingerprint,omitempty" doc:"the source's own identity of an alert; the same fingerprint is the same signal"`
 	Message     string            `json:"message,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
+	Silenced    string            `json:"silenced,omitempty" doc:"of an alert: by whom or what its source keeps it silent"`
 }
 
 // SignalState is what a signal says now.
 type SignalState string
 
-// Signal states. Stale means that data stopped coming: a state of its own.
+// Signal states. Stale means that data stopped coming, unstable that it keeps
+// changing and passed when last seen: a person may be asked, nothing is done.
 const (
-	SignalUnknown SignalState = ""
-	SignalOK      SignalState = "ok"
-	SignalFiring  SignalState = "firing"
-	SignalStale   SignalState = "stale"
+	SignalUnknown  SignalState = ""
+	SignalOK       SignalState = "ok"
+	SignalFiring   SignalState = "firing"
+	SignalStale    SignalState = "stale"
+	SignalUnstable SignalState = "unstable"
+)
+
+// SignalKind says what a signal is made of.
+type SignalKind string
+
+// Signal kinds.
+const (
+	SignalProbe     SignalKind = "probe"     // pass or fail, as a sensor sees it
+	SignalObjective SignalKind = "objective" // a metric held against a threshold
+	SignalAlert     SignalKind = "alert"     // judged by its source
 )
 
 // Signal is a judged series: one rule or probe or alert about one service.
@@ -95,6 +124,22 @@ type Signal struct {
 	Fired     time.Time   `json:"fired,omitzero" doc:"when it was last seen firing; absent if it never was"`
 	Flapping  bool        `json:"flapping,omitempty"`
 	Message   string      `json:"message,omitempty"`
+	Kind      SignalKind  `json:"kind,omitempty" enum:"probe,objective,alert"`
+	// Configured signals belong to a sensor or an objective of the
+	// configuration; the others were sent by somebody.
+	Configured bool `json:"configured,omitempty" doc:"of a sensor or objective of the configuration"`
+	// Passing: nothing is done about a signal that fires by hysteresis alone.
+	Passing bool `json:"passing,omitempty" doc:"it fires still, but its newest sample passed"`
+	// Unconfirmed: nothing is done about what no sample has shown since then.
+	Unconfirmed bool   `json:"unconfirmed,omitempty" doc:"from before a restart or a change of the configuration; no sample has come since"`
+	Silenced    string `json:"silenced,omitempty" doc:"by whom or what its source keeps it silent: it is not healed"`
+	Gone        bool   `json:"gone,omitempty" doc:"its sensor, objective or alert is no more, and neither is the signal"`
+}
+
+// Sick tells whether the signal says that something is wrong now, seriously
+// enough for somebody to know.
+func (s *Signal) Sick() bool {
+	return s.Severity.Serious() && s.Silenced == "" && (s.State == SignalFiring || s.State == SignalUnstable)
 }
 
 // TriggerKind says whether something happened or is about to.
@@ -136,11 +181,13 @@ type Trigger struct {
 
 // Evidence is one thing that a diagnosis rests on.
 type Evidence struct {
-	Service ServiceID `json:"service"`
-	Code    Code      `json:"code"`
-	Signal  SignalKey `json:"signal,omitempty"`
-	Weight  float64   `json:"weight" doc:"how much it raised the likelihood, as a probability of its own"`
-	Text    string    `json:"text"`
+	Service  ServiceID   `json:"service"`
+	Code     Code        `json:"code"`
+	Signal   SignalKey   `json:"signal,omitempty"`
+	State    SignalState `json:"state,omitempty" doc:"of the signal then; ok: it had recovered a moment ago; absent for a prediction"`
+	Severity Severity    `json:"severity,omitempty" doc:"of the signal then"`
+	Weight   float64     `json:"weight" doc:"how much it raised the likelihood, as a probability of its own"`
+	Text     string      `json:"text"`
 }
 
 // Diagnosis names the sick service and what ails it.
@@ -151,11 +198,32 @@ type Diagnosis struct {
 	Kind       TriggerKind `json:"kind"`
 	Likelihood float64     `json:"likelihood" minimum:"0" maximum:"1"`
 	Impact     Impact      `json:"impact"`
+	Severity   Severity    `json:"severity,omitempty" doc:"the worst of the signals that fire"`
 	Victims    []ServiceID `json:"victims,omitempty" doc:"services whose symptoms are put down to the cause"`
 	Evidence   []Evidence  `json:"evidence"`
 	Since      time.Time   `json:"since" doc:"the oldest symptom behind it"`
 	BreachAt   *time.Time  `json:"breach_at,omitempty"`
 	At         time.Time   `json:"at"`
+}
+
+// Condition gives the signals that the diagnosis stands and falls with: those
+// of the cause that fired and are what the code names, the serious ones if there
+// are any. It is empty for a diagnosis that only rests on a prediction.
+func (d *Diagnosis) Condition() []SignalKey {
+	var serious, all []SignalKey
+	for _, e := range d.Evidence {
+		if e.Service != d.Cause || e.Code != d.Code || e.Signal == "" || e.State != SignalFiring {
+			continue
+		}
+		all = append(all, e.Signal)
+		if e.Severity.Serious() {
+			serious = append(serious, e.Signal)
+		}
+	}
+	if len(serious) > 0 {
+		return serious
+	}
+	return all
 }
 
 // Role says what a series tells of its service: what users feel (latency,

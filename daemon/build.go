@@ -21,6 +21,8 @@ func loopConfig(cfg *config.Config) loop.Config {
 		Services: cfg.Services, Playbooks: cfg.Playbooks, Objectives: cfg.Objectives, Limits: cfg.Limits, Probes: cfg.Probes(),
 		Sense: cfg.Sense, Predict: cfg.Predict, Diagnose: cfg.Diagnose, Propose: cfg.Propose, Govern: cfg.Govern, Learn: cfg.Learn,
 		ApprovalTTL: cfg.ApprovalTTL.D(), Mode: cfg.Mode, GroupWait: cfg.Diagnose.GroupWait.D(), PredictEvery: cfg.Predict.Every.D(),
+		HoldDown: cfg.HoldDown.D(), RecoverWithin: cfg.RecoverWithin.D(),
+		EscalateAfter: cfg.EscalateAfter.D(), EscalateCritical: cfg.EscalateAfterCritical.D(),
 	}
 }
 
@@ -109,11 +111,11 @@ func (p prober) Probe(ctx context.Context, service grace.ServiceID, c grace.Chec
 	case grace.CheckCommand:
 		return p.check(ctx, probe.Target{Type: probe.Command, Argv: c.Argv})
 	case grace.CheckMetricThreshold, grace.CheckMetricTrend, grace.CheckCapacity:
-		v, at, ok := p.d.loop.Metric(service, c.Metric, since)
+		v, at, every, ok := p.d.loop.Metric(service, c.Metric, since)
 		if !ok {
-			return grace.Reading{Detail: fmt.Sprintf("no sample of %s/%s since %s", service, c.Metric, since.UTC().Format(time.TimeOnly))}
+			return grace.Reading{Every: every, Detail: fmt.Sprintf("no sample of %s/%s since %s", service, c.Metric, since.UTC().Format(time.TimeOnly))}
 		}
-		return grace.Reading{At: at, Value: v, OK: true, Detail: fmt.Sprintf("%s %g", c.Metric, v)}
+		return grace.Reading{At: at, Value: v, OK: true, Every: every, Detail: fmt.Sprintf("%s %g", c.Metric, v)}
 	}
 	return grace.Reading{Detail: fmt.Sprintf("unknown check type %q", c.Type)}
 }

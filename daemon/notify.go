@@ -17,7 +17,7 @@ import (
 
 const (
 	notifyCursor  = "notify"
-	notifyPattern = "incident.notify"
+	notifyPattern = "incident.opened"
 	notifyBatch   = 20
 	notifyPause   = time.Second
 	notifyMax     = 5 * time.Minute
@@ -26,7 +26,7 @@ const (
 	notifySpare = 5 * time.Second
 )
 
-// notify sends every incident.notify event to the webhook, in order, until it
+// notify sends every incident.opened event to the webhook, in order, until it
 // answers 2xx: at least once, with the event's id as idempotency key. Where it
 // is lives in the store, so nothing is lost by a restart. Of several replicas
 // one posts: the others find the notification claimed.

@@ -44,7 +44,7 @@ func newHook(t *testing.T, token string) *hook {
 		if err == nil {
 			err = json.Unmarshal(event.Payload, &incident)
 		}
-		if err != nil || event.Type != "incident.notify" || r.Header.Get("Authorization") != "Bearer "+token {
+		if err != nil || event.Type != "incident.opened" || r.Header.Get("Authorization") != "Bearer "+token {
 			t.Errorf("delivered: %v, %+v, authorization %q", err, event, r.Header.Get("Authorization"))
 		}
 		h.mu.Lock()

@@ -137,7 +137,7 @@ func (c chapter) judge(runs []grace.Run) (v verdict, run *grace.Run, detail stri
 	switch {
 	case !c.fails && run.State == grace.RunSucceeded:
 		return asTold, run, ""
-	case c.fails && slices.Contains([]grace.RunState{grace.RunRolledBack, grace.RunEscalated}, run.State):
+	case c.fails && slices.Contains([]grace.RunState{grace.RunIneffective, grace.RunRolledBack, grace.RunEscalated}, run.State):
 		if run.Incident == "" {
 			return notAsTold, run, fmt.Sprintf("the run ended %s, but no incident was opened", run.State)
 		}

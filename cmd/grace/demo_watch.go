@@ -194,7 +194,7 @@ func (w *watcher) state(r grace.Run) {
 	case grace.RunSucceeded:
 		w.checks(r)
 		w.tell.say(voiceGrace, "run %s succeeded, recovered in %s", r.ID, short(r.RecoveredIn.D()))
-	case grace.RunRolledBack, grace.RunEscalated, grace.RunAborted:
+	case grace.RunIneffective, grace.RunRolledBack, grace.RunEscalated, grace.RunAborted:
 		w.tell.say(voiceGrace, "run %s ended %s%s", r.ID, r.State, because(r.Error))
 		if r.Incident != "" {
 			w.tell.say(voiceGrace, "opened incident %s for a person", r.Incident)

@@ -311,7 +311,7 @@ func runState(state grace.RunState) console.State {
 		st.Tone = console.ToneHealing
 	case grace.RunSucceeded:
 		st.Tone = console.ToneHealthy
-	case grace.RunRolledBack, grace.RunAborted:
+	case grace.RunIneffective, grace.RunRolledBack, grace.RunAborted:
 		st.Tone = console.ToneDegraded
 	case grace.RunRollbackFailed, grace.RunEscalated:
 		st.Tone = console.ToneFailing

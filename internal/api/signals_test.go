@@ -99,7 +99,7 @@ func TestPostEvents(t *testing.T) {
 		t.Error(diff)
 	}
 	for name, tt := range map[string]struct{ body, location string }{
-		"sent to people":   {`{"event_type":"incident.notify","source":"x"}`, "body.event_type"},
+		"sent to people":   {`{"event_type":"incident.opened","source":"x"}`, "body.event_type"},
 		"GRACE's own type": {`{"event_type":"self_heal.run.succeeded","source":"x"}`, "body.event_type"},
 		"no type":          {`{"source":"x"}`, "body.event_type"},
 		"no source":        {`{"event_type":"a.b"}`, "body.source"},

@@ -59,6 +59,8 @@ type Config struct {
 	Learn       learn.Config
 	ApprovalTTL grace.Duration
 
+	EscalateAfter, EscalateAfterCritical, HoldDown, RecoverWithin grace.Duration
+
 	Telemetry    Telemetry
 	Alertmanager Alertmanager
 	Notify       Notify
@@ -151,6 +153,7 @@ func (c *checker) build(sensors []SensorSpec) *Config {
 		Services: services, Sensors: sensors, Objectives: objectives, Limits: c.limits(), Telemetry: f.Telemetry, Playbooks: playbooks,
 		Sense: f.Sense, Predict: f.Predict.Config, LSTM: f.Predict.LSTM, Diagnose: f.Diagnose, Propose: f.Propose,
 		Govern: c.govern(), Learn: f.Learn, ApprovalTTL: f.Trust.ApprovalTTL,
+		EscalateAfter: f.EscalateAfter, EscalateAfterCritical: f.EscalateAfterCritical, HoldDown: f.HoldDown, RecoverWithin: f.RecoverWithin,
 		Alertmanager: f.Alertmanager, Notify: f.Notify, API: f.API, Metrics: f.Metrics, Retention: f.Retention,
 	}
 }

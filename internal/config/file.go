@@ -13,31 +13,35 @@ import (
 // file is the shape of the YAML file. Its tags are the source of the decoder,
 // of the schema and of the reference; fields.go reads them.
 type file struct {
-	Listen        string            `yaml:"listen" doc:"address and port of the API and the console; reachable from other machines only when you say so" default:"127.0.0.1:8000"`
-	DataDir       string            `yaml:"data_dir" doc:"folder of the SQLite database, the audit key and the local CLI's token; a relative one starts where GRACE is started, and the CLI looks for its token there too" default:"grace-data"`
-	Database      string            `yaml:"database" doc:"PostgreSQL for several replicas; empty is SQLite in data_dir" example:"\"${env:GRACE_DATABASE}\""`
-	Mode          grace.Mode        `yaml:"mode" doc:"where a new store starts; later changes by API or CLI are kept in the store and win" default:"observe_only"`
-	TimeZone      string            `yaml:"time_zone" doc:"IANA name; the zone of change windows that name none" default:"UTC" example:"Europe/Berlin"`
-	Log           Log               `yaml:"log" doc:"what is written to standard error"`
-	Services      []service         `yaml:"services" doc:"what is kept healthy: the nodes of the health graph, and what each playbook means for them"`
-	Sensors       []sensor          `yaml:"sensors" doc:"where samples come from"`
-	Alertmanager  Alertmanager      `yaml:"alertmanager" doc:"the webhook POST /api/alertmanager"`
-	Objectives    []sense.Objective `yaml:"objectives" doc:"when a metric is a symptom"`
-	Limits        []predict.Target  `yaml:"limits" doc:"what must not run out, such as disk space, connections or a quota: a breach is predicted, and is no symptom by itself"`
-	Telemetry     Telemetry         `yaml:"telemetry" doc:"series that others send: Prometheus remote write at /api/v1/write, OTLP at /v1/metrics"`
-	Playbooks     []playbook        `yaml:"playbooks" doc:"remedies of your own, and changes to the built-in ones: one with the id of a built-in playbook changes only the keys it gives"`
-	PlaybooksDir  string            `yaml:"playbooks_dir" doc:"folder of further playbooks, one or a list in each .yaml file; relative to this file" example:"playbooks"`
-	ChangeWindows []govern.Window   `yaml:"change_windows" doc:"times in which playbooks may run without a person; none means always"`
-	Trust         trust             `yaml:"trust" doc:"the trust core's guardrails: what may run without a person"`
-	Notify        Notify            `yaml:"notify" doc:"who is told of incidents"`
-	Sense         sense.Config      `yaml:"sense" doc:"when a sample becomes a signal"`
-	Predict       foresee           `yaml:"predict" doc:"forecasts"`
-	Diagnose      diagnose.Config   `yaml:"diagnose" doc:"from signals to a cause"`
-	Propose       propose.Config    `yaml:"propose" doc:"limits on proposing playbooks"`
-	Learn         learn.Config      `yaml:"learn" doc:"how outcomes count"`
-	API           API               `yaml:"api" doc:"limits of the API"`
-	Metrics       Metrics           `yaml:"metrics" doc:"GET /metrics"`
-	Retention     Retention         `yaml:"retention" doc:"how long rows are kept; 0s is for ever. The audit log is never pruned"`
+	Listen                string            `yaml:"listen" doc:"address and port of the API and the console; reachable from other machines only when you say so" default:"127.0.0.1:8000"`
+	DataDir               string            `yaml:"data_dir" doc:"folder of the SQLite database, the audit key and the local CLI's token; a relative one starts where GRACE is started, and the CLI looks for its token there too" default:"grace-data"`
+	Database              string            `yaml:"database" doc:"PostgreSQL for several replicas; empty is SQLite in data_dir" example:"\"${env:GRACE_DATABASE}\""`
+	Mode                  grace.Mode        `yaml:"mode" doc:"where a new store starts; later changes by API or CLI are kept in the store and win" default:"observe_only"`
+	EscalateAfter         grace.Duration    `yaml:"escalate_after" doc:"a condition that lasts longer, while nothing that helps is being done, opens an incident and is told to people" default:"5m" min:"1s"`
+	EscalateAfterCritical grace.Duration    `yaml:"escalate_after_critical" doc:"the same for services that are critical, or whose criticality is not given" default:"1m" min:"1s"`
+	HoldDown              grace.Duration    `yaml:"hold_down" doc:"how long what began a run, or an incident, must have been clear for it to count as healed" default:"30s" min:"0s"`
+	RecoverWithin         grace.Duration    `yaml:"recover_within" doc:"how long after a remedy what began it may take to clear; after that the remedy was ineffective. Longer than the source of alerts takes to resolve one" default:"5m" min:"1s"`
+	TimeZone              string            `yaml:"time_zone" doc:"IANA name; the zone of change windows that name none" default:"UTC" example:"Europe/Berlin"`
+	Log                   Log               `yaml:"log" doc:"what is written to standard error"`
+	Services              []service         `yaml:"services" doc:"what is kept healthy: the nodes of the health graph, and what each playbook means for them"`
+	Sensors               []sensor          `yaml:"sensors" doc:"where samples come from"`
+	Alertmanager          Alertmanager      `yaml:"alertmanager" doc:"the webhook POST /api/alertmanager"`
+	Objectives            []sense.Objective `yaml:"objectives" doc:"when a metric is a symptom"`
+	Limits                []predict.Target  `yaml:"limits" doc:"what must not run out, such as disk space, connections or a quota: a breach is predicted, and is no symptom by itself"`
+	Telemetry             Telemetry         `yaml:"telemetry" doc:"series that others send: Prometheus remote write at /api/v1/write, OTLP at /v1/metrics"`
+	Playbooks             []playbook        `yaml:"playbooks" doc:"remedies of your own, and changes to the built-in ones: one with the id of a built-in playbook changes only the keys it gives"`
+	PlaybooksDir          string            `yaml:"playbooks_dir" doc:"folder of further playbooks, one or a list in each .yaml file; relative to this file" example:"playbooks"`
+	ChangeWindows         []govern.Window   `yaml:"change_windows" doc:"times in which playbooks may run without a person; none means always"`
+	Trust                 trust             `yaml:"trust" doc:"the trust core's guardrails: what may run without a person"`
+	Notify                Notify            `yaml:"notify" doc:"who is told of incidents"`
+	Sense                 sense.Config      `yaml:"sense" doc:"when a sample becomes a signal"`
+	Predict               foresee           `yaml:"predict" doc:"forecasts"`
+	Diagnose              diagnose.Config   `yaml:"diagnose" doc:"from signals to a cause"`
+	Propose               propose.Config    `yaml:"propose" doc:"limits on proposing playbooks"`
+	Learn                 learn.Config      `yaml:"learn" doc:"how outcomes count"`
+	API                   API               `yaml:"api" doc:"limits of the API"`
+	Metrics               Metrics           `yaml:"metrics" doc:"GET /metrics"`
+	Retention             Retention         `yaml:"retention" doc:"how long rows are kept; 0s is for ever. The audit log is never pruned"`
 }
 
 // Log says what is written to standard error.
@@ -170,7 +174,7 @@ type foresee struct {
 
 // Notify says who is told of incidents.
 type Notify struct {
-	Webhook *Webhook `yaml:"webhook" doc:"gets every incident.notify event as JSON by POST, until it answers 2xx"`
+	Webhook *Webhook `yaml:"webhook" doc:"gets every incident.opened event as JSON by POST, until it answers 2xx"`
 }
 
 // Webhook is an address that is called.

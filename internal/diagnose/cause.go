@@ -94,7 +94,7 @@ func (a *Agent) victimEvidence(victim, cause *patient) (grace.Evidence, bool) {
 		return grace.Evidence{}, false
 	}
 	return grace.Evidence{
-		Service: victim.id, Code: heaviest.code, Signal: heaviest.key,
+		Service: victim.id, Code: heaviest.code, Signal: heaviest.key, State: heaviest.standing.state(), Severity: heaviest.severity,
 		Weight: heaviest.weight * a.cfg.Victim,
 		Text:   "depends on " + string(cause.id) + ": " + heaviest.text,
 	}, true

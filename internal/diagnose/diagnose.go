@@ -11,12 +11,8 @@ import (
 	"grace"
 )
 
-const (
-	// maxLikelihood: nothing is certain.
-	maxLikelihood = 0.99
-	// maxStaleLikelihood keeps missing data from passing for a clear case.
-	maxStaleLikelihood = 0.5
-)
+// maxLikelihood: nothing is certain.
+const maxLikelihood = 0.99
 
 // Graph says who depends on whom; healthgraph.Graph is one.
 type Graph interface {
@@ -70,6 +66,7 @@ func (a *Agent) diagnosis(p *patient, now time.Time) grace.Diagnosis {
 		Cause:    p.id,
 		Kind:     grace.TriggerReactive,
 		Impact:   a.impact(p),
+		Severity: p.severity(),
 		Since:    p.since,
 		At:       now,
 		Evidence: evidence,
@@ -83,9 +80,6 @@ func (a *Agent) diagnosis(p *patient, now time.Time) grace.Diagnosis {
 		}
 	}
 	d.Likelihood = min(1-against, maxLikelihood)
-	if p.onlyStale() {
-		d.Likelihood = min(d.Likelihood, maxStaleLikelihood)
-	}
 	if p.proactive() {
 		d.Kind = grace.TriggerProactive
 		d.BreachAt = p.breachAt()
@@ -105,13 +99,12 @@ func (a *Agent) evidence(p *patient, code grace.Code) (float64, []grace.Evidence
 	for i := range p.symptoms {
 		s := &p.symptoms[i]
 		factor := a.book.factor(code, s.code)
-		if s.standing == standingStale && p.onlyStale() {
-			factor = 1
-		}
 		if w := s.weight * factor; w > 0 {
 			witnesses = append(witnesses, witness{
-				Evidence: grace.Evidence{Service: p.id, Code: evidenceCode(s), Signal: s.key, Weight: w, Text: s.text},
-				metric:   s.metric, symptom: s.code,
+				Evidence: grace.Evidence{
+					Service: p.id, Code: evidenceCode(s), Signal: s.key, State: s.standing.state(), Severity: s.severity, Weight: w, Text: s.text,
+				},
+				metric: s.metric, symptom: s.code,
 			})
 		}
 	}
@@ -139,10 +132,16 @@ func evidenceCode(s *symptom) grace.Code {
 	return s.code
 }
 
-func (p *patient) onlyStale() bool {
-	return !slices.ContainsFunc(p.symptoms, func(s symptom) bool {
-		return s.standing == standingFiring || s.standing == standingPredicted
-	})
+// severity is the worst of the signals that fire.
+func (p *patient) severity() grace.Severity {
+	worst := grace.Severity("")
+	for i := range p.symptoms {
+		s := &p.symptoms[i]
+		if s.standing == standingFiring && s.severity.Rank() > worst.Rank() {
+			worst = s.severity
+		}
+	}
+	return worst
 }
 
 // proactive: the code was predicted and does not fire.

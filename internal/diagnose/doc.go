@@ -29,8 +29,9 @@
 // are evidence where something fires already. A predicted sickness explains
 // only predicted victims.
 //
-// Services of which only data stopped get a degradation with a likelihood that
-// never passes for a clear case.
+// Services of which only data stopped get no diagnosis, and neither weighs nor
+// explains what is unstable (it changes all the time and passed when last seen)
+// or silenced by its source.
 //
 // The package is pure, and the order of its input does not matter.
 package diagnose

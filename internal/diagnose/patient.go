@@ -18,6 +18,20 @@ const (
 	standingFiring
 )
 
+// state is the signal's; a prediction has none.
+func (s standing) state() grace.SignalState {
+	switch s {
+	case standingFiring:
+		return grace.SignalFiring
+	case standingRecovered:
+		return grace.SignalOK
+	case standingStale:
+		return grace.SignalStale
+	case standingPredicted:
+	}
+	return grace.SignalUnknown
+}
+
 // symptom is one signal or prediction, weighed.
 type symptom struct {
 	standing standing
@@ -35,8 +49,7 @@ type symptom struct {
 
 // serious symptoms make a service sick; the others are hints.
 func (s *symptom) serious() bool {
-	return s.standing == standingFiring &&
-		(s.severity == grace.SeverityCritical || s.severity == grace.SeverityWarning)
+	return s.standing == standingFiring && s.severity.Serious()
 }
 
 // condition of a service: how much it is entitled to explain the symptoms of
@@ -124,6 +137,9 @@ func (a *Agent) weigh(s grace.Signal, now time.Time) (symptom, bool) {
 	}
 	switch s.State {
 	case grace.SignalFiring:
+		if s.Flapping && s.Passing || s.Silenced != "" {
+			return out, false // for people to look at: it weighs nothing and makes no victims
+		}
 		out.standing = standingFiring
 		return out, true
 	case grace.SignalStale:
@@ -139,7 +155,7 @@ func (a *Agent) weigh(s grace.Signal, now time.Time) (symptom, bool) {
 		out.weight *= a.cfg.Recovered * (1 - float64(age)/float64(window))
 		out.text = "recovered " + age.Truncate(time.Second).String() + " ago: " + out.text
 		return out, true
-	case grace.SignalUnknown:
+	case grace.SignalUnknown, grace.SignalUnstable:
 	}
 	return out, false
 }
@@ -164,8 +180,7 @@ func (a *Agent) examine(p *patient, now time.Time) {
 		case s.standing == standingPredicted:
 			p.condition = max(p.condition, conditionPredicted)
 		case s.standing == standingRecovered:
-			serious := s.severity == grace.SeverityCritical || s.severity == grace.SeverityWarning
-			if serious && now.Sub(s.fired) <= a.cfg.Aftermath.D() {
+			if s.severity.Serious() && now.Sub(s.fired) <= a.cfg.Aftermath.D() {
 				p.recovering = true
 				p.down = p.down || s.code == grace.CodeServiceDown
 			}
@@ -184,21 +199,17 @@ func (a *Agent) examine(p *patient, now time.Time) {
 }
 
 // candidates gives the codes that may be the answer, specific ones first:
-// those that fire, or that are predicted where nothing serious fires; where
-// data only stopped, a degradation.
+// those that fire, or that are predicted where nothing serious fires. Where
+// data only stopped there is none: that GRACE does not see a service is told to
+// people, and is no reason to do anything to it.
 func (a *Agent) candidates(p *patient) []grace.Code {
 	var codes []grace.Code
-	stale := false
 	for i := range p.symptoms {
 		s := &p.symptoms[i]
-		stale = stale || s.standing == standingStale
 		named := s.standing == standingFiring || (s.standing == standingPredicted && p.condition != conditionSick)
 		if named && !slices.Contains(codes, s.code) {
 			codes = append(codes, s.code)
 		}
-	}
-	if len(codes) == 0 && stale {
-		return []grace.Code{grace.CodeDegradation}
 	}
 	slices.SortFunc(codes, func(x, y grace.Code) int {
 		return cmp.Or(cmp.Compare(a.book.rank(x), a.book.rank(y)), cmp.Compare(x, y))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"grace"
@@ -37,7 +38,7 @@ func (x *execution) act() (*failure, error) {
 			return f, nil
 		}
 		if o.Status != grace.OutcomeSucceeded {
-			return &failure{reason: fmt.Sprintf("step %q: %s", s.Name, o.Error)}, nil
+			return &failure{reason: fmt.Sprintf("step %q: %s", s.Name, o.Error), forbidden: o.Data[forbiddenKey] != ""}, nil
 		}
 	}
 	return nil, nil
@@ -91,10 +92,11 @@ func (x *execution) do(ctx context.Context, i int, s grace.Step) grace.Outcome {
 	defer done()
 	started := x.Clock.Now()
 	resumed := x.mark.Owner != x.Owner
-	if resumed && x.effectIsThere(ctx, s) {
-		return grace.Outcome{
-			Status: grace.OutcomeSucceeded, Output: "left unfinished by another process; its effect is there",
-			Data: map[string]string{attemptsKey: "0", resumedKey: "true"}, Started: started, Ended: x.Clock.Now(),
+	if resumed && !s.ReadOnly {
+		if o, settled := x.resume(ctx, s); settled {
+			o.Data = map[string]string{attemptsKey: "0", resumedKey: "true"}
+			o.Started, o.Ended = started, x.Clock.Now()
+			return o
 		}
 	}
 	if ctx.Err() != nil { // an abort that came between two steps
@@ -107,6 +109,12 @@ func (x *execution) do(ctx context.Context, i int, s grace.Step) grace.Outcome {
 	maybe := resumed // whether an earlier try may have taken effect
 	pause := retryPause
 	for attempt := 1; ; attempt++ {
+		if err := x.permit(ctx); err != nil {
+			return certain(grace.Outcome{
+				Status: grace.OutcomeFailed, Error: err.Error(), Started: started, Ended: x.Clock.Now(),
+				Data: map[string]string{attemptsKey: fmt.Sprint(attempt - 1), forbiddenKey: "true"},
+			}, maybe)
+		}
 		o = x.call(ctx, grace.Call{Action: s.Action, With: s.With, Timeout: s.Timeout}, s.Name, grace.PhaseDo, "", attempt)
 		o.Started = started
 		if o.Data == nil {
@@ -137,31 +145,94 @@ func certain(o grace.Outcome, maybe bool) grace.Outcome {
 	return o
 }
 
+// permit asks whether anything may be done now.
+func (x *execution) permit(ctx context.Context) error {
+	if x.Permit == nil {
+		return nil
+	}
+	return x.Permit(ctx, x.run)
+}
+
 // Keys in an outcome's data that are the runner's own.
 const (
-	attemptsKey = "_attempts"
-	resumedKey  = "_resumed"
+	attemptsKey  = "_attempts"
+	resumedKey   = "_resumed"
+	forbiddenKey = "_forbidden"
 )
 
-// effectIsThere verifies a step that another process started and did not
-// finish. The step's own check decides; without one, the playbook's whole
-// verification must agree at once.
-func (x *execution) effectIsThere(ctx context.Context, s grace.Step) bool {
+// effect of a step that another process left unfinished.
+type effect int
+
+const (
+	effectUnknown effect = iota
+	effectThere
+	effectMissing
+)
+
+// resume finds out what became of a step that another process started and did
+// not finish: by the step's own check, else by the playbook's whole verification.
+// What cannot be told is unknown, which is neither "done" nor "do it
+// again": the run is undone, or a person looks at it. settled is false when the
+// effect is certainly missing, and the step is to be done.
+func (x *execution) resume(ctx context.Context, s grace.Step) (o grace.Outcome, settled bool) {
 	checks := x.run.Playbook.Verify
 	if s.Check != nil {
 		checks = []grace.Check{*s.Check}
 	}
+	deadline := x.Clock.Now().Add(or(x.run.Playbook.Settle, DefaultSettle))
+	for {
+		found, detail := x.effectOf(ctx, checks)
+		if found == effectUnknown && slices.ContainsFunc(checks, needsSeveral) && ctx.Err() == nil {
+			if whole := x.watch(ctx); whole.Status == grace.OutcomeSucceeded {
+				found = effectThere
+			} else {
+				detail, deadline = whole.Error, x.Clock.Now()
+			}
+		}
+		switch {
+		case found == effectThere:
+			return grace.Outcome{Status: grace.OutcomeSucceeded, Output: "left unfinished by another process; its effect is there"}, true
+		case found == effectMissing, ctx.Err() != nil: // an abort is looked at next
+			return o, false
+		case !x.Clock.Now().Before(deadline):
+			return grace.Outcome{
+				Status: grace.OutcomeUnknown,
+				Error:  "left unfinished by another process, and whether it took effect cannot be told: " + detail,
+			}, true
+		}
+		x.Clock.Sleep(ctx, time.Second)
+	}
+}
+
+// needsSeveral tells whether one reading of a check says nothing.
+func needsSeveral(c grace.Check) bool {
+	return c.Type == grace.CheckMetricTrend || c.Type == grace.CheckCapacity
+}
+
+// effectOf judges checks by one reading each: the effect is there when all of
+// them hold, and missing when one of them certainly does not. A check that has
+// no data, or cannot be judged by one reading, leaves it unknown.
+func (x *execution) effectOf(ctx context.Context, checks []grace.Check) (found effect, detail string) {
+	found = effectThere
+	if len(checks) == 0 {
+		return effectUnknown, "there is no check"
+	}
 	for _, c := range checks {
-		if c.Type == grace.CheckMetricTrend || c.Type == grace.CheckCapacity {
-			continue // cannot be told from one reading
+		if needsSeveral(c) {
+			found, detail = effectUnknown, fmt.Sprintf("a %s cannot be judged by one reading", c.Type)
+			continue
 		}
 		c = expandCheck(c, x.vars())
 		// Metrics must be newer than the start of the interrupted step.
-		if r := x.Prober.Probe(ctx, x.serviceOf(c), c, x.mark.At); !r.OK || !holds(c, r.Value) {
-			return false
+		r := x.Prober.Probe(ctx, x.serviceOf(c), c, x.mark.At)
+		switch {
+		case !r.OK:
+			found, detail = effectUnknown, "no data: "+r.Detail
+		case !holds(c, r.Value):
+			return effectMissing, r.Detail
 		}
 	}
-	return len(checks) > 0
+	return found, detail
 }
 
 // call calls one action with its timeout, its settings resolved.

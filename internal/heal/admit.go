@@ -190,6 +190,7 @@ func (x *execution) start(run *grace.Run, m Mark) outcome {
 	run.State = grace.RunRunning
 	run.Reasons = nil
 	run.StartedAt = &m.At
+	run.Before = m.Admit.Before
 	run.Steps = make([]grace.StepRecord, len(run.Playbook.Steps))
 	for i, s := range run.Playbook.Steps {
 		run.Steps[i] = grace.StepRecord{Name: s.Name, Phase: grace.PhaseDo, State: grace.StepPending, Action: s.Action}

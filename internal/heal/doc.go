@@ -25,6 +25,6 @@
 //   - Unknown actions and checks fail closed, before anything starts.
 //   - No data is not a pass.
 //
-// A run that fails opens an incident, whose event incident.notify carries it
+// A run that fails opens an incident, whose event incident.opened carries it
 // to people.
 package heal

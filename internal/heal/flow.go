@@ -48,6 +48,18 @@ type Admission struct {
 	End     grace.RunState `json:"end,omitempty"` // it may never: the state to end in
 	Wait    time.Time      `json:"wait,omitzero"` // not yet: ask again then
 	Reasons []grace.Reason `json:"reasons,omitempty"`
+	// Before is what is wrong with the service when it may start: verification
+	// tells by it what has become worse.
+	Before []grace.SignalKey `json:"before,omitempty"`
+}
+
+// Condition is what the newest evidence says of what began a run.
+type Condition struct {
+	Clear bool   // it is gone, and something has shown that
+	Text  string // for people
+	// Worse names what is critically wrong with the service and was not before
+	// the first step; empty when nothing is.
+	Worse string
 }
 
 // Mark is what a transaction leaves for the run's further way. It is recorded,

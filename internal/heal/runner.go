@@ -30,6 +30,12 @@ type Runner struct {
 	Clock   Clock
 	// Owner names this process; it tells a step left by another one.
 	Owner string
+	// Condition looks at what began a run. Without it a run succeeds by its
+	// checks alone.
+	Condition func(ctx context.Context, run grace.Run) Condition
+	// Permit is asked before every try of a step or an undo: nil lets it go on.
+	// Its error says what forbids it, as text for people.
+	Permit func(ctx context.Context, run grace.Run) error
 
 	mu     sync.Mutex
 	drives map[grace.RunID]*drive
@@ -61,6 +67,9 @@ func (r *Runner) Run(f Flow, run grace.Run) error {
 	}
 	if failed == nil || err != nil {
 		return err
+	}
+	if failed.forbidden {
+		return x.standDown(*failed)
 	}
 	return x.rollBack(*failed)
 }
@@ -132,6 +141,9 @@ type failure struct {
 	reason string
 	abort  *grace.AbortRequest // a person asked
 	expiry bool                // the watchdog asked
+	// ineffective: it was done and did not help. forbidden: nothing more may be
+	// done, not even undone.
+	ineffective, forbidden bool
 }
 
 // note is one line of the audit log about a change of the run.

@@ -115,12 +115,12 @@ func TestRetriesOnlyWhatMayPass(t *testing.T) {
 	}
 }
 
-func TestIrreversibleEscalates(t *testing.T) {
+func TestIrreversibleIsIneffective(t *testing.T) {
 	w := newWorld(t)
 	w.onCall = func(grace.ActionRequest) grace.Outcome { return grace.Outcome{Status: grace.OutcomeSucceeded} }
 	run := w.drive(w.start(aRun(w, undoable("one"), grace.Step{Name: "restart", Action: "fake", Irreversible: true})))
-	if run.State != grace.RunEscalated {
-		t.Fatalf("state %s, want escalated", run.State)
+	if run.State != grace.RunIneffective {
+		t.Fatalf("state %s, want ineffective", run.State)
 	}
 	if !slices.Contains(w.calls, "undo/one#r-1/undo/one") {
 		t.Errorf("what could be undone was not: %v", w.calls)

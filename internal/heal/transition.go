@@ -16,7 +16,9 @@ import (
 type outcome struct {
 	notes        []note
 	approval     *grace.Approval
+	abort        *grace.AbortRequest // that nobody sent
 	openIncident bool
+	manual       bool // of the incident: something may have been left half done
 }
 
 // copyRun gives a run whose steps can be changed without the original's
@@ -93,7 +95,11 @@ func succeeded(run *grace.Run, m Mark, recovered time.Time) outcome {
 	if !recovered.IsZero() {
 		run.RecoveredIn = grace.Duration(max(0, recovered.Sub(run.SickSince)))
 	}
-	return end(run, m, grace.RunSucceeded, "every check held for the soak period")
+	why := "every check held for the soak period"
+	if len(run.Condition) > 0 {
+		why += ", and what began it stayed clear for " + run.HoldDown.String()
+	}
+	return end(run, m, grace.RunSucceeded, why)
 }
 
 func end(run *grace.Run, m Mark, state grace.RunState, why string) outcome {
@@ -110,6 +116,9 @@ func change(run grace.Run, m Mark, out outcome) grace.Change {
 	c := grace.Change{}
 	if out.approval != nil {
 		c.Approvals = []grace.Approval{*out.approval}
+	}
+	if out.abort != nil {
+		c.Aborts = []grace.AbortRequest{*out.abort}
 	}
 	if run.State.Terminal() {
 		e := learning(run, m)
@@ -133,7 +142,7 @@ func change(run grace.Run, m Mark, out outcome) grace.Change {
 		c.Events = append(c.Events, event("self_heal.run."+n.action, run, m, actor, n.reason))
 	}
 	if run.Incident != "" {
-		openIncident(&c, run, m)
+		openIncident(&c, run, m, out.manual)
 	}
 	c.Runs = []grace.Run{run}
 	return c
@@ -149,13 +158,14 @@ func event(kind string, run grace.Run, m Mark, actor, reason string) grace.Event
 	}
 }
 
-func openIncident(c *grace.Change, run grace.Run, m Mark) {
+func openIncident(c *grace.Change, run grace.Run, m Mark, manual bool) {
 	severity := grace.SeverityWarning
 	if run.State == grace.RunEscalated || run.State == grace.RunAborted {
 		severity = grace.SeverityCritical
 	}
 	inc := grace.Incident{
-		ID: run.Incident, State: grace.IncidentOpen, Service: run.Service, Run: run.ID, Severity: severity, OpenedAt: m.At,
+		ID: run.Incident, Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: run.Service, Run: run.ID, Severity: severity,
+		Since: run.SickSince, OpenedAt: m.At, Manual: manual,
 		Title:  fmt.Sprintf("%s on %s ended %s", run.Playbook.ID, run.Service, run.State),
 		Detail: run.Error,
 	}
@@ -164,7 +174,7 @@ func openIncident(c *grace.Change, run grace.Run, m Mark) {
 		At: m.At, Actor: "grace", Action: "incident.opened", Object: "incident/" + string(inc.ID), Service: run.Service, Reason: inc.Detail,
 	})
 	c.Events = append(c.Events, grace.Event{
-		Type: "incident.notify", Source: "heal", Actor: "grace", Resource: "incident/" + string(inc.ID),
+		Type: "incident.opened", Source: "heal", Actor: "grace", Resource: "incident/" + string(inc.ID),
 		Payload: Encode(inc), Timestamp: m.At,
 	})
 }

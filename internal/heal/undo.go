@@ -33,6 +33,9 @@ func (x *execution) rollBack(why failure) error {
 		if err != nil {
 			return err
 		}
+		if o.Data[forbiddenKey] != "" {
+			return x.standDown(failure{reason: why.reason + "; " + o.Error})
+		}
 		undone = undone && o.Status == grace.OutcomeSucceeded
 	}
 	if !undone {
@@ -47,6 +50,18 @@ func (x *execution) rollBack(why failure) error {
 		state := endState(why, undone, len(undo), len(stuck))
 		out := end(run, m, state, why.reason)
 		out.openIncident = why.abort == nil || !undone || len(stuck) > 0
+		out.manual = !undone || why.expiry || !why.ineffective && len(stuck) > 0
+		return out
+	})
+}
+
+// standDown ends a run at once when nothing more may be done: neither the steps
+// that are left nor the undoing of those that were done. A person takes over.
+func (x *execution) standDown(why failure) error {
+	return x.commit("stood_down", nil, func(run *grace.Run, m Mark) outcome {
+		run.Abort = &grace.AbortRequest{Run: run.ID, Actor: "grace", Reason: why.reason, At: m.At} // it says nothing of the remedy
+		out := end(run, m, grace.RunAborted, why.reason+"; what was done is as it was left")
+		out.openIncident, out.manual, out.abort = true, true, run.Abort
 		return out
 	})
 }
@@ -64,6 +79,8 @@ func endState(why failure, undone bool, undos, stuck int) grace.RunState {
 		return grace.RunAborted
 	case undos > 0 && stuck == 0:
 		return grace.RunRolledBack
+	case why.ineffective:
+		return grace.RunIneffective
 	default:
 		return grace.RunEscalated // nothing could be undone, and it is still sick
 	}
@@ -107,6 +124,12 @@ func (x *execution) undo(ctx context.Context, s grace.Step) grace.Outcome {
 	var o grace.Outcome
 	pause := retryPause
 	for attempt := 1; attempt <= undoTries; attempt++ {
+		if err := x.permit(ctx); err != nil {
+			return grace.Outcome{
+				Status: grace.OutcomeFailed, Error: err.Error(), Started: x.Clock.Now(), Ended: x.Clock.Now(),
+				Data: map[string]string{attemptsKey: fmt.Sprint(attempt - 1), forbiddenKey: "true"},
+			}
+		}
 		o = x.call(ctx, *s.Undo, s.Name, grace.PhaseUndo, "", attempt)
 		if o.Status == grace.OutcomeSucceeded && undone != nil {
 			o = x.verifyUndo(ctx, undone, o)

@@ -76,7 +76,7 @@ func (x *execution) verify() (*failure, error) {
 	if f := x.interrupted(); f != nil {
 		return f, nil
 	}
-	return &failure{reason: "verification: " + o.Error}, nil
+	return &failure{reason: "verification: " + o.Error, ineffective: true}, nil
 }
 
 func decodeWatch(o grace.Outcome) (results []grace.CheckResult, recovered time.Time) {
@@ -99,6 +99,7 @@ func (x *execution) watch(ctx context.Context) grace.Outcome {
 	for {
 		now := x.Clock.Now()
 		w.sample(ctx, now)
+		w.lookAtCondition(ctx, now)
 		results, verdict := w.judge(now)
 		if ctx.Err() != nil {
 			verdict = verdictFailed
@@ -118,9 +119,13 @@ func watchOutcome(ctx context.Context, w *watcher, results []grace.CheckResult, 
 	switch {
 	case v == verdictPassed:
 		o.Status = grace.OutcomeSucceeded
-		o.Data[sinceKey] = w.since.Format(time.RFC3339Nano)
+		o.Data[sinceKey] = later(w.since, w.clearSince).Format(time.RFC3339Nano)
 	case ctx.Err() != nil:
 		o.Error = "interrupted: " + context.Cause(ctx).Error()
+	case w.worsened(now):
+		o.Error = "it got worse: " + w.condition.Worse
+	case verify.Passed(results) && len(results) > 0:
+		o.Error = "every check held, but what began it has not cleared: " + w.condition.Text
 	case len(results) == 0:
 		o.Error = "the playbook declares no check, so nothing shows that it helped"
 	default:
@@ -160,6 +165,11 @@ type watcher struct {
 	began, since time.Time // of the watch, of the current soak
 	settle, soak time.Duration
 	tick         time.Duration
+	slowest      time.Duration // in which enough measurements of every check come
+
+	condition  Condition // of the newest look
+	clearSince time.Time // zero while it is not clear
+	worseSince time.Time // zero while it is not worse
 }
 
 func newWatcher(x *execution, began time.Time) *watcher {
@@ -185,6 +195,7 @@ func (w *watcher) sample(ctx context.Context, now time.Time) {
 		w.due[i] = now.Add(or(c.Interval, defaultInterval))
 		w.looks[i]++
 		r := w.x.Prober.Probe(ctx, w.x.serviceOf(c), c, w.since)
+		w.slowest = max(w.slowest, time.Duration(minSamples(c)+1)*r.Every)
 		if !r.OK {
 			continue // judged by too few samples
 		}
@@ -193,6 +204,46 @@ func (w *watcher) sample(ctx context.Context, now time.Time) {
 		}
 		w.samples[i] = append(w.samples[i], verify.Sample{At: r.At, Value: r.Value, OK: true, Detail: r.Detail})
 	}
+}
+
+// lookAtCondition looks at what began the run. A run that nothing began, or that
+// nobody can look at, has a clear one.
+func (w *watcher) lookAtCondition(ctx context.Context, now time.Time) {
+	w.condition = Condition{Clear: true}
+	if w.x.Condition != nil && w.x.run.Kind != grace.TriggerManual {
+		w.condition = w.x.Condition(ctx, w.x.run)
+	}
+	mark := func(t *time.Time, is bool) {
+		switch {
+		case !is:
+			*t = time.Time{}
+		case t.IsZero():
+			*t = now
+		}
+	}
+	mark(&w.clearSince, w.condition.Clear)
+	mark(&w.worseSince, w.condition.Worse != "")
+}
+
+// recovered tells whether what began the run has been clear for the hold-down.
+func (w *watcher) recovered(now time.Time) bool {
+	return !w.clearSince.IsZero() && (len(w.x.run.Condition) == 0 || now.Sub(w.clearSince) >= w.x.run.HoldDown.D())
+}
+
+// worsened tells whether the service has been clearly worse than before the
+// first step for longer than a remedy may disturb it: a third of the settle
+// time, at least 10 s.
+func (w *watcher) worsened(now time.Time) bool {
+	return !w.worseSince.IsZero() && now.Sub(w.worseSince) >= max(w.settle/3, leastWorse)
+}
+
+const leastWorse = 10 * time.Second
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func (w *watcher) judge(now time.Time) ([]grace.CheckResult, verdict) {
@@ -206,11 +257,16 @@ func (w *watcher) judge(now time.Time) ([]grace.CheckResult, verdict) {
 	settled := now.Sub(w.began) >= w.settle
 	// Time alone does not fail a remedy: a process that was not scheduled for a
 	// while has looked too rarely to say that there is no data.
-	late := now.Sub(w.since) >= w.settle+w.soak+5*w.tick && w.lookedOften()
+	late := now.Sub(w.since) >= w.settle+max(w.soak, w.slowest)+5*w.tick && w.lookedOften()
+	held := verify.Passed(results) && now.Sub(w.since) >= w.soak
 	switch {
-	case verify.Passed(results) && now.Sub(w.since) >= w.soak:
+	case held && w.recovered(now):
 		return results, verdictPassed
-	case bad && settled, late, len(w.checks) == 0:
+	case w.worsened(now):
+		return results, verdictFailed
+	case held && (len(w.x.run.Condition) > 0 && !w.clearSince.IsZero() || now.Sub(w.began) < w.x.run.RecoverIn.D()):
+		return results, verdictOpen // the condition clears more slowly than the checks, or must stay clear
+	case bad && settled, late, held, len(w.checks) == 0:
 		return results, verdictFailed
 	case bad:
 		w.since = now

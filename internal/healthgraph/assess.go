@@ -25,7 +25,7 @@ const maxSymptoms = 5
 func Assess(service grace.ServiceID, signals []grace.Signal, now time.Time) grace.HealthState {
 	state := grace.HealthState{Service: service, Status: grace.HealthUnknown, TopSymptoms: []string{}}
 	var symptoms []grace.Signal
-	var total, fresh, stale int
+	var total, fresh, unstable int
 	worst := 0
 	for _, s := range signals {
 		if s.Service != service {
@@ -35,12 +35,15 @@ func Assess(service grace.ServiceID, signals []grace.Signal, now time.Time) grac
 		switch s.State {
 		case grace.SignalFiring:
 			fresh++
-			worst = max(worst, severityRank(s.Severity))
+			worst = max(worst, rank(s.Severity))
+			symptoms = append(symptoms, s)
+		case grace.SignalUnstable:
+			fresh++
+			unstable++
 			symptoms = append(symptoms, s)
 		case grace.SignalOK:
 			fresh++
 		case grace.SignalStale:
-			stale++
 			symptoms = append(symptoms, s)
 		case grace.SignalUnknown:
 			symptoms = append(symptoms, s)
@@ -51,12 +54,12 @@ func Assess(service grace.ServiceID, signals []grace.Signal, now time.Time) grac
 	}
 	state.Confidence = float64(fresh) / float64(total)
 	switch {
-	case worst >= severityRank(grace.SeverityCritical):
+	case worst >= rank(grace.SeverityCritical):
 		state.Status = grace.HealthCritical
-	case fresh == 0:
-		state.Status = grace.HealthUnknown
-	case stale > 0 || worst >= severityRank(grace.SeverityWarning):
+	case worst >= rank(grace.SeverityWarning), unstable > 0:
 		state.Status = grace.HealthDegraded
+	case fresh < total:
+		state.Status = grace.HealthUnknown // what does not show is not well
 	default:
 		state.Status = grace.HealthHealthy
 	}
@@ -89,7 +92,7 @@ func Worst(service grace.ServiceID, signals []grace.Signal) (worst grace.Signal,
 func worstFirst(a, b grace.Signal) int {
 	return cmp.Or(
 		cmp.Compare(stateRank(b.State), stateRank(a.State)),
-		cmp.Compare(severityRank(b.Severity), severityRank(a.Severity)),
+		cmp.Compare(rank(b.Severity), rank(a.Severity)),
 		a.Since.Compare(b.Since),
 		cmp.Compare(a.Key, b.Key),
 	)
@@ -109,17 +112,9 @@ func stateRank(s grace.SignalState) int {
 	return 0
 }
 
-func severityRank(s grace.Severity) int {
-	switch s {
-	case grace.SeverityCritical:
-		return 3
-	case grace.SeverityWarning:
-		return 2
-	case grace.SeverityInfo:
-		return 1
-	}
-	return 1 // somebody found it worth telling, but did not say how bad it is
-}
+// rank counts a severity that was not said as information: somebody found it
+// worth telling.
+func rank(s grace.Severity) int { return max(s.Rank(), 1) }
 
 func symptom(s grace.Signal, now time.Time) string {
 	text := s.Message

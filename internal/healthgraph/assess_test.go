@@ -53,11 +53,15 @@ func TestAssess(t *testing.T) {
 		},
 		{
 			name: "some stale", signals: []grace.Signal{signal(stale, warning, "a"), signal(ok, critical, "b")},
-			status: grace.HealthDegraded, confidence: 0.5, symptoms: []string{"a (since 1m30s)"},
+			status: grace.HealthUnknown, confidence: 0.5, symptoms: []string{"a (since 1m30s)"},
 		},
 		{
 			name: "one never had data", signals: []grace.Signal{signal(unknown, warning, "a"), signal(ok, critical, "b")},
-			status: grace.HealthHealthy, confidence: 0.5, symptoms: []string{"a (since 1m30s)"},
+			status: grace.HealthUnknown, confidence: 0.5, symptoms: []string{"a (since 1m30s)"},
+		},
+		{
+			name: "one unstable", signals: []grace.Signal{signal(grace.SignalUnstable, critical, "a"), signal(ok, critical, "b")},
+			status: grace.HealthDegraded, confidence: 1, symptoms: []string{"a (since 1m30s)"},
 		},
 		{
 			name: "five symptoms",

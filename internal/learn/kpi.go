@@ -86,7 +86,7 @@ func (k *KPIs) created(r Fact) {
 	}
 	switch r.State {
 	case grace.RunApproved, grace.RunRunning, grace.RunVerifying, grace.RunRollingBack, grace.RunSucceeded,
-		grace.RunRolledBack, grace.RunRollbackFailed, grace.RunEscalated, grace.RunAborted:
+		grace.RunIneffective, grace.RunRolledBack, grace.RunRollbackFailed, grace.RunEscalated, grace.RunAborted:
 		k.Decided24h++
 		k.Approved24h++
 		if r.Auto {

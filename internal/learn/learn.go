@@ -206,7 +206,7 @@ func ResultOf(s grace.RunState) grace.Result {
 	switch s {
 	case grace.RunSucceeded:
 		return grace.ResultSuccess
-	case grace.RunRolledBack, grace.RunRollbackFailed, grace.RunEscalated, grace.RunAborted:
+	case grace.RunIneffective, grace.RunRolledBack, grace.RunRollbackFailed, grace.RunEscalated, grace.RunAborted:
 		return grace.ResultFailure
 	case grace.RunProposed, grace.RunAwaitingApproval, grace.RunApproved, grace.RunRunning, grace.RunVerifying,
 		grace.RunRollingBack, grace.RunDenied, grace.RunExpired, grace.RunCancelled, grace.RunObservedOnly:

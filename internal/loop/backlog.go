@@ -36,6 +36,7 @@ type said struct {
 	number   int64 // in the order in which it was said, from 1
 	at       time.Time
 	signal   grace.Signal
+	quiet    bool              // of a signal: it changed, but not its state
 	foreseen *foreseen         // instead of a signal
 	demotion *predict.Demotion // likewise
 }
@@ -128,10 +129,17 @@ func changeOf(batch []said) grace.Change {
 		case s.demotion != nil:
 			demotionChange(&c, *s.demotion, s.at)
 		default:
-			signalChange(&c, last, s.signal, s.at)
+			signalChange(&c, last, s.signal, s.quiet, s.at)
 		}
 	}
 	return c
+}
+
+// published is what was last said of a signal that people read in the log.
+type published struct {
+	state    grace.SignalState
+	severity grace.Severity
+	flapping bool
 }
 
 // keep queues changes to be written. The caller holds l.mu since it made them,
@@ -142,7 +150,12 @@ func (l *Loop) keep(changed []grace.Signal, more ...said) {
 	}
 	now := l.Now()
 	for _, s := range changed {
-		l.unsaved.add(said{at: now, signal: s})
+		word := published{s.State, s.Severity, s.Flapping}
+		before, known := l.published[s.Key]
+		l.unsaved.add(said{at: now, signal: s, quiet: known && before == word && !s.Gone})
+		if l.published[s.Key] = word; s.Gone {
+			delete(l.published, s.Key)
+		}
 	}
 	for _, s := range more {
 		s.at = now

@@ -115,6 +115,9 @@ func (l *Loop) SetMode(ctx context.Context, set grace.ModeSetting, actor string)
 		if set.Expires != nil && set.Fallback == "" {
 			set.Fallback = old.At(now)
 		}
+		if err := l.wakeWaiting(ctx, tx, "mode "+string(set.Mode), now); err != nil {
+			return err
+		}
 		return l.Store.Apply(ctx, tx, modeChange(set))
 	})
 	l.nudge()
@@ -131,9 +134,32 @@ func modeChange(set grace.ModeSetting) grace.Change {
 
 // ResolveIncident closes an incident.
 func (l *Loop) ResolveIncident(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
+	return l.changeIncident(ctx, id, actor, "incident.resolved", reason, func(inc *grace.Incident, now time.Time) {
+		inc.State, inc.ResolvedAt = grace.IncidentResolved, &now
+		inc.Resolution = "resolved by " + actor
+		if reason != "" {
+			inc.Resolution += ": " + reason
+		}
+	})
+}
+
+// AcknowledgeIncident records that a person looks after an incident.
+func (l *Loop) AcknowledgeIncident(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
+	return l.changeIncident(ctx, id, actor, "incident.acknowledged", reason, func(inc *grace.Incident, now time.Time) {
+		inc.Acknowledged = &grace.Note{Actor: actor, Text: reason, At: now}
+	})
+}
+
+// NoteIncident records what a person says of an incident.
+func (l *Loop) NoteIncident(ctx context.Context, id grace.IncidentID, actor, text string) (grace.Incident, error) {
+	return l.changeIncident(ctx, id, actor, "incident.noted", text, func(inc *grace.Incident, now time.Time) {
+		inc.Notes = append(inc.Notes, grace.Note{Actor: actor, Text: text, At: now})
+	})
+}
+
+func (l *Loop) changeIncident(ctx context.Context, id grace.IncidentID, actor, action, reason string, change func(*grace.Incident, time.Time)) (grace.Incident, error) {
 	var inc grace.Incident
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		now := l.Now()
 		var err error
 		if inc, err = l.Store.Incident(ctx, tx, id); err != nil {
 			return err
@@ -141,13 +167,101 @@ func (l *Loop) ResolveIncident(ctx context.Context, id grace.IncidentID, actor, 
 		if inc.State == grace.IncidentResolved {
 			return fmt.Errorf("incident %s is resolved already: %w", id, store.ErrConflict)
 		}
-		inc.State, inc.ResolvedAt = grace.IncidentResolved, &now
-		object := "incident/" + string(id)
-		return l.Store.Apply(ctx, tx, grace.Change{
-			Incidents: []grace.Incident{inc},
-			Audit:     []grace.AuditEntry{{At: now, Actor: actor, Action: "incident.resolved", Object: object, Service: inc.Service, Reason: reason}},
-			Events:    []grace.Event{{Type: "incident.resolved", Source: "api", Actor: actor, Resource: object, Payload: heal.Encode(inc), Timestamp: now}},
-		})
+		now := l.Now()
+		change(&inc, now)
+		c := incidentChange(inc, action, actor, reason, now)
+		c.Events[0].Source = "api"
+		return l.Store.Apply(ctx, tx, c)
 	})
 	return inc, err
+}
+
+// AddSilence puts a silence in force.
+func (l *Loop) AddSilence(ctx context.Context, s grace.Silence, actor string) (grace.Silence, error) {
+	now := l.Now()
+	s.Actor, s.At, s.Ended = actor, now, nil
+	if s.Starts.IsZero() {
+		s.Starts = now
+	}
+	if err := s.Validate(); err != nil {
+		return s, err
+	}
+	if !s.Ends.After(now) {
+		return s, fmt.Errorf("ends: %s is over already", s.Ends.UTC().Format(time.RFC3339))
+	}
+	s.ID = grace.SilenceID("s-" + hash(s.Service, s.Regex, s.Labels, actor, s.Ends, now))
+	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return l.Store.Apply(ctx, tx, silenceChange(s, "silence.added", actor, s.Reason, now))
+	})
+	l.nudge()
+	return s, err
+}
+
+// EndSilence ends a silence before its time.
+func (l *Loop) EndSilence(ctx context.Context, id grace.SilenceID, actor, reason string) (grace.Silence, error) {
+	var s grace.Silence
+	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		var err error
+		if s, err = l.Store.Silence(ctx, tx, id); err != nil {
+			return err
+		}
+		now := l.Now()
+		if s.Ended != nil || !now.Before(s.Ends) {
+			return fmt.Errorf("silence %s has ended already: %w", id, store.ErrConflict)
+		}
+		s.Ended = &grace.Note{Actor: actor, Text: reason, At: now}
+		return l.Store.Apply(ctx, tx, silenceChange(s, "silence.ended", actor, reason, now))
+	})
+	l.nudge()
+	return s, err
+}
+
+func silenceChange(s grace.Silence, action, actor, reason string, now time.Time) grace.Change {
+	object := "silence/" + string(s.ID)
+	return grace.Change{
+		Silences: []grace.Silence{s},
+		Audit:    []grace.AuditEntry{{At: now, Actor: actor, Action: action, Object: object, Reason: reason, Detail: heal.Encode(s)}},
+		Events:   []grace.Event{{Type: "self_heal." + action, Source: "api", Actor: actor, Resource: object, Payload: heal.Encode(s), Timestamp: now}},
+	}
+}
+
+// ForgetSignal drops a signal that means nothing any more.
+func (l *Loop) ForgetSignal(ctx context.Context, key grace.SignalKey, actor, reason string) error {
+	l.mu.Lock()
+	s, found := l.sense.Forget(key)
+	if found {
+		l.keep([]grace.Signal{s})
+	}
+	l.mu.Unlock()
+	if !found {
+		return fmt.Errorf("signal %s: %w", key, store.ErrNotFound)
+	}
+	if err := l.flush(ctx); err != nil {
+		return err
+	}
+	l.mirror.signals([]grace.Signal{s})
+	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return l.Store.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{{
+			At: l.Now(), Actor: actor, Action: "signal.forget_requested", Object: "signal/" + string(key), Service: s.Service, Reason: reason,
+		}}})
+	})
+}
+
+// wakeWaiting has the runs that wait to start ask again: what they wait for may
+// not be there any more.
+func (l *Loop) wakeWaiting(ctx context.Context, tx store.Tx, why string, now time.Time) error {
+	open, err := l.Store.OpenRunHeads(ctx, tx)
+	if err != nil {
+		return fmt.Errorf("read open runs: %w", err)
+	}
+	for _, h := range open {
+		if h.State != grace.RunApproved {
+			continue
+		}
+		m := grace.ControlMessage{Kind: grace.ControlLook, Actor: "grace", Reason: why, At: now}
+		if err := l.engine.Send(ctx, tx, h.ID, "look/"+hash(why, now), m); err != nil {
+			return err
+		}
+	}
+	return nil
 }

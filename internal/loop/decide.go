@@ -21,7 +21,12 @@ type view struct {
 	state    propose.State
 	ranker   propose.Ranker
 	triggers []grace.TriggerID
-	cleared  bool // nothing the diagnosis rests on is there any more
+	evidence propose.Evidence // of the condition
+	// Of a run that a person wants: its one playbook, its arguments, and who
+	// lets limits pass.
+	playbooks []grace.Playbook
+	arguments map[string]any
+	override  string
 }
 
 // decide is the whole way from a diagnosis to a decision and, where there is
@@ -33,9 +38,14 @@ func (st *stages) decide(d grace.Diagnosis, v view) (grace.Decision, *grace.Run)
 		Verdict: grace.VerdictNone, Mode: v.mode, Service: d.Cause, Triggers: v.triggers, Diagnosis: d, At: v.now,
 	}
 	agent := propose.New(st.Propose, st.graph, v.ranker)
-	p, reasons, ok := agent.Propose(propose.Input{
-		Now: v.now, Seed: seed(d), Diagnosis: d, Playbooks: st.Playbooks, State: v.state, Cleared: v.cleared,
-	})
+	in := propose.Input{
+		Now: v.now, Seed: seed(d), Diagnosis: d, Playbooks: st.Playbooks, State: v.state, Evidence: v.evidence,
+		Arguments: v.arguments, Override: v.override,
+	}
+	if v.playbooks != nil {
+		in.Playbooks = v.playbooks
+	}
+	p, reasons, ok := agent.Propose(in)
 	dec.Reasons = reasons
 	if !ok {
 		return dec, nil
@@ -60,7 +70,8 @@ func (st *stages) newRun(dec grace.Decision, p grace.Proposal, now time.Time) gr
 	run := grace.Run{
 		ID: grace.RunID("r-" + hash(p.ID, now)), Service: p.Service, Code: p.Code, Kind: p.Kind, Parameters: p.Parameters,
 		Decision: dec.ID, Proposal: p.ID, Cone: p.Cone, Revision: 1, SickSince: dec.Diagnosis.Since, CreatedAt: now,
-		Playbook: st.bound(p.Playbook, service),
+		Playbook: st.bound(p.Playbook, service), Condition: dec.Diagnosis.Condition(),
+		HoldDown: grace.Duration(st.HoldDown), RecoverIn: grace.Duration(st.RecoverWithin),
 	}
 	if run.SickSince.IsZero() || run.SickSince.After(now) {
 		run.SickSince = now

@@ -1,7 +1,9 @@
 package loop
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"grace/internal/flow"
 	"grace/internal/govern"
 	"grace/internal/heal"
+	"grace/internal/propose"
 	"grace/internal/store"
 )
 
@@ -119,7 +122,8 @@ func (j journal) Abort(id grace.RunID) (*grace.AbortRequest, error) {
 // Save writes one change.
 func (j journal) Save(c grace.Change) error { return j.l.Store.Apply(j.ctx, j.tx, c) }
 
-// Admit asks once more what may have changed since the decision.
+// Admit asks once more what may have changed since the decision: mode, trust,
+// silences, the evidence, the change window, the circuit breaker, other runs.
 func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	st := j.l.stages.Load()
 	if err := j.l.Store.LockDeciding(j.ctx, j.tx); err != nil {
@@ -136,29 +140,10 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	if a, err := j.admitTrust(st, mode, run); err != nil || a.End != "" {
 		return a, err
 	}
-	if run.Kind == grace.TriggerReactive {
-		calm, err := j.l.allCalm(j.ctx, j.tx, run.Service)
-		if err != nil {
-			return heal.Admission{}, err
+	if run.Kind != grace.TriggerManual {
+		if a, err := j.admitEvidence(st, run); err != nil || a.End != "" || !a.Wait.IsZero() {
+			return a, err
 		}
-		if calm {
-			return heal.Admission{End: grace.RunCancelled, Reasons: []grace.Reason{{
-				Gate: "trigger", Code: grace.ReasonCleared, Actual: "no signal of " + string(run.Service) + " is firing", Required: "still sick",
-			}}}, nil
-		}
-	}
-	turned := run.Kind == grace.TriggerProactive && !j.l.stillPredicted(run.Service)
-	if turned { // unless what was foreseen is there
-		calm, err := j.l.allCalm(j.ctx, j.tx, run.Service)
-		if err != nil {
-			return heal.Admission{}, err
-		}
-		turned = calm
-	}
-	if turned {
-		return heal.Admission{End: grace.RunCancelled, Reasons: []grace.Reason{{
-			Gate: "trigger", Code: grace.ReasonCleared, Actual: turnedReason(run.Service), Required: "still predicted",
-		}}}, nil
 	}
 	if open, opens := st.govern.InWindow(j.now); !open {
 		return heal.Admission{Wait: opens, Reasons: []grace.Reason{{
@@ -169,16 +154,46 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	if storm := j.l.stormNow.Load(); storm != nil && run.Auto {
 		return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{*storm}}, nil
 	}
-	return j.admitOpen(st, run)
+	a, err := j.admitOpen(st, run)
+	if err == nil && a.Wait.IsZero() {
+		a.Before = j.l.sickSignals(run.Service)
+	}
+	return a, err
+}
+
+// evidenceWait is how long an admitted run waits for the evidence to become
+// fresh. What lasts longer is decided anew, or told to a person.
+const evidenceWait = 10 * time.Minute
+
+// admitEvidence lets nothing begin without fresh evidence of what began the run.
+func (j journal) admitEvidence(st *stages, run grace.Run) (heal.Admission, error) {
+	silences, err := j.l.Store.Silences(j.ctx, j.tx, j.now)
+	if err != nil {
+		return heal.Admission{}, fmt.Errorf("read the silences: %w", err)
+	}
+	var e propose.Evidence
+	if silence, silenced := st.silencedBy(run.Service, silences, j.now); silenced {
+		e = propose.Evidence{State: propose.EvidenceSilenced, Text: silence.String()}
+	} else if e, err = j.l.runEvidence(j.ctx, j.tx, &run); err != nil {
+		return heal.Admission{}, err
+	}
+	reasons := []grace.Reason{e.Reason()}
+	switch {
+	case e.State == propose.EvidenceFresh:
+		return heal.Admission{}, nil
+	case e.State == propose.EvidenceCleared, e.State == propose.EvidenceSilenced:
+		return heal.Admission{End: grace.RunCancelled, Reasons: reasons}, nil
+	case j.now.Sub(run.CreatedAt) >= evidenceWait && j.now.Sub(time.UnixMilli(j.l.epoch.Load())) >= evidenceWait:
+		return heal.Admission{End: grace.RunCancelled, Reasons: reasons}, nil
+	}
+	return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: reasons}, nil
 }
 
 // admitTrust asks the trust core again about what was decided: the
-// configuration may have become stricter since, and what it denies or only
-// observes now is not done, whoever approved it.
+// configuration may have become stricter since. What it denies or only observes
+// now is not done, whoever approved it, and what it wants a person to approve is
+// not done unless one has.
 func (j journal) admitTrust(st *stages, mode grace.Mode, run grace.Run) (heal.Admission, error) {
-	if by, ok := j.l.decidedBy.LoadAndDelete(run.ID); ok && by == st {
-		return heal.Admission{}, nil // a moment ago, by this very configuration
-	}
 	dec, err := j.l.Store.Decision(j.ctx, j.tx, run.Decision)
 	if err != nil {
 		return heal.Admission{}, fmt.Errorf("read the decision again: %w", err)
@@ -187,10 +202,15 @@ func (j journal) admitTrust(st *stages, mode grace.Mode, run grace.Run) (heal.Ad
 		return heal.Admission{}, fmt.Errorf("decision %s has no proposal", dec.ID)
 	}
 	var a heal.Admission
-	verdict, _, gates := st.govern.Decide(govern.Input{Now: j.now, Mode: mode, Proposal: *dec.Proposal})
+	verdict, _, gates := st.govern.Decide(govern.Input{Now: j.now, Mode: mode, Proposal: st.proposedNow(*dec.Proposal)})
 	switch verdict {
-	case grace.VerdictAllow, grace.VerdictRequireApproval:
+	case grace.VerdictAllow:
 		return a, nil
+	case grace.VerdictRequireApproval:
+		if !run.Auto || onlyWindow(gates) {
+			return a, nil
+		}
+		a.End = grace.RunCancelled
 	case grace.VerdictObserve:
 		a.End = grace.RunObservedOnly
 	case grace.VerdictDeny, grace.VerdictNone:
@@ -200,11 +220,33 @@ func (j journal) admitTrust(st *stages, mode grace.Mode, run grace.Run) (heal.Ad
 	}
 	forbids := []grace.ReasonCode{grace.ReasonModeObserve, grace.ReasonExecuteOff, grace.ReasonShadow, grace.ReasonPolicyDeny}
 	for _, r := range gates {
-		if slices.Contains(forbids, r.Code) {
+		if slices.Contains(forbids, r.Code) || a.End == grace.RunCancelled && !r.OK {
 			a.Reasons = append(a.Reasons, r)
 		}
 	}
 	return a, nil
+}
+
+// proposedNow gives a proposal as the configuration in force would make it.
+func (st *stages) proposedNow(p grace.Proposal) grace.Proposal {
+	service, known := st.graph.Service(p.Service)
+	if !known {
+		service.ID = p.Service
+	}
+	p.Criticality = service.Criticality
+	p.BlastRadius = max(p.BlastRadius, st.graph.BlastRadius(p.Service))
+	now := st.bound(p.Playbook, service)
+	p.Auto = p.Auto && now.Auto
+	p.Risk, p.Impact = cmp.Or(now.Risk, p.Risk), cmp.Or(now.Impact, p.Impact)
+	return p
+}
+
+// onlyWindow tells whether the change window is all that stands in the way: the
+// run waits for it.
+func onlyWindow(gates []grace.Reason) bool {
+	return !slices.ContainsFunc(gates, func(r grace.Reason) bool {
+		return !r.OK && r.Code != grace.ReasonOutsideWindow && r.Code != grace.ReasonNoPolicy && r.Code != grace.ReasonPolicyApproval
+	}) && slices.ContainsFunc(gates, func(r grace.Reason) bool { return !r.OK && r.Code == grace.ReasonOutsideWindow })
 }
 
 func admitMode(mode grace.Mode, run grace.Run) heal.Admission {
@@ -227,6 +269,76 @@ func admitMode(mode grace.Mode, run grace.Run) heal.Admission {
 	return no(grace.RunObservedOnly, grace.ReasonModeObserve, "autonomous or ask_always")
 }
 
+// permit asks before every try of a step whether the mode lets it happen. While
+// the store is away nobody can say, so it waits.
+func (l *Loop) permit(ctx context.Context, run grace.Run) error {
+	for {
+		set, err := l.Store.Mode(ctx, l.Store.Q())
+		if err == nil {
+			return l.stages.Load().permits(set, l.Now())
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("not done: the mode could not be read: %w", err)
+		}
+		l.Log.Warn("a step waits: the mode cannot be read", "run", run.ID, "error", err)
+		l.Runner.Clock.Sleep(ctx, time.Second)
+	}
+}
+
+// permits tells what forbids to do anything at all.
+func (st *stages) permits(set grace.ModeSetting, now time.Time) error {
+	switch mode := set.At(now); {
+	case mode != grace.ModeAutonomous && mode != grace.ModeAskAlways:
+		return fmt.Errorf("stopped: the mode is %s since %s, set by %s: %s", mode, set.Since.UTC().Format(time.RFC3339), set.Actor, set.Reason)
+	case st.Govern.ObserveOnly:
+		return errors.New("stopped: trust.observe_only is on")
+	case !st.Govern.Execute:
+		return errors.New("stopped: trust.execute is off")
+	}
+	return nil
+}
+
+// condition looks at what began a run, for its verification.
+func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
+	known := map[grace.SignalKey]grace.Signal{}
+	out := heal.Condition{}
+	for _, s := range l.mirror.allSignals() {
+		if s.Service != run.Service {
+			continue
+		}
+		known[s.Key] = s
+		if s.Severity == grace.SeverityCritical && s.Sick() && s.State == grace.SignalFiring && !s.Passing && !s.Unconfirmed &&
+			!slices.Contains(run.Before, s.Key) && out.Worse == "" {
+			out.Worse = s.Message
+		}
+	}
+	if run.Kind == grace.TriggerProactive {
+		come, err := l.hasCome(ctx, l.Store.Q(), run.Service, run.Code)
+		out.Clear, out.Text = err == nil && come.State != propose.EvidenceFresh, come.Text
+		return out
+	}
+	e := evidenceOf(run.Condition, func(key grace.SignalKey) (grace.Signal, bool) {
+		s, found := known[key]
+		if s.Unconfirmed && s.State == grace.SignalOK {
+			s.State = grace.SignalStale // well before a restart is not well now
+		}
+		return s, found
+	})
+	out.Clear, out.Text = e.State == propose.EvidenceCleared, e.Text
+	return out
+}
+
+// sickSignals gives what is wrong with a service now.
+func (l *Loop) sickSignals(id grace.ServiceID) []grace.SignalKey {
+	var out []grace.SignalKey
+	for _, s := range l.mirror.allSignals() {
+		if s.Service == id && s.Sick() {
+			out = append(out, s.Key)
+		}
+	}
+	return out
+}
+
 // admitOpen lets one mutating run into a dependency cone, and no more at once
 // than the configured number. Of two that were approved at once, the older goes
 // first.
@@ -236,6 +348,7 @@ func (j journal) admitOpen(st *stages, run grace.Run) (heal.Admission, error) {
 		return heal.Admission{}, fmt.Errorf("read open runs: %w", err)
 	}
 	acting := 0
+	cone := append(st.graph.Cone(run.Service), run.Cone...) // the graph may have grown since the decision
 	for _, o := range open {
 		if o.ID == run.ID || !o.State.Mutating() {
 			continue
@@ -244,7 +357,7 @@ func (j journal) admitOpen(st *stages, run grace.Run) (heal.Admission, error) {
 			acting++
 		}
 		// Either's cone: they may be of two configurations.
-		if !slices.Contains(o.Cone, run.Service) && !slices.Contains(run.Cone, o.Service) {
+		if !slices.Contains(o.Cone, run.Service) && !slices.Contains(cone, o.Service) {
 			continue
 		}
 		first := o.State != grace.RunApproved || o.CreatedAt.Before(run.CreatedAt) ||

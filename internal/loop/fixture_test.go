@@ -51,6 +51,7 @@ type thing struct {
 	block   chan struct{} // not nil: an action waits until it is closed
 	entered chan struct{}
 	useless bool
+	pass    func(grace.ServiceID) // a sensor sees that a service is well
 }
 
 func (t *thing) Name() string { return "fake" }
@@ -77,7 +78,11 @@ func (t *thing) Do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 	}
 	t.mu.Lock()
 	t.healthy = req.Phase == grace.PhaseDo && !t.useless
+	healthy, pass := t.healthy, t.pass
 	t.mu.Unlock()
+	if healthy && pass != nil {
+		pass(req.Service)
+	}
 	return grace.Outcome{Status: grace.OutcomeSucceeded}
 }
 
@@ -156,6 +161,7 @@ func (r *rig) start(cfg loop.Config) {
 	if err != nil {
 		r.tb.Fatal(err)
 	}
+	r.thing.pass = func(id grace.ServiceID) { r.probe(id, 1) }
 	r.engine, err = flow.New(ctx, flow.Config{
 		SQL: r.store.SQL(), PG: r.store.PG(), Executor: executor, Logger: log, Run: r.loop.Execute, Lost: func(err error) { r.tb.Error(err) },
 	})
@@ -182,14 +188,19 @@ func (r *rig) stop() {
 // down makes a service's probe fail twice.
 func (r *rig) down(service grace.ServiceID) {
 	r.tb.Helper()
+	r.probe(service, 0)
+}
+
+// probe makes a service's probe pass or fail twice.
+func (r *rig) probe(service grace.ServiceID, value float64) {
 	at := time.Now().UTC()
 	for i := range 2 {
-		err := r.loop.Observe(r.tb.Context(), grace.Sample{
-			Service: service, Sensor: "probe", Metric: "http_health", Kind: grace.SampleProbe, At: at.Add(time.Duration(i) * time.Millisecond),
+		err := r.loop.Observe(context.Background(), grace.Sample{
+			Service: service, Sensor: "probe", Metric: "http_health", Kind: grace.SampleProbe, Value: value, At: at.Add(time.Duration(i) * time.Millisecond),
 			Code: grace.CodeServiceDown, Severity: grace.SeverityCritical, Message: "connection refused",
 		})
 		if err != nil {
-			r.tb.Fatal(err)
+			r.tb.Error(err)
 		}
 	}
 }

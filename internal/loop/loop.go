@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +46,12 @@ type Config struct {
 	// that would change the diagnosis. Reconsider is how often a "no" that time
 	// may turn into a "yes" is looked at again.
 	GroupWait, Reconsider time.Duration
+	// HoldDown is how long a condition must stay clear to count as healed,
+	// RecoverWithin how long after a remedy it may take to clear.
+	HoldDown, RecoverWithin time.Duration
+	// EscalateAfter is how long a condition may last without an effective run
+	// before a person is told; EscalateCritical is the same for critical services.
+	EscalateAfter, EscalateCritical time.Duration
 	// PredictEvery is the time between two evaluations of every forecast.
 	PredictEvery time.Duration
 }
@@ -62,6 +70,9 @@ type Deps struct {
 	Runner *heal.Runner
 	Log    *slog.Logger
 	Now    func() time.Time
+	// Elapsed is the time since some moment as no step of the wall clock moves
+	// it; nil: the wall clock is never set.
+	Elapsed func() time.Duration
 	// Owner names this process in audit entries and traces.
 	Owner string
 }
@@ -83,6 +94,9 @@ type Loop struct {
 	shards   Predictors       // agents beside it, nil for none
 	unsaved  backlog          // changes of signals that are to be written, in order
 
+	published map[grace.SignalKey]published // what was said last of each signal
+	clock     clockWatch
+
 	flushing sync.Mutex // held while unsaved is being written
 
 	memory   memory   // what ranking remembers
@@ -91,16 +105,16 @@ type Loop struct {
 	kpis     lazy[learn.KPIs]
 	rates    lazy[[]learn.Row] // over all time
 
-	// decidedBy holds the configuration that allowed a run, until the run
-	// starts in this process.
-	decidedBy sync.Map // grace.RunID -> *stages
-
-	considered map[string]consideration // by considered(); the deciding goroutine's own
-	passes     int                      // likewise
-	stormOpen  bool                     // likewise, as it was told last
-	stormTold  bool                     // likewise: false until it was told once
+	conditions map[grace.ServiceID]*condition // what is sick, and since when; the deciding goroutine's own
+	well       map[grace.ServiceID]time.Time  // the services that are shown to be well, since when; likewise
+	considered map[string]consideration       // by considered(); likewise
+	passes     int                            // likewise
+	stormOpen  bool                           // likewise, as it was told last
+	stormTold  bool                           // likewise: false until it was told once
 
 	stormNow atomic.Pointer[grace.Reason] // of the storm that lasts, for runs that wait to start
+
+	epoch atomic.Int64 // since when, in ms, evidence counts: the start, or the last change of the configuration
 
 	carried atomic.Int64 // id of the newest event that went to the mesh
 
@@ -131,6 +145,15 @@ func buildStages(cfg Config) (*stages, error) {
 	if cfg.PredictEvery <= 0 {
 		cfg.PredictEvery = 30 * time.Second
 	}
+	if cfg.RecoverWithin <= 0 {
+		cfg.RecoverWithin = 5 * time.Minute
+	}
+	if cfg.EscalateAfter <= 0 {
+		cfg.EscalateAfter = 5 * time.Minute
+	}
+	if cfg.EscalateCritical <= 0 {
+		cfg.EscalateCritical = time.Minute
+	}
 	if cfg.Mode == "" {
 		cfg.Mode = grace.ModeObserveOnly
 	}
@@ -150,11 +173,15 @@ func New(cfg Config, deps Deps) (*Loop, error) {
 	}
 	l := &Loop{
 		Deps: deps, wake: make(chan struct{}, 1), considered: map[string]consideration{},
+		published: map[grace.SignalKey]published{}, conditions: map[grace.ServiceID]*condition{},
 		sense:   sense.New(st.Sense, st.Objectives),
 		predict: predict.New(st.Predict, targets(st)),
 	}
 	l.predict.Silence(st.Govern.PredictiveShadow)
 	l.stages.Store(st)
+	if deps.Runner != nil { // some tests only sense
+		deps.Runner.Condition, deps.Runner.Permit = l.condition, l.permit
+	}
 	return l, nil
 }
 
@@ -208,15 +235,22 @@ func (l *Loop) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load signals: %w", err)
 	}
+	now := l.Now()
+	l.epoch.Store(now.UnixMilli())
 	l.mu.Lock()
-	l.sense.Restore(signals)
-	expected := l.sense.Expect(l.stages.Load().Probes)
+	l.sense.Expect(l.stages.Load().Probes)
+	gone := l.sense.Restore(signals)
+	known := l.sense.Signals()
+	for _, s := range signals {
+		l.published[s.Key] = published{s.State, s.Severity, s.Flapping}
+	}
 	l.mu.Unlock()
-	l.mirror.signals(signals)
+	l.mirror.unconfirm(signals, now)
+	l.mirror.signals(unknown(known)) // also what never had data is there to be seen
 	if err := l.loadLedger(ctx); err != nil {
 		return err
 	}
-	if err := l.persist(ctx, expected); err != nil {
+	if err := l.persist(ctx, gone); err != nil {
 		return err
 	}
 	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
@@ -241,27 +275,59 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error 
 	if err != nil {
 		return err
 	}
-	if err := l.memory.load(ctx, l, st.Learn); err != nil {
-		return err
-	}
 	err = l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		return l.Store.Apply(ctx, tx, configChange(st, actor, l.Now()))
 	})
 	if err != nil {
 		return fmt.Errorf("record the new configuration: %w", err)
 	}
+	if err := l.memory.load(ctx, l, st.Learn); err != nil {
+		l.Log.Warn("the learning log was not read again; ranking goes on with what it knows", "error", err)
+	}
+	now := l.Now()
 	l.mu.Lock()
+	before := l.stages.Load()
 	l.stages.Store(st)
+	l.epoch.Store(now.UnixMilli())
 	changed := l.sense.Reconfigure(st.Sense, st.Objectives)
 	changed = append(changed, l.sense.Expect(st.Probes)...)
+	unconfirmed := l.sense.Unconfirm(func(s grace.Signal) bool { return touched(before, st, s) })
+	known := l.sense.Signals()
 	l.reconfigurePredict(st)
 	l.keep(changed)
 	l.mu.Unlock()
+	l.mirror.unconfirm(unconfirmed, now)
+	l.mirror.foreseeAnew()
+	l.mirror.signals(unknown(known))
 	if err := l.flush(ctx); err != nil {
 		l.Log.Warn("signals not written; they are kept and written later", "error", err)
 	}
+	err = l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return l.wakeWaiting(ctx, tx, "configuration", l.Now())
+	})
+	if err != nil {
+		l.Log.Warn("runs that wait were not told of the new configuration; they ask again in time", "error", err)
+	}
 	l.nudge()
 	return nil
+}
+
+// touched tells whether a change of the configuration takes from a signal that
+// it is confirmed. Sensors and objectives show soon what they see under the new
+// one; an alert, which its source may repeat hours later, is left alone unless
+// its service has changed.
+func touched(before, now *stages, s grace.Signal) bool {
+	if s.Kind != grace.SignalAlert {
+		return true
+	}
+	was, _ := before.graph.Service(s.Service)
+	is, _ := now.graph.Service(s.Service)
+	return !reflect.DeepEqual(was, is)
+}
+
+// unknown gives the signals that never had data.
+func unknown(list []grace.Signal) []grace.Signal {
+	return slices.DeleteFunc(list, func(s grace.Signal) bool { return s.State != grace.SignalUnknown })
 }
 
 // configChange says what the trust core may do from now on; the rest is in the
@@ -296,13 +362,15 @@ func (l *Loop) tick(ctx context.Context) {
 func (l *Loop) elapse(ctx context.Context) error {
 	now := l.Now()
 	st := l.stages.Load()
+	if err := l.watchClock(ctx, now); err != nil && ctx.Err() == nil {
+		l.Log.Warn("a step of the clock is not on record", "error", err)
+	}
 	l.mu.Lock()
 	changed := l.sense.Tick(now)
 	var more []said
 	if now.Sub(l.forecast) >= st.PredictEvery {
 		l.forecast = now
 		more = l.foresee(st, l.predict.Evaluate(now), nil)
-		l.mirror.forget(now)
 	}
 	sweep := now.Sub(l.swept) >= sweepEvery
 	if sweep {

@@ -29,10 +29,9 @@ func TestMirror(t *testing.T) {
 			now = now.Add(time.Hour)
 			switch rapid.IntRange(0, 3).Draw(t, "what") {
 			case 0:
-				m.forget(now)
-				maps.DeleteFunc(want, func(_ grace.SignalKey, s grace.Signal) bool {
-					return s.State == grace.SignalOK && now.Sub(s.Since) > alertLife
-				})
+				key := grace.SignalKey(fmt.Sprintf("api/alerts/%d", rapid.IntRange(0, 9).Draw(t, "key")))
+				m.signals([]grace.Signal{{Key: key, Service: "api", At: now, Since: now, Gone: true}})
+				delete(want, key)
 			default:
 				s := grace.Signal{
 					Key: grace.SignalKey(fmt.Sprintf("api/alerts/%d", rapid.IntRange(0, 9).Draw(t, "key"))), Service: "api", At: now, Since: now,

@@ -51,7 +51,12 @@ func (l *Loop) observe(ctx context.Context, forecast bool, samples []grace.Sampl
 	}
 	var changed []grace.Signal
 	lost := 0
+	now := l.Now()
 	for _, s := range samples {
+		if s.At.After(now.Add(farAhead)) {
+			s.At = now
+			l.stats.clamped.Add(1)
+		}
 		dropped := l.sense.Dropped()
 		changed = append(changed, l.sense.Observe(s)...)
 		if s.Kind == grace.SampleAlert {
@@ -94,16 +99,20 @@ func (l *Loop) Post(ctx context.Context, events []grace.Event, samples []grace.S
 	return l.foretold(ctx, predictions)
 }
 
-// Metric gives the newest value of a series.
-func (l *Loop) Metric(service grace.ServiceID, metric string, since time.Time) (value float64, at time.Time, ok bool) {
+// Metric gives the newest value of a series, and the distance at which its
+// values come, 0 when that is not known.
+func (l *Loop) Metric(service grace.ServiceID, metric string, since time.Time) (value float64, at time.Time, every time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	points := l.sense.Points(service, metric, since)
-	if len(points) == 0 {
-		return 0, time.Time{}, false
+	points := l.sense.Points(service, metric, time.Time{})
+	n := len(points)
+	if n > 1 {
+		every = points[n-1].At.Sub(points[n-2].At)
 	}
-	p := points[len(points)-1]
-	return p.Value, p.At, true
+	if n == 0 || points[n-1].At.Before(since) {
+		return 0, time.Time{}, every, false
+	}
+	return points[n-1].Value, points[n-1].At, every, true
 }
 
 // persist writes signal changes with the triggers they are, and what else was
@@ -116,8 +125,9 @@ func (l *Loop) persist(ctx context.Context, changed []grace.Signal, more ...said
 }
 
 // signalChange records one change of a signal, and the trigger that it is. Of
-// several changes of one signal the row is the last one's; last holds where.
-func signalChange(c *grace.Change, last map[grace.SignalKey]int, s grace.Signal, now time.Time) {
+// several changes of one signal the row is the last one's; last holds where. A
+// quiet one, whose state is what it was, is no entry of the log.
+func signalChange(c *grace.Change, last map[grace.SignalKey]int, s grace.Signal, quiet bool, now time.Time) {
 	if i, ok := last[s.Key]; ok {
 		c.Signals[i] = s
 	} else {
@@ -127,10 +137,17 @@ func signalChange(c *grace.Change, last map[grace.SignalKey]int, s grace.Signal,
 	c.Events = append(c.Events, grace.Event{
 		Type: "health.signal", Source: "sense", Actor: "grace", Resource: "signal/" + string(s.Key), Payload: heal.Encode(s), Timestamp: now,
 	})
+	if quiet {
+		return
+	}
+	action := "signal." + string(s.State)
+	if s.Gone {
+		action = "signal.forgotten"
+	}
 	c.Audit = append(c.Audit, grace.AuditEntry{
-		At: now, Actor: "grace", Action: "signal." + string(s.State), Object: "signal/" + string(s.Key), Service: s.Service, Reason: s.Message,
+		At: now, Actor: "grace", Action: action, Object: "signal/" + string(s.Key), Service: s.Service, Reason: s.Message,
 	})
-	if s.State == grace.SignalFiring {
+	if s.State == grace.SignalFiring && !s.Unconfirmed {
 		c.Triggers = append(c.Triggers, reactive(s, now))
 	}
 }
@@ -154,7 +171,10 @@ type mirror struct {
 	sorted    []grace.Signal                       // by key, as allSignals gave them last; never changed
 	changed   map[grace.SignalKey]*grace.Signal    // since then; nil: gone
 	predicted map[grace.SignalKey]grace.Prediction // by series
-	ended     map[grace.ServiceID]bool             // something was predicted of them, and is no more
+	// unconfirmed signals need a sample that is newer than the time: what is
+	// stored, or was seen under another configuration, is no evidence.
+	unconfirmed map[grace.SignalKey]time.Time
+	ended       map[grace.ServiceID]bool // something was predicted of them, and is no more
 }
 
 func (m *mirror) signals(list []grace.Signal) {
@@ -164,8 +184,76 @@ func (m *mirror) signals(list []grace.Signal) {
 		if old := m.signal(s.Key); old != nil && old.At.After(s.At) && old.Since.After(s.Since) {
 			continue // heard late of an older state
 		}
+		if s.Gone {
+			delete(m.unconfirmed, s.Key)
+			m.change(s.Key, nil)
+			continue
+		}
+		after, waits := m.unconfirmed[s.Key]
+		if s.Unconfirmed = waits && !s.At.After(after); waits && !s.Unconfirmed {
+			delete(m.unconfirmed, s.Key)
+		}
 		m.change(s.Key, &s)
 	}
+}
+
+// unconfirm takes signals as they are known and no longer as evidence.
+func (m *mirror) unconfirm(list []grace.Signal, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.unconfirmed == nil {
+		m.unconfirmed = map[grace.SignalKey]time.Time{}
+	}
+	for _, s := range list {
+		if held := m.signal(s.Key); held != nil {
+			s = *held
+		}
+		m.unconfirmed[s.Key] = now
+		s.Unconfirmed = true
+		m.change(s.Key, &s)
+	}
+}
+
+func (m *mirror) isUnconfirmed(key grace.SignalKey) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, waits := m.unconfirmed[key]
+	return waits
+}
+
+// clockStepped tells that the clock was set: what is to be confirmed by a
+// sample later than a time that has not come yet is so by the next one.
+func (m *mirror) clockStepped(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, t := range m.unconfirmed {
+		if t.After(now) {
+			m.unconfirmed[k] = now
+		}
+	}
+	m.merge()
+	for i := range m.sorted {
+		s := m.sorted[i]
+		if s.At.After(now) || s.Since.After(now) {
+			s.At, s.Since = earlier(s.At, now), earlier(s.Since, now)
+			m.change(s.Key, &s)
+		}
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// foreseeAnew forgets all predictions: they are made anew under another
+// configuration. That is no turn of any trend.
+func (m *mirror) foreseeAnew() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.predicted)
 }
 
 // signal gives what is known under a key, or nil. The caller holds the lock.
@@ -278,24 +366,6 @@ func (m *mirror) merge() {
 	}
 	m.sorted = append(merged, old...)
 	clear(m.changed)
-}
-
-// alertLife is how long a resolved alert is remembered. Every alert has a key
-// of its own, and sense has forgotten it long before.
-const alertLife = 24 * time.Hour
-
-// forget drops alerts that are long over.
-func (m *mirror) forget(now time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.merge()
-	for i := range m.sorted {
-		s := &m.sorted[i]
-		named := s.Key != grace.SignalKey(string(s.Service)+"/"+s.Sensor+"/"+s.Metric)
-		if named && s.Threshold == 0 && s.State == grace.SignalOK && now.Sub(s.Since) > alertLife {
-			m.change(s.Key, nil)
-		}
-	}
 }
 
 // current gives the predictions that were renewed within fresh, sorted by key,

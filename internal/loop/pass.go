@@ -26,8 +26,10 @@ const (
 // consideration is what was last said about a diagnosis.
 type consideration struct {
 	at        time.Time
+	service   grace.ServiceID
 	signature string
-	storm     bool // the storm breaker was open
+	failed    []grace.Reason // why nothing was done
+	storm     bool           // the storm breaker was open
 }
 
 // due is a diagnosis that is to be decided now.
@@ -48,8 +50,8 @@ func (l *Loop) decideAll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read pending triggers: %w", err)
 	}
-	sick := causes(diagnoses)
-	if err := l.storm(ctx, st, propose.State{Sick: sick, Total: st.graph.Len()}, now); err != nil {
+	sick := storming(diagnoses)
+	if err := l.storm(ctx, st, propose.State{Sick: sick, Total: population(st, sick)}, now); err != nil {
 		return err
 	}
 	storm := l.stormNow.Load() != nil
@@ -77,7 +79,10 @@ func (l *Loop) decideAll(ctx context.Context) error {
 			delete(l.considered, id)
 		}
 	}
-	return l.settle(ctx, st, pending, diagnoses, signals, now)
+	if err := l.settle(ctx, st, pending, diagnoses, signals, now); err != nil {
+		return err
+	}
+	return l.escalate(ctx, st, diagnoses, signals, now)
 }
 
 // decideEach decides diagnoses, the most urgent first. In a storm many are
@@ -88,14 +93,16 @@ func (l *Loop) decideEach(ctx context.Context, st *stages, list []due, sick []gr
 		if storm {
 			n = min(len(list), stormBatch)
 		}
-		signatures, err := l.decideTogether(ctx, st, list[:n], sick)
+		said, err := l.decideTogether(ctx, st, list[:n], sick)
 		if err != nil {
 			return fmt.Errorf("decide %s on %s: %w", list[0].diagnosis.Code, list[0].diagnosis.Cause, err)
 		}
-		for i, sig := range signatures {
-			l.considered[considered(list[i].diagnosis)] = consideration{at: now, signature: sig, storm: storm}
+		for i, dec := range said {
+			l.considered[considered(list[i].diagnosis)] = consideration{
+				at: now, service: dec.Service, signature: signature(dec), failed: dec.Failed(), storm: storm,
+			}
 		}
-		list = list[len(signatures):]
+		list = list[len(said):]
 	}
 	return nil
 }
@@ -126,17 +133,16 @@ func (st *stages) observes(mode grace.Mode, kind grace.TriggerKind) bool {
 		st.Govern.PredictiveShadow && kind == grace.TriggerProactive
 }
 
-// decideTogether decides diagnoses in one transaction, and gives the decisions'
-// signatures. It ends with the first one that makes a run, since those behind it
+// decideTogether decides diagnoses in one transaction, and gives the decisions.
+// It ends with the first one that makes a run, since those behind it
 // must see that run: at least one is decided. Without a new trigger a "no" is
 // not written again when it was said before, nor when it only says that a run
 // for the trouble is open: that run's decision is the answer.
-func (l *Loop) decideTogether(ctx context.Context, st *stages, list []due, sick []grace.ServiceID) ([]string, error) {
+func (l *Loop) decideTogether(ctx context.Context, st *stages, list []due, sick []grace.ServiceID) ([]grace.Decision, error) {
 	began := time.Now()
-	var signatures []string
-	var decided []grace.Decision
+	var said, decided []grace.Decision
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		signatures, decided = nil, nil
+		said, decided = nil, nil
 		if err := l.Store.LockDeciding(ctx, tx); err != nil {
 			return err
 		}
@@ -152,8 +158,8 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, list []due, sick 
 			}
 			dec, run := st.decide(one.diagnosis, v)
 			sig := signature(dec)
-			signatures = append(signatures, sig)
-			if run == nil && len(one.triggers) == 0 && (sig == one.last || inHand(dec)) {
+			said = append(said, dec)
+			if run == nil && len(one.triggers) == 0 && (sig == one.last || inHand(dec) || v.evidence.State == propose.EvidencePassing) {
 				continue
 			}
 			decided = append(decided, dec)
@@ -181,7 +187,7 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, list []due, sick 
 		l.Log.Info("decided", "service", dec.Service, "code", dec.Diagnosis.Code, "verdict", dec.Verdict,
 			"run", dec.Run, "summary", summary(dec))
 	}
-	return signatures, nil
+	return said, nil
 }
 
 // add joins the rows of two decisions.
@@ -201,9 +207,10 @@ func inHand(dec grace.Decision) bool {
 // present is what all decisions of a transaction look at: none of them changes
 // it, since the first one that makes a run is the last.
 type present struct {
-	now  time.Time
-	mode grace.Mode
-	open []propose.Open
+	now      time.Time
+	mode     grace.Mode
+	open     []propose.Open
+	silences []grace.Silence
 }
 
 func (l *Loop) present(ctx context.Context, tx store.Tx) (p present, err error) {
@@ -218,6 +225,9 @@ func (l *Loop) present(ctx context.Context, tx store.Tx) (p present, err error) 
 		return p, fmt.Errorf("read open runs: %w", err)
 	}
 	p.open = opens(open)
+	if p.silences, err = l.Store.Silences(ctx, tx, p.now); err != nil {
+		return p, fmt.Errorf("read the silences: %w", err)
+	}
 	return p, nil
 }
 
@@ -232,38 +242,20 @@ func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, p present, one
 	if !st.observes(v.mode, d.Kind) {
 		past = slices.DeleteFunc(past, func(h store.RunHead) bool { return h.State == grace.RunObservedOnly })
 	}
-	v.state = propose.State{Open: p.open, Past: pasts(past), Sick: sick, Total: st.graph.Len()}
+	v.state = propose.State{Open: p.open, Past: pasts(past), Sick: sick, Total: population(st, sick)}
 	for _, t := range one.triggers {
 		v.triggers = append(v.triggers, t.ID)
 	}
-	v.cleared, err = l.clear(ctx, tx, d)
-	return v, err
-}
-
-// clear tells whether nothing that a diagnosis rests on is there any more. The
-// signals are read again, in the transaction.
-func (l *Loop) clear(ctx context.Context, tx store.Tx, d grace.Diagnosis) (bool, error) {
-	if d.Kind != grace.TriggerReactive {
-		return !l.stillPredicted(d.Cause), nil
+	if silence, silenced := st.silencedBy(d.Cause, p.silences, p.now); silenced {
+		v.evidence = propose.Evidence{State: propose.EvidenceSilenced, Text: silence.String()}
+		return v, nil
 	}
-	return l.allCalm(ctx, tx, d.Cause)
+	v.evidence, err = l.diagnosisEvidence(ctx, tx, &d)
+	return v, err
 }
 
 // predictionsFresh is how long a prediction holds that is not renewed.
 func predictionsFresh(st *stages) time.Duration { return 3 * st.PredictEvery }
-
-func (l *Loop) stillPredicted(service grace.ServiceID) bool {
-	predictions := l.mirror.current(l.Now(), predictionsFresh(l.stages.Load()))
-	return slices.ContainsFunc(predictions, func(p grace.Prediction) bool { return p.Service == service })
-}
-
-func (l *Loop) allCalm(ctx context.Context, tx store.Querier, service grace.ServiceID) (bool, error) {
-	sick, err := l.Store.Sick(ctx, tx, service)
-	if err != nil {
-		return false, fmt.Errorf("look at the signals of %s: %w", service, err)
-	}
-	return !sick, nil
-}
 
 func opens(heads []store.RunHead) []propose.Open {
 	out := make([]propose.Open, len(heads))
@@ -276,24 +268,16 @@ func opens(heads []store.RunHead) []propose.Open {
 func pasts(heads []store.RunHead) []propose.Past {
 	out := make([]propose.Past, len(heads))
 	for i, h := range heads {
+		result := learn.ResultOf(h.State)
+		if h.Aborted {
+			result = grace.ResultNeutral // it was stopped: that says nothing of the remedy
+		}
 		out[i] = propose.Past{
 			Service: h.Service, Code: h.Code, Playbook: h.Playbook, State: h.State, At: h.CreatedAt, EndedAt: h.EndedAt,
-			Result: learn.ResultOf(h.State),
+			Result: result, Aborted: h.Aborted,
 		}
 	}
 	return out
-}
-
-// causes are the services that are sick of themselves: one sick database with
-// its twenty victims is no storm.
-func causes(diagnoses []grace.Diagnosis) []grace.ServiceID {
-	var sick []grace.ServiceID
-	for _, d := range diagnoses {
-		if d.Kind == grace.TriggerReactive && !slices.Contains(sick, d.Cause) {
-			sick = append(sick, d.Cause)
-		}
-	}
-	return sick
 }
 
 // considered identifies a diagnosis over time: a prediction's has a new id with

@@ -43,6 +43,11 @@ type scenarioConfig struct {
 		ApprovalTTL grace.Duration `json:"approval_ttl"`
 	} `json:"trust"`
 	ChangeWindows []govern.Window `json:"change_windows"`
+
+	HoldDown              grace.Duration `json:"hold_down"`
+	RecoverWithin         grace.Duration `json:"recover_within"`
+	EscalateAfter         grace.Duration `json:"escalate_after"`
+	EscalateAfterCritical grace.Duration `json:"escalate_after_critical"`
 }
 
 // readConfig lays the YAML texts over each other and over the defaults.
@@ -80,6 +85,8 @@ func readConfig(t *testing.T, texts ...[]byte) Config {
 		Objectives: c.Objectives, Limits: c.Limits, Playbooks: c.Playbooks, Sense: c.Sense, Predict: c.Predict, Diagnose: c.Diagnose,
 		Propose: c.Propose, Govern: c.Trust.Config, Learn: learn.DefaultConfig(), Mode: c.Mode,
 		ApprovalTTL: c.Trust.ApprovalTTL.D(), GroupWait: c.Diagnose.GroupWait.D(),
+		HoldDown: c.HoldDown.D(), RecoverWithin: c.RecoverWithin.D(),
+		EscalateAfter: c.EscalateAfter.D(), EscalateCritical: c.EscalateAfterCritical.D(),
 	}
 	for _, s := range c.Services {
 		s.ID = s.Name
@@ -160,11 +167,13 @@ type script struct {
 // happening is something that a person or another system does.
 type happening struct {
 	at                       time.Time
-	what                     string // approve, deny, abort, mode, predict, lose
+	what                     string // approve, deny, abort, mode, predict, lose, silence, reload, run
 	playbook, service, actor string
 	reason                   string
 	mode                     grace.Mode
 	prediction               grace.Prediction
+	lasts                    time.Duration // of a silence
+	override                 bool          // limits of time, for a run by hand
 }
 
 // limit is what a series must never do.
@@ -245,6 +254,18 @@ func (s *script) line(line string) error {
 		h.playbook, h.service, h.actor = at(2), at(4), at(6)
 	case "mode": // 14:25:00 mode stopped as ann: because
 		h.mode, h.actor = grace.Mode(at(2)), at(4)
+	case "silence": // 14:25:00 silence api for 10m as ann: because
+		h.service, h.actor = at(2), at(6)
+		d, err := time.ParseDuration(at(4))
+		if err != nil {
+			return err
+		}
+		h.lasts = d
+	case "reload": // 14:25:00 reload as ann: because
+		h.actor = at(3)
+	case "run": // 14:25:00 run restart_service on api as ann: because
+		h.playbook, h.service, h.actor = at(2), at(4), at(6)
+		h.override = at(7) == "overriding"
 	case "predict": // 14:25:00 predict api latency_spike 0.9 in 5m
 		return s.predict(h, at(2), at(3), at(4), at(6))
 	default:

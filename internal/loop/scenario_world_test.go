@@ -190,8 +190,8 @@ func (w *world) apply(e effect) {
 // Probe meets grace.Prober, as the daemon's does.
 func (w *world) Probe(_ context.Context, service grace.ServiceID, c grace.Check, since time.Time) grace.Reading {
 	if c.Type != grace.CheckHTTPHealth {
-		v, at, ok := w.loop.Metric(service, c.Metric, since)
-		return grace.Reading{At: at, Value: v, OK: ok}
+		v, at, every, ok := w.loop.Metric(service, c.Metric, since)
+		return grace.Reading{At: at, Value: v, Every: every, OK: ok}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -369,6 +369,16 @@ func (w *world) happen(ctx context.Context, e *engine, h happening) error {
 	switch h.what {
 	case "mode":
 		_, err := w.loop.SetMode(ctx, grace.ModeSetting{Mode: h.mode, Reason: h.reason}, "token:"+h.actor)
+		return err
+	case "silence":
+		_, err := w.loop.AddSilence(ctx, grace.Silence{Service: h.service, Ends: time.Now().Add(h.lasts), Reason: h.reason}, "token:"+h.actor)
+		return err
+	case "reload":
+		return w.loop.Reconfigure(ctx, w.loop.stages.Load().Config, "token:"+h.actor)
+	case "run":
+		_, err := w.loop.RunByHand(ctx, ByHand{
+			Playbook: grace.PlaybookID(h.playbook), Service: grace.ServiceID(h.service), Reason: h.reason, Override: h.override,
+		}, "token:"+h.actor)
 		return err
 	case "predict":
 		return w.loop.Post(ctx, nil, nil, []grace.Prediction{h.prediction})

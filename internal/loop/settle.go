@@ -3,11 +3,13 @@ package loop
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"grace"
 	"grace/internal/heal"
+	"grace/internal/propose"
 	"grace/internal/store"
 )
 
@@ -30,7 +32,8 @@ func (l *Loop) settle(ctx context.Context, st *stages, pending []grace.Trigger, 
 			left[t.Service] = append(left[t.Service], t)
 		}
 	}
-	for service, triggers := range left {
+	for _, service := range slices.Sorted(maps.Keys(left)) {
+		triggers := left[service]
 		firing := slices.ContainsFunc(signals, func(s grace.Signal) bool {
 			return s.Service == service && s.State == grace.SignalFiring
 		})
@@ -92,13 +95,6 @@ func (l *Loop) reconcile(ctx context.Context) error {
 	for i, h := range open {
 		ids[i] = h.ID
 	}
-	// Runs that did not come to be, or that another replica drives.
-	l.decidedBy.Range(func(id, _ any) bool {
-		if !slices.Contains(ids, id.(grace.RunID)) {
-			l.decidedBy.Delete(id)
-		}
-		return true
-	})
 	failed, err := l.engine.Failed(ids)
 	if err != nil {
 		return err
@@ -126,7 +122,8 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 		run.Incident = grace.IncidentID("i-" + string(id))
 		run.Revision++
 		inc := grace.Incident{
-			ID: run.Incident, State: grace.IncidentOpen, Service: run.Service, Run: id, Severity: grace.SeverityCritical, OpenedAt: now,
+			ID: run.Incident, Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: run.Service, Run: id, Severity: grace.SeverityCritical,
+			Since: run.SickSince, OpenedAt: now, Manual: run.StartedAt != nil,
 			Title: fmt.Sprintf("%s on %s was stranded; look at %s yourself", run.Playbook.ID, run.Service, run.Service), Detail: run.Error,
 		}
 		return l.Store.Apply(ctx, tx, grace.Change{
@@ -143,7 +140,7 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 			},
 			Events: []grace.Event{
 				{Type: "self_heal.run.escalated", Source: "loop", Actor: "grace", Resource: "run/" + string(id), Payload: heal.Encode(run.Error), Timestamp: now},
-				{Type: "incident.notify", Source: "loop", Actor: "grace", Resource: "incident/" + string(inc.ID), Payload: heal.Encode(inc), Timestamp: now},
+				{Type: "incident.opened", Source: "loop", Actor: "grace", Resource: "incident/" + string(inc.ID), Payload: heal.Encode(inc), Timestamp: now},
 			},
 		})
 	})
@@ -170,12 +167,12 @@ func (l *Loop) callOff(ctx context.Context) error {
 		if h.Kind != grace.TriggerProactive || h.State != grace.RunAwaitingApproval || !slices.Contains(well, h.Service) {
 			continue
 		}
-		calm, err := l.allCalm(ctx, l.Store.Q(), h.Service)
+		come, err := l.hasCome(ctx, l.Store.Q(), h.Service, h.Code)
 		if err != nil {
 			return err
 		}
-		if !calm {
-			continue // it has come
+		if come.State == propose.EvidenceFresh {
+			continue
 		}
 		if err := l.callOffRun(ctx, h); err != nil {
 			return fmt.Errorf("call off run %s: %w", h.ID, err)

@@ -63,11 +63,11 @@ func (l *Loop) stormIncident(ctx context.Context, tx store.Tx) (inc grace.Incide
 
 func stormOpened(sick []grace.ServiceID, reason grace.Reason, now time.Time) grace.Change {
 	inc := grace.Incident{
-		ID: grace.IncidentID(stormPrefix + hash(now)), State: grace.IncidentOpen, Services: sick, Severity: grace.SeverityCritical,
+		ID: grace.IncidentID(stormPrefix + hash(now)), Kind: grace.IncidentStorm, Since: now, State: grace.IncidentOpen, Services: sick, Severity: grace.SeverityCritical,
 		Title:  fmt.Sprintf("%d services are sick at once: nothing is done automatically", len(sick)),
 		Detail: reason.String(), OpenedAt: now,
 	}
-	return stormChange(inc, "storm.opened", "incident.notify", reason.String(), now)
+	return stormChange(inc, "storm.opened", "incident.opened", reason.String(), now)
 }
 
 func stormClosed(inc grace.Incident, reason grace.Reason, now time.Time) grace.Change {

@@ -13,16 +13,17 @@ import (
 )
 
 // limits judges everything that does not depend on the playbook.
-func (a *Agent) limits(in Input, cone []grace.ServiceID) []grace.Reason {
+func (a *Agent) limits(in Input, cone []grace.ServiceID, known bool) []grace.Reason {
 	storm, _ := a.Storm(in.State)
 	return []grace.Reason{
-		cleared(in.Cleared),
+		in.Evidence.Reason(),
+		declared(in.Diagnosis.Cause, known),
 		storm,
 		a.concurrency(in.State.Open),
 		coneFree(in.Diagnosis.Cause, cone, in.State.Open),
 		a.rate(in),
 		notOpen(in),
-		a.backoff(in),
+		a.crashLoop(in),
 	}
 }
 
@@ -34,13 +35,10 @@ func gate(name string, ok bool, code grace.ReasonCode, actual, required, hint st
 	return grace.Reason{Gate: name, Code: code, OK: ok, Actual: actual, Required: required, Hint: hint}
 }
 
-func cleared(gone bool) grace.Reason {
-	actual := "present"
-	if gone {
-		actual = "gone"
-	}
-	return gate("trigger_cleared", !gone, grace.ReasonCleared, actual, "trouble that is still there",
-		"nothing to do: what has passed needs no remedy")
+// declared holds that nothing is done to a service that nobody described.
+func declared(id grace.ServiceID, known bool) grace.Reason {
+	return gate("declared", known, grace.ReasonUndeclared, string(id), "a service of the configuration",
+		"describe it under services; GRACE shows what others send about it, and never acts on it")
 }
 
 func (a *Agent) concurrency(open []Open) grace.Reason {
@@ -70,7 +68,7 @@ func coneFree(target grace.ServiceID, cone []grace.ServiceID, open []Open) grace
 func (a *Agent) rate(in Input) grace.Reason {
 	var within []time.Time
 	for _, p := range in.State.Past {
-		if p.Service == in.Diagnosis.Cause && p.At.After(in.Now.Add(-time.Hour)) {
+		if p.Service == in.Diagnosis.Cause && p.At.After(in.Now.Add(-time.Hour)) && !p.At.After(in.Now.Add(ahead)) {
 			within = append(within, p.At)
 		}
 	}
@@ -99,6 +97,23 @@ func (in Input) again(p Past) bool {
 	return in.same(p) || p.Service == d.Cause && (d.Kind == grace.TriggerProactive || p.EndedAt == nil || !d.Since.After(*p.EndedAt))
 }
 
+// settled tells whether a run does not stand in the way of another one for the
+// same condition: what was healed has come back since, or what it was about
+// passed before it began.
+func (in Input) settled(p Past) bool {
+	if p.EndedAt == nil || in.Diagnosis.Kind == grace.TriggerProactive {
+		return false
+	}
+	switch p.State {
+	case grace.RunSucceeded:
+		return in.Diagnosis.Since.After(*p.EndedAt)
+	case grace.RunCancelled:
+		return !p.Aborted
+	default:
+		return false
+	}
+}
+
 func notOpen(in Input) grace.Reason {
 	const required, hint = "no open run for the same trouble", "decide on the open run (grace runs list), or wait until it ends"
 	for _, p := range in.State.Past {
@@ -110,39 +125,89 @@ func notOpen(in Input) grace.Reason {
 	return gate(GateOpen, true, "", "none", required, hint)
 }
 
-// backoff counts failures since the last success for the same trouble,
-// whatever the playbook: what a person would wait out is the service's
-// trouble, not one remedy's.
-func (a *Agent) backoff(in Input) grace.Reason {
-	var ended []Past
-	for _, p := range in.State.Past {
-		if in.same(p) && (p.Result == grace.ResultSuccess || p.Result == grace.ResultFailure) {
-			ended = append(ended, p)
-		}
+// ahead is how far the clocks of two replicas may be apart. What is dated later
+// is from before the clock was set back, and counts for no limit of time.
+const ahead = time.Minute
+
+// crashLoop counts how often in a row the same condition came back after it
+// had been healed. The first time the remedy may be used again at once; then
+// the waits grow, as after failures. BackoffMax without it ends the row.
+func (a *Agent) crashLoop(in Input) grace.Reason {
+	const hint = "something that breaks this often needs a person; propose.backoff_base and propose.backoff_max are the limits"
+	ended := in.ended(func(p Past) bool { return in.same(p) && p.Result == grace.ResultSuccess })
+	healed, last := a.row(ended, in.Diagnosis.Since)
+	if healed < 2 {
+		return gate("crash_loop", true, "", "not healed again and again", "no wait", hint)
 	}
-	slices.SortStableFunc(ended, func(x, y Past) int {
-		// Of two that ended together the failure counts as the later one.
-		return cmp.Or(x.end().Compare(y.end()), cmp.Compare(y.Result, x.Result))
+	until := last.Add(Backoff(a.cfg, healed-1, in.jitterSeed(healed, last)))
+	at := until.UTC().Format(time.RFC3339)
+	return gate("crash_loop", !in.Now.Before(until), grace.ReasonBackoff,
+		fmt.Sprintf("it came back after %d remedies that had helped, the last at %s", healed, last.UTC().Format(time.RFC3339)),
+		"not before "+at, hint)
+}
+
+// backoff counts how often in a row a playbook failed on the service, whatever
+// the condition was called. Another playbook may be tried at once.
+func (a *Agent) backoff(in Input, playbook grace.PlaybookID) grace.Reason {
+	const hint = "a success resets it; propose.backoff_base and propose.backoff_max are the limits"
+	ended := in.ended(func(p Past) bool {
+		return p.Service == in.Diagnosis.Cause && p.Playbook == playbook &&
+			(p.Result == grace.ResultSuccess || p.Result == grace.ResultFailure)
 	})
 	failures := 0
-	var last time.Time
-	for _, p := range ended {
+	for _, p := range slices.Backward(ended) {
 		if p.Result == grace.ResultSuccess {
-			failures = 0
-			continue
+			break
 		}
 		failures++
-		last = p.end()
 	}
-	const hint = "a success resets it; propose.backoff_base and propose.backoff_max are the limits"
 	if failures == 0 {
 		return gate("backoff", true, "", "no failure since the last success", "no wait after failures", hint)
 	}
+	last := ended[len(ended)-1].end()
 	until := last.Add(Backoff(a.cfg, failures, in.jitterSeed(failures, last)))
 	at := until.UTC().Format(time.RFC3339)
 	return gate("backoff", !in.Now.Before(until), grace.ReasonBackoff,
-		fmt.Sprintf("%d failures in a row, the last at %s", failures, last.UTC().Format(time.RFC3339)),
+		fmt.Sprintf("%s failed %s in a row, the last at %s", playbook, times(failures), last.UTC().Format(time.RFC3339)),
 		"not before "+at, "the next try is possible at "+at+"; "+hint)
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return strconv.Itoa(n) + " times"
+}
+
+// ended gives the past runs that match, by the time they ended. Of two that
+// ended together the failure counts as the later one.
+func (in Input) ended(match func(Past) bool) []Past {
+	var out []Past
+	for _, p := range in.State.Past {
+		if match(p) && !p.end().After(in.Now.Add(ahead)) {
+			out = append(out, p)
+		}
+	}
+	slices.SortStableFunc(out, func(x, y Past) int {
+		return cmp.Or(x.end().Compare(y.end()), cmp.Compare(y.Result, x.Result))
+	})
+	return out
+}
+
+// row counts back from since the runs that follow one another within
+// BackoffMax.
+func (a *Agent) row(ended []Past, since time.Time) (n int, last time.Time) {
+	for _, p := range slices.Backward(ended) {
+		if since.Sub(p.end()) > a.cfg.BackoffMax.D() {
+			break
+		}
+		if n == 0 {
+			last = p.end()
+		}
+		n++
+		since = p.At
+	}
+	return n, last
 }
 
 func (p Past) end() time.Time {

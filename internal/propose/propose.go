@@ -7,22 +7,25 @@
 // [Agent.Propose] looks at all of these every time, in this order, and returns
 // a [grace.Reason] for each:
 //
-//	trigger_cleared  the trouble is still there
+//	evidence         the newest evidence shows the condition
+//	declared         the service is one of the configuration
 //	storm            not too many services are sick at once, see [Agent.Storm]
 //	concurrency      fewer than MaxConcurrent runs may be changing something
 //	cone             no such run targets a service that depends on the target
 //	                 or that the target depends on, and the target is in no
 //	                 such run's cone
 //	rate             fewer than RatePerHour proposals for the service in an hour
-//	open             no run for the same trouble (service and code) is open
-//	backoff          the wait after the last failures for the same trouble is over
+//	open             no run for the same condition (service and code) is open
+//	crash_loop       the wait is over that grows with each time the same
+//	                 condition comes back after it was healed
 //	playbook         a playbook is left to propose
 //
 // Then each playbook that is triggered by the code is looked at: it must be
 // bound to the service (no_binding), its arguments within bounds
 // (bad_parameters), not be expected to do worse than doing nothing
-// (do_nothing_ranks_higher), and not have been proposed for the same trouble
-// within DuplicateWindow (duplicate). When a proposal is made every reason has
+// (do_nothing_ranks_higher), not wait after failures of its own (backoff), and
+// not have been proposed for the same condition within DuplicateWindow
+// (duplicate); what comes again after it was healed is another one. When a proposal is made every reason has
 // passed, and the one of gate "playbook" tells the ranking and what was passed
 // over. When none is made, every reason that failed is there.
 //
@@ -87,6 +90,7 @@ type Past struct {
 	At       time.Time // when it was proposed
 	EndedAt  *time.Time
 	Result   grace.Result // of an ended run, as the learning log has it
+	Aborted  bool         // a person asked it to stop
 }
 
 // Open is a run that has not ended.
@@ -117,8 +121,33 @@ type Input struct {
 	// Playbooks are not bound yet: Propose binds them to the service.
 	Playbooks []grace.Playbook
 	State     State
-	// Cleared says that the trouble behind the diagnosis is gone.
-	Cleared bool
+	// Evidence is what the newest samples say of the condition.
+	Evidence Evidence
+	// Arguments are laid over the playbook's own, for a run that a person wants.
+	Arguments map[string]any
+	// Override names the person who lets the limits pass that time alone would
+	// lift, for a run of their own; empty for nobody.
+	Override string
+}
+
+// overridable are the limits that a person may let pass. What keeps two runs
+// apart, and the trust core's guardrails, nobody may.
+func overridable(c grace.ReasonCode) bool {
+	switch c { //nolint:exhaustive // all others are not
+	case grace.ReasonRateLimited, grace.ReasonBackoff, grace.ReasonDuplicate, grace.ReasonStorm, grace.ReasonDoNothing:
+		return true
+	default:
+		return false
+	}
+}
+
+// override lets a limit pass that a person overrides, and says so.
+func (in Input) override(r grace.Reason) grace.Reason {
+	if r.OK || in.Override == "" || r.Gate == GateOpen || !overridable(r.Code) {
+		return r
+	}
+	r.OK, r.Code, r.Actual, r.Hint = true, grace.ReasonPassed, r.Actual+"; overridden by "+in.Override, ""
+	return r
 }
 
 // Agent proposes by one configuration.
@@ -136,10 +165,13 @@ func New(cfg Config, g Graph, r Ranker) *Agent { return &Agent{cfg: cfg, graph: 
 func (a *Agent) Propose(in Input) (p grace.Proposal, reasons []grace.Reason, ok bool) {
 	service, known := a.graph.Service(in.Diagnosis.Cause)
 	if !known {
-		service = grace.Service{ID: in.Diagnosis.Cause} // of unknown criticality: never acted on alone
+		service = grace.Service{ID: in.Diagnosis.Cause}
 	}
 	cone := a.graph.Cone(service.ID)
-	reasons = a.limits(in, cone)
+	reasons = a.limits(in, cone, known)
+	for i := range reasons {
+		reasons[i] = in.override(reasons[i])
+	}
 	chosen, playbookReasons, found := a.choose(in, service)
 	reasons = append(reasons, playbookReasons...)
 	for _, r := range reasons {

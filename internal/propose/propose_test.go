@@ -75,6 +75,7 @@ func input() Input {
 		Now: now, Seed: 1, Playbooks: playbooks(),
 		Diagnosis: grace.Diagnosis{ID: "d-1", Code: grace.CodeElevatedErrors, Cause: "api", Kind: grace.TriggerReactive, Likelihood: 0.9},
 		State:     State{Sick: []grace.ServiceID{"api"}, Total: 4},
+		Evidence:  Evidence{State: EvidenceFresh},
 	}
 }
 
@@ -90,7 +91,7 @@ func past(p grace.PlaybookID, state grace.RunState, at time.Duration) Past {
 	switch state { //nolint:exhaustive // only these two tell whether the remedy works
 	case grace.RunSucceeded:
 		run.Result = grace.ResultSuccess
-	case grace.RunRolledBack:
+	case grace.RunRolledBack, grace.RunIneffective:
 		run.Result = grace.ResultFailure
 	}
 	return run
@@ -122,7 +123,11 @@ func TestPropose(t *testing.T) {
 		{"worse than doing nothing, as learned", func(in *Input) { in.Diagnosis.Code = grace.CodeFlagIssue }, book{flag: {0.6, 10}, DoNothing: {0.65, 5}}, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonDoNothing}}},
 		{"doing nothing is not known well", func(in *Input) { in.Diagnosis.Code = grace.CodeFlagIssue }, book{flag: {0.6, 10}, DoNothing: {0.65, 4}}, flag, nil},
 
-		{"cleared", func(in *Input) { in.Cleared = true }, nil, "", map[string][]grace.ReasonCode{"trigger_cleared": {grace.ReasonCleared}}},
+		{"cleared", func(in *Input) { in.Evidence.State = EvidenceCleared }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonCleared}}},
+		{"not confirmed", func(in *Input) { in.Evidence = Evidence{} }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonUnconfirmed}}},
+		{"passing", func(in *Input) { in.Evidence.State = EvidencePassing }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonUnstable}}},
+		{"no data", func(in *Input) { in.Evidence.State = EvidenceNoData }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonNoData}}},
+		{"silenced", func(in *Input) { in.Evidence.State = EvidenceSilenced }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonSilenced}}},
 		{"storm", func(in *Input) { in.State.Sick = []grace.ServiceID{"api", "db", "web"} }, nil, "", map[string][]grace.ReasonCode{"storm": {grace.ReasonStorm}}},
 		{"concurrency", func(in *Input) {
 			for i := range 10 {
@@ -172,24 +177,58 @@ func TestPropose(t *testing.T) {
 		}, nil, flush, nil},
 		{"duplicate: over", func(in *Input) { in.State.Past = []Past{past(flag, grace.RunSucceeded, 10*time.Minute)} }, nil, flag, nil},
 
-		{"backoff", func(in *Input) { in.State.Past = []Past{past(flush, grace.RunRolledBack, 4*time.Minute)} }, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
-		{"backoff is over", func(in *Input) { in.State.Past = []Past{past(flush, grace.RunRolledBack, 8*time.Minute)} }, nil, flag, nil},
+		{"comes again after it was healed", func(in *Input) {
+			in.State.Past, in.Diagnosis.Since = []Past{past(flag, grace.RunSucceeded, 4*time.Minute)}, ago(time.Minute)
+		}, nil, flag, nil},
+		{"and again: the wait begins", func(in *Input) {
+			in.State.Past = []Past{past(flag, grace.RunSucceeded, 4*time.Minute), past(flag, grace.RunSucceeded, 8*time.Minute)}
+			in.Diagnosis.Since = ago(time.Minute)
+		}, nil, "", map[string][]grace.ReasonCode{"crash_loop": {grace.ReasonBackoff}}},
+		{"and is over", func(in *Input) {
+			in.State.Past = []Past{past(flag, grace.RunSucceeded, 8*time.Minute), past(flag, grace.RunSucceeded, 12*time.Minute)}
+			in.Diagnosis.Since = ago(6 * time.Minute)
+		}, nil, flag, nil},
+		{"two hours of calm end the row", func(in *Input) {
+			in.State.Past = []Past{past(flag, grace.RunSucceeded, 4*time.Minute), past(flag, grace.RunSucceeded, 126*time.Minute)}
+			in.Diagnosis.Since = ago(time.Minute)
+		}, nil, flag, nil},
+		{"cancelled, since it had passed", func(in *Input) {
+			in.State.Past, in.Diagnosis.Since = []Past{past(flag, grace.RunCancelled, 4*time.Minute)}, ago(time.Minute)
+		}, nil, flag, nil},
+		{"aborted by a person before it began", func(in *Input) {
+			p := past(flag, grace.RunCancelled, 4*time.Minute)
+			p.Aborted = true
+			in.State.Past, in.Diagnosis.Since = []Past{p}, ago(5*time.Minute)
+		}, nil, flush, nil},
+
+		{"backoff: another remedy at once", func(in *Input) { in.State.Past = []Past{past(flush, grace.RunRolledBack, 4*time.Minute)} }, nil, flag, nil},
+		{"backoff", func(in *Input) {
+			in.Diagnosis.Code = grace.CodeFlagIssue
+			in.State.Past = []Past{past(flag, grace.RunIneffective, 4*time.Minute)}
+		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
+		{"backoff is over", func(in *Input) {
+			in.Diagnosis.Code = grace.CodeFlagIssue
+			in.State.Past = []Past{past(flag, grace.RunRolledBack, 11*time.Minute)}
+		}, nil, flag, nil},
 		{"backoff doubles", func(in *Input) {
-			in.State.Past = []Past{past(flush, grace.RunRolledBack, 8*time.Minute), past(flush, grace.RunRolledBack, 30*time.Minute)}
+			in.Diagnosis.Code = grace.CodeFlagIssue
+			in.State.Past = []Past{past(flag, grace.RunRolledBack, 8*time.Minute), past(flag, grace.RunRolledBack, 30*time.Minute)}
 		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
 		{"a success resets backoff", func(in *Input) {
-			in.State.Past = []Past{past(flag, grace.RunSucceeded, 11*time.Minute), past(flush, grace.RunRolledBack, 12*time.Minute)}
+			in.State.Past = []Past{past(flag, grace.RunSucceeded, 11*time.Minute), past(flag, grace.RunRolledBack, 12*time.Minute)}
 		}, nil, flag, nil},
 		{"a success at the same moment does not", func(in *Input) {
-			in.State.Past = []Past{past("a", grace.RunRolledBack, 4*time.Minute), past("b", grace.RunSucceeded, 4*time.Minute)}
+			in.Diagnosis.Code = grace.CodeFlagIssue
+			in.State.Past = []Past{past(flag, grace.RunRolledBack, 4*time.Minute), past(flag, grace.RunSucceeded, 4*time.Minute)}
 		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
 		{"an outcome that tells nothing does not", func(in *Input) {
-			in.State.Past = []Past{past("another", grace.RunCancelled, 2*time.Minute), past(flush, grace.RunRolledBack, 4*time.Minute)}
+			in.Diagnosis.Code = grace.CodeFlagIssue
+			in.State.Past = []Past{past("another", grace.RunCancelled, 2*time.Minute), past(flag, grace.RunRolledBack, 4*time.Minute)}
 		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
 
 		{"no playbook", func(in *Input) { in.Diagnosis.Code = grace.CodeInvestigation }, nil, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonNoPlaybook}}},
 		{"no binding", func(in *Input) { in.Diagnosis.Cause = "mail" }, nil, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonNoBinding, grace.ReasonNoBinding}}},
-		{"unknown service", func(in *Input) { in.Diagnosis.Cause = "ghost" }, nil, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonNoBinding, grace.ReasonNoBinding}}},
+		{"unknown service", func(in *Input) { in.Diagnosis.Cause = "ghost" }, nil, "", map[string][]grace.ReasonCode{"declared": {grace.ReasonUndeclared}, "playbook": {grace.ReasonNoBinding, grace.ReasonNoBinding}}},
 		{"bad parameters: the next one", func(in *Input) {
 			in.Playbooks[3].Parameters = []grace.Parameter{{Name: "flag", Type: grace.ParameterString, NonEmpty: true}}
 		}, nil, flush, nil},
@@ -198,11 +237,11 @@ func TestPropose(t *testing.T) {
 			in.Playbooks[3].Parameters = []grace.Parameter{{Name: "flag", Type: grace.ParameterString, NonEmpty: true}}
 		}, nil, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonBadParameters}}},
 		{"every no is told", func(in *Input) {
-			in.Cleared = true
+			in.Evidence.State = EvidenceCleared
 			in.Diagnosis.Cause = "mail"
 			in.State.Sick = []grace.ServiceID{"1", "2", "3", "4", "5", "6"}
 		}, nil, "", map[string][]grace.ReasonCode{
-			"trigger_cleared": {grace.ReasonCleared}, "storm": {grace.ReasonStorm}, "playbook": {grace.ReasonNoBinding, grace.ReasonNoBinding},
+			"evidence": {grace.ReasonCleared}, "storm": {grace.ReasonStorm}, "playbook": {grace.ReasonNoBinding, grace.ReasonNoBinding},
 		}},
 	}
 	for _, tt := range tests {
@@ -238,7 +277,7 @@ func TestProposalIsWhole(t *testing.T) {
 	in.Diagnosis.Kind, in.Diagnosis.BreachAt = grace.TriggerProactive, &breach
 	in.Playbooks[3].Parameters = []grace.Parameter{{Name: "flag", Type: grace.ParameterString, Default: "new_price"}}
 	got, _, ok := New(DefaultConfig(), services(), book{"rollback_flag": {0.35, 8}}).Propose(Input{
-		Now: in.Now, Diagnosis: in.Diagnosis, Playbooks: in.Playbooks[3:4], State: in.State,
+		Now: in.Now, Diagnosis: in.Diagnosis, Playbooks: in.Playbooks[3:4], Evidence: Evidence{State: EvidenceFresh}, State: in.State,
 	})
 	if !ok {
 		t.Fatal("nothing was proposed")

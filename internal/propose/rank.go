@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -40,13 +41,20 @@ func (a *Agent) choose(in Input, service grace.Service) (best candidate, reasons
 				fmt.Sprintf("say what %s means for %s under services.bindings", p.ID, service.ID)))
 			continue
 		}
+		if len(in.Arguments) > 0 {
+			bound.Arguments = maps.Clone(bound.Arguments)
+			if bound.Arguments == nil {
+				bound.Arguments = map[string]any{}
+			}
+			maps.Copy(bound.Arguments, in.Arguments)
+		}
 		score, trials := a.ranker.Rank(service.ID, d.Code, p.ID, in.Now)
 		ranked = append(ranked, candidate{playbook: bound, score: score, trials: trials})
 	}
 	slices.SortFunc(ranked, a.compare)
 	slices.SortFunc(refused, func(x, y grace.Reason) int { return strings.Compare(x.Actual, y.Actual) })
 	for _, c := range ranked {
-		if r := a.refuse(in, &c); !r.OK {
+		if r := in.override(a.refuse(in, &c)); !r.OK {
 			refused = append(refused, r)
 			continue
 		}
@@ -80,7 +88,13 @@ func (a *Agent) refuse(in Input, c *candidate) grace.Reason {
 			fmt.Sprintf("%s succeeds with %.2f (%.1f outcomes)", id, c.score, c.trials), fmt.Sprintf(">= %.2f, what doing nothing achieves", floor),
 			"the playbook does not help here: mend it, or let its outcomes age; propose.do_nothing is the limit")
 	}
+	if r := a.backoff(in, c.playbook.ID); !r.OK {
+		return r
+	}
 	for _, p := range in.State.Past {
+		if in.settled(p) || p.At.After(in.Now.Add(ahead)) {
+			continue
+		}
 		if in.again(p) && p.Playbook == c.playbook.ID && p.At.After(in.Now.Add(-a.cfg.DuplicateWindow.D())) {
 			return gate("playbook", false, grace.ReasonDuplicate,
 				fmt.Sprintf("%s was proposed at %s and is %s", id, p.At.UTC().Format(time.RFC3339), p.State),

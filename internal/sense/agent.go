@@ -132,16 +132,17 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 			a.dropped++
 			return nil
 		}
-		e = &entry{sig: grace.Signal{
-			Key: key, Service: s.Service, Sensor: s.Sensor, Metric: s.Metric,
+		e = &entry{kind: kindAlert, sig: grace.Signal{
+			Key: key, Service: s.Service, Sensor: s.Sensor, Metric: s.Metric, Kind: grace.SignalAlert,
 			Code: grace.CodeDegradation, Severity: grace.SeverityWarning,
 		}}
 		a.entries[key] = e
 	}
-	e.kind = kindAlert // a restored signal did not say
 	if s.At.Before(e.sig.At) {
 		return nil
 	}
+	silenced := e.sig.Silenced != s.Silenced
+	e.sig.Silenced = s.Silenced
 	e.sig.Code = cmp.Or(s.Code, e.sig.Code)
 	e.sig.Value, e.sig.Unit, e.note = s.Value, s.Unit, s.Message
 	e.arrive(s.At)
@@ -151,7 +152,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 		e.hold(&a.cfg, grace.SignalFiring, s.At)
 		e.sig.Fired = s.At
 	}
-	if !e.settle(&a.cfg, cmp.Or(s.Severity, e.sig.Severity), s.At) {
+	if !e.settle(&a.cfg, cmp.Or(s.Severity, e.sig.Severity), s.At) && !silenced {
 		return nil
 	}
 	return []grace.Signal{e.signal(&a.cfg)}
@@ -230,7 +231,7 @@ func (a *Agent) probe(p Probe) *entry {
 	e := a.entries[key]
 	if e == nil {
 		e = &entry{sig: grace.Signal{
-			Key: key, Service: p.Service, Sensor: p.Sensor, Metric: p.Metric,
+			Key: key, Service: p.Service, Sensor: p.Sensor, Metric: p.Metric, Kind: grace.SignalProbe,
 			Code:     cmp.Or(p.Code, grace.CodeServiceDown),
 			Severity: cmp.Or(p.Severity, grace.SeverityCritical),
 		}}

@@ -72,6 +72,9 @@ func play(a *Agent, step int, series string, sample func(sec int, v float64) gra
 			if s.Flapping {
 				word += "(flapping)"
 			}
+			if s.Passing {
+				word += "(passing)"
+			}
 			out = append(out, fmt.Sprint(sec, " ", word))
 		}
 	}
@@ -87,13 +90,13 @@ func TestProbe(t *testing.T) {
 		{"two failures fire", "1 0 0 0", "0 ok, 20 firing"},
 		{"one failure at first is unknown", "0", ""},
 		{"two failures at first fire", "0 0", "10 firing"},
-		{"two passes recover", "0 0 1 0 1 1 1", "10 firing, 50 ok"},
+		{"two passes recover", "0 0 1 0 1 1 1", "10 firing, 20 firing(passing), 30 firing, 40 firing(passing), 50 ok"},
 		{"silence is stale", "1 _ _ _ _ _ _ _ _", "0 ok, 70 stale"},
 		{"silence while firing is stale", "0 0 _ _ _ _ _ _ _ _", "10 firing, 80 stale"},
 		{"never heard of is nothing", "_ _ _ _ _ _ _ _ _", ""},
 		{"ok must be earned after silence", "1 _ _ _ _ _ _ _ 0 0", "0 ok, 70 stale, 80 unknown, 90 firing"},
 		{"a pass after silence", "1 _ _ _ _ _ _ _ 1", "0 ok, 70 stale, 80 ok"},
-		{"firing survives silence", "0 0 _ _ _ _ _ _ _ 1 1", "10 firing, 80 stale, 90 firing, 100 ok"},
+		{"firing survives silence", "0 0 _ _ _ _ _ _ _ 1 1", "10 firing, 80 stale, 90 firing(passing), 100 ok"},
 		{"silence breaks a streak", "1 0 _ _ _ _ _ _ _ 0 1", "0 ok, 80 stale, 90 unknown, 100 ok"},
 	}
 	for _, tt := range tests {
@@ -116,7 +119,7 @@ func TestObjective(t *testing.T) {
 		objective    Objective
 		series, want string
 	}{
-		{"fires and recovers", slow(), "100 600 600 600 100 100", "0 ok, 20 firing, 50 ok"},
+		{"fires and recovers", slow(), "100 600 600 600 100 100", "0 ok, 20 firing, 40 firing(passing), 50 ok"},
 		{"one breach is not enough", slow(), "100 600 100 600 100", "0 ok"},
 		{"at the threshold", slow(), "500 500 500", "0 ok"},
 		{"at the threshold of >=", with(func(o *Objective) { o.Op = ">=" }), "500 500", "10 firing"},
@@ -126,7 +129,7 @@ func TestObjective(t *testing.T) {
 		{"for starts anew", with(func(o *Objective) { o.For = seconds(15) }), "600 600 100 600 600 600", "20 ok, 50 firing"},
 		{
 			"average of a window", with(func(o *Objective) { o.Aggregation, o.Window = "avg", seconds(30) }),
-			"100 800 800 800 100 100 100", "0 ok, 30 firing, 60 ok",
+			"100 800 800 800 100 100 100", "0 ok, 30 firing, 50 firing(passing), 60 ok",
 		},
 		{
 			"rate with a counter reset", with(func(o *Objective) { o.Aggregation, o.Window, o.Threshold = "rate", seconds(25), 5 }),
@@ -163,7 +166,7 @@ func TestFlapping(t *testing.T) {
 	cfg.FailAfter, cfg.RecoverAfter, cfg.FlapTransitions, cfg.FlapWindow = 1, 1, 4, seconds(100)
 	a := New(cfg, nil)
 	got := play(a, 10, "1 0 1 0 1 1 1 1 1 1 1 1 1 1", probeAt)
-	want := "0 ok, 10 firing, 20 ok, 30 firing, 40 firing(flapping), 120 ok"
+	want := "0 ok, 10 firing, 20 ok, 30 firing, 40 unstable(flapping), 120 ok"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -200,14 +203,14 @@ func TestAlert(t *testing.T) {
 	}
 	later := at(20).Add(5*time.Hour + time.Second)
 	got := a.Tick(later)
-	if len(got) != 1 || got[0].State != grace.SignalStale || got[0].Key != "cart/alertmanager/HighLatency/f2" {
-		t.Errorf("not sent again: %+v", got)
+	if len(got) != 2 || !got[0].Gone || got[1].State != grace.SignalStale || got[1].Key != "cart/alertmanager/HighLatency/f2" {
+		t.Errorf("one is long resolved, the other not sent again: %+v", got)
 	}
 	if len(a.Signals()) != 1 {
 		t.Errorf("the resolved alert is still known: %+v", a.Signals())
 	}
 	got = a.Tick(later.Add(6 * time.Hour))
-	if len(got) != 1 || got[0].State != grace.SignalOK || len(a.Signals()) != 0 {
+	if len(got) != 1 || !got[0].Gone || len(a.Signals()) != 0 {
 		t.Errorf("forgotten: %+v, left %+v", got, a.Signals())
 	}
 }

@@ -25,6 +25,10 @@ type entry struct {
 	// expected: configured, so it is never forgotten.
 	expected bool
 
+	// unconfirmed: no sample has come since the restart or the change of the
+	// configuration.
+	unconfirmed bool
+	passing     bool              // the newest sample's own verdict
 	held        grace.SignalState // unknown, ok or firing
 	firingSince time.Time
 	stale       bool
@@ -47,7 +51,7 @@ func (e *entry) arrive(at time.Time) {
 		e.gaps[1], e.gaps[0] = e.gaps[0], at.Sub(e.sig.At)
 	}
 	e.sig.At = at
-	e.restored = false
+	e.restored, e.unconfirmed = false, false
 	if !e.stale {
 		return
 	}
@@ -60,6 +64,7 @@ func (e *entry) arrive(at time.Time) {
 
 // judge takes one verdict of a probe or objective.
 func (e *entry) judge(cfg *Config, bad bool, at time.Time) {
+	e.passing = !bad
 	if bad {
 		e.passes = 0
 		e.fails++
@@ -149,18 +154,21 @@ func (e *entry) wear(cfg *Config, now time.Time) {
 	e.fails, e.passes = 0, 0 // consecutive means without a hole
 }
 
-// settle brings the published signal up to date and says whether its state,
-// severity or flapping changed.
+// settle brings the published signal up to date and says whether anything that
+// others act on changed.
 func (e *entry) settle(cfg *Config, severity grace.Severity, now time.Time) bool {
 	e.damp(cfg, now)
 	state := e.held
 	switch {
 	case e.stale:
 		state = grace.SignalStale
-	case e.flapping:
-		state = grace.SignalFiring
+	case e.flapping && e.held == grace.SignalOK:
+		state = grace.SignalUnstable
 	}
-	changed := state != e.sig.State || severity != e.sig.Severity || e.flapping != e.sig.Flapping
+	passing := e.passing && state == grace.SignalFiring && e.kind != kindAlert
+	changed := state != e.sig.State || severity != e.sig.Severity || e.flapping != e.sig.Flapping ||
+		passing != e.sig.Passing || e.unconfirmed != e.sig.Unconfirmed
+	e.sig.Passing, e.sig.Unconfirmed = passing, e.unconfirmed
 	if state != e.sig.State {
 		e.sig.State = state
 		e.sig.Since = now

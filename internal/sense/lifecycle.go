@@ -11,19 +11,23 @@ import (
 
 // Restore takes over the signals of an earlier process. What fired goes on
 // firing until data says otherwise; the time in between does not count as time
-// without data. Signals of objectives that are gone are passed over, and so is
-// a signal that has data already.
-func (a *Agent) Restore(signals []grace.Signal) {
+// without data. All of them are unconfirmed until a sample comes: what was true
+// then need not be true now. It is called after Expect, and gives the signals
+// that are gone because their sensor or objective is not configured any more,
+// sorted by key. A signal that has data already is passed over.
+func (a *Agent) Restore(signals []grace.Signal) []grace.Signal {
+	var gone []grace.Signal
 	for _, s := range signals {
 		e := a.entries[s.Key]
 		switch {
-		case e == nil && strings.HasPrefix(string(s.Key), string(probeKey(s.Service, objectiveSensor, s.Metric))+"/"):
+		case e == nil && s.Configured:
+			gone = append(gone, removed(s, "not configured any more"))
 			continue
 		case e == nil && len(a.entries) >= a.cfg.MaxSeries:
 			continue
 		case e == nil:
 			e = &entry{sig: s, kind: kindProbe}
-			if s.Key != probeKey(s.Service, s.Sensor, s.Metric) {
+			if s.Kind == grace.SignalAlert {
 				e.kind = kindAlert
 			}
 			a.entries[s.Key] = e
@@ -31,30 +35,84 @@ func (a *Agent) Restore(signals []grace.Signal) {
 			continue
 		default:
 			// What the configuration says now stays.
-			code, severity, threshold, unit := e.sig.Code, e.sig.Severity, e.sig.Threshold, e.sig.Unit
+			now := e.sig
 			e.sig = s
-			e.sig.Code, e.sig.Severity, e.sig.Threshold, e.sig.Unit = code, severity, threshold, unit
+			e.sig.Code, e.sig.Severity, e.sig.Threshold, e.sig.Unit = now.Code, now.Severity, now.Threshold, now.Unit
+			e.sig.Kind, e.sig.Configured = now.Kind, now.Configured
 		}
-		e.restored = true
-		e.note = restoredNote(s)
-		e.stale = s.State == grace.SignalStale
-		e.flapping = s.Flapping
-		switch s.State {
-		case grace.SignalFiring, grace.SignalOK:
-			e.held = s.State
-		case grace.SignalStale:
-			// Firing before, as far as is known, unless it never fired: what
-			// went silent while firing has not recovered by a restart.
-			e.held = grace.SignalOK
-			if s.Fired.Equal(s.At) && !s.At.IsZero() {
-				e.held = grace.SignalFiring
-			}
-		case grace.SignalUnknown:
+		e.takeOver(s)
+	}
+	slices.SortFunc(gone, compareKeys)
+	return gone
+}
+
+// takeOver gives an entry the state of an earlier process.
+func (e *entry) takeOver(s grace.Signal) {
+	e.restored = true
+	e.unconfirmed, e.sig.Unconfirmed = true, true
+	e.note = restoredNote(s)
+	e.stale = s.State == grace.SignalStale
+	e.flapping = s.Flapping
+	e.passing = s.Passing
+	switch s.State {
+	case grace.SignalFiring, grace.SignalOK:
+		e.held = s.State
+	case grace.SignalUnstable:
+		e.held = grace.SignalOK
+	case grace.SignalStale:
+		// Firing before, as far as is known, unless it never fired: what
+		// went silent while firing has not recovered by a restart.
+		e.held = grace.SignalOK
+		if s.Fired.Equal(s.At) && !s.At.IsZero() {
+			e.held = grace.SignalFiring
 		}
-		if e.held == grace.SignalFiring {
-			e.firingSince = s.Since
+	case grace.SignalUnknown:
+	}
+	if e.held == grace.SignalFiring {
+		e.firingSince = s.Since
+	}
+}
+
+// Unconfirm takes back that the signals which match were confirmed: a sample
+// must show anew what they say. It gives those that it changed, sorted by key.
+func (a *Agent) Unconfirm(match func(grace.Signal) bool) []grace.Signal {
+	var changed []grace.Signal
+	for _, e := range a.entries {
+		if e.unconfirmed || e.sig.At.IsZero() || !match(e.sig) {
+			continue
+		}
+		e.unconfirmed, e.sig.Unconfirmed = true, true
+		changed = append(changed, e.signal(&a.cfg))
+	}
+	slices.SortFunc(changed, compareKeys)
+	return changed
+}
+
+// ClockStepped tells that the wall clock was set: what is dated later than now
+// is dated now, so that new samples are not late for as long as the clock had
+// been ahead, and the step does not count as time without data.
+func (a *Agent) ClockStepped(now time.Time) {
+	clamp := func(t *time.Time) {
+		if t.After(now) {
+			*t = now
 		}
 	}
+	for _, e := range a.entries {
+		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince} {
+			clamp(t)
+		}
+		for i := range e.flips {
+			clamp(&e.flips[i])
+		}
+		e.gaps = [2]time.Duration{}
+		e.trusted = now
+	}
+	for _, line := range a.series {
+		for _, f := range line.feeds {
+			f.cut(now)
+		}
+	}
+	clamp(&a.swept)
 }
 
 // restoredNote gets the source's words back out of a message.
@@ -67,7 +125,7 @@ func restoredNote(s grace.Signal) string {
 // Reconfigure changes limits and objectives and keeps all that is known: an
 // objective of the same service, metric and name keeps its state and is judged
 // by its new terms from the next sample on. It gives the signals of objectives
-// that are gone, as ok, sorted by key; they are not known any more.
+// that are gone, sorted by key; they are not known any more.
 func (a *Agent) Reconfigure(cfg Config, objectives []Objective) []grace.Signal {
 	a.cfg = cfg
 	kept := make(map[grace.SignalKey]bool, len(objectives))
@@ -87,12 +145,12 @@ func (a *Agent) Reconfigure(cfg Config, objectives []Objective) []grace.Signal {
 
 // Expect names the configured probes: they are unknown until their first
 // sample, and never forgotten. Probes that were expected before and are not
-// any more are given as ok, sorted by key, and forgotten.
+// any more are given as gone, sorted by key, and forgotten.
 func (a *Agent) Expect(probes []Probe) []grace.Signal {
 	kept := make(map[grace.SignalKey]bool, len(probes))
 	for _, p := range probes {
 		e := a.probe(p)
-		e.expected = true
+		e.expected, e.sig.Configured = true, true
 		e.sig.Code, e.sig.Severity = cmp.Or(p.Code, e.sig.Code), cmp.Or(p.Severity, e.sig.Severity)
 		kept[e.sig.Key] = true
 	}
@@ -117,7 +175,7 @@ func (a *Agent) setObjectives(objectives []Objective) {
 		e := a.entries[key]
 		if e == nil {
 			e = &entry{kind: kindObjective, sig: grace.Signal{
-				Key: key, Service: o.Service, Metric: o.Metric, Severity: o.Severity,
+				Key: key, Service: o.Service, Metric: o.Metric, Severity: o.Severity, Kind: grace.SignalObjective, Configured: true,
 			}}
 			a.entries[key] = e
 		}
@@ -155,7 +213,7 @@ func (a *Agent) line(service grace.ServiceID, metric string) *series {
 }
 
 // sweep forgets alerts that are long resolved, probes and alerts that nobody
-// configured and whose data stopped long ago (given as ok, so that nothing
+// configured and whose data stopped long ago (given as gone, so that nothing
 // waits for them), and points without a reader.
 func (a *Agent) sweep(now time.Time) []grace.Signal {
 	var gone []grace.Signal
@@ -166,7 +224,7 @@ func (a *Agent) sweep(now time.Time) []grace.Signal {
 		silence := e.silence(now)
 		switch {
 		case e.kind == kindAlert && e.sig.State == grace.SignalOK && silence > a.cfg.Retain.D():
-			a.forget(e, "resolved")
+			gone = append(gone, a.forget(e, "resolved"))
 		case e.stale && silence > e.patience(&a.cfg)+a.cfg.AlertStaleAfter.D():
 			gone = append(gone, a.forget(e, "forgotten, its data stopped at "+e.sig.At.UTC().Format(time.RFC3339)))
 		}
@@ -185,7 +243,39 @@ func hasProbe(line *series) bool {
 	return slices.ContainsFunc(line.feeds, func(f *feed) bool { return f.probe != nil })
 }
 
-// forget drops an entry and gives its last signal, as ok.
+// Forget drops the signal of a key, for a person who knows that it means
+// nothing any more. One that is configured begins anew, without data.
+func (a *Agent) Forget(key grace.SignalKey) (gone grace.Signal, found bool) {
+	e := a.entries[key]
+	if e == nil {
+		return gone, false
+	}
+	gone = a.forget(e, "forgotten on request")
+	if e.expected {
+		again := &entry{kind: e.kind, objective: e.objective, expected: true, sig: grace.Signal{
+			Key: key, Service: e.sig.Service, Sensor: e.sig.Sensor, Metric: e.sig.Metric, Code: e.sig.Code, Severity: e.sig.Severity,
+			Threshold: e.sig.Threshold, Unit: e.sig.Unit, Kind: e.sig.Kind, Configured: true,
+		}}
+		if e.burn != nil {
+			again.burn = newBurn(e.objective.Window.D())
+		}
+		a.entries[key] = again
+		for _, line := range a.series {
+			replaceEntry(line.objectives, e, again)
+			replaceEntry(line.totals, e, again)
+		}
+		return again.signal(&a.cfg), true
+	}
+	return gone, true
+}
+
+func replaceEntry(list []*entry, old, now *entry) {
+	if i := slices.Index(list, old); i >= 0 {
+		list[i] = now
+	}
+}
+
+// forget drops an entry and gives its last signal, as gone.
 func (a *Agent) forget(e *entry, why string) grace.Signal {
 	delete(a.entries, e.sig.Key)
 	if line := a.series[seriesID{e.sig.Service, e.sig.Metric}]; line != nil {
@@ -193,8 +283,12 @@ func (a *Agent) forget(e *entry, why string) grace.Signal {
 			f.probe = nil
 		}
 	}
-	s := e.sig
-	s.State, s.Flapping = grace.SignalOK, false
-	s.Message = e.sig.Metric + ": " + why
+	return removed(e.sig, why)
+}
+
+// removed gives the last word on a signal.
+func removed(s grace.Signal, why string) grace.Signal {
+	s.State, s.Flapping, s.Passing, s.Unconfirmed, s.Gone = grace.SignalUnknown, false, false, false, true
+	s.Message = s.Metric + ": " + why
 	return s
 }

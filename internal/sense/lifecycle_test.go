@@ -30,7 +30,14 @@ func TestRestore(t *testing.T) {
 	all := before.Signals()
 
 	a := New(DefaultConfig(), []Objective{slow()})
-	a.Restore(all)
+	if gone := a.Restore(all); len(gone) != 0 {
+		t.Errorf("gone: %+v", gone)
+	}
+	for _, s := range a.Signals() {
+		if !s.Unconfirmed {
+			t.Errorf("%s passes for confirmed after a restart", s.Key)
+		}
+	}
 	down := 600 // seconds without GRACE
 	if got := a.Tick(at(down)); got != nil {
 		t.Errorf("a restart changes nothing: %+v", got)
@@ -38,8 +45,8 @@ func TestRestore(t *testing.T) {
 	if diff := cmp.Diff(all[1].Since, a.Signals()[1].Since); diff != "" {
 		t.Error(diff)
 	}
-	if got := a.Observe(probeAt(down+1, 1)); got != nil {
-		t.Errorf("one pass does not end it: %+v", got)
+	if got := a.Observe(probeAt(down+1, 1)); len(got) != 1 || got[0].State != grace.SignalFiring || !got[0].Passing || got[0].Unconfirmed {
+		t.Errorf("one pass does not end it, and confirms: %+v", got)
 	}
 	if got := a.Observe(probeAt(down+2, 1)); len(got) != 1 || got[0].State != grace.SignalOK {
 		t.Errorf("two passes do: %+v", got)
@@ -54,9 +61,88 @@ func TestRestore(t *testing.T) {
 	}
 
 	other := New(DefaultConfig(), nil)
-	other.Restore(all)
+	if gone := other.Restore(all); len(gone) != 1 || !gone[0].Gone || gone[0].Key != "cart/objective/latency_p99_ms/slow" {
+		t.Errorf("gone: %+v", gone)
+	}
 	if got := firing(other); strings.Contains(got, "objective") {
 		t.Errorf("a removed objective came back: %s", got)
+	}
+}
+
+// A sensor that was renamed or removed while GRACE was down leaves no ghost;
+// what others send is not configured, and stays.
+func TestRestoreLeavesNoGhost(t *testing.T) {
+	before := New(DefaultConfig(), nil)
+	before.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health"}})
+	before.Observe(probeAt(0, 0))
+	before.Observe(probeAt(1, 0))
+	before.Observe(alertAt(1, "f1", false))
+
+	a := New(DefaultConfig(), nil)
+	a.Expect([]Probe{{Service: "cart", Sensor: "renamed", Metric: "http_health"}})
+	gone := a.Restore(before.Signals())
+	if len(gone) != 1 || !gone[0].Gone || gone[0].Key != "cart/http/http_health" {
+		t.Errorf("gone: %+v", gone)
+	}
+	if got, want := firing(a), "cart/alertmanager/HighLatency/f1=firing cart/renamed/http_health="; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestUnconfirm(t *testing.T) {
+	a := New(DefaultConfig(), nil)
+	a.Observe(probeAt(0, 0))
+	a.Observe(probeAt(1, 0))
+	a.Observe(alertAt(1, "f1", false))
+	got := a.Unconfirm(func(s grace.Signal) bool { return s.Kind != grace.SignalAlert })
+	if len(got) != 1 || !got[0].Unconfirmed || got[0].State != grace.SignalFiring {
+		t.Errorf("got %+v", got)
+	}
+	if again := a.Unconfirm(func(grace.Signal) bool { return true }); len(again) != 1 || again[0].Kind != grace.SignalAlert {
+		t.Errorf("twice: %+v", again)
+	}
+	if got := a.Observe(probeAt(2, 0)); len(got) != 1 || got[0].Unconfirmed || got[0].State != grace.SignalFiring {
+		t.Errorf("a sample confirms: %+v", got)
+	}
+}
+
+// After the clock was ahead and is set right, new samples are not late.
+func TestClockStepped(t *testing.T) {
+	a := New(DefaultConfig(), []Objective{slow()})
+	ahead := 3600 * 24
+	a.Observe(probeAt(ahead, 1))
+	a.Observe(metricAt(ahead, 100))
+	a.ClockStepped(at(0))
+	if got := play(a, 10, "_ 0 0 0", probeAt); got != "20 firing" {
+		t.Errorf("probe: %s", got)
+	}
+	if got := play(a, 10, "_ 900 900 900", metricAt); !strings.Contains(got, "20 firing") {
+		t.Errorf("objective: %s", got)
+	}
+	// And a step ahead is no time without data.
+	a.ClockStepped(at(ahead))
+	if got := a.Tick(at(ahead + 1)); len(got) != 0 {
+		t.Errorf("after a step ahead: %+v", got)
+	}
+}
+
+func TestForget(t *testing.T) {
+	a := New(DefaultConfig(), []Objective{slow()})
+	a.Observe(metricAt(0, 900))
+	a.Observe(metricAt(1, 900))
+	a.Observe(alertAt(1, "f1", false))
+	if gone, found := a.Forget("cart/alertmanager/HighLatency/f1"); !found || !gone.Gone {
+		t.Errorf("an alert: %+v, %t", gone, found)
+	}
+	if _, found := a.Forget("nobody/knows/it"); found {
+		t.Error("found what is not there")
+	}
+	again, found := a.Forget("cart/objective/latency_p99_ms/slow")
+	if !found || again.Gone || again.State != grace.SignalUnknown {
+		t.Errorf("an objective begins anew: %+v, %t", again, found)
+	}
+	if got := play(a, 10, "_ 900 900", metricAt); !strings.Contains(got, "firing") {
+		t.Errorf("and is judged: %s", got)
 	}
 }
 
@@ -94,7 +180,7 @@ func TestReconfigure(t *testing.T) {
 	worse := slow()
 	worse.Severity, worse.Threshold = grace.SeverityCritical, 700
 	gone := a.Reconfigure(DefaultConfig(), []Objective{worse})
-	if len(gone) != 1 || gone[0].State != grace.SignalOK || gone[0].Key != "cart/objective/latency_p99_ms/very slow" {
+	if len(gone) != 1 || !gone[0].Gone || gone[0].Key != "cart/objective/latency_p99_ms/very slow" {
 		t.Errorf("gone: %+v", gone)
 	}
 	if got := firing(a); got != "cart/objective/latency_p99_ms/slow=firing" {
@@ -115,7 +201,7 @@ func TestExpect(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	gone := a.Expect([]Probe{{Service: "cart", Sensor: "tcp", Metric: "tcp_health"}})
-	if len(gone) != 1 || gone[0].State != grace.SignalOK || gone[0].Message != "http_health: probe removed" {
+	if len(gone) != 1 || !gone[0].Gone || gone[0].Message != "http_health: probe removed" {
 		t.Errorf("gone: %+v", gone)
 	}
 	if got := a.Observe(probeAt(3600*25, 1)); len(got) != 1 {
@@ -191,10 +277,11 @@ func TestChangesAddUp(t *testing.T) {
 			state    grace.SignalState
 			severity grace.Severity
 			flapping bool
+			passing  bool
 		}
 		told := map[grace.SignalKey]word{}
 		for _, s := range a.Signals() {
-			told[s.Key] = word{s.State, s.Severity, s.Flapping}
+			told[s.Key] = word{s.State, s.Severity, s.Flapping, s.Passing}
 		}
 		clock, fails := 0, 0
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
@@ -213,17 +300,19 @@ func TestChangesAddUp(t *testing.T) {
 				changed = a.Tick(at(clock))
 			}
 			for _, s := range changed {
-				w := word{s.State, s.Severity, s.Flapping}
+				w := word{s.State, s.Severity, s.Flapping, s.Passing}
 				if old, known := told[s.Key]; known && old == w {
 					t.Fatalf("told twice: %+v", s)
 				}
-				told[s.Key] = w
-				if s.Metric == "http_health" && s.State == grace.SignalFiring && s.Since.Equal(s.At) && fails < 2 && !s.Flapping {
+				if told[s.Key] = w; s.Gone {
+					delete(told, s.Key)
+				}
+				if s.Metric == "http_health" && s.State == grace.SignalFiring && s.Since.Equal(s.At) && fails < 2 && !s.Flapping && !s.Passing {
 					t.Fatalf("fires after %d failures: %+v", fails, s)
 				}
 			}
 			for _, s := range a.Signals() {
-				got := word{s.State, s.Severity, s.Flapping}
+				got := word{s.State, s.Severity, s.Flapping, s.Passing}
 				if _, known := told[s.Key]; !known && s.State == grace.SignalUnknown {
 					continue // nothing to tell yet
 				}

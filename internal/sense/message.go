@@ -26,7 +26,7 @@ func (e *entry) message(cfg *Config) string {
 		return e.sig.Metric + ": no data yet"
 	case grace.SignalStale:
 		return e.sig.Metric + ": no data since " + e.sig.At.UTC().Format("15:04:05 MST")
-	case grace.SignalOK, grace.SignalFiring:
+	case grace.SignalOK, grace.SignalFiring, grace.SignalUnstable:
 	}
 	switch e.kind {
 	case kindProbe:

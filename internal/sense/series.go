@@ -111,6 +111,12 @@ func (f *feed) trim(oldest time.Time, limit int) {
 	}
 }
 
+// cut drops the points that are later than now.
+func (f *feed) cut(now time.Time) {
+	points := f.points()
+	f.buf = f.buf[:f.head+firstAt(points, now.Add(1))]
+}
+
 // firstAt gives the index of the first point at or after t.
 func firstAt(points []Point, t time.Time) int {
 	if len(points) == 0 || !points[0].At.Before(t) {

@@ -151,8 +151,8 @@ func (p prober) Probe(_ context.Context, id grace.ServiceID, c grace.Check, sinc
 		return grace.Reading{At: p.p.now(), Value: v, OK: true}
 	}
 	// As in production: what sensors measured, and not before since.
-	v, at, ok := p.p.loop.Metric(id, c.Metric, since)
-	return grace.Reading{At: at, Value: v, OK: ok}
+	v, at, every, ok := p.p.loop.Metric(id, c.Metric, since)
+	return grace.Reading{At: at, Value: v, Every: every, OK: ok}
 }
 
 // pass gives a value that every check of the plan holds for.

@@ -151,7 +151,7 @@ func backoff(s *Sim, r *record) (bad []string) {
 			switch {
 			case o.State == grace.RunSucceeded:
 				failures = 0
-			case slices.Contains([]grace.RunState{grace.RunRolledBack, grace.RunEscalated, grace.RunAborted}, o.State):
+			case slices.Contains([]grace.RunState{grace.RunIneffective, grace.RunRolledBack, grace.RunEscalated, grace.RunAborted}, o.State):
 				failures++
 				last = *o.EndedAt
 			}

@@ -13,7 +13,7 @@ import (
 
 // inserts are the statements of the tables that Apply replaces rows of.
 type inserts struct {
-	signals, triggers, decisions, incidents, learning, predictions, audit, events *insert
+	signals, triggers, decisions, incidents, learning, predictions, silences, audit, events *insert
 }
 
 func newInserts() inserts {
@@ -29,6 +29,7 @@ func newInserts() inserts {
 		triggers:    triggers,
 		decisions:   replacing("grace_decisions", "id", "verdict", "service", "run", "at", "doc"),
 		incidents:   replacing("grace_incidents", "id", "state", "service", "at", "doc"),
+		silences:    replacing("grace_silences", "id", "ends_at", "doc"),
 		learning:    replacing("grace_learning", "id", "service", "playbook", "code", "at", "doc"),
 		predictions: replacing("grace_predictions", "id", "service", "at", "doc", "rule", "outcome", "spoken", "breach", "lead", "likelihood"),
 		audit: &insert{table: "grace_audit_log", keys: 1, columns: []string{
@@ -60,6 +61,7 @@ func (s *Store) Apply(ctx context.Context, tx Tx, c grace.Change) error {
 		{"triggers", len(c.Triggers) == 0, s.writeTriggers},
 		{"decisions", len(c.Decisions) == 0, s.writeDecisions},
 		{"incidents", len(c.Incidents) == 0, s.writeIncidents},
+		{"silences", len(c.Silences) == 0, s.writeSilences},
 		{"learning log", len(c.Learning) == 0, s.writeLearning},
 		{"predictions", len(c.Prediction) == 0, s.writePredictions},
 		// Last: the lock of all writers.
@@ -173,8 +175,20 @@ func (s *Store) writeMode(ctx context.Context, tx Tx, c *grace.Change) error {
 		SET revision = $1, doc = $2 WHERE id = 1 AND revision = $3`, c.Mode.Revision, doc, c.Mode.Revision-1)
 }
 
+// writeSignals replaces the rows of signals, and deletes those of signals that
+// are gone.
 func (s *Store) writeSignals(ctx context.Context, tx Tx, c *grace.Change) error {
-	return write(ctx, s.dialect, tx, s.inserts.signals, c.Signals, func(v grace.Signal) ([]any, error) {
+	kept := make([]grace.Signal, 0, len(c.Signals))
+	for _, v := range c.Signals {
+		if !v.Gone {
+			kept = append(kept, v)
+			continue
+		}
+		if _, err := tx.Exec(ctx, s.sql("DELETE FROM grace_signals WHERE id = $1"), clean(string(v.Key))); err != nil {
+			return fmt.Errorf("delete %s: %w", v.Key, err)
+		}
+	}
+	return write(ctx, s.dialect, tx, s.inserts.signals, kept, func(v grace.Signal) ([]any, error) {
 		doc, err := encode(v)
 		return []any{string(v.Key), string(v.Service), string(v.State), millis(v.At), doc}, err
 	})
@@ -198,6 +212,13 @@ func (s *Store) writeIncidents(ctx context.Context, tx Tx, c *grace.Change) erro
 	return write(ctx, s.dialect, tx, s.inserts.incidents, c.Incidents, func(v grace.Incident) ([]any, error) {
 		doc, err := encode(v)
 		return []any{string(v.ID), string(v.State), string(v.Service), millis(v.OpenedAt), doc}, err
+	})
+}
+
+func (s *Store) writeSilences(ctx context.Context, tx Tx, c *grace.Change) error {
+	return write(ctx, s.dialect, tx, s.inserts.silences, c.Silences, func(v grace.Silence) ([]any, error) {
+		doc, err := encode(v)
+		return []any{string(v.ID), millis(v.Ends), doc}, err
 	})
 }
 

@@ -66,6 +66,7 @@ func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (map[stri
 		},
 		{"approvals", "grace_approvals", "id", "at", "state <> 'pending'", r.Approvals},
 		{"incidents", "grace_incidents", "id", "at", "state <> 'open'", r.Incidents},
+		{"silences", "grace_silences", "id", "ends_at", "1 = 1", r.Incidents},
 		{"predictions", "grace_predictions", "id", "at", "1 = 1", r.Predictions},
 		{"events", "grace_events", "id", "at", "1 = 1", r.Events},
 		{"learning", "grace_learning", "id", "at", "1 = 1", r.Learning},

@@ -50,15 +50,22 @@ func (s *Store) Signals(ctx context.Context, q Querier, service grace.ServiceID)
 		clean(string(service)))
 }
 
-// Sick tells whether a signal of a service fires or is stale.
-func (s *Store) Sick(ctx context.Context, q Querier, service grace.ServiceID) (bool, error) {
-	var n int
-	err := q.QueryRow(ctx, s.sql(`SELECT count(*) FROM (SELECT 1 FROM grace_signals
-		WHERE service = $1 AND state IN ('firing', 'stale') LIMIT 1) AS found`), clean(string(service))).Scan(&n)
-	if err != nil {
-		return false, fmt.Errorf("count the signals of %s: %w", service, err)
-	}
-	return n > 0, nil
+// Silences reads the silences that end after a time, ended ones included, the
+// next to end first.
+func (s *Store) Silences(ctx context.Context, q Querier, after time.Time) ([]grace.Silence, error) {
+	return docsOf[grace.Silence](ctx, s, q, "silences",
+		"SELECT doc FROM grace_silences WHERE ends_at > $1 ORDER BY ends_at, id", millis(after))
+}
+
+// Silence reads one silence; it wraps ErrNotFound.
+func (s *Store) Silence(ctx context.Context, q Querier, id grace.SilenceID) (grace.Silence, error) {
+	return docOf[grace.Silence](ctx, s, q, "silence "+string(id), "SELECT doc FROM grace_silences WHERE id = $1", clean(string(id)))
+}
+
+// OpenIncidents reads all incidents that are not resolved, oldest first.
+func (s *Store) OpenIncidents(ctx context.Context, q Querier) ([]grace.Incident, error) {
+	return docsOf[grace.Incident](ctx, s, q, "open incidents",
+		"SELECT doc FROM grace_incidents WHERE state = 'open' ORDER BY at, id")
 }
 
 // Decision reads one decision; it wraps ErrNotFound.

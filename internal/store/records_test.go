@@ -146,7 +146,7 @@ func TestEvents(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		ctx, q := t.Context(), s.Q()
 		want := event("self_heal.run")
-		apply(t, s, grace.Change{Events: []grace.Event{want, event("Self_heal.run"), event("incident.notify"), event("self_healing")}})
+		apply(t, s, grace.Change{Events: []grace.Event{want, event("Self_heal.run"), event("incident.opened"), event("self_healing")}})
 		apply(t, s, grace.Change{Events: []grace.Event{{Type: "without a time"}}})
 		want.ID = 1
 		equal(t, must[[]grace.Event](t)(s.Events(ctx, q, 0, nil, 1)), []grace.Event{want})
@@ -159,7 +159,7 @@ func TestEvents(t *testing.T) {
 			{0, nil, []int64{1, 2, 3, 4, 5}},
 			{2, []string{"*"}, []int64{3, 4, 5}},
 			{0, []string{"self_heal.*"}, []int64{1}},
-			{0, []string{"self_heal.*", "incident.notify"}, []int64{1, 3}},
+			{0, []string{"self_heal.*", "incident.opened"}, []int64{1, 3}},
 			{0, []string{"self_heal"}, nil},
 			{0, []string{"s%"}, nil},
 			{5, nil, nil},

@@ -61,10 +61,11 @@ type RunHead struct {
 	RecoveredIn time.Duration // of a succeeded run
 	Auto        bool          // approved by the trust core, not by a person
 	Undone      bool          // an undo was begun, however it ended
+	Aborted     bool          // a person asked it to stop
 }
 
 const selectRunHead = `SELECT id, state, service, playbook, code, kind, cone, created_at, ended_at, recovered_in,
-	auto = 1, undone = 1 FROM grace_runs`
+	auto = 1, undone = 1, EXISTS (SELECT 1 FROM grace_aborts AS a WHERE a.run = grace_runs.id) FROM grace_runs`
 
 // OpenRunHeads reads the heads of all runs that have not ended, oldest first.
 func (s *Store) OpenRunHeads(ctx context.Context, q Querier) ([]RunHead, error) {
@@ -101,7 +102,7 @@ func (s *Store) runHeads(ctx context.Context, q Querier, text string, args ...an
 		var created, recovered int64
 		var ended *int64
 		err := row.Scan((*string)(&h.ID), (*string)(&h.State), (*string)(&h.Service), (*string)(&h.Playbook),
-			(*string)(&h.Code), (*string)(&h.Kind), &cone, &created, &ended, &recovered, &h.Auto, &h.Undone)
+			(*string)(&h.Code), (*string)(&h.Kind), &cone, &created, &ended, &recovered, &h.Auto, &h.Undone, &h.Aborted)
 		if err != nil {
 			return err
 		}

@@ -118,6 +118,10 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		`CREATE INDEX gx_predictions_outcome ON grace_predictions (outcome, at, id)`,
 		`CREATE INDEX gx_predictions_rule ON grace_predictions (rule, at, id)`,
 	},
+	{
+		`CREATE TABLE grace_silences (id TEXT PRIMARY KEY, ends_at BIGINT NOT NULL, doc TEXT NOT NULL)`,
+		`CREATE INDEX gx_silences_ends ON grace_silences (ends_at, id)`,
+	},
 }
 
 const (

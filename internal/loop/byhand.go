@@ -1,0 +1,94 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"grace"
+	"grace/internal/propose"
+	"grace/internal/store"
+)
+
+// ByHand is a run that a person wants.
+type ByHand struct {
+	Playbook   grace.PlaybookID
+	Service    grace.ServiceID
+	Parameters map[string]any
+	Reason     string
+	// Override lets the limits of time pass: rate, backoff, duplicate, circuit
+	// breaker. Guardrails and policies hold.
+	Override bool
+}
+
+// RunByHand decides a run that a person wants through the same gates as any
+// other, but for the evidence: the person has seen it. It is recorded as theirs.
+func (l *Loop) RunByHand(ctx context.Context, want ByHand, actor string) (grace.Decision, error) {
+	st := l.stages.Load()
+	playbook, err := st.playbookFor(want)
+	if err != nil {
+		return grace.Decision{}, err
+	}
+	var dec grace.Decision
+	err = l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		if err := l.Store.LockDeciding(ctx, tx); err != nil {
+			return err
+		}
+		p, err := l.present(ctx, tx)
+		if err != nil {
+			return err
+		}
+		d := grace.Diagnosis{
+			ID: grace.DiagnosisID("d-" + hash(actor, want.Service, want.Playbook, p.now)), Code: playbook.Triggers[0], Cause: want.Service,
+			Kind: grace.TriggerManual, Likelihood: 1, Since: p.now, At: p.now, Impact: grace.ImpactUnknown,
+			Evidence: []grace.Evidence{{Service: want.Service, Code: playbook.Triggers[0], Weight: 1, Text: "asked for by " + actor + ": " + want.Reason}},
+		}
+		v, err := l.view(ctx, tx, st, p, due{diagnosis: d}, storming(nil))
+		if err != nil {
+			return err
+		}
+		v.evidence = propose.Evidence{State: propose.EvidenceFresh, Text: d.Evidence[0].Text}
+		v.playbooks, v.arguments = []grace.Playbook{playbook}, want.Parameters
+		if want.Override {
+			v.override = actor
+		}
+		var run *grace.Run
+		dec, run = st.decide(d, v)
+		if run != nil && !run.State.Terminal() {
+			if err := l.engine.Enqueue(ctx, tx, run.ID, run); err != nil {
+				return err
+			}
+		}
+		c := decisionChange(dec, run, st.ApprovalTTL)
+		for i := range c.Audit {
+			c.Audit[i].Actor, c.Events[i].Actor = actor, actor
+			c.Audit[i].Reason = want.Reason + "; " + c.Audit[i].Reason
+		}
+		return l.Store.Apply(ctx, tx, c)
+	})
+	if err != nil {
+		return dec, fmt.Errorf("decide a run of %s on %s: %w", want.Playbook, want.Service, err)
+	}
+	l.nudge()
+	return dec, nil
+}
+
+// playbookFor gives the playbook that a person wants.
+func (st *stages) playbookFor(want ByHand) (grace.Playbook, error) {
+	service, ok := st.graph.Service(want.Service)
+	if !ok {
+		return grace.Playbook{}, &ErrTrial{fmt.Sprintf("unknown service %q", want.Service)}
+	}
+	i := slices.IndexFunc(st.Playbooks, func(p grace.Playbook) bool { return p.ID == want.Playbook })
+	if i < 0 {
+		return grace.Playbook{}, &ErrTrial{fmt.Sprintf("unknown playbook %q", want.Playbook)}
+	}
+	p := st.Playbooks[i]
+	if _, ok := p.Bind(service); !ok {
+		return p, &ErrTrial{fmt.Sprintf("playbook %q has no steps for %q: add services[].bindings.%s", want.Playbook, want.Service, want.Playbook)}
+	}
+	if len(p.Triggers) == 0 {
+		p.Triggers = []grace.Code{grace.CodeInvestigation}
+	}
+	return p, nil
+}

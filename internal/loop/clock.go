@@ -1,0 +1,71 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"grace"
+	"grace/internal/heal"
+	"grace/internal/store"
+)
+
+const (
+	// clockStep is what the wall clock may move by, against time that passes,
+	// without being taken as set. It is corrected in smaller steps all the time.
+	clockStep = 2 * time.Second
+	// farAhead is how far ahead of the clock a sample may be. The clocks of two
+	// hosts are never quite the same.
+	farAhead = 10 * time.Second
+)
+
+// clockWatch compares the wall clock with time that passes. Its owner is the
+// goroutine that ticks.
+type clockWatch struct {
+	wall    time.Time
+	elapsed time.Duration
+}
+
+// step tells by how much the wall clock was set since it was asked last.
+func (w *clockWatch) step(wall time.Time, elapsed func() time.Duration) time.Duration {
+	before := *w
+	w.wall = wall
+	moved := wall.Sub(before.wall)
+	if elapsed != nil {
+		w.elapsed = elapsed()
+		moved -= w.elapsed - before.elapsed
+	} else if moved > 0 {
+		moved = 0 // a step ahead cannot be told from time that passed
+	}
+	if before.wall.IsZero() || moved.Abs() < clockStep {
+		return 0
+	}
+	return moved
+}
+
+// watchClock looks whether the wall clock was set, and takes what it knows to
+// the new time: else samples were late for as long as it had been ahead, and
+// nobody would see anything.
+func (l *Loop) watchClock(ctx context.Context, now time.Time) error {
+	step := l.clock.step(now, l.Elapsed)
+	if step == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	l.sense.ClockStepped(now)
+	l.forecast, l.swept = earlier(l.forecast, now), earlier(l.swept, now)
+	l.mu.Unlock()
+	l.mirror.clockStepped(now)
+	l.stats.clockSteps.Add(1)
+	if e := time.UnixMilli(l.epoch.Load()); e.After(now) {
+		l.epoch.Store(now.UnixMilli())
+	}
+	reason := fmt.Sprintf("the wall clock was set by %s", step.Round(time.Millisecond))
+	l.Log.Warn("the wall clock was set", "by", step.String())
+	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return l.Store.Apply(ctx, tx, grace.Change{
+			Audit:  []grace.AuditEntry{{At: now, Actor: "grace", Action: "clock.stepped", Object: "clock", Reason: reason}},
+			Events: []grace.Event{{Type: "self_heal.clock", Source: "loop", Actor: "grace", Resource: "clock", Payload: heal.Encode(map[string]any{"seconds": step.Seconds()}), Timestamp: now}},
+		})
+	})
+}

@@ -1,0 +1,346 @@
+package loop
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/internal/store"
+)
+
+// condition is what is wrong with a service, from the first sign until it has
+// been clear for the hold-down.
+type condition struct {
+	since time.Time
+	worst grace.Signal // the one to be named
+	clear time.Time    // since when nothing is wrong any more; zero while something is
+	told  bool         // an incident that covers it was seen open
+}
+
+// watchConditions keeps account of what is sick and for how long. What is only
+// known from before a restart is waited for: it is confirmed, cleared or stale
+// within moments.
+func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time) {
+	worst := map[grace.ServiceID]grace.Signal{}
+	since := map[grace.ServiceID]time.Time{}
+	for _, s := range signals {
+		if !s.Sick() || s.Unconfirmed || s.Passing && !s.Flapping {
+			continue
+		}
+		if w, seen := worst[s.Service]; !seen || s.Severity.Rank() > w.Severity.Rank() {
+			worst[s.Service] = s
+		}
+		if t, seen := since[s.Service]; !seen || s.Since.Before(t) {
+			since[s.Service] = s.Since
+		}
+	}
+	for id, s := range worst {
+		c := l.conditions[id]
+		if c == nil {
+			c = &condition{since: earlier(since[id], now)}
+			l.conditions[id] = c
+		}
+		c.worst, c.clear = s, time.Time{}
+	}
+	for id, c := range l.conditions {
+		if _, sick := worst[id]; sick {
+			continue
+		}
+		if c.clear.IsZero() {
+			c.clear = now
+		}
+		if now.Sub(c.clear) >= st.HoldDown {
+			delete(l.conditions, id)
+		}
+	}
+}
+
+// holdSilenced starts the clock of silenced services anew: when the silence
+// ends there is as much time to heal them as ever.
+func (l *Loop) holdSilenced(ctx context.Context, st *stages, now time.Time) error {
+	if len(l.conditions) == 0 {
+		return nil
+	}
+	silences, err := l.Store.Silences(ctx, l.Store.Q(), now)
+	if err != nil {
+		return fmt.Errorf("read the silences: %w", err)
+	}
+	for id, c := range l.conditions {
+		if _, silenced := st.silencedBy(id, silences, now); silenced {
+			c.since = now
+		}
+	}
+	return nil
+}
+
+// patience is how long a condition of a service may last before a person is
+// told.
+func (st *stages) patience(id grace.ServiceID) time.Duration {
+	s, _ := st.graph.Service(id)
+	if s.Criticality == grace.CriticalityCritical || s.Criticality == grace.CriticalityUnknown {
+		return st.EscalateCritical
+	}
+	return st.EscalateAfter
+}
+
+// lasting is a condition, with those that are victims of it, that somebody is
+// to be told of.
+type lasting struct {
+	service  grace.ServiceID
+	victims  []grace.ServiceID
+	since    time.Time
+	severity grace.Severity
+	text     string
+}
+
+// escalate keeps the second promise: what is wrong for longer than
+// EscalateAfter, while nothing that helps is being done, is told to a person
+// with the reason why GRACE does not act. It resolves incidents whose services
+// are well again.
+func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagnosis, signals []grace.Signal, now time.Time) error {
+	l.watchConditions(st, signals, now)
+	if err := l.holdSilenced(ctx, st, now); err != nil {
+		return err
+	}
+	due := l.overdue(st, diagnoses, now)
+	blind := l.blindness(st, signals, now)
+	incidents, err := l.Store.OpenIncidents(ctx, l.Store.Q())
+	if err != nil {
+		return fmt.Errorf("read the open incidents: %w", err)
+	}
+	l.noteTold(incidents, now)
+	if l.stormNow.Load() == nil { // else its incident is about all of them
+		for _, c := range due {
+			if covered(incidents, c) {
+				continue
+			}
+			if err := l.openUnhealed(ctx, st, c, now); err != nil {
+				return err
+			}
+		}
+	}
+	for _, b := range blind {
+		if slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentBlind && i.Sensor == b.Sensor }) {
+			continue
+		}
+		if err := l.openIncident(ctx, b, now); err != nil {
+			return err
+		}
+	}
+	return l.resolveIncidents(ctx, st, incidents, blind, signals, now)
+}
+
+// noteTold starts the clock of a condition anew when a person resolved its
+// incident although it lasts.
+func (l *Loop) noteTold(incidents []grace.Incident, now time.Time) {
+	for id, c := range l.conditions {
+		told := slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Covers(id) })
+		if c.told && !told {
+			c.since = now
+		}
+		c.told = told
+	}
+}
+
+// covered tells whether an open incident is about a condition and all its
+// victims.
+func covered(incidents []grace.Incident, c lasting) bool {
+	for _, id := range append([]grace.ServiceID{c.service}, c.victims...) {
+		if !slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Kind != grace.IncidentBlind && i.Covers(id) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// overdue gives the conditions that have lasted too long, each under the
+// service that causes it.
+func (l *Loop) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time) []lasting {
+	causeOf := map[grace.ServiceID]grace.ServiceID{}
+	for _, d := range diagnoses {
+		for _, v := range d.Victims {
+			causeOf[v] = d.Cause
+		}
+	}
+	by := map[grace.ServiceID]*lasting{}
+	for _, id := range slices.Sorted(maps.Keys(l.conditions)) {
+		c := l.conditions[id]
+		if !c.clear.IsZero() || now.Sub(c.since) < st.patience(id) {
+			continue
+		}
+		cause := cmp.Or(causeOf[id], id)
+		one := by[cause]
+		if one == nil {
+			one = &lasting{service: cause, since: c.since}
+			by[cause] = one
+		}
+		one.since = earlier(one.since, c.since)
+		if c.worst.Severity.Rank() > one.severity.Rank() || id == cause {
+			one.severity = c.worst.Severity
+		}
+		if id == cause {
+			one.text = c.worst.Message
+		} else {
+			one.victims = append(one.victims, id)
+			one.text = cmp.Or(one.text, string(id)+": "+c.worst.Message)
+		}
+	}
+	out := make([]lasting, 0, len(by))
+	for _, id := range slices.Sorted(maps.Keys(by)) {
+		out = append(out, *by[id])
+	}
+	return out
+}
+
+// openUnhealed opens an incident about a condition, unless a run is acting on
+// it, a silence holds, or another replica was faster.
+func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time.Time) error {
+	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		if err := l.Store.LockDeciding(ctx, tx); err != nil {
+			return err
+		}
+		silences, err := l.Store.Silences(ctx, tx, now)
+		if err != nil {
+			return fmt.Errorf("read the silences: %w", err)
+		}
+		if _, silenced := st.silencedBy(c.service, silences, now); silenced {
+			return nil
+		}
+		c.victims = slices.DeleteFunc(c.victims, func(id grace.ServiceID) bool {
+			_, silenced := st.silencedBy(id, silences, now)
+			return silenced
+		})
+		incidents, err := l.Store.OpenIncidents(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("read the open incidents: %w", err)
+		}
+		if covered(incidents, c) {
+			return nil
+		}
+		open, err := l.Store.OpenRunHeads(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("read open runs: %w", err)
+		}
+		i := slices.IndexFunc(open, func(h store.RunHead) bool { return h.Service == c.service })
+		if i >= 0 && open[i].State != grace.RunApproved && open[i].State.Mutating() {
+			return nil // it is acting
+		}
+		why := l.whyNot(c.service)
+		if i >= 0 {
+			run, err := l.Store.Run(ctx, tx, open[i].ID)
+			if err != nil {
+				return err
+			}
+			why = whyWaiting(run)
+		}
+		return l.Store.Apply(ctx, tx, c.change(incidents, why, now))
+	})
+	if err != nil {
+		return fmt.Errorf("tell of %s, which lasts: %w", c.service, err)
+	}
+	return nil
+}
+
+// change opens the incident, or adds the victims to one that is open for the
+// cause.
+func (c lasting) change(incidents []grace.Incident, why string, now time.Time) grace.Change {
+	mine := func(i grace.Incident) bool { return i.Service == c.service && i.Kind != grace.IncidentBlind }
+	if i := slices.IndexFunc(incidents, mine); i >= 0 {
+		inc := incidents[i]
+		for _, v := range c.victims {
+			if !inc.Covers(v) {
+				inc.Services = append(inc.Services, v)
+			}
+		}
+		return incidentChange(inc, "incident.updated", "grace", fmt.Sprintf("it also hurts %s", join(c.victims)), now)
+	}
+	inc := grace.Incident{
+		ID: grace.IncidentID("i-" + hash("unhealed", c.service, now)), Kind: grace.IncidentUnhealed, State: grace.IncidentOpen,
+		Service: c.service, Services: c.victims, Severity: c.severity, Since: c.since, OpenedAt: now,
+		Title: fmt.Sprintf("%s has been sick for %s, and nothing that helps is being done", c.service, now.Sub(c.since).Round(time.Second)),
+	}
+	inc.Detail = c.text + "; GRACE does not act: " + why
+	if len(c.victims) > 0 {
+		inc.Detail += "; it hurts " + join(c.victims)
+	}
+	return incidentChange(inc, "incident.opened", "grace", inc.Detail, now)
+}
+
+func join(ids []grace.ServiceID) string {
+	words := make([]string, len(ids))
+	for i, id := range ids {
+		words[i] = string(id)
+	}
+	return strings.Join(words, ", ")
+}
+
+// whyNot gives the reasons of the last "no" about a service.
+func (l *Loop) whyNot(id grace.ServiceID) string {
+	var last consideration
+	for _, c := range l.considered {
+		if c.service == id && c.at.After(last.at) {
+			last = c
+		}
+	}
+	if len(last.failed) > 0 {
+		return reasonsText(last.failed)
+	}
+	if c := l.conditions[id]; c != nil {
+		switch {
+		case c.worst.State == grace.SignalUnstable:
+			return "it keeps changing and passed when last seen; nothing is done to a service while it passes"
+		case c.worst.Code == "" || last.at.IsZero():
+			return fmt.Sprintf("no rule makes a diagnosis of it (code %s)", cmp.Or(c.worst.Code, "not given"))
+		}
+	}
+	return "what was done has not helped"
+}
+
+func whyWaiting(run grace.Run) string {
+	switch run.State { //nolint:exhaustive // the states of a run that has not begun
+	case grace.RunAwaitingApproval:
+		return fmt.Sprintf("run %s (%s) waits for a person's answer since %s", run.ID, run.Playbook.ID, run.CreatedAt.UTC().Format(time.RFC3339))
+	default:
+		if len(run.Reasons) > 0 {
+			return fmt.Sprintf("run %s (%s) waits: %s", run.ID, run.Playbook.ID, reasonsText(run.Reasons))
+		}
+		return fmt.Sprintf("run %s (%s) is about to start", run.ID, run.Playbook.ID)
+	}
+}
+
+func reasonsText(reasons []grace.Reason) string {
+	texts := make([]string, len(reasons))
+	for i, r := range reasons {
+		texts[i] = r.String()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// storming gives the services that count for the circuit breaker: those that
+// are sick of themselves, seriously, and not silenced.
+func storming(diagnoses []grace.Diagnosis) []grace.ServiceID {
+	var sick []grace.ServiceID
+	for _, d := range diagnoses {
+		if d.Kind == grace.TriggerReactive && d.Severity.Serious() && !slices.Contains(sick, d.Cause) {
+			sick = append(sick, d.Cause)
+		}
+	}
+	return sick
+}
+
+// population counts the services of a share: the described ones, and those that
+// others send signals about.
+func population(st *stages, sick []grace.ServiceID) int {
+	n := st.graph.Len()
+	for _, id := range sick {
+		if _, known := st.graph.Service(id); !known {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,133 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"grace"
+	"grace/internal/propose"
+	"grace/internal/store"
+)
+
+// evidenceOf says what the newest samples say of a condition. find gives the
+// signal of a key, false when there is none any more.
+func evidenceOf(condition []grace.SignalKey, find func(grace.SignalKey) (grace.Signal, bool)) propose.Evidence {
+	best := propose.Evidence{State: propose.EvidenceCleared, Text: "no signal of it is there any more"}
+	order := []propose.EvidenceState{
+		propose.EvidenceCleared, propose.EvidenceNoData, propose.EvidencePassing, propose.EvidenceUnconfirmed,
+		propose.EvidenceSilenced, propose.EvidenceFresh,
+	}
+	for _, key := range condition {
+		s, found := find(key)
+		if !found {
+			continue
+		}
+		e := evidenceFrom(&s)
+		if slices.Index(order, e.State) >= slices.Index(order, best.State) {
+			best = e
+		}
+	}
+	return best
+}
+
+func evidenceFrom(s *grace.Signal) propose.Evidence {
+	e := propose.Evidence{State: propose.EvidenceFresh, Text: s.Message}
+	switch {
+	case s.State == grace.SignalOK:
+		e.State = propose.EvidenceCleared
+	case s.Silenced != "":
+		e.State, e.Text = propose.EvidenceSilenced, string(s.Key)+" is silenced by "+s.Silenced
+	case s.State == grace.SignalStale, s.State == grace.SignalUnknown:
+		e.State = propose.EvidenceNoData
+	case s.Unconfirmed:
+		e.State, e.Text = propose.EvidenceUnconfirmed, string(s.Key)+": no sample since the start or the last change of the configuration"
+	case s.State == grace.SignalUnstable, s.Passing:
+		e.State = propose.EvidencePassing
+	}
+	return e
+}
+
+// evidence looks at a condition again, in the transaction. What the rows say
+// was seen by some replica; that it was seen since this process began, or since
+// its configuration changed, this process knows itself.
+func (l *Loop) evidence(ctx context.Context, tx store.Querier, service grace.ServiceID, condition []grace.SignalKey) (propose.Evidence, error) {
+	rows, err := l.Store.Signals(ctx, tx, service)
+	if err != nil {
+		return propose.Evidence{}, fmt.Errorf("look at the signals of %s: %w", service, err)
+	}
+	return evidenceOf(condition, func(key grace.SignalKey) (grace.Signal, bool) {
+		i := slices.IndexFunc(rows, func(s grace.Signal) bool { return s.Key == key })
+		if i < 0 {
+			return grace.Signal{}, false
+		}
+		s := rows[i]
+		s.Unconfirmed = l.mirror.isUnconfirmed(key)
+		return s, true
+	}), nil
+}
+
+// diagnosisEvidence looks whether what a diagnosis rests on is there.
+func (l *Loop) diagnosisEvidence(ctx context.Context, tx store.Querier, d *grace.Diagnosis) (propose.Evidence, error) {
+	if d.Kind == grace.TriggerProactive {
+		return l.predictedEvidence(d.Cause, d.Code), nil
+	}
+	return l.evidence(ctx, tx, d.Cause, d.Condition())
+}
+
+// predictedEvidence tells whether a condition is foreseen now. A prediction is
+// evidence for as long as it is made anew: after a start or a change of the
+// configuration that takes one evaluation.
+func (l *Loop) predictedEvidence(service grace.ServiceID, code grace.Code) propose.Evidence {
+	now, fresh := l.Now(), predictionsFresh(l.stages.Load())
+	predictions := l.mirror.current(now, fresh)
+	i := slices.IndexFunc(predictions, func(p grace.Prediction) bool { return p.Service == service && p.Code == code })
+	switch {
+	case i >= 0:
+		return propose.Evidence{State: propose.EvidenceFresh, Text: predictions[i].Title}
+	case now.Sub(time.UnixMilli(l.epoch.Load())) < fresh:
+		return propose.Evidence{State: propose.EvidenceUnconfirmed, Text: "not predicted anew since the start or the last change of the configuration"}
+	}
+	return propose.Evidence{State: propose.EvidenceCleared, Text: turnedReason(service)}
+}
+
+// runEvidence looks whether what began a run is there: what it rests on, or,
+// for one that rests on a prediction, also what was foreseen.
+func (l *Loop) runEvidence(ctx context.Context, tx store.Querier, run *grace.Run) (propose.Evidence, error) {
+	if run.Kind != grace.TriggerProactive {
+		return l.evidence(ctx, tx, run.Service, run.Condition)
+	}
+	if e := l.predictedEvidence(run.Service, run.Code); e.State != propose.EvidenceCleared {
+		return e, nil
+	}
+	come, err := l.hasCome(ctx, tx, run.Service, run.Code)
+	if err != nil || come.State == propose.EvidenceFresh {
+		return come, err
+	}
+	return propose.Evidence{State: propose.EvidenceCleared, Text: turnedReason(run.Service)}, nil
+}
+
+// hasCome looks whether what was foreseen of a service is there.
+func (l *Loop) hasCome(ctx context.Context, tx store.Querier, service grace.ServiceID, code grace.Code) (propose.Evidence, error) {
+	var condition []grace.SignalKey
+	for _, s := range l.mirror.allSignals() {
+		if s.Service == service && s.Code == code && s.Severity.Serious() {
+			condition = append(condition, s.Key)
+		}
+	}
+	return l.evidence(ctx, tx, service, condition)
+}
+
+// silencedBy gives the silence of a service that is in force.
+func (st *stages) silencedBy(id grace.ServiceID, silences []grace.Silence, now time.Time) (grace.Silence, bool) {
+	service, known := st.graph.Service(id)
+	if !known {
+		service.ID = id
+	}
+	i := slices.IndexFunc(silences, func(s grace.Silence) bool { return s.Active(now) && s.Matches(service) })
+	if i < 0 {
+		return grace.Silence{}, false
+	}
+	return silences[i], true
+}

@@ -1,0 +1,216 @@
+package loop
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"grace"
+	"grace/internal/heal"
+	"grace/internal/store"
+)
+
+// blindness gives an incident for every sensor or source that should show
+// something and has not for longer than its services may be unseen.
+func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []grace.Incident {
+	began := time.UnixMilli(l.epoch.Load()).UTC()
+	by := map[string]*grace.Incident{}
+	for _, s := range signals {
+		since := s.At
+		switch {
+		case s.State == grace.SignalStale:
+		case s.State == grace.SignalUnknown && s.Configured:
+			since = began
+		default:
+			continue
+		}
+		if !s.Severity.Serious() || now.Sub(later(since, began)) < st.patience(s.Service) {
+			continue
+		}
+		sensor := cmp.Or(s.Sensor, s.Metric)
+		inc := by[sensor]
+		if inc == nil {
+			inc = &grace.Incident{
+				ID: grace.IncidentID("i-" + hash("blind", sensor, now)), Kind: grace.IncidentBlind, State: grace.IncidentOpen, Sensor: sensor,
+				Severity: grace.SeverityWarning, Since: since, OpenedAt: now, Detail: string(s.Service) + ": " + s.Message,
+			}
+			by[sensor] = inc
+		}
+		inc.Since = earlier(inc.Since, since)
+		if !slices.Contains(inc.Services, s.Service) {
+			inc.Services = append(inc.Services, s.Service)
+		}
+	}
+	out := make([]grace.Incident, 0, len(by))
+	for _, sensor := range slices.Sorted(maps.Keys(by)) {
+		inc := by[sensor]
+		inc.Title = fmt.Sprintf("GRACE sees nothing of %s: no data from %s since %s", join(inc.Services), sensor, inc.Since.UTC().Format(time.RFC3339))
+		out = append(out, *inc)
+	}
+	return out
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// openIncident opens an incident about a sensor, unless another replica was
+// faster.
+func (l *Loop) openIncident(ctx context.Context, inc grace.Incident, now time.Time) error {
+	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		if err := l.Store.LockDeciding(ctx, tx); err != nil {
+			return err
+		}
+		incidents, err := l.Store.OpenIncidents(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("read the open incidents: %w", err)
+		}
+		if slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentBlind && i.Sensor == inc.Sensor }) {
+			return nil
+		}
+		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.opened", "grace", inc.Detail, now))
+	})
+	if err != nil {
+		return fmt.Errorf("tell of sensor %s: %w", inc.Sensor, err)
+	}
+	return nil
+}
+
+// resolveIncidents resolves the incidents of services that have been well for
+// the hold-down, and says who or what healed them. Where something may have been
+// left half done a person does.
+func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blind []grace.Incident, signals []grace.Signal, now time.Time) error {
+	well := l.wellSince(st, signals, now)
+	for _, inc := range incidents {
+		if inc.Manual || inc.Kind == grace.IncidentStorm {
+			continue
+		}
+		if inc.Kind == grace.IncidentBlind {
+			if slices.ContainsFunc(blind, func(b grace.Incident) bool { return b.Sensor == inc.Sensor }) || l.stillBlind(inc, signals) {
+				continue
+			}
+		} else if !l.allWell(st, inc, well, now) {
+			continue
+		}
+		if err := l.resolveIncident(ctx, inc, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Loop) stillBlind(inc grace.Incident, signals []grace.Signal) bool {
+	return slices.ContainsFunc(signals, func(s grace.Signal) bool {
+		return cmp.Or(s.Sensor, s.Metric) == inc.Sensor && s.Severity.Serious() &&
+			(s.State == grace.SignalStale || s.State == grace.SignalUnknown && s.Configured || s.Unconfirmed)
+	})
+}
+
+// allWell tells whether every service of an incident has been well for the
+// hold-down, or is not there any more.
+func (l *Loop) allWell(st *stages, inc grace.Incident, well map[grace.ServiceID]time.Time, now time.Time) bool {
+	ids := inc.Services
+	if inc.Service != "" {
+		ids = append([]grace.ServiceID{inc.Service}, ids...)
+	}
+	for _, id := range ids {
+		since, ok := well[id]
+		if _, described := st.graph.Service(id); !ok && !described && l.conditions[id] == nil {
+			continue
+		}
+		if !ok || now.Sub(since) < st.HoldDown {
+			return false
+		}
+	}
+	return len(ids) > 0
+}
+
+// wellSince gives the services that are shown to be well, and since when: one
+// serious signal at least passed since this process began, and none says
+// otherwise or has no data.
+func (l *Loop) wellSince(st *stages, signals []grace.Signal, now time.Time) map[grace.ServiceID]time.Time {
+	now = now.Truncate(time.Millisecond)
+	ill := map[grace.ServiceID]bool{}
+	shown := map[grace.ServiceID]bool{}
+	for _, s := range signals {
+		switch {
+		case !s.Severity.Serious(), s.State == grace.SignalUnknown:
+		case s.State == grace.SignalOK && !s.Unconfirmed:
+			shown[s.Service] = true
+		case s.Silenced == "":
+			ill[s.Service] = true
+		}
+	}
+	if l.well == nil {
+		l.well = map[grace.ServiceID]time.Time{}
+	}
+	for id := range l.well {
+		if !shown[id] || ill[id] {
+			delete(l.well, id)
+		}
+	}
+	for id := range shown {
+		if _, since := l.well[id]; !since && !ill[id] {
+			l.well[id] = now
+		}
+	}
+	return l.well
+}
+
+func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time.Time) error {
+	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		inc, err := l.Store.Incident(ctx, tx, inc.ID)
+		if err != nil || inc.State != grace.IncidentOpen {
+			return err
+		}
+		open, err := l.Store.OpenRunHeads(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("read open runs: %w", err)
+		}
+		if slices.ContainsFunc(open, func(h store.RunHead) bool { return h.Service == inc.Service && h.State.Mutating() }) {
+			return nil // it tells in a moment whether it helped
+		}
+		healed := "its data is back"
+		if inc.Kind != grace.IncidentBlind {
+			if healed, err = l.healedBy(ctx, tx, inc); err != nil {
+				return err
+			}
+		}
+		inc.State, inc.ResolvedAt, inc.Resolution = grace.IncidentResolved, &now, healed
+		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.resolved", "grace", healed, now))
+	})
+	if err != nil {
+		return fmt.Errorf("resolve incident %s: %w", inc.ID, err)
+	}
+	return nil
+}
+
+// healedBy says who or what made the services of an incident well.
+func (l *Loop) healedBy(ctx context.Context, tx store.Querier, inc grace.Incident) (string, error) {
+	heads, err := l.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: inc.Service, Since: inc.OpenedAt.Add(-pastWindow)})
+	if err != nil {
+		return "", fmt.Errorf("read the runs of %s: %w", inc.Service, err)
+	}
+	for _, h := range slices.Backward(heads) {
+		if h.State == grace.RunSucceeded && h.EndedAt != nil && !h.EndedAt.Before(inc.Since) {
+			return fmt.Sprintf("healed by run %s (%s)", h.ID, h.Playbook), nil
+		}
+	}
+	return "well again without a run of GRACE that helped", nil
+}
+
+// incidentChange records what became of an incident.
+func incidentChange(inc grace.Incident, action, actor, reason string, now time.Time) grace.Change {
+	object := "incident/" + string(inc.ID)
+	return grace.Change{
+		Incidents: []grace.Incident{inc},
+		Audit:     []grace.AuditEntry{{At: now, Actor: actor, Action: action, Object: object, Service: inc.Service, Reason: reason}},
+		Events:    []grace.Event{{Type: action, Source: "loop", Actor: actor, Resource: object, Payload: heal.Encode(inc), Timestamp: now}},
+	}
+}

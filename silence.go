@@ -1,0 +1,87 @@
+package grace
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"time"
+)
+
+// SilenceID names a silence.
+type SilenceID string
+
+// Silence keeps GRACE's hands and voice off services for a time: what matches is
+// observed and shown, and neither acted on nor told to people.
+type Silence struct {
+	ID      SilenceID         `json:"id"`
+	Service string            `json:"service,omitempty" doc:"name of the services, * and ? stand for others"`
+	Regex   string            `json:"regex,omitempty" doc:"regular expression that the whole name must match, instead of service"`
+	Labels  map[string]string `json:"labels,omitempty" doc:"labels that the service must have, * and ? stand for others"`
+	Starts  time.Time         `json:"starts"`
+	Ends    time.Time         `json:"ends"`
+	Reason  string            `json:"reason"`
+	Actor   string            `json:"actor"`
+	Ended   *Note             `json:"ended,omitempty" doc:"who ended it before its time"`
+	At      time.Time         `json:"at" doc:"when it was made"`
+}
+
+// Validate names everything that is wrong with the silence.
+func (s *Silence) Validate() error {
+	var errs []error
+	if s.Service == "" && s.Regex == "" && len(s.Labels) == 0 {
+		errs = append(errs, errors.New("service: say what is silenced: service, regex or labels"))
+	}
+	if s.Service != "" && s.Regex != "" {
+		errs = append(errs, errors.New("regex: give either service or regex"))
+	}
+	if _, err := path.Match(s.Service, ""); err != nil {
+		errs = append(errs, fmt.Errorf("service: %q: %w", s.Service, err))
+	}
+	for k, v := range s.Labels {
+		if _, err := path.Match(v, ""); err != nil {
+			errs = append(errs, fmt.Errorf("labels.%s: %q: %w", k, v, err))
+		}
+	}
+	if _, err := s.compiled(); err != nil {
+		errs = append(errs, fmt.Errorf("regex: %w", err))
+	}
+	if s.Reason == "" {
+		errs = append(errs, errors.New("reason: is missing; others want to know why"))
+	}
+	if !s.Ends.After(s.Starts) {
+		errs = append(errs, fmt.Errorf("ends: %s is not after the start %s", s.Ends.UTC().Format(time.RFC3339), s.Starts.UTC().Format(time.RFC3339)))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Silence) compiled() (*regexp.Regexp, error) { return regexp.Compile("^(?:" + s.Regex + ")$") }
+
+// Active tells whether the silence is in force.
+func (s *Silence) Active(now time.Time) bool {
+	return s.Ended == nil && !now.Before(s.Starts) && now.Before(s.Ends)
+}
+
+// Matches tells whether the silence is about a service.
+func (s *Silence) Matches(service Service) bool {
+	if s.Service != "" {
+		if ok, err := path.Match(s.Service, string(service.ID)); err != nil || !ok {
+			return false
+		}
+	}
+	if s.Regex != "" {
+		if re, err := s.compiled(); err != nil || !re.MatchString(string(service.ID)) {
+			return false
+		}
+	}
+	for k, v := range s.Labels {
+		if ok, err := path.Match(v, service.Labels[k]); err != nil || !ok || service.Labels[k] == "" {
+			return false
+		}
+	}
+	return s.Service != "" || s.Regex != "" || len(s.Labels) > 0
+}
+
+func (s *Silence) String() string {
+	return fmt.Sprintf("%s silenced it until %s: %s", s.Actor, s.Ends.UTC().Format(time.RFC3339), s.Reason)
+}
