@@ -132,13 +132,7 @@ services:
 	started := time.Now().UTC()
 	postAlert(am, started, nil)
 
-	run := c.waitRun("web", grace.RunSucceeded, 20*time.Second)
-	if state, pid := m.ActiveState("web.service"), m.MainPID("web.service"); state != "active" || pid == crashed || pid == 0 {
-		t.Errorf("the unit is %s with pid %d (crashed: %d)", state, pid, crashed)
-	}
-	if !run.Auto || run.Steps[0].Action != "systemd" {
-		t.Errorf("run %+v", run)
-	}
+	c.waitRun("web", grace.RunVerifying, 20*time.Second)
 	var health grace.HealthState
 	c.call(http.MethodGet, "/api/health/state?service=web", nil, &health)
 	if health.Status != grace.HealthCritical {
@@ -146,6 +140,13 @@ services:
 	}
 	ended := time.Now().UTC()
 	postAlert(am, started, &ended)
+	run := c.waitRun("web", grace.RunSucceeded, 20*time.Second)
+	if state, pid := m.ActiveState("web.service"), m.MainPID("web.service"); state != "active" || pid == crashed || pid == 0 {
+		t.Errorf("the unit is %s with pid %d (crashed: %d)", state, pid, crashed)
+	}
+	if !run.Auto || run.Steps[0].Action != "systemd" {
+		t.Errorf("run %+v", run)
+	}
 	eventually(t, 15*time.Second, func() error {
 		c.call(http.MethodGet, "/api/health/state?service=web", nil, &health)
 		if health.Status != grace.HealthHealthy {

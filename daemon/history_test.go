@@ -289,6 +289,7 @@ func replay(t *testing.T, past history) {
 		eventually(t, 20*time.Second, func() error {
 			p.call(http.MethodGet, "/api/runs/"+string(past.Runs[service]), nil, &run)
 			if run.State != want {
+				p.playSource(run)
 				return fmt.Errorf("%s was %s and is %s (%s), want %s", service, past.States[service], run.State, run.Error, want)
 			}
 			return nil

@@ -43,7 +43,7 @@ var moments = []string{inStep, afterEffect, between, verifying, waiting, approve
 // fiveSteps gives services whose restart takes five steps.
 func fiveSteps(g *target, services []string) string {
 	var b strings.Builder
-	b.WriteString("propose: {storm_services: 100, storm_share: 1}\nservices:\n")
+	b.WriteString("propose: {storm_services: 100, storm_share: 1, max_concurrent: 100}\nservices:\n")
 	for _, service := range services {
 		fmt.Fprintf(&b, "  - name: %s\n    criticality: medium\n    bindings:\n      restart_service:\n        auto: %v\n        impact: low\n"+
 			"        settle: 1s\n        soak: 200ms\n        verify: [{type: http_health, url: \"%s/verify/%s\", interval: 50ms}]\n        steps:\n",

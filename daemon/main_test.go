@@ -93,7 +93,7 @@ func newHome(t *testing.T, text string) home {
 
 func (h home) write(t *testing.T, text string) {
 	t.Helper()
-	text = "listen: 127.0.0.1:0\ndata_dir: " + h.dir + "\nmode: autonomous\ndiagnose: {group_wait: 0s}\n" + text
+	text = "listen: 127.0.0.1:0\ndata_dir: " + h.dir + "\nmode: autonomous\nhold_down: 0s\ndiagnose: {group_wait: 0s}\n" + text
 	if err := os.WriteFile(h.file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -311,14 +311,38 @@ func (c client) waitRun(service string, state grace.RunState, within time.Durati
 	eventually(c.t, within, func() error {
 		var ok bool
 		if run, ok = c.run(service); !ok {
+			// What was only told before a kill is no evidence: it is repeated.
+			_, _, _ = c.try(http.MethodPost, "/api/health/ingest_signal", alertOf(service))
 			return errors.New("no run of " + service)
 		}
 		if run.State != state {
+			if state == grace.RunSucceeded {
+				c.playSource(run)
+			}
 			return fmt.Errorf("the run of %s is %s (%s), want %s", service, run.State, run.Error, state)
 		}
 		return nil
 	})
 	return run
+}
+
+// playSource does what the source of an alert does: it resolves it when the
+// service is well, and repeats it while that is not so and GRACE waits for fresh
+// evidence.
+func (c client) playSource(run grace.Run) {
+	resolved := run.State == grace.RunVerifying
+	if !resolved && (run.State != grace.RunApproved || len(run.Reasons) == 0) {
+		return
+	}
+	for _, key := range run.Condition {
+		alert := alertOf(string(run.Service))
+		alert["resolved"] = resolved
+		if parts := strings.SplitN(string(key), "/", 4); len(parts) == 4 {
+			alert["fingerprint"] = parts[3]
+		}
+		// The daemon, or its database, may be away: then it is said again.
+		_, _, _ = c.try(http.MethodPost, "/api/health/ingest_signal", alert)
+	}
 }
 
 // verifyAudit reads the whole audit log through the API.
