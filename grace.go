@@ -103,6 +103,7 @@ const (
 	ReasonNoData          ReasonCode = "no_data"
 	ReasonSilenced        ReasonCode = "silenced"
 	ReasonUndeclared      ReasonCode = "undeclared_service"
+	ReasonRedundancy      ReasonCode = "redundancy"
 	ReasonInhibited       ReasonCode = "inhibited"
 	ReasonBadParameters   ReasonCode = "bad_parameters"
 	ReasonDoNothing       ReasonCode = "do_nothing_ranks_higher"

@@ -20,10 +20,25 @@ type Service struct {
 	Domain      string            `json:"domain,omitempty" doc:"the domain that brought it; empty for a configured service"`
 	Criticality Criticality       `json:"criticality"`
 	DependsOn   []ServiceID       `json:"depends_on,omitempty"`
+	Groups      []Group           `json:"groups,omitempty" doc:"redundant services, of which it needs some"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	// Bindings map a playbook onto what it means for this service. A seed
 	// playbook without a binding is not proposed here.
 	Bindings map[PlaybookID]Binding `json:"bindings,omitempty"`
+}
+
+// Group is a set of redundant services that another one needs some of: it lives
+// as long as Need of them are well.
+type Group struct {
+	Need int         `json:"need" minimum:"1"`
+	Of   []ServiceID `json:"of"`
+}
+
+// Membership is a group that a service belongs to.
+type Membership struct {
+	Dependent ServiceID   // who needs the group
+	Need      int         // how many of its members
+	Others    []ServiceID // the members besides the service
 }
 
 // Health is the state of a service as its signals tell it.

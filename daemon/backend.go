@@ -129,7 +129,7 @@ func (d *Daemon) places(g *healthgraph.Graph) []api.ServiceView {
 	p := &placed{graph: g}
 	for _, s := range g.Services() {
 		p.views = append(p.views, api.ServiceView{
-			Service: s, Dependents: g.Direct(s.ID), Transitive: g.Needed(s.ID), BlastRadius: g.BlastRadius(s.ID),
+			Service: s, Dependents: g.Direct(s.ID), Transitive: g.Needed(s.ID), BlastRadius: g.BlastRadius(s.ID, nil),
 		})
 	}
 	d.placed.Store(p)

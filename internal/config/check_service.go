@@ -35,7 +35,17 @@ func (s service) over(base grace.Service) grace.Service {
 	if s.Criticality != grace.CriticalityUnknown {
 		base.Criticality = s.Criticality
 	}
-	base.DependsOn = slices.Concat(base.DependsOn, s.DependsOn)
+	base.DependsOn, base.Groups = slices.Clone(base.DependsOn), slices.Clone(base.Groups)
+	for _, d := range s.DependsOn {
+		switch {
+		case d.Service != "":
+			base.DependsOn = append(base.DependsOn, d.Service)
+		case d.KOfN != nil:
+			base.Groups = append(base.Groups, grace.Group{Need: d.KOfN.K, Of: d.KOfN.Of})
+		case len(d.AnyOf) > 0:
+			base.Groups = append(base.Groups, grace.Group{Need: 1, Of: d.AnyOf})
+		}
+	}
 	base.Labels = mergeMaps(base.Labels, s.Labels)
 	bindings := map[grace.PlaybookID]grace.Binding{}
 	for id, b := range s.Bindings {
@@ -61,23 +71,50 @@ func mergeMaps[K comparable, V any](a, b map[K]V) map[K]V {
 func (c *checker) checkServices() {
 	for i, s := range c.file.Services {
 		at := c.root.key("services").item(i)
-		seen := map[grace.ServiceID]bool{}
-		eachName(at.key("depends_on"), s.DependsOn, func(at spot, id grace.ServiceID) {
-			switch {
-			case id == s.Name:
-				at.add("remove it", "a service does not depend on itself")
-			case seen[id]:
-				at.warn("remove one of the two", "%s is listed twice", id)
-			}
-			seen[id] = true
-			c.service(at, id)
-		})
+		c.checkDependencies(at.key("depends_on"), s)
 		for _, id := range slices.Sorted(maps.Keys(s.Bindings)) {
 			c.checkBinding(at.key("bindings").key(string(id)), s, id)
 		}
 		if merged := c.services[s.Name]; len(s.Bindings) > 0 && merged.Criticality == grace.CriticalityUnknown && !at.key("criticality").given() {
 			at.key("criticality").warn("say low, medium or high to let playbooks run without a person",
 				"not given: the service is treated like a critical one, so that every playbook asks first")
+		}
+	}
+}
+
+// checkDependencies looks at what a service cannot do without.
+func (c *checker) checkDependencies(at spot, s service) {
+	seen := map[grace.ServiceID]bool{}
+	look := func(at spot, id grace.ServiceID) {
+		switch {
+		case id == s.Name:
+			at.add("remove it", "a service does not depend on itself")
+		case seen[id]:
+			at.warn("remove one of the two", "%s is listed twice", id)
+		}
+		seen[id] = true
+		c.service(at, id)
+	}
+	for i, d := range s.DependsOn {
+		at := at.item(i)
+		given := 0
+		for _, is := range []bool{d.Service != "", len(d.AnyOf) > 0, d.KOfN != nil} {
+			if is {
+				given++
+			}
+		}
+		if given != 1 {
+			at.add("write [database], or [{any_of: [web-1, web-2]}], or [{k_of_n: {k: 2, of: [a, b, c]}}]", "want a service, any_of or k_of_n, and only one of them")
+		}
+		if d.Service != "" {
+			look(at, d.Service)
+		}
+		eachName(at.key("any_of"), d.AnyOf, look)
+		if d.KOfN != nil {
+			eachName(at.key("k_of_n").key("of"), d.KOfN.Of, look)
+			if d.KOfN.K > len(d.KOfN.Of) {
+				at.key("k_of_n").key("k").add("lower it, or name more services", "%d of %d can never be well", d.KOfN.K, len(d.KOfN.Of))
+			}
 		}
 	}
 }

@@ -195,8 +195,22 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, f field) {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
+// shortOf gives the key that a text in place of a section stands for.
+func shortOf(t reflect.Type) (field, bool) {
+	fields := fieldsOf(t)
+	i := slices.IndexFunc(fields, func(f field) bool { return f.short })
+	if i < 0 {
+		return field{}, false
+	}
+	return fields[i], true
+}
+
 // section decodes a mapping into a struct.
 func (d *decoder) section(n *yaml.Node, v reflect.Value, path string) {
+	if short, ok := shortOf(v.Type()); ok && n.Kind == yaml.ScalarNode {
+		d.value(n, v.FieldByIndex(short.index), path, short)
+		return
+	}
 	if n.Kind != yaml.MappingNode {
 		d.wrong(n, v.Type(), path)
 		return
@@ -270,7 +284,7 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string, f field) {
 	elem := v.Type().Elem()
 	if n.Kind == yaml.ScalarNode && acceptsSingle(v.Type()) {
 		out := reflect.MakeSlice(v.Type(), 1, 1)
-		d.scalar(n, out.Index(0), path, f)
+		d.value(n, out.Index(0), path, f)
 		v.Set(out)
 		return
 	}
@@ -294,6 +308,10 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string, f field) {
 // of the vocabulary's own names, never for plain text (an argv is not a line).
 func acceptsSingle(t reflect.Type) bool {
 	elem := t.Elem()
+	if elem.Kind() == reflect.Struct {
+		_, short := shortOf(elem)
+		return short
+	}
 	return elem.Kind() == reflect.String && elem != reflect.TypeFor[string]()
 }
 

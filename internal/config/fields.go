@@ -29,6 +29,7 @@ type field struct {
 	enum     []string
 	min, max string
 	required bool
+	short    bool     // a text in place of the section is this key's value
 	secret   bool     // holds a credential: a reference is expected
 	only     []string // values of the sibling key "type" for which it counts
 }
@@ -61,7 +62,7 @@ func fieldsOf(t reflect.Type) []field {
 			doc: sf.Tag.Get("doc"), initial: sf.Tag.Get("default"), example: sf.Tag.Get("example"),
 			enum: enumOf(sf.Type, sf.Tag.Get("enum")),
 			min:  firstTag(sf.Tag, "min", "minimum"), max: firstTag(sf.Tag, "max", "maximum"),
-			required: sf.Tag.Get("required") == "true", secret: sf.Tag.Get("secret") == "true",
+			required: sf.Tag.Get("required") == "true", short: sf.Tag.Get("short") == "true", secret: sf.Tag.Get("secret") == "true",
 			only: split(sf.Tag.Get("only")),
 		})
 	}

@@ -50,12 +50,25 @@ type Log struct {
 	Format string `yaml:"format" enum:"json,text" default:"json" doc:"json is one object a line"`
 }
 
+// dependency is a service, or redundant ones.
+type dependency struct {
+	Service grace.ServiceID   `yaml:"service" short:"true" doc:"a service it cannot do without; its name alone says the same"`
+	AnyOf   []grace.ServiceID `yaml:"any_of" doc:"redundant services: it lives as long as one of them is well" example:"[web-1, web-2]"`
+	KOfN    *kOfN             `yaml:"k_of_n" doc:"redundant services: it lives as long as some of them are well"`
+}
+
+// kOfN are redundant services.
+type kOfN struct {
+	K  int               `yaml:"k" required:"true" min:"1" doc:"how many must be well"`
+	Of []grace.ServiceID `yaml:"of" required:"true" doc:"the services"`
+}
+
 // service is one node of the health graph.
 type service struct {
 	Name        grace.ServiceID              `yaml:"name" doc:"unique; letters, digits, dot, dash and underscore" required:"true" example:"web"`
 	Owner       string                       `yaml:"owner" doc:"who is asked about it" example:"team-web"`
 	Criticality grace.Criticality            `yaml:"criticality" doc:"how much it matters to its users. Nothing runs by itself on a critical service, nor on one that does not say"`
-	DependsOn   []grace.ServiceID            `yaml:"depends_on" doc:"services it cannot do without; cycles are allowed" example:"[database]"`
+	DependsOn   []dependency                 `yaml:"depends_on" doc:"services it cannot do without, and groups of redundant ones; cycles are allowed" example:"[database, {any_of: [web-1, web-2]}]"`
 	Labels      map[string]string            `yaml:"labels" doc:"free text for people"`
 	Bindings    map[grace.PlaybookID]binding `yaml:"bindings" doc:"by playbook id: what the playbook means for this service. A built-in playbook without a binding is not proposed here"`
 }

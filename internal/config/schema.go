@@ -110,6 +110,9 @@ func (g generator) value(t reflect.Type, f field) map[string]any {
 	case reflect.Map:
 		return map[string]any{"type": "object", "additionalProperties": g.value(t.Elem(), f)}
 	case reflect.Struct:
+		if short, ok := shortOf(t); ok {
+			return map[string]any{"oneOf": []any{g.value(short.typ, short), g.reference(t)}}
+		}
 		return g.reference(t)
 	case reflect.Interface:
 		return map[string]any{}

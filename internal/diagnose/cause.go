@@ -13,10 +13,14 @@ import (
 // depends on what its causes depend on.
 func (a *Agent) inhibit(all []*patient) {
 	suspects := make([]*patient, 0, len(all))
+	ill := func(id grace.ServiceID) bool {
+		i, found := slices.BinarySearchFunc(all, id, func(p *patient, id grace.ServiceID) int { return cmp.Compare(p.id, id) })
+		return found && (all[i].condition >= conditionPredicted || all[i].recovering)
+	}
 	for _, p := range all {
 		suspects = suspects[:0]
 		for _, other := range all {
-			if other != p && a.mayCause(other, p) {
+			if other != p && a.mayCause(other, p, ill) {
 				suspects = append(suspects, other)
 			}
 		}
@@ -33,14 +37,14 @@ func (a *Agent) inhibit(all []*patient) {
 // mayCause says whether a service is sick in a way that entitles it to explain
 // symptoms of another. Over a cycle only one of two may: the sicker, then the
 // likelier, then the earlier.
-func (a *Agent) mayCause(cause, victim *patient) bool {
+func (a *Agent) mayCause(cause, victim *patient, ill func(grace.ServiceID) bool) bool {
 	switch {
 	case cause.condition == conditionSick, cause.recovering:
 	case cause.condition == conditionPredicted && victim.condition == conditionPredicted:
 	default:
 		return false
 	}
-	if !a.graph.DependsOn(victim.id, cause.id) {
+	if !a.graph.Suffers(victim.id, cause.id, ill) {
 		return false
 	}
 	if !a.graph.DependsOn(cause.id, victim.id) {

@@ -17,6 +17,8 @@ const maxLikelihood = 0.99
 // Graph says who depends on whom; healthgraph.Graph is one.
 type Graph interface {
 	DependsOn(a, b grace.ServiceID) bool
+	// Suffers is DependsOn, but for groups that are whole enough without b.
+	Suffers(a, b grace.ServiceID, ill func(grace.ServiceID) bool) bool
 	Service(id grace.ServiceID) (grace.Service, bool)
 }
 

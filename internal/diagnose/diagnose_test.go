@@ -38,6 +38,11 @@ func (e edges) DependsOn(a, b grace.ServiceID) bool {
 	return a != b && walk(a)
 }
 
+// Suffers: there are no groups.
+func (e edges) Suffers(a, b grace.ServiceID, _ func(grace.ServiceID) bool) bool {
+	return e.DependsOn(a, b)
+}
+
 func (e edges) Service(id grace.ServiceID) (grace.Service, bool) {
 	_, known := e[id]
 	criticality := grace.CriticalityMedium
@@ -336,5 +341,27 @@ database latency_spike 0.8 1 predicted`)
 	b.ReportAllocs()
 	for b.Loop() {
 		a.Diagnose(in)
+	}
+}
+
+// pair is a balancer, lb, in front of a and b.
+type pair struct{ edges }
+
+// Suffers holds while one of the two is not ill.
+func (p pair) Suffers(a, b grace.ServiceID, ill func(grace.ServiceID) bool) bool {
+	return p.DependsOn(a, b) && ill("a") && ill("b")
+}
+
+// One sick backend of two makes no victim of the balancer: what the balancer
+// suffers is its own, until both are sick.
+func TestGroups(t *testing.T) {
+	graph := pair{edges{"lb": {"a", "b"}, "a": nil, "b": nil}}
+	for _, tt := range []struct{ in, want string }{
+		{"lb elevated_errors critical 5\na service_down critical 5", "a service_down 0.78 medium; lb elevated_errors 0.78 medium"},
+		{"lb elevated_errors critical 5\na service_down critical 5\nb service_down critical 5", "a service_down 0.85 medium [lb]; b service_down 0.85 medium [lb]"},
+	} {
+		if got := brief(New(DefaultConfig(), graph).Diagnose(parse(t, tt.in))); got != tt.want {
+			t.Errorf("%q\ngot  %s\nwant %s", tt.in, got, tt.want)
+		}
 	}
 }

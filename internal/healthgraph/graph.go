@@ -24,6 +24,16 @@ type Graph struct {
 	direct   [][]int // dependents, one hop
 	needs    []set   // transitive dependencies, itself left out
 	needed   []set   // transitive dependents, itself left out
+	groups   [][]group
+	hard     [][]int // dependencies that no group makes up for, one hop
+
+	redundant bool // there are groups
+}
+
+// group is a grace.Group by index.
+type group struct {
+	need int
+	of   []int
 }
 
 // New builds the graph. It leaves out what Validate complains about.
@@ -44,15 +54,32 @@ func New(services []grace.Service) *Graph {
 
 	n := len(g.services)
 	forward := make([][]int, n)
-	g.direct = make([][]int, n)
-	for i, s := range g.services {
-		for _, id := range s.DependsOn {
-			j, known := g.index[id]
-			if !known || j == i || slices.Contains(forward[i], j) {
-				continue
-			}
+	g.direct, g.hard, g.groups = make([][]int, n), make([][]int, n), make([][]group, n)
+	add := func(i int, id grace.ServiceID) (j int, ok bool) {
+		j, known := g.index[id]
+		if !known || j == i {
+			return 0, false
+		}
+		if !slices.Contains(forward[i], j) {
 			forward[i] = append(forward[i], j)
 			g.direct[j] = append(g.direct[j], i)
+		}
+		return j, true
+	}
+	for i, s := range g.services {
+		for _, id := range s.DependsOn {
+			if j, ok := add(i, id); ok && !slices.Contains(g.hard[i], j) {
+				g.hard[i] = append(g.hard[i], j)
+			}
+		}
+		for _, redundant := range s.Groups {
+			one := group{need: redundant.Need}
+			for _, id := range redundant.Of {
+				if j, ok := add(i, id); ok {
+					one.of = append(one.of, j)
+				}
+			}
+			g.groups[i], g.redundant = append(g.groups[i], one), true
 		}
 	}
 	g.needs = closure(forward)
@@ -79,6 +106,16 @@ func Validate(services []grace.Service) []error {
 		for _, id := range s.DependsOn {
 			if count[id] == 0 {
 				errs = append(errs, fmt.Errorf("service %q depends on %q, which is not described", s.ID, id))
+			}
+		}
+		for _, g := range s.Groups {
+			if g.Need < 1 || g.Need > len(g.Of) {
+				errs = append(errs, fmt.Errorf("service %q needs %d of %d: want at least one, and not more than there are", s.ID, g.Need, len(g.Of)))
+			}
+			for _, id := range g.Of {
+				if count[id] == 0 {
+					errs = append(errs, fmt.Errorf("service %q depends on %q, which is not described", s.ID, id))
+				}
 			}
 		}
 	}
@@ -153,14 +190,86 @@ func (g *Graph) DependsOn(a, b grace.ServiceID) bool {
 	return known && g.needs[i].has(j)
 }
 
-// BlastRadius is the number of transitive dependents, at most MaxRadius;
-// UnknownRadius for a service that is not in the graph.
-func (g *Graph) BlastRadius(id grace.ServiceID) int {
+// Suffers says whether a cannot do without b while the given services are ill:
+// it needs b, directly or through others, and no group that is whole enough makes
+// up for it. ill must count b too when b is away.
+func (g *Graph) Suffers(a, b grace.ServiceID, ill func(grace.ServiceID) bool) bool {
+	if !g.redundant || !g.DependsOn(a, b) {
+		return g.DependsOn(a, b)
+	}
+	from, to := g.index[a], g.index[b]
+	seen := newSet(g.Len())
+	seen.add(from)
+	stack := []int{from}
+	for len(stack) > 0 {
+		i := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		for _, j := range g.lacks(i, ill) {
+			if j == to {
+				return true
+			}
+			if !seen.has(j) {
+				seen.add(j)
+				stack = append(stack, j)
+			}
+		}
+	}
+	return false
+}
+
+// lacks gives the dependencies of a service that nothing makes up for: the hard
+// ones, and the members of groups of which too few are well.
+func (g *Graph) lacks(i int, ill func(grace.ServiceID) bool) []int {
+	if len(g.groups[i]) == 0 {
+		return g.hard[i]
+	}
+	out := slices.Clone(g.hard[i])
+	for _, one := range g.groups[i] {
+		well := 0
+		for _, j := range one.of {
+			if !ill(g.services[j].ID) {
+				well++
+			}
+		}
+		if well < one.need {
+			out = append(out, one.of...)
+		}
+	}
+	return out
+}
+
+// Memberships gives the groups that a service belongs to.
+func (g *Graph) Memberships(id grace.ServiceID) []grace.Membership {
+	var out []grace.Membership
+	for _, s := range g.services {
+		for _, group := range s.Groups {
+			if i := slices.Index(group.Of, id); i >= 0 {
+				out = append(out, grace.Membership{Dependent: s.ID, Need: group.Need, Others: slices.Delete(slices.Clone(group.Of), i, i+1)})
+			}
+		}
+	}
+	return out
+}
+
+// BlastRadius is the number of services that suffer when id is away while the
+// given others are ill, at most MaxRadius; UnknownRadius for a service that is
+// not in the graph.
+func (g *Graph) BlastRadius(id grace.ServiceID, ill func(grace.ServiceID) bool) int {
 	i, ok := g.index[id]
 	if !ok {
 		return UnknownRadius
 	}
-	return min(g.needed[i].len(), MaxRadius)
+	if !g.redundant {
+		return min(g.needed[i].len(), MaxRadius)
+	}
+	away := func(other grace.ServiceID) bool { return other == id || ill != nil && ill(other) }
+	n := 0
+	for _, dependent := range g.names(g.needed[i]) {
+		if g.Suffers(dependent, id, away) {
+			n++
+		}
+	}
+	return min(n, MaxRadius)
 }
 
 // Cone gives id with everything that needs it or that it needs: what a change
@@ -228,6 +337,7 @@ func (s set) len() (count int) {
 
 func clone(s grace.Service) grace.Service {
 	s.DependsOn = slices.Clone(s.DependsOn)
+	s.Groups = slices.Clone(s.Groups)
 	s.Labels = maps.Clone(s.Labels)
 	s.Bindings = maps.Clone(s.Bindings)
 	return s

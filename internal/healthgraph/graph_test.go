@@ -100,7 +100,7 @@ func TestRelatives(t *testing.T) {
 				{"dependents", tt.graph.Dependents(tt.id), tt.dependents},
 				{"dependencies", tt.graph.Dependencies(tt.id), tt.dependencies},
 				{"cone", tt.graph.Cone(tt.id), tt.cone},
-				{"radius", tt.graph.BlastRadius(tt.id), tt.radius},
+				{"radius", tt.graph.BlastRadius(tt.id, nil), tt.radius},
 			} {
 				if diff := cmp.Diff(c.want, c.got); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", c.what, diff)
@@ -139,7 +139,7 @@ func TestRadiusIsCapped(t *testing.T) {
 	for i := range 12 {
 		services = append(services, service(grace.ServiceID(fmt.Sprint("s", i)), "store"))
 	}
-	if got := New(services).BlastRadius("store"); got != MaxRadius {
+	if got := New(services).BlastRadius("store", nil); got != MaxRadius {
 		t.Errorf("got %d", got)
 	}
 }
@@ -241,9 +241,55 @@ func TestRadiusNeverShrinksByAnEdge(t *testing.T) {
 		services[from].DependsOn = append(slices.Clone(services[from].DependsOn), services[to].ID)
 		after := New(services)
 		for _, s := range services {
-			if after.BlastRadius(s.ID) < before.BlastRadius(s.ID) {
-				t.Fatalf("%s: %d, was %d", s.ID, after.BlastRadius(s.ID), before.BlastRadius(s.ID))
+			if after.BlastRadius(s.ID, nil) < before.BlastRadius(s.ID, nil) {
+				t.Fatalf("%s: %d, was %d", s.ID, after.BlastRadius(s.ID, nil), before.BlastRadius(s.ID, nil))
 			}
 		}
 	})
+}
+
+func TestGroups(t *testing.T) {
+	g := New([]grace.Service{
+		{ID: "web", DependsOn: []grace.ServiceID{"lb"}},
+		{ID: "lb", Groups: []grace.Group{{Need: 2, Of: []grace.ServiceID{"a", "b", "c"}}}},
+		{ID: "a", DependsOn: []grace.ServiceID{"db"}}, {ID: "b", DependsOn: []grace.ServiceID{"db"}}, {ID: "c", DependsOn: []grace.ServiceID{"db"}}, {ID: "db"},
+	})
+	ill := func(ids ...grace.ServiceID) func(grace.ServiceID) bool {
+		return func(id grace.ServiceID) bool { return slices.Contains(ids, id) }
+	}
+	if !g.DependsOn("web", "a") {
+		t.Error("web depends on a, through a group")
+	}
+	for _, tt := range []struct {
+		a, b grace.ServiceID
+		ill  []grace.ServiceID
+		want bool
+	}{
+		{"lb", "a", []grace.ServiceID{"a"}, false},
+		{"lb", "a", []grace.ServiceID{"a", "b"}, true},
+		{"web", "a", []grace.ServiceID{"a", "c"}, true},
+		{"web", "db", []grace.ServiceID{"db"}, false}, // its members go on, as far as is seen
+		{"web", "db", []grace.ServiceID{"db", "a", "b"}, true},
+		{"a", "db", nil, true},
+	} {
+		if got := g.Suffers(tt.a, tt.b, ill(tt.ill...)); got != tt.want {
+			t.Errorf("%s suffers from %s while %v are ill: %t", tt.a, tt.b, tt.ill, got)
+		}
+	}
+	if got := g.BlastRadius("a", nil); got != 0 {
+		t.Errorf("two are left: %d", got)
+	}
+	if got := g.BlastRadius("a", ill("b")); got != 2 {
+		t.Errorf("one is left of the two it needs: %d", got)
+	}
+	if got := g.BlastRadius("db", nil); got != 3 {
+		t.Errorf("all members need it: %d", got)
+	}
+	want := []grace.Membership{{Dependent: "lb", Need: 2, Others: []grace.ServiceID{"a", "c"}}}
+	if diff := cmp.Diff(want, g.Memberships("b")); diff != "" {
+		t.Error(diff)
+	}
+	if errs := Validate([]grace.Service{{ID: "x", Groups: []grace.Group{{Need: 2, Of: []grace.ServiceID{"y"}}}}}); len(errs) != 2 {
+		t.Errorf("errors %v", errs)
+	}
 }

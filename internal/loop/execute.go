@@ -145,6 +145,12 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 			return a, err
 		}
 	}
+	if r := propose.Redundancy(st.graph, run.Service, run.Code, shownWell(j.l.mirror.allSignals())); !r.OK {
+		if j.now.Sub(run.CreatedAt) >= evidenceWait {
+			return heal.Admission{End: grace.RunCancelled, Reasons: []grace.Reason{r}}, nil
+		}
+		return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{r}}, nil
+	}
 	if open, opens := st.govern.InWindow(j.now); !open {
 		return heal.Admission{Wait: opens, Reasons: []grace.Reason{{
 			Gate: "change_window", Code: grace.ReasonOutsideWindow, Actual: j.now.UTC().Format(time.RFC3339),
@@ -202,7 +208,7 @@ func (j journal) admitTrust(st *stages, mode grace.Mode, run grace.Run) (heal.Ad
 		return heal.Admission{}, fmt.Errorf("decision %s has no proposal", dec.ID)
 	}
 	var a heal.Admission
-	verdict, _, gates := st.govern.Decide(govern.Input{Now: j.now, Mode: mode, Proposal: st.proposedNow(*dec.Proposal)})
+	verdict, _, gates := st.govern.Decide(govern.Input{Now: j.now, Mode: mode, Proposal: st.proposedNow(*dec.Proposal, shownWell(j.l.mirror.allSignals()))})
 	switch verdict {
 	case grace.VerdictAllow:
 		return a, nil
@@ -228,13 +234,13 @@ func (j journal) admitTrust(st *stages, mode grace.Mode, run grace.Run) (heal.Ad
 }
 
 // proposedNow gives a proposal as the configuration in force would make it.
-func (st *stages) proposedNow(p grace.Proposal) grace.Proposal {
+func (st *stages) proposedNow(p grace.Proposal, well map[grace.ServiceID]bool) grace.Proposal {
 	service, known := st.graph.Service(p.Service)
 	if !known {
 		service.ID = p.Service
 	}
 	p.Criticality = service.Criticality
-	p.BlastRadius = max(p.BlastRadius, st.graph.BlastRadius(p.Service))
+	p.BlastRadius = max(p.BlastRadius, st.graph.BlastRadius(p.Service, illIn(well)))
 	now := st.bound(p.Playbook, service)
 	p.Auto = p.Auto && now.Auto
 	p.Risk, p.Impact = cmp.Or(now.Risk, p.Risk), cmp.Or(now.Impact, p.Impact)

@@ -86,7 +86,7 @@ func (l *Loop) openIncident(ctx context.Context, inc grace.Incident, now time.Ti
 // the hold-down, and says who or what healed them. Where something may have been
 // left half done a person does.
 func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blind []grace.Incident, signals []grace.Signal, now time.Time) error {
-	well := l.wellSince(st, signals, now)
+	well := l.wellSince(signals, now)
 	for _, inc := range incidents {
 		if inc.Manual || inc.Kind == grace.IncidentStorm {
 			continue
@@ -131,32 +131,41 @@ func (l *Loop) allWell(st *stages, inc grace.Incident, well map[grace.ServiceID]
 	return len(ids) > 0
 }
 
-// wellSince gives the services that are shown to be well, and since when: one
-// serious signal at least passed since this process began, and none says
-// otherwise or has no data.
-func (l *Loop) wellSince(st *stages, signals []grace.Signal, now time.Time) map[grace.ServiceID]time.Time {
-	now = now.Truncate(time.Millisecond)
-	ill := map[grace.ServiceID]bool{}
-	shown := map[grace.ServiceID]bool{}
+// shownWell gives the services that are shown to be well: one serious signal at
+// least passed since this process began, and none says otherwise or has no data.
+func shownWell(signals []grace.Signal) map[grace.ServiceID]bool {
+	well := map[grace.ServiceID]bool{}
 	for _, s := range signals {
 		switch {
 		case !s.Severity.Serious(), s.State == grace.SignalUnknown:
 		case s.State == grace.SignalOK && !s.Unconfirmed:
-			shown[s.Service] = true
+			if _, said := well[s.Service]; !said {
+				well[s.Service] = true
+			}
 		case s.Silenced == "":
-			ill[s.Service] = true
+			well[s.Service] = false
 		}
 	}
+	return well
+}
+
+func illIn(well map[grace.ServiceID]bool) func(grace.ServiceID) bool {
+	return func(id grace.ServiceID) bool { return !well[id] }
+}
+
+// wellSince gives the services that are shown to be well, and since when.
+func (l *Loop) wellSince(signals []grace.Signal, now time.Time) map[grace.ServiceID]time.Time {
+	well := shownWell(signals)
 	if l.well == nil {
 		l.well = map[grace.ServiceID]time.Time{}
 	}
 	for id := range l.well {
-		if !shown[id] || ill[id] {
+		if !well[id] {
 			delete(l.well, id)
 		}
 	}
-	for id := range shown {
-		if _, since := l.well[id]; !since && !ill[id] {
+	for id, is := range well {
+		if _, since := l.well[id]; is && !since {
 			l.well[id] = now
 		}
 	}

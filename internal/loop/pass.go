@@ -211,6 +211,7 @@ type present struct {
 	mode     grace.Mode
 	open     []propose.Open
 	silences []grace.Silence
+	well     map[grace.ServiceID]bool
 }
 
 func (l *Loop) present(ctx context.Context, tx store.Tx) (p present, err error) {
@@ -224,7 +225,7 @@ func (l *Loop) present(ctx context.Context, tx store.Tx) (p present, err error) 
 	if err != nil {
 		return p, fmt.Errorf("read open runs: %w", err)
 	}
-	p.open = opens(open)
+	p.open, p.well = opens(open), shownWell(l.mirror.allSignals())
 	if p.silences, err = l.Store.Silences(ctx, tx, p.now); err != nil {
 		return p, fmt.Errorf("read the silences: %w", err)
 	}
@@ -242,7 +243,7 @@ func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, p present, one
 	if !st.observes(v.mode, d.Kind) {
 		past = slices.DeleteFunc(past, func(h store.RunHead) bool { return h.State == grace.RunObservedOnly })
 	}
-	v.state = propose.State{Open: p.open, Past: pasts(past), Sick: sick, Total: population(st, sick)}
+	v.state = propose.State{Open: p.open, Past: pasts(past), Sick: sick, Total: population(st, sick), Well: p.well}
 	for _, t := range one.triggers {
 		v.triggers = append(v.triggers, t.ID)
 	}

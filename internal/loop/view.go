@@ -189,7 +189,7 @@ func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.Se
 	now := l.Now()
 	proposal := grace.Proposal{
 		Service: service, Playbook: id, Parameters: resolved, Risk: p.Risk, Auto: p.Auto, Impact: p.Impact, Kind: grace.TriggerManual,
-		BlastRadius: st.graph.BlastRadius(service), Confidence: 1, Criticality: s.Criticality, At: now,
+		BlastRadius: st.graph.BlastRadius(service, illIn(shownWell(l.mirror.allSignals()))), Confidence: 1, Criticality: s.Criticality, At: now,
 	}
 	v, policy, reasons := st.govern.Decide(govern.Input{Now: now, Mode: mode.At(now), Proposal: proposal})
 	p = heal.Preview(p, service, resolved)

@@ -18,6 +18,7 @@ func (a *Agent) limits(in Input, cone []grace.ServiceID, known bool) []grace.Rea
 	return []grace.Reason{
 		in.Evidence.Reason(),
 		declared(in.Diagnosis.Cause, known),
+		Redundancy(a.graph, in.Diagnosis.Cause, in.Diagnosis.Code, in.State.Well),
 		storm,
 		a.concurrency(in.State.Open),
 		coneFree(in.Diagnosis.Cause, cone, in.State.Open),
@@ -39,6 +40,26 @@ func gate(name string, ok bool, code grace.ReasonCode, actual, required, hint st
 func declared(id grace.ServiceID, known bool) grace.Reason {
 	return gate("declared", known, grace.ReasonUndeclared, string(id), "a service of the configuration",
 		"describe it under services; GRACE shows what others send about it, and never acts on it")
+}
+
+// Redundancy holds that nothing is done to a member of a group while fewer of
+// the others than the group needs are shown to be well. What is down serves
+// nobody, so that a remedy takes nothing away.
+func Redundancy(g Graph, id grace.ServiceID, code grace.Code, well map[grace.ServiceID]bool) grace.Reason {
+	const hint = "heal or bring back the other members first, or run the remedy yourself when they are"
+	for _, m := range g.Memberships(id) {
+		n := 0
+		for _, other := range m.Others {
+			if well[other] {
+				n++
+			}
+		}
+		if n < m.Need && code != grace.CodeServiceDown {
+			return gate("redundancy", false, grace.ReasonRedundancy, fmt.Sprintf("%d other members of the group that %s needs are well", n, m.Dependent),
+				"at least "+strconv.Itoa(m.Need), hint)
+		}
+	}
+	return gate("redundancy", true, "", "no group would be left with too few", "enough other members of its groups are well", hint)
 }
 
 func (a *Agent) concurrency(open []Open) grace.Reason {

@@ -8,6 +8,9 @@
 // a [grace.Reason] for each:
 //
 //	evidence         the newest evidence shows the condition
+//	redundancy       of every group that the service belongs to, enough other
+//	                 members are shown to be well; a service that is down
+//	                 anyway may be healed all the same
 //	declared         the service is one of the configuration
 //	storm            not too many services are sick at once, see [Agent.Storm]
 //	concurrency      fewer than MaxConcurrent runs may be changing something
@@ -70,7 +73,8 @@ const GateOpen = "open"
 
 // Graph knows the services and how they depend on each other.
 type Graph interface {
-	BlastRadius(id grace.ServiceID) int
+	BlastRadius(id grace.ServiceID, ill func(grace.ServiceID) bool) int
+	Memberships(id grace.ServiceID) []grace.Membership
 	Cone(id grace.ServiceID) []grace.ServiceID
 	Service(id grace.ServiceID) (grace.Service, bool)
 }
@@ -110,7 +114,11 @@ type State struct {
 	Sick []grace.ServiceID
 	// Total is the number of services there are.
 	Total int
+	// Well are the services that are shown to be well now.
+	Well map[grace.ServiceID]bool
 }
+
+func (s State) ill(id grace.ServiceID) bool { return !s.Well[id] }
 
 // Input is one question. Seed spreads the jitter of backoff; it must be the
 // same each time, or a wait is drawn anew with every look.
@@ -194,7 +202,7 @@ func (a *Agent) Propose(in Input) (p grace.Proposal, reasons []grace.Reason, ok 
 		Risk:        chosen.playbook.Risk,
 		Auto:        chosen.playbook.Auto,
 		Impact:      chosen.playbook.Impact,
-		BlastRadius: a.graph.BlastRadius(service.ID),
+		BlastRadius: a.graph.BlastRadius(service.ID, in.State.ill),
 		Confidence:  a.confidence(d.Likelihood, chosen),
 		Score:       chosen.score,
 		Trials:      chosen.trials,

@@ -20,7 +20,7 @@ var now = time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC)
 // stands alone.
 type world map[grace.ServiceID]grace.Service
 
-func (w world) BlastRadius(id grace.ServiceID) int {
+func (w world) BlastRadius(id grace.ServiceID, _ func(grace.ServiceID) bool) int {
 	if _, ok := w[id]; !ok {
 		return 5
 	}
@@ -32,6 +32,16 @@ func (w world) Cone(id grace.ServiceID) []grace.ServiceID {
 		return []grace.ServiceID{id}
 	}
 	return []grace.ServiceID{"api", "db", "web"}
+}
+
+// Memberships: web needs one of api and db.
+func (w world) Memberships(id grace.ServiceID) []grace.Membership {
+	switch id {
+	case "db":
+		return []grace.Membership{{Dependent: "web", Need: 1, Others: []grace.ServiceID{"api"}}}
+	default:
+		return nil
+	}
 }
 
 func (w world) Service(id grace.ServiceID) (grace.Service, bool) { s, ok := w[id]; return s, ok }
@@ -225,6 +235,14 @@ func TestPropose(t *testing.T) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
 			in.State.Past = []Past{past("another", grace.RunCancelled, 2*time.Minute), past(flag, grace.RunRolledBack, 4*time.Minute)}
 		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
+
+		{"the other member of a group is not well", func(in *Input) { in.Diagnosis.Cause = "db" }, nil, "", map[string][]grace.ReasonCode{"redundancy": {grace.ReasonRedundancy}}},
+		{"the other member of a group is well", func(in *Input) {
+			in.Diagnosis.Cause, in.State.Well = "db", map[grace.ServiceID]bool{"api": true}
+		}, nil, flag, nil},
+		{"a member that is down serves nobody", func(in *Input) {
+			in.Diagnosis.Cause, in.Diagnosis.Code = "db", grace.CodeServiceDown
+		}, nil, "restart_service", nil},
 
 		{"no playbook", func(in *Input) { in.Diagnosis.Code = grace.CodeInvestigation }, nil, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonNoPlaybook}}},
 		{"no binding", func(in *Input) { in.Diagnosis.Cause = "mail" }, nil, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonNoBinding, grace.ReasonNoBinding}}},
