@@ -18,7 +18,11 @@
 package grace
 
 import (
+	"errors"
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -40,8 +44,8 @@ type (
 // CoreService is the service under which GRACE watches herself.
 const CoreService ServiceID = "core"
 
-// Duration is a time.Duration that is written as text ("90s", "10m") in
-// configuration, in the API and in the store.
+// Duration is a time.Duration that is written as text ("90s", "10m", "1d") in
+// configuration, in the API and in the store. A day is 24 hours.
 type Duration time.Duration
 
 // D gives the standard library's form.
@@ -52,13 +56,34 @@ func (d Duration) String() string { return time.Duration(d).String() }
 // MarshalText writes the form of time.Duration.String.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText reads the form of time.ParseDuration.
+// UnmarshalText reads the form of time.ParseDuration, with weeks and days as
+// well: 2w, 1d12h.
 func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("duration %q: want a number with a unit, for example 30s, 10m or 1h30m", text)
+	rest, sum, err := string(text), time.Duration(0), error(nil)
+	for _, unit := range []struct {
+		suffix string
+		length time.Duration
+	}{{"w", 7 * 24 * time.Hour}, {"d", 24 * time.Hour}} {
+		number, after, found := strings.Cut(rest, unit.suffix)
+		if !found {
+			continue
+		}
+		n, wrong := strconv.ParseFloat(number, 64)
+		if wrong != nil || !(math.Abs(n)*float64(unit.length) <= math.MaxInt64/2) { // also refuses NaN
+			err = errors.New("not a number")
+			break
+		}
+		sum, rest = sum+time.Duration(n*float64(unit.length)), after
 	}
-	*d = Duration(v)
+	if err == nil && (rest != "" || len(text) == 0) {
+		var v time.Duration
+		v, err = time.ParseDuration(rest)
+		sum += v
+	}
+	if err != nil {
+		return fmt.Errorf("duration %q: want a number with a unit, for example 30s, 10m, 1h30m, 1d or 2w", text)
+	}
+	*d = Duration(sum)
 	return nil
 }
 

@@ -16,7 +16,11 @@ import (
 )
 
 // backend is the API's view of the daemon.
-type backend struct{ d *Daemon }
+type backend struct {
+	*loop.Loop
+
+	d *Daemon
+}
 
 var _ api.Backend = backend{}
 
@@ -83,9 +87,22 @@ func (b backend) SetMode(ctx context.Context, set grace.ModeSetting, actor strin
 	return b.d.loop.SetMode(ctx, set, actor)
 }
 
-// ResolveIncident meets api.Backend.
-func (b backend) ResolveIncident(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
-	return b.d.loop.ResolveIncident(ctx, id, actor, reason)
+// RunByHand meets api.Backend.
+func (b backend) RunByHand(ctx context.Context, want api.ByHand, actor string) (grace.Decision, error) {
+	dec, err := b.d.loop.RunByHand(ctx, loop.ByHand(want), actor)
+	if bad, ok := errors.AsType[*loop.ErrTrial](err); ok {
+		return dec, &api.Invalid{Message: bad.Error()}
+	}
+	return dec, err
+}
+
+// AddSilence meets api.Backend.
+func (b backend) AddSilence(ctx context.Context, s grace.Silence, actor string) (grace.Silence, error) {
+	made, err := b.d.loop.AddSilence(ctx, s, actor)
+	if bad, ok := errors.AsType[*loop.InvalidError](err); ok {
+		return made, &api.Invalid{Message: bad.Error()}
+	}
+	return made, err
 }
 
 // Health meets api.Backend.

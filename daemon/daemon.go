@@ -237,7 +237,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 		DecisionsPerMinute: d.cfg.API.DecisionsPerMinute, DecisionBurst: d.cfg.API.DecisionBurst,
 		SessionKey: d.home.derive("console session"), Metrics: d.metrics.handler(), MetricsOpen: d.cfg.Metrics.Unauthenticated,
 		Alertmanager: d.alertmanager, Receivers: d.telemetry.handlers(), Version: Version,
-	}, api.Deps{Store: d.store, Backend: backend{d}, Bus: d.bus, Log: d.log.With("part", "api"), Now: now})
+	}, api.Deps{Store: d.store, Backend: backend{d.loop, d}, Bus: d.bus, Log: d.log.With("part", "api"), Now: now})
 	if err != nil {
 		return fmt.Errorf("build the API: %w", err)
 	}

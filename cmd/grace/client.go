@@ -309,8 +309,36 @@ func (c *client) Incidents(ctx context.Context, query url.Values) (answer[page[g
 	return call[page[grace.Incident]](ctx, c, http.MethodGet, "/api/incidents", query, nil)
 }
 
-func (c *client) ResolveIncident(ctx context.Context, id grace.IncidentID, reason string) (answer[grace.Incident], error) {
-	return call[grace.Incident](ctx, c, http.MethodPost, "/api/incidents/"+segment(id)+"/resolve", nil, map[string]any{"reason": reason})
+// ChangeIncident resolves, acknowledges or notes an incident.
+func (c *client) ChangeIncident(ctx context.Context, id grace.IncidentID, verb, reason string) (answer[grace.Incident], error) {
+	return call[grace.Incident](ctx, c, http.MethodPost, "/api/incidents/"+segment(id)+"/"+verb, nil, map[string]any{"reason": reason})
+}
+
+func (c *client) Incident(ctx context.Context, id grace.IncidentID) (answer[grace.Incident], error) {
+	return call[grace.Incident](ctx, c, http.MethodGet, "/api/incidents/"+segment(id), nil, nil)
+}
+
+func (c *client) RunByHand(ctx context.Context, id grace.PlaybookID, service grace.ServiceID, params map[string]any, reason string, override bool) (answer[grace.Decision], error) {
+	body := map[string]any{"service": service, "parameters": params, "reason": reason, "override": override}
+	return call[grace.Decision](ctx, c, http.MethodPost, "/api/playbooks/"+segment(id)+"/run", nil, body)
+}
+
+func (c *client) Silences(ctx context.Context, ended bool) (answer[page[grace.Silence]], error) {
+	return call[page[grace.Silence]](ctx, c, http.MethodGet, "/api/silences", url.Values{"ended": {strconv.FormatBool(ended)}}, nil)
+}
+
+func (c *client) AddSilence(ctx context.Context, s grace.Silence) (answer[grace.Silence], error) {
+	body := map[string]any{"service": s.Service, "regex": s.Regex, "labels": s.Labels, "starts": s.Starts, "ends": s.Ends, "reason": s.Reason}
+	return call[grace.Silence](ctx, c, http.MethodPost, "/api/silences", nil, body)
+}
+
+func (c *client) EndSilence(ctx context.Context, id grace.SilenceID, reason string) (answer[grace.Silence], error) {
+	return call[grace.Silence](ctx, c, http.MethodPost, "/api/silences/"+segment(id)+"/end", nil, map[string]any{"reason": reason})
+}
+
+func (c *client) ForgetSignal(ctx context.Context, key grace.SignalKey, reason string) error {
+	_, err := call[json.RawMessage](ctx, c, http.MethodPost, "/api/signals/forget", nil, map[string]any{"key": key, "reason": reason})
+	return err
 }
 
 func (c *client) AuditEntries(ctx context.Context, query url.Values) (answer[page[grace.AuditEntry]], error) {

@@ -61,7 +61,7 @@ func (r remote) approve(ctx context.Context, id grace.RunID, reason string) erro
 }
 
 func (r remote) resolve(ctx context.Context, id grace.IncidentID, reason string) error {
-	_, err := r.ResolveIncident(ctx, id, reason)
+	_, err := r.ChangeIncident(ctx, id, "resolve", reason)
 	return err
 }
 

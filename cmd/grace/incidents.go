@@ -12,10 +12,15 @@ import (
 func newIncidents(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "incidents",
-		Short: "Trouble that needs a person",
+		Short: "What needs a person",
 		RunE:  onlyGroup,
 	}
-	cmd.AddCommand(newIncidentsList(a), newIncidentsResolve(a))
+	cmd.AddCommand(
+		newIncidentsList(a), newIncidentsShow(a),
+		newIncidentsChange(a, "acknowledge", "Say that you look after an incident", "acknowledged: nobody further is called"),
+		newIncidentsChange(a, "note", "Add a note to an incident", "noted"),
+		newIncidentsChange(a, "resolve", "Close an incident", "resolved"),
+	)
 	return cmd
 }
 
@@ -57,11 +62,12 @@ func newIncidentsList(a *app) *cobra.Command {
 	return cmd
 }
 
-func newIncidentsResolve(a *app) *cobra.Command {
+// newIncidentsChange makes resolve, acknowledge or note.
+func newIncidentsChange(a *app, verb, short, said string) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
-		Use:   "resolve INCIDENT --reason WHY",
-		Short: "Close an incident",
+		Use:   verb + " INCIDENT --reason WHY",
+		Short: short,
 		Args:  exactArgs("INCIDENT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := needReason(reason); err != nil {
@@ -71,15 +77,59 @@ func newIncidentsResolve(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			i, err := c.ResolveIncident(cmd.Context(), grace.IncidentID(args[0]), reason)
+			i, err := c.ChangeIncident(cmd.Context(), grace.IncidentID(args[0]), verb, reason)
 			if err != nil {
 				return hinted(err, exitNotFound, "see: grace incidents list --state open")
 			}
-			return a.show(i.Raw, func(w io.Writer) {
-				_, _ = fmt.Fprintf(w, "Incident %s is %s.\n", i.Value.ID, i.Value.State)
-			})
+			return a.show(i.Raw, func(w io.Writer) { _, _ = fmt.Fprintf(w, "Incident %s is %s.\n", i.Value.ID, said) })
 		},
 	}
 	reasonFlag(cmd, &reason)
 	return cmd
+}
+
+func newIncidentsShow(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show INCIDENT",
+		Short: "Show one incident with its notes",
+		Args:  exactArgs("INCIDENT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			i, err := c.Incident(cmd.Context(), grace.IncidentID(args[0]))
+			if err != nil {
+				return hinted(err, exitNotFound, "see: grace incidents list")
+			}
+			return a.show(i.Raw, func(w io.Writer) { a.incident(w, i.Value) })
+		},
+	}
+}
+
+func (a *app) incident(w io.Writer, i grace.Incident) {
+	_, _ = fmt.Fprintf(w, "%s: %s\n", i.ID, i.Title)
+	acknowledged := ""
+	if i.Acknowledged != nil {
+		acknowledged = i.Acknowledged.Actor + ", " + a.at(i.Acknowledged.At) + ": " + i.Acknowledged.Text
+	}
+	a.facts(w, [][2]string{
+		{"state", string(i.State)},
+		{"severity", string(i.Severity)},
+		{"service", string(i.Service)},
+		{"also", join(i.Services)},
+		{"run", string(i.Run)},
+		{"since", a.atMaybe(&i.Since)},
+		{"opened", a.at(i.OpenedAt)},
+		{"acknowledged", acknowledged},
+		{"resolved", a.atMaybe(i.ResolvedAt)},
+		{"resolution", i.Resolution},
+	})
+	_, _ = fmt.Fprintf(w, "\n%s\n", i.Detail)
+	for _, n := range i.Notes {
+		_, _ = fmt.Fprintf(w, "\n%s, %s: %s\n", a.at(n.At), n.Actor, n.Text)
+	}
+	if i.Manual && i.State == grace.IncidentOpen {
+		_, _ = fmt.Fprintf(w, "\nSomething may have been left half done, so it does not resolve itself: look first, then\n  grace incidents resolve %s --reason WHY\n", i.ID)
+	}
 }

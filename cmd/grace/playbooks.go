@@ -191,13 +191,12 @@ func newPlaybooksRun(a *app) *cobra.Command {
 		Use:   "run PLAYBOOK --service SERVICE --dry-run",
 		Short: "Show what a playbook would do on a service now",
 		Long: `Show what a playbook would do on a service now: its steps with every value in
-place, and what the trust core would say. Nothing is done. Runs start only
-through the trust core, from something GRACE saw; so --dry-run is required.`,
+place, and what the trust core would say. Nothing is done; grace run does it.`,
 		Example: "  grace playbooks run scale_up_instances --service catalog --param min_delta=1 --dry-run",
 		Args:    exactArgs("PLAYBOOK"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !dry {
-				return usageError("a playbook cannot be run by hand", "add --dry-run to see what it would do; runs start only through the trust core")
+				return usageError("--dry-run is needed here", "add it to see what the playbook would do; to run it: grace run PLAYBOOK SERVICE --reason WHY")
 			}
 			if service == "" {
 				return usageError("--service is needed", "name the service: --service NAME; see grace services")

@@ -223,6 +223,7 @@ func (s *server) register(mux *http.ServeMux) huma.API {
 	s.registerSignals(api)
 	s.registerRuns(api)
 	s.registerGovernance(api)
+	s.registerHands(api)
 	s.registerRecords(api)
 	s.registerStream(api)
 	s.registerAdmin(api)

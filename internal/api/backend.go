@@ -30,8 +30,7 @@ type Backend interface {
 	// SetMode puts a mode in force. set.Revision is the revision the caller
 	// saw, or 0 for any.
 	SetMode(ctx context.Context, set grace.ModeSetting, actor string) (grace.ModeSetting, error)
-	// ResolveIncident closes an incident.
-	ResolveIncident(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error)
+	Hands
 	// Health gives every service's state, sorted by id.
 	Health(ctx context.Context) []grace.HealthState
 	// Services gives the health graph, sorted by id.

@@ -24,17 +24,19 @@ import (
 
 // fakeBackend notes what it was asked and answers as told.
 type fakeBackend struct {
-	mu       sync.Mutex
-	err      error // of the next writing call
-	samples  []grace.Sample
-	post     Post
-	decided  []DecisionInput
-	aborted  []string
-	mode     grace.ModeSetting
-	services []ServiceView
-	kpis     learn.KPIs
-	panics   bool
-	store    *store.Store // whose learning log is counted
+	mu        sync.Mutex
+	err       error // of the next writing call
+	samples   []grace.Sample
+	post      Post
+	decided   []DecisionInput
+	byHand    []ByHand
+	forgotten []grace.SignalKey
+	aborted   []string
+	mode      grace.ModeSetting
+	services  []ServiceView
+	kpis      learn.KPIs
+	panics    bool
+	store     *store.Store // whose learning log is counted
 }
 
 func (b *fakeBackend) fail(err error) { b.mu.Lock(); defer b.mu.Unlock(); b.err = err }
@@ -77,6 +79,37 @@ func (b *fakeBackend) SetMode(_ context.Context, set grace.ModeSetting, actor st
 
 func (b *fakeBackend) ResolveIncident(_ context.Context, id grace.IncidentID, _, _ string) (grace.Incident, error) {
 	return grace.Incident{ID: id, State: grace.IncidentResolved}, b.err
+}
+
+func (b *fakeBackend) AcknowledgeIncident(_ context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
+	return grace.Incident{ID: id, State: grace.IncidentOpen, Acknowledged: &grace.Note{Actor: actor, Text: reason}}, b.err
+}
+
+func (b *fakeBackend) NoteIncident(_ context.Context, id grace.IncidentID, actor, text string) (grace.Incident, error) {
+	return grace.Incident{ID: id, State: grace.IncidentOpen, Notes: []grace.Note{{Actor: actor, Text: text}}}, b.err
+}
+
+func (b *fakeBackend) AddSilence(_ context.Context, s grace.Silence, actor string) (grace.Silence, error) {
+	s.ID, s.Actor = "s-1", actor
+	return s, b.err
+}
+
+func (b *fakeBackend) EndSilence(_ context.Context, id grace.SilenceID, actor, reason string) (grace.Silence, error) {
+	return grace.Silence{ID: id, Ended: &grace.Note{Actor: actor, Text: reason}}, b.err
+}
+
+func (b *fakeBackend) RunByHand(_ context.Context, want ByHand, actor string) (grace.Decision, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.byHand = append(b.byHand, want)
+	return grace.Decision{ID: "dec-1", Verdict: grace.VerdictAllow, Service: want.Service, Run: "r-1"}, b.err
+}
+
+func (b *fakeBackend) ForgetSignal(_ context.Context, key grace.SignalKey, _, _ string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.forgotten = append(b.forgotten, key)
+	return b.err
 }
 
 func (b *fakeBackend) Health(context.Context) []grace.HealthState {

@@ -125,16 +125,6 @@ func (s *server) registerIncidents(api huma.API) {
 	}, func(ctx context.Context, in *incidentInput) (*body[grace.Incident], error) {
 		return found(s.store.Incident(ctx, s.store.Q(), in.ID))
 	})
-	handle(s, api, op{
-		method: http.MethodPost, path: "/api/incidents/{id}/resolve", id: "resolve-incident", tag: tag, role: roleOperator,
-		doc: "Close an incident", what: "resolving the incident", errors: []int{http.StatusNotFound, http.StatusConflict},
-	}, func(ctx context.Context, in *resolveInput) (*body[grace.Incident], error) {
-		i, err := s.backend.ResolveIncident(ctx, in.ID, callerOf(ctx).actor(), in.Body.Reason)
-		if err != nil {
-			return nil, err
-		}
-		return ok(i)
-	})
 }
 
 type learningInput struct {

@@ -32,6 +32,14 @@ func (e *EndedError) Error() string {
 	return fmt.Sprintf("run %s has ended: %s", e.Run.ID, e.Run.State)
 }
 
+// InvalidError says what is wrong with what a person asked for.
+type InvalidError struct{ Err error }
+
+func (e *InvalidError) Error() string { return e.Err.Error() }
+
+// Unwrap gives what is wrong.
+func (e *InvalidError) Unwrap() error { return e.Err }
+
 // DecideApproval records a person's answer and tells the run, in one
 // transaction. revision 0 means any.
 func (l *Loop) DecideApproval(ctx context.Context, id grace.ApprovalID, approve bool, reason, actor string, revision int) (grace.Approval, error) {
@@ -184,10 +192,10 @@ func (l *Loop) AddSilence(ctx context.Context, s grace.Silence, actor string) (g
 		s.Starts = now
 	}
 	if err := s.Validate(); err != nil {
-		return s, err
+		return s, &InvalidError{err}
 	}
 	if !s.Ends.After(now) {
-		return s, fmt.Errorf("ends: %s is over already", s.Ends.UTC().Format(time.RFC3339))
+		return s, &InvalidError{fmt.Errorf("ends: %s is over already", s.Ends.UTC().Format(time.RFC3339))}
 	}
 	s.ID = grace.SilenceID("s-" + hash(s.Service, s.Regex, s.Labels, actor, s.Ends, now))
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {

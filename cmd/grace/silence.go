@@ -1,0 +1,186 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"grace"
+)
+
+func newSilence(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "silence",
+		Short: "Keep GRACE's hands and voice off services for a time",
+		Long: `Keep GRACE's hands and voice off services for a time. What is silenced is
+observed and shown, and neither acted on nor told to people. A silence survives
+restarts.`,
+		RunE: onlyGroup,
+	}
+	cmd.AddCommand(newSilenceAdd(a), newSilenceList(a), newSilenceEnd(a))
+	return cmd
+}
+
+func newSilenceAdd(a *app) *cobra.Command {
+	var (
+		want        grace.Silence
+		labels      []string
+		lasts       grace.Duration
+		starts, end string
+	)
+	cmd := &cobra.Command{
+		Use:     "add --service 'web*' --for 1h --reason WHY",
+		Short:   "Silence services",
+		Example: "  grace silence add --service 'web*' --for 1h --reason \"moving the database\"\n  grace silence add --label team=shop --starts 2026-03-01T22:00:00Z --ends 2026-03-02T02:00:00Z --reason maintenance",
+		Args:    exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := needReason(want.Reason); err != nil {
+				return err
+			}
+			var err error
+			if want.Labels, err = pairs(labels); err != nil {
+				return err
+			}
+			if want.Starts, want.Ends, err = a.span(starts, end, lasts.D()); err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			s, err := c.AddSilence(cmd.Context(), want)
+			if err != nil {
+				return err
+			}
+			return a.show(s.Raw, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "Silence %s: %s until %s. End it with: grace silence end %s --reason WHY\n", s.Value.ID, silenced(s.Value), a.at(s.Value.Ends), s.Value.ID)
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&want.Service, "service", "", "name of the services, * and ? stand for others")
+	f.StringVar(&want.Regex, "regex", "", "regular expression that the whole name must match")
+	f.StringArrayVar(&labels, "label", nil, "a label the service must have, as name=value; repeat for more")
+	f.TextVar(&lasts, "for", grace.Duration(0), "how long, for example 90m, 2h or 1d")
+	f.StringVar(&starts, "starts", "", "when it begins, as 2026-03-01T22:00:00Z (default: now)")
+	f.StringVar(&end, "ends", "", "when it ends, instead of --for")
+	reasonFlag(cmd, &want.Reason)
+	return cmd
+}
+
+// span reads when something begins and ends.
+func (a *app) span(starts, ends string, lasts time.Duration) (from, to time.Time, err error) {
+	from = a.now()
+	if starts != "" {
+		if from, err = time.Parse(time.RFC3339, starts); err != nil {
+			return from, to, usageError(fmt.Sprintf("--starts %q is not a time", starts), "write it as 2026-03-01T22:00:00Z")
+		}
+	}
+	switch {
+	case (ends == "") == (lasts == 0):
+		return from, to, usageError("say how long", "give --for 1h, or --ends 2026-03-02T02:00:00Z")
+	case lasts < 0:
+		return from, to, usageError("--for is in the past", "give how long it is to last, for example 2h")
+	case ends != "":
+		if to, err = time.Parse(time.RFC3339, ends); err != nil {
+			return from, to, usageError(fmt.Sprintf("--ends %q is not a time", ends), "write it as 2026-03-02T02:00:00Z")
+		}
+	default:
+		to = from.Add(lasts)
+	}
+	return from, to, nil
+}
+
+// pairs reads name=value texts.
+func pairs(list []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, one := range list {
+		name, value, ok := strings.Cut(one, "=")
+		if !ok || name == "" || value == "" {
+			return nil, usageError(fmt.Sprintf("--label %q is not name=value", one), "for example --label team=shop")
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+// silenced names what a silence is about.
+func silenced(s grace.Silence) string {
+	var parts []string
+	switch {
+	case s.Service != "":
+		parts = append(parts, s.Service)
+	case s.Regex != "":
+		parts = append(parts, "/"+s.Regex+"/")
+	}
+	for k, v := range s.Labels {
+		parts = append(parts, k+"="+v)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func newSilenceList(a *app) *cobra.Command {
+	var ended bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List silences in force and to come",
+		Args:  exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			list, err := c.Silences(cmd.Context(), ended)
+			if err != nil {
+				return err
+			}
+			return a.show(list.Raw, func(w io.Writer) {
+				if len(list.Value.Items) == 0 {
+					_, _ = fmt.Fprintln(w, "No silences.")
+					return
+				}
+				t := table{head: []string{"SILENCE", "SERVICES", "FROM", "UNTIL", "BY", "REASON"}}
+				for _, s := range list.Value.Items {
+					until := a.at(s.Ends)
+					if s.Ended != nil {
+						until = "ended " + a.at(s.Ended.At)
+					}
+					t.add(string(s.ID), silenced(s), a.at(s.Starts), until, s.Actor, oneLine(s.Reason, 60))
+				}
+				t.write(w, a.colour)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&ended, "ended", false, "also those that ended within the last week")
+	return cmd
+}
+
+func newSilenceEnd(a *app) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "end SILENCE --reason WHY",
+		Short: "End a silence before its time",
+		Args:  exactArgs("SILENCE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := needReason(reason); err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			s, err := c.EndSilence(cmd.Context(), grace.SilenceID(args[0]), reason)
+			if err != nil {
+				return hinted(err, exitNotFound, "see: grace silence list")
+			}
+			return a.show(s.Raw, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "Silence %s of %s has ended.\n", s.Value.ID, silenced(s.Value))
+			})
+		},
+	}
+	reasonFlag(cmd, &reason)
+	return cmd
+}

@@ -1,0 +1,60 @@
+package api
+
+import (
+	"net/http"
+	"testing"
+
+	"grace"
+)
+
+func TestRunByHand(t *testing.T) {
+	e := newEnv(t)
+	const path = "/api/playbooks/restart_service/run"
+	const body = `{"service":"checkout","reason":"it hangs"}`
+	const override = `{"service":"checkout","reason":"it hangs","override":true}`
+	if rec := e.call("operator", "POST", path, body); rec.Code != http.StatusAccepted {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	problemOf(t, e.call("viewer", "POST", path, body), http.StatusForbidden)
+	problemOf(t, e.call("operator", "POST", path, override), http.StatusForbidden)
+	if rec := e.call("approver", "POST", path, override); rec.Code != http.StatusAccepted {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	problemOf(t, e.call("operator", "POST", path, `{"service":"checkout"}`), http.StatusUnprocessableEntity)
+	want := []ByHand{
+		{Playbook: "restart_service", Service: "checkout", Reason: "it hangs"},
+		{Playbook: "restart_service", Service: "checkout", Reason: "it hangs", Override: true},
+	}
+	if len(e.backend.byHand) != 2 || e.backend.byHand[0].Reason != want[0].Reason || !e.backend.byHand[1].Override || e.backend.byHand[0].Override {
+		t.Errorf("asked for %+v", e.backend.byHand)
+	}
+}
+
+func TestHands(t *testing.T) {
+	e := newEnv(t)
+	for _, tt := range []struct {
+		role, path, body string
+		status           int
+	}{
+		{"operator", "/api/silences", `{"service":"web*","ends":"2099-01-01T00:00:00Z","reason":"moving it"}`, http.StatusCreated},
+		{"viewer", "/api/silences", `{"service":"web*","ends":"2099-01-01T00:00:00Z","reason":"moving it"}`, http.StatusForbidden},
+		{"operator", "/api/silences", `{"service":"web*","reason":"moving it"}`, http.StatusUnprocessableEntity},
+		{"operator", "/api/silences/s-1/end", `{"reason":"done"}`, http.StatusOK},
+		{"operator", "/api/incidents/i-1/acknowledge", `{"reason":"I look after it"}`, http.StatusOK},
+		{"operator", "/api/incidents/i-1/note", `{"reason":"the disk was full"}`, http.StatusOK},
+		{"operator", "/api/incidents/i-1/resolve", `{"reason":"disk emptied"}`, http.StatusOK},
+		{"viewer", "/api/incidents/i-1/note", `{"reason":"the disk was full"}`, http.StatusForbidden},
+		{"operator", "/api/signals/forget", `{"key":"web/alertmanager/Down/f1","reason":"its source is gone"}`, http.StatusNoContent},
+		{"operator", "/api/signals/forget", `{"key":"","reason":"its source is gone"}`, http.StatusUnprocessableEntity},
+	} {
+		if rec := e.call(tt.role, "POST", tt.path, tt.body); rec.Code != tt.status {
+			t.Errorf("%s %s as %s: %d %s", tt.path, tt.body, tt.role, rec.Code, rec.Body)
+		}
+	}
+	if len(e.backend.forgotten) != 1 || e.backend.forgotten[0] != grace.SignalKey("web/alertmanager/Down/f1") {
+		t.Errorf("forgotten %v", e.backend.forgotten)
+	}
+	if rec := e.call("viewer", "GET", "/api/silences", ""); rec.Code != http.StatusOK {
+		t.Errorf("list: %d %s", rec.Code, rec.Body)
+	}
+}
