@@ -89,11 +89,22 @@ type Prober interface {
 	Probe(ctx context.Context, service ServiceID, check Check, since time.Time) Reading
 }
 
+// MetricKind says how a metric's values are to be read.
+type MetricKind string
+
+// Metric kinds. The empty one is a gauge.
+const (
+	MetricGauge     MetricKind = "gauge"     // a value that goes up and down
+	MetricCounter   MetricKind = "counter"   // a sum that only rises, from 0 at the start of a process
+	MetricHistogram MetricKind = "histogram" // a distribution: how many were at most so great
+)
+
 // MetricSpec describes one metric of a domain's telemetry schema.
 type MetricSpec struct {
-	Name        string
-	Unit        string
-	Description string
+	Name        string     `json:"name"`
+	Kind        MetricKind `json:"kind" enum:"gauge,counter,histogram"`
+	Unit        string     `json:"unit"`
+	Description string     `json:"description"`
 }
 
 // HealthNode is a service that a domain brings, with its real state.

@@ -19,6 +19,18 @@ const (
 	CodeInvestigation      Code = "investigation"
 )
 
+// Canonical gives the code that GRACE knows a code by: the original system
+// called two of them otherwise.
+func (c Code) Canonical() Code {
+	switch c {
+	case "degraded":
+		return CodeDegradation
+	case "CB_open":
+		return CodeCircuitBreakerOpen
+	}
+	return c
+}
+
 // SampleKind says how a Sample's value is to be read.
 type SampleKind string
 

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -151,6 +152,23 @@ func (d *Daemon) places(g *healthgraph.Graph) []api.ServiceView {
 	}
 	d.placed.Store(p)
 	return p.views
+}
+
+// Domains meets api.Backend.
+func (b backend) Domains(context.Context) []api.DomainView {
+	var out []api.DomainView
+	for _, dom := range b.d.domains {
+		v := api.DomainView{Name: dom.Name(), Telemetry: dom.Telemetry()}
+		for _, n := range dom.HealthNodes() {
+			v.Nodes = append(v.Nodes, n.ID)
+		}
+		for _, p := range dom.Playbooks() {
+			v.Playbooks = append(v.Playbooks, p.ID)
+		}
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b api.DomainView) int { return cmp.Compare(a.Name, b.Name) })
+	return out
 }
 
 // Playbooks meets api.Backend.

@@ -257,6 +257,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 	d.tasks.Go(func() { d.notify(d.ctx) })
 	d.tasks.Go(func() { d.keepHouse(d.ctx) })
 	d.tasks.Go(func() { d.trace(d.ctx) })
+	d.tasks.Go(func() { d.countRuns(d.ctx) })
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"grace"
+	"grace/domain/core"
 )
 
 // metrics is GET /metrics: the six key figures and what the machine room needs.
@@ -19,6 +20,10 @@ type metrics struct {
 	decisions *prometheus.CounterVec
 	deciding  prometheus.Histogram
 	actions   *prometheus.HistogramVec
+	recovery  *prometheus.HistogramVec
+	rollbacks prometheus.Counter
+	auto      prometheus.Counter
+	labelled  map[[2]string]bool // services and playbooks that have a label of their own
 }
 
 func newMetrics(d *Daemon) *metrics {
@@ -35,8 +40,17 @@ func newMetrics(d *Daemon) *metrics {
 			Name: "grace_action_duration_seconds", Help: "Time of a run's steps, by phase and outcome.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 14),
 		}, []string{"phase", "status"}),
+		recovery: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "self_heal_mean_time_to_recover", Help: "Seconds from the first symptom to the recovery, of runs that this process ended.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 14),
+		}, []string{"service", "playbook", "kind"}),
+		rollbacks: prometheus.NewCounter(prometheus.CounterOpts{Name: "self_heal_rollbacks_total", Help: "Runs that this process ended and that undid something."}),
+		auto: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "self_heal_auto_approved_total", Help: "Runs that this process started and that the trust core had approved, not a person.",
+		}),
+		labelled: map[[2]string]bool{},
 	}
-	m.registry.MustRegister(m.decisions, m.deciding, m.actions, storeCollector{d}, d.telemetry,
+	m.registry.MustRegister(m.decisions, m.deciding, m.actions, m.recovery, m.rollbacks, m.auto, storeCollector{d}, d.telemetry,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "grace_samples_total", Help: "Samples observed."},
 			func() float64 { return float64(d.loop.Stats().Samples()) }),
@@ -57,6 +71,58 @@ func newMetrics(d *Daemon) *metrics {
 		m.actions.WithLabelValues(phase, string(status)).Observe(took.Seconds())
 	}
 	return m
+}
+
+// maxLabelled bounds the series of one metric: the labels of further services
+// and playbooks are "other".
+const maxLabelled = 500
+
+// countRuns counts the runs that this process starts and ends, as the mesh tells
+// of them, until ctx is done.
+func (d *Daemon) countRuns(ctx context.Context) {
+	for ctx.Err() == nil {
+		sub := d.bus.Subscribe(traceBuffer, "self_heal.run.*")
+		for open := true; open; {
+			select {
+			case <-ctx.Done():
+				open = false
+			case e, ok := <-sub.C():
+				if open = ok; ok {
+					d.countRun(ctx, e)
+				}
+			}
+		}
+		sub.Close()
+	}
+}
+
+func (d *Daemon) countRun(ctx context.Context, e grace.Event) {
+	state := grace.RunState(strings.TrimPrefix(e.Type, "self_heal.run."))
+	if !state.Terminal() && state != grace.RunRunning {
+		return
+	}
+	run, err := d.store.Run(ctx, d.store.Q(), grace.RunID(strings.TrimPrefix(e.Resource, "run/")))
+	if err != nil || run.Owner != d.owner {
+		return // another replica counts it
+	}
+	m := d.metrics
+	switch {
+	case state == grace.RunRunning:
+		if run.Auto {
+			m.auto.Inc()
+		}
+		return
+	case run.Undone():
+		m.rollbacks.Inc()
+	}
+	if state == grace.RunSucceeded {
+		pair := [2]string{string(run.Service), string(run.Playbook.ID)}
+		if !m.labelled[pair] && len(m.labelled) >= maxLabelled {
+			pair = [2]string{"other", "other"}
+		}
+		m.labelled[pair] = true
+		m.recovery.WithLabelValues(pair[0], pair[1], string(run.Kind)).Observe(run.RecoveredIn.D().Seconds())
+	}
 }
 
 func (m *metrics) handler() http.Handler {
@@ -106,6 +172,9 @@ func (c storeCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	if k, err := c.d.loop.KPIs(ctx); err == nil {
 		for name, v := range k.Metrics() {
+			if name == core.MetricMeanTimeToRecover {
+				continue // a histogram has this name
+			}
 			gauge(strings.ReplaceAll(name, ".", "_"), "Key figure over the last 24 hours (docs/kpis.md).", v)
 		}
 	}

@@ -83,8 +83,8 @@ func (d *Daemon) traceEnded(ctx context.Context, tracer trace.Tracer, e grace.Ev
 		return
 	}
 	run, err := d.store.Run(ctx, d.store.Q(), grace.RunID(strings.TrimPrefix(e.Resource, "run/")))
-	if err != nil || run.EndedAt == nil {
-		return
+	if err != nil || run.EndedAt == nil || run.Owner != d.owner && run.Owner != "" {
+		return // the replica that drove it exports it
 	}
 	root, span := tracer.Start(ctx, "run "+string(run.Playbook.ID), trace.WithTimestamp(run.CreatedAt), trace.WithNewRoot(),
 		trace.WithAttributes(attribute.String("grace.run", string(run.ID)), attribute.String("grace.service", string(run.Service)),

@@ -323,6 +323,10 @@ func (c *client) RunByHand(ctx context.Context, id grace.PlaybookID, service gra
 	return call[grace.Decision](ctx, c, http.MethodPost, "/api/playbooks/"+segment(id)+"/run", nil, body)
 }
 
+func (c *client) Domains(ctx context.Context) (answer[page[domainView]], error) {
+	return whole[domainView](ctx, c, "/api/domains")
+}
+
 func (c *client) Silences(ctx context.Context, ended bool) (answer[page[grace.Silence]], error) {
 	return call[page[grace.Silence]](ctx, c, http.MethodGet, "/api/silences", url.Values{"ended": {strconv.FormatBool(ended)}}, nil)
 }

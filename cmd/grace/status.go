@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/learn"
 )
 
 func newStatus(a *app) *cobra.Command {
@@ -69,6 +71,7 @@ func newStatus(a *app) *cobra.Command {
 					a.runTable(w, runs.Value.Items)
 				}
 				_, _ = fmt.Fprintf(w, "\nLast 24 h: %s\n", kpiText(kpis.Value))
+				a.criteria(w, kpis.Value.Criteria)
 			})
 		},
 	}
@@ -88,6 +91,28 @@ func kpiText(k kpiView) string {
 	}
 	return fmt.Sprintf("success %s, approval %s, mean time to recover %s, rollbacks %d, auto-approved %d",
 		success, approval, recovery, k.Rollbacks24h, k.AutoApproved24h)
+}
+
+// criteria shows what healing must achieve, and whether it does.
+func (a *app) criteria(w io.Writer, list []learn.Criterion) {
+	if len(list) == 0 {
+		return
+	}
+	t := table{head: []string{"  TARGET", "", "NOW", "95 % INTERVAL", "OF", ""}, tones: map[int]bool{5: true}}
+	for _, c := range list {
+		text := percent
+		if c.Value > 1 || strings.HasSuffix(c.Target, "min") {
+			text = func(v float64) string {
+				return short(time.Duration(v * float64(time.Second)).Round(100 * time.Millisecond))
+			}
+		}
+		now, interval := "-", "-"
+		if c.N > 0 {
+			now, interval = text(c.Value), text(c.Low)+" to "+text(c.High)
+		}
+		t.add("  "+c.Name, c.Target, now, interval, strconv.Itoa(c.N), strings.ReplaceAll(c.Met, "_", " "))
+	}
+	t.write(w, a.colour)
 }
 
 func (a *app) headline(w io.Writer, health []grace.HealthState, runs, approvals, incidents int) {

@@ -14,6 +14,7 @@ type (
 	whyView        = api.Explanation
 	learningView   = api.Learning
 	kpiView        = learn.KPIs
+	domainView     = api.DomainView
 	predictionView = api.PredictionSummary
 	problem        = api.Problem
 	auditReport    = store.AuditReport

@@ -1,4 +1,4 @@
-// Package core is the domain by which GRACE watches herself.
+// Package core is the domain by which GRACE watches itself.
 //
 // Its four health nodes are GRACE's own parts, each with the real state that
 // the daemon hands in as a function ([Parts]):
@@ -36,6 +36,8 @@ const (
 	MetricMeanTimeToRecover = "self_heal.mean_time_to_recover"
 	MetricRollbacks24h      = "self_heal.rollbacks_24h"
 	MetricAutoApproved24h   = "self_heal.auto_approved_24h"
+	MetricRollbacksTotal    = "self_heal.rollbacks_total"
+	MetricAutoApprovedTotal = "self_heal.auto_approved_total"
 )
 
 // The health nodes.
@@ -75,15 +77,17 @@ func New(parts Parts) *Domain { return &Domain{parts: parts} }
 // Name gives "core".
 func (*Domain) Name() string { return Name }
 
-// Telemetry describes the six metrics.
+// Telemetry describes the six metrics, and the two of them that also count.
 func (*Domain) Telemetry() []grace.MetricSpec {
 	return []grace.MetricSpec{
-		{Name: MetricProposalsPerMin, Unit: "1/min", Description: "proposals made per minute"},
-		{Name: MetricApprovalRate, Unit: "1", Description: "share of decided approvals that were approved"},
-		{Name: MetricSuccessRate, Unit: "1", Description: "share of ended runs that healed"},
-		{Name: MetricMeanTimeToRecover, Unit: "s", Description: "mean time from the first symptom to the check that passed"},
-		{Name: MetricRollbacks24h, Unit: "1", Description: "runs rolled back in the last 24 hours"},
-		{Name: MetricAutoApproved24h, Unit: "1", Description: "runs allowed without a person in the last 24 hours"},
+		{Name: MetricProposalsPerMin, Kind: grace.MetricGauge, Unit: "1/min", Description: "proposals made per minute, over the last 10 minutes"},
+		{Name: MetricApprovalRate, Kind: grace.MetricGauge, Unit: "1", Description: "share of the approved runs of the last 24 hours that the trust core approved, not a person"},
+		{Name: MetricSuccessRate, Kind: grace.MetricGauge, Unit: "1", Description: "share of the runs of the last 24 hours that healed, of those that acted"},
+		{Name: MetricMeanTimeToRecover, Kind: grace.MetricHistogram, Unit: "s", Description: "time from the first symptom to the recovery, by service, playbook and kind; as a sample of core, its mean over 24 hours"},
+		{Name: MetricRollbacks24h, Kind: grace.MetricGauge, Unit: "1", Description: "runs rolled back in the last 24 hours"},
+		{Name: MetricAutoApproved24h, Kind: grace.MetricGauge, Unit: "1", Description: "runs allowed without a person in the last 24 hours"},
+		{Name: MetricRollbacksTotal, Kind: grace.MetricCounter, Unit: "1", Description: "runs rolled back by this process"},
+		{Name: MetricAutoApprovedTotal, Kind: grace.MetricCounter, Unit: "1", Description: "runs allowed without a person by this process"},
 	}
 }
 

@@ -95,7 +95,16 @@ func TestMetricsAreThoseOfTheSchema(t *testing.T) {
 	if diff := cmp.Diff(map[string]float64{"self_heal.rollbacks_24h": 2}, d.Metrics(t.Context())); diff != "" {
 		t.Error(diff)
 	}
-	if n := len(d.Telemetry()); n != 6 {
-		t.Errorf("%d metrics", n)
+	want := map[string]grace.MetricKind{
+		"self_heal.proposals_per_min": grace.MetricGauge, "self_heal.approval_rate": grace.MetricGauge, "self_heal.success_rate": grace.MetricGauge,
+		"self_heal.mean_time_to_recover": grace.MetricHistogram, "self_heal.rollbacks_24h": grace.MetricGauge, "self_heal.auto_approved_24h": grace.MetricGauge,
+		"self_heal.rollbacks_total": grace.MetricCounter, "self_heal.auto_approved_total": grace.MetricCounter,
+	}
+	got := map[string]grace.MetricKind{}
+	for _, m := range d.Telemetry() {
+		got[m.Name] = m.Kind
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -38,6 +38,8 @@ type Backend interface {
 	// Symptoms gives what is wrong, by service; one with nothing but ok signals
 	// is absent.
 	Symptoms(ctx context.Context) map[grace.ServiceID]Symptoms
+	// Domains gives what each domain registered, sorted by name.
+	Domains(ctx context.Context) []DomainView
 	// Playbooks gives the known playbooks, sorted by id.
 	Playbooks(ctx context.Context) []grace.Playbook
 	// DryRun tells what a playbook would do on a service, doing nothing.
@@ -77,6 +79,14 @@ type ServiceView struct {
 	Dependents  []grace.ServiceID `json:"dependents" doc:"services that depend on it directly"`
 	Transitive  int               `json:"transitive_dependents" doc:"services that depend on it, directly or through others"`
 	BlastRadius int               `json:"blast_radius" minimum:"0" maximum:"10"`
+}
+
+// DomainView is what a domain registered.
+type DomainView struct {
+	Name      string             `json:"name"`
+	Telemetry []grace.MetricSpec `json:"telemetry" doc:"its metrics, with types and units"`
+	Nodes     []grace.ServiceID  `json:"nodes" doc:"the parts it watches"`
+	Playbooks []grace.PlaybookID `json:"playbooks" doc:"the remedies it brings"`
 }
 
 // Symptoms are what a service suffers from.

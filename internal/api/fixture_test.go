@@ -123,6 +123,10 @@ func (b *fakeBackend) Health(context.Context) []grace.HealthState {
 	return out
 }
 
+func (b *fakeBackend) Domains(context.Context) []DomainView {
+	return []DomainView{{Name: "core", Telemetry: []grace.MetricSpec{{Name: "self_heal.success_rate", Kind: grace.MetricGauge, Unit: "1"}}}}
+}
+
 func (b *fakeBackend) Services(context.Context) []ServiceView {
 	return append([]ServiceView(nil), b.services...)
 }

@@ -58,6 +58,7 @@ type logInput struct {
 
 func (s *server) registerRecords(api huma.API) {
 	s.registerPlaybooks(api)
+	s.registerDomains(api)
 	s.registerIncidents(api)
 	s.registerPredictions(api)
 	s.registerLearning(api)
@@ -106,6 +107,15 @@ func (s *server) registerPlaybooks(api huma.API) {
 			return nil, err
 		}
 		return ok(d)
+	})
+}
+
+func (s *server) registerDomains(api huma.API) {
+	handle(s, api, op{
+		method: http.MethodGet, path: "/api/domains", id: "list-domains", tag: "Domains", role: roleViewer,
+		doc: "What each domain registered: metrics with types and units, health nodes, playbooks", what: "the domains",
+	}, func(ctx context.Context, in *Paging) (*body[List[DomainView]], error) {
+		return ok(slicePage(s.backend.Domains(ctx), func(d DomainView) string { return d.Name }, *in))
 	})
 }
 

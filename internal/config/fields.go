@@ -139,6 +139,9 @@ func alias(t reflect.Type, text string) string {
 	if t == reflect.TypeFor[grace.Risk]() && text == "moderate" {
 		return string(grace.RiskMedium)
 	}
+	if t == reflect.TypeFor[grace.Code]() {
+		return string(grace.Code(text).Canonical())
+	}
 	return text
 }
 

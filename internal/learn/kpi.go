@@ -18,6 +18,7 @@ type Fact struct {
 	State      grace.RunState
 	Kind       grace.TriggerKind
 	Auto       bool // approved by the trust core, not by a person
+	LowRisk    bool // of the playbook
 	CreatedAt  time.Time
 	EndedAt    *time.Time
 	Recovered  grace.Duration // of a succeeded run: from the oldest symptom to the check that passed
@@ -29,10 +30,12 @@ type Fact struct {
 // counts tell it from a bad one.
 type KPIs struct {
 	ProposalsPerMin     float64        `json:"proposals_per_min" doc:"runs proposed in the last 10 min / 10"`
-	ApprovalRate        float64        `json:"approval_rate" doc:"approved_24h / decided_24h"`
+	ApprovalRate        float64        `json:"approval_rate" doc:"auto_approved_24h / approved_24h: the share that the trust core approved, not a person"`
 	SuccessRate         float64        `json:"success_rate" doc:"succeeded_24h / (succeeded_24h + failed_24h)"`
 	MeanTimeToRecover   grace.Duration `json:"mean_time_to_recover" doc:"mean over the runs that succeeded in 24 h, from the oldest symptom to the check that passed"`
 	MedianTimeToRecover grace.Duration `json:"median_time_to_recover" doc:"median over the same runs (the lower of the middle two)"`
+	RecoverReactive     grace.Duration `json:"mean_time_to_recover_reactive" doc:"mean over those that something had begun"`
+	RecoverProactive    grace.Duration `json:"mean_time_to_recover_proactive" doc:"mean over those that rest on a prediction"`
 	Rollbacks24h        int            `json:"rollbacks_24h" doc:"runs that ended in 24 h and undid something, whether that worked or not"`
 	AutoApproved24h     int            `json:"auto_approved_24h" doc:"runs created in 24 h that the trust core approved without a person"`
 
@@ -41,7 +44,11 @@ type KPIs struct {
 	Decided24h   int `json:"decided_24h" doc:"runs created in 24 h that were approved, denied or left to expire; waiting, cancelled and observed ones are not decided"`
 	Approved24h  int `json:"approved_24h" doc:"those of them that were approved, by the trust core or a person"`
 	Succeeded24h int `json:"succeeded_24h" doc:"runs that ended in 24 h as succeeded"`
-	Failed24h    int `json:"failed_24h" doc:"runs that ended in 24 h as rolled_back, rollback_failed, escalated or aborted"`
+	Failed24h    int `json:"failed_24h" doc:"runs that ended in 24 h as ineffective, rolled_back, rollback_failed, escalated or aborted"`
+
+	LowRisk24h     int         `json:"low_risk_24h" doc:"approved runs of playbooks of low risk"`
+	LowRiskAuto24h int         `json:"low_risk_auto_24h" doc:"those of them that the trust core approved"`
+	Criteria       []Criterion `json:"criteria" doc:"what healing must achieve, and whether it does"`
 }
 
 // Measure computes the KPIs at a time; runs are those of the last 24 hours and
@@ -49,7 +56,7 @@ type KPIs struct {
 func Measure(now time.Time, runs []Fact) KPIs {
 	var k KPIs
 	recent := 0
-	var recovered []grace.Duration
+	var recovered, reactive, proactive []grace.Duration
 	for _, r := range runs {
 		if within(r.CreatedAt, now, proposalSpan) {
 			recent++
@@ -61,13 +68,19 @@ func Measure(now time.Time, runs []Fact) KPIs {
 			k.ended(r)
 			if r.State == grace.RunSucceeded {
 				recovered = append(recovered, r.Recovered)
+				if r.Kind == grace.TriggerProactive {
+					proactive = append(proactive, r.Recovered)
+				} else {
+					reactive = append(reactive, r.Recovered)
+				}
 			}
 		}
 	}
 	k.ProposalsPerMin = float64(recent) / proposalSpan.Minutes()
-	k.ApprovalRate = ratio(k.Approved24h, k.Decided24h)
+	k.ApprovalRate = ratio(k.AutoApproved24h, k.Approved24h)
 	k.SuccessRate = ratio(k.Succeeded24h, k.Succeeded24h+k.Failed24h)
-	k.MeanTimeToRecover = mean(recovered)
+	k.MeanTimeToRecover, k.RecoverReactive, k.RecoverProactive = mean(recovered), mean(reactive), mean(proactive)
+	k.Criteria = k.criteria(recovered)
 	if n := len(recovered); n > 0 {
 		slices.Sort(recovered)
 		k.MedianTimeToRecover = recovered[(n-1)/2]
@@ -91,6 +104,12 @@ func (k *KPIs) created(r Fact) {
 		k.Approved24h++
 		if r.Auto {
 			k.AutoApproved24h++
+		}
+		if r.LowRisk {
+			k.LowRisk24h++
+			if r.Auto {
+				k.LowRiskAuto24h++
+			}
 		}
 	case grace.RunDenied, grace.RunExpired:
 		k.Decided24h++
@@ -118,7 +137,7 @@ func (k KPIs) Metrics() map[string]float64 {
 		"self_heal.proposals_per_min":    k.ProposalsPerMin,
 		"self_heal.approval_rate":        k.ApprovalRate,
 		"self_heal.success_rate":         k.SuccessRate,
-		"self_heal.mean_time_to_recover": k.MeanTimeToRecover.D().Seconds(),
+		"self_heal.mean_time_to_recover": k.MeanTimeToRecover.D().Seconds(), // on /metrics a histogram
 		"self_heal.rollbacks_24h":        float64(k.Rollbacks24h),
 		"self_heal.auto_approved_24h":    float64(k.AutoApproved24h),
 	}

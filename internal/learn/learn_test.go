@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"grace"
@@ -218,19 +219,21 @@ func TestMeasure(t *testing.T) {
 		run(grace.RunSucceeded, -time.Minute, in(time.Hour)), // after now
 	})
 	want := KPIs{
-		ProposalsPerMin: 0.4, ApprovalRate: 7. / 9, SuccessRate: 3. / 7,
+		ProposalsPerMin: 0.4, ApprovalRate: 4. / 7, SuccessRate: 3. / 7,
 		MeanTimeToRecover: grace.Duration(40 * time.Second), MedianTimeToRecover: grace.Duration(20 * time.Second),
+		RecoverReactive: grace.Duration(50 * time.Second), RecoverProactive: grace.Duration(20 * time.Second),
 		Rollbacks24h: 3, AutoApproved24h: 4,
 		Proposals24h: 12, Proactive24h: 2, Decided24h: 9, Approved24h: 7, Succeeded24h: 3, Failed24h: 4,
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	noCriteria := cmpopts.IgnoreFields(KPIs{}, "Criteria")
+	if diff := cmp.Diff(want, got, noCriteria); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(KPIs{}, Measure(now, nil)); diff != "" {
+	if diff := cmp.Diff(KPIs{}, Measure(now, nil), noCriteria); diff != "" {
 		t.Errorf("of nothing (-want +got):\n%s", diff)
 	}
 	metrics := map[string]float64{
-		"self_heal.proposals_per_min": 0.4, "self_heal.approval_rate": 7. / 9, "self_heal.success_rate": 3. / 7,
+		"self_heal.proposals_per_min": 0.4, "self_heal.approval_rate": 4. / 7, "self_heal.success_rate": 3. / 7,
 		"self_heal.mean_time_to_recover": 40, "self_heal.rollbacks_24h": 3, "self_heal.auto_approved_24h": 4,
 	}
 	if diff := cmp.Diff(metrics, got.Metrics()); diff != "" {
@@ -238,10 +241,46 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+func TestCriteria(t *testing.T) {
+	fact := func(state grace.RunState, auto, low, undone bool, in time.Duration) Fact {
+		end := now.Add(-time.Minute)
+		return Fact{State: state, Auto: auto, LowRisk: low, RolledBack: undone, CreatedAt: now.Add(-time.Hour), EndedAt: &end, Recovered: grace.Duration(in)}
+	}
+	brief := func(list []Criterion) map[string]string {
+		out := map[string]string{}
+		for _, c := range list {
+			if !(c.Low <= c.Value && c.Value <= c.High) {
+				t.Errorf("%s: %v is not within %v and %v", c.Name, c.Value, c.Low, c.High)
+			}
+			out[c.Name] = fmt.Sprintf("%s %.2f of %d", c.Met, c.Value, c.N)
+		}
+		return out
+	}
+	k := Measure(now, []Fact{
+		fact(grace.RunSucceeded, true, true, false, time.Minute), fact(grace.RunSucceeded, true, true, false, 2*time.Minute),
+		fact(grace.RunSucceeded, false, true, false, 3*time.Minute), fact(grace.RunRolledBack, true, false, true, 0),
+	})
+	want := map[string]string{
+		"mean time to recover": "pass 120.00 of 3", "auto-approved of low risk": "pass 0.67 of 3", "success": "fail 0.75 of 4", "rollbacks": "fail 0.25 of 4",
+	}
+	if diff := cmp.Diff(want, brief(k.Criteria)); diff != "" {
+		t.Error(diff)
+	}
+	none := map[string]string{
+		"mean time to recover": "no_data 0.00 of 0", "auto-approved of low risk": "no_data 0.00 of 0", "success": "no_data 0.00 of 0", "rollbacks": "no_data 0.00 of 0",
+	}
+	if diff := cmp.Diff(none, brief(Measure(now, nil).Criteria)); diff != "" {
+		t.Error(diff)
+	}
+	if c := FalsePredictions(1, 10); c.Met != "fail" {
+		t.Errorf("one of ten is not below 10 %%: %+v", c)
+	}
+}
+
 func TestResultOf(t *testing.T) {
 	want := map[grace.RunState]grace.Result{
 		grace.RunSucceeded: grace.ResultSuccess, grace.RunRolledBack: grace.ResultFailure, grace.RunRollbackFailed: grace.ResultFailure,
-		grace.RunEscalated: grace.ResultFailure, grace.RunAborted: grace.ResultFailure, grace.RunDenied: grace.ResultNeutral,
+		grace.RunIneffective: grace.ResultFailure, grace.RunEscalated: grace.ResultFailure, grace.RunAborted: grace.ResultFailure, grace.RunDenied: grace.ResultNeutral,
 		grace.RunExpired: grace.ResultNeutral, grace.RunCancelled: grace.ResultNeutral, grace.RunObservedOnly: grace.ResultNeutral,
 	}
 	for s, r := range want {

@@ -57,6 +57,7 @@ func (l *Loop) observe(ctx context.Context, forecast bool, samples []grace.Sampl
 			s.At = now
 			l.stats.clamped.Add(1)
 		}
+		s.Code = s.Code.Canonical()
 		dropped := l.sense.Dropped()
 		changed = append(changed, l.sense.Observe(s)...)
 		if s.Kind == grace.SampleAlert {

@@ -217,14 +217,26 @@ func (l *Loop) measure(ctx context.Context, now time.Time) (learn.KPIs, error) {
 	if err != nil {
 		return learn.KPIs{}, fmt.Errorf("read the runs of the last day: %w", err)
 	}
+	low := map[grace.PlaybookID]bool{}
+	for _, p := range l.stages.Load().Playbooks {
+		low[p.ID] = p.Risk == grace.RiskLow
+	}
 	facts := make([]learn.Fact, len(heads))
 	for i, h := range heads {
 		facts[i] = learn.Fact{
 			State: h.State, Kind: h.Kind, Auto: h.Auto, CreatedAt: h.CreatedAt, EndedAt: h.EndedAt,
-			Recovered: grace.Duration(h.RecoveredIn), RolledBack: h.Undone,
+			Recovered: grace.Duration(h.RecoveredIn), RolledBack: h.Undone, LowRisk: low[h.Playbook],
 		}
 	}
-	return learn.Measure(now, facts), nil
+	k := learn.Measure(now, facts)
+	records, _ := l.Predicted()
+	wrong, told := 0, 0
+	for _, r := range records {
+		wrong += int(r.False)
+		told += int(r.Hits + r.False + r.Prevented)
+	}
+	k.Criteria = append(k.Criteria, learn.FalsePredictions(wrong, told))
+	return k, nil
 }
 
 // EngineLag is the age of the oldest approved run that has not started, 0 when
