@@ -21,7 +21,8 @@ func loopConfig(cfg *config.Config) loop.Config {
 		Services: cfg.Services, Playbooks: cfg.Playbooks, Objectives: cfg.Objectives, Limits: cfg.Limits, Probes: cfg.Probes(),
 		Sense: cfg.Sense, Predict: cfg.Predict, Diagnose: cfg.Diagnose, Propose: cfg.Propose, Govern: cfg.Govern, Learn: cfg.Learn,
 		ApprovalTTL: cfg.ApprovalTTL.D(), Mode: cfg.Mode, GroupWait: cfg.Diagnose.GroupWait.D(), PredictEvery: cfg.Predict.Every.D(),
-		HoldDown: cfg.HoldDown.D(), RecoverWithin: cfg.RecoverWithin.D(),
+		AlertSource: fmt.Sprintf("%+v", cfg.Alertmanager),
+		HoldDown:    cfg.HoldDown.D(), RecoverWithin: cfg.RecoverWithin.D(),
 		EscalateAfter: cfg.EscalateAfter.D(), EscalateCritical: cfg.EscalateAfterCritical.D(),
 	}
 }

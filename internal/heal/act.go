@@ -38,7 +38,9 @@ func (x *execution) act() (*failure, error) {
 			return f, nil
 		}
 		if o.Status != grace.OutcomeSucceeded {
-			return &failure{reason: fmt.Sprintf("step %q: %s", s.Name, o.Error), forbidden: o.Data[forbiddenKey] != ""}, nil
+			return &failure{
+				reason: fmt.Sprintf("step %q: %s", s.Name, o.Error), forbidden: o.Data[forbiddenKey] != "", cleared: o.Data[forbiddenKey] == clearedValue,
+			}, nil
 		}
 	}
 	return nil, nil
@@ -109,11 +111,8 @@ func (x *execution) do(ctx context.Context, i int, s grace.Step) grace.Outcome {
 	maybe := resumed // whether an earlier try may have taken effect
 	pause := retryPause
 	for attempt := 1; ; attempt++ {
-		if err := x.permit(ctx); err != nil {
-			return certain(grace.Outcome{
-				Status: grace.OutcomeFailed, Error: err.Error(), Started: started, Ended: x.Clock.Now(),
-				Data: map[string]string{attemptsKey: fmt.Sprint(attempt - 1), forbiddenKey: "true"},
-			}, maybe)
+		if err := x.permit(ctx, !maybe && x.nothingDone(i)); err != nil {
+			return certain(forbidden(err, attempt-1, started, x.Clock.Now()), maybe)
 		}
 		o = x.call(ctx, grace.Call{Action: s.Action, With: s.With, Timeout: s.Timeout}, s.Name, grace.PhaseDo, "", attempt)
 		o.Started = started
@@ -145,12 +144,30 @@ func certain(o grace.Outcome, maybe bool) grace.Outcome {
 	return o
 }
 
-// permit asks whether anything may be done now.
-func (x *execution) permit(ctx context.Context) error {
+// permit asks whether anything may be done now. first: nothing has been yet.
+func (x *execution) permit(ctx context.Context, first bool) error {
 	if x.Permit == nil {
 		return nil
 	}
-	return x.Permit(ctx, x.run)
+	return x.Permit(ctx, x.run, first)
+}
+
+// nothingDone tells whether all steps before one change nothing.
+func (x *execution) nothingDone(i int) bool {
+	steps := x.run.Playbook.Steps
+	return !steps[i].ReadOnly && !slices.ContainsFunc(steps[:i], func(s grace.Step) bool { return !s.ReadOnly })
+}
+
+// forbidden is the outcome of what may not be done.
+func forbidden(err error, attempts int, started, ended time.Time) grace.Outcome {
+	why := "true"
+	if _, cleared := errors.AsType[*ClearedError](err); cleared {
+		why = clearedValue
+	}
+	return grace.Outcome{
+		Status: grace.OutcomeFailed, Error: err.Error(), Started: started, Ended: ended,
+		Data: map[string]string{attemptsKey: fmt.Sprint(attempts), forbiddenKey: why},
+	}
 }
 
 // Keys in an outcome's data that are the runner's own.
@@ -158,6 +175,7 @@ const (
 	attemptsKey  = "_attempts"
 	resumedKey   = "_resumed"
 	forbiddenKey = "_forbidden"
+	clearedValue = "cleared" // of it: nothing is wrong any more
 )
 
 // effect of a step that another process left unfinished.

@@ -34,8 +34,10 @@ type Runner struct {
 	// checks alone.
 	Condition func(ctx context.Context, run grace.Run) Condition
 	// Permit is asked before every try of a step or an undo: nil lets it go on.
-	// Its error says what forbids it, as text for people.
-	Permit func(ctx context.Context, run grace.Run) error
+	// Its error says what forbids it, as text for people. first is the first try
+	// of the first step that changes anything; a *ClearedError then says that what
+	// began the run is not there any more.
+	Permit func(ctx context.Context, run grace.Run, first bool) error
 
 	mu     sync.Mutex
 	drives map[grace.RunID]*drive
@@ -67,6 +69,9 @@ func (r *Runner) Run(f Flow, run grace.Run) error {
 	}
 	if failed == nil || err != nil {
 		return err
+	}
+	if failed.cleared {
+		return x.commit("cleared", nil, func(run *grace.Run, m Mark) outcome { return end(run, m, grace.RunCancelled, failed.reason) })
 	}
 	if failed.forbidden {
 		return x.standDown(*failed)
@@ -142,9 +147,14 @@ type failure struct {
 	abort  *grace.AbortRequest // a person asked
 	expiry bool                // the watchdog asked
 	// ineffective: it was done and did not help. forbidden: nothing more may be
-	// done, not even undone.
-	ineffective, forbidden bool
+	// done, not even undone. cleared: nothing was done, since nothing is wrong.
+	ineffective, forbidden, cleared bool
 }
+
+// ClearedError says that what began a run is not there any more.
+type ClearedError struct{ Text string }
+
+func (e *ClearedError) Error() string { return e.Text }
 
 // note is one line of the audit log about a change of the run.
 type note struct {

@@ -124,11 +124,8 @@ func (x *execution) undo(ctx context.Context, s grace.Step) grace.Outcome {
 	var o grace.Outcome
 	pause := retryPause
 	for attempt := 1; attempt <= undoTries; attempt++ {
-		if err := x.permit(ctx); err != nil {
-			return grace.Outcome{
-				Status: grace.OutcomeFailed, Error: err.Error(), Started: x.Clock.Now(), Ended: x.Clock.Now(),
-				Data: map[string]string{attemptsKey: fmt.Sprint(attempt - 1), forbiddenKey: "true"},
-			}
+		if err := x.permit(ctx, false); err != nil {
+			return forbidden(err, attempt-1, x.Clock.Now(), x.Clock.Now())
 		}
 		o = x.call(ctx, *s.Undo, s.Name, grace.PhaseUndo, "", attempt)
 		if o.Status == grace.OutcomeSucceeded && undone != nil {

@@ -23,14 +23,18 @@ type condition struct {
 }
 
 // watchConditions keeps account of what is sick and for how long. What is only
-// known from before a restart is waited for: it is confirmed, cleared or stale
-// within moments.
+// known from before a restart, or a change of the configuration, counts from
+// then on: most of it is confirmed or cleared within moments, but an alert may
+// be repeated hours later.
 func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time) {
 	worst := map[grace.ServiceID]grace.Signal{}
 	since := map[grace.ServiceID]time.Time{}
 	for _, s := range signals {
-		if !s.Sick() || s.Unconfirmed || s.Passing && !s.Flapping {
+		if !s.Sick() || s.Passing && !s.Flapping {
 			continue
+		}
+		if s.Unconfirmed {
+			s.Since = later(s.Since, time.UnixMilli(l.epoch.Load()))
 		}
 		if w, seen := worst[s.Service]; !seen || s.Severity.Rank() > w.Severity.Rank() {
 			worst[s.Service] = s
@@ -114,7 +118,7 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 		return fmt.Errorf("read the open incidents: %w", err)
 	}
 	l.noteTold(incidents, now)
-	if l.stormNow.Load() == nil { // else its incident is about all of them
+	if !slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentStorm }) { // which is about all of them
 		for _, c := range due {
 			if covered(incidents, c) {
 				continue
@@ -147,11 +151,17 @@ func (l *Loop) noteTold(incidents []grace.Incident, now time.Time) {
 	}
 }
 
+// about tells whether an open incident is about a condition that began at a
+// time, not about an earlier one that nobody has resolved yet.
+func about(i *grace.Incident, since time.Time) bool {
+	return i.Kind == grace.IncidentUnhealed || i.Kind == grace.IncidentRun && !i.OpenedAt.Before(since)
+}
+
 // covered tells whether an open incident is about a condition and all its
 // victims.
 func covered(incidents []grace.Incident, c lasting) bool {
 	for _, id := range append([]grace.ServiceID{c.service}, c.victims...) {
-		if !slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Kind != grace.IncidentBlind && i.Covers(id) }) {
+		if !slices.ContainsFunc(incidents, func(i grace.Incident) bool { return about(&i, c.since) && i.Covers(id) }) {
 			return false
 		}
 	}
@@ -249,7 +259,7 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 // change opens the incident, or adds the victims to one that is open for the
 // cause.
 func (c lasting) change(incidents []grace.Incident, why string, now time.Time) grace.Change {
-	mine := func(i grace.Incident) bool { return i.Service == c.service && i.Kind != grace.IncidentBlind }
+	mine := func(i grace.Incident) bool { return i.Service == c.service && about(&i, c.since) }
 	if i := slices.IndexFunc(incidents, mine); i >= 0 {
 		inc := incidents[i]
 		for _, v := range c.victims {

@@ -275,13 +275,23 @@ func admitMode(mode grace.Mode, run grace.Run) heal.Admission {
 	return no(grace.RunObservedOnly, grace.ReasonModeObserve, "autonomous or ask_always")
 }
 
-// permit asks before every try of a step whether the mode lets it happen. While
-// the store is away nobody can say, so it waits.
-func (l *Loop) permit(ctx context.Context, run grace.Run) error {
+// permit asks before every try of a step whether the mode lets it happen, and
+// before the first one once more whether the condition is there: a snapshot may
+// have taken its time. While the store is away nobody can say, so it waits.
+func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
 	for {
 		set, err := l.Store.Mode(ctx, l.Store.Q())
 		if err == nil {
-			return l.stages.Load().permits(set, l.Now())
+			if err := l.stages.Load().permits(set, l.Now()); err != nil || !first || run.Kind == grace.TriggerManual {
+				return err
+			}
+			var e propose.Evidence
+			if e, err = l.runEvidence(ctx, l.Store.Q(), &run); err == nil {
+				if e.State != propose.EvidenceFresh {
+					return &heal.ClearedError{Text: "nothing was done: " + e.Reason().String()}
+				}
+				return nil
+			}
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("not done: the mode could not be read: %w", err)

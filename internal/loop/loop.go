@@ -34,6 +34,7 @@ type Config struct {
 	Objectives  []sense.Objective
 	Limits      []predict.Target // what must not run out: forecast, and no symptom by itself
 	Probes      []sense.Probe    // known before their first sample
+	AlertSource string           // how alerts are read: when it changes they must be shown anew
 	Sense       sense.Config
 	Predict     predict.Config
 	Diagnose    diagnose.Config
@@ -315,9 +316,12 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error 
 // touched tells whether a change of the configuration takes from a signal that
 // it is confirmed. Sensors and objectives show soon what they see under the new
 // one; an alert, which its source may repeat hours later, is left alone unless
-// its service has changed.
+// its service has changed, or how alerts are read.
 func touched(before, now *stages, s grace.Signal) bool {
 	if s.Kind != grace.SignalAlert {
+		return true
+	}
+	if before.AlertSource != now.AlertSource {
 		return true
 	}
 	was, _ := before.graph.Service(s.Service)
