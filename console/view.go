@@ -74,6 +74,9 @@ type Home struct {
 	MoreRuns   bool // there are more runs than shown
 
 	MoreConditions int // sick services beyond those shown
+
+	Untold     string // why nobody is told of anything; empty when people are
+	UntoldHint string
 }
 
 // CountConditions counts what is wrong, shown or not.

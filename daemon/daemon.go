@@ -21,6 +21,7 @@ import (
 	"grace/internal/heal"
 	"grace/internal/loop"
 	"grace/internal/mesh"
+	"grace/internal/notify"
 	"grace/internal/store"
 )
 
@@ -58,18 +59,20 @@ type Daemon struct {
 	cfg      *config.Config
 	listener net.Listener
 
-	owner     string // this process, among replicas and over restarts
-	home      *home
-	store     *store.Store
-	bus       *mesh.Bus
-	engine    *flow.Engine
-	loop      *loop.Loop
-	domains   []grace.Domain
-	sensors   *sensors
-	telemetry *receivers
-	metrics   *metrics
-	server    *http.Server
-	placed    atomic.Pointer[placed]
+	owner      string // this process, among replicas and over restarts
+	home       *home
+	store      *store.Store
+	bus        *mesh.Bus
+	engine     *flow.Engine
+	loop       *loop.Loop
+	domains    []grace.Domain
+	sensors    *sensors
+	telemetry  *receivers
+	notifier   *notify.Notifier
+	metrics    *metrics
+	server     *http.Server
+	supervisor supervisor
+	placed     atomic.Pointer[placed]
 
 	ctx    context.Context //nolint:containedctx // the life of the background services, ended by Stop
 	cancel context.CancelFunc
@@ -84,7 +87,7 @@ func New(cfg *config.Config, opts ...Option) (*Daemon, error) {
 		return nil, errors.New("daemon: no configuration")
 	}
 	o := collect(opts)
-	d := &Daemon{opts: o, log: o.log, cfg: cfg, turn: make(chan struct{}, 1), fatal: make(chan error, 1)}
+	d := &Daemon{opts: o, log: o.log, cfg: cfg, turn: make(chan struct{}, 1), fatal: make(chan error, 1), supervisor: newSupervisor(os.Getenv)}
 	if _, err := d.buildSensors(cfg, nil); err != nil {
 		return nil, err
 	}
@@ -146,6 +149,9 @@ func (d *Daemon) Start(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := d.supervisor.say("READY=1"); err != nil {
+		d.log.Warn("the service manager was not told that GRACE is ready", "error", err)
+	}
 	d.log.Info("started", "version", Version, "listen", d.listener.Addr().String(), "services", len(d.cfg.Services),
 		"sensors", len(d.cfg.Sensors), "database", d.home.database())
 	return nil
@@ -200,6 +206,13 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 		return err
 	}
 	d.metrics = newMetrics(d)
+	// Before anything can happen: a new receiver begins with what is new.
+	if d.notifier, err = d.newNotifier(); err != nil {
+		return err
+	}
+	if err := d.notifier.Start(d.ctx); err != nil {
+		return err
+	}
 	if err := d.loop.Start(ctx); err != nil {
 		return err
 	}
@@ -236,7 +249,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 		MaxBody: int64(d.cfg.API.MaxBody), Timeout: d.cfg.API.WriteTimeout.D(), SessionTTL: d.cfg.API.SessionTTL.D(),
 		DecisionsPerMinute: d.cfg.API.DecisionsPerMinute, DecisionBurst: d.cfg.API.DecisionBurst,
 		SessionKey: d.home.derive("console session"), Metrics: d.metrics.handler(), MetricsOpen: d.cfg.Metrics.Unauthenticated,
-		Alertmanager: d.alertmanager, Receivers: d.telemetry.handlers(), Version: Version,
+		Alertmanager: d.alertmanager, Receivers: d.telemetry.handlers(), Slack: d.slackInteractions(), Version: Version,
 	}, api.Deps{Store: d.store, Backend: backend{d.loop, d}, Bus: d.bus, Log: d.log.With("part", "api"), Now: now})
 	if err != nil {
 		return fmt.Errorf("build the API: %w", err)
@@ -254,7 +267,8 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 			d.fail(fmt.Errorf("serve the API: %w", err))
 		}
 	})
-	d.tasks.Go(func() { d.notify(d.ctx) })
+	d.tasks.Go(func() { d.heartbeat(d.ctx) })
+	d.tasks.Go(func() { d.watchdog(d.ctx) })
 	d.tasks.Go(func() { d.keepHouse(d.ctx) })
 	d.tasks.Go(func() { d.trace(d.ctx) })
 	d.tasks.Go(func() { d.countRuns(d.ctx) })
@@ -285,6 +299,9 @@ func (d *Daemon) Stop(ctx context.Context) error {
 
 func (d *Daemon) stop(ctx context.Context) error {
 	var errs []error
+	if err := d.supervisor.say("STOPPING=1"); err != nil {
+		d.log.Warn("the service manager was not told that GRACE stops", "error", err)
+	}
 	if d.sensors != nil {
 		d.sensors.replace(nil)
 	}
@@ -300,6 +317,9 @@ func (d *Daemon) stop(ctx context.Context) error {
 		errs = append(errs, d.listener.Close())
 	}
 	d.tasks.Wait()
+	if d.notifier != nil {
+		d.notifier.Stop()
+	}
 	if d.loop != nil {
 		d.loop.Stop()
 	}
@@ -347,6 +367,9 @@ func (d *Daemon) reload(ctx context.Context, actor string) error {
 	}
 	if err := d.telemetry.reconfigure(cfg); err != nil {
 		return fmt.Errorf("reload telemetry: %w", err)
+	}
+	if err := d.reloadNotify(ctx, cfg); err != nil {
+		return err
 	}
 	if old := d.config(); cfg.Listen != old.Listen || cfg.DataDir != old.DataDir || cfg.Database != old.Database ||
 		cfg.Log != old.Log || cfg.API != old.API || cfg.Metrics != old.Metrics ||

@@ -4,7 +4,7 @@
 //	d, err := daemon.New(cfg, daemon.WithDomain(mine))
 //	err = d.Run(ctx) // until ctx is done
 //
-// Order. Start opens the store, then the engine (which recovers the runs of
+// Order. Start opens the store, who tells people, then the engine (which recovers the runs of
 // before), the loop, the API and, last, the sensors. Stop goes the other way:
 // nothing new comes in, the steps under way end (10 s at most), then the store
 // is closed. A run that Stop interrupts goes on after the next start. Start,

@@ -20,10 +20,15 @@ import (
 	"grace"
 )
 
-// delivery is one request to the notification webhook.
+// delivery is one request to a webhook that is told of incidents.
 type delivery struct {
-	key      string
-	incident grace.Incident
+	key     string
+	message struct {
+		Kind     string
+		Incident grace.IncidentID
+		Run      grace.RunID
+		Services []grace.ServiceID
+	}
 }
 
 // hook is a webhook that refuses the first delivery.
@@ -38,17 +43,13 @@ func newHook(t *testing.T, token string) *hook {
 	t.Helper()
 	h := &hook{}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var event grace.Event
-		var incident grace.Incident
-		err := json.NewDecoder(r.Body).Decode(&event)
-		if err == nil {
-			err = json.Unmarshal(event.Payload, &incident)
-		}
-		if err != nil || event.Type != "incident.opened" || r.Header.Get("Authorization") != "Bearer "+token {
-			t.Errorf("delivered: %v, %+v, authorization %q", err, event, r.Header.Get("Authorization"))
+		d := delivery{key: r.Header.Get("Idempotency-Key")}
+		err := json.NewDecoder(r.Body).Decode(&d.message)
+		if err != nil || d.message.Kind != "unhealed" || r.Header.Get("Authorization") != "Bearer "+token {
+			t.Errorf("delivered: %v, %+v, authorization %q", err, d, r.Header.Get("Authorization"))
 		}
 		h.mu.Lock()
-		h.got = append(h.got, delivery{r.Header.Get("Idempotency-Key"), incident})
+		h.got = append(h.got, d)
 		first := len(h.got) == 1
 		h.mu.Unlock()
 		time.Sleep(h.slow)
@@ -59,6 +60,12 @@ func newHook(t *testing.T, token string) *hook {
 	t.Cleanup(srv.Close)
 	h.URL = srv.URL
 	return h
+}
+
+// config is what tells it of incidents.
+func (h *hook) config(authorization string) string {
+	return "notify:\n  receivers: [{name: hook, type: webhook, url: '" + h.URL + "', headers: {Authorization: '" + authorization +
+		"'}}]\n  routes: [{events: unhealed, receivers: hook, send_resolved: false}]\n"
 }
 
 func (h *hook) deliveries() []delivery {
@@ -84,7 +91,7 @@ func TestNotification(t *testing.T) {
 	g := newTarget(t)
 	g.fail("POST", "/do/web", true)
 	g.fail("POST", "/do/shop", true)
-	text := "notify: {webhook: {url: '" + hook.URL + "', headers: {Authorization: 'Bearer ${env:GRACE_TEST_HOOK}'}}}\nservices:\n"
+	text := hook.config("Bearer ${env:GRACE_TEST_HOOK}") + "services:\n"
 	for _, service := range []string{"web", "shop"} {
 		text += fmt.Sprintf("  - {name: %[1]s, criticality: medium, bindings: {restart_service: {auto: true, impact: low, "+
 			"steps: [{name: restart, action: http, with: {url: '%[2]s/do/%[1]s'}, irreversible: true}], verify: [{type: http_health, url: '%[2]s/do/%[1]s'}]}}}\n", service, g.URL)
@@ -97,8 +104,8 @@ func TestNotification(t *testing.T) {
 	if first[0].key != first[1].key || first[0].key == "" {
 		t.Errorf("the refused delivery was repeated with another key: %v", first)
 	}
-	if in := first[1].incident; in.Run != web.ID || in.State != grace.IncidentOpen || in.Service != "web" {
-		t.Errorf("incident %+v of run %s", in, web.ID)
+	if m := first[1].message; m.Run != web.ID || m.Incident != web.Incident || !slices.Contains(m.Services, "web") {
+		t.Errorf("message %+v of run %s", m, web.ID)
 	}
 
 	// Where it was is kept over a restart: the next one comes alone.
@@ -107,7 +114,7 @@ func TestNotification(t *testing.T) {
 	c.alert("shop")
 	c.waitRun("shop", grace.RunEscalated, 15*time.Second)
 	all := hook.wait(t, 3)
-	if len(all) != 3 || all[2].incident.Service != "shop" || all[2].key == all[1].key {
+	if len(all) != 3 || !slices.Contains(all[2].message.Services, "shop") || all[2].key == all[1].key {
 		t.Errorf("deliveries %+v, want the second incident once", all)
 	}
 }

@@ -217,7 +217,7 @@ func TestReplicasNotifyOnce(t *testing.T) {
 	hook.slow = 1500 * time.Millisecond // in which every replica looks for what is to be posted
 	g := newTarget(t)
 	services := []string{"web", "shop", "mail"}
-	text := "notify: {webhook: {url: '" + hook.URL + "', headers: {Authorization: 'Bearer s3cret'}}}\nservices:\n"
+	text := hook.config("Bearer s3cret") + "services:\n"
 	for _, service := range services {
 		g.fail("POST", "/do/"+service, true)
 		text += fmt.Sprintf("  - {name: %[1]s, criticality: medium, bindings: {restart_service: {auto: true, impact: low, "+

@@ -54,15 +54,20 @@ func newStatus(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			told, err := c.Notifications(ctx)
+			if err != nil {
+				return err
+			}
 			if a.json {
 				return a.showJSON(map[string]json.RawMessage{
-					"mode": mode.Raw, "health": health.Raw, "runs": runs.Raw,
+					"notifications": told.Raw, "mode": mode.Raw, "health": health.Raw, "runs": runs.Raw,
 					"approvals": approvals.Raw, "incidents": incidents.Raw, "predictions": predictions.Raw, "kpis": kpis.Raw,
 				})
 			}
 			return a.show(nil, func(w io.Writer) {
 				a.headline(w, health.Value.Items, len(runs.Value.Items), len(approvals.Value.Items), len(incidents.Value.Items))
 				a.modeLine(w, mode.Value)
+				untold(w, told.Value)
 				a.needs(w, approvals.Value.Items, incidents.Value.Items)
 				a.sick(w, health.Value.Items)
 				a.foreseen(w, predictions.Value.Items)

@@ -11,7 +11,7 @@
 //   - Every error is an RFC 9457 problem with the request's id; what the store
 //     cannot answer is a 503, never an empty list.
 //   - Nothing is served without a token but /healthz, /readyz, the login page
-//     with its style sheet and, if so configured, /metrics. An operation that names no role is
+//     with its style sheet, what Slack has signed and, if so configured, /metrics. An operation that names no role is
 //     refused to everybody.
 //   - The package changes nothing itself: every write goes through [Backend],
 //     which puts the change, its audit entry and its event in one transaction.
@@ -71,6 +71,9 @@ type Config struct {
 	Alertmanager func() Alertmanager
 	// Receivers take telemetry in formats of its own.
 	Receivers Receivers
+	// Slack takes what people do with the buttons of messages. It knows Slack by
+	// the signature of a request, so no token is asked for. Nil is a 404.
+	Slack http.Handler
 	// Version is shown in the OpenAPI document.
 	Version string
 }
@@ -147,6 +150,9 @@ func New(cfg Config, d Deps) (http.Handler, error) {
 	}
 	s.registerPages(mux)
 	s.registerReceivers(mux)
+	if cfg.Slack != nil {
+		mux.Handle("POST /api/notify/slack/{receiver}", cfg.Slack)
+	}
 	return s.surround(s.routes(mux)), nil
 }
 
@@ -225,6 +231,7 @@ func (s *server) register(mux *http.ServeMux) huma.API {
 	s.registerGovernance(api)
 	s.registerHands(api)
 	s.registerRecords(api)
+	s.registerNotify(api)
 	s.registerStream(api)
 	s.registerAdmin(api)
 	return api

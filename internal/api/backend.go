@@ -54,6 +54,13 @@ type Backend interface {
 	// Rates gives the success rates of the last 90 days, by service, diagnosis,
 	// playbook and, when bucket is not 0, time.
 	Rates(ctx context.Context, bucket time.Duration) []learn.Row
+	// Notifications tells whether people are told, and how each receiver fares.
+	Notifications(ctx context.Context) (Notifications, error)
+	// TestNotify sends a test message through one receiver, or through all; one
+	// that is not there is an *Invalid.
+	TestNotify(ctx context.Context, receiver, actor string) ([]NotifyOutcome, error)
+	// RetryDeadLetters has one dead letter sent again, or all, and counts them.
+	RetryDeadLetters(ctx context.Context, id, actor string) (int, error)
 }
 
 // Post is what POST /api/events was found to hold.

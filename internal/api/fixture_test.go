@@ -24,19 +24,20 @@ import (
 
 // fakeBackend notes what it was asked and answers as told.
 type fakeBackend struct {
-	mu        sync.Mutex
-	err       error // of the next writing call
-	samples   []grace.Sample
-	post      Post
-	decided   []DecisionInput
-	byHand    []ByHand
-	forgotten []grace.SignalKey
-	aborted   []string
-	mode      grace.ModeSetting
-	services  []ServiceView
-	kpis      learn.KPIs
-	panics    bool
-	store     *store.Store // whose learning log is counted
+	mu            sync.Mutex
+	err           error // of the next writing call
+	samples       []grace.Sample
+	post          Post
+	decided       []DecisionInput
+	byHand        []ByHand
+	forgotten     []grace.SignalKey
+	aborted       []string
+	mode          grace.ModeSetting
+	services      []ServiceView
+	kpis          learn.KPIs
+	notifications Notifications
+	panics        bool
+	store         *store.Store // whose learning log is counted
 }
 
 func (b *fakeBackend) fail(err error) { b.mu.Lock(); defer b.mu.Unlock(); b.err = err }
@@ -168,6 +169,18 @@ func (b *fakeBackend) KPIs(context.Context) (learn.KPIs, error) {
 	return b.kpis, nil
 }
 
+func (b *fakeBackend) Notifications(context.Context) (Notifications, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.notifications, b.err
+}
+
+func (b *fakeBackend) TestNotify(_ context.Context, receiver, _ string) ([]NotifyOutcome, error) {
+	return []NotifyOutcome{{Receiver: receiver, OK: true}}, b.err
+}
+
+func (b *fakeBackend) RetryDeadLetters(context.Context, string, string) (int, error) { return 1, b.err }
+
 // env is the API over a real store, with a token for every role.
 type env struct {
 	t       *testing.T
@@ -202,6 +215,7 @@ func newEnv(t *testing.T, edit ...func(*Config)) *env {
 		t.Fatal(err)
 	}
 	e.backend.store = st
+	e.backend.notifications.Told = true
 	t.Cleanup(st.Close)
 	e.store = st
 	e.backend.services = []ServiceView{

@@ -28,6 +28,13 @@ func (s *server) homeView(ctx context.Context, v visit) (console.Home, error) {
 		return console.Home{}, err
 	}
 	page := console.Home{Frame: f, Needs: o.needs(), MoreRuns: o.more, KPIs: kpiTiles(kpis)}
+	told, err := s.backend.Notifications(ctx)
+	if err != nil {
+		return console.Home{}, stored(err)
+	}
+	if !told.Told {
+		page.Untold, page.UntoldHint = told.Reason, told.Hint
+	}
 	if page.Conditions, page.MoreConditions, err = s.conditions(ctx, o); err != nil {
 		return console.Home{}, err
 	}

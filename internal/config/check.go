@@ -108,11 +108,8 @@ func (c *checker) checkPlaces() {
 	if f.DataDir == "" {
 		root.key("data_dir").add("leave the key out for the default", "must not be empty")
 	}
-	if w := f.Notify.Webhook; w != nil {
-		at := root.key("notify").key("webhook")
-		at.key("headers").secretsIn(w.Headers)
-		checkWebURL(at.key("url"), w.URL, "https://chat.example.com/hook")
-	}
+	checkWebURL(root.key("external_url"), f.ExternalURL, "https://grace.example.com")
+	checkWebURL(root.key("heartbeat").key("url"), f.Heartbeat.URL, "https://watch.example.com/ping/grace")
 	c.checkTimeZone()
 }
 

@@ -15,6 +15,7 @@ import (
 	"grace/internal/diagnose"
 	"grace/internal/govern"
 	"grace/internal/learn"
+	"grace/internal/notify"
 	"grace/internal/predict"
 	"grace/internal/propose"
 	"grace/internal/sense"
@@ -63,7 +64,9 @@ type Config struct {
 
 	Telemetry    Telemetry
 	Alertmanager Alertmanager
-	Notify       Notify
+	ExternalURL  string // base of links, "" for none
+	Notify       notify.Config
+	Heartbeat    Heartbeat
 	API          API
 	Metrics      Metrics
 	Retention    Retention
@@ -121,6 +124,7 @@ func Parse(name string, data []byte, dir string, o Options) (*Config, Problems) 
 	c.checkTelemetry()
 	c.checkAlertmanager()
 	c.checkPlaces()
+	c.checkNotify()
 	c.checkStages()
 
 	problems := c.problems()
@@ -154,6 +158,6 @@ func (c *checker) build(sensors []SensorSpec) *Config {
 		Sense: f.Sense, Predict: f.Predict.Config, LSTM: f.Predict.LSTM, Diagnose: f.Diagnose, Propose: f.Propose,
 		Govern: c.govern(), Learn: f.Learn, ApprovalTTL: f.Trust.ApprovalTTL,
 		EscalateAfter: f.EscalateAfter, EscalateAfterCritical: f.EscalateAfterCritical, HoldDown: f.HoldDown, RecoverWithin: f.RecoverWithin,
-		Alertmanager: f.Alertmanager, Notify: f.Notify, API: f.API, Metrics: f.Metrics, Retention: f.Retention,
+		Alertmanager: f.Alertmanager, ExternalURL: f.ExternalURL, Notify: c.notify(), Heartbeat: f.Heartbeat, API: f.API, Metrics: f.Metrics, Retention: f.Retention,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"grace/internal/diagnose"
 	"grace/internal/govern"
 	"grace/internal/learn"
+	"grace/internal/notify"
 	"grace/internal/predict"
 	"grace/internal/propose"
 	"grace/internal/sense"
@@ -33,7 +34,9 @@ type file struct {
 	PlaybooksDir          string            `yaml:"playbooks_dir" doc:"folder of further playbooks, one or a list in each .yaml file; relative to this file" example:"playbooks"`
 	ChangeWindows         []govern.Window   `yaml:"change_windows" doc:"times in which playbooks may run without a person; none means always"`
 	Trust                 trust             `yaml:"trust" doc:"the trust core's guardrails: what may run without a person"`
-	Notify                Notify            `yaml:"notify" doc:"who is told of incidents"`
+	ExternalURL           string            `yaml:"external_url" doc:"where people reach this GRACE with a browser: the base of links in messages" example:"https://grace.example.com"`
+	Notify                notify.Config     `yaml:"notify" doc:"who is told of questions, actions and incidents"`
+	Heartbeat             Heartbeat         `yaml:"heartbeat" doc:"who watches GRACE"`
 	Sense                 sense.Config      `yaml:"sense" doc:"when a sample becomes a signal"`
 	Predict               foresee           `yaml:"predict" doc:"forecasts"`
 	Diagnose              diagnose.Config   `yaml:"diagnose" doc:"from signals to a cause"`
@@ -185,16 +188,10 @@ type foresee struct {
 	LSTM string `yaml:"lstm" doc:"file of a trained net that takes part in the forecasts (grace forecast train)" example:"lstm.bin"`
 }
 
-// Notify says who is told of incidents.
-type Notify struct {
-	Webhook *Webhook `yaml:"webhook" doc:"gets every incident.opened event as JSON by POST, until it answers 2xx"`
-}
-
-// Webhook is an address that is called.
-type Webhook struct {
-	URL     string            `yaml:"url" required:"true" example:"https://chat.example.com/hook" doc:"http or https"`
-	Headers map[string]string `yaml:"headers" doc:"sent along; credentials as ${env:NAME} or ${file:PATH}"`
-	Timeout grace.Duration    `yaml:"timeout" default:"10s" min:"100ms" doc:"of one try"`
+// Heartbeat tells somebody else that GRACE lives.
+type Heartbeat struct {
+	URL      string         `yaml:"url" example:"\"${env:HEARTBEAT_URL}\"" doc:"asked with GET while GRACE can decide and write; who gets it raises the alarm when it stops"`
+	Interval grace.Duration `yaml:"interval" doc:"between two requests" default:"1m" min:"1s"`
 }
 
 // API holds the limits of the API.

@@ -119,6 +119,8 @@ type Loop struct {
 
 	carried atomic.Int64 // id of the newest event that went to the mesh
 
+	reconciled atomic.Pointer[time.Time] // end of the last reconcile cycle without an error
+
 	wake   chan struct{}
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -427,7 +429,20 @@ func (l *Loop) decideOnce(ctx context.Context) error {
 		err = errors.Join(err, l.reconcile(ctx))
 	}
 	l.passes++
+	if err == nil {
+		at := time.Now() // with the monotonic clock, whatever the loop's own clock is
+		l.reconciled.Store(&at)
+	}
 	return err
+}
+
+// Reconciled tells when the last reconcile cycle ended without an error; zero
+// is never.
+func (l *Loop) Reconciled() time.Time {
+	if at := l.reconciled.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
 
 // Load and Step are Start for those who own the clock: after Load, every Step

@@ -69,6 +69,9 @@ func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (map[stri
 		{"silences", "grace_silences", "id", "ends_at", "1 = 1", r.Incidents},
 		{"predictions", "grace_predictions", "id", "at", "1 = 1", r.Predictions},
 		{"events", "grace_events", "id", "at", "1 = 1", r.Events},
+		// What was said of incidents goes with them.
+		{"dead letters", "grace_dead_letters", "id", "at", "1 = 1", r.Incidents},
+		{"threads", "grace_notify_refs", "id", "at", "1 = 1", r.Incidents},
 		{"learning", "grace_learning", "id", "at", "1 = 1", r.Learning},
 	} {
 		if t.keep <= 0 {

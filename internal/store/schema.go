@@ -122,6 +122,18 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		`CREATE TABLE grace_silences (id TEXT PRIMARY KEY, ends_at BIGINT NOT NULL, doc TEXT NOT NULL)`,
 		`CREATE INDEX gx_silences_ends ON grace_silences (ends_at, id)`,
 	},
+	{
+		// Notifications: how far each receiver has come, what it refused, what it
+		// called the first message of a thread, and what nobody has answered yet.
+		`CREATE TABLE grace_receivers (name TEXT PRIMARY KEY, pos BIGINT NOT NULL, doc TEXT NOT NULL)`,
+		`CREATE TABLE grace_dead_letters (id TEXT PRIMARY KEY, receiver TEXT NOT NULL, retry BIGINT NOT NULL,
+			at BIGINT NOT NULL, doc TEXT NOT NULL)`,
+		`CREATE INDEX gx_dead_letters_at ON grace_dead_letters (at, id)`,
+		`CREATE INDEX gx_dead_letters_retry ON grace_dead_letters (receiver, at, id) WHERE retry = 1`,
+		`CREATE TABLE grace_notify_refs (id TEXT PRIMARY KEY, at BIGINT NOT NULL, ref TEXT NOT NULL)`,
+		`CREATE INDEX gx_notify_refs_at ON grace_notify_refs (at, id)`,
+		`CREATE TABLE grace_notify_open (id TEXT PRIMARY KEY, at BIGINT NOT NULL, doc TEXT NOT NULL)`,
+	},
 }
 
 const (

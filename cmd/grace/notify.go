@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"grace/internal/api"
+	"grace/internal/store"
+)
+
+func newNotify(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "notify",
+		Short: "Who is told, and what did not arrive",
+		RunE:  onlyGroup,
+	}
+	cmd.AddCommand(newNotifyList(a), newNotifyTest(a), newNotifyDead(a), newNotifyRetry(a))
+	return cmd
+}
+
+func (c *client) Notifications(ctx context.Context) (answer[api.Notifications], error) {
+	return call[api.Notifications](ctx, c, http.MethodGet, "/api/notify/status", nil, nil)
+}
+
+func newNotifyList(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List receivers and how they fare",
+		Args:  exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			n, err := c.Notifications(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.show(n.Raw, func(w io.Writer) {
+				untold(w, n.Value)
+				if len(n.Value.Receivers) == 0 {
+					return
+				}
+				t := table{head: []string{"RECEIVER", "TYPE", "DELIVERED", "WAITING", "DEAD", "LAST SUCCESS", "FAILING SINCE", "ERROR"}}
+				for _, r := range n.Value.Receivers {
+					t.add(r.Name, r.Type, fmt.Sprint(r.Delivered), fmt.Sprint(r.Waiting), fmt.Sprint(r.DeadLetters),
+						a.atMaybe(r.LastSuccess), a.atMaybe(r.FailingSince), orDash(oneLine(r.Error, 80)))
+				}
+				t.write(w, a.colour)
+			})
+		},
+	}
+}
+
+// untold says that nobody is told, and nothing otherwise.
+func untold(w io.Writer, n api.Notifications) {
+	if n.Told {
+		return
+	}
+	_, _ = fmt.Fprintf(w, "Nobody is told: %s.\n", n.Reason)
+	if n.Hint != "" {
+		_, _ = fmt.Fprintf(w, "  %s\n", n.Hint)
+	}
+}
+
+func newNotifyTest(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "test [RECEIVER]",
+		Short: "Send a test message through one receiver, or through each",
+		Long: `Send a test message through one receiver, or through each, and print what
+became of it. PagerDuty gets a resolve, so that nobody is called.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageError(fmt.Sprintf("unexpected argument %q", args[1]), "usage: "+cmd.UseLine())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			body := map[string]any{"receiver": strings.Join(args, "")}
+			list, err := call[page[api.NotifyOutcome]](cmd.Context(), c, http.MethodPost, "/api/notify/test", nil, body)
+			if err != nil {
+				return err
+			}
+			bad := 0
+			for _, o := range list.Value.Items {
+				if !o.OK {
+					bad++
+				}
+			}
+			err = a.show(list.Raw, func(w io.Writer) {
+				if len(list.Value.Items) == 0 {
+					_, _ = fmt.Fprintln(w, "No receiver is configured.")
+					return
+				}
+				t := table{head: []string{"RECEIVER", "OUTCOME", "TOOK", "ERROR"}, tones: map[int]bool{1: true}}
+				for _, o := range list.Value.Items {
+					outcome := "ok"
+					if !o.OK {
+						outcome = "failed"
+					}
+					t.add(o.Receiver, outcome, short(o.Took.D()), orDash(oneLine(o.Error, 120)))
+				}
+				t.write(w, a.colour)
+			})
+			switch {
+			case err != nil:
+				return err
+			case len(list.Value.Items) == 0:
+				return &failure{code: exitFailed, message: "nobody was told: no receiver is configured", hint: "add one under notify.receivers"}
+			case bad > 0:
+				return &failure{code: exitFailed, message: fmt.Sprintf("%d of %s did not take the test message", bad, count(len(list.Value.Items), "receiver"))}
+			}
+			return nil
+		},
+	}
+}
+
+func newNotifyDead(a *app) *cobra.Command {
+	var (
+		q        listQuery
+		receiver string
+	)
+	cmd := &cobra.Command{
+		Use:   "dead",
+		Short: "List messages that a receiver refused for good, newest first",
+		Args:  exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			list, err := call[page[store.DeadLetter]](cmd.Context(), c, http.MethodGet, "/api/notify/dead", q.values("receiver", receiver), nil)
+			if err != nil {
+				return err
+			}
+			return a.show(list.Raw, func(w io.Writer) {
+				if len(list.Value.Items) == 0 {
+					_, _ = fmt.Fprintln(w, "No dead letters.")
+					return
+				}
+				t := table{head: []string{"ID", "REFUSED", "TRIES", "MESSAGE", "ERROR"}}
+				for _, d := range list.Value.Items {
+					t.add(d.ID, a.at(d.At), fmt.Sprint(d.Attempts), oneLine(d.Title, 60), oneLine(d.Error, 80))
+				}
+				t.write(w, a.colour)
+				more(w, cmd, list.Value.Next)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&receiver, "receiver", "", "only of this receiver")
+	pageFlags(cmd, &q)
+	return cmd
+}
+
+func newNotifyRetry(a *app) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "retry ID|--all",
+		Short: "Send a dead letter again, or all",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if all == (len(args) == 1) || len(args) > 1 {
+				return usageError("want one ID, or --all", "usage: "+cmd.UseLine())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			path := "/api/notify/retry"
+			if !all {
+				path = "/api/notify/dead/" + url.PathEscape(args[0]) + "/retry"
+			}
+			got, err := call[api.Retried](cmd.Context(), c, http.MethodPost, path, nil, nil)
+			if err != nil {
+				return hinted(err, exitNotFound, "see: grace notify dead")
+			}
+			return a.show(got.Raw, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "%s sent again; see grace notify list.\n", count(got.Value.Retried, "message"))
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "send all dead letters again")
+	return cmd
+}

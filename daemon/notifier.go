@@ -1,0 +1,145 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"grace"
+	"grace/internal/api"
+	"grace/internal/config"
+	"grace/internal/loop"
+	"grace/internal/notify"
+	"grace/internal/store"
+)
+
+// newNotifier builds who tells people.
+func (d *Daemon) newNotifier() (*notify.Notifier, error) {
+	return notify.New(notifySettings(d.cfg), notify.Deps{
+		Store: d.store, Log: d.log.With("part", "notify"), Now: now, Owner: d.owner, Decide: d.decideFromOutside,
+	})
+}
+
+func notifySettings(cfg *config.Config) notify.Settings {
+	return notify.Settings{Config: cfg.Notify, External: cfg.ExternalURL, Location: cfg.Location, Services: cfg.Services}
+}
+
+// decideFromOutside records an answer that came by a receiver. What the person
+// should know of a refusal is told in words.
+func (d *Daemon) decideFromOutside(ctx context.Context, id grace.ApprovalID, approve bool, reason, actor string, revision int) error {
+	_, err := d.loop.DecideApproval(ctx, id, approve, reason, actor, revision)
+	decided, isDecided := errors.AsType[*loop.DecidedError](err)
+	expired, isExpired := errors.AsType[*loop.ExpiredError](err)
+	switch {
+	case isDecided:
+		return &notify.Refused{Message: "Too late: " + decided.Error() + "."}
+	case isExpired:
+		return &notify.Refused{Message: "Too late: " + expired.Error() + ". If the condition lasts, GRACE asks again."}
+	case errors.Is(err, store.ErrNotFound):
+		return &notify.Refused{Message: "There is no such question any more."}
+	case errors.Is(err, store.ErrConflict):
+		return &notify.Refused{Message: "The question was changed meanwhile; look at it again in the console."}
+	}
+	return err
+}
+
+// slackInteractions is what Slack calls when somebody presses a button.
+func (d *Daemon) slackInteractions() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.notifier.ServeSlack(w, r, r.PathValue("receiver"))
+	})
+}
+
+// Notifications meets api.Backend.
+func (b backend) Notifications(ctx context.Context) (api.Notifications, error) {
+	s, err := b.d.notifier.Status(ctx)
+	if err != nil {
+		return api.Notifications{}, err
+	}
+	out := api.Notifications{Told: s.Told, Reason: s.Reason, Hint: s.Hint}
+	for _, r := range s.Receivers {
+		out.Receivers = append(out.Receivers, api.NotifyReceiver{
+			Name: r.Name, Type: r.Type, Delivered: r.Delivered, Waiting: r.Waiting, DeadLetters: r.Letters,
+			LastSuccess: r.LastSuccess, FailingSince: r.FailingSince, Error: r.Error, Retry: r.Retry,
+		})
+	}
+	return out, nil
+}
+
+// TestNotify meets api.Backend.
+func (b backend) TestNotify(ctx context.Context, receiver, actor string) ([]api.NotifyOutcome, error) {
+	list, err := b.d.notifier.Test(ctx, receiver, actor)
+	if err != nil {
+		return nil, unknownReceiver(err)
+	}
+	out := make([]api.NotifyOutcome, 0, len(list))
+	for _, o := range list {
+		out = append(out, api.NotifyOutcome(o))
+	}
+	return out, nil
+}
+
+// RetryDeadLetters meets api.Backend.
+func (b backend) RetryDeadLetters(ctx context.Context, id, actor string) (int, error) {
+	n, err := b.d.notifier.Retry(ctx, id, actor)
+	return n, unknownReceiver(err)
+}
+
+func unknownReceiver(err error) error {
+	if errors.Is(err, notify.ErrUnknown) {
+		return &api.Invalid{Message: err.Error()}
+	}
+	return err
+}
+
+// notifyCollector is the part of /metrics about telling people.
+type notifyCollector struct{ d *Daemon }
+
+// Describe meets prometheus.Collector. Nothing is promised: the set depends on
+// what can be read.
+func (notifyCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect meets prometheus.Collector.
+func (c notifyCollector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+	defer cancel()
+	if c.d.notifier == nil {
+		return // a start that has not come so far
+	}
+	s, err := c.d.notifier.Status(ctx)
+	if err != nil {
+		return
+	}
+	metric := func(kind prometheus.ValueType, name, help string, v float64, receiver ...string) {
+		var labels []string
+		if len(receiver) > 0 {
+			labels = []string{"receiver"}
+		}
+		out <- prometheus.MustNewConstMetric(describe(name, help, labels...), kind, v, receiver...)
+	}
+	silent := 0.0
+	if !s.Told {
+		silent = 1
+	}
+	metric(prometheus.GaugeValue, "grace_notify_nobody_told", "1 when no receiver is configured, or none accepts messages.", silent)
+	for _, r := range s.Receivers {
+		metric(prometheus.GaugeValue, "grace_notify_undelivered", "Messages that wait or are dead letters, by receiver.", float64(r.Waiting+r.Letters), r.Name)
+		metric(prometheus.CounterValue, "grace_notify_delivered_total", "Messages that a receiver accepted.", float64(r.Delivered), r.Name)
+		metric(prometheus.CounterValue, "grace_notify_dead_letters_total", "Messages that a receiver refused for good.", float64(r.Dead), r.Name)
+		if r.LastSuccess != nil {
+			metric(prometheus.GaugeValue, "grace_notify_last_success_timestamp_seconds", "When a receiver accepted a message last.",
+				float64(r.LastSuccess.UnixMilli())/1000, r.Name)
+		}
+	}
+}
+
+// reloadNotify takes a new configuration over.
+func (d *Daemon) reloadNotify(ctx context.Context, cfg *config.Config) error {
+	if err := d.notifier.Reconfigure(ctx, notifySettings(cfg)); err != nil {
+		return fmt.Errorf("reload notify: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+package config
+
+import (
+	"maps"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+
+	"grace/internal/govern"
+	"grace/internal/notify"
+)
+
+// checkNotify looks at who is told of what.
+func (c *checker) checkNotify() {
+	at, n := c.root.key("notify"), c.file.Notify
+	names, used := c.checkReceivers(at, n), map[string]bool{}
+	for i, r := range n.Routes {
+		route := at.key("routes").item(i)
+		c.routed(route.key("receivers"), r.Receivers, names, used)
+		for j, rung := range r.Escalate {
+			c.routed(route.key("escalate").item(j).key("receivers"), rung.Receivers, names, used)
+		}
+		c.checkRoute(route, r)
+	}
+	for i, r := range n.Receivers {
+		if len(n.Routes) > 0 && r.Name != "" && !used[r.Name] {
+			at.key("receivers").item(i).key("name").warn("name it in a route, or remove it", "no route sends anything to %s", quote(r.Name))
+		}
+	}
+	people, users := map[string]string{}, map[string]string{}
+	for i, p := range n.People {
+		person := at.key("people").item(i)
+		checkName(person.key("name"), p.Name)
+		unique(person.key("name"), "person", p.Name, people)
+		unique(person.key("slack"), "Slack user", p.Slack, users)
+	}
+	if len(n.Receivers) > 0 && c.file.ExternalURL == "" {
+		at.key("receivers").warn("set external_url to where people reach this GRACE with a browser", "messages will hold no links")
+	}
+}
+
+// checkReceivers gives the names of the receivers.
+func (c *checker) checkReceivers(at spot, n notify.Config) []string {
+	first := map[string]string{}
+	var names []string
+	for i, r := range n.Receivers {
+		receiver := at.key("receivers").item(i)
+		checkName(receiver.key("name"), r.Name)
+		unique(receiver.key("name"), "receiver", r.Name, first)
+		names = append(names, r.Name)
+		receiverKeys(receiver, r)
+		receiver.key("headers").secretsIn(r.Headers)
+		checkWebURL(receiver.key("url"), r.URL, "https://chat.example.com/hook")
+		checkWebURL(receiver.key("api_url"), r.APIURL, "https://slack.example.com/api/")
+		if r.Server != "" {
+			checkAddress(receiver.key("server"), r.Server, "smtp.example.com:587")
+		}
+		if r.TLS == "none" && r.Username != "" {
+			receiver.key("tls").add("use starttls or implicit", "a password would be sent in the clear")
+		}
+		if r.Type == "slack" && r.SigningSecret != "" && len(n.People) == 0 {
+			receiver.key("signing_secret").warn("map Slack users under notify.people", "nobody may answer from Slack")
+		}
+		if !receiver.failed() {
+			receiver.addError(notify.Check(r))
+		}
+	}
+	return names
+}
+
+// receiverKeys reports keys that belong to other types of receiver, and those
+// that this one cannot do without.
+func receiverKeys(at spot, r notify.Receiver) {
+	if r.Type == "" || at.key("type").failed() {
+		return
+	}
+	required := map[string][]string{
+		"slack": {"token", "channel"}, "pagerduty": {"routing_key"}, "email": {"server", "from", "to"},
+		"webhook": {"url"}, "teams": {"url"}, "mattermost": {"url"}, "ntfy": {"topic"},
+	}[r.Type]
+	for _, f := range fieldsOf(reflect.TypeFor[notify.Receiver]()) {
+		given := at.key(f.name).given()
+		if f.only != nil && given && !slices.Contains(f.only, r.Type) {
+			at.key(f.name).add("remove the key, or change the type", "a receiver of type %s has no %s; it belongs to %s",
+				r.Type, f.name, strings.Join(f.only, ", "))
+		}
+		if slices.Contains(required, f.name) && !given {
+			at.key(f.name).add(exampleHint(f), "required key is missing for type %s", r.Type)
+		}
+	}
+}
+
+// routed looks at receivers that a route names.
+func (c *checker) routed(at spot, list []notify.Name, known []string, used map[string]bool) {
+	if len(list) == 0 && at.given() && !at.failed() {
+		at.add("name at least one receiver", "what comes here would reach nobody")
+	}
+	eachName(at, list, func(at spot, name notify.Name) {
+		used[string(name)] = true
+		if !slices.Contains(known, string(name)) {
+			hint := didYouMean(string(name), known)
+			if len(known) == 0 {
+				hint = "define it under notify.receivers"
+			}
+			at.add(hint, "unknown receiver %s", quote(string(name)))
+		}
+	})
+}
+
+// checkRoute looks at what a route matches. A team or a pattern that matches
+// nothing is a warning: domains bring services of their own.
+func (c *checker) checkRoute(at spot, r notify.Route) {
+	for i, w := range r.Hours {
+		_, err := govern.NewSchedule([]govern.Window{w})
+		at.key("hours").item(i).addError(err)
+	}
+	var owners []string
+	for _, s := range c.services {
+		owners = append(owners, s.Owner)
+	}
+	eachName(at.key("teams"), r.Teams, func(at spot, team notify.Team) {
+		if !slices.Contains(owners, string(team)) {
+			at.warn(didYouMean(string(team), slices.Compact(slices.Sorted(slices.Values(owners)))), "no service has the owner %s", quote(string(team)))
+		}
+	})
+	eachName(at.key("services"), r.Services, func(at spot, glob notify.Glob) {
+		if _, err := path.Match(string(glob), ""); err != nil {
+			at.add("* matches any text, ? one character, [a-c] one of some", "%s is not a pattern", quote(string(glob)))
+			return
+		}
+		for id := range maps.Keys(c.services) {
+			if ok, _ := path.Match(string(glob), string(id)); ok {
+				return
+			}
+		}
+		at.warn(didYouMean(string(glob), texts(slices.Collect(maps.Keys(c.services))...)), "no service matches %s", quote(string(glob)))
+	})
+}
+
+// notify gives the configuration with the zone of hours that name none.
+func (c *checker) notify() notify.Config {
+	out := c.file.Notify
+	out.Routes = slices.Clone(out.Routes)
+	for i := range out.Routes {
+		out.Routes[i].Hours = slices.Clone(out.Routes[i].Hours)
+		for j := range out.Routes[i].Hours {
+			if w := &out.Routes[i].Hours[j]; w.TimeZone == "" {
+				w.TimeZone = c.location.String()
+			}
+		}
+	}
+	return out
+}

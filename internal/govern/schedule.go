@@ -1,0 +1,31 @@
+package govern
+
+import (
+	"errors"
+	"time"
+)
+
+// Schedule is a set of windows as others than the trust core ask it: working
+// hours, for example. Without a window it is always open.
+type Schedule struct{ windows []window }
+
+// NewSchedule reads windows. An error begins with the key it is about.
+func NewSchedule(list []Window) (Schedule, error) {
+	var s Schedule
+	var all []error
+	for _, w := range list {
+		read, errs := compileWindow(w)
+		s.windows, all = append(s.windows, read), append(all, errs...)
+	}
+	return s, errors.Join(all...)
+}
+
+// Open tells whether a window is open at a time.
+func (s Schedule) Open(at time.Time) bool {
+	for _, w := range s.windows {
+		if open, _ := w.at(at); open {
+			return true
+		}
+	}
+	return len(s.windows) == 0
+}

@@ -1,0 +1,387 @@
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"grace"
+	"grace/internal/store"
+)
+
+const (
+	batch = 50
+	// claimFor is how long a replica owns a receiver after it said so last. One
+	// attempt takes at most maxTimeout of it.
+	claimFor = 12 * time.Second
+	idle     = time.Second
+	// firstWait doubles with every failed attempt, up to longestWait.
+	firstWait   = time.Second
+	longestWait = 5 * time.Minute
+	longestSaid = time.Hour // of a Retry-After
+	// suspicious attempts of one message, the next one is tried.
+	suspicious = 6
+	// scannedLag of events that are no messages may be read again after a start.
+	scannedLag = 1000
+	storeTime  = 5 * time.Second
+
+	questionSuffix = "#question" // of the ref of the message with the buttons
+	toldSuffix     = "#told"     // of the ref of a message that no route asked for
+)
+
+// refusal is an answer that no retry changes.
+type refusal struct{ err error }
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+// later is an answer that says when to come again.
+type later struct {
+	err   error
+	after time.Duration
+}
+
+func (l *later) Error() string { return l.err.Error() }
+func (l *later) Unwrap() error { return l.err }
+
+// worker serves one receiver.
+type worker struct {
+	n       *Notifier
+	set     *setup
+	name    string
+	timeout time.Duration
+	out     sender
+	poke    chan struct{}
+
+	scanned int64 // events up to here are no messages, or were dealt with
+	ahead   int64 // an event that was delivered before its turn, 0 for none
+}
+
+// run serves the receiver until ctx is done.
+func (w *worker) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait, err := w.turn(ctx)
+		if err != nil && ctx.Err() == nil {
+			w.n.Log.WarnContext(ctx, "notifications wait: the store does not answer", "receiver", w.name, "error", err)
+			wait = idle
+		}
+		if wait <= 0 {
+			continue
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-w.poke:
+		}
+		timer.Stop()
+	}
+}
+
+// turn delivers what is due and gives how long to wait before the next look.
+func (w *worker) turn(ctx context.Context) (time.Duration, error) {
+	if mine, err := w.claim(ctx); err != nil || !mine {
+		return idle, err
+	}
+	row, err := w.n.Store.Receiver(ctx, w.n.Store.Q(), w.name)
+	if errors.Is(err, store.ErrNotFound) { // another replica's configuration does not know it
+		return idle, w.n.Store.RegisterReceiver(ctx, w.name)
+	}
+	if err != nil {
+		return idle, err
+	}
+	if row.Retry != nil {
+		if left := row.Retry.Sub(w.n.Now()); left > 0 {
+			return min(left, claimFor/4), nil
+		}
+	}
+	if again, err := w.retryLetters(ctx, &row); again || err != nil {
+		return idle, err
+	}
+	last, err := w.n.Store.LastEventID(ctx, w.n.Store.Q())
+	if err != nil {
+		return idle, err
+	}
+	w.scanned = max(w.scanned, row.Cursor)
+	events, err := w.n.Store.Events(ctx, w.n.Store.Q(), w.scanned, patterns(), batch)
+	if err != nil {
+		return idle, err
+	}
+	for i, e := range events {
+		passed, err := w.event(ctx, &row, e, events[i+1:])
+		if err != nil || !passed {
+			return idle, err
+		}
+		w.scanned = e.ID
+	}
+	if len(events) == batch {
+		return 0, w.passOver(ctx, &row, true)
+	}
+	w.scanned = max(w.scanned, last)
+	return idle, w.passOver(ctx, &row, len(events) > 0)
+}
+
+// claim makes the receiver this replica's for a while.
+func (w *worker) claim(ctx context.Context) (bool, error) {
+	return w.n.Store.Claim(ctx, "notify/"+w.name, w.n.Owner, claimFor)
+}
+
+// passOver records how far was read, once that is worth a write. Messages for
+// others are: after a change of the routes they must not be sent here.
+func (w *worker) passOver(ctx context.Context, row *store.Receiver, message bool) error {
+	if w.scanned <= row.Cursor || !message && w.scanned-row.Cursor < scannedLag {
+		return nil
+	}
+	row.Cursor = w.scanned
+	return w.record(ctx, *row, nil)
+}
+
+// event deals with one event. False means that it is tried again later.
+func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event, behind []grace.Event) (bool, error) {
+	m, err := w.mine(ctx, e)
+	if err != nil {
+		return false, err
+	}
+	if m == nil || e.ID == w.ahead {
+		return true, nil
+	}
+	if mine, err := w.claim(ctx); err != nil || !mine {
+		return false, err
+	}
+	thread, err := w.attempt(ctx, m)
+	if err == nil {
+		return true, w.delivered(ctx, row, e, m, thread, "")
+	}
+	if ctx.Err() != nil {
+		return false, ctx.Err() // stopped, which says nothing of the receiver
+	}
+	if final, ok := errors.AsType[*refusal](err); ok {
+		return true, w.dead(ctx, row, e, m, final.err)
+	}
+	row.Attempts++
+	if wait, ok := errors.AsType[*later](err); ok {
+		row.Attempts-- // busy, not bad
+		return false, w.failed(ctx, row, err, min(max(wait.after, firstWait), longestSaid))
+	}
+	if row.Attempts >= suspicious {
+		passed, err2 := w.tryNext(ctx, m, behind)
+		if err2 != nil {
+			return false, err2
+		}
+		if passed {
+			return true, w.dead(ctx, row, e, m, fmt.Errorf("refused %d times while the next message passed: %w", row.Attempts, err))
+		}
+	}
+	return false, w.failed(ctx, row, err, w.backoff(row.Attempts))
+}
+
+// mine gives the event's message when this receiver gets it.
+func (w *worker) mine(ctx context.Context, e grace.Event) (*Message, error) {
+	m, err := w.n.message(ctx, e)
+	if m == nil || err != nil {
+		return nil, err
+	}
+	wanted := slices.Contains(w.set.router.Receivers(m), w.name)
+	if !wanted && m.over() {
+		// Who was called by the ladder is told that it is over.
+		told, err := w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Subject+toldSuffix)
+		if err != nil {
+			return nil, err
+		}
+		wanted = told != ""
+	}
+	if !wanted {
+		return nil, nil //nolint:nilnil // it is not for this receiver
+	}
+	m.Key = "grace/" + w.name + "/" + strconv.FormatInt(e.ID, 10)
+	return m, nil
+}
+
+// attempt sends a message once.
+func (w *worker) attempt(ctx context.Context, m *Message) (Thread, error) {
+	var t Thread
+	var err error
+	if t.Root, err = w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Thread); err != nil {
+		return t, err
+	}
+	if t.Question, err = w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Subject+questionSuffix); err != nil {
+		return t, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+	defer cancel()
+	return w.out.send(ctx, m, t)
+}
+
+// tryNext tells whether the next message of another thread passes: then the
+// one before it is what is wrong, not the receiver.
+func (w *worker) tryNext(ctx context.Context, bad *Message, behind []grace.Event) (bool, error) {
+	for _, e := range behind {
+		m, err := w.mine(ctx, e)
+		if err != nil {
+			return false, err
+		}
+		if m == nil || m.Thread == bad.Thread || e.ID == w.ahead {
+			continue
+		}
+		thread, err := w.attempt(ctx, m)
+		if err != nil {
+			return false, nil //nolint:nilerr // it fails for all
+		}
+		w.ahead = e.ID
+		return true, w.recordRefs(ctx, m, thread)
+	}
+	return false, nil
+}
+
+// backoff is the wait after that many failed attempts, give or take a fifth.
+func (w *worker) backoff(attempts int) time.Duration {
+	wait := longestWait
+	if attempts < 10 {
+		wait = min(firstWait<<(attempts-1), longestWait)
+	}
+	return time.Duration(float64(wait) * (0.8 + 0.4*w.n.Jitter()))
+}
+
+// delivered records a success; letter names the dead letter that it was.
+func (w *worker) delivered(ctx context.Context, row *store.Receiver, e grace.Event, m *Message, t Thread, letter string) error {
+	now := w.n.Now()
+	row.Delivered++
+	row.LastSuccess, row.FailingSince, row.Error, row.Attempts, row.Retry = &now, nil, "", 0, nil
+	if letter == "" {
+		row.Cursor = e.ID
+	}
+	w.n.Log.InfoContext(ctx, "notification delivered", "receiver", w.name, "kind", m.Kind, "title", m.Title, "event", e.ID)
+	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error {
+		if letter != "" {
+			if err := w.n.Store.DropDeadLetter(ctx, tx, letter); err != nil {
+				return err
+			}
+		}
+		return w.setRefs(ctx, tx, m, t)
+	})
+}
+
+func (w *worker) setRefs(ctx context.Context, tx store.Tx, m *Message, t Thread) error {
+	refs := map[string]string{m.Thread: t.Root, m.Subject + questionSuffix: t.Question}
+	if m.beyond {
+		refs[m.Subject+toldSuffix] = m.Key
+	}
+	for key, ref := range refs {
+		if ref == "" {
+			continue
+		}
+		if err := w.n.Store.SetRef(ctx, tx, w.name, key, ref, w.n.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *worker) recordRefs(ctx context.Context, m *Message, t Thread) error {
+	return w.n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return w.setRefs(ctx, tx, m, t) })
+}
+
+// dead gives a message up.
+func (w *worker) dead(ctx context.Context, row *store.Receiver, e grace.Event, m *Message, why error) error {
+	now := w.n.Now()
+	d := store.DeadLetter{
+		ID: store.DeadLetterID(w.name, e.ID), Receiver: w.name, Event: e, Title: m.Title,
+		Error: clean(why.Error(), maxText), Attempts: row.Attempts + 1, At: now,
+	}
+	row.Dead++
+	row.Cursor, row.Error, row.Attempts, row.Retry = max(row.Cursor, e.ID), d.Error, 0, nil
+	if row.FailingSince == nil {
+		row.FailingSince = &now
+	}
+	w.n.Log.ErrorContext(ctx, "notification refused; it is a dead letter", "receiver", w.name, "title", m.Title, "error", d.Error,
+		"hint", "mend the receiver, then: grace notify retry "+d.ID)
+	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error {
+		if err := w.n.Store.PutDeadLetter(ctx, tx, d); err != nil {
+			return err
+		}
+		var c grace.Change
+		note(&c, now, "grace", "notify.dead", d)
+		return w.n.Store.Apply(ctx, tx, c)
+	})
+}
+
+// failed keeps when the next attempt is due, over restarts and for all replicas.
+func (w *worker) failed(ctx context.Context, row *store.Receiver, err error, wait time.Duration) error {
+	now := w.n.Now()
+	at := now.Add(wait)
+	row.Error, row.Retry = clean(err.Error(), maxText), &at
+	if row.FailingSince == nil {
+		row.FailingSince = &now
+	}
+	w.n.Log.WarnContext(ctx, "notification not delivered; it is tried again", "receiver", w.name, "error", row.Error,
+		"attempts", row.Attempts, "in", wait.Round(time.Millisecond).String())
+	return w.record(ctx, *row, nil)
+}
+
+// record writes the receiver's row, also while the daemon is being stopped:
+// what was sent would be sent again after the next start.
+func (w *worker) record(ctx context.Context, row store.Receiver, also func(context.Context, store.Tx) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	defer cancel()
+	return w.n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		if err := w.n.Store.SaveReceiver(ctx, tx, row); err != nil || also == nil {
+			return err
+		}
+		return also(ctx, tx)
+	})
+}
+
+// retryLetters sends dead letters again that somebody asked for. True means
+// that the receiver does not take them now.
+func (w *worker) retryLetters(ctx context.Context, row *store.Receiver) (bool, error) {
+	letters, err := w.n.Store.RetryLetters(ctx, w.n.Store.Q(), w.name, batch)
+	if err != nil {
+		return false, err
+	}
+	for _, d := range letters {
+		m, err := w.n.message(ctx, d.Event)
+		if err != nil {
+			return false, err
+		}
+		if m == nil {
+			m = &Message{Kind: Unhealed, Title: d.Title, Thread: d.Event.Resource, Subject: d.Event.Resource, At: d.Event.Timestamp, Severity: grace.SeverityWarning}
+		}
+		m.Key = "grace/" + w.name + "/" + strconv.FormatInt(d.Event.ID, 10)
+		if mine, err := w.claim(ctx); err != nil || !mine {
+			return true, err
+		}
+		thread, err := w.attempt(ctx, m)
+		if err == nil {
+			if err := w.delivered(ctx, row, d.Event, m, thread, d.ID); err != nil {
+				return false, err
+			}
+			continue
+		}
+		if ctx.Err() != nil {
+			return true, ctx.Err()
+		}
+		if final, ok := errors.AsType[*refusal](err); ok {
+			row.Attempts = d.Attempts
+			if err := w.dead(ctx, row, d.Event, m, final.err); err != nil {
+				return false, err
+			}
+			continue
+		}
+		row.Attempts++
+		return true, w.failed(ctx, row, err, w.backoff(row.Attempts))
+	}
+	return false, nil
+}
+
+// encode gives the JSON of our own maps and structs, which always encode.
+func encode(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return json.RawMessage(`null`)
+	}
+	return b
+}

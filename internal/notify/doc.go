@@ -1,0 +1,26 @@
+// Package notify tells people: of questions, of what GRACE did, and of what it
+// could not heal.
+//
+//	outbox -> message (words) -> routes -> one worker a receiver -> Slack, mail, ...
+//	             ^                              |
+//	             '---- ladder (unanswered) <----' dead letters, refs of threads
+//
+// The contract:
+//
+//   - Each receiver has a cursor of its own in the store. Its messages go out in
+//     the order of the events, one at a time; a receiver that fails holds up
+//     nobody else. A new receiver begins with what is new.
+//   - At least once: the cursor moves in the transaction that records the
+//     delivery, so a message may come twice after a crash, with the same
+//     idempotency key (the receiver's name and the event's id).
+//   - A connection that fails, 429 and 5xx are tried again, with growing waits
+//     that are kept in the store; any other refusal is final. The message then
+//     is a dead letter: kept, listed, and sent again when somebody asks. When a
+//     message is refused again and again while the next one passes, it is a dead
+//     letter too: one bad message must not silence a receiver.
+//   - Of several replicas one serves a receiver: whoever holds its claim, which
+//     ends 12 s after the holder's death.
+//   - What needs a person and is taken by no route goes to every receiver.
+//   - Memory is bounded by the batch that a worker reads.
+//   - A secret is expanded at the moment of sending, and is in no error.
+package notify

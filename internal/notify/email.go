@@ -1,0 +1,201 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"html"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net"
+	"net/mail"
+	"net/smtp"
+	"net/textproto"
+	"strings"
+	"time"
+
+	"grace"
+)
+
+// email sends one mail a message, in plain text with the same in HTML.
+type email struct {
+	cfg  Receiver
+	tls  *tls.Config
+	from *mail.Address
+	to   []*mail.Address
+	now  func() time.Time
+}
+
+func newEmail(r Receiver) (*email, error) {
+	e := &email{cfg: r, now: time.Now}
+	var err error
+	if e.tls, err = tlsConfig(r.CAFile); err != nil {
+		return nil, err
+	}
+	host, _, err := net.SplitHostPort(r.Server)
+	if err != nil {
+		return nil, fmt.Errorf("server: %q is not a host with a port", r.Server)
+	}
+	e.tls.ServerName = host
+	if e.from, err = mail.ParseAddress(r.From); err != nil {
+		return nil, fmt.Errorf("from: %q is not a mail address", r.From)
+	}
+	for i, text := range r.To {
+		to, err := mail.ParseAddress(text)
+		if err != nil {
+			return nil, fmt.Errorf("to[%d]: %q is not a mail address", i, text)
+		}
+		e.to = append(e.to, to)
+	}
+	return e, nil
+}
+
+func (e *email) send(ctx context.Context, m *Message, t Thread) (Thread, error) {
+	var s secrets
+	user, password := s.expand("username", e.cfg.Username), s.expand("password", e.cfg.Password)
+	if s.err != nil {
+		return Thread{}, s.err
+	}
+	id := e.messageID(m.Key)
+	body, err := e.compose(m, id, t.Root)
+	if err != nil {
+		return Thread{}, &refusal{err}
+	}
+	if err := e.deliver(ctx, user, password, body); err != nil {
+		return Thread{}, s.hide(judgeSMTP(err))
+	}
+	if t.Root == "" {
+		t.Root = id
+	}
+	return Thread{Root: t.Root}, nil
+}
+
+// judgeSMTP takes a 5xx for final; all else passes.
+func judgeSMTP(err error) error {
+	if answer, ok := errors.AsType[*textproto.Error](err); ok && answer.Code/100 == 5 {
+		return &refusal{err}
+	}
+	return err
+}
+
+// deliver is one SMTP session.
+func (e *email) deliver(ctx context.Context, user, password string, body []byte) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", e.cfg.Server)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })() // net/smtp knows no context
+	if e.cfg.TLS == "implicit" {
+		conn = tls.Client(conn, e.tls)
+	}
+	c, err := smtp.NewClient(conn, e.tls.ServerName)
+	if err != nil {
+		return fmt.Errorf("greeting: %w", err)
+	}
+	defer c.Close()
+	if e.cfg.TLS == "" || e.cfg.TLS == "starttls" {
+		if ok, _ := c.Extension("STARTTLS"); !ok {
+			return &refusal{errors.New("the server does not offer STARTTLS; set tls: implicit or none if that is right")}
+		}
+		if err := c.StartTLS(e.tls); err != nil {
+			return fmt.Errorf("STARTTLS: %w", err)
+		}
+	}
+	if user != "" {
+		if err := c.Auth(smtp.PlainAuth("", user, password, e.tls.ServerName)); err != nil {
+			return fmt.Errorf("login: %w", err)
+		}
+	}
+	if err := c.Mail(e.from.Address); err != nil {
+		return fmt.Errorf("sender: %w", err)
+	}
+	for _, to := range e.to {
+		if err := c.Rcpt(to.Address); err != nil {
+			return fmt.Errorf("recipient %s: %w", to.Address, err)
+		}
+	}
+	w, err := c.Data()
+	if err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	if _, err := w.Write(body); err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	_ = c.Quit() // the mail is taken
+	return nil
+}
+
+// messageID is the same for every attempt, so that a mail that came twice is
+// shown once.
+func (e *email) messageID(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	_, host, _ := strings.Cut(e.from.Address, "@")
+	return "<grace." + hex.EncodeToString(sum[:12]) + "@" + host + ">"
+}
+
+func (e *email) compose(m *Message, id, root string) ([]byte, error) {
+	var b bytes.Buffer
+	parts := multipart.NewWriter(&b)
+	to := make([]string, len(e.to))
+	for i, a := range e.to {
+		to[i] = a.String()
+	}
+	header := [][2]string{
+		{"From", e.from.String()}, {"To", strings.Join(to, ", ")}, {"Subject", mime.QEncoding.Encode("utf-8", "[GRACE] "+m.Title)},
+		{"Date", e.now().Format(time.RFC1123Z)}, {"Message-ID", id},
+	}
+	if root != "" && root != id {
+		header = append(header, [2]string{"In-Reply-To", root}, [2]string{"References", root})
+	}
+	if m.Severity == grace.SeverityCritical && !m.over() {
+		header = append(header, [2]string{"X-Priority", "1"})
+	}
+	header = append(header, [2]string{"Auto-Submitted", "auto-generated"}, [2]string{"X-Grace-Key", m.Key}, [2]string{"MIME-Version", "1.0"},
+		[2]string{"Content-Type", "multipart/alternative; boundary=" + parts.Boundary()})
+	var head strings.Builder
+	for _, h := range header {
+		head.WriteString(h[0] + ": " + h[1] + "\r\n")
+	}
+	for _, alternative := range [][2]string{{"text/plain", m.Title + "\n\n" + m.Text() + "\n"}, {"text/html", page(m)}} {
+		w, err := parts.CreatePart(textproto.MIMEHeader{
+			"Content-Type": {alternative[0] + "; charset=utf-8"}, "Content-Transfer-Encoding": {"quoted-printable"},
+		})
+		if err != nil {
+			return nil, err
+		}
+		q := quotedprintable.NewWriter(w)
+		if _, err := q.Write([]byte(strings.ReplaceAll(alternative[1], "\n", "\r\n"))); err != nil {
+			return nil, err
+		}
+		if err := q.Close(); err != nil {
+			return nil, err
+		}
+	}
+	if err := parts.Close(); err != nil {
+		return nil, err
+	}
+	return append([]byte(head.String()+"\r\n"), b.Bytes()...), nil
+}
+
+// page is the message in HTML that every mail program shows.
+func page(m *Message) string {
+	var b strings.Builder
+	b.WriteString("<p><strong>" + html.EscapeString(m.Title) + "</strong></p>\n<table cellpadding=\"4\">\n")
+	for _, p := range m.parts() {
+		b.WriteString("<tr><th align=\"left\" valign=\"top\">" + p.label + "</th><td>" + html.EscapeString(p.text) + "</td></tr>\n")
+	}
+	b.WriteString("</table>\n")
+	if m.Link != "" {
+		b.WriteString("<p><a href=\"" + html.EscapeString(m.Link) + "\">Open in GRACE</a></p>\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,264 @@
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/internal/store"
+)
+
+// Kind is what happened, as routes name it.
+type Kind string
+
+// Kinds of messages.
+const (
+	Asked          Kind = "asked"           // a run waits for a person's approval
+	Acted          Kind = "acted"           // a run began to change its target
+	Helped         Kind = "helped"          // the service recovered
+	Ineffective    Kind = "ineffective"     // the remedy ran, the condition stayed
+	Undone         Kind = "undone"          // a run was rolled back or aborted
+	Unhealed       Kind = "unhealed"        // an incident was opened
+	Escalated      Kind = "escalated"       // GRACE gave up, or nobody came
+	Acknowledged   Kind = "acknowledged"    // somebody looks after an incident
+	Resolved       Kind = "resolved"        // an incident ended, a question was answered
+	ModeChanged    Kind = "mode_changed"    // how much GRACE may do by itself
+	CircuitBreaker Kind = "circuit_breaker" // too much is sick at once, or no longer
+)
+
+// needsPerson tells whether it is a silence when nobody is told.
+func (k Kind) needsPerson() bool {
+	return k == Asked || k == Unhealed || k == Escalated || k == CircuitBreaker
+}
+
+// Events of the ladder, written by this package.
+const (
+	eventLadder   = "self_heal.notify.escalated"
+	eventReminder = "self_heal.notify.reminder"
+
+	stormPrefix = "incident/storm-"
+)
+
+// kinds says what an event of the outbox is to people.
+func kinds() map[string]Kind {
+	return map[string]Kind{
+		"self_heal.run.awaiting_approval": Asked,
+		"self_heal.run.running":           Acted,
+		"self_heal.run.succeeded":         Helped,
+		"self_heal.run.ineffective":       Ineffective,
+		"self_heal.run.rolled_back":       Undone,
+		"self_heal.run.aborted":           Undone,
+		"self_heal.run.escalated":         Escalated,
+		"self_heal.approval.approved":     Resolved,
+		"self_heal.approval.denied":       Resolved,
+		"self_heal.approval.expired":      Resolved,
+		"self_heal.approval.cancelled":    Resolved,
+		"incident.notify":                 Unhealed,
+		"incident.opened":                 Unhealed,
+		"incident.acknowledged":           Acknowledged,
+		"incident.resolved":               Resolved,
+		"incident.escalated":              Escalated,
+		"self_heal.mode":                  ModeChanged,
+		"self_heal.storm.opened":          CircuitBreaker,
+		"self_heal.storm.closed":          CircuitBreaker,
+	}
+}
+
+// patterns are the event types that can become messages.
+func patterns() []string {
+	out := []string{eventLadder, eventReminder}
+	for t := range kinds() {
+		out = append(out, t)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Message is what people are told, in words and in fields.
+type Message struct {
+	Key      string            `json:"key"` // idempotency: the receiver's name and the event's id
+	Kind     Kind              `json:"kind"`
+	Type     string            `json:"event_type"`
+	EventID  int64             `json:"event_id"`
+	Title    string            `json:"title"`
+	Where    string            `json:"where,omitempty"` // the service and its team
+	Since    string            `json:"since,omitempty"` // when the condition began
+	What     string            `json:"what,omitempty"`  // more about what happened
+	Doing    string            `json:"doing,omitempty"` // what GRACE does about it
+	Do       string            `json:"do,omitempty"`    // what the reader can do
+	Severity grace.Severity    `json:"severity"`
+	Services []grace.ServiceID `json:"services,omitempty"`
+	Teams    []string          `json:"teams,omitempty"`
+	Thread   string            `json:"thread"`  // messages of one run and its incident share it
+	Subject  string            `json:"subject"` // what is open until it is answered or resolved
+	Run      grace.RunID       `json:"run,omitempty"`
+	Incident grace.IncidentID  `json:"incident,omitempty"`
+	Link     string            `json:"link,omitempty"`
+	At       time.Time         `json:"at"`
+	Began    time.Time         `json:"began,omitzero"` // of the question or incident
+	Ended    bool              `json:"ended,omitempty"`
+	Question *Question         `json:"question,omitempty"` // that is open
+
+	also []Kind   // a route that wants one of these wants this too
+	to   []string // the ladder's choice of receivers
+	twin bool     // an incident tells the same
+	// beyond the routes: by the ladder, or because no route takes it
+	beyond bool
+}
+
+// Question is an approval that waits for an answer.
+type Question struct {
+	Approval grace.ApprovalID `json:"approval"`
+	Revision int              `json:"revision"`
+	Expires  time.Time        `json:"expires"`
+}
+
+// over tells whether it is about the end of what was told before.
+func (m *Message) over() bool { return m.Kind == Resolved || m.Kind == Acknowledged }
+
+// Text is the message in plain text, without its title.
+func (m *Message) Text() string {
+	var b strings.Builder
+	for _, p := range m.parts() {
+		if b.Len() > 0 {
+			b.WriteString("\n")
+		}
+		b.WriteString(p.label + ": " + p.text)
+	}
+	if m.Link != "" {
+		b.WriteString("\n" + m.Link)
+	}
+	return b.String()
+}
+
+type part struct{ label, text string }
+
+// parts are the answers to what a reader asks, in that order.
+func (m *Message) parts() []part {
+	all := []part{{"What", m.What}, {"Where", m.Where}, {"Since", m.Since}, {"GRACE", m.Doing}, {"You", m.Do}}
+	return slices.DeleteFunc(all, func(p part) bool { return p.text == "" })
+}
+
+// facts are what a message is made of besides its event.
+type facts struct {
+	run      *grace.Run
+	approval *grace.Approval
+	decision *grace.Decision
+	incident *grace.Incident
+}
+
+// runPayload is what the events of a run carry.
+type runPayload struct {
+	Service  grace.ServiceID  `json:"service"`
+	Playbook grace.PlaybookID `json:"playbook"`
+	Code     grace.Code       `json:"code"`
+	Reason   string           `json:"reason"`
+	Incident grace.IncidentID `json:"incident"`
+}
+
+// ladderPayload is what the ladder's own events carry.
+type ladderPayload struct {
+	Event     grace.Event    `json:"event"` // what nobody has answered
+	After     grace.Duration `json:"after"`
+	Receivers []string       `json:"receivers"`
+}
+
+// message makes the message of an event; nil when there is nothing to tell.
+func (n *Notifier) message(ctx context.Context, e grace.Event) (*Message, error) {
+	if e.Type == eventLadder || e.Type == eventReminder {
+		var p ladderPayload
+		if json.Unmarshal(e.Payload, &p) != nil || p.Event.Type == e.Type {
+			return nil, nil //nolint:nilnil // nothing to tell, and no error
+		}
+		m, err := n.message(ctx, p.Event)
+		if m == nil || err != nil {
+			return nil, err
+		}
+		m.EventID, m.Type, m.to = e.ID, e.Type, p.Receivers
+		if e.Type == eventLadder {
+			m.Title = fmt.Sprintf("Nobody has answered for %s: %s", span(p.After.D()), m.Title)
+		} else {
+			m.Title = "Still open: " + m.Title
+		}
+		return m, nil
+	}
+	kind, known := kinds()[e.Type]
+	if !known || strings.HasPrefix(e.Resource, stormPrefix) && strings.HasPrefix(e.Type, "incident.") && kind != Acknowledged {
+		return nil, nil //nolint:nilnil // the circuit breaker's own events tell of its incident
+	}
+	f, err := n.facts(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	m := &Message{Kind: kind, Type: e.Type, EventID: e.ID, Thread: e.Resource, Subject: e.Resource, At: e.Timestamp, Severity: grace.SeverityInfo}
+	w := n.words()
+	switch {
+	case kind == ModeChanged:
+		w.mode(m, e)
+	case f.incident != nil:
+		w.incident(m, e, f.incident)
+	case strings.HasPrefix(e.Type, "self_heal.approval."):
+		w.answer(m, e, f)
+	default:
+		w.run(m, e, f)
+	}
+	if m.Title == "" {
+		return nil, nil //nolint:nilnil // a payload of another version
+	}
+	w.finish(m)
+	return m, nil
+}
+
+// facts reads what the event is about as it is now: a message that comes late
+// must not ask what was answered meanwhile.
+func (n *Notifier) facts(ctx context.Context, e grace.Event) (facts, error) {
+	var f facts
+	kind, id, _ := strings.Cut(e.Resource, "/")
+	q := n.Store.Q()
+	var run grace.RunID
+	switch kind {
+	case "incident":
+		inc, err := optional(n.Store.Incident(ctx, q, grace.IncidentID(id)))
+		if err != nil {
+			return f, err
+		}
+		var told grace.Incident
+		if json.Unmarshal(e.Payload, &told) == nil && told.ID != "" {
+			inc = &told
+		}
+		if f.incident = inc; inc != nil {
+			run = inc.Run
+		}
+	case "run", "approval":
+		run = grace.RunID(id)
+		var err error
+		if f.approval, err = optional(n.Store.Approval(ctx, q, grace.ApprovalID(id))); err != nil {
+			return f, err
+		}
+	}
+	if run == "" {
+		return f, nil
+	}
+	var err error
+	if f.run, err = optional(n.Store.Run(ctx, q, run)); err != nil || f.run == nil {
+		return f, err
+	}
+	f.decision, err = optional(n.Store.Decision(ctx, q, f.run.Decision))
+	return f, err
+}
+
+// optional makes a row that is not there a nil.
+func optional[T any](v T, err error) (*T, error) {
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil //nolint:nilnil // absent is an answer
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &v, nil
+}

@@ -1,0 +1,358 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"grace"
+	"grace/internal/store"
+)
+
+// Deps are what a Notifier stands on.
+type Deps struct {
+	Store  *store.Store
+	Log    *slog.Logger
+	Now    func() time.Time
+	Owner  string         // this process, among replicas
+	Jitter func() float64 // 0 to 1; default random
+	// Decide records a person's answer. A *Refused is shown to the person.
+	Decide func(ctx context.Context, id grace.ApprovalID, approve bool, reason, actor string, revision int) error
+}
+
+// Settings are what a Notifier is told by the configuration.
+type Settings struct {
+	Config
+
+	External string         // base of links
+	Location *time.Location // of the times in messages
+	Services []grace.Service
+}
+
+// Refused says to a person, in words, why an answer does not count.
+type Refused struct{ Message string }
+
+func (r *Refused) Error() string { return r.Message }
+
+// Notifier tells people. Make it with New, then Start it.
+type Notifier struct {
+	Deps
+
+	turn   sync.Mutex // held by Start, Reconfigure and Stop
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	mu  sync.Mutex // guards set
+	set *setup
+}
+
+// setup is one configuration's part. It is never changed, only swapped.
+type setup struct {
+	Settings
+
+	router   *Router
+	services map[grace.ServiceID]grace.Service
+	workers  []*worker
+	people   map[string]Person // by Slack user id
+}
+
+// sender speaks to one receiver.
+type sender interface {
+	// send delivers a message. A *refusal is final, a *later says when to come
+	// again; any other error is tried again. No error holds a secret.
+	send(ctx context.Context, m *Message, t Thread) (Thread, error)
+}
+
+// Thread is what a receiver called earlier messages: the first one of the
+// thread, and the one that asked. Empty is none.
+type Thread struct{ Root, Question string }
+
+// New builds a notifier. Nothing is sent before Start.
+func New(s Settings, d Deps) (*Notifier, error) {
+	n := &Notifier{Deps: d}
+	if n.Jitter == nil {
+		n.Jitter = rand.Float64
+	}
+	if n.Log == nil {
+		n.Log = slog.New(slog.DiscardHandler)
+	}
+	set, err := n.build(s)
+	if err != nil {
+		return nil, err
+	}
+	n.set = set
+	return n, nil
+}
+
+func (n *Notifier) build(s Settings) (*setup, error) {
+	set := &setup{Settings: s, services: map[grace.ServiceID]grace.Service{}, people: map[string]Person{}}
+	var err error
+	if set.router, err = NewRouter(s.Config); err != nil {
+		return nil, err
+	}
+	for _, service := range s.Services {
+		set.services[service.ID] = service
+	}
+	for _, p := range s.People {
+		set.people[p.Slack] = p
+	}
+	for _, r := range s.Receivers {
+		out, err := newSender(r)
+		if err != nil {
+			return nil, fmt.Errorf("receiver %s: %w", r.Name, err)
+		}
+		set.workers = append(set.workers, &worker{n: n, set: set, name: r.Name, timeout: r.timeout(), out: out, poke: make(chan struct{}, 1)})
+	}
+	return set, nil
+}
+
+func newSender(r Receiver) (sender, error) {
+	client, err := newClient(r.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	switch r.Type {
+	case "slack":
+		return &slackSender{cfg: r, http: client}, nil
+	case "pagerduty":
+		return &pagerduty{cfg: r, http: client}, nil
+	case "email":
+		return newEmail(r)
+	case "webhook":
+		return newWebhook(r, client)
+	case "teams":
+		return &teams{cfg: r, http: client}, nil
+	case "ntfy":
+		return &ntfy{cfg: r, http: client}, nil
+	case "mattermost":
+		return &mattermost{cfg: r, http: client}, nil
+	}
+	return nil, fmt.Errorf("unknown type %q", r.Type)
+}
+
+// Check tells what is wrong with a receiver's settings that its type alone
+// finds: templates, certificates. The error begins with the key it is about.
+func Check(r Receiver) error {
+	_, err := newSender(r)
+	return err
+}
+
+// current gives the configuration in force.
+func (n *Notifier) current() *setup {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.set
+}
+
+func (n *Notifier) words() words {
+	set := n.current()
+	return words{now: n.Now(), zone: set.Location, external: set.External, services: set.services}
+}
+
+// Start registers the receivers and begins to deliver.
+func (n *Notifier) Start(ctx context.Context) error {
+	n.turn.Lock()
+	defer n.turn.Unlock()
+	return n.start(ctx)
+}
+
+func (n *Notifier) start(ctx context.Context) error {
+	set := n.current()
+	if err := n.register(ctx, set); err != nil {
+		return err
+	}
+	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for _, w := range set.workers {
+		n.done.Go(func() { w.run(ctx) })
+	}
+	n.done.Go(func() { n.climb(ctx) })
+	n.done.Go(func() { n.wake(ctx, set) })
+	return nil
+}
+
+// register makes the rows of the receivers, and forgets those that are
+// configured no more.
+func (n *Notifier) register(ctx context.Context, set *setup) error {
+	known := []string{ladderName}
+	for _, w := range set.workers {
+		known = append(known, w.name)
+	}
+	rows, err := n.Store.Receivers(ctx, n.Store.Q())
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if !slices.Contains(known, row.Name) {
+			if err := n.Store.ForgetReceiver(ctx, row.Name); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range known {
+		if err := n.Store.RegisterReceiver(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wake passes on that events were committed.
+func (n *Notifier) wake(ctx context.Context, set *setup) {
+	for range n.Store.Wake(ctx) {
+		for _, w := range set.workers {
+			select {
+			case w.poke <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// Reconfigure swaps the configuration; on an error nothing has changed.
+func (n *Notifier) Reconfigure(ctx context.Context, s Settings) error {
+	n.turn.Lock()
+	defer n.turn.Unlock()
+	set, err := n.build(s)
+	if err != nil {
+		return err
+	}
+	if err := n.register(ctx, set); err != nil {
+		return err
+	}
+	running := n.cancel != nil
+	n.halt()
+	n.mu.Lock()
+	n.set = set
+	n.mu.Unlock()
+	if !running {
+		return nil
+	}
+	return n.start(ctx)
+}
+
+// Stop ends the workers and waits for them. What is under way is broken off,
+// and sent again after the next start.
+func (n *Notifier) Stop() {
+	n.turn.Lock()
+	defer n.turn.Unlock()
+	n.halt()
+}
+
+func (n *Notifier) halt() {
+	if n.cancel != nil {
+		n.cancel()
+		n.cancel = nil
+	}
+	n.done.Wait()
+}
+
+// Outcome of a test message.
+type Outcome struct {
+	Receiver string         `json:"receiver"`
+	OK       bool           `json:"ok"`
+	Error    string         `json:"error,omitempty"`
+	Took     grace.Duration `json:"took"`
+}
+
+// ErrUnknown is about a receiver or a dead letter that is not there.
+var ErrUnknown = errors.New("unknown receiver")
+
+// Test sends a message through one receiver, or through each when name is
+// empty, past routes and cursors.
+func (n *Notifier) Test(ctx context.Context, name, actor string) ([]Outcome, error) {
+	set := n.current()
+	var out []Outcome
+	for _, w := range set.workers {
+		if name != "" && name != w.name {
+			continue
+		}
+		now := n.Now()
+		m := &Message{
+			Key: fmt.Sprintf("grace/%s/test-%d", w.name, now.UnixNano()), Kind: ModeChanged, Type: "self_heal.notify.test",
+			Title: "Test message of GRACE", What: "Sent" + by(actor) + " at " + n.words().stamp(now), Severity: grace.SeverityInfo,
+			Do: "Nothing: this receiver works", Thread: "test", Subject: "test", At: now, Link: n.words().link("", ""),
+		}
+		if _, pages := w.out.(*pagerduty); pages {
+			m.Kind, m.Ended = Resolved, true // nobody is called out of bed
+		}
+		ctx, cancel := context.WithTimeout(ctx, w.timeout)
+		began := time.Now()
+		_, err := w.out.send(ctx, m, Thread{})
+		cancel()
+		o := Outcome{Receiver: w.name, OK: err == nil, Took: grace.Duration(time.Since(began).Round(time.Millisecond))}
+		if err != nil {
+			o.Error = err.Error()
+		}
+		out = append(out, o)
+	}
+	if name != "" && len(out) == 0 {
+		return nil, fmt.Errorf("%w %s: %s", ErrUnknown, name, n.known())
+	}
+	return out, nil
+}
+
+func (n *Notifier) known() string {
+	set := n.current()
+	if len(set.router.receivers) == 0 {
+		return "none is configured under notify.receivers"
+	}
+	return "there are " + strings.Join(set.router.receivers, ", ")
+}
+
+// Retry has a dead letter sent again, or all when id is empty. It gives how
+// many.
+func (n *Notifier) Retry(ctx context.Context, id, actor string) (int, error) {
+	if id != "" {
+		d, err := n.Store.DeadLetter(ctx, n.Store.Q(), id)
+		if err != nil {
+			return 0, err
+		}
+		if !slices.Contains(n.current().router.receivers, d.Receiver) {
+			return 0, fmt.Errorf("%w %s: %s", ErrUnknown, d.Receiver, n.known())
+		}
+		return 1, n.retry(ctx, []store.DeadLetter{d}, actor)
+	}
+	total := 0
+	for {
+		letters, err := n.Store.WaitingLetters(ctx, n.Store.Q(), retryBatch)
+		if err != nil || len(letters) == 0 {
+			return total, err
+		}
+		if err := n.retry(ctx, letters, actor); err != nil {
+			return total, err
+		}
+		total += len(letters)
+	}
+}
+
+const retryBatch = 100
+
+func (n *Notifier) retry(ctx context.Context, letters []store.DeadLetter, actor string) error {
+	return n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		var c grace.Change
+		for _, d := range letters {
+			d.Retry = true
+			if err := n.Store.PutDeadLetter(ctx, tx, d); err != nil {
+				return err
+			}
+			note(&c, n.Now(), actor, "notify.retried", d)
+		}
+		return n.Store.Apply(ctx, tx, c)
+	})
+}
+
+// note puts what became of a dead letter into the audit log and the outbox.
+func note(c *grace.Change, now time.Time, actor, action string, d store.DeadLetter) {
+	object := "notification/" + d.ID
+	c.Audit = append(c.Audit, grace.AuditEntry{At: now, Actor: actor, Action: action, Object: object, Reason: d.Error})
+	c.Events = append(c.Events, grace.Event{
+		Type: "self_heal." + action, Source: "notify", Actor: actor, Resource: object, Timestamp: now,
+		Payload: encode(map[string]any{"receiver": d.Receiver, "event": d.Event.ID, "title": d.Title, "error": d.Error}),
+	})
+}

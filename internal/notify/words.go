@@ -1,0 +1,330 @@
+package notify
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"grace"
+)
+
+// words makes messages: pure, its time and place are fields.
+type words struct {
+	now      time.Time
+	zone     *time.Location
+	external string // base of links, "" for none
+	services map[grace.ServiceID]grace.Service
+}
+
+// Bounds of what is shown, in characters.
+const (
+	maxTitle = 150
+	maxText  = 700
+)
+
+func (w words) run(m *Message, e grace.Event, f facts) {
+	var p runPayload
+	_ = json.Unmarshal(e.Payload, &p) // what is missing is read from the run
+	_, id, _ := strings.Cut(e.Resource, "/")
+	m.Run, m.Incident = grace.RunID(id), p.Incident
+	if f.run != nil {
+		p.Service, p.Playbook, p.Code = f.run.Service, f.run.Playbook.ID, f.run.Code
+		if p.Reason == "" {
+			p.Reason = f.run.Error
+		}
+		m.Since = w.stamp(f.run.SickSince)
+	}
+	if p.Service == "" {
+		return
+	}
+	m.Services, m.Link = []grace.ServiceID{p.Service}, w.link("runs", id)
+	m.What = plain(string(p.Code))
+	on := fmt.Sprintf("%s on %s", p.Playbook, p.Service)
+	switch m.Kind {
+	case Asked:
+		w.ask(m, p, f)
+		return
+	case Acted:
+		m.Title = "GRACE runs " + on
+		m.Doing = "It does the playbook's steps, verifies them, and undoes what does not help"
+		m.Do = "Nothing, or stop and undo it: grace runs abort " + id + " --reason WHY"
+	case Helped:
+		m.Title = fmt.Sprintf("%s helped %s", p.Playbook, p.Service)
+		if f.run != nil && f.run.RecoveredIn > 0 {
+			m.Title += ": well again after " + span(f.run.RecoveredIn.D())
+		}
+		m.Doing, m.Ended = "It is done: the checks have held", true
+	case Ineffective:
+		m.Title, m.Severity = fmt.Sprintf("%s did not help %s", p.Playbook, p.Service), grace.SeverityWarning
+		m.Doing = sentence(p.Reason) + ". It tries another remedy, or opens an incident"
+		m.Do = "See what was tried: grace why " + id
+	case Undone:
+		m.Title, m.Severity = on+" was undone", grace.SeverityWarning
+		if strings.HasSuffix(e.Type, ".aborted") {
+			m.Title = on + " was aborted"
+		}
+		m.Doing = sentence(p.Reason)
+		m.Do = "Look at " + string(p.Service) + "; what was done: grace why " + id
+	default:
+		m.Title, m.Severity = on+" failed: GRACE needs a person", grace.SeverityCritical
+		m.Doing = sentence(p.Reason) + ". It does nothing more by itself here"
+		m.Do = "Look at " + string(p.Service) + "; what was done: grace why " + id
+		if f.run != nil && m.Incident == "" {
+			m.Incident = f.run.Incident
+		}
+		m.twin = m.Incident != ""
+	}
+}
+
+// ask words a question.
+func (w words) ask(m *Message, p runPayload, f facts) {
+	m.Title = fmt.Sprintf("May GRACE run %s on %s?", p.Playbook, p.Service)
+	m.Severity = grace.SeverityWarning
+	if c := w.services[p.Service].Criticality; c == grace.CriticalityCritical || c == grace.CriticalityHigh {
+		m.Severity = grace.SeverityCritical
+	}
+	m.Link = w.link("approvals", string(m.Run))
+	if f.run != nil {
+		var steps []string
+		for _, s := range f.run.Playbook.Steps {
+			steps = append(steps, s.Name)
+		}
+		if len(steps) > 0 {
+			m.What += "; the steps would be: " + strings.Join(steps, ", ")
+		}
+	}
+	if f.decision != nil {
+		if why := because(f.decision.Failed()); why != "" {
+			m.What += ". It asks because of " + why
+		}
+	}
+	if a := f.approval; a != nil {
+		m.Began = a.At
+		if a.State != grace.ApprovalPending {
+			m.Doing = "The question is no longer open: " + answered(*a)
+			return
+		}
+		m.Question = &Question{Approval: a.ID, Revision: a.Revision, Expires: a.Expires}
+		m.Doing = "It waits for an answer until " + w.stamp(a.Expires) + "; without one it does nothing"
+	}
+	m.Do = fmt.Sprintf("grace approve %s --reason WHY, or grace deny %s --reason WHY", m.Run, m.Run)
+}
+
+// because names the gates that said no.
+func because(failed []grace.Reason) string {
+	var out []string
+	for _, r := range failed {
+		text := plain(r.Gate)
+		if r.Actual != "" && r.Required != "" {
+			text += " (" + r.Actual + ", without a person " + r.Required + ")"
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, ", ")
+}
+
+func answered(a grace.Approval) string {
+	text := string(a.State)
+	if a.Actor != "" && a.Actor != "grace" {
+		text += " by " + a.Actor
+	}
+	if a.Reason != "" {
+		text += " (" + a.Reason + ")"
+	}
+	return text
+}
+
+// answer words the end of a question.
+func (w words) answer(m *Message, e grace.Event, f facts) {
+	var a grace.Approval
+	if json.Unmarshal(e.Payload, &a) != nil || a.ID == "" {
+		if f.approval == nil {
+			return
+		}
+		a = *f.approval
+	}
+	m.also, m.Ended, m.Began = []Kind{Asked}, true, a.At
+	m.Run, m.Services = a.Run, []grace.ServiceID{a.Service}
+	m.Thread, m.Subject = "run/"+string(a.Run), "run/"+string(a.Run)
+	m.Title = fmt.Sprintf("%s on %s: %s", a.Playbook, a.Service, answered(a))
+	m.Link = w.link("runs", string(a.Run))
+	m.Severity = grace.SeverityWarning
+	if c := w.services[a.Service].Criticality; c == grace.CriticalityCritical || c == grace.CriticalityHigh {
+		m.Severity = grace.SeverityCritical // as the question was
+	}
+	switch a.State {
+	case grace.ApprovalApproved:
+		m.Doing = "It checks once more that it is needed and allowed, and acts"
+	case grace.ApprovalExpired:
+		m.Doing = "Nobody answered in time. It does nothing, and asks again while the condition lasts"
+	case grace.ApprovalPending, grace.ApprovalDenied, grace.ApprovalCancelled:
+		m.Doing = "It does nothing"
+	}
+}
+
+func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
+	m.Incident, m.Run, m.Severity = inc.ID, inc.Run, inc.Severity
+	m.Services = slices.Clone(inc.Services)
+	if inc.Service != "" && !slices.Contains(m.Services, inc.Service) {
+		m.Services = append([]grace.ServiceID{inc.Service}, m.Services...)
+	}
+	m.Subject, m.Began = "incident/"+string(inc.ID), inc.OpenedAt
+	m.Thread = m.Subject
+	m.Link = w.link("", "")
+	if inc.Run != "" {
+		m.Thread, m.Link = "run/"+string(inc.Run), w.link("runs", string(inc.Run))
+	}
+	m.Since = w.stamp(inc.OpenedAt)
+	m.What, m.Title = sentence(inc.Detail), inc.Title
+	m.also = []Kind{Unhealed, Escalated}
+	switch m.Kind {
+	case Unhealed:
+		m.also = nil
+		m.Doing = "It does nothing more by itself until a person or a new finding changes that"
+	case Escalated:
+		m.also = []Kind{Unhealed}
+		m.Title = "Still unhealed: " + inc.Title
+	case Acknowledged:
+		m.Title = "Acknowledged" + by(e.Actor) + ": " + inc.Title
+		m.Doing, m.Do = "It calls nobody else", ""
+		return
+	case Resolved:
+		m.Title, m.Ended = "Resolved"+by(e.Actor)+": "+inc.Title, true
+		return
+	case CircuitBreaker:
+		m.also = []Kind{Unhealed}
+		m.Doing = "It does nothing by itself until fewer services are sick"
+		if strings.HasSuffix(e.Type, ".closed") {
+			m.Title, m.Doing, m.Ended = "The circuit breaker is closed", "It acts again", true
+			return
+		}
+	default:
+	}
+	m.Do = "When it is over: grace incidents resolve " + string(inc.ID) + " --reason WHY"
+}
+
+func by(actor string) string {
+	if actor == "" || actor == "grace" {
+		return ""
+	}
+	return " by " + actor
+}
+
+func (w words) mode(m *Message, e grace.Event) {
+	var set grace.ModeSetting
+	if json.Unmarshal(e.Payload, &set) != nil || set.Mode == "" || set.Revision == 1 {
+		return // the first start changes nothing
+	}
+	m.Title = "Mode: " + plain(string(set.Mode)) + by(set.Actor)
+	m.What, m.Link = sentence(set.Reason), w.link("", "")
+	if set.Mode == grace.ModeStopped || set.Mode == grace.ModeObserveOnly {
+		m.Severity = grace.SeverityWarning
+	}
+	if set.Expires != nil {
+		m.Doing = "Until " + w.stamp(*set.Expires) + ", then " + plain(string(set.Fallback))
+	}
+}
+
+// finish bounds and cleans what came from outside, and adds whose it is.
+func (w words) finish(m *Message) {
+	for _, id := range m.Services {
+		if owner := w.services[id].Owner; owner != "" && !slices.Contains(m.Teams, owner) {
+			m.Teams = append(m.Teams, owner)
+		}
+	}
+	if m.Severity == "" {
+		m.Severity = grace.SeverityWarning
+	}
+	names := make([]string, 0, len(m.Services))
+	for _, id := range m.Services {
+		names = append(names, string(id))
+	}
+	m.Where = strings.Join(names, ", ")
+	if len(m.Teams) > 0 {
+		m.Where += " (" + strings.Join(m.Teams, ", ") + ")"
+	}
+	m.Title = clean(m.Title, maxTitle)
+	for _, text := range []*string{&m.What, &m.Where, &m.Since, &m.Doing, &m.Do} {
+		*text = clean(*text, maxText)
+	}
+}
+
+// clean makes text safe to show: one line without control characters and
+// without marks that turn the direction of writing, shortened.
+func clean(text string, most int) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t', r == '\r':
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == unicode.ReplacementChar:
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
+	text = strings.TrimSpace(text)
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most-1]) + "…"
+	}
+	return text
+}
+
+// plain puts blanks where a code has underscores.
+func plain(code string) string { return strings.ReplaceAll(code, "_", " ") }
+
+// sentence drops the full stop, which is added where sentences are joined.
+func sentence(text string) string { return strings.TrimRight(strings.TrimSpace(text), ".") }
+
+func (w words) link(kind, id string) string {
+	if w.external == "" {
+		return ""
+	}
+	base := strings.TrimRight(w.external, "/") + "/lite"
+	if id == "" {
+		return base
+	}
+	return base + "/" + kind + "/" + url.PathEscape(id)
+}
+
+// stamp gives a time as local and relative.
+func (w words) stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	zone := w.zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	local, today := t.In(zone), w.now.In(zone)
+	form := "15:04 MST"
+	if local.YearDay() != today.YearDay() || local.Year() != today.Year() {
+		form = "2 Jan 15:04 MST"
+	}
+	d := w.now.Sub(t)
+	if d < 0 {
+		return local.Format(form) + ", in " + span(-d)
+	}
+	return local.Format(form) + ", " + span(d) + " ago"
+}
+
+// span gives a duration in its largest unit or two.
+func span(d time.Duration) string {
+	d = d.Round(time.Second)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(math.Round(d.Minutes())))
+	case d < 48*time.Hour:
+		h, m := int(d.Hours()), int(d.Minutes())%60
+		if m == 0 {
+			return fmt.Sprintf("%d h", h)
+		}
+		return fmt.Sprintf("%d h %d min", h, m)
+	}
+	return fmt.Sprintf("%d d", int(math.Round(d.Hours()/24)))
+}
