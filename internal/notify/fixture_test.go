@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -269,4 +270,11 @@ func equal[T any](t *testing.T, have, want T) {
 	if fmt.Sprintf("%+v", have) != fmt.Sprintf("%+v", want) {
 		t.Errorf("have %+v\nwant %+v", have, want)
 	}
+}
+
+// noNetwork is a transport that reaches nobody.
+type noNetwork struct{}
+
+func (noNetwork) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("no network")
 }

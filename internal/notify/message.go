@@ -107,6 +107,8 @@ type Message struct {
 	also []Kind   // a route that wants one of these wants this too
 	to   []string // the ladder's choice of receivers
 	twin bool     // an incident tells the same
+	// stale: the question was answered before the message could be sent
+	stale bool
 	// beyond the routes: by the ladder, or because no route takes it
 	beyond bool
 }

@@ -50,7 +50,7 @@ func (p *pagerduty) send(ctx context.Context, m *Message, _ Thread) (Thread, err
 		e.Action = "resolve"
 	case m.Kind == Acknowledged:
 		e.Action = "acknowledge"
-	case m.Kind.needsPerson():
+	case m.Kind.needsPerson() && !m.stale:
 		e.Action = "trigger"
 	default:
 		return Thread{}, nil

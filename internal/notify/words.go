@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"grace"
 )
@@ -29,7 +30,9 @@ const (
 
 func (w words) run(m *Message, e grace.Event, f facts) {
 	var p runPayload
-	_ = json.Unmarshal(e.Payload, &p) // what is missing is read from the run
+	if json.Unmarshal(e.Payload, &p) != nil { // what is missing is read from the run
+		_ = json.Unmarshal(e.Payload, &p.Reason)
+	}
 	_, id, _ := strings.Cut(e.Resource, "/")
 	m.Run, m.Incident = grace.RunID(id), p.Incident
 	if f.run != nil {
@@ -61,7 +64,7 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		m.Doing, m.Ended = "It is done: the checks have held", true
 	case Ineffective:
 		m.Title, m.Severity = fmt.Sprintf("%s did not help %s", p.Playbook, p.Service), grace.SeverityWarning
-		m.Doing = sentence(p.Reason) + ". It tries another remedy, or opens an incident"
+		m.Doing = sentences(sentence(p.Reason), "It tries another remedy, or opens an incident")
 		m.Do = "See what was tried: grace why " + id
 	case Undone:
 		m.Title, m.Severity = on+" was undone", grace.SeverityWarning
@@ -72,7 +75,7 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		m.Do = "Look at " + string(p.Service) + "; what was done: grace why " + id
 	default:
 		m.Title, m.Severity = on+" failed: GRACE needs a person", grace.SeverityCritical
-		m.Doing = sentence(p.Reason) + ". It does nothing more by itself here"
+		m.Doing = sentences(sentence(p.Reason), "It does nothing more by itself here")
 		m.Do = "Look at " + string(p.Service) + "; what was done: grace why " + id
 		if f.run != nil && m.Incident == "" {
 			m.Incident = f.run.Incident
@@ -106,7 +109,7 @@ func (w words) ask(m *Message, p runPayload, f facts) {
 	if a := f.approval; a != nil {
 		m.Began = a.At
 		if a.State != grace.ApprovalPending {
-			m.Doing = "The question is no longer open: " + answered(*a)
+			m.Doing, m.stale = "The question is no longer open: "+answered(*a), true
 			return
 		}
 		m.Question = &Question{Approval: a.ID, Revision: a.Revision, Expires: a.Expires}
@@ -276,8 +279,20 @@ func clean(text string, most int) string {
 // plain puts blanks where a code has underscores.
 func plain(code string) string { return strings.ReplaceAll(code, "_", " ") }
 
-// sentence drops the full stop, which is added where sentences are joined.
-func sentence(text string) string { return strings.TrimRight(strings.TrimSpace(text), ".") }
+// sentence makes text begin with a capital letter and end without a full stop.
+func sentence(text string) string {
+	text = strings.TrimRight(strings.TrimSpace(text), ".")
+	if first, size := utf8.DecodeRuneInString(text); size > 0 && unicode.IsLetter(first) {
+		text = string(unicode.ToUpper(first)) + text[size:]
+	}
+	return text
+}
+
+// sentences joins those that say something.
+func sentences(list ...string) string {
+	list = slices.DeleteFunc(list, func(s string) bool { return s == "" })
+	return strings.Join(list, ". ")
+}
 
 func (w words) link(kind, id string) string {
 	if w.external == "" {

@@ -1,0 +1,95 @@
+package notify
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"grace"
+)
+
+var update = flag.Bool("update", false, "write the golden file anew")
+
+// TestWords holds what people read, kind by kind.
+func TestWords(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEnv(t, Settings{Location: berlin, Config: Config{Receivers: []Receiver{hook("hook", newDouble(t, nil))}}})
+	e.ask("r-1", "db")
+	e.ask("r-2", "web")
+	e.answer("r-2", grace.ApprovalApproved)
+	e.incident("i-1", "web", "opened")
+	e.incident("i-1", "web", "acknowledged")
+	e.incident("i-1", "web", "resolved")
+	e.incident("i-1", "web", "escalated")
+	run := func(state string, more map[string]any) {
+		payload := map[string]any{"run": "r-2", "service": "web", "playbook": "restart_service", "code": "service_down", "state": state}
+		for k, v := range more {
+			payload[k] = v
+		}
+		e.apply(grace.Change{Events: []grace.Event{{Type: "self_heal.run." + state, Resource: "run/r-2", Payload: encode(payload)}}})
+	}
+	run("running", nil)
+	run("succeeded", nil)
+	run("ineffective", map[string]any{"reason": "the alert that began it still fires."})
+	run("rolled_back", map[string]any{"reason": "the check never passed"})
+	run("aborted", map[string]any{"reason": "aborted by token:ada: wrong one"})
+	run("escalated", map[string]any{"reason": "the undo failed too", "incident": "i-2"})
+	expires := e.now.Add(2 * time.Hour)
+	storm := grace.Incident{ID: "storm-1", State: grace.IncidentOpen, Services: []grace.ServiceID{"web", "db"}, Severity: grace.SeverityCritical, Title: "2 services are sick at once", OpenedAt: e.now}
+	e.apply(grace.Change{Incidents: []grace.Incident{storm}, Events: []grace.Event{
+		{Type: "self_heal.mode", Actor: "token:ada", Resource: "mode", Payload: encode(grace.ModeSetting{Mode: grace.ModeStopped, Reason: "a deploy", Actor: "token:ada", Expires: &expires, Fallback: grace.ModeAutonomous, Revision: 2})},
+		{Type: "self_heal.mode", Actor: "grace", Resource: "mode", Payload: encode(grace.ModeSetting{Mode: grace.ModeAutonomous, Revision: 1})},
+		{Type: "incident.opened", Resource: "incident/storm-1", Payload: encode(storm)},
+		{Type: "self_heal.storm.opened", Resource: "incident/storm-1", Payload: encode(storm)},
+		{Type: "self_heal.storm.closed", Resource: "incident/storm-1", Payload: encode(storm)},
+		{Type: "self_heal.run.escalated", Resource: "run/r-1", Payload: encode("the run could not go on")},
+		{Type: "incident.opened", Resource: "incident/i-3", Payload: encode(grace.Incident{
+			ID: "i-3", Service: "web", Severity: grace.SeverityWarning, Title: "evil \x1b]52;c;x\a\u202e\n" + strings.Repeat("long ", 60), Detail: "${env:HOME} <b>&", OpenedAt: e.now,
+		})},
+	}})
+	events, err := e.store.Events(t.Context(), e.store.Q(), 0, patterns(), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.now = e.now.Add(90 * time.Second)
+	var b strings.Builder
+	for _, event := range events {
+		m, err := e.n.message(t.Context(), event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString("== " + event.Type + " " + event.Resource + "\n")
+		if m == nil {
+			b.WriteString("(nothing)\n\n")
+			continue
+		}
+		b.WriteString("[" + string(m.Kind) + ", " + string(m.Severity) + ", thread " + m.Thread + ", dedup " + dedupKey(m) + "]\n" + m.Title + "\n" + m.Text() + "\n\n")
+	}
+	const file = "testdata/words.txt"
+	if *update {
+		if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.String() != string(want) {
+		t.Errorf("%s differs; look at it with go test ./internal/notify -update and git diff:\n%s", file, b.String())
+	}
+}
+
+func TestSpan(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		1400 * time.Millisecond: "1 s", 3*time.Minute + 10*time.Second: "3 min", 2 * time.Hour: "2 h",
+		150 * time.Minute: "2 h 30 min", 72 * time.Hour: "3 d",
+	} {
+		equal(t, span(d), want)
+	}
+}
