@@ -20,19 +20,28 @@ const (
 	// woken every second.
 	decidedWithin = 30 * time.Second
 	beatTimeout   = 10 * time.Second
+	sayTimeout    = time.Second
 )
 
 // alive is nil while GRACE can decide and write: a reconcile cycle ended
 // without an error lately, and a small transaction succeeds. What only
 // answers requests is not alive.
 func (d *Daemon) alive(ctx context.Context) error {
-	if at := d.loop.Reconciled(); at.IsZero() || time.Since(at) > decidedWithin {
-		return fmt.Errorf("no reconcile cycle has ended without an error for %s", decidedWithin)
+	if err := deciding(d.loop.Reconciled(), time.Now()); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	if err := d.store.Writable(ctx); err != nil {
 		return fmt.Errorf("the store cannot be written: %w", err)
+	}
+	return nil
+}
+
+// deciding is nil when the last reconcile cycle ended lately.
+func deciding(last, now time.Time) error {
+	if last.IsZero() || now.Sub(last) > decidedWithin {
+		return fmt.Errorf("no reconcile cycle has ended without an error for %s", decidedWithin)
 	}
 	return nil
 }
@@ -124,7 +133,10 @@ func (s supervisor) say(state string) error {
 	if err != nil {
 		return fmt.Errorf("tell the service manager: %w", err)
 	}
-	_, err = conn.Write([]byte(state))
+	// A service manager that does not read must not hold GRACE up.
+	if err = conn.SetWriteDeadline(time.Now().Add(sayTimeout)); err == nil {
+		_, err = conn.Write([]byte(state))
+	}
 	return errors.Join(err, conn.Close())
 }
 
