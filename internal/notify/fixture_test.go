@@ -179,8 +179,11 @@ func (e *env) incident(id string, service grace.ServiceID, what string) {
 		ID: grace.IncidentID(id), State: grace.IncidentOpen, Service: service, Severity: grace.SeverityCritical,
 		Title: "restart_service on " + string(service) + " failed", Detail: "the check never passed", OpenedAt: e.now,
 	}
-	if what == "resolved" {
-		inc.State = grace.IncidentResolved
+	switch what {
+	case "resolved":
+		inc.State, inc.Resolution = grace.IncidentResolved, "healed by run r-9 (restart_service)"
+	case "acknowledged":
+		inc.Acknowledged = &grace.Note{Actor: "token:ada", Text: "on it", At: e.now}
 	}
 	e.apply(grace.Change{
 		Incidents: []grace.Incident{inc},

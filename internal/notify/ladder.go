@@ -221,7 +221,7 @@ func (n *Notifier) stillOpen(ctx context.Context, tx store.Tx, subject string) (
 		if errors.Is(err, store.ErrNotFound) {
 			return false, nil
 		}
-		return inc.State == grace.IncidentOpen, err
+		return inc.State == grace.IncidentOpen && inc.Acknowledged == nil, err
 	}
 	a, err := n.Store.Approval(ctx, tx, grace.ApprovalID(id))
 	if errors.Is(err, store.ErrNotFound) {

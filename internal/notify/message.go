@@ -58,7 +58,6 @@ func kinds() map[string]Kind {
 		"self_heal.approval.denied":       Resolved,
 		"self_heal.approval.expired":      Resolved,
 		"self_heal.approval.cancelled":    Resolved,
-		"incident.notify":                 Unhealed,
 		"incident.opened":                 Unhealed,
 		"incident.acknowledged":           Acknowledged,
 		"incident.resolved":               Resolved,

@@ -183,6 +183,9 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 		m.Thread, m.Link = "run/"+string(inc.Run), w.link("runs", string(inc.Run))
 	}
 	m.Since = w.stamp(inc.OpenedAt)
+	if !inc.Since.IsZero() {
+		m.Since = w.stamp(inc.Since)
+	}
 	m.What, m.Title = sentence(inc.Detail), inc.Title
 	m.also = []Kind{Unhealed, Escalated}
 	switch m.Kind {
@@ -194,10 +197,16 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 		m.Title = "Still unhealed: " + inc.Title
 	case Acknowledged:
 		m.Title = "Acknowledged" + by(e.Actor) + ": " + inc.Title
-		m.Doing, m.Do = "It calls nobody else", ""
+		m.Doing = "It calls nobody else"
+		if inc.Acknowledged != nil {
+			m.What = sentence(inc.Acknowledged.Text)
+		}
 		return
 	case Resolved:
 		m.Title, m.Ended = "Resolved"+by(e.Actor)+": "+inc.Title, true
+		if inc.Resolution != "" {
+			m.What = sentence(inc.Resolution)
+		}
 		return
 	case CircuitBreaker:
 		m.also = []Kind{Unhealed}
