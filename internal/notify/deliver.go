@@ -63,12 +63,15 @@ type worker struct {
 
 // run serves the receiver until ctx is done.
 func (w *worker) run(ctx context.Context) {
-	for ctx.Err() == nil {
+	for away := false; ctx.Err() == nil; {
 		wait, err := w.turn(ctx)
-		if err != nil && ctx.Err() == nil {
-			w.n.Log.WarnContext(ctx, "notifications wait: the store does not answer", "receiver", w.name, "error", err)
+		if err != nil {
+			if !away && ctx.Err() == nil {
+				w.n.Log.WarnContext(ctx, "notifications wait: the store does not answer", "receiver", w.name, "error", err)
+			}
 			wait = idle
 		}
+		away = err != nil
 		if wait <= 0 {
 			continue
 		}

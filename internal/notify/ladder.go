@@ -20,10 +20,12 @@ const ladderName = "#ladder"
 func (n *Notifier) climb(ctx context.Context) {
 	tick := time.NewTicker(idle)
 	defer tick.Stop()
-	for {
-		if err := n.ladder(ctx); err != nil && ctx.Err() == nil {
+	for away := false; ; {
+		err := n.ladder(ctx)
+		if err != nil && !away && ctx.Err() == nil {
 			n.Log.WarnContext(ctx, "escalation waits: the store does not answer", "error", err)
 		}
+		away = err != nil
 		select {
 		case <-ctx.Done():
 			return
@@ -42,20 +44,28 @@ func (n *Notifier) ladder(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		events, err := n.Store.Events(ctx, n.Store.Q(), row.Cursor, []string{"self_heal.run.*", "self_heal.approval.*", "self_heal.storm.*", "incident.*"}, batch)
+		last, err := n.Store.LastEventID(ctx, n.Store.Q())
 		if err != nil {
 			return err
 		}
-		if len(events) > 0 {
+		n.scanned = max(n.scanned, row.Cursor)
+		events, err := n.Store.Events(ctx, n.Store.Q(), n.scanned, []string{"self_heal.run.*", "self_heal.approval.*", "self_heal.storm.*", "incident.*"}, batch)
+		if err != nil {
+			return err
+		}
+		if len(events) == batch {
+			last = events[batch-1].ID
+		}
+		if len(events) > 0 || last-row.Cursor >= scannedLag {
+			row.Cursor = last
 			if err := n.track(ctx, row, events); err != nil {
 				return err
 			}
 		}
-		if len(events) < batch {
-			break
+		if n.scanned = last; len(events) < batch {
+			return n.due(ctx)
 		}
 	}
-	return n.due(ctx)
 }
 
 // track keeps the subjects that the events open and drops those they end.
@@ -74,7 +84,6 @@ func (n *Notifier) track(ctx context.Context, row store.Receiver, events []grace
 				return err
 			}
 		}
-		row.Cursor = events[len(events)-1].ID
 		return n.Store.SaveReceiver(ctx, tx, row)
 	})
 }

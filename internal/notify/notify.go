@@ -50,6 +50,8 @@ type Notifier struct {
 
 	mu  sync.Mutex // guards set
 	set *setup
+
+	scanned int64 // the ladder's own: events up to here were looked at
 }
 
 // setup is one configuration's part. It is never changed, only swapped.
@@ -266,35 +268,43 @@ var ErrUnknown = errors.New("unknown receiver")
 // Test sends a message through one receiver, or through each when name is
 // empty, past routes and cursors.
 func (n *Notifier) Test(ctx context.Context, name, actor string) ([]Outcome, error) {
-	set := n.current()
-	var out []Outcome
-	for _, w := range set.workers {
-		if name != "" && name != w.name {
-			continue
+	var asked []*worker
+	for _, w := range n.current().workers {
+		if name == "" || name == w.name {
+			asked = append(asked, w)
 		}
-		now := n.Now()
-		m := &Message{
-			Key: fmt.Sprintf("grace/%s/test-%d", w.name, now.UnixNano()), Kind: ModeChanged, Type: "self_heal.notify.test",
-			Title: "Test message of GRACE", What: "Sent" + by(actor) + " at " + n.words().stamp(now), Severity: grace.SeverityInfo,
-			Do: "Nothing: this receiver works", Thread: "test", Subject: "test", At: now, Link: n.words().link("", ""),
-		}
-		if _, pages := w.out.(*pagerduty); pages {
-			m.Kind, m.Ended = Resolved, true // nobody is called out of bed
-		}
-		ctx, cancel := context.WithTimeout(ctx, w.timeout)
-		began := time.Now()
-		_, err := w.out.send(ctx, m, Thread{})
-		cancel()
-		o := Outcome{Receiver: w.name, OK: err == nil, Took: grace.Duration(time.Since(began).Round(time.Millisecond))}
-		if err != nil {
-			o.Error = err.Error()
-		}
-		out = append(out, o)
 	}
+	out := make([]Outcome, len(asked))
+	var sending sync.WaitGroup
+	for i, w := range asked {
+		sending.Go(func() { out[i] = n.test(ctx, w, actor) })
+	}
+	sending.Wait()
 	if name != "" && len(out) == 0 {
 		return nil, fmt.Errorf("%w %s: %s", ErrUnknown, name, n.known())
 	}
 	return out, nil
+}
+
+func (n *Notifier) test(ctx context.Context, w *worker, actor string) Outcome {
+	now := n.Now()
+	m := &Message{
+		Key: fmt.Sprintf("grace/%s/test-%d", w.name, now.UnixNano()), Kind: ModeChanged, Type: "self_heal.notify.test",
+		Title: "Test message of GRACE", What: "Sent" + by(actor) + " at " + n.words().stamp(now), Severity: grace.SeverityInfo,
+		Do: "Nothing: this receiver works", Thread: "test", Subject: "test", At: now, Link: n.words().link("", ""),
+	}
+	if _, pages := w.out.(*pagerduty); pages {
+		m.Kind, m.Ended = Resolved, true // nobody is called out of bed
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+	defer cancel()
+	began := time.Now()
+	_, err := w.out.send(ctx, m, Thread{})
+	o := Outcome{Receiver: w.name, OK: err == nil, Took: grace.Duration(time.Since(began).Round(time.Millisecond))}
+	if err != nil {
+		o.Error = err.Error()
+	}
+	return o
 }
 
 func (n *Notifier) known() string {
