@@ -217,7 +217,10 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 		}
 	default:
 	}
-	m.Do = "When it is over: grace incidents resolve " + string(inc.ID) + " --reason WHY"
+	m.Do = fmt.Sprintf("Say that you look after it: grace incidents acknowledge %s --reason WHY; when it is over: grace incidents resolve %s --reason WHY", inc.ID, inc.ID)
+	if inc.Kind == grace.IncidentStorm {
+		m.Do = "Say that you look after it: grace incidents acknowledge " + string(inc.ID) + " --reason WHY"
+	}
 }
 
 func by(actor string) string {
