@@ -94,7 +94,8 @@ func TestSlackErrors(t *testing.T) {
 	e.incident("i-1", "db", "opened")
 	e.turn("chat")
 	equal(t, e.row("chat").Retry.Sub(e.now), 30*time.Second)
-	for answer, final := range map[string]bool{"channel_not_found": true, "internal_error": false} {
+	for _, answer := range []string{"channel_not_found", "internal_error"} {
+		final := answer == "channel_not_found"
 		e.now = e.now.Add(time.Hour)
 		before := e.row("chat").Dead
 		e.incident("i-"+answer, "db", "opened")
