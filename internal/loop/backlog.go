@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/heal"
 	"grace/internal/predict"
 	"grace/internal/store"
 )
@@ -52,6 +53,14 @@ func (s *said) key() string {
 	return "signal/" + string(s.signal.Key)
 }
 
+// service is whom it is about; a demotion is about none.
+func (s *said) service() grace.ServiceID {
+	if s.foreseen != nil {
+		return s.foreseen.Service
+	}
+	return s.signal.Service
+}
+
 // backlog is what waits to be written, in the order in which it was said. It is
 // bounded while the store is away. The zero value is empty; its owner locks.
 type backlog struct {
@@ -65,6 +74,10 @@ type backlog struct {
 	// durable. It stands still until leftOut, the last number when something was
 	// left out: what stands for that may be anywhere before it.
 	last, durable, leftOut int64
+	// stuck is since when nothing could be written, zero while it can; refused
+	// counts what was dropped because the store would never take it.
+	stuck   time.Time
+	refused int64
 }
 
 // add puts something behind what waits.
@@ -183,27 +196,84 @@ func (l *Loop) flush(ctx context.Context) error {
 		}
 		batch := l.unsaved.take(flushBatch)
 		l.mu.Unlock()
-		if err := l.write(ctx, batch); err != nil {
+		if err := l.writeQueued(ctx, batch); err != nil {
 			return fmt.Errorf("write %d signal changes: %w", len(batch), err)
 		}
 	}
 }
 
-// write writes the oldest of what is queued. The caller holds l.flushing.
-func (l *Loop) write(ctx context.Context, batch []said) error {
+// writeQueued writes the oldest of what is queued, what the store would never
+// take left out. The caller holds l.flushing.
+func (l *Loop) writeQueued(ctx context.Context, batch []said) error {
+	refused, err := l.writeOrDrop(ctx, batch)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unsaved.refused += int64(refused)
+	if err != nil {
+		if l.unsaved.stuck.IsZero() {
+			l.unsaved.stuck = l.Now()
+		}
+		l.unsaved.back()
+		return err
+	}
+	l.unsaved.stuck = time.Time{}
+	l.unsaved.done()
+	return nil
+}
+
+// writeOrDrop writes a batch. When the store refuses it, and not because it is
+// away, the batch is halved until the culprit stands alone. That one is dropped
+// and the audit log says so; if even this cannot be written, the fault is the
+// store's after all and nothing is dropped. Without it one value that cannot be
+// stored would keep every later one from being written, for good.
+func (l *Loop) writeOrDrop(ctx context.Context, batch []said) (refused int, err error) {
+	err = l.writeBatch(ctx, batch)
+	switch {
+	case err == nil:
+		return 0, nil
+	case ctx.Err() != nil || store.Away(err):
+		return 0, err
+	case len(batch) > 1:
+		half := len(batch) / 2
+		for _, part := range [][]said{batch[:half], batch[half:]} {
+			n, err := l.writeOrDrop(ctx, part)
+			refused += n
+			if err != nil {
+				return refused, err
+			}
+		}
+		return refused, nil
+	}
+	entry := grace.AuditEntry{
+		At: l.Now(), Actor: "grace", Action: "write.refused", Object: "queue", Service: batch[0].service(),
+		Reason: fmt.Sprintf("dropped, because the store does not take it: %.1000s", err),
+		Detail: heal.Encode(map[string]string{"key": fmt.Sprintf("%.300q", batch[0].key())}),
+	}
+	if logged := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return l.Store.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{entry}})
+	}); logged != nil {
+		return 0, errors.Join(err, logged)
+	}
+	l.Log.ErrorContext(ctx, "a change was dropped: the store does not take it", "change", batch[0].key(), "service", batch[0].service(), "error", err)
+	return 1, nil
+}
+
+// WriteQueue tells how much waits to be written, since when nothing could be
+// (zero while it can), and how much was dropped because the store refused it.
+func (l *Loop) WriteQueue() (pending int, stuck time.Time, refused int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unsaved.pending(), l.unsaved.stuck, l.unsaved.refused
+}
+
+// writeBatch writes a batch in one transaction.
+func (l *Loop) writeBatch(ctx context.Context, batch []said) error {
 	var c grace.Change
 	standing := standingOf(batch)
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		c = changeOf(batch) // here: where the store is away it costs nothing
 		return l.Store.Apply(ctx, tx, c)
 	})
-	l.mu.Lock()
-	if err != nil {
-		l.unsaved.back()
-	} else {
-		l.unsaved.done()
-	}
-	l.mu.Unlock()
 	if err != nil {
 		return err
 	}

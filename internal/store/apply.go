@@ -274,17 +274,27 @@ func bit(b bool) int {
 	return 0
 }
 
-func millis(t time.Time) int64 { return t.UnixMilli() }
+// The years that JSON can say: a row beyond them would end every list and every
+// stream that comes to it.
+const (
+	firstMillis = -62135596800000 // 0001-01-01
+	lastMillis  = 253402300799999 // 9999-12-31
+)
+
+// millis gives a time as it is stored, the nearest that can be told again.
+func millis(t time.Time) int64 { return min(max(t.UnixMilli(), firstMillis), lastMillis) }
 
 func optionalMillis(t *time.Time) *int64 {
 	if t == nil {
 		return nil
 	}
-	ms := t.UnixMilli()
+	ms := millis(*t)
 	return &ms
 }
 
-func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+func fromMillis(ms int64) time.Time {
+	return time.UnixMilli(min(max(ms, firstMillis), lastMillis)).UTC()
+}
 
 func fromOptionalMillis(ms *int64) *time.Time {
 	if ms == nil {

@@ -112,6 +112,11 @@ func write[T any](ctx context.Context, d dialect, tx Tx, in *insert, items []T, 
 			if err != nil {
 				return err
 			}
+			for i := range values {
+				if text, ok := values[i].(string); ok {
+					values[i] = clean(text)
+				}
+			}
 			if at := in.find(args, values); at >= 0 {
 				copy(args[at:], values)
 			} else {

@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -81,6 +84,27 @@ func postgresOutage(err error) error {
 		return &Outage{Reason: "the database server has no resources left, or is going down or coming up", err: err}
 	}
 	return err
+}
+
+// Away tells whether an error says that the database is away, full, damaged,
+// busy or out of time: the same change may succeed later. Any other error is the
+// answer to what was to be written.
+func Away(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errTooOften) ||
+		errors.Is(err, sql.ErrConnDone) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return true
+	}
+	if _, out := errors.AsType[*Outage](err); out {
+		return true
+	}
+	if _, network := errors.AsType[net.Error](err); network {
+		return true
+	}
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return strings.HasPrefix(refused.Code, "08") || strings.HasPrefix(refused.Code, "40") || refused.Code == "55P03"
+	}
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	return connecting
 }
 
 func (s *Store) outage(err error) error {

@@ -159,6 +159,9 @@ const (
 	maxRetrying  = 20 * time.Second
 )
 
+// errTooOften: the database asked for another try once too often.
+var errTooOften = errors.New("gave up trying again")
+
 // Do runs fn in a transaction that commits when fn returns nil and rolls back
 // when it returns an error or panics. It is run again when the database asks
 // for it, at most eight times within about 20 s.
@@ -174,7 +177,7 @@ func (s *Store) Do(ctx context.Context, fn func(context.Context, Tx) error) erro
 			return s.outage(err)
 		}
 		if try == maxTries || time.Since(started) > maxRetrying {
-			return fmt.Errorf("gave up after %d tries: %w", try, err)
+			return fmt.Errorf("%w (%d times): %w", errTooOften, try, err)
 		}
 		// Jitter, or two that collided would collide again.
 		timer := time.NewTimer(backoff/2 + rand.N(backoff))
