@@ -210,11 +210,18 @@ func (b backend) Ready(ctx context.Context) error {
 	if err := b.d.store.Writable(ctx); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
+	if n, stuck, _ := b.d.loop.WriteQueue(); !stuck.IsZero() && now().Sub(stuck) > stuckAfter {
+		return fmt.Errorf("store: %d changes have waited to be written since %s; what is observed leads to nothing until they are", n, stuck.Format(time.RFC3339))
+	}
 	if _, _, err := b.d.engine.Depth(); err != nil {
 		return err
 	}
 	return nil
 }
+
+// stuckAfter is how long nothing of the write queue may be written before GRACE
+// says that it is not ready.
+const stuckAfter = 10 * time.Second
 
 // KPIs meets api.Backend.
 func (b backend) KPIs(ctx context.Context) (learn.KPIs, error) { return b.d.loop.KPIs(ctx) }

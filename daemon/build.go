@@ -12,8 +12,10 @@ import (
 	"grace/internal/config"
 	"grace/internal/loop"
 	"grace/sensor/alertmanager"
+	"grace/sensor/otlp"
 	"grace/sensor/probe"
 	"grace/sensor/prometheus"
+	"grace/sensor/remotewrite"
 )
 
 func loopConfig(cfg *config.Config) loop.Config {
@@ -48,6 +50,21 @@ func (d *Daemon) buildSensors(cfg *config.Config, history grace.Sink) ([]grace.S
 		out = append(out, s)
 	}
 	return append(out, d.opts.sensors...), nil
+}
+
+// sensorNames are the sources that nobody outside may speak as.
+func (d *Daemon) sensorNames() []string {
+	names := []string{alertmanager.Sensor, otlp.Sensor, remotewrite.Sensor, "objective"}
+	for _, spec := range d.config().Sensors {
+		names = append(names, spec.Name())
+	}
+	for _, s := range d.opts.sensors {
+		names = append(names, s.Name())
+	}
+	for _, domain := range d.domains {
+		names = append(names, domain.Name())
+	}
+	return names
 }
 
 // sensors runs a set of sensors that can be swapped.

@@ -161,6 +161,15 @@ func (c storeCollector) Collect(out chan<- prometheus.Metric) {
 		gauge("grace_open_incidents", "Incidents that are open.", float64(counts.OpenIncidents))
 	}
 	gauge("grace_store_up", "1 when the store answers.", up)
+	pending, stuck, refused := c.d.loop.WriteQueue()
+	gauge("grace_queue_depth", "What waits, by kind.", float64(pending), "writes")
+	waited := 0.0
+	if !stuck.IsZero() {
+		waited = now().Sub(stuck).Seconds()
+	}
+	gauge("grace_write_queue_stuck_seconds", "For how long nothing of the write queue could be written; 0 while it can.", waited)
+	out <- prometheus.MustNewConstMetric(describe("grace_writes_refused_total", "Changes that were dropped because the store did not take them; the audit log names each."),
+		prometheus.CounterValue, float64(refused))
 	if queued, _, err := c.d.engine.Depth(); err == nil {
 		gauge("grace_queue_depth", "What waits, by kind.", float64(queued), "runs")
 	}

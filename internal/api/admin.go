@@ -77,8 +77,8 @@ func (s *server) registerAdmin(api huma.API) {
 		doc: "Make a token; its secret is in this answer and nowhere else", what: "the token", status: http.StatusCreated,
 		errors: []int{http.StatusConflict},
 	}, func(ctx context.Context, in *tokenBodyInput) (*body[NewToken], error) {
-		if in.Body.Expires != nil && !in.Body.Expires.After(s.now()) {
-			return nil, problem(http.StatusUnprocessableEntity, "expires lies in the past")
+		if err := expiry(in.Body.Expires, s.now()); err != nil {
+			return nil, err
 		}
 		secret, err := s.store.CreateToken(ctx, callerOf(ctx).actor(), store.NewToken{Name: in.Body.Name, Role: in.Body.Role, Expires: in.Body.Expires})
 		if err != nil {
@@ -95,7 +95,7 @@ func (s *server) registerAdmin(api huma.API) {
 }
 
 // registerPlain adds what is not part of the OpenAPI document: the probes of
-// whoever keeps GRACE alive, her metrics, and the way to the pages.
+// whoever keeps GRACE alive, its metrics, and the way to the pages.
 func (s *server) registerPlain(mux *http.ServeMux) error {
 	document, err := OpenAPI()
 	if err != nil {

@@ -69,6 +69,9 @@ type Config struct {
 	// Alertmanager is asked at every request, so that a reload takes effect;
 	// nil means that only GRACE's own tokens may post alerts.
 	Alertmanager func() Alertmanager
+	// Sensors gives the names that only GRACE's own sensors may use as a source;
+	// nil reserves none.
+	Sensors func() []string
 	// Receivers take telemetry in formats of its own.
 	Receivers Receivers
 	// Slack takes what people do with the buttons of messages. It knows Slack by

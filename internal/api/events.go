@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"grace"
 	"grace/sensor/alertmanager"
@@ -78,10 +80,14 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 	now := s.now()
 	name(bad, at+".event_type", in.Type, "a dotted name, for example deploy.finished")
 	name(bad, at+".source", in.Source, "what sends the event")
+	optional(bad, at+".resource", in.Resource, maxName)
+	payload(bad, at+".payload", in.Payload)
+	s.foreignSource(bad, at+".source", in)
+	actorName(bad, at+".actor", in.Actor)
 	// incident.* goes to people by the webhook, on GRACE's word.
 	own := in.Type == "self_heal" || strings.HasPrefix(in.Type, "self_heal.") || strings.HasPrefix(in.Type, "incident.")
 	if own && in.Type != eventPrediction {
-		bad.add(at+".event_type", in.Type, "choose another type; of GRACE's own only "+eventPrediction+" is taken", "only GRACE herself says this")
+		bad.add(at+".event_type", in.Type, "choose another type; of GRACE's own only "+eventPrediction+" is taken", "only GRACE itself says this")
 	}
 	event := grace.Event{
 		Type: in.Type, Source: in.Source, Actor: callerOf(ctx).actor(), Resource: in.Resource, Payload: in.Payload, Timestamp: now,
@@ -90,7 +96,7 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 		event.Actor += " for " + in.Actor
 	}
 	if in.Timestamp != nil {
-		event.Timestamp = in.Timestamp.UTC()
+		event.Timestamp = past(bad, at+".timestamp", *in.Timestamp, now)
 	}
 	switch in.Type {
 	case eventSignal:
@@ -115,6 +121,26 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 	post.Events = append(post.Events, event)
 }
 
+// foreignSource refuses to let somebody speak in the name of a sensor: what the
+// sensor measured would be overwritten by what its namesake says.
+func (s *server) foreignSource(bad *findings, at string, in EventInput) {
+	if in.Type != eventSignal && in.Type != eventPrediction || s.cfg.Sensors == nil {
+		return
+	}
+	if slices.Contains(s.cfg.Sensors(), in.Source) {
+		bad.add(at, in.Source, "send under a name of your own", "is the name of a sensor of GRACE")
+	}
+}
+
+// actorName judges a name that stands beside those of tokens in the audit log:
+// in ASCII, so that none looks like another.
+func actorName(bad *findings, at, text string) {
+	optional(bad, at, text, maxName)
+	if strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) {
+		bad.add(at, fmt.Sprintf("%+q", text), "write the name in ASCII; letters of other scripts look like it", "has letters that look like others")
+	}
+}
+
 func (s *server) readPayload(payload json.RawMessage, into any, at string, bad *findings) bool {
 	if len(payload) == 0 {
 		bad.add(at+".payload", nil, "events of this type say what they are about in the payload", "is missing")
@@ -129,11 +155,16 @@ func (s *server) readPayload(payload json.RawMessage, into any, at string, bad *
 }
 
 func (in PredictionInput) prediction(bad *findings, at, source string, now time.Time) grace.Prediction {
-	name(bad, at+".service", string(in.Service), "the service that will breach")
+	serviceID(bad, at+".service", in.Service, "the service that will breach")
 	name(bad, at+".metric", in.Metric, "the series that will breach")
 	name(bad, at+".code", string(in.Code), "what it will be, for example latency_spike")
-	if len(in.Series) > longestSeries {
-		bad.add(at+".series", nil, fmt.Sprintf("at most %d bytes", longestSeries), "is too long")
+	optional(bad, at+".series", in.Series, longestSeries)
+	optional(bad, at+".title", in.Title, maxName)
+	for _, n := range []struct {
+		key   string
+		value float64
+	}{{"value", in.Value}, {"threshold", in.Threshold}, {"low", in.Low}, {"high", in.High}} {
+		number(bad, at+"."+n.key, n.value)
 	}
 	if in.Likelihood <= 0 || in.Likelihood > 1 || math.IsNaN(in.Likelihood) {
 		bad.add(at+".likelihood", in.Likelihood, "a probability above 0, at most 1", "is not a probability")
@@ -147,12 +178,10 @@ func (in PredictionInput) prediction(bad *findings, at, source string, now time.
 	if out.Title == "" {
 		out.Title = fmt.Sprintf("%s of %s", in.Code, in.Service)
 	}
-	switch {
-	case in.BreachAt == nil:
+	if in.BreachAt == nil {
 		bad.add(at+".breach_at", nil, "when the threshold will be passed", "is missing")
-	case in.BreachAt.Before(now):
-		bad.add(at+".breach_at", in.BreachAt.Format(time.RFC3339), "what has happened already is a signal, not a prediction", "lies in the past")
-	default:
+	} else {
+		future(bad, at+".breach_at", in.BreachAt, now, "what has happened already is a signal, not a prediction")
 		out.BreachAt = in.BreachAt.UTC()
 	}
 	switch in.Impact {

@@ -231,6 +231,7 @@ func newEnv(t *testing.T, edit ...func(*Config)) *env {
 	}
 	cfg := Config{
 		SessionKey: []byte("session"), Heartbeat: 20 * time.Millisecond,
+		Sensors: func() []string { return []string{"web-probe"} },
 		Alertmanager: func() Alertmanager {
 			return Alertmanager{Bearer: "am-secret", HMAC: []byte("am-key"), Mapping: alertmanager.Mapping{}}
 		},

@@ -182,7 +182,19 @@ func (s *server) decide(ctx context.Context, id grace.ApprovalID, in DecisionInp
 	return a, nil
 }
 
+// expiry judges when something is to end; nil is never.
+func expiry(t *time.Time, now time.Time) error {
+	var bad findings
+	future(&bad, "body.expires", t, now, "say when it is to end")
+	return bad.problem("nothing was changed")
+}
+
 func reasonGiven(reason string) error {
+	var bad findings
+	message(&bad, "body.reason", reason)
+	if err := bad.problem("nothing was changed"); err != nil {
+		return err
+	}
 	if n := utf8.RuneCountInString(strings.TrimSpace(reason)); n < minReason || n > maxReason {
 		return problem(http.StatusUnprocessableEntity, "the reason has %d characters", n).hint("%d to %d are wanted", minReason, maxReason)
 	}
@@ -197,8 +209,8 @@ func (s *server) setMode(ctx context.Context, in *modeInput) (*body[ModeView], e
 	}
 	switch {
 	case in.Body.Expires != nil:
-		if !in.Body.Expires.After(now) {
-			return nil, problem(http.StatusUnprocessableEntity, "expires lies in the past").hint("it is now %s", now.UTC().Format(time.RFC3339))
+		if err := expiry(in.Body.Expires, now); err != nil {
+			return nil, err
 		}
 		at := in.Body.Expires.UTC()
 		set.Expires, set.Fallback = &at, in.Body.Fallback

@@ -45,13 +45,7 @@ type rawInput struct {
 	RawBody []byte `contentType:"application/json"`
 }
 
-// Limits of what a client may send at once or call a thing.
 const (
-	maxBatch = 1000
-	maxName  = 200
-	maxText  = 4000
-	// maxAhead is how far a sender's clock may run before ours.
-	maxAhead = time.Minute
 	// maxIntake bounds the requests with telemetry that are taken at once. They
 	// all end in the same queue of writers: more at once only wait longer, and
 	// hold their memory meanwhile.
@@ -159,12 +153,14 @@ func (in SignalInput) sample(bad *findings, at string, now time.Time) grace.Samp
 		Service: in.Service, Sensor: ingestSensor, Metric: in.Metric, Kind: in.Kind, Unit: in.Unit, At: now,
 		Code: in.Code, Severity: in.Severity, Resolved: in.Resolved, Fingerprint: in.Fingerprint, Message: in.Message, Labels: in.Labels,
 	}
-	name(bad, at+".service", string(in.Service), "the name of a service, as GET /api/services lists it")
+	serviceID(bad, at+".service", in.Service, "the name of a service, as GET /api/services lists it")
+	in.texts(bad, at)
 	if out.Kind == "" {
 		out.Kind = grace.SampleMetric
 	}
 	if in.Value != nil {
 		out.Value = *in.Value
+		number(bad, at+".value", out.Value)
 	}
 	switch out.Kind {
 	case grace.SampleMetric, grace.SampleProbe:
@@ -192,24 +188,22 @@ func (in SignalInput) sample(bad *findings, at string, now time.Time) grace.Samp
 		bad.add(at+".severity", string(in.Severity), "info, warning or critical", "is not a severity")
 	}
 	if in.At != nil {
-		out.At = in.At.UTC()
-		if out.At.After(now.Add(maxAhead)) {
-			bad.add(at+".at", in.At.Format(time.RFC3339), "set the sender's clock, or leave at out", "lies in the future (it is now %s)", now.UTC().Format(time.RFC3339))
-		}
-	}
-	if len(in.Message) > maxText {
-		bad.add(at+".message", in.Message, fmt.Sprintf("at most %d characters", maxText), "is too long")
+		out.At = past(bad, at+".at", *in.At, now)
 	}
 	return out
 }
 
-func name(bad *findings, at, text, hint string) {
-	switch {
-	case strings.TrimSpace(text) == "":
-		bad.add(at, nil, hint, "is missing")
-	case len(text) > maxName:
-		bad.add(at, text, fmt.Sprintf("at most %d characters", maxName), "is too long")
+// texts judges what is optional.
+func (in SignalInput) texts(bad *findings, at string) {
+	if in.Kind == grace.SampleAlert {
+		optional(bad, at+".metric", in.Metric, maxName)
+	} else {
+		optional(bad, at+".code", string(in.Code), maxName)
 	}
+	optional(bad, at+".unit", in.Unit, maxUnit)
+	optional(bad, at+".fingerprint", in.Fingerprint, maxName)
+	message(bad, at+".message", in.Message)
+	labels(bad, at+".labels", in.Labels)
 }
 
 // decodeBatch reads one T or a list of T, strictly.

@@ -14,6 +14,10 @@ import (
 // staleMarker is the NaN by which Prometheus says that a series ended.
 const staleMarker = 0x7ff0000000000002
 
+// maxNumber bounds values in magnitude: their rates, squares and sums are still
+// numbers.
+const maxNumber = 1e100
+
 // From says who sends a batch.
 type From struct {
 	Sensor string // name of the edge, as in grace.Sample
@@ -323,7 +327,7 @@ func (b *Batch) take(sh *shard, e *entry, start int64, p Point, key []byte) Reas
 func (b *Batch) judge(e *entry, p Point, key []byte) Reason {
 	var r Reason
 	switch {
-	case math.IsNaN(p.Value) || math.IsInf(p.Value, 0):
+	case math.IsNaN(p.Value) || math.Abs(p.Value) > maxNumber:
 		return NotANumber
 	case p.At > b.newest:
 		r = TooFarAhead

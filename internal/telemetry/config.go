@@ -46,7 +46,7 @@ func DefaultConfig() Config {
 		},
 		ServiceLabels:    []string{"service_name", "service"},
 		OutOfOrder:       grace.Duration(time.Minute),
-		MaxAhead:         grace.Duration(10 * time.Minute),
+		MaxAhead:         grace.Duration(5 * time.Minute),
 		MaxAge:           grace.Duration(3 * time.Hour), // a Prometheus that was cut off sends up to 2 h later
 		IdleAfter:        grace.Duration(10 * time.Minute),
 		ForgetAfter:      grace.Duration(24 * time.Hour),

@@ -102,6 +102,8 @@ func checkLabels(labels []label) error {
 			return errors.New("a label has no name")
 		case !utf8.Valid(l.name) || !utf8.Valid(l.value):
 			return fmt.Errorf("label %q is not UTF-8", l.name)
+		case bytes.IndexByte(l.name, 0) >= 0 || bytes.IndexByte(l.value, 0) >= 0:
+			return fmt.Errorf("label %q has a NUL", l.name)
 		case i > 0 && bytes.Equal(l.name, labels[i-1].name):
 			return fmt.Errorf("label %q is there twice", l.name)
 		}

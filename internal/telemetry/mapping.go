@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"grace"
 )
@@ -116,6 +117,9 @@ func (m *mapper) service(r *rule, labels map[string]string) (grace.ServiceID, bo
 func (m *mapper) shape(name string, r *rule, labels map[string]string, meta Meta) mapped {
 	out := mapped{kind: meta.Kind}
 	base, s := name, Series{Unit: meta.Unit}
+	if len(s.Unit) > maxUnit || strings.ContainsFunc(s.Unit, unicode.IsControl) {
+		s.Unit = "" // as good as none, and it goes into every record
+	}
 	if r != nil {
 		s.Role, s.Direction = r.Role, r.Direction
 		if r.Unit != "" {
@@ -182,6 +186,9 @@ func (m *mapper) rate(name string, out *mapped, labels map[string]string) {
 		s.Role, s.Direction = r.Role, r.Direction
 	}
 }
+
+// maxUnit bounds a unit in bytes.
+const maxUnit = 32
 
 func outputs(base string, s Series, named bool) []Series {
 	s.Metric = base

@@ -52,6 +52,7 @@ type bench struct {
 func newBench(t *testing.T, change func(*telemetry.Config, *telemetry.Options)) *bench {
 	b := &bench{t: t, now: start, recorder: &recorder{values: map[string][]telemetry.Point{}}}
 	cfg := telemetry.DefaultConfig()
+	cfg.MaxAhead = grace.Duration(10 * time.Minute) // the series of some tests are that long
 	b.opt = telemetry.Options{
 		Sinks: []telemetry.Sink{b.recorder}, Now: func() time.Time { return b.now },
 		Known:   func(s grace.ServiceID) bool { return s == "cart" },
@@ -124,7 +125,9 @@ func TestHygiene(t *testing.T) {
 		{name: "no numbers", series: gauge, points: []telemetry.Point{at(0, math.NaN()), at(1, math.Inf(1)), at(2, math.Inf(-1)), at(3, 4)}, want: "3:4", counts: "taken=1 not_a_number=3"},
 		{name: "clock a year ahead", series: gauge, points: []telemetry.Point{at(365*86400, 1), at(1, 2)}, want: "1:2", counts: "taken=1 too_far_ahead=1"},
 		{name: "clock a year behind", series: gauge, points: []telemetry.Point{at(-365*86400, 1), at(1, 2)}, want: "1:2", counts: "taken=1 too_old=1"},
-		{name: "huge and negative", series: gauge, points: []telemetry.Point{at(0, math.MaxFloat64), at(1, -math.MaxFloat64), at(2, 0)}, want: "0:1.798e+308 1:-1.798e+308 2:0", counts: "taken=3"},
+		{name: "huge and negative", series: gauge, points: []telemetry.Point{at(0, 1e100), at(1, -1e100), at(2, 0)}, want: "0:1e+100 1:-1e+100 2:0", counts: "taken=3"},
+		{name: "beyond what can be calculated with", series: gauge, points: []telemetry.Point{at(0, math.MaxFloat64), at(1, -math.MaxFloat64), at(2, 0)}, want: "2:0", counts: "taken=1 not_a_number=2"},
+		{name: "a counter whose rate would overflow", series: counter, points: []telemetry.Point{at(0, 0), at(0.001, 1.7e308), at(1, 5)}, want: "1:5", counts: "taken=2 not_a_number=1"},
 		{name: "a counter", series: counter, points: []telemetry.Point{at(0, 100), at(10, 150), at(20, 150)}, want: "10:5 20:0", counts: "taken=3"},
 		{name: "a counter that began anew", series: counter, points: []telemetry.Point{at(0, 100), at(10, 150), at(20, 30)}, want: "10:5 20:3", counts: "taken=3 counter_reset=1"},
 		{name: "a counter that ended and came back", series: counter, points: []telemetry.Point{at(0, 100), at(10, 150), at(15, stale), at(100, 7), at(110, 17)}, want: "10:5 110:1", counts: "taken=4 stale_marker=1"},
