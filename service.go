@@ -13,6 +13,22 @@ const (
 	CriticalityCritical Criticality = "critical"
 )
 
+// maxServiceID bounds a service's id in bytes.
+const maxServiceID = 200
+
+// Valid tells whether an id has the form of one: letters, digits, dot, dash and
+// underscore, beginning with a letter or digit. It becomes part of addresses and
+// of command lines.
+func (id ServiceID) Valid() bool {
+	for i, r := range id {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		if !letter && (i == 0 || r != '.' && r != '-' && r != '_') {
+			return false
+		}
+	}
+	return id != "" && len(id) <= maxServiceID
+}
+
 // Service is one node of the health graph.
 type Service struct {
 	ID          ServiceID         `json:"id"`

@@ -71,20 +71,9 @@ func message(bad *findings, at, text string) {
 func serviceID(bad *findings, at string, id grace.ServiceID, hint string) {
 	if strings.TrimSpace(string(id)) == "" || len(id) > maxName {
 		name(bad, at, string(id), hint)
-	} else if !ValidID(string(id)) {
+	} else if !id.Valid() {
 		bad.add(at, fmt.Sprintf("%.80q", string(id)), "letters, digits, dot, dash and underscore, beginning with a letter or digit", "is not the name of a service")
 	}
-}
-
-// ValidID tells whether a text has the form of a service's id.
-func ValidID(text string) bool {
-	for i, r := range text {
-		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
-		if !letter && (i == 0 || r != '.' && r != '-' && r != '_') {
-			return false
-		}
-	}
-	return text != "" && len(text) <= maxName
 }
 
 func labels(bad *findings, at string, set map[string]string) {

@@ -11,6 +11,7 @@ import (
 
 	"grace"
 	"grace/console"
+	"grace/internal/heal"
 	"grace/internal/store"
 )
 
@@ -232,7 +233,8 @@ func (s *server) approvalView(ctx context.Context, v visit) (console.Approval, e
 		CanDecide: callerOf(ctx).Role >= roleApprover,
 	}
 	page.State, page.Settled = approvalState(a, f.Now)
-	for _, st := range run.Playbook.Steps {
+	// As it would be done, not as the playbook was written.
+	for _, st := range heal.Preview(run.Playbook, run.Service, run.Parameters).Steps {
 		page.What = append(page.What, stepWords(st.Name, st.Action, st.With, st.Irreversible))
 		if st.Undo != nil {
 			page.Undo = append(page.Undo, stepWords("undo "+st.Name, st.Undo.Action, st.Undo.With, false))

@@ -13,13 +13,14 @@ import (
 type variable struct {
 	name  string
 	value any
+	later bool // not known yet: the ${name} stays
 }
 
 // vars gives the run's parameters and ids, and more.
 func (x *execution) vars(more ...variable) []variable {
-	vars := []variable{{"service", string(x.run.Service)}, {"run", string(x.run.ID)}}
+	vars := []variable{{name: "service", value: string(x.run.Service)}, {name: "run", value: string(x.run.ID)}}
 	for k, v := range x.run.Parameters {
-		vars = append(vars, variable{k, v})
+		vars = append(vars, variable{name: k, value: v})
 	}
 	return append(vars, more...)
 }
@@ -30,7 +31,7 @@ const snapshotPrefix = "snapshot."
 func snapshotVars(data map[string]string) []variable {
 	var vars []variable
 	for k, v := range data {
-		vars = append(vars, variable{snapshotPrefix + k, v})
+		vars = append(vars, variable{name: snapshotPrefix + k, value: v})
 	}
 	return vars
 }
@@ -38,9 +39,9 @@ func snapshotVars(data map[string]string) []variable {
 // Preview gives a playbook with everything resolved that is known before a run:
 // the service and the parameters. ${run} and ${snapshot.*} stay.
 func Preview(p grace.Playbook, service grace.ServiceID, parameters map[string]any) grace.Playbook {
-	vars := []variable{{"service", string(service)}, {"run", "${run}"}}
+	vars := []variable{{name: "service", value: string(service)}, {name: "run", later: true}}
 	for k, v := range parameters {
-		vars = append(vars, variable{k, v})
+		vars = append(vars, variable{name: k, value: v})
 	}
 	known := func(c *grace.Call) *grace.Call {
 		if c == nil {
@@ -66,25 +67,29 @@ func Preview(p grace.Playbook, service grace.ServiceID, parameters map[string]an
 
 // expandMap resolves every ${name} in every string of with. A string that is
 // nothing but one ${name} takes the value's own type. Secret references
-// (${env:..}, ${file:..}) stay for the action. An unknown name is an error:
+// (${env:..}, ${file:..}) of the playbook itself stay for the action; what is put
+// in for a ${name} is data and never becomes one. An unknown name is an error:
 // acting on a literal "${servcie}" is never what was meant.
 func expandMap(with map[string]any, vars []variable) (map[string]any, error) {
-	out, err := expandAny(with, vars)
-	if err != nil {
-		return nil, err
+	out := make(map[string]any, len(with))
+	for k, v := range with {
+		x, err := expandAny(v, placeOf(k, v), vars)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", k, err)
+		}
+		out[k] = x
 	}
-	m, _ := out.(map[string]any)
-	return m, nil
+	return out, nil
 }
 
-func expandAny(v any, vars []variable) (any, error) {
+func expandAny(v any, at place, vars []variable) (any, error) {
 	switch v := v.(type) {
 	case string:
-		return expandString(v, vars)
+		return expandString(v, at, vars)
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k, e := range v {
-			x, err := expandAny(e, vars)
+			x, err := expandAny(e, at, vars)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", k, err)
 			}
@@ -94,7 +99,11 @@ func expandAny(v any, vars []variable) (any, error) {
 	case []any:
 		out := make([]any, len(v))
 		for i, e := range v {
-			x, err := expandAny(e, vars)
+			here := at
+			if at == inArgv {
+				here = argument(v[:i])
+			}
+			x, err := expandAny(e, here, vars)
 			if err != nil {
 				return nil, fmt.Errorf("[%d]: %w", i, err)
 			}
@@ -106,7 +115,7 @@ func expandAny(v any, vars []variable) (any, error) {
 	}
 }
 
-func expandString(s string, vars []variable) (any, error) {
+func expandString(s string, at place, vars []variable) (any, error) {
 	var out strings.Builder
 	for rest := s; ; {
 		i := strings.Index(rest, "${")
@@ -131,20 +140,35 @@ func expandString(s string, vars []variable) (any, error) {
 		if k < 0 {
 			return nil, fmt.Errorf("unknown ${%s}", name)
 		}
-		value := text(vars[k].value)
-		if strings.HasPrefix(name, snapshotPrefix) && makesReference(out.String(), value) {
-			return nil, fmt.Errorf("${%s} holds a reference like ${...}: what a target says is never resolved", name)
+		v := vars[k]
+		if v.later {
+			out.WriteString(whole)
+			continue
+		}
+		value := text(v.value)
+		if name == "service" && !grace.ServiceID(value).Valid() {
+			return nil, fmt.Errorf("${service} is %.80q, which has not the form of a service's name", value)
+		}
+		if makesReference(out.String(), value) {
+			return nil, fmt.Errorf("${%s} holds a reference like ${...}: what is put in is data and is never resolved; write the reference in the step itself", name)
+		}
+		value, err := at.fit(out.String(), value, v.value, rest == "")
+		if err != nil {
+			return nil, fmt.Errorf("${%s} is %.80q: %w", name, text(v.value), err)
 		}
 		if whole == s {
-			return vars[k].value, nil
+			if _, isText := v.value.(string); isText {
+				return value, nil
+			}
+			return v.value, nil
 		}
 		out.WriteString(value)
 	}
 }
 
-// makesReference tells whether a value that comes from a target would, behind
-// what is there already, begin a reference. The action would resolve it, and
-// so hand any secret of this host to whoever wrote the value.
+// makesReference tells whether a value would, behind what is there already,
+// begin a reference. The action would resolve it, and so hand any secret of this
+// host to whoever wrote the value.
 func makesReference(before, value string) bool {
 	return strings.Contains(value, "${") || strings.HasSuffix(value, "$") ||
 		strings.HasSuffix(before, "$") && strings.HasPrefix(value, "{")
@@ -163,18 +187,19 @@ func text(v any) string {
 // expandCheck resolves a check's texts. An unknown name is left as it is: the
 // probe then fails, which is the safe side.
 func expandCheck(c grace.Check, vars []variable) grace.Check {
-	resolved := func(s string) string {
-		v, err := expandString(s, vars)
+	resolved := func(s string, at place) string {
+		v, err := expandString(s, at, vars)
 		if err != nil {
 			return s
 		}
 		return text(v)
 	}
-	c.URL, c.Metric = resolved(c.URL), resolved(c.Metric)
-	c.Service = grace.ServiceID(resolved(string(c.Service)))
-	c.Argv = slices.Clone(c.Argv)
-	for i := range c.Argv {
-		c.Argv[i] = resolved(c.Argv[i])
+	c.URL, c.Metric = resolved(c.URL, inURL), resolved(c.Metric, plain)
+	c.Service = grace.ServiceID(resolved(string(c.Service), plain))
+	argv := slices.Clone(c.Argv)
+	for i := range argv {
+		argv[i] = resolved(c.Argv[i], argumentOf(c.Argv[:i]))
 	}
+	c.Argv = argv
 	return c
 }

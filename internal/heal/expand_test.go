@@ -30,7 +30,7 @@ func TestPreviewResolvesWhatIsKnown(t *testing.T) {
 }
 
 func TestUnknownReferenceIsAnError(t *testing.T) {
-	_, err := expandMap(map[string]any{"a": []any{"${servcie}"}}, []variable{{"service", "web"}})
+	_, err := expandMap(map[string]any{"a": []any{"${servcie}"}}, []variable{{name: "service", value: "web"}})
 	if err == nil {
 		t.Error("a misspelt ${servcie} was let through")
 	}
@@ -38,27 +38,93 @@ func TestUnknownReferenceIsAnError(t *testing.T) {
 
 func TestValuesInText(t *testing.T) {
 	vars := []variable{
-		{"size", float64(1000000)},
-		{"snapshot.a", "$"},
-		{"snapshot.b", "{env:HOME}"},
-		{"snapshot.c", "${env:HOME}"},
-		{"token", "${env:TOKEN}"}, // an operator's own
+		{name: "size", value: float64(1000000)},
+		{name: "snapshot.a", value: "$"},
+		{name: "snapshot.b", value: "{env:HOME}"},
+		{name: "snapshot.c", value: "${env:HOME}"},
+		{name: "token", value: "${env:TOKEN}"},
 	}
 	for _, tc := range []struct{ in, want string }{
 		{"http://x/size/${size}", "http://x/size/1000000"},
 		{"b ${snapshot.b}", "b {env:HOME}"},
-		{"Bearer ${token}", "Bearer ${env:TOKEN}"},
+		{"Bearer ${token}", ""},
+		{"Bearer ${env:TOKEN} of ${size}", "Bearer ${env:TOKEN} of 1000000"},
 		{"${snapshot.a}${snapshot.b}", ""},
 		{"$${snapshot.b}", ""},
 		{"x ${snapshot.c}", ""},
 		{"${snapshot.c}", ""},
 	} {
-		got, err := expandString(tc.in, vars)
+		got, err := expandString(tc.in, plain, vars)
 		switch {
 		case tc.want == "" && err == nil:
 			t.Errorf("%s became %v: the action would resolve what a target said", tc.in, got)
 		case tc.want != "" && (err != nil || got != tc.want):
 			t.Errorf("%s became %v, %v; want %s", tc.in, got, err, tc.want)
 		}
+	}
+}
+
+// TestValuesAreData: what came from outside is made fit for where it goes, or
+// the step is refused.
+func TestValuesAreData(t *testing.T) {
+	list := func(words ...any) map[string]any { return map[string]any{"argv": words} }
+	for name, tc := range map[string]struct {
+		with    map[string]any
+		value   any
+		want    any // of the one setting; nil: refused
+		service string
+	}{
+		"a path":                     {with: map[string]any{"url": "http://x/a/${v}/b"}, value: "q r/s?t#u", want: "http://x/a/q%20r%2Fs%3Ft%23u/b"},
+		"out of the path":            {with: map[string]any{"url": "http://x/a/${v}/restart"}, value: "../../admin"},
+		"a dot":                      {with: map[string]any{"url": "http://x/a/${v}/restart"}, value: ".."},
+		"a query":                    {with: map[string]any{"url": "http://x/a?s=${v}&t=1"}, value: "1&admin=true", want: "http://x/a?s=1%26admin%3Dtrue&t=1"},
+		"a host":                     {with: map[string]any{"url": "http://${v}:80/a"}, value: "web-1.local", want: "http://web-1.local:80/a"},
+		"another host":               {with: map[string]any{"url": "http://${v}.internal/a"}, value: "evil@host"},
+		"another host and path":      {with: map[string]any{"url": "http://${v}.internal/a"}, value: "evil.example/x?"},
+		"a host behind a user":       {with: map[string]any{"url": "http://u:${env:P}@${v}/a"}, value: "evil/@x"},
+		"a whole address":            {with: map[string]any{"url": "${v}/a"}, value: "https://x:1/b", want: "https://x:1/b/a"},
+		"a file for an address":      {with: map[string]any{"url": "${v}"}, value: "file:///etc/passwd"},
+		"an address with a user":     {with: map[string]any{"url": "${v}/a"}, value: "http://x@evil"},
+		"a header":                   {with: map[string]any{"headers": map[string]any{"X": "a ${v}"}}, value: "b\r\nEvil: 1"},
+		"an option":                  {with: list("kubectl", "restart", "${v}"), value: "--force"},
+		"behind --":                  {with: list("rm", "--", "${v}"), value: "-x", want: "-x"},
+		"an option's value":          {with: list("x", "--name=${v}"), value: "-x", want: "--name=-x"},
+		"a number":                   {with: list("x", "${v}"), value: float64(-5), want: float64(-5)},
+		"a script":                   {with: list("sh", "-c", "restart ${v}"), value: "a; rm -rf /"},
+		"a script behind env":        {with: list("/usr/bin/env", "bash", "-ec", "restart ${v}"), value: "$(id)"},
+		"a word in a script":         {with: list("sh", "-c", "restart ${v}"), value: "web-1", want: "restart web-1"},
+		"NUL":                        {with: list("x", "--", "${v}"), value: "a\x00b"},
+		"JSON text":                  {with: map[string]any{"body": `{"name": "${v}"}`}, value: `a", "admin": "b`, want: `{"name": "a\", \"admin\": \"b"}`},
+		"a secret as a path":         {with: map[string]any{"url": "http://x/${v}"}, value: "${file:/etc/shadow}"},
+		"a secret in JSON":           {with: map[string]any{"body": map[string]any{"a": "${v}"}}, value: "${env:GRACE_AUDIT_KEY}"},
+		"a secret in two halves":     {with: map[string]any{"body": "${v}{env:HOME}"}, value: "$"},
+		"a reference for a service":  {with: map[string]any{"url": "http://x/${service}"}, service: "${env:HOME}"},
+		"an option for a service":    {with: list("restart", "--", "${service}"), service: "--all"},
+		"another path for a service": {with: map[string]any{"unit": "${service}.service"}, service: "../x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := tc.service
+			if service == "" {
+				service = "web"
+			}
+			got, err := expandMap(tc.with, []variable{{name: "v", value: tc.value}, {name: "service", value: service}})
+			if tc.want == nil {
+				if err == nil {
+					t.Fatalf("became %v", got)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range got {
+				if words, ok := v.([]any); ok {
+					v = words[len(words)-1]
+				}
+				if v != tc.want {
+					t.Errorf("became %v, want %v", v, tc.want)
+				}
+			}
+		})
 	}
 }

@@ -84,6 +84,9 @@ func resolve(param grace.Parameter, given any) (any, error) {
 		if !ok {
 			return nil, fmt.Errorf("%v is not a string", given)
 		}
+		if strings.Contains(s, "${") {
+			return nil, fmt.Errorf("%q holds a reference; a parameter is never resolved: write ${env:NAME} or ${file:/path} in the step itself", s)
+		}
 		value, text = s, s
 	default:
 		return nil, fmt.Errorf("type %q is not known; want string, int or duration", param.Type)
