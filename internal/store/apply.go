@@ -27,7 +27,7 @@ func newInserts() inserts {
 	return inserts{
 		signals:     replacing("grace_signals", "id", "service", "state", "at", "doc"),
 		triggers:    triggers,
-		decisions:   replacing("grace_decisions", "id", "verdict", "service", "run", "at", "doc"),
+		decisions:   replacing("grace_decisions", "id", "verdict", "service", "run", "at", "doc", "seal"),
 		incidents:   replacing("grace_incidents", "id", "state", "service", "at", "doc"),
 		silences:    replacing("grace_silences", "id", "ends_at", "doc"),
 		learning:    replacing("grace_learning", "id", "service", "playbook", "code", "at", "doc"),
@@ -148,12 +148,12 @@ func (s *Store) writeApprovals(ctx context.Context, tx Tx, c *grace.Change) erro
 		}
 		if a.Revision == 1 {
 			err = s.revise(ctx, tx, "approval", string(a.ID), 1, `INSERT INTO grace_approvals
-				(id, revision, state, at, doc) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
-				string(a.ID), 1, string(a.State), millis(a.At), doc)
+				(id, revision, state, at, doc, seal) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING`,
+				string(a.ID), 1, string(a.State), millis(a.At), doc, s.seal("grace_approvals", string(a.ID), doc))
 		} else {
 			err = s.revise(ctx, tx, "approval", string(a.ID), a.Revision, `UPDATE grace_approvals
-				SET revision = $1, state = $2, doc = $3 WHERE id = $4 AND revision = $5`,
-				a.Revision, string(a.State), doc, string(a.ID), a.Revision-1)
+				SET revision = $1, state = $2, doc = $3, seal = $4 WHERE id = $5 AND revision = $6`,
+				a.Revision, string(a.State), doc, s.seal("grace_approvals", string(a.ID), doc), string(a.ID), a.Revision-1)
 		}
 		if err != nil {
 			return err
@@ -167,12 +167,12 @@ func (s *Store) writeMode(ctx context.Context, tx Tx, c *grace.Change) error {
 	if err != nil {
 		return err
 	}
-	if c.Mode.Revision == 1 {
-		return s.revise(ctx, tx, "mode", string(c.Mode.Mode), 1, `INSERT INTO grace_mode (id, revision, doc)
-			VALUES (1, $1, $2) ON CONFLICT (id) DO NOTHING`, 1, doc)
-	}
-	return s.revise(ctx, tx, "mode", string(c.Mode.Mode), c.Mode.Revision, `UPDATE grace_mode
-		SET revision = $1, doc = $2 WHERE id = 1 AND revision = $3`, c.Mode.Revision, doc, c.Mode.Revision-1)
+	seal := s.seal("grace_mode", strconv.Itoa(c.Mode.Revision), doc)
+	// Not "the revision before": a row that was put back to an earlier one is
+	// replaced like any other.
+	return s.revise(ctx, tx, "mode", string(c.Mode.Mode), c.Mode.Revision, `INSERT INTO grace_mode AS m (id, revision, doc, seal)
+		VALUES (1, $1, $2, $3) ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, doc = excluded.doc, seal = excluded.seal
+		WHERE m.revision < excluded.revision`, c.Mode.Revision, doc, seal)
 }
 
 // writeSignals replaces the rows of signals, and deletes those of signals that
@@ -204,7 +204,10 @@ func (s *Store) writeTriggers(ctx context.Context, tx Tx, c *grace.Change) error
 func (s *Store) writeDecisions(ctx context.Context, tx Tx, c *grace.Change) error {
 	return write(ctx, s.dialect, tx, s.inserts.decisions, c.Decisions, func(v grace.Decision) ([]any, error) {
 		doc, err := encode(v)
-		return []any{string(v.ID), string(v.Verdict), string(v.Service), string(v.Run), millis(v.At), doc}, err
+		return []any{
+			string(v.ID), string(v.Verdict), string(v.Service), string(v.Run), millis(v.At), doc,
+			s.seal("grace_decisions", clean(string(v.ID)), doc),
+		}, err
 	})
 }
 

@@ -103,4 +103,6 @@ type AuditReport struct {
 	BrokenAt int64  `json:"broken_at,omitempty" doc:"the first entry that is changed, missing or inserted"`
 	Kind     string `json:"kind,omitempty" enum:"changed,removed,inserted,reordered"`
 	Detail   string `json:"detail,omitempty"`
+	// Checkpoints counts the places that were kept outside of the database.
+	Checkpoints int `json:"checkpoints" doc:"places kept outside of the database that the log was held against"`
 }

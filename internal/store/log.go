@@ -27,9 +27,13 @@ type head struct {
 // and held until commit, makes their order the order of commits.
 func (s *Store) writeLog(ctx context.Context, tx Tx, c *grace.Change) error {
 	var h head
-	err := tx.QueryRow(ctx, s.sql("SELECT seq, hash, event_id FROM grace_head WHERE id = 1 /*lock*/")).
-		Scan(&h.seq, &h.hash, &h.eventID)
+	var seal string
+	err := tx.QueryRow(ctx, s.sql("SELECT seq, hash, event_id, seal FROM grace_head WHERE id = 1 /*lock*/")).
+		Scan(&h.seq, &h.hash, &h.eventID, &seal)
 	if err != nil {
+		return err
+	}
+	if err := s.checkHead(h.seq, h.hash, seal); err != nil {
 		return err
 	}
 	entries := s.auditRows(&h, c.Audit)
@@ -94,7 +98,8 @@ func (s *Store) appendSQLite(ctx context.Context, tx Tx, h head, entries, events
 			rows = rows[n*width:]
 		}
 	}
-	_, err := tx.Exec(ctx, "UPDATE grace_head SET seq = $1, hash = $2, event_id = $3 WHERE id = 1", h.seq, h.hash, h.eventID)
+	_, err := tx.Exec(ctx, "UPDATE grace_head SET seq = $1, hash = $2, event_id = $3, seal = $4 WHERE id = 1",
+		h.seq, h.hash, h.eventID, s.sealHead(h.seq, h.hash))
 	return err
 }
 
@@ -117,10 +122,10 @@ func (s *Store) appendPostgres(ctx context.Context, tx Tx, h head, entries, even
 		return err
 	}
 	text := s.head.text(s.dialect, &s.inserts, len(entries)/len(s.inserts.audit.columns), len(events)/len(s.inserts.events.columns))
-	args := make([]any, 0, len(entries)+len(events)+3)
+	args := make([]any, 0, len(entries)+len(events)+4)
 	args = append(args, entries...)
 	args = append(args, events...)
-	args = append(args, h.seq, h.hash, h.eventID)
+	args = append(args, h.seq, h.hash, h.eventID, s.sealHead(h.seq, h.hash))
 	_, err = tx.Exec(ctx, text, args...)
 	return err
 }
@@ -157,7 +162,7 @@ func (w *headWriter) text(d dialect, in *inserts, entries, events int) string {
 	add("a", in.audit, entries)
 	add("e", in.events, events)
 	b.WriteString("UPDATE grace_head SET seq = $" + strconv.Itoa(next) + ", hash = $" + strconv.Itoa(next+1) +
-		", event_id = $" + strconv.Itoa(next+2) + " WHERE id = 1")
+		", event_id = $" + strconv.Itoa(next+2) + ", seal = $" + strconv.Itoa(next+3) + " WHERE id = 1")
 	if w.texts == nil {
 		w.texts = map[[2]int]string{}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/dbos-inc/dbos-transact-golang/dbos"
@@ -70,13 +71,13 @@ func (s *Store) OpenIncidents(ctx context.Context, q Querier) ([]grace.Incident,
 
 // Decision reads one decision; it wraps ErrNotFound.
 func (s *Store) Decision(ctx context.Context, q Querier, id grace.DecisionID) (grace.Decision, error) {
-	return docOf[grace.Decision](ctx, s, q, "decision "+string(id), "SELECT doc FROM grace_decisions WHERE id = $1", clean(string(id)))
+	return sealedDoc[grace.Decision](ctx, s, q, "decision "+string(id), "grace_decisions", "id = $1", clean(string(id)))
 }
 
 // LastDecision reads the newest decision about a service; it wraps ErrNotFound.
 func (s *Store) LastDecision(ctx context.Context, q Querier, service grace.ServiceID) (grace.Decision, error) {
-	return docOf[grace.Decision](ctx, s, q, "decision about "+string(service), `SELECT doc FROM grace_decisions
-		WHERE service = $1 ORDER BY at DESC, id DESC LIMIT 1`, clean(string(service)))
+	return sealedDoc[grace.Decision](ctx, s, q, "decision about "+string(service), "grace_decisions",
+		"service = $1 ORDER BY at DESC, id DESC LIMIT 1", clean(string(service)))
 }
 
 // DecisionFilter selects decisions; zero fields select all.
@@ -99,13 +100,13 @@ func (s *Store) Decisions(ctx context.Context, q Querier, f DecisionFilter, p Pa
 
 // Approval reads one approval; it wraps ErrNotFound.
 func (s *Store) Approval(ctx context.Context, q Querier, id grace.ApprovalID) (grace.Approval, error) {
-	return docOf[grace.Approval](ctx, s, q, "approval "+string(id), "SELECT doc FROM grace_approvals WHERE id = $1", clean(string(id)))
+	return sealedDoc[grace.Approval](ctx, s, q, "approval "+string(id), "grace_approvals", "id = $1", clean(string(id)))
 }
 
 // LockApproval reads one approval and keeps others from changing it until tx
 // ends; it wraps ErrNotFound. Who writes it later in tx meets no ErrConflict.
 func (s *Store) LockApproval(ctx context.Context, tx Tx, id grace.ApprovalID) (grace.Approval, error) {
-	return docOf[grace.Approval](ctx, s, tx, "approval "+string(id), "SELECT doc FROM grace_approvals WHERE id = $1 /*lock*/", clean(string(id)))
+	return sealedDoc[grace.Approval](ctx, s, tx, "approval "+string(id), "grace_approvals", "id = $1 /*lock*/", clean(string(id)))
 }
 
 // Approvals reads a page of approvals in a state, in any when it is empty,
@@ -166,13 +167,35 @@ func (s *Store) LearningSince(ctx context.Context, q Querier, t time.Time) ([]gr
 }
 
 // Mode reads the mode that was last set. On a store where none was, it gives
-// the zero setting (revision 0), which is judged like observe only.
+// the zero setting (revision 0), which is judged like observe only. So is one
+// that does not carry GRACE's seal: it has its revision, and no mode.
 func (s *Store) Mode(ctx context.Context, q Querier) (grace.ModeSetting, error) {
-	m, err := docOf[grace.ModeSetting](ctx, s, q, "mode", "SELECT doc FROM grace_mode WHERE id = 1")
-	if errors.Is(err, ErrNotFound) {
+	var revision int
+	var doc, seal string
+	err := q.QueryRow(ctx, s.sql("SELECT revision, doc, seal FROM grace_mode WHERE id = 1")).Scan(&revision, &doc, &seal)
+	if errors.Is(err, errNoRows) {
+		if seen := int(s.modeSeen.Load()); seen > 0 {
+			return grace.ModeSetting{Reason: s.forged("the mode, which was deleted").Error(), Revision: seen}, nil
+		}
 		return grace.ModeSetting{}, nil
 	}
-	return m, err
+	if err != nil {
+		return grace.ModeSetting{}, fmt.Errorf("read the mode: %w", err)
+	}
+	seen := s.modeSeen.Load()
+	err = s.sealed("the mode", seal, "grace_mode", strconv.Itoa(revision), doc)
+	if err == nil && int64(revision) < seen {
+		err = s.forged("the mode, which was put back to an earlier one")
+	}
+	if err != nil {
+		return grace.ModeSetting{Reason: err.Error(), Revision: max(revision, int(seen))}, nil //nolint:nilerr // observe only is the answer; Forged was told
+	}
+	s.modeSeen.CompareAndSwap(seen, int64(revision))
+	m, err := decode[grace.ModeSetting](doc)
+	if err != nil {
+		return grace.ModeSetting{}, fmt.Errorf("read the mode: %w", err)
+	}
+	return m, nil
 }
 
 // Counts are the numbers that operational metrics and key figures want.

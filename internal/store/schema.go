@@ -134,6 +134,14 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		`CREATE INDEX gx_notify_refs_at ON grace_notify_refs (at, id)`,
 		`CREATE TABLE grace_notify_open (id TEXT PRIMARY KEY, at BIGINT NOT NULL, doc TEXT NOT NULL)`,
 	},
+	{
+		// See seal.go.
+		`ALTER TABLE grace_decisions ADD COLUMN seal TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE grace_approvals ADD COLUMN seal TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE grace_mode ADD COLUMN seal TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE grace_tokens ADD COLUMN seal TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE grace_head ADD COLUMN seal TEXT NOT NULL DEFAULT ''`,
+	},
 }
 
 const (

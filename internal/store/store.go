@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	_ "github.com/dbos-inc/dbos-transact-golang/dbos/driver/sqlite" // the engine's part of SQLite support
@@ -40,6 +41,15 @@ type Options struct {
 	// AuditKey keys the hashes of the audit log. It must stay the same for the
 	// life of a database, and the same on all replicas.
 	AuditKey []byte
+	// Checkpoints is a file outside of the database that says where the audit
+	// log had come to; see [Store.Checkpoint]. Empty: none.
+	Checkpoints string
+	// Inspect opens a database whose audit log does not verify all the same, to
+	// look at it.
+	Inspect bool
+	// Forged is told of rows that GRACE refused because they do not carry its
+	// seal. It must not call the store and wait.
+	Forged func(what string, err error)
 	// Now gives the time of entries that bring none (default time.Now).
 	Now func() time.Time
 }
@@ -50,7 +60,14 @@ type Store struct {
 	pool    *pgxpool.Pool // or PostgreSQL
 	dialect dialect
 	key     []byte
+	sealKey []byte
 	now     func() time.Time
+	// newest is the highest number of the audit log that was seen; checkpoints is
+	// where that is kept outside.
+	newest      atomic.Int64
+	modeSeen    atomic.Int64 // revision of the mode that was seen or logged last
+	checkpoints checkpoints
+	onForged    func(string, error)
 	inserts inserts
 	head    headWriter
 	wakes   wakes
@@ -64,7 +81,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if len(o.AuditKey) == 0 {
 		return nil, errors.New("open the store: no audit key; give the one kept beside the database")
 	}
-	s := &Store{key: o.AuditKey, now: o.Now}
+	s := &Store{key: o.AuditKey, sealKey: deriveKey(o.AuditKey, "grace row seal"), now: o.Now, onForged: o.Forged}
+	s.checkpoints.path = o.Checkpoints
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -90,9 +108,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.Close()
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	if err := s.checkKey(ctx); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("open the store: %w", err)
+	for _, check := range []func(context.Context) error{s.checkKey, s.checkLog, s.checkMode} {
+		if err := check(ctx); err != nil && (!o.Inspect || !errors.Is(err, ErrForged)) {
+			s.Close()
+			return nil, fmt.Errorf("open the store: %w", err)
+		}
 	}
 	return s, nil
 }

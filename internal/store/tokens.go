@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -26,6 +27,7 @@ type Token struct {
 	CreatedAt time.Time  `json:"created_at"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 	RevokedAt *time.Time `json:"revoked_at,omitempty"`
+	Forged    bool       `json:"forged,omitempty"` // it does not carry GRACE's seal, and opens nothing
 }
 
 // Valid tells whether the token may be used at a time.
@@ -59,9 +61,10 @@ func (s *Store) CreateToken(ctx context.Context, actor string, t NewToken) (secr
 	secret = TokenPrefix + base64.RawURLEncoding.EncodeToString(random)
 	now := s.now()
 	err = s.Do(ctx, func(ctx context.Context, tx Tx) error {
-		result, err := tx.Exec(ctx, s.sql(`INSERT INTO grace_tokens (name, hash, role, created_at, expires_at)
-			VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING`),
-			t.Name, HashToken(secret), t.Role, millis(now), optionalMillis(t.Expires))
+		hash, created, expires := HashToken(secret), millis(now), optionalMillis(t.Expires)
+		result, err := tx.Exec(ctx, s.sql(`INSERT INTO grace_tokens (name, hash, role, created_at, expires_at, seal)
+			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING`),
+			t.Name, hash, t.Role, created, expires, s.sealToken(t.Name, hash, t.Role, created, expires, nil))
 		if err != nil {
 			return err
 		}
@@ -80,26 +83,39 @@ func (s *Store) CreateToken(ctx context.Context, actor string, t NewToken) (secr
 	return secret, nil
 }
 
-const selectToken = "SELECT name, role, created_at, expires_at, revoked_at FROM grace_tokens"
+// revocations counts what the audit log says: a row put back to how it was before
+// the token was revoked has its seal of then.
+const selectToken = `SELECT name, hash, role, created_at, expires_at, revoked_at, seal,
+	(SELECT max(at) FROM grace_audit_log AS l WHERE l.object = 'token/' || t.name AND l.action = 'token.revoked') FROM grace_tokens AS t`
 
-func scanToken(row dbos.Row) (Token, error) {
-	var t Token
+// scanToken gives what is stored of a token, and whether its seal holds.
+func (s *Store) scanToken(row dbos.Row) (t Token, genuine bool, err error) {
+	var hash, seal string
 	var created int64
-	var expires, revoked *int64
-	err := row.Scan(&t.Name, &t.Role, &created, &expires, &revoked)
+	var expires, revoked, logged *int64
+	if err := row.Scan(&t.Name, &hash, &t.Role, &created, &expires, &revoked, &seal, &logged); err != nil {
+		return t, false, err
+	}
 	t.CreatedAt, t.ExpiresAt, t.RevokedAt = fromMillis(created), fromOptionalMillis(expires), fromOptionalMillis(revoked)
-	return t, err
+	genuine = hmac.Equal([]byte(seal), []byte(s.sealToken(t.Name, hash, t.Role, created, expires, revoked)))
+	if revoked == nil && logged != nil {
+		t.RevokedAt, genuine = fromOptionalMillis(logged), false
+	}
+	return t, genuine, nil
 }
 
 // TokenByHash finds a token by HashToken of its secret; it wraps ErrNotFound.
 // Whether the token is still valid is for the caller to ask.
 func (s *Store) TokenByHash(ctx context.Context, q Querier, hash string) (Token, error) {
-	t, err := scanToken(q.QueryRow(ctx, s.sql(selectToken+" WHERE hash = $1"), hash))
+	t, genuine, err := s.scanToken(q.QueryRow(ctx, s.sql(selectToken+" WHERE hash = $1"), hash))
 	if errors.Is(err, errNoRows) {
 		return Token{}, fmt.Errorf("token: %w", ErrNotFound)
 	}
 	if err != nil {
 		return Token{}, fmt.Errorf("read token: %w", err)
+	}
+	if !genuine {
+		return Token{}, s.forged("token " + t.Name)
 	}
 	return t, nil
 }
@@ -108,7 +124,8 @@ func (s *Store) TokenByHash(ctx context.Context, q Querier, hash string) (Token,
 func (s *Store) ListTokens(ctx context.Context, q Querier) ([]Token, error) {
 	var tokens []Token
 	err := each(ctx, q, s.sql(selectToken+" ORDER BY name"), nil, func(row dbos.Row) error {
-		t, err := scanToken(row)
+		t, genuine, err := s.scanToken(row)
+		t.Forged = !genuine
 		tokens = append(tokens, t)
 		return err
 	})
@@ -123,15 +140,20 @@ func (s *Store) ListTokens(ctx context.Context, q Querier) ([]Token, error) {
 func (s *Store) RevokeToken(ctx context.Context, actor, name string) error {
 	now := s.now()
 	err := s.Do(ctx, func(ctx context.Context, tx Tx) error {
-		var revoked *int64
-		err := tx.QueryRow(ctx, s.sql("SELECT revoked_at FROM grace_tokens WHERE name = $1 /*lock*/"), name).Scan(&revoked)
+		var hash, role string
+		var created int64
+		var expires, revoked *int64
+		err := tx.QueryRow(ctx, s.sql("SELECT hash, role, created_at, expires_at, revoked_at FROM grace_tokens WHERE name = $1 /*lock*/"), name).
+			Scan(&hash, &role, &created, &expires, &revoked)
 		if errors.Is(err, errNoRows) {
 			return ErrNotFound
 		}
 		if err != nil || revoked != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, s.sql("UPDATE grace_tokens SET revoked_at = $1 WHERE name = $2"), millis(now), name); err != nil {
+		at := millis(now)
+		if _, err := tx.Exec(ctx, s.sql("UPDATE grace_tokens SET revoked_at = $1, seal = $2 WHERE name = $3"),
+			at, s.sealToken(name, hash, role, created, expires, &at), name); err != nil {
 			return err
 		}
 		return s.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{{

@@ -14,21 +14,43 @@ const verifyBatch = 1000
 // VerifyAudit reads the whole audit log and checks it against its chain and
 // its head. A broken log is a report, not an error. Entries may be appended
 // meanwhile: the log is judged as it was when the head was read.
-func (s *Store) VerifyAudit(ctx context.Context) (AuditReport, error) {
+//
+// It is also held against the checkpoints that are kept outside of the database,
+// those given and those of the file: only they tell of entries that were cut off
+// together with the head.
+func (s *Store) VerifyAudit(ctx context.Context, points ...Checkpoint) (AuditReport, error) {
 	q := s.Q()
 	headSeq, headHash, err := s.AuditHead(ctx, q)
 	if err != nil {
 		return AuditReport{}, err
 	}
+	kept, err := s.checkpoints.kept()
+	if err != nil {
+		return AuditReport{}, err
+	}
+	expect := expected{}
+	for _, c := range append(kept, points...) {
+		if before, ok := expect[c.Seq]; ok && before != c.Hash {
+			return AuditReport{}, fmt.Errorf("two checkpoints name entry %d with different hashes", c.Seq)
+		}
+		expect[c.Seq] = c.Hash
+	}
+	report := AuditReport{HeadSeq: headSeq, HeadHash: headHash, Checkpoints: len(expect)}
 	v := audit.NewVerifier(s.key)
-	err = s.verifyRows(ctx, q, v, headSeq)
+	err = s.verifyRows(ctx, q, v, headSeq, expect)
 	if err == nil {
 		err = v.Close(headSeq, headHash)
 	}
 	if err == nil {
+		err = s.verifyHead(ctx)
+	}
+	if err == nil {
+		err = expect.rest()
+	}
+	if err == nil {
 		err = s.verifyNothingBehind(ctx, q)
 	}
-	report := AuditReport{OK: err == nil, HeadSeq: headSeq, HeadHash: headHash}
+	report.OK = err == nil
 	report.Entries, _ = v.Head()
 	if broken, ok := errors.AsType[*audit.Broken](err); ok {
 		report.BrokenAt, report.Kind, report.Detail = broken.Seq, string(broken.Kind), broken.Error()
@@ -41,7 +63,7 @@ func (s *Store) VerifyAudit(ctx context.Context) (AuditReport, error) {
 }
 
 // verifyRows adds the rows up to the head, in batches.
-func (s *Store) verifyRows(ctx context.Context, q Querier, v *audit.Verifier, headSeq int64) error {
+func (s *Store) verifyRows(ctx context.Context, q Querier, v *audit.Verifier, headSeq int64, expect expected) error {
 	// Not from 0: a row inserted with a number below 1 is found too.
 	text := s.sql(selectAudit + " WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3")
 	for after := int64(-1 << 62); ; {
@@ -57,12 +79,24 @@ func (s *Store) verifyRows(ctx context.Context, q Querier, v *audit.Verifier, he
 			if r.leaf != hex.EncodeToString(leaf[:]) {
 				return &audit.Broken{Seq: r.entry.Seq, Kind: audit.KindChanged, Detail: "its leaf hash is not that of its content"}
 			}
+			if err := expect.entry(r.entry.Seq, r.entry.Hash); err != nil {
+				return err
+			}
 			after = r.entry.Seq
 		}
 		if len(rows) < verifyBatch {
 			return nil
 		}
 	}
+}
+
+// verifyHead judges the head's seal, which is of whatever head there is by now.
+func (s *Store) verifyHead(ctx context.Context) error {
+	head, err := s.genuineHead(ctx)
+	if errors.Is(err, ErrForged) {
+		return &audit.Broken{Seq: head.Seq + 1, Kind: audit.KindRemoved, Detail: err.Error()}
+	}
+	return err
 }
 
 // verifyNothingBehind looks for rows behind the head. Rows and head are read
