@@ -45,6 +45,9 @@ type Config struct {
 	Logger   *slog.Logger
 	// Run is the run function. Its input is what Enqueue was given, as JSON.
 	Run func(r *Run) error
+	// Key authenticates what the engine keeps of a run: who can write to the
+	// database, but has no key, must not have anything done.
+	Key []byte
 	// Lost is called once when this process must stop because another one may
 	// have adopted its runs. PostgreSQL only.
 	Lost func(error)
@@ -58,6 +61,9 @@ type Engine struct {
 	lease *lease
 	drain *drain
 	times leaseTimes
+	// taken ends when another process has adopted this one's runs.
+	taken    context.Context //nolint:containedctx // a signal that contexts can follow
+	setTaken context.CancelCauseFunc
 }
 
 // New prepares the engine and its tables. Nothing runs before Start.
@@ -80,6 +86,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("prepare the run engine: %w", err)
 	}
 	e := &Engine{cfg: cfg, ctx: dctx, drain: drain, times: usualTimes()}
+	e.taken, e.setTaken = context.WithCancelCause(context.Background())
 	if cfg.PG != nil {
 		e.ds, err = dbos.NewDataSource(dctx, cfg.PG)
 	} else {
@@ -99,7 +106,12 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 // Start recovers this executor's open runs and begins to take new ones.
 func (e *Engine) Start(ctx context.Context) error {
 	if e.cfg.PG != nil {
-		l, err := newLease(ctx, e.cfg, e.ctx, e.times)
+		cfg := e.cfg
+		cfg.Lost = func(err error) {
+			e.setTaken(err) // first: what is under way ends now, the process soon
+			e.cfg.Lost(err)
+		}
+		l, err := newLease(ctx, cfg, e.ctx, e.times)
 		if err != nil {
 			return err
 		}
@@ -141,7 +153,11 @@ func (e *Engine) owns(run context.Context) bool {
 // Enqueue starts a run when tx commits. The id must be new: the same id again
 // is an error that aborts tx, so a run cannot be doubled.
 func (e *Engine) Enqueue(_ context.Context, tx dbos.Tx, id grace.RunID, input any) error {
-	_, err := dbos.Enqueue[string](e.ctx, queueName, workflowName, input,
+	sealed, err := e.seal(id, inputName, input)
+	if err != nil {
+		return fmt.Errorf("enqueue run %s: %w", id, err)
+	}
+	_, err = dbos.Enqueue[string](e.ctx, queueName, workflowName, sealed,
 		dbos.WithEnqueueWorkflowID(string(id)),
 		dbos.WithEnqueueTransaction(tx),
 		dbos.WithEnqueueApplicationVersion(Version),

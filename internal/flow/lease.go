@@ -112,8 +112,8 @@ func (l *lease) migrate(ctx context.Context) error {
 	return nil
 }
 
-// errTaken: another process has adopted the runs. There is no way back.
-var errTaken = errors.New("the lease has ended and was taken")
+// ErrTaken: another process has adopted the runs. There is no way back.
+var ErrTaken = errors.New("the lease has ended and was taken")
 
 // beat renews the lease, also one that has ended, unless it was taken.
 func (l *lease) beat(ctx context.Context) error {
@@ -125,7 +125,7 @@ func (l *lease) beat(ctx context.Context) error {
 	tag, err := l.pool.Exec(ctx, seenNow+`UPDATE grace.flow_lease SET expires = now() + make_interval(secs => $2)
 		WHERE executor = $1 AND NOT taken`, l.cfg.Executor, l.times.ttl.Seconds(), l.times.gap.Seconds())
 	if err == nil && tag.RowsAffected() == 0 {
-		err = errTaken
+		err = ErrTaken
 	}
 	if err != nil {
 		return fmt.Errorf("renew the lease of %s: %w", l.cfg.Executor, err)
@@ -189,7 +189,7 @@ func (l *lease) keep(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case errors.Is(err, errTaken):
+		case errors.Is(err, ErrTaken):
 			l.cfg.Lost(fmt.Errorf("no renewal within %s, so another process may drive this one's runs: %w", l.times.ttl, err))
 			return
 		case err != nil:

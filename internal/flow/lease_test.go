@@ -60,7 +60,11 @@ func (n *node) enqueue(t *testing.T, id grace.RunID) {
 		t.Fatal(err)
 	}
 	defer func() { _ = tx.Rollback(context.Background()) }()
-	_, err = dbos.Enqueue[string](n.ctx, queueName, workflowName, "x", dbos.WithEnqueueWorkflowID(string(id)),
+	input, err := n.seal(id, inputName, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = dbos.Enqueue[string](n.ctx, queueName, workflowName, input, dbos.WithEnqueueWorkflowID(string(id)),
 		dbos.WithEnqueueTransaction(tx), dbos.WithEnqueueApplicationVersion(Version))
 	if err == nil {
 		err = tx.Commit(t.Context())
@@ -167,7 +171,7 @@ func TestCutOff(t *testing.T) {
 	owner.net.Join(t)
 	select {
 	case err := <-owner.lost:
-		if !errors.Is(err, errTaken) {
+		if !errors.Is(err, ErrTaken) {
 			t.Error(err)
 		}
 	case <-time.After(10 * time.Second):
@@ -211,7 +215,7 @@ func TestRenewOrTake(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		if renewed != nil && !errors.Is(renewed, errTaken) {
+		if renewed != nil && !errors.Is(renewed, ErrTaken) {
 			t.Fatal(renewed)
 		}
 		if taken.Load() == (renewed == nil) {

@@ -2,7 +2,6 @@ package flow
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -17,7 +16,7 @@ type Run struct {
 	engine   *Engine
 	ctx      dbos.Context
 	id       grace.RunID
-	input    json.RawMessage
+	input    sealed
 	recorded map[string]bool // names whose checkpoint was there when this execution began
 }
 
@@ -31,7 +30,7 @@ func Stopped(err error) bool {
 		errors.Is(err, dbos.ErrWorkflowCancelled) || errors.Is(err, context.Canceled)
 }
 
-func (e *Engine) workflow(ctx dbos.Context, input json.RawMessage) (string, error) {
+func (e *Engine) workflow(ctx dbos.Context, input sealed) (string, error) {
 	id, err := dbos.GetWorkflowID(ctx)
 	if err != nil {
 		return "", fmt.Errorf("read the run's id: %w", err)
@@ -58,10 +57,32 @@ func (r *Run) ID() grace.RunID { return r.id }
 // Context ends when this process no longer drives the run.
 func (r *Run) Context() context.Context { return r.ctx }
 
-// Input decodes what Enqueue was given.
+// Input decodes what Enqueue was given; it wraps [ErrForged].
 func (r *Run) Input(into any) error {
-	if err := json.Unmarshal(r.input, into); err != nil {
-		return fmt.Errorf("decode the input of run %s: %w", r.id, err)
+	if err := r.engine.open(r.id, inputName, r.input, into); err != nil {
+		return fmt.Errorf("read the input of run %s: %w", r.id, err)
+	}
+	return nil
+}
+
+// Owned asks the database whether this process still drives the run, and keeps
+// others from taking it over for the time of a lease. It is to be asked right
+// before every attempt at something that must not be done twice: a process that
+// stood still does not know by itself how long. The error is [ErrTaken] where
+// another process has the run, any other means that it could not be found out.
+func (r *Run) Owned(ctx context.Context) error {
+	if err := r.ctx.Err(); err != nil {
+		return fmt.Errorf("run %s: %w: %w", r.id, errStopped, err)
+	}
+	l := r.engine.lease
+	if l == nil {
+		return nil // one process has the database for itself
+	}
+	if err := l.beat(ctx); err != nil {
+		if errors.Is(err, ErrTaken) {
+			r.engine.setTaken(err)
+		}
+		return fmt.Errorf("run %s: %w", r.id, err)
 	}
 	return nil
 }
@@ -69,7 +90,17 @@ func (r *Run) Input(into any) error {
 // Tx runs fn in a transaction, once, and returns its result, on a replay the
 // recorded one. An error of fn that is not the database's is recorded too.
 func Tx[R any](r *Run, name string, fn func(ctx context.Context, tx dbos.Tx) (R, error)) (R, error) {
-	out, err := dbos.RunAsTransaction(r.ctx, r.engine.ds, fn, dbos.WithStepName(name))
+	var out R
+	kept, err := dbos.RunAsTransaction(r.ctx, r.engine.ds, func(ctx context.Context, tx dbos.Tx) (sealed, error) {
+		result, err := fn(ctx, tx)
+		if err != nil {
+			return sealed{}, err
+		}
+		return r.engine.seal(r.id, name, result)
+	}, dbos.WithStepName(name))
+	if err == nil {
+		err = r.engine.open(r.id, name, kept, &out)
+	}
 	if err != nil {
 		return out, fmt.Errorf("run %s, transaction %q: %w", r.id, name, err)
 	}
@@ -96,8 +127,24 @@ func Step[R any](r *Run, name string, do func(ctx context.Context) grace.Outcome
 		var zero R
 		return grace.Outcome{}, zero, r.stopped(name)
 	}
+	ctx, cancel := r.whileOwned()
+	defer cancel()
+	seen := do(ctx)
+	if r.engine.taken.Err() != nil {
+		r.engine.drain.leave()
+		var zero R
+		return seen, zero, r.stopped(name)
+	}
 	defer r.engine.drain.leave()
-	return recordStep(r, name, do(r.ctx), record)
+	return recordStep(r, name, seen, record)
+}
+
+// whileOwned gives a context that also ends when another process has taken the
+// run: two must not act at once.
+func (r *Run) whileOwned() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(r.ctx)
+	stop := context.AfterFunc(r.engine.taken, func() { cancel(context.Cause(r.engine.taken)) })
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 // Look is a Step that changes nothing outside: Stop breaks it off, and the next
@@ -112,11 +159,11 @@ func Look[R any](r *Run, name string, do func(ctx context.Context) grace.Outcome
 		var zero R
 		return grace.Outcome{}, zero, r.stopped(name)
 	}
-	ctx, cancel := context.WithCancel(r.ctx)
+	ctx, cancel := r.whileOwned()
 	defer cancel()
 	defer context.AfterFunc(r.engine.drain.begun, cancel)()
 	seen := do(ctx)
-	if r.engine.drain.begun.Err() != nil {
+	if r.engine.drain.begun.Err() != nil || r.engine.taken.Err() != nil {
 		var zero R
 		return seen, zero, r.stopped(name)
 	}
