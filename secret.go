@@ -2,6 +2,8 @@ package grace
 
 import (
 	"cmp"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -62,7 +64,7 @@ func lookupSecret(ref string) (value string, isSecret bool, err error) {
 		return v, true, nil
 	}
 	if path, ok := strings.CutPrefix(ref, "file:"); ok {
-		data, err := os.ReadFile(path)
+		data, err := readSecret(path)
 		if err != nil {
 			return "", true, fmt.Errorf("secret ${file:%s}: %w", path, err)
 		}
@@ -73,6 +75,24 @@ func lookupSecret(ref string) (value string, isSecret bool, err error) {
 		return v, true, nil
 	}
 	return "", false, nil
+}
+
+// maxSecret bounds a secret in bytes.
+const maxSecret = 64 << 10
+
+// readSecret reads a file: not a device, which may have no end, nor a FIFO, which
+// waits for whoever writes to it.
+func readSecret(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("it is not a file (%s)", info.Mode().Type())
+	case info.Size() > maxSecret:
+		return nil, fmt.Errorf("it has %d bytes; a secret may have %d", info.Size(), maxSecret)
+	}
+	return os.ReadFile(path)
 }
 
 // Redact replaces every occurrence of the secrets in text by "[secret]", also
@@ -108,10 +128,36 @@ func secretForms(secret string) []string {
 		return nil
 	}
 	quoted := strconv.Quote(secret)
-	forms := []string{secret, url.QueryEscape(secret), url.PathEscape(secret), quoted[1 : len(quoted)-1]}
+	forms := []string{secret, url.QueryEscape(secret), url.PathEscape(secret), (&url.URL{Path: secret}).EscapedPath(), quoted[1 : len(quoted)-1]}
+	if len(secret) >= shortestEncoded {
+		forms = append(forms, hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))))
+		forms = append(forms, base64Forms(secret)...)
+	}
 	if asJSON, err := json.Marshal(secret); err == nil {
 		forms = append(forms, string(asJSON[1:len(asJSON)-1]))
 	}
 	slices.Sort(forms)
 	return slices.Compact(forms)
+}
+
+// shortestEncoded is the length from which encoded forms are looked for: those
+// of a shorter secret would be found everywhere.
+const shortestEncoded = 6
+
+// base64Forms are the parts of a base64 text that a secret within what was
+// encoded gives for sure: behind user: of a Basic authorization it begins at one
+// of three places.
+func base64Forms(secret string) []string {
+	var forms []string
+	for skip := range 3 {
+		padded := append(make([]byte, skip), secret...)
+		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			text := enc.EncodeToString(padded)
+			// The first characters hold bits of what stands before, the last ones of
+			// what follows.
+			begin, end := (skip*8+5)/6, len(padded)*8/6
+			forms = append(forms, text[begin:end])
+		}
+	}
+	return forms
 }

@@ -78,6 +78,8 @@ type Daemon struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 	fatal  chan error // why the daemon must end by itself
+
+	forgeries forgeries
 }
 
 // New checks that a daemon can be built from the configuration. Nothing is
@@ -88,6 +90,7 @@ func New(cfg *config.Config, opts ...Option) (*Daemon, error) {
 	}
 	o := collect(opts)
 	d := &Daemon{opts: o, log: o.log, cfg: cfg, turn: make(chan struct{}, 1), fatal: make(chan error, 1), supervisor: newSupervisor(os.Getenv)}
+	d.forgeries.heard = make(chan forgery, maxForgeries)
 	if _, err := d.buildSensors(cfg, nil); err != nil {
 		return nil, err
 	}
@@ -169,7 +172,8 @@ func (d *Daemon) openStore(ctx context.Context) error {
 	if d.home, err = openHome(d.cfg, true); err != nil {
 		return err
 	}
-	if d.store, err = d.home.openStore(ctx); err != nil {
+	d.home.forged = d.forgeries.tell
+	if d.store, err = d.home.openStore(ctx, false); err != nil {
 		return err
 	}
 	return d.home.bootstrapToken(ctx, d.store)
@@ -192,7 +196,7 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 	}
 	d.engine, err = flow.New(d.ctx, flow.Config{
 		SQL: d.store.SQL(), PG: d.store.PG(), Executor: executor, Run: d.loop.Execute,
-		Logger: d.log.With("part", "engine"), Lost: d.fail,
+		Logger: d.log.With("part", "engine"), Lost: d.fail, Key: d.store.SealKey(),
 	})
 	if err != nil {
 		return err
@@ -272,6 +276,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 	d.tasks.Go(func() { d.keepHouse(d.ctx) })
 	d.tasks.Go(func() { d.trace(d.ctx) })
 	d.tasks.Go(func() { d.countRuns(d.ctx) })
+	d.tasks.Go(func() { d.watchData(d.ctx) })
 	return nil
 }
 

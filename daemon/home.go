@@ -24,7 +24,8 @@ const (
 	databaseFile = "grace.db"
 	keyFile      = "audit.key"
 	tokenFile    = "cli.token"
-	lockFile     = "grace.lock"
+	// checkpointFile is where the audit log had come to, outside of the database.
+	checkpointFile = "audit.checkpoints"
 
 	// keyVariable holds the audit key instead of the file: replicas on
 	// different hosts must share it.
@@ -40,6 +41,8 @@ type home struct {
 	// newKey tells that the key's file was made just now. It goes again when
 	// the database turns out to have a key already, which must be restored.
 	newKey bool
+	// forged is told of rows that were written beside GRACE; nil tells nobody.
+	forged func(what string, err error)
 }
 
 // openHome makes the data folder ready. With exclusive, and on SQLite, nobody
@@ -48,11 +51,16 @@ func openHome(cfg *config.Config, exclusive bool) (*home, error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w; set data_dir to a place that GRACE may write", err)
 	}
+	if err := private(cfg.DataDir, othersWrite); err != nil {
+		return nil, err
+	}
 	h := &home{cfg: cfg}
 	if exclusive && cfg.Database == "" {
-		f, err := os.OpenFile(filepath.Join(cfg.DataDir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+		// The folder itself: a lock file can be deleted, and a second GRACE would
+		// lock the next one.
+		f, err := os.Open(cfg.DataDir)
 		if err != nil {
-			return nil, fmt.Errorf("open the data folder's lock: %w", err)
+			return nil, fmt.Errorf("open the data folder: %w", err)
 		}
 		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 			return nil, errors.Join(fmt.Errorf("the data folder %s is in use by another GRACE; stop it, or set another data_dir (several replicas need PostgreSQL)", cfg.DataDir), f.Close())
@@ -82,6 +90,9 @@ func auditKey(path string) (key []byte, made bool, err error) {
 			key, err = newKey(path)
 			return key, err == nil, err
 		}
+		if err == nil {
+			err = private(path, othersAny)
+		}
 		if err != nil {
 			return nil, false, fmt.Errorf("read the audit key: %w", err)
 		}
@@ -105,13 +116,44 @@ func newKey(path string) ([]byte, error) {
 	return key, nil
 }
 
-// writeSecret writes a file that only its owner reads, whole or not at all.
+// writeSecret writes a file that only its owner reads, whole or not at all. The
+// file beside it is made anew under a name that nobody knows before: one that
+// lies there already, or a link to somewhere else, is never written to.
 func writeSecret(path, text string) error {
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, []byte(text+"\n"), 0o600); err != nil {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, path)
+	_, err = f.WriteString(text + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// What others may not do with a file or folder.
+const (
+	othersWrite fs.FileMode = 0o022
+	othersAny   fs.FileMode = 0o077
+)
+
+// private refuses what others than its owner can read or write, or what belongs
+// to somebody else: with the key they could forge everything that GRACE proves.
+func private(path string, others fs.FileMode) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if bad := info.Mode().Perm() & others; bad != 0 {
+		return fmt.Errorf("%s has the mode %04o, so others can get at it; run: chmod go-rwx %s", path, info.Mode().Perm(), path)
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && s.Uid != 0 && int(s.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to user %d, and GRACE runs as %d; run it as the owner, or give the file to it with chown", path, s.Uid, os.Geteuid())
+	}
+	return nil
 }
 
 // derive makes a key for another purpose, the same on all replicas.
@@ -128,7 +170,9 @@ func (h *home) database() string {
 	return "postgresql"
 }
 
-func (h *home) openStore(ctx context.Context) (*store.Store, error) {
+// openStore opens the database; with inspect also one whose audit log does not
+// verify.
+func (h *home) openStore(ctx context.Context, inspect bool) (*store.Store, error) {
 	url := "sqlite:" + filepath.Join(h.cfg.DataDir, databaseFile)
 	if h.cfg.Database != "" {
 		expanded, _, err := grace.ExpandSecrets(h.cfg.Database)
@@ -137,7 +181,9 @@ func (h *home) openStore(ctx context.Context) (*store.Store, error) {
 		}
 		url = expanded
 	}
-	st, err := store.Open(ctx, store.Options{URL: url, AuditKey: h.key, Now: now})
+	st, err := store.Open(ctx, store.Options{
+		URL: url, AuditKey: h.key, Now: now, Checkpoints: filepath.Join(h.cfg.DataDir, checkpointFile), Forged: h.forged, Inspect: inspect,
+	})
 	if err != nil && h.newKey {
 		err = errors.Join(err, os.Remove(filepath.Join(h.cfg.DataDir, keyFile)))
 	}
@@ -173,11 +219,21 @@ func (h *home) bootstrapToken(ctx context.Context, s *store.Store) error {
 // OpenStore opens the store of a configuration beside a running daemon, or
 // without one: for tokens and for verifying the audit log.
 func OpenStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
+	return openBeside(ctx, cfg, false)
+}
+
+// InspectStore is OpenStore for looking at a store whose audit log does not
+// verify.
+func InspectStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
+	return openBeside(ctx, cfg, true)
+}
+
+func openBeside(ctx context.Context, cfg *config.Config, inspect bool) (*store.Store, error) {
 	h, err := openHome(cfg, false)
 	if err != nil {
 		return nil, err
 	}
-	return h.openStore(ctx)
+	return h.openStore(ctx, inspect)
 }
 
 // identity names this process, and the engine's executor. On SQLite there is

@@ -282,7 +282,7 @@ func (c *call) read(r io.Reader) (answer, error) {
 }
 
 func (c *call) judge(hreq *http.Request, resp *http.Response, body answer) grace.Outcome {
-	out := grace.Outcome{Status: grace.OutcomeSucceeded, Output: output(resp.Status, body)}
+	out := grace.Outcome{Status: grace.OutcomeSucceeded, Output: output(grace.CleanOutput(grace.Redact(resp.Status, c.secrets)), body)}
 	if !c.settings.expects(resp.StatusCode) {
 		out.Status = grace.OutcomeFailed
 		if gateway := resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusGatewayTimeout; gateway && !readOnly(hreq.Method) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -86,7 +87,7 @@ func (c *checker) readFolder(dir string) {
 		path := filepath.Join(folder, e.Name())
 		d := newDecoder(path)
 		c.sources = append(c.sources, d)
-		data, err := os.ReadFile(path)
+		data, err := readPlaybook(path)
 		if err != nil {
 			p := unreadable(path, err)
 			p.Hint = ""
@@ -95,6 +96,24 @@ func (c *checker) readFolder(dir string) {
 		}
 		c.written = append(c.written, decodePlaybooks(d, data)...)
 	}
+}
+
+// maxPlaybookFile bounds a playbook file in bytes.
+const maxPlaybookFile = 1 << 20
+
+// readPlaybook reads a file of bounded size: a device gives no end, and a FIFO
+// waits for whoever writes to it.
+func readPlaybook(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a file: %s", path, info.Mode().Type())
+	case info.Size() > maxPlaybookFile:
+		return nil, fmt.Errorf("%s has %d bytes, a playbook file may have %d", path, info.Size(), maxPlaybookFile)
+	}
+	return os.ReadFile(path)
 }
 
 // decodePlaybooks reads one playbook file: a playbook or a list of them.

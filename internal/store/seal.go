@@ -122,4 +122,3 @@ func tokenFields(name, hash, role string, created int64, expires, revoked *int64
 	}
 	return []string{name, hash, role, number(&created), number(expires), number(revoked)}
 }
-

@@ -68,11 +68,11 @@ type Store struct {
 	modeSeen    atomic.Int64 // revision of the mode that was seen or logged last
 	checkpoints checkpoints
 	onForged    func(string, error)
-	inserts inserts
-	head    headWriter
-	wakes   wakes
-	written writable
-	closing sync.Once
+	inserts     inserts
+	head        headWriter
+	wakes       wakes
+	written     writable
+	closing     sync.Once
 }
 
 // Open connects to the database, creates or migrates the schema, and makes
