@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"grace"
@@ -203,10 +204,53 @@ func (b backend) Reload(ctx context.Context, actor string) error {
 
 const readyTimeout = 2 * time.Second
 
-// Ready meets api.Backend.
+// Ready meets api.Backend. It answers in time also when the database does not:
+// one question at a time is left to it, and until that is answered GRACE is not
+// ready.
 func (b backend) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
+	q := b.d.asking.ask(func() error { return b.ready(ctx) })
+	select {
+	case <-q.done:
+		return q.err
+	case <-ctx.Done():
+		return errSilent
+	}
+}
+
+// asking lets all who ask the same at once share one answer.
+type asking struct {
+	mu   sync.Mutex
+	open *question
+}
+
+type question struct {
+	done chan struct{}
+	err  error // once done is closed
+}
+
+func (a *asking) ask(f func() error) *question {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open != nil {
+		return a.open
+	}
+	q := &question{done: make(chan struct{})}
+	a.open = q
+	go func() {
+		q.err = f()
+		a.mu.Lock()
+		a.open = nil
+		a.mu.Unlock()
+		close(q.done)
+	}()
+	return q
+}
+
+var errSilent = errors.New("the store does not answer in time")
+
+func (b backend) ready(ctx context.Context) error {
 	if err := b.d.store.Writable(ctx); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

@@ -80,6 +80,7 @@ type Daemon struct {
 	fatal  chan error // why the daemon must end by itself
 
 	forgeries forgeries
+	asking    asking // whether GRACE is ready
 }
 
 // New checks that a daemon can be built from the configuration. Nothing is
@@ -321,24 +322,41 @@ func (d *Daemon) stop(ctx context.Context) error {
 	} else if d.listener != nil {
 		errs = append(errs, d.listener.Close())
 	}
-	d.tasks.Wait()
+	// A database that does not answer, or is damaged, must not keep the process
+	// from ending: what does not end in its time is left behind.
+	errs = append(errs, within(partTimeout, "the background tasks", func() error { d.tasks.Wait(); return nil }))
 	if d.notifier != nil {
-		d.notifier.Stop()
+		errs = append(errs, within(partTimeout, "the notifications", func() error { d.notifier.Stop(); return nil }))
 	}
 	if d.loop != nil {
-		d.loop.Stop()
+		errs = append(errs, within(partTimeout, "the loop", func() error { d.loop.Stop(); return nil }))
 	}
 	if d.engine != nil {
-		errs = append(errs, d.engine.Stop(drainTimeout))
+		errs = append(errs, within(2*drainTimeout+partTimeout, "the run engine", func() error { return d.engine.Stop(drainTimeout) }))
 	}
 	if d.store != nil {
-		d.store.Close()
+		errs = append(errs, within(partTimeout, "the store", func() error { d.store.Close(); return nil }))
 	}
 	if d.home != nil {
 		errs = append(errs, d.home.close())
 	}
 	d.log.Info("stopped; open runs go on after the next start")
 	return errors.Join(errs...)
+}
+
+// partTimeout is how long one part of the daemon may take to stop.
+const partTimeout = 5 * time.Second
+
+// within waits for f, for at most d. What it leaves behind ends with the process.
+func within(d time.Duration, what string, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(d):
+		return fmt.Errorf("%s did not end within %s and was left behind; what was open goes on after the next start", what, d)
+	}
 }
 
 // Reload reads the configuration file again. Everything is built before

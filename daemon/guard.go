@@ -135,7 +135,7 @@ func (h *home) sameFile(opened fs.FileInfo) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("the database file %s was deleted while GRACE runs; restore it from a backup before the next start", path)
 	case err == nil && !os.SameFile(opened, current):
-		return fmt.Errorf("the database file %s was replaced while GRACE runs; stop GRACE before a backup is restored", path)
+		return fmt.Errorf("the database file %s was deleted or replaced while GRACE runs; stop GRACE before a backup is restored", path)
 	}
 	return nil // what cannot be told now is looked at again
 }

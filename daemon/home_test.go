@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"grace/internal/config"
 )
@@ -148,7 +149,42 @@ func TestDatabaseFileGone(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.sameFile(opened); err == nil || !strings.Contains(err.Error(), "was replaced") {
+	if err := h.sameFile(opened); err == nil || !strings.Contains(err.Error(), "deleted or replaced") {
 		t.Errorf("replaced: %v", err)
+	}
+}
+
+// TestReadyAnswers: who asks whether GRACE is ready gets an answer, also while
+// the database gives none; all who ask at once leave it one question.
+func TestReadyAnswers(t *testing.T) {
+	var a asking
+	release := make(chan struct{})
+	asked := 0
+	stuck := func() error { asked++; <-release; return nil }
+	first := a.ask(stuck)
+	if second := a.ask(stuck); second != first {
+		t.Error("a second question was put to a database that does not answer")
+	}
+	close(release)
+	<-first.done
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+	if third := a.ask(func() error { return errors.New("away") }); third == first {
+		t.Error("an old answer is given")
+	} else if <-third.done; third.err == nil {
+		t.Error("the answer is lost")
+	}
+}
+
+// TestStopEnds: a part that does not end is left behind.
+func TestStopEnds(t *testing.T) {
+	forever := make(chan struct{})
+	defer close(forever)
+	if err := within(time.Millisecond, "the loop", func() error { <-forever; return nil }); err == nil || !strings.Contains(err.Error(), "the loop did not end") {
+		t.Error(err)
+	}
+	if err := within(time.Minute, "the loop", func() error { return nil }); err != nil {
+		t.Error(err)
 	}
 }

@@ -93,6 +93,10 @@ func sqliteDSN(path string) string {
 			"synchronous(FULL)",
 		},
 	}
+	if path != inMemory {
+		// Never made anew: one that was deleted under the daemon is missed.
+		q.Set("mode", "rw")
+	}
 	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
 }
 
