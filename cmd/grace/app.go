@@ -37,7 +37,7 @@ type app struct {
 }
 
 func newApp(in io.Reader, out, err io.Writer, env func(string) (string, bool)) *app {
-	return &app{in: in, out: out, err: err, env: env, now: time.Now, colour: wantsColour(out, env)}
+	return &app{in: in, out: &shown{w: out}, err: &shown{w: err}, env: env, now: time.Now, colour: wantsColour(out, env)}
 }
 
 // wantsColour follows https://no-color.org: colour only on a terminal, and

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/store"
 )
 
 func newAudit(a *app) *cobra.Command {
@@ -73,22 +74,28 @@ func (a *app) auditTable(w io.Writer, entries []grace.AuditEntry) {
 
 func newAuditVerify(a *app) *cobra.Command {
 	var config string
+	var expect []string
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Prove that no audit entry was changed, removed or inserted",
 		Long: `Prove that no audit entry was changed, removed or inserted. The daemon checks
 its own log; with --config the store is read directly, so it also works while no
 daemon runs. A broken log is named with the first bad entry, and the exit code
-is 8.`,
+is 8.
+
+The daemon notes in its data directory, outside of the database, where the log
+had come to; the log is held against these places too. --expect gives others, for
+example the head that an earlier verify printed and that was kept elsewhere: with
+it a log whose end was cut off is found whoever did it.`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			report, raw, err := a.verifyAudit(cmd, config)
+			report, raw, err := a.verifyAudit(cmd, config, expect)
 			if err != nil {
 				return err
 			}
 			if err := a.show(raw, func(w io.Writer) {
 				if report.OK {
-					_, _ = fmt.Fprintf(w, "ok: %d entries, head %d %s\n", report.Entries, report.HeadSeq, report.HeadHash)
+					_, _ = fmt.Fprintf(w, "ok: %d entries, %d places kept elsewhere, head %d:%s\n", report.Entries, report.Checkpoints, report.HeadSeq, report.HeadHash)
 					return
 				}
 				_, _ = fmt.Fprintf(w, "BROKEN at entry %d: %s\n", report.BrokenAt, report.Detail)
@@ -101,13 +108,22 @@ is 8.`,
 			return nil
 		},
 	}
+	cmd.Flags().StringArrayVar(&expect, "expect", nil, "SEQ:HASH that the log must hold (may be repeated)")
 	cmd.Flags().StringVar(&config, "config", "", "read the store of this configuration directly")
 	return cmd
 }
 
-func (a *app) verifyAudit(cmd *cobra.Command, config string) (auditReport, json.RawMessage, error) {
+func (a *app) verifyAudit(cmd *cobra.Command, config string, expect []string) (auditReport, json.RawMessage, error) {
+	points := make([]store.Checkpoint, 0, len(expect))
+	for _, text := range expect {
+		point, err := store.ParseCheckpoint(text)
+		if err != nil {
+			return auditReport{}, nil, usageError("--expect: "+err.Error(), "see: grace audit verify --help")
+		}
+		points = append(points, point)
+	}
 	if config != "" {
-		report, err := a.verifyDirect(cmd.Context(), config)
+		report, err := a.verifyDirect(cmd.Context(), config, points)
 		if err != nil {
 			return auditReport{}, nil, err
 		}
@@ -121,6 +137,6 @@ func (a *app) verifyAudit(cmd *cobra.Command, config string) (auditReport, json.
 	if err != nil {
 		return auditReport{}, nil, err
 	}
-	got, err := c.VerifyAudit(cmd.Context())
+	got, err := c.VerifyAudit(cmd.Context(), expect)
 	return got.Value, got.Raw, err
 }

@@ -233,6 +233,10 @@ func (c *client) Abort(ctx context.Context, id grace.RunID, reason string) (json
 	return c.do(ctx, http.MethodPost, "/api/runs/"+segment(id)+"/abort", nil, map[string]any{"reason": reason})
 }
 
+func (c *client) AbortAll(ctx context.Context, reason string) (answer[abortedView], error) {
+	return call[abortedView](ctx, c, http.MethodPost, "/api/runs/abort", nil, map[string]any{"reason": reason})
+}
+
 func (c *client) WhyRun(ctx context.Context, id grace.RunID) (answer[whyView], error) {
 	return call[whyView](ctx, c, http.MethodGet, "/api/runs/"+segment(id)+"/why", nil, nil)
 }
@@ -349,8 +353,8 @@ func (c *client) AuditEntries(ctx context.Context, query url.Values) (answer[pag
 	return call[page[grace.AuditEntry]](ctx, c, http.MethodGet, "/api/log/entries", query, nil)
 }
 
-func (c *client) VerifyAudit(ctx context.Context) (answer[auditReport], error) {
-	return call[auditReport](ctx, c, http.MethodGet, "/api/log/verify", nil, nil)
+func (c *client) VerifyAudit(ctx context.Context, expect []string) (answer[auditReport], error) {
+	return call[auditReport](ctx, c, http.MethodGet, "/api/log/verify", url.Values{"expect": expect}, nil)
 }
 
 // maxPage is the most the API gives in one page, maxPages the most that are

@@ -53,7 +53,7 @@ func newReport(ctx context.Context, c *client, from time.Time, faults []faultRep
 	for _, d := range decisions.Value.Items {
 		r.Decisions[d.Verdict]++
 	}
-	audit, err := c.VerifyAudit(ctx)
+	audit, err := c.VerifyAudit(ctx, nil)
 	if err != nil {
 		return r, err
 	}

@@ -58,18 +58,25 @@ func (a *app) withStore(ctx context.Context, path string, use func(*direct) erro
 	}
 	st, err := daemon.OpenStore(ctx, cfg)
 	if err != nil {
-		return &failure{code: exitFailed, message: "open the store: " + err.Error(), hint: "run as the daemon's user, with the same environment", cause: err}
+		return storeFailure(err)
 	}
 	defer st.Close()
 	return use(&direct{store: st})
 }
 
-func (a *app) verifyDirect(ctx context.Context, path string) (auditReport, error) {
-	var out auditReport
-	err := a.withStore(ctx, path, func(d *direct) error {
-		report, err := d.store.VerifyAudit(ctx)
-		out = report
-		return err
-	})
-	return out, err
+func (a *app) verifyDirect(ctx context.Context, path string, expect []store.Checkpoint) (auditReport, error) {
+	cfg, err := a.loadConfig(path)
+	if err != nil {
+		return auditReport{}, err
+	}
+	st, err := daemon.InspectStore(ctx, cfg)
+	if err != nil {
+		return auditReport{}, storeFailure(err)
+	}
+	defer st.Close()
+	return st.VerifyAudit(ctx, expect...)
+}
+
+func storeFailure(err error) error {
+	return &failure{code: exitFailed, message: "open the store: " + err.Error(), hint: "run as the daemon's user, with the same environment", cause: err}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -186,16 +187,28 @@ func (a *app) checks(w io.Writer, checks []grace.CheckResult) {
 
 func newRunsAbort(a *app) *cobra.Command {
 	var reason string
+	var all bool
 	cmd := &cobra.Command{
 		Use:   "abort RUN --reason WHY",
-		Short: "Stop a run and undo what it did",
+		Short: "Stop a run, or all of them, and undo what they did",
 		Long: `Stop a run and undo what it did. The request is recorded and the command
 returns; the run finishes the step it is in, then undoes completed steps in
-reverse order. Follow it with: grace runs show RUN`,
-		Args: exactArgs("RUN"),
+reverse order. Follow it with: grace runs show RUN
+
+With --all every run that has not ended is asked to stop. To keep new ones from
+beginning, too: grace mode set stopped --reason "..."`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if all {
+				return exactArgs()(cmd, args)
+			}
+			return exactArgs("RUN")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := needReason(reason); err != nil {
 				return err
+			}
+			if all {
+				return a.abortAll(cmd.Context(), reason)
 			}
 			c, err := a.client()
 			if err != nil {
@@ -214,7 +227,33 @@ reverse order. Follow it with: grace runs show RUN`,
 		},
 	}
 	reasonFlag(cmd, &reason)
+	cmd.Flags().BoolVar(&all, "all", false, "every run that has not ended")
 	return cmd
+}
+
+func (a *app) abortAll(ctx context.Context, reason string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	got, err := c.AbortAll(ctx, reason)
+	if err != nil {
+		return err
+	}
+	if err := a.show(got.Raw, func(w io.Writer) {
+		if len(got.Value.Runs) == 0 {
+			_, _ = fmt.Fprintln(w, "No run is open.")
+		}
+		for _, id := range got.Value.Runs {
+			_, _ = fmt.Fprintf(w, "Abort of %s is recorded.\n", id)
+		}
+	}); err != nil {
+		return err
+	}
+	if len(got.Value.Failed) > 0 {
+		return &failure{code: exitFailed, message: "not asked to stop: " + strings.Join(got.Value.Failed, "; "), hint: "run it again"}
+	}
+	return nil
 }
 
 func reasonFlag(cmd *cobra.Command, reason *string) {

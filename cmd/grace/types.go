@@ -18,5 +18,6 @@ type (
 	predictionView = api.PredictionSummary
 	problem        = api.Problem
 	auditReport    = store.AuditReport
+	abortedView    = api.Aborted
 	tokenView      = api.Token
 )

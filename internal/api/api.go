@@ -56,8 +56,8 @@ type Config struct {
 	Heartbeat time.Duration
 	// SessionTTL is how long a login on the pages lasts.
 	SessionTTL time.Duration
-	// DecisionsPerMinute and DecisionBurst limit one token's approvals,
-	// denials and aborts.
+	// DecisionsPerMinute and DecisionBurst limit one token's approvals
+	// and denials.
 	DecisionsPerMinute int
 	DecisionBurst      int
 	// SessionKey signs the pages' sessions. Replicas share it; empty is a

@@ -94,6 +94,8 @@ func (s *server) admitHash(ctx context.Context, hash string, need role) *Problem
 	switch {
 	case errors.Is(err, store.ErrNotFound), err == nil && !token.Valid(s.now()):
 		return problem(http.StatusUnauthorized, "the token is unknown, expired or revoked").hint("make a new one: grace token create")
+	case errors.Is(err, store.ErrForged):
+		return problem(http.StatusUnauthorized, "the token was written to the database beside GRACE; it opens nothing").hint("make a new one: grace token create")
 	case err != nil:
 		return s.answer(ctx, "checking the token", unavailable{err})
 	}

@@ -204,6 +204,9 @@ func known(what string, err error) *Problem {
 			p.Errors = append(p.Errors, &invalid.Details[i])
 		}
 		return p
+	case errors.Is(err, store.ErrForged):
+		return problem(http.StatusInternalServerError, "%s: it was written to the database beside GRACE and is not acted on", what).
+			hint("find out who can write to the database, then run: grace audit verify")
 	case errors.Is(err, store.ErrNotFound):
 		return problem(http.StatusNotFound, "%s: not found", what)
 	case errors.Is(err, store.ErrConflict):
@@ -224,7 +227,7 @@ func stored(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrConflict):
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrForged):
 		return err
 	case errors.Is(err, store.ErrBadCursor):
 		return problem(http.StatusUnprocessableEntity, "the cursor is not one that this list gave out").

@@ -57,7 +57,7 @@ var (
 func Authorize(ctx context.Context, s *store.Store, token string, now time.Time) error {
 	known, err := s.TokenByHash(ctx, s.Q(), store.HashToken(token))
 	switch {
-	case errors.Is(err, store.ErrNotFound), err == nil && !known.Valid(now):
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrForged), err == nil && !known.Valid(now):
 		return errors.New("the token is unknown, expired or revoked; make a new one: grace token create --role operator")
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrStoreAway, err)

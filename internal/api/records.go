@@ -28,6 +28,10 @@ type DryRunBody struct {
 	Parameters map[string]any  `json:"parameters,omitempty" doc:"over the playbook's defaults and the service's arguments"`
 }
 
+type verifyInput struct {
+	Expect []string `query:"expect,explode" maxItems:"100" doc:"SEQ:HASH of entries that were noted elsewhere and that the log must hold"`
+}
+
 type incidentInput struct {
 	ID grace.IncidentID `path:"id" doc:"the incident's id"`
 }
@@ -73,8 +77,16 @@ func (s *server) registerRecords(api huma.API) {
 	handle(s, api, op{
 		method: http.MethodGet, path: "/api/log/verify", id: "verify-log", tag: tag, role: roleViewer,
 		doc: "Read the whole audit log and check its chain. A broken one is named, with status 200", what: "the log",
-	}, func(ctx context.Context, _ *struct{}) (*body[store.AuditReport], error) {
-		return found(s.store.VerifyAudit(ctx))
+	}, func(ctx context.Context, in *verifyInput) (*body[store.AuditReport], error) {
+		points := make([]store.Checkpoint, 0, len(in.Expect))
+		for _, text := range in.Expect {
+			point, err := store.ParseCheckpoint(text)
+			if err != nil {
+				return nil, problem(http.StatusUnprocessableEntity, "expect: %v", err)
+			}
+			points = append(points, point)
+		}
+		return found(s.store.VerifyAudit(ctx, points...))
 	})
 }
 

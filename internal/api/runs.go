@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -71,19 +72,60 @@ func (s *server) registerRuns(api huma.API) {
 	handle(s, api, op{
 		method: http.MethodPost, path: "/api/runs/{id}/abort", id: "abort-run", tag: tag, role: roleApprover,
 		doc: "Stop a run and undo its completed steps", what: "aborting the run", status: http.StatusAccepted,
-		errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusTooManyRequests},
+		errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, func(ctx context.Context, in *abortInput) (*body[grace.Run], error) {
 		if err := s.abort(ctx, in.ID, in.Body.Reason); err != nil {
 			return nil, err
 		}
 		return found(s.store.Run(ctx, s.store.Q(), in.ID))
 	})
+	handle(s, api, op{
+		method: http.MethodPost, path: "/api/runs/abort", id: "abort-all-runs", tag: tag, role: roleApprover,
+		doc: "Stop every run that has not ended and undo their completed steps", what: "aborting the runs", status: http.StatusAccepted,
+	}, s.abortAll)
 }
 
-// abort asks a run to stop on behalf of the caller.
+// abort asks a run to stop on behalf of the caller. It has no rate: to stop is
+// never too fast.
 func (s *server) abort(ctx context.Context, id grace.RunID, reason string) error {
-	if err := s.limitDecision(ctx); err != nil {
-		return err
-	}
 	return s.backend.Abort(ctx, id, callerOf(ctx).actor(), reason)
+}
+
+// Aborted tells which runs were asked to stop.
+type Aborted struct {
+	Runs   []grace.RunID `json:"runs"`
+	Failed []string      `json:"failed" doc:"runs that could not be asked, with the reason"`
+}
+
+type abortAllInput struct{ Body ReasonInput }
+
+// abortAll asks every open run to stop. What ends or is asked by others
+// meanwhile needs nothing more.
+func (s *server) abortAll(ctx context.Context, in *abortAllInput) (*body[Aborted], error) {
+	open := true
+	out := Aborted{}
+	for page := (store.Page{Limit: store.MaxLimit}); ; {
+		runs, next, err := s.store.Runs(ctx, s.store.Q(), store.RunFilter{Open: &open}, page)
+		if err != nil {
+			return nil, stored(err)
+		}
+		for _, r := range runs {
+			if !abortable(r) {
+				continue
+			}
+			err := s.abort(ctx, r.ID, in.Body.Reason)
+			if _, ended := errors.AsType[*Ended](err); ended {
+				continue
+			}
+			if err != nil {
+				out.Failed = append(out.Failed, string(r.ID)+": "+s.answer(ctx, "aborting the run", err).Detail)
+				continue
+			}
+			out.Runs = append(out.Runs, r.ID)
+		}
+		if next == "" {
+			return ok(out)
+		}
+		page.Cursor = next
+	}
 }
