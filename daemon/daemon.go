@@ -29,6 +29,9 @@ const (
 	// drainTimeout is how long Stop waits for requests and for running actions.
 	drainTimeout = 10 * time.Second
 	idleTimeout  = 2 * time.Minute
+	// writeSpare is the time to read an answer that took as long as it may.
+	writeSpare = 10 * time.Second
+	maxHeader  = 64 << 10
 )
 
 // Version of the program, set by the linker.
@@ -259,16 +262,12 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("build the API: %w", err)
 	}
-	d.server = &http.Server{
-		Handler: handler, ReadHeaderTimeout: d.cfg.API.ReadTimeout.D(), ReadTimeout: d.cfg.API.ReadTimeout.D(), IdleTimeout: idleTimeout,
-		BaseContext: func(net.Listener) context.Context { return d.ctx },
-		ErrorLog:    slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
-	}
+	d.server = d.httpServer(handler)
 	if err := d.telemetry.start(ctx, d.cfg.Telemetry); err != nil {
 		return err
 	}
 	d.tasks.Go(func() {
-		if err := d.server.Serve(d.listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := d.server.Serve(limitConnections(d.listener, d.cfg.API.MaxConnections)); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			d.fail(fmt.Errorf("serve the API: %w", err))
 		}
 	})
@@ -279,6 +278,19 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 	d.tasks.Go(func() { d.countRuns(d.ctx) })
 	d.tasks.Go(func() { d.watchData(d.ctx) })
 	return nil
+}
+
+// httpServer cuts off who is slow: a request must have come, and its answer been
+// read, within the configured times. Event streams set the time for every event
+// themselves.
+func (d *Daemon) httpServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: d.cfg.API.ReadTimeout.D(), ReadTimeout: d.cfg.API.ReadTimeout.D(), IdleTimeout: idleTimeout,
+		// From the end of the header on: to read the body, to answer, to be read.
+		WriteTimeout: d.cfg.API.ReadTimeout.D() + d.cfg.API.WriteTimeout.D() + writeSpare, MaxHeaderBytes: maxHeader,
+		BaseContext: func(net.Listener) context.Context { return d.ctx },
+		ErrorLog:    slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
+	}
 }
 
 func (d *Daemon) openSensors(context.Context) error {

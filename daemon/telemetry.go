@@ -187,7 +187,7 @@ func (r *receivers) listen(ctx context.Context, address string) (net.Listener, e
 		}
 		return err
 	}})
-	return listener, nil
+	return limitConnections(listener, 0), nil
 }
 
 // close ends open calls, the slow ones by force.

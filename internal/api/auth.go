@@ -100,7 +100,7 @@ func (s *server) admitHash(ctx context.Context, hash string, need role) *Problem
 		return s.answer(ctx, "checking the token", unavailable{err})
 	}
 	who := callerOf(ctx)
-	who.Token, who.Role = token.Name, parseRole(token.Role)
+	who.Token, who.hash, who.Role = token.Name, hash, parseRole(token.Role)
 	if need == roleNone || who.Role < need {
 		return problem(http.StatusForbidden, "this needs the role %s; token %s is %s", need, who.Token, who.Role).
 			hint("use a token of that role: grace token create --role %s", need)

@@ -23,6 +23,7 @@ const maxRequestID = 64
 type caller struct {
 	Request string
 	Token   string // the token's name; empty before it is known
+	hash    string // of the token
 	Role    role
 }
 

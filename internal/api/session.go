@@ -2,8 +2,10 @@ package api
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"maps"
 	"net/http"
 	"net/url"
@@ -15,9 +17,10 @@ import (
 	"grace/internal/store"
 )
 
-// A session is a cookie that names a token by its hash, with an end and a
+// A session is a cookie that names a token by its hash, with an id, an end and a
 // signature. The hash alone opens nothing; every request looks the token up
-// again, so revoking it ends its sessions, on every replica at once.
+// again, so revoking it ends its sessions, on every replica at once. So does
+// signing out end the session: its id is then on record as ended.
 //
 // The cookie has no Path: it then belongs to the folder of the login page,
 // whatever base path a proxy puts in front, and never goes to /api.
@@ -30,21 +33,31 @@ func (s *server) sign(purpose, text string) string {
 }
 
 func (s *server) newSession(hash string) string {
-	text := hash + "." + strconv.FormatInt(s.now().Add(s.cfg.SessionTTL).Unix(), 10)
+	var id [12]byte
+	_, _ = rand.Read(id[:]) // never fails
+	text := hash + "." + hex.EncodeToString(id[:]) + "." + strconv.FormatInt(s.now().Add(s.cfg.SessionTTL).Unix(), 10)
 	return text + "." + s.sign("session", text)
 }
 
-// sessionHash gives the token's hash of a valid session, else "".
-func (s *server) sessionHash(cookie string) string {
+// session is what a genuine cookie says.
+type session struct {
+	hash, id string
+	until    time.Time
+}
+
+// session reads a cookie; ok is false when it is not ours or has ended.
+func (s *server) session(cookie string) (out session, ok bool) {
 	i := strings.LastIndexByte(cookie, '.')
 	if i < 0 || !hmac.Equal([]byte(cookie[i+1:]), []byte(s.sign("session", cookie[:i]))) {
-		return ""
+		return session{}, false
 	}
-	hash, end, _ := strings.Cut(cookie[:i], ".")
-	if until, err := strconv.ParseInt(end, 10, 64); err != nil || s.now().Unix() >= until {
-		return ""
+	parts := strings.Split(cookie[:i], ".")
+	if len(parts) != 3 {
+		return session{}, false
 	}
-	return hash
+	end, err := strconv.ParseInt(parts[2], 10, 64)
+	out = session{hash: parts[0], id: parts[1], until: time.Unix(end, 0)}
+	return out, err == nil && s.now().Before(out.until)
 }
 
 // csrf is the token of every form of a session.
@@ -65,6 +78,8 @@ type visit struct {
 	r    *http.Request
 	csrf string
 	root string
+
+	session session
 }
 
 // root leads from a page's path back to the base path.
@@ -84,13 +99,22 @@ func (s *server) page(need role, h func(visit)) http.HandlerFunc {
 		if c, err := r.Cookie(sessionCookie); err == nil {
 			value = c.Value
 		}
-		hash := s.sessionHash(value)
-		if hash == "" {
+		current, ok := s.session(value)
+		if !ok {
 			s.toLogin(w, r)
 			return
 		}
-		v := visit{w: w, r: r, csrf: s.csrf(value), root: rootOf(r.URL.Path)}
-		if p := s.admitHash(r.Context(), hash, need); p != nil {
+		v := visit{w: w, r: r, csrf: s.csrf(value), root: rootOf(r.URL.Path), session: current}
+		ended, err := s.store.SessionEnded(r.Context(), s.store.Q(), current.id)
+		if err != nil {
+			s.notice(v, s.answer(r.Context(), "the session", stored(err)))
+			return
+		}
+		if ended {
+			s.toLogin(w, r)
+			return
+		}
+		if p := s.admitHash(r.Context(), current.hash, need); p != nil {
 			if p.Status == http.StatusUnauthorized {
 				s.toLogin(w, r)
 				return
@@ -164,6 +188,10 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) logout(v visit) {
+	if err := s.store.EndSession(v.r.Context(), callerOf(v.r.Context()).actor(), v.session.id, v.session.until); err != nil {
+		s.notice(v, s.answer(v.r.Context(), "signing out", stored(err)))
+		return
+	}
 	s.setCookie(v.w, v.r, "", -1)
 	v.w.Header().Set("Location", v.root+"lite/login")
 	v.w.WriteHeader(http.StatusSeeOther)

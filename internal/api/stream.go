@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -63,7 +65,7 @@ func (s *server) stream(ctx context.Context, in *streamInput) (*huma.StreamRespo
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("X-Accel-Buffering", "no")
 		w.WriteHeader(http.StatusOK)
-		out := &eventWriter{w: w, rc: http.NewResponseController(w), last: after}
+		out := &eventWriter{w: w, rc: http.NewResponseController(w), last: after, log: s.log}
 		// The server's time for reading a request has nothing to say about how
 		// long a stream lasts. (A test's recorder has no deadlines.)
 		_ = out.rc.SetReadDeadline(time.Time{})
@@ -166,6 +168,9 @@ func (s *server) follow(ctx context.Context, out *eventWriter, sub *mesh.Subscri
 		case <-ctx.Done():
 			return nil
 		case <-beat.C:
+			if err := s.stillAdmitted(ctx); err != nil {
+				return err
+			}
 			if err := out.comment("alive"); err != nil {
 				return err
 			}
@@ -180,11 +185,22 @@ func (s *server) follow(ctx context.Context, out *eventWriter, sub *mesh.Subscri
 	}
 }
 
+// stillAdmitted ends a stream whose token was revoked, or has expired, since it
+// began. While the store is away the stream goes on.
+func (s *server) stillAdmitted(ctx context.Context) error {
+	p := s.admitHash(ctx, callerOf(ctx).hash, roleViewer)
+	if p != nil && (p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden) {
+		return errors.New("its token is no longer valid")
+	}
+	return nil
+}
+
 // eventWriter writes server-sent events and remembers the last id.
 type eventWriter struct {
 	w    http.ResponseWriter
 	rc   *http.ResponseController
 	last int64
+	log  *slog.Logger
 }
 
 func (o *eventWriter) comment(text string) error {
@@ -195,11 +211,13 @@ func (o *eventWriter) event(e grace.Event) error {
 	if e.ID <= o.last {
 		return nil
 	}
+	o.last = e.ID
 	data, err := json.Marshal(e)
 	if err != nil {
-		return fmt.Errorf("write event %d: %w", e.ID, err)
+		// It would end this stream, and every one that resumes before it.
+		o.log.Error("an event cannot be written and is left out", "event", e.ID, "type", e.Type, "error", err)
+		return nil
 	}
-	o.last = e.ID
 	return o.send(fmt.Appendf(nil, "id: %d\ndata: %s\n\n", e.ID, data))
 }
 

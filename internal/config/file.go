@@ -199,8 +199,9 @@ type API struct {
 	MaxBody            Size           `yaml:"max_body" doc:"largest request body" default:"1MiB"`
 	ReadTimeout        grace.Duration `yaml:"read_timeout" doc:"a request must have arrived after this long" default:"10s" min:"100ms"`
 	WriteTimeout       grace.Duration `yaml:"write_timeout" doc:"a request must be answered after this long; event streams are exempt" default:"30s" min:"100ms"`
+	MaxConnections     int            `yaml:"max_connections" doc:"connections at once, half of them from one address; never more than half of the descriptors that the process may have" default:"1024" min:"2"`
 	SessionTTL         grace.Duration `yaml:"session_ttl" doc:"how long a login in the console lasts" default:"12h" min:"1m"`
-	DecisionsPerMinute int            `yaml:"decisions_per_minute" doc:"approvals, denials and aborts of one token; more get 429 with Retry-After" default:"30" min:"1"`
+	DecisionsPerMinute int            `yaml:"decisions_per_minute" doc:"approvals and denials of one token; more get 429 with Retry-After" default:"30" min:"1"`
 	DecisionBurst      int            `yaml:"decision_burst" doc:"how many of them at once" default:"5" min:"1"`
 }
 
