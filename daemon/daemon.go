@@ -257,7 +257,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 		MaxBody: int64(d.cfg.API.MaxBody), Timeout: d.cfg.API.WriteTimeout.D(), SessionTTL: d.cfg.API.SessionTTL.D(),
 		DecisionsPerMinute: d.cfg.API.DecisionsPerMinute, DecisionBurst: d.cfg.API.DecisionBurst,
 		SessionKey: d.home.derive("console session"), Metrics: d.metrics.handler(), MetricsOpen: d.cfg.Metrics.Unauthenticated,
-		Alertmanager: d.alertmanager, Sensors: d.sensorNames, Receivers: d.telemetry.handlers(), Slack: d.slackInteractions(), Version: Version,
+		Alertmanager: d.alertmanager, Sensors: d.sensorNames, OwnApproval: d.cfg.API.OwnApproval, Receivers: d.telemetry.handlers(), Slack: d.slackInteractions(), Version: Version,
 	}, api.Deps{Store: d.store, Backend: backend{d.loop, d}, Bus: d.bus, Log: d.log.With("part", "api"), Now: now})
 	if err != nil {
 		return fmt.Errorf("build the API: %w", err)

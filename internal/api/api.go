@@ -69,6 +69,8 @@ type Config struct {
 	// Alertmanager is asked at every request, so that a reload takes effect;
 	// nil means that only GRACE's own tokens may post alerts.
 	Alertmanager func() Alertmanager
+	// OwnApproval lets who reported a condition approve the run about it.
+	OwnApproval bool
 	// Sensors gives the names that only GRACE's own sensors may use as a source;
 	// nil reserves none.
 	Sensors func() []string
@@ -137,6 +139,7 @@ type server struct {
 	now       func() time.Time
 	pages     *console.Pages
 	decisions *limiter
+	reports   *reports
 	intake    chan struct{} // held while telemetry is taken
 }
 
@@ -179,7 +182,7 @@ func newServer(cfg Config, d Deps) (*server, error) {
 	if d.Store == nil || d.Backend == nil || d.Bus == nil {
 		return nil, errors.New("api: store, backend and bus are required")
 	}
-	s := &server{cfg: cfg.filled(), store: d.Store, backend: d.Backend, bus: d.Bus, log: d.Log, now: d.Now, intake: make(chan struct{}, maxIntake)}
+	s := &server{cfg: cfg.filled(), store: d.Store, backend: d.Backend, bus: d.Bus, log: d.Log, now: d.Now, intake: make(chan struct{}, maxIntake), reports: newReports()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

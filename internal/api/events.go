@@ -70,6 +70,9 @@ func (s *server) postEvents(ctx context.Context, in *rawInput) (*body[Accepted],
 	if err := bad.problem("no event was taken"); err != nil {
 		return nil, err
 	}
+	if err := s.report(ctx, post.Samples, post.Predictions); err != nil {
+		return nil, err
+	}
 	if err := s.backend.PostEvents(ctx, post); err != nil {
 		return nil, err
 	}

@@ -171,6 +171,11 @@ func (s *server) decide(ctx context.Context, id grace.ApprovalID, in DecisionInp
 	if err := s.limitDecision(ctx); err != nil {
 		return grace.Approval{}, err
 	}
+	if in.Approve {
+		if err := s.notOwn(ctx, id); err != nil {
+			return grace.Approval{}, err
+		}
+	}
 	a, err := s.backend.Decide(ctx, id, in)
 	if err != nil {
 		if p := known("approval "+string(id), err); p != nil {

@@ -58,13 +58,13 @@ func (s *server) registerSignals(api huma.API) {
 	handle(s, api, op{
 		method: http.MethodPost, path: "/api/health/ingest_signal", id: "ingest-signal", tag: "Telemetry", role: roleOperator,
 		doc: "Give GRACE a signal, or a list of them: all or none are taken", what: "the signals", status: http.StatusAccepted,
-		errors: []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}, schema: oneOrMore[SignalInput](api),
+		errors: []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusTooManyRequests}, schema: oneOrMore[SignalInput](api),
 	}, s.ingest)
 	handle(s, api, op{
 		method: http.MethodPost, path: "/api/events", id: "post-events", tag: "Telemetry", role: roleOperator,
 		doc:  "Put an event, or a list of them, on the mesh: all or none. health.signal and self_heal.prediction are taken as what their payload says",
 		what: "the events", status: http.StatusAccepted,
-		errors: []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}, schema: oneOrMore[EventInput](api),
+		errors: []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusTooManyRequests}, schema: oneOrMore[EventInput](api),
 	}, s.postEvents)
 	handle(s, api, op{
 		method: http.MethodPost, path: "/api/alertmanager", id: "alertmanager-webhook", tag: "Telemetry", role: roleOperator,
@@ -112,6 +112,9 @@ func (s *server) ingest(ctx context.Context, in *rawInput) (*body[Accepted], err
 		samples = append(samples, input.sample(&bad, place(i, len(inputs)), s.now()))
 	}
 	if err := bad.problem("no signal was taken"); err != nil {
+		return nil, err
+	}
+	if err := s.report(ctx, samples, nil); err != nil {
 		return nil, err
 	}
 	if err := s.backend.Observe(ctx, samples); err != nil {

@@ -65,6 +65,7 @@ func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (map[stri
 			"NOT EXISTS (SELECT 1 FROM grace_runs AS r WHERE r.id = run)", r.Runs,
 		},
 		{"approvals", "grace_approvals", "id", "at", "state <> 'pending'", r.Approvals},
+		{"raised", "grace_raised", "service || '/' || actor", "at", "1 = 1", r.Signals},
 		{"incidents", "grace_incidents", "id", "at", "state <> 'open'", r.Incidents},
 		{"silences", "grace_silences", "id", "ends_at", "1 = 1", r.Incidents},
 		{"predictions", "grace_predictions", "id", "at", "1 = 1", r.Predictions},

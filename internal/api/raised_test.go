@@ -1,0 +1,79 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"grace"
+)
+
+// TestNobodyApprovesTheirOwn: one token must not both report a condition and
+// approve what is done about it.
+func TestNobodyApprovesTheirOwn(t *testing.T) {
+	for _, allowed := range []bool{false, true} {
+		e := newEnv(t, func(c *Config) { c.OwnApproval = allowed })
+		e.apply(grace.Change{
+			Runs:      []grace.Run{{ID: "r-1", State: grace.RunAwaitingApproval, Service: "db", Decision: "d-1", Revision: 1, CreatedAt: testNow, SickSince: testNow}},
+			Approvals: []grace.Approval{{ID: "r-1", Run: "r-1", Service: "db", State: grace.ApprovalPending, Revision: 1, At: testNow, Expires: testNow.Add(time.Hour)}},
+			Decisions: []grace.Decision{{ID: "d-1", Service: "db", Triggers: []grace.TriggerID{"t-1"}, At: testNow}},
+			Triggers:  []grace.Trigger{{ID: "t-1", Service: "cart", State: grace.TriggerDecided, At: testNow}},
+		})
+		report := `{"service":"cart","kind":"alert","code":"service_down"}`
+		for _, role := range []string{"approver", "admin"} {
+			if rec := e.call(role, "POST", "/api/health/ingest_signal", report); rec.Code != http.StatusAccepted {
+				t.Fatal(rec.Body)
+			}
+		}
+		decide := func(role, decision string) int {
+			return e.call(role, "POST", "/api/governance/approvals/r-1/decision", `{"decision":"`+decision+`","reason":"because","revision":1}`).Code
+		}
+		want := http.StatusForbidden
+		if allowed {
+			want = http.StatusOK
+		}
+		if got := decide("approver", "approve"); got != want {
+			t.Errorf("allowed %v: approved by its reporter: %d", allowed, got)
+		}
+		if got := decide("approver", "deny"); got != http.StatusOK {
+			t.Errorf("denied by its reporter: %d", got)
+		}
+		if got := decide("admin", "approve"); got != http.StatusOK {
+			t.Errorf("approved by an admin: %d", got)
+		}
+	}
+}
+
+// TestOneTokenCannotNameEverything: what is kept of everybody is bounded, so one
+// token must not fill it.
+func TestOneTokenCannotNameEverything(t *testing.T) {
+	e := newEnv(t)
+	batch := func(n int) string {
+		var out []string
+		for i := range maxBatch {
+			out = append(out, fmt.Sprintf(`{"service":"cart","kind":"alert","code":"c","fingerprint":"%d"}`, n*maxBatch+i))
+		}
+		return "[" + strings.Join(out, ",") + "]"
+	}
+	for i := range maxNames / maxBatch {
+		if rec := e.call("operator", "POST", "/api/health/ingest_signal", batch(i)); rec.Code != http.StatusAccepted {
+			t.Fatal(rec.Body)
+		}
+	}
+	if rec := e.call("operator", "POST", "/api/health/ingest_signal", batch(0)); rec.Code != http.StatusAccepted {
+		t.Errorf("what is known already was refused: %s", rec.Body)
+	}
+	p := problemOf(t, e.call("operator", "POST", "/api/health/ingest_signal", batch(maxNames)), http.StatusTooManyRequests)
+	if !strings.Contains(p.Detail, "token operator") {
+		t.Error(p.Detail)
+	}
+	if rec := e.call("admin", "POST", "/api/health/ingest_signal", batch(maxNames)); rec.Code != http.StatusAccepted {
+		t.Errorf("another token was refused: %s", rec.Body)
+	}
+	e.now = e.now.Add(namesFor)
+	if rec := e.call("operator", "POST", "/api/health/ingest_signal", batch(maxNames)); rec.Code != http.StatusAccepted {
+		t.Errorf("an hour later: %s", rec.Body)
+	}
+}
