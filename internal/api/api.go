@@ -140,6 +140,8 @@ type server struct {
 	pages     *console.Pages
 	decisions *limiter
 	reports   *reports
+
+	signatures signatures
 	intake    chan struct{} // held while telemetry is taken
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -197,7 +198,7 @@ func (in PredictionInput) prediction(bad *findings, at, source string, now time.
 
 type alertmanagerInput struct {
 	Authorization string `header:"Authorization" hidden:"true"`
-	Signature     string `header:"X-Signature-256" doc:"sha256=HEX, the HMAC of the body under the configured key"`
+	Signature     string `header:"X-Signature-256" doc:"t=SECONDS,sha256=HEX: the time of sending, and the HMAC of SECONDS, a dot and the body under the configured key"`
 	RawBody       []byte `contentType:"application/json"`
 }
 
@@ -224,6 +225,9 @@ func (s *server) alertmanager(ctx context.Context, in *alertmanagerInput) (*body
 		return nil, err
 	}
 	defer leave()
+	if s.signatures.taken(in.Signature, s.now()) {
+		return ok(WebhookAnswer{}) // sent again: by a sender that heard no answer, or by somebody else
+	}
 	samples, problems, err := alertmanager.Parse(in.RawBody, cfg.Mapping, s.now())
 	if err != nil {
 		return nil, problem(http.StatusBadRequest, "this is not a webhook of Alertmanager: %v", err).hint("configure a webhook_config with this url; only version 4 is read")
@@ -233,11 +237,43 @@ func (s *server) alertmanager(ctx context.Context, in *alertmanagerInput) (*body
 			return nil, err
 		}
 	}
+	s.signatures.take(in.Signature, s.now())
 	out := WebhookAnswer{Accepted: len(samples)}
 	for _, p := range problems {
 		out.Skipped = append(out.Skipped, Skipped{Alert: p.Alert, Fingerprint: p.Fingerprint, Reason: p.Reason})
 	}
 	return ok(out)
+}
+
+// signatures remembers the signed requests that were taken, for as long as their
+// time is accepted: each is taken once.
+type signatures struct {
+	mu   sync.Mutex
+	seen map[string]time.Time
+}
+
+func (g *signatures) taken(signature string, now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for k, at := range g.seen {
+		if now.Sub(at) > 2*alertmanager.Tolerance {
+			delete(g.seen, k)
+		}
+	}
+	_, seen := g.seen[signature]
+	return seen && signature != ""
+}
+
+func (g *signatures) take(signature string, now time.Time) {
+	if signature == "" {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.seen == nil {
+		g.seen = map[string]time.Time{}
+	}
+	g.seen[signature] = now
 }
 
 // admitAlertmanager accepts a signature, the configured bearer, or a token.
@@ -246,7 +282,7 @@ func (s *server) admitAlertmanager(ctx context.Context, cfg Alertmanager, in *al
 	refused := problem(http.StatusUnauthorized, "neither a token, nor the configured bearer, nor a valid signature was sent").
 		hint("set authorization.credentials in Alertmanager's http_config to alertmanager.bearer of GRACE's configuration, or to a token of role operator")
 	if in.Signature != "" {
-		if len(cfg.HMAC) == 0 || alertmanager.VerifyHMAC(in.RawBody, in.Signature, cfg.HMAC) != nil {
+		if len(cfg.HMAC) == 0 || alertmanager.VerifyHMAC(in.RawBody, in.Signature, cfg.HMAC, s.now()) != nil {
 			return refused
 		}
 		callerOf(ctx).Token = "alertmanager"

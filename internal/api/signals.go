@@ -68,7 +68,7 @@ func (s *server) registerSignals(api huma.API) {
 	}, s.postEvents)
 	handle(s, api, op{
 		method: http.MethodPost, path: "/api/alertmanager", id: "alertmanager-webhook", tag: "Telemetry", role: roleOperator,
-		doc:  "Alertmanager's webhook, version 4. Authorized by a token, by the configured bearer or by the HMAC in X-Signature-256",
+		doc:  "Alertmanager's webhook, version 4. Authorized by a token, by the configured bearer or by the time and HMAC in X-Signature-256",
 		what: "the alerts", status: http.StatusAccepted, meta: map[string]any{metaOpen: true},
 		errors: []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge},
 		schema: &huma.Schema{Type: huma.TypeObject, Description: "as Alertmanager sends it", AdditionalProperties: true},

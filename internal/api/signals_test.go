@@ -132,11 +132,11 @@ func TestAlertmanagerWebhook(t *testing.T) {
 	}{
 		"bearer":             {header: []string{"Authorization", "Bearer am-secret"}, status: 202},
 		"token":              {role: "operator", status: 202},
-		"signature":          {header: []string{"X-Signature-256", alertmanager.Sign([]byte(webhook), []byte("am-key"))}, status: 202},
+		"signature":          {header: []string{"X-Signature-256", alertmanager.Sign([]byte(webhook), []byte("am-key"), testNow)}, status: 202},
 		"nothing":            {status: 401},
 		"wrong bearer":       {header: []string{"Authorization", "Bearer am-secrets"}, status: 401},
 		"weak token":         {role: "viewer", status: 403},
-		"wrong signature":    {role: "operator", header: []string{"X-Signature-256", alertmanager.Sign([]byte("other"), []byte("am-key"))}, status: 401},
+		"wrong signature":    {role: "operator", header: []string{"X-Signature-256", alertmanager.Sign([]byte("other"), []byte("am-key"), testNow)}, status: 401},
 		"not a webhook":      {role: "operator", body: `{"version":"3"}`, status: 400},
 		"not even an object": {role: "operator", body: `[]`, status: 400},
 	} {
@@ -161,5 +161,33 @@ func TestAlertmanagerWebhook(t *testing.T) {
 	}
 	closed := newEnv(t, func(c *Config) { c.Alertmanager = nil })
 	problemOf(t, closed.call("", "POST", "/api/alertmanager", webhook, "Authorization", "Bearer "), http.StatusUnauthorized)
-	problemOf(t, closed.call("", "POST", "/api/alertmanager", webhook, "X-Signature-256", alertmanager.Sign([]byte(webhook), nil)), http.StatusUnauthorized)
+	problemOf(t, closed.call("", "POST", "/api/alertmanager", webhook, "X-Signature-256", alertmanager.Sign([]byte(webhook), nil, testNow)), http.StatusUnauthorized)
+}
+
+// TestSignedOnce: a signed webhook that somebody has seen cannot be sent again,
+// neither at once nor later; one that was not taken can.
+func TestSignedOnce(t *testing.T) {
+	e := newEnv(t)
+	signature := alertmanager.Sign([]byte(webhook), []byte("am-key"), testNow)
+	send := func() int {
+		return e.call("", "POST", "/api/alertmanager", webhook, "X-Signature-256", signature).Code
+	}
+	e.backend.fail(&Busy{Message: "busy"})
+	if got := send(); got != http.StatusServiceUnavailable {
+		t.Fatal(got)
+	}
+	e.backend.fail(nil)
+	e.backend.samples = nil
+	for range 3 {
+		if got := send(); got != http.StatusAccepted {
+			t.Fatal(got)
+		}
+	}
+	if n := len(e.backend.samples); n != 1 {
+		t.Errorf("taken %d times", n)
+	}
+	e.now = e.now.Add(alertmanager.Tolerance + time.Second)
+	if got := send(); got != http.StatusUnauthorized {
+		t.Errorf("sent again minutes later: %d", got)
+	}
 }

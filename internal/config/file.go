@@ -161,7 +161,7 @@ type series struct {
 // Alertmanager is the webhook for alerts: how it is trusted and read.
 type Alertmanager struct {
 	Bearer        string      `yaml:"bearer" secret:"true" doc:"the token Alertmanager sends; when neither this nor hmac is given, a token of GRACE's own with the role operator" example:"\"${env:ALERTMANAGER_TOKEN}\""`
-	HMAC          string      `yaml:"hmac" secret:"true" doc:"key of the body's signature in X-Signature-256, for senders that sign"`
+	HMAC          string      `yaml:"hmac" secret:"true" doc:"key of the signature in X-Signature-256, for senders that sign: t=SECONDS,sha256=HEX of the HMAC of SECONDS, a dot and the body"`
 	ServiceLabel  string      `yaml:"service_label" doc:"the label that names the service" default:"service"`
 	CodeLabel     string      `yaml:"code_label" doc:"the label that holds the diagnosis code" default:"code"`
 	SeverityLabel string      `yaml:"severity_label" doc:"the label that holds the severity" default:"severity"`

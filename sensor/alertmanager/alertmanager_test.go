@@ -169,11 +169,13 @@ func TestVerify(t *testing.T) {
 		t.Error("an empty token lets everybody in")
 	}
 	data, key := body(down), []byte("key")
-	good := alertmanager.Sign(data, key)
-	// The known answer of another implementation: printf '' | openssl dgst -sha256 -hmac key
-	if got := alertmanager.Sign(nil, key); got != "sha256=5d5d139563c95b5967b9bd9a8c9b233a9dedb45072794cd232dc1b74832607d0" {
+	now := time.Unix(1700000000, 0)
+	good := alertmanager.Sign(data, key, now)
+	// The known answer of another implementation: printf '1700000000.' | openssl dgst -sha256 -hmac key
+	if got := alertmanager.Sign(nil, key, now); got != "t=1700000000,sha256=0f1cc1f811f42fd12af9618acf321769899fa521fe07a642f70a61785e130770" {
 		t.Errorf("signature of nothing: %s", got)
 	}
+	signed := func(off time.Duration) string { return alertmanager.Sign(data, key, now.Add(off)) }
 	for name, tt := range map[string]struct {
 		header string
 		body   []byte
@@ -182,10 +184,13 @@ func TestVerify(t *testing.T) {
 	}{
 		"good": {good, data, key, true}, "other body": {good, append(slices.Clone(data), ' '), key, false},
 		"other key": {good, data, []byte("kez"), false}, "no header": {"", data, key, false},
-		"no prefix": {good[7:], data, key, false}, "not hex": {"sha256=zz", data, key, false},
-		"short": {good[:40], data, key, false}, "empty key": {alertmanager.Sign(data, nil), data, nil, false},
+		"no prefix": {good[7:], data, key, false}, "not hex": {"t=1700000000,sha256=zz", data, key, false},
+		"short": {good[:40], data, key, false}, "empty key": {alertmanager.Sign(data, nil, now), data, nil, false},
+		"a little late": {signed(-alertmanager.Tolerance), data, key, true}, "too late": {signed(-alertmanager.Tolerance - time.Second), data, key, false},
+		"too early": {signed(alertmanager.Tolerance + time.Second), data, key, false}, "another time": {strings.Replace(good, "t=17", "t=18", 1), data, key, false},
+		"no time": {strings.Replace(good, "t=1700000000,", "", 1), data, key, false},
 	} {
-		if err := alertmanager.VerifyHMAC(tt.body, tt.header, tt.key); (err == nil) != tt.ok {
+		if err := alertmanager.VerifyHMAC(tt.body, tt.header, tt.key, now); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // SignatureHeader carries the HMAC of the body.
@@ -32,28 +34,43 @@ func VerifyBearer(header, token string) error {
 	return nil
 }
 
-// VerifyHMAC checks the X-Signature-256 header, "sha256=" and the hex HMAC of
-// the body as it was received. An empty key permits nobody.
-func VerifyHMAC(body []byte, header string, key []byte) error {
-	text, ok := strings.CutPrefix(header, "sha256=")
-	if !ok {
-		return fmt.Errorf("%w: no %s header with sha256=", ErrUnauthorized, SignatureHeader)
+// Tolerance is how far the time of a signature may be from ours.
+const Tolerance = 5 * time.Minute
+
+// VerifyHMAC checks the X-Signature-256 header: "t=", the time of sending in Unix
+// seconds, ",sha256=" and the hex HMAC of that time, a dot and the body as it was
+// received. The time may be off by Tolerance; within it a receiver remembers what
+// it took, so that nobody can send a request again that they have seen. An empty
+// key permits nobody.
+func VerifyHMAC(body []byte, header string, key []byte, now time.Time) error {
+	stamp, text, ok := strings.Cut(header, ",sha256=")
+	unix, isTime := strings.CutPrefix(stamp, "t=")
+	seconds, err := strconv.ParseInt(unix, 10, 64)
+	if !ok || !isTime || err != nil {
+		return fmt.Errorf("%w: no %s header with t=SECONDS,sha256=HEX", ErrUnauthorized, SignatureHeader)
 	}
 	given, err := hex.DecodeString(text)
 	if err != nil {
 		return fmt.Errorf("%w: the signature is not hexadecimal", ErrUnauthorized)
 	}
-	if len(key) == 0 || !hmac.Equal(given, sum(body, key)) {
-		return fmt.Errorf("%w: the signature is of another body or key", ErrUnauthorized)
+	if len(key) == 0 || !hmac.Equal(given, sum(unix, body, key)) {
+		return fmt.Errorf("%w: the signature is of another time, body or key", ErrUnauthorized)
+	}
+	if off := now.Sub(time.Unix(seconds, 0)).Abs(); off > Tolerance {
+		return fmt.Errorf("%w: it was signed %s from now; the clocks may differ by %s", ErrUnauthorized, off.Round(time.Second), Tolerance)
 	}
 	return nil
 }
 
 // Sign gives the header that VerifyHMAC wants.
-func Sign(body, key []byte) string { return "sha256=" + hex.EncodeToString(sum(body, key)) }
+func Sign(body, key []byte, now time.Time) string {
+	unix := strconv.FormatInt(now.Unix(), 10)
+	return "t=" + unix + ",sha256=" + hex.EncodeToString(sum(unix, body, key))
+}
 
-func sum(body, key []byte) []byte {
+func sum(unix string, body, key []byte) []byte {
 	h := hmac.New(sha256.New, key)
+	h.Write([]byte(unix + "."))
 	h.Write(body)
 	return h.Sum(nil)
 }
