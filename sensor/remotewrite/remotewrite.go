@@ -97,6 +97,7 @@ type Handler struct {
 	source func(*http.Request) string
 	places chan struct{}
 	pool   sync.Pool
+	open   atomic.Int64 // bytes that requests in flight have when decompressed
 
 	taken, partial, malformed, tooLarge, unsupported, busy, lost atomic.Uint64
 }
@@ -136,6 +137,24 @@ type scratch struct {
 	packed  bytes.Buffer
 	decoded []byte
 	decoder decoder
+	claimed int // bytes of Handler.open
+}
+
+const (
+	// mostExpansion bounds what a snappy block can become: an element of 3 bytes
+	// copies at most 64. A block that says more is none, and no memory is taken
+	// for it.
+	mostExpansion = 22
+	// largeScratch is not kept for the next request.
+	largeScratch = 8 << 20
+	// budgetRequests of the largest kind may be decompressed at once.
+	budgetRequests = 4
+)
+
+func (h *Handler) putBack(s *scratch) {
+	if cap(s.decoded) <= largeScratch && s.packed.Cap() <= largeScratch {
+		h.pool.Put(s)
+	}
 }
 
 // ServeHTTP takes one request.
@@ -164,8 +183,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := h.pool.Get().(*scratch)
-	defer h.pool.Put(s)
+	defer h.putBack(s)
 	body, status, err := h.unpack(s, w, r)
+	defer func() { h.open.Add(-int64(s.claimed)); s.claimed = 0 }()
+	if status == http.StatusServiceUnavailable {
+		h.later(w, err.Error())
+		return
+	}
 	if err != nil {
 		http.Error(w, err.Error(), status)
 		return
@@ -236,6 +260,14 @@ func (h *Handler) unpack(s *scratch, w http.ResponseWriter, r *http.Request) (bo
 		h.tooLarge.Add(1)
 		return nil, http.StatusRequestEntityTooLarge,
 			fmt.Errorf("the body would have %d bytes unpacked, the limit is %d; send fewer samples at once, or raise telemetry.max_body", n, h.cfg.MaxDecoded)
+	}
+	if n > mostExpansion*len(packed) {
+		h.malformed.Add(1)
+		return nil, http.StatusBadRequest, fmt.Errorf("the body of %d bytes is no snappy block: it cannot become the %d bytes that it says", len(packed), n)
+	}
+	s.claimed = n
+	if h.open.Add(int64(n)) > budgetRequests*int64(h.cfg.MaxDecoded) {
+		return nil, http.StatusServiceUnavailable, errors.New("nothing was taken: requests in flight have no memory left for another one")
 	}
 	if cap(s.decoded) < n {
 		s.decoded = make([]byte, n+n/4)
