@@ -1,7 +1,12 @@
 package grace
 
 import (
+	"encoding/base64"
+	"encoding/hex"
+	"net/url"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -56,5 +61,41 @@ func TestRedact(t *testing.T) {
 	}
 	if n := LongestSecret(secrets); n != len("a%2Fb%20%22c%22") {
 		t.Errorf("longest %d", n)
+	}
+}
+
+// TestRedactEncoded: a target that answers with what it was sent gives it in
+// other forms too.
+func TestRedactEncoded(t *testing.T) {
+	const secret = "s3cr/et va+lue"
+	basic := func(user string) string { return base64.StdEncoding.EncodeToString([]byte(user + ":" + secret)) }
+	for name, text := range map[string]string{
+		"hex": hex.EncodeToString([]byte(secret)), "upper hex": strings.ToUpper(hex.EncodeToString([]byte(secret))),
+		"base64": base64.StdEncoding.EncodeToString([]byte(secret)), "URL base64": base64.RawURLEncoding.EncodeToString([]byte(secret)),
+		"Basic": basic("a"), "Basic of another length": basic("ab"), "and another": basic("abc"),
+		"a path": (&url.URL{Path: "/x/" + secret + "/y"}).EscapedPath(), "a query": url.Values{"a": {secret}}.Encode(),
+		"a header behind": base64.StdEncoding.EncodeToString([]byte(secret + "@host")),
+	} {
+		got := Redact("before "+text+" after", []string{secret})
+		if !strings.Contains(got, "[secret]") || !strings.HasPrefix(got, "before ") || !strings.HasSuffix(got, " after") {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	if got := Redact("nothing here but abcabc", []string{"abc"}); got != "nothing here but [secret][secret]" {
+		t.Error(got)
+	}
+}
+
+// TestSecretFiles: a secret is read from a file, not from a device without an end
+// or a pipe that nobody writes to.
+func TestSecretFiles(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/dev/zero", fifo} {
+		if _, _, err := ExpandSecrets("${file:" + path + "}"); err == nil || !strings.Contains(err.Error(), "not a file") {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }

@@ -25,9 +25,11 @@
 //	time over while it ran      unknown: SIGTERM, then SIGKILL, to its process group
 //
 // A program that leaves a child behind (a daemon) has ended when it itself has:
-// the child is left alone, and what it writes later is not kept.
+// the child is left alone and named in the output, and what it writes later is
+// not kept.
 //
-// Output and errors are kept together, the newest 64 KiB. When the last line
+// Output and errors are kept together, the newest 64 KiB; a failure ends with the
+// newest line of the errors. When the last line
 // of standard output is a JSON object, its scalar fields become Outcome.Data.
 package command
 
@@ -90,7 +92,7 @@ func do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 	if err != nil {
 		return failed(false, err)
 	}
-	p := process{settings: s, all: newTail(secrets), stdout: newTail(secrets)}
+	p := process{settings: s, all: newTail(secrets), stdout: newTail(secrets), stderr: newTail(secrets)}
 	p.prepare(env)
 	if err := p.cmd.Start(); err != nil {
 		return failed(false, fmt.Errorf("start %s: %w; is it installed, and is its path right?", s.Argv[0], err))
@@ -98,6 +100,9 @@ func do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 	timedOut, err := p.wait(ctx)
 	out := p.judge(timedOut, err)
 	out.Output = p.all.text()
+	if left := p.leftBehind(); left != "" && !timedOut {
+		out.Output = strings.TrimPrefix(out.Output+"\n["+left+"]", "\n")
+	}
 	out.Data = p.data()
 	out.Error = grace.CleanOutput(grace.Redact(out.Error, secrets))
 	return out
@@ -139,6 +144,7 @@ type process struct {
 	cmd      *exec.Cmd
 	all      *tail // output and errors as they came
 	stdout   *tail
+	stderr   *tail
 }
 
 func (p *process) prepare(env []string) {
@@ -147,7 +153,7 @@ func (p *process) prepare(env []string) {
 	p.cmd.Dir = string(p.settings.Dir)
 	p.cmd.Env = env
 	p.cmd.Stdout = both{p.all, p.stdout}
-	p.cmd.Stderr = p.all
+	p.cmd.Stderr = both{p.all, p.stderr}
 	p.cmd.WaitDelay = outputGrace
 	// A group of its own, so that what it started ends with it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -204,9 +210,13 @@ func (p *process) judge(timedOut bool, err error) grace.Outcome {
 	return grace.Outcome{Status: grace.OutcomeSucceeded}
 }
 
-// lastLine is the newest line of output, which mostly says what went wrong.
+// lastLine is the newest line of the errors, else of the output, which mostly
+// says what went wrong.
 func (p *process) lastLine() string {
-	line := newestLine(p.all.text())
+	line := newestLine(p.stderr.text())
+	if line == "" {
+		line = newestLine(p.all.text())
+	}
 	if line == "" {
 		return ""
 	}

@@ -47,6 +47,10 @@ func child(part string, args []string) int {
 	case "json":
 		fmt.Println("working")
 		fmt.Printf("{\"replicas\": 3, \"up\": true, \"token\": %q, \"list\": []}\n\n", os.Getenv("TOKEN"))
+	case "complain": // says what is wrong, and then something else elsewhere
+		fmt.Fprintln(os.Stderr, "the disk is full")
+		fmt.Println("bye")
+		return 1
 	case "flood":
 		line := strings.Repeat("z", 1023)
 		for range 2048 {
@@ -120,6 +124,11 @@ func TestConformance(t *testing.T) {
 				t.Errorf("%+v", out)
 			}
 		}},
+		{Name: "the errors count", With: run("complain"), Want: grace.OutcomeFailed, Check: func(t *testing.T, out grace.Outcome) {
+			if !strings.HasSuffix(out.Error, ": the disk is full") || !strings.Contains(out.Output, "bye") {
+				t.Errorf("%+v", out)
+			}
+		}},
 		{Name: "ended by a signal", With: run("suicide"), Want: grace.OutcomeUnknown, Check: retryable(true)},
 		{Name: "no such program", With: map[string]any{"argv": []any{"/nonexistent/program"}}, Want: grace.OutcomeFailed, Check: retryable(false)},
 		{Name: "no such directory", With: with(run("exit", 0), "dir", "/nonexistent"), Want: grace.OutcomeFailed},
@@ -138,7 +147,7 @@ func TestConformance(t *testing.T) {
 			}
 		}},
 		{Name: "leaves a daemon", With: run("daemon"), Want: grace.OutcomeSucceeded, Check: func(t *testing.T, out grace.Outcome) {
-			if out.Output != "started" || out.Ended.Sub(out.Started) > 1900*time.Millisecond {
+			if !strings.HasPrefix(out.Output, "started\n[it left running: command.test (pid ") || out.Ended.Sub(out.Started) > 1900*time.Millisecond {
 				t.Errorf("waited %s for a child that was left behind", out.Ended.Sub(out.Started))
 			}
 		}},

@@ -2,14 +2,15 @@
 //
 // Settings of a step:
 //
-//	unit: nginx          ".service" is added to a name without a suffix
+//	unit: nginx          ".service" is added to a name without one (php8.2-fpm has none)
 //	verb: restart        restart | start | stop | status
 //	bus: system          system (default) | user
 //
 // The action looks first and then acts: starting an active unit and stopping an
 // inactive one is done at once. It waits for the job's result, and after a start
 // or restart it looks again, because a program that dies at once has been
-// "started" too. status changes nothing; it is meant for snapshots.
+// "started" too. A unit that has reached its start limit is reset first. status
+// changes nothing; it is meant for snapshots.
 //
 // How a call ends:
 //
@@ -118,10 +119,20 @@ func decode(with map[string]any) (settings, error) {
 	case s.Bus != busSystem && s.Bus != busUser && !strings.Contains(string(s.Bus), "${"):
 		return s, fmt.Errorf("bus %q: want system or user", s.Bus)
 	}
-	if !strings.Contains(unit, ".") && !strings.HasSuffix(unit, "}") {
-		s.Unit += ".service"
+	if !strings.HasSuffix(unit, "}") {
+		s.Unit = grace.Text(withSuffix(unit))
 	}
 	return s, nil
+}
+
+// withSuffix gives a unit's whole name. A dot alone is no suffix: php8.2-fpm is
+// php8.2-fpm.service.
+func withSuffix(unit string) string {
+	kinds := []string{"service", "socket", "target", "timer", "path", "mount", "automount", "swap", "slice", "scope", "device"}
+	if i := strings.LastIndexByte(unit, '.'); i >= 0 && slices.Contains(kinds, unit[i+1:]) {
+		return unit
+	}
+	return unit + ".service"
 }
 
 // Do runs the job and waits for it.
@@ -144,9 +155,7 @@ func (a *Action) do(ctx context.Context, req grace.ActionRequest) grace.Outcome 
 	if text := string(s.Unit + s.Verb + s.Bus); strings.Contains(text, "${") {
 		return failed(false, fmt.Errorf("unit, verb and bus take no secrets: %q", text))
 	}
-	if !strings.Contains(string(s.Unit), ".") {
-		s.Unit += ".service"
-	}
+	s.Unit = grace.Text(withSuffix(string(s.Unit)))
 	conn, err := a.connect(ctx, string(s.Bus))
 	if err != nil {
 		return failed(true, fmt.Errorf("reach the %s manager of systemd: %w", s.Bus, err))
@@ -200,7 +209,7 @@ type job struct {
 	verb string
 }
 
-type state struct{ load, active, sub string }
+type state struct{ load, active, sub, result string }
 
 func (s state) String() string { return s.active + " (" + s.sub + ")" }
 
@@ -226,6 +235,39 @@ func (j job) act(ctx context.Context, before state) grace.Outcome {
 	case j.verb == verbStop && (before.active == "inactive" || before.active == "failed"):
 		return done("%s was already %s", j.unit, before)
 	}
+	// systemd refuses to start what was started too often lately, also when what
+	// made it fail is mended. Of a failed unit it does not tell whether that was
+	// why: its count begins anew in any case.
+	if before.active == "failed" && j.verb != verbStop {
+		if err := j.reset(ctx); err != nil {
+			return failed(!permanent(err), err)
+		}
+	}
+	out := j.start(ctx, before)
+	if out.Status == grace.OutcomeFailed && j.verb != verbStop && j.limited(ctx) { // by this very restart
+		if err := j.reset(ctx); err != nil {
+			return failed(!permanent(err), err)
+		}
+		if out = j.start(ctx, before); out.Status == grace.OutcomeSucceeded {
+			out.Output += "; it had reached its start limit, which was reset"
+		}
+	}
+	return out
+}
+
+// reset clears the unit's failure and how often it was started.
+func (j job) reset(ctx context.Context) error {
+	if err := j.conn.ResetFailedUnitContext(ctx, j.unit); err != nil {
+		return fmt.Errorf("%s %s: it failed before, and was not reset: %w; run: systemctl reset-failed %s", j.verb, j.unit, err, j.unit)
+	}
+	return nil
+}
+
+// startLimit is the result of a unit that was started too often.
+const startLimit = "start-limit-hit"
+
+// start runs the job and judges its end.
+func (j job) start(ctx context.Context, before state) grace.Outcome {
 	result, err := j.run(ctx)
 	switch {
 	case err != nil && refused(err):
@@ -235,10 +277,18 @@ func (j job) act(ctx context.Context, before state) grace.Outcome {
 			Status: grace.OutcomeUnknown,
 			Error:  fmt.Sprintf("%s %s: no word of the job's end (%v); it may go on", j.verb, j.unit, err),
 		}
+	case result != "done" && j.limited(ctx):
+		return failed(false, fmt.Errorf("%s %s: it was started too often and systemd starts it no more (start-limit-hit); see journalctl -u %s for why it ends, and StartLimitIntervalSec and StartLimitBurst", j.verb, j.unit, j.unit))
 	case result != "done":
 		return failed(result != "skipped", fmt.Errorf("%s %s: the job ended %q, want done; see journalctl -u %s", j.verb, j.unit, result, j.unit))
 	}
 	return j.confirm(ctx, before)
+}
+
+// limited tells whether the unit has reached its start limit.
+func (j job) limited(ctx context.Context) bool {
+	now, err := j.state(ctx)
+	return err == nil && now.result == startLimit
 }
 
 // run queues the job and waits for its result.
@@ -284,7 +334,7 @@ func (j job) confirm(ctx context.Context, before state) grace.Outcome {
 }
 
 func (j job) state(ctx context.Context) (state, error) {
-	props, err := j.conn.GetUnitPropertiesContext(ctx, j.unit)
+	props, err := j.conn.GetAllPropertiesContext(ctx, j.unit)
 	if err != nil {
 		return state{}, err
 	}
@@ -292,7 +342,7 @@ func (j job) state(ctx context.Context) (state, error) {
 		s, _ := props[key].(string)
 		return s
 	}
-	return state{load: text("LoadState"), active: text("ActiveState"), sub: text("SubState")}, nil
+	return state{load: text("LoadState"), active: text("ActiveState"), sub: text("SubState"), result: text("Result")}, nil
 }
 
 func done(format string, args ...any) grace.Outcome {

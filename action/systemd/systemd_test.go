@@ -123,3 +123,32 @@ func TestSessionBus(t *testing.T) {
 		}
 	}
 }
+
+// TestStartLimit: what was started too often is reset first, and what still
+// fails says that this is why.
+func TestStartLimit(t *testing.T) {
+	m := systemdtest.Start(t)
+	mended := filepath.Join(t.TempDir(), "mended")
+	m.Unit("php8.2-fpm.service", "[Unit]\nStartLimitIntervalSec=600\nStartLimitBurst=2\n[Service]\nType=exec\nExecStart=/bin/sh -c 'test -e "+mended+" && exec sleep 600'\n")
+	restart := func() grace.Outcome {
+		return systemd.New(systemd.WithRuntimeDir(m.RuntimeDir)).Do(t.Context(), grace.ActionRequest{
+			With: map[string]any{"unit": "php8.2-fpm", "verb": "restart", "bus": "user"},
+		})
+	}
+	for range 4 {
+		_, _ = m.Systemctl("start", "php8.2-fpm.service")
+	}
+	m.WaitState("php8.2-fpm.service", "failed", 5*time.Second)
+	if err := os.WriteFile(mended, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := m.Systemctl("start", "php8.2-fpm.service"); err == nil {
+		t.Fatalf("systemd has no limit here: %s", out)
+	}
+	for i := range 5 { // the later ones are of a unit that is active
+		out := restart()
+		if out.Status != grace.OutcomeSucceeded || m.ActiveState("php8.2-fpm.service") != "active" {
+			t.Errorf("restart %d: %+v", i+1, out)
+		}
+	}
+}

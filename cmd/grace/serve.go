@@ -45,6 +45,9 @@ readable by the daemon's user only. The log goes to stderr.`,
 
 func (a *app) serve(ctx context.Context, path string, cfg *config.Config) error {
 	log := a.logger(cfg.Log)
+	if err := undumpable(); err != nil {
+		log.WarnContext(ctx, "other processes of this user can read GRACE's memory and environment", "error", err)
+	}
 	d, err := daemon.New(cfg, daemon.WithConfigFile(path), daemon.WithLogger(log))
 	if err != nil {
 		return serveFailure(cfg, err)

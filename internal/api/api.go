@@ -142,7 +142,7 @@ type server struct {
 	reports   *reports
 
 	signatures signatures
-	intake    chan struct{} // held while telemetry is taken
+	intake     chan struct{} // held while telemetry is taken
 }
 
 // New builds the handler of everything GRACE serves over HTTP.
