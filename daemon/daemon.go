@@ -83,6 +83,8 @@ type Daemon struct {
 	fatal  chan error // why the daemon must end by itself
 
 	forgeries forgeries
+	born      time.Time // for the monotonic clock
+	clock     clock
 	asking    asking // whether GRACE is ready
 }
 
@@ -94,6 +96,7 @@ func New(cfg *config.Config, opts ...Option) (*Daemon, error) {
 	}
 	o := collect(opts)
 	d := &Daemon{opts: o, log: o.log, cfg: cfg, turn: make(chan struct{}, 1), fatal: make(chan error, 1), supervisor: newSupervisor(os.Getenv)}
+	d.born = time.Now()
 	d.forgeries.heard = make(chan forgery, maxForgeries)
 	if _, err := d.buildSensors(cfg, nil); err != nil {
 		return nil, err
@@ -176,7 +179,7 @@ func (d *Daemon) openStore(ctx context.Context) error {
 	if d.home, err = openHome(d.cfg, true); err != nil {
 		return err
 	}
-	d.home.forged = d.forgeries.tell
+	d.home.forged, d.home.log = d.forgeries.tell, d.log.With("part", "store")
 	if d.store, err = d.home.openStore(ctx, false); err != nil {
 		return err
 	}
@@ -277,6 +280,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 	d.tasks.Go(func() { d.trace(d.ctx) })
 	d.tasks.Go(func() { d.countRuns(d.ctx) })
 	d.tasks.Go(func() { d.watchData(d.ctx) })
+	d.tasks.Go(func() { d.watchClock(d.ctx) })
 	return nil
 }
 

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"grace"
@@ -13,14 +14,15 @@ import (
 const domainInterval = 5 * time.Second
 
 // watchDomains turns the state of health nodes and the domains' metrics into
-// samples: GRACE watches herself the way she watches everything else.
+// samples: GRACE watches itself the way it watches everything else.
 func (d *Daemon) watchDomains(ctx context.Context) {
+	var asked nodes
 	tick := time.NewTicker(domainInterval)
 	defer tick.Stop()
 	for {
 		var samples []grace.Sample
 		for _, dom := range d.domains {
-			samples = append(samples, domainSamples(ctx, dom, now())...)
+			samples = append(samples, domainSamples(ctx, &asked, dom, now())...)
 		}
 		if err := d.loop.Observe(ctx, samples...); err != nil && ctx.Err() == nil {
 			d.log.Warn("domain health not recorded", "error", err)
@@ -33,10 +35,54 @@ func (d *Daemon) watchDomains(ctx context.Context) {
 	}
 }
 
-func domainSamples(ctx context.Context, dom grace.Domain, at time.Time) []grace.Sample {
+// nodes asks health nodes for their state, in a bounded time: one that does not
+// answer must not keep all the others from being looked at.
+type nodes struct {
+	mu   sync.Mutex
+	open map[grace.ServiceID]bool // asked, and still silent
+}
+
+type nodeState struct {
+	health grace.Health
+	detail string
+}
+
+func (a *nodes) state(ctx context.Context, n grace.HealthNode) (grace.Health, string) {
+	silent := func() (grace.Health, string) {
+		return grace.HealthUnknown, fmt.Sprintf("no answer within %s", storeTime)
+	}
+	a.mu.Lock()
+	if a.open == nil {
+		a.open = map[grace.ServiceID]bool{}
+	}
+	busy := a.open[n.ID]
+	a.open[n.ID] = true
+	a.mu.Unlock()
+	if busy {
+		return silent()
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	answer := make(chan nodeState, 1)
+	go func() {
+		health, detail := n.State(ctx)
+		answer <- nodeState{health, detail}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.open, n.ID)
+	}()
+	select {
+	case s := <-answer:
+		return s.health, s.detail
+	case <-ctx.Done():
+		return silent()
+	}
+}
+
+func domainSamples(ctx context.Context, asked *nodes, dom grace.Domain, at time.Time) []grace.Sample {
 	var out []grace.Sample
 	for _, n := range dom.HealthNodes() {
-		health, detail := n.State(ctx)
+		health, detail := asked.state(ctx, n)
 		s := grace.Sample{
 			Service: n.ID, Sensor: dom.Name(), Metric: "health", Kind: grace.SampleProbe, At: at, Message: detail,
 			Code: grace.CodeServiceDown, Severity: grace.SeverityCritical,

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,7 @@ type home struct {
 	newKey bool
 	// forged is told of rows that were written beside GRACE; nil tells nobody.
 	forged func(what string, err error)
+	log    *slog.Logger
 }
 
 // openHome makes the data folder ready. With exclusive, and on SQLite, nobody
@@ -182,7 +184,7 @@ func (h *home) openStore(ctx context.Context, inspect bool) (*store.Store, error
 		url = expanded
 	}
 	st, err := store.Open(ctx, store.Options{
-		URL: url, AuditKey: h.key, Now: now, Checkpoints: filepath.Join(h.cfg.DataDir, checkpointFile), Forged: h.forged, Inspect: inspect,
+		URL: url, AuditKey: h.key, Now: now, Checkpoints: filepath.Join(h.cfg.DataDir, checkpointFile), Forged: h.forged, Inspect: inspect, Log: h.log,
 	})
 	if err != nil && h.newKey {
 		err = errors.Join(err, os.Remove(filepath.Join(h.cfg.DataDir, keyFile)))

@@ -26,6 +26,10 @@ func (d *Daemon) keepHouse(ctx context.Context) {
 		case <-timer.C:
 		}
 		timer.Reset(houseInterval)
+		if ok, why := d.clock.mayPrune(d.sinceStart()); !ok {
+			d.log.Info("old rows are not pruned yet: " + why)
+			continue
+		}
 		if err := d.prune(ctx, d.config().Retention); err != nil && ctx.Err() == nil {
 			d.log.Warn("old rows not pruned; tried again in an hour", "error", err)
 		}

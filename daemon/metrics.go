@@ -161,6 +161,10 @@ func (c storeCollector) Collect(out chan<- prometheus.Metric) {
 		gauge("grace_open_incidents", "Incidents that are open.", float64(counts.OpenIncidents))
 	}
 	gauge("grace_store_up", "1 when the store answers.", up)
+	steps, last := c.d.clock.stepped()
+	out <- prometheus.MustNewConstMetric(describe("grace_clock_steps_total", "How often the wall clock was set since the start."),
+		prometheus.CounterValue, float64(steps))
+	gauge("grace_clock_last_step_seconds", "By how much the wall clock was set the last time; 0 when it was not.", last.Seconds())
 	pending, stuck, refused := c.d.loop.WriteQueue()
 	gauge("grace_queue_depth", "What waits, by kind.", float64(pending), "writes")
 	waited := 0.0

@@ -47,7 +47,10 @@ func (l *Loop) observe(ctx context.Context, forecast bool, samples []grace.Sampl
 	if l.unsaved.full() {
 		l.mu.Unlock()
 		// Perhaps the store is back; if not, its error says what is wrong.
-		return fmt.Errorf("%w, %d samples were not taken: %w", ErrBusy, len(samples), l.flush(ctx))
+		if err := l.flush(ctx); err != nil {
+			return fmt.Errorf("%w, %d samples were not taken: %w", ErrBusy, len(samples), err)
+		}
+		return fmt.Errorf("%w, %d samples were not taken", ErrBusy, len(samples))
 	}
 	var changed []grace.Signal
 	lost := 0

@@ -93,8 +93,14 @@ const relistenAfter = time.Second
 // listen calls wake for every notification until ctx is done. A lost
 // connection is made again; what came meanwhile is made up by one call.
 func (s *Store) listen(ctx context.Context, wake func()) {
-	for {
-		_ = s.listenOnce(ctx, wake) // the reader's polling covers what is missed
+	for told := false; ; {
+		listened := false
+		err := s.listenOnce(ctx, func() { listened = true; wake() })
+		// The reader's polling covers what is missed: later, but surely.
+		if err != nil && ctx.Err() == nil && (listened || !told) {
+			s.log.WarnContext(ctx, "the database tells of no new events; they are looked for every second until it does again", "error", err)
+			told = true
+		}
 		select {
 		case <-ctx.Done():
 			return

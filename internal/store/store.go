@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -44,6 +45,8 @@ type Options struct {
 	// Checkpoints is a file outside of the database that says where the audit
 	// log had come to; see [Store.Checkpoint]. Empty: none.
 	Checkpoints string
+	// Log is where trouble goes that no caller is told of (default: nowhere).
+	Log *slog.Logger
 	// Inspect opens a database whose audit log does not verify all the same, to
 	// look at it.
 	Inspect bool
@@ -68,6 +71,7 @@ type Store struct {
 	modeSeen    atomic.Int64 // revision of the mode that was seen or logged last
 	checkpoints checkpoints
 	onForged    func(string, error)
+	log         *slog.Logger
 	inserts     inserts
 	head        headWriter
 	wakes       wakes
@@ -83,6 +87,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{key: o.AuditKey, sealKey: deriveKey(o.AuditKey, "grace row seal"), now: o.Now, onForged: o.Forged}
 	s.checkpoints.path = o.Checkpoints
+	if s.log = o.Log; s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}
