@@ -53,8 +53,12 @@ func HashToken(secret string) string {
 // A name is used once: the audit log names actors by it, so it stays taken by
 // a revoked token too (ErrConflict).
 func (s *Store) CreateToken(ctx context.Context, actor string, t NewToken) (secret string, err error) {
-	if t.Name == "" || t.Role == "" || clean(t.Name) != t.Name || clean(t.Role) != t.Role {
-		return "", errors.New("create token: it needs a name and a role, both valid text")
+	if t.Role == "" || clean(t.Role) != t.Role {
+		return "", errors.New("create token: it needs a role")
+	}
+	// In ASCII, so that no name looks like another in the audit log.
+	if !grace.ServiceID(t.Name).Valid() {
+		return "", fmt.Errorf("create token %+q: a name has letters of ASCII, digits, dot, dash and underscore, and begins with a letter or digit", t.Name)
 	}
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
