@@ -203,7 +203,7 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 	}
 	d.engine, err = flow.New(d.ctx, flow.Config{
 		SQL: d.store.SQL(), PG: d.store.PG(), Executor: executor, Run: d.loop.Execute,
-		Logger: d.log.With("part", "engine"), Lost: d.fail, Key: d.store.SealKey(),
+		Logger: d.log.With("part", "engine"), Lost: d.fail, Key: d.store.SealKey(), Forged: d.forgeries.tell,
 	})
 	if err != nil {
 		return err

@@ -92,7 +92,8 @@ func (d *Daemon) reportForgery(ctx context.Context, f forgery) {
 	at := now()
 	inc := grace.Incident{
 		ID: grace.IncidentID(fmt.Sprintf("inc-forged-%d", at.UnixMilli())), State: grace.IncidentOpen, Severity: grace.SeverityCritical,
-		Service: "core.database", Title: "The database was written to beside GRACE: " + f.what,
+		// Of no service: it is not over when one is well.
+		Title:    "The database was written to beside GRACE: " + f.what,
 		Detail:   f.err.Error() + ". It is not acted on. Find out who can write to the database, then run: grace audit verify",
 		OpenedAt: at,
 	}

@@ -48,6 +48,9 @@ type Config struct {
 	// Key authenticates what the engine keeps of a run: who can write to the
 	// database, but has no key, must not have anything done.
 	Key []byte
+	// Forged is told of an input or a checkpoint that was not written with the key;
+	// it may be nil, and must not wait.
+	Forged func(what string, err error)
 	// Lost is called once when this process must stop because another one may
 	// have adopted its runs. PostgreSQL only.
 	Lost func(error)

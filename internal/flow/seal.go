@@ -36,6 +36,9 @@ func (e *Engine) seal(id grace.RunID, name string, v any) (sealed, error) {
 
 func (e *Engine) open(id grace.RunID, name string, s sealed, into any) error {
 	if !hmac.Equal([]byte(s.Seal), []byte(e.sealOf(id, name, s.Value))) {
+		if e.cfg.Forged != nil {
+			e.cfg.Forged("the engine's record of run "+string(id), ErrForged)
+		}
 		return ErrForged
 	}
 	if err := json.Unmarshal(s.Value, into); err != nil {

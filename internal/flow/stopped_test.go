@@ -123,10 +123,9 @@ func TestStoodStill(t *testing.T) {
 	if tries := strings.Count(all, "try"); tries > 1 { // one may have been asked for already when it was stopped
 		t.Errorf("it tried %d times beside its adopter", tries)
 	}
-	for _, want := range []string{"ended true", "lost "} {
-		if !strings.Contains(all, want) {
-			t.Errorf("it did not say %q:\n%s", want, all)
-		}
+	// It was refused, or its context ended before it asked.
+	if !strings.Contains(all, "refused true") && !strings.Contains(all, "ended true") || !strings.Contains(all, "lost ") {
+		t.Errorf("it does not know that its run is another's:\n%s", all)
 	}
 	if strings.Contains(all, "recorded") {
 		t.Error("it recorded a step of a run that is another's")

@@ -29,7 +29,7 @@ func newInserts() inserts {
 		triggers:    triggers,
 		decisions:   replacing("grace_decisions", "id", "verdict", "service", "run", "at", "doc", "seal"),
 		incidents:   replacing("grace_incidents", "id", "state", "service", "at", "doc"),
-		silences:    replacing("grace_silences", "id", "ends_at", "doc"),
+		silences:    replacing("grace_silences", "id", "ends_at", "doc", "seal"),
 		learning:    replacing("grace_learning", "id", "service", "playbook", "code", "at", "doc"),
 		predictions: replacing("grace_predictions", "id", "service", "at", "doc", "rule", "outcome", "spoken", "breach", "lead", "likelihood"),
 		audit: &insert{table: "grace_audit_log", keys: 1, columns: []string{
@@ -221,7 +221,7 @@ func (s *Store) writeIncidents(ctx context.Context, tx Tx, c *grace.Change) erro
 func (s *Store) writeSilences(ctx context.Context, tx Tx, c *grace.Change) error {
 	return write(ctx, s.dialect, tx, s.inserts.silences, c.Silences, func(v grace.Silence) ([]any, error) {
 		doc, err := encode(v)
-		return []any{string(v.ID), millis(v.Ends), doc}, err
+		return []any{string(v.ID), millis(v.Ends), doc, s.seal("grace_silences", clean(string(v.ID)), doc)}, err
 	})
 }
 

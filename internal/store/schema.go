@@ -141,6 +141,7 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		`ALTER TABLE grace_mode ADD COLUMN seal TEXT NOT NULL DEFAULT ''`,
 		`ALTER TABLE grace_tokens ADD COLUMN seal TEXT NOT NULL DEFAULT ''`,
 		`ALTER TABLE grace_head ADD COLUMN seal TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE grace_silences ADD COLUMN seal TEXT NOT NULL DEFAULT ''`,
 	},
 	{
 		`CREATE TABLE grace_ended_sessions (id TEXT PRIMARY KEY, until BIGINT NOT NULL)`,

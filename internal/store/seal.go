@@ -15,8 +15,8 @@ import (
 // has not the audit key. It is not acted on.
 var ErrForged = errors.New("it does not carry the seal of GRACE's key: somebody wrote to the database beside GRACE")
 
-// A seal authenticates what GRACE acts on: decisions, approvals, the mode,
-// tokens, the head of the audit log, and (by package flow) the inputs and
+// A seal authenticates what GRACE acts on, or is silent by: decisions, approvals,
+// the mode, silences, tokens, the head of the audit log, and (by package flow) the inputs and
 // checkpoints of runs. Its key is derived from the audit key, which the database
 // does not hold. What is only shown (signals, runs, incidents, learning) has
 // none.

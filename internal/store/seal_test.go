@@ -53,6 +53,11 @@ func TestForgedRowsAreRefused(t *testing.T) {
 			Approvals: []grace.Approval{{ID: "a-1", Run: "r-1", State: grace.ApprovalPending, Revision: 1, At: t0}},
 			Decisions: []grace.Decision{{ID: "d-1", Service: "cart", Verdict: grace.VerdictDeny, At: t0}},
 		})
+		apply(t, s, grace.Change{Silences: []grace.Silence{{ID: "s-1", Ends: at(60)}}})
+		mustExec(t, s, "INSERT INTO grace_silences (id, ends_at, doc) VALUES ('s-2', 9999999999999, '{}')")
+		if list := must[[]grace.Silence](t)(s.Silences(ctx, q, t0)); len(list) != 1 || list[0].ID != "s-1" {
+			t.Errorf("silences %+v", list)
+		}
 		mustExec(t, s, `UPDATE grace_approvals SET state = 'approved', doc = replace(doc, '"pending"', '"approved"')`)
 		mustExec(t, s, `UPDATE grace_decisions SET doc = replace(doc, '"deny"', '"allow"')`)
 		_, err = s.Approval(ctx, q, "a-1")
