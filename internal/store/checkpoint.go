@@ -131,11 +131,12 @@ func (s *Store) checkLog(ctx context.Context) error {
 func (s *Store) genuineHead(ctx context.Context) (Checkpoint, error) {
 	var head Checkpoint
 	var seal string
+	seen := s.newest.Load() // before: others append meanwhile
 	err := s.Q().QueryRow(ctx, s.sql("SELECT seq, hash, seal FROM grace_head WHERE id = 1")).Scan(&head.Seq, &head.Hash, &seal)
 	if err != nil {
 		return head, fmt.Errorf("read the audit log's head: %w", err)
 	}
-	return head, s.checkHead(head.Seq, head.Hash, seal)
+	return head, s.checkHead(seen, head.Seq, head.Hash, seal)
 }
 
 func (s *Store) atCheckpoint(ctx context.Context, head, point Checkpoint) error {

@@ -28,12 +28,13 @@ type head struct {
 func (s *Store) writeLog(ctx context.Context, tx Tx, c *grace.Change) error {
 	var h head
 	var seal string
+	seen := s.newest.Load()
 	err := tx.QueryRow(ctx, s.sql("SELECT seq, hash, event_id, seal FROM grace_head WHERE id = 1 /*lock*/")).
 		Scan(&h.seq, &h.hash, &h.eventID, &seal)
 	if err != nil {
 		return err
 	}
-	if err := s.checkHead(h.seq, h.hash, seal); err != nil {
+	if err := s.checkHead(seen, h.seq, h.hash, seal); err != nil {
 		return err
 	}
 	entries := s.auditRows(&h, c.Audit)

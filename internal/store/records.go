@@ -187,30 +187,41 @@ func (s *Store) LearningSince(ctx context.Context, q Querier, t time.Time) ([]gr
 func (s *Store) Mode(ctx context.Context, q Querier) (grace.ModeSetting, error) {
 	var revision int
 	var doc, seal string
+	seen := int(s.modeSeen.Load()) // before: others set a mode meanwhile
 	err := q.QueryRow(ctx, s.sql("SELECT revision, doc, seal FROM grace_mode WHERE id = 1")).Scan(&revision, &doc, &seal)
-	if errors.Is(err, errNoRows) {
-		if seen := int(s.modeSeen.Load()); seen > 0 {
-			return grace.ModeSetting{Reason: s.forged("the mode, which was deleted").Error(), Revision: seen}, nil
-		}
+	switch {
+	case errors.Is(err, errNoRows) && seen == 0:
 		return grace.ModeSetting{}, nil
-	}
-	if err != nil {
+	case errors.Is(err, errNoRows):
+		err = s.forged("the mode, which was deleted")
+	case err != nil:
 		return grace.ModeSetting{}, fmt.Errorf("read the mode: %w", err)
-	}
-	seen := s.modeSeen.Load()
-	err = s.sealed("the mode", seal, "grace_mode", strconv.Itoa(revision), doc)
-	if err == nil && int64(revision) < seen {
-		err = s.forged("the mode, which was put back to an earlier one")
+	default:
+		err = s.sealed("the mode", seal, "grace_mode", strconv.Itoa(revision), doc)
+		if err == nil && revision < seen && !s.olderView(ctx, seen) {
+			err = s.forged("the mode, which was put back to an earlier one")
+		}
 	}
 	if err != nil {
-		return grace.ModeSetting{Reason: err.Error(), Revision: max(revision, int(seen))}, nil //nolint:nilerr // observe only is the answer; Forged was told
+		return grace.ModeSetting{Reason: err.Error(), Revision: max(revision, seen)}, nil //nolint:nilerr // observe only is the answer; Forged was told
 	}
-	s.modeSeen.CompareAndSwap(seen, int64(revision))
+	raise(&s.modeSeen, int64(revision))
 	m, err := decode[grace.ModeSetting](doc)
 	if err != nil {
 		return grace.ModeSetting{}, fmt.Errorf("read the mode: %w", err)
 	}
 	return m, nil
+}
+
+// olderView tells whether a revision of the mode is there after all, and only a
+// transaction that began before it does not see it.
+func (s *Store) olderView(ctx context.Context, revision int) bool {
+	if !s.Postgres() {
+		return false // transactions are serial
+	}
+	var now int
+	err := s.Q().QueryRow(ctx, s.sql("SELECT revision FROM grace_mode WHERE id = 1")).Scan(&now)
+	return err == nil && now >= revision
 }
 
 // Counts are the numbers that operational metrics and key figures want.

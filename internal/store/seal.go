@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 )
 
 // ErrForged: a row that GRACE acts on was written or changed by somebody who
@@ -91,20 +92,22 @@ func (s *Store) sealHead(seq int64, hash string) string {
 }
 
 // checkHead judges the head before anything is put behind it. It may not lie
-// before what this process has seen: then entries were cut off, or the database
-// was put back to an earlier state.
-func (s *Store) checkHead(seq int64, hash, seal string) error {
+// before what this process had seen when it was read: then entries were cut off,
+// or the database was put back to an earlier state.
+func (s *Store) checkHead(seen, seq int64, hash, seal string) error {
 	if (seq != 0 || hash != "" || seal != "") && !hmac.Equal([]byte(seal), []byte(s.sealHead(seq, hash))) {
 		return s.forged("the head of the audit log")
 	}
-	for {
-		newest := s.newest.Load()
-		if seq < newest {
-			return fmt.Errorf("the audit log ends at entry %d, and it had %d: %w", seq, newest, s.forged("the end of the audit log"))
-		}
-		if s.newest.CompareAndSwap(newest, seq) {
-			return nil
-		}
+	if seq < seen {
+		return fmt.Errorf("the audit log ends at entry %d, and it had %d: %w", seq, seen, s.forged("the end of the audit log"))
+	}
+	raise(&s.newest, seq)
+	return nil
+}
+
+// raise sets a number that only rises.
+func raise(to *atomic.Int64, n int64) {
+	for old := to.Load(); n > old && !to.CompareAndSwap(old, n); old = to.Load() {
 	}
 }
 

@@ -201,3 +201,50 @@ func TestHeadSetByHand(t *testing.T) {
 		}
 	})
 }
+
+// TestOlderViewIsNoForgery: a transaction that began before the mode was set, or
+// before entries were appended, sees the state of then; nobody is alarmed.
+func TestOlderViewIsNoForgery(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		set := func(revision int) {
+			apply(t, s, grace.Change{
+				Mode:  &grace.ModeSetting{Mode: grace.ModeAutonomous, Revision: revision, Since: t0},
+				Audit: []grace.AuditEntry{entry("mode")},
+			})
+		}
+		set(1)
+		done := make(chan error, 1)
+		go func() {
+			for i := range 50 {
+				if err := tryApply(ctx, s, grace.Change{
+					Mode:  &grace.ModeSetting{Mode: grace.ModeAutonomous, Revision: i + 2, Since: t0},
+					Audit: []grace.AuditEntry{entry("mode")},
+				}); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+		for running := true; running; {
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+				running = false
+			default:
+			}
+			if m := must[grace.ModeSetting](t)(s.Mode(ctx, s.Q())); m.Mode != grace.ModeAutonomous {
+				t.Fatalf("an alarm for nothing: %+v", m)
+			}
+			if err := s.Checkpoint(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if r := must[store.AuditReport](t)(s.VerifyAudit(ctx)); !r.OK {
+				t.Fatalf("an alarm for nothing: %+v", r)
+			}
+		}
+	})
+}

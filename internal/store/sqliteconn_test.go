@@ -15,7 +15,11 @@ import (
 
 func cachedDB(t *testing.T, wake func()) *sql.DB {
 	t.Helper()
-	base, err := sqlite.NewConnector(sqliteDSN(filepath.Join(t.TempDir(), "x.db")))
+	path := filepath.Join(t.TempDir(), "x.db")
+	if err := createSQLite(path); err != nil {
+		t.Fatal(err)
+	}
+	base, err := sqlite.NewConnector(sqliteDSN(path))
 	if err != nil {
 		t.Fatal(err)
 	}
