@@ -104,7 +104,7 @@ func (d *Daemon) watchClock(ctx context.Context) {
 	}
 	d.clock.begin(time.Now().Round(0), d.sinceStart(), newest)
 	if ok, why := d.clock.mayPrune(d.sinceStart()); !ok {
-		d.log.Warn("nothing is pruned for a day: "+why, "hold", clockHold.String())
+		d.log.Warn("nothing is pruned for a day", "why", why)
 	}
 	tick := time.NewTicker(clockInterval)
 	defer tick.Stop()

@@ -27,7 +27,7 @@ func (d *Daemon) keepHouse(ctx context.Context) {
 		}
 		timer.Reset(houseInterval)
 		if ok, why := d.clock.mayPrune(d.sinceStart()); !ok {
-			d.log.Info("old rows are not pruned yet: " + why)
+			d.log.Info("old rows are not pruned yet", "why", why)
 			continue
 		}
 		if err := d.prune(ctx, d.config().Retention); err != nil && ctx.Err() == nil {
