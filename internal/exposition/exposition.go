@@ -50,7 +50,7 @@ var ErrLimit = errors.New("too many")
 // Parse reads a page of at most limit points; 0 is without a limit.
 func Parse(body []byte, contentType string, limit int) (*Page, error) {
 	if strings.Contains(contentType, "protobuf") {
-		return nil, fmt.Errorf("Content-Type %q was not asked for: want text/plain or application/openmetrics-text", contentType) //nolint:staticcheck // the header's name
+		return nil, fmt.Errorf("Content-Type %q was not asked for: want text/plain or application/openmetrics-text", contentType)
 	}
 	open := strings.Contains(contentType, "openmetrics")
 	if !open {
@@ -114,7 +114,7 @@ func read(p textparse.Parser) (Point, error) {
 	var all labels.Labels
 	p.Labels(&all)
 	raw, ms, value := p.Series()
-	name := all.Get(labels.MetricName)
+	name := all.Get(model.MetricNameLabel)
 	if bound := all.Get(labels.BucketLabel) + all.Get("quantile"); strings.HasSuffix(bound, ".0") || strings.Contains(bound, "e+") {
 		// The parser writes le="1" as le="1.0"; what the page says is kept.
 		if as, err := parser.NewParser(parser.Options{}).ParseMetric(string(raw)); err == nil {
@@ -136,7 +136,7 @@ func read(p textparse.Parser) (Point, error) {
 	}
 	b := labels.NewScratchBuilder(all.Len())
 	all.Range(func(l labels.Label) {
-		if l.Name != labels.MetricName && l.Value != "" { // an empty value is the same as none
+		if l.Name != model.MetricNameLabel && l.Value != "" { // an empty value is the same as none
 			b.Add(l.Name, l.Value)
 		}
 	})

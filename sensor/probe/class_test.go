@@ -109,7 +109,9 @@ func TestConfiguredCodeWins(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	cancel()
-	<-done
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestBodies(t *testing.T) {

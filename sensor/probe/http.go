@@ -85,7 +85,7 @@ func (c condition) unmet(body []byte) string {
 
 // lookup finds the value at a path of keys and indices, as text.
 func lookup(doc any, path string) (string, bool) {
-	for _, key := range strings.Split(strings.TrimPrefix(strings.TrimPrefix(path, "$"), "."), ".") {
+	for key := range strings.SplitSeq(strings.TrimPrefix(strings.TrimPrefix(path, "$"), "."), ".") {
 		switch node := doc.(type) {
 		case map[string]any:
 			next, ok := node[key]
