@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"grace"
@@ -20,7 +21,7 @@ func (d *Daemon) watchDomains(ctx context.Context) {
 	for {
 		var samples []grace.Sample
 		for _, dom := range d.domains {
-			samples = append(samples, domainSamples(ctx, dom, now())...)
+			samples = append(samples, d.look(ctx, dom)...)
 		}
 		if err := d.loop.Observe(ctx, samples...); err != nil && ctx.Err() == nil {
 			d.log.Warn("domain health not recorded", "error", err)
@@ -31,6 +32,18 @@ func (d *Daemon) watchDomains(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// look asks a domain. One that panics is not asked further this time; the others
+// and GRACE itself go on.
+func (d *Daemon) look(ctx context.Context, dom grace.Domain) (samples []grace.Sample) {
+	defer func() {
+		if v := recover(); v != nil {
+			d.log.Error("a domain panicked; its signals go stale", "domain", dom.Name(), "panic", v, "stack", string(debug.Stack()))
+			samples = nil
+		}
+	}()
+	return domainSamples(ctx, dom, now())
 }
 
 func domainSamples(ctx context.Context, dom grace.Domain, at time.Time) []grace.Sample {
@@ -100,6 +113,9 @@ func (d *Daemon) coreParts() core.Parts {
 				return grace.HealthCritical, err.Error()
 			case lag > backlogLimit:
 				return grace.HealthDegraded, fmt.Sprintf("%d events behind", lag)
+			}
+			if blind := d.sensors.blind(); blind != "" {
+				return grace.HealthDegraded, blind
 			}
 			return grace.HealthHealthy, "events flow"
 		},

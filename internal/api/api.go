@@ -69,6 +69,9 @@ type Config struct {
 	// Alertmanager is asked at every request, so that a reload takes effect;
 	// nil means that only GRACE's own tokens may post alerts.
 	Alertmanager func() Alertmanager
+	// Reserved tells whether a name is that of a sensor of GRACE's own, for
+	// which nobody outside may speak; nil is none.
+	Reserved func(name string) bool
 	// Receivers take telemetry in formats of its own.
 	Receivers Receivers
 	// Slack takes what people do with the buttons of messages. It knows Slack by
@@ -106,6 +109,9 @@ func (c Config) filled() Config {
 	if c.Alertmanager == nil {
 		c.Alertmanager = func() Alertmanager { return Alertmanager{} }
 	}
+	if c.Reserved == nil {
+		c.Reserved = func(string) bool { return false }
+	}
 	return c
 }
 
@@ -135,6 +141,8 @@ type server struct {
 	pages     *console.Pages
 	decisions *limiter
 	intake    chan struct{} // held while telemetry is taken
+	// alertBodies is held while a body with alerts is read.
+	alertBodies chan struct{}
 }
 
 // New builds the handler of everything GRACE serves over HTTP.
@@ -176,7 +184,7 @@ func newServer(cfg Config, d Deps) (*server, error) {
 	if d.Store == nil || d.Backend == nil || d.Bus == nil {
 		return nil, errors.New("api: store, backend and bus are required")
 	}
-	s := &server{cfg: cfg.filled(), store: d.Store, backend: d.Backend, bus: d.Bus, log: d.Log, now: d.Now, intake: make(chan struct{}, maxIntake)}
+	s := &server{cfg: cfg.filled(), store: d.Store, backend: d.Backend, bus: d.Bus, log: d.Log, now: d.Now, intake: make(chan struct{}, maxIntake), alertBodies: make(chan struct{}, maxAlertBodies)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -227,6 +235,7 @@ func (s *server) register(mux *http.ServeMux) huma.API {
 	api.UseMiddleware(s.authenticate)
 	s.registerHealth(api)
 	s.registerSignals(api)
+	s.registerAlerts(mux, api)
 	s.registerRuns(api)
 	s.registerGovernance(api)
 	s.registerHands(api)

@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net/http"
 	"strings"
 	"time"
 
 	"grace"
-	"grace/sensor/alertmanager"
 )
 
 // Event types whose payload GRACE acts on.
@@ -31,6 +29,9 @@ type EventInput struct {
 
 // longestSeries bounds the labels that a prediction may name, in bytes.
 const longestSeries = 2000
+
+// maxForesight is how far ahead a breach may be foretold.
+const maxForesight = 366 * 24 * time.Hour
 
 // PredictionInput is the payload of self_heal.prediction.
 type PredictionInput struct {
@@ -83,6 +84,12 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 	if own && in.Type != eventPrediction {
 		bad.add(at+".event_type", in.Type, "choose another type; of GRACE's own only "+eventPrediction+" is taken", "only GRACE herself says this")
 	}
+	if in.Type == eventSignal && s.cfg.Reserved(in.Source) {
+		bad.add(at+".source", in.Source, "name the source after what sends the event", "a sensor of GRACE has this name: others cannot speak for it")
+	}
+	if len(in.Actor) > maxName || len(in.Resource) > maxName {
+		bad.add(at, nil, fmt.Sprintf("at most %d characters", maxName), "its actor or resource is too long")
+	}
 	event := grace.Event{
 		Type: in.Type, Source: in.Source, Actor: callerOf(ctx).actor(), Resource: in.Resource, Payload: in.Payload, Timestamp: now,
 	}
@@ -90,7 +97,7 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 		event.Actor += " for " + in.Actor
 	}
 	if in.Timestamp != nil {
-		event.Timestamp = in.Timestamp.UTC()
+		event.Timestamp = when(bad, at+".timestamp", *in.Timestamp, now)
 	}
 	switch in.Type {
 	case eventSignal:
@@ -152,8 +159,17 @@ func (in PredictionInput) prediction(bad *findings, at, source string, now time.
 		bad.add(at+".breach_at", nil, "when the threshold will be passed", "is missing")
 	case in.BreachAt.Before(now):
 		bad.add(at+".breach_at", in.BreachAt.Format(time.RFC3339), "what has happened already is a signal, not a prediction", "lies in the past")
+	case in.BreachAt.After(now.Add(maxForesight)):
+		bad.add(at+".breach_at", in.BreachAt.Format(time.RFC3339), "within a year", "lies too far ahead")
 	default:
 		out.BreachAt = in.BreachAt.UTC()
+	}
+	for key, v := range map[string]float64{"value": in.Value, "threshold": in.Threshold, "low": in.Low, "high": in.High} {
+		number(bad, at+"."+key, v)
+	}
+	out.Title = grace.Printable(out.Title)
+	if len(out.Title) > maxName {
+		bad.add(at+".title", in.Title, fmt.Sprintf("at most %d characters", maxName), "is too long")
 	}
 	switch in.Impact {
 	case grace.ImpactUnknown, grace.ImpactLow, grace.ImpactMedium, grace.ImpactHigh, grace.ImpactCritical:
@@ -161,71 +177,4 @@ func (in PredictionInput) prediction(bad *findings, at, source string, now time.
 		bad.add(at+".impact", string(in.Impact), "low, medium, high or critical", "is not an impact")
 	}
 	return out
-}
-
-type alertmanagerInput struct {
-	Authorization string `header:"Authorization" hidden:"true"`
-	Signature     string `header:"X-Signature-256" doc:"sha256=HEX, the HMAC of the body under the configured key"`
-	RawBody       []byte `contentType:"application/json"`
-}
-
-// WebhookAnswer tells what became of a webhook's alerts.
-type WebhookAnswer struct {
-	Accepted int       `json:"accepted"`
-	Skipped  []Skipped `json:"skipped" doc:"alerts that could not be mapped to a service; the others were taken"`
-}
-
-// Skipped is an alert that says nothing about a known service.
-type Skipped struct {
-	Alert       string `json:"alert"`
-	Fingerprint string `json:"fingerprint"`
-	Reason      string `json:"reason"`
-}
-
-func (s *server) alertmanager(ctx context.Context, in *alertmanagerInput) (*body[WebhookAnswer], error) {
-	cfg := s.cfg.Alertmanager()
-	if p := s.admitAlertmanager(ctx, cfg, in); p != nil {
-		return nil, p
-	}
-	leave, err := s.admitIntake()
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	samples, problems, err := alertmanager.Parse(in.RawBody, cfg.Mapping, s.now())
-	if err != nil {
-		return nil, problem(http.StatusBadRequest, "this is not a webhook of Alertmanager: %v", err).hint("configure a webhook_config with this url; only version 4 is read")
-	}
-	if len(samples) > 0 {
-		if err := s.backend.Observe(ctx, samples); err != nil {
-			return nil, err
-		}
-	}
-	out := WebhookAnswer{Accepted: len(samples)}
-	for _, p := range problems {
-		out.Skipped = append(out.Skipped, Skipped{Alert: p.Alert, Fingerprint: p.Fingerprint, Reason: p.Reason})
-	}
-	return ok(out)
-}
-
-// admitAlertmanager accepts a signature, the configured bearer, or a token.
-// A signature that is there and wrong is refused whatever else was sent.
-func (s *server) admitAlertmanager(ctx context.Context, cfg Alertmanager, in *alertmanagerInput) *Problem {
-	refused := problem(http.StatusUnauthorized, "neither a token, nor the configured bearer, nor a valid signature was sent").
-		hint("set authorization.credentials in Alertmanager's http_config to alertmanager.bearer of GRACE's configuration, or to a token of role operator")
-	if in.Signature != "" {
-		if len(cfg.HMAC) == 0 || alertmanager.VerifyHMAC(in.RawBody, in.Signature, cfg.HMAC) != nil {
-			return refused
-		}
-		callerOf(ctx).Token = "alertmanager"
-		return nil
-	}
-	if cfg.Bearer != "" && alertmanager.VerifyBearer(in.Authorization, cfg.Bearer) == nil {
-		callerOf(ctx).Token = "alertmanager"
-		return nil
-	}
-	if strings.Contains(in.Authorization, tokenPrefix) {
-		return s.admit(ctx, in.Authorization, roleOperator)
-	}
-	return refused
 }

@@ -26,6 +26,7 @@ import (
 type fakeBackend struct {
 	mu            sync.Mutex
 	err           error // of the next writing call
+	skipped       []alertmanager.Skipped
 	samples       []grace.Sample
 	post          Post
 	decided       []DecisionInput
@@ -144,6 +145,18 @@ func (b *fakeBackend) Symptoms(ctx context.Context) map[grace.ServiceID]Symptoms
 		}
 	}
 	return out
+}
+
+func (b *fakeBackend) Skipped(problems []alertmanager.Skipped) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.skipped = append(b.skipped, problems...)
+}
+
+func (b *fakeBackend) Alerts(context.Context) AlertsView { return AlertsView{} }
+
+func (b *fakeBackend) Sensors(context.Context) []SensorView {
+	return []SensorView{{Name: "web-health", Type: "http", Service: "web", State: SensorOK, Since: testNow}}
 }
 
 func (b *fakeBackend) Playbooks(context.Context) []grace.Playbook {

@@ -47,9 +47,10 @@ type rawInput struct {
 
 // Limits of what a client may send at once or call a thing.
 const (
-	maxBatch = 1000
-	maxName  = 200
-	maxText  = 4000
+	maxBatch  = 1000
+	maxName   = 200
+	maxText   = 4000
+	maxLabels = 64
 	// maxAhead is how far a sender's clock may run before ours.
 	maxAhead = time.Minute
 	// maxIntake bounds the requests with telemetry that are taken at once. They
@@ -72,13 +73,6 @@ func (s *server) registerSignals(api huma.API) {
 		what: "the events", status: http.StatusAccepted,
 		errors: []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}, schema: oneOrMore[EventInput](api),
 	}, s.postEvents)
-	handle(s, api, op{
-		method: http.MethodPost, path: "/api/alertmanager", id: "alertmanager-webhook", tag: "Telemetry", role: roleOperator,
-		doc:  "Alertmanager's webhook, version 4. Authorized by a token, by the configured bearer or by the HMAC in X-Signature-256",
-		what: "the alerts", status: http.StatusAccepted, meta: map[string]any{metaOpen: true},
-		errors: []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge},
-		schema: &huma.Schema{Type: huma.TypeObject, Description: "as Alertmanager sends it", AdditionalProperties: true},
-	}, s.alertmanager)
 }
 
 // oneOrMore describes a body that is a T or a list of T.
@@ -160,6 +154,9 @@ func (in SignalInput) sample(bad *findings, at string, now time.Time) grace.Samp
 		Code: in.Code, Severity: in.Severity, Resolved: in.Resolved, Fingerprint: in.Fingerprint, Message: in.Message, Labels: in.Labels,
 	}
 	name(bad, at+".service", string(in.Service), "the name of a service, as GET /api/services lists it")
+	if strings.Contains(string(in.Service), "/") {
+		bad.add(at+".service", string(in.Service), "the name of a service, as GET /api/services lists it", "holds a slash")
+	}
 	if out.Kind == "" {
 		out.Kind = grace.SampleMetric
 	}
@@ -192,15 +189,56 @@ func (in SignalInput) sample(bad *findings, at string, now time.Time) grace.Samp
 		bad.add(at+".severity", string(in.Severity), "info, warning or critical", "is not a severity")
 	}
 	if in.At != nil {
-		out.At = in.At.UTC()
-		if out.At.After(now.Add(maxAhead)) {
-			bad.add(at+".at", in.At.Format(time.RFC3339), "set the sender's clock, or leave at out", "lies in the future (it is now %s)", now.UTC().Format(time.RFC3339))
-		}
+		out.At = when(bad, at+".at", *in.At, now)
 	}
+	number(bad, at+".value", out.Value)
+	in.bound(bad, at)
+	out.Message = grace.Printable(in.Message)
+	return out
+}
+
+// bound refuses texts that are too long to be kept, or hold what a terminal
+// would obey.
+func (in SignalInput) bound(bad *findings, at string) {
 	if len(in.Message) > maxText {
 		bad.add(at+".message", in.Message, fmt.Sprintf("at most %d characters", maxText), "is too long")
 	}
-	return out
+	for key, text := range map[string]string{"fingerprint": in.Fingerprint, "unit": in.Unit, "code": string(in.Code)} {
+		if len(text) > maxName || text != grace.Printable(text) {
+			bad.add(at+"."+key, text, fmt.Sprintf("at most %d characters, none of them a control character", maxName), "is too long, or holds control characters")
+		}
+	}
+	size := 0
+	for k, v := range in.Labels {
+		size += len(k) + len(v)
+	}
+	if len(in.Labels) > maxLabels || size > maxText {
+		bad.add(at+".labels", nil, fmt.Sprintf("at most %d labels and %d characters", maxLabels, maxText), "are too many or too long")
+	}
+}
+
+// when bounds a sender's time: not before 1970, not of the future. What is
+// ahead by less than clocks differ is taken as now, so that it does not hide
+// what comes next.
+func when(bad *findings, at string, t, now time.Time) time.Time {
+	switch {
+	case t.Unix() < 0:
+		bad.add(at, t.Format(time.RFC3339), "set the sender's clock, or leave the time out", "lies before 1970")
+	case t.After(now.Add(maxAhead)):
+		bad.add(at, t.Format(time.RFC3339), "set the sender's clock, or leave the time out", "lies in the future (it is now %s)", now.UTC().Format(time.RFC3339))
+	case t.After(now):
+		return now
+	}
+	return t.UTC()
+}
+
+// maxNumber bounds values from outside: a rate or a sum of them is finite.
+const maxNumber = 1e100
+
+func number(bad *findings, at string, v float64) {
+	if v > maxNumber || v < -maxNumber {
+		bad.add(at, v, "between -1e100 and 1e100", "is too large to be reckoned with")
+	}
 }
 
 func name(bad *findings, at, text, hint string) {
@@ -209,6 +247,8 @@ func name(bad *findings, at, text, hint string) {
 		bad.add(at, nil, hint, "is missing")
 	case len(text) > maxName:
 		bad.add(at, text, fmt.Sprintf("at most %d characters", maxName), "is too long")
+	case text != grace.Printable(text):
+		bad.add(at, grace.Printable(text), hint, "holds control characters")
 	}
 }
 
