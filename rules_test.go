@@ -56,7 +56,7 @@ func pure() []string {
 // ground lists what several stages and edges stand on: mathematics over numbers
 // alone, and the intake that every telemetry edge hands its series to.
 func ground() []string {
-	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry"}
+	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry", "internal/httpclient", "internal/exposition"}
 }
 
 // replayed lists what must not know the clock or the world: the stages, and

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -65,4 +66,30 @@ func CleanOutput(text string) string {
 		text = strings.ToValidUTF8(text, "\uFFFD")
 	}
 	return strings.ReplaceAll(text, "\x00", "\uFFFD")
+}
+
+// Printable makes text from outside fit to be stored and shown: invalid bytes
+// are replaced, line breaks and tabs become spaces, and every other control
+// character, and those that turn the direction of writing, is written as an
+// escape (\u001b, \u202e): a terminal or a page must not obey them.
+func Printable(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	plain := func(r rune) bool { return unicode.IsPrint(r) }
+	if strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case plain(r):
+			b.WriteRune(r)
+		case unicode.IsSpace(r) && r != '\u2028' && r != '\u2029' && r != '\u0085':
+			b.WriteByte(' ')
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
 }

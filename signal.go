@@ -39,6 +39,9 @@ const (
 	SampleMetric SampleKind = "metric" // Value in Unit, judged by rules
 	SampleProbe  SampleKind = "probe"  // Value 1 passed, 0 failed
 	SampleAlert  SampleKind = "alert"  // somebody else judged: firing unless Resolved
+	// SampleSensorError: the sensor could not look, for GRACE's own reasons,
+	// which Message tells. It says nothing about the service.
+	SampleSensorError SampleKind = "sensor_error"
 )
 
 // Severity of a signal.
@@ -91,9 +94,11 @@ type Sample struct {
 	Severity    Severity          `json:"severity,omitempty"`
 	Resolved    bool              `json:"resolved,omitempty"`
 	Fingerprint string            `json:"fingerprint,omitempty" doc:"the source's own identity of an alert; the same fingerprint is the same signal"`
+	StartsAt    time.Time         `json:"starts_at,omitzero" doc:"of an alert: when this occurrence began"`
+	Expires     time.Time         `json:"expires,omitzero" doc:"of a firing alert: it is over then, unless it is repeated"`
+	Silenced    string            `json:"silenced,omitempty" doc:"of an alert: by what its sender has silenced or inhibited it"`
 	Message     string            `json:"message,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
-	Silenced    string            `json:"silenced,omitempty" doc:"of an alert: by whom or what its source keeps it silent"`
 }
 
 // SignalState is what a signal says now.
@@ -135,6 +140,8 @@ type Signal struct {
 	At        time.Time   `json:"at" doc:"the newest sample behind it"`
 	Fired     time.Time   `json:"fired,omitzero" doc:"when it was last seen firing; absent if it never was"`
 	Flapping  bool        `json:"flapping,omitempty"`
+	StartsAt  time.Time   `json:"starts_at,omitzero" doc:"of an alert: when its newest occurrence began"`
+	Expires   time.Time   `json:"expires,omitzero" doc:"of a firing alert: it is over then, unless it is repeated"`
 	Message   string      `json:"message,omitempty"`
 	Kind      SignalKind  `json:"kind,omitempty" enum:"probe,objective,alert"`
 	// Configured signals belong to a sensor or an objective of the

@@ -3,19 +3,14 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"sync"
 	"time"
 
 	"grace"
 	"grace/internal/api"
 	"grace/internal/config"
 	"grace/internal/loop"
-	"grace/sensor/alertmanager"
-	"grace/sensor/otlp"
 	"grace/sensor/probe"
 	"grace/sensor/prometheus"
-	"grace/sensor/remotewrite"
 )
 
 func loopConfig(cfg *config.Config) loop.Config {
@@ -31,80 +26,47 @@ func loopConfig(cfg *config.Config) loop.Config {
 
 // buildSensors makes the sensors of a configuration. They do nothing yet. What
 // they read of the past goes to history.
-func (d *Daemon) buildSensors(cfg *config.Config, history grace.Sink) ([]grace.Sensor, error) {
-	var out []grace.Sensor
+func (d *Daemon) buildSensors(cfg *config.Config, history grace.Sink) ([]source, error) {
+	var out []source
 	for _, spec := range cfg.Sensors {
-		var s grace.Sensor
+		src := source{service: spec.Service()}
 		var err error
 		switch {
 		case spec.Probe != nil:
-			s, err = probe.New(*spec.Probe)
+			src.kind, src.interval = spec.Probe.Type, spec.Probe.Interval.D()
+			src.Sensor, err = probe.New(*spec.Probe)
 		case spec.PromQL != nil:
-			s, err = newQuerier(*spec.PromQL, spec.WarmUp, history, d.log)
+			src.kind, src.interval = "promql", spec.PromQL.Interval.D()
+			for _, q := range spec.PromQL.Queries {
+				src.interval = max(src.interval, q.Interval.D())
+			}
+			src.Sensor, err = newQuerier(*spec.PromQL, spec.WarmUp, history, d.log)
 		default:
-			s, err = prometheus.New(*spec.Prometheus)
+			src.kind, src.interval = "prometheus", spec.Prometheus.Interval.D()
+			src.Sensor, err = prometheus.New(*spec.Prometheus)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("sensor %q: %w", spec.Name(), err)
 		}
-		out = append(out, s)
+		out = append(out, src)
 	}
-	return append(out, d.opts.sensors...), nil
-}
-
-// sensorNames are the sources that nobody outside may speak as.
-func (d *Daemon) sensorNames() []string {
-	names := []string{alertmanager.Sensor, otlp.Sensor, remotewrite.Sensor, "objective"}
-	for _, spec := range d.config().Sensors {
-		names = append(names, spec.Name())
+	if a := cfg.Alertmanager; a.URL != "" {
+		reader, err := d.alertReader(a)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, source{Sensor: reader, kind: "alertmanager", interval: a.ReadEvery.D()})
 	}
 	for _, s := range d.opts.sensors {
-		names = append(names, s.Name())
+		out = append(out, source{Sensor: s, kind: "extension"})
 	}
-	for _, domain := range d.domains {
-		names = append(names, domain.Name())
-	}
-	return names
-}
-
-// sensors runs a set of sensors that can be swapped.
-type sensors struct {
-	log    *slog.Logger
-	sink   grace.Sink
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-}
-
-// replace stops the running sensors, waits for them, and runs the given ones.
-func (s *sensors) replace(list []grace.Sensor) {
-	if s.cancel != nil {
-		s.cancel()
-		s.done.Wait()
-		s.cancel = nil
-	}
-	if len(list) == 0 {
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	for _, sensor := range list {
-		s.done.Go(func() {
-			if err := sensor.Run(ctx, s.sink); err != nil && ctx.Err() == nil {
-				s.log.Error("sensor gave up; its signals go stale", "sensor", sensor.Name(), "error", err)
-			}
-		})
-	}
+	return out, nil
 }
 
 // alertmanager gives what the webhook trusts now, its secrets resolved.
 func (d *Daemon) alertmanager() api.Alertmanager {
 	c := d.config().Alertmanager
-	out := api.Alertmanager{Mapping: alertmanager.Mapping{
-		ServiceLabel: c.ServiceLabel, CodeLabel: c.CodeLabel, SeverityLabel: c.SeverityLabel,
-	}}
-	for _, r := range c.Map {
-		out.Mapping.Map = append(out.Mapping.Map, alertmanager.Rule{Match: r.Match, Service: r.Service, Code: r.Code, Severity: r.Severity})
-	}
+	out := api.Alertmanager{Mapping: c.Mapping()}
 	bearer, _, err := grace.ExpandSecrets(c.Bearer)
 	hmac, _, errHMAC := grace.ExpandSecrets(c.HMAC)
 	if err != nil || errHMAC != nil {
@@ -145,7 +107,7 @@ func (p prober) check(ctx context.Context, t probe.Target) grace.Reading {
 		return grace.Reading{Detail: err.Error()}
 	}
 	r := checker.Check(ctx)
-	out := grace.Reading{At: r.At, OK: true, Detail: r.Detail}
+	out := grace.Reading{At: r.At, OK: !r.Fault, Detail: r.Detail} // a check that could not be made is no data
 	if r.OK {
 		out.Value = 1
 	}

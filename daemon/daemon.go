@@ -70,6 +70,7 @@ type Daemon struct {
 	loop       *loop.Loop
 	domains    []grace.Domain
 	sensors    *sensors
+	skipped    skipped
 	telemetry  *receivers
 	notifier   *notify.Notifier
 	metrics    *metrics
@@ -209,6 +210,7 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 		return err
 	}
 	d.loop.Bind(d.engine)
+	d.sensors = &sensors{log: d.log, sink: grace.SinkFunc(d.loop.Observe), now: now}
 	if d.telemetry, err = newReceivers(d); err != nil {
 		return err
 	}
@@ -260,7 +262,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 		MaxBody: int64(d.cfg.API.MaxBody), Timeout: d.cfg.API.WriteTimeout.D(), SessionTTL: d.cfg.API.SessionTTL.D(),
 		DecisionsPerMinute: d.cfg.API.DecisionsPerMinute, DecisionBurst: d.cfg.API.DecisionBurst,
 		SessionKey: d.home.derive("console session"), Metrics: d.metrics.handler(), MetricsOpen: d.cfg.Metrics.Unauthenticated,
-		Alertmanager: d.alertmanager, Sensors: d.sensorNames, OwnApproval: d.cfg.API.OwnApproval, Receivers: d.telemetry.handlers(), Slack: d.slackInteractions(), Version: Version,
+		Alertmanager: d.alertmanager, Reserved: d.reserved, OwnApproval: d.cfg.API.OwnApproval, Receivers: d.telemetry.handlers(), Slack: d.slackInteractions(), Version: Version,
 	}, api.Deps{Store: d.store, Backend: backend{d.loop, d}, Bus: d.bus, Log: d.log.With("part", "api"), Now: now})
 	if err != nil {
 		return fmt.Errorf("build the API: %w", err)
@@ -302,7 +304,6 @@ func (d *Daemon) openSensors(context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.sensors = &sensors{log: d.log, sink: grace.SinkFunc(d.loop.Observe)}
 	d.sensors.replace(list)
 	d.tasks.Go(func() { d.watchDomains(d.ctx) })
 	return nil

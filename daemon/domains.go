@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ func (d *Daemon) watchDomains(ctx context.Context) {
 	for {
 		var samples []grace.Sample
 		for _, dom := range d.domains {
-			samples = append(samples, domainSamples(ctx, &asked, dom, now())...)
+			samples = append(samples, d.look(ctx, &asked, dom)...)
 		}
 		if err := d.loop.Observe(ctx, samples...); err != nil && ctx.Err() == nil {
 			d.log.Warn("domain health not recorded", "error", err)
@@ -77,6 +78,18 @@ func (a *nodes) state(ctx context.Context, n grace.HealthNode) (grace.Health, st
 	case <-ctx.Done():
 		return silent()
 	}
+}
+
+// look asks a domain. One that panics is not asked further this time; the others
+// and GRACE itself go on.
+func (d *Daemon) look(ctx context.Context, asked *nodes, dom grace.Domain) (samples []grace.Sample) {
+	defer func() {
+		if v := recover(); v != nil {
+			d.log.Error("a domain panicked; its signals go stale", "domain", dom.Name(), "panic", v, "stack", string(debug.Stack()))
+			samples = nil
+		}
+	}()
+	return domainSamples(ctx, asked, dom, now())
 }
 
 func domainSamples(ctx context.Context, asked *nodes, dom grace.Domain, at time.Time) []grace.Sample {
@@ -146,6 +159,9 @@ func (d *Daemon) coreParts() core.Parts {
 				return grace.HealthCritical, err.Error()
 			case lag > backlogLimit:
 				return grace.HealthDegraded, fmt.Sprintf("%d events behind", lag)
+			}
+			if blind := d.sensors.blind(); blind != "" {
+				return grace.HealthDegraded, blind
 			}
 			return grace.HealthHealthy, "events flow"
 		},

@@ -26,7 +26,7 @@ services:
         settle: 2s
         soak: 200ms
 sensors:
-  - {name: web-health, type: http, service: web, interval: 100ms, timeout: 1s, url: "TARGET/do/web"}
+  - {name: web-health, type: http, service: web, code: service_down, interval: 100ms, timeout: 1s, url: "TARGET/do/web"}
 `, "TARGET", g.URL)
 }
 

@@ -55,7 +55,7 @@ func newMetrics(d *Daemon) *metrics {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "grace_samples_total", Help: "Samples observed."},
 			func() float64 { return float64(d.loop.Stats().Samples()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "grace_triggers_total", Help: "Triggers made of signals and predictions."},
-			func() float64 { return float64(d.loop.Stats().Triggers()) }), predictionCollector{d}, notifyCollector{d})
+			func() float64 { return float64(d.loop.Stats().Triggers()) }), predictionCollector{d}, notifyCollector{d}, sensorCollector{d})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "grace_build_info", Help: "Always 1; the version is the label.", ConstLabels: prometheus.Labels{"version": Version},
 	})

@@ -55,7 +55,10 @@ type receivers struct {
 // wants is what the configuration asks of telemetry.
 type wants struct {
 	services map[grace.ServiceID]bool
-	metrics  map[metricID]bool // named by objectives
+	// metrics are named by objectives and limits: what the intake calls them,
+	// and as they are written, where that differs (dots).
+	metrics map[metricID]string
+	named   map[metricID]string
 }
 
 type metricID struct {
@@ -64,15 +67,25 @@ type metricID struct {
 }
 
 func wantsOf(cfg *config.Config) *wants {
-	w := &wants{services: map[grace.ServiceID]bool{}, metrics: map[metricID]bool{}}
+	w := &wants{services: map[grace.ServiceID]bool{}, metrics: map[metricID]string{}, named: map[metricID]string{}}
+	name := func(service grace.ServiceID, metric string, wanted bool) {
+		id := metricID{service, telemetry.Normal(metric)}
+		w.named[id] = metric
+		if wanted {
+			w.metrics[id] = metric
+		}
+	}
 	for _, s := range cfg.Services {
 		w.services[s.ID] = true
 	}
 	for _, o := range cfg.Objectives {
-		w.metrics[metricID{o.Service, o.Metric}] = true
+		name(o.Service, o.Metric, true)
 		if o.Total != "" {
-			w.metrics[metricID{o.Service, o.Total}] = true
+			name(o.Service, o.Total, true)
 		}
+	}
+	for _, l := range cfg.Limits {
+		name(l.Service, l.Metric, false)
 	}
 	return w
 }
@@ -87,16 +100,21 @@ func newReceivers(d *Daemon) (*receivers, error) {
 		agent := predict.New(d.cfg.Predict, targets)
 		agent.Silence(d.cfg.Govern.PredictiveShadow)
 		r.agents = append(r.agents, agent)
-		sinks = append(sinks, forecaster{agent})
+		sinks = append(sinks, forecaster{agent, r.written})
 	}
 	var err error
 	r.intake, err = telemetry.New(d.cfg.Telemetry.Config, telemetry.Options{
-		Sinks:  sinks,
-		Known:  func(id grace.ServiceID) bool { return r.wanted.Load().services[id] },
-		Wanted: func(id grace.ServiceID, metric string) bool { return r.wanted.Load().metrics[metricID{id, metric}] },
+		Sinks: sinks,
+		Known: func(id grace.ServiceID) bool { return r.wanted.Load().services[id] },
+		Wanted: func(id grace.ServiceID, metric string) bool {
+			return r.wanted.Load().metrics[metricID{id, metric}] != ""
+		},
 		Forward: func(samples []grace.Sample) error {
 			ctx, cancel := context.WithTimeout(d.ctx, forwardTimeout)
 			defer cancel()
+			for i, s := range samples {
+				samples[i].Metric = r.written(s.Service, s.Metric)
+			}
 			return d.loop.Judge(ctx, samples...)
 		},
 		Evicted: func(e telemetry.Eviction) {
@@ -115,6 +133,14 @@ func newReceivers(d *Daemon) (*receivers, error) {
 	}
 	r.otlp, err = otlp.New(metrics, r.intake)
 	return r, err
+}
+
+// written gives a metric the name that an objective or a limit has for it.
+func (r *receivers) written(service grace.ServiceID, metric string) string {
+	if name := r.wanted.Load().named[metricID{service, metric}]; name != "" {
+		return name
+	}
+	return metric
 }
 
 // shards is a power of two: two for each processor, so that it is rare that one
@@ -205,7 +231,7 @@ func (r *receivers) close() {
 // that comes after one of now would be late.
 func (r *receivers) recall(ctx context.Context, list []config.History) {
 	for i, h := range list {
-		cfg := promql.Config{Name: fmt.Sprintf("telemetry.warm_up[%d]", i), URL: h.URL, Headers: h.Headers, Part: telemetry.HistoryPart}
+		cfg := promql.Config{Name: fmt.Sprintf("telemetry.warm_up[%d]", i), URL: h.URL, Client: h.Config(), Part: telemetry.HistoryPart}
 		for j, selector := range h.Selectors {
 			// Whose a series is, the rules say.
 			cfg.Queries = append(cfg.Queries, promql.Query{Name: fmt.Sprint(j), Query: selector, ServiceLabel: telemetry.MetricLabel})
@@ -303,12 +329,15 @@ func (r *receivers) Collect(out chan<- prometheus.Metric) {
 }
 
 // forecaster makes a sink of an agent.
-type forecaster struct{ agent *predict.Agent }
+type forecaster struct {
+	agent   *predict.Agent
+	written func(service grace.ServiceID, metric string) string
+}
 
 // Open meets telemetry.Sink.
 func (f forecaster) Open(s telemetry.Series) uint32 {
 	return uint32(f.agent.Open(predict.Series{
-		Service: s.Service, Metric: s.Metric, Labels: s.Labels, Role: s.Role, Unit: s.Unit,
+		Service: s.Service, Metric: f.written(s.Service, s.Metric), Labels: s.Labels, Role: s.Role, Unit: s.Unit,
 		Falls: s.Direction == telemetry.DirectionDown,
 	}))
 }

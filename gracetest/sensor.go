@@ -129,6 +129,8 @@ func sampleProblems(s grace.Sample, sensor string, service grace.ServiceID) []st
 	case grace.SampleProbe:
 		p.when(s.Value != 0 && s.Value != 1, "probe %s has the value %v; want 1 passed or 0 failed", s.Metric, s.Value)
 		p.when(s.Value == 0 && s.Message == "", "probe %s failed without saying why", s.Metric)
+	case grace.SampleSensorError:
+		p.when(s.Message == "", "the sensor error of %s does not say why", s.Metric)
 	case grace.SampleAlert:
 		p.when(s.Code == "", "alert %s has no code", s.Metric)
 		p.when(s.Fingerprint == "", "alert %s has no fingerprint", s.Metric)

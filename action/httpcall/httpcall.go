@@ -9,6 +9,9 @@
 //	expect: [200, 202]            default any 2xx
 //	idempotency_header: X-Request-Id   default Idempotency-Key; "-" sends none
 //	capture: {replicas: spec.replicas} named values of a JSON answer
+//	tls: {ca, cert, key, server_name, insecure}   for https; files in PEM
+//	proxy: http://proxy:3128      default none: HTTP_PROXY does not count
+//	unix_socket: /run/app.sock    dialled whatever the URL's host is
 //
 // Secrets (${env:NAME}, ${file:PATH}) may stand in the URL, the headers and the
 // body. They are resolved at the last moment and redacted from whatever is kept.
@@ -26,7 +29,8 @@
 //
 // The request's key goes with every try of a step in the idempotency header, so
 // a peer that honours it acts once. Redirects are followed within the same
-// scheme and host only; any other is an answer to be judged by its status.
+// scheme and host only, and with the same method; any other is an answer to be
+// judged by its status.
 //
 // The scalar fields at the top of a JSON answer, and what capture names, become
 // Outcome.Data. A captured field that is not there fails a read (an undo that
@@ -47,6 +51,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/httpclient"
 )
 
 // Name under which the action is registered.
@@ -58,7 +63,7 @@ const maxRedirects = 5
 type Option func(*Action)
 
 // WithTransport sets how requests are sent, for example with a client
-// certificate. The default is a clone of http.DefaultTransport.
+// certificate. The default asks without a proxy.
 func WithTransport(rt http.RoundTripper) Option {
 	return func(a *Action) { a.client.Transport = rt }
 }
@@ -73,8 +78,8 @@ var _ grace.Action = (*Action)(nil)
 // New makes the action.
 func New(opts ...Option) *Action {
 	a := &Action{client: &http.Client{CheckRedirect: sameOrigin}}
-	if t, ok := http.DefaultTransport.(*http.Transport); ok {
-		a.client.Transport = t.Clone()
+	if t, err := httpclient.Transport(httpclient.Config{}); err == nil { // without files it never fails
+		a.client.Transport = t
 	}
 	for _, opt := range opts {
 		opt(a)
@@ -83,10 +88,10 @@ func New(opts ...Option) *Action {
 }
 
 // sameOrigin keeps credentials and control calls with the host they were meant
-// for.
+// for. A POST that would go on as a GET without its body is no call any more.
 func sameOrigin(req *http.Request, via []*http.Request) error {
 	first := via[0].URL
-	if req.URL.Scheme != first.Scheme || req.URL.Host != first.Host {
+	if req.URL.Scheme != first.Scheme || req.URL.Host != first.Host || req.Method != via[0].Method {
 		return http.ErrUseLastResponse
 	}
 	if len(via) > maxRedirects {
@@ -144,7 +149,12 @@ func (c *call) do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 	if err != nil {
 		return failed(false, "%v", err)
 	}
-	resp, err := c.client.Do(hreq)
+	client, done, err := c.sender()
+	if err != nil {
+		return failed(false, "%v", err)
+	}
+	defer done()
+	resp, err := client.Do(hreq)
 	if err != nil {
 		return c.broken(hreq.Method, reached.Load(), err)
 	}
@@ -154,6 +164,19 @@ func (c *call) do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 		return c.broken(hreq.Method, true, fmt.Errorf("read the answer of %s %s: %w", hreq.Method, hreq.URL.Redacted(), err))
 	}
 	return c.judge(hreq, resp, body)
+}
+
+// sender is the action's client, or one of the step's own.
+func (c *call) sender() (client *http.Client, done func(), err error) {
+	way, own := c.settings.way()
+	if !own {
+		return c.client, func() {}, nil
+	}
+	t, err := httpclient.Transport(way)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &http.Client{CheckRedirect: sameOrigin, Transport: t}, t.CloseIdleConnections, nil
 }
 
 // build makes the request; this is where secrets are resolved.
@@ -293,7 +316,7 @@ func (c *call) judge(hreq *http.Request, resp *http.Response, body answer) grace
 		out.Error = fmt.Sprintf("%s %s answered %s, want %s",
 			hreq.Method, hreq.URL.Redacted(), resp.Status, c.settings.wanted())
 		if to := resp.Header.Get("Location"); to != "" {
-			out.Error += "; it points to " + to + ", and redirects to another host are not followed"
+			out.Error += "; it points to " + to + ", and redirects to another host, or to another method, are not followed"
 		}
 		return out
 	}

@@ -3,6 +3,7 @@ package httpcall_test
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"net"
 	"net/http"
@@ -203,5 +204,34 @@ func TestOverBeforeItBegan(t *testing.T) {
 	out := httpcall.New().Do(ctx, grace.ActionRequest{With: map[string]any{"url": "http://" + closedPort(t)}})
 	if out.Status != grace.OutcomeFailed || !out.Retryable {
 		t.Errorf("%+v", out)
+	}
+}
+
+// A POST that is redirected with 301 would go on as a GET: it is no call then.
+// And a step may bring its own certificate authority.
+func TestRedirectedPOSTAndTLS(t *testing.T) {
+	var methods []string
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		methods = append(methods, r.Method+" "+r.URL.Path)
+		if r.URL.Path == "/old" {
+			http.Redirect(w, r, "/new", http.StatusMovedPermanently)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	do := func(path string, tls map[string]any) grace.Outcome {
+		return httpcall.New().Do(t.Context(), grace.ActionRequest{With: map[string]any{"url": srv.URL + path, "tls": tls}})
+	}
+	if out := do("/old", map[string]any{"ca": ca}); out.Status != grace.OutcomeFailed || !strings.Contains(out.Error, "/new") || len(methods) != 1 {
+		t.Errorf("%+v, asked %v", out, methods)
+	}
+	if out := do("/new", map[string]any{"ca": ca}); out.Status != grace.OutcomeSucceeded {
+		t.Errorf("%+v", out)
+	}
+	if out := do("/new", map[string]any{}); out.Status != grace.OutcomeFailed {
+		t.Errorf("a stranger is trusted: %+v", out)
 	}
 }

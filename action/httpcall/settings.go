@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"grace"
+	"grace/internal/httpclient"
 )
 
 // settings of a step, as package doc tells.
@@ -24,6 +25,15 @@ type settings struct {
 	Expect            statuses              `json:"expect"`
 	IdempotencyHeader *grace.Text           `json:"idempotency_header"`
 	Capture           map[string]grace.Text `json:"capture"`
+	TLS               httpclient.TLS        `json:"tls"`
+	Proxy             string                `json:"proxy"`
+	UnixSocket        string                `json:"unix_socket"`
+}
+
+// way is how the request is sent; own tells whether the step says so.
+func (s settings) way() (cfg httpclient.Config, own bool) {
+	cfg = httpclient.Config{TLS: s.TLS, Proxy: s.Proxy, UnixSocket: s.UnixSocket}
+	return cfg, s.TLS != httpclient.TLS{} || s.Proxy != "" || s.UnixSocket != ""
 }
 
 // statuses may be written as one number or as a list.
@@ -56,6 +66,11 @@ func (s settings) validate() error {
 	}
 	if err := validURL(string(s.URL)); err != nil {
 		return err
+	}
+	if way, own := s.way(); own && !strings.Contains(s.Proxy+s.UnixSocket, "${") {
+		if err := way.Validate(); err != nil {
+			return err
+		}
 	}
 	if m := s.method(); !token(m) && !strings.Contains(m, "${") {
 		return fmt.Errorf("method %q is no HTTP method", m)

@@ -221,6 +221,14 @@ func (c *client) Service(ctx context.Context, id grace.ServiceID) (answer[servic
 	return call[serviceView](ctx, c, http.MethodGet, "/api/services/"+segment(id), nil, nil)
 }
 
+func (c *client) Sensors(ctx context.Context) (answer[page[sensorView]], error) {
+	return whole[sensorView](ctx, c, "/api/sensors")
+}
+
+func (c *client) Alerts(ctx context.Context) (answer[alertsView], error) {
+	return call[alertsView](ctx, c, http.MethodGet, "/api/alerts", nil, nil)
+}
+
 func (c *client) Runs(ctx context.Context, query url.Values) (answer[page[grace.Run]], error) {
 	return call[page[grace.Run]](ctx, c, http.MethodGet, "/api/runs", query, nil)
 }

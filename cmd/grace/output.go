@@ -20,10 +20,40 @@ func (a *app) show(raw json.RawMessage, human func(w io.Writer)) error {
 	}
 	var buf bytes.Buffer
 	human(&buf)
-	if _, err := a.out.Write(buf.Bytes()); err != nil {
+	if _, err := io.WriteString(a.out, forTerminal(buf.String())); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	return nil
+}
+
+// own are the escape sequences that tint writes.
+const own = "\x1b["
+
+// forTerminal lets nothing through that a terminal would obey, but for line ends
+// and our own colours: names and messages come from outside.
+func forTerminal(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		line, ended := strings.CutSuffix(line, "\n")
+		for rest := line; ; {
+			before, after, found := strings.Cut(rest, own)
+			b.WriteString(grace.Printable(before))
+			if !found {
+				break
+			}
+			if code, next, closed := strings.Cut(after, "m"); closed && (code == "0" || code == "31" || code == "32" || code == "33") {
+				b.WriteString(own + code + "m")
+				rest = next
+				continue
+			}
+			b.WriteString(grace.Printable(own))
+			rest = after
+		}
+		if ended {
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
 }
 
 func (a *app) showJSON(v any) error {

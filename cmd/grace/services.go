@@ -34,7 +34,12 @@ func newServices(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			alerts, err := c.Alerts(cmd.Context())
+			if err != nil {
+				return err
+			}
 			return a.show(list.Raw, func(w io.Writer) {
+				defer a.astray(w, alertsView{Undeclared: alerts.Value.Undeclared})
 				t := table{head: []string{"SERVICE", "STATUS", "CRITICALITY", "BLAST", "DEPENDS ON", "SYMPTOMS"}, tones: map[int]bool{1: true}}
 				for _, s := range list.Value.Items {
 					t.add(string(s.ID), string(s.Health.Status), orDash(string(s.Criticality)), strconv.Itoa(s.BlastRadius),

@@ -58,9 +58,18 @@ func newStatus(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			sensors, err := c.Sensors(ctx)
+			if err != nil {
+				return err
+			}
+			alerts, err := c.Alerts(ctx)
+			if err != nil {
+				return err
+			}
 			if a.json {
 				return a.showJSON(map[string]json.RawMessage{
-					"notifications": told.Raw, "mode": mode.Raw, "health": health.Raw, "runs": runs.Raw,
+					"sensors": sensors.Raw, "alerts": alerts.Raw, "notifications": told.Raw,
+					"mode": mode.Raw, "health": health.Raw, "runs": runs.Raw,
 					"approvals": approvals.Raw, "incidents": incidents.Raw, "predictions": predictions.Raw, "kpis": kpis.Raw,
 				})
 			}
@@ -70,7 +79,9 @@ func newStatus(a *app) *cobra.Command {
 				untold(w, told.Value)
 				a.needs(w, approvals.Value.Items, incidents.Value.Items)
 				a.sick(w, health.Value.Items)
+				a.blind(w, sensors.Value.Items)
 				a.foreseen(w, predictions.Value.Items)
+				a.astray(w, alerts.Value)
 				if len(runs.Value.Items) > 0 {
 					_, _ = fmt.Fprintln(w, "\nOpen runs")
 					a.runTable(w, runs.Value.Items)

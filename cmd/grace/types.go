@@ -9,6 +9,8 @@ import (
 // The views of the API that are not nouns of package grace.
 type (
 	serviceView    = api.ServiceView
+	sensorView     = api.SensorView
+	alertsView     = api.AlertsView
 	modeView       = api.ModeView
 	dryRun         = api.DryRun
 	whyView        = api.Explanation

@@ -69,11 +69,11 @@ type Config struct {
 	// Alertmanager is asked at every request, so that a reload takes effect;
 	// nil means that only GRACE's own tokens may post alerts.
 	Alertmanager func() Alertmanager
+	// Reserved tells whether a name is that of a sensor of GRACE's own, for
+	// which nobody outside may speak; nil is none.
+	Reserved func(name string) bool
 	// OwnApproval lets who reported a condition approve the run about it.
 	OwnApproval bool
-	// Sensors gives the names that only GRACE's own sensors may use as a source;
-	// nil reserves none.
-	Sensors func() []string
 	// Receivers take telemetry in formats of its own.
 	Receivers Receivers
 	// Slack takes what people do with the buttons of messages. It knows Slack by
@@ -111,6 +111,9 @@ func (c Config) filled() Config {
 	if c.Alertmanager == nil {
 		c.Alertmanager = func() Alertmanager { return Alertmanager{} }
 	}
+	if c.Reserved == nil {
+		c.Reserved = func(string) bool { return false }
+	}
 	return c
 }
 
@@ -140,9 +143,10 @@ type server struct {
 	pages     *console.Pages
 	decisions *limiter
 	reports   *reports
-
-	signatures signatures
-	intake     chan struct{} // held while telemetry is taken
+	intake    chan struct{} // held while telemetry is taken
+	// alertBodies is held while a body with alerts is read.
+	alertBodies chan struct{}
+	signatures  signatures
 }
 
 // New builds the handler of everything GRACE serves over HTTP.
@@ -184,7 +188,7 @@ func newServer(cfg Config, d Deps) (*server, error) {
 	if d.Store == nil || d.Backend == nil || d.Bus == nil {
 		return nil, errors.New("api: store, backend and bus are required")
 	}
-	s := &server{cfg: cfg.filled(), store: d.Store, backend: d.Backend, bus: d.Bus, log: d.Log, now: d.Now, intake: make(chan struct{}, maxIntake), reports: newReports()}
+	s := &server{cfg: cfg.filled(), store: d.Store, backend: d.Backend, bus: d.Bus, log: d.Log, now: d.Now, intake: make(chan struct{}, maxIntake), alertBodies: make(chan struct{}, maxAlertBodies), reports: newReports()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -235,6 +239,7 @@ func (s *server) register(mux *http.ServeMux) huma.API {
 	api.UseMiddleware(s.authenticate)
 	s.registerHealth(api)
 	s.registerSignals(api)
+	s.registerAlerts(mux, api)
 	s.registerRuns(api)
 	s.registerGovernance(api)
 	s.registerHands(api)

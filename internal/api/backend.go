@@ -7,6 +7,7 @@ import (
 
 	"grace"
 	"grace/internal/learn"
+	"grace/sensor/alertmanager"
 )
 
 // Backend is what the API asks of the rest of GRACE: everything that is not a
@@ -40,6 +41,12 @@ type Backend interface {
 	Symptoms(ctx context.Context) map[grace.ServiceID]Symptoms
 	// Domains gives what each domain registered, sorted by name.
 	Domains(ctx context.Context) []DomainView
+	// Skipped notes alerts that were not taken.
+	Skipped(problems []alertmanager.Skipped)
+	// Alerts gives what came in and leads to no action.
+	Alerts(ctx context.Context) AlertsView
+	// Sensors gives where samples come from, sorted by name.
+	Sensors(ctx context.Context) []SensorView
 	// Playbooks gives the known playbooks, sorted by id.
 	Playbooks(ctx context.Context) []grace.Playbook
 	// DryRun tells what a playbook would do on a service, doing nothing.

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +32,7 @@ type EventInput struct {
 
 // longestSeries bounds the labels that a prediction may name, in bytes.
 const longestSeries = 2000
+
 
 // PredictionInput is the payload of self_heal.prediction.
 type PredictionInput struct {
@@ -86,12 +85,14 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 	name(bad, at+".source", in.Source, "what sends the event")
 	optional(bad, at+".resource", in.Resource, maxName)
 	payload(bad, at+".payload", in.Payload)
-	s.foreignSource(bad, at+".source", in)
 	actorName(bad, at+".actor", in.Actor)
 	// incident.* goes to people by the webhook, on GRACE's word.
 	own := in.Type == "self_heal" || strings.HasPrefix(in.Type, "self_heal.") || strings.HasPrefix(in.Type, "incident.")
 	if own && in.Type != eventPrediction {
 		bad.add(at+".event_type", in.Type, "choose another type; of GRACE's own only "+eventPrediction+" is taken", "only GRACE itself says this")
+	}
+	if (in.Type == eventSignal || in.Type == eventPrediction) && s.cfg.Reserved(in.Source) {
+		bad.add(at+".source", in.Source, "name the source after what sends the event", "a sensor of GRACE has this name: others cannot speak for it")
 	}
 	event := grace.Event{
 		Type: in.Type, Source: in.Source, Actor: callerOf(ctx).actor(), Resource: in.Resource, Payload: in.Payload, Timestamp: now,
@@ -123,17 +124,6 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 		}
 	}
 	post.Events = append(post.Events, event)
-}
-
-// foreignSource refuses to let somebody speak in the name of a sensor: what the
-// sensor measured would be overwritten by what its namesake says.
-func (s *server) foreignSource(bad *findings, at string, in EventInput) {
-	if in.Type != eventSignal && in.Type != eventPrediction || s.cfg.Sensors == nil {
-		return
-	}
-	if slices.Contains(s.cfg.Sensors(), in.Source) {
-		bad.add(at, in.Source, "send under a name of your own", "is the name of a sensor of GRACE")
-	}
 }
 
 // actorName judges a name that stands beside those of tokens in the audit log:
@@ -188,61 +178,13 @@ func (in PredictionInput) prediction(bad *findings, at, source string, now time.
 		future(bad, at+".breach_at", in.BreachAt, now, "what has happened already is a signal, not a prediction")
 		out.BreachAt = in.BreachAt.UTC()
 	}
+	out.Title = grace.Printable(out.Title)
 	switch in.Impact {
 	case grace.ImpactUnknown, grace.ImpactLow, grace.ImpactMedium, grace.ImpactHigh, grace.ImpactCritical:
 	default:
 		bad.add(at+".impact", string(in.Impact), "low, medium, high or critical", "is not an impact")
 	}
 	return out
-}
-
-type alertmanagerInput struct {
-	Authorization string `header:"Authorization" hidden:"true"`
-	Signature     string `header:"X-Signature-256" doc:"t=SECONDS,sha256=HEX: the time of sending, and the HMAC of SECONDS, a dot and the body under the configured key"`
-	RawBody       []byte `contentType:"application/json"`
-}
-
-// WebhookAnswer tells what became of a webhook's alerts.
-type WebhookAnswer struct {
-	Accepted int       `json:"accepted"`
-	Skipped  []Skipped `json:"skipped" doc:"alerts that could not be mapped to a service; the others were taken"`
-}
-
-// Skipped is an alert that says nothing about a known service.
-type Skipped struct {
-	Alert       string `json:"alert"`
-	Fingerprint string `json:"fingerprint"`
-	Reason      string `json:"reason"`
-}
-
-func (s *server) alertmanager(ctx context.Context, in *alertmanagerInput) (*body[WebhookAnswer], error) {
-	cfg := s.cfg.Alertmanager()
-	if p := s.admitAlertmanager(ctx, cfg, in); p != nil {
-		return nil, p
-	}
-	leave, err := s.admitIntake()
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	if s.signatures.taken(in.Signature, s.now()) {
-		return ok(WebhookAnswer{}) // sent again: by a sender that heard no answer, or by somebody else
-	}
-	samples, problems, err := alertmanager.Parse(in.RawBody, cfg.Mapping, s.now())
-	if err != nil {
-		return nil, problem(http.StatusBadRequest, "this is not a webhook of Alertmanager: %v", err).hint("configure a webhook_config with this url; only version 4 is read")
-	}
-	if len(samples) > 0 {
-		if err := s.backend.Observe(ctx, samples); err != nil {
-			return nil, err
-		}
-	}
-	s.signatures.take(in.Signature, s.now())
-	out := WebhookAnswer{Accepted: len(samples)}
-	for _, p := range problems {
-		out.Skipped = append(out.Skipped, Skipped{Alert: p.Alert, Fingerprint: p.Fingerprint, Reason: p.Reason})
-	}
-	return ok(out)
 }
 
 // signatures remembers the signed requests that were taken, for as long as their
@@ -274,26 +216,4 @@ func (g *signatures) take(signature string, now time.Time) {
 		g.seen = map[string]time.Time{}
 	}
 	g.seen[signature] = now
-}
-
-// admitAlertmanager accepts a signature, the configured bearer, or a token.
-// A signature that is there and wrong is refused whatever else was sent.
-func (s *server) admitAlertmanager(ctx context.Context, cfg Alertmanager, in *alertmanagerInput) *Problem {
-	refused := problem(http.StatusUnauthorized, "neither a token, nor the configured bearer, nor a valid signature was sent").
-		hint("set authorization.credentials in Alertmanager's http_config to alertmanager.bearer of GRACE's configuration, or to a token of role operator")
-	if in.Signature != "" {
-		if len(cfg.HMAC) == 0 || alertmanager.VerifyHMAC(in.RawBody, in.Signature, cfg.HMAC, s.now()) != nil {
-			return refused
-		}
-		callerOf(ctx).Token = "alertmanager"
-		return nil
-	}
-	if cfg.Bearer != "" && alertmanager.VerifyBearer(in.Authorization, cfg.Bearer) == nil {
-		callerOf(ctx).Token = "alertmanager"
-		return nil
-	}
-	if strings.Contains(in.Authorization, tokenPrefix) {
-		return s.admit(ctx, in.Authorization, roleOperator)
-	}
-	return refused
 }

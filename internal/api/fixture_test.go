@@ -26,6 +26,7 @@ import (
 type fakeBackend struct {
 	mu            sync.Mutex
 	err           error // of the next writing call
+	skipped       []alertmanager.Skipped
 	samples       []grace.Sample
 	post          Post
 	decided       []DecisionInput
@@ -146,6 +147,18 @@ func (b *fakeBackend) Symptoms(ctx context.Context) map[grace.ServiceID]Symptoms
 	return out
 }
 
+func (b *fakeBackend) Skipped(problems []alertmanager.Skipped) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.skipped = append(b.skipped, problems...)
+}
+
+func (b *fakeBackend) Alerts(context.Context) AlertsView { return AlertsView{} }
+
+func (b *fakeBackend) Sensors(context.Context) []SensorView {
+	return []SensorView{{Name: "web-health", Type: "http", Service: "web", State: SensorOK, Since: testNow}}
+}
+
 func (b *fakeBackend) Playbooks(context.Context) []grace.Playbook {
 	return []grace.Playbook{{ID: "restart_service", Title: "Restart", Risk: grace.RiskMedium}, {ID: "warm_cache", Risk: grace.RiskLow}}
 }
@@ -231,7 +244,7 @@ func newEnv(t *testing.T, edit ...func(*Config)) *env {
 	}
 	cfg := Config{
 		SessionKey: []byte("session"), Heartbeat: 20 * time.Millisecond,
-		Sensors: func() []string { return []string{"web-probe"} },
+		Reserved: func(name string) bool { return name == "web-probe" },
 		Alertmanager: func() Alertmanager {
 			return Alertmanager{Bearer: "am-secret", HMAC: []byte("am-key"), Mapping: alertmanager.Mapping{}}
 		},

@@ -60,7 +60,7 @@ func FuzzEvents(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	s := &server{now: func() time.Time { return testNow }}
+	s := &server{cfg: Config{}.filled(), now: func() time.Time { return testNow }}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		inputs, err := decodeBatch[EventInput](data)
 		if err != nil {

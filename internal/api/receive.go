@@ -32,7 +32,7 @@ func (s *server) registerReceivers(mux *http.ServeMux) {
 // receives tells whether a request is for a receiver.
 func (s *server) receives(r *http.Request) bool {
 	_, ok := s.cfg.Receivers[r.URL.Path]
-	return ok
+	return ok || r.URL.Path == webhookPath || r.URL.Path == alertsPath
 }
 
 // Sender names who sends telemetry: the token, and the address it came from.

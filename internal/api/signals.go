@@ -66,13 +66,6 @@ func (s *server) registerSignals(api huma.API) {
 		what: "the events", status: http.StatusAccepted,
 		errors: []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusTooManyRequests}, schema: oneOrMore[EventInput](api),
 	}, s.postEvents)
-	handle(s, api, op{
-		method: http.MethodPost, path: "/api/alertmanager", id: "alertmanager-webhook", tag: "Telemetry", role: roleOperator,
-		doc:  "Alertmanager's webhook, version 4. Authorized by a token, by the configured bearer or by the time and HMAC in X-Signature-256",
-		what: "the alerts", status: http.StatusAccepted, meta: map[string]any{metaOpen: true},
-		errors: []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge},
-		schema: &huma.Schema{Type: huma.TypeObject, Description: "as Alertmanager sends it", AdditionalProperties: true},
-	}, s.alertmanager)
 }
 
 // oneOrMore describes a body that is a T or a list of T.
@@ -193,6 +186,7 @@ func (in SignalInput) sample(bad *findings, at string, now time.Time) grace.Samp
 	if in.At != nil {
 		out.At = past(bad, at+".at", *in.At, now)
 	}
+	out.Message = grace.Printable(in.Message)
 	return out
 }
 

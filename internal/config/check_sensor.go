@@ -34,13 +34,20 @@ func (s SensorSpec) Name() string {
 	return s.Prometheus.Name
 }
 
-// Service that the sensor watches.
+// Service that the sensor watches; empty when it watches several.
 func (s SensorSpec) Service() grace.ServiceID {
 	switch {
 	case s.Probe != nil:
 		return s.Probe.Service
 	case s.PromQL != nil:
-		return s.PromQL.Service
+		services := map[grace.ServiceID]bool{}
+		for _, q := range s.PromQL.Queries {
+			services[q.Service] = true
+		}
+		if len(services) == 1 {
+			return s.PromQL.Queries[0].Service
+		}
+		return ""
 	}
 	return s.Prometheus.Service
 }
@@ -57,9 +64,6 @@ func (c *Config) Probes() []sense.Probe {
 		case s.PromQL == nil:
 			p := s.Prometheus
 			out = append(out, sense.Probe{Service: p.Service, Sensor: p.Name, Metric: "up", Code: p.Code, Severity: p.Severity})
-		case s.PromQL.Service != "":
-			p := s.PromQL
-			out = append(out, sense.Probe{Service: p.Service, Sensor: p.Name, Metric: "up", Code: p.Code, Severity: p.Severity})
 		}
 	}
 	return out
@@ -75,7 +79,7 @@ func (c *checker) checkSensors() []SensorSpec {
 		unique(at.key("name"), "sensor", s.Name, names)
 		c.service(at.key("service"), s.Service)
 		s.onlyItsKeys(at)
-		at.key("headers").secretsIn(s.Headers)
+		s.client().check(at)
 		at.key("env").secretsIn(s.Env)
 		at.key("url").secretInURL(s.URL)
 		if service := at.key("service"); s.Service == "" && s.Type != "promql" && !service.failed() {
@@ -87,11 +91,11 @@ func (c *checker) checkSensors() []SensorSpec {
 		}
 		for j, q := range s.Queries {
 			asked := at.key("queries").item(j)
+			if err := promql.Parse(q.Query); err != nil && q.Query != "" && s.Dialect != promql.MetricsQL {
+				asked.key("query").add("the place is line:column of the query; for VictoriaMetrics set dialect: metricsql", "%v", err)
+			}
 			c.service(asked.key("service"), q.Service)
 			unique(asked.key("name"), "metric", q.Name, metrics)
-		}
-		if s.Type == "promql" && !at.key("severity").given() {
-			s.Severity = grace.SeverityWarning // not to see is not to be down
 		}
 		spec := s.spec()
 		if !at.failed() {
@@ -125,13 +129,14 @@ func (s sensor) spec() SensorSpec {
 		return SensorSpec{Probe: &probe.Config{
 			Name: s.Name, Service: s.Service, Interval: s.Interval, Code: s.Code, Severity: s.Severity,
 			Target: probe.Target{
-				Type: s.Type, URL: s.URL, Method: s.Method, Headers: s.Headers, Status: s.Status,
-				Contains: s.Contains, MaxLatency: s.MaxLatency, Address: s.Address, Argv: s.Argv, Env: s.Env, Timeout: s.Timeout,
+				Type: s.Type, URL: s.URL, Method: s.Method, Client: s.client().Config(), Status: s.Status, FollowRedirects: s.FollowRedirects,
+				Body:       probe.Body{Contains: s.Contains, NotContains: s.NotContains, Regex: s.Regex, JSON: s.JSON},
+				MaxLatency: s.MaxLatency, Address: s.Address, Argv: s.Argv, Env: s.Env, Format: s.Format, Timeout: s.Timeout,
 			},
 		}}
 	}
 	p := &prometheus.Config{
-		Name: s.Name, Service: s.Service, URL: s.URL, Headers: s.Headers,
+		Name: s.Name, Service: s.Service, URL: s.URL, Client: s.client().Config(),
 		Interval: s.Interval, Timeout: s.Timeout, Code: s.Code, Severity: s.Severity,
 	}
 	for _, m := range s.Metrics {
@@ -179,6 +184,11 @@ func (c *checker) checkObjectives() {
 func (c *checker) checkMetric(at spot, service grace.ServiceID, name string) {
 	var known []string
 	for _, s := range c.file.Sensors {
+		for _, q := range s.Queries {
+			if q.Service == service || q.ServiceLabel != "" || q.Service == "" && s.Service == service {
+				known = append(known, q.Name)
+			}
+		}
 		if s.Service != service {
 			continue
 		}
@@ -188,9 +198,6 @@ func (c *checker) checkMetric(at spot, service grace.ServiceID, name string) {
 		}
 		for _, m := range s.Metrics {
 			known = append(known, m.Name)
-		}
-		for _, q := range s.Queries {
-			known = append(known, q.Name)
 		}
 	}
 	if slices.Contains(known, name) || name == "" {
@@ -203,7 +210,7 @@ func (c *checker) checkMetric(at spot, service grace.ServiceID, name string) {
 
 // Mapping gives what the alertmanager sensor reads alerts with.
 func (a Alertmanager) Mapping() alertmanager.Mapping {
-	m := alertmanager.Mapping{ServiceLabel: a.ServiceLabel, CodeLabel: a.CodeLabel, SeverityLabel: a.SeverityLabel}
+	m := alertmanager.Mapping{ServiceLabel: a.ServiceLabel, CodeLabel: a.CodeLabel, SeverityLabel: a.SeverityLabel, ReplicaLabel: a.ReplicaLabel}
 	for _, r := range a.Map {
 		m.Map = append(m.Map, alertmanager.Rule{Match: r.Match, Service: r.Service, Code: r.Code, Severity: r.Severity})
 	}
@@ -219,7 +226,13 @@ func (c *checker) checkAlertmanager() {
 	}
 	for i, r := range a.Map {
 		rule := at.key("map").item(i)
-		c.service(rule.key("service"), r.Service)
+		if !strings.Contains(string(r.Service), "${") {
+			c.service(rule.key("service"), r.Service)
+		}
+	}
+	a.HTTP.check(at.key("http"))
+	if a.URL != "" {
+		checkClientURL(at.key("url"), a.URL, "http://127.0.0.1:9093")
 	}
 	if !at.failed() {
 		at.addError(a.Mapping().Validate())

@@ -96,10 +96,10 @@ func TestNginxExample(t *testing.T) {
 	if !ok || !bound.Auto || bound.Impact != grace.ImpactLow || len(bound.Verify) != 1 || bound.Settle.D() != 15*time.Second {
 		t.Errorf("bound %v: %+v", ok, bound)
 	}
-	if got := cfg.Sensors[0]; got.Name() != "nginx-http" || got.Service() != "nginx" || got.Probe.Interval.D() != 2*time.Second || got.Probe.Code != grace.CodeServiceDown {
+	if got := cfg.Sensors[0]; got.Name() != "nginx-http" || got.Service() != "nginx" || got.Probe.Interval.D() != 2*time.Second || got.Probe.Code != "" {
 		t.Errorf("sensor %+v", got.Probe)
 	}
-	want := []sense.Probe{{Service: "nginx", Sensor: "nginx-http", Metric: "http_health", Code: grace.CodeServiceDown, Severity: grace.SeverityCritical}}
+	want := []sense.Probe{{Service: "nginx", Sensor: "nginx-http", Metric: "http_health", Severity: grace.SeverityCritical}}
 	if diff := cmp.Diff(want, cfg.Probes()); diff != "" {
 		t.Error(diff)
 	}

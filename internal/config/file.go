@@ -4,6 +4,7 @@ import (
 	"grace"
 	"grace/internal/diagnose"
 	"grace/internal/govern"
+	"grace/internal/httpclient"
 	"grace/internal/learn"
 	"grace/internal/notify"
 	"grace/internal/predict"
@@ -26,7 +27,7 @@ type file struct {
 	Log                   Log               `yaml:"log" doc:"what is written to standard error"`
 	Services              []service         `yaml:"services" doc:"what is kept healthy: the nodes of the health graph, and what each playbook means for them"`
 	Sensors               []sensor          `yaml:"sensors" doc:"where samples come from"`
-	Alertmanager          Alertmanager      `yaml:"alertmanager" doc:"the webhook POST /api/alertmanager"`
+	Alertmanager          Alertmanager      `yaml:"alertmanager" doc:"alerts of others: the webhook POST /api/alertmanager, and POST /api/v2/alerts for a Prometheus that sends without an Alertmanager"`
 	Objectives            []sense.Objective `yaml:"objectives" doc:"when a metric is a symptom"`
 	Limits                []predict.Target  `yaml:"limits" doc:"what must not run out, such as disk space, connections or a quota: a breach is predicted, and is no symptom by itself"`
 	Telemetry             Telemetry         `yaml:"telemetry" doc:"series that others send: Prometheus remote write at /api/v1/write, OTLP at /v1/metrics"`
@@ -110,34 +111,45 @@ type playbook struct {
 
 // sensor is one source of samples. Which keys count depends on its type.
 type sensor struct {
-	Name       string            `yaml:"name" doc:"unique; it is part of the identity of its signals" required:"true" example:"web-health"`
-	Type       string            `yaml:"type" doc:"http, tcp and command are probes: 1 passed, 0 failed; prometheus scrapes a /metrics page; promql asks the API of a Prometheus" enum:"http,tcp,command,prometheus,promql" required:"true"`
-	Service    grace.ServiceID   `yaml:"service" doc:"the service it watches; of promql the service that the API itself is, and that of queries that name none" example:"web"`
-	Interval   grace.Duration    `yaml:"interval" doc:"between two samples" default:"10s" min:"100ms"`
-	Timeout    grace.Duration    `yaml:"timeout" doc:"an answer that takes longer is a failure" default:"5s" min:"1ms"`
-	Code       grace.Code        `yaml:"code" doc:"the diagnosis code of a failed probe" default:"service_down"`
-	Severity   grace.Severity    `yaml:"severity" doc:"of a failed probe" default:"critical"`
-	URL        string            `yaml:"url" only:"http,prometheus,promql" example:"http://127.0.0.1:8080/healthz" doc:"what is asked"`
-	Method     string            `yaml:"method" only:"http" doc:"HTTP method (default GET)"`
-	Headers    map[string]string `yaml:"headers" only:"http,prometheus,promql" doc:"sent along; credentials as ${env:NAME} or ${file:PATH}"`
-	Status     int               `yaml:"status" only:"http" doc:"wanted HTTP status (default any 2xx)" min:"0" max:"599"`
-	Contains   string            `yaml:"contains" only:"http" doc:"text that the body must hold"`
-	MaxLatency grace.Duration    `yaml:"max_latency" only:"http,tcp" doc:"a slower answer fails (default: the timeout)"`
-	Address    string            `yaml:"address" only:"tcp" example:"127.0.0.1:5432" doc:"host and port to connect to"`
-	Argv       []string          `yaml:"argv" only:"command" example:"[pg_isready, -q]" doc:"program and arguments, never a shell line; exit code 0 passes"`
-	Env        map[string]string `yaml:"env" only:"command" doc:"environment of the program; credentials as ${env:NAME} or ${file:PATH}"`
-	Queries    []query           `yaml:"queries" only:"promql" doc:"what is asked, and what the answers are metrics of"`
-	TLS        TLS               `yaml:"tls" only:"promql" doc:"whom to trust and who we are, for https"`
-	WarmUp     grace.Duration    `yaml:"warm_up" only:"promql" doc:"how much history is read at the start, so that a restart does not blind the forecasts (default 24h)"`
-	Metrics    []metric          `yaml:"metrics" only:"prometheus" doc:"which of the page's series become metrics of the service"`
+	Name            string            `yaml:"name" doc:"unique; it is part of the identity of its signals" required:"true" example:"web-health"`
+	Type            string            `yaml:"type" doc:"http, tcp and command are probes: 1 passed, 0 failed; prometheus scrapes a /metrics page; promql asks the API of a Prometheus" enum:"http,tcp,command,prometheus,promql" required:"true"`
+	Service         grace.ServiceID   `yaml:"service" doc:"the service it watches; of promql that of queries that name none" example:"web"`
+	Interval        grace.Duration    `yaml:"interval" doc:"between two samples" default:"10s" min:"100ms"`
+	Timeout         grace.Duration    `yaml:"timeout" doc:"an answer that takes longer is a failure" default:"5s" min:"1ms"`
+	Code            grace.Code        `yaml:"code" only:"http,tcp,command,prometheus" doc:"the diagnosis code of every failure (default by what went wrong: refused, reset, no such host and exit codes are service_down; 5xx and other unwanted answers elevated_errors; a timeout after the connection was accepted latency_spike)" example:"service_down"`
+	Severity        grace.Severity    `yaml:"severity" only:"http,tcp,command,prometheus" doc:"of a failed probe; format nagios says it itself" default:"critical"`
+	URL             string            `yaml:"url" only:"http,prometheus,promql" example:"http://127.0.0.1:8080/healthz" doc:"what is asked; also unix:///run/app.sock:/path"`
+	Method          string            `yaml:"method" only:"http" doc:"HTTP method (default GET)"`
+	Headers         map[string]string `yaml:"headers" only:"http,prometheus,promql" doc:"sent along; credentials as ${env:NAME} or ${file:PATH}"`
+	BearerToken     string            `yaml:"bearer_token" only:"http,prometheus,promql" secret:"true" doc:"sent as Authorization: Bearer" example:"\"${env:WEB_TOKEN}\""`
+	Username        string            `yaml:"username" only:"http,prometheus,promql" doc:"of basic authentication"`
+	Password        string            `yaml:"password" only:"http,prometheus,promql" secret:"true" doc:"of basic authentication"`
+	TLS             TLS               `yaml:"tls" only:"http,prometheus,promql" doc:"whom to trust and who GRACE is, for https"`
+	Proxy           string            `yaml:"proxy" only:"http,prometheus,promql" doc:"proxy that is asked instead; HTTP_PROXY of the environment does not count" example:"http://proxy.example.com:3128"`
+	UnixSocket      string            `yaml:"unix_socket" only:"http,prometheus,promql" doc:"socket that is dialled, whatever the host of the url is" example:"/run/app.sock"`
+	FollowRedirects bool              `yaml:"follow_redirects" only:"http" doc:"judge the page that a redirect leads to. Otherwise a redirect is a failure: a login page is no success"`
+	Status          int               `yaml:"status" only:"http" doc:"wanted HTTP status (default any 2xx)" min:"0" max:"599"`
+	Contains        string            `yaml:"contains" only:"http" doc:"text that the body must hold"`
+	NotContains     string            `yaml:"not_contains" only:"http" doc:"text that the body must not hold"`
+	Regex           string            `yaml:"regex" only:"http" doc:"regular expression (RE2) that must match somewhere in the body" example:"\"^ok\""`
+	JSON            map[string]string `yaml:"json" only:"http" doc:"values that the body, as JSON, must have: keys and list indices joined by dots" example:"{status: ok, checks.0.up: \"true\"}"`
+	MaxLatency      grace.Duration    `yaml:"max_latency" only:"http,tcp" doc:"a slower answer fails (default: the timeout)"`
+	Address         string            `yaml:"address" only:"tcp" example:"127.0.0.1:5432" doc:"host and port to connect to, or unix:///run/app.sock"`
+	Argv            []string          `yaml:"argv" only:"command" example:"[pg_isready, -q]" doc:"program and arguments, never a shell line; exit code 0 passes"`
+	Env             map[string]string `yaml:"env" only:"command" doc:"environment of the program; credentials as ${env:NAME} or ${file:PATH}"`
+	Format          string            `yaml:"format" only:"command" enum:"nagios,prometheus,json" doc:"read numbers from what it prints, as metrics of the service: nagios also reads exit codes (0 ok, 1 warning, 2 critical, 3 unknown) and performance data; json is {name: number}"`
+	Queries         []query           `yaml:"queries" only:"promql" doc:"what is asked, and what the answers are metrics of"`
+	Dialect         string            `yaml:"dialect" only:"promql" enum:"promql,metricsql" doc:"of the queries; those of VictoriaMetrics' metricsql are not checked beforehand (default promql)"`
+	WarmUp          grace.Duration    `yaml:"warm_up" only:"promql" doc:"how much history is read at the start, so that a restart does not blind the forecasts (default 24h)"`
+	Metrics         []metric          `yaml:"metrics" only:"prometheus" doc:"which of the page's series become metrics of the service"`
 }
 
-// TLS says whom to trust and who we are, for https.
-type TLS struct {
-	CAFile     string `yaml:"ca_file" doc:"PEM file of authorities that are trusted besides the system's"`
-	CertFile   string `yaml:"cert_file" doc:"our certificate, with key_file; read anew for every connection"`
-	KeyFile    string `yaml:"key_file" doc:"its key"`
-	ServerName string `yaml:"server_name" doc:"in the server's certificate (default: the host of the url)"`
+// client says how the sensor asks.
+func (s sensor) client() HTTPClient {
+	return HTTPClient{
+		Auth: httpclient.Auth{Headers: s.Headers, BearerToken: s.BearerToken, Username: s.Username, Password: s.Password},
+		TLS:  s.TLS, Proxy: s.Proxy, UnixSocket: s.UnixSocket,
+	}
 }
 
 // metric is one metric read from a Prometheus page.
@@ -158,21 +170,25 @@ type series struct {
 	Labels map[string]string `yaml:"labels" doc:"only series with these labels"`
 }
 
-// Alertmanager is the webhook for alerts: how it is trusted and read.
+// Alertmanager is about the alerts of others: how they are trusted and read.
 type Alertmanager struct {
-	Bearer        string      `yaml:"bearer" secret:"true" doc:"the token Alertmanager sends; when neither this nor hmac is given, a token of GRACE's own with the role operator" example:"\"${env:ALERTMANAGER_TOKEN}\""`
-	HMAC          string      `yaml:"hmac" secret:"true" doc:"key of the signature in X-Signature-256, for senders that sign: t=SECONDS,sha256=HEX of the HMAC of SECONDS, a dot and the body"`
-	ServiceLabel  string      `yaml:"service_label" doc:"the label that names the service" default:"service"`
-	CodeLabel     string      `yaml:"code_label" doc:"the label that holds the diagnosis code" default:"code"`
-	SeverityLabel string      `yaml:"severity_label" doc:"the label that holds the severity" default:"severity"`
-	Map           []AlertRule `yaml:"map" doc:"for alerts without such labels: the first rule that matches counts"`
+	Bearer        string         `yaml:"bearer" secret:"true" doc:"the token Alertmanager or Prometheus sends; when neither this nor hmac is given, a token of GRACE's own with the role operator" example:"\"${env:ALERTMANAGER_TOKEN}\""`
+	HMAC          string         `yaml:"hmac" secret:"true" doc:"key of the signature in X-Signature-256, for senders that sign: t=SECONDS,sha256=HEX of the HMAC of SECONDS, a dot and the body"`
+	ServiceLabel  string         `yaml:"service_label" doc:"the label that names the service" default:"service"`
+	CodeLabel     string         `yaml:"code_label" doc:"the label that holds the diagnosis code" default:"code"`
+	SeverityLabel string         `yaml:"severity_label" doc:"the label that holds the severity; case and common words (fatal, page, error, P1 to P5, info, none) are understood" default:"severity"`
+	ReplicaLabel  string         `yaml:"replica_label" doc:"the label by which a pair of Prometheus servers differ; it is no part of an alert's identity" default:"prometheus_replica"`
+	Map           []AlertRule    `yaml:"map" doc:"for alerts without such labels: the first rule that matches counts"`
+	URL           string         `yaml:"url" doc:"Alertmanager's address. GRACE reads /api/v2/alerts there after every start and reload and then every read_every: what is listed goes on, what is not is over, and what is silenced or inhibited is not healed" example:"http://127.0.0.1:9093"`
+	ReadEvery     grace.Duration `yaml:"read_every" doc:"between two readings of url" default:"30s" min:"1s"`
+	HTTP          HTTPClient     `yaml:"http" doc:"how url is asked"`
 }
 
 // AlertRule says what an alert with the given labels is about.
 type AlertRule struct {
-	Match    map[string]string `yaml:"match" doc:"labels and the values they must have" required:"true" example:"{alertname: NginxDown}"`
-	Service  grace.ServiceID   `yaml:"service" doc:"the service it is about"`
-	Code     grace.Code        `yaml:"code" doc:"the diagnosis code"`
+	Match    map[string]string `yaml:"match" doc:"label: value, with * for any text, a|b for either, ! for not, empty for absent, ~ before a regular expression of the whole value; all must hold" required:"true" example:"{alertname: \"Nginx*\", env: \"~prod-[0-9]+\"}"`
+	Service  grace.ServiceID   `yaml:"service" doc:"the service it is about, with ${label} for a label's value" example:"${job}"`
+	Code     grace.Code        `yaml:"code" doc:"the diagnosis code, with ${label} for a label's value"`
 	Severity grace.Severity    `yaml:"severity" doc:"the severity"`
 }
 

@@ -22,11 +22,12 @@ type Telemetry struct {
 
 // History is a Prometheus-compatible API that is asked once.
 type History struct {
-	URL       string            `yaml:"url" required:"true" example:"http://127.0.0.1:9090" doc:"what /api/v1/query_range is under"`
-	Headers   map[string]string `yaml:"headers" doc:"sent along; credentials as ${env:NAME} or ${file:PATH}"`
-	Selectors []string          `yaml:"selectors" required:"true" example:"['{job=\"web\"}']" doc:"which series, as the sender names them"`
-	Since     grace.Duration    `yaml:"since" doc:"how far back" default:"24h" min:"1m"`
-	Step      grace.Duration    `yaml:"step" doc:"between two values" default:"1m" min:"1s"`
+	HTTPClient
+
+	URL       string         `yaml:"url" required:"true" example:"http://127.0.0.1:9090" doc:"what /api/v1/query_range is under"`
+	Selectors []string       `yaml:"selectors" required:"true" example:"['{job=\"web\"}']" doc:"which series, as the sender names them"`
+	Since     grace.Duration `yaml:"since" doc:"how far back" default:"24h" min:"1m"`
+	Step      grace.Duration `yaml:"step" doc:"between two values" default:"1m" min:"1s"`
 }
 
 // query is one question of a promql sensor.
@@ -60,8 +61,13 @@ func (c *checker) checkTelemetry() {
 	}
 	for i, w := range t.WarmUp {
 		warm := at.key("warm_up").item(i)
-		warm.key("headers").secretsIn(w.Headers)
-		checkWebURL(warm.key("url"), w.URL, "http://127.0.0.1:9090")
+		w.check(warm)
+		checkClientURL(warm.key("url"), w.URL, "http://127.0.0.1:9090")
+		for j, selector := range w.Selectors {
+			if err := promql.Parse(selector); err != nil {
+				warm.key("selectors").item(j).add("a selector, for example {job=\"web\"}", "%v", err)
+			}
+		}
 	}
 }
 
@@ -94,9 +100,7 @@ const warmUpDefault = 24 * time.Hour
 // promql gives what a sensor of that type is built from.
 func (s sensor) promql() *promql.Config {
 	p := &promql.Config{
-		Name: s.Name, URL: s.URL, Headers: s.Headers, Service: s.Service, Code: s.Code, Severity: s.Severity,
-		Interval: s.Interval, Timeout: s.Timeout,
-		TLS: promql.TLS{CAFile: s.TLS.CAFile, CertFile: s.TLS.CertFile, KeyFile: s.TLS.KeyFile, ServerName: s.TLS.ServerName},
+		Name: s.Name, URL: s.URL, Client: s.client().Config(), Dialect: s.Dialect, Interval: s.Interval, Timeout: s.Timeout,
 	}
 	for _, q := range s.Queries {
 		x := promql.Query{

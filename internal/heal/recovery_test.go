@@ -35,7 +35,9 @@ func TestRecovery(t *testing.T) {
 	}{
 		{"clears and stays clear", func(time.Duration) heal.Condition { return heal.Condition{Clear: true} }, grace.RunSucceeded, 45 * time.Second, ""},
 		{
-			"clears late", func(after time.Duration) heal.Condition { return heal.Condition{Clear: after > time.Minute, Text: "still firing"} },
+			"clears late", func(after time.Duration) heal.Condition {
+				return heal.Condition{Clear: after > time.Minute, Text: "still firing"}
+			},
 			grace.RunSucceeded, 100 * time.Second, "",
 		},
 		{

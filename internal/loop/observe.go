@@ -43,19 +43,40 @@ func (l *Loop) Recall(_ context.Context, samples ...grace.Sample) error {
 }
 
 func (l *Loop) observe(ctx context.Context, forecast bool, samples []grace.Sample) error {
-	l.mu.Lock()
-	if l.unsaved.full() {
-		l.mu.Unlock()
+	lost, queued, full := l.sensed(forecast, samples)
+	if full {
 		// Perhaps the store is back; if not, its error says what is wrong.
 		if err := l.flush(ctx); err != nil {
 			return fmt.Errorf("%w, %d samples were not taken: %w", ErrBusy, len(samples), err)
 		}
 		return fmt.Errorf("%w, %d samples were not taken", ErrBusy, len(samples))
 	}
+	l.stats.samples.Add(int64(len(samples)))
+	if queued {
+		if err := l.flush(ctx); err != nil {
+			return err
+		}
+	}
+	if lost > 0 {
+		return fmt.Errorf("%d of %d samples were not taken: %w", lost, len(samples), ErrNoRoom)
+	}
+	return nil
+}
+
+// sensed shows samples to the agents, and queues what they change. The lock is
+// given back whatever a sample does: a panic must not end all intake.
+func (l *Loop) sensed(forecast bool, samples []grace.Sample) (lost int, queued, full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.unsaved.full() {
+		return 0, false, true
+	}
 	var changed []grace.Signal
-	lost := 0
 	now := l.Now()
 	for _, s := range samples {
+		if s.At.Unix() < 0 {
+			continue // no clock says so
+		}
 		if s.At.After(now.Add(farAhead)) {
 			s.At = now
 			l.stats.clamped.Add(1)
@@ -73,18 +94,7 @@ func (l *Loop) observe(ctx context.Context, forecast bool, samples []grace.Sampl
 	l.keep(changed)
 	// Also what others could not write, or are writing: a peer that was told
 	// so sends its samples again, and they change nothing the second time.
-	queued := l.unsaved.pending() > 0
-	l.mu.Unlock()
-	l.stats.samples.Add(int64(len(samples)))
-	if queued {
-		if err := l.flush(ctx); err != nil {
-			return err
-		}
-	}
-	if lost > 0 {
-		return fmt.Errorf("%d of %d samples were not taken: %w", lost, len(samples), ErrNoRoom)
-	}
-	return nil
+	return lost, l.unsaved.pending() > 0, false
 }
 
 // Post records events from outside with what was read from them.

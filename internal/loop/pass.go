@@ -50,7 +50,9 @@ func (l *Loop) decideAll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read pending triggers: %w", err)
 	}
-	sick := storming(diagnoses)
+	// Services that nobody declared count on neither side: whoever sends alerts
+	// could stop all healing by inventing some.
+	sick := slices.DeleteFunc(storming(diagnoses), func(id grace.ServiceID) bool { return !st.declared(id) })
 	if err := l.storm(ctx, st, propose.State{Sick: sick, Total: population(st, sick)}, now); err != nil {
 		return err
 	}

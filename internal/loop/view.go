@@ -134,6 +134,21 @@ func partOf(domain grace.ServiceID, s grace.Signal) grace.Signal {
 	return s
 }
 
+// Signals gives all signals that this replica knows of, sorted by key. The
+// caller must not change them.
+func (l *Loop) Signals() []grace.Signal { return l.mirror.allSignals() }
+
+// Declared tells whether a service is configured or a domain's. Others are
+// shown and never acted on.
+func (l *Loop) Declared(id grace.ServiceID) bool { return l.stages.Load().declared(id) }
+
+func (st *stages) declared(id grace.ServiceID) bool {
+	if _, ok := st.graph.Service(id); ok {
+		return true
+	}
+	return slices.ContainsFunc(st.Services, func(s grace.Service) bool { return s.Domain != "" && grace.ServiceID(s.Domain) == id })
+}
+
 // Graph gives the health graph in force.
 func (l *Loop) Graph() *healthgraph.Graph { return l.stages.Load().graph }
 

@@ -43,7 +43,7 @@ func New(cfg Config, objectives []Objective) *Agent {
 // Observe takes one sample and gives the signals whose state, severity or
 // flapping it changed. A sample that changes nothing does not allocate.
 func (a *Agent) Observe(s grace.Sample) []grace.Signal {
-	if s.Service == "" || s.Metric == "" || s.At.IsZero() {
+	if s.Service == "" || s.Metric == "" || s.At.Unix() < 0 { // before 1970 lies the zero time too
 		return nil
 	}
 	finite := !math.IsNaN(s.Value) && !math.IsInf(s.Value, 0)
@@ -57,8 +57,32 @@ func (a *Agent) Observe(s grace.Sample) []grace.Signal {
 		if finite {
 			return a.observeValue(&s)
 		}
+	case grace.SampleSensorError:
+		return a.observeError(&s)
 	}
 	return nil
+}
+
+// observeError takes that a sensor could not look: what rests on it is stale,
+// with the reason, and has neither failed nor passed.
+func (a *Agent) observeError(s *grace.Sample) []grace.Signal {
+	var changed []grace.Signal
+	blind := func(e *entry) {
+		if e.blind(&a.cfg, s) {
+			changed = append(changed, e.signal(&a.cfg))
+		}
+	}
+	if e := a.entries[probeKey(s.Service, s.Sensor, s.Metric)]; e != nil && e.kind == kindProbe {
+		blind(e)
+	}
+	if line := a.series[seriesID{s.Service, s.Metric}]; line != nil {
+		for _, e := range line.objectives {
+			if e.sig.Sensor == s.Sensor || e.sig.Sensor == "" {
+				blind(e)
+			}
+		}
+	}
+	return changed
 }
 
 func (a *Agent) observeValue(s *grace.Sample) []grace.Signal {
@@ -94,11 +118,14 @@ func (a *Agent) judgeProbe(e *entry, s *grace.Sample) bool {
 	if s.At.Before(e.sig.At) {
 		return false
 	}
-	e.sig.Code = cmp.Or(s.Code, e.sig.Code)
+	code := cmp.Or(s.Code, e.sig.Code)
+	// It goes on firing and means something else: refused, then errors.
+	recoded := e.sig.State == grace.SignalFiring && code != e.sig.Code
+	e.sig.Code = code
 	e.sig.Value, e.sig.Unit, e.note = s.Value, s.Unit, s.Message
 	e.arrive(s.At)
 	e.judge(&a.cfg, s.Value <= 0, s.At)
-	return e.settle(&a.cfg, cmp.Or(s.Severity, e.sig.Severity), s.At)
+	return e.settle(&a.cfg, cmp.Or(s.Severity, e.sig.Severity), s.At) || recoded
 }
 
 func (a *Agent) judgeObjective(e *entry, line *series, s *grace.Sample) bool {
@@ -141,10 +168,16 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 	if s.At.Before(e.sig.At) {
 		return nil
 	}
-	silenced := e.sig.Silenced != s.Silenced
-	e.sig.Silenced = s.Silenced
+	if s.Resolved && s.StartsAt.Before(e.sig.StartsAt) && !s.StartsAt.IsZero() {
+		return nil // an older occurrence ended; the one that fires is another
+	}
 	e.sig.Code = cmp.Or(s.Code, e.sig.Code)
 	e.sig.Value, e.sig.Unit, e.note = s.Value, s.Unit, s.Message
+	silenced := s.Silenced != e.sig.Silenced
+	e.sig.Silenced, e.sig.Expires = s.Silenced, s.Expires
+	if s.StartsAt.After(e.sig.StartsAt) {
+		e.sig.StartsAt = s.StartsAt
+	}
 	e.arrive(s.At)
 	if s.Resolved {
 		e.hold(&a.cfg, grace.SignalOK, s.At)
@@ -164,6 +197,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 func (a *Agent) Tick(now time.Time) []grace.Signal {
 	var changed []grace.Signal
 	for _, e := range a.entries {
+		e.expire(&a.cfg, now)
 		e.wear(&a.cfg, now)
 		if e.kind == kindObjective {
 			e.fireIfDue(&a.cfg, now)

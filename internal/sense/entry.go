@@ -43,6 +43,7 @@ type entry struct {
 	restored bool
 	trusted  time.Time
 	note     string // what the newest sample's source says
+	fault    string // why the sensor could not look; empty when it could
 }
 
 // arrive notes that data came.
@@ -51,7 +52,7 @@ func (e *entry) arrive(at time.Time) {
 		e.gaps[1], e.gaps[0] = e.gaps[0], at.Sub(e.sig.At)
 	}
 	e.sig.At = at
-	e.restored, e.unconfirmed = false, false
+	e.restored, e.unconfirmed, e.fault = false, false, ""
 	if !e.stale {
 		return
 	}
@@ -59,6 +60,27 @@ func (e *entry) arrive(at time.Time) {
 	if e.held == grace.SignalOK {
 		// It was ok before nobody looked: that has to be shown again.
 		e.held = grace.SignalUnknown
+	}
+}
+
+// blind notes that the sensor could not look, and says whether that changed
+// the published signal. The time of the newest sample stays what it is.
+func (e *entry) blind(cfg *Config, s *grace.Sample) bool {
+	if s.At.Before(e.sig.At) {
+		return false
+	}
+	said := e.fault != s.Message
+	e.fault, e.stale, e.restored = s.Message, true, false
+	e.fails, e.passes = 0, 0
+	return e.settle(cfg, e.sig.Severity, s.At) || said
+}
+
+// expire ends an alert that its sender said would be over by now.
+func (e *entry) expire(cfg *Config, now time.Time) {
+	if e.kind == kindAlert && e.held == grace.SignalFiring && !e.sig.Expires.IsZero() && now.After(e.sig.Expires) {
+		e.note = "not repeated until " + e.sig.Expires.UTC().Format("15:04:05 MST")
+		e.sig.Expires = time.Time{}
+		e.hold(cfg, grace.SignalOK, now)
 	}
 }
 

@@ -25,6 +25,9 @@ func (e *entry) message(cfg *Config) string {
 	case grace.SignalUnknown:
 		return e.sig.Metric + ": no data yet"
 	case grace.SignalStale:
+		if e.fault != "" {
+			return e.sig.Metric + ": sensor error: " + e.fault
+		}
 		return e.sig.Metric + ": no data since " + e.sig.At.UTC().Format("15:04:05 MST")
 	case grace.SignalOK, grace.SignalFiring, grace.SignalUnstable:
 	}
@@ -38,6 +41,9 @@ func (e *entry) message(cfg *Config) string {
 	text := e.sig.Metric + " firing"
 	if e.held != grace.SignalFiring {
 		text = e.sig.Metric + " resolved"
+	}
+	if e.sig.Silenced != "" {
+		text += ", silenced by " + e.sig.Silenced
 	}
 	return withNote(text, e.note)
 }

@@ -41,12 +41,13 @@ type Batch struct {
 	counts              [reasons]int
 	first               [reasons]string
 
-	labels []label
-	key    []byte
-	hkey   []byte
-	point  Histogram
-	dirty  []*group
-	out    []grace.Sample
+	labels  []label
+	replica uint64 // of the series that was opened last
+	key     []byte
+	hkey    []byte
+	point   Histogram
+	dirty   []*group
+	out     []grace.Sample
 }
 
 // Begin opens a batch. It must be ended.
@@ -180,7 +181,7 @@ func (b *Batch) find(h uint64, key []byte, meta Meta, histogram bool, n int) (*e
 		sh = b.in.shard(to.hash)
 		sh.mu.Lock()
 		if to.pos >= 0 {
-			return to, sh, Taken
+			return b.elected(to, sh, e.replica, n, key)
 		}
 		sh.mu.Unlock()
 		b.in.remove(b.in.shard(h), e)
@@ -194,8 +195,18 @@ func (b *Batch) find(h uint64, key []byte, meta Meta, histogram bool, n int) (*e
 	e, sh, reason := b.open(h, key, meta, histogram)
 	if e == nil {
 		b.refuse(reason, n, key)
+		return nil, nil, reason
 	}
-	return e, sh, reason
+	return b.elected(e, sh, b.replica, n, key)
+}
+
+// elected gives an entry, unless another replica's points are taken.
+func (b *Batch) elected(e *entry, sh *shard, replica uint64, n int, key []byte) (*entry, *shard, Reason) {
+	if e.elect(replica, b.now) {
+		return e, sh, Taken
+	}
+	sh.mu.Unlock()
+	return nil, nil, b.refuse(Duplicate, n, key)
 }
 
 // refuse counts samples, and describes the first of each reason.

@@ -15,6 +15,7 @@ type Config struct {
 	// Without the built-in rules nothing but Rules gives a role.
 	NoDefaultRules bool     `json:"no_default_rules" doc:"leave the built-in rules out"`
 	ServiceLabels  []string `json:"service_labels" doc:"labels that state the service, tried in this order; what they name is kept although it is not declared"`
+	ReplicaLabel   string   `json:"replica_label" doc:"label by which a pair of senders differ: their series are one, and one of them is listened to"`
 	KeepUnmapped   bool     `json:"keep_unmapped" doc:"keep series without a role as well"`
 
 	OutOfOrder       grace.Duration `json:"out_of_order" doc:"samples older than the newest by no more than this are counted as out of order, others as late; both are dropped"`
@@ -45,6 +46,7 @@ func DefaultConfig() Config {
 			Labels: 64, LabelLength: 2048, SamplesPerRequest: 100_000,
 		},
 		ServiceLabels:    []string{"service_name", "service"},
+		ReplicaLabel:     "prometheus_replica",
 		OutOfOrder:       grace.Duration(time.Minute),
 		MaxAhead:         grace.Duration(5 * time.Minute),
 		MaxAge:           grace.Duration(3 * time.Hour), // a Prometheus that was cut off sends up to 2 h later

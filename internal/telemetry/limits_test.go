@@ -178,6 +178,38 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// A pair of senders that differ by their replica label: their series are one,
+// one of them is listened to, and the other takes over when it falls silent.
+func TestReplicas(t *testing.T) {
+	b := newBench(t, nil)
+	key := func(replica string) []byte {
+		k := telemetry.AppendLabel([]byte(nil), "__name__", "jobs_pending")
+		return telemetry.AppendLabel(telemetry.AppendLabel(k, "job", "cart"), "prometheus_replica", replica)
+	}
+	send := func(replica string, second, v float64, want telemetry.Reason) {
+		t.Helper()
+		b.now = start.Add(time.Duration(second * float64(time.Second)))
+		batch := b.Begin(telemetry.From{Source: replica})
+		batch.Points(key(replica), telemetry.Meta{}, at(second, v))
+		if r := batch.End(); r.Count(want) != 1 || r.Err() != nil {
+			t.Errorf("%s at %v: %s", replica, second, reasons(r))
+		}
+	}
+	send("a", 0, 1, telemetry.Taken)
+	send("b", 5, 100, telemetry.Duplicate)
+	send("a", 15, 2, telemetry.Taken)
+	send("b", 20, 100, telemetry.Duplicate)
+	send("b", 50, 3, telemetry.Taken) // a has been silent for 35 s
+	send("a", 55, 100, telemetry.Duplicate)
+	send("b", 65, 4, telemetry.Taken)
+	if len(b.series) != 1 || strings.Contains(name(b.series[0]), "replica") {
+		t.Fatalf("series %+v", b.series)
+	}
+	if got := text(b.values[name(b.series[0])]); got != "0:1 15:2 50:3 65:4" {
+		t.Errorf("came out %s", got)
+	}
+}
+
 // Many senders of the same and of other series at once, with evictions: what is
 // handed over comes out, or is counted.
 func TestConcurrent(t *testing.T) {

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"hash/maphash"
+	"slices"
 	"strings"
 	"time"
 )
@@ -42,6 +43,7 @@ func (b *Batch) resolve(h uint64, key []byte, meta Meta, histogram bool) (*entry
 			return nil, nil, LongLabel
 		}
 	}
+	b.labels, b.replica = b.in.withoutReplica(b.labels, b.m.cfg.ReplicaLabel)
 	b.key = canonical(b.key[:0], b.labels)
 	if checkLabels(b.labels) != nil {
 		return nil, nil, BadLabels
@@ -49,7 +51,8 @@ func (b *Batch) resolve(h uint64, key []byte, meta Meta, histogram bool) (*entry
 	if string(b.key) == string(key) {
 		return b.place(h, meta, histogram)
 	}
-	// Another order of labels that are, or will be, known in the canonical one.
+	// Another order of labels, or another replica's, that are, or will be, known
+	// in the canonical one.
 	ch := maphash.Bytes(b.in.seed, b.key)
 	sh := b.in.shard(ch)
 	sh.mu.Lock()
@@ -71,6 +74,17 @@ func (b *Batch) resolve(h uint64, key []byte, meta Meta, histogram bool) (*entry
 	return e, sh, Taken
 }
 
+// withoutReplica takes the label off by which a pair of senders differ, and gives
+// a hash of its value; 0 when there is none.
+func (in *Intake) withoutReplica(labels []label, name string) ([]label, uint64) {
+	i := slices.IndexFunc(labels, func(l label) bool { return name != "" && string(l.name) == name })
+	if i < 0 {
+		return labels, 0
+	}
+	replica := maphash.Bytes(in.seed, labels[i].value) | 1
+	return slices.Delete(labels, i, i+1), replica
+}
+
 // alias leads another order of labels to their entry, as far as there is place:
 // without, they take the detour each time.
 func (b *Batch) alias(h uint64, key []byte, to *entry) {
@@ -81,7 +95,7 @@ func (b *Batch) alias(h uint64, key []byte, to *entry) {
 	sh := b.in.shard(h)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.insert(&entry{key: string(key), hash: h, form: formAlias, to: to, source: b.source, lastAt: b.now})
+	sh.insert(&entry{key: string(key), hash: h, form: formAlias, to: to, source: b.source, lastAt: b.now, replica: b.replica})
 }
 
 // place makes the entry of the canonical key b.key.

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"time"
 )
 
 // form says how the points of an entry are read.
@@ -32,6 +33,11 @@ type entry struct {
 	digest uint64  // of what comes out
 	given  Kind    // by the edge
 
+	// replica is that of an alias; of its entry it is the one whose points are
+	// taken, and ledAt when they came last.
+	replica uint64
+	ledAt   int64
+
 	form   form
 	ended  bool // by a stale marker, or never begun: the next point is a new base
 	slot   int32
@@ -39,6 +45,23 @@ type entry struct {
 	last   float64
 	lastAt int64 // Unix ms, of the newest point
 	moved  int64 // Unix ms, when the value last changed
+}
+
+// failover is how long the replica that is listened to may be silent before the
+// other one is.
+const failover = int64(30 * time.Second / time.Millisecond)
+
+// elect tells whether the points of a replica are taken: a pair sends the same
+// series twice. The caller holds the lock.
+func (e *entry) elect(replica uint64, now int64) bool {
+	if replica == 0 {
+		return true
+	}
+	if e.replica != 0 && e.replica != replica && now-e.ledAt <= failover {
+		return false
+	}
+	e.replica, e.ledAt = replica, now
+	return true
 }
 
 // wanted entries never give their place.

@@ -52,7 +52,7 @@ type bench struct {
 func newBench(t *testing.T, change func(*telemetry.Config, *telemetry.Options)) *bench {
 	b := &bench{t: t, now: start, recorder: &recorder{values: map[string][]telemetry.Point{}}}
 	cfg := telemetry.DefaultConfig()
-	cfg.MaxAhead = grace.Duration(10 * time.Minute) // the series of some tests are that long
+	cfg.MaxAhead = grace.Duration(10 * time.Minute) // most tests do not move the clock
 	b.opt = telemetry.Options{
 		Sinks: []telemetry.Sink{b.recorder}, Now: func() time.Time { return b.now },
 		Known:   func(s grace.ServiceID) bool { return s == "cart" },

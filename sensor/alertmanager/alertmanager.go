@@ -1,59 +1,87 @@
-// Package alertmanager reads what Prometheus' Alertmanager sends to a webhook
-// (payload version 4) and proves who sent it.
+// Package alertmanager reads alerts that others judged: Alertmanager's webhook
+// ([ReadWebhook]; Grafana's is the same), what Prometheus sends to an
+// Alertmanager ([ReadAlerts]), and the list of alerts that an Alertmanager holds
+// ([Reader]). It also proves who sent them.
 //
-// [Parse] makes a sample of every alert, firing or resolved, that a [Mapping]
-// leads to a service and a code. An alert that it does not lead anywhere, or
-// that is malformed, is handed back as a [Problem] and the others are still
-// taken: Alertmanager does not send again what was answered with 4xx, so
-// refusing a whole group for one stray alert would lose the rest. Every alert of
-// a payload ends as exactly one sample or one problem; alerts that Alertmanager
-// itself left out (max_alerts) are one problem more.
+// Every alert that a [Mapping] leads to a service becomes a sample. One that it
+// does not lead anywhere, or that is malformed, is a [Skipped], and the others
+// are still taken: a sender does not send again what was refused, so refusing a
+// whole group for one stray alert would lose the rest. Alerts that Alertmanager
+// itself left out (max_alerts), or that did not fit into the limit of a body,
+// are one problem more.
 //
 // An alert's fingerprint is its identity: the resolved message carries that of
-// the firing one. The sample's time is when it was received, because a repeated
-// message is news ("still firing") although its startsAt is old.
+// the firing one. One that has none, or that names the replica of a pair, gets
+// it from its labels, in Alertmanager's way. A sample's time is when it was
+// received, because a repeated message is news ("still firing") although its
+// startsAt is old; startsAt tells occurrences apart, so that the end of an older
+// one does not clear a newer one.
 package alertmanager
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/prometheus/common/model"
 
 	"grace"
 )
 
-// Sensor is the sensor name of the samples.
-const Sensor = "alertmanager"
-
-// version of the payload that is understood.
-const version = "4"
-
-// The statuses of an alert.
+// The sensor names of the samples: what came by way of an Alertmanager, and
+// what a Prometheus sent itself.
 const (
-	firing   = "firing"
-	resolved = "resolved"
+	Sensor           = "alertmanager"
+	SensorPrometheus = "prometheus-alerts"
 )
 
-// Problem is an alert that did not become a sample.
-type Problem struct {
-	Fingerprint string `json:"fingerprint"`
+// Limits of what is kept of an alert.
+const (
+	MaxName   = 200  // characters of a service, code, alert name or fingerprint
+	maxText   = 4000 // characters of an annotation
+	maxLabels = 64
+	// maxAhead is how far a sender's clock may run before GRACE's.
+	maxAhead = 5 * time.Minute
+	// maxValid bounds how long an alert counts as firing that is not repeated.
+	maxValid = 24 * time.Hour
+	// usualValid is assumed of one that does not say.
+	usualValid = 5 * time.Minute
+)
+
+// The kinds of problems.
+const (
+	KindMalformed = "malformed"
+	KindNoService = "no_service"
+	KindTooLong   = "too_long"
+	KindTruncated = "truncated"
+)
+
+// Skipped is an alert, or several, that did not become a sample.
+type Skipped struct {
+	Kind        string `json:"kind" enum:"malformed,no_service,too_long,truncated"`
+	Fingerprint string `json:"fingerprint,omitempty"`
 	Alert       string `json:"alert"`
 	Reason      string `json:"reason"`
+	Count       uint64 `json:"count" doc:"how many alerts it stands for"`
 }
 
-func (p Problem) String() string {
+func (p Skipped) String() string {
 	return fmt.Sprintf("alert %s (%s): %s", p.Alert, p.Fingerprint, p.Reason)
 }
 
-type payload struct {
-	Version   string            `json:"version"`
-	Alerts    []json.RawMessage `json:"alerts"`
-	Truncated uint64            `json:"truncatedAlerts"`
+// Batch is what was read.
+type Batch struct {
+	Samples []grace.Sample
+	Skipped []Skipped
 }
 
+// alert is one of any source.
 type alert struct {
-	Status      string            `json:"status"`
+	Status      json.RawMessage   `json:"status"` // a text, or an object in a list of Alertmanager's
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
 	StartsAt    time.Time         `json:"startsAt"`
@@ -61,92 +89,267 @@ type alert struct {
 	Fingerprint string            `json:"fingerprint"`
 }
 
-// Parse reads one payload. The error means that it is none: not JSON, another
-// version, or without alerts.
-func Parse(body []byte, m Mapping, received time.Time) ([]grace.Sample, []Problem, error) {
-	var p payload
-	if err := json.Unmarshal(body, &p); err != nil {
-		return nil, nil, fmt.Errorf("read the Alertmanager payload: %w", err)
-	}
-	if p.Version != version {
-		return nil, nil, fmt.Errorf("read the Alertmanager payload: version %q, want %q", p.Version, version)
-	}
-	if len(p.Alerts) == 0 {
-		return nil, nil, errors.New("read the Alertmanager payload: no alerts")
-	}
-	m = m.withDefaults()
-	var samples []grace.Sample
-	var problems []Problem
-	for _, raw := range p.Alerts {
-		sample, err := m.sample(raw, received)
-		if err != nil {
-			problems = append(problems, Problem{Fingerprint: sample.Fingerprint, Alert: sample.Metric, Reason: err.Error()})
-			continue
-		}
-		samples = append(samples, sample)
-	}
-	if p.Truncated > 0 {
-		problems = append(problems, Problem{
-			Alert:  "truncatedAlerts",
-			Reason: fmt.Sprintf("Alertmanager left %d alerts out: set max_alerts of the webhook to 0", p.Truncated),
-		})
-	}
-	return samples, problems, nil
+// source says how the alerts of a body are to be read.
+type source struct {
+	sensor string
+	// timed: an alert says by its endsAt whether it is over, and until when it
+	// fires unless it is repeated.
+	timed bool
 }
 
-// sample reads one alert. With an error it still holds the alert's name and
-// fingerprint, as far as they are known.
-func (m Mapping) sample(raw json.RawMessage, received time.Time) (grace.Sample, error) {
+// ReadWebhook reads one payload of a webhook. The error means that it is none:
+// not JSON, or without alerts. What lies beyond limit bytes is not read and
+// is a problem.
+func ReadWebhook(body io.Reader, limit int64, m Mapping, received time.Time) (Batch, error) {
+	b, err := read(body, limit, m, received, source{sensor: Sensor})
+	if err != nil {
+		return Batch{}, fmt.Errorf("read the webhook: %w", err)
+	}
+	return b, nil
+}
+
+// ReadAlerts reads a list of alerts as Prometheus sends it to an Alertmanager.
+func ReadAlerts(body io.Reader, limit int64, m Mapping, received time.Time) (Batch, error) {
+	b, err := read(body, limit, m, received, source{sensor: SensorPrometheus, timed: true})
+	if err != nil {
+		return Batch{}, fmt.Errorf("read the alerts: %w", err)
+	}
+	return b, nil
+}
+
+// reading is one body on its way.
+type reading struct {
+	batch    Batch
+	mapper   *mapper
+	received time.Time
+	source   source
+	listed   bool // a list of alerts was there
+}
+
+func read(body io.Reader, limit int64, m Mapping, received time.Time, src source) (Batch, error) {
+	mapper, err := m.compile()
+	if err != nil {
+		return Batch{}, err
+	}
+	limited := &io.LimitedReader{R: body, N: limit}
+	r := reading{mapper: mapper, received: received, source: src}
+	dec := json.NewDecoder(limited)
+	if err = r.document(dec); err == nil {
+		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("there is more after the JSON")
+		}
+	}
+	if err != nil && limited.N <= 0 && r.listed {
+		// What was read is taken: a refusal would lose it.
+		r.problem(Skipped{Kind: KindTruncated, Alert: "the rest of the body", Count: 1, Reason: fmt.Sprintf(
+			"the body has more than %d bytes; what comes after was not read: group alerts by service, or set max_alerts of the webhook", limit)})
+		err = nil
+	}
+	if err == nil && !r.listed {
+		err = errors.New("no alerts")
+	}
+	return r.batch, err
+}
+
+// document reads a list of alerts, or an object that holds one. It decodes
+// alert by alert: a group may be large.
+func (r *reading) document(dec *json.Decoder) error {
+	first, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	switch first {
+	case json.Delim('['):
+		return r.alerts(dec)
+	case json.Delim('{'):
+	default:
+		return errors.New("want a JSON object with alerts, or a list of them")
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		switch key {
+		case "alerts":
+			open, err := dec.Token()
+			if err != nil {
+				return err
+			}
+			if open == nil {
+				continue // null
+			}
+			if open != json.Delim('[') {
+				return errors.New("alerts is no list")
+			}
+			if err := r.alerts(dec); err != nil {
+				return err
+			}
+		case "truncatedAlerts":
+			var n json.Number
+			if err := dec.Decode(&n); err != nil {
+				return fmt.Errorf("truncatedAlerts: %w", err)
+			}
+			if count, err := n.Int64(); err == nil && count > 0 {
+				r.problem(Skipped{Kind: KindTruncated, Alert: "truncatedAlerts", Count: uint64(count), Reason: fmt.Sprintf(
+					"Alertmanager left %d alerts out: set max_alerts of the webhook to 0, or alertmanager.url so that GRACE reads them itself", count)})
+			}
+		default:
+			var skipped json.RawMessage
+			if err := dec.Decode(&skipped); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = dec.Token()
+	return err
+}
+
+func (r *reading) alerts(dec *json.Decoder) error {
+	for dec.More() {
+		r.listed = true
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return err
+		}
+		r.take(raw)
+	}
+	_, err := dec.Token()
+	r.listed = r.listed || err == nil && r.source.timed // an empty list of Prometheus' is one
+	return err
+}
+
+func (r *reading) problem(p Skipped) {
+	r.batch.Skipped = append(r.batch.Skipped, p)
+}
+
+func (r *reading) take(raw json.RawMessage) {
 	var a alert
 	if err := json.Unmarshal(raw, &a); err != nil {
-		return grace.Sample{}, fmt.Errorf("read the alert: %w", err)
+		r.problem(Skipped{Kind: KindMalformed, Alert: "alert", Reason: fmt.Sprintf("read the alert: %v", err), Count: 1})
+		return
 	}
-	a.clean()
+	s, p := r.mapper.sample(a, r.received, r.source)
+	if p != nil {
+		p.Fingerprint, p.Alert, p.Count = s.Fingerprint, s.Metric, 1
+		r.problem(*p)
+		return
+	}
+	r.batch.Samples = append(r.batch.Samples, s)
+}
+
+// sample reads one alert. With a problem it still holds the alert's name and
+// fingerprint, as far as they are known.
+func (m *mapper) sample(a alert, received time.Time, src source) (grace.Sample, *Skipped) {
 	s := grace.Sample{
-		Sensor: Sensor, Metric: a.Labels["alertname"], Kind: grace.SampleAlert, At: received,
-		Resolved: a.Status == resolved, Fingerprint: a.Fingerprint, Labels: a.Labels, Message: a.message(),
+		Sensor: src.sensor, Metric: cut(grace.Printable(a.Labels["alertname"]), MaxName), Kind: grace.SampleAlert, At: received,
+		Message: a.message(), StartsAt: bounded(a.StartsAt, received),
 	}
 	if s.Metric == "" {
 		s.Metric = "alert"
 	}
+	s.Fingerprint = m.fingerprint(a)
+	if err := a.judge(&s, received, src); err != nil {
+		return s, &Skipped{Kind: KindMalformed, Reason: err.Error()}
+	}
 	if !s.Resolved {
 		s.Value = 1
 	}
-	if err := a.check(); err != nil {
-		return s, err
-	}
-	return m.lead(s)
+	s, p := m.lead(s, a.Labels)
+	s.Labels = kept(a.Labels)
+	return s, p
 }
 
-// clean makes the texts fit to be stored.
-func (a *alert) clean() {
-	a.Fingerprint = grace.CleanOutput(a.Fingerprint)
-	labels := make(map[string]string, len(a.Labels))
-	for k, v := range a.Labels {
-		labels[grace.CleanOutput(k)] = grace.CleanOutput(v)
+// judge tells whether the alert fires.
+func (a alert) judge(s *grace.Sample, received time.Time, src source) error {
+	var status string
+	if len(a.Status) > 0 && a.Status[0] == '"' {
+		_ = json.Unmarshal(a.Status, &status) // it is a text
 	}
-	a.Labels = labels
-}
-
-func (a alert) check() error {
-	switch {
-	case a.Status != firing && a.Status != resolved:
-		return fmt.Errorf("status %q: want firing or resolved", a.Status)
-	case a.Fingerprint == "":
-		return errors.New("it has no fingerprint")
-	case a.StartsAt.IsZero():
-		return errors.New("it has no startsAt")
-	case a.Status == resolved && a.EndsAt.Before(a.StartsAt):
-		return errors.New("it is resolved and its endsAt is before its startsAt")
+	switch strings.ToLower(status) {
+	case "firing", "active", "alerting":
+	case "resolved", "inactive", "normal", "ok":
+		s.Resolved = true
+	case "":
+		if !src.timed {
+			return errors.New("it has no status: want firing or resolved")
+		}
+		s.Resolved = !a.EndsAt.IsZero() && !a.EndsAt.After(received)
+	default:
+		return fmt.Errorf("status %.40q: want firing or resolved", status)
+	}
+	if !s.Resolved && src.timed {
+		s.Expires = received.Add(usualValid)
+		if !a.EndsAt.IsZero() {
+			s.Expires = a.EndsAt.UTC()
+		}
+		if latest := received.Add(maxValid); s.Expires.After(latest) {
+			s.Expires = latest
+		}
 	}
 	return nil
 }
 
+// bounded gives a time that can be stored: not before 1970, and not of the
+// future.
+func bounded(t, received time.Time) time.Time {
+	switch {
+	case t.Unix() < 0:
+		return time.Time{}
+	case t.After(received.Add(maxAhead)):
+		return received
+	}
+	return t.UTC()
+}
+
+// fingerprint is the sender's, or made from the labels without the replica's,
+// as Alertmanager makes it.
+func (m *mapper) fingerprint(a alert) string {
+	given := grace.Printable(a.Fingerprint)
+	_, replica := a.Labels[m.ReplicaLabel]
+	if given != "" && !replica && utf8.RuneCountInString(given) <= MaxName {
+		return given
+	}
+	set := model.LabelSet{}
+	for name, value := range a.Labels {
+		if name != m.ReplicaLabel {
+			set[model.LabelName(name)] = model.LabelValue(value)
+		}
+	}
+	if len(set) == 0 && given != "" {
+		set["fingerprint"] = model.LabelValue(given) // too long to be kept
+	}
+	return set.Fingerprint().String()
+}
+
 func (a alert) message() string {
 	for _, key := range []string{"summary", "description", "message"} {
-		if text := a.Annotations[key]; text != "" {
-			return grace.CleanOutput(text)
+		if text := strings.TrimSpace(a.Annotations[key]); text != "" {
+			return cut(grace.Printable(text), maxText)
 		}
 	}
 	return ""
+}
+
+// kept bounds the labels that stay with a sample.
+func kept(labels map[string]string) map[string]string {
+	out := make(map[string]string, min(len(labels), maxLabels))
+	for k, v := range labels {
+		if len(out) < maxLabels {
+			out[cut(grace.Printable(k), MaxName)] = cut(grace.Printable(v), MaxName)
+		}
+	}
+	return out
+}
+
+// cut shortens a text to so many characters.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	runes := []rune(text)
+	if len(runes) <= most {
+		return text
+	}
+	return string(runes[:most-1]) + "…"
 }

@@ -1,8 +1,13 @@
 package alertmanager
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"grace"
 )
@@ -13,12 +18,16 @@ type Mapping struct {
 	ServiceLabel  string // default "service"
 	CodeLabel     string // default "code"
 	SeverityLabel string // default "severity"
+	ReplicaLabel  string // by which a pair of servers differ; default "prometheus_replica"
 	Map           []Rule
 }
 
-// Rule gives alerts with these labels a service, a code or a severity.
+// Rule gives alerts with these labels a service, a code or a severity. A value
+// to match may hold * for any text, several joined by | for either, ! in front
+// for not, nothing for an absent label, or ~ in front of a regular expression
+// of the whole value. Service and Code may hold ${label} for a label's value.
 type Rule struct {
-	Match    map[string]string // every one must be equal
+	Match    map[string]string // all must hold
 	Service  grace.ServiceID
 	Code     grace.Code
 	Severity grace.Severity
@@ -26,78 +35,170 @@ type Rule struct {
 
 // Validate names everything that is wrong with the mapping.
 func (m Mapping) Validate() error {
+	_, err := m.compile()
+	return err
+}
+
+// mapper is a compiled Mapping.
+type mapper struct {
+	Mapping
+	rules []rule
+}
+
+type rule struct {
+	Rule
+	labels []matcher
+}
+
+// matcher is the wanted value of one label.
+type matcher struct {
+	name  string
+	not   bool
+	regex *regexp.Regexp
+}
+
+func (m Mapping) compile() (*mapper, error) {
+	m.ServiceLabel = cmp.Or(m.ServiceLabel, "service")
+	m.CodeLabel = cmp.Or(m.CodeLabel, "code")
+	m.SeverityLabel = cmp.Or(m.SeverityLabel, "severity")
+	m.ReplicaLabel = cmp.Or(m.ReplicaLabel, "prometheus_replica")
+	out := &mapper{Mapping: m}
 	var errs []error
 	for i, r := range m.Map {
-		if len(r.Match) == 0 {
-			errs = append(errs, fmt.Errorf("map[%d]: match is missing: it would take every alert", i))
+		c, err := r.compile()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("map[%d]: %w", i, err))
 		}
-		if r.Service == "" && r.Code == "" && r.Severity == "" {
-			errs = append(errs, fmt.Errorf("map[%d]: it gives neither a service nor a code nor a severity", i))
-		}
-		if !r.Severity.Valid() {
-			errs = append(errs, fmt.Errorf("map[%d]: severity %q: want info, warning or critical", i, r.Severity))
-		}
+		out.rules = append(out.rules, c)
 	}
-	return errors.Join(errs...)
+	return out, errors.Join(errs...)
 }
 
-func (m Mapping) withDefaults() Mapping {
-	if m.ServiceLabel == "" {
-		m.ServiceLabel = "service"
+func (r Rule) compile() (rule, error) {
+	out := rule{Rule: r}
+	switch {
+	case len(r.Match) == 0:
+		return out, errors.New("match is missing: it would take every alert")
+	case r.Service == "" && r.Code == "" && r.Severity == "":
+		return out, errors.New("it gives neither a service nor a code nor a severity")
+	case !r.Severity.Valid():
+		return out, fmt.Errorf("severity %q: want info, warning or critical", r.Severity)
 	}
-	if m.CodeLabel == "" {
-		m.CodeLabel = "code"
+	for _, template := range []string{string(r.Service), string(r.Code)} {
+		if err := checkTemplate(template); err != nil {
+			return out, err
+		}
 	}
-	if m.SeverityLabel == "" {
-		m.SeverityLabel = "severity"
+	for name, value := range r.Match {
+		m := matcher{name: name}
+		value, m.not = strings.CutPrefix(value, "!")
+		expression, isRegex := strings.CutPrefix(value, "~")
+		if !isRegex {
+			expression = pattern(value)
+		}
+		var err error
+		if m.regex, err = regexp.Compile("^(?s:" + expression + ")$"); err != nil {
+			return out, fmt.Errorf("match %s: %w", name, err)
+		}
+		out.labels = append(out.labels, m)
 	}
-	return m
+	slices.SortFunc(out.labels, func(a, b matcher) int { return strings.Compare(a.name, b.name) })
+	return out, nil
 }
 
-func (m Mapping) lead(s grace.Sample) (grace.Sample, error) {
-	s.Service = grace.ServiceID(s.Labels[m.ServiceLabel])
-	s.Code = grace.Code(s.Labels[m.CodeLabel])
-	s.Severity = severity(s.Labels[m.SeverityLabel])
-	for _, r := range m.Map {
-		if !r.matches(s.Labels) {
+// pattern writes a|b* as a regular expression.
+func pattern(text string) string {
+	parts := strings.Split(text, "|")
+	for i, p := range parts {
+		parts[i] = strings.ReplaceAll(regexp.QuoteMeta(p), `\*`, ".*")
+	}
+	return strings.Join(parts, "|")
+}
+
+func checkTemplate(text string) error {
+	for rest := text; ; {
+		_, after, found := strings.Cut(rest, "${")
+		if !found {
+			return nil
+		}
+		name, next, closed := strings.Cut(after, "}")
+		if !closed || name == "" {
+			return fmt.Errorf("%q: a ${label} is not closed or has no name", text)
+		}
+		if strings.Contains(name, ":") {
+			return fmt.Errorf("%q: ${%s} is no label; secrets are not read here", text, name)
+		}
+		rest = next
+	}
+}
+
+// expand puts labels into a template. What is put in is data: it is not looked
+// through for ${} again. It fails when a label is not there.
+func expand(template string, labels map[string]string) (string, bool) {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(template, "${")
+		b.WriteString(before)
+		if !found {
+			return b.String(), true
+		}
+		name, rest, _ := strings.Cut(after, "}")
+		value := labels[name]
+		if value == "" {
+			return "", false
+		}
+		b.WriteString(value)
+		template = rest
+	}
+}
+
+func (m *mapper) lead(s grace.Sample, labels map[string]string) (grace.Sample, *Skipped) {
+	service, code := labels[m.ServiceLabel], labels[m.CodeLabel]
+	s.Severity = severity(labels[m.SeverityLabel])
+	for _, r := range m.rules {
+		if !r.matches(labels) {
 			continue
 		}
-		if r.Service != "" {
-			s.Service = r.Service
+		if text, ok := expand(string(r.Service), labels); ok && text != "" {
+			service = text
 		}
-		if r.Code != "" {
-			s.Code = r.Code
+		if text, ok := expand(string(r.Code), labels); ok && text != "" {
+			code = text
 		}
-		if r.Severity != "" {
-			s.Severity = r.Severity
-		}
+		s.Severity = cmp.Or(r.Severity, s.Severity)
 		break
 	}
+	service, code = grace.Printable(strings.TrimSpace(service)), grace.Printable(strings.TrimSpace(code))
 	switch {
-	case s.Service == "":
-		return s, fmt.Errorf("no service: it has no label %s, and no rule of the map names one", m.ServiceLabel)
-	case s.Code == "":
-		return s, fmt.Errorf("no diagnosis code: it has no label %s, and no rule of the map names one", m.CodeLabel)
+	case service == "":
+		return s, &Skipped{Kind: KindNoService, Reason: fmt.Sprintf("no service: it has no label %s, and no rule of alertmanager.map names one", m.ServiceLabel)}
+	case utf8.RuneCountInString(service) > MaxName || utf8.RuneCountInString(code) > MaxName:
+		return s, &Skipped{Kind: KindTooLong, Reason: fmt.Sprintf("its service or code has more than %d characters", MaxName)}
+	case code == "":
+		// Nobody said what it means, and no remedy may guess: a person's.
+		code = string(grace.CodeInvestigation)
 	}
+	s.Service, s.Code = grace.ServiceID(service), grace.Code(code)
 	return s, nil
 }
 
-func (r Rule) matches(labels map[string]string) bool {
-	for k, v := range r.Match {
-		if got, ok := labels[k]; !ok || got != v {
+func (r rule) matches(labels map[string]string) bool {
+	for _, m := range r.labels {
+		if m.regex.MatchString(labels[m.name]) == m.not {
 			return false
 		}
 	}
-	return len(r.Match) > 0
+	return true
 }
 
-// severity reads the words in use; an alert that says none, or another, is a
-// warning: somebody wanted to know of it.
+// severity reads the words in use, in any case; an alert that says none, or
+// another, is a warning: somebody wanted to know of it.
 func severity(text string) grace.Severity {
-	switch text {
-	case "info", "information", "none":
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "info", "information", "informational", "none", "notice", "debug", "low", "ok", "trivial", "p4", "p5", "sev4", "sev5", "s4", "s5":
 		return grace.SeverityInfo
-	case "critical", "page", "error", "emergency":
+	case "critical", "crit", "page", "paging", "error", "err", "fatal", "emergency", "emerg", "panic", "alert", "disaster",
+		"high", "major", "urgent", "blocker", "severe", "p0", "p1", "p2", "sev0", "sev1", "sev2", "s0", "s1", "s2":
 		return grace.SeverityCritical
 	default:
 		return grace.SeverityWarning

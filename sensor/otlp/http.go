@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/status"
@@ -95,7 +96,7 @@ func (r *Receiver) body(w http.ResponseWriter, req *http.Request) ([]byte, *refu
 		return nil, refuse(http.StatusBadRequest, codes.Unavailable, "read the body: %v", err)
 	}
 	var from io.Reader = http.MaxBytesReader(w, req.Body, int64(r.cfg.MaxDecoded))
-	switch encoding := req.Header.Get("Content-Encoding"); encoding {
+	switch encoding := strings.ToLower(req.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
 	case "gzip":
 		unzip, _ := r.gzips.Get().(*gzip.Reader)

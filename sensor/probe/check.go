@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
-	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"grace"
+	"grace/internal/httpclient"
 )
 
 // The types of a Target.
@@ -29,17 +28,21 @@ const maxBody = 1 << 20
 type Target struct {
 	Type string // http, tcp or command
 
-	URL        string            // http
+	URL        string            // http; also unix:///run/app.sock:/path
 	Method     string            // http; default GET
-	Headers    map[string]string // http; values may hold secret references
+	Client     httpclient.Config // http; its Redirects are set by FollowRedirects
 	Status     int               // http; default any 2xx
-	Contains   string            // http; must be within the first MiB of the answer
+	Body       Body              // http; what must hold of the first MiB of the answer
 	MaxLatency grace.Duration    // http, tcp; default no limit
+	// FollowRedirects judges what a redirect leads to. Otherwise a redirect is
+	// a failure (a login page is no success), unless its status is wanted.
+	FollowRedirects bool
 
-	Address string // tcp; host:port
+	Address string // tcp; host:port, or unix:///run/app.sock
 
-	Argv []string          // command; exit code 0 passes; no secrets
-	Env  map[string]string // command; besides PATH, HOME and LANG; may hold secret references
+	Argv   []string          // command; exit code 0 passes; no secrets
+	Env    map[string]string // command; besides PATH, HOME and LANG; may hold secret references
+	Format string            // command; how its output is read: empty, nagios, prometheus or json
 
 	Timeout grace.Duration // of one check; default 5s
 }
@@ -48,27 +51,40 @@ type Target struct {
 func (t Target) Validate() error {
 	var errs []error
 	if t.Timeout < 0 || t.MaxLatency < 0 {
-		errs = append(errs, errors.New("timeout and max_latency must not be less than nothing"))
+		errs = append(errs, errors.New("timeout and max_latency must not be negative"))
 	}
 	switch t.Type {
 	case HTTP:
-		u, err := url.Parse(t.URL)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-			errs = append(errs, fmt.Errorf("url %q: want http:// or https:// and a host", t.URL))
-		}
+		_, _, err := httpclient.Target(t.URL)
+		errs = append(errs, err, t.Client.Validate(), t.Body.Validate())
 		if t.Status != 0 && (t.Status < 100 || t.Status > 599) {
 			errs = append(errs, fmt.Errorf("status %d is no HTTP status", t.Status))
 		}
 	case TCP:
-		if _, port, err := net.SplitHostPort(t.Address); err != nil || port == "" {
-			errs = append(errs, fmt.Errorf("address %q: want host:port", t.Address))
-		}
+		errs = append(errs, validAddress(t.Address))
 	case Command:
-		errs = append(errs, validArgv(t.Argv))
+		errs = append(errs, validArgv(t.Argv), validFormat(t.Format))
 	default:
 		errs = append(errs, fmt.Errorf("type %q: want http, tcp or command", t.Type))
 	}
 	return errors.Join(errs...)
+}
+
+func validAddress(address string) error {
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		if !strings.HasPrefix(path, "/") {
+			return fmt.Errorf("address %q: want unix:// and an absolute path", address)
+		}
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil || port == "" {
+		return fmt.Errorf("address %q: want host:port", address)
+	}
+	if n, err := strconv.Atoi(port); err == nil && (n < 1 || n > 65535) {
+		return fmt.Errorf("address %q: a port is a number from 1 to 65535", address)
+	}
+	return nil
 }
 
 func validArgv(argv []string) error {
@@ -86,16 +102,34 @@ func validArgv(argv []string) error {
 // Result of one check.
 type Result struct {
 	OK       bool
-	Detail   string // what was seen; never holds a secret
+	Fault    bool           // GRACE could not look: nothing is known of the target
+	Code     grace.Code     // of a failure: what it means by itself
+	Severity grace.Severity // of a failure, where the check says so itself
+	Detail   string         // what was seen; never holds a secret
 	Latency  time.Duration
 	Answered bool // something came back, good or bad; only then Latency counts
+	Numbers  []Number
 	At       time.Time
+}
+
+// Number is a value that a command returned.
+type Number struct {
+	Name  string
+	Value float64
+	Unit  string
+}
+
+// fault is the result of a check that could not be made.
+func fault(format string, args ...any) Result {
+	return Result{Fault: true, Detail: fmt.Sprintf(format, args...)}
 }
 
 // Checker takes measurements of one target. It is safe for concurrent use.
 type Checker struct {
 	target  Target
-	client  *http.Client
+	url     string
+	body    condition
+	client  *httpclient.Client
 	timeout time.Duration
 }
 
@@ -108,32 +142,28 @@ func NewChecker(t Target) (*Checker, error) {
 	if c.timeout == 0 {
 		c.timeout = DefaultTimeout
 	}
-	if t.Type == HTTP {
-		c.client = newClient(t.Status)
+	if t.Type != HTTP {
+		return c, nil
 	}
-	return c, nil
-}
-
-// newClient makes a client that connects anew every time: a kept connection
-// goes on working after a server has stopped to accept others.
-func newClient(status int) *http.Client {
-	client := &http.Client{CheckRedirect: func(req *http.Request, via []*http.Request) error {
-		first := via[0].URL
-		wantsRedirect := status >= 300 && status < 400
-		if wantsRedirect || req.URL.Scheme != first.Scheme || req.URL.Host != first.Host {
-			return http.ErrUseLastResponse
-		}
-		if len(via) > 5 {
-			return errors.New("more than 5 redirects")
-		}
-		return nil
-	}}
-	if def, ok := http.DefaultTransport.(*http.Transport); ok {
-		tr := def.Clone()
-		tr.DisableKeepAlives = true
-		client.Transport = tr
+	var socket string
+	var err error
+	if c.url, socket, err = httpclient.Target(t.URL); err != nil {
+		return nil, err
 	}
-	return client
+	if c.body, err = t.Body.compile(); err != nil {
+		return nil, err
+	}
+	client := t.Client
+	client.Anew = true
+	if socket != "" {
+		client.UnixSocket = socket
+	}
+	client.Redirects = httpclient.RedirectNever
+	if t.FollowRedirects {
+		client.Redirects = httpclient.RedirectAnywhere
+	}
+	c.client, err = httpclient.New(client)
+	return c, err
 }
 
 // Check takes one measurement.
@@ -155,7 +185,7 @@ func (c *Checker) Check(ctx context.Context) Result {
 		r.Latency = r.At.Sub(began)
 	}
 	if limit := c.target.MaxLatency.D(); limit > 0 && r.OK && r.Latency > limit {
-		r.OK = false
+		r.OK, r.Code = false, grace.CodeLatencySpike
 		r.Detail = fmt.Sprintf("answered after %s, want at most %s", r.Latency.Round(time.Millisecond), limit)
 	}
 	r.Detail = grace.CleanOutput(r.Detail)
@@ -170,55 +200,15 @@ func why(ctx context.Context, err error) error {
 	return err
 }
 
-func (c *Checker) http(ctx context.Context) Result {
-	method := c.target.Method
-	if method == "" {
-		method = http.MethodGet
-	}
-	req, err := http.NewRequestWithContext(ctx, method, c.target.URL, nil)
-	if err != nil {
-		return Result{Detail: err.Error()}
-	}
-	var secrets []string
-	for k, v := range c.target.Headers {
-		value, found, err := grace.ExpandSecrets(v)
-		if err != nil {
-			return Result{Detail: fmt.Sprintf("header %s: %v", k, err)}
-		}
-		secrets = append(secrets, found...)
-		req.Header.Set(k, value)
-		if strings.EqualFold(k, "Host") {
-			req.Host = value
-		}
-	}
-	began := time.Now()
-	resp, err := c.client.Do(req)
-	if err != nil {
-		return Result{Detail: grace.Redact(why(ctx, err).Error(), secrets)}
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
-	if err != nil {
-		return Result{Detail: "the answer broke off: " + why(ctx, err).Error()}
-	}
-	r := Result{OK: true, Answered: true, Latency: time.Since(began), Detail: resp.Status}
-	switch {
-	case c.target.Status == 0 && (resp.StatusCode < 200 || resp.StatusCode > 299):
-		r.OK, r.Detail = false, fmt.Sprintf("answered %s, want 2xx", resp.Status)
-	case c.target.Status != 0 && resp.StatusCode != c.target.Status:
-		r.OK, r.Detail = false, fmt.Sprintf("answered %s, want %d", resp.Status, c.target.Status)
-	case !strings.Contains(string(body), c.target.Contains):
-		r.OK, r.Detail = false, fmt.Sprintf("answered %s without %q", resp.Status, c.target.Contains)
+// refused is the result of an error without an answer.
+func refused(err error) Result {
+	r := Result{Detail: err.Error(), Code: grace.CodeServiceDown}
+	switch httpclient.Classify(err) {
+	case httpclient.Own:
+		r.Fault, r.Code = true, ""
+	case httpclient.Slow:
+		r.Code = grace.CodeLatencySpike
+	case httpclient.Down:
 	}
 	return r
-}
-
-func (c *Checker) tcp(ctx context.Context) Result {
-	began := time.Now()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", c.target.Address)
-	if err != nil {
-		return Result{Detail: why(ctx, err).Error()}
-	}
-	_ = conn.Close()
-	return Result{OK: true, Answered: true, Latency: time.Since(began), Detail: "connected to " + c.target.Address}
 }

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +16,9 @@ import (
 // maxDetail bounds what is kept of a command's output: its newest line is what
 // a person reads.
 const maxDetail = 300
+
+// maxNumbers bounds what is read of a command's output for its numbers.
+const maxNumbers = 1 << 20
 
 // lineBuffer keeps the newest output of a program.
 type lineBuffer struct {
@@ -36,11 +40,28 @@ func (b *lineBuffer) Write(p []byte) (int, error) {
 // newest gives the last line.
 func (b *lineBuffer) newest() string {
 	text := strings.TrimSpace(grace.Redact(string(b.buf), b.secrets))
-	line := text[strings.LastIndexByte(text, '\n')+1:]
+	return cut(text[strings.LastIndexByte(text, '\n')+1:])
+}
+
+func cut(line string) string {
 	if len(line) > maxDetail {
 		line = strings.ToValidUTF8(line[:maxDetail], "") + "..."
 	}
 	return line
+}
+
+// head keeps the beginning of what is written.
+type head struct {
+	buf  []byte
+	more bool // and there was more
+}
+
+// Write never fails: a program must not be ended for saying much.
+func (h *head) Write(p []byte) (int, error) {
+	room := min(len(p), maxNumbers-len(h.buf))
+	h.buf = append(h.buf, p[:room]...)
+	h.more = h.more || room < len(p)
+	return len(p), nil
 }
 
 // command runs a program in a process group of its own, which is killed when
@@ -58,32 +79,53 @@ func (c *Checker) command(ctx context.Context) Result {
 	for name, text := range c.target.Env {
 		value, found, err := grace.ExpandSecrets(text)
 		if err != nil {
-			return Result{Detail: fmt.Sprintf("env %s: %v", name, err)}
+			return fault("env %s: %v", name, err)
+		}
+		if strings.ContainsRune(value, 0) {
+			return fault("env %s: its value holds a NUL", name)
 		}
 		secrets = append(secrets, found...)
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	out := &lineBuffer{secrets: secrets}
-	cmd.Stdout, cmd.Stderr = out, out
+	last, out := &lineBuffer{secrets: secrets}, &head{}
+	cmd.Stdout, cmd.Stderr = last, last
+	if c.target.Format != "" {
+		cmd.Stdout = out
+	}
 	cmd.WaitDelay = 100 * time.Millisecond
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err := cmd.Run()
-	line := out.newest()
 	switch {
+	case cmd.ProcessState == nil && (ctx.Err() == nil || !errors.Is(err, ctx.Err())):
+		return fault("%v", err) // it could not be started
 	case ctx.Err() != nil:
-		return Result{Detail: fmt.Sprintf("%s: %v", argv[0], context.Cause(ctx))}
-	case cmd.ProcessState == nil:
-		return Result{Detail: err.Error()}
-	case cmd.ProcessState.Success():
-		if line == "" {
-			line = argv[0] + " passed"
-		}
-		return Result{OK: true, Answered: true, Detail: line}
+		return Result{Detail: fmt.Sprintf("%s: %v", argv[0], context.Cause(ctx)), Code: grace.CodeServiceDown}
 	}
-	detail := fmt.Sprintf("%s: %s", argv[0], cmd.ProcessState)
+	r := c.exited(cmd.ProcessState, last.newest())
+	if c.target.Format != "" && !r.Fault {
+		text := grace.Redact(string(out.buf), secrets)
+		r = read(c.target.Format, r, cmd.ProcessState.ExitCode(), text, out.more)
+	}
+	return r
+}
+
+// exited judges how a program ended.
+func (c *Checker) exited(state *os.ProcessState, line string) Result {
+	name := c.target.Argv[0]
+	detail := fmt.Sprintf("%s: %s", name, state)
 	if line != "" {
 		detail += ": " + line
 	}
-	return Result{Answered: true, Detail: detail}
+	switch {
+	case state.Success():
+		if line == "" {
+			line = name + " passed"
+		}
+		return Result{OK: true, Answered: true, Detail: line}
+	case state.ExitCode() == 126 || state.ExitCode() == 127:
+		// What a shell or env says of a program that it cannot run or find.
+		return fault("%s: a program in it cannot be run", detail)
+	}
+	return Result{Answered: true, Detail: detail, Code: grace.CodeServiceDown}
 }

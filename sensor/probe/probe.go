@@ -8,14 +8,27 @@
 //
 //	http_health | tcp_health | command_health   probe: 1 passed, 0 failed, with the reason
 //	<name>_latency_ms                           metric, of an HTTP or TCP answer
+//	<number>                                    metric, of a command with a format
 //
 // A target that does not answer is a failed sample. It has no latency sample:
-// the time spent waiting says nothing about how fast the service answers.
+// the time spent waiting says nothing about how fast the service answers. What a
+// failure means, unless Config.Code says otherwise:
+//
+//	refused, reset, no route, no such host, exit code    service_down
+//	no answer in time after the connection was accepted  latency_spike
+//	a status or body that was not wanted, a redirect     elevated_errors
+//
+// A check that could not be made for GRACE's own reasons is no failure: a secret
+// that is missing or holds a line break, a program that is not there or cannot
+// be run (exit codes 126 and 127), an address that cannot exist, no permission,
+// no file descriptors. Its sample has the kind sensor_error.
+//
 // Checks of one probe never overlap; a slow one delays the next. Samples that
 // the sink refuses are counted in Lost.
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +51,7 @@ type Config struct {
 	Name     string
 	Service  grace.ServiceID
 	Interval grace.Duration // default 10s
-	Code     grace.Code     // default service_down
+	Code     grace.Code     // of every failure; default by what went wrong
 	Severity grace.Severity // default critical
 	Seed     uint64         // of the first check's offset within the interval
 	Target
@@ -54,7 +67,7 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("service is missing: say which service the probe is about"))
 	}
 	if c.Interval < 0 {
-		errs = append(errs, fmt.Errorf("interval %s is less than nothing", c.Interval))
+		errs = append(errs, fmt.Errorf("interval %s is negative", c.Interval))
 	}
 	if !c.Severity.Valid() {
 		errs = append(errs, fmt.Errorf("severity %q: want info, warning or critical", c.Severity))
@@ -68,9 +81,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Timeout == 0 {
 		c.Timeout = min(grace.Duration(DefaultTimeout), c.Interval)
-	}
-	if c.Code == "" {
-		c.Code = grace.CodeServiceDown
 	}
 	if c.Severity == "" {
 		c.Severity = grace.SeverityCritical
@@ -143,16 +153,27 @@ func (p *Probe) offset() time.Duration {
 func (p *Probe) samples(r Result) []grace.Sample {
 	health := grace.Sample{
 		Service: p.cfg.Service, Sensor: p.cfg.Name, Metric: p.cfg.Type + "_health",
-		Kind: grace.SampleProbe, At: r.At, Code: p.cfg.Code, Severity: p.cfg.Severity, Message: r.Detail,
+		Kind: grace.SampleProbe, At: r.At, Severity: cmp.Or(r.Severity, p.cfg.Severity), Message: r.Detail,
 	}
-	if r.OK {
+	switch {
+	case r.Fault:
+		health.Kind = grace.SampleSensorError
+	case r.OK:
 		health.Value = 1
+	default:
+		health.Code = cmp.Or(p.cfg.Code, r.Code)
 	}
-	if !r.Answered || p.cfg.Type == Command {
-		return []grace.Sample{health}
+	out := []grace.Sample{health}
+	for _, n := range r.Numbers {
+		out = append(out, grace.Sample{
+			Service: p.cfg.Service, Sensor: p.cfg.Name, Metric: n.Name, Kind: grace.SampleMetric, Value: n.Value, Unit: n.Unit, At: r.At,
+		})
 	}
-	return []grace.Sample{health, {
-		Service: p.cfg.Service, Sensor: p.cfg.Name, Metric: p.cfg.Name + "_latency_ms",
-		Kind: grace.SampleMetric, Value: float64(r.Latency) / float64(time.Millisecond), Unit: "ms", At: r.At,
-	}}
+	if r.Answered && p.cfg.Type != Command {
+		out = append(out, grace.Sample{
+			Service: p.cfg.Service, Sensor: p.cfg.Name, Metric: p.cfg.Name + "_latency_ms",
+			Kind: grace.SampleMetric, Value: float64(r.Latency) / float64(time.Millisecond), Unit: "ms", At: r.At,
+		})
+	}
+	return out
 }

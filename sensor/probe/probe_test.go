@@ -69,17 +69,18 @@ func TestCheck(t *testing.T) {
 		{"not 2xx", web("/busy"), false, true, "answered 503 Service Unavailable, want 2xx"},
 		{"wanted status", with(web("/busy"), func(t *probe.Target) { t.Status = 503 }), true, true, "503"},
 		{"unwanted status", with(web("/ok"), func(t *probe.Target) { t.Status = 204 }), false, true, "want 204"},
-		{"contains", with(web("/ok"), func(t *probe.Target) { t.Contains = "well" }), true, true, "200"},
-		{"does not contain", with(web("/ok"), func(t *probe.Target) { t.Contains = "ill" }), false, true, `without "ill"`},
-		{"redirect followed", web("/moved"), true, true, "200"},
+		{"contains", with(web("/ok"), func(t *probe.Target) { t.Body.Contains = "well" }), true, true, "200"},
+		{"does not contain", with(web("/ok"), func(t *probe.Target) { t.Body.Contains = "ill" }), false, true, `without "ill"`},
+		{"redirect", web("/moved"), false, true, "302 Found to /ok"},
+		{"redirect followed", with(web("/moved"), func(t *probe.Target) { t.FollowRedirects = true }), true, true, "200"},
 		{"redirect wanted", with(web("/moved"), func(t *probe.Target) { t.Status = 302 }), true, true, "302"},
 		{"redirect to another host", web("/away"), false, true, "302"},
 		{"method", with(web("/ok"), func(t *probe.Target) { t.Method = "HEAD" }), true, true, "200"},
 		{"header", with(web("/auth"), func(t *probe.Target) {
-			t.Headers = map[string]string{"Authorization": "Bearer ${env:PROBE_TOKEN}"}
+			t.Client.Headers = map[string]string{"Authorization": "Bearer ${env:PROBE_TOKEN}"}
 		}), true, true, "200"},
 		{"secret missing", with(web("/auth"), func(t *probe.Target) {
-			t.Headers = map[string]string{"Authorization": "Bearer ${env:PROBE_NOT_SET}"}
+			t.Client.Headers = map[string]string{"Authorization": "Bearer ${env:PROBE_NOT_SET}"}
 		}), false, false, "PROBE_NOT_SET"},
 		{"timeout", with(web("/hang"), func(t *probe.Target) { t.Timeout = grace.Duration(50 * time.Millisecond) }), false, false, "no answer within 50ms"},
 		{"too slow", with(web("/slow"), func(t *probe.Target) { t.MaxLatency = grace.Duration(10 * time.Millisecond) }), false, true, "want at most 10ms"},
@@ -222,7 +223,7 @@ func TestSchedule(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p, err := probe.New(probe.Config{
 				Name: "p", Service: "s", Seed: seed, Interval: grace.Duration(10 * time.Second),
-				Target: probe.Target{Type: probe.TCP, Address: "127.0.0.1:99999"}, // fails without a packet
+				Target: probe.Target{Type: probe.TCP, Address: "127.0.0.1:no-such-port"}, // fails without a packet
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -269,7 +270,7 @@ func TestRealNginx(t *testing.T) {
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := probe.NewChecker(probe.Target{Type: probe.HTTP, URL: "http://" + addr, Contains: "hello"})
+	c, err := probe.NewChecker(probe.Target{Type: probe.HTTP, URL: "http://" + addr, Body: probe.Body{Contains: "hello"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,12 +42,16 @@ func FuzzExposition(f *testing.F) {
 	}
 	at := time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, first, second string) {
-		before, err := s.parse(first, at)
+		before, err := s.parse([]byte(first), "text/plain", at)
 		if err != nil {
 			before = nil
 		}
-		now, err := s.parse(second, at.Add(15*time.Second))
-		samples := s.samples(before, now, err)
+		now, err := s.parse([]byte(second), "text/plain", at.Add(15*time.Second))
+		var fail *failure
+		if err != nil {
+			fail = &failure{err: err, code: grace.CodeElevatedErrors}
+		}
+		samples := s.samples(before, now, fail)
 		if len(samples) == 0 || samples[0].Metric != upMetric || (samples[0].Value == 1) != (err == nil) {
 			t.Fatalf("%+v, %v", samples, err)
 		}

@@ -7,9 +7,11 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
-	dto "github.com/prometheus/client_model/go"
+	"grace/internal/exposition"
 )
 
 // The ways to read a metric.
@@ -21,10 +23,10 @@ const (
 	AsQuantile  = "quantile"
 )
 
-// Series selects the series of a family whose labels have these values.
+// Series selects the series of a name whose labels have these values.
 type Series struct {
-	// Source is the family: http_requests_total, or the _count or _sum of a
-	// histogram or summary.
+	// Source is the series' name as a page shows it: http_requests_total, or
+	// the _count or _sum of a histogram or summary.
 	Source string
 	Labels map[string]string
 }
@@ -32,7 +34,7 @@ type Series struct {
 // Metric is one value taken from every scrape; the package doc tells the ways.
 type Metric struct {
 	Name     string // of the sample
-	Source   string // as in Series
+	Source   string // as in Series; of As quantile the histogram, without _bucket
 	Labels   map[string]string
 	As       string
 	Quantile float64 // of As quantile, between 0 and 1
@@ -79,45 +81,55 @@ func (m Metric) scale() float64 {
 // errNotYet means that there is no value now and nothing is wrong.
 var errNotYet = errors.New("no value yet")
 
-func (m Metric) read(before, now *scrape) (float64, error) {
+// errNoSeries means that the name is not exposed, or no series of it matches.
+var errNoSeries = errors.New("no such series")
+
+// reading is a value and when it was measured.
+type reading struct {
+	value float64
+	at    time.Time
+}
+
+func (m Metric) read(before, now *scrape) (reading, error) {
 	own := Series{Source: m.Source, Labels: m.Labels}
+	out := reading{at: now.at}
+	var err error
 	switch m.As {
 	case AsPerSecond:
-		grown, err := own.increase(before, now)
-		if err != nil {
-			return 0, err
+		out.value, err = own.increase(before, now)
+		if err == nil {
+			out.value /= now.at.Sub(before.at).Seconds()
 		}
-		return grown / now.at.Sub(before.at).Seconds(), nil
 	case AsRatio:
-		part, err := own.increase(before, now)
-		if err != nil && !errors.Is(err, errNoSeries) {
-			return 0, err
-		}
-		// A counter that was never counted up is not exposed by many
-		// libraries: no errors yet are no errors. The message of "up" says so,
-		// for it may be a misspelt name too.
-		whole, err := m.Over.increase(before, now)
-		if err != nil {
-			return 0, err
-		}
-		if whole == 0 {
-			return 0, errNotYet
-		}
-		return part / whole, nil
+		out.value, err = own.share(*m.Over, before, now)
 	case AsQuantile:
-		return own.quantile(m.Quantile, before, now)
+		out.value, err = own.quantile(m.Quantile, before, now)
 	default:
 		return own.sum(now)
 	}
+	return out, err
 }
 
-// errNoSeries means that the family is not exposed, or no series of it matches.
-var errNoSeries = errors.New("no such series")
-
-func (s Series) exposed(now *scrape) bool {
-	found, _ := s.find(now)
-	return len(found) > 0
+// share is the increase over that of another series.
+func (s Series) share(over Series, before, now *scrape) (float64, error) {
+	part, err := s.increase(before, now)
+	if err != nil && !errors.Is(err, errNoSeries) {
+		return 0, err
+	}
+	// A counter that was never counted up is not exposed by many libraries: no
+	// errors yet are no errors. The message of "up" says so, for it may be a
+	// misspelt name too.
+	whole, err := over.increase(before, now)
+	if err != nil {
+		return 0, err
+	}
+	if whole == 0 {
+		return 0, errNotYet
+	}
+	return part / whole, nil
 }
+
+func (s Series) exposed(now *scrape) bool { return len(s.find(now)) > 0 }
 
 func (s Series) missing() error {
 	if len(s.Labels) == 0 {
@@ -130,111 +142,81 @@ func (s Series) missing() error {
 	return fmt.Errorf("%w: %s{%s}", errNoSeries, s.Source, strings.Join(pairs, ","))
 }
 
-// find gives the matching series of a scrape; part is "", "_count" or "_sum".
-func (s Series) find(sc *scrape) (found []*dto.Metric, part string) {
-	family, part := sc.families[s.Source], ""
-	if family == nil {
-		for _, suffix := range []string{"_count", "_sum"} {
-			base, ok := strings.CutSuffix(s.Source, suffix)
-			if f := sc.families[base]; ok && f != nil {
-				family, part = f, suffix
-			}
+// find gives the matching points of a scrape.
+func (s Series) find(sc *scrape) []exposition.Point {
+	if sc == nil {
+		return nil
+	}
+	var found []exposition.Point
+	for _, p := range sc.points[s.Source] {
+		if s.matches(p) {
+			found = append(found, p)
 		}
 	}
-	for _, m := range family.GetMetric() {
-		if s.matches(m) {
-			found = append(found, m)
-		}
-	}
-	return found, part
+	return found
 }
 
-func (s Series) matches(m *dto.Metric) bool {
-	matched := 0
-	for _, l := range m.GetLabel() {
-		want, asked := s.Labels[l.GetName()]
-		if asked && want != l.GetValue() {
+func (s Series) matches(p exposition.Point) bool {
+	for name, want := range s.Labels {
+		if p.Labels.Get(name) != want {
 			return false
 		}
-		if asked {
-			matched++
-		}
 	}
-	return matched == len(s.Labels)
+	return true
 }
 
-// id tells one series of a family from another.
-func id(m *dto.Metric) string {
-	var b strings.Builder
-	for _, l := range m.GetLabel() {
-		fmt.Fprintf(&b, "%q=%q,", l.GetName(), l.GetValue())
-	}
-	return b.String()
-}
-
-func number(m *dto.Metric, part string) (float64, error) {
+// numbers gives the matching points of a name that stands for a number.
+func (s Series) numbers(now *scrape) ([]exposition.Point, error) {
+	found := s.find(now)
+	_, picked := s.Labels["quantile"]
 	switch {
-	case part == "_count" && m.Histogram != nil:
-		return float64(m.GetHistogram().GetSampleCount()), nil
-	case part == "_sum" && m.Histogram != nil:
-		return m.GetHistogram().GetSampleSum(), nil
-	case part == "_count" && m.Summary != nil:
-		return float64(m.GetSummary().GetSampleCount()), nil
-	case part == "_sum" && m.Summary != nil:
-		return m.GetSummary().GetSampleSum(), nil
-	case part != "":
-		return 0, fmt.Errorf("only a histogram or a summary has a %s", part)
-	case m.Counter != nil:
-		return m.GetCounter().GetValue(), nil
-	case m.Gauge != nil:
-		return m.GetGauge().GetValue(), nil
-	case m.Untyped != nil:
-		return m.GetUntyped().GetValue(), nil
-	default:
-		return 0, errors.New("it is a histogram or a summary: read its _count or _sum, or a histogram as quantile")
+	case len(found) == 0 && len(now.points[s.Source+"_bucket"])+len(now.points[s.Source+"_count"]) > 0,
+		now.types[s.Source] == "summary" && !picked:
+		return nil, errors.New("it is a histogram or a summary: read its _count or _sum, or a histogram as quantile")
+	case len(found) == 0:
+		return nil, s.missing()
 	}
+	return found, nil
 }
 
-func (s Series) sum(now *scrape) (float64, error) {
-	found, part := s.find(now)
-	if len(found) == 0 {
-		return 0, s.missing()
+// oldest is how old a point may be that says itself when it was measured.
+const oldest = 5 * time.Minute
+
+func (s Series) sum(now *scrape) (reading, error) {
+	found, err := s.numbers(now)
+	if err != nil {
+		return reading{}, err
 	}
-	total := 0.0
-	for _, m := range found {
-		v, err := number(m, part)
-		if err != nil {
-			return 0, err
+	out := reading{at: now.at}
+	for _, p := range found {
+		out.value += p.Value
+		if !p.At.IsZero() && p.At.Before(out.at) {
+			out.at = p.At
 		}
-		total += v
 	}
-	return total, nil
+	if age := now.at.Sub(out.at); age > oldest {
+		return reading{}, fmt.Errorf("the page says that it was measured %s ago: too old", age.Round(time.Second))
+	}
+	return out, nil
 }
 
 // increase adds up by how much each series grew. A series that was not there
 // before began at zero.
 func (s Series) increase(before, now *scrape) (float64, error) {
-	found, part := s.find(now)
-	if len(found) == 0 {
-		return 0, s.missing()
+	found, err := s.numbers(now)
+	if err != nil {
+		return 0, err
 	}
 	if before == nil || !now.at.After(before.at) {
 		return 0, errNotYet
 	}
 	old := map[string]float64{}
-	previous, oldPart := s.find(before)
-	for _, m := range previous {
-		if v, err := number(m, oldPart); err == nil {
-			old[id(m)] = v
-		}
+	for _, p := range s.find(before) {
+		old[p.Labels.String()] = p.Value
 	}
 	total := 0.0
-	for _, m := range found {
-		v, err := number(m, part)
-		if err != nil {
-			return 0, err
-		}
-		total += grown(old[id(m)], v)
+	for _, p := range found {
+		total += grown(old[p.Labels.String()], p.Value)
 	}
 	return total, nil
 }
@@ -252,25 +234,20 @@ type bucket struct{ upper, count float64 } // count is cumulative
 // quantile is taken over the observations since the scrape before, of all
 // matching series together.
 func (s Series) quantile(q float64, before, now *scrape) (float64, error) {
-	found, _ := s.find(now)
+	found := s.histograms(now)
 	if len(found) == 0 {
-		return 0, s.missing()
+		if _, err := s.numbers(now); errors.Is(err, errNoSeries) {
+			return 0, err
+		}
+		return 0, errors.New("it is no histogram with buckets: only such a one has quantiles here")
 	}
 	if before == nil {
 		return 0, errNotYet
 	}
-	old := map[string]*dto.Metric{}
-	previous, _ := s.find(before)
-	for _, m := range previous {
-		old[id(m)] = m
-	}
+	old := s.histograms(before)
 	total := map[float64]float64{}
-	for _, m := range found {
-		h := m.GetHistogram()
-		if h == nil || len(h.GetBucket()) == 0 {
-			return 0, errors.New("it is no histogram with buckets: only such a one has quantiles here")
-		}
-		addIncrease(total, old[id(m)].GetHistogram(), h)
+	for id, h := range found {
+		addIncrease(total, old[id], h)
 	}
 	buckets := make([]bucket, 0, len(total))
 	for upper, count := range total {
@@ -280,22 +257,47 @@ func (s Series) quantile(q float64, before, now *scrape) (float64, error) {
 	return interpolate(q, buckets)
 }
 
+// histogram holds the cumulative count of each bucket by its upper bound.
+type histogram map[float64]float64
+
+// histograms gives the matching ones by their labels without le.
+func (s Series) histograms(sc *scrape) map[string]histogram {
+	out := map[string]histogram{}
+	for _, p := range (Series{Source: s.Source + "_bucket", Labels: s.Labels}).find(sc) {
+		upper, err := strconv.ParseFloat(p.Labels.Get("le"), 64)
+		if err != nil || math.IsNaN(upper) || math.IsNaN(p.Value) {
+			continue
+		}
+		id := p.Labels.MatchLabels(false, "le").String()
+		if out[id] == nil {
+			out[id] = histogram{}
+		}
+		out[id][upper] = p.Value
+	}
+	return out
+}
+
+// all counts the observations: what the highest bucket holds.
+func (h histogram) all() float64 {
+	most := 0.0
+	for _, n := range h {
+		most = max(most, n)
+	}
+	return most
+}
+
 // addIncrease adds the growth of each cumulative bucket. A reset is seen by the
 // count of all observations: then every bucket counts from zero.
-func addIncrease(total map[float64]float64, before, now *dto.Histogram) {
-	old := map[float64]float64{}
-	if before != nil && before.GetSampleCount() <= now.GetSampleCount() {
-		for _, b := range before.GetBucket() {
-			old[b.GetUpperBound()] = float64(b.GetCumulativeCount())
-		}
-		old[math.Inf(1)] = float64(before.GetSampleCount())
+func addIncrease(total map[float64]float64, before, now histogram) {
+	if before.all() > now.all() {
+		before = nil
 	}
-	for _, b := range now.GetBucket() {
-		if !math.IsInf(b.GetUpperBound(), 1) {
-			total[b.GetUpperBound()] += grown(old[b.GetUpperBound()], float64(b.GetCumulativeCount()))
+	for upper, n := range now {
+		if !math.IsInf(upper, 1) {
+			total[upper] += grown(before[upper], n)
 		}
 	}
-	total[math.Inf(1)] += grown(old[math.Inf(1)], float64(now.GetSampleCount()))
+	total[math.Inf(1)] += grown(before.all(), now.all())
 }
 
 // interpolate is histogram_quantile over sorted cumulative buckets: linear

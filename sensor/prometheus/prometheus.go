@@ -19,7 +19,14 @@
 // no data. A counter that fell was reset, and counts from zero. Failed scrapes
 // in between are bridged.
 //
-// An answer that is too long or has too many series is refused whole.
+// Pages are read as Prometheus reads them (package exposition), OpenMetrics
+// among them. An answer that is too long or has too many series is refused
+// whole. A value that the page itself dates keeps that time.
+//
+// A scrape that fails because the target does not answer is a failed "up", with
+// a code by what went wrong (see Config.Code). One that fails for GRACE's own
+// reasons (a secret that is missing, no file descriptors, an address that cannot
+// exist) is a sample of kind sensor_error: it says nothing about the target.
 package prometheus
 
 import (
@@ -31,16 +38,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
 	"grace"
+	"grace/internal/exposition"
+	"grace/internal/httpclient"
 )
 
 // Defaults of Config.
@@ -58,13 +62,13 @@ const upMetric = "up"
 type Config struct {
 	Name        string
 	Service     grace.ServiceID
-	URL         string            // for example http://127.0.0.1:9100/metrics
-	Headers     map[string]string // values may hold secret references
+	URL         string            // for example http://127.0.0.1:9100/metrics, or unix:///run/app.sock:/metrics
+	Client      httpclient.Config // how it is asked; redirects are followed within the same scheme and host
 	Interval    grace.Duration    // default 10s
 	Timeout     grace.Duration    // default 5s, or the interval when it is shorter
 	SampleLimit int               // most series of one answer; default 20000
 	BodyLimit   int64             // most bytes of one answer; default 16 MiB
-	Code        grace.Code        // of "up"; default service_down
+	Code        grace.Code        // of a failed "up"; default: elevated_errors of a 5xx, latency_spike of a timeout, else service_down
 	Severity    grace.Severity    // of "up"; default critical
 	Seed        uint64            // of the first scrape's offset within the interval
 	Metrics     []Metric
@@ -79,10 +83,8 @@ func (c Config) Validate() error {
 	if c.Service == "" {
 		errs = append(errs, errors.New("service is missing: say which service the metrics are about"))
 	}
-	u, err := url.Parse(c.URL)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		errs = append(errs, fmt.Errorf("url %q: want http:// or https:// and a host", c.URL))
-	}
+	_, _, err := httpclient.Target(c.URL)
+	errs = append(errs, err, c.Client.Validate())
 	if c.Interval < 0 || c.Timeout < 0 || c.SampleLimit < 0 || c.BodyLimit < 0 {
 		errs = append(errs, errors.New("interval, timeout, sample_limit and body_limit must not be less than nothing"))
 	}
@@ -115,9 +117,6 @@ func (c Config) withDefaults() Config {
 	if c.BodyLimit == 0 {
 		c.BodyLimit = DefaultBodyLimit
 	}
-	if c.Code == "" {
-		c.Code = grace.CodeServiceDown
-	}
 	if c.Severity == "" {
 		c.Severity = grace.SeverityCritical
 	}
@@ -127,7 +126,8 @@ func (c Config) withDefaults() Config {
 // Sensor scrapes one target.
 type Sensor struct {
 	cfg    Config
-	client *http.Client
+	url    string
+	client *httpclient.Client
 	lost   atomic.Uint64
 }
 
@@ -138,21 +138,21 @@ func New(cfg Config) (*Sensor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("prometheus sensor %s: %w", cfg.Name, err)
 	}
-	s := &Sensor{cfg: cfg.withDefaults(), client: &http.Client{CheckRedirect: sameOrigin}}
-	if def, ok := http.DefaultTransport.(*http.Transport); ok {
-		s.client.Transport = def.Clone()
+	s := &Sensor{cfg: cfg.withDefaults()}
+	var socket string
+	var err error
+	if s.url, socket, err = httpclient.Target(cfg.URL); err != nil {
+		return nil, fmt.Errorf("prometheus sensor %s: %w", cfg.Name, err)
+	}
+	client := cfg.Client
+	client.Redirects = httpclient.RedirectSameOrigin
+	if socket != "" {
+		client.UnixSocket = socket
+	}
+	if s.client, err = httpclient.New(client); err != nil {
+		return nil, fmt.Errorf("prometheus sensor %s: %w", cfg.Name, err)
 	}
 	return s, nil
-}
-
-// sameOrigin keeps the headers, which may hold a secret, with the host they were
-// meant for.
-func sameOrigin(req *http.Request, via []*http.Request) error {
-	first := via[0].URL
-	if req.URL.Scheme != first.Scheme || req.URL.Host != first.Host || len(via) > 5 {
-		return http.ErrUseLastResponse
-	}
-	return nil
 }
 
 // Name gives the configured name.
@@ -174,12 +174,12 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 		case <-next.C:
 		}
 		began := time.Now()
-		now, err := s.scrape(ctx)
+		now, fail := s.scrape(ctx)
 		if ctx.Err() != nil {
 			return nil // cut short by the end: it says nothing about the target
 		}
-		samples := s.samples(before, now, err)
-		if err == nil {
+		samples := s.samples(before, now, fail)
+		if fail == nil {
 			before = now
 		}
 		if err := sink.Observe(ctx, samples...); err != nil {
@@ -199,104 +199,124 @@ func (s *Sensor) offset() time.Duration {
 
 // scrape is one good answer.
 type scrape struct {
-	at       time.Time
-	families map[string]*dto.MetricFamily
+	at     time.Time
+	points map[string][]exposition.Point // by name
+	types  map[string]string
 }
 
-func (s *Sensor) scrape(ctx context.Context) (*scrape, error) {
+// failure is a scrape without a usable answer.
+type failure struct {
+	err  error
+	code grace.Code // what it says about the target
+	own  bool       // GRACE's own fault: it says nothing about the target
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+
+// refused makes the failure of an error without an answer.
+func refused(err error) *failure {
+	f := &failure{err: fmt.Errorf("scrape: %w", err), code: grace.CodeServiceDown}
+	switch httpclient.Classify(err) {
+	case httpclient.Own:
+		f.own = true
+	case httpclient.Slow:
+		f.code = grace.CodeLatencySpike
+	case httpclient.Down:
+	}
+	return f
+}
+
+func (s *Sensor) scrape(ctx context.Context) (*scrape, *failure) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout.D(), fmt.Errorf("no whole answer within %s", s.cfg.Timeout))
 	defer cancel()
-	body, secrets, err := s.fetch(ctx)
+	body, kind, fail := s.fetch(ctx)
+	if fail != nil {
+		return nil, fail
+	}
+	now, err := s.parse(body, kind, time.Now())
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return nil, fmt.Errorf("scrape: %s", grace.CleanOutput(grace.Redact(err.Error(), secrets)))
-	}
-	return s.parse(body, time.Now())
-}
-
-// parse reads the text exposition format.
-func (s *Sensor) parse(body string, at time.Time) (*scrape, error) {
-	now := &scrape{at: at}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	var err error
-	if now.families, err = parser.TextToMetricFamilies(strings.NewReader(body)); err != nil {
-		return nil, fmt.Errorf("read the metrics: %w", err)
-	}
-	n := 0
-	for _, f := range now.families {
-		n += series(f)
-	}
-	if n > s.cfg.SampleLimit {
-		return nil, fmt.Errorf("the answer has %d series, more than %d: raise sample_limit, or have the target expose less", n, s.cfg.SampleLimit)
+		// It answers, and what it says cannot be read. A limit is ours.
+		return nil, &failure{err: err, code: grace.CodeElevatedErrors, own: errors.Is(err, exposition.ErrLimit)}
 	}
 	return now, nil
 }
 
-// series counts the lines of a family: a histogram has one for each bucket.
-func series(f *dto.MetricFamily) int {
-	n := 0
-	for _, m := range f.GetMetric() {
-		n++
-		if h := m.GetHistogram(); h != nil {
-			n += len(h.GetBucket()) + 1
-		}
-		if q := m.GetSummary(); q != nil {
-			n += len(q.GetQuantile()) + 1
-		}
+// parse reads a page.
+func (s *Sensor) parse(body []byte, contentType string, at time.Time) (*scrape, error) {
+	page, err := exposition.Parse(body, contentType, s.cfg.SampleLimit)
+	switch {
+	case errors.Is(err, exposition.ErrLimit):
+		return nil, fmt.Errorf("the answer has %w series: raise sample_limit, or have the target expose less", err)
+	case err != nil:
+		return nil, fmt.Errorf("read the metrics: %s", grace.CleanOutput(err.Error()))
 	}
-	return n
+	now := &scrape{at: at, points: map[string][]exposition.Point{}, types: page.Types}
+	for _, p := range page.Points {
+		now.points[p.Name] = append(now.points[p.Name], p)
+	}
+	return now, nil
 }
 
-func (s *Sensor) fetch(ctx context.Context) (body string, secrets []string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.cfg.URL, nil)
+func (s *Sensor) fetch(ctx context.Context) (body []byte, contentType string, fail *failure) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
-		return "", nil, err
+		return nil, "", &failure{err: err, own: true}
 	}
-	req.Header.Set("Accept", "text/plain;version=0.0.4")
+	req.Header.Set("Accept", exposition.Accept)
 	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprint(s.cfg.Timeout.D().Seconds()))
-	for k, v := range s.cfg.Headers {
-		value, found, err := grace.ExpandSecrets(v)
-		secrets = append(secrets, found...)
-		if err != nil {
-			return "", secrets, fmt.Errorf("header %s: %w", k, err)
-		}
-		req.Header.Set(k, value)
-	}
-	resp, err := s.client.Do(req)
+	resp, _, err := s.client.Do(req)
 	if err != nil {
-		return "", secrets, err
+		return nil, "", refused(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return "", secrets, fmt.Errorf("%s answered %s, want 200", s.cfg.URL, resp.Status)
+		return nil, "", s.unwanted(resp)
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, s.cfg.BodyLimit+1))
 	if err != nil {
-		return "", secrets, fmt.Errorf("read the answer of %s: %w", s.cfg.URL, err)
+		f := &failure{err: fmt.Errorf("read the answer of %s: %w", s.cfg.URL, err), code: grace.CodeServiceDown}
+		if cause := context.Cause(ctx); cause != nil {
+			f.err, f.code = fmt.Errorf("scrape: %w", cause), grace.CodeLatencySpike
+		}
+		return nil, "", f
 	}
 	if int64(len(data)) > s.cfg.BodyLimit {
-		return "", secrets, fmt.Errorf("%s answered more than %d bytes: raise body_limit, or have the target expose less", s.cfg.URL, s.cfg.BodyLimit)
+		err := fmt.Errorf("%s answered more than %d bytes: raise body_limit, or have the target expose less", s.cfg.URL, s.cfg.BodyLimit)
+		return nil, "", &failure{err: err, own: true}
 	}
-	return string(data), secrets, nil
+	return data, resp.Header.Get("Content-Type"), nil
+}
+
+// unwanted words an answer with another status.
+func (s *Sensor) unwanted(resp *http.Response) *failure {
+	text := fmt.Sprintf("%s answered %s, want 200", s.cfg.URL, resp.Status)
+	if to := resp.Header.Get("Location"); to != "" {
+		text += ": it points to " + to + ", and redirects to another host are not followed"
+	}
+	return &failure{err: errors.New(grace.CleanOutput(text)), code: grace.CodeElevatedErrors}
 }
 
 // samples judges one scrape; before is nil at the first.
-func (s *Sensor) samples(before, now *scrape, err error) []grace.Sample {
+func (s *Sensor) samples(before, now *scrape, fail *failure) []grace.Sample {
 	up := grace.Sample{
 		Service: s.cfg.Service, Sensor: s.cfg.Name, Metric: upMetric, Kind: grace.SampleProbe,
 		Code: s.cfg.Code, Severity: s.cfg.Severity, At: time.Now(),
 	}
-	if err != nil {
-		up.Message = err.Error()
+	if fail != nil {
+		up.Message = fail.Error()
+		if up.Code == "" {
+			up.Code = fail.code
+		}
+		if fail.own {
+			up.Kind = grace.SampleSensorError
+		}
 		return []grace.Sample{up}
 	}
 	up.Value, up.At = 1, now.at
 	out := []grace.Sample{up}
 	var missing []string
 	for _, m := range s.cfg.Metrics {
-		value, err := m.read(before, now)
+		r, err := m.read(before, now)
 		if m.As == AsRatio && err == nil && !(Series{m.Source, m.Labels}).exposed(now) {
 			missing = append(missing, fmt.Sprintf("%s: %v, counted as 0", m.Name, Series{m.Source, m.Labels}.missing()))
 		}
@@ -307,12 +327,12 @@ func (s *Sensor) samples(before, now *scrape, err error) []grace.Sample {
 			missing = append(missing, m.Name+": "+err.Error())
 			continue
 		}
-		if value *= m.scale(); math.IsNaN(value) || math.IsInf(value, 0) {
+		if r.value *= m.scale(); math.IsNaN(r.value) || math.IsInf(r.value, 0) {
 			continue
 		}
 		out = append(out, grace.Sample{
 			Service: s.cfg.Service, Sensor: s.cfg.Name, Metric: m.Name,
-			Kind: grace.SampleMetric, Value: value, Unit: m.Unit, At: now.at,
+			Kind: grace.SampleMetric, Value: r.value, Unit: m.Unit, At: r.at,
 		})
 	}
 	out[0].Message = strings.Join(missing, "; ")

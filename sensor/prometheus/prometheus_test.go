@@ -17,6 +17,7 @@ import (
 
 	"grace"
 	"grace/gracetest"
+	"grace/internal/httpclient"
 	"grace/sensor/prometheus"
 )
 
@@ -69,7 +70,7 @@ func scrapes(t *testing.T, n int, cfg prometheus.Config) [][]grace.Sample {
 		t.Fatalf("%d scrapes, want %d", len(out), n)
 	}
 	for _, samples := range out {
-		if samples[0].Metric != "up" || samples[0].Kind != grace.SampleProbe {
+		if samples[0].Metric != "up" || samples[0].Kind != grace.SampleProbe && samples[0].Kind != grace.SampleSensorError {
 			t.Fatalf("the first sample is %+v", samples[0])
 		}
 	}
@@ -208,6 +209,10 @@ func TestRatioWithoutErrorsYet(t *testing.T) {
 	}
 }
 
+func headers(value string) httpclient.Config {
+	return httpclient.Config{Auth: httpclient.Auth{Headers: map[string]string{"A": value}}}
+}
+
 func TestFailures(t *testing.T) {
 	t.Setenv("SCRAPE_TOKEN", "t0ken")
 	hang := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
@@ -220,20 +225,25 @@ func TestFailures(t *testing.T) {
 		"# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n"
 	for name, tt := range map[string]struct {
 		cfg  prometheus.Config
+		code grace.Code // empty: GRACE's own fault
 		want string
 	}{
-		"status":        {prometheus.Config{URL: target(t, "500")}, "answered 500"},
-		"redirect":      {prometheus.Config{URL: away.URL}, "answered 302"},
-		"not metrics":   {prometheus.Config{URL: target(t, "<html>")}, "read the metrics"},
-		"body limit":    {prometheus.Config{URL: target(t, strings.Repeat("# a comment\n", 100)), BodyLimit: 1000}, "raise body_limit"},
-		"sample limit":  {prometheus.Config{URL: target(t, many), SampleLimit: 4}, "has 5 series, more than 4"},
-		"timeout":       {prometheus.Config{URL: hang.URL, Timeout: grace.Duration(50 * time.Millisecond)}, "no whole answer within 50ms"},
-		"refused":       {prometheus.Config{URL: closed.URL, Headers: map[string]string{"A": "${env:SCRAPE_TOKEN}"}}, "refused"},
-		"secret absent": {prometheus.Config{URL: closed.URL, Headers: map[string]string{"A": "${env:SCRAPE_NOT_SET}"}}, "SCRAPE_NOT_SET"},
+		"status":        {prometheus.Config{URL: target(t, "500")}, grace.CodeElevatedErrors, "answered 500"},
+		"redirect":      {prometheus.Config{URL: away.URL}, grace.CodeElevatedErrors, "answered 302"},
+		"not metrics":   {prometheus.Config{URL: target(t, "<html>")}, grace.CodeElevatedErrors, "read the metrics"},
+		"body limit":    {prometheus.Config{URL: target(t, strings.Repeat("# a comment\n", 100)), BodyLimit: 1000}, "", "raise body_limit"},
+		"sample limit":  {prometheus.Config{URL: target(t, many), SampleLimit: 4}, "", "more than 4"},
+		"timeout":       {prometheus.Config{URL: hang.URL, Timeout: grace.Duration(50 * time.Millisecond)}, grace.CodeLatencySpike, "no whole answer within 50ms"},
+		"refused":       {prometheus.Config{URL: closed.URL, Client: headers("${env:SCRAPE_TOKEN}")}, grace.CodeServiceDown, "refused"},
+		"secret absent": {prometheus.Config{URL: closed.URL, Client: headers("${env:SCRAPE_NOT_SET}")}, "", "SCRAPE_NOT_SET"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := scrapes(t, 1, tt.cfg)[0]
-			if len(got) != 1 || got[0].Value != 0 || !strings.Contains(got[0].Message, tt.want) || got[0].Code != grace.CodeServiceDown {
+			kind := grace.SampleProbe
+			if tt.code == "" {
+				kind = grace.SampleSensorError
+			}
+			if len(got) != 1 || got[0].Value != 0 || !strings.Contains(got[0].Message, tt.want) || got[0].Kind != kind || got[0].Code != tt.code && tt.code != "" {
 				t.Errorf("%+v, want one failed up with %q", got, tt.want)
 			}
 		})

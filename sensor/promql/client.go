@@ -14,16 +14,6 @@ import (
 	"grace"
 )
 
-// sameOrigin keeps the headers, which may hold a secret, with the host they were
-// meant for.
-func sameOrigin(req *http.Request, via []*http.Request) error {
-	first := via[0].URL
-	if req.URL.Scheme != first.Scheme || req.URL.Host != first.Host || len(via) > 5 {
-		return http.ErrUseLastResponse
-	}
-	return nil
-}
-
 // instant asks what a query is now. The time is ours: every series of an answer
 // has the same, also if the server's clock is wrong.
 func (s *Sensor) instant(ctx context.Context, q Query, at time.Time) ([]series, notes, *failure) {
@@ -130,10 +120,9 @@ func retryAfter(header string) time.Duration {
 	return 0
 }
 
-// request sends one request with the credentials as they are now.
+// request sends one request.
 func (s *Sensor) request(ctx context.Context, method, path string, form url.Values) (*http.Response, []string, error) {
-	var secrets []string
-	target := strings.TrimRight(s.cfg.URL, "/") + path
+	target := strings.TrimRight(s.url, "/") + path
 	var body io.Reader
 	if method == http.MethodGet {
 		target += "?" + form.Encode()
@@ -148,29 +137,5 @@ func (s *Sensor) request(ctx context.Context, method, path string, form url.Valu
 	if body != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	expand := func(what, text string, set func(string)) {
-		value, found, e := grace.ExpandSecrets(text)
-		secrets = append(secrets, found...)
-		if e != nil {
-			err = errors.Join(err, fmt.Errorf("%s: %w", what, e))
-			return
-		}
-		set(value)
-	}
-	for k, v := range s.cfg.Headers {
-		expand("header "+k, v, func(value string) { req.Header.Set(k, value) })
-	}
-	if s.cfg.BearerToken != "" {
-		expand("bearer_token", s.cfg.BearerToken, func(value string) { req.Header.Set("Authorization", "Bearer "+value) })
-	}
-	if s.cfg.Username != "" {
-		expand("username", s.cfg.Username, func(user string) {
-			expand("password", s.cfg.Password, func(password string) { req.SetBasicAuth(user, password) })
-		})
-	}
-	if err != nil {
-		return nil, secrets, err
-	}
-	resp, err := s.client.Do(req)
-	return resp, secrets, err
+	return s.client.Do(req)
 }

@@ -1,19 +1,19 @@
 package promql
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/prometheus/prometheus/promql/parser"
+
 	"grace"
+	"grace/internal/httpclient"
 )
 
 // Defaults of Config.
@@ -28,17 +28,10 @@ const (
 
 // Config of a poll. Left out values get the defaults named at the fields.
 type Config struct {
-	Name        string
-	URL         string            // what /api/v1/query is under, for example http://127.0.0.1:9090
-	Headers     map[string]string // values may hold secret references
-	BearerToken string            // a secret reference; not together with Username
-	Username    string            // of basic authentication
-	Password    string            // of basic authentication; a secret reference
-	TLS         TLS
-
-	Service  grace.ServiceID // which the API itself is: it gets "up"; default none
-	Code     grace.Code      // of "up"; default service_down
-	Severity grace.Severity  // of "up"; default warning: not to see is not to be down
+	Name    string
+	URL     string            // what /api/v1/query is under, for example http://127.0.0.1:9090
+	Client  httpclient.Config // how it is asked; redirects are followed within the same scheme and host
+	Dialect string            // of the queries: promql (default), or metricsql, which is not checked
 
 	Interval    grace.Duration // default 30s
 	Timeout     grace.Duration // of one question; default 10s
@@ -53,17 +46,8 @@ type Config struct {
 	// Report is told what is wrong with a query whenever that changes; an empty
 	// problem means that it is well again. It must not block. Default: nobody.
 	Report func(query, problem string)
-	// Transport replaces the one that TLS describes.
+	// Transport replaces the one that Client describes.
 	Transport http.RoundTripper
-}
-
-// TLS says whom to trust and who we are, for https.
-type TLS struct {
-	CAFile             string // trusted besides the system's own; default none
-	CertFile           string // our certificate, with KeyFile; read anew for every connection
-	KeyFile            string
-	ServerName         string // in the server's certificate; default the host of the URL
-	InsecureSkipVerify bool   // trust everybody: only for trying things out
 }
 
 // Query is one question and what its answer means.
@@ -84,25 +68,27 @@ func (c Config) Validate() error {
 	if c.Name == "" {
 		errs = append(errs, errors.New("name is missing"))
 	}
-	u, err := url.Parse(c.URL)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+	if _, socket, err := httpclient.Target(c.URL); err != nil {
 		errs = append(errs, errors.New("url: want http:// or https:// and a host, for example http://127.0.0.1:9090"))
-	} else if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	} else if u, err := url.Parse(c.URL); socket == "" && (err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
 		errs = append(errs, errors.New("url: credentials go into username and password, parameters into headers or the query"))
 	}
 	if c.Interval < 0 || c.Timeout < 0 || c.MaxBackoff < 0 || c.SeriesLimit < 0 || c.BodyLimit < 0 || c.Concurrency < 0 || c.Part < 0 {
-		errs = append(errs, errors.New("interval, timeout, max_backoff, series_limit, body_limit, concurrency and part must not be less than nothing"))
+		errs = append(errs, errors.New("interval, timeout, max_backoff, series_limit, body_limit, concurrency and part must not be negative"))
 	}
-	if !c.Severity.Valid() {
-		errs = append(errs, fmt.Errorf("severity %q: want info, warning or critical", c.Severity))
+	if c.Dialect != "" && c.Dialect != PromQL && c.Dialect != MetricsQL {
+		errs = append(errs, fmt.Errorf("dialect %q: want promql or metricsql", c.Dialect))
 	}
-	errs = append(errs, c.validateAuth(), c.TLS.Validate())
+	errs = append(errs, c.Client.Validate())
 	if len(c.Queries) == 0 {
 		errs = append(errs, errors.New("queries are missing: say what to ask"))
 	}
-	seen := map[string]bool{upMetric: true}
+	seen := map[string]bool{}
 	for _, q := range c.Queries {
 		if err := q.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("query %s: %w", q.Name, err))
+		}
+		if err := c.parse(q.Query); err != nil {
 			errs = append(errs, fmt.Errorf("query %s: %w", q.Name, err))
 		}
 		if seen[q.Name] {
@@ -113,17 +99,30 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (c Config) validateAuth() error {
-	switch {
-	case c.BearerToken != "" && c.Username != "":
-		return errors.New("bearer_token and username exclude each other")
-	case c.Password != "" && c.Username == "":
-		return errors.New("password without username")
+// The dialects of queries.
+const (
+	PromQL    = "promql"
+	MetricsQL = "metricsql"
+)
+
+// parse tells what is wrong with a query, and where in it.
+func (c Config) parse(query string) error {
+	if c.Dialect == MetricsQL || strings.TrimSpace(query) == "" {
+		return nil
 	}
-	for k := range c.Headers {
-		if strings.EqualFold(k, "Authorization") && (c.BearerToken != "" || c.Username != "") {
-			return errors.New("the header Authorization excludes bearer_token and username")
-		}
+	return Parse(query)
+}
+
+// Parse tells what is wrong with a PromQL expression, with line and column. It
+// knows every function, also those that a server must be told to allow.
+func Parse(query string) error {
+	p := parser.NewParser(parser.Options{EnableExperimentalFunctions: true, EnableBinopFillModifiers: true, EnableUnquotedUTF8Names: true})
+	expr, err := p.ParseExpr(query)
+	if err != nil {
+		return fmt.Errorf("not PromQL, at %w", err)
+	}
+	if expr.Type() == parser.ValueTypeString {
+		return errors.New("it yields a text: want numbers")
 	}
 	return nil
 }
@@ -141,7 +140,7 @@ func (q Query) Validate() error {
 		errs = append(errs, errors.New("service or service_label is missing: say whose metric it is"))
 	}
 	if q.Interval < 0 {
-		errs = append(errs, fmt.Errorf("interval %s is less than nothing", q.Interval))
+		errs = append(errs, fmt.Errorf("interval %s is negative", q.Interval))
 	}
 	if math.IsNaN(q.Scale) || math.IsInf(q.Scale, 0) {
 		errs = append(errs, fmt.Errorf("scale %v is no number to multiply by", q.Scale))
@@ -174,12 +173,6 @@ func (c Config) withDefaults() Config {
 	if c.Concurrency == 0 {
 		c.Concurrency = DefaultConcurrency
 	}
-	if c.Code == "" {
-		c.Code = grace.CodeServiceDown
-	}
-	if c.Severity == "" {
-		c.Severity = grace.SeverityWarning
-	}
 	if c.Report == nil {
 		c.Report = func(string, string) {}
 	}
@@ -194,49 +187,4 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	return c
-}
-
-// Validate names what is wrong with the settings; New reads the files.
-func (t TLS) Validate() error {
-	if (t.CertFile == "") != (t.KeyFile == "") {
-		return errors.New("tls: cert_file and key_file go together")
-	}
-	return nil
-}
-
-func (t TLS) transport() (http.RoundTripper, error) {
-	base, ok := http.DefaultTransport.(*http.Transport)
-	if !ok {
-		return nil, errors.New("the default HTTP transport was replaced by another kind")
-	}
-	transport := base.Clone()
-	conf := &tls.Config{ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify, MinVersion: tls.VersionTLS12}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls: ca_file: %w", err)
-		}
-		if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
-			conf.RootCAs = x509.NewCertPool()
-		}
-		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls: ca_file %s holds no PEM certificate", t.CAFile)
-		}
-	}
-	if t.CertFile != "" {
-		load := func() (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-			if err != nil {
-				return nil, fmt.Errorf("tls: cert_file and key_file: %w", err)
-			}
-			return &pair, nil
-		}
-		if _, err := load(); err != nil {
-			return nil, err
-		}
-		// Anew for every connection: certificates are short-lived.
-		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
-	}
-	transport.TLSClientConfig = conf
-	return transport, nil
 }

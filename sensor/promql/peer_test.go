@@ -68,7 +68,7 @@ func TestRealPrometheus(t *testing.T) {
 	url := realPrometheus(t, t.TempDir())
 	told := &problems{}
 	s := newSensor(t, promql.Config{
-		URL: url, Service: "prometheus", Report: told.report,
+		URL: url, Report: told.report,
 		Interval: grace.Duration(100 * time.Millisecond), Timeout: grace.Duration(10 * time.Second), Seed: 1,
 		Queries: []promql.Query{
 			{Name: "up_by_job", Query: "up", ServiceLabel: "job"},
@@ -77,7 +77,7 @@ func TestRealPrometheus(t *testing.T) {
 			{Name: "raw", Query: "go_goroutines[1m]", Service: "prometheus"},
 			{Name: "nan", Query: "go_goroutines * NaN", Service: "prometheus"},
 			{Name: "ambiguous", Query: "prometheus_http_requests_total", ServiceLabel: "job"},
-			{Name: "wrong", Query: "sum(", Service: "prometheus"},
+			{Name: "wrong", Query: "mad_over_time(up[1m])", Service: "prometheus"},
 		},
 	})
 	rec := &gracetest.Recorder{}
@@ -94,10 +94,6 @@ func TestRealPrometheus(t *testing.T) {
 	raw := time.Time{}
 	for _, sample := range rec.Samples() {
 		switch sample.Metric {
-		case "up":
-			if sample.Value != 1 || sample.Service != "prometheus" {
-				t.Errorf("%+v", sample)
-			}
 		case "up_by_job":
 			if sample.Value != 1 || sample.Service != "prom" {
 				t.Errorf("%+v", sample)
@@ -115,6 +111,10 @@ func TestRealPrometheus(t *testing.T) {
 				t.Errorf("%s comes after %s", sample.At, raw)
 			}
 			raw = sample.At
+		case "wrong":
+			if sample.Kind != grace.SampleSensorError {
+				t.Errorf("%+v", sample)
+			}
 		default:
 			t.Errorf("%+v", sample)
 		}
@@ -127,7 +127,7 @@ func TestRealPrometheus(t *testing.T) {
 	}
 	for _, want := range []string{
 		"ambiguous: left out: more than one series of prom: aggregate them by job",
-		`wrong: the query failed: bad_data: invalid parameter "query": 1:5: parse error: unclosed left parenthesis`,
+		`wrong: the query failed: bad_data: invalid parameter "query": 1:1: parse error: unknown function with name "mad_over_time"`,
 	} {
 		if !found[want] {
 			t.Errorf("reported %q, want %q too", told.list, want)

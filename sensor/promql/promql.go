@@ -19,10 +19,10 @@
 // An answer that is too long or has too many series is refused whole.
 //
 // A query that fails is asked again later and later, up to MaxBackoff, with
-// jitter, or when the server's Retry-After says so. Nothing is sent meanwhile,
-// so that its metric becomes stale. If a service is named for the API itself,
-// that one has a probe sample "up": 0 when no well-formed answer came; a query
-// that the server calls wrong is an answer.
+// jitter, or when the server's Retry-After says so. Each failure is a sample of
+// kind sensor_error for every service the query is about: its metric is stale,
+// with the reason. That the API is away says nothing about these services; to
+// watch Prometheus itself, probe it.
 //
 // [Sensor.WarmUp] reads the history of the same queries, so that models are not
 // blind after a restart.
@@ -37,7 +37,6 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -45,10 +44,8 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/httpclient"
 )
-
-// upMetric is the name of the probe sample.
-const upMetric = "up"
 
 // RoleLabel is the label of a sample that holds the role of its query.
 const RoleLabel = "role"
@@ -66,7 +63,8 @@ type Stats struct {
 // Sensor polls one API.
 type Sensor struct {
 	cfg    Config
-	client *http.Client
+	url    string
+	client *httpclient.Client
 	slots  chan struct{} // one for each query under way
 
 	asked, failed, warned, samples, skipped, lost atomic.Uint64
@@ -80,18 +78,27 @@ func New(cfg Config) (*Sensor, error) {
 		return nil, fmt.Errorf("promql sensor %s: %w", cfg.Name, err)
 	}
 	cfg = cfg.withDefaults()
-	transport := cfg.Transport
-	if transport == nil {
-		var err error
-		if transport, err = cfg.TLS.transport(); err != nil {
-			return nil, fmt.Errorf("promql sensor %s: %w", cfg.Name, err)
-		}
+	s := &Sensor{cfg: cfg, slots: make(chan struct{}, cfg.Concurrency)}
+	client := cfg.Client
+	client.Redirects = httpclient.RedirectSameOrigin
+	var err error
+	if s.url, client.UnixSocket, err = target(cfg); err != nil {
+		return nil, fmt.Errorf("promql sensor %s: %w", cfg.Name, err)
 	}
-	return &Sensor{
-		cfg:    cfg,
-		client: &http.Client{Transport: transport, CheckRedirect: sameOrigin},
-		slots:  make(chan struct{}, cfg.Concurrency),
-	}, nil
+	var opts []httpclient.Option
+	if cfg.Transport != nil {
+		opts = append(opts, httpclient.WithTransport(cfg.Transport))
+	}
+	if s.client, err = httpclient.New(client, opts...); err != nil {
+		return nil, fmt.Errorf("promql sensor %s: %w", cfg.Name, err)
+	}
+	return s, nil
+}
+
+// target gives the address and the socket, if any, that it is asked over.
+func target(cfg Config) (address, socket string, err error) {
+	address, socket, err = httpclient.Target(cfg.URL)
+	return address, cmp.Or(socket, cfg.Client.UnixSocket), err
 }
 
 // Name gives the configured name.
@@ -111,11 +118,25 @@ func (s *Sensor) Stats() Stats {
 // Run asks until ctx is done.
 func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 	defer s.client.CloseIdleConnections()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var polls sync.WaitGroup
+	var broken atomic.Pointer[any] // the first panic of a poll
 	for _, q := range s.cfg.Queries {
-		polls.Go(func() { s.poll(ctx, sink, q) })
+		polls.Go(func() {
+			defer func() {
+				if v := recover(); v != nil {
+					broken.CompareAndSwap(nil, &v)
+					cancel()
+				}
+			}()
+			s.poll(ctx, sink, q)
+		})
 	}
 	polls.Wait()
+	if v := broken.Load(); v != nil {
+		panic(*v) // here, where who runs the sensor can catch it
+	}
 	return nil
 }
 
@@ -147,7 +168,10 @@ func (s *Sensor) poll(ctx context.Context, sink grace.Sink, q Query) {
 		})
 		sent.add(samples, began)
 		message := notes.text(fail)
-		s.send(ctx, sink, append(s.up(fail, message), samples...))
+		if fail != nil {
+			samples = s.blind(q, sent, message)
+		}
+		s.send(ctx, sink, samples)
 		if message != reported {
 			s.cfg.Report(q.Name, message)
 			reported = message
@@ -204,19 +228,20 @@ func backoff(fails int, base, limit, asked time.Duration, chance float64) time.D
 	return max(base, jittered, min(asked, limit))
 }
 
-// up is the probe sample of the API, if a service is named for it.
-func (s *Sensor) up(fail *failure, message string) []grace.Sample {
-	if s.cfg.Service == "" {
-		return nil
+// blind says for every service that a query is about that it could not be
+// asked. A query whose services nobody knows yet says so for none.
+func (s *Sensor) blind(q Query, sent marks, message string) []grace.Sample {
+	services := slices.Sorted(maps.Keys(sent))
+	if q.Service != "" && !slices.Contains(services, q.Service) || len(services) == 0 {
+		services = append(services, q.Service)
 	}
-	up := grace.Sample{
-		Service: s.cfg.Service, Sensor: s.cfg.Name, Metric: upMetric, Kind: grace.SampleProbe, Value: 1,
-		Code: s.cfg.Code, Severity: s.cfg.Severity, At: time.Now(), Message: message,
+	out := make([]grace.Sample, len(services))
+	for i, service := range services {
+		out[i] = grace.Sample{
+			Service: service, Sensor: s.cfg.Name, Metric: q.Name, Kind: grace.SampleSensorError, At: time.Now(), Message: message,
+		}
 	}
-	if fail != nil && !fail.answered {
-		up.Value = 0
-	}
-	return []grace.Sample{up}
+	return out
 }
 
 func (s *Sensor) send(ctx context.Context, sink grace.Sink, samples []grace.Sample) {

@@ -23,6 +23,7 @@ import (
 
 	"grace"
 	"grace/gracetest"
+	"grace/internal/httpclient"
 	"grace/sensor/promql"
 )
 
@@ -118,7 +119,7 @@ func run(t *testing.T, s *promql.Sensor, sink grace.Sink, long time.Duration) {
 func values(samples []grace.Sample, metric string) []float64 {
 	var out []float64
 	for _, s := range samples {
-		if s.Metric == metric {
+		if s.Metric == metric && s.Kind == grace.SampleMetric {
 			out = append(out, s.Value)
 		}
 	}
@@ -207,6 +208,9 @@ func TestResults(t *testing.T) {
 				run(t, s, rec, 30*time.Second)
 				var got []string
 				for _, sample := range rec.Samples() {
+					if sample.Kind == grace.SampleSensorError && tt.problem != "" && strings.Contains(sample.Message, tt.problem) {
+						continue
+					}
 					got = append(got, fmt.Sprintf("%s=%v", sample.Service, sample.Value))
 					if sample.Metric != "m" || sample.Unit != "u" || sample.Labels[promql.RoleLabel] != "latency" || sample.At.Unix() < 1000 || sample.At.Unix() > 1020 {
 						t.Errorf("%+v", sample)
@@ -277,9 +281,9 @@ func TestRequest(t *testing.T) {
 		want string
 	}{
 		"none":   {promql.Config{}, ""},
-		"bearer": {promql.Config{BearerToken: "${env:PROM_TOKEN}"}, "Bearer t0ken"},
-		"basic":  {promql.Config{Username: "u", Password: "${file:" + file + "}"}, "Basic " + base64.StdEncoding.EncodeToString([]byte("u:pa:ss"))},
-		"header": {promql.Config{Headers: map[string]string{"Authorization": "ApiKey ${env:PROM_TOKEN}"}}, "ApiKey t0ken"},
+		"bearer": {as(httpclient.Auth{BearerToken: "${env:PROM_TOKEN}"}), "Bearer t0ken"},
+		"basic":  {as(httpclient.Auth{Username: "u", Password: "${file:" + file + "}"}), "Basic " + base64.StdEncoding.EncodeToString([]byte("u:pa:ss"))},
+		"header": {as(httpclient.Auth{Headers: map[string]string{"Authorization": "ApiKey ${env:PROM_TOKEN}"}}), "ApiKey t0ken"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -292,7 +296,7 @@ func TestRequest(t *testing.T) {
 					if got := r.Header.Get("Authorization"); got != tt.want {
 						t.Errorf("Authorization %q, want %q", got, tt.want)
 					}
-					if r.URL.Path != "/base/api/v1/query" || form.Get("query") != `sum(rate(x[5m])) + "é"` || form.Get("timeout") != "10s" {
+					if r.URL.Path != "/base/api/v1/query" || form.Get("query") != `sum(rate(x{a="é"}[5m]))` || form.Get("timeout") != "10s" {
 						t.Errorf("%s %v", r.URL.Path, form)
 					}
 					if at := form.Get("time"); at != fmt.Sprintf("%.3f", float64(time.Now().UnixMilli())/1000) {
@@ -301,7 +305,7 @@ func TestRequest(t *testing.T) {
 					return 200, nil, result("scalar", `[1000,"7"]`)
 				}}
 				tt.cfg.Transport = w
-				tt.cfg.Queries = []promql.Query{{Name: "m", Query: `sum(rate(x[5m])) + "é"`, Service: "shop"}}
+				tt.cfg.Queries = []promql.Query{{Name: "m", Query: `sum(rate(x{a="é"}[5m]))`, Service: "shop"}}
 				rec := &gracetest.Recorder{}
 				run(t, newSensor(t, tt.cfg), rec, 30*time.Second)
 				if diff := cmp.Diff([]string{"POST", "GET"}, methods); diff != "" || len(rec.Samples()) != 1 {
@@ -312,11 +316,44 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+func as(auth httpclient.Auth) promql.Config {
+	return promql.Config{Client: httpclient.Config{Auth: auth}}
+}
+
+// A redirect that would ask without the question is an error that names both
+// addresses.
+func TestRedirectedPOST(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/new/api/v1/query" && r.Method == http.MethodPost && r.FormValue("query") == "m" {
+			fmt.Fprint(w, result("scalar", `[1000,"7"]`))
+			return
+		}
+		code := http.StatusMovedPermanently
+		if strings.HasPrefix(r.URL.Path, "/kept/") {
+			code = http.StatusTemporaryRedirect
+		}
+		http.Redirect(w, r, "/new/api/v1/query", code)
+	}))
+	t.Cleanup(srv.Close)
+	for path, want := range map[string]string{"/old": "POST " + srv.URL + "/old/api/v1/query is redirected to " + srv.URL + "/new/api/v1/query", "/kept": ""} {
+		s := newSensor(t, promql.Config{URL: srv.URL + path, Queries: []promql.Query{query("m")}, Interval: grace.Duration(10 * time.Millisecond)})
+		rec := &gracetest.Recorder{}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx, rec) }()
+		got := rec.Wait(t, 1)[0]
+		cancel()
+		if err := <-done; err != nil || (got.Kind == grace.SampleMetric) != (want == "") || !strings.Contains(got.Message, want) {
+			t.Errorf("%s: %+v %v, want %q", path, got, err, want)
+		}
+	}
+}
+
 func TestSecretsStaySecret(t *testing.T) {
 	t.Setenv("PROM_TOKEN", "t0ken")
 	for name, cfg := range map[string]promql.Config{
-		"echoed":  {BearerToken: "${env:PROM_TOKEN}"},
-		"missing": {BearerToken: "${env:PROM_NOT_SET}"},
+		"echoed":  as(httpclient.Auth{BearerToken: "${env:PROM_TOKEN}"}),
+		"missing": as(httpclient.Auth{BearerToken: "${env:PROM_NOT_SET}"}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -335,7 +372,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	}
 }
 
-// Failures: what "up" says, and when the next question comes.
+// Failures: what is said of the services, and when the next question comes.
 func TestBackoff(t *testing.T) {
 	const interval = 10 * time.Second
 	bad := `{"status":"error","errorType":"bad_data","error":"parse error"}`
@@ -343,7 +380,6 @@ func TestBackoff(t *testing.T) {
 		status    int
 		header    http.Header
 		body      string
-		up        float64
 		message   string
 		low, high []time.Duration // of the waits
 	}{
@@ -353,7 +389,7 @@ func TestBackoff(t *testing.T) {
 		},
 		"no answer":   {status: 0, message: "no whole answer within 5s", low: []time.Duration{interval}, high: []time.Duration{25 * time.Second}},
 		"gateway":     {status: 502, body: "<html>", message: "answered 502", low: []time.Duration{interval}, high: []time.Duration{20 * time.Second}},
-		"wrong query": {status: 400, body: bad, up: 1, message: "bad_data: parse error", low: []time.Duration{interval}, high: []time.Duration{20 * time.Second}},
+		"wrong query": {status: 400, body: bad, message: "bad_data: parse error", low: []time.Duration{interval}, high: []time.Duration{20 * time.Second}},
 		"asked to wait": {
 			status: 429, header: http.Header{"Retry-After": {"70"}}, message: "answered 429",
 			low: []time.Duration{70 * time.Second}, high: []time.Duration{70 * time.Second},
@@ -374,7 +410,7 @@ func TestBackoff(t *testing.T) {
 				}}
 				rec, told := &gracetest.Recorder{}, &problems{}
 				s := newSensor(t, promql.Config{
-					Queries: []promql.Query{query("m")}, Transport: w, Service: "prometheus", Report: told.report,
+					Queries: []promql.Query{query("m")}, Transport: w, Report: told.report,
 					Interval: grace.Duration(interval), Timeout: grace.Duration(5 * time.Second), MaxBackoff: grace.Duration(100 * time.Second),
 				})
 				run(t, s, rec, 15*time.Minute)
@@ -387,8 +423,8 @@ func TestBackoff(t *testing.T) {
 					t.Errorf("well again, it waits %s", wait)
 				}
 				first := rec.Samples()[0]
-				if first.Metric != "up" || first.Value != tt.up || !strings.Contains(first.Message, tt.message) || first.Service != "prometheus" {
-					t.Errorf("%+v, want up %v with %q", first, tt.up, tt.message)
+				if first.Metric != "m" || first.Kind != grace.SampleSensorError || !strings.Contains(first.Message, tt.message) || first.Service != "shop" {
+					t.Errorf("%+v, want a sensor error with %q", first, tt.message)
 				}
 				if len(told.list) != 2 || told.list[1] != "m: " {
 					t.Errorf("reported %q, want the failure once and its end once", told.list)
@@ -455,26 +491,29 @@ func TestValidate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*promql.Config){
-		"name is missing":              func(c *promql.Config) { c.Name = "" },
-		"url: want":                    func(c *promql.Config) { c.URL = "prometheus:9090" },
-		"url: credentials":             func(c *promql.Config) { c.URL = "http://u:p@prometheus:9090" },
-		"less than nothing":            func(c *promql.Config) { c.BodyLimit = -1 },
-		"severity":                     func(c *promql.Config) { c.Severity = "page" },
-		"exclude each other":           func(c *promql.Config) { c.BearerToken, c.Username = "a", "b" },
-		"password without":             func(c *promql.Config) { c.Password = "a" },
-		"header Authorization":         func(c *promql.Config) { c.BearerToken, c.Headers = "a", map[string]string{"authorization": "b"} },
-		"go together":                  func(c *promql.Config) { c.TLS.CertFile = "a" },
-		"ca_file: open":                func(c *promql.Config) { c.TLS.CAFile = "no-such-file" },
-		"no PEM":                       func(c *promql.Config) { c.TLS.CAFile = notPEM },
-		"cert_file and key_file: open": func(c *promql.Config) { c.TLS.CertFile, c.TLS.KeyFile = "no-such", "no-such" },
-		"queries are missing":          func(c *promql.Config) { c.Queries = nil },
-		"m is there twice":             func(c *promql.Config) { c.Queries = append(c.Queries, query("m")) },
-		"up is there twice":            one(func(q *promql.Query) { q.Name = "up" }),
-		"query is missing":             one(func(q *promql.Query) { q.Query = " " }),
-		"service or service_label":     one(func(q *promql.Query) { q.Service = "" }),
-		"interval":                     one(func(q *promql.Query) { q.Interval = -1 }),
-		"scale":                        one(func(q *promql.Query) { q.Scale = math.Inf(1) }),
-		"role":                         one(func(q *promql.Query) { q.Role = "speed" }),
+		"name is missing":    func(c *promql.Config) { c.Name = "" },
+		"url: want":          func(c *promql.Config) { c.URL = "prometheus:9090" },
+		"url: credentials":   func(c *promql.Config) { c.URL = "http://u:p@prometheus:9090" },
+		"negative":           func(c *promql.Config) { c.BodyLimit = -1 },
+		"dialect":            func(c *promql.Config) { c.Dialect = "graphite" },
+		"1:5: parse error":   one(func(q *promql.Query) { q.Query = "sum(" }),
+		"yields a text":      one(func(q *promql.Query) { q.Query = `"seven"` }),
+		"exclude each other": func(c *promql.Config) { c.Client.BearerToken, c.Client.Username = "a", "b" },
+		"password without":   func(c *promql.Config) { c.Client.Password = "a" },
+		"header Authorization": func(c *promql.Config) {
+			c.Client.BearerToken, c.Client.Headers = "a", map[string]string{"authorization": "b"}
+		},
+		"go together":              func(c *promql.Config) { c.Client.TLS.Cert = "a" },
+		"ca: open":                 func(c *promql.Config) { c.Client.TLS.CA = "no-such-file" },
+		"no PEM":                   func(c *promql.Config) { c.Client.TLS.CA = notPEM },
+		"cert and key: open":       func(c *promql.Config) { c.Client.TLS.Cert, c.Client.TLS.Key = "no-such", "no-such" },
+		"queries are missing":      func(c *promql.Config) { c.Queries = nil },
+		"m is there twice":         func(c *promql.Config) { c.Queries = append(c.Queries, query("m")) },
+		"query is missing":         one(func(q *promql.Query) { q.Query = " " }),
+		"service or service_label": one(func(q *promql.Query) { q.Service = "" }),
+		"interval":                 one(func(q *promql.Query) { q.Interval = -1 }),
+		"scale":                    one(func(q *promql.Query) { q.Scale = math.Inf(1) }),
+		"role":                     one(func(q *promql.Query) { q.Role = "speed" }),
 	} {
 		c := good
 		change(&c)
@@ -495,26 +534,27 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
-		tls promql.TLS
-		up  float64
+		tls  httpclient.TLS
+		kind grace.SampleKind
 	}{
-		"stranger":   {promql.TLS{}, 0},
-		"trusted":    {promql.TLS{CAFile: ca}, 1},
-		"other name": {promql.TLS{CAFile: ca, ServerName: "other.test"}, 0},
+		"stranger":   {httpclient.TLS{}, grace.SampleSensorError},
+		"insecure":   {httpclient.TLS{Insecure: true}, grace.SampleMetric},
+		"trusted":    {httpclient.TLS{CA: ca}, grace.SampleMetric},
+		"other name": {httpclient.TLS{CA: ca, ServerName: "other.test"}, grace.SampleSensorError},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSensor(t, promql.Config{
-				URL: srv.URL, TLS: tt.tls, Service: "prometheus", Queries: []promql.Query{query("m")},
+				URL: srv.URL, Client: httpclient.Config{TLS: tt.tls}, Queries: []promql.Query{query("m")},
 				Interval: grace.Duration(10 * time.Millisecond), Timeout: grace.Duration(5 * time.Second),
 			})
 			rec := &gracetest.Recorder{}
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			go func() { done <- s.Run(ctx, rec) }()
-			up := rec.Wait(t, 1)[0]
+			got := rec.Wait(t, 1)[0]
 			cancel()
-			if err := <-done; err != nil || up.Value != tt.up {
-				t.Errorf("%+v, %v; want up %v", up, err, tt.up)
+			if err := <-done; err != nil || got.Kind != tt.kind {
+				t.Errorf("%+v, %v; want kind %v", got, err, tt.kind)
 			}
 		})
 	}
@@ -527,7 +567,7 @@ func TestConformance(t *testing.T) {
 	t.Cleanup(srv.Close)
 	gracetest.Sensor(t, func(t *testing.T) grace.Sensor {
 		return newSensor(t, promql.Config{
-			URL: srv.URL, Service: "shop", Queries: []promql.Query{query("a"), query("b")}, Interval: grace.Duration(10 * time.Millisecond),
+			URL: srv.URL, Queries: []promql.Query{query("a"), query("b")}, Interval: grace.Duration(10 * time.Millisecond),
 		})
-	}, gracetest.SensorCase{Service: "shop", Metrics: []string{"up", "a", "b"}})
+	}, gracetest.SensorCase{Service: "shop", Metrics: []string{"a", "b"}})
 }

@@ -30,6 +30,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -200,7 +201,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // version reads the content type and encoding. Senders of 1.0 may leave them
 // out.
 func version(header http.Header) (v2 bool, err error) {
-	if e := header.Get("Content-Encoding"); e != "" && e != "snappy" {
+	if e := header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "snappy") {
 		return false, fmt.Errorf("content encoding %.40q: want snappy", e)
 	}
 	t := header.Get("Content-Type")

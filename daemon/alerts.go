@@ -1,0 +1,139 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"grace"
+	"grace/internal/api"
+	"grace/internal/config"
+	"grace/internal/healthgraph"
+	"grace/sensor/alertmanager"
+	"grace/sensor/otlp"
+	"grace/sensor/remotewrite"
+)
+
+const (
+	// maxSkipped bounds the kinds of skipped alerts that are remembered.
+	maxSkipped = 100
+	// maxLogged bounds the skipped alerts of one request that are logged.
+	maxLogged = 5
+)
+
+// skipped remembers alerts that were not taken.
+type skipped struct {
+	mu    sync.Mutex
+	total map[string]uint64
+	list  map[[2]string]*api.SkippedAlerts // by alert and kind
+}
+
+func (s *skipped) add(problems []alertmanager.Skipped) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.total == nil {
+		s.total, s.list = map[string]uint64{}, map[[2]string]*api.SkippedAlerts{}
+	}
+	for _, p := range problems {
+		s.total[p.Kind] += p.Count
+		k := [2]string{p.Alert, p.Kind}
+		one := s.list[k]
+		if one == nil {
+			if len(s.list) >= maxSkipped {
+				s.forgetOldest()
+			}
+			one = &api.SkippedAlerts{}
+			s.list[k] = one
+		}
+		one.Skipped, one.Last = p, now()
+		one.Times++
+	}
+}
+
+// forgetOldest makes room. The caller holds the lock.
+func (s *skipped) forgetOldest() {
+	var oldest [2]string
+	for k, one := range s.list {
+		if o := s.list[oldest]; o == nil || one.Last.Before(o.Last) {
+			oldest = k
+		}
+	}
+	delete(s.list, oldest)
+}
+
+func (s *skipped) counts() map[string]uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.total)
+}
+
+// newest gives what is remembered, newest first.
+func (s *skipped) newest() []api.SkippedAlerts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]api.SkippedAlerts, 0, len(s.list))
+	for _, one := range s.list {
+		out = append(out, *one)
+	}
+	slices.SortFunc(out, func(a, b api.SkippedAlerts) int {
+		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Alert, b.Alert), cmp.Compare(a.Kind, b.Kind))
+	})
+	return out
+}
+
+// Skipped meets api.Backend.
+func (b backend) Skipped(problems []alertmanager.Skipped) {
+	b.d.skipped.add(problems)
+	for i, p := range problems {
+		if i == maxLogged {
+			b.d.log.Warn("more alerts were not taken", "count", len(problems)-i)
+			return
+		}
+		b.d.log.Warn("an alert was not taken", "alert", p.Alert, "fingerprint", p.Fingerprint, "kind", p.Kind, "reason", p.Reason, "count", p.Count)
+	}
+}
+
+// Alerts meets api.Backend.
+func (b backend) Alerts(context.Context) api.AlertsView {
+	out := api.AlertsView{Undeclared: []api.UndeclaredService{}, Skipped: b.d.skipped.newest()}
+	by := map[grace.ServiceID][]grace.Signal{}
+	for _, s := range b.d.loop.Signals() {
+		if !b.d.loop.Declared(s.Service) {
+			by[s.Service] = append(by[s.Service], s)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(by)) {
+		if worst, n := healthgraph.Worst(id, by[id]); n > 0 {
+			out.Undeclared = append(out.Undeclared, api.UndeclaredService{Service: id, Signals: n, Worst: worst})
+		}
+	}
+	return out
+}
+
+// Sensors meets api.Backend.
+func (b backend) Sensors(context.Context) []api.SensorView { return b.d.sensors.views() }
+
+// reserved tells whether a name belongs to a sensor of GRACE's own.
+func (d *Daemon) reserved(name string) bool {
+	switch name {
+	case alertmanager.Sensor, alertmanager.SensorPrometheus, otlp.Sensor, remotewrite.Sensor, "objective":
+		return true
+	}
+	for _, dom := range d.domains {
+		if dom.Name() == name {
+			return true
+		}
+	}
+	return slices.ContainsFunc(d.config().Sensors, func(s config.SensorSpec) bool { return s.Name() == name }) || d.sensors != nil && d.sensors.named(name)
+}
+
+// alertReader makes the sensor that reads what Alertmanager holds, if it is
+// configured.
+func (d *Daemon) alertReader(c config.Alertmanager) (grace.Sensor, error) {
+	return alertmanager.NewReader(alertmanager.ReaderConfig{
+		URL: c.URL, Client: c.HTTP.Config(), Mapping: c.Mapping(), Every: c.ReadEvery,
+		Known: func() []grace.Signal { return d.loop.Signals() },
+	})
+}

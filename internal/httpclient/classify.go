@@ -1,0 +1,104 @@
+package httpclient
+
+import (
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/url"
+	"os/exec"
+	"syscall"
+)
+
+// Fault is GRACE's own: it says nothing about whom was asked.
+type Fault struct{ Err error }
+
+func (f *Fault) Error() string { return f.Err.Error() }
+
+// Unwrap gives the cause.
+func (f *Fault) Unwrap() error { return f.Err }
+
+// Error is a request without an answer.
+type Error struct {
+	Connected bool // a connection was had
+	TimedOut  bool
+	err       error
+	text      string // without secrets
+}
+
+func (e *Error) Error() string { return e.text }
+
+// Unwrap gives the cause. Its text may hold a secret: only its type counts.
+func (e *Error) Unwrap() error { return e.err }
+
+// Class is what an error says about the peer.
+type Class int
+
+// Classes. The zero value says that the peer does not answer.
+const (
+	Down Class = iota // refused, reset, no route, no such host, silent before a connection
+	Slow              // it accepted the connection and did not answer in time
+	Own               // GRACE's own fault: nothing is known of the peer
+)
+
+// Classify tells what an error of Do, of reading its answer or of a dial says
+// about the peer.
+func Classify(err error) Class {
+	if own(err) {
+		return Own
+	}
+	if e, ok := errors.AsType[*Error](err); ok && e.TimedOut && e.Connected {
+		return Slow
+	}
+	return Down
+}
+
+// own tells whether the reason lies with GRACE, its host or its configuration.
+func own(err error) bool {
+	if _, ok := errors.AsType[*Fault](err); ok {
+		return true
+	}
+	for _, e := range []syscall.Errno{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EACCES, syscall.EPERM,
+		syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT, syscall.EINVAL, syscall.ENOEXEC, syscall.E2BIG, syscall.EAGAIN,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, exec.ErrDot) {
+		return true
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		// A resolver that does not answer is not a name that does not exist.
+		return !dns.IsNotFound || dns.Err == "unknown port"
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "proxyconnect" {
+		return true
+	}
+	return impossible(err)
+}
+
+// impossible tells of an address that cannot exist, and of a certificate that
+// GRACE was not told to trust.
+func impossible(err error) bool {
+	if _, ok := errors.AsType[*net.AddrError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*net.ParseError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.UnknownNetworkError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.InvalidAddrError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[url.InvalidHostError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[x509.HostnameError](err)
+	return ok
+}

@@ -1,0 +1,123 @@
+package sense
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"grace"
+)
+
+func errorAt(sec int, sensor, metric, why string) grace.Sample {
+	return grace.Sample{Service: "cart", Sensor: sensor, Metric: metric, Kind: grace.SampleSensorError, At: at(sec), Message: why}
+}
+
+// A sensor that could not look has neither failed nor passed: what it is about
+// is stale, with the reason, at once.
+func TestSensorError(t *testing.T) {
+	a := New(DefaultConfig(), []Objective{slow()})
+	a.Observe(probeAt(0, 1))
+	p := probeAt(0, 1)
+	for i := 1; i <= 5; i++ {
+		got := a.Observe(errorAt(i, p.Sensor, p.Metric, "no file descriptors"))
+		switch {
+		case i > 1 && len(got) != 0:
+			t.Errorf("said again: %+v", got)
+		case i == 1 && (len(got) != 1 || got[0].State != grace.SignalStale || !strings.Contains(got[0].Message, "sensor error: no file descriptors") || !got[0].At.Equal(at(0))):
+			t.Errorf("%+v", got)
+		}
+	}
+	// One failure before, one after: not two in a row.
+	a.Observe(probeAt(6, 0))
+	a.Observe(errorAt(7, p.Sensor, p.Metric, "no file descriptors"))
+	if got := a.Observe(probeAt(8, 0)); len(got) != 1 || got[0].State != grace.SignalUnknown {
+		t.Errorf("%+v, want unknown: one failure since it looked again", got)
+	}
+	if got := a.Observe(probeAt(9, 0)); len(got) != 1 || got[0].State != grace.SignalFiring {
+		t.Errorf("%+v, want firing", got)
+	}
+	// An objective follows the source of its metric.
+	m := metricAt(10, 100)
+	a.Observe(m)
+	if got := a.Observe(errorAt(11, m.Sensor, m.Metric, "Prometheus is away")); len(got) != 1 || got[0].State != grace.SignalStale {
+		t.Errorf("%+v", got)
+	}
+	if got := a.Observe(errorAt(12, "other", m.Metric, "away")); len(got) != 0 {
+		t.Errorf("another source's error counts: %+v", got)
+	}
+	if got := a.Observe(errorAt(13, "nobody", "nothing", "x")); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A probe that goes on failing in another way means something else.
+func TestCodeOfAFailureChanges(t *testing.T) {
+	a := New(DefaultConfig(), nil)
+	down, errs := probeAt(0, 0), probeAt(2, 0)
+	down.Code, errs.Code = grace.CodeServiceDown, grace.CodeElevatedErrors
+	a.Observe(down)
+	down.At = at(1)
+	a.Observe(down)
+	if got := a.Observe(errs); len(got) != 1 || got[0].Code != grace.CodeElevatedErrors || got[0].State != grace.SignalFiring {
+		t.Errorf("%+v", got)
+	}
+}
+
+// The end of an older occurrence does not clear a newer one.
+func TestResolveOfAnOlderOccurrence(t *testing.T) {
+	a := New(DefaultConfig(), nil)
+	alert := func(sec int, started time.Time, over bool) []grace.Signal {
+		s := alertAt(sec, "f1", over)
+		s.StartsAt = started
+		return a.Observe(s)
+	}
+	alert(0, at(0), false)
+	alert(1, at(1), false)
+	if got := alert(2, at(0), true); len(got) != 0 {
+		t.Errorf("an older one ended: %+v", got)
+	}
+	if got := alert(3, at(1), true); len(got) != 1 || got[0].State != grace.SignalOK {
+		t.Errorf("this one ended: %+v", got)
+	}
+	if got := alert(4, at(1), false); len(got) != 1 || got[0].State != grace.SignalFiring {
+		t.Errorf("it fires again, though it began when it did: %+v", got)
+	}
+	if got := alert(5, time.Time{}, true); len(got) != 1 || got[0].State != grace.SignalOK {
+		t.Errorf("an end without a beginning: %+v", got)
+	}
+}
+
+// An alert that says until when it fires is over then, also after a restart.
+func TestAlertExpires(t *testing.T) {
+	a := New(DefaultConfig(), nil)
+	s := alertAt(0, "f1", false)
+	s.Expires = at(60)
+	a.Observe(s)
+	if got := a.Tick(at(59)); len(got) != 0 {
+		t.Errorf("too early: %+v", got)
+	}
+	again := New(DefaultConfig(), nil)
+	again.Restore(a.Signals())
+	for _, agent := range []*Agent{a, again} {
+		if got := agent.Tick(at(61)); len(got) != 1 || got[0].State != grace.SignalOK || !strings.Contains(got[0].Message, "not repeated") {
+			t.Errorf("%+v", got)
+		}
+	}
+	s.At, s.Expires = at(70), at(130)
+	a.Observe(s)
+	s.At, s.Expires = at(100), at(160)
+	a.Observe(s)
+	if got := a.Tick(at(140)); len(got) != 0 {
+		t.Errorf("it was repeated: %+v", got)
+	}
+}
+
+// A sample before 1970 is none.
+func TestBefore1970(t *testing.T) {
+	a := New(DefaultConfig(), []Objective{slow()})
+	s := metricAt(0, 900)
+	s.At = time.Date(1960, 1, 1, 0, 0, 0, 0, time.UTC)
+	if got := a.Observe(s); got != nil || len(a.Points("cart", s.Metric, time.Time{})) != 0 {
+		t.Errorf("%+v", got)
+	}
+}

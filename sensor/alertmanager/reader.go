@@ -1,0 +1,257 @@
+package alertmanager
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"grace"
+	"grace/internal/httpclient"
+)
+
+// Defaults of ReaderConfig.
+const (
+	DefaultEvery   = 30 * time.Second
+	defaultTimeout = 10 * time.Second
+)
+
+// ListMetric counts the alerts that an Alertmanager lists; it is also what a
+// reading that failed is about.
+const ListMetric = "alertmanager_alerts"
+
+// ReaderConfig is how the alerts of an Alertmanager are read.
+type ReaderConfig struct {
+	URL     string // what /api/v2/alerts is under
+	Client  httpclient.Config
+	Mapping Mapping
+	Every   grace.Duration // default 30s
+	Timeout grace.Duration // of one reading; default 10s
+	Limit   int64          // most bytes of one list; default 64 MiB
+	// Known gives the alerts that GRACE holds, those of other sensors too.
+	Known func() []grace.Signal
+}
+
+// Reader is the sensor that reads what an Alertmanager holds: at once when it
+// begins, and then every so often. An alert that is listed fires, whether its
+// webhook came or not; one that GRACE holds and that is not listed any more is
+// over; one that is silenced or inhibited says so. A reading that fails changes
+// nothing: it is a sample of kind sensor_error.
+type Reader struct {
+	cfg    ReaderConfig
+	base   string
+	client *httpclient.Client
+	lost   atomic.Uint64
+}
+
+var _ grace.Sensor = (*Reader)(nil)
+
+// NewReader makes a reader, or says what is wrong with its configuration.
+func NewReader(cfg ReaderConfig) (*Reader, error) {
+	if cfg.Every <= 0 {
+		cfg.Every = grace.Duration(DefaultEvery)
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = grace.Duration(defaultTimeout)
+	}
+	if cfg.Limit <= 0 {
+		cfg.Limit = 64 << 20
+	}
+	if cfg.Known == nil {
+		cfg.Known = func() []grace.Signal { return nil }
+	}
+	r := &Reader{cfg: cfg}
+	var socket string
+	var err error
+	if r.base, socket, err = httpclient.Target(cfg.URL); err != nil {
+		return nil, fmt.Errorf("alertmanager: %w", err)
+	}
+	client := cfg.Client
+	if socket != "" {
+		client.UnixSocket = socket
+	}
+	client.Redirects = httpclient.RedirectSameOrigin
+	if r.client, err = httpclient.New(client); err != nil {
+		return nil, fmt.Errorf("alertmanager: %w", err)
+	}
+	return r, nil
+}
+
+// Name gives "alertmanager".
+func (r *Reader) Name() string { return Sensor }
+
+// Lost counts samples that the sink refused.
+func (r *Reader) Lost() uint64 { return r.lost.Load() }
+
+// Run reads until ctx is done.
+func (r *Reader) Run(ctx context.Context, sink grace.Sink) error {
+	defer r.client.CloseIdleConnections()
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-next.C:
+		}
+		began := time.Now()
+		samples, err := r.read(ctx, began)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			samples = []grace.Sample{{
+				Service: grace.CoreService, Sensor: Sensor, Metric: ListMetric, Kind: grace.SampleSensorError, At: time.Now(),
+				Message: grace.Printable(err.Error()),
+			}}
+		}
+		if err := sink.Observe(ctx, samples...); err != nil {
+			r.lost.Add(uint64(len(samples)))
+		}
+		next.Reset(max(0, r.cfg.Every.D()-time.Since(began)))
+	}
+}
+
+// listed is one alert of GET /api/v2/alerts.
+type listed struct {
+	alert
+	State struct {
+		State       string   `json:"state"`
+		SilencedBy  []string `json:"silencedBy"`
+		InhibitedBy []string `json:"inhibitedBy"`
+		MutedBy     []string `json:"mutedBy"`
+	} `json:"status"`
+}
+
+// read gives the samples of one reading.
+func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.cfg.Timeout.D(), fmt.Errorf("no whole answer within %s", r.cfg.Timeout))
+	defer cancel()
+	known := r.cfg.Known() // before: what comes by the webhook meanwhile is newer
+	var list []json.RawMessage
+	if err := r.get(ctx, "/api/v2/alerts", &list); err != nil {
+		return nil, err
+	}
+	m, err := r.cfg.Mapping.compile()
+	if err != nil {
+		return nil, err
+	}
+	silences := r.silences(ctx, list)
+	var out []grace.Sample
+	now := map[grace.SignalKey]bool{}
+	for _, raw := range list {
+		var l listed
+		if err := json.Unmarshal(raw, &l); err != nil {
+			return nil, fmt.Errorf("read an alert of %s: %w", r.cfg.URL, err)
+		}
+		l.Status = json.RawMessage(`"firing"`)
+		s, problem := m.sample(l.alert, began, source{sensor: Sensor})
+		if problem != nil {
+			continue // it leads nowhere; the webhook says so
+		}
+		s.Silenced = l.by(silences)
+		out = append(out, s)
+		now[grace.SignalKey(string(s.Service)+"/"+s.Sensor+"/"+s.Metric+"/"+s.Fingerprint)] = true
+	}
+	for _, s := range known {
+		if s.Sensor != Sensor || s.Metric == ListMetric || now[s.Key] || s.State != grace.SignalFiring && s.State != grace.SignalStale {
+			continue
+		}
+		out = append(out, ended(s, began))
+	}
+	return append(out, grace.Sample{
+		Service: grace.CoreService, Sensor: Sensor, Metric: ListMetric, Kind: grace.SampleMetric, Value: float64(len(list)), At: began,
+	}), nil
+}
+
+// ended is the end of an alert that is not listed any more.
+func ended(s grace.Signal, at time.Time) grace.Sample {
+	prefix := string(s.Service) + "/" + s.Sensor + "/" + s.Metric + "/"
+	return grace.Sample{
+		Service: s.Service, Sensor: s.Sensor, Metric: s.Metric, Kind: grace.SampleAlert, Code: s.Code, Severity: s.Severity, At: at,
+		Resolved: true, Fingerprint: strings.TrimPrefix(string(s.Key), prefix), StartsAt: s.StartsAt, Message: "Alertmanager does not list it any more",
+	}
+}
+
+// by names what keeps the alert from being told.
+func (l listed) by(silences map[string]string) string {
+	var parts []string
+	for _, id := range l.State.SilencedBy {
+		text := "silence " + id
+		if about := silences[id]; about != "" {
+			text += " (" + about + ")"
+		}
+		parts = append(parts, text)
+	}
+	for _, id := range l.State.InhibitedBy {
+		parts = append(parts, "inhibited by alert "+id)
+	}
+	for _, name := range l.State.MutedBy {
+		parts = append(parts, "muted by "+name)
+	}
+	slices.Sort(parts)
+	if len(parts) == 0 && l.State.State == "suppressed" {
+		return "suppressed"
+	}
+	return cut(grace.Printable(strings.Join(parts, ", ")), maxText)
+}
+
+// silences gives who made each silence and why, if one is asked for. What
+// cannot be read is left out: the ids say enough.
+func (r *Reader) silences(ctx context.Context, list []json.RawMessage) map[string]string {
+	if !slices.ContainsFunc(list, func(raw json.RawMessage) bool { return strings.Contains(string(raw), `"suppressed"`) }) {
+		return nil
+	}
+	var all []struct {
+		ID        string `json:"id"`
+		CreatedBy string `json:"createdBy"`
+		Comment   string `json:"comment"`
+	}
+	if err := r.get(ctx, "/api/v2/silences", &all); err != nil {
+		return nil
+	}
+	out := map[string]string{}
+	for _, s := range all {
+		out[s.ID] = cut(s.CreatedBy+": "+s.Comment, MaxName)
+	}
+	return out
+}
+
+// get reads one JSON answer.
+func (r *Reader) get(ctx context.Context, path string, into any) error {
+	url := strings.TrimRight(r.base, "/") + path
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, _, err := r.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text := fmt.Sprintf("%s answered %s, want 200", url, resp.Status)
+		if to := resp.Header.Get("Location"); to != "" {
+			text += "; it points to " + to
+		}
+		return errors.New(text)
+	}
+	limited := &io.LimitedReader{R: resp.Body, N: r.cfg.Limit}
+	if err := json.NewDecoder(limited).Decode(into); err != nil {
+		if limited.N <= 0 {
+			return fmt.Errorf("%s answered more than %d bytes", url, r.cfg.Limit)
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return fmt.Errorf("read the answer of %s: %w", url, err)
+	}
+	return nil
+}
