@@ -33,7 +33,6 @@ type EventInput struct {
 // longestSeries bounds the labels that a prediction may name, in bytes.
 const longestSeries = 2000
 
-
 // PredictionInput is the payload of self_heal.prediction.
 type PredictionInput struct {
 	Service    grace.ServiceID `json:"service"`
