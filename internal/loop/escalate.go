@@ -345,10 +345,12 @@ func storming(diagnoses []grace.Diagnosis) []grace.ServiceID {
 
 // population counts the services of a share: the described ones, and those that
 // others send signals about.
-func population(st *stages, sick []grace.ServiceID) int {
-	n := st.graph.Len()
-	for _, id := range sick {
-		if _, known := st.graph.Service(id); !known {
+func population(st *stages, sick []grace.ServiceID) int { return st.graph.Len() + st.undeclared(sick) }
+
+// undeclared counts those that nobody described.
+func (st *stages) undeclared(ids []grace.ServiceID) (n int) {
+	for _, id := range ids {
+		if !st.declared(id) {
 			n++
 		}
 	}
