@@ -129,7 +129,10 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 		}
 	}
 	for _, b := range blind {
-		if slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentBlind && i.Sensor == b.Sensor }) {
+		told := func(i grace.Incident) bool {
+			return i.Kind == grace.IncidentBlind && i.Sensor == b.Sensor && len(unseen(i, b)) == 0
+		}
+		if slices.ContainsFunc(incidents, told) {
 			continue
 		}
 		if err := l.openIncident(ctx, b, now); err != nil {

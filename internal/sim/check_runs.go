@@ -92,7 +92,7 @@ func auditChain(_ *Sim, r *record) []string {
 
 // quietWhenWell: where no service is made sick nothing is done.
 func quietWhenWell(s *Sim, _ *record) (bad []string) {
-	if slices.ContainsFunc(s.story.Events, func(e Event) bool { return e.Fault() || e.Kind == StuckAlert || e.Kind == Flap }) {
+	if !s.story.quiet() {
 		return nil
 	}
 	for _, c := range s.calls {

@@ -124,7 +124,7 @@ func (m Mutations) started(ctx context.Context, p *process) error {
 		if s.State != grace.SignalFiring {
 			continue
 		}
-		sample := grace.Sample{Service: s.Service, Sensor: s.Sensor, Metric: s.Metric, Kind: grace.SampleMetric, Value: s.Value, At: p.now()}
+		sample := grace.Sample{Service: s.Service, Sensor: s.Sensor, Metric: s.Metric, Kind: grace.SampleMetric, Value: s.Value, At: p.now().Add(time.Millisecond)}
 		if s.Kind == grace.SignalProbe {
 			sample.Kind, sample.Code, sample.Severity = grace.SampleProbe, s.Code, s.Severity
 		}

@@ -309,7 +309,8 @@ func (s *Sim) called(p *process, req grace.ActionRequest, name string) int {
 		At: s.now, Run: req.Run, Service: req.Service, Phase: req.Phase, Step: req.Step, Action: name, Key: req.IdempotencyKey,
 	}
 	if svc := s.world.service(req.Service); svc != nil {
-		c.Needed = svc.ill(s.now)
+		// What a probe or an alert that lies led to is nobody's fault here.
+		c.Needed = svc.ill(s.now) || s.alerts[req.Service] || !s.flapping[req.Service].IsZero()
 	}
 	if s.store != nil {
 		seq, _, err := s.store.AuditHead(s.ctx, s.store.Q())

@@ -85,7 +85,7 @@ func TestPlantedBugs(t *testing.T) {
 		{check: "one_run_per_cone", m: Mutations{IgnoreCones: true}, story: manyFaults},
 		{check: "rate_limit", m: Mutations{NoRate: true}, story: uselessActions},
 		{check: "backoff", m: Mutations{NoBackoff: true}, story: uselessActions},
-		{check: "duplicates", m: Mutations{NoDuplicates: true}, story: comesBack},
+		{check: "duplicates", m: Mutations{NoDuplicates: true}, story: denied},
 		{check: "guardrails", m: Mutations{NoBlastLimit: true}, story: manyFaults},
 		{check: "change_window", m: Mutations{NoWindows: true}, story: lateWindow},
 		{check: "concurrency", m: Mutations{NoConcurrency: true}, story: apart},
@@ -249,12 +249,22 @@ func passesMeanwhile(st *Story) {
 	}
 	st.Events = []Event{
 		{At: 58 * time.Second, Kind: Crash, Target: target},
-		{At: 67 * time.Second, Kind: Restart, Target: "0", For: time.Minute},
+		{At: 67 * time.Second, Kind: Restart, Target: "0", For: 64 * time.Second},
 		{At: 80 * time.Second, Kind: Passes, Target: target},
 	}
 	if st.Seed%2 == 0 {
 		st.Events = st.Events[:1:1]
 		st.Events = append(st.Events, Event{At: 80 * time.Second, Kind: Passes, Target: target})
+	}
+}
+
+// denied: a person says no, and the condition lasts.
+func denied(st *Story) {
+	eager(st)
+	st.Services[0].Criticality = grace.CriticalityCritical
+	st.Events = []Event{
+		{At: 30 * time.Second, Kind: PeopleDeny, For: 11 * time.Minute},
+		{At: time.Minute, Kind: Crash, Target: string(st.Services[0].ID)},
 	}
 }
 

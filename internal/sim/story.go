@@ -104,9 +104,17 @@ type Event struct {
 // never resolves.
 func (st Story) Honest() bool {
 	return !slices.ContainsFunc(st.Events, func(e Event) bool {
-		return slices.Contains(quirks(), e.Kind) || e.Kind == Flap || e.Kind == StuckAlert
+		return slices.Contains(quirks(), e.Kind) || e.lies()
 	})
 }
+
+// quiet tells whether no service is ever sick, nor said to be.
+func (st Story) quiet() bool {
+	return !slices.ContainsFunc(st.Events, func(e Event) bool { return e.Fault() || e.lies() })
+}
+
+// lies tells whether the event has a probe or an alert say what is not.
+func (e Event) lies() bool { return e.Kind == Flap || e.Kind == StuckAlert }
 
 // Whole tells whether nothing befalls the story but faults of services: no
 // sample is lost or late, no process ends, nobody intervenes, and actions are
