@@ -103,8 +103,11 @@ func (m Mutations) config(cfg loop.Config) loop.Config {
 	return cfg
 }
 
-// runner changes what verification looks at.
+// runner changes what is asked before the first step and during verification.
 func (m Mutations) runner(r *heal.Runner) {
+	if permit := r.Permit; m.NoAdmission {
+		r.Permit = func(ctx context.Context, run grace.Run, _ bool) error { return permit(ctx, run, false) }
+	}
 	if m.NoRecovery || m.BlindVerify {
 		r.Condition = func(context.Context, grace.Run) heal.Condition { return heal.Condition{Clear: true} }
 	}

@@ -190,11 +190,10 @@ func (s *Sim) listen() {
 		return
 	}
 	var late []grace.ServiceID
-	why := map[grace.ServiceID]string{}
+	why, blind := map[grace.ServiceID]string{}, map[grace.ServiceID]bool{}
 	for _, n := range s.story.Services {
-		if w := s.overdue(n, began); w != "" {
+		if why[n.ID], blind[n.ID] = s.overdue(n, began); why[n.ID] != "" {
 			late = append(late, n.ID)
-			why[n.ID] = w
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.hush)) {
@@ -207,7 +206,7 @@ func (s *Sim) listen() {
 	}
 	incidents, runs := s.told()
 	for _, id := range late {
-		if s.spoken(id, incidents, runs) {
+		if s.spoken(id, blind[id], incidents, runs) {
 			delete(s.hush, id)
 			continue
 		}
@@ -240,8 +239,8 @@ func (s *Sim) attentive() (began time.Time, living bool) {
 }
 
 // overdue says what is wrong with a service for longer than people may be left
-// in the dark, empty when nothing is.
-func (s *Sim) overdue(n Node, began time.Time) string {
+// in the dark, empty when nothing is. blind: nothing is known of it.
+func (s *Sim) overdue(n Node, began time.Time) (why string, blind bool) {
 	patience := escalateAfter
 	if n.Criticality == grace.CriticalityCritical {
 		patience = escalateCritical
@@ -252,18 +251,18 @@ func (s *Sim) overdue(n Node, began time.Time) string {
 		if v == nil {
 			continue
 		}
-		blind := s.now.Sub(v.last) > blindAfter && key.sensor != alertSensor
+		unseen := s.now.Sub(v.last) > blindAfter && key.sensor != alertSensor
 		switch {
-		case !blind && over(v.known):
-			return fmt.Sprintf("%s has been bad since %s", key.metric, s.since(v.known))
-		case blind && over(later(v.last.Add(blindAfter), began)):
-			return fmt.Sprintf("%s was last seen at %s", key.metric, s.since(v.last))
+		case !unseen && over(v.known):
+			return fmt.Sprintf("%s has been bad since %s", key.metric, s.since(v.known)), false
+		case unseen && over(later(v.last.Add(blindAfter), began)):
+			why, blind = fmt.Sprintf("%s was last seen at %s", key.metric, s.since(v.last)), true
 		}
 	}
 	if since := s.flapping[n.ID]; !since.IsZero() && s.steady() && over(later(since, began).Add(90*second)) {
-		return fmt.Sprintf("its probe flaps since %s", s.since(since))
+		return fmt.Sprintf("its probe flaps since %s", s.since(since)), false
 	}
-	return ""
+	return why, blind
 }
 
 // steady tells whether every sample of the story arrives.
@@ -301,11 +300,16 @@ func (s *Sim) told() ([]grace.Incident, []store.RunHead) {
 	return incidents, append(open, recent...)
 }
 
-func (s *Sim) spoken(id grace.ServiceID, incidents []grace.Incident, runs []store.RunHead) bool {
-	if slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentStorm || i.Covers(id) }) {
+// spoken tells whether an incident says what is wrong with a service, or a run
+// acts on it or on what it depends on or what depends on it, or has just helped.
+func (s *Sim) spoken(id grace.ServiceID, blind bool, incidents []grace.Incident, runs []store.RunHead) bool {
+	covers := func(i grace.Incident) bool {
+		return i.Kind == grace.IncidentStorm || i.Covers(id) && (i.Kind == grace.IncidentBlind) == blind
+	}
+	if slices.ContainsFunc(incidents, covers) {
 		return true
 	}
-	causes := append(s.reach(id, false), id)
+	causes := slices.Concat([]grace.ServiceID{id}, s.reach(id, false), s.reach(id, true))
 	return slices.ContainsFunc(runs, func(h store.RunHead) bool {
 		acting := h.State.Mutating() && h.State != grace.RunApproved || h.State == grace.RunSucceeded
 		return acting && slices.Contains(causes, h.Service)
