@@ -42,6 +42,7 @@ type due struct {
 // decideAll is one pass: it diagnoses what all signals say together, decides
 // each cause, and settles the triggers that led to none.
 func (l *Loop) decideAll(ctx context.Context) error {
+	l.shiftClocks()
 	now := l.Now()
 	st := l.stages.Load()
 	signals := l.mirror.allSignals()
