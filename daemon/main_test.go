@@ -331,7 +331,13 @@ func (c client) waitRun(service string, state grace.RunState, within time.Durati
 // evidence.
 func (c client) playSource(run grace.Run) {
 	resolved := run.State == grace.RunVerifying
-	if !resolved && (run.State != grace.RunApproved || len(run.Reasons) == 0) {
+	switch run.State { //nolint:exhaustive // in the others nothing is waited for
+	case grace.RunVerifying, grace.RunRunning, grace.RunCancelled:
+	case grace.RunApproved:
+		if len(run.Reasons) == 0 {
+			return
+		}
+	default:
 		return
 	}
 	for _, key := range run.Condition {

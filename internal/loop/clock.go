@@ -43,6 +43,29 @@ func (w *clockWatch) step(wall time.Time, elapsed func() time.Duration) time.Dur
 	return moved
 }
 
+// shiftClocks takes the times that the deciding goroutine remembers to a clock
+// that was set: else what lasts was told later, or a "no" stood longer, by as
+// much as the clock was set back.
+func (l *Loop) shiftClocks() {
+	step := time.Duration(l.shifted.Swap(0))
+	if step == 0 {
+		return
+	}
+	for _, c := range l.conditions {
+		c.since = c.since.Add(step)
+		if !c.clear.IsZero() {
+			c.clear = c.clear.Add(step)
+		}
+	}
+	for id, t := range l.well {
+		l.well[id] = t.Add(step)
+	}
+	for key, c := range l.considered {
+		c.at = c.at.Add(step)
+		l.considered[key] = c
+	}
+}
+
 // watchClock looks whether the wall clock was set, and takes what it knows to
 // the new time: else samples were late for as long as it had been ahead, and
 // nobody would see anything.
@@ -55,10 +78,11 @@ func (l *Loop) watchClock(ctx context.Context, now time.Time) error {
 	l.sense.ClockStepped(now)
 	l.forecast, l.swept = earlier(l.forecast, now), earlier(l.swept, now)
 	l.mu.Unlock()
-	l.mirror.clockStepped(now)
+	l.mirror.clockStepped(now, step)
+	l.shifted.Add(int64(step))
 	l.stats.clockSteps.Add(1)
-	if e := time.UnixMilli(l.epoch.Load()); e.After(now) {
-		l.epoch.Store(now.UnixMilli())
+	if step < 0 {
+		l.epoch.Add(step.Milliseconds())
 	}
 	reason := fmt.Sprintf("the wall clock was set by %s", step.Round(time.Millisecond))
 	l.Log.Warn("the wall clock was set", "by", step.String())

@@ -20,6 +20,10 @@ type condition struct {
 	worst grace.Signal // the one to be named
 	clear time.Time    // since when nothing is wrong any more; zero while something is
 	told  bool         // an incident that covers it was seen open
+	// stored: all that is known of it is from before the start. When it is
+	// confirmed it counts from when it began: else restarts would put off for ever
+	// that somebody is told.
+	stored bool
 }
 
 // watchConditions keeps account of what is sick and for how long. What is only
@@ -29,6 +33,7 @@ type condition struct {
 func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time) {
 	worst := map[grace.ServiceID]grace.Signal{}
 	since := map[grace.ServiceID]time.Time{}
+	confirmed := map[grace.ServiceID]bool{}
 	for _, s := range signals {
 		if !s.Sick() || s.Passing && !s.Flapping {
 			continue
@@ -36,6 +41,7 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 		if s.Unconfirmed {
 			s.Since = later(s.Since, time.UnixMilli(l.epoch.Load()))
 		}
+		confirmed[s.Service] = confirmed[s.Service] || !s.Unconfirmed
 		if w, seen := worst[s.Service]; !seen || s.Severity.Rank() > w.Severity.Rank() {
 			worst[s.Service] = s
 		}
@@ -46,8 +52,11 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 	for id, s := range worst {
 		c := l.conditions[id]
 		if c == nil {
-			c = &condition{since: earlier(since[id], now)}
+			c = &condition{since: earlier(since[id], now), stored: !confirmed[id]}
 			l.conditions[id] = c
+		}
+		if c.stored && confirmed[id] {
+			c.since, c.stored = earlier(c.since, since[id]), false
 		}
 		c.worst, c.clear = s, time.Time{}
 	}
@@ -129,7 +138,10 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 		}
 	}
 	for _, b := range blind {
-		if slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentBlind && i.Sensor == b.Sensor }) {
+		told := func(i grace.Incident) bool {
+			return i.Kind == grace.IncidentBlind && i.Sensor == b.Sensor && len(unseen(i, b)) == 0
+		}
+		if slices.ContainsFunc(incidents, told) {
 			continue
 		}
 		if err := l.openIncident(ctx, b, now); err != nil {
@@ -345,10 +357,12 @@ func storming(diagnoses []grace.Diagnosis) []grace.ServiceID {
 
 // population counts the services of a share: the described ones, and those that
 // others send signals about.
-func population(st *stages, sick []grace.ServiceID) int {
-	n := st.graph.Len()
-	for _, id := range sick {
-		if _, known := st.graph.Service(id); !known {
+func population(st *stages, sick []grace.ServiceID) int { return st.graph.Len() + st.undeclared(sick) }
+
+// undeclared counts those that nobody described.
+func (st *stages) undeclared(ids []grace.ServiceID) (n int) {
+	for _, id := range ids {
+		if !st.declared(id) {
 			n++
 		}
 	}

@@ -287,10 +287,14 @@ func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
 			}
 			var e propose.Evidence
 			if e, err = l.runEvidence(ctx, l.Store.Q(), &run); err == nil {
-				if e.State != propose.EvidenceFresh {
+				switch waited := l.Now().Sub(time.UnixMilli(l.epoch.Load())); {
+				case e.State == propose.EvidenceFresh:
+					return nil
+				case e.State != propose.EvidenceUnconfirmed || waited >= confirmWait || ctx.Err() != nil:
 					return &heal.ClearedError{Text: "nothing was done: " + e.Reason().String()}
 				}
-				return nil
+				l.Runner.Clock.Sleep(ctx, time.Second)
+				continue
 			}
 		}
 		if ctx.Err() != nil {
@@ -300,6 +304,10 @@ func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
 		l.Runner.Clock.Sleep(ctx, time.Second)
 	}
 }
+
+// confirmWait is how long a run that another process began, and that has changed
+// nothing yet, waits for a sample that shows this process what it is about.
+const confirmWait = 2 * time.Minute
 
 // permits tells what forbids to do anything at all.
 func (st *stages) permits(set grace.ModeSetting, now time.Time) error {

@@ -60,8 +60,14 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// openIncident opens an incident about a sensor, unless another replica was
-// faster.
+// unseen gives the services of a blind incident that an open one does not
+// cover yet.
+func unseen(open, now grace.Incident) []grace.ServiceID {
+	return slices.DeleteFunc(slices.Clone(now.Services), func(id grace.ServiceID) bool { return open.Covers(id) })
+}
+
+// openIncident opens an incident about a sensor, or adds the services that it
+// does not see to the one that is open, unless another replica was faster.
 func (l *Loop) openIncident(ctx context.Context, inc grace.Incident, now time.Time) error {
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		if err := l.Store.LockDeciding(ctx, tx); err != nil {
@@ -71,8 +77,15 @@ func (l *Loop) openIncident(ctx context.Context, inc grace.Incident, now time.Ti
 		if err != nil {
 			return fmt.Errorf("read the open incidents: %w", err)
 		}
-		if slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentBlind && i.Sensor == inc.Sensor }) {
-			return nil
+		if i := slices.IndexFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentBlind && i.Sensor == inc.Sensor }); i >= 0 {
+			old := incidents[i]
+			more := unseen(old, inc)
+			if len(more) == 0 {
+				return nil
+			}
+			old.Services = append(old.Services, more...)
+			old.Title = inc.Title
+			return l.Store.Apply(ctx, tx, incidentChange(old, "incident.updated", "grace", "it does not see "+join(more)+" either", now))
 		}
 		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.opened", "grace", inc.Detail, now))
 	})

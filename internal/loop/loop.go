@@ -97,6 +97,7 @@ type Loop struct {
 
 	published map[grace.SignalKey]published // what was said last of each signal
 	clock     clockWatch
+	shifted   atomic.Int64 // by how much the clock was set, in ns, since the deciding goroutine asked
 
 	flushing sync.Mutex // held while unsaved is being written
 
@@ -242,7 +243,7 @@ func (l *Loop) load(ctx context.Context) error {
 	l.epoch.Store(now.UnixMilli())
 	l.mu.Lock()
 	l.sense.Expect(l.stages.Load().Probes)
-	gone := l.sense.Restore(signals)
+	gone := l.sense.Restore(signals, now)
 	known := l.sense.Signals()
 	for _, s := range signals {
 		l.published[s.Key] = published{s.State, s.Severity, s.Flapping}
@@ -294,7 +295,7 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error 
 	l.epoch.Store(now.UnixMilli())
 	changed := l.sense.Reconfigure(st.Sense, st.Objectives)
 	changed = append(changed, l.sense.Expect(st.Probes)...)
-	unconfirmed := l.sense.Unconfirm(func(s grace.Signal) bool { return touched(before, st, s) })
+	unconfirmed := l.sense.Unconfirm(func(s grace.Signal) bool { return touched(before, st, s) }, now)
 	known := l.sense.Signals()
 	l.reconfigurePredict(st)
 	l.keep(changed)

@@ -235,23 +235,25 @@ func (m *mirror) isUnconfirmed(key grace.SignalKey) bool {
 	return waits
 }
 
-// clockStepped tells that the clock was set: what is to be confirmed by a
-// sample later than a time that has not come yet is so by the next one.
-func (m *mirror) clockStepped(now time.Time) {
+// clockStepped tells that the clock was set. Set back, all times that are known
+// go back with it: what lasts has lasted as long as before, and what is to be
+// confirmed by a sample later than a time that has not come yet is so by the
+// next one. Set ahead, they stay: a source whose clock was not set would be late
+// until it had caught up.
+func (m *mirror) clockStepped(now time.Time, step time.Duration) {
+	if step > 0 {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for k, t := range m.unconfirmed {
-		if t.After(now) {
-			m.unconfirmed[k] = now
-		}
+		m.unconfirmed[k] = earlier(t.Add(step), now)
 	}
 	m.merge()
 	for i := range m.sorted {
 		s := m.sorted[i]
-		if s.At.After(now) || s.Since.After(now) {
-			s.At, s.Since = earlier(s.At, now), earlier(s.Since, now)
-			m.change(s.Key, &s)
-		}
+		s.At, s.Since = earlier(s.At.Add(step), now), earlier(s.Since.Add(step), now)
+		m.change(s.Key, &s)
 	}
 }
 

@@ -42,6 +42,7 @@ type due struct {
 // decideAll is one pass: it diagnoses what all signals say together, decides
 // each cause, and settles the triggers that led to none.
 func (l *Loop) decideAll(ctx context.Context) error {
+	l.shiftClocks()
 	now := l.Now()
 	st := l.stages.Load()
 	signals := l.mirror.allSignals()
@@ -52,8 +53,8 @@ func (l *Loop) decideAll(ctx context.Context) error {
 	}
 	// Services that nobody declared count on neither side: whoever sends alerts
 	// could stop all healing by inventing some.
-	sick := slices.DeleteFunc(storming(diagnoses), func(id grace.ServiceID) bool { return !st.declared(id) })
-	if err := l.storm(ctx, st, propose.State{Sick: sick, Total: population(st, sick)}, now); err != nil {
+	sick := storming(diagnoses)
+	if err := l.storm(ctx, st, propose.State{Sick: sick, Total: population(st, sick), Undeclared: st.undeclared(sick)}, now); err != nil {
 		return err
 	}
 	storm := l.stormNow.Load() != nil
@@ -245,7 +246,7 @@ func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, p present, one
 	if !st.observes(v.mode, d.Kind) {
 		past = slices.DeleteFunc(past, func(h store.RunHead) bool { return h.State == grace.RunObservedOnly })
 	}
-	v.state = propose.State{Open: p.open, Past: pasts(past), Sick: sick, Total: population(st, sick), Well: p.well}
+	v.state = propose.State{Open: p.open, Past: pasts(past), Sick: sick, Total: population(st, sick), Undeclared: st.undeclared(sick), Well: p.well}
 	for _, t := range one.triggers {
 		v.triggers = append(v.triggers, t.ID)
 	}

@@ -64,6 +64,9 @@ func (l *Loop) hear(e grace.Event) {
 		var s grace.Signal
 		if json.Unmarshal(e.Payload, &s) == nil && s.Key != "" {
 			l.mirror.signals([]grace.Signal{s})
+			if s.State == grace.SignalStale {
+				l.contradict(s)
+			}
 		}
 	case eventLearned:
 		var entry grace.LearningEntry
@@ -72,6 +75,17 @@ func (l *Loop) hear(e grace.Event) {
 		}
 	default:
 		l.hearPrediction(e)
+	}
+}
+
+// contradict says again what this process sees of a signal that another one has
+// no data of: that is the other's fault, and says nothing of the service.
+func (l *Loop) contradict(stale grace.Signal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own, known := l.sense.Signal(stale.Key)
+	if known && own.State != grace.SignalStale && own.State != grace.SignalUnknown && own.At.After(stale.At) {
+		l.keep([]grace.Signal{own}) // the next tick writes it
 	}
 }
 

@@ -112,8 +112,11 @@ type State struct {
 	// Sick are the services that are themselves the cause of trouble now.
 	// Victims do not count: one sick database is not a storm.
 	Sick []grace.ServiceID
-	// Total is the number of services there are.
-	Total int
+	// Total is the number of services there are, Undeclared how many of the sick
+	// ones nobody described: they count on both sides of a share, but cannot open
+	// the breaker alone: anybody could make them up.
+	Total      int
+	Undeclared int
 	// Well are the services that are shown to be well now.
 	Well map[grace.ServiceID]bool
 }
@@ -222,8 +225,9 @@ func (a *Agent) Storm(s State) (grace.Reason, bool) {
 	for _, id := range s.Sick {
 		sick[id] = true
 	}
-	storm := len(sick) > a.cfg.StormServices ||
-		s.Total >= fewest && float64(len(sick)) > a.cfg.StormShare*float64(s.Total)
+	storm := len(sick)-s.Undeclared > a.cfg.StormServices ||
+		s.Total >= fewest && float64(len(sick)) > a.cfg.StormShare*float64(s.Total) &&
+			float64(len(sick)-s.Undeclared) > a.cfg.StormShare*float64(s.Total-s.Undeclared)
 	r := grace.Reason{
 		Gate: "storm", Code: grace.ReasonPassed, OK: !storm,
 		Actual:   fmt.Sprintf("%d of %d services sick", len(sick), s.Total),

@@ -353,6 +353,9 @@ func TestStorm(t *testing.T) {
 		{"half of four", State{Sick: ids(2), Total: 4}, false},
 		{"more than half of four", State{Sick: ids(3), Total: 4}, true},
 		{"all of three", State{Sick: ids(3), Total: 3}, false},
+		{"over the number with made-up services", State{Sick: ids(6), Undeclared: 1, Total: 101}, false},
+		{"more than half of all, but not of the described ones", State{Sick: ids(6), Undeclared: 4, Total: 4 + 4}, false},
+		{"more than half of all and of the described ones", State{Sick: ids(7), Undeclared: 4, Total: 4 + 4}, true},
 		{"named twice", State{Sick: append(ids(3), ids(3)...), Total: 100}, false},
 	}
 	for _, tt := range tests {

@@ -224,6 +224,15 @@ func (a *Agent) Signals() []grace.Signal {
 	return out
 }
 
+// Signal gives the current signal of a key.
+func (a *Agent) Signal(key grace.SignalKey) (s grace.Signal, known bool) {
+	e := a.entries[key]
+	if e == nil {
+		return s, false
+	}
+	return e.signal(&a.cfg), true
+}
+
 // Points gives the points of a service's metric from since on, of all sensors,
 // oldest first.
 func (a *Agent) Points(service grace.ServiceID, metric string, since time.Time) []Point {

@@ -25,9 +25,10 @@ type entry struct {
 	// expected: configured, so it is never forgotten.
 	expected bool
 
-	// unconfirmed: no sample has come since the restart or the change of the
-	// configuration.
+	// unconfirmed: no sample has come that is newer than the restart or the
+	// change of the configuration, which was at since.
 	unconfirmed bool
+	since       time.Time
 	passing     bool              // the newest sample's own verdict
 	held        grace.SignalState // unknown, ok or firing
 	firingSince time.Time
@@ -52,7 +53,8 @@ func (e *entry) arrive(at time.Time) {
 		e.gaps[1], e.gaps[0] = e.gaps[0], at.Sub(e.sig.At)
 	}
 	e.sig.At = at
-	e.restored, e.unconfirmed, e.fault = false, false, ""
+	e.restored, e.fault = false, ""
+	e.unconfirmed = e.unconfirmed && !at.After(e.since)
 	if !e.stale {
 		return
 	}

@@ -11,11 +11,11 @@ import (
 
 // Restore takes over the signals of an earlier process. What fired goes on
 // firing until data says otherwise; the time in between does not count as time
-// without data. All of them are unconfirmed until a sample comes: what was true
-// then need not be true now. It is called after Expect, and gives the signals
+// without data. All of them are unconfirmed until a sample comes that is newer
+// than now: what was true then need not be true now. It is called after Expect, and gives the signals
 // that are gone because their sensor or objective is not configured any more,
 // sorted by key. A signal that has data already is passed over.
-func (a *Agent) Restore(signals []grace.Signal) []grace.Signal {
+func (a *Agent) Restore(signals []grace.Signal, now time.Time) []grace.Signal {
 	var gone []grace.Signal
 	for _, s := range signals {
 		e := a.entries[s.Key]
@@ -41,6 +41,7 @@ func (a *Agent) Restore(signals []grace.Signal) []grace.Signal {
 			e.sig.Kind, e.sig.Configured = now.Kind, now.Configured
 		}
 		e.takeOver(s)
+		e.since = now
 	}
 	slices.SortFunc(gone, compareKeys)
 	return gone
@@ -74,11 +75,15 @@ func (e *entry) takeOver(s grace.Signal) {
 }
 
 // Unconfirm takes back that the signals which match were confirmed: a sample
-// must show anew what they say. It gives those that it changed, sorted by key.
-func (a *Agent) Unconfirm(match func(grace.Signal) bool) []grace.Signal {
+// that is newer than now must show anew what they say. It gives those that it changed, sorted by key.
+func (a *Agent) Unconfirm(match func(grace.Signal) bool, now time.Time) []grace.Signal {
 	var changed []grace.Signal
 	for _, e := range a.entries {
-		if e.unconfirmed || e.sig.At.IsZero() || !match(e.sig) {
+		if e.sig.At.IsZero() || !match(e.sig) {
+			continue
+		}
+		e.since = now
+		if e.unconfirmed {
 			continue
 		}
 		e.unconfirmed, e.sig.Unconfirmed = true, true
@@ -98,7 +103,7 @@ func (a *Agent) ClockStepped(now time.Time) {
 		}
 	}
 	for _, e := range a.entries {
-		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince} {
+		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince, &e.since} {
 			clamp(t)
 		}
 		for i := range e.flips {

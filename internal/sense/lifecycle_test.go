@@ -30,7 +30,7 @@ func TestRestore(t *testing.T) {
 	all := before.Signals()
 
 	a := New(DefaultConfig(), []Objective{slow()})
-	if gone := a.Restore(all); len(gone) != 0 {
+	if gone := a.Restore(all, time.Time{}); len(gone) != 0 {
 		t.Errorf("gone: %+v", gone)
 	}
 	for _, s := range a.Signals() {
@@ -61,7 +61,7 @@ func TestRestore(t *testing.T) {
 	}
 
 	other := New(DefaultConfig(), nil)
-	if gone := other.Restore(all); len(gone) != 1 || !gone[0].Gone || gone[0].Key != "cart/objective/latency_p99_ms/slow" {
+	if gone := other.Restore(all, time.Time{}); len(gone) != 1 || !gone[0].Gone || gone[0].Key != "cart/objective/latency_p99_ms/slow" {
 		t.Errorf("gone: %+v", gone)
 	}
 	if got := firing(other); strings.Contains(got, "objective") {
@@ -80,7 +80,7 @@ func TestRestoreLeavesNoGhost(t *testing.T) {
 
 	a := New(DefaultConfig(), nil)
 	a.Expect([]Probe{{Service: "cart", Sensor: "renamed", Metric: "http_health"}})
-	gone := a.Restore(before.Signals())
+	gone := a.Restore(before.Signals(), time.Time{})
 	if len(gone) != 1 || !gone[0].Gone || gone[0].Key != "cart/http/http_health" {
 		t.Errorf("gone: %+v", gone)
 	}
@@ -94,11 +94,11 @@ func TestUnconfirm(t *testing.T) {
 	a.Observe(probeAt(0, 0))
 	a.Observe(probeAt(1, 0))
 	a.Observe(alertAt(1, "f1", false))
-	got := a.Unconfirm(func(s grace.Signal) bool { return s.Kind != grace.SignalAlert })
+	got := a.Unconfirm(func(s grace.Signal) bool { return s.Kind != grace.SignalAlert }, time.Time{})
 	if len(got) != 1 || !got[0].Unconfirmed || got[0].State != grace.SignalFiring {
 		t.Errorf("got %+v", got)
 	}
-	if again := a.Unconfirm(func(grace.Signal) bool { return true }); len(again) != 1 || again[0].Kind != grace.SignalAlert {
+	if again := a.Unconfirm(func(grace.Signal) bool { return true }, time.Time{}); len(again) != 1 || again[0].Kind != grace.SignalAlert {
 		t.Errorf("twice: %+v", again)
 	}
 	if got := a.Observe(probeAt(2, 0)); len(got) != 1 || got[0].Unconfirmed || got[0].State != grace.SignalFiring {
@@ -158,7 +158,7 @@ func TestRestoreOfStale(t *testing.T) {
 			before := New(DefaultConfig(), nil)
 			play(before, 10, tt.series, probeAt)
 			a := New(DefaultConfig(), nil)
-			a.Restore(before.Signals())
+			a.Restore(before.Signals(), time.Time{})
 			a.Tick(at(200))
 			if got := firing(a); got != tt.want {
 				t.Fatalf("got %s", got)

@@ -97,7 +97,7 @@ func TestAlertExpires(t *testing.T) {
 		t.Errorf("too early: %+v", got)
 	}
 	again := New(DefaultConfig(), nil)
-	again.Restore(a.Signals())
+	again.Restore(a.Signals(), at(30))
 	for _, agent := range []*Agent{a, again} {
 		if got := agent.Tick(at(61)); len(got) != 1 || got[0].State != grace.SignalOK || !strings.Contains(got[0].Message, "not repeated") {
 			t.Errorf("%+v", got)

@@ -46,7 +46,7 @@ func (a action) Do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 		of, _ := req.With["of"].(string)
 		return grace.Outcome{Status: grace.OutcomeSucceeded, Data: map[string]string{"value": sim.world.read(req.Service, of)}}
 	}
-	i := sim.called(req, a.name)
+	i := sim.called(a.p, req, a.name)
 	quirk := sim.quirk(req.Service)
 	sim.calls[i].Quirk = quirk
 	if quirk == Hang {

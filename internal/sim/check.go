@@ -23,6 +23,7 @@ func checkers() []checker {
 		{"rate_limit", rateLimit},
 		{"backoff", backoff},
 		{"duplicates", duplicates},
+		{"crash_loop", crashLoop},
 		{"guardrails", guardrails},
 		{"change_window", changeWindow},
 		{"concurrency", concurrency},
@@ -35,6 +36,9 @@ func checkers() []checker {
 		{"quiet_when_well", quietWhenWell},
 		{"every_run_ends", everyRunEnds},
 		{"every_trigger_decided", everyTriggerDecided},
+		{"fresh_evidence", func(s *Sim, _ *record) []string { return s.unproven }},
+		{"no_silence", func(s *Sim, _ *record) []string { return s.silent }},
+		{"questions_are_told", questionsAreTold},
 		{"nothing_breaks_off", func(s *Sim, _ *record) []string { return s.broken }},
 	}
 }
@@ -180,6 +184,9 @@ func (r *record) endedBefore(run grace.Run) []grace.Run {
 	return out
 }
 
+// duplicates: one run at a time for a condition, and the same remedy not again
+// for 10 minutes, unless the condition was healed and has come back since, or
+// had passed before anything was done.
 func duplicates(s *Sim, r *record) (bad []string) {
 	for i, run := range r.Runs {
 		for _, o := range r.Runs[:i] {
@@ -187,8 +194,8 @@ func duplicates(s *Sim, r *record) (bad []string) {
 				continue
 			}
 			gap := run.CreatedAt.Sub(o.CreatedAt)
-			again := o.Playbook.ID == run.Playbook.ID && gap < 10*time.Minute-s.maxSkew()
 			open := o.EndedAt == nil || o.EndedAt.After(run.CreatedAt.Add(s.maxSkew()))
+			again := o.Playbook.ID == run.Playbook.ID && gap < 10*time.Minute-s.maxSkew() && !s.anew(o, run)
 			if again || open {
 				bad = append(bad, fmt.Sprintf("%s and %s: %s for %s on %s, %s apart", o.ID, run.ID, run.Playbook.ID, run.Code, run.Service, gap))
 			}
@@ -197,10 +204,67 @@ func duplicates(s *Sim, r *record) (bad []string) {
 	return bad
 }
 
+// anew tells whether a run is about a new occurrence of what an older one was
+// about.
+func (s *Sim) anew(o, run grace.Run) bool {
+	switch {
+	case o.EndedAt == nil:
+		return false
+	case o.State == grace.RunSucceeded:
+		return run.Kind != grace.TriggerProactive && run.SickSince.Add(s.maxSkew()).After(*o.EndedAt)
+	default:
+		return o.State == grace.RunCancelled && o.Abort == nil
+	}
+}
+
+// crashLoop: what comes back after it was healed is healed again at once; what
+// comes back again waits for 5 min, doubled each time, less a fifth.
+func crashLoop(s *Sim, r *record) (bad []string) {
+	for _, run := range r.Runs {
+		healed, last, since := 0, time.Time{}, run.SickSince
+		for _, o := range slices.Backward(r.endedBefore(run)) {
+			if o.State != grace.RunSucceeded {
+				continue
+			}
+			if since.Sub(*o.EndedAt) > 2*time.Hour {
+				break
+			}
+			if healed++; healed == 1 {
+				last = *o.EndedAt
+			}
+			since = o.CreatedAt
+		}
+		if healed < 2 || !counted(run) {
+			continue
+		}
+		wait := 5 * time.Minute << (healed - 2) * 8 / 10
+		if got := run.CreatedAt.Sub(last); got < wait-s.maxSkew() {
+			bad = append(bad, fmt.Sprintf("%s on %s at %s, %s after it was healed %d times: want %s", run.ID, run.Service, s.since(run.CreatedAt), got, healed, wait))
+		}
+	}
+	return bad
+}
+
+// questionsAreTold: every run that waits for a person is on the outbox within
+// seconds.
+func questionsAreTold(s *Sim, r *record) (bad []string) {
+	for _, run := range r.Runs {
+		d := r.Decisions[run.Decision]
+		if d.Verdict != grace.VerdictRequireApproval || run.State == grace.RunObservedOnly {
+			continue
+		}
+		at, told := r.Asked[run.ID]
+		if !told || at.Sub(run.CreatedAt) > 5*second+s.maxSkew() {
+			bad = append(bad, fmt.Sprintf("%s of %s on %s waits for a person since %s, and nobody is told", run.ID, run.Playbook.ID, run.Service, s.since(run.CreatedAt)))
+		}
+	}
+	return bad
+}
+
 func (s *Sim) maxSkew() time.Duration {
 	var most float64
 	for _, e := range s.story.Events {
-		if e.Kind == Skew {
+		if e.Kind == Skew || e.Kind == ClockStep {
 			most = max(most, 2*e.Amount, -2*e.Amount)
 		}
 	}

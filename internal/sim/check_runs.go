@@ -92,7 +92,7 @@ func auditChain(_ *Sim, r *record) []string {
 
 // quietWhenWell: where no service is made sick nothing is done.
 func quietWhenWell(s *Sim, _ *record) (bad []string) {
-	if slices.ContainsFunc(s.story.Events, Event.Fault) {
+	if !s.story.quiet() {
 		return nil
 	}
 	for _, c := range s.calls {
@@ -112,7 +112,7 @@ func everyRunEnds(s *Sim, r *record) (bad []string) {
 			bad = append(bad, fmt.Sprintf("%s of %s on %s is still %s, %s after the last fault", run.ID, run.Playbook.ID, run.Service, run.State, r.End.Sub(s.epoch.Add(s.story.Length))))
 		case l.ends != 1:
 			bad = append(bad, fmt.Sprintf("%s of %s on %s ended %d times", run.ID, run.Playbook.ID, run.Service, l.ends))
-		case l.beganSeq != 0 && l.ended.Sub(l.began) > watchdog+undoing:
+		case l.beganSeq != 0 && l.ended.Sub(l.began) > watchdog+undoing+s.maxSkew():
 			bad = append(bad, fmt.Sprintf("%s of %s on %s acted for %s", run.ID, run.Playbook.ID, run.Service, l.ended.Sub(l.began)))
 		}
 	}

@@ -220,7 +220,7 @@ func (f *flow) Control(until time.Time) (grace.ControlMessage, bool, error) {
 		}
 	}
 	t := f.n.task
-	end := until.Add(-f.e.sim.skew[f.p.replica])
+	end := until.Add(-f.e.sim.skew[f.p.replica] - f.e.sim.wall)
 	for len(f.n.inbox) <= heard && t.s.now.Before(end) {
 		f.n.waits = true
 		if !f.e.sim.mutations.Deaf {

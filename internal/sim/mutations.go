@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"grace"
 	"grace/internal/heal"
@@ -25,7 +26,7 @@ type Mutations struct {
 	NoWindows     bool
 	NoConcurrency bool
 	NoAdmission   bool // a run starts whatever has changed since its decision
-	BlindVerify   bool // every probe says that all is well
+	BlindVerify   bool // every look after a step says that all is well
 	ForgetUndo    bool // undoing is said to be done, and is not
 	SkipRollback  bool // what could be undone is left as it is
 	NoFence       bool // a frozen replica that lost its runs goes on with them
@@ -37,6 +38,13 @@ type Mutations struct {
 	Undecided     bool // triggers stay pending
 	LoseRevision  bool // a run is driven from a state that is not the stored one
 	KeepGoing     bool // a run that fails is not ended as such
+
+	StoredEvidence bool // what was stored before a start counts as seen
+	IgnorePassing  bool // one sample that passes is not told
+	NeverTell      bool // what lasts is not escalated
+	ForgetVictims  bool // incidents name the cause alone
+	NoRecovery     bool // a run succeeds although what began it lasts
+	NoQuestion     bool // nobody is told that a person is asked
 }
 
 // Plant turns one on by its name.
@@ -76,6 +84,9 @@ func (m Mutations) config(cfg loop.Config) loop.Config {
 		cfg.Govern.Policies[0].Conditions.BlastRadius = nil
 		cfg.Govern.Policies[1].Conditions.BlastRadius = nil
 	}
+	if m.NeverTell {
+		cfg.EscalateAfter, cfg.EscalateCritical = 24*time.Hour, 24*time.Hour
+	}
 	if m.NoWindows {
 		cfg.Govern.Windows = nil
 	}
@@ -90,6 +101,59 @@ func (m Mutations) config(cfg loop.Config) loop.Config {
 		cfg.Objectives = objectives
 	}
 	return cfg
+}
+
+// runner changes what is asked before the first step and during verification.
+func (m Mutations) runner(r *heal.Runner) {
+	if permit := r.Permit; m.NoAdmission {
+		r.Permit = func(ctx context.Context, run grace.Run, _ bool) error { return permit(ctx, run, false) }
+	}
+	if m.NoRecovery || m.BlindVerify {
+		r.Condition = func(context.Context, grace.Run) heal.Condition { return heal.Condition{Clear: true} }
+	}
+}
+
+// started tells a process, right after its start, what it knew before.
+func (m Mutations) started(ctx context.Context, p *process) error {
+	if !m.StoredEvidence {
+		return nil
+	}
+	signals, err := p.sim.store.Signals(ctx, p.sim.store.Q(), "")
+	if err != nil {
+		return err
+	}
+	var samples []grace.Sample
+	for _, s := range signals {
+		if s.State != grace.SignalFiring {
+			continue
+		}
+		sample := grace.Sample{Service: s.Service, Sensor: s.Sensor, Metric: s.Metric, Kind: grace.SampleMetric, Value: s.Value, At: p.now().Add(time.Millisecond)}
+		if s.Kind == grace.SignalProbe {
+			sample.Kind, sample.Code, sample.Severity = grace.SampleProbe, s.Code, s.Severity
+		}
+		samples = append(samples, sample)
+	}
+	return p.loop.Observe(ctx, samples...)
+}
+
+// samples gives what a process is told.
+func (m Mutations) samples(p *process, samples []grace.Sample) []grace.Sample {
+	if !m.IgnorePassing {
+		return samples
+	}
+	var out []grace.Sample
+	for _, s := range samples {
+		if s.Kind == grace.SampleProbe {
+			key := grace.SignalKey(string(s.Service) + "/" + s.Sensor)
+			passes, before := s.Value > 0, p.passed[key]
+			p.passed[key] = passes
+			if passes && !before {
+				continue
+			}
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 func (m Mutations) run(run grace.Run) grace.Run {

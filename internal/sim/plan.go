@@ -30,6 +30,10 @@ const (
 	watchdog    = 4 * time.Minute
 	approvalTTL = 5 * time.Minute
 	sampleEvery = 5 * time.Second
+	holdDown    = 30 * time.Second
+	// Shorter than by default, as the stories are.
+	escalateAfter    = 3 * time.Minute
+	escalateCritical = time.Minute
 )
 
 // loopConfig is what GRACE is told about the world: the seed playbooks with the
@@ -40,6 +44,7 @@ func loopConfig(st Story, epoch time.Time) loop.Config {
 		Playbooks: playbooks(), Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(),
 		Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(),
 		ApprovalTTL: approvalTTL, Mode: st.Mode, GroupWait: diagnose.DefaultConfig().GroupWait.D(), PredictEvery: 30 * time.Second,
+		HoldDown: holdDown, EscalateAfter: escalateAfter, EscalateCritical: escalateCritical,
 	}
 	cfg.Govern.PredictiveShadow = st.Shadow
 	cfg.Propose.MaxConcurrent = maxConcurrent
@@ -52,7 +57,7 @@ func loopConfig(st Story, epoch time.Time) loop.Config {
 		cfg.Services = append(cfg.Services, grace.Service{
 			ID: n.ID, Owner: "sim", Criticality: n.Criticality, DependsOn: n.DependsOn, Bindings: bindings(n),
 		})
-		cfg.Probes = append(cfg.Probes, sense.Probe{Service: n.ID, Sensor: "probe", Metric: metricUp})
+		cfg.Probes = append(cfg.Probes, sense.Probe{Service: n.ID, Sensor: probeSensor, Metric: metricUp})
 		cfg.Objectives = append(cfg.Objectives, objectives(n)...)
 	}
 	return cfg

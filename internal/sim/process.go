@@ -17,6 +17,10 @@ type process struct {
 	sim     *Sim
 	replica int
 	boot    int
+	began   time.Time                     // on the scheduler's clock
+	changed map[grace.ServiceID]time.Time // when a reload touched a service
+	reload  time.Time                     // when any did
+	passed  map[grace.SignalKey]bool      // of a planted bug
 	loop    *loop.Loop
 	dead    bool
 	frozen  time.Time // it stands still until then
@@ -26,34 +30,42 @@ type process struct {
 func (p *process) owner() string { return fmt.Sprintf("r%d.%d", p.replica, p.boot) }
 
 // now is the time as this replica's host has it.
-func (p *process) now() time.Time { return p.sim.now.Add(p.sim.skew[p.replica]) }
+func (p *process) now() time.Time { return p.sim.now.Add(p.sim.skew[p.replica] + p.sim.wall) }
 
 // start makes the replica's process and lets it load what the store knows.
 func (s *Sim) start(ctx context.Context, replica int) error {
 	s.boots++
-	p := &process{sim: s, replica: replica, boot: s.boots}
+	p := &process{
+		sim: s, replica: replica, boot: s.boots, began: s.now, reload: s.now,
+		changed: map[grace.ServiceID]time.Time{}, passed: map[grace.SignalKey]bool{},
+	}
 	runner := &heal.Runner{Actions: map[string]grace.Action{}, Prober: prober{p}, Clock: clock{p}, Owner: p.owner()}
 	for _, name := range []string{actRestart, actFlag, actScale, actWarm, actLog, actBreaker, actRead} {
 		runner.Actions[name] = action{p, name}
 	}
 	l, err := loop.New(s.mutations.config(s.config), loop.Deps{
 		Store: s.store, Bus: mesh.New(), Runner: runner, Log: s.log, Now: p.now, Owner: p.owner(),
+		Elapsed: func() time.Duration { return s.now.Sub(s.epoch) },
 	})
 	if err != nil {
 		return err
 	}
 	p.loop = l
+	s.mutations.runner(runner)
 	l.Bind(s.engine)
 	if err := l.Load(ctx); err != nil {
 		return err
 	}
 	s.replicas[replica] = p
-	return nil
+	return s.mutations.started(ctx, p)
 }
 
 // crash ends a process as kill -9 does. Its runs wait for whoever takes them
 // over.
-func (s *Sim) crash(p *process, down time.Duration) {
+func (s *Sim) crash(p *process, down time.Duration) { s.end(p, takeover, down) }
+
+// end ends a process; its runs are another's, or its own again, after a while.
+func (s *Sim) end(p *process, orphaned, down time.Duration) {
 	if p == nil || p.dead {
 		return
 	}
@@ -66,7 +78,7 @@ func (s *Sim) crash(p *process, down time.Duration) {
 			t.kill()
 		}
 	}
-	s.engine.orphan(p, takeover)
+	s.engine.orphan(p, orphaned)
 	s.after(down, func() { s.fail(s.start(s.ctx, p.replica)) })
 }
 

@@ -21,6 +21,7 @@ type record struct {
 	Pending   []grace.Trigger
 	Report    store.AuditReport
 	Lives     map[grace.RunID]*life
+	Asked     map[grace.RunID]time.Time // when the outbox said so
 	End       time.Time
 }
 
@@ -44,7 +45,7 @@ type life struct {
 
 func (s *Sim) read() (*record, error) {
 	q := s.store.Q()
-	r := &record{Decisions: map[grace.DecisionID]grace.Decision{}, Lives: map[grace.RunID]*life{}, End: s.now}
+	r := &record{Decisions: map[grace.DecisionID]grace.Decision{}, Lives: map[grace.RunID]*life{}, Asked: map[grace.RunID]time.Time{}, End: s.now}
 	if s.mutations.ForgeLog {
 		if _, err := q.Exec(s.ctx, "INSERT INTO grace_audit_log SELECT seq + 1000000, at, actor, action, object, service, reason, detail, leaf, prev_hash, hash FROM grace_audit_log WHERE seq = 1"); err != nil {
 			return nil, fmt.Errorf("forge the log: %w", err)
@@ -87,7 +88,24 @@ func (s *Sim) read() (*record, error) {
 		return nil, err
 	}
 	r.follow()
-	return r, nil
+	return r, s.readAsked(r)
+}
+
+// readAsked reads from the outbox which questions it told of.
+func (s *Sim) readAsked(r *record) error {
+	if s.mutations.NoQuestion {
+		return nil
+	}
+	for after := int64(0); ; {
+		events, err := s.store.Events(s.ctx, s.store.Q(), after, []string{"self_heal.run.awaiting_approval"}, 500)
+		if err != nil || len(events) == 0 {
+			return err
+		}
+		for _, e := range events {
+			after = e.ID
+			r.Asked[grace.RunID(strings.TrimPrefix(e.Resource, "run/"))] = e.Timestamp
+		}
+	}
 }
 
 // follow reads the life of every run from the audit log.

@@ -134,7 +134,7 @@ func (c *Criteria) add(r *Result) {
 // Add counts one story.
 func (c *Score) Add(r *Result) {
 	c.Stories++
-	quiet := !slices.ContainsFunc(r.Story.Events, Event.Fault)
+	quiet := r.Story.quiet()
 	if quiet {
 		c.QuietStories++
 	}

@@ -16,12 +16,18 @@ func (s *Sim) look() {
 	turn := int(s.now.Sub(s.epoch) / sampleEvery)
 	for i := range s.world.services {
 		svc := &s.world.services[i]
+		if s.befalls(SilentSource, string(svc.ID)) {
+			continue
+		}
 		for _, m := range metrics() {
 			v, ok := svc.value(m, s.now)
 			if !ok {
 				continue
 			}
 			sample := s.sample(svc.ID, m, v)
+			if sample.Sensor == "" {
+				continue
+			}
 			for r := range byReplica {
 				if !split || r == (i+turn)%len(s.replicas) {
 					byReplica[r] = append(byReplica[r], sample)
@@ -30,15 +36,21 @@ func (s *Sim) look() {
 		}
 	}
 	for r, samples := range byReplica {
+		if s.befalls(SensorError, strconv.Itoa(r)) {
+			continue
+		}
 		s.deliver(r, samples, split)
 	}
 }
 
 func (s *Sim) sample(id grace.ServiceID, metric string, v float64) grace.Sample {
-	out := grace.Sample{Service: id, Sensor: "scrape", Metric: metric, Kind: grace.SampleMetric, Value: v, At: s.now}
+	out := grace.Sample{Service: id, Sensor: "scrape", Metric: metric, Kind: grace.SampleMetric, Value: v, At: s.now.Add(s.wall)}
 	switch metric {
 	case metricUp:
-		out.Sensor, out.Kind, out.Code, out.Severity = "probe", grace.SampleProbe, grace.CodeServiceDown, grace.SeverityCritical
+		out.Sensor, out.Kind, out.Code, out.Severity = s.probe(id), grace.SampleProbe, grace.CodeServiceDown, grace.SeverityCritical
+		if e, on := s.befalling(Flap, string(id)); on && int(s.now.Sub(s.epoch)/sampleEvery)/int(e.Amount)%2 == 0 {
+			out.Value = 0
+		}
 	case metricLatency:
 		out.Value = noisy(v, draw(s.story.Seed, "noise", string(id), strconv.FormatInt(s.now.Unix(), 10)))
 	}
@@ -79,7 +91,8 @@ func (s *Sim) hand(replica int, samples []grace.Sample, split bool) {
 	}
 	for i := range s.replicas {
 		if p := s.replicas[(replica+i)%len(s.replicas)]; s.awake(p) {
-			s.fail(p.loop.Observe(s.ctx, samples...))
+			s.notice(p, samples)
+			s.fail(p.loop.Observe(s.ctx, s.mutations.samples(p, samples)...))
 			return
 		}
 		if !split {

@@ -55,6 +55,14 @@ type Sim struct {
 	untrue    []string
 	broken    []string // what production code reported that must not happen
 	incidents []*incident
+	wall      time.Duration              // by how much the wall clocks are wrong
+	sensors   map[grace.ServiceID]string // probes that are not named as at first; empty: removed
+	alerts    map[grace.ServiceID]bool   // that fire at their source
+	seen      map[series]*seen
+	hush      map[grace.ServiceID]time.Time // since when a service is sick, for too long, and nobody says so
+	flapping  map[grace.ServiceID]time.Time
+	unproven  []string // first steps without fresh evidence
+	silent    []string
 	ended     bool
 	err       error
 }
@@ -67,6 +75,8 @@ func newSim(ctx context.Context, st Story, m Mutations) *Sim {
 		log:   slog.New(slog.DiscardHandler),
 		world: newWorld(st), quirks: map[grace.ServiceID][]Kind{}, applied: map[string]bool{},
 		replicas: make([]*process, st.Replicas), skew: make([]time.Duration, st.Replicas),
+		sensors: map[grace.ServiceID]string{}, alerts: map[grace.ServiceID]bool{}, seen: map[series]*seen{},
+		hush: map[grace.ServiceID]time.Time{}, flapping: map[grace.ServiceID]time.Time{},
 	}
 	s.config = loopConfig(st, s.epoch)
 	s.limits = map[grace.ServiceID][]sense.Objective{}
@@ -122,6 +132,9 @@ func (s *Sim) second() {
 		s.look()
 	}
 	s.think(elapsed)
+	if elapsed%sampleEvery == second {
+		s.listen()
+	}
 	if elapsed >= s.story.Length+calm && elapsed%(10*second) == 0 && s.resting() {
 		s.ended = true
 		return
@@ -191,6 +204,22 @@ func (s *Sim) happen(e Event) {
 	case Hang, HalfApply, Lie, Fail, LoseAnswer:
 		id := grace.ServiceID(e.Target)
 		s.quirks[id] = append(s.quirks[id], e.Kind)
+	case Passes:
+		s.world.pass(grace.ServiceID(e.Target))
+	case Flap:
+		s.flap(e, until)
+	case Restart:
+		if i, err := strconv.Atoi(e.Target); err == nil && i < len(s.replicas) {
+			s.end(s.replicas[i], 0, e.For)
+		}
+	case Reload, RenameSensor, RemoveSensor:
+		s.change(e)
+	case ClockStep:
+		step := time.Duration(e.Amount * float64(second))
+		s.wall += step
+		s.at(until, func() { s.wall -= step })
+	case StuckAlert:
+		s.alert(e)
 	case Skew:
 		if i, err := strconv.Atoi(e.Target); err == nil && i < len(s.skew) {
 			s.skew[i] = time.Duration(e.Amount * float64(second))
@@ -224,6 +253,8 @@ func (s *Sim) endFaults() {
 	s.world.mend()
 	s.quirks = map[grace.ServiceID][]Kind{}
 	s.plumbing, s.killIn = nil, 0
+	s.resolveAlerts()
+	clear(s.flapping)
 	if s.operator == nil {
 		s.setMode(s.story.Mode)
 	}
@@ -273,17 +304,19 @@ func (s *Sim) quirk(id grace.ServiceID) Kind {
 }
 
 // called notes a call of an action that changes something.
-func (s *Sim) called(req grace.ActionRequest, name string) int {
+func (s *Sim) called(p *process, req grace.ActionRequest, name string) int {
 	c := call{
 		At: s.now, Run: req.Run, Service: req.Service, Phase: req.Phase, Step: req.Step, Action: name, Key: req.IdempotencyKey,
 	}
 	if svc := s.world.service(req.Service); svc != nil {
-		c.Needed = svc.ill(s.now)
+		// What a probe or an alert that lies led to is nobody's fault here.
+		c.Needed = svc.ill(s.now) || s.alerts[req.Service] || !s.flapping[req.Service].IsZero()
 	}
 	if s.store != nil {
 		seq, _, err := s.store.AuditHead(s.ctx, s.store.Q())
 		s.fail(err)
 		c.Seq = seq
+		s.proof(p, c)
 	}
 	s.calls = append(s.calls, c)
 	return len(s.calls) - 1
@@ -325,6 +358,11 @@ func (s *Sim) verified(n *entry) {
 	svc := s.world.service(run.Service)
 	if svc == nil {
 		return
+	}
+	for _, key := range run.Condition {
+		if service, sensor, _ := splitKey(key); sensor == alertSensor && s.alerts[service] {
+			s.untrue = append(s.untrue, fmt.Sprintf("run %s of %s on %s succeeded though the alert that began it fires", n.id, run.Playbook.ID, run.Service))
+		}
 	}
 	for _, c := range run.Playbook.Verify {
 		if bad := svc.beyond[cmp.Or(c.Metric, metricUp)]; bad > tooLong {

@@ -85,7 +85,7 @@ func TestPlantedBugs(t *testing.T) {
 		{check: "one_run_per_cone", m: Mutations{IgnoreCones: true}, story: manyFaults},
 		{check: "rate_limit", m: Mutations{NoRate: true}, story: uselessActions},
 		{check: "backoff", m: Mutations{NoBackoff: true}, story: uselessActions},
-		{check: "duplicates", m: Mutations{NoDuplicates: true}, story: comesBack},
+		{check: "duplicates", m: Mutations{NoDuplicates: true}, story: denied},
 		{check: "guardrails", m: Mutations{NoBlastLimit: true}, story: manyFaults},
 		{check: "change_window", m: Mutations{NoWindows: true}, story: lateWindow},
 		{check: "concurrency", m: Mutations{NoConcurrency: true}, story: apart},
@@ -95,6 +95,14 @@ func TestPlantedBugs(t *testing.T) {
 		{check: "nothing_breaks_off", m: Mutations{NoFence: true}, story: freezes},
 		{check: "success_is_true", m: Mutations{KeepGoing: true}, story: uselessActions},
 		{check: "success_is_true", m: Mutations{BlindVerify: true}, story: uselessActions},
+		{check: "success_is_true", m: Mutations{NoRecovery: true}, story: stuckAlert},
+		{check: "crash_loop", m: Mutations{NoBackoff: true}, story: comesBack},
+		{check: "fresh_evidence", m: Mutations{StoredEvidence: true}, story: passesMeanwhile},
+		{check: "fresh_evidence", m: Mutations{IgnorePassing: true}, story: flaps},
+		{check: "fresh_evidence", m: Mutations{NoAdmission: true}, story: passesMeanwhile},
+		{check: "no_silence", m: Mutations{NeverTell: true}, story: watchedOnly},
+		{check: "no_silence", m: Mutations{ForgetVictims: true}, story: watchedOnly},
+		{check: "questions_are_told", m: Mutations{NoQuestion: true}},
 		{check: "undone_once", m: Mutations{UndoTwice: true}, story: oneLie},
 		{check: "no_step_repeated", m: Mutations{RepeatSteps: true}, story: crashes},
 		{check: "audit_chain", m: Mutations{ForgeLog: true}},
@@ -221,6 +229,63 @@ func freezes(st *Story) {
 	apart(st)
 	st.Replicas = 2
 	st.Events = append(st.Events, Event{At: 71 * time.Second, Kind: Freeze, Target: "0", For: 20 * time.Second})
+}
+
+// eager: one service is healed without asking anybody.
+func eager(st *Story) {
+	st.Windows, st.Mode, st.Events, st.Replicas = nil, grace.ModeAutonomous, nil, 1
+	for i := range st.Services {
+		st.Services[i].Criticality, st.Services[i].Auto, st.Services[i].DependsOn = grace.CriticalityLow, true, nil
+	}
+}
+
+// passesMeanwhile: a service is down, and GRACE too; when it is back the
+// service has been well for a while.
+func passesMeanwhile(st *Story) {
+	eager(st)
+	target := string(st.Services[0].ID)
+	if st.Seed%2 == 0 { // and a person would be asked
+		st.Services[0].Criticality = grace.CriticalityCritical
+	}
+	st.Events = []Event{
+		{At: 58 * time.Second, Kind: Crash, Target: target},
+		{At: 67 * time.Second, Kind: Restart, Target: "0", For: 64 * time.Second},
+		{At: 80 * time.Second, Kind: Passes, Target: target},
+	}
+	if st.Seed%2 == 0 {
+		st.Events = st.Events[:1:1]
+		st.Events = append(st.Events, Event{At: 80 * time.Second, Kind: Passes, Target: target})
+	}
+}
+
+// denied: a person says no, and the condition lasts.
+func denied(st *Story) {
+	eager(st)
+	st.Services[0].Criticality = grace.CriticalityCritical
+	st.Events = []Event{
+		{At: 30 * time.Second, Kind: PeopleDeny, For: 11 * time.Minute},
+		{At: time.Minute, Kind: Crash, Target: string(st.Services[0].ID)},
+	}
+}
+
+func flaps(st *Story) {
+	eager(st)
+	st.Events = []Event{{At: time.Minute, Kind: Flap, Target: string(st.Services[0].ID), For: 3 * time.Minute, Amount: 2}}
+}
+
+func stuckAlert(st *Story) {
+	eager(st)
+	st.Events = []Event{{At: time.Minute, Kind: StuckAlert, Target: string(st.Services[0].ID), Amount: 60}}
+}
+
+// watchedOnly: a service that others depend on is down, and nothing is done.
+func watchedOnly(st *Story) {
+	st.Mode, st.Events = grace.ModeObserveOnly, nil
+	last := st.Services[len(st.Services)-1].ID
+	for i := range st.Services[:2] {
+		st.Services[i].DependsOn = []grace.ServiceID{last}
+	}
+	st.Events = []Event{{At: time.Minute, Kind: Crash, Target: string(last)}}
 }
 
 func nothingHappens(st *Story) { st.Events = nil }

@@ -75,6 +75,20 @@ const (
 	PeopleTwice  Kind = "people_twice"
 )
 
+// What makes it hard to know what is wrong now. None makes a service sick.
+const (
+	Passes       Kind = "passes"        // what ails Target passes by itself
+	Flap         Kind = "flap"          // the probe of Target fails and passes, Amount samples each; the service is well
+	Restart      Kind = "restart"       // replica Target ends as it is told to, and starts after For
+	Reload       Kind = "reload"        // the configuration of Target changes, and of nothing else
+	RenameSensor Kind = "rename_sensor" // of Target's probe, by a reload or (Amount 1) by a restart of all
+	RemoveSensor Kind = "remove_sensor" // likewise
+	ClockStep    Kind = "clock_step"    // the wall clock of all hosts is set by Amount seconds, and back after For
+	SensorError  Kind = "sensor_error"  // replica Target measures nothing, by its own fault
+	SilentSource Kind = "silent_source" // no data of Target
+	StuckAlert   Kind = "stuck_alert"   // an alert about Target fires until the end, repeated every Amount seconds; 0: never
+)
+
 // Event is one thing that happens.
 type Event struct {
 	At     time.Duration
@@ -84,11 +98,23 @@ type Event struct {
 	Amount float64
 }
 
-// Honest tells whether every action of the story does what it says: none
-// hangs, fails, half applies, lies or loses its answer.
+// Honest tells whether every action of the story does what it says (none
+// hangs, fails, half applies, lies or loses its answer), and probes and alerts
+// say what is: no run can heal a probe that flaps, or an alert that its source
+// never resolves.
 func (st Story) Honest() bool {
-	return !slices.ContainsFunc(st.Events, func(e Event) bool { return slices.Contains(quirks(), e.Kind) })
+	return !slices.ContainsFunc(st.Events, func(e Event) bool {
+		return slices.Contains(quirks(), e.Kind) || e.lies()
+	})
 }
+
+// quiet tells whether no service is ever sick, nor said to be.
+func (st Story) quiet() bool {
+	return !slices.ContainsFunc(st.Events, func(e Event) bool { return e.Fault() || e.lies() })
+}
+
+// lies tells whether the event has a probe or an alert say what is not.
+func (e Event) lies() bool { return e.Kind == Flap || e.Kind == StuckAlert }
 
 // Whole tells whether nothing befalls the story but faults of services: no
 // sample is lost or late, no process ends, nobody intervenes, and actions are
@@ -126,11 +152,13 @@ func Write(seed uint64) Story {
 	st.Services = writeServices(r)
 	if r.IntN(8) == 0 { // quiet: nothing is wrong but, perhaps, the plumbing
 		st.Events = append(st.Events, writeSensing(r, st)...)
+		st.Events = append(st.Events, writeDoubt(r, st)...)
 		return sorted(st)
 	}
 	st.Events = append(st.Events, writeFaults(r, st)...)
 	if r.IntN(3) > 0 {
 		st.Events = append(st.Events, writePlumbing(r, st)...)
+		st.Events = append(st.Events, writeDoubt(r, st)...)
 	}
 	return sorted(st)
 }

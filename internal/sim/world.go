@@ -123,10 +123,20 @@ func (w *world) strike(e Event, now time.Time) {
 // mend takes every fault away, as a person would who looks after it at the end.
 func (w *world) mend() {
 	for i := range w.services {
-		s := &w.services[i]
-		s.crashed, s.slow, s.leaking, s.flagOn, s.breaker = false, false, false, false, false
-		s.lostDep, s.surge, s.queue, s.warmth, s.memory = time.Time{}, 0, 0, 1, 0.4
-		s.instances = max(s.instances, s.Instances)
+		w.services[i].mend()
+	}
+}
+
+func (s *service) mend() {
+	s.crashed, s.slow, s.leaking, s.flagOn, s.breaker = false, false, false, false, false
+	s.lostDep, s.surge, s.queue, s.warmth, s.memory = time.Time{}, 0, 0, 1, 0.4
+	s.instances = max(s.instances, s.Instances)
+}
+
+// pass takes the faults of one service away.
+func (w *world) pass(id grace.ServiceID) {
+	if s := w.service(id); s != nil {
+		s.mend()
 	}
 }
 

@@ -1,0 +1,171 @@
+package loop
+
+import (
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"grace"
+	"grace/internal/diagnose"
+	"grace/internal/govern"
+	"grace/internal/learn"
+	"grace/internal/predict"
+	"grace/internal/propose"
+	"grace/internal/sense"
+)
+
+// unwired is a loop without a store: for what is computed in memory alone.
+func unwired(t interface{ Fatal(...any) }, now func() time.Time) *Loop {
+	services := []grace.Service{
+		{ID: "web", Criticality: grace.CriticalityMedium, DependsOn: []grace.ServiceID{"db"}},
+		{ID: "db", Criticality: grace.CriticalityCritical},
+	}
+	l, err := New(Config{
+		Services: services, Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(),
+		Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(), HoldDown: 30 * time.Second,
+		Probes: []sense.Probe{{Service: "web", Sensor: "probe", Metric: "up"}, {Service: "db", Sensor: "probe", Metric: "up"}},
+	}, Deps{Log: slog.New(slog.DiscardHandler), Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// TestNoActionWithoutFreshEvidence: evidence is fresh exactly when a signal of
+// the condition fires and its newest sample, seen since the start, says so.
+func TestNoActionWithoutFreshEvidence(t *testing.T) {
+	t.Parallel()
+	states := []grace.SignalState{grace.SignalUnknown, grace.SignalOK, grace.SignalFiring, grace.SignalStale, grace.SignalUnstable}
+	rapid.Check(t, func(t *rapid.T) {
+		known := map[grace.SignalKey]grace.Signal{}
+		var condition []grace.SignalKey
+		for _, key := range []grace.SignalKey{"web/a/x", "web/b/x", "web/c/x"} {
+			if rapid.Bool().Draw(t, "named") {
+				condition = append(condition, key)
+			}
+			if rapid.Bool().Draw(t, "known") {
+				known[key] = grace.Signal{
+					Key: key, State: rapid.SampledFrom(states).Draw(t, "state"), Passing: rapid.Bool().Draw(t, "passing"),
+					Unconfirmed: rapid.Bool().Draw(t, "unconfirmed"), Silenced: rapid.SampledFrom([]string{"", "somebody"}).Draw(t, "silenced"),
+				}
+			}
+		}
+		want := slices.ContainsFunc(condition, func(key grace.SignalKey) bool {
+			s, found := known[key]
+			return found && s.State == grace.SignalFiring && !s.Passing && !s.Unconfirmed && s.Silenced == ""
+		})
+		got := evidenceOf(condition, func(key grace.SignalKey) (grace.Signal, bool) {
+			s, found := known[key]
+			return s, found
+		})
+		if (got.State == propose.EvidenceFresh) != want {
+			t.Fatalf("%v of %v is %q, want fresh: %t", condition, known, got.State, want)
+		}
+	})
+}
+
+// TestNoSilence: whatever samples come, restarts, reloads and clock steps: what
+// has been sick for longer than its patience, and has not been clear for the
+// hold-down, is overdue, and what is well is not.
+func TestNoSilence(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		passed := time.Duration(0) // that no step of the clock moves
+		wall := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		now := func() time.Time { return wall.Add(passed) }
+		l := unwired(t, now)
+		l.epoch.Store(now().UnixMilli())
+		sick := map[grace.ServiceID]bool{}
+		since := map[grace.ServiceID]time.Duration{} // since when it is known to be sick
+		for range rapid.IntRange(10, 120).Draw(t, "rounds") {
+			switch rapid.IntRange(0, 19).Draw(t, "what") {
+			case 0, 1, 2:
+				id := rapid.SampledFrom([]grace.ServiceID{"web", "db"}).Draw(t, "service")
+				sick[id] = !sick[id]
+			case 3:
+				l = restarted(t, l, now)
+			case 4:
+				step := time.Duration(rapid.IntRange(-900, 900).Draw(t, "step")) * time.Second
+				wall = wall.Add(step)
+				if step.Abs() >= clockStep {
+					l.sense.ClockStepped(now())
+					l.mirror.clockStepped(now(), step)
+					l.shifted.Add(int64(step))
+					l.epoch.Add(min(0, step.Milliseconds()))
+				}
+			}
+			passed += 5 * time.Second
+			for _, id := range []grace.ServiceID{"db", "web"} {
+				v := 1.0
+				if sick[id] {
+					v = 0
+				}
+				l.mirror.signals(l.sense.Observe(grace.Sample{Service: id, Sensor: "probe", Metric: "up", Kind: grace.SampleProbe, Value: v, At: now(), Severity: grace.SeverityCritical}))
+				s := signalOf(l, id)
+				switch {
+				case s.State != grace.SignalFiring || !sick[id]:
+					delete(since, id)
+				case since[id] == 0:
+					since[id] = passed
+				}
+			}
+			l.shiftClocks()
+			st := l.stages.Load()
+			l.watchConditions(st, l.mirror.allSignals(), now())
+			due := l.overdue(st, nil, now())
+			for _, id := range []grace.ServiceID{"db", "web"} {
+				told := slices.ContainsFunc(due, func(c lasting) bool { return c.service == id })
+				lasts := since[id] != 0 && passed-since[id] > st.patience(id)
+				if lasts && !told {
+					t.Fatalf("%s has been sick for %s, its patience is %s, and it is not overdue", id, passed-since[id], st.patience(id))
+				}
+				if told && l.conditions[id] == nil {
+					t.Fatalf("%s is overdue without a condition", id)
+				}
+			}
+		}
+	})
+}
+
+func signalOf(l *Loop, id grace.ServiceID) grace.Signal {
+	s, _ := l.sense.Signal(grace.SignalKey(string(id) + "/probe/up"))
+	return s
+}
+
+// restarted is a new process that loads what another one stored.
+func restarted(t interface{ Fatal(...any) }, old *Loop, now func() time.Time) *Loop {
+	l := unwired(t, now)
+	l.epoch.Store(now().UnixMilli())
+	l.sense.Expect(l.stages.Load().Probes)
+	stored := slices.Clone(old.mirror.allSignals())
+	l.sense.Restore(stored, now())
+	l.mirror.unconfirm(stored, now())
+	return l
+}
+
+// TestStaleElsewhere: that another replica has no data of a service is that
+// replica's fault, and does not hide what this one sees.
+func TestStaleElsewhere(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	l := unwired(t, func() time.Time { return now })
+	for i := range 3 {
+		at := now.Add(time.Duration(i) * 5 * time.Second)
+		l.sense.Observe(grace.Sample{Service: "web", Sensor: "probe", Metric: "up", Kind: grace.SampleProbe, At: at, Severity: grace.SeverityCritical})
+	}
+	own := signalOf(l, "web")
+	older := own
+	older.State, older.At = grace.SignalStale, now
+	l.contradict(older)
+	if l.unsaved.pending() != 1 || l.unsaved.waiting[0].signal.State != grace.SignalFiring {
+		t.Errorf("%+v waits to be said, want that it fires", l.unsaved.waiting)
+	}
+	older.At = own.At
+	l.contradict(older)
+	if l.unsaved.pending() != 1 {
+		t.Error("what this process has not seen since either was contradicted")
+	}
+}

@@ -1,0 +1,156 @@
+package sim
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/internal/sense"
+)
+
+const (
+	probeSensor = "probe"
+	alertSensor = "alerts"
+	alertMetric = "alert"
+)
+
+// befalling gives the fault of a kind that a target is under.
+func (s *Sim) befalling(k Kind, target string) (Event, bool) {
+	i := slices.IndexFunc(s.plumbing, func(e Event) bool { return e.Kind == k && e.Target == target })
+	if i < 0 {
+		return Event{}, false
+	}
+	return s.plumbing[i], true
+}
+
+func (s *Sim) befalls(k Kind, target string) bool {
+	_, on := s.befalling(k, target)
+	return on
+}
+
+// probe is how the probe of a service is called, empty when there is none.
+func (s *Sim) probe(id grace.ServiceID) string {
+	if name, changed := s.sensors[id]; changed {
+		return name
+	}
+	return probeSensor
+}
+
+// flap has a probe say what is not.
+func (s *Sim) flap(e Event, until time.Time) {
+	if id := grace.ServiceID(e.Target); s.flapping[id].IsZero() {
+		s.flapping[id] = s.now
+	}
+	s.plumbing = append(s.plumbing, e)
+	s.at(until, func() {
+		s.plumbing = slices.DeleteFunc(s.plumbing, func(o Event) bool { return o == e })
+		delete(s.flapping, grace.ServiceID(e.Target))
+	})
+}
+
+// change changes the configuration of all processes: by a reload, or, where the
+// story says so, by a restart.
+func (s *Sim) change(e Event) {
+	id := grace.ServiceID(e.Target)
+	cfg := s.config
+	switch e.Kind {
+	case Reload:
+		cfg.Services = slices.Clone(cfg.Services)
+		for i := range cfg.Services {
+			if cfg.Services[i].ID == id {
+				cfg.Services[i].Owner += "'"
+			}
+		}
+	case RenameSensor:
+		if s.probe(id) == "" {
+			return
+		}
+		s.sensors[id] = s.probe(id) + "2"
+	default:
+		s.sensors[id] = ""
+	}
+	cfg.Probes = nil
+	for _, svc := range cfg.Services {
+		if name := s.probe(svc.ID); name != "" {
+			cfg.Probes = append(cfg.Probes, sense.Probe{Service: svc.ID, Sensor: name, Metric: metricUp})
+		}
+	}
+	s.config = cfg
+	for k := range s.seen {
+		if k.service == id && k.metric == metricUp && k.sensor != s.probe(id) && k.sensor != alertSensor {
+			delete(s.seen, k)
+		}
+	}
+	for _, p := range s.replicas {
+		switch {
+		case p == nil:
+		case e.Amount != 0 && e.Kind != Reload:
+			s.end(p, 0, 2*second)
+		default:
+			s.fail(p.loop.Reconfigure(s.ctx, s.mutations.config(cfg), "sim"))
+			p.reload, p.changed[id] = s.now, s.now
+		}
+	}
+}
+
+// alert has an alert fire at its source.
+func (s *Sim) alert(e Event) {
+	id := grace.ServiceID(e.Target)
+	if s.alerts[id] || s.now.Sub(s.epoch) >= s.story.Length {
+		return
+	}
+	s.alerts[id] = true
+	s.say(id, false)
+	if every := e.interval(); every > 0 {
+		var again func()
+		again = func() {
+			if s.alerts[id] {
+				s.say(id, false)
+				s.after(every, again)
+			}
+		}
+		s.after(every, again)
+	}
+}
+
+// resolveAlerts has a person see to the sources at the end.
+func (s *Sim) resolveAlerts() {
+	for _, n := range s.story.Services {
+		if s.alerts[n.ID] {
+			delete(s.alerts, n.ID)
+			s.say(n.ID, true)
+		}
+	}
+}
+
+// say sends an alert to whichever process takes it.
+func (s *Sim) say(id grace.ServiceID, resolved bool) {
+	if s.operator != nil {
+		return
+	}
+	p := s.alive("alert", string(id), s.now.String())
+	if p == nil {
+		s.after(second, func() {
+			if s.alerts[id] != resolved {
+				s.say(id, resolved)
+			}
+		})
+		return
+	}
+	samples := []grace.Sample{{
+		Service: id, Sensor: alertSensor, Metric: alertMetric, Kind: grace.SampleAlert, Code: grace.CodeServiceDown,
+		Severity: grace.SeverityWarning, Resolved: resolved, Fingerprint: "stuck", At: s.now.Add(s.wall), Message: "it does not answer",
+	}}
+	s.notice(p, samples)
+	s.fail(p.loop.Observe(s.ctx, samples...))
+}
+
+// splitKey takes a signal's key apart.
+func splitKey(key grace.SignalKey) (service grace.ServiceID, sensor, metric string) {
+	parts := strings.SplitN(string(key), "/", 4)
+	if len(parts) < 3 {
+		return "", "", ""
+	}
+	return grace.ServiceID(parts[0]), parts[1], parts[2]
+}

@@ -1,0 +1,64 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// writeDoubt writes what makes it hard to know what is wrong now: half of them
+// befall a service that a fault strikes, about the time when it does.
+func writeDoubt(r *rand.Rand, st Story) []Event {
+	kinds := []Kind{Passes, Flap, Restart, Restart, Reload, RenameSensor, RemoveSensor, ClockStep, SensorError, SilentSource, StuckAlert}
+	var out []Event
+	for range r.IntN(4) {
+		e := Event{At: secondsIn(r, 30, 500), Kind: kinds[r.IntN(len(kinds))], Target: string(st.Services[r.IntN(len(st.Services))].ID)}
+		if f := faultOf(r, st); f.Kind != "" && r.IntN(2) == 0 {
+			e.At, e.Target = f.At+secondsIn(r, 1, 60), f.Target
+		}
+		switch e.Kind {
+		case Flap:
+			e.Amount, e.For = float64(2+r.IntN(2)), secondsIn(r, 60, 500)
+		case Restart:
+			e.Target, e.For = fmt.Sprint(r.IntN(st.Replicas)), secondsIn(r, 2, 200)
+			if r.IntN(2) == 0 { // and what ailed a service has passed meanwhile
+				if f := faultOf(r, st); f.Kind != "" {
+					out = append(out, Event{At: e.At + secondsIn(r, 1, 60), Kind: Passes, Target: f.Target})
+				}
+			}
+		case RenameSensor, RemoveSensor:
+			e.Amount = float64(r.IntN(2))
+		case ClockStep:
+			e.Amount, e.For = float64(20+r.IntN(700)), secondsIn(r, 30, 300)
+			if r.IntN(2) == 0 {
+				e.Amount = -e.Amount
+			}
+		case SensorError:
+			e.Target, e.For = fmt.Sprint(r.IntN(st.Replicas)), secondsIn(r, 20, 400)
+		case SilentSource:
+			e.For = secondsIn(r, 20, 500)
+		case StuckAlert:
+			e.Amount = float64(60 * r.IntN(2))
+		default:
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// faultOf picks a fault of the story; the zero event when it has none.
+func faultOf(r *rand.Rand, st Story) Event {
+	var list []Event
+	for _, e := range st.Events {
+		if e.Fault() {
+			list = append(list, e)
+		}
+	}
+	if len(list) == 0 {
+		return Event{}
+	}
+	return list[r.IntN(len(list))]
+}
+
+// interval of a stuck alert's repeats; 0: it is sent once.
+func (e Event) interval() time.Duration { return time.Duration(e.Amount * float64(second)) }
