@@ -24,6 +24,12 @@ type Run struct {
 // errStopped marks errors that only say that this process is going away.
 var errStopped = errors.New("the engine stops; the run goes on in the next process")
 
+// errRecorded: what this execution was about to record is on record already,
+// and was not when it began. So another process has taken the run over and is
+// ahead. The engine refuses what the one that lost the run writes, but would let
+// it read on as if the other's records were its own.
+var errRecorded = fmt.Errorf("another process has recorded it: %w", dbos.ErrConflictingWorkflowID)
+
 // Stopped tells whether err means that this process no longer drives the run:
 // it shuts down, or another process has taken over. The run is not over.
 func Stopped(err error) bool {
@@ -69,7 +75,15 @@ func (r *Run) Input(into any) error {
 // Tx runs fn in a transaction, once, and returns its result, on a replay the
 // recorded one. An error of fn that is not the database's is recorded too.
 func Tx[R any](r *Run, name string, fn func(ctx context.Context, tx dbos.Tx) (R, error)) (R, error) {
-	out, err := dbos.RunAsTransaction(r.ctx, r.engine.ds, fn, dbos.WithStepName(name))
+	ran := false
+	out, err := dbos.RunAsTransaction(r.ctx, r.engine.ds, func(ctx context.Context, tx dbos.Tx) (R, error) {
+		ran = true
+		return fn(ctx, tx)
+	}, dbos.WithStepName(name))
+	if err == nil && !ran && !r.recorded[name] {
+		var zero R
+		return zero, fmt.Errorf("run %s, transaction %q: %w", r.id, name, errRecorded)
+	}
 	if err != nil {
 		return out, fmt.Errorf("run %s, transaction %q: %w", r.id, name, err)
 	}
