@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"context"
 	"errors"
+	"grace/internal/patience"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -59,7 +60,7 @@ func TestDatabaseDeleted(t *testing.T) {
 	if err := os.Remove(filepath.Join(h.dir, "grace.db")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, func() error {
+	patience.Until(t, func() error {
 		select {
 		case <-p.exited:
 			return nil

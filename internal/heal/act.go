@@ -146,6 +146,9 @@ func certain(o grace.Outcome, maybe bool) grace.Outcome {
 
 // permit asks whether anything may be done now. first: nothing has been yet.
 func (x *execution) permit(ctx context.Context, first bool) error {
+	if err := x.flow.Owned(ctx); err != nil {
+		return fmt.Errorf("not done: %w", err)
+	}
 	if x.Permit == nil {
 		return nil
 	}

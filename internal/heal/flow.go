@@ -16,6 +16,9 @@ type Flow interface {
 	// record with the checkpoint.
 	Step(name string, do func(ctx context.Context) grace.Outcome,
 		record func(j Journal, o grace.Outcome) (Mark, error)) (grace.Outcome, Mark, error)
+	// Owned tells whether this process still drives the run: asked before every
+	// try, since a process that stood still does not know it by itself.
+	Owned(ctx context.Context) error
 	// Control waits for a message (ok) or until a time.
 	Control(until time.Time) (m grace.ControlMessage, ok bool, err error)
 }

@@ -151,6 +151,9 @@ func (f replayFlow) Step(name string, do func(context.Context) grace.Outcome, re
 	return c.Outcome, c.Mark, nil
 }
 
+// Owned meets heal.Flow: nobody takes a run from the one that has it.
+func (replayFlow) Owned(context.Context) error { return nil }
+
 func (f replayFlow) Control(until time.Time) (grace.ControlMessage, bool, error) {
 	name := fmt.Sprintf("control/%d", len(f.w.inbox))
 	if f.crash(name) {

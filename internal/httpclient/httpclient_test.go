@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"grace/internal/httpclient"
+	"grace/internal/patience"
 )
 
 func client(t *testing.T, cfg httpclient.Config) *httpclient.Client {
@@ -30,7 +31,7 @@ func client(t *testing.T, cfg httpclient.Config) *httpclient.Client {
 
 func ask(t *testing.T, c *httpclient.Client, method, url string) (status int, body string, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := patience.Context(t)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader("q=1"))
 	if err != nil {
@@ -213,7 +214,11 @@ func TestClassify(t *testing.T) {
 		"slow":            {silent.URL, httpclient.Slow},
 		"impossible port": {"http://127.0.0.1:99999/", httpclient.Own},
 	} {
-		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("no answer in time"))
+		limit := time.Hour
+		if tt.want == httpclient.Slow {
+			limit = time.Second
+		}
+		ctx, cancel := context.WithTimeoutCause(t.Context(), limit, errors.New("no answer in time"))
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, tt.url, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -92,6 +92,18 @@ func (d *durable) heed(ctx context.Context) {
 	}
 }
 
+// Owned meets heal.Flow. While the database is away nobody can say, so it waits.
+func (d *durable) Owned(ctx context.Context) error {
+	for {
+		err := d.r.Owned(ctx)
+		if err == nil || errors.Is(err, flow.ErrTaken) || flow.Stopped(err) || ctx.Err() != nil {
+			return err
+		}
+		d.l.Log.Warn("a step waits: whether this process still has the run cannot be found out", "run", d.r.ID(), "error", err)
+		d.l.Runner.Clock.Sleep(ctx, time.Second)
+	}
+}
+
 // Control meets heal.Flow.
 func (d *durable) Control(until time.Time) (grace.ControlMessage, bool, error) {
 	return d.r.Control(until)

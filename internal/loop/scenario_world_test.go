@@ -347,6 +347,9 @@ func (f simFlow) Step(name string, do func(context.Context) grace.Outcome,
 	return o, m, err
 }
 
+// Owned meets heal.Flow: nobody takes a run from the one that has it.
+func (simFlow) Owned(context.Context) error { return nil }
+
 // Control meets heal.Flow.
 func (f simFlow) Control(until time.Time) (grace.ControlMessage, bool, error) {
 	f.e.mu.Lock()
