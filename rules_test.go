@@ -56,7 +56,7 @@ func pure() []string {
 // ground lists what several stages and edges stand on: mathematics over numbers
 // alone, and the intake that every telemetry edge hands its series to.
 func ground() []string {
-	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry", "internal/httpclient", "internal/exposition"}
+	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry", "internal/httpclient", "internal/exposition", "internal/patience"}
 }
 
 // replayed lists what must not know the clock or the world: the stages, and
@@ -67,7 +67,9 @@ func replayed() []string {
 
 // testOnly packages may be imported by every _test.go file, whatever its floor,
 // and by the benches that run a PostgreSQL of their own.
-func testOnly() []string { return []string{"gracetest", "internal/pgtest", "internal/systemdtest"} }
+func testOnly() []string {
+	return []string{"gracetest", "internal/pgtest", "internal/systemdtest", "internal/patience"}
+}
 
 // banned says what a deciding stage may not import, and why.
 func banned() map[string]string {

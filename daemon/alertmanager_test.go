@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/patience"
 	"grace/internal/systemdtest"
 )
 
@@ -68,8 +69,6 @@ receivers:
 		return client{t: t, base: "http://" + a}
 	case <-read:
 		t.Fatal("Alertmanager ended at once")
-	case <-time.After(15 * time.Second):
-		t.Fatal("Alertmanager does not listen")
 	}
 	return client{}
 }
@@ -100,7 +99,7 @@ func TestAlertmanagerHealsAUnit(t *testing.T) {
 	if out, err := m.Systemctl("start", "web.service"); err != nil {
 		t.Fatal(err, out)
 	}
-	m.WaitState("web.service", "active", 5*time.Second)
+	m.WaitState("web.service", "active")
 	_, c := newHome(t, `
 alertmanager:
   bearer: ${env:GRACE_TEST_BEARER}
@@ -128,11 +127,11 @@ services:
 	if err := syscall.Kill(crashed, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	m.WaitState("web.service", "failed", 5*time.Second)
+	m.WaitState("web.service", "failed")
 	started := time.Now().UTC()
 	postAlert(am, started, nil)
 
-	c.waitRun("web", grace.RunVerifying, 20*time.Second)
+	c.waitRun("web", grace.RunVerifying)
 	var health grace.HealthState
 	c.call(http.MethodGet, "/api/health/state?service=web", nil, &health)
 	if health.Status != grace.HealthCritical {
@@ -140,14 +139,14 @@ services:
 	}
 	ended := time.Now().UTC()
 	postAlert(am, started, &ended)
-	run := c.waitRun("web", grace.RunSucceeded, 20*time.Second)
+	run := c.waitRun("web", grace.RunSucceeded)
 	if state, pid := m.ActiveState("web.service"), m.MainPID("web.service"); state != "active" || pid == crashed || pid == 0 {
 		t.Errorf("the unit is %s with pid %d (crashed: %d)", state, pid, crashed)
 	}
 	if !run.Auto || run.Steps[0].Action != "systemd" {
 		t.Errorf("run %+v", run)
 	}
-	eventually(t, 15*time.Second, func() error {
+	patience.Until(t, func() error {
 		c.call(http.MethodGet, "/api/health/state?service=web", nil, &health)
 		if health.Status != grace.HealthHealthy {
 			return errors.New("web is " + string(health.Status) + " after the alert was resolved")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/patience"
 )
 
 // smallDisk mounts a file system of its own.
@@ -88,7 +89,7 @@ func TestFullDisk(t *testing.T) {
 
 	filler := fill(t, disk)
 	sent, accepted := 0, 0
-	eventually(t, 10*time.Second, func() error {
+	patience.Until(t, func() error {
 		sent++
 		err := refused(p.client, http.MethodPost, "/api/health/ingest_signal", firing("later", sent), "the disk is full")
 		if err != nil {
@@ -117,7 +118,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, func() error {
+	patience.Until(t, func() error {
 		status, answer, err := p.try(http.MethodGet, "/readyz", nil)
 		if err == nil && status != http.StatusOK {
 			err = fmt.Errorf("readyz: %d %s", status, answer)
@@ -126,7 +127,7 @@ func TestFullDisk(t *testing.T) {
 	})
 	p.alert(between)
 	for _, service := range []string{inStep, between} {
-		run := p.waitRun(service, grace.RunSucceeded, 60*time.Second)
+		run := p.waitRun(service, grace.RunSucceeded)
 		auditedOnce(t, p.client, service, run)
 		for i := 1; i <= 5; i++ {
 			if n := g.called(fmt.Sprintf("%s/do/s%d", run.ID, i)); n != 1 {
@@ -172,7 +173,7 @@ func TestDamagedDatabase(t *testing.T) {
 	h := newHome(t, fiveSteps(g, []string{inStep}))
 	p := h.spawn(t)
 	p.alert(inStep)
-	run := p.waitRun(inStep, grace.RunSucceeded, 20*time.Second)
+	run := p.waitRun(inStep, grace.RunSucceeded)
 	p.terminate(t)
 	file := filepath.Join(h.dir, "grace.db")
 	data, err := os.ReadFile(file)
@@ -226,6 +227,6 @@ func TestBadConfiguration(t *testing.T) {
 	}
 	h.write(t, "services: 7\n")
 	p.alert(inStep)
-	p.waitRun(inStep, grace.RunSucceeded, 20*time.Second)
+	p.waitRun(inStep, grace.RunSucceeded)
 	p.verifyAudit()
 }

@@ -83,7 +83,7 @@ func TestExtensions(t *testing.T) {
 	})
 	h := newHome(t, "sense: {fail_after: 1, recover_after: 1}\n")
 	_, c := h.embed(t, daemon.WithDomain(o), daemon.WithAction(vent), daemon.WithSensor(thermometer{o}))
-	run := c.waitRun("lab.oven", grace.RunSucceeded, 15*time.Second)
+	run := c.waitRun("lab.oven", grace.RunSucceeded)
 	if run.Playbook.ID != "vent" {
 		t.Errorf("playbook %s", run.Playbook.ID)
 	}

@@ -5,9 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"grace"
+	"grace/internal/patience"
 )
 
 // web is one service with a probe, whose restart brings it up.
@@ -33,14 +33,14 @@ sensors:
 func TestHealsThroughTheAPI(t *testing.T) {
 	g := newTarget(t)
 	_, c := newHome(t, web(g)).embed(t)
-	run := c.waitRun("web", grace.RunSucceeded, 15*time.Second)
+	run := c.waitRun("web", grace.RunSucceeded)
 	if !run.Auto || run.Code != grace.CodeServiceDown || run.RecoveredIn <= 0 {
 		t.Errorf("auto %v, code %s, recovered in %s", run.Auto, run.Code, run.RecoveredIn)
 	}
 	if n := g.called(string(run.ID) + "/do/restart"); n != 1 {
 		t.Errorf("restarted %d times", n)
 	}
-	eventually(t, 5*time.Second, func() error {
+	patience.Until(t, func() error {
 		var h grace.HealthState
 		c.call(http.MethodGet, "/api/health/state?service=web", nil, &h)
 		if h.Status != grace.HealthHealthy {
@@ -67,7 +67,7 @@ func TestHealsThroughTheAPI(t *testing.T) {
 // coreIsReal wants the states of GRACE's own parts.
 func coreIsReal(t *testing.T, c client) {
 	for _, service := range []string{"core", "core.database", "core.task_executor", "core.trigger_mesh", "core.reflection_service"} {
-		eventually(t, 10*time.Second, func() error {
+		patience.Until(t, func() error {
 			var h grace.HealthState
 			c.call(http.MethodGet, "/api/health/state?service="+service, nil, &h)
 			if h.Service != grace.ServiceID(service) || h.Status != grace.HealthHealthy || h.Confidence <= 0 {
@@ -81,7 +81,7 @@ func coreIsReal(t *testing.T, c client) {
 // figures wants the six key figures, as of one run that succeeded by itself.
 func figures(t *testing.T, c client) {
 	// The key figures may be those of some seconds ago.
-	eventually(t, 20*time.Second, func() error {
+	patience.Until(t, func() error {
 		status, page, err := c.try(http.MethodGet, "/metrics", nil)
 		if err != nil || status != http.StatusOK {
 			return fmt.Errorf("%d %w", status, err)

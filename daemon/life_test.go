@@ -15,10 +15,10 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"grace"
 	"grace/daemon"
+	"grace/internal/patience"
 )
 
 func TestSecondDaemonIsRefused(t *testing.T) {
@@ -89,7 +89,7 @@ func TestStopLeavesNothing(t *testing.T) {
 	t.Run("life", func(t *testing.T) {
 		g := newTarget(t)
 		d, c := newHome(t, web(g)).embed(t)
-		c.waitRun("web", grace.RunSucceeded, 15*time.Second)
+		c.waitRun("web", grace.RunSucceeded)
 		stream := openStream(t, c)
 		stop(t, d)
 		stop(t, d) // again does nothing
@@ -103,7 +103,7 @@ func TestStopLeavesNothing(t *testing.T) {
 			t.Error("a stopped daemon was started again")
 		}
 	})
-	eventually(t, 10*time.Second, func() error {
+	patience.Until(t, func() error {
 		if left := extra(before, goroutines()); len(left) > 0 {
 			return errors.New("goroutines are left:\n" + strings.Join(left, "\n\n"))
 		}
@@ -114,7 +114,7 @@ func TestStopLeavesNothing(t *testing.T) {
 // openStream subscribes to events: Stop must not wait for such clients.
 func openStream(t *testing.T, c client) io.Reader {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := patience.Context(t)
 	t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/api/events/stream", nil)
 	if err != nil {
@@ -168,17 +168,13 @@ func TestStopWhileReloading(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, 10*time.Second, func() error {
+	patience.Until(t, func() error {
 		if n := reloads.Load(); n < 10 {
 			return fmt.Errorf("%d reloads", n)
 		}
 		return nil
 	})
-	began := time.Now()
 	stop(t, d)
-	if took := time.Since(began); took > 8*time.Second {
-		t.Errorf("stopping took %s", took)
-	}
 	asking.Wait()
 }
 
@@ -186,7 +182,7 @@ func TestReload(t *testing.T) {
 	g := newTarget(t)
 	h := newHome(t, web(g))
 	_, c := h.embed(t)
-	c.waitRun("web", grace.RunSucceeded, 15*time.Second)
+	c.waitRun("web", grace.RunSucceeded)
 
 	h.write(t, web(g)+"  - {name: web-health, type: http, service: wob, url: 'http://127.0.0.1:1'}\n")
 	status, answer, err := c.try(http.MethodPost, "/api/config/reload", nil)
@@ -206,7 +202,7 @@ func TestReload(t *testing.T) {
 	h.write(t, strings.NewReplacer("name: web\n", "name: shop\n", "web-health", "shop-health", "service: web", "service: shop",
 		"/do/web", "/do/shop").Replace(web(g)))
 	c.call(http.MethodPost, "/api/config/reload", nil, nil)
-	c.waitRun("shop", grace.RunSucceeded, 15*time.Second)
+	c.waitRun("shop", grace.RunSucceeded)
 	if status, _, err := c.try(http.MethodGet, "/api/services/web", nil); err != nil || status != http.StatusNotFound {
 		t.Errorf("the removed service: %d %v", status, err)
 	}

@@ -22,6 +22,7 @@ import (
 
 	"grace"
 	"grace/daemon"
+	"grace/internal/patience"
 )
 
 // childConfig makes the test binary a daemon with that configuration.
@@ -126,7 +127,7 @@ func (h home) build(t *testing.T, opts ...daemon.Option) (*daemon.Daemon, error)
 
 func stop(t *testing.T, d *daemon.Daemon) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := patience.Context(t)
 	defer cancel()
 	if err := d.Stop(ctx); err != nil {
 		t.Errorf("stop: %v", err)
@@ -197,11 +198,7 @@ func (p *process) terminate(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-p.exited:
-	case <-time.After(15 * time.Second):
-		t.Fatal("the daemon does not stop")
-	}
+	patience.Next(t, "end of the daemon that was asked to stop", p.exited)
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("the daemon stopped with %d: %s", code, p.stderr)
 	}
@@ -240,7 +237,11 @@ func (c client) answer(method, path string, body any) (status int, answer []byte
 		}
 		in = bytes.NewReader(b)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // for a child, which asks again
+	if c.t != nil {
+		cancel()
+		ctx, cancel = patience.Context(c.t)
+	}
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, in)
 	if err != nil {
@@ -289,9 +290,23 @@ func items[T any](c client, path string) []T {
 // alert makes a service sick.
 func (c client) alert(service string) {
 	c.t.Helper()
-	c.call(http.MethodPost, "/api/health/ingest_signal", map[string]any{
-		"service": service, "kind": "alert", "code": "service_down", "severity": "critical", "message": "down",
-	}, nil)
+	patience.Until(c.t, func() error { return c.unlessAway(http.MethodPost, "/api/health/ingest_signal", alertOf(service), nil) })
+}
+
+// unlessAway is call, but for a database that has not come back yet.
+func (c client) unlessAway(method, path string, body, into any) error {
+	c.t.Helper()
+	status, answer, err := c.try(method, path, body)
+	if err == nil && status == http.StatusServiceUnavailable {
+		return fmt.Errorf("%s %s: %d %s", method, path, status, answer)
+	}
+	if err == nil && status/100 == 2 && into != nil {
+		err = json.Unmarshal(answer, into)
+	}
+	if err != nil || status/100 != 2 {
+		c.t.Fatalf("%s %s: %d %s %v", method, path, status, answer, err)
+	}
+	return nil
 }
 
 // run gives the newest run of a service.
@@ -305,16 +320,20 @@ func (c client) run(service string) (grace.Run, bool) {
 }
 
 // waitRun waits until the newest run of a service is in a state.
-func (c client) waitRun(service string, state grace.RunState, within time.Duration) grace.Run {
+func (c client) waitRun(service string, state grace.RunState) grace.Run {
 	c.t.Helper()
 	var run grace.Run
-	eventually(c.t, within, func() error {
-		var ok bool
-		if run, ok = c.run(service); !ok {
+	patience.Until(c.t, func() error {
+		var newest list[grace.Run]
+		if err := c.unlessAway(http.MethodGet, "/api/runs?limit=1&service="+service, nil, &newest); err != nil {
+			return err
+		}
+		if len(newest.Items) == 0 {
 			// What was only told before a kill is no evidence: it is repeated.
 			_, _, _ = c.try(http.MethodPost, "/api/health/ingest_signal", alertOf(service))
 			return errors.New("no run of " + service)
 		}
+		run = newest.Items[0]
 		if run.State != state {
 			if state == grace.RunSucceeded {
 				c.playSource(run)
@@ -362,21 +381,5 @@ func (c client) verifyAudit() {
 	c.call(http.MethodGet, "/api/log/verify", nil, &report)
 	if !report.OK || report.Entries == 0 {
 		c.t.Errorf("audit log: %+v", report)
-	}
-}
-
-// eventually asks until there is no error, and fails the test after within.
-func eventually(t *testing.T, within time.Duration, ask func() error) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	for {
-		err := ask()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after %s: %v", within, err)
-		}
-		time.Sleep(15 * time.Millisecond)
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"grace"
 	"grace/daemon"
+	"grace/internal/patience"
 	"grace/internal/pgtest"
 	"grace/internal/store"
 )
@@ -167,7 +168,7 @@ func TestNotifyStormKilled(t *testing.T) {
 	storm(t, s, incidents, each)
 	const kills = 4
 	for i := range kills {
-		eventually(t, time.Minute, func() error {
+		patience.Until(t, func() error {
 			if n := good.count(); n < (i+1)*incidents*each/(kills+2) {
 				return fmt.Errorf("%d messages before kill %d", n, i)
 			}
@@ -176,7 +177,7 @@ func TestNotifyStormKilled(t *testing.T) {
 		p.kill()
 		p = h.spawn(t)
 	}
-	eventually(t, 2*time.Minute, func() error {
+	patience.Until(t, func() error {
 		dead, err := s.CountDeadLetters(t.Context(), s.Q())
 		if err != nil || good.count() < incidents*each || sick.count() < incidents*each || dead["refusing"] < incidents*each {
 			return fmt.Errorf("good %d, sick %d, dead letters %v, %w", good.count(), sick.count(), dead, err)
@@ -239,7 +240,7 @@ func TestNotifyTakeover(t *testing.T) {
 	}
 	t.Cleanup(s.Close)
 	storm(t, s, incidents, each)
-	<-held
+	patience.Next(t, "delivery to hold", held)
 	var owner string
 	if err := s.Q().QueryRow(t.Context(), "SELECT owner FROM grace.claims WHERE name = 'notify/hook'").Scan(&owner); err != nil {
 		t.Fatal(err)
@@ -251,7 +252,7 @@ func TestNotifyTakeover(t *testing.T) {
 	all[victim].kill()
 	close(killed)
 	gone := time.Now()
-	eventually(t, time.Minute, func() error {
+	patience.Until(t, func() error {
 		if n := hook.count(); n < incidents*each {
 			return fmt.Errorf("%d messages", n)
 		}
@@ -310,7 +311,7 @@ func TestSlackDecides(t *testing.T) {
 	if code, problem := post("shh"); code != http.StatusOK || problem {
 		t.Errorf("an answer: %d, a problem: %v", code, problem)
 	}
-	c.waitRun(waiting, grace.RunSucceeded, 20*time.Second)
+	c.waitRun(waiting, grace.RunSucceeded)
 	if a := approvalOf(c, asked.Run); a.Actor != "slack:ada" || a.Reason != "go on" || a.State != grace.ApprovalApproved {
 		t.Errorf("%+v", a)
 	}

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"grace"
+	"grace/internal/patience"
 )
 
 // delivery is one request to a webhook that is told of incidents.
@@ -76,7 +77,7 @@ func (h *hook) deliveries() []delivery {
 
 func (h *hook) wait(t *testing.T, n int) []delivery {
 	t.Helper()
-	eventually(t, 15*time.Second, func() error {
+	patience.Until(t, func() error {
 		if got := len(h.deliveries()); got < n {
 			return fmt.Errorf("%d deliveries, want %d", got, n)
 		}
@@ -99,7 +100,7 @@ func TestNotification(t *testing.T) {
 	h := newHome(t, text)
 	d, c := h.embed(t)
 	c.alert("web")
-	web := c.waitRun("web", grace.RunEscalated, 15*time.Second)
+	web := c.waitRun("web", grace.RunEscalated)
 	first := hook.wait(t, 2)
 	if first[0].key != first[1].key || first[0].key == "" {
 		t.Errorf("the refused delivery was repeated with another key: %v", first)
@@ -112,7 +113,7 @@ func TestNotification(t *testing.T) {
 	stop(t, d)
 	_, c = h.embed(t)
 	c.alert("shop")
-	c.waitRun("shop", grace.RunEscalated, 15*time.Second)
+	c.waitRun("shop", grace.RunEscalated)
 	all := hook.wait(t, 3)
 	if len(all) != 3 || !slices.Contains(all[2].message.Services, "shop") || all[2].key == all[1].key {
 		t.Errorf("deliveries %+v, want the second incident once", all)
@@ -175,8 +176,8 @@ func TestOneTraceOfEveryRun(t *testing.T) {
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
 	g := newTarget(t)
 	d, c := newHome(t, web(g)).embed(t)
-	run := c.waitRun("web", grace.RunSucceeded, 15*time.Second)
-	eventually(t, 10*time.Second, func() error {
+	run := c.waitRun("web", grace.RunSucceeded)
+	patience.Until(t, func() error {
 		if len(rec.byTrace()) == 0 {
 			return errors.New("no trace")
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/patience"
 	"grace/internal/pgtest"
 )
 
@@ -48,7 +49,7 @@ func TestReplicasDecideOnce(t *testing.T) {
 			}
 			posting.Wait()
 			for i, service := range services {
-				run := all[i%n].waitRun(service, grace.RunSucceeded, 30*time.Second)
+				run := all[i%n].waitRun(service, grace.RunSucceeded)
 				if runs := items[grace.Run](all[0].client, "/api/runs?service="+service); len(runs) != 1 {
 					t.Errorf("%s has %d runs: %+v", service, len(runs), runs)
 				}
@@ -135,7 +136,7 @@ func TestReplicasKilled(t *testing.T) {
 		all[victim] = homes[victim].spawn(t, env...)
 	}
 	for i, service := range services {
-		run := all[i%len(all)].waitRun(service, grace.RunSucceeded, 40*time.Second)
+		run := all[i%len(all)].waitRun(service, grace.RunSucceeded)
 		auditedOnce(t, all[0].client, service, run)
 		if runs := items[grace.Run](all[0].client, "/api/runs?service="+service); len(runs) != 1 {
 			t.Errorf("%s has %d runs", service, len(runs))
@@ -162,7 +163,7 @@ func TestDatabaseAway(t *testing.T) {
 	step.wait(t, "step 3")
 	all[0].alert(waiting)
 	asked := ask(all[0].client, waiting)
-	owner := all[0].waitRun(inStep, grace.RunRunning, time.Second).Owner
+	owner := all[0].waitRun(inStep, grace.RunRunning).Owner
 
 	cluster.Stop()
 	gone := time.Now()
@@ -175,16 +176,16 @@ func TestDatabaseAway(t *testing.T) {
 	}
 	cluster.Restart(t)
 	back := time.Now()
-	eventually(t, 10*time.Second, func() error {
+	patience.Until(t, func() error {
 		status, answer, err := all[1].try(http.MethodPost, "/api/health/ingest_signal", alertOf(between))
 		if err != nil || status/100 != 2 {
 			return fmt.Errorf("%d %s %w", status, answer, err)
 		}
 		return nil
 	})
-	run := all[0].waitRun(between, grace.RunSucceeded, 30*time.Second)
+	run := all[0].waitRun(between, grace.RunSucceeded)
 	t.Logf("decided %s and healed %s after the database was back", run.CreatedAt.Sub(back).Round(time.Millisecond), run.EndedAt.Sub(back).Round(time.Millisecond))
-	run = all[0].waitRun(inStep, grace.RunSucceeded, 40*time.Second)
+	run = all[0].waitRun(inStep, grace.RunSucceeded)
 	auditedOnce(t, all[0].client, inStep, run)
 	for i := 1; i <= 5; i++ {
 		if n := g.called(fmt.Sprintf("%s/do/s%d", run.ID, i)); n != 1 {
@@ -195,7 +196,7 @@ func TestDatabaseAway(t *testing.T) {
 		t.Errorf("the run was taken over by %s though its owner %s was alive", run.Owner, owner)
 	}
 	approve(all[1].client, asked)
-	all[1].waitRun(waiting, grace.RunSucceeded, 30*time.Second)
+	all[1].waitRun(waiting, grace.RunSucceeded)
 	for _, p := range all {
 		select {
 		case <-p.exited:
@@ -226,7 +227,7 @@ func TestReplicasNotifyOnce(t *testing.T) {
 	all := spawnReplicas(t, 3, pgtest.Start(t), text)
 	for i, service := range services {
 		all[i].alert(service)
-		all[i].waitRun(service, grace.RunEscalated, 20*time.Second)
+		all[i].waitRun(service, grace.RunEscalated)
 	}
 	hook.wait(t, len(services)+1)
 	for _, p := range all { // whatever they were at is over then

@@ -18,6 +18,7 @@ import (
 	"grace"
 	"grace/daemon"
 	"grace/internal/api"
+	"grace/internal/patience"
 )
 
 const prometheusHint = "install it with: apt-get install prometheus"
@@ -37,7 +38,7 @@ func (c client) signalOf(service, sensor string) (grace.Signal, error) {
 func (c client) waitSignal(service, sensor string, holds func(grace.Signal) bool) grace.Signal {
 	c.t.Helper()
 	var s grace.Signal
-	eventually(c.t, 60*time.Second, func() (err error) {
+	patience.Until(c.t, func() (err error) {
 		if s, err = c.signalOf(service, sensor); err == nil && !holds(s) {
 			err = fmt.Errorf("the signal is %+v", s)
 		}
@@ -171,7 +172,7 @@ func TestUndeclaredServices(t *testing.T) {
 		t.Error("/metrics does not count the skipped alert")
 	}
 	// The declared one is sick too, and is healed: no breaker stands in the way.
-	c.waitRun("web", grace.RunSucceeded, 20*time.Second)
+	c.waitRun("web", grace.RunSucceeded)
 	for _, run := range items[grace.Run](c, "/api/runs") {
 		if strings.HasPrefix(string(run.Service), "ghost") {
 			t.Errorf("a run on %s", run.Service)
@@ -234,7 +235,7 @@ func sensorView(c client, name string) (api.SensorView, error) {
 // TestPanicOfASensor: it is caught, counted and told, and the sensor runs again.
 func TestPanicOfASensor(t *testing.T) {
 	_, c := newHome(t, "services: [{name: web, criticality: medium}]\n").embed(t, daemon.WithSensor(&fragile{}))
-	eventually(t, 20*time.Second, func() error {
+	patience.Until(t, func() error {
 		v, err := sensorView(c, "fragile")
 		if err == nil && (v.Panics != 1 || v.State != api.SensorOK || !strings.Contains(v.LastError, "the needle broke") || v.Errors < 2) {
 			err = fmt.Errorf("%+v", v)
@@ -252,7 +253,7 @@ func TestPanicOfASensor(t *testing.T) {
 func TestSensorErrors(t *testing.T) {
 	g := newTarget(t)
 	_, c := newHome(t, strings.Replace(web(g), "name: web-health, ", "name: web-health, headers: {X-Key: '${env:GRACE_TEST_NOT_SET}'}, ", 1)).embed(t)
-	eventually(t, 20*time.Second, func() error {
+	patience.Until(t, func() error {
 		v, err := sensorView(c, "web-health")
 		if err == nil && (v.State != api.SensorError || !strings.Contains(v.LastError, "GRACE_TEST_NOT_SET") || !v.Blind || v.Type != "http" || v.Service != "web") {
 			err = fmt.Errorf("%+v", v)
@@ -263,7 +264,7 @@ func TestSensorErrors(t *testing.T) {
 	if !strings.Contains(s.Message, "sensor error") {
 		t.Errorf("the signal says %q", s.Message)
 	}
-	eventually(t, 30*time.Second, func() error {
+	patience.Until(t, func() error {
 		var state grace.HealthState
 		c.call(http.MethodGet, "/api/health/state?service=core.trigger_mesh", nil, &state)
 		if state.Status != grace.HealthDegraded || !strings.Contains(strings.Join(state.TopSymptoms, " "), "web-health") {

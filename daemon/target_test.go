@@ -7,7 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"grace/internal/patience"
 )
 
 // target is a system to heal. Every path can be held (the request waits), cut
@@ -81,11 +82,7 @@ func (g *target) release() {
 // wait until a request is held.
 func (h *gate) wait(t *testing.T, what string) {
 	t.Helper()
-	select {
-	case <-h.reached:
-	case <-time.After(15 * time.Second):
-		t.Fatalf("%s was not reached", what)
-	}
+	patience.Next(t, "call of "+what, h.reached)
 }
 
 func (h *gate) pass(r *http.Request) {
@@ -100,11 +97,7 @@ func (h *gate) pass(r *http.Request) {
 // deserted waits until the held caller is gone.
 func (h *gate) deserted(t *testing.T, what string) {
 	t.Helper()
-	select {
-	case <-h.gone:
-	case <-time.After(10 * time.Second):
-		t.Errorf("the caller of %s is still there", what)
-	}
+	patience.Next(t, "end of the caller of "+what, h.gone)
 }
 
 // ServeHTTP meets http.Handler.

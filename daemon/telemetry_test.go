@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 
 	"grace"
+	"grace/internal/patience"
 )
 
 // freePort is one that nobody listens on now.
@@ -43,7 +44,7 @@ telemetry:
 // seenSick waits until the service's objective is seen breached.
 func seenSick(t *testing.T, c client) {
 	t.Helper()
-	eventually(t, 20*time.Second, func() error {
+	patience.Until(t, func() error {
 		for _, s := range items[grace.HealthState](c, "/api/health/state") {
 			if s.Service == "shop" && s.Status == grace.HealthDegraded {
 				return nil
@@ -182,7 +183,7 @@ telemetry:
 `, 1))
 	d, c := h.embed(t)
 	defer stop(t, d)
-	eventually(t, 20*time.Second, func() error {
+	patience.Until(t, func() error {
 		for _, p := range items[grace.Prediction](c, "/api/predictions?service=shop") {
 			if p.Metric == "queue_depth" && strings.Contains(p.Series, `instance="a"`) && time.Until(p.BreachAt) < 15*time.Minute {
 				return nil

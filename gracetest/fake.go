@@ -2,10 +2,13 @@ package gracetest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"grace/internal/patience"
 
 	"grace"
 )
@@ -52,12 +55,16 @@ func (r *Recorder) Samples() []grace.Sample {
 	return slices.Clone(r.samples)
 }
 
-// Wait waits up to ten seconds for n samples and fails the test otherwise.
+// Wait waits for n samples, and fails the test when they have not come by the
+// end of the test run.
 func (r *Recorder) Wait(tb testing.TB, n int) []grace.Sample {
 	tb.Helper()
-	if !r.WaitFor(10*time.Second, func(s []grace.Sample) bool { return len(s) >= n }) {
-		tb.Fatalf("%d samples came, want %d", len(r.Samples()), n)
-	}
+	patience.Until(tb, func() error {
+		if came := len(r.Samples()); came < n {
+			return fmt.Errorf("%d samples came, want %d", came, n)
+		}
+		return nil
+	})
 	return r.Samples()
 }
 

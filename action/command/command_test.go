@@ -17,6 +17,7 @@ import (
 	"grace"
 	"grace/action/command"
 	"grace/gracetest"
+	"grace/internal/patience"
 )
 
 const secret = `s3cr"et value`
@@ -209,29 +210,26 @@ func timeoutEndsTheGroup(t *testing.T, killAfter string) {
 	if out.Status != grace.OutcomeUnknown {
 		t.Errorf("%s: %s", out.Status, out.Error)
 	}
-	for range 500 {
-		if dead(pid) {
-			return
+	patience.Until(t, func() error {
+		if !dead(pid) {
+			return fmt.Errorf("child %d still runs", pid)
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Errorf("child %d still runs", pid)
+		return nil
+	})
 }
 
 func waitForPID(t *testing.T, file string) int {
 	t.Helper()
-	for range 1000 {
-		if data, err := os.ReadFile(file); err == nil {
-			pid, err := strconv.Atoi(string(data))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return pid
-		}
-		time.Sleep(10 * time.Millisecond)
+	var data []byte
+	patience.Until(t, func() (err error) {
+		data, err = os.ReadFile(file)
+		return err
+	})
+	pid, err := strconv.Atoi(string(data))
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("the child did not start")
-	return 0
+	return pid
 }
 
 // dead is also true of a zombie that nobody has reaped yet.

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"grace/internal/patience"
 )
 
 func startChild(t *testing.T, command ...string) *child {
@@ -21,12 +23,12 @@ func startChild(t *testing.T, command ...string) *child {
 // waitFor polls, because what it waits for is another process.
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if ok() {
-			return
+	patience.Until(t, func() error {
+		if !ok() {
+			return errors.New("no " + what)
 		}
-	}
-	t.Fatalf("no %s in 10 s", what)
+		return nil
+	})
 }
 
 func TestKilledChildIsStartedAgain(t *testing.T) {

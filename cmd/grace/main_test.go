@@ -35,7 +35,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       *update,
-		Cmds:                daemonCommands(),
+		Cmds:                daemonCommands(t),
 		Setup: func(env *testscript.Env) error {
 			s := httptest.NewServer(&fakeAPI{dir: env.WorkDir})
 			env.Defer(s.Close)

@@ -8,26 +8,27 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
+
+	"grace/internal/patience"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"grace"
 )
 
-// scriptPatience bounds every wait for a real daemon.
-const scriptPatience = 30 * time.Second
-
 // daemonCommands are what scripts need to handle a real daemon that runs in
 // the background with its log in serve.log:
 //
 //	exec sh -c 'exec grace serve --config grace.yaml 2>>serve.log' &serve&
-func daemonCommands() map[string]func(*testscript.TestScript, bool, []string) {
+func daemonCommands(t *testing.T) map[string]func(*testscript.TestScript, bool, []string) {
+	w := waiter{t}
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"freeport":  freePort,
-		"await":     await,
-		"awaitrun":  awaitRun,
-		"hangup":    hangUp,
+		"await":     w.await,
+		"awaitrun":  w.awaitRun,
+		"hangup":    w.hangUp,
 		"interrupt": interrupt,
 	}
 }
@@ -53,32 +54,36 @@ func freePort(ts *testscript.TestScript, _ bool, _ []string) {
 // scriptClient talks to the script's daemon.
 func scriptClient(ts *testscript.TestScript) *client {
 	a := testApp()
-	a.url, a.tokenFile, a.timeout = ts.Getenv("GRACE_URL"), ts.MkAbs(defaultTokenFile), time.Second
+	a.url, a.tokenFile, a.timeout = ts.Getenv("GRACE_URL"), ts.MkAbs(defaultTokenFile), 10*time.Second
 	c, err := a.client()
 	ts.Check(err)
 	return c
 }
 
-func patiently(ts *testscript.TestScript, what string, ok func() bool) {
-	for deadline := time.Now().Add(scriptPatience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if ok() {
-			return
+// waiter waits for a script's daemon, for as long as the test run lasts.
+type waiter struct{ t *testing.T }
+
+func (w waiter) until(ts *testscript.TestScript, what string, ok func() bool) {
+	ctx, cancel := patience.Context(w.t)
+	defer cancel()
+	for !ok() {
+		if !pause(ctx, 20*time.Millisecond) {
+			ts.Fatalf("no %s until the end of the test run", what)
 		}
 	}
-	ts.Fatalf("no %s in %s", what, scriptPatience)
 }
 
 // await waits until the daemon answers.
-func await(ts *testscript.TestScript, _ bool, _ []string) {
-	patiently(ts, "answer of the daemon", func() bool {
+func (w waiter) await(ts *testscript.TestScript, _ bool, _ []string) {
+	w.until(ts, "answer of the daemon", func() bool {
 		_, err := scriptClient(ts).Mode(context.Background())
 		return err == nil
 	})
 }
 
 // awaitRun waits until there is a run in a state.
-func awaitRun(ts *testscript.TestScript, _ bool, args []string) {
-	patiently(ts, "run that is "+args[0], func() bool {
+func (w waiter) awaitRun(ts *testscript.TestScript, _ bool, args []string) {
+	w.until(ts, "run that is "+args[0], func() bool {
 		runs, err := scriptClient(ts).Runs(context.Background(), nil)
 		if err != nil {
 			return false
@@ -102,9 +107,9 @@ func process(ts *testscript.TestScript) *os.Process {
 }
 
 // hangUp sends SIGHUP, and waits until the daemon's log says a text.
-func hangUp(ts *testscript.TestScript, _ bool, args []string) {
+func (w waiter) hangUp(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(process(ts).Signal(syscall.SIGHUP))
-	patiently(ts, args[0], func() bool {
+	w.until(ts, args[0], func() bool {
 		data, err := os.ReadFile(ts.MkAbs("serve.log"))
 		return err == nil && strings.Contains(string(data), args[0])
 	})

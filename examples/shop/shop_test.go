@@ -2,8 +2,8 @@ package shop_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"grace/examples/shop"
+	"grace/internal/patience"
 )
 
 // TestMain lets the test binary be the shop, as any binary that embeds it.
@@ -50,7 +51,7 @@ func startShop(t *testing.T, opts shop.Options) bench {
 	}
 	t.Cleanup(func() {
 		// t.Context is over by now; a shop that has ended already is fine.
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := patience.Context(t)
 		defer cancel()
 		_ = c.Shutdown(ctx)
 		if log, err := os.ReadFile(filepath.Join(opts.Dir, "shop.log")); t.Failed() && err == nil {
@@ -68,13 +69,12 @@ func (b bench) in(name string, f func(bench)) {
 // until polls for something to become true.
 func (b bench) until(what string, ok func() bool) {
 	b.Helper()
-	deadline := time.Now().Add(15 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			b.Fatalf("not in time: %s", what)
+	patience.Until(b, func() error {
+		if !ok() {
+			return errors.New("not yet: " + what)
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		return nil
+	})
 }
 
 // metric reads a series from a service's /metrics; ok is false without it.
@@ -334,13 +334,14 @@ func TestRisingLoad(t *testing.T) {
 	b.is(shop.Cart, "saturation", above(.4))
 	b.control(shop.Cart, "scale", map[string]int{"delta": 1}, nil)
 	b.is(shop.Cart, "saturation", below(.35))
+	most := b.status(shop.Cart).Rate
 	if all, err := b.c.Faults(b.Context()); err != nil || len(all) != 1 || !all[0].Relieved {
 		b.Fatalf("faults %+v, %v: want it relieved", all, err)
 	}
 	if _, err := b.c.Heal(b.Context(), f.ID); err != nil {
 		b.Fatal(err)
 	}
-	b.until("fewer customers", func() bool { return b.status(shop.Cart).Rate < 1.1*before })
+	b.until("fewer customers", func() bool { return b.status(shop.Cart).Rate < .9*most })
 }
 
 func TestControl(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"grace/internal/patience"
+
 	"grace"
 )
 
@@ -47,7 +49,8 @@ func (e *env) follow(path string, header ...string) (lines <-chan string, stop f
 // await reads lines until one begins with want, and gives those that did not.
 func await(t *testing.T, lines <-chan string, want string) (before []string) {
 	t.Helper()
-	timeout := time.After(10 * time.Second)
+	ctx, cancel := patience.Context(t)
+	defer cancel()
 	for {
 		select {
 		case line, open := <-lines:
@@ -58,7 +61,7 @@ func await(t *testing.T, lines <-chan string, want string) (before []string) {
 				return before
 			}
 			before = append(before, line)
-		case <-timeout:
+		case <-ctx.Done():
 			t.Fatalf("no %q", want)
 		}
 	}
@@ -165,7 +168,8 @@ func TestStreamCatchesUpAfterLagging(t *testing.T) {
 	}
 	e.bus.Publish(events...) // far more than a subscription holds, at once
 	want := int64(1)
-	timeout := time.After(20 * time.Second)
+	ctx, cancel := patience.Context(t)
+	defer cancel()
 	for want <= int64(len(events)) {
 		select {
 		case line, open := <-lines:
@@ -178,7 +182,7 @@ func TestStreamCatchesUpAfterLagging(t *testing.T) {
 				}
 				want++
 			}
-		case <-timeout:
+		case <-ctx.Done():
 			t.Fatalf("stuck before event %d", want)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"grace/internal/httpclient"
+	"grace/internal/patience"
 )
 
 func client(t *testing.T, cfg httpclient.Config) *httpclient.Client {
@@ -30,7 +31,7 @@ func client(t *testing.T, cfg httpclient.Config) *httpclient.Client {
 
 func ask(t *testing.T, c *httpclient.Client, method, url string) (status int, body string, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := patience.Context(t)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader("q=1"))
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"grace/internal/learn"
 	"grace/internal/loop"
 	"grace/internal/mesh"
+	"grace/internal/patience"
 	"grace/internal/pgtest"
 	"grace/internal/predict"
 	"grace/internal/propose"
@@ -208,31 +209,32 @@ func (r *rig) probe(service grace.ServiceID, value float64) {
 // entered waits until an action has begun.
 func (r *rig) entered() {
 	r.tb.Helper()
-	select {
-	case <-r.thing.entered:
-	case <-time.After(20 * time.Second):
-		r.tb.Fatalf("no action has begun; decisions %s", r.decisions())
-	}
+	patience.Until(r.tb, func() error {
+		select {
+		case <-r.thing.entered:
+			return nil
+		default:
+			return fmt.Errorf("no action has begun; decisions %s", r.decisions())
+		}
+	})
 }
 
 // wait polls until the service's newest run is in one of the states.
 func (r *rig) wait(service grace.ServiceID, states ...grace.RunState) grace.Run {
 	r.tb.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	var last []grace.Run
-	for time.Now().Before(deadline) {
+	var run grace.Run
+	patience.Until(r.tb, func() error {
 		runs, _, err := r.store.Runs(context.Background(), r.store.Q(), store.RunFilter{Service: service}, store.Page{Limit: 1})
 		if err != nil {
 			r.tb.Fatal(err)
 		}
 		if len(runs) > 0 && slices.Contains(states, runs[0].State) {
-			return runs[0]
+			run = runs[0]
+			return nil
 		}
-		last = runs
-		time.Sleep(5 * time.Millisecond)
-	}
-	r.tb.Fatalf("no run of %s reaches %v: %+v; decisions %s", service, states, last, r.decisions())
-	return grace.Run{}
+		return fmt.Errorf("no run of %s reaches %v: %+v; decisions %s", service, states, runs, r.decisions())
+	})
+	return run
 }
 
 func (r *rig) decisions() string {

@@ -3,6 +3,7 @@ package loop_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"grace"
 	"grace/internal/govern"
 	"grace/internal/loop"
+	"grace/internal/patience"
 	"grace/internal/store"
 )
 
@@ -161,20 +163,13 @@ func TestStoppedAndResumed(t *testing.T) {
 	cfg.Mode = grace.ModeStopped
 	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
 	r.down("catalog")
-	deadline := time.Now().Add(20 * time.Second)
-	for {
+	patience.Until(t, func() error {
 		d, err := r.store.LastDecision(t.Context(), r.store.Q(), "catalog")
-		if err == nil {
-			if d.Verdict != grace.VerdictDeny || d.Run != "" {
-				t.Fatalf("decision %s with run %q, want a deny without a run", d.Verdict, d.Run)
-			}
-			break
+		if err == nil && (d.Verdict != grace.VerdictDeny || d.Run != "") {
+			t.Fatalf("decision %s with run %q, want a deny without a run", d.Verdict, d.Run)
 		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+		return err
+	})
 	if _, err := r.loop.SetMode(t.Context(), grace.ModeSetting{Mode: grace.ModeAutonomous, Reason: "fixed"}, "token:ann"); err != nil {
 		t.Fatal(err)
 	}
@@ -246,17 +241,17 @@ func TestApprovedTogetherKeepTheLimit(t *testing.T) {
 	approve(first.ID)
 	r.entered()
 	approve(second.ID)
-	deadline := time.Now().Add(20 * time.Second)
-	for {
+	patience.Until(t, func() error {
 		waiting := r.wait("mail", grace.RunAwaitingApproval, grace.RunApproved, grace.RunRunning)
-		if waiting.State == grace.RunRunning || time.Now().After(deadline) {
-			t.Fatalf("the second is %s while the first acts: %v", waiting.State, waiting.Reasons)
+		err := fmt.Errorf("the second is %s while the first acts: %v", waiting.State, waiting.Reasons)
+		if waiting.State == grace.RunRunning {
+			t.Fatal(err)
 		}
 		if slices.ContainsFunc(waiting.Reasons, func(g grace.Reason) bool { return g.Code == grace.ReasonConcurrency }) {
-			break
+			return nil
 		}
-		time.Sleep(5 * time.Millisecond)
-	}
+		return err
+	})
 	close(r.thing.block)
 	r.wait("catalog", grace.RunSucceeded)
 }

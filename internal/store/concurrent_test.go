@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/patience"
 	"grace/internal/store"
 )
 
@@ -18,7 +19,7 @@ import (
 func TestConcurrentApply(t *testing.T) {
 	const writers, each = 8, 25
 	onBoth(t, func(t *testing.T, s *store.Store) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := patience.Context(t)
 		defer cancel()
 		var wg sync.WaitGroup
 		for w := range writers {
@@ -124,11 +125,7 @@ func TestWake(t *testing.T) {
 		}
 		apply(t, s, grace.Change{Audit: []grace.AuditEntry{entry("x")}})
 		apply(t, s, grace.Change{Events: []grace.Event{event("x")}})
-		select {
-		case <-wake:
-		case <-time.After(10 * time.Second):
-			t.Fatal("no wake after an event")
-		}
+		patience.Next(t, "wake after an event", wake)
 		cancel()
 		for range wake { // until it is closed
 		}

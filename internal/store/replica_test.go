@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"grace/internal/patience"
 	"grace/internal/pgtest"
 	"grace/internal/store"
 )
@@ -61,7 +62,7 @@ func TestFrozenInTransaction(t *testing.T) {
 		})
 	}()
 	<-locked
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := patience.Context(t)
 	defer cancel()
 	if err := other.Do(ctx, func(ctx context.Context, tx store.Tx) error { return other.LockDeciding(ctx, tx) }); err != nil {
 		t.Errorf("the lock of one that stands still: %v", err)

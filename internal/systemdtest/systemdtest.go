@@ -23,10 +23,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"grace/internal/patience"
 )
 
 const (
-	startWithin = 15 * time.Second
+	startWithin = 2 * time.Minute
 	stopWithin  = 10 * time.Second
 	binary      = "/usr/lib/systemd/systemd"
 	hint        = "install it with: apt-get install systemd"
@@ -229,12 +231,15 @@ func (m *Manager) MainPID(unit string) int {
 }
 
 // WaitState waits until a unit has the state, and fails the test otherwise.
-func (m *Manager) WaitState(unit, state string, within time.Duration) {
+func (m *Manager) WaitState(unit, state string) {
 	m.tb.Helper()
-	if !m.within(within, func() bool { return m.ActiveState(unit) == state }) {
+	patience.Until(m.tb, func() error {
+		if m.ActiveState(unit) == state {
+			return nil
+		}
 		status, _ := m.Systemctl("status", unit)
-		m.tb.Fatalf("%s is not %s within %s:\n%s", unit, state, within, status)
-	}
+		return fmt.Errorf("%s is not %s:\n%s", unit, state, status)
+	})
 }
 
 func (m *Manager) property(unit, name string) string {

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"grace"
+	"grace/internal/patience"
 	"grace/sensor/alertmanager"
 )
 
@@ -275,17 +276,12 @@ func TestRealAlertmanager(t *testing.T) {
 	}
 	next := func() grace.Sample {
 		t.Helper()
-		select {
-		case data := <-bodies:
-			samples, problems, err := parse(data, alertmanager.Mapping{}, time.Now())
-			if err != nil || len(problems) != 0 || len(samples) != 1 {
-				t.Fatalf("%v %v %v of %s", samples, problems, err, data)
-			}
-			return samples[0]
-		case <-time.After(20 * time.Second):
-			t.Fatal("Alertmanager did not call")
-			return grace.Sample{}
+		data := patience.Next(t, "call by Alertmanager", bodies)
+		samples, problems, err := parse(data, alertmanager.Mapping{}, time.Now())
+		if err != nil || len(problems) != 0 || len(samples) != 1 {
+			t.Fatalf("%v %v %v of %s", samples, problems, err, data)
 		}
+		return samples[0]
 	}
 	post(time.Time{})
 	fired := next()
@@ -316,15 +312,16 @@ func startAlertmanager(t *testing.T, bin, hook string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for range 500 {
-		if resp, err := http.Get("http://" + addr + "/-/ready"); err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return "http://" + addr
-			}
+	patience.Until(t, func() error {
+		resp, err := http.Get("http://" + addr + "/-/ready")
+		if err != nil {
+			return err
 		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Fatal("Alertmanager is not ready")
-	return ""
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("Alertmanager is not ready: %s", resp.Status) //nolint:staticcheck // a name
+		}
+		return nil
+	})
+	return "http://" + addr
 }

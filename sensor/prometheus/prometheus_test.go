@@ -18,6 +18,7 @@ import (
 	"grace"
 	"grace/gracetest"
 	"grace/internal/httpclient"
+	"grace/internal/patience"
 	"grace/sensor/prometheus"
 )
 
@@ -335,14 +336,15 @@ func TestRealPrometheus(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, rec) }()
-	ok := rec.WaitFor(20*time.Second, func(samples []grace.Sample) bool {
-		return value(samples, "goroutines") > 0 && value(samples, "ok_rate") > 0 && value(samples, "p99") > 0
+	patience.Until(t, func() error {
+		all := rec.Samples()
+		if goroutines, rate, p99 := value(all, "goroutines"), value(all, "ok_rate"), value(all, "p99"); goroutines <= 0 || rate <= 0 || p99 <= 0 {
+			return fmt.Errorf("of %d samples, goroutines %v, ok_rate %v, p99 %v", len(all), goroutines, rate, p99)
+		}
+		return nil
 	})
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
-	}
-	if !ok {
-		t.Errorf("of %d samples, goroutines %v, ok_rate %v, p99 %v", len(rec.Samples()), value(rec.Samples(), "goroutines"), value(rec.Samples(), "ok_rate"), value(rec.Samples(), "p99"))
 	}
 }

@@ -3,6 +3,7 @@ package promql_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -15,6 +16,7 @@ import (
 
 	"grace"
 	"grace/gracetest"
+	"grace/internal/patience"
 	"grace/sensor/promql"
 )
 
@@ -50,17 +52,18 @@ func realPrometheus(t *testing.T, data string) string {
 			t.Logf("Prometheus said:\n%s", out.String())
 		}
 	})
-	for range 300 {
-		if resp, err := http.Get("http://" + addr + "/-/ready"); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return "http://" + addr
-			}
+	patience.Until(t, func() error {
+		resp, err := http.Get("http://" + addr + "/-/ready")
+		if err != nil {
+			return err
 		}
-		time.Sleep(100 * time.Millisecond) // a process of others has no event to wait for
-	}
-	t.Fatal("Prometheus was not ready within 30s")
-	return ""
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New("not ready: " + resp.Status)
+		}
+		return nil
+	})
+	return "http://" + addr
 }
 
 func TestRealPrometheus(t *testing.T) {
@@ -84,12 +87,16 @@ func TestRealPrometheus(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, rec) }()
-	ok := rec.WaitFor(30*time.Second, func(all []grace.Sample) bool {
-		return len(values(all, "up_by_job")) > 1 && len(values(all, "goroutines")) > 1 && len(values(all, "two")) > 1 && len(values(all, "raw")) > 3
+	patience.Until(t, func() error {
+		all := rec.Samples()
+		if len(values(all, "up_by_job")) > 1 && len(values(all, "goroutines")) > 1 && len(values(all, "two")) > 1 && len(values(all, "raw")) > 3 {
+			return nil
+		}
+		return fmt.Errorf("of %d samples: %+v", len(all), s.Stats())
 	})
 	cancel()
-	if err := <-done; err != nil || !ok {
-		t.Fatalf("%v; of %d samples: %+v", err, len(rec.Samples()), s.Stats())
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
 	raw := time.Time{}
 	for _, sample := range rec.Samples() {

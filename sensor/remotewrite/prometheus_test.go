@@ -11,9 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"grace"
+	"grace/internal/patience"
 	"grace/internal/telemetry"
 )
 
@@ -57,19 +57,18 @@ func TestRealPrometheus(t *testing.T) {
 			defer server.Close()
 			startPrometheus(t, bin, server.URL, message)
 			want := []string{"_p99{", "prometheus/up{", "prometheus/process_cpu_seconds_rate{", "prometheus/go_goroutines{", "prometheus/prometheus_http_request_duration_seconds_p99{"}
-			deadline := time.Now().Add(30 * time.Second)
-			for missing := want; len(missing) > 0; {
-				select {
-				case a := <-answers:
-					t.Fatalf("answered %s", a)
-				case <-time.After(50 * time.Millisecond):
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("%q did not come out; there were %.2000s", missing, sink.text())
-				}
-				if strings.Contains(sink.text(), missing[0]) {
-					missing = missing[1:]
-				}
+			for _, missing := range want {
+				patience.Until(t, func() error {
+					select {
+					case a := <-answers:
+						t.Fatalf("answered %s", a)
+					default:
+					}
+					if text := sink.text(); !strings.Contains(text, missing) {
+						return fmt.Errorf("%q did not come out; there were %.2000s", missing, text)
+					}
+					return nil
+				})
 			}
 			for _, c := range in.Stats().Samples {
 				if c.Reason.Refused() && c.Count > 0 {
