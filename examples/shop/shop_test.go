@@ -2,8 +2,8 @@ package shop_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"grace/examples/shop"
-	"grace/internal/patience"
 )
 
 // TestMain lets the test binary be the shop, as any binary that embeds it.
@@ -51,7 +50,7 @@ func startShop(t *testing.T, opts shop.Options) bench {
 	}
 	t.Cleanup(func() {
 		// t.Context is over by now; a shop that has ended already is fine.
-		ctx, cancel := patience.Context(t)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		_ = c.Shutdown(ctx)
 		if log, err := os.ReadFile(filepath.Join(opts.Dir, "shop.log")); t.Failed() && err == nil {
@@ -69,12 +68,13 @@ func (b bench) in(name string, f func(bench)) {
 // until polls for something to become true.
 func (b bench) until(what string, ok func() bool) {
 	b.Helper()
-	patience.Until(b, func() error {
-		if !ok() {
-			return errors.New("not yet: " + what)
+	end, limited := b.Deadline() // of the test run: how long it takes is no matter
+	for !ok() {
+		if limited && time.Until(end) < 20*time.Second {
+			b.Fatalf("not until the end of the test run: %s", what)
 		}
-		return nil
-	})
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // metric reads a series from a service's /metrics; ok is false without it.

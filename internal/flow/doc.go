@@ -24,8 +24,11 @@
 // it starts. On PostgreSQL every process holds a lease (10 s, renewed every
 // 3 s, on the database's clock); the others adopt the runs of one whose lease
 // has ended, after they have marked the lease as taken. A process that finds
-// its lease taken is told by Config.Lost and must end; what it still writes is
-// refused by the engine's fencing. One that could not renew its lease (it stood
+// its lease taken is told by Config.Lost and must end. What it still writes, a
+// record or the end of the run, is refused: each is in one transaction with a
+// check, under a lock, that this execution still owns the run. Where the other
+// has recorded a step first, the one that lost the run does not go on from that
+// record. One that could not renew its lease (it stood
 // still, or the database was away) begins no Step and no Look until it has: a
 // lease that ended and was not taken is renewed. When the database was away for
 // everybody, everybody gets the time to renew before anything is taken.

@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/dbos-inc/dbos-transact-golang/dbos"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"grace"
+	"grace/internal/patience"
 	"grace/internal/pgtest"
 )
 
@@ -33,6 +35,11 @@ type node struct {
 
 func startNode(t *testing.T, database, name string, run func(*Run) error) *node {
 	t.Helper()
+	return startNodeWith(t, database, name, quickTimes(), run)
+}
+
+func startNodeWith(t *testing.T, database, name string, times leaseTimes, run func(*Run) error) *node {
+	t.Helper()
 	n := &node{net: pgtest.NewProxy(t, database), lost: make(chan error, 1)}
 	pool, err := pgxpool.New(t.Context(), n.net.URL())
 	if err != nil {
@@ -45,7 +52,7 @@ func startNode(t *testing.T, database, name string, run func(*Run) error) *node 
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.times = quickTimes()
+	n.times = times
 	if err := n.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -85,13 +92,7 @@ func (n *node) stillThere(t *testing.T) {
 
 func await(t *testing.T, what string, c <-chan string) string {
 	t.Helper()
-	select {
-	case got := <-c:
-		return got
-	case <-time.After(15 * time.Second):
-		t.Fatalf("%s did not happen", what)
-		return ""
-	}
+	return patience.Next(t, what, c)
 }
 
 // waits gives a run function that says that it began, and ends when told.
@@ -115,24 +116,41 @@ func TestDatabaseAwayForAll(t *testing.T) {
 	t.Parallel()
 	database := pgtest.Start(t)
 	began, ended, release := make(chan string, 8), make(chan string, 8), make(chan struct{})
-	a := startNode(t, database, "a", waits("a", began, ended, release))
+	times := quickTimes()
+	times.patience = time.Hour
+	a := startNodeWith(t, database, "a", times, waits("a", began, ended, release))
 	a.enqueue(t, "r1")
 	await(t, "the step", began)
-	b := startNode(t, database, "b", waits("b", began, ended, release))
+	b := startNodeWith(t, database, "b", times, waits("b", began, ended, release))
 
 	a.net.Cut()
 	b.net.Cut()
-	time.Sleep(a.times.ttl + a.times.beat) // both leases have ended
 	for _, n := range []*node{a, b} {
-		if held, _ := n.lease.held(); held {
-			t.Errorf("%s believes that its lease holds", n.cfg.Executor)
-		}
+		patience.Until(t, func() error {
+			if held, _ := n.lease.held(); held {
+				return fmt.Errorf("%s believes that its lease holds", n.cfg.Executor)
+			}
+			return nil
+		})
 		n.stillThere(t)
 	}
-	b.net.Join(t) // which could take a's lease, and waits
-	time.Sleep(b.times.patience / 2)
+	// As if there had been no gap for a day: only that everybody was away now
+	// keeps b from taking a's lease.
+	conn, err := pgx.Connect(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	if _, err := conn.Exec(t.Context(), "UPDATE grace.flow_seen SET since = now() - interval '1 day'"); err != nil {
+		t.Fatal(err)
+	}
+	b.net.Join(t)
+	renewed(t, b)
+	if err := b.lease.adopt(t.Context()); err != nil {
+		t.Error(err)
+	}
 	a.net.Join(t)
-	time.Sleep(b.times.patience + 2*b.times.beat)
+	renewed(t, a)
 	a.stillThere(t)
 	b.stillThere(t)
 	close(release)
@@ -169,18 +187,23 @@ func TestCutOff(t *testing.T) {
 		t.Errorf("the run was ended by %s", who)
 	}
 	owner.net.Join(t)
-	select {
-	case err := <-owner.lost:
-		if !errors.Is(err, ErrTaken) {
-			t.Error(err)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("the one that was cut off goes on")
+	if err := patience.Next(t, "word that the run is another's", owner.lost); !errors.Is(err, ErrTaken) {
+		t.Error(err)
 	}
 	other.stillThere(t)
 	if len(ended) > 0 {
 		t.Errorf("the run was ended again by %s", <-ended)
 	}
+}
+
+func renewed(t *testing.T, n *node) {
+	t.Helper()
+	patience.Until(t, func() error {
+		if held, _ := n.lease.held(); !held {
+			return errors.New("not renewed: the lease of " + n.cfg.Executor)
+		}
+		return nil
+	})
 }
 
 func timeout(t *testing.T, d time.Duration) context.Context {

@@ -23,6 +23,12 @@ type Run struct {
 // errStopped marks errors that only say that this process is going away.
 var errStopped = errors.New("the engine stops; the run goes on in the next process")
 
+// errRecorded: what this execution was about to record is on record already,
+// and was not when it began. So another process has taken the run over and is
+// ahead. The engine refuses what the one that lost the run writes, but would let
+// it read on as if the other's records were its own.
+var errRecorded = fmt.Errorf("another process has recorded it: %w", dbos.ErrConflictingWorkflowID)
+
 // Stopped tells whether err means that this process no longer drives the run:
 // it shuts down, or another process has taken over. The run is not over.
 func Stopped(err error) bool {
@@ -91,13 +97,18 @@ func (r *Run) Owned(ctx context.Context) error {
 // recorded one. An error of fn that is not the database's is recorded too.
 func Tx[R any](r *Run, name string, fn func(ctx context.Context, tx dbos.Tx) (R, error)) (R, error) {
 	var out R
+	ran := false
 	kept, err := dbos.RunAsTransaction(r.ctx, r.engine.ds, func(ctx context.Context, tx dbos.Tx) (sealed, error) {
+		ran = true
 		result, err := fn(ctx, tx)
 		if err != nil {
 			return sealed{}, err
 		}
 		return r.engine.seal(r.id, name, result)
 	}, dbos.WithStepName(name))
+	if err == nil && !ran && !r.recorded[name] {
+		err = errRecorded
+	}
 	if err == nil {
 		err = r.engine.open(r.id, name, kept, &out)
 	}
