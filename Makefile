@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 GO             ?= go
 PACKAGES       ?= ./...
-TEST_TIMEOUT   ?= 20m
+TEST_TIMEOUT   ?= 15m
 TEST_FLAGS     ?=
 BENCH          ?= .
 BENCH_COUNT    ?= 1
@@ -16,6 +16,10 @@ COMPARE        ?=
 GOLANGCI       ?= golangci-lint
 GOLANGCI_VERSION := v2.15.0
 VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+# The last line of every target: what it took since make began.
+BEGAN := $(shell date +%s)
+took   = @echo "make $@: $$(($$(date +%s) - $(BEGAN))) s"
 
 # Folders of the packages that hold tests of a kind.
 with_tests = $(sort $(patsubst %/,%,$(dir $(shell grep -rlE --include='*_test.go' $(1) . ))))
@@ -28,25 +32,30 @@ help: ## list the targets
 .PHONY: build
 build: ## build bin/grace, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X grace/daemon.Version=$(VERSION)" -o bin/grace ./cmd/grace
+	$(took)
 
 .PHONY: run
 run: build ## build, then show GRACE healing a small shop (about 4 minutes)
 	bin/grace demo
+	$(took)
 
 .PHONY: test
 test: ## vet, then every test with the race detector
 	$(GO) vet $(PACKAGES)
-	$(GO) test -race -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
-	$(GO) test -timeout $(TEST_TIMEOUT) -run TestSeeds ./internal/sim # 200 seeds, too slow under the race detector
+	$(GO) test -race -vet=off -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
+	$(GO) test -vet=off -timeout $(TEST_TIMEOUT) -run TestSeeds ./internal/sim # 200 seeds, too slow under the race detector
+	$(took)
 
 .PHONY: lint
 lint: ## golangci-lint, formatting included (make tools installs it)
 	@command -v $(GOLANGCI) >/dev/null || { echo "golangci-lint is missing; install it with: make tools" >&2; exit 1; }
 	$(GOLANGCI) run
+	$(took)
 
 .PHONY: bench
 bench: ## benchmarks with allocations (BENCH=pattern BENCH_COUNT=n; compare with benchstat)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCH_COUNT) -timeout 60m $(call with_tests,'^func Benchmark')
+	$(took)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZ_TIME (30s)
@@ -56,51 +65,62 @@ fuzz: ## every fuzz target for FUZZ_TIME (30s)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) $$dir; \
 		done; \
 	done
+	$(took)
 
 .PHONY: chaos
 chaos: ## kill -9 under load, 200 times on SQLite and on three replicas with PostgreSQL (12 minutes; CHAOS=flags)
 	@mkdir -p bin && $(GO) build -o bin/chaos ./bench/chaos
 	bin/chaos --database sqlite $(CHAOS)
 	bin/chaos --database postgres $(CHAOS)
+	$(took)
 
 .PHONY: sim
 sim: build ## GRACE and the reference operators through SIM_SEEDS (2000) simulated stories from SIM_SEED (1)
 	bin/grace sim --seed $(SIM_SEED) --n $(SIM_SEEDS) --compare
+	$(took)
 
 .PHONY: eval
 eval: ## predictions on real series next to the usual tools; writes docs/evaluation.md (GRACE_EVAL_DATA=folder EVAL=flags of another run)
 	@mkdir -p bin && $(GO) build -o bin/eval ./bench/eval
 	GRACE_EVAL_DATA="$${GRACE_EVAL_DATA:-../shared/data}" bin/eval $(or $(EVAL),-docs docs/evaluation.md)
+	$(took)
 
 .PHONY: load
 load: build ## 1,000 services, 10,000 probes a minute, a storm of 50,000 alerts, lists on 100,000 runs, on SQLite and on PostgreSQL (8 minutes; LOAD=flags)
 	@mkdir -p bin && $(GO) build -o bin/load ./bench/load
 	bin/load -database sqlite -json bin/load.json $(LOAD)
 	bin/load -database postgres -json bin/load-postgres.json $(LOAD)
+	$(took)
 
 .PHONY: compare
 compare: build ## GRACE next to Prometheus and monit on real processes (40 minutes); writes docs/comparison.md (COMPARE=flags of another run)
 	@mkdir -p bin && $(GO) build -o bin/compare ./bench/compare
 	bin/compare $(or $(COMPARE),-out docs)
+	$(took)
 
 .PHONY: compare-ingest
 compare-ingest: ## GRACE's remote-write receiver next to Prometheus' own, in samples/s a core (2 minutes; INGEST=flags)
 	@mkdir -p bin && $(GO) build -o bin/ingest ./bench/ingest
 	bin/ingest -json bin/ingest.json $(INGEST)
+	$(took)
 
 .PHONY: golden
 golden: ## write golden files, openapi.json and docs/configuration.md anew; read the diff
 	@for dir in $(call with_tests,$(UPDATE_FLAG)); do echo "$$dir"; $(GO) test -count=1 $$dir -update >/dev/null; done
 	@git status --short
+	$(took)
 
 .PHONY: verify
 verify: lint test drift ## what CI holds a change to: lint, test, nothing generated is stale
+	$(took)
 
 .PHONY: drift
 drift: ## fail when go.mod, openapi.json or docs/configuration.md is stale
 	$(GO) mod tidy -diff
 	$(GO) test -count=1 -run 'TestReference|TestSchema|TestOpenAPI' ./internal/config ./internal/api
+	$(took)
 
 .PHONY: tools
 tools: ## install golangci-lint at the pinned version (takes minutes)
 	$(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	$(took)

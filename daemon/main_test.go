@@ -15,6 +15,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,9 +38,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// The parallel tests wait for leases to end, not for a processor.
+	// The parallel tests wait for leases to end more than for a processor. But
+	// each has processes of its own, and too many at once only wait in turn.
 	flag.Parse()
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(min(8, 2+runtime.NumCPU()))); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())

@@ -17,8 +17,8 @@ import (
 
 // Bounds of the child's life.
 const (
-	readyTime   = 30 * time.Second
-	stopTime    = 15 * time.Second
+	readyTime   = 5 * time.Minute
+	stopTime    = time.Minute
 	maxRestarts = 20
 )
 

@@ -13,8 +13,12 @@ const (
 	lookEvery   = 250 * time.Millisecond
 	readingTime = 4 * time.Second // the operator reads before approving
 	betweenTime = 3 * time.Second // the reader reads before the next chapter
-	mendTime    = 30 * time.Second
-	settleTime  = 45 * time.Second // for GRACE to see the shop healthy
+
+	// A chapter waits for its ending, however busy the machine is. Only a story
+	// that has none is given up: its fault, its mending, the calm after it.
+	endingTime = 10 * time.Minute
+	mendTime   = 5 * time.Minute
+	settleTime = 5 * time.Minute
 )
 
 // story plays the chapters.
@@ -70,7 +74,7 @@ func (s *story) chapter(ctx context.Context, c chapter) faultReport {
 		return report
 	}
 	s.tell.say(voiceFault, "%s", c.broke)
-	limited, cancel := context.WithTimeout(ctx, c.within)
+	limited, cancel := context.WithTimeout(ctx, endingTime)
 	defer cancel()
 
 	ok, detail := s.follow(limited, c, &report)
@@ -141,7 +145,7 @@ func (s *story) follow(ctx context.Context, c chapter, report *faultReport) (ok 
 			wrong = fmt.Sprintf("the run is still %s", run.State)
 		}
 	}
-	return false, fmt.Sprintf("not over after %s: %s", short(c.within), wrong)
+	return false, fmt.Sprintf("not over after %s: %s", short(endingTime), wrong)
 }
 
 func (s *story) approve(ctx context.Context, run grace.Run) bool {

@@ -43,7 +43,7 @@ func tooEarly() grace.Run {
 
 func TestStory(t *testing.T) {
 	t.Parallel()
-	plain := chapter{name: "x", service: shop.Cart, kind: shop.Crash, playbook: "restart_service", within: time.Minute}
+	plain := chapter{name: "x", service: shop.Cart, kind: shop.Crash, playbook: "restart_service"}
 	asks, fails, ahead := plain, plain, plain
 	asks.asks, fails.fails = true, true
 	ahead.limit = &limit{service: shop.Cart, what: "%s %% of the capacity", at: 80, level: func(s shop.Status) float64 { return 100 * s.Busy }}

@@ -13,7 +13,7 @@ import (
 // no customer got an error or waited long.
 const (
 	calmFor     = 3 * time.Second
-	slowSeconds = 0.5 // of the 95th percentile of one service in one second
+	slowSeconds = 0.6 // of the 95th percentile of one service in one second
 )
 
 // shopView is what the platform tells of itself.

@@ -37,7 +37,7 @@ type Options struct {
 }
 
 // startWait is how long a platform may take to serve with all its replicas.
-const startWait = 30 * time.Second
+const startWait = 5 * time.Minute
 
 // Client talks to a platform.
 type Client struct {

@@ -104,7 +104,7 @@
 //	cold_cache         the cache is emptied and takes nothing; cured by warming
 //	leak               memory grows, latency follows; cured by restart
 //	open_breaker       breakers open and stay so; cured by flushing
-//	slow_leak          memory grows by 40 MiB a minute; cured by restart
+//	slow_leak          memory grows by 30 MiB a minute; cured by restart
 //	rising_load        more customers every second, up to 3.2 times as many; relieved by one more replica
 //	stuck_latency      every request is slow however many replicas there are; cured only by DELETE
 package shop

@@ -20,8 +20,8 @@ const (
 	stuckDelay = 900 * time.Millisecond
 	// A rising load starts where replicas are busy for this share of their time,
 	// and grows by a share of what it was each second, up to a multiple.
-	risingFrom = 0.35
-	risingBy   = 0.025
+	risingFrom = 0.3
+	risingBy   = 0.02
 	risingUpTo = 3.2
 )
 

@@ -19,7 +19,7 @@ import (
 const (
 	startPatience = 10 * time.Second // for a process to come up
 	drainPatience = 2 * time.Second  // for its last requests
-	pollPatience  = 2 * time.Second
+	pollPatience  = 5 * time.Second
 	// missedPolls in a row take a replica that still runs out of the balancer.
 	missedPolls = 3
 )

@@ -32,7 +32,7 @@ const (
 	// request leakCost. Two kinds differ in how often.
 	leakStep  = 1 << 20
 	leakFast  = 200 * time.Millisecond
-	leakSlow  = 1500 * time.Millisecond
+	leakSlow  = 2000 * time.Millisecond
 	leakMax   = 96 << 20
 	leakCost  = 6 * time.Millisecond
 	leakCheck = 50 * time.Millisecond

@@ -38,7 +38,7 @@ import (
 // Hint says how PostgreSQL is installed.
 const Hint = "PostgreSQL's server is not installed: install it (Debian: apt-get install postgresql) or put initdb and postgres on the PATH"
 
-const startTimeout = 60 * time.Second
+const startTimeout = 5 * time.Minute
 
 // Settings for a server whose data may be lost: what a test wants.
 var fast = []string{"fsync=off", "synchronous_commit=off", "full_page_writes=off"} //nolint:gochecknoglobals // a constant table

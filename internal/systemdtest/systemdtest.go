@@ -29,7 +29,7 @@ import (
 
 const (
 	startWithin = 2 * time.Minute
-	stopWithin  = 10 * time.Second
+	stopWithin  = time.Minute
 	binary      = "/usr/lib/systemd/systemd"
 	hint        = "install it with: apt-get install systemd"
 )

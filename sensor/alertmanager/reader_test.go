@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 
 	"grace"
 	"grace/gracetest"
+	"grace/internal/patience"
 	"grace/sensor/alertmanager"
 )
 
@@ -50,13 +52,14 @@ func reader(t *testing.T, url string, known func() []grace.Signal) (next func() 
 // until waits for a reading of which a condition holds.
 func until(t *testing.T, next func() []grace.Sample, what string, holds func([]grace.Sample) bool) []grace.Sample {
 	t.Helper()
-	for range 600 {
-		if samples := next(); holds(samples) {
-			return samples
+	var samples []grace.Sample
+	patience.Until(t, func() error {
+		if samples = next(); !holds(samples) {
+			return errors.New("never: " + what)
 		}
-	}
-	t.Fatalf("never: %s", what)
-	return nil
+		return nil
+	})
+	return samples
 }
 
 func alertOf(samples []grace.Sample, metric string) (grace.Sample, bool) {
