@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"grace/internal/patience"
 )
 
 // TestOverwritten: a database that is overwritten under the daemon keeps
@@ -59,7 +61,7 @@ func TestDatabaseDeleted(t *testing.T) {
 	if err := os.Remove(filepath.Join(h.dir, "grace.db")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, func() error {
+	patience.Until(t, func() error {
 		select {
 		case <-p.exited:
 			return nil

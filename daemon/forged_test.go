@@ -6,9 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"grace"
+	"grace/internal/patience"
 	"grace/internal/store"
 )
 
@@ -38,7 +38,7 @@ func TestForgedWhileItRuns(t *testing.T) {
 	if mode.InForce != grace.ModeObserveOnly {
 		t.Errorf("a mode that was written beside GRACE: %s", mode.InForce)
 	}
-	eventually(t, 20*time.Second, func() error {
+	patience.Until(t, func() error {
 		var titles []string
 		for _, inc := range items[grace.Incident](c, "/api/incidents") {
 			titles = append(titles, inc.Title)

@@ -138,7 +138,7 @@ func TestStartLimit(t *testing.T) {
 	for range 4 {
 		_, _ = m.Systemctl("start", "php8.2-fpm.service")
 	}
-	m.WaitState("php8.2-fpm.service", "failed", 5*time.Second)
+	m.WaitState("php8.2-fpm.service", "failed")
 	if err := os.WriteFile(mended, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
