@@ -3,7 +3,6 @@ package daemon_test
 import (
 	"context"
 	"errors"
-	"grace/internal/patience"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"grace/internal/patience"
 )
 
 // TestOverwritten: a database that is overwritten under the daemon keeps

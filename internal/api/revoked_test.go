@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/patience"
 	"grace/internal/store"
 )
 
@@ -45,14 +46,15 @@ func TestStreamEndsWithItsToken(t *testing.T) {
 	if err := e.store.RevokeToken(t.Context(), "ana", "viewer"); err != nil {
 		t.Fatal(err)
 	}
-	timeout := time.After(30 * time.Second)
+	ctx, cancel := patience.Context(t)
+	defer cancel()
 	for {
 		select {
 		case _, open := <-lines:
 			if !open {
 				return
 			}
-		case <-timeout:
+		case <-ctx.Done():
 			t.Fatal("the stream goes on")
 		}
 	}

@@ -241,6 +241,19 @@ func TestProactiveCarriesItsTime(t *testing.T) {
 	}
 }
 
+// What is foreseen is known since it was first said, however often it is said
+// anew: who waits a moment for other symptoms does not wait for ever.
+func TestProactiveSince(t *testing.T) {
+	in := parse(t, "cart latency_spike 0.85 1 predicted")
+	spoken := now.Add(-20 * time.Second)
+	in.Predictions[0].At, in.Predictions[0].Spoken = now, &spoken
+	first := New(DefaultConfig(), shop()).Diagnose(in)
+	in.Now, in.Predictions[0].At = now.Add(2*time.Second), now.Add(2*time.Second)
+	if again := New(DefaultConfig(), shop()).Diagnose(in); !first[0].Since.Equal(spoken) || again[0].ID != first[0].ID {
+		t.Errorf("known since %s, then another occurrence: %v", first[0].Since, again[0].ID != first[0].ID)
+	}
+}
+
 // A dependency that was down a moment ago still explains what it broke, also
 // where that is down and not only slow.
 func TestAftermathOfAnOutage(t *testing.T) {

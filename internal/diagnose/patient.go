@@ -162,9 +162,15 @@ func (a *Agent) weigh(s grace.Signal, now time.Time) (symptom, bool) {
 
 func foresee(p grace.Prediction) symptom {
 	breachAt := p.BreachAt
+	// At is renewed by every look. Waiting for other symptoms from it would wait
+	// for as long as the looks are no further apart than the wait.
+	since := p.At
+	if p.Spoken != nil {
+		since = *p.Spoken
+	}
 	return symptom{
 		standing: standingPredicted, code: cmp.Or(p.Code, grace.CodeDegradation), metric: p.Metric,
-		weight: min(p.Likelihood, 1), key: p.Key, since: p.At, breachAt: &breachAt, impact: p.Impact,
+		weight: min(p.Likelihood, 1), key: p.Key, since: since, breachAt: &breachAt, impact: p.Impact,
 		text: cmp.Or(p.Title, p.Metric) + ", expected at " + breachAt.UTC().Format("15:04:05 MST"),
 	}
 }

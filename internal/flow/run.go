@@ -107,7 +107,7 @@ func Tx[R any](r *Run, name string, fn func(ctx context.Context, tx dbos.Tx) (R,
 		return r.engine.seal(r.id, name, result)
 	}, dbos.WithStepName(name))
 	if err == nil && !ran && !r.recorded[name] {
-		return out, fmt.Errorf("run %s, transaction %q: %w", r.id, name, errRecorded)
+		err = errRecorded
 	}
 	if err == nil {
 		err = r.engine.open(r.id, name, kept, &out)
