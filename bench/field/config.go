@@ -102,11 +102,7 @@ objectives:
   - {name: leak, service: orders, metric: open_connections, op: ">", threshold: %d, code: connection_leak, severity: critical}
 playbooks:
 `, s.at("prometheus"), leakLimit)
-	for _, p := range []struct{ id, triggers, verb string }{
-		{"bounce", "service_down, latency_spike, elevated_errors, connection_leak", "restart"},
-		{"clean_up", "disk_full", "clean"},
-		{"end_session", "db_locked", "unlock"},
-	} {
+	for _, p := range remedies() {
 		fmt.Fprintf(&b, `  - id: %s
     title: %[1]s
     risk: low
@@ -126,4 +122,15 @@ playbooks:
 `, p.id, p.triggers, p.verb, self, s.at("control"))
 	}
 	return b.String()
+}
+
+// remedy is a playbook of the operator's: one command.
+type remedy struct{ id, triggers, verb string }
+
+func remedies() []remedy {
+	return []remedy{
+		{"bounce", "service_down, latency_spike, elevated_errors, connection_leak", "restart"},
+		{"clean_up", "disk_full", "clean"},
+		{"end_session", "db_locked", "unlock"},
+	}
 }

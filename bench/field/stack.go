@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -240,8 +241,7 @@ func (s *stack) clean() error {
 }
 
 func (s *stack) close(keep bool) {
-	for i := len(s.order) - 1; i >= 0; i-- {
-		u := s.order[i]
+	for _, u := range slices.Backward(s.order) {
 		u.signal(syscall.SIGCONT, true)
 		if u == s.grace {
 			u.stop(syscall.SIGTERM)

@@ -73,6 +73,8 @@ func (s *Sim) judge(m grace.Sample) (key series, bad, serious bool) {
 		return series{m.Service, m.Sensor, m.Metric}, m.Value == 0, true
 	case grace.SampleAlert:
 		return series{m.Service, m.Sensor, m.Metric}, !m.Resolved, true
+	case grace.SampleSensorError:
+		return key, false, false
 	case grace.SampleMetric:
 	}
 	for _, o := range s.limits[m.Service] {
