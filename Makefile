@@ -79,6 +79,11 @@ sim: build ## GRACE and the reference operators through SIM_SEEDS (2000) simulat
 	bin/grace sim --seed $(SIM_SEED) --n $(SIM_SEEDS) --compare
 	$(took)
 
+.PHONY: field
+field: build ## 12 faults on real programs, with restarts and kills of GRACE (7 minutes; FIELD=-short: 3); fails when a promise is broken
+	@mkdir -p bin && $(GO) build -o bin/field ./bench/field
+	bin/field $(FIELD)
+
 .PHONY: eval
 eval: ## predictions on real series next to the usual tools; writes docs/evaluation.md (GRACE_EVAL_DATA=folder EVAL=flags of another run)
 	@mkdir -p bin && $(GO) build -o bin/eval ./bench/eval

@@ -141,6 +141,7 @@ func (w *world) lastWords(r *replica) error {
 func configuration(target string, services int, soak time.Duration) string {
 	var b strings.Builder
 	b.WriteString(`mode: autonomous
+hold_down: 1s
 diagnose: {group_wait: 0s}
 propose: {storm_services: 100000, storm_share: 1, max_concurrent: 1000}
 playbooks:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -95,8 +96,11 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 			Items []grace.Run `json:"items"`
 		}
 		ok, _ := l.request(ctx, http.MethodGet, "/api/runs?service="+string(service), nil, &page)
-		if ok && len(page.Items) > 0 && page.Items[0].State.Terminal() {
-			break
+		if ok && len(page.Items) > 0 {
+			if page.Items[0].State.Terminal() {
+				break
+			}
+			l.playSource(ctx, &page.Items[0], alert)
 		}
 		select {
 		case <-ctx.Done():
@@ -109,6 +113,19 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 		return fmt.Errorf("%s: the end of the alert was never accepted: %w", service, err)
 	}
 	return nil
+}
+
+// playSource does what the source of an alert does: it resolves it when the
+// service is well, and repeats it while GRACE waits for fresh evidence.
+func (l *load) playSource(ctx context.Context, run *grace.Run, alert map[string]any) {
+	resolved := run.State == grace.RunVerifying
+	if !resolved && (run.State != grace.RunApproved || len(run.Reasons) == 0) {
+		return
+	}
+	again := maps.Clone(alert)
+	again["resolved"] = resolved
+	// The process may be away: then it is said again.
+	_, _ = l.request(ctx, http.MethodPost, "/api/health/ingest_signal", again, nil)
 }
 
 // persist posts a signal until it is accepted.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -161,21 +162,32 @@ func printSim(w io.Writer, r *sim.Report, compare bool) {
 }
 
 func printCriteria(w io.Writer, over []*sim.Criteria) {
-	row := func(name, target string, cell func(*sim.Criteria, learn.KPIs) string) {
+	row := func(name, target string, cell func(*sim.Criteria) string) {
 		_, _ = fmt.Fprintf(w, "| %s | %s |", name, target)
 		for _, c := range over {
-			_, _ = fmt.Fprintf(w, " %s |", cell(c, *c.KPIs))
+			_, _ = fmt.Fprintf(w, " %s |", cell(c))
 		}
 		_, _ = fmt.Fprintln(w)
 	}
 	_, _ = fmt.Fprint(w, "\n| criterion | target | all stories | actions honest | plumbing whole |\n|---|---|---|---|---|\n")
-	row("stories", "", func(c *sim.Criteria, _ learn.KPIs) string { return fmt.Sprint(c.Stories) })
-	row("incidents mitigated", "", func(c *sim.Criteria, _ learn.KPIs) string { return shareOf(c.Mitigated, c.Incidents) })
-	row("mean time to recover", "< 5 min", func(_ *sim.Criteria, k learn.KPIs) string { return k.MeanTimeToRecover.D().Round(time.Second).String() })
-	row("auto-approved", "> 60 %", func(_ *sim.Criteria, k learn.KPIs) string { return shareOf(k.AutoApproved24h, k.Approved24h) })
-	row("success rate", "> 85 %", func(_ *sim.Criteria, k learn.KPIs) string { return shareOf(k.Succeeded24h, k.Succeeded24h+k.Failed24h) })
-	row("rollbacks", "< 5 %", func(_ *sim.Criteria, k learn.KPIs) string { return shareOf(k.Rollbacks24h, k.Succeeded24h+k.Failed24h) })
-	row("false predictions", "< 10 %", func(*sim.Criteria, learn.KPIs) string { return "not measured here" })
+	row("stories", "", func(c *sim.Criteria) string { return fmt.Sprint(c.Stories) })
+	row("incidents mitigated", "", func(c *sim.Criteria) string { return shareOf(c.Mitigated, c.Incidents) })
+	for i, k := range over[0].KPIs.Criteria {
+		row(k.Name, k.Target, func(c *sim.Criteria) string { return judged(c.KPIs.Criteria[i]) })
+	}
+}
+
+// judged shows a criterion: its figure, its 95 % interval, of how many, and
+// whether it is met.
+func judged(c learn.Criterion) string {
+	if c.N == 0 {
+		return "no data"
+	}
+	text := percent
+	if strings.HasSuffix(c.Target, "min") {
+		text = func(v float64) string { return short(time.Duration(v * float64(time.Second)).Round(time.Second)) }
+	}
+	return fmt.Sprintf("%s (%s to %s) of %d: %s", text(c.Value), text(c.Low), text(c.High), c.N, c.Met)
 }
 
 func shareOf(part, whole int) string {

@@ -23,6 +23,9 @@ type Result struct {
 	Incidents  []*incident
 	Crashes    int // of processes
 	Log        *record
+	// Of the predictions that were published: how many were wrong, of how many
+	// of which it is known.
+	FalsePredictions, Predictions int
 }
 
 // Violation is an invariant that did not hold.
@@ -56,5 +59,13 @@ func Play(ctx context.Context, st Story, m Mutations) (*Result, error) {
 		return nil, fmt.Errorf("simulate seed %d: %w", st.Seed, err)
 	}
 	s.detected(rec)
-	return &Result{Story: st, Violations: s.check(rec), Calls: s.calls, Incidents: s.incidents, Crashes: s.crashes, Log: rec}, nil
+	out := &Result{Story: st, Violations: s.check(rec), Calls: s.calls, Incidents: s.incidents, Crashes: s.crashes, Log: rec}
+	if p := s.alive("predicted"); p != nil {
+		records, _ := p.loop.Predicted()
+		for _, r := range records {
+			out.FalsePredictions += int(r.False)
+			out.Predictions += int(r.Hits + r.False + r.Prevented)
+		}
+	}
+	return out, nil
 }

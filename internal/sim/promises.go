@@ -73,6 +73,8 @@ func (s *Sim) judge(m grace.Sample) (key series, bad, serious bool) {
 		return series{m.Service, m.Sensor, m.Metric}, m.Value == 0, true
 	case grace.SampleAlert:
 		return series{m.Service, m.Sensor, m.Metric}, !m.Resolved, true
+	case grace.SampleSensorError:
+		return key, false, false
 	case grace.SampleMetric:
 	}
 	for _, o := range s.limits[m.Service] {
@@ -134,9 +136,9 @@ func (s *Sim) proof(p *process, c call) {
 		switch v := s.seenOf(key); {
 		case v == nil:
 			said = append(said, fmt.Sprintf("%s was never seen", key))
-		case v.by[p].bad && v.by[p].last.After(since) && s.now.Sub(v.by[p].last) < blindAfter/2:
+		case v.by[p].bad && !v.by[p].last.Before(since) && s.now.Sub(v.by[p].last) < blindAfter/2:
 			return
-		case !v.last.After(since):
+		case v.last.Before(since):
 			said = append(said, fmt.Sprintf("%s was last seen at %s", key, s.since(v.last)))
 		case !v.bad:
 			said = append(said, fmt.Sprintf("%s passed at %s", key, s.since(v.last)))

@@ -102,6 +102,8 @@ type Criteria struct {
 	KPIs      *learn.KPIs `json:"kpis"`
 	counts    func(Story) bool
 	facts     []learn.Fact
+	wrong     int // predictions
+	told      int
 }
 
 func newCriteria() []*Criteria {
@@ -126,9 +128,11 @@ func (c *Criteria) add(r *Result) {
 	for _, run := range r.Log.Runs {
 		c.facts = append(c.facts, learn.Fact{
 			State: run.State, Kind: run.Kind, Auto: run.Auto, CreatedAt: run.CreatedAt, EndedAt: run.EndedAt,
-			Recovered: run.RecoveredIn, RolledBack: run.Undone(),
+			Recovered: run.RecoveredIn, RolledBack: run.Undone(), LowRisk: run.Playbook.Risk == grace.RiskLow,
 		})
 	}
+	c.wrong += r.FalsePredictions
+	c.told += r.Predictions
 }
 
 // Add counts one story.
@@ -187,6 +191,8 @@ func (c *Score) Merge(o *Score) {
 		mine.Incidents += k.Incidents
 		mine.Mitigated += k.Mitigated
 		mine.facts = append(mine.facts, k.facts...)
+		mine.wrong += k.wrong
+		mine.told += k.told
 	}
 }
 
@@ -202,6 +208,7 @@ func (c *Score) Close() {
 	}
 	for _, k := range c.Criteria {
 		m := learn.Measure(epoch().Add(12*time.Hour), k.facts)
+		m.Criteria = append(m.Criteria, learn.FalsePredictions(k.wrong, k.told))
 		k.KPIs = &m
 	}
 }

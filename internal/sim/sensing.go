@@ -36,8 +36,8 @@ func (s *Sim) look() {
 		}
 	}
 	for r, samples := range byReplica {
-		if s.befalls(SensorError, strconv.Itoa(r)) {
-			continue
+		if e, on := s.befalling(SensorError, strconv.Itoa(r)); on {
+			samples = fault(samples, e)
 		}
 		s.deliver(r, samples, split)
 	}
@@ -53,6 +53,19 @@ func (s *Sim) sample(id grace.ServiceID, metric string, v float64) grace.Sample 
 		}
 	case metricLatency:
 		out.Value = noisy(v, draw(s.story.Seed, "noise", string(id), strconv.FormatInt(s.now.Unix(), 10)))
+	}
+	return out
+}
+
+// fault is what comes of samples when the sensor cannot look: nothing, or, where
+// it says so itself (Amount 1), that it could not.
+func fault(samples []grace.Sample, e Event) []grace.Sample {
+	var out []grace.Sample
+	for _, m := range samples {
+		if e.Amount != 0 && m.Kind == grace.SampleProbe {
+			m.Kind, m.Message = grace.SampleSensorError, "too many open files"
+			out = append(out, m)
+		}
 	}
 	return out
 }

@@ -84,7 +84,7 @@ const (
 	RenameSensor Kind = "rename_sensor" // of Target's probe, by a reload or (Amount 1) by a restart of all
 	RemoveSensor Kind = "remove_sensor" // likewise
 	ClockStep    Kind = "clock_step"    // the wall clock of all hosts is set by Amount seconds, and back after For
-	SensorError  Kind = "sensor_error"  // replica Target measures nothing, by its own fault
+	SensorError  Kind = "sensor_error"  // replica Target measures nothing, by its own fault; Amount 1: its probes say so
 	SilentSource Kind = "silent_source" // no data of Target
 	StuckAlert   Kind = "stuck_alert"   // an alert about Target fires until the end, repeated every Amount seconds; 0: never
 )

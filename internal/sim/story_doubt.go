@@ -34,7 +34,7 @@ func writeDoubt(r *rand.Rand, st Story) []Event {
 				e.Amount = -e.Amount
 			}
 		case SensorError:
-			e.Target, e.For = fmt.Sprint(r.IntN(st.Replicas)), secondsIn(r, 20, 400)
+			e.Target, e.For, e.Amount = fmt.Sprint(r.IntN(st.Replicas)), secondsIn(r, 20, 400), float64(r.IntN(2))
 		case SilentSource:
 			e.For = secondsIn(r, 20, 500)
 		case StuckAlert:
