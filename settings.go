@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -51,12 +52,32 @@ func DecodeSettings(with map[string]any, into any) error {
 		return nil
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("setting %s: want %s, got %s", wrong.Field, wrong.Type, wrong.Value)
+		return fmt.Errorf("setting %s: want %s, got %s", wrong.Field, settingKind(wrong.Type), wrong.Value)
 	}
 	if key, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return fmt.Errorf("unknown setting %s", key)
 	}
 	return fmt.Errorf("read settings: %w", err)
+}
+
+// settingKind names a type to who writes settings.
+func settingKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return settingKind(t.Elem())
+	case reflect.Slice, reflect.Array:
+		return "a list, such as [a, b]"
+	case reflect.Map, reflect.Struct:
+		return "a mapping, such as {a: b}"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "text"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	default:
+		return "a whole number"
+	}
 }
 
 // CleanOutput makes text from outside fit to be stored: valid UTF-8 without

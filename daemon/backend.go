@@ -14,6 +14,7 @@ import (
 	"grace/internal/healthgraph"
 	"grace/internal/learn"
 	"grace/internal/loop"
+	"grace/internal/mesh"
 	"grace/internal/store"
 )
 
@@ -57,7 +58,12 @@ func (b backend) PostEvents(ctx context.Context, p api.Post) error {
 
 // Decide meets api.Backend.
 func (b backend) Decide(ctx context.Context, id grace.ApprovalID, in api.DecisionInput) (grace.Approval, error) {
+	moved := b.d.bus.Subscribe(traceBuffer, "self_heal.run.*")
+	defer moved.Close()
 	a, err := b.d.loop.DecideApproval(ctx, id, in.Approve, in.Reason, in.Actor, in.Revision)
+	if err == nil {
+		b.d.awaitMoved(ctx, moved, a.Run)
+	}
 	if decided, ok := errors.AsType[*loop.DecidedError](err); ok {
 		at := decided.Approval.At
 		if decided.Approval.DecidedAt != nil {
@@ -69,6 +75,33 @@ func (b backend) Decide(ctx context.Context, id grace.ApprovalID, in api.Decisio
 		return a, &api.Expired{At: expired.Approval.Expires}
 	}
 	return a, err
+}
+
+// movedWithin is how long the answer to a decision waits for its run.
+const movedWithin = 2 * time.Second
+
+// awaitMoved waits until a run that was decided on has moved on, so that who
+// decided does not still see it waiting. The decision stands either way.
+func (d *Daemon) awaitMoved(ctx context.Context, sub *mesh.Subscription, id grace.RunID) {
+	ctx, cancel := context.WithTimeout(ctx, movedWithin)
+	defer cancel()
+	for {
+		run, err := d.store.Run(ctx, d.store.Q(), id)
+		if err != nil || run.State != grace.RunAwaitingApproval {
+			return
+		}
+		for moved := false; !moved; {
+			select {
+			case <-ctx.Done():
+				return
+			case e, ok := <-sub.C():
+				if !ok {
+					return
+				}
+				moved = e.Resource == "run/"+string(id)
+			}
+		}
+	}
 }
 
 // Abort meets api.Backend.

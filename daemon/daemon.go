@@ -283,6 +283,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 	d.tasks.Go(func() { d.countRuns(d.ctx) })
 	d.tasks.Go(func() { d.watchData(d.ctx) })
 	d.tasks.Go(func() { d.watchClock(d.ctx) })
+	d.tasks.Go(func() { d.narrate(d.ctx, newNarrator(d.log)) })
 	return nil
 }
 

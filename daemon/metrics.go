@@ -23,15 +23,17 @@ type metrics struct {
 	recovery  *prometheus.HistogramVec
 	rollbacks prometheus.Counter
 	auto      prometheus.Counter
-	labelled  map[[2]string]bool // services and playbooks that have a label of their own
+	runs      *prometheus.CounterVec
+
+	decisionLabels, recoveryLabels, runLabels *bounded
 }
 
 func newMetrics(d *Daemon) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "grace_decisions_total", Help: "Decisions recorded, by verdict.",
-		}, []string{"verdict"}),
+			Name: "grace_decisions_total", Help: "Decisions recorded, by service, code of the diagnosis and verdict.",
+		}, []string{"service", "code", "verdict"}),
 		deciding: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "grace_decision_duration_seconds", Help: "Time of the deciding transaction, audit included.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
@@ -48,9 +50,12 @@ func newMetrics(d *Daemon) *metrics {
 		auto: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "self_heal_auto_approved_total", Help: "Runs that this process started and that the trust core had approved, not a person.",
 		}),
-		labelled: map[[2]string]bool{},
+		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "grace_runs_total", Help: "Runs that this process ended, by service, playbook, code of the diagnosis and end.",
+		}, []string{"service", "playbook", "code", "state"}),
+		decisionLabels: newBounded(2), recoveryLabels: newBounded(2), runLabels: newBounded(3),
 	}
-	m.registry.MustRegister(m.decisions, m.deciding, m.actions, m.recovery, m.rollbacks, m.auto, storeCollector{d}, d.telemetry,
+	m.registry.MustRegister(m.decisions, m.deciding, m.runs, sickCollector{d}, m.actions, m.recovery, m.rollbacks, m.auto, storeCollector{d}, d.telemetry,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "grace_samples_total", Help: "Samples observed."},
 			func() float64 { return float64(d.loop.Stats().Samples()) }),
@@ -62,20 +67,13 @@ func newMetrics(d *Daemon) *metrics {
 	info.Set(1)
 	m.registry.MustRegister(info)
 	stats := d.loop.Stats()
-	stats.OnDecision = func(v grace.Verdict, took time.Duration) {
-		m.decisions.WithLabelValues(string(v)).Inc()
-		m.deciding.Observe(took.Seconds())
-	}
+	stats.OnDecision = m.decided
 	stats.OnAction = func(step string, status grace.OutcomeStatus, took time.Duration) {
 		phase, _, _ := strings.Cut(step, "/")
 		m.actions.WithLabelValues(phase, string(status)).Observe(took.Seconds())
 	}
 	return m
 }
-
-// maxLabelled bounds the series of one metric: the labels of further services
-// and playbooks are "other".
-const maxLabelled = 500
 
 // countRuns counts the runs that this process starts and ends, as the mesh tells
 // of them, until ctx is done.
@@ -115,13 +113,10 @@ func (d *Daemon) countRun(ctx context.Context, e grace.Event) {
 	case run.Undone():
 		m.rollbacks.Inc()
 	}
+	service, playbook := string(run.Service), string(run.Playbook.ID)
+	m.runs.WithLabelValues(m.runLabels.labels(service, playbook, string(run.Code), string(state))...).Inc()
 	if state == grace.RunSucceeded {
-		pair := [2]string{string(run.Service), string(run.Playbook.ID)}
-		if !m.labelled[pair] && len(m.labelled) >= maxLabelled {
-			pair = [2]string{"other", "other"}
-		}
-		m.labelled[pair] = true
-		m.recovery.WithLabelValues(pair[0], pair[1], string(run.Kind)).Observe(run.RecoveredIn.D().Seconds())
+		m.recovery.WithLabelValues(m.recoveryLabels.labels(service, playbook, string(run.Kind))...).Observe(run.RecoveredIn.D().Seconds())
 	}
 }
 

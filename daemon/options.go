@@ -63,7 +63,7 @@ func ConfigOptions(opts ...Option) config.Options { return collect(opts).configO
 
 func (o *options) configOptions() config.Options {
 	c := config.Options{
-		Actions: map[string]func(map[string]any) error{}, SeedPlaybooks: core.Playbooks(), LookupEnv: os.LookupEnv,
+		Actions: map[string]func(map[string]any) error{}, SeedPlaybooks: core.Playbooks(), LookupEnv: os.LookupEnv, Host: true,
 	}
 	for name, a := range o.actionsByName() {
 		c.Actions[name] = a.Validate

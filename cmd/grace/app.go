@@ -12,6 +12,8 @@ import (
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
+
+	"grace/internal/config"
 )
 
 // Where the client looks when it is not told.
@@ -106,12 +108,10 @@ Commands talk to a running daemon: --url or GRACE_URL, with a token from
 --token, GRACE_TOKEN or the file that the daemon wrote (--token-file).`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          cobra.ArbitraryArgs, // onlyGroup says what was probably meant
+		RunE:          onlyGroup,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
-			a.url = a.orEnv(a.url, "GRACE_URL", defaultURL)
-			a.token = a.orEnv(a.token, "GRACE_TOKEN", "")
-			a.tokenFile = a.orEnv(a.tokenFile, "GRACE_TOKEN_FILE", defaultTokenFile)
+			a.defaults()
 			return nil
 		},
 	}
@@ -145,7 +145,15 @@ Commands talk to a running daemon: --url or GRACE_URL, with a token from
 		}
 	}
 	root.AddCommand(newVersion(a), newShop(a), newExitCodes())
+	a.completeIDs(root)
 	return root
+}
+
+// defaults fills in what the flags leave open.
+func (a *app) defaults() {
+	a.url = a.orEnv(a.url, "GRACE_URL", defaultURL)
+	a.token = a.orEnv(a.token, "GRACE_TOKEN", "")
+	a.tokenFile = a.orEnv(a.tokenFile, "GRACE_TOKEN_FILE", defaultTokenFile)
 }
 
 const (
@@ -182,7 +190,17 @@ func onlyGroup(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
-	return usageError(fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath()), "see: "+cmd.CommandPath()+" --help")
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	hint := "see: " + cmd.CommandPath() + " --help"
+	if k := config.Suggest(args[0], names); k != "" {
+		hint = "did you mean " + cmd.CommandPath() + " " + k + "? " + hint
+	}
+	return usageError(fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath()), hint)
 }
 
 // asFailure gives every error an exit code. What cobra finds wrong has no type

@@ -27,7 +27,7 @@ func newAuditList(a *app) *cobra.Command {
 	var (
 		q             listQuery
 		object, actor string
-		since         time.Duration
+		since         grace.Duration
 	)
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -40,7 +40,7 @@ func newAuditList(a *app) *cobra.Command {
 			}
 			v := q.values("object", object, "actor", actor)
 			if since > 0 {
-				v.Set("from", a.now().Add(-since).UTC().Format(time.RFC3339))
+				v.Set("from", a.now().Add(-since.D()).UTC().Format(time.RFC3339))
 			}
 			entries, err := c.AuditEntries(cmd.Context(), v)
 			if err != nil {
@@ -59,7 +59,7 @@ func newAuditList(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&object, "object", "", "only about this object, for example run/RUN")
 	f.StringVar(&actor, "actor", "", "only by this actor, for example token:NAME")
-	f.DurationVar(&since, "since", 0, "only of the last while, for example 24h")
+	f.TextVar(&since, "since", grace.Duration(0), "only of the last while, for example 24h or 7d")
 	pageFlags(cmd, &q)
 	return cmd
 }

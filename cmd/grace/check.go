@@ -1,28 +1,42 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"grace"
 	"grace/daemon"
 	"grace/internal/config"
 )
 
 func newCheck(a *app) *cobra.Command {
-	var path string
+	var (
+		path         string
+		live, notify bool
+	)
 	cmd := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Find every problem in a configuration, without starting anything",
 		Long: `Find every problem in a configuration, with file, line, key and what to do about
 it. Nothing is started and nothing is contacted. The exit code is 7 when there is
-an error; warnings alone leave it 0.`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+an error; warnings alone leave it 0. What this machine lacks (secrets, programs)
+is a warning, since GRACE may run on another one.
+
+With --live it looks at the surroundings too, once: every sensor is asked,
+programs and secrets are looked for, and metrics that objectives and limits judge
+are awaited. With --notify every receiver gets a test message. Nothing is stored
+or changed. The exit code is 7 when something failed; that a service is sick is
+no failure of the configuration.`,
+		Example: "  grace check grace.yaml\n  grace check grace.yaml --live",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				path = args[0]
 			}
@@ -30,14 +44,59 @@ an error; warnings alone leave it 0.`,
 				return missingFile(path, err)
 			}
 			cfg, problems := daemon.Load(path)
-			return a.showProblems(path, problems, func(w io.Writer) {
-				_, _ = fmt.Fprintf(w, "%s: ok: %d services, %d sensors, %d objectives, %d playbooks\n",
-					path, len(cfg.Services), len(cfg.Sensors), len(cfg.Objectives), len(cfg.Playbooks))
-			})
+			if (live || notify) && problems.Err() == nil {
+				return a.checkLive(cmd.Context(), path, cfg, problems, notify)
+			}
+			return a.showProblems(path, problems, func(w io.Writer) { summary(w, path, cfg) })
 		},
 	}
 	configFlag(cmd, &path)
+	cmd.Flags().BoolVar(&live, "live", false, "also ask every sensor once, and look for programs, secrets and metrics")
+	cmd.Flags().BoolVar(&notify, "notify", false, "like --live, and send a test message to every receiver")
 	return cmd
+}
+
+// summary says what a configuration holds, GRACE's own parts apart.
+func summary(w io.Writer, path string, cfg *config.Config) {
+	own := 0
+	for _, s := range cfg.Services {
+		if s.Domain != "" || strings.HasPrefix(string(s.ID), string(grace.CoreService)+".") {
+			own++
+		}
+	}
+	_, _ = fmt.Fprintf(w, "%s: ok: %s (and %d of GRACE itself), %s, %s, %s\n", path, count(len(cfg.Services)-own, "service"), own,
+		count(len(cfg.Sensors), "sensor"), count(len(cfg.Objectives), "objective"), count(len(cfg.Playbooks), "playbook"))
+}
+
+// checkLive shows what one look at the surroundings found.
+func (a *app) checkLive(ctx context.Context, path string, cfg *config.Config, problems config.Problems, notify bool) error {
+	found, err := daemon.Look(ctx, cfg, notify)
+	if err != nil {
+		return err
+	}
+	bad := 0
+	for _, f := range found {
+		if f.State == daemon.FoundFailed {
+			bad++
+		}
+	}
+	if a.json {
+		err = a.showJSON(map[string]any{"ok": bad == 0, "file": path, "problems": append(config.Problems{}, problems...), "found": append([]daemon.Finding{}, found...)})
+	} else {
+		err = a.show(nil, func(w io.Writer) {
+			_, _ = io.WriteString(w, problems.String())
+			summary(w, path, cfg)
+			t := table{head: []string{"WHAT", "NAME", "STATE", "DETAIL"}, tones: map[int]bool{2: true}}
+			for _, f := range found {
+				t.add(f.Kind, f.Name, f.State, oneLine(orDash(f.Detail), 140))
+			}
+			t.write(w, a.colour)
+		})
+	}
+	if err == nil && bad > 0 {
+		err = &failure{code: exitProblems, message: fmt.Sprintf("%s of %d failed", count(bad, "look"), len(found)), hint: "GRACE would not see or do these; nothing was changed", silent: a.json}
+	}
+	return err
 }
 
 func configFlag(cmd *cobra.Command, path *string) {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"grace"
 )
@@ -48,9 +49,18 @@ func (a *app) client() (*client, error) {
 		return nil, usageError(fmt.Sprintf("--url %q is not an address", a.url), "it has the form http://127.0.0.1:8000")
 	}
 	token := a.token
+	if strings.ContainsFunc(token, unicode.IsControl) {
+		return nil, usageError("the token of --token or GRACE_TOKEN holds a line break or another control character", "give it on one line, for example GRACE_TOKEN=$(cat FILE)")
+	}
 	if token == "" {
 		data, err := os.ReadFile(a.tokenFile)
 		switch {
+		case err == nil && strings.ContainsFunc(strings.TrimSpace(string(data)), unicode.IsControl):
+			return nil, usageError("the token file "+a.tokenFile+" holds more than one line", "a token file holds the token alone")
+		case err == nil && strings.TrimSpace(string(data)) == "":
+			return nil, usageError("the token file "+a.tokenFile+" is empty", "write the token into it, or set GRACE_TOKEN")
+		case errors.Is(err, fs.ErrNotExist) && a.tokenFile != defaultTokenFile:
+			return nil, &failure{code: exitNotFound, message: "there is no token file " + a.tokenFile, hint: "the daemon writes one to <data_dir>/cli.token; name it with --token-file or GRACE_TOKEN_FILE, or set GRACE_TOKEN", cause: err}
 		case err == nil:
 			token = strings.TrimSpace(string(data))
 		case errors.Is(err, fs.ErrPermission):

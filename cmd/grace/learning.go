@@ -4,15 +4,16 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
+
+	"grace"
 )
 
 func newLearning(a *app) *cobra.Command {
 	var (
 		service, playbook string
-		bucket            time.Duration
+		bucket            grace.Duration
 	)
 	cmd := &cobra.Command{
 		Use:   "learning",
@@ -48,6 +49,6 @@ func newLearning(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&service, "service", "", "only of this service")
 	f.StringVar(&playbook, "playbook", "", "only of this playbook")
-	f.DurationVar(&bucket, "bucket", 0, "a row for each time span of this length, for example 24h")
+	f.TextVar(&bucket, "bucket", grace.Duration(0), "a row for each time span of this length, for example 1d")
 	return cmd
 }

@@ -50,7 +50,7 @@ func newMode(a *app) *cobra.Command {
 func newModeSet(a *app) *cobra.Command {
 	var (
 		reason  string
-		expires time.Duration
+		expires grace.Duration
 	)
 	names := join(modes())
 	cmd := &cobra.Command{
@@ -72,7 +72,7 @@ func newModeSet(a *app) *cobra.Command {
 			}
 			var until *time.Time
 			if expires > 0 {
-				t := a.now().Add(expires)
+				t := a.now().Add(expires.D())
 				until = &t
 			}
 			c, err := a.client()
@@ -87,6 +87,6 @@ func newModeSet(a *app) *cobra.Command {
 		},
 	}
 	reasonFlag(cmd, &reason)
-	cmd.Flags().DurationVar(&expires, "expires", 0, "how long it is to last, for example 2h")
+	cmd.Flags().TextVar(&expires, "expires", grace.Duration(0), "how long it is to last, for example 2h")
 	return cmd
 }

@@ -27,7 +27,7 @@ func newRunsList(a *app) *cobra.Command {
 	var (
 		q                        listQuery
 		state, service, playbook string
-		since                    time.Duration
+		since                    grace.Duration
 		open                     bool
 	)
 	cmd := &cobra.Command{
@@ -41,7 +41,7 @@ func newRunsList(a *app) *cobra.Command {
 			}
 			v := q.values("state", state, "service", service, "playbook", playbook)
 			if since > 0 {
-				v.Set("from", a.now().Add(-since).UTC().Format(time.RFC3339))
+				v.Set("from", a.now().Add(-since.D()).UTC().Format(time.RFC3339))
 			}
 			if open {
 				v.Set("open", "true")
@@ -64,7 +64,7 @@ func newRunsList(a *app) *cobra.Command {
 	f.StringVar(&state, "state", "", "only runs in this state, for example awaiting_approval")
 	f.StringVar(&service, "service", "", "only runs on this service")
 	f.StringVar(&playbook, "playbook", "", "only runs of this playbook")
-	f.DurationVar(&since, "since", 0, "only runs made in the last while, for example 24h")
+	f.TextVar(&since, "since", grace.Duration(0), "only runs made in the last while, for example 24h or 7d")
 	f.BoolVar(&open, "open", false, "only runs that have not ended")
 	pageFlags(cmd, &q)
 	return cmd

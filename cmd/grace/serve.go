@@ -52,12 +52,16 @@ func (a *app) serve(ctx context.Context, path string, cfg *config.Config) error 
 	if err != nil {
 		return serveFailure(cfg, err)
 	}
+	_, problems := daemon.Load(path)
+	for _, p := range problems.Warnings() {
+		log.WarnContext(ctx, "configuration", "file", p.File, "line", p.Line, "key", p.Key, "problem", p.Message, "hint", p.Hint)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	reloaded := make(chan struct{})
 	go func() {
 		defer close(reloaded)
-		a.reloadOnHangup(ctx, d, log)
+		reloadOnHangup(ctx, d, log, cancel)
 	}()
 	err = d.Run(ctx)
 	cancel()
@@ -77,8 +81,10 @@ func serveFailure(cfg *config.Config, err error) error {
 	return f
 }
 
-// reloadOnHangup reloads at every SIGHUP until ctx is done.
-func (a *app) reloadOnHangup(ctx context.Context, d *daemon.Daemon, log *slog.Logger) {
+// reloadOnHangup reloads at every SIGHUP until ctx is done. The SIGHUP of a
+// terminal that is closed ends the daemon instead: nobody would see it go on.
+func reloadOnHangup(ctx context.Context, d *daemon.Daemon, log *slog.Logger, end context.CancelFunc) {
+	term := ownTerminal()
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -87,6 +93,11 @@ func (a *app) reloadOnHangup(ctx context.Context, d *daemon.Daemon, log *slog.Lo
 		case <-ctx.Done():
 			return
 		case <-hangups:
+			if term.closed(ctx) {
+				log.WarnContext(ctx, "the terminal was closed: GRACE stops; start it with a service manager, or with nohup, to have it go on")
+				end()
+				return
+			}
 			if err := d.Reload(ctx); err != nil {
 				log.ErrorContext(ctx, "reload refused, nothing changed", "error", err)
 			}

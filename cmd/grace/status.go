@@ -132,6 +132,8 @@ func (a *app) criteria(w io.Writer, list []learn.Criterion) {
 }
 
 func (a *app) headline(w io.Writer, health []grace.HealthState, runs, approvals, incidents int) {
+	// The node that sums up GRACE's own parts is none of the services.
+	health = slices.DeleteFunc(slices.Clone(health), func(h grace.HealthState) bool { return h.Service == grace.CoreService })
 	states := map[grace.Health]int{}
 	for _, h := range health {
 		states[h.Status]++

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"grace"
 )
 
 // createdToken is a token that was just made; its secret is shown this once.
@@ -88,7 +90,7 @@ func (a *app) withTokens(ctx context.Context, config string, use func(tokens) er
 func newTokenCreate(a *app, config *string) *cobra.Command {
 	var (
 		role    string
-		expires time.Duration
+		expires grace.Duration
 	)
 	cmd := &cobra.Command{
 		Use:     "create NAME --role ROLE",
@@ -100,11 +102,11 @@ func newTokenCreate(a *app, config *string) *cobra.Command {
 				return usageError(fmt.Sprintf("--role %q is not a role", role), "the roles are "+strings.Join(roles(), ", "))
 			}
 			if expires < 0 {
-				return usageError("--expires is in the past", "give how long the token is to last, for example 720h")
+				return usageError("--expires is in the past", "give how long the token is to last, for example 30d")
 			}
 			var until *time.Time
 			if expires > 0 {
-				t := a.now().Add(expires)
+				t := a.now().Add(expires.D())
 				until = &t
 			}
 			return a.withTokens(cmd.Context(), *config, func(t tokens) error {
@@ -123,7 +125,7 @@ func newTokenCreate(a *app, config *string) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&role, "role", "viewer", "what it may do: "+strings.Join(roles(), ", "))
-	cmd.Flags().DurationVar(&expires, "expires", 0, "how long it is valid, for example 720h (default: until revoked)")
+	cmd.Flags().TextVar(&expires, "expires", grace.Duration(0), "how long it is valid, for example 30d (default: until revoked)")
 	return cmd
 }
 

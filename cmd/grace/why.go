@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/config"
 )
 
 func newWhy(a *app) *cobra.Command {
@@ -28,7 +29,11 @@ found and what was required, who approved, what was done and verified.`,
 				why, err = c.WhyService(cmd.Context(), grace.ServiceID(args[0]))
 			}
 			if isCode(err, exitNotFound) {
-				return &failure{code: exitNotFound, message: fmt.Sprintf("there is no run and no service %q", args[0]), hint: "see: grace runs list; grace services", cause: err}
+				f := &failure{code: exitNotFound, message: fmt.Sprintf("there is no run and no service %q", args[0]), hint: "see: grace runs list; grace services", cause: err}
+				if k := config.Suggest(args[0], serviceIDs(cmd.Context(), c)); k != "" {
+					f.hint = "did you mean " + k + "? " + f.hint
+				}
+				return f
 			}
 			if err != nil {
 				return err

@@ -81,6 +81,10 @@ func (s *server) registerAdmin(api huma.API) {
 			return nil, err
 		}
 		secret, err := s.store.CreateToken(ctx, callerOf(ctx).actor(), store.NewToken{Name: in.Body.Name, Role: in.Body.Role, Expires: in.Body.Expires})
+		if errors.Is(err, store.ErrConflict) {
+			return nil, problem(http.StatusConflict, "there is a token %q already", in.Body.Name).
+				hint("take another name, or revoke it first; its secret cannot be shown again")
+		}
 		if err != nil {
 			return nil, stored(err)
 		}

@@ -119,7 +119,7 @@ func (s *server) healthState(ctx context.Context, in *stateInput) (*healthAnswer
 			return &healthAnswer{Body: h}, nil
 		}
 	}
-	return nil, problem(http.StatusNotFound, "service %s is not known", in.Service).hint("GET /api/services lists the known ones")
+	return nil, problem(http.StatusNotFound, "there is no service %q", in.Service).hint("GET /api/services lists the services")
 }
 
 // ServiceDetail is a service with all that is known about it now.
@@ -147,5 +147,5 @@ func (s *server) findService(ctx context.Context, id grace.ServiceID) (ServiceVi
 			return v, nil
 		}
 	}
-	return ServiceView{}, problem(http.StatusNotFound, "service %s is not known", id).hint("GET /api/services lists the known ones")
+	return ServiceView{}, problem(http.StatusNotFound, "there is no service %q", id).hint("GET /api/services lists the services")
 }

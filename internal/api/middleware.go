@@ -124,7 +124,7 @@ func (s *server) access(r *http.Request, w *answerWriter, who *caller, began tim
 	switch {
 	case w.status >= http.StatusInternalServerError:
 		level = slog.LevelWarn
-	case s.receives(r) && w.status < http.StatusBadRequest, r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics":
+	case s.receives(r) && w.status < http.StatusBadRequest, r.Method == http.MethodGet || r.Method == http.MethodHead:
 		level = slog.LevelDebug
 	}
 	s.log.LogAttrs(r.Context(), level, "request",

@@ -24,6 +24,7 @@ type checker struct {
 
 	playbooks map[grace.PlaybookID]grace.Playbook // seed and configured, merged
 	written   []writtenPlaybook
+	needs     []Need
 	services  map[grace.ServiceID]grace.Service // configured and of domains, merged
 	anyName   bool                              // no services are known: any name passes (Lint)
 }
@@ -76,10 +77,15 @@ func (c *checker) service(at spot, id grace.ServiceID) {
 	if _, ok := c.services[id]; ok || id == "" || c.anyName || id == grace.CoreService {
 		return
 	}
-	known := texts(slices.Collect(maps.Keys(c.services))...)
+	var known []string
+	for k := range c.services {
+		if !c.domains(k) {
+			known = append(known, string(k))
+		}
+	}
 	hint := didYouMean(string(id), known)
-	if len(known) == 0 {
-		hint = "define it under services"
+	if !strings.HasPrefix(hint, "did you mean") {
+		hint = strings.TrimSuffix("define it under services; "+hint, "; ")
 	}
 	at.add(hint, "unknown service %s", quote(string(id)))
 }

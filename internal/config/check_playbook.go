@@ -31,6 +31,12 @@ func (c *checker) checkPlaybooks() {
 		if len(merged.Steps) > 0 {
 			c.checkWhole(w.at, merged)
 		}
+		for _, id := range w.Services {
+			c.checkMeasured(w.at, merged, id)
+		}
+		if len(w.Services) == 0 {
+			c.checkMeasured(w.at, merged, "")
+		}
 	}
 }
 
@@ -118,6 +124,13 @@ func (c *checker) checkCall(at spot, action string, with map[string]any, vars []
 		at.key("action").add(didYouMean(action, known), "unknown action %s", quote(action))
 	default:
 		settings := at.key("with")
+		if line, isText := with["argv"].(string); isText {
+			settings.key("argv").add("write a list: argv: ["+strings.Join(strings.Fields(shorten(line)), ", ")+"]", "want a list of texts, got the text %s: no shell reads it", quote(line))
+		}
+		if action == "command" {
+			dir, _ := with["dir"].(string)
+			settings.key("argv").item(0).program(firstText(with["argv"]), dir)
+		}
 		c.checkReferences(settings, with, vars)
 		settings.secretsInSettings("", with)
 		if !settings.failed() {
@@ -139,7 +152,47 @@ func (c *checker) checkCheck(at spot, check grace.Check, vars []string) {
 	if len(references(string(check.Service))) == 0 {
 		c.service(at.key("service"), check.Service)
 	}
+	if check.Type == grace.CheckCommand && len(check.Argv) > 0 {
+		at.key("argv").item(0).program(check.Argv[0], "")
+	}
 	at.addError(verify.ValidateCheck(check))
+}
+
+// checkMeasured looks at the metrics by which a run on a service is verified:
+// whether they come, and how long that takes.
+func (c *checker) checkMeasured(at spot, p grace.Playbook, service grace.ServiceID) {
+	for i, check := range p.Verify {
+		here := at.key("verify").item(i)
+		if check.Metric == "" || here.failed() || !here.given() {
+			continue
+		}
+		of := service
+		if check.Service != "" && !strings.Contains(string(check.Service), "${") {
+			of = check.Service
+		}
+		if of == "" {
+			continue
+		}
+		c.checkMetric(here.key("metric"), of, check.Metric)
+		known, _ := c.metricsOf(of)
+		for _, k := range known {
+			n := check.MinSamples
+			if n == 0 {
+				n = heal.DefaultMinSamples
+			}
+			needs, has := time.Duration(n)*k.interval.D(), or(p.Settle, heal.DefaultSettle)+or(p.Soak, heal.DefaultSoak)
+			switch watchdog := or(p.Watchdog, heal.DefaultWatchdog); {
+			case k.metric != check.Metric || needs <= has:
+			case needs+k.interval.D() >= watchdog:
+				here.key("metric").add("read it more often, lower min_samples, or raise watchdog", "%s is read every %s: %d samples take %s, but the run is aborted after %s",
+					check.Metric, shortDuration(k.interval), n, shortDuration(grace.Duration(needs)), shortDuration(grace.Duration(watchdog)))
+			default:
+				here.key("metric").warn("read it more often, lower min_samples, or say so with soak: "+shortDuration(grace.Duration(needs)),
+					"%s is read every %s: %d samples take %s, longer than settle and soak (%s), so that verification waits for them",
+					check.Metric, shortDuration(k.interval), n, shortDuration(grace.Duration(needs)), shortDuration(grace.Duration(has)))
+			}
+		}
+	}
 }
 
 // variables are the names that ${} may hold in a playbook's steps. One that

@@ -79,6 +79,10 @@ func (c *checker) checkSensors() []SensorSpec {
 		unique(at.key("name"), "sensor", s.Name, names)
 		c.service(at.key("service"), s.Service)
 		s.onlyItsKeys(at)
+		s.hasItsKeys(at)
+		if len(s.Argv) > 0 {
+			at.key("argv").item(0).program(s.Argv[0], "")
+		}
 		s.client().check(at)
 		at.key("env").secretsIn(s.Env)
 		at.key("url").secretInURL(s.URL)
@@ -161,6 +165,42 @@ func (s SensorSpec) validate() error {
 	return s.Prometheus.Validate()
 }
 
+// hasItsKeys reports what a sensor of its type cannot do without.
+func (s sensor) hasItsKeys(at spot) {
+	key, example := "", ""
+	switch s.Type {
+	case "http":
+		key, example = "url", "http://127.0.0.1:8080/healthz"
+	case "tcp":
+		key, example = "address", "127.0.0.1:5432"
+	case "command":
+		key, example = "argv", "[/usr/lib/nagios/plugins/check_disk, -w, 10%]"
+	case "prometheus":
+		key, example = "url", "http://127.0.0.1:8080/metrics"
+	case "promql":
+		key, example = "url", "http://127.0.0.1:9090"
+	default:
+		return
+	}
+	if where := at.key(key); !where.given() {
+		where.add("for example "+key+": "+example, "required key is missing for type %s", s.Type)
+	} else if u := s.URL; key == "url" && u != "" && !strings.Contains(u, "://") && !where.failed() {
+		where.add("did you mean http://"+strings.TrimPrefix(u, "//")+"?", "%s has no scheme: want http:// or https:// and a host, or unix:// and the path of a socket", quote(u))
+	}
+}
+
+// interval gives how often the sensor looks.
+func (s sensor) interval() grace.Duration {
+	usual := probe.DefaultInterval
+	switch s.Type {
+	case "prometheus":
+		usual = prometheus.DefaultInterval
+	case "promql":
+		usual = promql.DefaultInterval
+	}
+	return cmp.Or(s.Interval, grace.Duration(usual))
+}
+
 // checkObjectives looks at the objectives.
 func (c *checker) checkObjectives() {
 	names := map[string]string{}
@@ -173,38 +213,7 @@ func (c *checker) checkObjectives() {
 				unique(at.key("name"), "objective", string(o.Service)+"/"+o.Metric+"/"+one.Name, names)
 			}
 		}
-		c.checkMetric(at.key("metric"), o.Service, o.Metric)
-		c.checkMetric(at.key("total"), o.Service, o.Total)
 		at.addError(o.Validate())
-	}
-}
-
-// checkMetric warns of a metric that looks misspelt. It is no more than a
-// warning: metrics also come in by the API.
-func (c *checker) checkMetric(at spot, service grace.ServiceID, name string) {
-	var known []string
-	for _, s := range c.file.Sensors {
-		for _, q := range s.Queries {
-			if q.Service == service || q.ServiceLabel != "" || q.Service == "" && s.Service == service {
-				known = append(known, q.Name)
-			}
-		}
-		if s.Service != service {
-			continue
-		}
-		switch s.Type {
-		case probe.HTTP, probe.TCP:
-			known = append(known, s.Name+"_latency_ms")
-		}
-		for _, m := range s.Metrics {
-			known = append(known, m.Name)
-		}
-	}
-	if slices.Contains(known, name) || name == "" {
-		return
-	}
-	if k := nearest(name, known); k != "" {
-		at.warn("did you mean "+k+"? metrics that come in by the API are not known here", "no sensor of %s yields the metric %s", service, shorten(name))
 	}
 }
 

@@ -136,6 +136,7 @@ func (c *checker) checkBinding(at spot, s service, id grace.PlaybookID) {
 	if ok {
 		c.checkWhole(at, bound)
 	}
+	c.checkMeasured(at, bound, s.Name)
 }
 
 func (r Remedy) grace() grace.Binding {

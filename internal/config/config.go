@@ -34,6 +34,9 @@ type Options struct {
 	ExtraServices []grace.Service
 	// LookupEnv gives the four SELF_HEAL_ variables. Nil leaves them out.
 	LookupEnv func(name string) (value string, ok bool)
+	// Host is on to look also whether this machine has the secrets and programs
+	// that the file names.
+	Host bool
 }
 
 // Config is a whole, valid configuration: plain data that is never changed.
@@ -70,6 +73,8 @@ type Config struct {
 	API          API
 	Metrics      Metrics
 	Retention    Retention
+
+	Needs []Need // what the file needs of this machine, when it was looked at
 }
 
 // Playbook finds a playbook by its id.
@@ -106,7 +111,7 @@ func unreadable(path string, err error) Problem {
 // Parse reads the text of a file that problems call name. dir is where a
 // relative playbooks_dir starts. Config is nil exactly when Problems.Err is not.
 func Parse(name string, data []byte, dir string, o Options) (*Config, Problems) {
-	d := newDecoder(name)
+	d := newDecoder(name, reflect.TypeFor[file]())
 	f := withDefaults(reflect.TypeFor[file]()).Interface().(file)
 	if root := d.root(data); root != nil {
 		d.value(root, reflect.ValueOf(&f).Elem(), "", field{})
@@ -126,6 +131,10 @@ func Parse(name string, data []byte, dir string, o Options) (*Config, Problems) 
 	c.checkPlaces()
 	c.checkNotify()
 	c.checkStages()
+	c.checkMetrics()
+	c.checkCodes()
+	c.checkTrap()
+	c.checkHost()
 
 	problems := c.problems()
 	problems.sort(name)
@@ -158,6 +167,6 @@ func (c *checker) build(sensors []SensorSpec) *Config {
 		Sense: f.Sense, Predict: f.Predict.Config, LSTM: f.Predict.LSTM, Diagnose: f.Diagnose, Propose: f.Propose,
 		Govern: c.govern(), Learn: f.Learn, ApprovalTTL: f.Trust.ApprovalTTL,
 		EscalateAfter: f.EscalateAfter, EscalateAfterCritical: f.EscalateAfterCritical, HoldDown: f.HoldDown, RecoverWithin: f.RecoverWithin,
-		Alertmanager: f.Alertmanager, ExternalURL: f.ExternalURL, Notify: c.notify(), Heartbeat: f.Heartbeat, API: f.API, Metrics: f.Metrics, Retention: f.Retention,
+		Alertmanager: f.Alertmanager, ExternalURL: f.ExternalURL, Notify: c.notify(), Heartbeat: f.Heartbeat, API: f.API, Metrics: f.Metrics, Retention: f.Retention, Needs: c.needs,
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,14 +35,19 @@ type decoder struct {
 	problems Problems
 	wrongAt  map[string]bool // keys with an error of their own
 	wrongIn  map[string]bool // those, and every key above one
+	plain    map[string]bool // keys that hold a reference and take none
 	open     []*yaml.Node    // aliases being followed: a cycle would not end
 	nodes    int
+	lines    []string     // of the text
+	shape    reflect.Type // of what the file holds
+	written  []written    // texts with references
+	programs []program    // that are started
 }
 
-func newDecoder(file string) *decoder {
+func newDecoder(file string, shape reflect.Type) *decoder {
 	return &decoder{
-		file: file, places: map[string]place{"": {file, 1, 1}},
-		wrongAt: map[string]bool{}, wrongIn: map[string]bool{},
+		file: file, shape: shape, places: map[string]place{"": {file, 1, 1}},
+		wrongAt: map[string]bool{}, wrongIn: map[string]bool{}, plain: map[string]bool{},
 	}
 }
 
@@ -56,6 +62,15 @@ func (d *decoder) warn(path, hint, format string, args ...any) {
 }
 
 func (d *decoder) report(path string, warning bool, hint, message string) {
+	if d.plain[path] {
+		return // it was said that no reference is read there: the rest follows from that
+	}
+	if hint == "" {
+		message, hint = wish(message)
+	}
+	if hint == "" {
+		hint = d.hintFor(path)
+	}
 	at := path
 	for {
 		if p, ok := d.places[at]; ok {
@@ -99,6 +114,7 @@ func (d *decoder) given(path string) bool {
 
 // root reads the one document of a file; nil when it is empty or not YAML.
 func (d *decoder) root(data []byte) *yaml.Node {
+	d.lines = strings.Split(string(data), "\n")
 	loader, err := yaml.NewLoader(bytes.NewReader(data))
 	if err != nil {
 		d.add("", "", "%v", err)
@@ -131,15 +147,41 @@ func (d *decoder) syntax(err error) {
 	if le, ok := errors.AsType[*yaml.LoadError](err); ok {
 		p.Message = "not YAML: " + le.Message
 		p.Line, p.Column = max(1, le.Mark.Line), max(1, le.Mark.Column)
-		if strings.Contains(le.Message, "cannot start any token") {
-			p.Hint = "YAML is indented with spaces, never with tabs; text that begins with @, ` or % needs quotes"
-		}
-		if strings.Contains(le.Message, "mapping values are not allowed") {
-			p.Hint = "text with a colon and a space in it needs quotes; or the indentation is off"
+		if hint := d.syntaxHint(le.Message, p.Line, p.Column); hint != "" {
+			p.Hint = hint
 		}
 	}
 	d.note(p)
 }
+
+// syntaxHint says what was probably meant where YAML could not be read.
+func (d *decoder) syntaxHint(message string, line, column int) string {
+	text := ""
+	if line <= len(d.lines) {
+		text = d.lines[line-1]
+	}
+	rest := text[min(max(0, column-1), len(text)):]
+	indent := text[:len(text)-len(strings.TrimLeft(text, " \t"))]
+	switch m := unquoted.FindStringSubmatch(text); {
+	case strings.Contains(indent, "\t") || strings.HasPrefix(rest, "\t"):
+		return "YAML is indented with spaces, never with tabs"
+	case m != nil:
+		return "YAML gives " + m[2][:1] + " a meaning of its own: write it in quotes, " + m[1] + ": \"" + m[2] + "\""
+	case strings.Contains(message, "mapping values are not allowed"):
+		return "text with a colon and a space in it needs quotes; or the indentation is off"
+	case strings.Contains(message, "cannot start any token"):
+		return "text that begins with one of @ ` % > | needs quotes"
+	case strings.Contains(message, "unexpected end of stream"):
+		return "a quote, a bracket or a brace that was opened before is not closed"
+	case strings.Contains(message, "did not find expected"):
+		return "is a comma, a bracket or a quote missing here, or is the indentation off? What follows was not looked at"
+	}
+	return ""
+}
+
+// unquoted finds a value that begins with a character that YAML keeps for
+// itself.
+var unquoted = regexp.MustCompile(`([A-Za-z_]+): *((?:[>|]=?|[@%` + "`" + `*!&])[^,}\]#]*?) *(?:[,}\]#].*)?$|([A-Za-z_]+): *([>|]=?|!=)[,} ]`)
 
 // value decodes n into v, which holds the default.
 func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, f field) {

@@ -47,7 +47,7 @@ func testOptions() Options {
 				{Name: "ttl", Type: grace.ParameterDuration, Default: "15m", Min: &zero},
 			}},
 		},
-		ExtraServices: nil,
+		Host: true,
 	}
 }
 

@@ -85,7 +85,7 @@ func (c *checker) readFolder(dir string) {
 			continue
 		}
 		path := filepath.Join(folder, e.Name())
-		d := newDecoder(path)
+		d := newDecoder(path, reflect.TypeFor[playbook]())
 		c.sources = append(c.sources, d)
 		data, err := readPlaybook(path)
 		if err != nil {
@@ -168,7 +168,7 @@ func set[T any](to *T, v T, really bool) {
 // Lint looks at one playbook file by itself: a playbook or a list of them.
 // Services that it names are not looked up unless o has any.
 func Lint(name string, data []byte, o Options) Problems {
-	d := newDecoder(name)
+	d := newDecoder(name, reflect.TypeFor[playbook]())
 	c := newChecker(spot{d, ""}, &file{}, o)
 	c.written = decodePlaybooks(d, data)
 	c.addServices()

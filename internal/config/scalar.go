@@ -101,6 +101,9 @@ func found(n *yaml.Node) string {
 	case "!!timestamp":
 		return "the date " + shorten(n.Value)
 	}
+	if n.Kind == yaml.ScalarNode && strings.HasPrefix(n.Tag, "!") && !strings.HasPrefix(n.Tag, "!!") {
+		return "the YAML tag " + shorten(n.Tag)
+	}
 	return fmt.Sprintf("the text %q", shorten(n.Value))
 }
 
@@ -123,6 +126,16 @@ func (d *decoder) wrong(n *yaml.Node, want reflect.Type, path string) {
 		n = &masked
 	}
 	switch {
+	case scalar && strings.HasPrefix(n.Tag, "!") && !strings.HasPrefix(n.Tag, "!!"):
+		hint = fmt.Sprintf("YAML gives ! a meaning of its own: write it in quotes: %q", strings.TrimSpace(shorten(n.Tag+" "+n.Value)))
+	case want.Kind() == reflect.String && n.Kind == yaml.MappingNode:
+		hint = "text that begins with { needs quotes"
+	case want.Kind() == reflect.String && n.Kind == yaml.SequenceNode:
+		hint = "write one value, without brackets; text that begins with [ needs quotes"
+	case strings.Contains(path, "change_windows[") && (strings.HasSuffix(path, ".start") || strings.HasSuffix(path, ".end")):
+		hint = "write hours and minutes in quotes, for example " + lastKey(path) + ": \"09:00\""
+	case strings.HasSuffix(path, ".days") && scalar:
+		hint = "write a list: [mon, tue, wed, thu, fri]"
 	case want.Kind() == reflect.String && scalar:
 		hint = fmt.Sprintf("write it in quotes: %q", shorten(n.Value))
 	case isText(want) && scalar && n.Tag != "!!str":
@@ -138,6 +151,9 @@ func (d *decoder) wrong(n *yaml.Node, want reflect.Type, path string) {
 		case "no", "off", "n", "0":
 			hint = "write false"
 		}
+	}
+	if hint == "" {
+		hint = d.hintFor(path)
 	}
 	d.note(Problem{
 		d.file, n.Line, n.Column, path,
@@ -172,6 +188,13 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string, f field) {
 	}
 	if v.Kind() == reflect.Float64 && (math.IsNaN(v.Float()) || math.IsInf(v.Float(), 0)) {
 		d.wrong(n, reflect.TypeFor[int](), path)
+		return
+	}
+	if v.Kind() == reflect.String && !d.reference(path, n.Value) {
+		return
+	}
+	if v.Kind() == reflect.String && f.enum != nil && text == "" && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
+		d.add(path, "YAML gives > and | a meaning of their own: write it in quotes, for example "+lastKey(path)+": \">\"", "is empty: what stands there begins a block of text")
 		return
 	}
 	if v.Kind() == reflect.String && f.enum != nil && !slices.Contains(f.enum, v.String()) {
@@ -279,6 +302,7 @@ func (d *decoder) anyScalar(n *yaml.Node, path string) any {
 			return x
 		}
 	default:
+		d.reference(path, n.Value)
 		return n.Value
 	}
 	d.add(path, "write it in quotes if it is text", "%s is out of range", shorten(n.Value))

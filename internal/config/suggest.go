@@ -35,6 +35,9 @@ func nearest(got string, known []string) string {
 	return ""
 }
 
+// Suggest gives the known name that was probably meant, or "".
+func Suggest(got string, known []string) string { return nearest(got, known) }
+
 // maxListed names are spelled out in a hint; more would bury it.
 const maxListed = 12
 

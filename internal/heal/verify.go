@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	defaultInterval   = time.Second
-	defaultMinSamples = 3
+	defaultInterval = time.Second
+	// DefaultMinSamples of a check are wanted unless it says otherwise.
+	DefaultMinSamples = 3
 	resultsKey        = "results"
 	sinceKey          = "since"
 )
@@ -291,7 +292,7 @@ func minSamples(c grace.Check) int {
 	if c.MinSamples > 0 {
 		return c.MinSamples
 	}
-	return defaultMinSamples
+	return DefaultMinSamples
 }
 
 func (x *execution) baseline(c grace.Check) *float64 {

@@ -186,9 +186,9 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, list []due, sick 
 		return nil, err
 	}
 	for _, dec := range decided {
-		l.stats.decided(dec.Verdict, time.Since(began)/time.Duration(len(decided)))
-		l.Log.Info("decided", "service", dec.Service, "code", dec.Diagnosis.Code, "verdict", dec.Verdict,
-			"run", dec.Run, "summary", summary(dec))
+		l.stats.decided(dec, time.Since(began)/time.Duration(len(decided)))
+		l.Log.Info("decision", "decision", dec.ID, "verdict", dec.Verdict, "service", dec.Service, "code", dec.Diagnosis.Code,
+			"playbook", playbookOf(dec), "run", dec.Run, "reason", summary(dec))
 	}
 	return said, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -186,7 +187,7 @@ func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.Se
 	}
 	p, ok := st.Playbooks[i].Bind(s)
 	if !ok {
-		return Trial{}, &ErrTrial{fmt.Sprintf("playbook %q has no binding for %q: add services[].bindings.%s", id, service, id)}
+		return Trial{}, &ErrTrial{unbound(p, service)}
 	}
 	p.Arguments = maps.Clone(p.Arguments)
 	if p.Arguments == nil {
@@ -209,6 +210,22 @@ func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.Se
 	v, policy, reasons := st.govern.Decide(govern.Input{Now: now, Mode: mode.At(now), Proposal: proposal})
 	p = heal.Preview(p, service, resolved)
 	return Trial{Playbook: p, Parameters: resolved, Verdict: v, Policy: policy, Reasons: reasons}, nil
+}
+
+// unbound says why a playbook does not run on a service.
+func unbound(p grace.Playbook, service grace.ServiceID) string {
+	if len(p.Services) > 0 && !slices.Contains(p.Services, service) {
+		return fmt.Sprintf("playbook %q is for other services: its key services names %s, and not %s", p.ID, joinIDs(p.Services), service)
+	}
+	return fmt.Sprintf("playbook %q has no binding for %q: add services[].bindings.%s", p.ID, service, p.ID)
+}
+
+func joinIDs(ids []grace.ServiceID) string {
+	parts := make([]string, len(ids))
+	for i, id := range ids {
+		parts[i] = string(id)
+	}
+	return strings.Join(parts, ", ")
 }
 
 // KPIs measures the key figures over the last 24 hours. Where there are
@@ -277,7 +294,7 @@ type Stats struct {
 	mu sync.Mutex
 	// OnDecision and OnAction are told of every decision and action, for
 	// metrics. Set them before Start.
-	OnDecision func(v grace.Verdict, took time.Duration)
+	OnDecision func(dec grace.Decision, took time.Duration)
 	OnAction   func(step string, status grace.OutcomeStatus, took time.Duration)
 }
 
@@ -296,11 +313,11 @@ func (s *Stats) Clamped() int64 { return s.clamped.Load() }
 // Triggers counts the triggers made.
 func (s *Stats) Triggers() int64 { return s.triggers.Load() }
 
-func (s *Stats) decided(v grace.Verdict, took time.Duration) {
+func (s *Stats) decided(dec grace.Decision, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.OnDecision != nil {
-		s.OnDecision(v, took)
+		s.OnDecision(dec, took)
 	}
 }
 

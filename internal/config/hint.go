@@ -1,0 +1,80 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+)
+
+// wish splits what a stage says is wrong from what it wants.
+func wish(text string) (message, hint string) {
+	if before, after, ok := strings.Cut(text, ": want "); ok {
+		switch {
+		case before == "empty":
+			before = "is empty"
+		case !strings.Contains(before, " is ") && !strings.Contains(before, ": "):
+			before += " is not valid"
+		}
+		return before, "want " + after
+	}
+	if before, after, ok := strings.Cut(text, "; "); ok {
+		return before, after
+	}
+	return text, ""
+}
+
+// hintFor is the last resort of a problem without a hint: what the key is for.
+func (d *decoder) hintFor(path string) string {
+	if i := strings.Index(path, ".with."); i >= 0 {
+		return "the settings of each action are in docs/playbooks.md"
+	}
+	f, ok := fieldAt(d.shape, path)
+	switch {
+	case !ok:
+		return ""
+	case f.enum != nil:
+		return "one of " + strings.Join(f.enum, ", ")
+	case f.example != "":
+		return "for example " + f.name + ": " + f.example
+	case f.doc != "":
+		return f.name + ": " + f.doc
+	}
+	return ""
+}
+
+// fieldAt finds the field that a path ends at.
+func fieldAt(t reflect.Type, path string) (field, bool) {
+	var last field
+	var found bool
+	if t == nil {
+		return last, false
+	}
+	for _, part := range strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' }) {
+		for t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if strings.HasSuffix(part, "]") {
+			if t.Kind() == reflect.Slice {
+				t = t.Elem()
+			}
+			continue
+		}
+		switch t.Kind() {
+		case reflect.Struct:
+			found = false
+			for _, f := range fieldsOf(t) {
+				if f.name == part {
+					last, found, t = f, true, f.typ
+					break
+				}
+			}
+			if !found {
+				return last, last.name != ""
+			}
+		case reflect.Map:
+			t = t.Elem()
+		default:
+			return last, last.name != ""
+		}
+	}
+	return last, last.name != ""
+}
