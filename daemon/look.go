@@ -46,7 +46,7 @@ func Look(ctx context.Context, cfg *config.Config, tell bool) ([]Finding, error)
 	}
 	d := &Daemon{opts: collect(nil), log: slog.New(slog.DiscardHandler), cfg: cfg}
 	none := grace.SinkFunc(func(context.Context, ...grace.Sample) error { return nil })
-	list, err := d.lookers(cfg, none)
+	list, err := d.lookers(soon(cfg), none)
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +78,35 @@ func Look(ctx context.Context, cfg *config.Config, tell bool) ([]Finding, error)
 		out = append(out, f)
 	}
 	return out, nil
+}
+
+// lookEvery is the interval of sensors that are to look once: they begin within
+// one, spread over it.
+const lookEvery = grace.Duration(200 * time.Millisecond)
+
+// soon gives a configuration whose sensors look at once.
+func soon(cfg *config.Config) *config.Config {
+	out := *cfg
+	out.Sensors = slices.Clone(cfg.Sensors)
+	for i, s := range out.Sensors {
+		switch {
+		case s.Probe != nil:
+			p := *s.Probe
+			p.Interval, s.Probe = lookEvery, &p
+		case s.PromQL != nil:
+			p := *s.PromQL
+			p.Interval, p.Queries = lookEvery, slices.Clone(p.Queries)
+			for j := range p.Queries {
+				p.Queries[j].Interval = lookEvery
+			}
+			s.PromQL = &p
+		case s.Prometheus != nil:
+			p := *s.Prometheus
+			p.Interval, s.Prometheus = lookEvery, &p
+		}
+		out.Sensors[i] = s
+	}
+	return &out
 }
 
 // lookers are the sensors of a configuration without their history, which a

@@ -59,7 +59,7 @@ func newAuditList(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&object, "object", "", "only about this object, for example run/RUN")
 	f.StringVar(&actor, "actor", "", "only by this actor, for example token:NAME")
-	f.TextVar(&since, "since", grace.Duration(0), "only of the last while, for example 24h or 7d")
+	f.TextVar(&since, "since", grace.Duration(0), "only of the last `duration`, for example 24h or 7d")
 	pageFlags(cmd, &q)
 	return cmd
 }

@@ -94,7 +94,7 @@ func (a *app) checkLive(ctx context.Context, path string, cfg *config.Config, pr
 		})
 	}
 	if err == nil && bad > 0 {
-		err = &failure{code: exitProblems, message: fmt.Sprintf("%s of %d failed", count(bad, "look"), len(found)), hint: "GRACE would not see or do these; nothing was changed", silent: a.json}
+		err = &failure{code: exitProblems, message: fmt.Sprintf("%d of %d things looked at failed", bad, len(found)), hint: "GRACE would not see or do these; nothing was changed", silent: a.json}
 	}
 	return err
 }

@@ -49,6 +49,6 @@ func newLearning(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&service, "service", "", "only of this service")
 	f.StringVar(&playbook, "playbook", "", "only of this playbook")
-	f.TextVar(&bucket, "bucket", grace.Duration(0), "a row for each time span of this length, for example 1d")
+	f.TextVar(&bucket, "bucket", grace.Duration(0), "a row for each `duration`, for example 1d")
 	return cmd
 }

@@ -87,6 +87,6 @@ func newModeSet(a *app) *cobra.Command {
 		},
 	}
 	reasonFlag(cmd, &reason)
-	cmd.Flags().TextVar(&expires, "expires", grace.Duration(0), "how long it is to last, for example 2h")
+	cmd.Flags().TextVar(&expires, "expires", grace.Duration(0), "for which `duration`, for example 2h or 1d")
 	return cmd
 }

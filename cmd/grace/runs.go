@@ -64,7 +64,7 @@ func newRunsList(a *app) *cobra.Command {
 	f.StringVar(&state, "state", "", "only runs in this state, for example awaiting_approval")
 	f.StringVar(&service, "service", "", "only runs on this service")
 	f.StringVar(&playbook, "playbook", "", "only runs of this playbook")
-	f.TextVar(&since, "since", grace.Duration(0), "only runs made in the last while, for example 24h or 7d")
+	f.TextVar(&since, "since", grace.Duration(0), "only runs made in the last `duration`, for example 24h or 7d")
 	f.BoolVar(&open, "open", false, "only runs that have not ended")
 	pageFlags(cmd, &q)
 	return cmd

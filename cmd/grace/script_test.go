@@ -76,6 +76,9 @@ func (w waiter) until(ts *testscript.TestScript, what string, ok func() bool) {
 // await waits until the daemon answers.
 func (w waiter) await(ts *testscript.TestScript, _ bool, _ []string) {
 	w.until(ts, "answer of the daemon", func() bool {
+		if _, err := os.Stat(ts.MkAbs(defaultTokenFile)); err != nil {
+			return false // the daemon writes it when it starts
+		}
 		_, err := scriptClient(ts).Mode(context.Background())
 		return err == nil
 	})

@@ -125,7 +125,7 @@ func newTokenCreate(a *app, config *string) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&role, "role", "viewer", "what it may do: "+strings.Join(roles(), ", "))
-	cmd.Flags().TextVar(&expires, "expires", grace.Duration(0), "how long it is valid, for example 30d (default: until revoked)")
+	cmd.Flags().TextVar(&expires, "expires", grace.Duration(0), "valid for this `duration`, for example 30d (default: until revoked)")
 	return cmd
 }
 

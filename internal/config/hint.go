@@ -29,6 +29,8 @@ func (d *decoder) hintFor(path string) string {
 	}
 	f, ok := fieldAt(d.shape, path)
 	switch {
+	case path == "":
+		return "the keys are explained by: grace config schema"
 	case !ok:
 		return ""
 	case f.enum != nil:
