@@ -22,7 +22,7 @@ const (
 // Canonical gives the code that GRACE knows a code by: the original system
 // called two of them otherwise.
 func (c Code) Canonical() Code {
-	switch c {
+	switch c { //nolint:exhaustive // all others are called as they are
 	case "degraded":
 		return CodeDegradation
 	case "CB_open":

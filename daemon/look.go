@@ -151,10 +151,10 @@ func lookOnce(ctx context.Context, src source) (Finding, []grace.Sample) {
 	select {
 	case <-first:
 		cancel()
-		<-ended
+		_ = <-ended // it was seen to work; how it ends when stopped says nothing
 	case err = <-ended:
 	case <-ctx.Done():
-		<-ended
+		_ = <-ended // likewise
 	}
 	mu.Lock()
 	defer mu.Unlock()

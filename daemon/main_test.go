@@ -353,7 +353,7 @@ func (c client) waitRun(service string, state grace.RunState) grace.Run {
 // evidence.
 func (c client) playSource(run grace.Run) {
 	resolved := run.State == grace.RunVerifying
-	switch run.State { //nolint:exhaustive // in the others nothing is waited for
+	switch run.State {
 	case grace.RunVerifying, grace.RunRunning, grace.RunCancelled:
 	case grace.RunApproved:
 		if len(run.Reasons) == 0 {

@@ -62,7 +62,7 @@ func (n *narrator) tell(ctx context.Context, e grace.Event) {
 	case kind == "silence":
 		n.silence(ctx, e, rest)
 	case kind == "storm":
-		n.log.WarnContext(ctx, "circuit breaker "+rest, "incident", object(e))
+		n.log.WarnContext(ctx, "circuit breaker", "is", rest, "incident", object(e))
 	case e.Type == "self_heal.mode":
 		var m grace.ModeSetting
 		if json.Unmarshal(e.Payload, &m) == nil {

@@ -18,7 +18,7 @@ import (
 // of repeated states the first.
 func manager(t *testing.T) <-chan string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "grace-sd") // a socket's path must be short
+	dir, err := os.MkdirTemp("", "grace-sd") //nolint:usetesting // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,15 +82,20 @@ func newStatus(a *app) *cobra.Command {
 				a.blind(w, sensors.Value.Items)
 				a.foreseen(w, predictions.Value.Items)
 				a.astray(w, alerts.Value)
-				if len(runs.Value.Items) > 0 {
-					_, _ = fmt.Fprintln(w, "\nOpen runs")
-					a.runTable(w, runs.Value.Items)
-				}
-				_, _ = fmt.Fprintf(w, "\nLast 24 h: %s\n", kpiText(kpis.Value))
-				a.criteria(w, kpis.Value.Criteria)
+				a.lastDay(w, runs.Value.Items, kpis.Value)
 			})
 		},
 	}
+}
+
+// lastDay shows what is being done, and what was achieved.
+func (a *app) lastDay(w io.Writer, open []grace.Run, kpis kpiView) {
+	if len(open) > 0 {
+		_, _ = fmt.Fprintln(w, "\nOpen runs")
+		a.runTable(w, open)
+	}
+	_, _ = fmt.Fprintf(w, "\nLast 24 h: %s\n", kpiText(kpis))
+	a.criteria(w, kpis.Criteria)
 }
 
 // kpiText words the key figures; what rests on nothing is a dash, not a zero.

@@ -126,6 +126,11 @@ func (s *server) registerHands(api huma.API) {
 	}, func(ctx context.Context, in *signalForgetInput) (*struct{}, error) {
 		return nil, s.backend.ForgetSignal(ctx, in.Body.Key, callerOf(ctx).actor(), in.Body.Reason)
 	})
+	s.registerIncidentHands(api, missing)
+}
+
+// registerIncidentHands adds what people do about incidents.
+func (s *server) registerIncidentHands(api huma.API, missing []int) {
 	changes := map[string]func(context.Context, grace.IncidentID, string, string) (grace.Incident, error){
 		"resolve": func(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
 			return s.backend.ResolveIncident(ctx, id, actor, reason)

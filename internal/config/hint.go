@@ -24,7 +24,7 @@ func wish(text string) (message, hint string) {
 
 // hintFor is the last resort of a problem without a hint: what the key is for.
 func (d *decoder) hintFor(path string) string {
-	if i := strings.Index(path, ".with."); i >= 0 {
+	if strings.Contains(path, ".with.") {
 		return "the settings of each action are in docs/playbooks.md"
 	}
 	f, ok := fieldAt(d.shape, path)

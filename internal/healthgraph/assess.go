@@ -101,6 +101,8 @@ func worstFirst(a, b grace.Signal) int {
 func stateRank(s grace.SignalState) int {
 	switch s {
 	case grace.SignalFiring:
+		return 4
+	case grace.SignalUnstable:
 		return 3
 	case grace.SignalStale:
 		return 2

@@ -252,7 +252,10 @@ func TestGroups(t *testing.T) {
 	g := New([]grace.Service{
 		{ID: "web", DependsOn: []grace.ServiceID{"lb"}},
 		{ID: "lb", Groups: []grace.Group{{Need: 2, Of: []grace.ServiceID{"a", "b", "c"}}}},
-		{ID: "a", DependsOn: []grace.ServiceID{"db"}}, {ID: "b", DependsOn: []grace.ServiceID{"db"}}, {ID: "c", DependsOn: []grace.ServiceID{"db"}}, {ID: "db"},
+		{ID: "a", DependsOn: []grace.ServiceID{"db"}},
+		{ID: "b", DependsOn: []grace.ServiceID{"db"}},
+		{ID: "c", DependsOn: []grace.ServiceID{"db"}},
+		{ID: "db"},
 	})
 	ill := func(ids ...grace.ServiceID) func(grace.ServiceID) bool {
 		return func(id grace.ServiceID) bool { return slices.Contains(ids, id) }

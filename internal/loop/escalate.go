@@ -324,7 +324,7 @@ func (l *Loop) whyNot(id grace.ServiceID) string {
 }
 
 func whyWaiting(run grace.Run) string {
-	switch run.State { //nolint:exhaustive // the states of a run that has not begun
+	switch run.State {
 	case grace.RunAwaitingApproval:
 		return fmt.Sprintf("run %s (%s) waits for a person's answer since %s", run.ID, run.Playbook.ID, run.CreatedAt.UTC().Format(time.RFC3339))
 	default:

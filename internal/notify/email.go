@@ -150,8 +150,11 @@ func (e *email) compose(m *Message, id, root string) ([]byte, error) {
 		to[i] = a.String()
 	}
 	header := [][2]string{
-		{"From", e.from.String()}, {"To", strings.Join(to, ", ")}, {"Subject", mime.QEncoding.Encode("utf-8", "[GRACE] "+m.Title)},
-		{"Date", e.now().Format(time.RFC1123Z)}, {"Message-ID", id},
+		{"From", e.from.String()},
+		{"To", strings.Join(to, ", ")},
+		{"Subject", mime.QEncoding.Encode("utf-8", "[GRACE] "+m.Title)},
+		{"Date", e.now().Format(time.RFC1123Z)},
+		{"Message-ID", id},
 	}
 	if root != "" && root != id {
 		header = append(header, [2]string{"In-Reply-To", root}, [2]string{"References", root})

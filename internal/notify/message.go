@@ -174,7 +174,7 @@ func (n *Notifier) message(ctx context.Context, e grace.Event) (*Message, error)
 	if e.Type == eventLadder || e.Type == eventReminder {
 		var p ladderPayload
 		if json.Unmarshal(e.Payload, &p) != nil || p.Event.Type == e.Type {
-			return nil, nil //nolint:nilnil // nothing to tell, and no error
+			return nil, nil //nolint:nilnil,nilerr // nothing to tell, and no error
 		}
 		m, err := n.message(ctx, p.Event)
 		if m == nil || err != nil {

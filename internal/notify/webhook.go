@@ -33,7 +33,7 @@ type webhook struct {
 const maxBody = 256 << 10
 
 // reference is a secret's place in a template.
-var reference = regexp.MustCompile(`\$\{((?:env|file):[^}]*)\}`) //nolint:gochecknoglobals // a compiled constant
+var reference = regexp.MustCompile(`\$\{((?:env|file):[^}]*)\}`)
 
 // parse reads a template. A reference to a secret becomes a call, so that
 // neither a secret is read as a template nor a message as a reference.

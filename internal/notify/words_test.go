@@ -2,6 +2,7 @@ package notify
 
 import (
 	"flag"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -28,9 +29,7 @@ func TestWords(t *testing.T) {
 	e.incident("i-1", "web", "escalated")
 	run := func(state string, more map[string]any) {
 		payload := map[string]any{"run": "r-2", "service": "web", "playbook": "restart_service", "code": "service_down", "state": state}
-		for k, v := range more {
-			payload[k] = v
-		}
+		maps.Copy(payload, more)
 		e.apply(grace.Change{Events: []grace.Event{{Type: "self_heal.run." + state, Resource: "run/r-2", Payload: encode(payload)}}})
 	}
 	run("running", nil)

@@ -144,7 +144,7 @@ type Input struct {
 // overridable are the limits that a person may let pass. What keeps two runs
 // apart, and the trust core's guardrails, nobody may.
 func overridable(c grace.ReasonCode) bool {
-	switch c { //nolint:exhaustive // all others are not
+	switch c {
 	case grace.ReasonRateLimited, grace.ReasonBackoff, grace.ReasonDuplicate, grace.ReasonStorm, grace.ReasonDoNothing:
 		return true
 	default:

@@ -319,7 +319,7 @@ func startAlertmanager(t *testing.T, bin, hook string) string {
 		}
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("Alertmanager is not ready: %s", resp.Status) //nolint:staticcheck // a name
+			return fmt.Errorf("Alertmanager is not ready: %s", resp.Status)
 		}
 		return nil
 	})
