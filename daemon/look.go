@@ -151,10 +151,10 @@ func lookOnce(ctx context.Context, src source) (Finding, []grace.Sample) {
 	select {
 	case <-first:
 		cancel()
-		_ = <-ended // it was seen to work; how it ends when stopped says nothing
+		<-ended //nolint:errcheck // it was seen to work; how it ends when stopped says nothing
 	case err = <-ended:
 	case <-ctx.Done():
-		_ = <-ended // likewise
+		<-ended //nolint:errcheck // likewise
 	}
 	mu.Lock()
 	defer mu.Unlock()
