@@ -169,7 +169,7 @@ func printCriteria(w io.Writer, over []*sim.Criteria) {
 		}
 		_, _ = fmt.Fprintln(w)
 	}
-	_, _ = fmt.Fprint(w, "\n| criterion | target | all stories | actions honest | plumbing whole |\n|---|---|---|---|---|\n")
+	_, _ = fmt.Fprint(w, "\n| criterion | target | all stories | actions honest | and nothing in doubt | plumbing whole |\n|---|---|---|---|---|---|\n")
 	row("stories", "", func(c *sim.Criteria) string { return fmt.Sprint(c.Stories) })
 	row("incidents mitigated", "", func(c *sim.Criteria) string { return shareOf(c.Mitigated, c.Incidents) })
 	for i, k := range over[0].KPIs.Criteria {

@@ -38,8 +38,11 @@ func (x *execution) act() (*failure, error) {
 			return f, nil
 		}
 		if o.Status != grace.OutcomeSucceeded {
+			// What may have been done in part is undone, though nothing is wrong any more.
+			why := o.Data[forbiddenKey]
 			return &failure{
-				reason: fmt.Sprintf("step %q: %s", s.Name, o.Error), forbidden: o.Data[forbiddenKey] != "", cleared: o.Data[forbiddenKey] == clearedValue,
+				reason: fmt.Sprintf("step %q: %s", s.Name, o.Error), forbidden: why != "" && why != clearedValue,
+				cleared: why == clearedValue && o.Status == grace.OutcomeFailed,
 			}, nil
 		}
 	}
@@ -111,7 +114,9 @@ func (x *execution) do(ctx context.Context, i int, s grace.Step) grace.Outcome {
 	maybe := resumed // whether an earlier try may have taken effect
 	pause := retryPause
 	for attempt := 1; ; attempt++ {
-		if err := x.permit(ctx, !maybe && x.nothingDone(i)); err != nil {
+		// What another process left, and is certainly missing, begins anew.
+		first := x.nothingDone(i) && (!maybe || resumed && attempt == 1)
+		if err := x.permit(ctx, first); err != nil {
 			return certain(forbidden(err, attempt-1, started, x.Clock.Now()), maybe)
 		}
 		o = x.call(ctx, grace.Call{Action: s.Action, With: s.With, Timeout: s.Timeout}, s.Name, grace.PhaseDo, "", attempt)

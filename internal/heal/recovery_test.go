@@ -172,6 +172,26 @@ func TestLeftUnfinished(t *testing.T) {
 	}
 }
 
+// TestLeftUnfinishedAndCleared: what another process left, and is missing, is
+// not done when what began it is gone; what may be there in part is undone.
+func TestLeftUnfinishedAndCleared(t *testing.T) {
+	w := newWorld(t)
+	w.crashAt = "do/0/one"
+	run := aRun(w, undoable("one"))
+	run.Playbook.Steps[0].Check = &grace.Check{Type: grace.CheckMetricThreshold, Metric: "m", Op: ">", Threshold: 1}
+	w.metric = func(time.Time) (float64, bool) { return 0, true }
+	w.permit = func(_ context.Context, _ grace.Run, first bool) error {
+		if first && len(w.calls) > 0 {
+			return &heal.ClearedError{Text: "it passes again"}
+		}
+		return nil
+	}
+	run = w.drive(w.start(run))
+	if want := []string{"do/one#r-1/do/one", "undo/one#r-1/undo/one"}; run.State != grace.RunRolledBack || !slices.Equal(w.calls, want) {
+		t.Errorf("%s (%s) after %v, want rolled_back after %v", run.State, run.Error, w.calls, want)
+	}
+}
+
 // slowMetric is a world whose metric comes once a minute.
 type slowMetric struct{ *world }
 

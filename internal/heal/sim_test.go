@@ -29,6 +29,7 @@ type world struct {
 	healthy bool
 	metric  func(now time.Time) (float64, bool)
 	onCall  func(req grace.ActionRequest) grace.Outcome
+	permit  func(ctx context.Context, run grace.Run, first bool) error
 }
 
 type message struct {
@@ -178,7 +179,7 @@ func (f replayFlow) crash(name string) bool {
 }
 
 func (w *world) runner(owner string) *heal.Runner {
-	return &heal.Runner{Actions: map[string]grace.Action{"fake": w}, Prober: w, Clock: w, Owner: owner}
+	return &heal.Runner{Actions: map[string]grace.Action{"fake": w}, Prober: w, Clock: w, Owner: owner, Permit: w.permit}
 }
 
 func (w *world) start(run grace.Run) grace.Run {

@@ -95,7 +95,7 @@ type Score struct {
 // Criteria are the figures that healing is judged by, over a part of the
 // stories: the failure of an action that was made to fail is not GRACE's.
 type Criteria struct {
-	Over      string      `json:"over" doc:"all, honest: actions do what they say, whole: nothing is broken but services"`
+	Over      string      `json:"over" doc:"all, honest: actions do what they say, clear: and what is wrong is plain to see, whole: nothing is broken but services"`
 	Stories   int         `json:"stories"`
 	Incidents int         `json:"incidents"`
 	Mitigated int         `json:"mitigated"`
@@ -110,6 +110,7 @@ func newCriteria() []*Criteria {
 	return []*Criteria{
 		{Over: "all", counts: func(Story) bool { return true }},
 		{Over: "honest", counts: Story.Honest},
+		{Over: "clear", counts: Story.Clear},
 		{Over: "whole", counts: Story.Whole},
 	}
 }

@@ -108,6 +108,12 @@ func (st Story) Honest() bool {
 	})
 }
 
+// Clear tells whether the story is honest, and nothing of it makes it hard to
+// know what is wrong now but samples that are lost, late or doubled.
+func (st Story) Clear() bool {
+	return st.Honest() && !slices.ContainsFunc(st.Events, func(e Event) bool { return slices.Contains(doubts(), e.Kind) })
+}
+
 // quiet tells whether no service is ever sick, nor said to be.
 func (st Story) quiet() bool {
 	return !slices.ContainsFunc(st.Events, func(e Event) bool { return e.Fault() || e.lies() })

@@ -6,10 +6,14 @@ import (
 	"time"
 )
 
+func doubts() []Kind {
+	return []Kind{Passes, Flap, Restart, Reload, RenameSensor, RemoveSensor, ClockStep, SensorError, SilentSource, StuckAlert}
+}
+
 // writeDoubt writes what makes it hard to know what is wrong now: half of them
 // befall a service that a fault strikes, about the time when it does.
 func writeDoubt(r *rand.Rand, st Story) []Event {
-	kinds := []Kind{Passes, Flap, Restart, Restart, Reload, RenameSensor, RemoveSensor, ClockStep, SensorError, SilentSource, StuckAlert}
+	kinds := append(doubts(), Restart) // twice as often
 	var out []Event
 	for range r.IntN(4) {
 		e := Event{At: secondsIn(r, 30, 500), Kind: kinds[r.IntN(len(kinds))], Target: string(st.Services[r.IntN(len(st.Services))].ID)}
