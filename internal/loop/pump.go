@@ -64,7 +64,7 @@ func (l *Loop) hear(e grace.Event) {
 		var s grace.Signal
 		if json.Unmarshal(e.Payload, &s) == nil && s.Key != "" {
 			l.mirror.signals([]grace.Signal{s})
-			if s.State == grace.SignalStale {
+			if s.State == grace.SignalStale || s.State == grace.SignalUnknown && !s.Gone {
 				l.contradict(s)
 			}
 		}
@@ -79,12 +79,12 @@ func (l *Loop) hear(e grace.Event) {
 }
 
 // contradict says again what this process sees of a signal that another one has
-// no data of: that is the other's fault, and says nothing of the service.
+// no data of, or not enough yet: that is the other's fault, and says nothing of the service.
 func (l *Loop) contradict(stale grace.Signal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	own, known := l.sense.Signal(stale.Key)
-	if known && own.State != grace.SignalStale && own.State != grace.SignalUnknown && own.At.After(stale.At) {
+	if known && own.State != grace.SignalStale && own.State != grace.SignalUnknown && (own.At.After(stale.At) || stale.State == grace.SignalUnknown && own.At.Equal(stale.At)) {
 		l.keep([]grace.Signal{own}) // the next tick writes it
 	}
 }

@@ -53,6 +53,10 @@ func (s *Sim) notice(p *process, samples []grace.Sample) {
 			v = &seen{by: map[*process]word{}, fails: map[*process]int{}}
 			s.seen[key] = v
 		}
+		if s.now.Sub(v.last) > blindAfter { // what was before is not known to have lasted
+			clear(v.fails)
+			v.known = time.Time{}
+		}
 		w := word{m.At, s.now, bad}
 		v.word, v.by[p] = v.take(w), v.by[p].take(w)
 		if !bad {
