@@ -240,6 +240,12 @@ func (l *Loop) load(ctx context.Context) error {
 		return fmt.Errorf("load signals: %w", err)
 	}
 	now := l.Now()
+	for i := range signals {
+		// The clock may have been set back meanwhile: what is dated ahead would
+		// keep every new sample out until it has caught up.
+		s := &signals[i]
+		s.At, s.Since, s.Fired = earlier(s.At, now), earlier(s.Since, now), earlier(s.Fired, now)
+	}
 	l.epoch.Store(now.UnixMilli())
 	l.mu.Lock()
 	l.sense.Expect(l.stages.Load().Probes)
