@@ -117,7 +117,11 @@ func (h *home) databaseFile() (fs.FileInfo, error) {
 	if h.cfg.Database != "" {
 		return nil, nil //nolint:nilnil // there is no file to guard
 	}
-	info, err := os.Stat(filepath.Join(h.cfg.DataDir, databaseFile))
+	path := filepath.Join(h.cfg.DataDir, databaseFile)
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the database file %s was deleted while GRACE started", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("look at the database file: %w", err)
 	}

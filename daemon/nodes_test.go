@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,9 +14,10 @@ import (
 // context, keeps nobody else from being asked, and is not asked twice at once.
 func TestSilentNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		release, asked := make(chan struct{}), 0
+		release := make(chan struct{})
+		var asked atomic.Int32
 		n := grace.HealthNode{Service: grace.Service{ID: "x"}, State: func(context.Context) (grace.Health, string) {
-			asked++
+			asked.Add(1)
 			<-release
 			return grace.HealthHealthy, "fine"
 		}}
@@ -29,8 +31,8 @@ func TestSilentNode(t *testing.T) {
 		if took := time.Since(began); took != storeTime {
 			t.Errorf("waited %s", took)
 		}
-		if asked != 1 {
-			t.Errorf("asked %d times at once", asked)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("asked %d times at once", n)
 		}
 		close(release)
 		synctest.Wait()
