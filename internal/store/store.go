@@ -45,7 +45,7 @@ type Options struct {
 	// Checkpoints is a file outside of the database that says where the audit
 	// log had come to; see [Store.Checkpoint]. Empty: none.
 	Checkpoints string
-	// Log is where trouble goes that no caller is told of (default: nowhere).
+	// Log takes the errors that no caller is told of (default: nowhere).
 	Log *slog.Logger
 	// Inspect opens a database whose audit log does not verify all the same, to
 	// look at it.
