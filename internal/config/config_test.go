@@ -85,7 +85,7 @@ func TestExamples(t *testing.T) {
 
 func TestNginxExample(t *testing.T) {
 	cfg, problems := Load("../../examples/nginx/grace.yaml", productionOptions())
-	if problems.Err() != nil || len(problems) != 1 || problems[0].Key != "objectives[0].code" { // a person is to look at slow answers
+	if len(problems) > 0 {
 		t.Fatalf("problems:\n%s", problems)
 	}
 	p, ok := cfg.Playbook("restart_service")

@@ -131,6 +131,7 @@ func TestRestartGoesOn(t *testing.T) {
 		r.thing.mu.Unlock()
 		close(block)
 		r.start(cfg)
+		r.down("catalog") // without new evidence the step would not be done again
 		run := r.wait("catalog", grace.RunSucceeded)
 		if !run.Steps[0].Resumed {
 			t.Errorf("the interrupted step is not marked as resumed: %+v", run.Steps[0])
