@@ -271,8 +271,9 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 	if err := d.telemetry.start(ctx, d.cfg.Telemetry); err != nil {
 		return err
 	}
+	listener := limitConnections(d.listener, d.cfg.API.MaxConnections)
 	d.tasks.Go(func() {
-		if err := d.server.Serve(limitConnections(d.listener, d.cfg.API.MaxConnections)); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := d.server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			d.fail(fmt.Errorf("serve the API: %w", err))
 		}
 	})

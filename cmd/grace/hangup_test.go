@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,7 +61,8 @@ func TestHangup(t *testing.T) {
 	if err := slave.Close(); err != nil {
 		t.Fatal(err)
 	}
-	lines := bufio.NewScanner(log)
+	var all strings.Builder
+	lines := bufio.NewScanner(io.TeeReader(log, &all))
 	await := func(what string) {
 		t.Helper()
 		for lines.Scan() {
@@ -80,7 +82,9 @@ func TestHangup(t *testing.T) {
 	}
 	await("the terminal was closed")
 	await(`"msg":"stopped`)
+	for lines.Scan() { // until it has ended: Wait closes the pipe
+	}
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("it ended with %v:\n%s", err, all.String())
 	}
 }

@@ -15,14 +15,22 @@ import (
 	"grace"
 )
 
-// seeds is how many stories TestSeeds plays. The race detector makes them five
-// times slower, and one goroutine runs at a time in each: `make sim` plays
-// thousands without it.
+// seeds is how many stories TestSeeds plays; `make sim` plays thousands.
 func seeds() uint64 {
 	if raceDetector || testing.Short() {
 		return 20
 	}
 	return 200
+}
+
+// skipUnderRace skips what the race detector, which makes stories five times
+// slower, cannot learn more from: one goroutine runs at a time in a story.
+// `make test` runs it without the detector.
+func skipUnderRace(t *testing.T) {
+	t.Helper()
+	if raceDetector {
+		t.Skip("plays many stories; runs without the race detector")
+	}
 }
 
 // TestSeeds plays stories that nobody chose. A seed that fails here is printed
@@ -49,6 +57,7 @@ func TestSeeds(t *testing.T) {
 
 // TestSameSeedSameHistory holds what a printed seed is worth.
 func TestSameSeedSameHistory(t *testing.T) {
+	skipUnderRace(t)
 	for _, seed := range []uint64{4, 12, 15, 34} {
 		first, second := history(t, seed), history(t, seed)
 		if diff := cmp.Diff(first, second); diff != "" {
@@ -76,6 +85,7 @@ func history(t *testing.T, seed uint64) []string {
 // TestPlantedBugs plants one bug after the other, and wants each checker to
 // find the one that is its own.
 func TestPlantedBugs(t *testing.T) {
+	skipUnderRace(t)
 	bugs := []struct {
 		check string
 		m     Mutations
@@ -119,6 +129,7 @@ func TestPlantedBugs(t *testing.T) {
 		delete(missed, b.check)
 		name, _ := json.Marshal(b.m)
 		t.Run(b.check+"/"+planted(string(name)), func(t *testing.T) {
+			t.Parallel()
 			for seed := range uint64(60) {
 				st := Write(seed)
 				if b.story != nil {
