@@ -20,6 +20,8 @@ VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || ec
 # SQLite is C that was translated: the race detector finds nothing of ours in it
 # and makes it five times slower.
 RACE_FREE := -gcflags=modernc.org/sqlite/lib=-race=false
+# Many tests wait for real programs: more packages at once than there are cores.
+AT_ONCE := -p $(shell echo $$(($$(nproc) * 3 / 2)))
 
 # The last line of every target: what it took since make began.
 BEGAN := $(shell date +%s)
@@ -46,7 +48,7 @@ run: build ## build, then show GRACE healing a small shop (about 4 minutes)
 .PHONY: test
 test: ## vet, then every test with the race detector
 	$(GO) vet $(PACKAGES)
-	$(GO) test -race $(RACE_FREE) -vet=off -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
+	$(GO) test -race $(RACE_FREE) $(AT_ONCE) -vet=off -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
 	$(GO) test -vet=off -timeout $(TEST_TIMEOUT) ./internal/sim # many stories, too slow under the race detector
 	$(took)
 
