@@ -179,6 +179,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 		e.sig.StartsAt = s.StartsAt
 	}
 	e.arrive(s.At)
+	e.confirm(s.At)
 	if s.Resolved {
 		e.hold(&a.cfg, grace.SignalOK, s.At)
 	} else {

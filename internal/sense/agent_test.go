@@ -171,6 +171,11 @@ func TestFlapping(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 
+	// Never two failures in a row.
+	got = play(New(DefaultConfig(), nil), 10, "1 0 1 0 1 0 1 0 1 0 1 0 1 1 0 0", probeAt)
+	if want := "0 ok, 120 unstable(flapping), 150 firing(flapping)"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 	cfg.FlapTransitions = 0
 	if got := play(New(cfg, nil), 10, "1 0 1 0 1", probeAt); strings.Contains(got, "flapping") {
 		t.Errorf("damping is off, but %s", got)

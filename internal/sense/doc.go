@@ -38,13 +38,14 @@
 //     kept among the points and never moves a state backwards. A value that
 //     is not a finite number is no sample.
 //   - A signal that changed FlapTransitions times within FlapWindow is
-//     flapping until at most half as many changes are left in the window.
+//     flapping until at most half as many changes are left in the window. A
+//     probe that failed and passed again before it fired counts as one change.
 //     While it is, it is unstable instead of ok. Unstable is for people: it is
 //     shown and told, and nothing is done about it.
 //   - Firing ends after RecoverAfter passes, but a firing signal whose newest
 //     sample passed says so (Passing).
 //   - What Restore took over, and what Unconfirm named, is unconfirmed until
-//     the next sample. That is this process' own knowledge: it is not published.
+//     the next sample that can be judged. That is this process' own knowledge: it is not published.
 //   - Memory is bounded by MaxSeries series of at most MaxPoints points; what
 //     nobody configured is forgotten some time after its data stopped.
 //

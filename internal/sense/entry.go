@@ -37,7 +37,7 @@ type entry struct {
 	fails       int
 	passes      int
 	breachSince time.Time   // the first of the current fails
-	flips       []time.Time // the newest changes between ok and firing, oldest first
+	flips       []time.Time // the newest changes, oldest first
 	gaps        [2]time.Duration
 	// trusted is set by the first Tick after Restore: the time of a restart
 	// does not count as time without data.
@@ -54,7 +54,6 @@ func (e *entry) arrive(at time.Time) {
 	}
 	e.sig.At = at
 	e.restored, e.fault = false, ""
-	e.unconfirmed = e.unconfirmed && !at.After(e.since)
 	if !e.stale {
 		return
 	}
@@ -86,8 +85,13 @@ func (e *entry) expire(cfg *Config, now time.Time) {
 	}
 }
 
+// confirm notes that the newest data was judged: data alone, as the first point
+// of a rate, says nothing.
+func (e *entry) confirm(at time.Time) { e.unconfirmed = e.unconfirmed && !at.After(e.since) }
+
 // judge takes one verdict of a probe or objective.
 func (e *entry) judge(cfg *Config, bad bool, at time.Time) {
+	e.confirm(at)
 	e.passing = !bad
 	if bad {
 		e.passes = 0
@@ -97,6 +101,9 @@ func (e *entry) judge(cfg *Config, bad bool, at time.Time) {
 		}
 		e.fireIfDue(cfg, at)
 	} else {
+		if e.fails > 0 && e.held == grace.SignalOK && e.kind == kindProbe {
+			e.flip(cfg, at) // failed, though not for long enough to fire
+		}
 		e.fails = 0
 		e.passes++
 		if e.held != grace.SignalFiring || e.passes >= cfg.RecoverAfter {
@@ -123,15 +130,23 @@ func (e *entry) hold(cfg *Config, state grace.SignalState, at time.Time) {
 	if state == e.held {
 		return
 	}
-	if e.held != grace.SignalUnknown && cfg.FlapTransitions > 0 {
-		e.flips = append(e.flips, at)
-		if extra := len(e.flips) - cfg.FlapTransitions; extra > 0 {
-			e.flips = append(e.flips[:0], e.flips[extra:]...)
-		}
+	if e.held != grace.SignalUnknown {
+		e.flip(cfg, at)
 	}
 	e.held = state
 	if state == grace.SignalFiring {
 		e.firingSince = at
+	}
+}
+
+// flip counts a change, of which only the newest that matter are kept.
+func (e *entry) flip(cfg *Config, at time.Time) {
+	if cfg.FlapTransitions == 0 {
+		return
+	}
+	e.flips = append(e.flips, at)
+	if extra := len(e.flips) - cfg.FlapTransitions; extra > 0 {
+		e.flips = append(e.flips[:0], e.flips[extra:]...)
 	}
 }
 
