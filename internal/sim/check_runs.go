@@ -13,6 +13,7 @@ import (
 // and does not end as a success; and what took effect and can be taken back, the
 // world saw undone, whatever is on record. What never took effect needs no call:
 // a process that finds all as it was before the step may say that it is undone.
+// A run that was cancelled before anything took effect has nothing to turn back.
 func failureIsUndone(s *Sim, r *record) (bad []string) {
 	for _, l := range r.acting() {
 		if l.failed == 0 {
@@ -21,7 +22,7 @@ func failureIsUndone(s *Sim, r *record) (bad []string) {
 		if l.succeeded != 0 {
 			bad = append(bad, fmt.Sprintf("%s on %s succeeded after a failure", l.id, l.run.Service))
 		}
-		if l.ends > 0 && l.rolling < l.failed {
+		if l.ends > 0 && l.rolling < l.failed && (l.run.State != grace.RunCancelled || s.tookEffect(l.id)) {
 			bad = append(bad, fmt.Sprintf("%s on %s failed at entry %d and did not turn back", l.id, l.run.Service, l.failed))
 		}
 		for _, c := range s.calls {
@@ -32,6 +33,12 @@ func failureIsUndone(s *Sim, r *record) (bad []string) {
 		}
 	}
 	return bad
+}
+
+func (s *Sim) tookEffect(id grace.RunID) bool {
+	return slices.ContainsFunc(s.calls, func(c call) bool {
+		return c.Run == id && c.Phase == grace.PhaseDo && c.Applied
+	})
 }
 
 func (s *Sim) sawUndo(id grace.RunID, step string) bool {

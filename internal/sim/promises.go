@@ -259,7 +259,7 @@ func (s *Sim) overdue(n Node, began time.Time) (why string, blind bool) {
 		}
 		unseen := s.now.Sub(v.last) > blindAfter && key.sensor != alertSensor
 		switch {
-		case key.sensor == alertSensor && v.last.Before(began) && !over(later(v.known, began)):
+		case v.last.Before(began) && !over(later(v.known, began)):
 			// Stored: nobody has said since the start that it lasts.
 		case !unseen && over(v.known):
 			return fmt.Sprintf("%s has been bad since %s", key.metric, s.since(v.known)), false

@@ -22,7 +22,7 @@ func writeDoubt(r *rand.Rand, st Story) []Event {
 		}
 		switch e.Kind {
 		case Flap:
-			e.Amount, e.For = float64(2+r.IntN(2)), secondsIn(r, 60, 500)
+			e.Amount, e.For = float64(1+r.IntN(3)), secondsIn(r, 60, 500)
 		case Restart:
 			e.Target, e.For = fmt.Sprint(r.IntN(st.Replicas)), secondsIn(r, 2, 200)
 			if r.IntN(2) == 0 { // and what ailed a service has passed meanwhile
