@@ -160,10 +160,26 @@ func (x *execution) permit(ctx context.Context, first bool) error {
 	return x.Permit(ctx, x.run, first)
 }
 
-// nothingDone tells whether all steps before one change nothing.
+// nothingDone tells whether no step before one has changed anything, as far as
+// is known: a step that was found done, though no try of it is on record, may be
+// well without it.
 func (x *execution) nothingDone(i int) bool {
 	steps := x.run.Playbook.Steps
-	return !steps[i].ReadOnly && !slices.ContainsFunc(steps[:i], func(s grace.Step) bool { return !s.ReadOnly })
+	if steps[i].ReadOnly {
+		return false
+	}
+	for j, s := range steps[:i] {
+		if !s.ReadOnly && !x.foundDone(j) {
+			return false
+		}
+	}
+	return true
+}
+
+// foundDone tells whether another process left a step, of which no try is on
+// record, and its effect was found to be there.
+func (x *execution) foundDone(i int) bool {
+	return i < len(x.run.Steps) && x.run.Steps[i].Resumed && x.run.Steps[i].Attempts == 0
 }
 
 // forbidden is the outcome of what may not be done.
