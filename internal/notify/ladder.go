@@ -110,6 +110,7 @@ func (n *Notifier) due(ctx context.Context) error {
 	if !slices.ContainsFunc(set.Routes, func(r Route) bool { return len(r.Escalate) > 0 || r.RepeatInterval > 0 }) {
 		return nil
 	}
+	var bad error // of one subject, which keeps nothing from the others
 	for after := ""; ; {
 		subjects, err := n.Store.OpenSubjects(ctx, n.Store.Q(), after, batch)
 		if err != nil {
@@ -117,12 +118,12 @@ func (n *Notifier) due(ctx context.Context) error {
 		}
 		for _, s := range subjects {
 			if err := n.dueOf(ctx, set, s); err != nil {
-				return err
+				bad = errors.Join(bad, fmt.Errorf("%s: %w", s.Subject, err))
 			}
 			after = s.Subject
 		}
 		if len(subjects) < batch {
-			return nil
+			return bad
 		}
 	}
 }

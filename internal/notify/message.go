@@ -253,9 +253,10 @@ func (n *Notifier) facts(ctx context.Context, e grace.Event) (facts, error) {
 	return f, err
 }
 
-// optional makes a row that is not there a nil.
+// optional makes a row that is not there a nil, and one that somebody forged: a
+// message without it is better than none, to everybody, ever again.
 func optional[T any](v T, err error) (*T, error) {
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrForged) {
 		return nil, nil //nolint:nilnil // absent is an answer
 	}
 	if err != nil {
