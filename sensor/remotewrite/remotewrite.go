@@ -255,7 +255,7 @@ func (h *Handler) unpack(s *scratch, w http.ResponseWriter, r *http.Request) (bo
 	n, err := snappy.DecodedLen(packed)
 	if err != nil {
 		h.malformed.Add(1)
-		return nil, http.StatusBadRequest, fmt.Errorf("the body of %d bytes is no snappy block: it does not begin with a length", len(packed))
+		return nil, http.StatusBadRequest, fmt.Errorf("the body of %d bytes is not a valid snappy block: it does not begin with a length", len(packed))
 	}
 	if n > h.cfg.MaxDecoded {
 		h.tooLarge.Add(1)
@@ -264,7 +264,7 @@ func (h *Handler) unpack(s *scratch, w http.ResponseWriter, r *http.Request) (bo
 	}
 	if n > mostExpansion*len(packed) {
 		h.malformed.Add(1)
-		return nil, http.StatusBadRequest, fmt.Errorf("the body of %d bytes is no snappy block: it cannot become the %d bytes that it says", len(packed), n)
+		return nil, http.StatusBadRequest, fmt.Errorf("the body of %d bytes is not a valid snappy block: it cannot become the %d bytes that it says", len(packed), n)
 	}
 	s.claimed = n
 	if h.open.Add(int64(n)) > budgetRequests*int64(h.cfg.MaxDecoded) {
@@ -276,7 +276,7 @@ func (h *Handler) unpack(s *scratch, w http.ResponseWriter, r *http.Request) (bo
 	body, err = snappy.Decode(s.decoded[:cap(s.decoded)], packed)
 	if err != nil {
 		h.malformed.Add(1)
-		return nil, http.StatusBadRequest, fmt.Errorf("the body of %d bytes is no snappy block: %s", len(packed), fault(packed))
+		return nil, http.StatusBadRequest, fmt.Errorf("the body of %d bytes is not a valid snappy block: %s", len(packed), fault(packed))
 	}
 	return body, 0, nil
 }
