@@ -46,6 +46,7 @@ type Incident struct {
 	Notes        []Note        `json:"notes,omitempty"`
 	Manual       bool          `json:"manual,omitempty" doc:"something may have been left half done: only a person resolves it"`
 	ResolvedAt   *time.Time    `json:"resolved_at,omitempty"`
+	ResolvedBy   string        `json:"resolved_by,omitempty" doc:"the person who resolved it; none when it resolved itself"`
 	Resolution   string        `json:"resolution,omitempty" doc:"who or what healed it"`
 }
 

@@ -143,7 +143,7 @@ func modeChange(set grace.ModeSetting) grace.Change {
 // ResolveIncident closes an incident.
 func (l *Loop) ResolveIncident(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
 	return l.changeIncident(ctx, id, actor, "incident.resolved", reason, func(inc *grace.Incident, now time.Time) {
-		inc.State, inc.ResolvedAt = grace.IncidentResolved, &now
+		inc.State, inc.ResolvedAt, inc.ResolvedBy = grace.IncidentResolved, &now, actor
 		inc.Resolution = "resolved by " + actor
 		if reason != "" {
 			inc.Resolution += ": " + reason

@@ -3,6 +3,7 @@ package loop
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,9 +18,9 @@ import (
 // been clear for the hold-down.
 type condition struct {
 	since time.Time
-	worst grace.Signal // the one to be named
-	clear time.Time    // since when nothing is wrong any more; zero while something is
-	told  bool         // an incident that covers it was seen open
+	worst grace.Signal       // the one to be named
+	clear time.Time          // since when nothing is wrong any more; zero while something is
+	told  []grace.IncidentID // the open incidents that cover it, as last seen
 	// stored: all that is known of it is from before the start. When it is
 	// confirmed it counts from when it began: else restarts would put off for ever
 	// that somebody is told.
@@ -126,14 +127,17 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 	if err != nil {
 		return fmt.Errorf("read the open incidents: %w", err)
 	}
-	l.noteTold(incidents, now)
+	if err := l.noteTold(ctx, incidents, now); err != nil {
+		return err
+	}
+	var failed error                                                                                           // of one, which keeps nothing from the others
 	if !slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentStorm }) { // which is about all of them
 		for _, c := range due {
 			if covered(incidents, c) {
 				continue
 			}
 			if err := l.openUnhealed(ctx, st, c, now); err != nil {
-				return err
+				failed = errors.Join(failed, err)
 			}
 		}
 	}
@@ -145,22 +149,38 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 			continue
 		}
 		if err := l.openIncident(ctx, b, now); err != nil {
-			return err
+			failed = errors.Join(failed, err)
 		}
 	}
-	return l.resolveIncidents(ctx, st, incidents, blind, signals, now)
+	return errors.Join(failed, l.resolveIncidents(ctx, st, incidents, blind, signals, now))
 }
 
 // noteTold starts the clock of a condition anew when a person resolved its
-// incident although it lasts.
-func (l *Loop) noteTold(incidents []grace.Incident, now time.Time) {
+// incident although it lasts. That an incident resolved itself, as a storm that
+// is over does, puts nothing off.
+func (l *Loop) noteTold(ctx context.Context, incidents []grace.Incident, now time.Time) error {
 	for id, c := range l.conditions {
-		told := slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Covers(id) })
-		if c.told && !told {
-			c.since = now
+		var told []grace.IncidentID
+		for _, i := range incidents {
+			if i.Covers(id) {
+				told = append(told, i.ID)
+			}
+		}
+		if len(told) == 0 {
+			for _, before := range c.told {
+				inc, err := l.Store.Incident(ctx, l.Store.Q(), before)
+				switch {
+				case errors.Is(err, store.ErrNotFound):
+				case err != nil:
+					return fmt.Errorf("read incident %s: %w", before, err)
+				case inc.ResolvedBy != "":
+					c.since = now
+				}
+			}
 		}
 		c.told = told
 	}
+	return nil
 }
 
 // about tells whether an open incident is about a condition that began at a
@@ -230,13 +250,13 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 		if err != nil {
 			return fmt.Errorf("read the silences: %w", err)
 		}
-		if _, silenced := st.silencedBy(c.service, silences, now); silenced {
+		c, silenced := c.unsilenced(func(id grace.ServiceID) bool {
+			_, is := st.silencedBy(id, silences, now)
+			return is
+		})
+		if c.service == "" {
 			return nil
 		}
-		c.victims = slices.DeleteFunc(c.victims, func(id grace.ServiceID) bool {
-			_, silenced := st.silencedBy(id, silences, now)
-			return silenced
-		})
 		incidents, err := l.Store.OpenIncidents(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("read the open incidents: %w", err)
@@ -253,6 +273,9 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 			return nil // it is acting
 		}
 		why := l.whyNot(c.service)
+		if silenced != "" {
+			why = string(silenced) + ", which causes it, is silenced"
+		}
 		if i >= 0 {
 			run, err := l.Store.Run(ctx, tx, open[i].ID)
 			if err != nil {
@@ -266,6 +289,21 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 		return fmt.Errorf("tell of %s, which lasts: %w", c.service, err)
 	}
 	return nil
+}
+
+// unsilenced leaves out what is silenced. When that is the cause, its name is
+// given, and what is left is told of its victims; without any no service is.
+func (c lasting) unsilenced(silenced func(grace.ServiceID) bool) (lasting, grace.ServiceID) {
+	c.victims = slices.DeleteFunc(slices.Clone(c.victims), silenced)
+	if !silenced(c.service) {
+		return c, ""
+	}
+	cause := c.service
+	c.service, c.text = "", string(cause)+": "+c.text
+	if len(c.victims) > 0 {
+		c.service, c.victims = c.victims[0], c.victims[1:]
+	}
+	return c, cause
 }
 
 // change opens the incident, or adds the victims to one that is open for the

@@ -152,6 +152,9 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	if a, err := j.admitTrust(st, mode, run); err != nil || a.End != "" {
 		return a, err
 	}
+	if _, declared := st.graph.Service(run.Service); !declared {
+		return heal.Admission{End: grace.RunCancelled, Reasons: []grace.Reason{propose.Declared(run.Service, false)}}, nil
+	}
 	if run.Kind != grace.TriggerManual {
 		if a, err := j.admitEvidence(st, run); err != nil || a.End != "" || !a.Wait.IsZero() {
 			return a, err
@@ -185,14 +188,8 @@ const evidenceWait = 10 * time.Minute
 
 // admitEvidence lets nothing begin without fresh evidence of what began the run.
 func (j journal) admitEvidence(st *stages, run grace.Run) (heal.Admission, error) {
-	silences, err := j.l.Store.Silences(j.ctx, j.tx, j.now)
+	e, err := j.l.evidenceNow(j.ctx, j.tx, &run)
 	if err != nil {
-		return heal.Admission{}, fmt.Errorf("read the silences: %w", err)
-	}
-	var e propose.Evidence
-	if silence, silenced := st.silencedBy(run.Service, silences, j.now); silenced {
-		e = propose.Evidence{State: propose.EvidenceSilenced, Text: silence.String()}
-	} else if e, err = j.l.runEvidence(j.ctx, j.tx, &run); err != nil {
 		return heal.Admission{}, err
 	}
 	reasons := []grace.Reason{e.Reason()}
@@ -298,7 +295,7 @@ func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
 				return err
 			}
 			var e propose.Evidence
-			if e, err = l.runEvidence(ctx, l.Store.Q(), &run); err == nil {
+			if e, err = l.evidenceNow(ctx, l.Store.Q(), &run); err == nil {
 				switch waited := l.Now().Sub(time.UnixMilli(l.epoch.Load())); {
 				case e.State == propose.EvidenceFresh:
 					return nil

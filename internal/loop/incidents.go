@@ -99,7 +99,7 @@ func (l *Loop) openIncident(ctx context.Context, inc grace.Incident, now time.Ti
 // the hold-down, and says who or what healed them. Where something may have been
 // left half done a person does.
 func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blind []grace.Incident, signals []grace.Signal, now time.Time) error {
-	well := l.wellSince(signals, now)
+	well, watched := l.wellSince(signals, now), watchedBy(signals)
 	for _, inc := range incidents {
 		if inc.Manual || inc.Kind == grace.IncidentStorm {
 			continue
@@ -108,7 +108,7 @@ func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blin
 			if slices.ContainsFunc(blind, func(b grace.Incident) bool { return b.Sensor == inc.Sensor }) || l.stillBlind(inc, signals) {
 				continue
 			}
-		} else if !l.allWell(st, inc, well, now) {
+		} else if !l.allWell(st, inc, well, watched, now) {
 			continue
 		}
 		if err := l.resolveIncident(ctx, inc, now); err != nil {
@@ -127,21 +127,31 @@ func (l *Loop) stillBlind(inc grace.Incident, signals []grace.Signal) bool {
 
 // allWell tells whether every service of an incident has been well for the
 // hold-down, or is not there any more.
-func (l *Loop) allWell(st *stages, inc grace.Incident, well map[grace.ServiceID]time.Time, now time.Time) bool {
+func (l *Loop) allWell(st *stages, inc grace.Incident, well map[grace.ServiceID]time.Time, watched map[grace.ServiceID]bool, now time.Time) bool {
 	ids := inc.Services
 	if inc.Service != "" {
 		ids = append([]grace.ServiceID{inc.Service}, ids...)
 	}
 	for _, id := range ids {
 		since, ok := well[id]
-		if _, described := st.graph.Service(id); !ok && !described && l.conditions[id] == nil {
-			continue
+		if _, described := st.graph.Service(id); !ok && l.conditions[id] == nil && !(described && watched[id]) {
+			continue // nothing is left that could show it well
 		}
 		if !ok || now.Sub(since) < st.HoldDown {
 			return false
 		}
 	}
 	return len(ids) > 0
+}
+
+// watchedBy gives the services of which some serious signal is there, whatever
+// it says.
+func watchedBy(signals []grace.Signal) map[grace.ServiceID]bool {
+	watched := map[grace.ServiceID]bool{}
+	for _, s := range signals {
+		watched[s.Service] = watched[s.Service] || s.Severity.Serious()
+	}
+	return watched
 }
 
 // shownWell gives the services that are shown to be well: one serious signal at
@@ -155,6 +165,8 @@ func shownWell(signals []grace.Signal) map[grace.ServiceID]bool {
 			if _, said := well[s.Service]; !said {
 				well[s.Service] = true
 			}
+		case s.State == grace.SignalOK && s.Kind == grace.SignalObjective:
+			// It was well, and a long window takes hours until it is judged again.
 		case s.Silenced == "":
 			well[s.Service] = false
 		}

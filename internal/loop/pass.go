@@ -3,6 +3,7 @@ package loop
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -54,9 +55,16 @@ func (l *Loop) decideAll(ctx context.Context) error {
 	// Services that nobody declared count on neither side: whoever sends alerts
 	// could stop all healing by inventing some.
 	sick := storming(diagnoses)
-	if err := l.storm(ctx, st, propose.State{Sick: sick, Total: population(st, sick), Undeclared: st.undeclared(sick)}, now); err != nil {
-		return err
+	// Whatever fails below, somebody is told of what lasts.
+	err = l.storm(ctx, st, propose.State{Sick: sick, Total: population(st, sick), Undeclared: st.undeclared(sick)}, now)
+	if err == nil {
+		err = l.decideList(ctx, st, diagnoses, pending, sick, now)
 	}
+	return errors.Join(err, l.settle(ctx, st, pending, diagnoses, signals, now), l.escalate(ctx, st, diagnoses, signals, now))
+}
+
+// decideList decides the diagnoses that it is time for.
+func (l *Loop) decideList(ctx context.Context, st *stages, diagnoses []grace.Diagnosis, pending []grace.Trigger, sick []grace.ServiceID, now time.Time) error {
 	storm := l.stormNow.Load() != nil
 	current := map[string]bool{}
 	waiting := byService(pending)
@@ -74,31 +82,35 @@ func (l *Loop) decideAll(ctx context.Context) error {
 		}
 		list = append(list, due{d, mine, last.signature})
 	}
-	if err := l.decideEach(ctx, st, list, sick, storm, now); err != nil {
-		return err
-	}
+	err := l.decideEach(ctx, st, list, sick, storm, now)
 	for id := range l.considered {
 		if !current[id] {
 			delete(l.considered, id)
 		}
 	}
-	if err := l.settle(ctx, st, pending, diagnoses, signals, now); err != nil {
-		return err
-	}
-	return l.escalate(ctx, st, diagnoses, signals, now)
+	return err
 }
+
+// maxFailures is how many decisions of a pass may fail until the store is taken
+// to be away.
+const maxFailures = 3
 
 // decideEach decides diagnoses, the most urgent first. In a storm many are
 // decided in one transaction: a thousand waits for the disk would take seconds.
+// One that cannot be decided does not keep the others from it.
 func (l *Loop) decideEach(ctx context.Context, st *stages, list []due, sick []grace.ServiceID, storm bool, now time.Time) error {
-	for len(list) > 0 {
+	var failed error
+	for failures := 0; len(list) > 0 && failures < maxFailures; {
 		n := 1
 		if storm {
 			n = min(len(list), stormBatch)
 		}
 		said, err := l.decideTogether(ctx, st, list[:n], sick)
 		if err != nil {
-			return fmt.Errorf("decide %s on %s: %w", list[0].diagnosis.Code, list[0].diagnosis.Cause, err)
+			failed = errors.Join(failed, fmt.Errorf("decide %s on %s: %w", list[0].diagnosis.Code, list[0].diagnosis.Cause, err))
+			list = list[n:]
+			failures++
+			continue
 		}
 		for i, dec := range said {
 			l.considered[considered(list[i].diagnosis)] = consideration{
@@ -107,7 +119,7 @@ func (l *Loop) decideEach(ctx context.Context, st *stages, list []due, sick []gr
 		}
 		list = list[len(said):]
 	}
-	return nil
+	return failed
 }
 
 // diagnoseAll diagnoses what signals and predictions say together. In shadow a

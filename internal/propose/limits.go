@@ -17,7 +17,7 @@ func (a *Agent) limits(in Input, cone []grace.ServiceID, known bool) []grace.Rea
 	storm, _ := a.Storm(in.State)
 	return []grace.Reason{
 		in.Evidence.Reason(),
-		declared(in.Diagnosis.Cause, known),
+		Declared(in.Diagnosis.Cause, known),
 		Redundancy(a.graph, in.Diagnosis.Cause, in.Diagnosis.Code, in.State.Well),
 		storm,
 		a.concurrency(in.State.Open),
@@ -36,8 +36,8 @@ func gate(name string, ok bool, code grace.ReasonCode, actual, required, hint st
 	return grace.Reason{Gate: name, Code: code, OK: ok, Actual: actual, Required: required, Hint: hint}
 }
 
-// declared holds that nothing is done to a service that nobody described.
-func declared(id grace.ServiceID, known bool) grace.Reason {
+// Declared holds that nothing is done to a service that nobody described.
+func Declared(id grace.ServiceID, known bool) grace.Reason {
 	return gate("declared", known, grace.ReasonUndeclared, string(id), "a service of the configuration",
 		"describe it under services; GRACE shows what others send about it, and never acts on it")
 }
