@@ -58,7 +58,7 @@ func (b backend) PostEvents(ctx context.Context, p api.Post) error {
 
 // Decide meets api.Backend.
 func (b backend) Decide(ctx context.Context, id grace.ApprovalID, in api.DecisionInput) (grace.Approval, error) {
-	moved := b.d.bus.Subscribe(traceBuffer, "self_heal.run.*")
+	moved := b.d.bus.Subscribe(followBuffer, "self_heal.run.*")
 	defer moved.Close()
 	a, err := b.d.loop.DecideApproval(ctx, id, in.Approve, in.Reason, in.Actor, in.Revision)
 	if err == nil {

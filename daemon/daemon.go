@@ -404,9 +404,14 @@ func (d *Daemon) reload(ctx context.Context, actor string) error {
 	if err != nil {
 		return err
 	}
+	// What the old sensors say must not confirm anything under the new
+	// configuration.
+	stopped := d.sensors.halt()
 	if err := d.loop.Reconfigure(ctx, loopConfig(cfg), actor); err != nil {
+		d.sensors.replace(stopped)
 		return err
 	}
+	d.sensors.replace(list)
 	if err := d.telemetry.reconfigure(cfg); err != nil {
 		return fmt.Errorf("reload telemetry: %w", err)
 	}
@@ -418,7 +423,6 @@ func (d *Daemon) reload(ctx context.Context, actor string) error {
 		cfg.Telemetry.OTLPListen != old.Telemetry.OTLPListen || cfg.Telemetry.MaxBody != old.Telemetry.MaxBody {
 		d.log.Warn("listen, data_dir, database, log, api, metrics and telemetry's otlp_listen and max_body change only with a restart; the old values stay in force")
 	}
-	d.sensors.replace(list)
 	d.mu.Lock()
 	d.cfg = cfg
 	d.mu.Unlock()

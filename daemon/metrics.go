@@ -78,20 +78,7 @@ func newMetrics(d *Daemon) *metrics {
 // countRuns counts the runs that this process starts and ends, as the mesh tells
 // of them, until ctx is done.
 func (d *Daemon) countRuns(ctx context.Context) {
-	for ctx.Err() == nil {
-		sub := d.bus.Subscribe(traceBuffer, "self_heal.run.*")
-		for open := true; open; {
-			select {
-			case <-ctx.Done():
-				open = false
-			case e, ok := <-sub.C():
-				if open = ok; ok {
-					d.countRun(ctx, e)
-				}
-			}
-		}
-		sub.Close()
-	}
+	d.follow(ctx, "runs in the metrics", func(e grace.Event) { d.countRun(ctx, e) }, "self_heal.run.*")
 }
 
 func (d *Daemon) countRun(ctx context.Context, e grace.Event) {

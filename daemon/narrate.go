@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	narrateBuffer = 4096
+	// followBuffer bounds the events that wait for a follower.
+	followBuffer = 4096
 	// maxNarrated bounds the signals whose last state is remembered.
 	maxNarrated = 100_000
 )
@@ -26,21 +27,27 @@ type narrator struct {
 // narrate logs what the mesh tells of until ctx is done. Each replica tells of
 // all of them.
 func (d *Daemon) narrate(ctx context.Context, n *narrator) {
+	d.follow(ctx, "lines of this log", func(e grace.Event) { n.tell(ctx, e) }, "health.signal", "self_heal.*", "incident.*")
+}
+
+// follow calls f with every event of the topics until ctx is done, and logs
+// what is missing when there were more than f could take.
+func (d *Daemon) follow(ctx context.Context, missing string, f func(grace.Event), topics ...string) {
 	for ctx.Err() == nil {
-		sub := d.bus.Subscribe(narrateBuffer, "health.signal", "self_heal.*", "incident.*")
+		sub := d.bus.Subscribe(followBuffer, topics...)
 		for open := true; open; {
 			select {
 			case <-ctx.Done():
 				open = false
 			case e, ok := <-sub.C():
 				if open = ok; ok {
-					n.tell(ctx, e)
+					f(e)
 				}
 			}
 		}
 		sub.Close()
 		if ctx.Err() == nil {
-			d.log.Warn("some events are not in this log: there were too many at once; the audit log has them all")
+			d.log.Warn("there were too many events at once; the audit log has them all", "missing", missing)
 		}
 	}
 }

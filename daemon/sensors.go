@@ -78,13 +78,26 @@ type watched struct {
 	series  map[seen]string // why it could not look, or empty
 }
 
+// halt stops the running sensors, waits for them, and gives them.
+func (s *sensors) halt() []source {
+	if s.cancel == nil {
+		return nil
+	}
+	s.cancel()
+	s.done.Wait()
+	s.cancel = nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var stopped []source
+	for _, w := range s.list {
+		stopped = append(stopped, w.source)
+	}
+	return stopped
+}
+
 // replace stops the running sensors, waits for them, and runs the given ones.
 func (s *sensors) replace(list []source) {
-	if s.cancel != nil {
-		s.cancel()
-		s.done.Wait()
-		s.cancel = nil
-	}
+	s.halt()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.mu.Lock()

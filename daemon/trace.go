@@ -16,8 +16,6 @@ import (
 	"grace"
 )
 
-const traceBuffer = 256
-
 // trace exports one OpenTelemetry trace for every run that ends in this
 // process: the run, its steps, its verification and its undo, with their real
 // times. Where to is said by the standard OTEL_ variables; without any of them
@@ -44,28 +42,7 @@ func (d *Daemon) trace(ctx context.Context) {
 		}
 	}()
 	tracer := provider.Tracer("grace")
-	for ctx.Err() == nil {
-		d.traceRuns(ctx, tracer)
-	}
-}
-
-// traceRuns returns when ctx is done, or when it was too slow for the mesh and
-// was dropped.
-func (d *Daemon) traceRuns(ctx context.Context, tracer trace.Tracer) {
-	sub := d.bus.Subscribe(traceBuffer, "self_heal.run.*")
-	defer sub.Close()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case e, ok := <-sub.C():
-			if !ok {
-				d.log.Warn("traces of some runs are missing: the exporter was too slow")
-				return
-			}
-			d.traceEnded(ctx, tracer, e)
-		}
-	}
+	d.follow(ctx, "traces of runs", func(e grace.Event) { d.traceEnded(ctx, tracer, e) }, "self_heal.run.*")
 }
 
 func otelConfigured(environ []string) bool {
