@@ -1,6 +1,6 @@
 // Package console holds GRACE's server-rendered pages: the status page, the
-// services, a run, an approval and the login, in plain HTML that needs no
-// JavaScript. Notifications link here, slow phones use it, and it is what is
+// services, a run, an approval, the incidents, the silences and the login, in
+// plain HTML that needs no JavaScript. Notifications link here, slow phones use it, and it is what is
 // served where no richer console was built.
 //
 // The package only draws. Its view structs say everything a page shows; who
@@ -57,7 +57,7 @@ func New() (*Pages, error) {
 		return nil, fmt.Errorf("parse the console's frame: %w", err)
 	}
 	p := &Pages{templates: map[string]*template.Template{}, style: style}
-	for _, page := range []Page{Home{}, Services{}, Run{}, Approval{}, Login{}, Notice{}} {
+	for _, page := range []Page{Home{}, Services{}, Run{}, Approval{}, Silences{}, Incidents{}, Login{}, Notice{}} {
 		t, err := base.Clone()
 		if err == nil {
 			t, err = t.ParseFS(assets, "templates/"+page.template())

@@ -41,6 +41,10 @@ func TestPagesHaveNothingInline(t *testing.T) {
 		Run{Frame: frame()},
 		Approval{Frame: frame(), Pending: true, CanDecide: true, Form: form},
 		Approval{Frame: frame(), Pending: true},
+		Silences{Frame: frame(), CanAct: true, Error: "no", Rows: []SilenceRow{{Holds: []Held{{}}, Form: form}}, Form: SilenceForm{Error: "no"}},
+		Silences{Frame: frame()},
+		Incidents{Frame: frame(), CanAct: true, Open: []IncidentRow{{Acknowledged: &Remark{}, Notes: []Remark{{}}, Others: []Link{{}}, Form: form}}, Resolved: []ResolvedRow{{}}},
+		Incidents{Frame: frame()},
 		Login{Frame: frame(), Next: "lite"},
 		Notice{Frame: frame(), Hop: true},
 	}

@@ -36,7 +36,7 @@ type Frame struct {
 	Title string
 	// Root leads from the page to the base path: "./", "../" or "../../".
 	Root    string
-	Current string // the navigation entry of this page: now or services
+	Current string // the navigation entry of this page: now, services, incidents or silences
 	Now     time.Time
 	Refresh int // seconds until the page loads itself again; 0 never
 	User    string
@@ -44,6 +44,9 @@ type Frame struct {
 	CSRF    string // put into every form
 	Mode    *Mode  // nil on pages that do not know it
 	Request string // id of the request, to be found in the log
+
+	Incidents string // how many are open, for the navigation; empty when none
+	Silences  string // how many are in force, likewise
 }
 
 // Mode is the mode in force.
@@ -77,6 +80,8 @@ type Home struct {
 
 	Untold     string // why nobody is told of anything; empty when people are
 	UntoldHint string
+
+	Silenced string // what is silenced now; empty when nothing is
 }
 
 // CountConditions counts what is wrong, shown or not.

@@ -2,8 +2,10 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -32,6 +34,8 @@ type fakeBackend struct {
 	decided       []DecisionInput
 	byHand        []ByHand
 	forgotten     []grace.SignalKey
+	silences      []grace.Silence
+	hands         []string // what was done about silences and incidents
 	aborted       []string
 	mode          grace.ModeSetting
 	services      []ServiceView
@@ -79,24 +83,41 @@ func (b *fakeBackend) SetMode(_ context.Context, set grace.ModeSetting, actor st
 	return set, b.err
 }
 
-func (b *fakeBackend) ResolveIncident(_ context.Context, id grace.IncidentID, _, _ string) (grace.Incident, error) {
+// did notes what was done by hand.
+func (b *fakeBackend) did(verb string, id any, actor, reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hands = append(b.hands, fmt.Sprintf("%s %v %s %s", verb, id, actor, reason))
+}
+
+func (b *fakeBackend) ResolveIncident(_ context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
+	b.did("resolve", id, actor, reason)
 	return grace.Incident{ID: id, State: grace.IncidentResolved}, b.err
 }
 
 func (b *fakeBackend) AcknowledgeIncident(_ context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
+	b.did("acknowledge", id, actor, reason)
 	return grace.Incident{ID: id, State: grace.IncidentOpen, Acknowledged: &grace.Note{Actor: actor, Text: reason}}, b.err
 }
 
 func (b *fakeBackend) NoteIncident(_ context.Context, id grace.IncidentID, actor, text string) (grace.Incident, error) {
+	b.did("note", id, actor, text)
 	return grace.Incident{ID: id, State: grace.IncidentOpen, Notes: []grace.Note{{Actor: actor, Text: text}}}, b.err
 }
 
 func (b *fakeBackend) AddSilence(_ context.Context, s grace.Silence, actor string) (grace.Silence, error) {
-	s.ID, s.Actor = "s-1", actor
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.ID, s.Actor, s.Starts = "s-1", actor, cmp.Or(s.Starts, testNow)
+	if err := s.Validate(); err != nil {
+		return s, &Invalid{Message: err.Error()}
+	}
+	b.silences = append(b.silences, s)
 	return s, b.err
 }
 
 func (b *fakeBackend) EndSilence(_ context.Context, id grace.SilenceID, actor, reason string) (grace.Silence, error) {
+	b.did("end", id, actor, reason)
 	return grace.Silence{ID: id, Ended: &grace.Note{Actor: actor, Text: reason}}, b.err
 }
 

@@ -100,11 +100,7 @@ func (s *server) registerHands(api huma.API) {
 		method: http.MethodPost, path: "/api/silences", id: "add-silence", tag: tag, role: roleOperator,
 		doc: "Silence services for a time: observed and shown, neither acted on nor told", what: "the silence", status: http.StatusCreated,
 	}, func(ctx context.Context, in *struct{ Body SilenceBody }) (*body[grace.Silence], error) {
-		want := grace.Silence{Service: in.Body.Service, Regex: in.Body.Regex, Labels: in.Body.Labels, Ends: in.Body.Ends, Reason: in.Body.Reason}
-		if in.Body.Starts != nil {
-			want.Starts = *in.Body.Starts
-		}
-		made, err := s.backend.AddSilence(ctx, want, callerOf(ctx).actor())
+		made, err := s.addSilence(ctx, in.Body)
 		if err != nil {
 			return nil, err
 		}
@@ -129,28 +125,34 @@ func (s *server) registerHands(api huma.API) {
 	s.registerIncidentHands(api, missing)
 }
 
+// addSilence puts in force what was asked for.
+func (s *server) addSilence(ctx context.Context, in SilenceBody) (grace.Silence, error) {
+	want := grace.Silence{Service: in.Service, Regex: in.Regex, Labels: in.Labels, Ends: in.Ends, Reason: in.Reason}
+	if in.Starts != nil {
+		want.Starts = *in.Starts
+	}
+	return s.backend.AddSilence(ctx, want, callerOf(ctx).actor())
+}
+
+// incidentHands is what people do about an incident, by its verb.
+func (s *server) incidentHands() map[string]func(context.Context, grace.IncidentID, string, string) (grace.Incident, error) {
+	return map[string]func(context.Context, grace.IncidentID, string, string) (grace.Incident, error){
+		"resolve":     s.backend.ResolveIncident,
+		"acknowledge": s.backend.AcknowledgeIncident,
+		"note":        s.backend.NoteIncident,
+	}
+}
+
 // registerIncidentHands adds what people do about incidents.
 func (s *server) registerIncidentHands(api huma.API, missing []int) {
-	changes := map[string]func(context.Context, grace.IncidentID, string, string) (grace.Incident, error){
-		"resolve": func(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
-			return s.backend.ResolveIncident(ctx, id, actor, reason)
-		},
-		"acknowledge": func(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
-			return s.backend.AcknowledgeIncident(ctx, id, actor, reason)
-		},
-		"note": func(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
-			return s.backend.NoteIncident(ctx, id, actor, reason)
-		},
-	}
 	for verb, doc := range map[string]string{
 		"resolve": "Close an incident", "acknowledge": "Say that you look after an incident: nobody further is called", "note": "Add a note to an incident",
 	} {
-		do := changes[verb]
 		handle(s, api, op{
 			method: http.MethodPost, path: "/api/incidents/{id}/" + verb, id: verb + "-incident", tag: "Incidents", role: roleOperator,
 			doc: doc, what: "the incident", errors: missing,
 		}, func(ctx context.Context, in *resolveInput) (*body[grace.Incident], error) {
-			i, err := do(ctx, in.ID, callerOf(ctx).actor(), in.Body.Reason)
+			i, err := s.incidentHands()[verb](ctx, in.ID, callerOf(ctx).actor(), in.Body.Reason)
 			if err != nil {
 				return nil, err
 			}

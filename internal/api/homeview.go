@@ -35,6 +35,11 @@ func (s *server) homeView(ctx context.Context, v visit) (console.Home, error) {
 	if !told.Told {
 		page.Untold, page.UntoldHint = told.Reason, told.Hint
 	}
+	inForce, err := s.inForce(ctx, f.Now)
+	if err != nil {
+		return console.Home{}, err
+	}
+	page.Silenced = silencedNow(inForce)
 	if page.Conditions, page.MoreConditions, err = s.conditions(ctx, o); err != nil {
 		return console.Home{}, err
 	}
@@ -117,9 +122,9 @@ func (o overview) needs() []console.Need {
 	// What expires first comes first; incidents do not expire and follow.
 	slices.SortStableFunc(out, func(a, b console.Need) int { return a.Expires.Compare(b.Expires) })
 	for _, i := range o.incidents {
-		need := console.Need{What: console.Link{Text: i.Title, Path: "lite"}, Service: console.Link{Text: string(i.Service)}, Detail: "incident " + string(i.ID), Since: i.OpenedAt}
-		if i.Run != "" {
-			need.What.Path = "lite/runs/" + string(i.Run)
+		need := console.Need{What: console.Link{Text: i.Title, Path: "lite/incidents#" + string(i.ID)}, Service: console.Link{Text: string(i.Service)}, Detail: "incident " + string(i.ID), Since: i.OpenedAt}
+		if i.Acknowledged != nil {
+			need.Detail += ", acknowledged by " + i.Acknowledged.Actor
 		}
 		out = append(out, need)
 	}
@@ -229,6 +234,10 @@ func entry(e grace.AuditEntry) console.Entry {
 		out.Object.Path = "lite/runs/" + id
 	case "approval":
 		out.Object.Path = "lite/approvals/" + id
+	case "incident":
+		out.Object.Path = "lite/incidents#" + id
+	case "silence":
+		out.Object.Path = "lite/silences#" + id
 	}
 	if e.Service != "" {
 		out.Object.Text = string(e.Service) + " " + id

@@ -25,6 +25,7 @@ func (s *server) registerPages(mux *http.ServeMux) {
 	mux.HandleFunc("POST /lite/runs/{id}/abort", s.page(roleApprover, s.abortForm))
 	mux.HandleFunc("GET /lite/approvals/{id}", s.page(roleViewer, s.approvalPage))
 	mux.HandleFunc("POST /lite/approvals/{id}", s.page(roleApprover, s.decideForm))
+	s.registerHandsPages(mux)
 	mux.HandleFunc("GET /lite/login", s.loginPage)
 	// The session's own token guards every other form; the login has no
 	// session yet, so the browser's word on where it comes from must do.
@@ -67,10 +68,12 @@ func (s *server) frame(ctx context.Context, v visit, title, current string) (con
 			mode.Since, mode.Reason = *m.Expires, modeLabel(m.Mode)+" ended as planned"
 		}
 	}
-	return console.Frame{
+	f := console.Frame{
 		Title: title, Root: v.root, Current: current, Now: now, User: who.Token, Role: who.Role.String(),
 		CSRF: v.csrf, Mode: mode, Request: who.Request,
-	}, nil
+	}
+	f.Incidents, f.Silences, err = s.waiting(ctx, now)
+	return f, err
 }
 
 func modeLabel(m grace.Mode) string {
