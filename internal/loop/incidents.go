@@ -134,7 +134,7 @@ func (l *Loop) allWell(st *stages, inc grace.Incident, well map[grace.ServiceID]
 	}
 	for _, id := range ids {
 		since, ok := well[id]
-		if _, described := st.graph.Service(id); !ok && l.conditions[id] == nil && !(described && watched[id]) {
+		if _, described := st.graph.Service(id); !ok && l.conditions[id] == nil && (!described || !watched[id]) {
 			continue // nothing is left that could show it well
 		}
 		if !ok || now.Sub(since) < st.HoldDown {

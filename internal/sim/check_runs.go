@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"grace"
@@ -13,10 +14,11 @@ import (
 // and does not end as a success; and what took effect and can be taken back, the
 // world saw undone, whatever is on record. What never took effect needs no call:
 // a process that finds all as it was before the step may say that it is undone.
-// A run that was cancelled before anything took effect has nothing to turn back.
+// A run that was cancelled before anything took effect has nothing to turn back,
+// and the kill switch leaves what was done to a person.
 func failureIsUndone(s *Sim, r *record) (bad []string) {
 	for _, l := range r.acting() {
-		if l.failed == 0 {
+		if l.failed == 0 || l.run.State == grace.RunAborted && strings.HasSuffix(l.run.Error, "as it was left") {
 			continue
 		}
 		if l.succeeded != 0 {
