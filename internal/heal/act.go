@@ -42,7 +42,7 @@ func (x *execution) act() (*failure, error) {
 			why := o.Data[forbiddenKey]
 			return &failure{
 				reason: fmt.Sprintf("step %q: %s", s.Name, o.Error), forbidden: why != "" && why != clearedValue,
-				cleared: why == clearedValue && o.Status == grace.OutcomeFailed,
+				cleared: why == clearedValue && o.Status == grace.OutcomeFailed && !x.anyFoundDone(i),
 			}, nil
 		}
 	}
@@ -174,6 +174,16 @@ func (x *execution) nothingDone(i int) bool {
 		}
 	}
 	return true
+}
+
+// anyFoundDone tells whether a step before one may have been done.
+func (x *execution) anyFoundDone(i int) bool {
+	for j := range i {
+		if x.foundDone(j) && !x.run.Playbook.Steps[j].ReadOnly {
+			return true
+		}
+	}
+	return false
 }
 
 // foundDone tells whether another process left a step, of which no try is on

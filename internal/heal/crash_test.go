@@ -1,12 +1,14 @@
 package heal_test
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"grace"
+	"grace/internal/heal"
 )
 
 // TestCrashAnywhere loses the process at every checkpoint in turn. The run must
@@ -77,5 +79,24 @@ func TestFoundStartedIsVerifiedFirst(t *testing.T) {
 	}
 	if !run.Steps[0].Resumed {
 		t.Error("the record does not say that the step was resumed")
+	}
+}
+
+// TestFoundDoneIsNoProof: a step whose checks hold may never have been tried,
+// for the service may be well by itself; the next one needs fresh evidence, and
+// without it what may have been done is undone.
+func TestFoundDoneIsNoProof(t *testing.T) {
+	w := newWorld(t)
+	w.crashAt = "do/0/one"
+	asked := 0
+	w.permit = func(_ context.Context, _ grace.Run, first bool) error {
+		if asked++; first && asked > 1 {
+			return &heal.ClearedError{Text: "nothing was done: it passes"}
+		}
+		return nil
+	}
+	run := w.drive(w.start(aRun(w, undoable("one"), undoable("two"))))
+	if run.State != grace.RunRolledBack || slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "do/two") }) {
+		t.Errorf("%s (%s) after %v, want rolled back without step two", run.State, run.Error, w.calls)
 	}
 }

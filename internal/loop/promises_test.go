@@ -1,8 +1,10 @@
 package loop
 
 import (
+	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"grace/internal/predict"
 	"grace/internal/propose"
 	"grace/internal/sense"
+	"grace/internal/store"
 )
 
 // unwired is a loop without a store: for what is computed in memory alone.
@@ -167,5 +170,77 @@ func TestStaleElsewhere(t *testing.T) {
 	l.contradict(older)
 	if l.unsaved.pending() != 1 {
 		t.Error("what this process has not seen since either was contradicted")
+	}
+}
+
+// TestWhatResolvesItselfPutsNothingOff: when a storm is over, or data is back,
+// what is still sick is told at once; when a person resolved it, after a while.
+func TestWhatResolvesItselfPutsNothingOff(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 1, nil)
+	now := l.Now()
+	began := now.Add(-time.Hour)
+	for actor, want := range map[string]bool{"": false, "token:ann": true} {
+		inc := grace.Incident{
+			ID: "i-" + grace.IncidentID(hash(actor)), Kind: grace.IncidentBlind, State: grace.IncidentResolved, Sensor: "probe",
+			Services: []grace.ServiceID{benchService(0)}, OpenedAt: began, ResolvedAt: &now, ResolvedBy: actor,
+		}
+		if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
+			return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.resolved", "test", "", now))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		c := &condition{since: began, told: []grace.IncidentID{inc.ID}}
+		l.conditions = map[grace.ServiceID]*condition{benchService(0): c}
+		if err := l.noteTold(t.Context(), nil, now); err != nil {
+			t.Fatal(err)
+		}
+		if anew := c.since.Equal(now); anew != want {
+			t.Errorf("resolved by %q: the clock starts anew: %t", actor, anew)
+		}
+	}
+}
+
+// TestVictimsOfWhatIsSilenced: a silence of the cause does not hush its victims.
+func TestVictimsOfWhatIsSilenced(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 3, nil)
+	now := l.Now()
+	cause, victim, quiet := benchService(0), benchService(1), benchService(2)
+	for _, id := range []grace.ServiceID{cause, quiet} {
+		if _, err := l.AddSilence(t.Context(), grace.Silence{Service: string(id), Ends: now.Add(time.Hour), Reason: "new disk"}, "token:ann"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = l.Now()
+	st := l.stages.Load()
+	lasts := lasting{service: cause, victims: []grace.ServiceID{quiet, victim}, since: now.Add(-time.Hour), severity: grace.SeverityCritical, text: "down"}
+	for range 2 {
+		if err := l.openUnhealed(t.Context(), st, lasts, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(open) != 1 || open[0].Service != victim || open[0].Covers(cause) || open[0].Covers(quiet) || !strings.Contains(open[0].Detail, "is silenced") {
+		t.Errorf("%+v, want one incident of the victim that nobody silenced", open)
+	}
+}
+
+// TestNothingLeftToShowItWell: an incident ends when the signals of its service
+// are gone for good, or it would hide every later one.
+func TestNothingLeftToShowItWell(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	l := unwired(t, func() time.Time { return now })
+	inc := grace.Incident{Kind: grace.IncidentUnhealed, Service: "db", Services: []grace.ServiceID{"web"}}
+	well := map[grace.ServiceID]time.Time{"web": now.Add(-time.Minute)}
+	if !l.allWell(l.stages.Load(), inc, well, map[grace.ServiceID]bool{"web": true}, now) {
+		t.Error("nothing says anything of db any more, and the incident stays")
+	}
+	if l.allWell(l.stages.Load(), inc, well, map[grace.ServiceID]bool{"web": true, "db": true}, now) {
+		t.Error("db was not shown to be well")
 	}
 }

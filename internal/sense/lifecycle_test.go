@@ -430,3 +430,28 @@ func BenchmarkObserve(b *testing.B) {
 		a.Observe(next())
 	}
 }
+
+// TestOnlyWhatIsJudgedConfirms: after a restart the first point of a rate, or of
+// an error budget, is data and no verdict.
+func TestOnlyWhatIsJudgedConfirms(t *testing.T) {
+	objectives := []Objective{
+		{Name: "rate", Service: "cart", Metric: "errors", Aggregation: "rate", Window: seconds(120), Op: ">", Threshold: 1, Severity: grace.SeverityCritical, Code: grace.CodeElevatedErrors},
+		{Name: "budget", Service: "cart", Metric: "errors", Aggregation: aggregateBurn, Window: seconds(3600), Budget: .01, Op: ">", Threshold: 14, Severity: grace.SeverityCritical, Code: grace.CodeElevatedErrors},
+	}
+	before := New(DefaultConfig(), objectives).Signals()
+	for i := range before {
+		before[i].State, before[i].At, before[i].Fired = grace.SignalFiring, at(0), at(0)
+	}
+	a := New(DefaultConfig(), objectives)
+	a.Restore(before, at(10))
+	for i, want := range []map[string]bool{{"rate": true, "budget": true}, {"rate": false, "budget": true}} {
+		a.Observe(grace.Sample{Service: "cart", Sensor: "m", Metric: "errors", Kind: grace.SampleMetric, Value: 0, At: at(20 + 20*i)})
+		for _, s := range a.Signals() {
+			for name, unconfirmed := range want {
+				if strings.HasSuffix(string(s.Key), "/"+name) && s.Unconfirmed != unconfirmed {
+					t.Errorf("after %d samples %s: unconfirmed %t", i+1, s.Key, s.Unconfirmed)
+				}
+			}
+		}
+	}
+}
