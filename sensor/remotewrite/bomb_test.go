@@ -29,7 +29,7 @@ func TestSmallBlockLargeClaim(t *testing.T) {
 	for range 20 {
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(bomb)))
-		if rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), "no snappy block") {
+		if rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), "not a valid snappy block") {
 			t.Fatalf("%d %s", rec.Code, rec.Body)
 		}
 	}

@@ -284,7 +284,7 @@ func TestRefusedRequests(t *testing.T) {
 		text                 string
 	}{
 		{"truncated snappy", typeV1, "snappy", packed[:len(packed)-5], 400, "it ends within the element at byte"},
-		{"no snappy", typeV1, "snappy", []byte("\x14plain text"), 400, "no snappy block"},
+		{"no snappy", typeV1, "snappy", []byte("\x14plain text"), 400, "not a valid snappy block"},
 		{"copies from nowhere", typeV1, "snappy", []byte{8, 0, 'a', 0x15, 0x09}, 400, "before the beginning"},
 		{"longer than it says", typeV1, "snappy", []byte{1, 4, 'a', 'b'}, 400, "longer than the 1 bytes"},
 		{"empty", typeV1, "snappy", nil, 400, "begin with a length"},
