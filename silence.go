@@ -3,8 +3,11 @@ package grace
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -80,6 +83,21 @@ func (s *Silence) Matches(service Service) bool {
 		}
 	}
 	return s.Service != "" || s.Regex != "" || len(s.Labels) > 0
+}
+
+// What names what the silence is about: services, then labels in their order.
+func (s *Silence) What() string {
+	var parts []string
+	switch {
+	case s.Service != "":
+		parts = append(parts, s.Service)
+	case s.Regex != "":
+		parts = append(parts, "/"+s.Regex+"/")
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
+		parts = append(parts, k+"="+s.Labels[k])
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (s *Silence) String() string {

@@ -328,7 +328,7 @@ func (d *Daemon) stop(ctx context.Context) error {
 		d.log.Warn("the service manager was not told that GRACE stops", "error", err)
 	}
 	if d.sensors != nil {
-		d.sensors.replace(nil)
+		d.sensors.halt()
 	}
 	d.cancel() // event streams end, so that the server can drain
 	if d.telemetry != nil {

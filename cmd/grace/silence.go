@@ -56,7 +56,7 @@ func newSilenceAdd(a *app) *cobra.Command {
 				return err
 			}
 			return a.show(s.Raw, func(w io.Writer) {
-				_, _ = fmt.Fprintf(w, "Silence %s: %s until %s. End it with: grace silence end %s --reason WHY\n", s.Value.ID, silenced(s.Value), a.at(s.Value.Ends), s.Value.ID)
+				_, _ = fmt.Fprintf(w, "Silence %s: %s until %s. End it with: grace silence end %s --reason WHY\n", s.Value.ID, s.Value.What(), a.at(s.Value.Ends), s.Value.ID)
 			})
 		},
 	}
@@ -107,21 +107,6 @@ func pairs(list []string) (map[string]string, error) {
 	return out, nil
 }
 
-// silenced names what a silence is about.
-func silenced(s grace.Silence) string {
-	var parts []string
-	switch {
-	case s.Service != "":
-		parts = append(parts, s.Service)
-	case s.Regex != "":
-		parts = append(parts, "/"+s.Regex+"/")
-	}
-	for k, v := range s.Labels {
-		parts = append(parts, k+"="+v)
-	}
-	return strings.Join(parts, ", ")
-}
-
 func newSilenceList(a *app) *cobra.Command {
 	var ended bool
 	cmd := &cobra.Command{
@@ -148,7 +133,7 @@ func newSilenceList(a *app) *cobra.Command {
 					if s.Ended != nil {
 						until = "ended " + a.at(s.Ended.At)
 					}
-					t.add(string(s.ID), silenced(s), a.at(s.Starts), until, s.Actor, oneLine(s.Reason, 60))
+					t.add(string(s.ID), s.What(), a.at(s.Starts), until, s.Actor, oneLine(s.Reason, 60))
 				}
 				t.write(w, a.colour)
 			})
@@ -177,7 +162,7 @@ func newSilenceEnd(a *app) *cobra.Command {
 				return hinted(err, exitNotFound, "see: grace silence list")
 			}
 			return a.show(s.Raw, func(w io.Writer) {
-				_, _ = fmt.Fprintf(w, "Silence %s of %s has ended.\n", s.Value.ID, silenced(s.Value))
+				_, _ = fmt.Fprintf(w, "Silence %s of %s has ended.\n", s.Value.ID, s.Value.What())
 			})
 		},
 	}

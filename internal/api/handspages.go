@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,7 +12,6 @@ import (
 
 	"grace"
 	"grace/console"
-	"grace/internal/store"
 )
 
 const (
@@ -46,19 +44,7 @@ func (s *server) goToItem(v visit, list string) {
 	s.goTo(v, "lite/"+list+"#"+url.PathEscape(v.r.PathValue("id")))
 }
 
-// waiting counts what the navigation shows beside its entries.
-func (s *server) waiting(ctx context.Context, now time.Time) (incidents, silences string, err error) {
-	open, next, err := s.store.Incidents(ctx, s.store.Q(), store.IncidentFilter{State: grace.IncidentOpen}, store.Page{Limit: counted})
-	if err != nil {
-		return "", "", stored(err)
-	}
-	inForce, err := s.inForce(ctx, now)
-	if err != nil {
-		return "", "", err
-	}
-	return tally(len(open), next != ""), tally(min(len(inForce), counted), len(inForce) > counted), nil
-}
-
+// tally words what the navigation counts beside an entry.
 func tally(n int, more bool) string {
 	switch {
 	case n == 0:
@@ -88,24 +74,9 @@ func silencedNow(list []grace.Silence) string {
 			parts = append(parts, fmt.Sprintf("and %d more", len(list)-named))
 			break
 		}
-		parts = append(parts, fmt.Sprintf("%s until %s by %s: %s", silenceWords(one), one.Ends.UTC().Format("2006-01-02 15:04 UTC"), one.Actor, one.Reason))
+		parts = append(parts, fmt.Sprintf("%s until %s by %s: %s", one.What(), one.Ends.UTC().Format("2006-01-02 15:04 UTC"), one.Actor, one.Reason))
 	}
 	return strings.Join(parts, "; ")
-}
-
-// silenceWords names what a silence is about.
-func silenceWords(one grace.Silence) string {
-	var parts []string
-	switch {
-	case one.Service != "":
-		parts = append(parts, one.Service)
-	case one.Regex != "":
-		parts = append(parts, "/"+one.Regex+"/")
-	}
-	for _, k := range slices.Sorted(maps.Keys(one.Labels)) {
-		parts = append(parts, k+"="+one.Labels[k])
-	}
-	return strings.Join(parts, ", ")
 }
 
 // refusedSilence is what the page of silences gives back of a refused form.
@@ -116,20 +87,16 @@ type refusedSilence struct {
 }
 
 func (s *server) showSilences(v visit, status int, refused refusedSilence) {
-	ctx, cancel := s.bounded(v)
-	defer cancel()
-	page, err := s.silencesView(ctx, v)
-	if err != nil {
-		s.fail(v, "the silences", err)
-		return
-	}
-	page.Form, page.Error = refused.form, refused.end.Error
-	for i := range page.Rows {
-		if refused.id != "" && page.Rows[i].ID == string(refused.id) {
-			page.Rows[i].Form, page.Error = refused.end, ""
+	s.show(v, status, "the silences", func(ctx context.Context, v visit) (console.Page, error) {
+		page, err := s.silencesView(ctx, v)
+		page.Form, page.Error = refused.form, refused.end.Error
+		for i := range page.Rows {
+			if refused.id != "" && page.Rows[i].ID == string(refused.id) {
+				page.Rows[i].Form, page.Error = refused.end, ""
+			}
 		}
-	}
-	s.draw(v.w, status, page)
+		return page, err
+	})
 }
 
 func (s *server) silencesView(ctx context.Context, v visit) (console.Silences, error) {
@@ -152,7 +119,7 @@ func (s *server) silencesView(ctx context.Context, v visit) (console.Silences, e
 			break
 		}
 		row := console.SilenceRow{
-			ID: string(one.ID), State: console.State{Tone: console.ToneWaiting, Label: "in force"}, What: silenceWords(one),
+			ID: string(one.ID), State: console.State{Tone: console.ToneWaiting, Label: "in force"}, What: one.What(),
 			Reason: one.Reason, Actor: one.Actor, Starts: one.Starts, Ends: one.Ends,
 		}
 		if !one.Active(f.Now) {

@@ -88,11 +88,7 @@ func TestSilenceForm(t *testing.T) {
 	b := e.signIn("operator")
 	csrf := b.csrf("/lite/silences")
 	form := func(change ...string) url.Values {
-		v := url.Values{"csrf": {csrf}, "service": {"web*"}, "labels": {"team=shop, tier = web"}, "for": {"90m"}, "reason": {"moving it"}}
-		for i := 0; i+1 < len(change); i += 2 {
-			v.Set(change[i], change[i+1])
-		}
-		return v
+		return changed(url.Values{"csrf": {csrf}, "service": {"web*"}, "labels": {"team=shop, tier = web"}, "for": {"90m"}, "reason": {"moving it"}}, change)
 	}
 	for name, tt := range map[string]struct {
 		form   url.Values

@@ -14,7 +14,7 @@ import (
 )
 
 func (s *server) homeView(ctx context.Context, v visit) (console.Home, error) {
-	f, err := s.frame(ctx, v, "Now", "now")
+	f, silences, err := s.frameAndSilences(ctx, v, "Now", "now")
 	if err != nil {
 		return console.Home{}, err
 	}
@@ -35,11 +35,7 @@ func (s *server) homeView(ctx context.Context, v visit) (console.Home, error) {
 	if !told.Told {
 		page.Untold, page.UntoldHint = told.Reason, told.Hint
 	}
-	inForce, err := s.inForce(ctx, f.Now)
-	if err != nil {
-		return console.Home{}, err
-	}
-	page.Silenced = silencedNow(inForce)
+	page.Silenced = silencedNow(silences)
 	if page.Conditions, page.MoreConditions, err = s.conditions(ctx, o); err != nil {
 		return console.Home{}, err
 	}

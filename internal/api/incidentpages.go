@@ -15,21 +15,17 @@ import (
 
 // showIncidents draws the incidents; form is what was refused about one of them.
 func (s *server) showIncidents(v visit, status int, id grace.IncidentID, form console.Form) {
-	ctx, cancel := s.bounded(v)
-	defer cancel()
-	page, err := s.incidentsView(ctx, v)
-	if err != nil {
-		s.fail(v, "the incidents", err)
-		return
-	}
-	// Where the form is gone from the page, the complaint must not be.
-	page.Error = form.Error
-	for i := range page.Open {
-		if id != "" && page.Open[i].ID == string(id) {
-			page.Open[i].Form, page.Error = form, ""
+	s.show(v, status, "the incidents", func(ctx context.Context, v visit) (console.Page, error) {
+		page, err := s.incidentsView(ctx, v)
+		// Where the form is gone from the page, the complaint must not be.
+		page.Error = form.Error
+		for i := range page.Open {
+			if id != "" && page.Open[i].ID == string(id) {
+				page.Open[i].Form, page.Error = form, ""
+			}
 		}
-	}
-	s.draw(v.w, status, page)
+		return page, err
+	})
 }
 
 func (s *server) incidentsView(ctx context.Context, v visit) (console.Incidents, error) {

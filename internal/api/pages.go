@@ -42,9 +42,16 @@ func (s *server) registerPages(mux *http.ServeMux) {
 	})
 }
 
-// bounded gives a page's reads a time limit.
-func (s *server) bounded(v visit) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(v.r.Context(), s.cfg.Timeout)
+// show draws what view gives, which has as long as any request.
+func (s *server) show(v visit, status int, what string, view func(context.Context, visit) (console.Page, error)) {
+	ctx, cancel := context.WithTimeout(v.r.Context(), s.cfg.Timeout)
+	defer cancel()
+	page, err := view(ctx, v)
+	if err != nil {
+		s.fail(v, what, err)
+		return
+	}
+	s.draw(v.w, status, page)
 }
 
 // fail shows an error of a page.
@@ -53,9 +60,16 @@ func (s *server) fail(v visit, what string, err error) {
 }
 
 func (s *server) frame(ctx context.Context, v visit, title, current string) (console.Frame, error) {
+	f, _, err := s.frameAndSilences(ctx, v, title, current)
+	return f, err
+}
+
+// frameAndSilences gives besides the silences in force, which the navigation
+// counts.
+func (s *server) frameAndSilences(ctx context.Context, v visit, title, current string) (console.Frame, []grace.Silence, error) {
 	m, err := s.store.Mode(ctx, s.store.Q())
 	if err != nil {
-		return console.Frame{}, stored(err)
+		return console.Frame{}, nil, stored(err)
 	}
 	who := callerOf(ctx)
 	now := s.now()
@@ -72,8 +86,16 @@ func (s *server) frame(ctx context.Context, v visit, title, current string) (con
 		Title: title, Root: v.root, Current: current, Now: now, User: who.Token, Role: who.Role.String(),
 		CSRF: v.csrf, Mode: mode, Request: who.Request,
 	}
-	f.Incidents, f.Silences, err = s.waiting(ctx, now)
-	return f, err
+	open, next, err := s.store.Incidents(ctx, s.store.Q(), store.IncidentFilter{State: grace.IncidentOpen}, store.Page{Limit: counted})
+	if err != nil {
+		return f, nil, stored(err)
+	}
+	silences, err := s.inForce(ctx, now)
+	if err != nil {
+		return f, nil, err
+	}
+	f.Incidents, f.Silences = tally(len(open), next != ""), tally(min(len(silences), counted), len(silences) > counted)
+	return f, silences, nil
 }
 
 func modeLabel(m grace.Mode) string {
@@ -91,14 +113,7 @@ func modeLabel(m grace.Mode) string {
 }
 
 func (s *server) servicesPage(v visit) {
-	ctx, cancel := s.bounded(v)
-	defer cancel()
-	page, err := s.servicesView(ctx, v)
-	if err != nil {
-		s.fail(v, "the services", err)
-		return
-	}
-	s.draw(v.w, http.StatusOK, page)
+	s.show(v, http.StatusOK, "the services", func(ctx context.Context, v visit) (console.Page, error) { return s.servicesView(ctx, v) })
 }
 
 const (
@@ -212,15 +227,11 @@ func (s *server) lastOf(ctx context.Context, id grace.ServiceID, recent []grace.
 func (s *server) runPage(v visit) { s.showRun(v, http.StatusOK, console.Form{}) }
 
 func (s *server) showRun(v visit, status int, form console.Form) {
-	ctx, cancel := s.bounded(v)
-	defer cancel()
-	page, err := s.runView(ctx, v)
-	if err != nil {
-		s.fail(v, "the run", err)
-		return
-	}
-	page.Form = form
-	s.draw(v.w, status, page)
+	s.show(v, status, "the run", func(ctx context.Context, v visit) (console.Page, error) {
+		page, err := s.runView(ctx, v)
+		page.Form = form
+		return page, err
+	})
 }
 
 func (s *server) abortForm(v visit) {
@@ -240,19 +251,15 @@ func (s *server) abortForm(v visit) {
 func (s *server) approvalPage(v visit) { s.showApproval(v, http.StatusOK, console.Form{}) }
 
 func (s *server) showApproval(v visit, status int, form console.Form) {
-	ctx, cancel := s.bounded(v)
-	defer cancel()
-	page, err := s.approvalView(ctx, v)
-	if err != nil {
-		s.fail(v, "the approval", err)
-		return
-	}
-	page.Form = form
-	if form.Error != "" && !page.Pending {
-		// The form is gone from the page: the complaint must not be.
-		page.Settled = form.Error + " " + page.Settled
-	}
-	s.draw(v.w, status, page)
+	s.show(v, status, "the approval", func(ctx context.Context, v visit) (console.Page, error) {
+		page, err := s.approvalView(ctx, v)
+		page.Form = form
+		if form.Error != "" && !page.Pending {
+			// The form is gone from the page: the complaint must not be.
+			page.Settled = form.Error + " " + page.Settled
+		}
+		return page, err
+	})
 }
 
 func (s *server) decideForm(v visit) {
@@ -282,14 +289,7 @@ func (s *server) goTo(v visit, path string) {
 }
 
 func (s *server) homePage(v visit) {
-	ctx, cancel := s.bounded(v)
-	defer cancel()
-	page, err := s.homeView(ctx, v)
-	if err != nil {
-		s.fail(v, "the overview", err)
-		return
-	}
-	s.draw(v.w, http.StatusOK, page)
+	s.show(v, http.StatusOK, "the overview", func(ctx context.Context, v visit) (console.Page, error) { return s.homeView(ctx, v) })
 }
 
 // shownRuns and shownEntries bound the lists of the status page.

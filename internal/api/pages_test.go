@@ -184,17 +184,21 @@ func TestPagesShowTheState(t *testing.T) {
 	}
 }
 
+// changed is a form with other values: name, value, name, value.
+func changed(form url.Values, change []string) url.Values {
+	for i := 0; i+1 < len(change); i += 2 {
+		form.Set(change[i], change[i+1])
+	}
+	return form
+}
+
 func TestDecideForm(t *testing.T) {
 	e := newEnv(t)
 	e.apply(story())
 	b := e.signIn("approver")
 	csrf := b.csrf("/lite/approvals/r-1")
 	form := func(change ...string) url.Values {
-		v := url.Values{"csrf": {csrf}, "decision": {"approve"}, "revision": {"1"}, "reason": {"looks right"}}
-		for i := 0; i+1 < len(change); i += 2 {
-			v.Set(change[i], change[i+1])
-		}
-		return v
+		return changed(url.Values{"csrf": {csrf}, "decision": {"approve"}, "revision": {"1"}, "reason": {"looks right"}}, change)
 	}
 	for name, tt := range map[string]struct {
 		form   url.Values

@@ -42,7 +42,7 @@ func (x *execution) act() (*failure, error) {
 			why := o.Data[forbiddenKey]
 			return &failure{
 				reason: fmt.Sprintf("step %q: %s", s.Name, o.Error), forbidden: why != "" && why != clearedValue,
-				cleared: why == clearedValue && o.Status == grace.OutcomeFailed && !x.anyFoundDone(i),
+				cleared: why == clearedValue && o.Status == grace.OutcomeFailed && !slices.ContainsFunc(x.run.Playbook.Steps[:i], mutates),
 			}, nil
 		}
 	}
@@ -165,26 +165,15 @@ func (x *execution) permit(ctx context.Context, first bool) error {
 // well without it.
 func (x *execution) nothingDone(i int) bool {
 	steps := x.run.Playbook.Steps
-	if steps[i].ReadOnly {
-		return false
-	}
 	for j, s := range steps[:i] {
-		if !s.ReadOnly && !x.foundDone(j) {
+		if mutates(s) && !x.foundDone(j) {
 			return false
 		}
 	}
-	return true
+	return mutates(steps[i])
 }
 
-// anyFoundDone tells whether a step before one may have been done.
-func (x *execution) anyFoundDone(i int) bool {
-	for j := range i {
-		if x.foundDone(j) && !x.run.Playbook.Steps[j].ReadOnly {
-			return true
-		}
-	}
-	return false
-}
+func mutates(s grace.Step) bool { return !s.ReadOnly }
 
 // foundDone tells whether another process left a step, of which no try is on
 // record, and its effect was found to be there.

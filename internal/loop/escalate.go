@@ -130,7 +130,8 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 	if err := l.noteTold(ctx, incidents, now); err != nil {
 		return err
 	}
-	var failed error                                                                                           // of one, which keeps nothing from the others
+	// An error about one keeps nothing from the others.
+	var failed error
 	if !slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentStorm }) { // which is about all of them
 		for _, c := range due {
 			if covered(incidents, c) {
@@ -167,20 +168,31 @@ func (l *Loop) noteTold(ctx context.Context, incidents []grace.Incident, now tim
 			}
 		}
 		if len(told) == 0 {
-			for _, before := range c.told {
-				inc, err := l.Store.Incident(ctx, l.Store.Q(), before)
-				switch {
-				case errors.Is(err, store.ErrNotFound):
-				case err != nil:
-					return fmt.Errorf("read incident %s: %w", before, err)
-				case inc.ResolvedBy != "":
-					c.since = now
-				}
+			byHand, err := l.anyResolvedByHand(ctx, c.told)
+			if err != nil {
+				return err
+			}
+			if byHand {
+				c.since = now
 			}
 		}
 		c.told = told
 	}
 	return nil
+}
+
+// anyResolvedByHand tells whether a person resolved one of the incidents.
+func (l *Loop) anyResolvedByHand(ctx context.Context, ids []grace.IncidentID) (bool, error) {
+	for _, id := range ids {
+		inc, err := l.Store.Incident(ctx, l.Store.Q(), id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return false, fmt.Errorf("read incident %s: %w", id, err)
+		}
+		if inc.ResolvedBy != "" {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // about tells whether an open incident is about a condition that began at a

@@ -134,13 +134,12 @@ func (st *stages) silencedBy(id grace.ServiceID, silences []grace.Silence, now t
 
 // evidenceNow tells what a run may begin on now: nothing while the service is
 // silenced.
-func (l *Loop) evidenceNow(ctx context.Context, q store.Querier, run *grace.Run) (propose.Evidence, error) {
-	now := l.Now()
+func (l *Loop) evidenceNow(ctx context.Context, q store.Querier, st *stages, run *grace.Run, now time.Time) (propose.Evidence, error) {
 	silences, err := l.Store.Silences(ctx, q, now)
 	if err != nil {
 		return propose.Evidence{}, fmt.Errorf("read the silences: %w", err)
 	}
-	if silence, silenced := l.stages.Load().silencedBy(run.Service, silences, now); silenced {
+	if silence, silenced := st.silencedBy(run.Service, silences, now); silenced {
 		return propose.Evidence{State: propose.EvidenceSilenced, Text: silence.String()}, nil
 	}
 	return l.runEvidence(ctx, q, run)

@@ -188,7 +188,7 @@ const evidenceWait = 10 * time.Minute
 
 // admitEvidence lets nothing begin without fresh evidence of what began the run.
 func (j journal) admitEvidence(st *stages, run grace.Run) (heal.Admission, error) {
-	e, err := j.l.evidenceNow(j.ctx, j.tx, &run)
+	e, err := j.l.evidenceNow(j.ctx, j.tx, st, &run, j.now)
 	if err != nil {
 		return heal.Admission{}, err
 	}
@@ -291,11 +291,12 @@ func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
 	for {
 		set, err := l.Store.Mode(ctx, l.Store.Q())
 		if err == nil {
-			if err := l.stages.Load().permits(set, l.Now()); err != nil || !first || run.Kind == grace.TriggerManual {
+			st := l.stages.Load()
+			if err := st.permits(set, l.Now()); err != nil || !first || run.Kind == grace.TriggerManual {
 				return err
 			}
 			var e propose.Evidence
-			if e, err = l.evidenceNow(ctx, l.Store.Q(), &run); err == nil {
+			if e, err = l.evidenceNow(ctx, l.Store.Q(), st, &run, l.Now()); err == nil {
 				switch waited := l.Now().Sub(time.UnixMilli(l.epoch.Load())); {
 				case e.State == propose.EvidenceFresh:
 					return nil
