@@ -53,7 +53,7 @@ func (x *execution) act() (*failure, error) {
 func (x *execution) snapshot(i int, s grace.Step) (*failure, error) {
 	o, err := x.step(fmt.Sprintf("snapshot/%d/%s", i, s.Name),
 		func(ctx context.Context) grace.Outcome {
-			ctx, done := x.interruptible(ctx, x.watchdogLeft(x.Clock.Now()))
+			ctx, done := x.interruptible(ctx, x.watchdogLeft())
 			defer done()
 			return x.undoable(s, x.call(ctx, *s.Snapshot, s.Name, grace.PhaseDo, "snapshot", 1))
 		},
@@ -93,7 +93,7 @@ func (x *execution) undoable(s grace.Step, o grace.Outcome) grace.Outcome {
 
 // do tries one step until it succeeds, may not be tried again, or time is up.
 func (x *execution) do(ctx context.Context, i int, s grace.Step) grace.Outcome {
-	ctx, done := x.interruptible(ctx, x.watchdogLeft(x.Clock.Now()))
+	ctx, done := x.interruptible(ctx, x.watchdogLeft())
 	defer done()
 	started := x.Clock.Now()
 	resumed := x.mark.Owner != x.Owner

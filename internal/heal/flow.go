@@ -70,6 +70,7 @@ type Condition struct {
 type Mark struct {
 	At       time.Time           `json:"at"`
 	Owner    string              `json:"owner"`
+	Elapsed  time.Duration       `json:"elapsed"` // on the owner's Clock
 	Abort    *grace.AbortRequest `json:"abort,omitempty"`
 	Approval *grace.Approval     `json:"approval,omitempty"`
 	Admit    Admission           `json:"admit,omitzero"`
@@ -79,6 +80,9 @@ type Mark struct {
 // Clock is the time that actions and verification live in.
 type Clock interface {
 	Now() time.Time
+	// Elapsed is the time since some moment of this process, as no step of the
+	// wall clock moves it.
+	Elapsed() time.Duration
 	// Sleep waits for d or until ctx ends.
 	Sleep(ctx context.Context, d time.Duration)
 }
@@ -102,6 +106,11 @@ type WallClock struct{}
 
 // Now gives the machine's time in UTC.
 func (WallClock) Now() time.Time { return time.Now().UTC() }
+
+var processBegan = time.Now()
+
+// Elapsed is the time since the process began.
+func (WallClock) Elapsed() time.Duration { return time.Since(processBegan) }
 
 // Sleep waits for d or until ctx ends.
 func (WallClock) Sleep(ctx context.Context, d time.Duration) {

@@ -137,8 +137,9 @@ func (x *execution) interruptible(ctx context.Context, left time.Duration) (cont
 type execution struct {
 	*Runner
 	flow Flow
-	run  grace.Run // as the last transaction left it
-	mark Mark      // of the last transaction
+	run  grace.Run     // as the last transaction left it
+	mark Mark          // of the last transaction
+	took time.Duration // from the first step to the mark; no step of the wall clock counts
 }
 
 // failure is why a run does not succeed.
@@ -191,7 +192,7 @@ func (x *execution) step(name string, do func(ctx context.Context) grace.Outcome
 }
 
 func (x *execution) save(j Journal, look func(Journal, *Mark) error, apply func(*grace.Run, Mark) outcome) (Mark, error) {
-	m := Mark{At: j.Now(), Owner: x.Owner}
+	m := Mark{At: j.Now(), Owner: x.Owner, Elapsed: x.Clock.Elapsed()}
 	abort, err := j.Abort(x.run.ID)
 	if err != nil {
 		return m, fmt.Errorf("look for an abort request: %w", err)
@@ -214,6 +215,9 @@ func (x *execution) advance(m Mark, apply func(*grace.Run, Mark) outcome) {
 	apply(&next, m)
 	next.Revision++
 	next.Owner = m.Owner
+	if x.run.StartedAt != nil {
+		x.took += x.mark.until(m)
+	}
 	x.run, x.mark = next, m
 }
 
@@ -223,7 +227,7 @@ func (x *execution) interrupted() *failure {
 	if a := x.mark.Abort; a != nil {
 		return &failure{reason: fmt.Sprintf("aborted by %s: %s", a.Actor, a.Reason), abort: a}
 	}
-	if x.watchdogLeft(x.mark.At) <= 0 {
+	if x.took >= x.watchdog() {
 		return &failure{reason: fmt.Sprintf("watchdog: not done within %s", x.watchdog()), expiry: true}
 	}
 	return nil
@@ -231,11 +235,21 @@ func (x *execution) interrupted() *failure {
 
 func (x *execution) watchdog() time.Duration { return or(x.run.Playbook.Watchdog, DefaultWatchdog) }
 
-func (x *execution) watchdogLeft(now time.Time) time.Duration {
+// watchdogLeft is the time that is left now.
+func (x *execution) watchdogLeft() time.Duration {
 	if x.run.StartedAt == nil {
 		return x.watchdog()
 	}
-	return x.run.StartedAt.Add(x.watchdog()).Sub(now)
+	return x.watchdog() - x.took - x.mark.until(Mark{At: x.Clock.Now(), Owner: x.Owner, Elapsed: x.Clock.Elapsed()})
+}
+
+// until is the time between two marks. From one process to the next only the
+// wall clock is known to both.
+func (m Mark) until(next Mark) time.Duration {
+	if m.Owner == next.Owner {
+		return next.Elapsed - m.Elapsed
+	}
+	return max(0, next.At.Sub(m.At))
 }
 
 func or(d grace.Duration, def time.Duration) time.Duration {

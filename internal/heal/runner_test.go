@@ -345,6 +345,39 @@ func TestWatchdog(t *testing.T) {
 	}
 }
 
+// A clock that is set, while a step runs or while it is verified, neither ends
+// what helps nor stretches it.
+func TestClockStep(t *testing.T) {
+	for _, step := range []time.Duration{time.Hour, -time.Hour, 100 * 24 * time.Hour, -5 * time.Minute} {
+		for _, during := range []string{"action", "verification"} {
+			t.Run(during+" "+step.String(), func(t *testing.T) {
+				w := newWorld(t)
+				runner := w.runner("p")
+				began := w.Elapsed()
+				if during == "action" {
+					w.onCall = func(grace.ActionRequest) grace.Outcome {
+						w.healthy = true
+						w.step(step)
+						return grace.Outcome{Status: grace.OutcomeSucceeded}
+					}
+				} else {
+					runner.Clock = &interruptingClock{world: w, at: w.now, do: func() { w.step(step) }}
+				}
+				run := w.start(aRun(w, undoable("one")))
+				if err := runner.Run(replayFlow{w}, run); err != nil {
+					t.Fatal(err)
+				}
+				if got := w.runs[run.ID]; got.State != grace.RunSucceeded {
+					t.Errorf("state %s, want succeeded: %s", got.State, got.Error)
+				}
+				if took := w.Elapsed() - began; took > time.Minute {
+					t.Errorf("it took %s", took)
+				}
+			})
+		}
+	}
+}
+
 func TestCapacityMustNotShrink(t *testing.T) {
 	w := newWorld(t)
 	run := aRun(w, undoable("one"))

@@ -17,6 +17,7 @@ import (
 type world struct {
 	t       *testing.T
 	now     time.Time
+	stepped time.Duration // by how much the wall clock was set
 	changes []grace.Change
 	runs    map[grace.RunID]grace.Run
 	appr    map[grace.ApprovalID]grace.Approval
@@ -59,6 +60,13 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) Now() time.Time { return w.now }
+
+func (w *world) Elapsed() time.Duration {
+	return w.now.Sub(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) - w.stepped
+}
+
+// step sets the wall clock.
+func (w *world) step(d time.Duration) { w.now, w.stepped = w.now.Add(d), w.stepped+d }
 
 func (w *world) Sleep(_ context.Context, d time.Duration) { w.now = w.now.Add(d) }
 

@@ -94,11 +94,11 @@ func decodeWatch(o grace.Outcome) (results []grace.CheckResult, recovered time.T
 // watch probes until the verdict is clear.
 func (x *execution) watch(ctx context.Context) grace.Outcome {
 	began := x.Clock.Now()
-	ctx, done := x.interruptible(ctx, x.watchdogLeft(began))
+	ctx, done := x.interruptible(ctx, x.watchdogLeft())
 	defer done()
 	w := newWatcher(x, began)
 	for {
-		now := x.Clock.Now()
+		now := w.now()
 		w.sample(ctx, now)
 		w.lookAtCondition(ctx, now)
 		results, verdict := w.judge(now)
@@ -163,7 +163,9 @@ type watcher struct {
 	samples      [][]verify.Sample
 	looks        []int // probes taken in the current soak, with an answer or without
 	due          []time.Time
-	began, since time.Time // of the watch, of the current soak
+	began, since time.Time     // of the watch, of the current soak
+	elapsed      time.Duration // since the clock was looked at last, with newest
+	newest       time.Time
 	settle, soak time.Duration
 	tick         time.Duration
 	slowest      time.Duration // in which enough measurements of every check come
@@ -176,7 +178,7 @@ type watcher struct {
 func newWatcher(x *execution, began time.Time) *watcher {
 	p := x.run.Playbook
 	w := &watcher{
-		x: x, began: began, since: began,
+		x: x, began: began, since: began, newest: began, elapsed: x.Clock.Elapsed(),
 		settle: or(p.Settle, DefaultSettle), soak: or(p.Soak, DefaultSoak), tick: defaultInterval,
 		samples: make([][]verify.Sample, len(p.Verify)), due: make([]time.Time, len(p.Verify)),
 		looks: make([]int, len(p.Verify)),
@@ -186,6 +188,37 @@ func newWatcher(x *execution, began time.Time) *watcher {
 		w.tick = min(w.tick, or(c.Interval, defaultInterval))
 	}
 	return w
+}
+
+// now gives the time. When the wall clock was set the watch has lasted as long as
+// before, and the soak begins anew: measurements of both times do not go together.
+func (w *watcher) now() time.Time {
+	now, elapsed := w.x.Clock.Now(), w.x.Clock.Elapsed()
+	step := now.Sub(w.newest) - (elapsed - w.elapsed)
+	w.newest, w.elapsed = now, elapsed
+	if step.Abs() < clockStep {
+		return now
+	}
+	w.began = w.began.Add(step)
+	for _, t := range []*time.Time{&w.clearSince, &w.worseSince} {
+		if !t.IsZero() {
+			*t = t.Add(step)
+		}
+	}
+	clear(w.due)
+	w.soakAnew(now)
+	return now
+}
+
+// clockStep is what the wall clock may move by without being taken as set.
+const clockStep = 2 * time.Second
+
+func (w *watcher) soakAnew(now time.Time) {
+	w.since = now
+	for i := range w.samples {
+		w.samples[i] = nil
+		w.looks[i] = 0
+	}
 }
 
 func (w *watcher) sample(ctx context.Context, now time.Time) {
@@ -270,11 +303,7 @@ func (w *watcher) judge(now time.Time) ([]grace.CheckResult, verdict) {
 	case bad && settled, late, held, len(w.checks) == 0:
 		return results, verdictFailed
 	case bad:
-		w.since = now
-		for i := range w.samples {
-			w.samples[i] = nil
-			w.looks[i] = 0
-		}
+		w.soakAnew(now)
 	}
 	return results, verdictOpen
 }

@@ -75,7 +75,7 @@ func (l *Loop) watchClock(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	l.mu.Lock()
-	l.sense.ClockStepped(now)
+	l.keep(l.sense.ClockStepped(now, step)) // another process, after a crash, knows how long it has lasted
 	l.forecast, l.swept = earlier(l.forecast, now), earlier(l.swept, now)
 	l.mu.Unlock()
 	l.mirror.clockStepped(now, step)

@@ -64,8 +64,26 @@ func (l *Loop) evidence(ctx context.Context, tx store.Querier, service grace.Ser
 		}
 		s := rows[i]
 		s.Unconfirmed = l.mirror.isUnconfirmed(key)
-		return s, true
+		return l.newest(s), true
 	}), nil
+}
+
+// newest adds what this process has seen since a row was written, which may not
+// be durable yet: that it passed, or that its sender does not repeat it.
+func (l *Loop) newest(row grace.Signal) grace.Signal {
+	if row.State != grace.SignalFiring {
+		return row
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own, known := l.sense.Signal(row.Key)
+	switch {
+	case l.sense.PassedSince(row.Key, row.At):
+		row.Passing, row.Message = true, own.Message
+	case !row.Expires.IsZero() && l.Now().After(row.Expires) && !(known && own.Expires.After(row.Expires)):
+		row.State, row.Message = grace.SignalStale, row.Metric+": not repeated until "+row.Expires.UTC().Format("15:04:05 MST")
+	}
+	return row
 }
 
 // diagnosisEvidence looks whether what a diagnosis rests on is there.

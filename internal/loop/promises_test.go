@@ -94,8 +94,9 @@ func TestNoSilence(t *testing.T) {
 				step := time.Duration(rapid.IntRange(-900, 900).Draw(t, "step")) * time.Second
 				wall = wall.Add(step)
 				if step.Abs() >= clockStep {
-					l.sense.ClockStepped(now())
+					shifted := l.sense.ClockStepped(now(), step)
 					l.mirror.clockStepped(now(), step)
+					l.mirror.signals(shifted)
 					l.shifted.Add(int64(step))
 					l.epoch.Add(min(0, step.Milliseconds()))
 				}
@@ -162,12 +163,12 @@ func TestStaleElsewhere(t *testing.T) {
 	own := signalOf(l, "web")
 	older := own
 	older.State, older.At = grace.SignalStale, now
-	l.contradict(older)
+	l.heard(older)
 	if l.unsaved.pending() != 1 || l.unsaved.waiting[0].signal.State != grace.SignalFiring {
 		t.Errorf("%+v waits to be said, want that it fires", l.unsaved.waiting)
 	}
 	older.At = own.At
-	l.contradict(older)
+	l.heard(older)
 	if l.unsaved.pending() != 1 {
 		t.Error("what this process has not seen since either was contradicted")
 	}

@@ -63,10 +63,7 @@ func (l *Loop) hear(e grace.Event) {
 	case eventSignal:
 		var s grace.Signal
 		if json.Unmarshal(e.Payload, &s) == nil && s.Key != "" {
-			l.mirror.signals([]grace.Signal{s})
-			if s.State == grace.SignalStale || s.State == grace.SignalUnknown && !s.Gone {
-				l.contradict(s)
-			}
+			l.heard(s)
 		}
 	case eventLearned:
 		var entry grace.LearningEntry
@@ -78,15 +75,13 @@ func (l *Loop) hear(e grace.Event) {
 	}
 }
 
-// contradict says again what this process sees of a signal that another one has
-// no data of, or not enough yet: that is the other's fault, and says nothing of the service.
-func (l *Loop) contradict(stale grace.Signal) {
+// heard compares what another replica says of a signal with what this one sees:
+// that it has no data, or older, says nothing of the service.
+func (l *Loop) heard(s grace.Signal) {
+	l.mirror.signals([]grace.Signal{s})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	own, known := l.sense.Signal(stale.Key)
-	if known && own.State != grace.SignalStale && own.State != grace.SignalUnknown && (own.At.After(stale.At) || stale.State == grace.SignalUnknown && own.At.Equal(stale.At)) {
-		l.keep([]grace.Signal{own}) // the next tick writes it
-	}
+	l.keep(l.sense.Heard(s)) // the next tick writes it
 }
 
 // EventLag counts committed events that this process has not carried yet.

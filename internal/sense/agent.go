@@ -101,6 +101,8 @@ func (a *Agent) observeValue(s *grace.Sample) []grace.Signal {
 		}
 		if a.judgeProbe(f.probe, s) {
 			changed = append(changed, f.probe.signal(&a.cfg))
+		} else {
+			changed = f.probe.answer(&a.cfg, changed)
 		}
 	}
 	for _, e := range line.totals {
@@ -109,6 +111,8 @@ func (a *Agent) observeValue(s *grace.Sample) []grace.Signal {
 	for _, e := range line.objectives {
 		if a.judgeObjective(e, line, s) {
 			changed = append(changed, e.signal(&a.cfg))
+		} else {
+			changed = e.answer(&a.cfg, changed)
 		}
 	}
 	return changed
@@ -180,6 +184,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 	}
 	e.arrive(s.At)
 	e.confirm(s.At)
+	e.judged, e.passing = s.At, s.Resolved
 	if s.Resolved {
 		e.hold(&a.cfg, grace.SignalOK, s.At)
 	} else {
@@ -187,7 +192,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 		e.sig.Fired = s.At
 	}
 	if !e.settle(&a.cfg, cmp.Or(s.Severity, e.sig.Severity), s.At) && !silenced {
-		return nil
+		return e.answer(&a.cfg, nil)
 	}
 	return []grace.Signal{e.signal(&a.cfg)}
 }

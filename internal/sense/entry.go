@@ -29,7 +29,10 @@ type entry struct {
 	// change of the configuration, which was at since.
 	unconfirmed bool
 	since       time.Time
-	passing     bool              // the newest sample's own verdict
+	passing     bool              // the newest verdict
+	judged      time.Time         // when it was given
+	heard       *grace.Signal     // what another replica has published since this one did
+	adopted     bool              // only another replica has data of it
 	held        grace.SignalState // unknown, ok or firing
 	firingSince time.Time
 	stale       bool
@@ -53,7 +56,7 @@ func (e *entry) arrive(at time.Time) {
 		e.gaps[1], e.gaps[0] = e.gaps[0], at.Sub(e.sig.At)
 	}
 	e.sig.At = at
-	e.restored, e.fault = false, ""
+	e.restored, e.adopted, e.fault = false, false, ""
 	if !e.stale {
 		return
 	}
@@ -92,7 +95,7 @@ func (e *entry) confirm(at time.Time) { e.unconfirmed = e.unconfirmed && !at.Aft
 // judge takes one verdict of a probe or objective.
 func (e *entry) judge(cfg *Config, bad bool, at time.Time) {
 	e.confirm(at)
-	e.passing = !bad
+	e.passing, e.judged = !bad, at
 	if bad {
 		e.passes = 0
 		e.fails++
@@ -208,6 +211,9 @@ func (e *entry) settle(cfg *Config, severity grace.Severity, now time.Time) bool
 	changed := state != e.sig.State || severity != e.sig.Severity || e.flapping != e.sig.Flapping ||
 		passing != e.sig.Passing || e.unconfirmed != e.sig.Unconfirmed
 	e.sig.Passing, e.sig.Unconfirmed = passing, e.unconfirmed
+	if changed {
+		e.heard = nil
+	}
 	if state != e.sig.State {
 		e.sig.State = state
 		e.sig.Since = now

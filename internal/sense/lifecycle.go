@@ -93,24 +93,33 @@ func (a *Agent) Unconfirm(match func(grace.Signal) bool, now time.Time) []grace.
 	return changed
 }
 
-// ClockStepped tells that the wall clock was set: what is dated later than now
-// is dated now, so that new samples are not late for as long as the clock had
-// been ahead, and the step does not count as time without data.
-func (a *Agent) ClockStepped(now time.Time) {
+// ClockStepped tells that the wall clock was set. Set back, what is known goes
+// back with it: new samples are not late for as long as the clock had been ahead,
+// and what lasts has lasted as long as before. The step does not count as time
+// without data. It gives the signals that are dated anew and not ok, sorted by
+// key.
+func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 	clamp := func(t *time.Time) {
+		if step < 0 && !t.IsZero() {
+			*t = t.Add(step)
+		}
 		if t.After(now) {
 			*t = now
 		}
 	}
+	var changed []grace.Signal
 	for _, e := range a.entries {
-		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince, &e.since} {
+		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
 			clamp(t)
 		}
 		for i := range e.flips {
 			clamp(&e.flips[i])
 		}
 		e.gaps = [2]time.Duration{}
-		e.trusted = now
+		e.trusted, e.heard = now, nil
+		if step < 0 && e.sig.State != grace.SignalOK && e.sig.State != grace.SignalUnknown {
+			changed = append(changed, e.signal(&a.cfg))
+		}
 	}
 	for _, line := range a.series {
 		for _, f := range line.feeds {
@@ -118,6 +127,8 @@ func (a *Agent) ClockStepped(now time.Time) {
 		}
 	}
 	clamp(&a.swept)
+	slices.SortFunc(changed, compareKeys)
+	return changed
 }
 
 // restoredNote gets the source's words back out of a message.

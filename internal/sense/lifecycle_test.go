@@ -112,15 +112,22 @@ func TestClockStepped(t *testing.T) {
 	ahead := 3600 * 24
 	a.Observe(probeAt(ahead, 1))
 	a.Observe(metricAt(ahead, 100))
-	a.ClockStepped(at(0))
+	if got := a.ClockStepped(at(0), -time.Duration(ahead)*time.Second); len(got) != 0 {
+		t.Errorf("what is ok need not be said anew: %+v", got)
+	}
 	if got := play(a, 10, "_ 0 0 0", probeAt); got != "20 firing" {
 		t.Errorf("probe: %s", got)
 	}
 	if got := play(a, 10, "_ 900 900 900", metricAt); !strings.Contains(got, "20 firing") {
 		t.Errorf("objective: %s", got)
 	}
+	// Set back, what lasts has lasted as long as before.
+	since := a.Signals()[0].Since
+	if got := a.ClockStepped(at(-1000), -1060*time.Second); len(got) != 2 || !got[0].Since.Equal(since.Add(-1060*time.Second)) {
+		t.Errorf("after a step back: %+v", got)
+	}
 	// And a step ahead is no time without data.
-	a.ClockStepped(at(ahead))
+	a.ClockStepped(at(ahead), time.Duration(ahead)*time.Second)
 	if got := a.Tick(at(ahead + 1)); len(got) != 0 {
 		t.Errorf("after a step ahead: %+v", got)
 	}

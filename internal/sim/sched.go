@@ -157,6 +157,9 @@ type clock struct {
 // Now meets heal.Clock.
 func (c clock) Now() time.Time { return c.p.now() }
 
+// Elapsed meets heal.Clock.
+func (c clock) Elapsed() time.Duration { return c.p.sim.now.Sub(c.p.sim.epoch) }
+
 // Sleep meets heal.Clock. It looks at ctx once a second, which is when the
 // end of a context shows in virtual time.
 func (c clock) Sleep(ctx context.Context, d time.Duration) {
