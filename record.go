@@ -40,6 +40,7 @@ type Incident struct {
 	Run          RunID         `json:"run,omitempty"`
 	Severity     Severity      `json:"severity"`
 	Detail       string        `json:"detail,omitempty" doc:"what is wrong, and why GRACE does not act"`
+	News         string        `json:"news,omitempty" doc:"what the last update added"`
 	Since        time.Time     `json:"since,omitzero" doc:"when the condition began"`
 	OpenedAt     time.Time     `json:"opened_at"`
 	Acknowledged *Note         `json:"acknowledged,omitempty" doc:"who looks after it"`

@@ -191,7 +191,7 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 	d.bus = mesh.New()
 	owner, executor := identity(d.store.Postgres())
 	d.owner = owner
-	runner := &heal.Runner{Actions: d.opts.actionsByName(), Prober: prober{d}, Clock: heal.WallClock{}, Owner: owner}
+	runner := &heal.Runner{Actions: d.opts.actionsByName(), Prober: prober{d}, Clock: heal.NewWallClock(), Owner: owner}
 	d.domains = append([]grace.Domain{core.New(d.coreParts())}, d.opts.domains...)
 	var err error
 	began := time.Now()

@@ -102,15 +102,16 @@ func (r *Runner) withTimeout(ctx context.Context, d time.Duration, cause error) 
 }
 
 // WallClock is the machine's clock.
-type WallClock struct{}
+type WallClock struct{ began time.Time }
+
+// NewWallClock begins to count Elapsed.
+func NewWallClock() WallClock { return WallClock{time.Now()} }
 
 // Now gives the machine's time in UTC.
 func (WallClock) Now() time.Time { return time.Now().UTC() }
 
-var processBegan = time.Now()
-
-// Elapsed is the time since the process began.
-func (WallClock) Elapsed() time.Duration { return time.Since(processBegan) }
+// Elapsed is the time since the clock was made.
+func (c WallClock) Elapsed() time.Duration { return time.Since(c.began) }
 
 // Sleep waits for d or until ctx ends.
 func (WallClock) Sleep(ctx context.Context, d time.Duration) {

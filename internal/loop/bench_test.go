@@ -97,7 +97,7 @@ func newBenchRig(b *testing.B, url string, n int, act noop) *benchRig {
 	r := &benchRig{ended: make(chan grace.RunID, n)}
 	log := slog.New(slog.DiscardHandler)
 	bus := mesh.New()
-	runner := &heal.Runner{Actions: map[string]grace.Action{"noop": act}, Prober: act, Clock: heal.WallClock{}, Owner: "bench"}
+	runner := &heal.Runner{Actions: map[string]grace.Action{"noop": act}, Prober: act, Clock: heal.NewWallClock(), Owner: "bench"}
 	if r.Loop, err = New(cfg, Deps{Store: s, Bus: bus, Runner: runner, Log: log, Now: time.Now, Owner: "bench"}); err != nil {
 		b.Fatal(err)
 	}

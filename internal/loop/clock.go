@@ -57,6 +57,9 @@ func (l *Loop) shiftClocks() {
 			c.clear = c.clear.Add(step)
 		}
 	}
+	for key, t := range l.unseen {
+		l.unseen[key] = t.Add(step)
+	}
 	for id, t := range l.well {
 		l.well[id] = t.Add(step)
 	}

@@ -202,8 +202,11 @@ func about(i *grace.Incident, since time.Time) bool {
 }
 
 // covered tells whether an open incident is about a condition and all its
-// victims.
+// victims, and none of them says that it is milder than it is.
 func covered(incidents []grace.Incident, c lasting) bool {
+	if i := slices.IndexFunc(incidents, c.isOf); i >= 0 && c.severity.Rank() > incidents[i].Severity.Rank() {
+		return false
+	}
 	for _, id := range append([]grace.ServiceID{c.service}, c.victims...) {
 		if !slices.ContainsFunc(incidents, func(i grace.Incident) bool { return about(&i, c.since) && i.Covers(id) }) {
 			return false
@@ -318,18 +321,25 @@ func (c lasting) unsilenced(silenced func(grace.ServiceID) bool) (lasting, grace
 	return c, cause
 }
 
+// isOf tells whether an open incident is the condition's own.
+func (c lasting) isOf(i grace.Incident) bool { return i.Service == c.service && about(&i, c.since) }
+
 // change opens the incident, or adds the victims to one that is open for the
 // cause.
 func (c lasting) change(incidents []grace.Incident, why string, now time.Time) grace.Change {
-	mine := func(i grace.Incident) bool { return i.Service == c.service && about(&i, c.since) }
-	if i := slices.IndexFunc(incidents, mine); i >= 0 {
+	if i := slices.IndexFunc(incidents, c.isOf); i >= 0 {
 		inc := incidents[i]
-		for _, v := range c.victims {
-			if !inc.Covers(v) {
-				inc.Services = append(inc.Services, v)
-			}
+		var news []string
+		if c.severity.Rank() > inc.Severity.Rank() {
+			inc.Severity = c.severity
+			news = append(news, "it is "+string(c.severity)+" now: "+c.text)
 		}
-		return incidentChange(inc, "incident.updated", "grace", fmt.Sprintf("it also hurts %s", join(c.victims)), now)
+		if more := slices.DeleteFunc(slices.Clone(c.victims), inc.Covers); len(more) > 0 {
+			inc.Services = append(inc.Services, more...)
+			news = append(news, "it also hurts "+join(more))
+		}
+		inc.News = strings.Join(news, "; ")
+		return incidentChange(inc, "incident.updated", "grace", inc.News, now)
 	}
 	inc := grace.Incident{
 		ID: grace.IncidentID("i-" + hash("unhealed", c.service, now)), Kind: grace.IncidentUnhealed, State: grace.IncidentOpen,

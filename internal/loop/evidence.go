@@ -80,7 +80,7 @@ func (l *Loop) newest(row grace.Signal) grace.Signal {
 	switch {
 	case l.sense.PassedSince(row.Key, row.At):
 		row.Passing, row.Message = true, own.Message
-	case !row.Expires.IsZero() && l.Now().After(row.Expires) && !(known && own.Expires.After(row.Expires)):
+	case !row.Expires.IsZero() && l.Now().After(row.Expires) && (!known || !own.Expires.After(row.Expires)):
 		row.State, row.Message = grace.SignalStale, row.Metric+": not repeated until "+row.Expires.UTC().Format("15:04:05 MST")
 	}
 	return row

@@ -157,7 +157,7 @@ func (r *rig) start(cfg loop.Config) {
 		executor = r.owner
 	}
 	r.bus = mesh.New()
-	runner := &heal.Runner{Actions: map[string]grace.Action{"fake": r.thing}, Prober: r.thing, Clock: heal.WallClock{}, Owner: r.owner}
+	runner := &heal.Runner{Actions: map[string]grace.Action{"fake": r.thing}, Prober: r.thing, Clock: heal.NewWallClock(), Owner: r.owner}
 	r.loop, err = loop.New(cfg, loop.Deps{Store: r.store, Bus: r.bus, Runner: runner, Log: log, Now: func() time.Time { return time.Now().UTC() }, Owner: r.owner})
 	if err != nil {
 		r.tb.Fatal(err)

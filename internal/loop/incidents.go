@@ -17,6 +17,10 @@ import (
 // something and has not for longer than its services may be unseen.
 func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []grace.Incident {
 	began := time.UnixMilli(l.epoch.Load()).UTC()
+	maps.DeleteFunc(l.unseen, func(k grace.SignalKey, _ time.Time) bool {
+		_, there := slices.BinarySearchFunc(signals, k, byKey)
+		return !there
+	})
 	by := map[string]*grace.Incident{}
 	for _, s := range signals {
 		since := s.At
@@ -25,9 +29,16 @@ func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []gr
 		case s.State == grace.SignalUnknown && s.Configured:
 			since = began
 		default:
+			delete(l.unseen, s.Key)
 			continue
 		}
-		if !s.Severity.Serious() || now.Sub(later(since, began)) < st.patience(s.Service) {
+		// Changes of the configuration, however often, put nothing off.
+		first, known := l.unseen[s.Key]
+		if !known {
+			first = later(since, began)
+			l.unseen[s.Key] = first
+		}
+		if !s.Severity.Serious() || now.Sub(first) < st.patience(s.Service) {
 			continue
 		}
 		sensor := cmp.Or(s.Sensor, s.Metric)
@@ -84,8 +95,8 @@ func (l *Loop) openIncident(ctx context.Context, inc grace.Incident, now time.Ti
 				return nil
 			}
 			old.Services = append(old.Services, more...)
-			old.Title = inc.Title
-			return l.Store.Apply(ctx, tx, incidentChange(old, "incident.updated", "grace", "it does not see "+join(more)+" either", now))
+			old.Title, old.News = inc.Title, "it does not see "+join(more)+" either"
+			return l.Store.Apply(ctx, tx, incidentChange(old, "incident.updated", "grace", old.News, now))
 		}
 		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.opened", "grace", inc.Detail, now))
 	})

@@ -108,6 +108,7 @@ type Loop struct {
 	rates    lazy[[]learn.Row] // over all time
 
 	conditions map[grace.ServiceID]*condition // what is sick, and since when; the deciding goroutine's own
+	unseen     map[grace.SignalKey]time.Time  // since when there is no data of it; the deciding goroutine's own
 	well       map[grace.ServiceID]time.Time  // the services that are shown to be well, since when; likewise
 	considered map[string]consideration       // by considered(); likewise
 	passes     int                            // likewise
@@ -177,7 +178,7 @@ func New(cfg Config, deps Deps) (*Loop, error) {
 	}
 	l := &Loop{
 		Deps: deps, wake: make(chan struct{}, 1), considered: map[string]consideration{},
-		published: map[grace.SignalKey]published{}, conditions: map[grace.ServiceID]*condition{},
+		published: map[grace.SignalKey]published{}, conditions: map[grace.ServiceID]*condition{}, unseen: map[grace.SignalKey]time.Time{},
 		sense:   sense.New(st.Sense, st.Objectives),
 		predict: predict.New(st.Predict, targets(st)),
 	}
@@ -335,7 +336,22 @@ func touched(before, now *stages, s grace.Signal) bool {
 	}
 	was, _ := before.graph.Service(s.Service)
 	is, _ := now.graph.Service(s.Service)
-	return !reflect.DeepEqual(was, is)
+	return !reflect.DeepEqual(was, is) || !reflect.DeepEqual(before.looksAt(s.Service), now.looksAt(s.Service))
+}
+
+// looksAt gives the probes and objectives of a service.
+func (st *stages) looksAt(id grace.ServiceID) (out []any) {
+	for _, p := range st.Probes {
+		if p.Service == id {
+			out = append(out, p)
+		}
+	}
+	for _, o := range st.Objectives {
+		if o.Service == id {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 // unknown gives the signals that never had data.

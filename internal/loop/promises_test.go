@@ -245,3 +245,93 @@ func TestNothingLeftToShowItWell(t *testing.T) {
 		t.Error("db was not shown to be well")
 	}
 }
+
+// TestReloadsPutNothingOff: what is not seen is told in time, however often the
+// configuration is read again.
+func TestReloadsPutNothingOff(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	l := unwired(t, func() time.Time { return now })
+	l.epoch.Store(now.UnixMilli())
+	st := l.stages.Load()
+	l.sense.Expect(st.Probes)
+	began := now
+	for ; now.Sub(began) < 2*st.EscalateCritical; now = now.Add(10 * time.Second) {
+		blind := l.blindness(st, l.sense.Signals(), now)
+		l.epoch.Store(now.UnixMilli()) // a reload
+		if told := len(blind) > 0; told != (now.Sub(began) >= st.EscalateCritical) {
+			t.Fatalf("after %s without a sample: told %t", now.Sub(began), told)
+		}
+	}
+}
+
+// TestWorseIsTold: an incident that covers a condition does not hush that it has
+// become critical.
+func TestWorseIsTold(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 1, nil)
+	now := l.Now()
+	lasts := lasting{service: benchService(0), since: now.Add(-time.Hour), severity: grace.SeverityWarning, text: "slow"}
+	for _, severity := range []grace.Severity{grace.SeverityWarning, grace.SeverityCritical, grace.SeverityWarning} {
+		lasts.severity = severity
+		if err := l.openUnhealed(t.Context(), l.stages.Load(), lasts, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(open) != 1 || open[0].Severity != grace.SeverityCritical || !strings.Contains(open[0].News, "critical now") {
+		t.Errorf("%+v, want one incident, critical by now", open)
+	}
+}
+
+// TestNewestEvidence: what this process has seen pass since a row was written
+// counts before it is durable, and so does that an alert's time is over.
+func TestNewestEvidence(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	l := unwired(t, func() time.Time { return now })
+	probe := func(v float64) {
+		now = now.Add(5 * time.Second)
+		l.sense.Observe(grace.Sample{Service: "web", Sensor: "probe", Metric: "up", Kind: grace.SampleProbe, Value: v, At: now})
+	}
+	probe(0)
+	probe(0)
+	row := signalOf(l, "web")
+	if e := evidenceFrom(new(l.newest(row))); e.State != propose.EvidenceFresh {
+		t.Errorf("it fires: %+v", e)
+	}
+	probe(1)
+	if e := evidenceFrom(new(l.newest(row))); e.State != propose.EvidencePassing {
+		t.Errorf("it has passed, which is not durable yet: %+v", e)
+	}
+	alert := grace.Signal{Key: "web/am/Down", Service: "web", Kind: grace.SignalAlert, State: grace.SignalFiring, At: now, Expires: now.Add(time.Minute)}
+	if e := evidenceFrom(new(l.newest(alert))); e.State != propose.EvidenceFresh {
+		t.Errorf("an alert: %+v", e)
+	}
+	now = now.Add(2 * time.Minute)
+	if e := evidenceFrom(new(l.newest(alert))); e.State != propose.EvidenceNoData {
+		t.Errorf("an alert that was sent to another replica and not repeated: %+v", e)
+	}
+}
+
+// TestTouched: an alert is to be confirmed anew when what is watched of its
+// service changes, not by any other change.
+func TestTouched(t *testing.T) {
+	t.Parallel()
+	now := func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
+	before, same, other := unwired(t, now).stages.Load(), unwired(t, now).stages.Load(), *unwired(t, now).stages.Load()
+	other.Probes = other.Probes[1:]
+	alert := grace.Signal{Service: "web", Kind: grace.SignalAlert}
+	if touched(before, same, alert) {
+		t.Error("nothing has changed")
+	}
+	if !touched(before, &other, alert) {
+		t.Error("a probe of its service is gone")
+	}
+	if alert.Service = "db"; touched(before, &other, alert) {
+		t.Error("a probe of another service is gone")
+	}
+}

@@ -111,7 +111,7 @@ func play(t *testing.T, cfg Config, s *script) []string {
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	l, err := New(cfg, Deps{
 		Store: st, Bus: mesh.New(), Log: log, Now: func() time.Time { return time.Now().UTC() }, Owner: "test",
-		Runner: &heal.Runner{Actions: map[string]grace.Action{"sim": w}, Prober: w, Clock: heal.WallClock{}, Owner: "test"},
+		Runner: &heal.Runner{Actions: map[string]grace.Action{"sim": w}, Prober: w, Clock: heal.NewWallClock(), Owner: "test"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -144,7 +144,7 @@ func (w *world) Do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 		<-ctx.Done()
 		return grace.Outcome{Status: grace.OutcomeUnknown, Error: "no answer"}
 	}
-	heal.WallClock{}.Sleep(ctx, a.after)
+	heal.NewWallClock().Sleep(ctx, a.after)
 	if ctx.Err() != nil {
 		return grace.Outcome{Status: grace.OutcomeUnknown, Error: "cut off"}
 	}

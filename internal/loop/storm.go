@@ -3,7 +3,7 @@ package loop
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"grace"
@@ -46,19 +46,17 @@ func (l *Loop) storm(ctx context.Context, st *stages, state propose.State, now t
 	return nil
 }
 
-// stormIncident finds the open incident of a storm. While one lasts nothing is
-// done, so there are never many newer ones.
+// stormIncident finds the open incident of a storm.
 func (l *Loop) stormIncident(ctx context.Context, tx store.Tx) (inc grace.Incident, found bool, err error) {
-	incidents, _, err := l.Store.Incidents(ctx, tx, store.IncidentFilter{State: grace.IncidentOpen}, store.Page{Limit: 200})
+	incidents, err := l.Store.OpenIncidents(ctx, tx)
 	if err != nil {
 		return inc, false, fmt.Errorf("read the open incidents: %w", err)
 	}
-	for _, inc := range incidents {
-		if strings.HasPrefix(string(inc.ID), stormPrefix) {
-			return inc, true, nil
-		}
+	i := slices.IndexFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentStorm })
+	if i < 0 {
+		return inc, false, nil
 	}
-	return inc, false, nil
+	return incidents[i], true, nil
 }
 
 func stormOpened(sick []grace.ServiceID, reason grace.Reason, now time.Time) grace.Change {

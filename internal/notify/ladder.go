@@ -92,6 +92,8 @@ func (n *Notifier) track(ctx context.Context, row store.Receiver, events []grace
 func subjectOf(e grace.Event) (subject string, open, ends bool) {
 	_, id, _ := strings.Cut(e.Resource, "/")
 	switch kind := kinds()[e.Type]; {
+	case e.Type == "incident.updated": // which is open since it was opened, or acknowledged
+		return e.Resource, false, false
 	case kind == Asked, kind == Unhealed, e.Type == "self_heal.storm.opened":
 		return e.Resource, true, false
 	case kind == Acknowledged, kind == Resolved && strings.HasPrefix(e.Type, "incident."), e.Type == "self_heal.storm.closed":

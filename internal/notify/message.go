@@ -59,6 +59,7 @@ func kinds() map[string]Kind {
 		"self_heal.approval.expired":      Resolved,
 		"self_heal.approval.cancelled":    Resolved,
 		"incident.opened":                 Unhealed,
+		"incident.updated":                Unhealed,
 		"incident.acknowledged":           Acknowledged,
 		"incident.resolved":               Resolved,
 		"incident.escalated":              Escalated,

@@ -191,6 +191,9 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 	switch m.Kind {
 	case Unhealed:
 		m.also = nil
+		if strings.HasSuffix(e.Type, ".updated") {
+			m.Title = sentences(sentence(inc.News), inc.Title)
+		}
 		m.Doing = "It does nothing more by itself until a person or a new finding changes that"
 	case Escalated:
 		m.also = []Kind{Unhealed}

@@ -77,7 +77,7 @@ func (a *Agent) observeError(s *grace.Sample) []grace.Signal {
 	}
 	if line := a.series[seriesID{s.Service, s.Metric}]; line != nil {
 		for _, e := range line.objectives {
-			if e.sig.Sensor == s.Sensor || e.sig.Sensor == "" {
+			if (e.sig.Sensor == s.Sensor || e.sig.Sensor == "") && !line.seenBeside(s.Sensor, s.At.Add(-e.patience(&a.cfg))) {
 				blind(e)
 			}
 		}

@@ -392,3 +392,38 @@ func TestLongWindowKeepsItsPoints(t *testing.T) {
 		t.Errorf("%v points in an hour", got)
 	}
 }
+
+// A probe that fails every second time is unstable however rarely it looks.
+func TestSlowProbeThatFailsEverySecondTime(t *testing.T) {
+	for _, every := range []int{5, 60, 300} {
+		a := New(DefaultConfig(), nil)
+		for i := range 16 {
+			a.Observe(probeAt(i*every, float64(i%2)))
+		}
+		if got := a.Signals()[0]; got.State != grace.SignalUnstable {
+			t.Errorf("every %d s: %s", every, got.State)
+		}
+	}
+}
+
+// One sensor that cannot look hides nothing that another one measures.
+func TestErrorOfOneOfTwoSensors(t *testing.T) {
+	a := New(DefaultConfig(), []Objective{slow()})
+	other := func(i int) grace.Sample {
+		s := metricAt(i, 900)
+		s.Sensor = "second"
+		return s
+	}
+	for i := range 4 {
+		a.Observe(metricAt(i*10, 900))
+		a.Observe(other(i*10 + 5))
+	}
+	failed := grace.Sample{Service: "cart", Sensor: "second", Metric: metricAt(0, 0).Metric, Kind: grace.SampleSensorError, At: at(36), Message: "refused"}
+	if changed := a.Observe(failed); len(changed) != 0 {
+		t.Errorf("%+v", changed)
+	}
+	failed.At = at(200) // the first one is silent too by now
+	if changed := a.Observe(failed); len(changed) != 1 || changed[0].State != grace.SignalStale {
+		t.Errorf("nobody measures it: %+v", changed)
+	}
+}

@@ -153,11 +153,17 @@ func (e *entry) flip(cfg *Config, at time.Time) {
 	}
 }
 
+// flapWindow is longer for what is looked at rarely: a probe that fails every
+// second time changes as often as it can.
+func (e *entry) flapWindow(cfg *Config) time.Duration {
+	return max(cfg.FlapWindow.D(), time.Duration(2*cfg.FlapTransitions)*min(e.gaps[0], e.gaps[1]))
+}
+
 // damp marks the signal flapping, or calm again.
 func (e *entry) damp(cfg *Config, now time.Time) {
-	recent := 0
+	recent, window := 0, e.flapWindow(cfg)
 	for _, t := range e.flips {
-		if now.Sub(t) < cfg.FlapWindow.D() {
+		if now.Sub(t) < window {
 			recent++
 		}
 	}

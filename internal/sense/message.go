@@ -15,7 +15,7 @@ func (e *entry) signal(cfg *Config) grace.Signal {
 	s := e.sig
 	s.Message = e.message(cfg)
 	if s.Flapping {
-		s.Message += "; flapping: " + strconv.Itoa(len(e.flips)) + " changes within " + short(cfg.FlapWindow.D())
+		s.Message += "; flapping: " + strconv.Itoa(len(e.flips)) + " changes within " + short(e.flapWindow(cfg))
 	}
 	return s
 }

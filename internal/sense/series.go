@@ -48,6 +48,14 @@ func (s *series) newest() time.Time {
 	return t
 }
 
+// seenBeside tells whether another sensor has had data since a time.
+func (s *series) seenBeside(sensor string, since time.Time) bool {
+	return slices.ContainsFunc(s.feeds, func(f *feed) bool {
+		p := f.points()
+		return f.sensor != sensor && len(p) > 0 && p[len(p)-1].At.After(since)
+	})
+}
+
 // merged gives the points of all feeds from since on, oldest first.
 func (s *series) merged(since time.Time) []Point {
 	var out []Point
