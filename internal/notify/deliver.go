@@ -97,8 +97,17 @@ func (w *worker) turn(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return idle, err
 	}
+	if row.New {
+		if err := w.tellOpen(ctx, &row); err != nil {
+			return idle, err
+		}
+	}
+	if err := w.passOn(ctx, &row); err != nil {
+		return idle, err
+	}
 	if row.Retry != nil {
-		if left := row.Retry.Sub(w.n.Now()); left > 0 {
+		// More than it was to wait is left when the clock was set back.
+		if left := row.Retry.Sub(w.n.Now()); left > 0 && left <= row.Wait.D() {
 			return min(left, claimFor/4), nil
 		}
 	}
@@ -253,7 +262,7 @@ func (w *worker) backoff(attempts int) time.Duration {
 func (w *worker) delivered(ctx context.Context, row *store.Receiver, e grace.Event, m *Message, t Thread, letter string) error {
 	now := w.n.Now()
 	row.Delivered++
-	row.LastSuccess, row.FailingSince, row.Error, row.Attempts, row.Retry = &now, nil, "", 0, nil
+	row.LastSuccess, row.FailingSince, row.Error, row.Attempts, row.Retry, row.PassedOn = &now, nil, "", 0, nil, 0
 	if letter == "" {
 		row.Cursor = e.ID
 	}
@@ -306,7 +315,7 @@ func (w *worker) dead(ctx context.Context, row *store.Receiver, e grace.Event, m
 		if err := w.n.Store.PutDeadLetter(ctx, tx, d); err != nil {
 			return err
 		}
-		var c grace.Change
+		c := grace.Change{Events: w.forOthers(m, e, now)}
 		note(&c, now, "grace", "notify.dead", d)
 		return w.n.Store.Apply(ctx, tx, c)
 	})
@@ -316,7 +325,7 @@ func (w *worker) dead(ctx context.Context, row *store.Receiver, e grace.Event, m
 func (w *worker) failed(ctx context.Context, row *store.Receiver, err error, wait time.Duration) error {
 	now := w.n.Now()
 	at := now.Add(wait)
-	row.Error, row.Retry = clean(err.Error(), maxText), &at
+	row.Error, row.Retry, row.Wait = clean(err.Error(), maxText), &at, grace.Duration(wait)
 	if row.FailingSince == nil {
 		row.FailingSince = &now
 	}

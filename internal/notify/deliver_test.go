@@ -260,6 +260,8 @@ func TestNobodyIsTold(t *testing.T) {
 	}
 	a.say(nil)
 	e.turn("a")
+	e.turn("b") // it was told what a did not take
+	equal(t, b.titles(t)[1], "a cannot be told: restart_service on web failed")
 	if s := look(e); !s.Told || s.Receivers[0].Waiting != 0 {
 		t.Errorf("all is told: %+v", s)
 	}

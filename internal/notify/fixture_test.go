@@ -75,7 +75,7 @@ func (e *env) use(s Settings) {
 		e.t.Fatal(err)
 	}
 	e.n = n
-	if err := n.register(e.t.Context(), n.current()); err != nil {
+	if err := n.enrol(e.t.Context(), n.current()); err != nil {
 		e.t.Fatal(err)
 	}
 }

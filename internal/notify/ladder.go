@@ -112,14 +112,20 @@ func (n *Notifier) due(ctx context.Context) error {
 	if !slices.ContainsFunc(set.Routes, func(r Route) bool { return len(r.Escalate) > 0 || r.RepeatInterval > 0 }) {
 		return nil
 	}
-	var bad error // of one subject, which keeps nothing from the others
+	return n.eachSubject(ctx, func(s store.OpenSubject) error { return n.dueOf(ctx, set, s) })
+}
+
+// eachSubject does something with every open subject. An error about one keeps
+// nothing from the others.
+func (n *Notifier) eachSubject(ctx context.Context, do func(store.OpenSubject) error) error {
+	var bad error
 	for after := ""; ; {
 		subjects, err := n.Store.OpenSubjects(ctx, n.Store.Q(), after, batch)
 		if err != nil {
 			return err
 		}
 		for _, s := range subjects {
-			if err := n.dueOf(ctx, set, s); err != nil {
+			if err := do(s); err != nil {
 				bad = errors.Join(bad, fmt.Errorf("%s: %w", s.Subject, err))
 			}
 			after = s.Subject
@@ -138,6 +144,10 @@ func (n *Notifier) dueOf(ctx context.Context, set *setup, s store.OpenSubject) e
 	}
 	routes := set.router.matching(m)
 	next := s
+	if s.At.After(now) || s.Reminded.After(now) { // the clock was set back
+		next.At, next.Reminded = earlier(s.At, now), earlier(s.Reminded, now)
+		return n.tell(ctx, next, nil)
+	}
 	var events []grace.Event
 	for _, rung := range rungs(routes) {
 		if rung.After <= s.Escalated || now.Sub(s.At) < rung.After.D() {
@@ -164,6 +174,13 @@ func (n *Notifier) dueOf(ctx context.Context, set *setup, s store.OpenSubject) e
 		return nil
 	}
 	return n.tell(ctx, next, events)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // rungs joins the ladders of routes, lowest first.

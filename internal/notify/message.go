@@ -40,6 +40,7 @@ func (k Kind) needsPerson() bool {
 const (
 	eventLadder   = "self_heal.notify.escalated"
 	eventReminder = "self_heal.notify.reminder"
+	eventPassedOn = "self_heal.notify.passed_on" // what a receiver does not take, for others
 
 	stormPrefix = "incident/storm-"
 )
@@ -71,12 +72,22 @@ func kinds() map[string]Kind {
 
 // patterns are the event types that can become messages.
 func patterns() []string {
-	out := []string{eventLadder, eventReminder}
+	out := []string{eventLadder, eventReminder, eventPassedOn}
 	for t := range kinds() {
 		out = append(out, t)
 	}
 	slices.Sort(out)
 	return out
+}
+
+// ladderOf reads what one of this package's events is about.
+func ladderOf(e grace.Event) (p ladderPayload, ok bool) {
+	return p, own(e) && json.Unmarshal(e.Payload, &p) == nil && !own(p.Event)
+}
+
+// own tells whether an event is this package's, about another one.
+func own(e grace.Event) bool {
+	return e.Type == eventLadder || e.Type == eventReminder || e.Type == eventPassedOn
 }
 
 // Message is what people are told, in words and in fields.
@@ -168,23 +179,27 @@ type ladderPayload struct {
 	Event     grace.Event    `json:"event"` // what nobody has answered
 	After     grace.Duration `json:"after"`
 	Receivers []string       `json:"receivers"`
+	Failed    string         `json:"failed,omitempty"` // the receiver that does not take it
 }
 
 // message makes the message of an event; nil when there is nothing to tell.
 func (n *Notifier) message(ctx context.Context, e grace.Event) (*Message, error) {
-	if e.Type == eventLadder || e.Type == eventReminder {
-		var p ladderPayload
-		if json.Unmarshal(e.Payload, &p) != nil || p.Event.Type == e.Type {
-			return nil, nil //nolint:nilnil,nilerr // nothing to tell, and no error
+	if own(e) {
+		p, ok := ladderOf(e)
+		if !ok {
+			return nil, nil //nolint:nilnil // nothing to tell, and no error
 		}
 		m, err := n.message(ctx, p.Event)
 		if m == nil || err != nil {
 			return nil, err
 		}
 		m.EventID, m.Type, m.to = e.ID, e.Type, p.Receivers
-		if e.Type == eventLadder {
+		switch e.Type {
+		case eventLadder:
 			m.Title = fmt.Sprintf("Nobody has answered for %s: %s", span(p.After.D()), m.Title)
-		} else {
+		case eventPassedOn:
+			m.Title = fmt.Sprintf("%s cannot be told: %s", p.Failed, m.Title)
+		default:
 			m.Title = "Still open: " + m.Title
 		}
 		return m, nil

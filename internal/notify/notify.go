@@ -166,7 +166,7 @@ func (n *Notifier) Start(ctx context.Context) error {
 
 func (n *Notifier) start(ctx context.Context) error {
 	set := n.current()
-	if err := n.register(ctx, set); err != nil {
+	if err := n.enrol(ctx, set); err != nil {
 		return err
 	}
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -178,22 +178,25 @@ func (n *Notifier) start(ctx context.Context) error {
 	return nil
 }
 
-// register makes the rows of the receivers, and forgets those that are
-// configured no more.
-func (n *Notifier) register(ctx context.Context, set *setup) error {
-	known := []string{ladderName}
-	for _, w := range set.workers {
-		known = append(known, w.name)
-	}
+// enrol makes the rows of the receivers, and forgets those that are configured no
+// more, by no other replica either.
+func (n *Notifier) enrol(ctx context.Context, set *setup) error {
+	known := append([]string{ladderName}, set.router.receivers...)
 	rows, err := n.Store.Receivers(ctx, n.Store.Q())
 	if err != nil {
 		return err
 	}
 	for _, row := range rows {
-		if !slices.Contains(known, row.Name) {
-			if err := n.Store.ForgetReceiver(ctx, row.Name); err != nil {
-				return err
-			}
+		if slices.Contains(known, row.Name) {
+			continue
+		}
+		if mine, err := n.Store.Claim(ctx, "notify/"+row.Name, n.Owner, claimFor); err != nil {
+			return err
+		} else if !mine {
+			continue
+		}
+		if err := n.Store.ForgetReceiver(ctx, row.Name); err != nil {
+			return err
 		}
 	}
 	for _, name := range known {
@@ -224,7 +227,7 @@ func (n *Notifier) Reconfigure(ctx context.Context, s Settings) error {
 	if err != nil {
 		return err
 	}
-	if err := n.register(ctx, set); err != nil {
+	if err := n.enrol(ctx, set); err != nil {
 		return err
 	}
 	running := n.cancel != nil

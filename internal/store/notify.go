@@ -17,13 +17,16 @@ type Receiver struct {
 	Name   string `json:"name"`
 	Cursor int64  `json:"cursor"` // id of the last event that was dealt with
 
-	Delivered    int64      `json:"delivered"`
-	Dead         int64      `json:"dead"` // messages that were given up, ever
-	LastSuccess  *time.Time `json:"last_success,omitempty"`
-	FailingSince *time.Time `json:"failing_since,omitempty"` // absent after a success
-	Error        string     `json:"error,omitempty"`         // of the last attempt that failed
-	Attempts     int        `json:"attempts,omitempty"`      // failed ones of the message that is next
-	Retry        *time.Time `json:"retry,omitempty"`         // no attempt before
+	Delivered    int64          `json:"delivered"`
+	Dead         int64          `json:"dead"` // messages that were given up, ever
+	LastSuccess  *time.Time     `json:"last_success,omitempty"`
+	FailingSince *time.Time     `json:"failing_since,omitempty"` // absent after a success
+	Error        string         `json:"error,omitempty"`         // of the last attempt that failed
+	Attempts     int            `json:"attempts,omitempty"`      // failed ones of the message that is next
+	Retry        *time.Time     `json:"retry,omitempty"`         // no attempt before
+	Wait         grace.Duration `json:"wait,omitempty"`          // how long that was when it was decided
+	PassedOn     int64          `json:"passed_on,omitempty"`     // events up to here were told to others meanwhile
+	New          bool           `json:"new,omitempty"`           // it has not been told yet what is open
 }
 
 // DeadLetter is a message that a receiver refused for good.
@@ -52,7 +55,7 @@ type OpenSubject struct {
 // begins with the next event, not with the past.
 func (s *Store) RegisterReceiver(ctx context.Context, name string) error {
 	err := s.Do(ctx, func(ctx context.Context, tx Tx) error {
-		doc, err := encode(Receiver{Name: name})
+		doc, err := encode(Receiver{Name: name, New: true})
 		if err != nil {
 			return err
 		}

@@ -296,7 +296,8 @@ func (s *Store) SetCursor(ctx context.Context, tx Tx, name string, id int64) err
 
 // Claim gives an owner a piece of work for a time, unless another owner has it
 // now; the same owner may claim it again at any time. The replicas' clocks
-// decide, so a claim keeps work from being done twice as a rule, not for sure.
+// decide, so a claim keeps work from being done twice as a rule, not for sure;
+// one that ends later than any could was made before a clock was set back.
 // On SQLite there is one process, which is never refused.
 func (s *Store) Claim(ctx context.Context, name, owner string, d time.Duration) (bool, error) {
 	if !s.Postgres() {
@@ -305,7 +306,7 @@ func (s *Store) Claim(ctx context.Context, name, owner string, d time.Duration) 
 	now := s.now()
 	result, err := s.Q().Exec(ctx, s.sql(`INSERT INTO grace_claims AS c (name, owner, until) VALUES ($1, $2, $3)
 		ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
-		WHERE c.owner = excluded.owner OR c.until <= $4`), name, owner, millis(now.Add(d)), millis(now))
+		WHERE c.owner = excluded.owner OR c.until <= $4 OR c.until > $5`), name, owner, millis(now.Add(d)), millis(now), millis(now.Add(2*d)))
 	if err != nil {
 		return false, fmt.Errorf("claim %s: %w", name, err)
 	}

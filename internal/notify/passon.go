@@ -1,0 +1,79 @@
+package notify
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"grace"
+	"grace/internal/store"
+)
+
+// passOnAfter is how long a receiver may fail before others are told what it was
+// to be told.
+const passOnAfter = 30 * time.Second
+
+// passOn has others told what needs a person while this receiver fails.
+func (w *worker) passOn(ctx context.Context, row *store.Receiver) error {
+	now := w.n.Now()
+	if row.Attempts == 0 || row.FailingSince == nil || now.Sub(*row.FailingSince) < passOnAfter {
+		return nil
+	}
+	waiting, err := w.n.Store.Events(ctx, w.n.Store.Q(), max(row.PassedOn, row.Cursor), patterns(), batch)
+	if err != nil || len(waiting) == 0 {
+		return err
+	}
+	var c grace.Change
+	for _, e := range waiting {
+		row.PassedOn = e.ID
+		m, err := w.mine(ctx, e)
+		if err != nil {
+			return err
+		}
+		if m != nil {
+			c.Events = append(c.Events, w.forOthers(m, e, now)...)
+		}
+	}
+	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error { return w.n.Store.Apply(ctx, tx, c) })
+}
+
+// tellOpen has a new receiver told what is open: it may be an old one by another
+// name, or the only one.
+func (w *worker) tellOpen(ctx context.Context, row *store.Receiver) error {
+	err := w.n.eachSubject(ctx, func(s store.OpenSubject) error {
+		if s.Event.ID > row.Cursor {
+			return nil // that is still to come
+		}
+		m, err := w.mine(ctx, s.Event)
+		if err != nil || m == nil {
+			return err
+		}
+		now := w.n.Now()
+		return w.n.tell(ctx, s, []grace.Event{ladderEvent(eventReminder, s, grace.Duration(now.Sub(s.At)), []Name{Name(w.name)}, now)})
+	})
+	if err != nil {
+		return err
+	}
+	row.New = false
+	return w.record(ctx, *row, nil)
+}
+
+// forOthers is the event by which the receivers that do not get a message
+// anyway are told it; none when it needs no person, or was passed on before.
+func (w *worker) forOthers(m *Message, e grace.Event, now time.Time) []grace.Event {
+	if !m.Kind.needsPerson() || m.stale || e.Type == eventPassedOn || e.Type == eventReminder {
+		return nil
+	}
+	get := w.set.router.Receivers(m)
+	others := slices.DeleteFunc(slices.Clone(w.set.router.receivers), func(name string) bool { return slices.Contains(get, name) })
+	if len(others) == 0 {
+		return nil
+	}
+	if p, ok := ladderOf(e); ok {
+		e = p.Event
+	}
+	return []grace.Event{{
+		Type: eventPassedOn, Source: "notify", Actor: "grace", Resource: m.Subject, Timestamp: now,
+		Payload: encode(ladderPayload{Event: e, Receivers: others, Failed: w.name}),
+	}}
+}

@@ -1,0 +1,88 @@
+package notify
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"grace"
+)
+
+// What needs a person reaches others when its receiver refuses it, or fails for
+// half a minute; once, and never in circles.
+func TestPassedOn(t *testing.T) {
+	for name, tt := range map[string]struct {
+		code int
+		wait time.Duration
+	}{"refused": {http.StatusBadRequest, 0}, "failing": {http.StatusInternalServerError, passOnAfter}} {
+		t.Run(name, func(t *testing.T) {
+			bad, good, worse := newDouble(t, status(tt.code)), newDouble(t, nil), newDouble(t, status(http.StatusBadRequest))
+			e := newEnv(t, Settings{Config: Config{
+				Receivers: []Receiver{hook("bad", bad), hook("good", good), hook("worse", worse)},
+				Routes:    []Route{{Services: []Glob{"web"}, Receivers: []Name{"bad"}}, {Receivers: []Name{"good"}}},
+			}})
+			all := func() {
+				for range 3 {
+					for _, name := range []string{"bad", "good", "worse"} {
+						e.turn(name)
+					}
+				}
+			}
+			e.incident("i-1", "web", "opened")
+			e.apply(grace.Change{Events: []grace.Event{{Type: "self_heal.run.running", Resource: "run/r-0", Payload: encode(runPayload{Service: "web"})}}})
+			all()
+			e.ask("r-1", "web")
+			e.now = e.now.Add(tt.wait)
+			all()
+			e.now = e.now.Add(time.Minute)
+			all()
+			want := []string{"bad cannot be told: restart_service on web failed", "bad cannot be told: May GRACE run restart_service on web?"}
+			equal(t, good.titles(t), want)
+			equal(t, worse.titles(t), want) // it refuses both, which goes no further
+		})
+	}
+}
+
+// A receiver that is new, or has a new name, is told what is open by then.
+func TestNewReceiverIsToldWhatIsOpen(t *testing.T) {
+	d := newDouble(t, nil)
+	e := newEnv(t, Settings{})
+	e.incident("i-1", "web", "opened")
+	e.incident("i-2", "db", "opened")
+	e.incident("i-2", "db", "resolved")
+	e.climb()
+	e.use(Settings{Config: Config{Receivers: []Receiver{hook("chat", d)}}})
+	e.incident("i-3", "web", "opened")
+	for range 3 {
+		e.climb()
+		e.turn("chat")
+	}
+	equal(t, d.titles(t), []string{"restart_service on web failed", "Still open: restart_service on web failed"})
+	e.use(Settings{Config: Config{Receivers: []Receiver{hook("chat", d)}}}) // a restart
+	e.turn("chat")
+	equal(t, len(d.requests()), 2)
+}
+
+// A clock that is set back by an hour holds up neither a retry nor the ladder for
+// an hour.
+func TestClockSetBack(t *testing.T) {
+	chat, boss := newDouble(t, status(500)), newDouble(t, nil)
+	e := newEnv(t, Settings{Config: Config{
+		Receivers: []Receiver{hook("chat", chat), hook("boss", boss)},
+		Routes:    []Route{{Receivers: []Name{"chat"}, Escalate: []Rung{{After: grace.Duration(5 * time.Minute), Receivers: []Name{"boss"}}}}},
+	}})
+	e.incident("i-1", "web", "opened")
+	e.climb()
+	e.turn("chat")
+	equal(t, len(chat.requests()), 1)
+	e.now = e.now.Add(-time.Hour)
+	e.turn("chat")
+	equal(t, len(chat.requests()), 2)
+	e.climb()
+	e.now = e.now.Add(5 * time.Minute)
+	e.climb()
+	e.turn("boss")
+	if titles := boss.titles(t); len(titles) == 0 || titles[0] != "Nobody has answered for 5 min: restart_service on web failed" {
+		t.Errorf("%v", titles)
+	}
+}
