@@ -261,6 +261,8 @@ func TestAftermathOfAnOutage(t *testing.T) {
 		{"store service_down critical 5 ok", ""},
 		{"store service_down critical 60 ok", "cart service_down 0.78 medium"},
 		{"store latency_spike critical 5 ok", "cart service_down 0.78 medium"},
+		{"store service_down critical -3 ok", ""},                                 // the clocks of two hosts
+		{"store service_down critical -3600 ok", "cart service_down 0.78 medium"}, // the clock was set back
 	} {
 		got := brief(New(DefaultConfig(), shop()).Diagnose(parse(t, "cart service_down critical 30\n"+tt.dependency)))
 		if got != tt.want {

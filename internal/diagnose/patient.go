@@ -147,7 +147,8 @@ func (a *Agent) weigh(s grace.Signal, now time.Time) (symptom, bool) {
 		return out, true
 	case grace.SignalOK:
 		age, window := now.Sub(s.Fired), a.cfg.Window.D()
-		if s.Fired.IsZero() || age >= window {
+		// What fired at a time to come did so before the clock was set back.
+		if s.Fired.IsZero() || age >= window || age < -a.cfg.Aftermath.D() {
 			return out, false
 		}
 		age = max(age, 0)

@@ -14,6 +14,26 @@ import (
 	"grace"
 )
 
+// TestClockSetBackAfterARecovery: what recovered before the clock was set back did
+// so as long ago as before, and does not explain others until that time comes.
+func TestClockSetBackAfterARecovery(t *testing.T) {
+	t.Parallel()
+	ahead := time.Date(2026, 3, 1, 13, 0, 0, 0, time.UTC)
+	var m mirror
+	m.signals([]grace.Signal{
+		{Key: "redis/probe/up", Service: "redis", State: grace.SignalOK, At: ahead, Since: ahead, Fired: ahead.Add(-time.Second)},
+		{Key: "api/probe/up", Service: "api", State: grace.SignalOK, At: ahead, Since: ahead},
+	})
+	m.clockStepped(ahead.Add(-time.Hour), -time.Hour)
+	list := m.allSignals()
+	if want := ahead.Add(-time.Hour - time.Second); !list[1].Fired.Equal(want) {
+		t.Errorf("redis fired at %s, want %s", list[1].Fired, want)
+	}
+	if !list[0].Fired.IsZero() {
+		t.Errorf("api never fired: %s", list[0].Fired)
+	}
+}
+
 // TestMirror holds the mirror against a plain map: signals come in any order,
 // some late, some go, and what was given before stays as it was.
 func TestMirror(t *testing.T) {
