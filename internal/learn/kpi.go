@@ -18,7 +18,7 @@ type Fact struct {
 	State      grace.RunState
 	Kind       grace.TriggerKind
 	Auto       bool // approved by the trust core, not by a person
-	LowRisk    bool // of the playbook
+	LowRisk    bool // of the playbook, and the service is not critical
 	CreatedAt  time.Time
 	EndedAt    *time.Time
 	Recovered  grace.Duration // of a succeeded run: from the oldest symptom to the check that passed
@@ -46,7 +46,7 @@ type KPIs struct {
 	Succeeded24h int `json:"succeeded_24h" doc:"runs that ended in 24 h as succeeded"`
 	Failed24h    int `json:"failed_24h" doc:"runs that ended in 24 h as ineffective, rolled_back, rollback_failed, escalated or aborted"`
 
-	LowRisk24h     int         `json:"low_risk_24h" doc:"approved runs of playbooks of low risk"`
+	LowRisk24h     int         `json:"low_risk_24h" doc:"approved runs of playbooks of low risk on services that are not critical"`
 	LowRiskAuto24h int         `json:"low_risk_auto_24h" doc:"those of them that the trust core approved"`
 	Criteria       []Criterion `json:"criteria" doc:"what healing must achieve, and whether it does"`
 }

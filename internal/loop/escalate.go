@@ -95,11 +95,16 @@ func (l *Loop) holdSilenced(ctx context.Context, st *stages, now time.Time) erro
 // patience is how long a condition of a service may last before a person is
 // told.
 func (st *stages) patience(id grace.ServiceID) time.Duration {
-	s, _ := st.graph.Service(id)
-	if s.Criticality == grace.CriticalityCritical || s.Criticality == grace.CriticalityUnknown {
+	if st.critical(id) {
 		return st.EscalateCritical
 	}
 	return st.EscalateAfter
+}
+
+// critical tells whether a service is, or may be.
+func (st *stages) critical(id grace.ServiceID) bool {
+	s, _ := st.graph.Service(id)
+	return s.Criticality == grace.CriticalityCritical || s.Criticality == grace.CriticalityUnknown
 }
 
 // lasting is a condition, with those that are victims of it, that somebody is

@@ -249,15 +249,16 @@ func (l *Loop) measure(ctx context.Context, now time.Time) (learn.KPIs, error) {
 	if err != nil {
 		return learn.KPIs{}, fmt.Errorf("read the runs of the last day: %w", err)
 	}
+	st := l.stages.Load()
 	low := map[grace.PlaybookID]bool{}
-	for _, p := range l.stages.Load().Playbooks {
+	for _, p := range st.Playbooks {
 		low[p.ID] = p.Risk == grace.RiskLow
 	}
 	facts := make([]learn.Fact, len(heads))
 	for i, h := range heads {
 		facts[i] = learn.Fact{
 			State: h.State, Kind: h.Kind, Auto: h.Auto, CreatedAt: h.CreatedAt, EndedAt: h.EndedAt,
-			Recovered: grace.Duration(h.RecoveredIn), RolledBack: h.Undone, LowRisk: low[h.Playbook],
+			Recovered: grace.Duration(h.RecoveredIn), RolledBack: h.Undone, LowRisk: low[h.Playbook] && !st.critical(h.Service),
 		}
 	}
 	k := learn.Measure(now, facts)

@@ -169,6 +169,10 @@ func Write(seed uint64) Story {
 	return sorted(st)
 }
 
+func (st Story) critical(id grace.ServiceID) bool {
+	return slices.ContainsFunc(st.Services, func(n Node) bool { return n.ID == id && n.Criticality == grace.CriticalityCritical })
+}
+
 func sorted(st Story) Story {
 	slices.SortStableFunc(st.Events, func(a, b Event) int { return int(a.At - b.At) })
 	return st
