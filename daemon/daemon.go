@@ -412,20 +412,18 @@ func (d *Daemon) reload(ctx context.Context, actor string) error {
 		return err
 	}
 	d.sensors.replace(list)
-	if err := d.telemetry.reconfigure(cfg); err != nil {
-		return fmt.Errorf("reload telemetry: %w", err)
+	d.mu.Lock()
+	old := d.cfg
+	d.cfg = cfg
+	d.mu.Unlock()
+	if err := errors.Join(d.telemetry.reconfigure(cfg), d.reloadNotify(ctx, cfg)); err != nil {
+		return fmt.Errorf("the new configuration is in force but for this: %w; reload again", err)
 	}
-	if err := d.reloadNotify(ctx, cfg); err != nil {
-		return err
-	}
-	if old := d.config(); cfg.Listen != old.Listen || cfg.DataDir != old.DataDir || cfg.Database != old.Database ||
+	if cfg.Listen != old.Listen || cfg.DataDir != old.DataDir || cfg.Database != old.Database ||
 		cfg.Log != old.Log || cfg.API != old.API || cfg.Metrics != old.Metrics ||
 		cfg.Telemetry.OTLPListen != old.Telemetry.OTLPListen || cfg.Telemetry.MaxBody != old.Telemetry.MaxBody {
 		d.log.Warn("listen, data_dir, database, log, api, metrics and telemetry's otlp_listen and max_body change only with a restart; the old values stay in force")
 	}
-	d.mu.Lock()
-	d.cfg = cfg
-	d.mu.Unlock()
 	d.log.Info("configuration reloaded", "file", d.opts.configFile, "actor", actor)
 	return nil
 }

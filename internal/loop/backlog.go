@@ -165,7 +165,9 @@ func (l *Loop) keep(changed []grace.Signal, more ...said) {
 	for _, s := range changed {
 		word := published{s.State, s.Severity, s.Flapping}
 		before, known := l.published[s.Key]
-		l.unsaved.add(said{at: now, signal: s, quiet: known && before == word && !s.Gone})
+		// What another replica has said first is no entry of the log again.
+		quiet := !s.Gone && (known && before == word || l.mirror.says(s.Key, word))
+		l.unsaved.add(said{at: now, signal: s, quiet: quiet})
 		if l.published[s.Key] = word; s.Gone {
 			delete(l.published, s.Key)
 		}

@@ -3,6 +3,7 @@ package loop
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -111,6 +112,7 @@ func (l *Loop) openIncident(ctx context.Context, inc grace.Incident, now time.Ti
 // left half done a person does.
 func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blind []grace.Incident, signals []grace.Signal, now time.Time) error {
 	well, watched := l.wellSince(signals, now), watchedBy(signals)
+	var failed error // about one, which keeps nothing from the others
 	for _, inc := range incidents {
 		if inc.Manual || inc.Kind == grace.IncidentStorm {
 			continue
@@ -122,11 +124,9 @@ func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blin
 		} else if !l.allWell(st, inc, well, watched, now) {
 			continue
 		}
-		if err := l.resolveIncident(ctx, inc, now); err != nil {
-			return err
-		}
+		failed = errors.Join(failed, l.resolveIncident(ctx, inc, now))
 	}
-	return nil
+	return failed
 }
 
 func (l *Loop) stillBlind(inc grace.Incident, signals []grace.Signal) bool {

@@ -211,6 +211,14 @@ func (m *mirror) signals(list []grace.Signal) {
 	}
 }
 
+// says tells whether a signal is known to be so.
+func (m *mirror) says(k grace.SignalKey, word published) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.signal(k)
+	return s != nil && !s.Unconfirmed && published{s.State, s.Severity, s.Flapping} == word
+}
+
 // unconfirm takes signals as they are known and no longer as evidence.
 func (m *mirror) unconfirm(list []grace.Signal, now time.Time) {
 	m.mu.Lock()
