@@ -2,6 +2,7 @@ package grace_test
 
 import (
 	"bufio"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -103,41 +105,63 @@ type source struct {
 	lines     int
 }
 
+// parsed reads the module once for all tests, which change nothing in it.
+var parsed = sync.OnceValues(parse) //nolint:gochecknoglobals // a dozen readings of one tree take half a minute
+
 func sources(t *testing.T) []source {
 	t.Helper()
+	all, err := parsed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 50 {
+		t.Fatalf("found %d Go files: the walk does not see the module", len(all))
+	}
+	return all
+}
+
+func parse() ([]source, error) {
+	files, err := tree()
+	if err != nil {
+		return nil, err
+	}
 	var out []source
-	for _, p := range walk(t) {
+	for _, p := range files {
 		if path.Ext(p) != ".go" {
 			continue
 		}
 		data, err := os.ReadFile(filepath.FromSlash(p))
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), p, data, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
-			t.Errorf("parse: %v", err)
-			continue
+			return nil, fmt.Errorf("parse: %w", err)
 		}
 		s := source{dir: path.Dir(p), path: p, test: strings.HasSuffix(p, "_test.go"), ast: f, lines: strings.Count(string(data), "\n")}
 		for _, imp := range f.Imports {
 			name, err := strconv.Unquote(imp.Path.Value)
 			if err != nil {
-				t.Fatal(err)
+				return nil, fmt.Errorf("%s: %w", p, err)
 			}
 			s.imports = append(s.imports, name)
 		}
 		out = append(out, s)
 	}
-	if len(out) < 50 {
-		t.Fatalf("found %d Go files: the walk does not see the module", len(out))
-	}
-	return out
+	return out, nil
 }
 
 // walk lists the module's own files.
 func walk(t *testing.T) []string {
 	t.Helper()
+	out, err := tree()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func tree() ([]string, error) {
 	var out []string
 	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -152,10 +176,7 @@ func walk(t *testing.T) []string {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return out, err
 }
 
 // floorOf gives 0 for a package that has none. An exact name wins over one
