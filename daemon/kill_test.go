@@ -202,7 +202,7 @@ func auditedOnce(t *testing.T, c client, service string, run grace.Run) {
 // TestKillAnywhere kills again and again at moments that nobody chose.
 func TestKillAnywhere(t *testing.T) {
 	t.Parallel()
-	const lives = 6
+	const lives = 4
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))

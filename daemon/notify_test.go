@@ -144,12 +144,12 @@ func storm(t *testing.T, s *store.Store, incidents, each int) {
 	}
 }
 
-// TestNotifyStormKilled: kill -9 in a storm of 1,000 events over three
+// TestNotifyStormKilled: kill -9 in a storm of 400 events over three
 // receivers, one of which refuses everything and one is sick for a while. To
 // the good ones each comes at least once, in the order of its incident.
 func TestNotifyStormKilled(t *testing.T) {
 	t.Parallel()
-	const incidents, each = 100, 10
+	const incidents, each = 50, 8
 	good := newTold(t, func(int) int { return http.StatusOK })
 	refusing := newTold(t, func(int) int { return http.StatusBadRequest })
 	sick := newTold(t, func(try int) int {
