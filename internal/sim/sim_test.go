@@ -18,9 +18,9 @@ import (
 // seeds is how many stories TestSeeds plays; `make sim` plays thousands.
 func seeds() uint64 {
 	if raceDetector || testing.Short() {
-		return 20
+		return 8
 	}
-	return 200
+	return 100
 }
 
 // skipUnderRace skips what the race detector, which makes stories five times

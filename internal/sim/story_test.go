@@ -39,6 +39,7 @@ func TestStoryTextRefuses(t *testing.T) {
 
 // TestMinimise: a planted bug's story gets small, and still fails.
 func TestMinimise(t *testing.T) {
+	skipUnderRace(t)
 	m := Mutations{SkipApproval: true}
 	for seed := range uint64(40) {
 		st := Write(seed)
