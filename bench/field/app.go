@@ -15,12 +15,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// app is the small app that is healed: it serves, leaks connections and flaps
-// when it is told to. A restart ends the leak, and no flapping: what makes it
-// flap is elsewhere.
+// app is the small app that is healed: it serves, leaks connections, flaps and
+// crashes when it is told to. A restart ends the leak, but neither flapping nor a
+// crash loop: what makes it do so is elsewhere.
 type app struct {
 	redis string
-	until string // file: it flaps until the time in it, in ms
+	files string // beginning of the names of two files: it flaps and crashes until the times in them, in ms
 	mu    sync.Mutex
 	conns []net.Conn
 }
@@ -28,22 +28,25 @@ type app struct {
 // flapEvery is how long a flapping app fails, and then serves.
 const flapEvery = 2500 * time.Millisecond
 
+// crashAfter is how long an app serves in a crash loop.
+const crashAfter = 3 * time.Second
+
 // serveApp is the process of an app.
-func serveApp(listen, redis, until string) error {
-	a := &app{redis: redis, until: until}
+func serveApp(listen, redis, files string) error {
+	a := &app{redis: redis, files: files}
+	if time.Now().UnixMilli() < a.until("crash") {
+		time.AfterFunc(crashAfter, func() { os.Exit(1) })
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if now := time.Now(); now.UnixMilli() < a.flapsUntil() && now.UnixMilli()/flapEvery.Milliseconds()%2 == 0 {
+		if now := time.Now(); now.UnixMilli() < a.until("flap") && now.UnixMilli()/flapEvery.Milliseconds()%2 == 0 {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 	})
-	mux.HandleFunc("/flap", func(w http.ResponseWriter, r *http.Request) {
-		if d, err := time.ParseDuration(r.FormValue("for")); err == nil {
-			text := strconv.FormatInt(time.Now().Add(d).UnixMilli(), 10)
-			if err := os.WriteFile(a.until, []byte(text), 0o600); err != nil {
-				http.Error(w, err.Error(), http.StatusInternalServerError)
-			}
-		}
+	mux.HandleFunc("/flap", func(_ http.ResponseWriter, r *http.Request) { a.from(r, "flap") })
+	mux.HandleFunc("/crash", func(_ http.ResponseWriter, r *http.Request) {
+		a.from(r, "crash")
+		time.AfterFunc(100*time.Millisecond, func() { os.Exit(1) }) // once this is answered
 	})
 	mux.HandleFunc("/leak", func(http.ResponseWriter, *http.Request) { a.leak(60) })
 	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
@@ -58,8 +61,19 @@ func serveApp(listen, redis, until string) error {
 	return nil
 }
 
-func (a *app) flapsUntil() int64 {
-	text, err := os.ReadFile(a.until)
+// from begins what is to last for as long as a request says.
+func (a *app) from(r *http.Request, what string) {
+	d, err := time.ParseDuration(r.FormValue("for"))
+	if err == nil {
+		err = os.WriteFile(a.files+"."+what, strconv.AppendInt(nil, time.Now().Add(d).UnixMilli(), 10), 0o600)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, what, "does not begin:", err) // the campaign misses it
+	}
+}
+
+func (a *app) until(what string) int64 {
+	text, err := os.ReadFile(a.files + "." + what)
 	if err != nil {
 		return 0
 	}
@@ -139,7 +153,10 @@ func lookSpool(dir string) error {
 }
 
 func lookHTTP(url string) error {
-	client := &http.Client{Timeout: lookTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{
+		Timeout: lookTimeout, Transport: &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	resp, err := client.Get(url)
 	if err != nil {
 		return err

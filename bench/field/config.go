@@ -44,11 +44,18 @@ backend web
 }
 
 func (s *stack) prometheus() string {
-	return fmt.Sprintf(`global: {scrape_interval: 1s}
+	return fmt.Sprintf(`global: {scrape_interval: 1s, scrape_timeout: 900ms, evaluation_interval: 1s}
+alerting:
+  alertmanagers: [{static_configs: [{targets: ["%s"]}]}]
+rule_files: [rules.yaml]
 scrape_configs:
   - job_name: app
     static_configs: [{targets: ["%s"]}]
-`, s.at("orders"))
+  - job_name: alerting
+    static_configs:
+      - {targets: ["%s"], labels: {service: billing}}
+      - {targets: ["%s"], labels: {service: ledger}}
+`, s.at("alertmanager"), s.at("orders"), s.at("billing"), s.at("ledger"))
 }
 
 // config is GRACE's, as the operator of this stack would write it: sensors look
@@ -76,8 +83,11 @@ services:
   - {name: redis, criticality: medium}
   - {name: db, criticality: critical}
   - {name: spool, criticality: medium}
+  - {name: billing, criticality: medium}
+  - {name: ledger, criticality: medium}
+alertmanager: {url: "http://%s", bearer: "${env:FIELD_BEARER}", read_every: 5s}
 sensors:
-`, s.at("grace"), filepath.Join(s.dir, "data"), patience, patienceCritical)
+`, s.at("grace"), filepath.Join(s.dir, "data"), patience, patienceCritical, s.at("alertmanager"))
 	for _, name := range []string{"edge", "web1", "web2"} {
 		fmt.Fprintf(&b, "  - {name: %[1]s-http, type: http, service: %[1]s, url: \"http://%[2]s/\", interval: 1s, timeout: 900ms}\n", name, s.at(name))
 	}
@@ -97,11 +107,16 @@ sensors:
     interval: 1s
     warm_up: 1m
     queries:
-      - {name: open_connections, service: orders, query: 'open_connections'}
+      - {name: open_connections, service: orders, query: 'open_connections{job="app"}'}
 objectives:
   - {name: leak, service: orders, metric: open_connections, op: ">", threshold: %d, code: connection_leak, severity: critical}
 playbooks:
 `, s.at("prometheus"), leakLimit)
+	return b.String() + s.playbooks(self)
+}
+
+func (s *stack) playbooks(self string) string {
+	var b strings.Builder
 	for _, p := range remedies() {
 		fmt.Fprintf(&b, `  - id: %s
     title: %[1]s

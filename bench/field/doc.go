@@ -1,21 +1,30 @@
 // Command field is a campaign on real programs: HAProxy in front of two nginx,
-// two small apps, Redis, PostgreSQL, a folder with a limit, Prometheus, and
-// GRACE as its operator would configure it.
+// four small apps, Redis, PostgreSQL, a folder with a limit, Prometheus with an
+// Alertmanager, and GRACE as its operator would configure it.
 //
-// It breaks them one after the other, restarts and kills GRACE meanwhile, and
+// It breaks them one after the other, some at once; restarts and kills GRACE,
+// takes Prometheus and Alertmanager away and sets GRACE's clock meanwhile; and
 // looks at everything with its own eyes:
 //
-//	faults --> programs <-- looks (truth.go)
-//	              ^              |
-//	              |              v
-//	supervisor (unit.go) <-- GRACE     judge (judge.go): table, and what must be 0
+//	faults --> programs <------- looks (stack.go)
+//	(story.go)   ^    \              |
+//	             |     Prometheus     v
+//	     supervisor      \        judge (judge.go): table, and what must be 0
+//	      (unit.go)   Alertmanager (alerts.go)
+//	             ^       /
+//	            GRACE <-- (clock.go)
 //
 // Contract:
 //
 //   - Only processes that it started itself are ended, by their id.
+//   - Of two of the apps GRACE hears only by alerts: the webhook, and what
+//     Alertmanager lists. Nothing is to be done while one is silenced there.
+//   - No clock is set but that of GRACE: for that the last chapters go on with a
+//     binary of their own (stepclock), made from the same sources.
 //   - It prints a line for every fault: when it was acted on, asked about, told
-//     and over, all since it was injected; then actions on services that were
-//     well, silences, and successes without recovery. It exits 1 when one of these
-//     is not 0, or a fault did not end as its story says.
+//     and over, all since it was injected and by its own clock; then successes
+//     without recovery, actions on services that were well or whose alert was
+//     silenced, and silences. It exits 1 when one of these is not 0, or a fault did
+//     not end as its story says.
 //   - Without a program that it needs it exits 1 and says what to install.
 package main

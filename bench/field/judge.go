@@ -34,6 +34,8 @@ type judge struct {
 	wellSince map[string]time.Time
 	hush      map[string]time.Time // since when nobody says or does anything
 	incidents []grace.Incident     // all that were ever seen
+	toldAt    map[grace.IncidentID]time.Time
+	heard     time.Time // GRACE was asked last, and answered
 	asked     map[grace.RunID]question
 	runs      map[grace.RunID]grace.Run
 	silences  []string
@@ -48,13 +50,13 @@ type question struct {
 func newJudge(s *stack) *judge {
 	return &judge{
 		stack: s, sick: map[string]time.Time{}, wellAt: map[string]time.Time{}, wellSince: map[string]time.Time{}, hush: map[string]time.Time{},
-		asked: map[grace.RunID]question{}, runs: map[grace.RunID]grace.Run{},
+		toldAt: map[grace.IncidentID]time.Time{}, asked: map[grace.RunID]question{}, runs: map[grace.RunID]grace.Run{},
 	}
 }
 
 func (j *judge) run(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, name := range services() {
+	for _, name := range append(services(), "alertmanager") {
 		all.Go(func() {
 			for ctx.Err() == nil {
 				j.saw(name, j.look(name) == nil, time.Now())
@@ -122,6 +124,7 @@ func (j *judge) listen() {
 	var open []grace.Incident
 	var ran []grace.Run
 	var pending []grace.Approval
+	began := time.Now()
 	if j.ask(http.MethodGet, "/api/incidents?limit=200", nil, &incidents) != nil || json.Unmarshal(incidents.Items, &open) != nil ||
 		j.ask(http.MethodGet, "/api/runs?limit=200", nil, &runs) != nil || json.Unmarshal(runs.Items, &ran) != nil ||
 		j.ask(http.MethodGet, "/api/governance/approvals?limit=200", nil, &approvals) != nil || json.Unmarshal(approvals.Items, &pending) != nil {
@@ -134,10 +137,16 @@ func (j *judge) listen() {
 	for _, r := range ran {
 		before, known := j.runs[r.ID]
 		if r.State == grace.RunSucceeded && (!known || before.State != grace.RunSucceeded) {
-			j.helped(r, now)
+			j.helped(r)
 		}
 		j.runs[r.ID] = r
 	}
+	for _, i := range open {
+		if _, known := j.toldAt[i.ID]; !known {
+			j.toldAt[i.ID] = now
+		}
+	}
+	j.heard = began
 	j.quiet(open, ran, now)
 	j.mu.Unlock()
 	for _, a := range pending {
@@ -145,11 +154,13 @@ func (j *judge) listen() {
 			continue
 		}
 		j.mu.Lock()
-		if _, known := j.asked[a.Run]; !known {
-			j.asked[a.Run] = question{string(a.Service), now}
+		q, known := j.asked[a.Run]
+		if !known {
+			q = question{string(a.Service), now}
+			j.asked[a.Run] = q
 		}
 		j.mu.Unlock()
-		if now.Sub(a.At) >= approveAfter {
+		if now.Sub(q.at) >= approveAfter {
 			// Asked again at the next look if it fails.
 			_ = j.ask(http.MethodPost, "/api/governance/approvals/"+string(a.ID)+"/decision",
 				map[string]any{"decision": "approve", "reason": "the campaign's person says yes", "revision": a.Revision}, nil)
@@ -162,13 +173,15 @@ func (j *judge) away() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	clear(j.hush)
+	j.heard = time.Time{}
 }
 
-// helped holds a success against the campaign's own looks. The caller holds the
-// lock.
-func (j *judge) helped(r grace.Run, now time.Time) {
-	if since, sick := j.sick[string(r.Service)]; sick && r.EndedAt != nil && r.EndedAt.Sub(since) > time.Second && now.Sub(*r.EndedAt) < 3*time.Second {
-		j.untrue = append(j.untrue, fmt.Sprintf("%s: run %s succeeded, and it had been sick for %s", r.Service, r.ID, r.EndedAt.Sub(since).Round(time.Second)))
+// helped holds a success against the campaign's own looks: it came after GRACE
+// was asked last. Times that GRACE says are of no use, its clock may be set. The
+// caller holds the lock.
+func (j *judge) helped(r grace.Run) {
+	if since, sick := j.sick[string(r.Service)]; sick && j.heard.Sub(since) > time.Second {
+		j.untrue = append(j.untrue, fmt.Sprintf("%s: run %s succeeded, and it had been sick for %s", r.Service, r.ID, j.heard.Sub(since).Round(time.Second)))
 	}
 }
 
@@ -184,7 +197,7 @@ func (j *judge) quiet(incidents []grace.Incident, runs []grace.Run, now time.Tim
 		covered := slices.ContainsFunc(incidents, func(i grace.Incident) bool {
 			return i.State == grace.IncidentOpen && (i.Kind == grace.IncidentStorm || i.Covers(grace.ServiceID(name)))
 		}) || slices.ContainsFunc(runs, func(r grace.Run) bool { return string(r.Service) == name && !r.State.Terminal() })
-		if !sick || now.Sub(since) < limit || covered {
+		if !sick || now.Sub(since) < limit || covered || j.hushed.has(name) {
 			delete(j.hush, name)
 			continue
 		}
@@ -217,6 +230,11 @@ func (j *judge) ask(method, path string, body, into any) error {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	return answer(req, into)
+}
+
+// answer sends a request and reads the JSON that is answered.
+func answer(req *http.Request, into any) error {
 	req.Header.Set("Content-Type", "application/json")
 	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
@@ -229,7 +247,7 @@ func (j *judge) ask(method, path string, body, into any) error {
 		return err
 	}
 	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, data)
+		return fmt.Errorf("%s %s: %s: %s", req.Method, req.URL.Path, resp.Status, data)
 	}
 	if into == nil {
 		return nil

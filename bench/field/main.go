@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,13 +24,15 @@ func main() {
 			return
 		}
 	}
-	short := flag.Bool("short", false, "six faults instead of twelve, at most 3 minutes")
+	short := flag.Bool("short", false, "half of the faults, about 3 minutes")
 	program := flag.String("grace", "bin/grace", "the binary that is tried")
+	stepped := flag.String("clock", "bin/grace-stepclock", "the same with a clock that can be set")
+	only := flag.String("only", "", "only chapters with a fault whose name holds this")
 	keep := flag.Bool("keep", false, "keep the folder with configurations and logs")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := field(ctx, *program, *short, *keep); err != nil {
+	if err := field(ctx, *program, chosen(campaign(*stepped), *short, *only), *keep); err != nil {
 		fmt.Fprintln(os.Stderr, "field:", err)
 		os.Exit(1) //nolint:gocritic // the context is of no use any more
 	}
@@ -64,7 +67,19 @@ func parts() map[string]func([]string) error {
 	}
 }
 
-func field(ctx context.Context, program string, short, keep bool) error {
+// chosen leaves out what is not in the short form, or not asked for.
+func chosen(chapters []chapter, short bool, only string) []chapter {
+	var out []chapter
+	for _, c := range chapters {
+		c.faults = slices.DeleteFunc(c.faults, func(f fault) bool { return short && !f.short || !strings.Contains(f.name, only) })
+		if len(c.faults) > 0 || c.before != nil {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func field(ctx context.Context, program string, chapters []chapter, keep bool) error {
 	began := time.Now()
 	s, err := newStack(program)
 	defer func() { s.close(keep) }()
@@ -85,13 +100,16 @@ func field(ctx context.Context, program string, short, keep bool) error {
 		return err
 	}
 	var rows []row
-	for _, f := range campaign() {
-		if short && !f.short {
-			continue
+	for _, c := range chapters {
+		if c.before != nil {
+			if err := c.before(ctx, j); err != nil {
+				return err
+			}
 		}
-		r := j.play(ctx, f, began)
-		fmt.Println(r.line())
-		rows = append(rows, r)
+		for _, r := range j.tell(ctx, c, began) {
+			fmt.Println(r.line())
+			rows = append(rows, r)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -144,7 +162,9 @@ func (j *judge) verdict(rows []row, took time.Duration) error {
 	j.control.mu.Lock()
 	var needless []string
 	for _, c := range j.control.calls {
-		if c.well > noticed {
+		if c.hushed {
+			needless = append(needless, fmt.Sprintf("%s of %s at %s, and its alert was silenced", c.verb, c.service, c.at.Format(time.TimeOnly)))
+		} else if c.well > noticed {
 			needless = append(needless, fmt.Sprintf("%s of %s at %s, and it had been well for %s", c.verb, c.service, c.at.Format(time.TimeOnly), c.well.Round(time.Second/10)))
 		}
 	}
@@ -163,7 +183,7 @@ func (j *judge) verdict(rows []row, took time.Duration) error {
 		fmt.Println("  ", text)
 	}
 	fmt.Printf("%d faults in %.0f s, %d actions\n", len(rows), took.Seconds(), actions)
-	fmt.Printf("actions on what was well: %d\nsilences: %d\nsuccesses without recovery: %d\n", len(needless), len(silences), len(untrue))
+	fmt.Printf("successes without recovery: %d\nactions on what was well or silenced: %d\nsilences: %d\n", len(untrue), len(needless), len(silences))
 	if bad := len(needless) + len(silences) + len(untrue) + wrong; bad > 0 {
 		return fmt.Errorf("%d broken promises, %d faults not as told", bad-wrong, wrong)
 	}

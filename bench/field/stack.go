@@ -35,11 +35,13 @@ type stack struct {
 	grace    *unit
 	locker   *pgx.Conn
 	programs map[string]string
+	hushed   hushed // what is silenced at Alertmanager
+	clock    string // the file that sets GRACE's clock
 }
 
 // services in the order of the table.
 func services() []string {
-	return []string{"edge", "web1", "web2", "orders", "shaky", "redis", "db", "spool"}
+	return []string{"edge", "web1", "web2", "orders", "shaky", "redis", "db", "spool", "billing", "ledger"}
 }
 
 // find looks a program up; the error says how to get it.
@@ -58,6 +60,7 @@ func newStack(graceProgram string) (*stack, error) {
 	var errs []error
 	for program, pkg := range map[string]string{
 		"haproxy": "haproxy", "nginx": "nginx-light", "redis-server": "redis-server", "prometheus": "prometheus",
+		"prometheus-alertmanager": "prometheus-alertmanager",
 	} {
 		path, err := find(program, pkg)
 		errs = append(errs, err)
@@ -73,10 +76,8 @@ func newStack(graceProgram string) (*stack, error) {
 	if err := os.Chmod(s.dir, 0o755); err != nil { //nolint:gosec // nginx drops its rights and reads its page here
 		return s, err
 	}
-	for _, name := range []string{"edge", "web1", "web2", "orders", "shaky", "redis", "prometheus", "grace", "control"} {
-		if s.ports[name], err = freePort(); err != nil {
-			return s, err
-		}
+	if err := s.choosePorts("edge", "web1", "web2", "orders", "shaky", "billing", "ledger", "redis", "prometheus", "alertmanager", "grace", "control"); err != nil {
+		return s, err
 	}
 	if s.cluster, err = pgtest.Open(); err != nil {
 		return s, fmt.Errorf("%w: apt-get install postgresql", err)
@@ -99,18 +100,27 @@ func newStack(graceProgram string) (*stack, error) {
 	return s, s.launch(graceProgram)
 }
 
-// freePort gives a port that no outgoing connection is given meanwhile: below
-// the range of those.
-func freePort() (string, error) {
-	for range 100 {
-		port := strconv.Itoa(20000 + rand.IntN(12000)) //nolint:gosec // nobody has to guess it
-		l, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			continue
+// choosePorts finds a free port for every name, below the range of those that
+// outgoing connections are given. None is let go before all are found: else two
+// could get the same.
+func (s *stack) choosePorts(names ...string) error {
+	var held []net.Listener
+	defer func() {
+		for _, l := range held {
+			_ = l.Close()
 		}
-		return port, l.Close()
+	}()
+	for tries := 0; len(held) < len(names); tries++ {
+		if tries > 1000 {
+			return errors.New("too few ports are free between 20000 and 32000")
+		}
+		port := strconv.Itoa(20000 + rand.IntN(12000)) //nolint:gosec // nobody has to guess it
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			s.ports[names[len(held)]] = port
+			held = append(held, l)
+		}
 	}
-	return "", errors.New("no port is free between 20000 and 32000")
+	return nil
 }
 
 func (s *stack) at(name string) string { return "127.0.0.1:" + s.ports[name] }
@@ -127,7 +137,7 @@ func (s *stack) launch(graceProgram string) error {
 	}
 	files := map[string]string{
 		"web1.conf": s.nginx("web1"), "web2.conf": s.nginx("web2"), "haproxy.cfg": s.haproxy(), "prometheus.yaml": s.prometheus(),
-		"grace.yaml": s.config(self), "index.html": "hello\n",
+		"rules.yaml": rules, "alertmanager.yaml": s.alertmanager(), "grace.yaml": s.config(self), "index.html": "hello\n",
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o644); err != nil { //nolint:gosec // nginx reads it with other rights
@@ -145,15 +155,21 @@ func (s *stack) launch(graceProgram string) error {
 		{"web1", []string{s.programs["nginx"], "-p", s.dir, "-c", filepath.Join(s.dir, "web1.conf")}},
 		{"web2", []string{s.programs["nginx"], "-p", s.dir, "-c", filepath.Join(s.dir, "web2.conf")}},
 		{"edge", []string{s.programs["haproxy"], "-db", "-f", filepath.Join(s.dir, "haproxy.cfg")}},
-		{"orders", []string{self, "app", s.at("orders"), s.at("redis"), filepath.Join(s.dir, "orders.flap")}},
-		{"shaky", []string{self, "app", s.at("shaky"), s.at("redis"), filepath.Join(s.dir, "shaky.flap")}},
+		{"orders", s.app(self, "orders")},
+		{"shaky", s.app(self, "shaky")},
+		{"billing", s.app(self, "billing")},
+		{"ledger", s.app(self, "ledger")},
+		{"alertmanager", []string{
+			s.programs["prometheus-alertmanager"], "--config.file", filepath.Join(s.dir, "alertmanager.yaml"), "--storage.path", filepath.Join(s.dir, "am"),
+			"--web.listen-address", s.at("alertmanager"), "--cluster.listen-address=",
+		}},
 		{"prometheus", []string{
 			s.programs["prometheus"], "--config.file", filepath.Join(s.dir, "prometheus.yaml"), "--storage.tsdb.path", filepath.Join(s.dir, "prom"),
-			"--web.listen-address", s.at("prometheus"),
+			"--web.listen-address", s.at("prometheus"), "--rules.alert.resend-delay", resend.String(),
 		}},
 		{"grace", []string{program, "serve", "--config", filepath.Join(s.dir, "grace.yaml")}},
 	} {
-		u := &unit{name: one.name, dir: s.dir, argv: one.argv}
+		u := &unit{name: one.name, dir: s.dir, argv: one.argv, env: []string{"FIELD_BEARER=" + bearer}}
 		s.units[one.name] = u
 		s.order = append(s.order, u)
 		if err := u.start(); err != nil {
@@ -162,6 +178,10 @@ func (s *stack) launch(graceProgram string) error {
 	}
 	s.grace = s.units["grace"]
 	return nil
+}
+
+func (s *stack) app(self, name string) []string {
+	return []string{self, "app", s.at(name), s.at("redis"), filepath.Join(s.dir, name)}
 }
 
 // look is the campaign's own look at a service: nil is well.
@@ -178,8 +198,10 @@ func (s *stack) look(service string) error {
 			return err
 		}
 		return s.leaking()
-	case "shaky":
-		return lookHTTP("http://" + s.at("shaky") + "/healthz")
+	case "shaky", "billing", "ledger":
+		return lookHTTP("http://" + s.at(service) + "/healthz")
+	case "alertmanager":
+		return lookHTTP("http://" + s.at(service) + "/-/ready")
 	default:
 		return lookHTTP("http://" + s.at(service) + "/")
 	}

@@ -3,24 +3,37 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
-
-	"grace"
 )
 
 // fault is one thing that goes wrong.
 type fault struct {
 	name    string
-	service string
-	short   bool // also in the short form
+	service string // or the program that GRACE hears from
+	short   bool   // also in the short form
 	inject  func(*stack) error
 	// meanwhile happens once it is under way.
 	meanwhile func(context.Context, *stack) error
-	// lasts: it is not to be acted on but told, and passes after that.
+	// lasts is for how long it comes back whatever is done.
 	lasts time.Duration
-	// passes: it is over by itself before GRACE can act: nothing is to be done.
-	passes bool
+	want  want
+}
+
+// want is what GRACE is to do about a fault.
+type want int
+
+const (
+	act     want = iota // as a person would
+	tell                // a person, as it does not pass by what can be done
+	nothing             // it passes by itself before GRACE can act, or its alert is silenced at its source
+)
+
+// chapter is what goes wrong at once.
+type chapter struct {
+	before func(context.Context, *judge) error
+	faults []fault
 }
 
 func (s *stack) signal(name string, sig syscall.Signal) error {
@@ -57,11 +70,19 @@ func leak(s *stack) error {
 	return err
 }
 
-// withoutPrometheus has it go away, and come back.
-func withoutPrometheus(ctx context.Context, s *stack) error {
-	s.units["prometheus"].stop(syscall.SIGKILL)
-	wait(ctx, 15*time.Second)
-	return s.units["prometheus"].start()
+// away has a program go away, and come back.
+func away(name string, d time.Duration) func(context.Context, *stack) error {
+	return func(ctx context.Context, s *stack) error {
+		s.units[name].stop(syscall.SIGKILL)
+		return back(name, d)(ctx, s)
+	}
+}
+
+func back(name string, after time.Duration) func(context.Context, *stack) error {
+	return func(ctx context.Context, s *stack) error {
+		wait(ctx, after)
+		return s.units[name].start()
+	}
 }
 
 // passedMeanwhile has a service be well again while GRACE is away, with what it
@@ -74,107 +95,79 @@ func passedMeanwhile(ctx context.Context, s *stack) error {
 	return s.grace.start()
 }
 
-const flapping = 55 * time.Second
-
-func campaign() []fault {
-	return []fault{
-		{name: "crash", service: "orders", short: true, inject: kill("orders")},
-		{name: "crash loop: once more", service: "orders", inject: kill("orders"), meanwhile: restart(syscall.SIGTERM, 500*time.Millisecond)},
-		{name: "frozen application", service: "redis", short: true, inject: freeze("redis"), meanwhile: restart(syscall.SIGKILL, time.Second)},
-		{name: "one backend of two down", service: "web1", short: true, inject: kill("web1")},
-		{name: "frozen backend, passed while GRACE was away", service: "web2", inject: freeze("web2"), meanwhile: passedMeanwhile, passes: true},
-		{name: "full disk", service: "spool", short: true, inject: (*stack).fill},
-		{name: "full disk while Prometheus is away", service: "spool", inject: (*stack).fill, meanwhile: withoutPrometheus},
-		{name: "connection leak", service: "orders", short: true, inject: leak},
-		{name: "lock held", service: "db", short: true, inject: (*stack).lock},
-		{name: "lock held, GRACE killed while it asks", service: "db", inject: (*stack).lock, meanwhile: restart(syscall.SIGKILL, 4*time.Second)},
-		{name: "flapping", service: "shaky", short: true, inject: flap(flapping), lasts: flapping},
-		{name: "flapping, GRACE killed meanwhile", service: "shaky", inject: flap(flapping + 20*time.Second), meanwhile: restart(syscall.SIGKILL, 15*time.Second), lasts: flapping + 20*time.Second},
+// crashing has an app crash, and again whenever it was started, until the time
+// is over.
+func crashing(name string) func(*stack) error {
+	return func(s *stack) error {
+		_, err := get(fmt.Sprintf("http://%s/crash?for=%s", s.at(name), looping))
+		return err
 	}
 }
 
-// row is what became of a fault, as times since it was injected; 0 is never.
-type row struct {
-	fault                       fault
-	at                          time.Duration // since the campaign began
-	acted, asked, told, recover time.Duration
-	wrong                       string
+const (
+	flapping = 55 * time.Second
+	looping  = 20 * time.Second
+	// maintenance is longer than a person would have waited to be told.
+	maintenance = 50 * time.Second
+)
+
+// campaign is the story, program the GRACE whose clock can be set.
+func campaign(program string) []chapter {
+	return slices.Concat(plainChapters(), alertChapters(), clockChapters(program))
 }
 
-// atMost is how long a fault may take to be over.
-const atMost = 75 * time.Second
-
-// play injects a fault and waits for its end.
-func (j *judge) play(ctx context.Context, f fault, began time.Time) row {
-	r := row{fault: f, at: time.Since(began).Round(time.Second)}
-	injected := time.Now()
-	if err := f.inject(j.stack); err != nil {
-		r.wrong = err.Error()
-		return r
+// plainChapters are about what GRACE looks at itself. Two of a kind are further
+// apart than what is flapping.
+func plainChapters() []chapter {
+	return []chapter{
+		{faults: []fault{{name: "crash", service: "orders", short: true, inject: kill("orders")}}},
+		{faults: []fault{{name: "full disk", service: "spool", inject: (*stack).fill}}},
+		{faults: []fault{{name: "crash loop", service: "shaky", inject: crashing("shaky"), lasts: looping}}},
+		{faults: []fault{{name: "connection leak", service: "orders", short: true, inject: leak}}},
+		{faults: []fault{{name: "frozen application", service: "redis", short: true, inject: freeze("redis"), meanwhile: restart(syscall.SIGKILL, time.Second)}}},
+		{faults: []fault{{name: "one backend of two down", service: "web1", short: true, inject: kill("web1")}}},
+		{faults: []fault{{name: "crash loop, GRACE restarted meanwhile", service: "orders", inject: crashing("orders"), meanwhile: restart(syscall.SIGTERM, 8*time.Second), lasts: looping}}},
+		{faults: []fault{{name: "full disk while Prometheus is away", service: "spool", inject: (*stack).fill, meanwhile: away("prometheus", 15*time.Second)}}},
+		{faults: []fault{{name: "frozen backend, passed while GRACE was away", service: "web2", inject: freeze("web2"), meanwhile: passedMeanwhile, want: nothing}}},
+		{faults: []fault{{name: "connection leak while Prometheus is away", service: "orders", inject: leak, meanwhile: away("prometheus", 15*time.Second)}}},
 	}
-	if f.meanwhile != nil {
-		if err := f.meanwhile(ctx, j.stack); err != nil {
-			r.wrong = err.Error()
-			return r
-		}
-	}
-	end := injected.Add(max(atMost, f.lasts+20*time.Second))
-	var wellSince time.Time
-	for ctx.Err() == nil && time.Now().Before(end) {
-		if wellSince.IsZero() && j.isWell(f.service) {
-			wellSince = time.Now()
-		}
-		if !j.isWell(f.service) {
-			wellSince = time.Time{}
-		}
-		// Long enough that a run that acted has ended.
-		if calm := 8 * time.Second; time.Since(injected) > f.lasts+4*time.Second && !wellSince.IsZero() && time.Since(wellSince) > calm && j.idle(f.service) {
-			r.recover = wellSince.Sub(injected)
-			break
-		}
-		wait(ctx, 200*time.Millisecond)
-	}
-	j.fill(&r, injected)
-	return r
 }
 
-// idle tells whether no run for a service is open.
-func (j *judge) idle(service string) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, run := range j.runs {
-		if string(run.Service) == service && !run.State.Terminal() {
-			return false
-		}
+// alertChapters are about what only Prometheus and Alertmanager see, next to
+// what takes its time anyway.
+func alertChapters() []chapter {
+	return []chapter{
+		{faults: []fault{{name: "alert: crash, GRACE killed meanwhile", service: "billing", short: true, inject: kill("billing"), meanwhile: killedWhileAlerted("billing")}}},
+		{faults: []fault{{name: "alert: frozen, Alertmanager lost meanwhile", service: "ledger", inject: freeze("ledger"), meanwhile: lostWhileAlerted("ledger")}}},
+		{faults: []fault{
+			{name: "lock held", service: "db", short: true, inject: (*stack).lock},
+			{name: "silenced alert, silence ends", service: "ledger", short: true, inject: silenced("ledger", kill("ledger")), meanwhile: silenceEnds("ledger", 15*time.Second)},
+		}},
+		{faults: []fault{
+			{name: "flapping", service: "shaky", short: true, inject: flap(flapping), lasts: flapping, want: tell},
+			{name: "away for 50 s", service: "alertmanager", short: true, inject: kill("alertmanager"), meanwhile: back("alertmanager", 50*time.Second), lasts: 50 * time.Second, want: tell},
+		}},
+		{faults: []fault{{name: "lock held, GRACE killed while it asks", service: "db", inject: (*stack).lock, meanwhile: restart(syscall.SIGKILL, 4*time.Second)}}},
+		{faults: []fault{
+			{name: "flapping, GRACE killed meanwhile", service: "shaky", inject: flap(flapping), meanwhile: restart(syscall.SIGKILL, 15*time.Second), lasts: flapping, want: tell},
+			{name: "silenced alert, GRACE killed", service: "billing", inject: silenced("billing", kill("billing")), meanwhile: maintained("billing", maintenance), lasts: maintenance, want: nothing},
+		}},
 	}
-	return true
 }
 
-func (j *judge) fill(r *row, injected time.Time) {
-	f := r.fault
-	if calls := j.control.since(injected, f.service); len(calls) > 0 {
-		r.acted = calls[0].at.Sub(injected)
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, q := range j.asked {
-		if q.service == f.service && q.at.After(injected) {
-			r.asked = q.at.Sub(injected)
-		}
-	}
-	for _, i := range j.incidents {
-		if i.Covers(grace.ServiceID(f.service)) && i.OpenedAt.After(injected) && i.Kind != grace.IncidentBlind {
-			r.told = i.OpenedAt.Sub(injected)
-		}
-	}
-	switch {
-	case r.recover == 0:
-		r.wrong = "it was not over in time"
-	case f.passes && r.acted > 0:
-		r.wrong = "it had passed, and was acted on"
-	case f.lasts > 0 && r.told == 0:
-		r.wrong = "nobody was told"
-	case f.lasts == 0 && !f.passes && r.acted == 0:
-		r.wrong = "nothing was done"
+// clockChapters set GRACE's clock while something is sick, to an hour ahead and
+// back, and to five minutes behind and back.
+func clockChapters(program string) []chapter {
+	return []chapter{
+		{before: withClock(program), faults: []fault{
+			{name: "frozen, clock set 1 h ahead", service: "redis", short: true, inject: freeze("redis"), meanwhile: steps(time.Hour)},
+			{name: "alert: crash, clock set 1 h ahead", service: "ledger", short: true, inject: kill("ledger")},
+		}},
+		{faults: []fault{{name: "crash, clock set 1 h back", service: "orders", short: true, inject: kill("orders"), meanwhile: steps(0)}}},
+		{faults: []fault{
+			{name: "full disk, clock set 5 min back", service: "spool", inject: (*stack).fill, meanwhile: steps(-5 * time.Minute)},
+			{name: "alert: frozen, clock set 5 min back", service: "billing", inject: freeze("billing")},
+		}},
+		{faults: []fault{{name: "one backend of two, clock set right", service: "web2", inject: kill("web2"), meanwhile: steps(0)}}},
 	}
 }

@@ -17,6 +17,7 @@ type unit struct {
 	name string
 	dir  string
 	argv []string
+	env  []string // on top of the campaign's own
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -32,6 +33,7 @@ func (u *unit) start() error {
 	defer func() { _ = log.Close() }() // the child has its own
 	cmd := exec.Command(u.argv[0], u.argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = u.dir, log, log
+	cmd.Env = append(os.Environ(), u.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", u.name, err)
@@ -96,6 +98,7 @@ type call struct {
 	service string
 	verb    string
 	well    time.Duration // how long it had been, by the campaign's own looks
+	hushed  bool          // its alert was silenced at its source
 }
 
 // ServeHTTP does VERB on SERVICE: POST /VERB/SERVICE.
@@ -108,7 +111,7 @@ func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.mu.Lock()
-	c.calls = append(c.calls, call{time.Now(), service, verb, c.wellFor(service)})
+	c.calls = append(c.calls, call{time.Now(), service, verb, c.wellFor(service), c.hushed.has(service)})
 	c.mu.Unlock()
 	if err := c.do(verb, service); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
