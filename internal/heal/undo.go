@@ -59,6 +59,7 @@ func (x *execution) rollBack(why failure) error {
 // that are left nor the undoing of those that were done. A person takes over.
 func (x *execution) standDown(why failure) error {
 	return x.commit("stood_down", nil, func(run *grace.Run, m Mark) outcome {
+		run.Error = ""
 		run.Abort = &grace.AbortRequest{Run: run.ID, Actor: "grace", Reason: why.reason, At: m.At} // it says nothing of the remedy
 		out := end(run, m, grace.RunAborted, why.reason+"; what was done is as it was left")
 		out.openIncident, out.manual, out.abort = true, true, run.Abort

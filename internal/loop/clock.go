@@ -83,6 +83,7 @@ func (l *Loop) watchClock(ctx context.Context, now time.Time) error {
 	l.mu.Unlock()
 	l.mirror.clockStepped(now, step)
 	l.shifted.Add(int64(step))
+	l.setBack.Store(min(0, l.setBack.Load()+int64(step)))
 	l.stats.clockSteps.Add(1)
 	if step < 0 {
 		l.epoch.Add(step.Milliseconds())

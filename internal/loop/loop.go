@@ -97,6 +97,7 @@ type Loop struct {
 
 	published map[grace.SignalKey]published // what was said last of each signal
 	clock     clockWatch
+	setBack   atomic.Int64 // by how much the clock is behind where it was, in ns, at most 0
 	shifted   atomic.Int64 // by how much the clock was set, in ns, since the deciding goroutine asked
 
 	flushing sync.Mutex // held while unsaved is being written

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"grace"
+	"grace/internal/store"
 )
 
 // TestClockSetBackAfterARecovery: what recovered before the clock was set back did
@@ -77,4 +78,26 @@ func TestMirror(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRunsFromBeforeTheClockWasSetBack count for the limits as long ago as they
+// were.
+func TestRunsFromBeforeTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	ended := now.Add(time.Hour - time.Minute)
+	heads := []store.RunHead{{CreatedAt: now.Add(time.Hour - 2*time.Minute), EndedAt: &ended}, {CreatedAt: now.Add(-time.Minute)}}
+	l := unwired(t, func() time.Time { return now })
+	l.epoch.Store(now.Add(-time.Second).UnixMilli())
+	if got := pasts(heads, l.dated(now)); !got[0].EndedAt.Equal(now.Add(-time.Second)) {
+		t.Errorf("set back before the start: %+v", got)
+	}
+	l.setBack.Store(int64(-time.Hour))
+	got := pasts(heads, l.dated(now))
+	if !got[0].At.Equal(now.Add(-2*time.Minute)) || !got[0].EndedAt.Equal(now.Add(-time.Minute)) || !got[1].At.Equal(now.Add(-time.Minute)) {
+		t.Errorf("%+v", got)
+	}
+	if !heads[0].EndedAt.Equal(ended) {
+		t.Error("the run itself was changed")
+	}
 }

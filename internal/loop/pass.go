@@ -258,7 +258,7 @@ func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, p present, one
 	if !st.observes(v.mode, d.Kind) {
 		past = slices.DeleteFunc(past, func(h store.RunHead) bool { return h.State == grace.RunObservedOnly })
 	}
-	v.state = propose.State{Open: p.open, Past: pasts(past), Sick: sick, Total: population(st, sick), Undeclared: st.undeclared(sick), Well: p.well}
+	v.state = propose.State{Open: p.open, Past: pasts(past, l.dated(p.now)), Sick: sick, Total: population(st, sick), Undeclared: st.undeclared(sick), Well: p.well}
 	for _, t := range one.triggers {
 		v.triggers = append(v.triggers, t.ID)
 	}
@@ -281,9 +281,31 @@ func opens(heads []store.RunHead) []propose.Open {
 	return out
 }
 
-func pasts(heads []store.RunHead) []propose.Past {
+// dated gives the time at which the limits take something to have been. What is
+// dated ahead of now is from before the clock was set back, and goes back with
+// it; where that was before this process began, to that time.
+func (l *Loop) dated(now time.Time) func(time.Time) time.Time {
+	ahead := now.Add(propose.Ahead)
+	setBack, began := time.Duration(l.setBack.Load()), time.UnixMilli(l.epoch.Load())
+	return func(t time.Time) time.Time {
+		if t.After(ahead) {
+			t = t.Add(setBack)
+		}
+		if t.After(ahead) {
+			t = earlier(began, now)
+		}
+		return t
+	}
+}
+
+// pasts gives runs as the limits count them.
+func pasts(heads []store.RunHead, dated func(time.Time) time.Time) []propose.Past {
 	out := make([]propose.Past, len(heads))
 	for i, h := range heads {
+		h.CreatedAt = dated(h.CreatedAt)
+		if h.EndedAt != nil {
+			h.EndedAt = new(dated(*h.EndedAt))
+		}
 		result := learn.ResultOf(h.State)
 		if h.Aborted {
 			result = grace.ResultNeutral // it was stopped: that says nothing of the remedy

@@ -89,7 +89,7 @@ func coneFree(target grace.ServiceID, cone []grace.ServiceID, open []Open) grace
 func (a *Agent) rate(in Input) grace.Reason {
 	var within []time.Time
 	for _, p := range in.State.Past {
-		if p.Service == in.Diagnosis.Cause && p.At.After(in.Now.Add(-time.Hour)) && !p.At.After(in.Now.Add(ahead)) {
+		if p.Service == in.Diagnosis.Cause && p.At.After(in.Now.Add(-time.Hour)) && !p.At.After(in.Now.Add(Ahead)) {
 			within = append(within, p.At)
 		}
 	}
@@ -146,9 +146,9 @@ func notOpen(in Input) grace.Reason {
 	return gate(GateOpen, true, "", "none", required, hint)
 }
 
-// ahead is how far the clocks of two replicas may be apart. What is dated later
+// Ahead is how far the clocks of two replicas may be apart. What is dated later
 // is from before the clock was set back, and counts for no limit of time.
-const ahead = time.Minute
+const Ahead = time.Minute
 
 // crashLoop counts how often in a row the same condition came back after it
 // had been healed. The first time the remedy may be used again at once; then
@@ -205,7 +205,7 @@ func times(n int) string {
 func (in Input) ended(match func(Past) bool) []Past {
 	var out []Past
 	for _, p := range in.State.Past {
-		if match(p) && !p.end().After(in.Now.Add(ahead)) {
+		if match(p) && !p.end().After(in.Now.Add(Ahead)) {
 			out = append(out, p)
 		}
 	}

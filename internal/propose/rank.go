@@ -92,7 +92,7 @@ func (a *Agent) refuse(in Input, c *candidate) grace.Reason {
 		return r
 	}
 	for _, p := range in.State.Past {
-		if in.settled(p) || p.At.After(in.Now.Add(ahead)) {
+		if in.settled(p) || p.At.After(in.Now.Add(Ahead)) {
 			continue
 		}
 		if in.again(p) && p.Playbook == c.playbook.ID && p.At.After(in.Now.Add(-a.cfg.DuplicateWindow.D())) {

@@ -28,7 +28,7 @@ type seen struct {
 
 // word is what the newest sample of a series says.
 type word struct {
-	at   time.Time // when it was taken, by the clock of its host
+	at   time.Time // when it was taken, by the clock of its host before that was set
 	last time.Time // when it was delivered
 	bad  bool
 }
@@ -57,7 +57,7 @@ func (s *Sim) notice(p *process, samples []grace.Sample) {
 			clear(v.fails)
 			v.known = time.Time{}
 		}
-		w := word{m.At, s.now, bad}
+		w := word{m.At.Add(-s.wall), s.now, bad}
 		v.word, v.by[p] = v.take(w), v.by[p].take(w)
 		if !bad {
 			v.fails[p], v.known = 0, time.Time{}
