@@ -98,7 +98,7 @@ sim: build ## GRACE and the reference operators through SIM_SEEDS (2000) simulat
 	$(took)
 
 .PHONY: field
-field: build ## 25 faults on real programs and alerts, with restarts, kills and clock steps of GRACE (10 minutes; FIELD=-short: 4); fails when a promise is broken
+field: build ## 25 faults on real programs, by alerts too, with restarts, kills and clock steps of GRACE (10 minutes; FIELD=-short: 4); fails when a promise is broken
 	@mkdir -p bin && $(GO) build -o bin/field ./bench/field
 	$(GO) run ./bench/field/stepclock bin/grace-stepclock
 	bin/field $(FIELD)

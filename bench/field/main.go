@@ -128,7 +128,7 @@ func (j *judge) ready(ctx context.Context) error {
 		var status map[string]any
 		if well && j.ask(http.MethodGet, "/api/runs", nil, &status) == nil {
 			wait(ctx, 4*time.Second)
-			fmt.Printf("%-46s %8s %8s %8s %8s %8s\n", "FAULT", "AT", "ACTED", "ASKED", "TOLD", "OVER")
+			fmt.Printf("%-54s %6s %8s %8s %8s %8s\n", "FAULT", "AT", "ACTED", "ASKED", "TOLD", "OVER")
 			return nil
 		}
 		wait(ctx, 300*time.Millisecond)
@@ -150,7 +150,7 @@ func (r row) line() string {
 		}
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	}
-	line := fmt.Sprintf("%-46s %8s %8s %8s %8s %8s", r.fault.name+" of "+r.fault.service, r.at, show(r.acted), show(r.asked), show(r.told), show(r.recover))
+	line := fmt.Sprintf("%-54s %6s %8s %8s %8s %8s", r.fault.name+" of "+r.fault.service, r.at, show(r.acted), show(r.asked), show(r.told), show(r.recover))
 	if r.wrong != "" {
 		line += "  NOT AS TOLD: " + r.wrong
 	}
