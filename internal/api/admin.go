@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -100,18 +101,20 @@ func (s *server) registerAdmin(api huma.API) {
 
 // registerPlain adds what is not part of the OpenAPI document: the probes of
 // whoever keeps GRACE alive, its metrics, and the way to the pages.
-func (s *server) registerPlain(mux *http.ServeMux) error {
-	document, err := OpenAPI()
-	if err != nil {
-		return err
-	}
+func (s *server) registerPlain(mux *http.ServeMux) {
+	document := sync.OnceValues(OpenAPI)
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
 		if p := s.admit(r.Context(), r.Header.Get("Authorization"), roleViewer); p != nil {
 			p.write(w)
 			return
 		}
+		text, err := document()
+		if err != nil {
+			problem(http.StatusInternalServerError, "%s", err).write(w)
+			return
+		}
 		w.Header().Set("Content-Type", "application/openapi+json")
-		_, _ = w.Write(document) // the peer is gone if this fails
+		_, _ = w.Write(text) // the peer is gone if this fails
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writePlain(w, `{"status":"alive"}`)
@@ -143,7 +146,6 @@ func (s *server) registerPlain(mux *http.ServeMux) error {
 		w.Header().Set("Location", "./lite")
 		w.WriteHeader(http.StatusFound)
 	})
-	return nil
 }
 
 // readyTimeout is less than what an orchestrator waits for a probe.

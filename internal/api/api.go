@@ -157,9 +157,7 @@ func New(cfg Config, d Deps) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	s.register(mux)
-	if err := s.registerPlain(mux); err != nil {
-		return nil, err
-	}
+	s.registerPlain(mux)
 	s.registerPages(mux)
 	s.registerReceivers(mux)
 	if cfg.Slack != nil {
