@@ -17,6 +17,9 @@ const (
 	CodeFlagIssue          Code = "flag_issue"
 	CodeDegradation        Code = "degradation"
 	CodeInvestigation      Code = "investigation"
+	// CodeManual is no condition: a person wants a run where nothing that the
+	// playbook is for is diagnosed. Its end tells nothing of a remedy.
+	CodeManual Code = "manual"
 )
 
 // Canonical gives the code that GRACE knows a code by: the original system
@@ -95,8 +98,9 @@ type Sample struct {
 	Resolved    bool              `json:"resolved,omitempty"`
 	Fingerprint string            `json:"fingerprint,omitempty" doc:"the source's own identity of an alert; the same fingerprint is the same signal"`
 	StartsAt    time.Time         `json:"starts_at,omitzero" doc:"of an alert: when this occurrence began"`
-	Expires     time.Time         `json:"expires,omitzero" doc:"of a firing alert: it is over then, unless it is repeated"`
+	Expires     time.Time         `json:"expires,omitzero" doc:"of a firing alert: its sender is silent unless it is repeated by then"`
 	Silenced    string            `json:"silenced,omitempty" doc:"of an alert: by what its sender has silenced or inhibited it"`
+	Listed      bool              `json:"listed,omitempty" doc:"of an alert: it was read from the list of its Alertmanager"`
 	Message     string            `json:"message,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 }
@@ -141,7 +145,7 @@ type Signal struct {
 	Fired     time.Time   `json:"fired,omitzero" doc:"when it was last seen firing; absent if it never was"`
 	Flapping  bool        `json:"flapping,omitempty"`
 	StartsAt  time.Time   `json:"starts_at,omitzero" doc:"of an alert: when its newest occurrence began"`
-	Expires   time.Time   `json:"expires,omitzero" doc:"of a firing alert: it is over then, unless it is repeated"`
+	Expires   time.Time   `json:"expires,omitzero" doc:"of a firing alert: its sender is silent unless it is repeated by then"`
 	Message   string      `json:"message,omitempty"`
 	Kind      SignalKind  `json:"kind,omitempty" enum:"probe,objective,alert"`
 	// Configured signals belong to a sensor or an objective of the
@@ -152,6 +156,7 @@ type Signal struct {
 	// Unconfirmed: nothing is done about what no sample has shown since then.
 	Unconfirmed bool   `json:"unconfirmed,omitempty" doc:"from before a restart or a change of the configuration; no sample has come since"`
 	Silenced    string `json:"silenced,omitempty" doc:"by whom or what its source keeps it silent: it is not healed"`
+	Listed      bool   `json:"listed,omitempty" doc:"of an alert: its Alertmanager, which GRACE reads, lists it, and ends it when it does so no more"`
 	Gone        bool   `json:"gone,omitempty" doc:"its sensor, objective or alert is no more, and neither is the signal"`
 }
 

@@ -134,6 +134,15 @@ func (d *Daemon) reserved(name string) bool {
 func (d *Daemon) alertReader(c config.Alertmanager) (grace.Sensor, error) {
 	return alertmanager.NewReader(alertmanager.ReaderConfig{
 		URL: c.URL, Client: c.HTTP.Config(), Mapping: c.Mapping(), Every: c.ReadEvery,
-		Known: func() []grace.Signal { return d.loop.Signals() },
+		Known: d.known, Skipped: backend{Loop: d.loop, d: d}.Skipped,
 	})
+}
+
+// known are the signals that GRACE holds. A look at the surroundings has no loop,
+// and holds none.
+func (d *Daemon) known() []grace.Signal {
+	if d.loop == nil {
+		return nil
+	}
+	return d.loop.Signals()
 }

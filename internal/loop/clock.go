@@ -19,8 +19,7 @@ const (
 	farAhead = 10 * time.Second
 )
 
-// clockWatch compares the wall clock with time that passes. Its owner is the
-// goroutine that ticks.
+// clockWatch compares the wall clock with time that passes.
 type clockWatch struct {
 	wall    time.Time
 	elapsed time.Duration
@@ -69,24 +68,34 @@ func (l *Loop) shiftClocks() {
 	}
 }
 
-// watchClock looks whether the wall clock was set, and takes what it knows to
-// the new time: else samples were late for as long as it had been ahead, and
-// nobody would see anything.
-func (l *Loop) watchClock(ctx context.Context, now time.Time) error {
+// noticeStep looks whether the wall clock was set, and takes what is known to the
+// new time: else samples were late for as long as it had been ahead, and nobody
+// would see anything. That is before the first sample by the new time is judged.
+// The caller holds l.mu.
+func (l *Loop) noticeStep(now time.Time) {
 	step := l.clock.step(now, l.Elapsed)
 	if step == 0 {
-		return nil
+		return
 	}
-	l.mu.Lock()
 	l.keep(l.sense.ClockStepped(now, step)) // another process, after a crash, knows how long it has lasted
 	l.forecast, l.swept = earlier(l.forecast, now), earlier(l.swept, now)
-	l.mu.Unlock()
 	l.mirror.clockStepped(now, step)
 	l.shifted.Add(int64(step))
 	l.setBack.Store(min(0, l.setBack.Load()+int64(step)))
 	l.stats.clockSteps.Add(1)
-	if step < 0 {
-		l.epoch.Add(step.Milliseconds())
+	l.epoch.Add(min(0, step.Milliseconds()))
+	l.stepped += step
+}
+
+// watchClock says that the wall clock was set.
+func (l *Loop) watchClock(ctx context.Context, now time.Time) error {
+	l.mu.Lock()
+	l.noticeStep(now)
+	step := l.stepped
+	l.stepped = 0
+	l.mu.Unlock()
+	if step == 0 {
+		return nil
 	}
 	reason := fmt.Sprintf("the wall clock was set by %s", step.Round(time.Millisecond))
 	l.Log.Warn("the wall clock was set", "by", step.String())

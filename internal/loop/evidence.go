@@ -38,7 +38,7 @@ func evidenceFrom(s *grace.Signal) propose.Evidence {
 	case s.State == grace.SignalOK:
 		e.State = propose.EvidenceCleared
 	case s.Silenced != "":
-		e.State, e.Text = propose.EvidenceSilenced, string(s.Key)+" is silenced by "+s.Silenced
+		e = silencedAtSource(s)
 	case s.State == grace.SignalStale, s.State == grace.SignalUnknown:
 		e.State = propose.EvidenceNoData
 	case s.Unconfirmed:
@@ -49,6 +49,12 @@ func evidenceFrom(s *grace.Signal) propose.Evidence {
 	return e
 }
 
+// silencedAtSource is the evidence of a service one of whose alerts is silenced
+// by its sender: whoever silenced it does not want it touched.
+func silencedAtSource(s *grace.Signal) propose.Evidence {
+	return propose.Evidence{State: propose.EvidenceSilenced, Text: string(s.Key) + " is silenced at its source: " + s.Silenced}
+}
+
 // evidence looks at a condition again, in the transaction. What the rows say
 // was seen by some replica; that it was seen since this process began, or since
 // its configuration changed, this process knows itself.
@@ -57,7 +63,7 @@ func (l *Loop) evidence(ctx context.Context, tx store.Querier, service grace.Ser
 	if err != nil {
 		return propose.Evidence{}, fmt.Errorf("look at the signals of %s: %w", service, err)
 	}
-	return evidenceOf(condition, func(key grace.SignalKey) (grace.Signal, bool) {
+	best := evidenceOf(condition, func(key grace.SignalKey) (grace.Signal, bool) {
 		i := slices.IndexFunc(rows, func(s grace.Signal) bool { return s.Key == key })
 		if i < 0 {
 			return grace.Signal{}, false
@@ -65,7 +71,35 @@ func (l *Loop) evidence(ctx context.Context, tx store.Querier, service grace.Ser
 		s := rows[i]
 		s.Unconfirmed = l.mirror.isUnconfirmed(key)
 		return l.newest(s), true
-	}), nil
+	})
+	if best.State == propose.EvidenceFresh {
+		return unlessSilenced(best, rows), nil
+	}
+	return best, nil
+}
+
+// unlessSilenced gives the evidence, or that an alert of the service, whose
+// signals are given, is silenced at its source.
+func unlessSilenced(e propose.Evidence, signals []grace.Signal) propose.Evidence {
+	i := slices.IndexFunc(signals, func(s grace.Signal) bool { return s.State == grace.SignalFiring && s.Silenced != "" })
+	if i < 0 {
+		return e
+	}
+	return silencedAtSource(&signals[i])
+}
+
+// foreseenEvidence looks whether something is foreseen now of a service that
+// nobody has silenced.
+func (l *Loop) foreseenEvidence(ctx context.Context, tx store.Querier, service grace.ServiceID, code grace.Code) (propose.Evidence, error) {
+	e := l.predictedEvidence(service, code)
+	if e.State != propose.EvidenceFresh {
+		return e, nil
+	}
+	rows, err := l.Store.Signals(ctx, tx, service)
+	if err != nil {
+		return e, fmt.Errorf("look at the signals of %s: %w", service, err)
+	}
+	return unlessSilenced(e, rows), nil
 }
 
 // newest adds what this process has seen since a row was written, which may not
@@ -89,7 +123,7 @@ func (l *Loop) newest(row grace.Signal) grace.Signal {
 // diagnosisEvidence looks whether what a diagnosis rests on is there.
 func (l *Loop) diagnosisEvidence(ctx context.Context, tx store.Querier, d *grace.Diagnosis) (propose.Evidence, error) {
 	if d.Kind == grace.TriggerProactive {
-		return l.predictedEvidence(d.Cause, d.Code), nil
+		return l.foreseenEvidence(ctx, tx, d.Cause, d.Code)
 	}
 	return l.evidence(ctx, tx, d.Cause, d.Condition())
 }
@@ -116,8 +150,8 @@ func (l *Loop) runEvidence(ctx context.Context, tx store.Querier, run *grace.Run
 	if run.Kind != grace.TriggerProactive {
 		return l.evidence(ctx, tx, run.Service, run.Condition)
 	}
-	if e := l.predictedEvidence(run.Service, run.Code); e.State != propose.EvidenceCleared {
-		return e, nil
+	if e, err := l.foreseenEvidence(ctx, tx, run.Service, run.Code); err != nil || e.State != propose.EvidenceCleared {
+		return e, err
 	}
 	come, err := l.hasCome(ctx, tx, run.Service, run.Code)
 	if err != nil || come.State == propose.EvidenceFresh {

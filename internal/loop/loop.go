@@ -85,20 +85,21 @@ type Loop struct {
 	engine Engine
 	stages atomic.Pointer[stages]
 
-	mu       sync.Mutex // guards sensing: the agents and what they wait to write
-	sense    *sense.Agent
-	predict  *predict.Agent
-	forecast time.Time        // when predict was last asked
-	swept    time.Time        // when the ledger was last looked through for what nobody resolves
-	models   []forecast.Model // trained, for the forecasts
-	stepped  *refitter        // of Step; Start's has its own
-	shards   Predictors       // agents beside it, nil for none
-	unsaved  backlog          // changes of signals that are to be written, in order
+	mu         sync.Mutex // guards sensing: the agents and what they wait to write
+	sense      *sense.Agent
+	predict    *predict.Agent
+	forecast   time.Time        // when predict was last asked
+	swept      time.Time        // when the ledger was last looked through for what nobody resolves
+	models     []forecast.Model // trained, for the forecasts
+	stepRefits *refitter        // of Step; Start's has its own
+	shards     Predictors       // agents beside it, nil for none
+	unsaved    backlog          // changes of signals that are to be written, in order
 
 	published map[grace.SignalKey]published // what was said last of each signal
 	clock     clockWatch
-	setBack   atomic.Int64 // by how much the clock is behind where it was, in ns, at most 0
-	shifted   atomic.Int64 // by how much the clock was set, in ns, since the deciding goroutine asked
+	stepped   time.Duration // by how much the clock was set since it was said last
+	setBack   atomic.Int64  // by how much the clock is behind where it was, in ns, at most 0
+	shifted   atomic.Int64  // by how much the clock was set, in ns, since the deciding goroutine asked
 
 	flushing sync.Mutex // held while unsaved is being written
 

@@ -73,6 +73,7 @@ func (l *Loop) sensed(forecast bool, samples []grace.Sample) (lost int, queued, 
 	}
 	var changed []grace.Signal
 	now := l.Now()
+	l.noticeStep(now)
 	for _, s := range samples {
 		if s.At.Unix() < 0 {
 			continue // no clock says so

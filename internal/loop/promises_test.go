@@ -335,3 +335,18 @@ func TestTouched(t *testing.T) {
 		t.Error("a probe of another service is gone")
 	}
 }
+
+// TestSilencedAtItsSource: nothing is done to a service one of whose alerts is
+// silenced by its sender, whatever else says that it is sick.
+func TestSilencedAtItsSource(t *testing.T) {
+	t.Parallel()
+	fresh := propose.Evidence{State: propose.EvidenceFresh}
+	quiet := grace.Signal{Key: "web/am/Down", Kind: grace.SignalAlert, State: grace.SignalFiring, Silenced: "silence 1 (ann: new disk)"}
+	if e := unlessSilenced(fresh, []grace.Signal{{State: grace.SignalFiring}, quiet}); e.State != propose.EvidenceSilenced || !strings.Contains(e.Text, "ann") {
+		t.Errorf("%+v", e)
+	}
+	quiet.State = grace.SignalOK // it was silenced, and is over
+	if e := unlessSilenced(fresh, []grace.Signal{quiet}); e.State != propose.EvidenceFresh {
+		t.Errorf("%+v", e)
+	}
+}

@@ -47,11 +47,11 @@ func (l *Loop) refits(ctx context.Context) {
 // refitSome makes the forecasts of a Step: the same ones whatever the time they
 // take.
 func (l *Loop) refitSome() {
-	if l.stepped == nil {
-		l.stepped = &refitter{model: forecast.Default(l.models...)}
+	if l.stepRefits == nil {
+		l.stepRefits = &refitter{model: forecast.Default(l.models...)}
 	}
 	for range refitsAStep {
-		if !l.refitEach(l.stepped) {
+		if !l.refitEach(l.stepRefits) {
 			return
 		}
 	}

@@ -177,7 +177,9 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 	}
 	e.sig.Code = cmp.Or(s.Code, e.sig.Code)
 	e.sig.Value, e.sig.Unit, e.note = s.Value, s.Unit, s.Message
-	silenced := s.Silenced != e.sig.Silenced
+	listed := !s.Resolved && (s.Listed || e.sig.Listed)
+	told := s.Silenced != e.sig.Silenced || listed != e.sig.Listed
+	e.sig.Listed = listed
 	e.sig.Silenced, e.sig.Expires = s.Silenced, s.Expires
 	if s.StartsAt.After(e.sig.StartsAt) {
 		e.sig.StartsAt = s.StartsAt
@@ -191,7 +193,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 		e.hold(&a.cfg, grace.SignalFiring, s.At)
 		e.sig.Fired = s.At
 	}
-	if !e.settle(&a.cfg, cmp.Or(s.Severity, e.sig.Severity), s.At) && !silenced {
+	if !e.settle(&a.cfg, cmp.Or(s.Severity, e.sig.Severity), s.At) && !told {
 		return e.answer(&a.cfg, nil)
 	}
 	return []grace.Signal{e.signal(&a.cfg)}
@@ -203,7 +205,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 func (a *Agent) Tick(now time.Time) []grace.Signal {
 	var changed []grace.Signal
 	for _, e := range a.entries {
-		e.expire(&a.cfg, now)
+		e.expire(now)
 		e.wear(&a.cfg, now)
 		if e.kind == kindObjective {
 			e.fireIfDue(&a.cfg, now)

@@ -79,12 +79,11 @@ func (e *entry) blind(cfg *Config, s *grace.Sample) bool {
 	return e.settle(cfg, e.sig.Severity, s.At) || said
 }
 
-// expire ends an alert that its sender said would be over by now.
-func (e *entry) expire(cfg *Config, now time.Time) {
+// expire makes an alert stale that its sender would have repeated by now. It
+// would have said, too, that it is over: the sender is away.
+func (e *entry) expire(now time.Time) {
 	if e.kind == kindAlert && e.held == grace.SignalFiring && !e.sig.Expires.IsZero() && now.After(e.sig.Expires) {
-		e.note = "not repeated until " + e.sig.Expires.UTC().Format("15:04:05 MST")
-		e.sig.Expires = time.Time{}
-		e.hold(cfg, grace.SignalOK, now)
+		e.stale = true
 	}
 }
 

@@ -87,7 +87,8 @@ func TestResolveOfAnOlderOccurrence(t *testing.T) {
 	}
 }
 
-// An alert that says until when it fires is over then, also after a restart.
+// An alert that says until when it fires is no data then, also after a restart:
+// its sender would have said that it is over.
 func TestAlertExpires(t *testing.T) {
 	a := New(DefaultConfig(), nil)
 	s := alertAt(0, "f1", false)
@@ -99,12 +100,14 @@ func TestAlertExpires(t *testing.T) {
 	again := New(DefaultConfig(), nil)
 	again.Restore(a.Signals(), at(30))
 	for _, agent := range []*Agent{a, again} {
-		if got := agent.Tick(at(61)); len(got) != 1 || got[0].State != grace.SignalOK || !strings.Contains(got[0].Message, "not repeated") {
+		if got := agent.Tick(at(61)); len(got) != 1 || got[0].State != grace.SignalStale {
 			t.Errorf("%+v", got)
 		}
 	}
 	s.At, s.Expires = at(70), at(130)
-	a.Observe(s)
+	if got := a.Observe(s); len(got) != 1 || got[0].State != grace.SignalFiring {
+		t.Errorf("its sender is back: %+v", got)
+	}
 	s.At, s.Expires = at(100), at(160)
 	a.Observe(s)
 	if got := a.Tick(at(140)); len(got) != 0 {

@@ -36,18 +36,21 @@ type ReaderConfig struct {
 	Limit   int64          // most bytes of one list; default 64 MiB
 	// Known gives the alerts that GRACE holds, those of other sensors too.
 	Known func() []grace.Signal
+	// Skipped is told, once for each, of alerts that lead nowhere.
+	Skipped func([]Skipped)
 }
 
 // Reader is the sensor that reads what an Alertmanager holds: at once when it
 // begins, and then every so often. An alert that is listed fires, whether its
-// webhook came or not; one that GRACE holds and that is not listed any more is
-// over; one that is silenced or inhibited says so. A reading that fails changes
+// webhook came or not; one that was listed and is not any more is over (others
+// may come by the same webhook from elsewhere); one that is silenced or inhibited says so. A reading that fails changes
 // nothing: it is a sample of kind sensor_error.
 type Reader struct {
 	cfg    ReaderConfig
 	base   string
 	client *httpclient.Client
 	lost   atomic.Uint64
+	told   map[string]bool // fingerprints of listed alerts that lead nowhere
 }
 
 var _ grace.Sensor = (*Reader)(nil)
@@ -65,6 +68,9 @@ func NewReader(cfg ReaderConfig) (*Reader, error) {
 	}
 	if cfg.Known == nil {
 		cfg.Known = func() []grace.Signal { return nil }
+	}
+	if cfg.Skipped == nil {
+		cfg.Skipped = func([]Skipped) {}
 	}
 	r := &Reader{cfg: cfg}
 	var socket string
@@ -144,6 +150,7 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 	}
 	silences := r.silences(ctx, list)
 	var out []grace.Sample
+	var skipped []Skipped
 	now := map[grace.SignalKey]bool{}
 	for _, raw := range list {
 		var l listed
@@ -153,14 +160,17 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 		l.Status = json.RawMessage(`"firing"`)
 		s, problem := m.sample(l.alert, began, source{sensor: Sensor})
 		if problem != nil {
-			continue // it leads nowhere; the webhook says so
+			problem.Fingerprint, problem.Alert, problem.Count = s.Fingerprint, s.Metric, 1
+			skipped = append(skipped, *problem)
+			continue
 		}
-		s.Silenced = l.by(silences)
+		s.Silenced, s.Listed = l.by(silences), true
 		out = append(out, s)
 		now[grace.SignalKey(string(s.Service)+"/"+s.Sensor+"/"+s.Metric+"/"+s.Fingerprint)] = true
 	}
+	r.tell(skipped)
 	for _, s := range known {
-		if s.Sensor != Sensor || s.Metric == ListMetric || now[s.Key] || s.State != grace.SignalFiring && s.State != grace.SignalStale {
+		if !s.Listed || s.Sensor != Sensor || s.Metric == ListMetric || now[s.Key] || s.State != grace.SignalFiring && s.State != grace.SignalStale {
 			continue
 		}
 		out = append(out, ended(s, began))
@@ -168,6 +178,22 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 	return append(out, grace.Sample{
 		Service: grace.CoreService, Sensor: Sensor, Metric: ListMetric, Kind: grace.SampleMetric, Value: float64(len(list)), At: began,
 	}), nil
+}
+
+// tell says what leads nowhere, once for as long as it is listed.
+func (r *Reader) tell(skipped []Skipped) {
+	now := map[string]bool{}
+	var news []Skipped
+	for _, p := range skipped {
+		now[p.Fingerprint] = true
+		if !r.told[p.Fingerprint] {
+			news = append(news, p)
+		}
+	}
+	r.told = now
+	if len(news) > 0 {
+		r.cfg.Skipped(news)
+	}
 }
 
 // ended is the end of an alert that is not listed any more.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -135,9 +136,11 @@ func TestReaderOfRealAlertmanager(t *testing.T) {
 	mu.Lock()
 	for _, m := range []string{"Down", "Gone"} {
 		known = append(known, grace.Signal{
-			Key: grace.SignalKey("shop/alertmanager/" + m + "/" + down.Fingerprint), Service: "shop", Sensor: alertmanager.Sensor, Metric: m, State: grace.SignalFiring,
+			Key: grace.SignalKey("shop/alertmanager/" + m + "/" + down.Fingerprint), Service: "shop", Sensor: alertmanager.Sensor, Metric: m, State: grace.SignalFiring, Listed: true,
 		})
 	}
+	// What came by the webhook from elsewhere was never listed.
+	known = append(known, grace.Signal{Key: "shop/alertmanager/Grafana/x", Service: "shop", Sensor: alertmanager.Sensor, Metric: "Grafana", State: grace.SignalFiring})
 	known = append(known, grace.Signal{Key: "shop/prometheus-alerts/Down/x", Service: "shop", Sensor: alertmanager.SensorPrometheus, Metric: "Down", State: grace.SignalFiring})
 	mu.Unlock()
 	over := until(t, next, "what is not listed is over", func(s []grace.Sample) bool { _, ok := alertOf(s, "Gone"); return ok })
@@ -158,13 +161,43 @@ func TestReaderFails(t *testing.T) {
 	html := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }))
 	t.Cleanup(html.Close)
 	known := func() []grace.Signal {
-		return []grace.Signal{{Key: "shop/alertmanager/Down/f", Service: "shop", Sensor: alertmanager.Sensor, Metric: "Down", State: grace.SignalFiring}}
+		return []grace.Signal{{Key: "shop/alertmanager/Down/f", Service: "shop", Sensor: alertmanager.Sensor, Metric: "Down", State: grace.SignalFiring, Listed: true}}
 	}
 	for url, want := range map[string]string{closed.URL: "refused", moved.URL: "points to http://elsewhere.invalid/", html.URL: "read the answer"} {
 		got := reader(t, url, known)()
 		if len(got) != 1 || got[0].Kind != grace.SampleSensorError || !strings.Contains(got[0].Message, want) {
 			t.Errorf("%+v, want one sensor error with %q", got, want)
 		}
+	}
+}
+
+// An alert that leads nowhere is said once, for as long as it is listed.
+func TestReaderSaysWhatLeadsNowhere(t *testing.T) {
+	var asked atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		fmt.Fprint(w, `[{"labels":{"alertname":"NoSvc"},"fingerprint":"f1","startsAt":"2026-03-01T12:00:00Z","status":{"state":"active"}}]`)
+	}))
+	t.Cleanup(srv.Close)
+	var said []alertmanager.Skipped
+	r, err := alertmanager.NewReader(alertmanager.ReaderConfig{
+		URL: srv.URL, Every: grace.Duration(time.Millisecond), Skipped: func(p []alertmanager.Skipped) { said = append(said, p...) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	sink := grace.SinkFunc(func(context.Context, ...grace.Sample) error {
+		if asked.Load() >= 3 {
+			cancel()
+		}
+		return nil
+	})
+	if err := r.Run(ctx, sink); err != nil {
+		t.Fatal(err)
+	}
+	if len(said) != 1 || said[0].Alert != "NoSvc" || said[0].Kind != alertmanager.KindNoService {
+		t.Errorf("%+v", said)
 	}
 }
 
