@@ -297,8 +297,9 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error 
 	if err := l.memory.load(ctx, l, st.Learn); err != nil {
 		l.Log.Warn("the learning log was not read again; ranking goes on with what it knows", "error", err)
 	}
-	now := l.Now()
 	l.mu.Lock()
+	now := l.Now()
+	l.noticeStep(now)
 	before := l.stages.Load()
 	changed := l.sense.Reconfigure(st.Sense, st.Objectives)
 	changed = append(changed, l.sense.Expect(st.Probes)...)
