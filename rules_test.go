@@ -106,7 +106,8 @@ type source struct {
 }
 
 // parsed reads the module once for all tests, which change nothing in it.
-var parsed = sync.OnceValues(parse) //nolint:gochecknoglobals // a dozen readings of one tree take half a minute
+// A dozen readings of one tree take half a minute.
+var parsed = sync.OnceValues(parse)
 
 func sources(t *testing.T) []source {
 	t.Helper()
