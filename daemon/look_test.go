@@ -34,7 +34,9 @@ func TestLookAtAlertmanager(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !slices.ContainsFunc(found, func(f daemon.Finding) bool { return f.Kind == tt.want.Kind && f.Name == tt.want.Name && f.State == tt.want.State }) {
+			if !slices.ContainsFunc(found, func(f daemon.Finding) bool {
+				return f.Kind == tt.want.Kind && f.Name == tt.want.Name && f.State == tt.want.State
+			}) {
 				t.Errorf("found %+v, want %+v", found, tt.want)
 			}
 		})
