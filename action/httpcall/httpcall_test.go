@@ -147,6 +147,7 @@ func TestConformance(t *testing.T) {
 		{Name: "other scheme", With: map[string]any{"url": "file:///etc/passwd"}, Invalid: true},
 		{Name: "misspelt key", With: call("/echo", "headres", map[string]any{}), Invalid: true},
 		{Name: "bad header", With: call("/echo", "headers", map[string]any{"A B": "c"}), Invalid: true},
+		{Name: "bad header value", With: call("/echo", "headers", map[string]any{"A": "b\nc"}), Invalid: true},
 		{Name: "bad status", With: call("/echo", "expect", 20), Invalid: true},
 		{Name: "bad method", With: call("/echo", "method", "GET IT"), Invalid: true},
 	})

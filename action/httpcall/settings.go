@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -72,15 +73,15 @@ func (s settings) validate() error {
 			return err
 		}
 	}
-	if m := s.method(); !token(m) && !strings.Contains(m, "${") {
+	if m := s.method(); !httpclient.Token(m) && !strings.Contains(m, "${") {
 		return fmt.Errorf("method %q is no HTTP method", m)
 	}
-	for k := range s.Headers {
-		if !token(k) {
-			return fmt.Errorf("headers: %q is no header name", k)
+	for _, k := range slices.Sorted(maps.Keys(s.Headers)) {
+		if err := httpclient.ValidHeader(k, string(s.Headers[k])); err != nil {
+			return err
 		}
 	}
-	if h := s.idempotencyHeader(); h != "" && !token(h) {
+	if h := s.idempotencyHeader(); h != "" && !httpclient.Token(h) {
 		return fmt.Errorf("idempotency_header: %q is no header name", h)
 	}
 	for _, code := range s.Expect {
@@ -112,17 +113,6 @@ func validURL(raw string) error {
 		return fmt.Errorf("url %q: want http:// or https:// and a host", raw)
 	}
 	return nil
-}
-
-// token tells whether text is a token of RFC 9110, as methods and header names
-// are.
-func token(text string) bool {
-	for _, r := range text {
-		if r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) {
-			return false
-		}
-	}
-	return text != ""
 }
 
 func (s settings) method() string {

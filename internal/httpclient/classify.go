@@ -35,7 +35,7 @@ type Class int
 
 // Classes. The zero value says that the peer does not answer.
 const (
-	Down Class = iota // refused, reset, no route, no such host, silent before a connection
+	Down Class = iota // refused, reset, no route to the host, no such host, silent before a connection
 	Slow              // it accepted the connection and did not answer in time
 	Own               // GRACE's own fault: nothing is known of the peer
 )
@@ -60,6 +60,7 @@ func own(err error) bool {
 	for _, e := range []syscall.Errno{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EACCES, syscall.EPERM,
 		syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT, syscall.EINVAL, syscall.ENOEXEC, syscall.E2BIG, syscall.EAGAIN,
+		syscall.ENETUNREACH, syscall.ENETDOWN, // this host has no way into the network
 	} {
 		if errors.Is(err, e) {
 			return true
@@ -68,12 +69,13 @@ func own(err error) bool {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, exec.ErrDot) {
 		return true
 	}
+	// Before the name: that of a proxy says nothing about the peer.
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "proxyconnect" {
+		return true
+	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		// A resolver that does not answer is not a name that does not exist.
 		return !dns.IsNotFound || dns.Err == "unknown port"
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "proxyconnect" {
-		return true
 	}
 	return impossible(err)
 }

@@ -153,13 +153,17 @@ func (c *Client) authorize(req *http.Request) (secrets []string, err error) {
 		switch {
 		case e != nil:
 			err = errors.Join(err, &Fault{fmt.Errorf("%s: %w", what, e)})
-		case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+		case hasControl(value):
 			err = errors.Join(err, &Fault{fmt.Errorf("%s: its value holds a line break or another control character: write the secret without one", what)})
 		default:
 			set(value)
 		}
 	}
 	for k, v := range c.cfg.Headers {
+		if e := ValidHeader(k, v); e != nil {
+			err = errors.Join(err, &Fault{e})
+			continue
+		}
 		expand("header "+k, v, func(value string) {
 			if strings.EqualFold(k, "Host") {
 				req.Host = value

@@ -5,8 +5,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -78,7 +80,10 @@ func (a Auth) Validate() error {
 	case a.Password != "" && a.Username == "":
 		return errors.New("password without username")
 	}
-	for k := range a.Headers {
+	for _, k := range slices.Sorted(maps.Keys(a.Headers)) {
+		if err := ValidHeader(k, a.Headers[k]); err != nil {
+			return err
+		}
 		if strings.EqualFold(k, "Authorization") && (a.BearerToken != "" || a.Username != "") {
 			return errors.New("the header Authorization excludes bearer_token and username")
 		}
@@ -86,12 +91,45 @@ func (a Auth) Validate() error {
 	return nil
 }
 
-// Validate names what is wrong with the settings; New reads the files.
+// Token tells whether text is a token of RFC 9110, as methods and header names
+// are.
+func Token(text string) bool {
+	for _, r := range text {
+		if r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) {
+			return false
+		}
+	}
+	return text != ""
+}
+
+// ValidHeader names what is wrong with a header as it is written.
+func ValidHeader(name, value string) error {
+	switch {
+	case !Token(name):
+		return fmt.Errorf("headers: %q is no header name; it has no spaces or colons, for example X-Api-Key", name)
+	case hasControl(value):
+		return fmt.Errorf("headers: the value of %s holds a line break or another control character; write it without one", name)
+	}
+	return nil
+}
+
+// hasControl tells of characters that no header's value may hold.
+func hasControl(value string) bool {
+	return strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}
+
+// Validate names what is wrong with the settings; ReadFiles looks at the files.
 func (t TLS) Validate() error {
 	if (t.Cert == "") != (t.Key == "") {
 		return errors.New("tls: cert and key go together")
 	}
 	return nil
+}
+
+// ReadFiles names what is wrong with the files, as New would.
+func (t TLS) ReadFiles() error {
+	_, err := t.config()
+	return err
 }
 
 // config reads the files.
