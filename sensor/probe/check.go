@@ -57,6 +57,9 @@ func (t Target) Validate() error {
 	case HTTP:
 		_, _, err := httpclient.Target(t.URL)
 		errs = append(errs, err, t.Client.Validate(), t.Body.Validate())
+		if t.Method != "" && !httpclient.Token(t.Method) {
+			errs = append(errs, fmt.Errorf("method %q is no HTTP method: want one word, for example GET or HEAD", t.Method))
+		}
 		if t.Status != 0 && (t.Status < 100 || t.Status > 599) {
 			errs = append(errs, fmt.Errorf("status %d is no HTTP status", t.Status))
 		}

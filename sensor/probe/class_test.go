@@ -64,6 +64,9 @@ func TestClasses(t *testing.T) {
 		"no interpreter":   {cmd(script("#!/nowhere/python\n")), ""},
 		"env finds none":   {cmd(script("#!/usr/bin/env no-such-interpreter\n")), ""},
 		"shell finds none": {cmd("sh", "-c", "no-such-program"), ""},
+		"no such word":     {cmd("sh", "-c", "no-such-program || exit 1"), ""},
+		"no shell script":  {cmd("sh", "-c", "if"), ""},
+		"proxy unknown":    {web("/ok", func(t *probe.Target) { t.Client.Proxy = "http://proxy.invalid:3128" }), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tt.target.Timeout == 0 {
@@ -88,6 +91,45 @@ func TestClasses(t *testing.T) {
 			}
 			if got.Kind != want || got.Code != tt.code || got.Value != 0 || got.Message == "" || strings.Contains(got.Message, "lines\n") {
 				t.Errorf("%s %s %q, want %s %s", got.Kind, got.Code, got.Message, want, tt.code)
+			}
+		})
+	}
+}
+
+// A script that does not work says nothing of the target; one that says what it
+// saw does.
+func TestScriptsThatDoNotWork(t *testing.T) {
+	for name, tt := range map[string]struct {
+		stderr string
+		fault  bool
+	}{
+		"python module":    {"Traceback (most recent call last):\n  File \"c.py\", line 1, in <module>\nModuleNotFoundError: No module named 'psycopg2'\n", true},
+		"python syntax":    {"  File \"c.py\", line 1\n    x = (\n        ^\nSyntaxError: '(' was never closed\n", true},
+		"python name":      {"Traceback (most recent call last):\n  File \"c.py\", line 1, in <module>\nNameError: name 'q' is not defined\n", true},
+		"python file":      {"/usr/bin/python3: can't open file '/nope.py': [Errno 2] No such file or directory\n", true},
+		"python refused":   {"Traceback (most recent call last):\n  File \"c.py\", line 1, in <module>\nConnectionRefusedError: [Errno 111] Connection refused\n", false},
+		"python assertion": {"Traceback (most recent call last):\n  File \"c.py\", line 1, in <module>\nAssertionError: NameError: in the answer\n", false},
+		"bash":             {"bash: line 1: jq: command not found\n", true},
+		"dash":             {"/opt/check.sh: 3: jq: not found\n", true},
+		"bash syntax":      {"bash: -c: line 1: syntax error near unexpected token `fi'\n", true},
+		"node":             {"node:internal/modules/cjs/loader:1210\n  throw err;\n  ^\n\nError: Cannot find module 'pg'\nRequire stack:\n", true},
+		"node module":      {"Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'pg' imported from /c.mjs\n", true},
+		"ruby":             {"<internal:rubygems>:85:in `require': cannot load such file -- pg (LoadError)\n\tfrom c.rb:1:in `<main>'\n", true},
+		"ruby refused":     {"c.rb:1:in `connect': Connection refused - connect(2) (Errno::ECONNREFUSED)\n", false},
+		"perl":             {"Can't locate DBI.pm in @INC (you may need to install the DBI module) at c.pl line 1.\nBEGIN failed--compilation aborted at c.pl line 1.\n", true},
+		"page not found":   {"curl: (22) The requested URL returned error: 404\nweb: not found\n", false},
+		"nothing":          {"", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			checker, err := probe.NewChecker(probe.Target{
+				Type: probe.Command, Argv: []string{"sh", "-c", `printf %s "$SAID" >&2; exit 1`}, Env: map[string]string{"SAID": tt.stderr},
+				Timeout: grace.Duration(10 * time.Second),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := checker.Check(t.Context()); r.OK || r.Fault != tt.fault {
+				t.Errorf("%+v, want a sensor error: %v", r, tt.fault)
 			}
 		})
 	}

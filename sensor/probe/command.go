@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,9 +38,11 @@ func (b *lineBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+func (b *lineBuffer) text() string { return grace.Redact(string(b.buf), b.secrets) }
+
 // newest gives the last line.
 func (b *lineBuffer) newest() string {
-	text := strings.TrimSpace(grace.Redact(string(b.buf), b.secrets))
+	text := strings.TrimSpace(b.text())
 	return cut(text[strings.LastIndexByte(text, '\n')+1:])
 }
 
@@ -87,8 +90,8 @@ func (c *Checker) command(ctx context.Context) Result {
 		secrets = append(secrets, found...)
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	last, out := &lineBuffer{secrets: secrets}, &head{}
-	cmd.Stdout, cmd.Stderr = last, last
+	said, errs, out := &lineBuffer{secrets: secrets}, &lineBuffer{secrets: secrets}, &head{}
+	cmd.Stdout, cmd.Stderr = said, errs
 	if c.target.Format != "" {
 		cmd.Stdout = out
 	}
@@ -102,7 +105,7 @@ func (c *Checker) command(ctx context.Context) Result {
 	case ctx.Err() != nil:
 		return Result{Detail: fmt.Sprintf("%s: %v", argv[0], context.Cause(ctx)), Code: grace.CodeServiceDown}
 	}
-	r := c.exited(cmd.ProcessState, last.newest())
+	r := c.exited(cmd.ProcessState, said, errs)
 	if c.target.Format != "" && !r.Fault {
 		text := grace.Redact(string(out.buf), secrets)
 		r = read(c.target.Format, r, cmd.ProcessState.ExitCode(), text, out.more)
@@ -110,9 +113,13 @@ func (c *Checker) command(ctx context.Context) Result {
 	return r
 }
 
-// exited judges how a program ended.
-func (c *Checker) exited(state *os.ProcessState, line string) Result {
-	name := c.target.Argv[0]
+// exited judges how a program ended, and what it said last. One that failed says
+// why among its errors, if it says anything there.
+func (c *Checker) exited(state *os.ProcessState, said, errs *lineBuffer) Result {
+	name, line := c.target.Argv[0], cmp.Or(said.newest(), errs.newest())
+	if !state.Success() {
+		line = cmp.Or(errs.newest(), line)
+	}
 	detail := fmt.Sprintf("%s: %s", name, state)
 	if line != "" {
 		detail += ": " + line
@@ -126,6 +133,8 @@ func (c *Checker) exited(state *os.ProcessState, line string) Result {
 	case state.ExitCode() == 126 || state.ExitCode() == 127:
 		// What a shell or env says of a program that it cannot run or find.
 		return fault("%s: a program in it cannot be run", detail)
+	case state.Exited() && broken.MatchString(errs.text()):
+		return fault("%s: the script itself does not work; run it by hand as the user GRACE runs as", detail)
 	}
 	return Result{Answered: true, Detail: detail, Code: grace.CodeServiceDown}
 }

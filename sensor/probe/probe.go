@@ -14,14 +14,15 @@
 // the time spent waiting says nothing about how fast the service answers. What a
 // failure means, unless Config.Code says otherwise:
 //
-//	refused, reset, no route, no such host, exit code    service_down
+//	refused, reset, no route to it, no such host, exit   service_down
 //	no answer in time after the connection was accepted  latency_spike
 //	a status or body that was not wanted, a redirect     elevated_errors
 //
 // A check that could not be made for GRACE's own reasons is no failure: a secret
 // that is missing or holds a line break, a program that is not there or cannot
-// be run (exit codes 126 and 127), an address that cannot exist, no permission,
-// no file descriptors. Its sample has the kind sensor_error.
+// be run (exit codes 126 and 127), a script that its interpreter cannot run, an
+// address that cannot exist, no permission, no network, no file descriptors. Its
+// sample has the kind sensor_error.
 //
 // Checks of one probe never overlap; a slow one delays the next. Samples that
 // the sink refuses are counted in Lost.

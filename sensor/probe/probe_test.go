@@ -17,6 +17,7 @@ import (
 
 	"grace"
 	"grace/gracetest"
+	"grace/internal/httpclient"
 	"grace/internal/patience"
 	"grace/sensor/probe"
 )
@@ -127,7 +128,11 @@ func TestValidate(t *testing.T) {
 		"timeout":  func(c *probe.Config) { c.Timeout = -1 },
 		"url":      func(c *probe.Config) { c.Target = probe.Target{Type: probe.HTTP, URL: "/x"} },
 		"status":   func(c *probe.Config) { c.Target = probe.Target{Type: probe.HTTP, URL: "http://x", Status: 20} },
-		"argv":     func(c *probe.Config) { c.Target = probe.Target{Type: probe.Command} },
+		"method":   func(c *probe.Config) { c.Target = probe.Target{Type: probe.HTTP, URL: "http://x", Method: "GE T"} },
+		"headers": func(c *probe.Config) {
+			c.Target = probe.Target{Type: probe.HTTP, URL: "http://x", Client: httpclient.Config{Auth: httpclient.Auth{Headers: map[string]string{"X-Api Key": "k"}}}}
+		},
+		"argv": func(c *probe.Config) { c.Target = probe.Target{Type: probe.Command} },
 		"secret in argv": func(c *probe.Config) {
 			c.Target = probe.Target{Type: probe.Command, Argv: []string{"x", "${env:T}"}}
 		},
