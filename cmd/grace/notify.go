@@ -69,6 +69,21 @@ func untold(w io.Writer, n api.Notifications) {
 	}
 }
 
+// ailing says of each receiver that has dead letters or has been failing for
+// minutes what is wrong with it, whether others accept or not.
+func (a *app) ailing(w io.Writer, receivers []api.NotifyReceiver) {
+	said := false
+	for _, r := range receivers {
+		if what := r.Ails(a.now(), a.at); what != "" {
+			_, _ = fmt.Fprintf(w, "Receiver %s: %s\n", r.Name, oneLine(what, 160))
+			said = true
+		}
+	}
+	if said {
+		_, _ = fmt.Fprintln(w, "  see grace notify list and grace notify dead; try it with grace notify test")
+	}
+}
+
 func newNotifyTest(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "test [RECEIVER]",

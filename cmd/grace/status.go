@@ -77,6 +77,7 @@ func newStatus(a *app) *cobra.Command {
 				a.headline(w, health.Value.Items, len(runs.Value.Items), len(approvals.Value.Items), len(incidents.Value.Items))
 				a.modeLine(w, mode.Value)
 				untold(w, told.Value)
+				a.ailing(w, told.Value.Receivers)
 				a.needs(w, approvals.Value.Items, incidents.Value.Items)
 				a.sick(w, health.Value.Items)
 				a.blind(w, sensors.Value.Items)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -30,6 +31,30 @@ type NotifyReceiver struct {
 	FailingSince *time.Time `json:"failing_since,omitempty" doc:"absent after a success"`
 	Error        string     `json:"error,omitempty" doc:"of the last attempt that failed"`
 	Retry        *time.Time `json:"retry,omitempty" doc:"when the next attempt is due"`
+}
+
+// ailsAfter is how long a receiver may fail before that is said wherever the
+// state of everything is.
+const ailsAfter = 5 * time.Minute
+
+// Ails says what is wrong with a receiver: it has dead letters, or has been
+// failing for minutes. It is empty for one that works. at words a time.
+func (r NotifyReceiver) Ails(now time.Time, at func(time.Time) string) string {
+	var parts []string
+	if r.DeadLetters > 0 {
+		parts = append(parts, count(r.DeadLetters, "dead letter", "dead letters"))
+	}
+	if r.FailingSince != nil && now.Sub(*r.FailingSince) >= ailsAfter {
+		parts = append(parts, "failing since "+at(*r.FailingSince))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	text := strings.Join(parts, ", ")
+	if r.Error != "" {
+		text += ": " + r.Error
+	}
+	return text
 }
 
 // NotifyOutcome is what became of a test message.
