@@ -62,6 +62,7 @@ type Run struct {
 	Service     ServiceID         `json:"service"`
 	Code        Code              `json:"code"`
 	Kind        TriggerKind       `json:"kind"`
+	Asked       *Note             `json:"asked,omitempty" doc:"of a run by hand: who wants it, and why"`
 	Playbook    Playbook          `json:"playbook"`
 	Parameters  map[string]any    `json:"parameters"`
 	Decision    DecisionID        `json:"decision"`

@@ -193,9 +193,10 @@ func learning(run grace.Run, m Mark) grace.LearningEntry {
 }
 
 // resultOf tells what the end of a run says about its remedy. A run that never
-// acted, or that a person stopped, says nothing.
+// acted, that a person stopped, or that a person wanted where nothing was wrong,
+// says nothing.
 func resultOf(run grace.Run) grace.Result {
-	if run.Abort != nil || run.StartedAt == nil {
+	if run.Abort != nil || run.StartedAt == nil || run.Code == grace.CodeManual {
 		return grace.ResultNeutral
 	}
 	return learn.ResultOf(run.State)

@@ -198,6 +198,7 @@ func TestMeasure(t *testing.T) {
 	}
 	auto := func(f *Fact) { f.Auto = true }
 	undone := func(f *Fact) { f.RolledBack = true }
+	onWell := func(f *Fact) { f.Well = true }
 	proactive := func(f *Fact) { f.Kind = grace.TriggerProactive }
 	in := func(d time.Duration) func(*Fact) { return func(f *Fact) { f.Recovered = grace.Duration(d) } }
 	endedAgo := func(d time.Duration) func(*Fact) {
@@ -216,14 +217,15 @@ func TestMeasure(t *testing.T) {
 		run(grace.RunCancelled, time.Hour), run(grace.RunObservedOnly, time.Hour, proactive),
 		run(grace.RunRollbackFailed, 25*time.Hour, endedAgo(23*time.Hour)), // created before, ended within
 		run(grace.RunSucceeded, 24*time.Hour, endedAgo(24*time.Hour), in(time.Hour)),
-		run(grace.RunSucceeded, -time.Minute, in(time.Hour)), // after now
+		run(grace.RunSucceeded, -time.Minute, in(time.Hour)),   // after now
+		run(grace.RunRolledBack, 23*time.Hour, undone, onWell), // a person wanted it where nothing was wrong
 	})
 	want := KPIs{
-		ProposalsPerMin: 0.4, ApprovalRate: 4. / 7, SuccessRate: 3. / 7,
+		ProposalsPerMin: 0.4, ApprovalRate: 0.5, SuccessRate: 3. / 7,
 		MeanTimeToRecover: grace.Duration(40 * time.Second), MedianTimeToRecover: grace.Duration(20 * time.Second),
 		RecoverReactive: grace.Duration(50 * time.Second), RecoverProactive: grace.Duration(20 * time.Second),
 		Rollbacks24h: 3, AutoApproved24h: 4,
-		Proposals24h: 12, Proactive24h: 2, Decided24h: 9, Approved24h: 7, Succeeded24h: 3, Failed24h: 4,
+		Proposals24h: 13, Proactive24h: 2, Decided24h: 10, Approved24h: 8, Succeeded24h: 3, Failed24h: 4,
 	}
 	noCriteria := cmpopts.IgnoreFields(KPIs{}, "Criteria")
 	if diff := cmp.Diff(want, got, noCriteria); diff != "" {
@@ -233,7 +235,7 @@ func TestMeasure(t *testing.T) {
 		t.Errorf("of nothing (-want +got):\n%s", diff)
 	}
 	metrics := map[string]float64{
-		"self_heal.proposals_per_min": 0.4, "self_heal.approval_rate": 4. / 7, "self_heal.success_rate": 3. / 7,
+		"self_heal.proposals_per_min": 0.4, "self_heal.approval_rate": 0.5, "self_heal.success_rate": 3. / 7,
 		"self_heal.mean_time_to_recover": 40, "self_heal.rollbacks_24h": 3, "self_heal.auto_approved_24h": 4,
 	}
 	if diff := cmp.Diff(metrics, got.Metrics()); diff != "" {

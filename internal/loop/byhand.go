@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"grace"
 	"grace/internal/propose"
@@ -29,6 +30,7 @@ func (l *Loop) RunByHand(ctx context.Context, want ByHand, actor string) (grace.
 	if err != nil {
 		return grace.Decision{}, err
 	}
+	began := time.Now()
 	var dec grace.Decision
 	err = l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		if err := l.Store.LockDeciding(ctx, tx); err != nil {
@@ -38,22 +40,27 @@ func (l *Loop) RunByHand(ctx context.Context, want ByHand, actor string) (grace.
 		if err != nil {
 			return err
 		}
+		code, since := st.ails(want.Service, playbook.Triggers, l.mirror.allSignals(), p.now)
 		d := grace.Diagnosis{
-			ID: grace.DiagnosisID("d-" + hash(actor, want.Service, want.Playbook, p.now)), Code: playbook.Triggers[0], Cause: want.Service,
-			Kind: grace.TriggerManual, Likelihood: 1, Since: p.now, At: p.now, Impact: grace.ImpactUnknown,
-			Evidence: []grace.Evidence{{Service: want.Service, Code: playbook.Triggers[0], Weight: 1, Text: "asked for by " + actor + ": " + want.Reason}},
+			ID: grace.DiagnosisID("d-" + hash(actor, want.Service, want.Playbook, p.now)), Code: code, Cause: want.Service,
+			Kind: grace.TriggerManual, Likelihood: 1, Since: since, At: p.now, Impact: grace.ImpactUnknown,
+			Evidence: []grace.Evidence{{Service: want.Service, Code: code, Weight: 1, Text: "asked for by " + actor + ": " + want.Reason}},
 		}
 		v, err := l.view(ctx, tx, st, p, due{diagnosis: d}, storming(nil))
 		if err != nil {
 			return err
 		}
 		v.evidence = propose.Evidence{State: propose.EvidenceFresh, Text: d.Evidence[0].Text}
+		playbook.Triggers = []grace.Code{code} // whatever it is for: this one is wanted
 		v.playbooks, v.arguments = []grace.Playbook{playbook}, want.Parameters
 		if want.Override {
 			v.override = actor
 		}
 		var run *grace.Run
 		dec, run = st.decide(d, v)
+		if run != nil {
+			run.Asked = &grace.Note{Actor: actor, Text: want.Reason, At: p.now}
+		}
 		if run != nil && !run.State.Terminal() {
 			if err := l.engine.Enqueue(ctx, tx, run.ID, run); err != nil {
 				return err
@@ -69,8 +76,21 @@ func (l *Loop) RunByHand(ctx context.Context, want ByHand, actor string) (grace.
 	if err != nil {
 		return dec, fmt.Errorf("decide a run of %s on %s: %w", want.Playbook, want.Service, err)
 	}
+	l.tell(dec, time.Since(began))
 	l.nudge()
 	return dec, nil
+}
+
+// ails gives what a service is diagnosed to suffer from that a playbook is for,
+// and since when; where there is nothing, the code of a run that rests on no
+// condition.
+func (st *stages) ails(service grace.ServiceID, triggers []grace.Code, signals []grace.Signal, now time.Time) (grace.Code, time.Time) {
+	for _, d := range st.diagnoseAll(now, signals, nil) {
+		if d.Cause == service && slices.Contains(triggers, d.Code) {
+			return d.Code, d.Since
+		}
+	}
+	return grace.CodeManual, now
 }
 
 // playbookFor gives the playbook that a person wants.
@@ -86,9 +106,6 @@ func (st *stages) playbookFor(want ByHand) (grace.Playbook, error) {
 	p := st.Playbooks[i]
 	if _, ok := p.Bind(service); !ok {
 		return p, &ErrTrial{fmt.Sprintf("playbook %q has no steps for %q: add services[].bindings.%s", want.Playbook, want.Service, want.Playbook)}
-	}
-	if len(p.Triggers) == 0 {
-		p.Triggers = []grace.Code{grace.CodeInvestigation}
 	}
 	return p, nil
 }

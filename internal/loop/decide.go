@@ -167,6 +167,9 @@ func playbookOf(dec grace.Decision) grace.PlaybookID {
 // summary is one line an operator can read.
 func summary(dec grace.Decision) string {
 	s := fmt.Sprintf("%s on %s (%.0f %%)", dec.Diagnosis.Code, dec.Service, 100*dec.Diagnosis.Likelihood)
+	if dec.Diagnosis.Code == grace.CodeManual {
+		s = fmt.Sprintf("by hand on %s", dec.Service)
+	}
 	if dec.Proposal != nil {
 		s += ": " + string(dec.Proposal.Playbook)
 	}

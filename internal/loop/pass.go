@@ -198,11 +198,16 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, list []due, sick 
 		return nil, err
 	}
 	for _, dec := range decided {
-		l.stats.decided(dec, time.Since(began)/time.Duration(len(decided)))
-		l.Log.Info("decision", "decision", dec.ID, "verdict", dec.Verdict, "service", dec.Service, "code", dec.Diagnosis.Code,
-			"playbook", playbookOf(dec), "run", dec.Run, "reason", summary(dec))
+		l.tell(dec, time.Since(began)/time.Duration(len(decided)))
 	}
 	return said, nil
+}
+
+// tell counts and logs a decision that is written.
+func (l *Loop) tell(dec grace.Decision, took time.Duration) {
+	l.stats.decided(dec, took)
+	l.Log.Info("decision", "decision", dec.ID, "verdict", dec.Verdict, "service", dec.Service, "code", dec.Diagnosis.Code,
+		"kind", dec.Diagnosis.Kind, "playbook", playbookOf(dec), "run", dec.Run, "reason", summary(dec))
 }
 
 // add joins the rows of two decisions.
@@ -311,7 +316,7 @@ func pasts(heads []store.RunHead, dated func(time.Time) time.Time) []propose.Pas
 			result = grace.ResultNeutral // it was stopped: that says nothing of the remedy
 		}
 		out[i] = propose.Past{
-			Service: h.Service, Code: h.Code, Playbook: h.Playbook, State: h.State, At: h.CreatedAt, EndedAt: h.EndedAt,
+			Service: h.Service, Code: h.Code, Kind: h.Kind, Playbook: h.Playbook, State: h.State, At: h.CreatedAt, EndedAt: h.EndedAt,
 			Result: result, Aborted: h.Aborted,
 		}
 	}

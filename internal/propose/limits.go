@@ -135,6 +135,12 @@ func (in Input) settled(p Past) bool {
 	}
 }
 
+// personal tells whether a run was a person's own, which what GRACE proposes by
+// itself does not wait for; it counts for the rate all the same.
+func (in Input) personal(p Past) bool {
+	return p.Kind == grace.TriggerManual && in.Diagnosis.Kind != grace.TriggerManual
+}
+
 func notOpen(in Input) grace.Reason {
 	const required, hint = "no open run for the same trouble", "decide on the open run (grace runs list), or wait until it ends"
 	for _, p := range in.State.Past {
@@ -168,11 +174,12 @@ func (a *Agent) crashLoop(in Input) grace.Reason {
 }
 
 // backoff counts how often in a row a playbook failed on the service, whatever
-// the condition was called. Another playbook may be tried at once.
+// the condition was called. Another playbook may be tried at once. A person may
+// have run it where nothing was wrong: that says nothing of an outage after it.
 func (a *Agent) backoff(in Input, playbook grace.PlaybookID) grace.Reason {
 	const hint = "a success resets it; propose.backoff_base and propose.backoff_max are the limits"
 	ended := in.ended(func(p Past) bool {
-		return p.Service == in.Diagnosis.Cause && p.Playbook == playbook &&
+		return p.Service == in.Diagnosis.Cause && p.Playbook == playbook && !in.personal(p) &&
 			(p.Result == grace.ResultSuccess || p.Result == grace.ResultFailure)
 	})
 	failures := 0

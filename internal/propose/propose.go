@@ -28,9 +28,11 @@
 // (bad_parameters), not be expected to do worse than doing nothing
 // (do_nothing_ranks_higher), not wait after failures of its own (backoff), and
 // not have been proposed for the same condition within DuplicateWindow
-// (duplicate); what comes again after it was healed is another one. When a proposal is made every reason has
-// passed, and the one of gate "playbook" tells the ranking and what was passed
-// over. When none is made, every reason that failed is there.
+// (duplicate); what comes again after it was healed is another one. A person's
+// own run that did not help counts for the rate alone, unless a person wants the
+// next one, too. When a proposal is made every reason has passed, and the one of
+// gate "playbook" tells the ranking and what was passed over. When none is made,
+// every reason that failed is there.
 //
 // # Ranking
 //
@@ -89,6 +91,7 @@ type Ranker interface {
 type Past struct {
 	Service  grace.ServiceID
 	Code     grace.Code
+	Kind     grace.TriggerKind
 	Playbook grace.PlaybookID
 	State    grace.RunState
 	At       time.Time // when it was proposed

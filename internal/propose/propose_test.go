@@ -107,6 +107,11 @@ func past(p grace.PlaybookID, state grace.RunState, at time.Duration) Past {
 	return run
 }
 
+func byHand(run Past, code grace.Code) Past {
+	run.Kind, run.Code = grace.TriggerManual, code
+	return run
+}
+
 func TestPropose(t *testing.T) {
 	const flag, flush = grace.PlaybookID("rollback_flag"), grace.PlaybookID("flush_circuit_breakers")
 	elsewhere := past(flag, grace.RunSucceeded, 20*time.Minute)
@@ -216,6 +221,28 @@ func TestPropose(t *testing.T) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
 			in.State.Past = []Past{past(flag, grace.RunIneffective, 4*time.Minute)}
 		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
+		{"a person's run on a service that was well holds nothing back", func(in *Input) {
+			in.Diagnosis.Code = grace.CodeFlagIssue
+			in.State.Past = []Past{byHand(past(flag, grace.RunRolledBack, 2*time.Minute), grace.CodeManual)}
+		}, nil, flag, nil},
+		{"nor does one for the same trouble", func(in *Input) {
+			in.Diagnosis.Code = grace.CodeFlagIssue
+			in.State.Past = []Past{byHand(past(flag, grace.RunRolledBack, 2*time.Minute), grace.CodeFlagIssue)}
+		}, nil, flag, nil},
+		{"but what it helped may take its time", func(in *Input) {
+			in.Diagnosis.Code = grace.CodeFlagIssue
+			in.Diagnosis.Since = ago(5 * time.Minute)
+			in.State.Past = []Past{byHand(past(flag, grace.RunSucceeded, 2*time.Minute), grace.CodeFlagIssue)}
+		}, nil, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonDuplicate}}},
+		{"a person waits for a person's", func(in *Input) {
+			in.Diagnosis.Code, in.Diagnosis.Kind = grace.CodeFlagIssue, grace.TriggerManual
+			in.State.Past = []Past{byHand(past(flag, grace.RunRolledBack, 2*time.Minute), grace.CodeFlagIssue)}
+		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
+		{"a person's runs count for the rate", func(in *Input) {
+			for range 3 {
+				in.State.Past = append(in.State.Past, byHand(past(flag, grace.RunRolledBack, 30*time.Minute), grace.CodeManual))
+			}
+		}, nil, "", map[string][]grace.ReasonCode{"rate": {grace.ReasonRateLimited}}},
 		{"backoff is over", func(in *Input) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
 			in.State.Past = []Past{past(flag, grace.RunRolledBack, 11*time.Minute)}

@@ -95,6 +95,9 @@ func (a *Agent) refuse(in Input, c *candidate) grace.Reason {
 		if in.settled(p) || p.At.After(in.Now.Add(Ahead)) {
 			continue
 		}
+		if in.personal(p) && p.State != grace.RunSucceeded {
+			continue // of one that helped this may be what is left
+		}
 		if in.again(p) && p.Playbook == c.playbook.ID && p.At.After(in.Now.Add(-a.cfg.DuplicateWindow.D())) {
 			return gate("playbook", false, grace.ReasonDuplicate,
 				fmt.Sprintf("%s was proposed at %s and is %s", id, p.At.UTC().Format(time.RFC3339), p.State),

@@ -1,0 +1,84 @@
+package loop_test
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"grace"
+	"grace/internal/loop"
+	"grace/internal/store"
+)
+
+// TestByHandOnAWellService: a run that a person wants where nothing is wrong is
+// told as that, teaches nothing, and holds nothing back when a real outage
+// comes right after it failed.
+func TestByHandOnAWellService(t *testing.T) {
+	t.Parallel()
+	cfg := quick()
+	cfg.Services[1].Bindings = map[grace.PlaybookID]grace.Binding{"restart_service": cfg.Playbooks[0].Binding}
+	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
+	r.probe("catalog", 1)
+	r.setUseless(true)
+	want := loop.ByHand{Playbook: "restart_service", Service: "catalog", Reason: "it feels slow"}
+	dec, err := r.loop.RunByHand(t.Context(), want, "token:ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dec.Diagnosis.Code != grace.CodeManual || dec.Run == "" {
+		t.Fatalf("decided for %s, run %q: %v", dec.Diagnosis.Code, dec.Run, dec.Failed())
+	}
+	run := r.wait("catalog", grace.RunRolledBack, grace.RunEscalated)
+	if run.Code != grace.CodeManual || run.Asked == nil || run.Asked.Actor != "token:ada" || run.Asked.Text != "it feels slow" {
+		t.Errorf("run for %s, asked for by %+v", run.Code, run.Asked)
+	}
+	entries, err := r.store.LearningSince(t.Context(), r.store.Q(), time.Time{})
+	if err != nil || len(entries) != 1 || entries[0].Result != grace.ResultNeutral {
+		t.Errorf("learned %+v, %v", entries, err)
+	}
+	if k, err := r.loop.KPIs(t.Context()); err != nil || k.Failed24h != 0 || k.Proposals24h != 1 {
+		t.Errorf("%d failed of %d, %v", k.Failed24h, k.Proposals24h, err)
+	}
+	r.setUseless(false)
+	r.down("catalog")
+	if healed := r.wait("catalog", grace.RunSucceeded); healed.Kind != grace.TriggerReactive {
+		t.Errorf("healed by a %s run", healed.Kind)
+	}
+}
+
+// TestByHandIsTold: metrics and log hear of a person's decisions, the refused
+// ones, too; where something is wrong, the run is for that.
+func TestByHandIsTold(t *testing.T) {
+	t.Parallel()
+	cfg := quick()
+	cfg.Mode = grace.ModeStopped
+	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
+	var told atomic.Int32
+	r.loop.Stats().OnDecision = func(d grace.Decision, _ time.Duration) {
+		if d.Diagnosis.Kind == grace.TriggerManual {
+			told.Add(1)
+		}
+	}
+	r.down("catalog")
+	dec, err := r.loop.RunByHand(t.Context(), loop.ByHand{Playbook: "restart_service", Service: "catalog", Reason: "now"}, "token:ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dec.Verdict != grace.VerdictDeny || told.Load() != 1 {
+		t.Errorf("%s was told %d times", dec.Verdict, told.Load())
+	}
+	if dec.Diagnosis.Code != grace.CodeServiceDown {
+		t.Errorf("decided for %s though it is down", dec.Diagnosis.Code)
+	}
+	entries, _, err := r.store.AuditEntries(t.Context(), r.store.Q(), store.AuditFilter{Object: "decision/" + string(dec.ID)}, store.Page{})
+	if err != nil || len(entries) != 1 || !strings.HasPrefix(entries[0].Reason, "now; ") {
+		t.Errorf("audit %+v, %v", entries, err)
+	}
+}
+
+func (r *rig) setUseless(is bool) {
+	r.thing.mu.Lock()
+	defer r.thing.mu.Unlock()
+	r.thing.useless = is
+}
