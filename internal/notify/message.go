@@ -55,6 +55,10 @@ func kinds() map[string]Kind {
 		"self_heal.run.rolled_back":       Undone,
 		"self_heal.run.aborted":           Undone,
 		"self_heal.run.escalated":         Escalated,
+		"self_heal.run.cancelled":         Resolved, // this and the next three of a run that a person had approved
+		"self_heal.run.denied":            Resolved,
+		"self_heal.run.expired":           Resolved,
+		"self_heal.run.observed_only":     Resolved,
 		"self_heal.approval.approved":     Resolved,
 		"self_heal.approval.denied":       Resolved,
 		"self_heal.approval.expired":      Resolved,
@@ -165,6 +169,11 @@ type facts struct {
 	incident *grace.Incident
 }
 
+// wasApproved tells whether a person had approved the run.
+func (f facts) wasApproved() bool {
+	return f.run != nil && f.approval != nil && f.approval.State == grace.ApprovalApproved
+}
+
 // runPayload is what the events of a run carry.
 type runPayload struct {
 	Service  grace.ServiceID  `json:"service"`
@@ -214,6 +223,9 @@ func (n *Notifier) message(ctx context.Context, e grace.Event) (*Message, error)
 	}
 	m := &Message{Kind: kind, Type: e.Type, EventID: e.ID, Thread: e.Resource, Subject: e.Resource, At: e.Timestamp, Severity: grace.SeverityInfo}
 	w := n.words()
+	if kind == Resolved && strings.HasPrefix(e.Type, "self_heal.run.") && !f.wasApproved() {
+		return nil, nil //nolint:nilnil // what nobody had approved, nobody waits for
+	}
 	switch {
 	case kind == ModeChanged:
 		w.mode(m, e)

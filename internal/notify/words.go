@@ -40,13 +40,18 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		if p.Reason == "" {
 			p.Reason = f.run.Error
 		}
-		m.Since = w.stamp(f.run.SickSince)
+		if p.Code != grace.CodeManual { // nothing was wrong
+			m.Since = w.stamp(f.run.SickSince)
+		}
 	}
 	if p.Service == "" {
 		return
 	}
 	m.Services, m.Link = []grace.ServiceID{p.Service}, w.link("runs", id)
 	m.What = plain(string(p.Code))
+	if f.run != nil && f.run.Asked != nil {
+		m.What = "asked for" + by(f.run.Asked.Actor) + ": " + f.run.Asked.Text
+	}
 	on := fmt.Sprintf("%s on %s", p.Playbook, p.Service)
 	switch m.Kind {
 	case Asked:
@@ -56,6 +61,10 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		m.Title = "GRACE runs " + on
 		m.Doing = "It does the playbook's steps, verifies them, and undoes what does not help"
 		m.Do = "Nothing, or stop and undo it: grace runs abort " + id + " --reason WHY"
+	case Resolved: // not begun, though a person had approved it
+		m.also, m.Ended, m.Severity, m.Began = []Kind{Asked}, true, w.asked(p.Service), f.approval.At
+		m.Title = on + " was approved" + by(f.approval.Actor) + ", but is not done any more"
+		m.Doing = sentences("It does nothing", sentence(p.Reason))
 	case Helped:
 		m.Title = fmt.Sprintf("%s helped %s", p.Playbook, p.Service)
 		if f.run != nil && f.run.RecoveredIn > 0 {
@@ -84,13 +93,18 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 	}
 }
 
+// asked is the severity of a question about a service, and of its answer.
+func (w words) asked(id grace.ServiceID) grace.Severity {
+	if c := w.services[id].Criticality; c == grace.CriticalityCritical || c == grace.CriticalityHigh {
+		return grace.SeverityCritical
+	}
+	return grace.SeverityWarning
+}
+
 // ask words a question.
 func (w words) ask(m *Message, p runPayload, f facts) {
 	m.Title = fmt.Sprintf("May GRACE run %s on %s?", p.Playbook, p.Service)
-	m.Severity = grace.SeverityWarning
-	if c := w.services[p.Service].Criticality; c == grace.CriticalityCritical || c == grace.CriticalityHigh {
-		m.Severity = grace.SeverityCritical
-	}
+	m.Severity = w.asked(p.Service)
 	m.Link = w.link("approvals", string(m.Run))
 	if f.run != nil {
 		var steps []string
@@ -156,10 +170,7 @@ func (w words) answer(m *Message, e grace.Event, f facts) {
 	m.Thread, m.Subject = "run/"+string(a.Run), "run/"+string(a.Run)
 	m.Title = fmt.Sprintf("%s on %s: %s", a.Playbook, a.Service, answered(a))
 	m.Link = w.link("runs", string(a.Run))
-	m.Severity = grace.SeverityWarning
-	if c := w.services[a.Service].Criticality; c == grace.CriticalityCritical || c == grace.CriticalityHigh {
-		m.Severity = grace.SeverityCritical // as the question was
-	}
+	m.Severity = w.asked(a.Service)
 	switch a.State {
 	case grace.ApprovalApproved:
 		m.Doing = "It checks once more that it is needed and allowed, and acts"

@@ -32,6 +32,18 @@ func TestWords(t *testing.T) {
 		maps.Copy(payload, more)
 		e.apply(grace.Change{Events: []grace.Event{{Type: "self_heal.run." + state, Resource: "run/r-2", Payload: encode(payload)}}})
 	}
+	run("cancelled", map[string]any{"reason": "silenced by token:bob"})
+	run("denied", map[string]any{"reason": "mode: mode_stopped"})
+	byHand, err := e.store.Run(t.Context(), e.store.Q(), "r-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	byHand.ID, byHand.Code, byHand.Kind, byHand.Revision = "r-3", grace.CodeManual, grace.TriggerManual, 1
+	byHand.Asked = &grace.Note{Actor: "token:ada", Text: "it feels slow", At: e.now}
+	e.apply(grace.Change{Runs: []grace.Run{byHand}, Events: []grace.Event{
+		{Type: "self_heal.run.awaiting_approval", Resource: "run/r-3", Payload: encode(map[string]any{"run": "r-3", "service": "db", "code": "manual"})},
+		{Type: "self_heal.run.cancelled", Resource: "run/r-3", Payload: encode(map[string]any{"run": "r-3", "service": "db", "code": "manual"})},
+	}})
 	run("running", nil)
 	run("succeeded", nil)
 	run("ineffective", map[string]any{"reason": "the alert that began it still fires."})
