@@ -121,10 +121,14 @@ func (a *app) run(w io.Writer, r grace.Run) {
 	if a.colour {
 		state = tint(state, state)
 	}
-	_, _ = fmt.Fprintf(w, "Run %s: %s on %s for %s: %s\n", r.ID, r.Playbook.ID, r.Service, r.Code, state)
+	_, _ = fmt.Fprintf(w, "Run %s: %s on %s%s: %s\n", r.ID, r.Playbook.ID, r.Service, wherefore(r), state)
 	recovered := ""
 	if r.RecoveredIn > 0 {
 		recovered = short(r.RecoveredIn.D())
+	}
+	sick := ""
+	if r.Code != grace.CodeManual {
+		sick = a.at(r.SickSince)
 	}
 	abort := ""
 	if r.Abort != nil {
@@ -133,7 +137,7 @@ func (a *app) run(w io.Writer, r grace.Run) {
 	a.facts(w, [][2]string{
 		{"kind", string(r.Kind)},
 		{"parameters", values(r.Parameters)},
-		{"sick since", a.at(r.SickSince)},
+		{"sick since", sick},
 		{"created", a.at(r.CreatedAt)},
 		{"first step", a.atMaybe(r.StartedAt)},
 		{"ended", a.atMaybe(r.EndedAt)},
@@ -148,6 +152,14 @@ func (a *app) run(w io.Writer, r grace.Run) {
 		_, _ = fmt.Fprintln(w, "\nEnded because")
 		a.gates(w, r.Reasons)
 	}
+}
+
+// wherefore says what a run is for, or who wants it.
+func wherefore(r grace.Run) string {
+	if r.Asked != nil {
+		return ", asked for by " + r.Asked.Actor + ": " + r.Asked.Text
+	}
+	return " for " + string(r.Code)
 }
 
 func (a *app) steps(w io.Writer, steps []grace.StepRecord) {

@@ -249,3 +249,38 @@ func TestWhyService(t *testing.T) {
 		t.Error(w.Summary)
 	}
 }
+
+// TestWhyLeavesOut: a person's run, and what was decided before the present
+// trouble began, do not say why nothing is done now; who silenced an alert does.
+func TestWhyLeavesOut(t *testing.T) {
+	e := newEnv(t)
+	decided := func(id string, kind grace.TriggerKind, before time.Duration, actual string) grace.Decision {
+		return grace.Decision{
+			ID: grace.DecisionID(id), Verdict: grace.VerdictNone, Service: "db", At: e.now.Add(-before), Diagnosis: grace.Diagnosis{Cause: "db", Kind: kind},
+			Reasons: []grace.Reason{{Gate: "rate", Code: grace.ReasonRateLimited, Actual: actual}},
+		}
+	}
+	signal := grace.Signal{
+		Key: "db/probe/up", Service: "db", Sensor: "probe", Metric: "up", State: grace.SignalFiring, Severity: grace.SeverityCritical,
+		At: e.now, Since: e.now.Add(-10 * time.Minute),
+	}
+	e.apply(grace.Change{Signals: []grace.Signal{signal}, Decisions: []grace.Decision{
+		decided("d-1", grace.TriggerReactive, time.Hour, "from before"),
+		decided("d-2", grace.TriggerManual, time.Minute, "by hand"),
+	}})
+	why := func() string {
+		return decode[Explanation](t, e.call("viewer", "GET", "/api/services/db/why", "")).Summary
+	}
+	if got := why(); !strings.Contains(got, "no decision on it is recorded yet") {
+		t.Errorf("got %q", got)
+	}
+	e.apply(grace.Change{Decisions: []grace.Decision{decided("d-3", grace.TriggerReactive, 5*time.Minute, "its own")}})
+	if got := why(); !strings.Contains(got, "its own") {
+		t.Errorf("got %q, want the decision of its own", got)
+	}
+	signal.Silenced = "token:bob in alertmanager"
+	e.apply(grace.Change{Signals: []grace.Signal{signal}})
+	if got := why(); !strings.Contains(got, "silenced at its source: token:bob") {
+		t.Errorf("got %q, want who silenced it", got)
+	}
+}

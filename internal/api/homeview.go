@@ -107,7 +107,7 @@ func (o overview) needs() []console.Need {
 		detail := "waits for a decision"
 		for _, r := range o.open {
 			if r.ID == a.Run {
-				detail = "for " + words(string(r.Code))
+				detail = "for " + cause(r)
 			}
 		}
 		out = append(out, console.Need{
@@ -211,7 +211,7 @@ func serviceLink(id grace.ServiceID) console.Link {
 func runRow(r grace.Run, now time.Time) console.RunRow {
 	row := console.RunRow{
 		State: runState(r.State), Run: console.Link{Text: string(r.ID), Path: "lite/runs/" + string(r.ID)}, Service: serviceLink(r.Service),
-		Playbook: string(r.Playbook.ID), Cause: words(string(r.Code)), At: r.CreatedAt,
+		Playbook: string(r.Playbook.ID), Cause: cause(r), At: r.CreatedAt,
 	}
 	switch {
 	case r.StartedAt != nil && r.EndedAt != nil:

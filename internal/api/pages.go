@@ -213,9 +213,9 @@ func (s *server) doingLink(ctx context.Context, view ServiceView, g glance) (con
 // lastOf is the last decision about a service with the run it led to, without
 // what else belongs to them.
 func (s *server) lastOf(ctx context.Context, id grace.ServiceID, recent []grace.Decision) (c chain, err error) {
-	if i := slices.IndexFunc(recent, func(d grace.Decision) bool { return d.Service == id }); i >= 0 {
+	if i := slices.IndexFunc(recent, func(d grace.Decision) bool { return d.Service == id && d.Diagnosis.Kind != grace.TriggerManual }); i >= 0 {
 		c.decision = &recent[i]
-	} else if c.decision, err = maybe(s.store.LastDecision(ctx, s.store.Q(), id)); err != nil || c.decision == nil {
+	} else if c.decision, err = s.ownDecision(ctx, id, time.Time{}); err != nil || c.decision == nil {
 		return chain{}, err
 	}
 	if c.decision.Run != "" {

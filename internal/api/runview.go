@@ -38,7 +38,7 @@ func (s *server) runView(ctx context.Context, v visit) (console.Run, error) {
 	}
 	page := console.Run{
 		Frame: f, ID: string(run.ID), State: runState(run.State), Service: serviceLink(run.Service), Playbook: string(run.Playbook.ID),
-		Code: words(string(run.Code)), Kind: string(run.Kind), Created: run.CreatedAt, Ended: deref(run.EndedAt), Error: run.Error,
+		Code: cause(run), Kind: string(run.Kind), Created: run.CreatedAt, Ended: deref(run.EndedAt), Error: run.Error,
 		Why: paragraphs(c.stages(), "steps", "verification", "gates"), Gates: gatesView(c.decision), Checks: checksView(run),
 	}
 	page.Steps, page.Undo = stepsView(run)

@@ -115,7 +115,7 @@ func (c chain) summary() string {
 	switch {
 	case c.run != nil:
 		r := c.run
-		s := fmt.Sprintf("%s on %s for %s: %s", r.Playbook.ID, r.Service, words(string(r.Code)), runWords(r.State))
+		s := fmt.Sprintf("%s on %s for %s: %s", r.Playbook.ID, r.Service, cause(*r), runWords(r.State))
 		if r.State == grace.RunSucceeded && r.RecoveredIn > 0 {
 			s += ", recovered in " + span(r.RecoveredIn.D())
 		}

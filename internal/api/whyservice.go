@@ -46,7 +46,7 @@ func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explan
 			health.Lines = append(health.Lines, signalLine(sig))
 		}
 	}
-	c, err := s.chainOfService(ctx, id)
+	c, err := s.chainOfService(ctx, id, sickSince(all))
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -56,6 +56,9 @@ func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explan
 		return Explanation{}, err
 	}
 	e.Summary, noted = doing(view, c, recent)
+	if line := silencedAtSource(all); line != "" && (c.run == nil || c.run.State.Terminal()) {
+		e.Summary, noted = fmt.Sprintf("Nothing is done on %s: %s.", id, line), append([]string{line}, noted...)
+	}
 	e.Stages = append(e.Stages, health)
 	if c.run != nil || c.decision != nil {
 		e.Stages = append(e.Stages, c.stages()...)
@@ -85,9 +88,51 @@ func signalLine(sig grace.Signal) string {
 	return strings.TrimSpace(line)
 }
 
+// sickSince is when what is wrong with a service now began, zero for nothing.
+func sickSince(signals []grace.Signal) (since time.Time) {
+	for i := range signals {
+		if sig := &signals[i]; sig.Sick() && (since.IsZero() || sig.Since.Before(since)) {
+			since = sig.Since
+		}
+	}
+	return since
+}
+
+// silencedAtSource names a firing alert that its sender keeps silent.
+func silencedAtSource(signals []grace.Signal) string {
+	for _, sig := range signals {
+		if sig.Silenced != "" && sig.State == grace.SignalFiring {
+			return fmt.Sprintf("%s is silenced at its source: %s", sig.Metric, sig.Silenced)
+		}
+	}
+	return ""
+}
+
+// ownDecision is the newest decision that GRACE made by itself about a service
+// since a time, nil for none: one about a person's run, or about what was wrong
+// before, does not say why nothing is done now.
+func (s *server) ownDecision(ctx context.Context, id grace.ServiceID, since time.Time) (*grace.Decision, error) {
+	last, err := maybe(s.store.LastDecision(ctx, s.store.Q(), id))
+	if err != nil || last == nil || last.At.Before(since) {
+		return nil, err
+	}
+	if last.Diagnosis.Kind != grace.TriggerManual {
+		return last, nil
+	}
+	list, _, err := s.store.Decisions(ctx, s.store.Q(), store.DecisionFilter{Service: id, From: since}, store.Page{Limit: 50})
+	if err != nil {
+		return nil, stored(err)
+	}
+	i := slices.IndexFunc(list, func(d grace.Decision) bool { return d.Diagnosis.Kind != grace.TriggerManual })
+	if i < 0 {
+		return nil, nil //nolint:nilnil // none is an answer
+	}
+	return &list[i], nil
+}
+
 // chainOfService is the open run of a service with what led to it, or else
-// its last decision.
-func (s *server) chainOfService(ctx context.Context, id grace.ServiceID) (chain, error) {
+// the last decision about what has been wrong with it since a time.
+func (s *server) chainOfService(ctx context.Context, id grace.ServiceID, since time.Time) (chain, error) {
 	open := true
 	runs, _, err := s.store.Runs(ctx, s.store.Q(), store.RunFilter{Service: id, Open: &open}, store.Page{Limit: 1})
 	if err != nil {
@@ -97,7 +142,7 @@ func (s *server) chainOfService(ctx context.Context, id grace.ServiceID) (chain,
 		return s.chainOfRun(ctx, runs[0])
 	}
 	var c chain
-	if c.decision, err = maybe(s.store.LastDecision(ctx, s.store.Q(), id)); err != nil || c.decision == nil {
+	if c.decision, err = s.ownDecision(ctx, id, since); err != nil || c.decision == nil {
 		return c, err
 	}
 	if c.decision.Run != "" {

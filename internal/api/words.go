@@ -93,3 +93,11 @@ func text(summary string, stages []Stage) string {
 	}
 	return b.String()
 }
+
+// cause says what a run is for: a condition, or what a person wants.
+func cause(r grace.Run) string {
+	if r.Asked != nil {
+		return "what " + r.Asked.Actor + " asked for: " + r.Asked.Text
+	}
+	return words(string(r.Code))
+}
