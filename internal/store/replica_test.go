@@ -47,12 +47,15 @@ func TestClaim(t *testing.T) {
 // loses it, and its transaction with it.
 func TestFrozenInTransaction(t *testing.T) {
 	url := pgtest.Start(t)
-	frozen := openReplica(t, url+"&idle_in_transaction_session_timeout=300", nil)
+	frozen := openReplica(t, url, nil)
 	other := openReplica(t, url, nil)
 	locked, thaw, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
 		result <- frozen.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
 			if err := frozen.LockDeciding(ctx, tx); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, "SET LOCAL idle_in_transaction_session_timeout = 300"); err != nil {
 				return err
 			}
 			close(locked)
