@@ -161,6 +161,36 @@ func TestSlowSensorIsNotStale(t *testing.T) {
 	}
 }
 
+// What is looked at every 5 minutes is not stale in between, neither before two
+// gaps have been seen nor after a step of the clock, if its interval is known.
+func TestConfiguredInterval(t *testing.T) {
+	o := slow()
+	o.Interval = 5 * time.Minute
+	a := New(DefaultConfig(), []Objective{o})
+	a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health", Interval: 5 * time.Minute}})
+	for sec := 0; sec <= 3600; sec += 30 {
+		if sec%300 == 0 {
+			a.Observe(probeAt(sec, 1))
+			a.Observe(metricAt(sec, 100))
+		}
+		if sec == 900 {
+			a.ClockStepped(at(sec), time.Hour)
+		}
+		a.Tick(at(sec))
+		for _, s := range a.Signals() {
+			if s.State != grace.SignalOK {
+				t.Fatalf("%s is %s after %d s", s.Key, s.State, sec)
+			}
+		}
+	}
+	a.Tick(at(3600 + 601))
+	for _, s := range a.Signals() {
+		if s.State != grace.SignalStale {
+			t.Errorf("%s is %s without data for two intervals", s.Key, s.State)
+		}
+	}
+}
+
 func TestFlapping(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.FailAfter, cfg.RecoverAfter, cfg.FlapTransitions, cfg.FlapWindow = 1, 1, 4, seconds(100)

@@ -81,6 +81,7 @@ type Objective struct {
 	Code        grace.Code      `json:"code" doc:"what it is a symptom of"`
 	Severity    grace.Severity  `json:"severity" enum:"info,warning,critical" doc:"default warning"`
 	Unit        string          `json:"unit" doc:"for people"`
+	Interval    time.Duration   `json:"-"` // at which samples come; 0 is not known
 }
 
 // Probe is a configured probe: it is known, and unknown in state, before its
@@ -91,6 +92,7 @@ type Probe struct {
 	Metric   string
 	Code     grace.Code     // default service_down
 	Severity grace.Severity // default critical
+	Interval time.Duration  // at which its samples come; 0 is not known
 }
 
 // Validate names everything that is wrong with the objective.

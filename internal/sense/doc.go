@@ -33,7 +33,7 @@
 //     stopped is stale. After stale, ok must be earned by a pass, and firing
 //     needs RecoverAfter passes to end.
 //   - Staleness allows for slow sensors: it takes longer than StaleAfter and
-//     than twice the interval at which samples came.
+//     than twice the interval at which samples came, or should come.
 //   - The same (service, sensor, metric, time) is one sample. A late sample is
 //     kept among the points and never moves a state backwards. A value that
 //     is not a finite number is no sample.

@@ -166,7 +166,7 @@ func (a *Agent) Expect(probes []Probe) []grace.Signal {
 	kept := make(map[grace.SignalKey]bool, len(probes))
 	for _, p := range probes {
 		e := a.probe(p)
-		e.expected, e.sig.Configured = true, true
+		e.expected, e.sig.Configured, e.interval = true, true, p.Interval
 		e.sig.Code, e.sig.Severity = cmp.Or(p.Code, e.sig.Code), cmp.Or(p.Severity, e.sig.Severity)
 		kept[e.sig.Key] = true
 	}
@@ -200,7 +200,7 @@ func (a *Agent) setObjectives(objectives []Objective) {
 		} else if e.burn == nil || before.Window != o.Window || before.Total != o.Total {
 			e.burn = newBurn(o.Window.D())
 		}
-		e.objective, e.expected = &o, true
+		e.objective, e.expected, e.interval = &o, true, o.Interval
 		// A new severity is told with the next sample, as a change.
 		e.sig.Code, e.sig.Threshold, e.sig.Unit = o.Code, o.Threshold, o.Unit
 
