@@ -113,6 +113,8 @@ func (c *checker) checkPlaces() {
 	}
 	if f.DataDir == "" {
 		root.key("data_dir").add("leave the key out for the default", "must not be empty")
+	} else if at := root.key("data_dir"); at.given() && c.options.Host {
+		at.checkFolder(f.DataDir)
 	}
 	checkWebURL(root.key("external_url"), f.ExternalURL, "https://grace.example.com")
 	checkWebURL(root.key("heartbeat").key("url"), f.Heartbeat.URL, "https://watch.example.com/ping/grace")
@@ -168,6 +170,7 @@ func (c *checker) checkStages() {
 	f, root := c.file, c.root
 	root.key("sense").addError(f.Sense.Validate())
 	root.key("predict").addError(f.Predict.Validate())
+	checkNet(root.key("predict").key("lstm"), f.Predict.LSTM)
 	root.key("diagnose").addError(f.Diagnose.Validate())
 	root.key("propose").addError(f.Propose.Validate())
 	for _, err := range c.govern().Validate() {

@@ -1,12 +1,14 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"path"
 	"reflect"
 	"slices"
 	"strings"
 
+	"grace"
 	"grace/internal/govern"
 	"grace/internal/notify"
 )
@@ -15,8 +17,14 @@ import (
 func (c *checker) checkNotify() {
 	at, n := c.root.key("notify"), c.file.Notify
 	names, used := c.checkReceivers(at, n), map[string]bool{}
+	last := -1 // the first route that takes everything and ends the search
 	for i, r := range n.Routes {
 		route := at.key("routes").item(i)
+		if last >= 0 {
+			route.warn(fmt.Sprintf("set continue: true on routes[%d], or move that one to the end", last), "is never reached: routes[%d] takes everything and does not say continue", last)
+		} else if !r.Continue && takesAll(r) {
+			last = i
+		}
 		c.routed(route.key("receivers"), r.Receivers, names, used)
 		for j, rung := range r.Escalate {
 			c.routed(route.key("escalate").item(j).key("receivers"), rung.Receivers, names, used)
@@ -106,6 +114,11 @@ func (c *checker) routed(at spot, list []notify.Name, known []string, used map[s
 			at.add(hint, "unknown receiver %s", quote(string(name)))
 		}
 	})
+}
+
+// takesAll tells whether every message matches a route.
+func takesAll(r notify.Route) bool {
+	return len(r.Teams)+len(r.Services)+len(r.Events)+len(r.Hours) == 0 && (r.Severity == "" || r.Severity == grace.SeverityInfo)
 }
 
 // checkRoute looks at what a route matches. A team or a pattern that matches

@@ -131,6 +131,9 @@ func (c *checker) checkCall(at spot, action string, with map[string]any, vars []
 			dir, _ := with["dir"].(string)
 			settings.key("argv").item(0).program(firstText(with["argv"]), dir)
 		}
+		if action == "http" {
+			checkSettingsTLS(settings.key("tls"), with["tls"])
+		}
 		c.checkReferences(settings, with, vars)
 		settings.secretsInSettings("", with)
 		if !settings.failed() {
@@ -154,6 +157,9 @@ func (c *checker) checkCheck(at spot, check grace.Check, vars []string) {
 	}
 	if check.Type == grace.CheckCommand && len(check.Argv) > 0 {
 		at.key("argv").item(0).program(check.Argv[0], "")
+	}
+	if check.Type == grace.CheckHTTPHealth && !at.failed() {
+		checkTarget(at.key("url"), check.URL)
 	}
 	at.addError(verify.ValidateCheck(check))
 }

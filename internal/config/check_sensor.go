@@ -60,10 +60,10 @@ func (c *Config) Probes() []sense.Probe {
 		switch {
 		case s.Probe != nil:
 			p := s.Probe
-			out = append(out, sense.Probe{Service: p.Service, Sensor: p.Name, Metric: p.Type + "_health", Code: p.Code, Severity: p.Severity})
+			out = append(out, sense.Probe{Service: p.Service, Sensor: p.Name, Metric: p.Type + "_health", Code: p.Code, Severity: p.Severity, Interval: cmp.Or(p.Interval.D(), probe.DefaultInterval)})
 		case s.PromQL == nil:
 			p := s.Prometheus
-			out = append(out, sense.Probe{Service: p.Service, Sensor: p.Name, Metric: "up", Code: p.Code, Severity: p.Severity})
+			out = append(out, sense.Probe{Service: p.Service, Sensor: p.Name, Metric: "up", Code: p.Code, Severity: p.Severity, Interval: cmp.Or(p.Interval.D(), prometheus.DefaultInterval)})
 		}
 	}
 	return out
@@ -84,6 +84,7 @@ func (c *checker) checkSensors() []SensorSpec {
 			at.key("argv").item(0).program(s.Argv[0], "")
 		}
 		s.client().check(at)
+		c.checkTimes(at, s)
 		at.key("env").secretsIn(s.Env)
 		at.key("url").secretInURL(s.URL)
 		if service := at.key("service"); s.Service == "" && s.Type != "promql" && !service.failed() {
@@ -199,6 +200,25 @@ func (s sensor) interval() grace.Duration {
 		usual = promql.DefaultInterval
 	}
 	return cmp.Or(s.Interval, grace.Duration(usual))
+}
+
+// checkTimes looks at times of a sensor that do not fit one another.
+func (c *checker) checkTimes(at spot, s sensor) {
+	every := s.interval()
+	if at.key("timeout").given() && s.Timeout > every {
+		at.key("timeout").warn("lower timeout, or look less often", "is longer than the interval (%s): while nothing answers, fewer samples come", shortDuration(every))
+	}
+	if s.MaxLatency > s.Timeout {
+		at.key("max_latency").warn("raise timeout, or lower max_latency", "is longer than the timeout (%s), which ends the check before", shortDuration(s.Timeout))
+	}
+	for _, q := range s.Queries {
+		every = max(every, q.Interval)
+	}
+	stale := c.root.key("sense").key("stale_after")
+	if after := c.file.Sense.StaleAfter; stale.given() && after > 0 && after < 2*every {
+		stale.warn("raise it to "+shortDuration(2*every)+", or look more often", "is shorter than twice the interval of %s (%s): without data its signals are stale after %s, not earlier",
+			shorten(s.Name), shortDuration(every), shortDuration(2*every))
+	}
 }
 
 // checkObjectives looks at the objectives.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"regexp"
 	"strings"
 
 	"grace/internal/httpclient"
@@ -28,7 +29,50 @@ func (c HTTPClient) check(at spot) {
 	at.key("headers").secretsIn(c.Headers)
 	at.key("proxy").secretInURL(c.Proxy)
 	at.addError(c.Config().Validate())
+	checkTLS(at.key("tls"), c.TLS)
 }
+
+// checkTLS looks at the files, without which no client is made.
+func checkTLS(at spot, t TLS) {
+	if err := httpclient.TLS(t).ReadFiles(); err != nil && !at.failed() {
+		key, text, _ := strings.Cut(err.Error(), ": ")
+		at.key(key).add(tlsHint+"; GRACE does not start without it", "%s", text)
+	}
+}
+
+const tlsHint = "write a PEM file there that the user GRACE runs as can read"
+
+// checkSettingsTLS looks at the files that a step's http action names. They are
+// read when it runs.
+func checkSettingsTLS(at spot, v any) {
+	with, _ := v.(map[string]any)
+	var t httpclient.TLS
+	for key, path := range map[string]*string{"ca": &t.CA, "cert": &t.Cert, "key": &t.Key} {
+		*path, _ = with[key].(string)
+		if strings.Contains(*path, "${") {
+			return
+		}
+	}
+	if err := t.ReadFiles(); err != nil && t.Validate() == nil && !at.failed() {
+		key, text, _ := strings.Cut(err.Error(), ": ")
+		at.key(key).warn(tlsHint+"; until then the step fails", "%s", text)
+	}
+}
+
+// checkTarget looks at an address of a check, in which parameters may stand.
+func checkTarget(at spot, address string) {
+	start := strings.TrimPrefix(address, "unix://")
+	if address == "" || strings.HasPrefix(start, "${") {
+		return
+	}
+	if _, _, err := httpclient.Target(parameter.ReplaceAllString(address, "1")); err != nil {
+		at.add("want http:// or https:// and a host, or unix:// and the path of a socket, for example http://127.0.0.1:8080/healthz",
+			"%s is not an address that can be asked", quote(address))
+	}
+}
+
+// parameter stands in a text for what a run puts there.
+var parameter = regexp.MustCompile(`\$\{[^}]*\}`)
 
 // checkClientURL looks at an address that may be a socket.
 func checkClientURL(at spot, text, example string) {

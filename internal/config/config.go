@@ -159,6 +159,12 @@ func (c *checker) build(sensors []SensorSpec) *Config {
 	slices.SortFunc(services, func(a, b grace.Service) int { return cmp.Compare(a.ID, b.ID) })
 	var objectives []sense.Objective
 	for _, o := range f.Objectives {
+		known, _ := c.metricsOf(o.Service)
+		for _, k := range known {
+			if k.metric == o.Metric {
+				o.Interval = max(o.Interval, k.interval.D())
+			}
+		}
 		objectives = append(objectives, o.Expand()...)
 	}
 	return &Config{

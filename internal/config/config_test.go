@@ -99,7 +99,7 @@ func TestNginxExample(t *testing.T) {
 	if got := cfg.Sensors[0]; got.Name() != "nginx-http" || got.Service() != "nginx" || got.Probe.Interval.D() != 2*time.Second || got.Probe.Code != "" {
 		t.Errorf("sensor %+v", got.Probe)
 	}
-	want := []sense.Probe{{Service: "nginx", Sensor: "nginx-http", Metric: "http_health", Severity: grace.SeverityCritical}}
+	want := []sense.Probe{{Service: "nginx", Sensor: "nginx-http", Metric: "http_health", Severity: grace.SeverityCritical, Interval: 2 * time.Second}}
 	if diff := cmp.Diff(want, cfg.Probes()); diff != "" {
 		t.Error(diff)
 	}

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"grace"
+	"grace/internal/forecast"
 )
 
 // Need is a secret or a program that a configuration needs of its machine.
@@ -166,6 +167,48 @@ func (s spot) checkProgram(argv, dir string) {
 			why = "is not in PATH"
 		}
 		s.warn(hint+"; install it where GRACE runs", "the program %s %s", quote(argv), why)
+	}
+}
+
+// checkFolder looks whether a folder can be written here, or made. Only writing
+// shows it: the rights alone do not, for the superuser and in /proc.
+func (s spot) checkFolder(path string) {
+	path = filepath.Clean(path)
+	for {
+		info, err := os.Stat(path)
+		if err == nil && !info.IsDir() {
+			s.warn("give the path of a folder", "%s is a file", quote(path))
+			return
+		}
+		if err == nil || path == filepath.Dir(path) {
+			break
+		}
+		path = filepath.Dir(path)
+	}
+	trial, err := os.MkdirTemp(path, ".grace-check-*")
+	if err == nil {
+		err = os.Remove(trial)
+	}
+	if err != nil {
+		why := err
+		if pe, ok := errors.AsType[*fs.PathError](err); ok {
+			why = pe.Err
+		}
+		s.warn("give a folder that the user GRACE runs as may write to, for example /var/lib/grace", "nothing can be written in %s: %v", quote(path), why)
+	}
+}
+
+// checkNet reads a trained net, as the daemon does at its start.
+func checkNet(at spot, path string) {
+	if path == "" || at.failed() || refers(path) {
+		return
+	}
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = new(forecast.LSTM).UnmarshalBinary(data)
+	}
+	if err != nil {
+		at.add("train one with: grace forecast train; or leave the key out. A relative path starts where GRACE is started", "%v", err)
 	}
 }
 

@@ -67,7 +67,7 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 func Transport(cfg Config) (*http.Transport, error) {
 	conf, err := cfg.TLS.config()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("tls: %w", err)
 	}
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
 	t := &http.Transport{

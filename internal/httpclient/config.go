@@ -126,7 +126,8 @@ func (t TLS) Validate() error {
 	return nil
 }
 
-// ReadFiles names what is wrong with the files, as New would.
+// ReadFiles names what is wrong with the files, as New would. The error begins
+// with the key it is about.
 func (t TLS) ReadFiles() error {
 	_, err := t.config()
 	return err
@@ -138,20 +139,20 @@ func (t TLS) config() (*tls.Config, error) {
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)
 		if err != nil {
-			return nil, fmt.Errorf("tls: ca: %w", err)
+			return nil, fmt.Errorf("ca: %w", err)
 		}
 		if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
 			conf.RootCAs = x509.NewCertPool()
 		}
 		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls: ca: %s holds no PEM certificate", t.CA)
+			return nil, fmt.Errorf("ca: %s holds no PEM certificate", t.CA)
 		}
 	}
 	if t.Cert != "" {
 		load := func() (*tls.Certificate, error) {
 			pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 			if err != nil {
-				return nil, &Fault{fmt.Errorf("tls: cert and key: %w", err)}
+				return nil, &Fault{fmt.Errorf("cert: with its key: %w", err)}
 			}
 			return &pair, nil
 		}
