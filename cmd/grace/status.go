@@ -67,13 +67,9 @@ func newStatus(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			silences, err := c.Silences(ctx, false)
-			if err != nil {
-				return err
-			}
 			if a.json {
 				return a.showJSON(map[string]json.RawMessage{
-					"sensors": sensors.Raw, "alerts": alerts.Raw, "notifications": told.Raw, "silences": silences.Raw,
+					"sensors": sensors.Raw, "alerts": alerts.Raw, "notifications": told.Raw,
 					"mode": mode.Raw, "health": health.Raw, "runs": runs.Raw,
 					"approvals": approvals.Raw, "incidents": incidents.Raw, "predictions": predictions.Raw, "kpis": kpis.Raw,
 				})
@@ -82,7 +78,6 @@ func newStatus(a *app) *cobra.Command {
 				a.headline(w, health.Value.Items, len(runs.Value.Items), len(approvals.Value.Items), len(incidents.Value.Items))
 				a.modeLine(w, mode.Value)
 				a.telling(w, told.Value)
-				a.silenced(w, silences.Value.Items, health.Value.Items)
 				a.needs(w, approvals.Value.Items, incidents.Value.Items)
 				a.sick(w, health.Value.Items)
 				a.blind(w, sensors.Value.Items)
@@ -148,9 +143,9 @@ func (a *app) criteria(w io.Writer, list []learn.Criterion) {
 	t.write(w, a.colour)
 }
 
-func (a *app) headline(w io.Writer, health []healthView, runs, approvals, incidents int) {
+func (a *app) headline(w io.Writer, health []grace.HealthState, runs, approvals, incidents int) {
 	// The node that sums up GRACE's own parts is none of the services.
-	health = slices.DeleteFunc(slices.Clone(health), func(h healthView) bool { return h.Service == grace.CoreService })
+	health = slices.DeleteFunc(slices.Clone(health), func(h grace.HealthState) bool { return h.Service == grace.CoreService })
 	states := map[grace.Health]int{}
 	for _, h := range health {
 		states[h.Status]++
@@ -208,16 +203,16 @@ func (a *app) needs(w io.Writer, approvals []grace.Approval, incidents []grace.I
 }
 
 // sick lists the services that are not healthy, worst first.
-func (a *app) sick(w io.Writer, health []healthView) {
+func (a *app) sick(w io.Writer, health []grace.HealthState) {
 	rank := func(h grace.Health) int {
 		return slices.Index([]grace.Health{grace.HealthCritical, grace.HealthDegraded, grace.HealthUnknown, grace.HealthHealthy}, h)
 	}
 	list := slices.Clone(health)
-	slices.SortStableFunc(list, func(x, y healthView) int { return rank(x.Status) - rank(y.Status) })
+	slices.SortStableFunc(list, func(x, y grace.HealthState) int { return rank(x.Status) - rank(y.Status) })
 	t := table{head: []string{"  SERVICE", "STATUS", "DATA", "SYMPTOMS"}, tones: map[int]bool{1: true}}
 	for _, h := range list {
 		if h.Status != grace.HealthHealthy {
-			t.add("  "+string(h.Service), string(h.Status), percent(h.Confidence), symptoms(h.TopSymptoms, h.Silenced, 90))
+			t.add("  "+string(h.Service), string(h.Status), percent(h.Confidence), oneLine(orDash(strings.Join(h.TopSymptoms, "; ")), 90))
 		}
 	}
 	if len(t.rows) > 0 {
