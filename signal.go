@@ -166,6 +166,10 @@ func (s *Signal) Sick() bool {
 	return s.Severity.Serious() && s.Silenced == "" && (s.State == SignalFiring || s.State == SignalUnstable)
 }
 
+// SilencedAtSource tells whether it is an alert that fires and that its sender
+// keeps silent.
+func (s *Signal) SilencedAtSource() bool { return s.Silenced != "" && s.State == SignalFiring }
+
 // TriggerKind says whether something happened or is about to.
 type TriggerKind string
 

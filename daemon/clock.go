@@ -28,14 +28,12 @@ const (
 // clock notices that the wall clock was set. The times come from outside, so that
 // it can be tested.
 type clock struct {
-	mu      sync.Mutex
-	started bool
-	wall    time.Time     // at the last look
-	mono    time.Duration // likewise
-	held    time.Duration // on the monotonic clock: nothing is pruned before
-	why     string
-	steps   int
-	last    time.Duration // of the last step
+	mu    sync.Mutex
+	drift heal.Drift    // since the last look
+	held  time.Duration // on the monotonic clock: nothing is pruned before
+	why   string
+	steps int
+	last  time.Duration // of the last step
 }
 
 // look compares the two clocks and gives by how much the wall clock was set since
@@ -43,11 +41,7 @@ type clock struct {
 func (c *clock) look(wall time.Time, mono time.Duration) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer func() { c.started, c.wall, c.mono = true, wall, mono }()
-	if !c.started {
-		return 0
-	}
-	step := wall.Sub(c.wall) - (mono - c.mono)
+	step := c.drift.Moved(wall, mono)
 	if step.Abs() < clockStep {
 		return 0
 	}

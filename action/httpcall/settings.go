@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,15 +96,11 @@ func (s settings) validate() error {
 	return nil
 }
 
-// reference matches what heal or the call itself replaces later.
-var reference = regexp.MustCompile(`\$\{[^}]*\}`)
-
 func validURL(raw string) error {
 	if strings.HasPrefix(raw, "${") {
 		return nil // even the scheme comes later
 	}
-	// 1 is good in a host, in a port and in a path.
-	u, err := url.Parse(reference.ReplaceAllString(raw, "1"))
+	u, err := url.Parse(httpclient.Filled(raw))
 	if err != nil {
 		return fmt.Errorf("url: %w", err)
 	}

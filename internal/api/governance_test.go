@@ -251,7 +251,7 @@ func TestWhyService(t *testing.T) {
 }
 
 // TestWhyLeavesOut: a person's run, and what was decided before the present
-// trouble began, do not say why nothing is done now; who silenced an alert does.
+// condition began, do not say why nothing is done now; who silenced an alert does.
 func TestWhyLeavesOut(t *testing.T) {
 	e := newEnv(t)
 	decided := func(id string, kind grace.TriggerKind, before time.Duration, actual string) grace.Decision {

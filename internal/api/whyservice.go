@@ -101,7 +101,7 @@ func sickSince(signals []grace.Signal) (since time.Time) {
 // silencedAtSource names a firing alert that its sender keeps silent.
 func silencedAtSource(signals []grace.Signal) string {
 	for _, sig := range signals {
-		if sig.Silenced != "" && sig.State == grace.SignalFiring {
+		if sig.SilencedAtSource() {
 			return fmt.Sprintf("%s is silenced at its source: %s", sig.Metric, sig.Silenced)
 		}
 	}

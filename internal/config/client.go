@@ -1,7 +1,6 @@
 package config
 
 import (
-	"regexp"
 	"strings"
 
 	"grace/internal/httpclient"
@@ -65,14 +64,11 @@ func checkTarget(at spot, address string) {
 	if address == "" || strings.HasPrefix(start, "${") {
 		return
 	}
-	if _, _, err := httpclient.Target(parameter.ReplaceAllString(address, "1")); err != nil {
+	if _, _, err := httpclient.Target(httpclient.Filled(address)); err != nil {
 		at.add("want http:// or https:// and a host, or unix:// and the path of a socket, for example http://127.0.0.1:8080/healthz",
 			"%s is not an address that can be asked", quote(address))
 	}
 }
-
-// parameter stands in a text for what a run puts there.
-var parameter = regexp.MustCompile(`\$\{[^}]*\}`)
 
 // checkClientURL looks at an address that may be a socket.
 func checkClientURL(at spot, text, example string) {

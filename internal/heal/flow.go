@@ -87,6 +87,28 @@ type Clock interface {
 	Sleep(ctx context.Context, d time.Duration)
 }
 
+// ClockStep is what the wall clock may move by, against time that passes, without
+// being taken as set. It is corrected in smaller steps all the time.
+const ClockStep = 2 * time.Second
+
+// Drift holds a wall clock against time that passes. Its zero value begins with
+// the first look. It is not safe for concurrent use.
+type Drift struct {
+	wall    time.Time
+	elapsed time.Duration
+}
+
+// Moved tells by how much the wall clock has moved since the last look beyond the
+// time that has passed; 0 at the first.
+func (d *Drift) Moved(wall time.Time, elapsed time.Duration) time.Duration {
+	before := *d
+	d.wall, d.elapsed = wall, elapsed
+	if before.wall.IsZero() {
+		return 0
+	}
+	return wall.Sub(before.wall) - (elapsed - before.elapsed)
+}
+
 // Deadlines is met by a Clock that is not the machine's: what takes too long by
 // that clock ends by it.
 type Deadlines interface {

@@ -163,9 +163,8 @@ type watcher struct {
 	samples      [][]verify.Sample
 	looks        []int // probes taken in the current soak, with an answer or without
 	due          []time.Time
-	began, since time.Time     // of the watch, of the current soak
-	elapsed      time.Duration // since the clock was looked at last, with newest
-	newest       time.Time
+	began, since time.Time // of the watch, of the current soak
+	drift        Drift     // of the wall clock, since it was looked at last
 	settle, soak time.Duration
 	tick         time.Duration
 	slowest      time.Duration // in which enough measurements of every check come
@@ -178,11 +177,12 @@ type watcher struct {
 func newWatcher(x *execution, began time.Time) *watcher {
 	p := x.run.Playbook
 	w := &watcher{
-		x: x, began: began, since: began, newest: began, elapsed: x.Clock.Elapsed(),
+		x: x, began: began, since: began,
 		settle: or(p.Settle, DefaultSettle), soak: or(p.Soak, DefaultSoak), tick: defaultInterval,
 		samples: make([][]verify.Sample, len(p.Verify)), due: make([]time.Time, len(p.Verify)),
 		looks: make([]int, len(p.Verify)),
 	}
+	w.drift.Moved(began, x.Clock.Elapsed())
 	for _, c := range p.Verify {
 		w.checks = append(w.checks, expandCheck(c, x.vars()))
 		w.tick = min(w.tick, or(c.Interval, defaultInterval))
@@ -193,10 +193,9 @@ func newWatcher(x *execution, began time.Time) *watcher {
 // now gives the time. When the wall clock was set the watch has lasted as long as
 // before, and the soak begins anew: measurements of both times do not go together.
 func (w *watcher) now() time.Time {
-	now, elapsed := w.x.Clock.Now(), w.x.Clock.Elapsed()
-	step := now.Sub(w.newest) - (elapsed - w.elapsed)
-	w.newest, w.elapsed = now, elapsed
-	if step.Abs() < clockStep {
+	now := w.x.Clock.Now()
+	step := w.drift.Moved(now, w.x.Clock.Elapsed())
+	if step.Abs() < ClockStep {
 		return now
 	}
 	w.began = w.began.Add(step)
@@ -209,9 +208,6 @@ func (w *watcher) now() time.Time {
 	w.soakAnew(now)
 	return now
 }
-
-// clockStep is what the wall clock may move by without being taken as set.
-const clockStep = 2 * time.Second
 
 func (w *watcher) soakAnew(now time.Time) {
 	w.since = now

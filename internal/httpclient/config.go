@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,6 +91,13 @@ func (a Auth) Validate() error {
 	}
 	return nil
 }
+
+// reference stands in an address for what is put there when it is asked.
+var reference = regexp.MustCompile(`\$\{[^}]*\}`)
+
+// Filled gives an address with something in the place of every reference, to be
+// looked at before that is known: 1 is good in a host, in a port and in a path.
+func Filled(address string) string { return reference.ReplaceAllString(address, "1") }
 
 // Token tells whether text is a token of RFC 9110, as methods and header names
 // are.

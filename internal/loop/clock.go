@@ -10,37 +10,9 @@ import (
 	"grace/internal/store"
 )
 
-const (
-	// clockStep is what the wall clock may move by, against time that passes,
-	// without being taken as set. It is corrected in smaller steps all the time.
-	clockStep = 2 * time.Second
-	// farAhead is how far ahead of the clock a sample may be. The clocks of two
-	// hosts are never quite the same.
-	farAhead = 10 * time.Second
-)
-
-// clockWatch compares the wall clock with time that passes.
-type clockWatch struct {
-	wall    time.Time
-	elapsed time.Duration
-}
-
-// step tells by how much the wall clock was set since it was asked last.
-func (w *clockWatch) step(wall time.Time, elapsed func() time.Duration) time.Duration {
-	before := *w
-	w.wall = wall
-	moved := wall.Sub(before.wall)
-	if elapsed != nil {
-		w.elapsed = elapsed()
-		moved -= w.elapsed - before.elapsed
-	} else if moved > 0 {
-		moved = 0 // a step ahead cannot be told from time that passed
-	}
-	if before.wall.IsZero() || moved.Abs() < clockStep {
-		return 0
-	}
-	return moved
-}
+// farAhead is how far ahead of the clock a sample may be. The clocks of two hosts
+// are never quite the same.
+const farAhead = 10 * time.Second
 
 // shiftClocks takes the times that the deciding goroutine remembers to a clock
 // that was set: else what lasts was told later, or a "no" stood longer, by as
@@ -73,8 +45,15 @@ func (l *Loop) shiftClocks() {
 // would see anything. That is before the first sample by the new time is judged.
 // The caller holds l.mu.
 func (l *Loop) noticeStep(now time.Time) {
-	step := l.clock.step(now, l.Elapsed)
-	if step == 0 {
+	var elapsed time.Duration
+	if l.Elapsed != nil {
+		elapsed = l.Elapsed()
+	}
+	step := l.drift.Moved(now, elapsed)
+	if l.Elapsed == nil {
+		step = min(0, step) // a step ahead cannot be told from time that passed
+	}
+	if step.Abs() < heal.ClockStep {
 		return
 	}
 	l.keep(l.sense.ClockStepped(now, step)) // another process, after a crash, knows how long it has lasted

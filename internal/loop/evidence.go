@@ -81,7 +81,7 @@ func (l *Loop) evidence(ctx context.Context, tx store.Querier, service grace.Ser
 // unlessSilenced gives the evidence, or that an alert of the service, whose
 // signals are given, is silenced at its source.
 func unlessSilenced(e propose.Evidence, signals []grace.Signal) propose.Evidence {
-	i := slices.IndexFunc(signals, func(s grace.Signal) bool { return s.State == grace.SignalFiring && s.Silenced != "" })
+	i := slices.IndexFunc(signals, func(s grace.Signal) bool { return s.SilencedAtSource() })
 	if i < 0 {
 		return e
 	}

@@ -96,10 +96,10 @@ type Loop struct {
 	unsaved    backlog          // changes of signals that are to be written, in order
 
 	published map[grace.SignalKey]published // what was said last of each signal
-	clock     clockWatch
-	stepped   time.Duration // by how much the clock was set since it was said last
-	setBack   atomic.Int64  // by how much the clock is behind where it was, in ns, at most 0
-	shifted   atomic.Int64  // by how much the clock was set, in ns, since the deciding goroutine asked
+	drift     heal.Drift                    // of the wall clock
+	stepped   time.Duration                 // by how much the clock was set since it was said last
+	setBack   atomic.Int64                  // by how much the clock is behind where it was, in ns, at most 0
+	shifted   atomic.Int64                  // by how much the clock was set, in ns, since the deciding goroutine asked
 
 	flushing sync.Mutex // held while unsaved is being written
 

@@ -13,6 +13,7 @@ import (
 	"grace"
 	"grace/internal/diagnose"
 	"grace/internal/govern"
+	"grace/internal/heal"
 	"grace/internal/learn"
 	"grace/internal/predict"
 	"grace/internal/propose"
@@ -93,7 +94,7 @@ func TestNoSilence(t *testing.T) {
 			case 4:
 				step := time.Duration(rapid.IntRange(-900, 900).Draw(t, "step")) * time.Second
 				wall = wall.Add(step)
-				if step.Abs() >= clockStep {
+				if step.Abs() >= heal.ClockStep {
 					shifted := l.sense.ClockStepped(now(), step)
 					l.mirror.clockStepped(now(), step)
 					l.mirror.signals(shifted)

@@ -153,7 +153,8 @@ func notOpen(in Input) grace.Reason {
 }
 
 // Ahead is how far the clocks of two replicas may be apart. What is dated later
-// is from before the clock was set back, and counts for no limit of time.
+// is from before the clock was set back: it counts for no limit of time, unless
+// who gives it can tell how long ago it was.
 const Ahead = time.Minute
 
 // crashLoop counts how often in a row the same condition came back after it

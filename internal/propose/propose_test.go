@@ -225,7 +225,7 @@ func TestPropose(t *testing.T) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
 			in.State.Past = []Past{byHand(past(flag, grace.RunRolledBack, 2*time.Minute), grace.CodeManual)}
 		}, nil, flag, nil},
-		{"nor does one for the same trouble", func(in *Input) {
+		{"nor does one for the same condition", func(in *Input) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
 			in.State.Past = []Past{byHand(past(flag, grace.RunRolledBack, 2*time.Minute), grace.CodeFlagIssue)}
 		}, nil, flag, nil},

@@ -231,17 +231,20 @@ func (r *reading) take(raw json.RawMessage) {
 	}
 	s, p := r.mapper.sample(a, r.received, r.source)
 	if p != nil {
-		p.Fingerprint, p.Alert, p.Count = s.Fingerprint, s.Metric, 1
 		r.problem(*p)
 		return
 	}
 	r.batch.Samples = append(r.batch.Samples, s)
 }
 
-// sample reads one alert. With a problem it still holds the alert's name and
-// fingerprint, as far as they are known.
-func (m *mapper) sample(a alert, received time.Time, src source) (grace.Sample, *Skipped) {
-	s := grace.Sample{
+// sample reads one alert, or says why it cannot be taken.
+func (m *mapper) sample(a alert, received time.Time, src source) (s grace.Sample, p *Skipped) {
+	defer func() {
+		if p != nil {
+			p.Fingerprint, p.Alert, p.Count = s.Fingerprint, s.Metric, 1
+		}
+	}()
+	s = grace.Sample{
 		Sensor: src.sensor, Metric: cut(grace.Printable(a.Labels["alertname"]), MaxName), Kind: grace.SampleAlert, At: received,
 		Message: a.message(), StartsAt: bounded(a.StartsAt, received),
 	}
@@ -255,7 +258,7 @@ func (m *mapper) sample(a alert, received time.Time, src source) (grace.Sample, 
 	if !s.Resolved {
 		s.Value = 1
 	}
-	s, p := m.lead(s, a.Labels)
+	s, p = m.lead(s, a.Labels)
 	s.Labels = kept(a.Labels)
 	return s, p
 }

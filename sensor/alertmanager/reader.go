@@ -43,8 +43,9 @@ type ReaderConfig struct {
 // Reader is the sensor that reads what an Alertmanager holds: at once when it
 // begins, and then every so often. An alert that is listed fires, whether its
 // webhook came or not; one that was listed and is not any more is over (others
-// may come by the same webhook from elsewhere); one that is silenced or inhibited says so. A reading that fails changes
-// nothing: it is a sample of kind sensor_error.
+// may come by the same webhook from elsewhere); one that is silenced or inhibited
+// says so. A reading that fails changes nothing: it is a sample of kind
+// sensor_error.
 type Reader struct {
 	cfg    ReaderConfig
 	base   string
@@ -160,7 +161,6 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 		l.Status = json.RawMessage(`"firing"`)
 		s, problem := m.sample(l.alert, began, source{sensor: Sensor})
 		if problem != nil {
-			problem.Fingerprint, problem.Alert, problem.Count = s.Fingerprint, s.Metric, 1
 			skipped = append(skipped, *problem)
 			continue
 		}
