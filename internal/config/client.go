@@ -34,9 +34,19 @@ func (c HTTPClient) check(at spot) {
 // checkTLS looks at the files, without which no client is made.
 func checkTLS(at spot, t TLS) {
 	if err := httpclient.TLS(t).ReadFiles(); err != nil && !at.failed() {
-		key, text, _ := strings.Cut(err.Error(), ": ")
+		key, text := tlsFault(err)
 		at.key(key).add(tlsHint+"; GRACE does not start without it", "%s", text)
 	}
+}
+
+// tlsFault gives the key that an error about the files is about. One about both is
+// said of the certificate.
+func tlsFault(err error) (key, text string) {
+	key, text, _ = strings.Cut(err.Error(), ": ")
+	if key == "cert and key" {
+		return "cert", "with its key: " + text
+	}
+	return key, text
 }
 
 const tlsHint = "write a PEM file there that the user GRACE runs as can read"
@@ -53,7 +63,7 @@ func checkSettingsTLS(at spot, v any) {
 		}
 	}
 	if err := t.ReadFiles(); err != nil && t.Validate() == nil && !at.failed() {
-		key, text, _ := strings.Cut(err.Error(), ": ")
+		key, text := tlsFault(err)
 		at.key(key).warn(tlsHint+"; until then the step fails", "%s", text)
 	}
 }

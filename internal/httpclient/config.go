@@ -135,7 +135,7 @@ func (t TLS) Validate() error {
 }
 
 // ReadFiles names what is wrong with the files, as New would. The error begins
-// with the key it is about.
+// with the key it is about, or with "cert and key".
 func (t TLS) ReadFiles() error {
 	_, err := t.config()
 	return err
@@ -160,7 +160,7 @@ func (t TLS) config() (*tls.Config, error) {
 		load := func() (*tls.Certificate, error) {
 			pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 			if err != nil {
-				return nil, &Fault{fmt.Errorf("cert: with its key: %w", err)}
+				return nil, &Fault{fmt.Errorf("cert and key: %w", err)}
 			}
 			return &pair, nil
 		}

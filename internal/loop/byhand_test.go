@@ -1,6 +1,7 @@
 package loop_test
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"grace"
 	"grace/internal/loop"
+	"grace/internal/patience"
 	"grace/internal/store"
 )
 
@@ -37,9 +39,19 @@ func TestByHandOnAWellService(t *testing.T) {
 	if err != nil || len(entries) != 1 || entries[0].Result != grace.ResultNeutral {
 		t.Errorf("learned %+v, %v", entries, err)
 	}
-	if k, err := r.loop.KPIs(t.Context()); err != nil || k.Failed24h != 0 || k.Proposals24h != 1 {
-		t.Errorf("%d failed of %d, %v", k.Failed24h, k.Proposals24h, err)
-	}
+	patience.Until(t, func() error { // they may be some seconds old
+		k, err := r.loop.KPIs(t.Context())
+		if err != nil {
+			return err
+		}
+		if k.Failed24h != 0 {
+			t.Fatalf("%d failed of %d", k.Failed24h, k.Proposals24h)
+		}
+		if k.Proposals24h != 1 {
+			return fmt.Errorf("%d proposals, want 1", k.Proposals24h)
+		}
+		return nil
+	})
 	r.setUseless(false)
 	r.down("catalog")
 	if healed := r.wait("catalog", grace.RunSucceeded); healed.Kind != grace.TriggerReactive {
