@@ -8,11 +8,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"strconv"
 	"time"
 
 	"grace"
 	"grace/internal/config"
+	"grace/internal/httpclient"
 )
 
 const (
@@ -49,15 +51,19 @@ func deciding(last, now time.Time) error {
 // heartbeat asks the configured address for as long as GRACE is alive. Whoever
 // is behind it raises the alarm when that stops.
 func (d *Daemon) heartbeat(ctx context.Context) {
-	client := &http.Client{
-		Timeout:       beatTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	defer client.CloseIdleConnections()
+	var client *httpclient.Client
+	var made config.Heartbeat // what client was made of
 	failing := false
 	for {
 		cfg := d.config().Heartbeat
-		err := d.beat(ctx, client, cfg)
+		var err error
+		if client == nil || !reflect.DeepEqual(cfg, made) {
+			client, err = httpclient.New(cfg.Config())
+			made = cfg
+		}
+		if err == nil {
+			err = d.beat(ctx, client, cfg)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -76,7 +82,7 @@ func (d *Daemon) heartbeat(ctx context.Context) {
 }
 
 // beat is one heartbeat.
-func (d *Daemon) beat(ctx context.Context, client *http.Client, cfg config.Heartbeat) error {
+func (d *Daemon) beat(ctx context.Context, client *httpclient.Client, cfg config.Heartbeat) error {
 	if cfg.URL == "" {
 		return nil
 	}
@@ -87,11 +93,13 @@ func (d *Daemon) beat(ctx context.Context, client *http.Client, cfg config.Heart
 	if err != nil {
 		return fmt.Errorf("heartbeat.url: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return fmt.Errorf("heartbeat: %s", grace.Redact(err.Error(), secrets))
 	}
-	resp, err := client.Do(req)
+	resp, _, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("heartbeat: %s", grace.Redact(err.Error(), secrets))
 	}

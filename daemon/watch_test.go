@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"grace/internal/config"
+	"grace/internal/httpclient"
 )
 
 // manager is the service manager's end of sd_notify. It gives what it is told,
@@ -93,11 +94,29 @@ func TestWatched(t *testing.T) {
 		}
 	}
 	cfg := config.Heartbeat{URL: "${env:HEARTBEAT}"}
-	if err := d.beat(t.Context(), &http.Client{}, cfg); err != nil || beats.Load() == 0 {
+	client, err := httpclient.New(cfg.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.beat(t.Context(), client, cfg); err != nil || beats.Load() == 0 {
 		t.Errorf("%d heartbeats, %v", beats.Load(), err)
 	}
+	// By the configured proxy, never by that of the environment.
+	t.Setenv("HTTP_PROXY", watcher.URL)
+	t.Setenv("http_proxy", watcher.URL)
+	t.Setenv("HEARTBEAT", "http://watch.invalid/s3cret")
+	if err := d.beat(t.Context(), client, cfg); err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("by the environment's proxy: %v", err)
+	}
+	byProxy, err := httpclient.New(config.HTTPClient{Proxy: watcher.URL}.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.beat(t.Context(), byProxy, cfg); err != nil {
+		t.Errorf("by the configured proxy: %v", err)
+	}
 	t.Setenv("HEARTBEAT", watcher.URL+"/other-s3cret")
-	if err := d.beat(t.Context(), &http.Client{}, cfg); err == nil || strings.Contains(err.Error(), "other-s3cret") {
+	if err := d.beat(t.Context(), client, cfg); err == nil || strings.Contains(err.Error(), "other-s3cret") {
 		t.Errorf("a refused heartbeat: %v", err)
 	}
 	t.Setenv("HEARTBEAT", watcher.URL+"/s3cret")
@@ -107,7 +126,7 @@ func TestWatched(t *testing.T) {
 		time.Sleep(20 * time.Millisecond) // what was found writable counts for 5 s
 	}
 	before := beats.Load()
-	if err := d.beat(t.Context(), &http.Client{}, cfg); err == nil || beats.Load() != before {
+	if err := d.beat(t.Context(), client, cfg); err == nil || beats.Load() != before {
 		t.Errorf("a heartbeat without a store: %v", err)
 	}
 	if err := d.Stop(t.Context()); err != nil {

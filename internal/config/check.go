@@ -118,6 +118,7 @@ func (c *checker) checkPlaces() {
 	}
 	checkWebURL(root.key("external_url"), f.ExternalURL, "https://grace.example.com")
 	checkWebURL(root.key("heartbeat").key("url"), f.Heartbeat.URL, "https://watch.example.com/ping/grace")
+	f.Heartbeat.check(root.key("heartbeat"))
 	c.checkTimeZone()
 }
 

@@ -64,7 +64,9 @@ func (c *checker) checkReceivers(at spot, n notify.Config) []string {
 		if r.Server != "" {
 			checkAddress(receiver.key("server"), r.Server, "smtp.example.com:587")
 		}
-		if r.TLS == "none" && r.Username != "" {
+		checkTLS(receiver.key("tls"), TLS(r.TLS.TLS))
+		receiver.key("proxy").secretInURL(r.Proxy)
+		if r.TLS.Mode == "none" && r.Username != "" {
 			receiver.key("tls").add("use starttls or implicit", "a password would be sent in the clear")
 		}
 		if r.Type == "slack" && r.SigningSecret != "" && len(n.People) == 0 {

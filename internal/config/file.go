@@ -208,6 +208,7 @@ type foresee struct {
 type Heartbeat struct {
 	URL      string         `yaml:"url" example:"\"${env:HEARTBEAT_URL}\"" doc:"asked with GET while GRACE can decide and write; who gets it raises the alarm when it stops"`
 	Interval grace.Duration `yaml:"interval" doc:"between two requests" default:"1m" min:"1s"`
+	HTTPClient
 }
 
 // API holds the limits of the API.

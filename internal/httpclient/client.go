@@ -65,7 +65,7 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 // Transport is how a Config's requests are sent, for a client that judges
 // answers and redirects itself.
 func Transport(cfg Config) (*http.Transport, error) {
-	conf, err := cfg.TLS.config()
+	conf, err := cfg.TLS.Config()
 	if err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
 	}

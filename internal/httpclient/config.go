@@ -137,12 +137,12 @@ func (t TLS) Validate() error {
 // ReadFiles names what is wrong with the files, as New would. The error begins
 // with the key it is about, or with "cert and key".
 func (t TLS) ReadFiles() error {
-	_, err := t.config()
+	_, err := t.Config()
 	return err
 }
 
-// config reads the files.
-func (t TLS) config() (*tls.Config, error) {
+// Config reads the files. The error begins with the key it is about.
+func (t TLS) Config() (*tls.Config, error) {
 	conf := &tls.Config{ServerName: t.ServerName, InsecureSkipVerify: t.Insecure, MinVersion: tls.VersionTLS12} //nolint:gosec // insecure is the operator's word
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)

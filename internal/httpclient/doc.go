@@ -1,5 +1,6 @@
 // Package httpclient makes the HTTP clients with which GRACE asks others: the
-// probes, the scrapes, the PromQL API and the read-back of Alertmanager.
+// probes, the scrapes, the PromQL API, the read-back of Alertmanager, the
+// receivers of messages and the heartbeat.
 //
 // One [Config] says the same for all of them: headers, a bearer token or basic
 // authentication, TLS, a proxy, a unix socket, redirects. Secrets (${env:NAME},

@@ -4,13 +4,18 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"grace"
+	"grace/internal/httpclient"
 )
 
 // TestPagerDuty: triggers what needs a person, acknowledges, resolves, always
@@ -102,6 +107,36 @@ func TestNoRedirect(t *testing.T) {
 	if row := e.row("hook"); len(elsewhere.requests()) != 0 || row.Dead != 1 || !strings.Contains(row.Error, "307") {
 		t.Errorf("%+v", row)
 	}
+}
+
+// The proxy and the authorities are the configured ones, never the environment's.
+func TestProxyAndTLS(t *testing.T) {
+	proxy := newDouble(t, nil)
+	t.Setenv("HTTP_PROXY", proxy.URL)
+	t.Setenv("http_proxy", proxy.URL)
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(secure.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	trusted := ReceiverTLS{TLS: httpclient.TLS{CA: ca}}
+	e := newEnv(t, Settings{Config: Config{Receivers: []Receiver{
+		{Name: "environment", Type: "webhook", URL: "http://chat.invalid/environment"},
+		{Name: "proxy", Type: "webhook", URL: "http://chat.invalid/proxy", Proxy: proxy.URL},
+		{Name: "trusted", Type: "webhook", URL: secure.URL, TLS: trusted},
+		{Name: "stranger", Type: "webhook", URL: secure.URL},
+	}}})
+	list, err := e.n.Test(t.Context(), "", "token:ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range list {
+		if want := one.Receiver == "proxy" || one.Receiver == "trusted"; one.OK != want {
+			t.Errorf("%s: %v %s", one.Receiver, one.OK, one.Error)
+		}
+	}
+	equal(t, len(proxy.requests()), 1)
 }
 
 func TestChats(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"grace"
 	"grace/internal/govern"
+	"grace/internal/httpclient"
 )
 
 // Names that a file may give alone where a list is wanted.
@@ -44,7 +45,6 @@ type Receiver struct {
 	To       []string `yaml:"to" only:"email" example:"[web@example.com]" doc:"who gets the mail"`
 	Username string   `yaml:"username" only:"email" doc:"for a server that wants a login"`
 	Password string   `yaml:"password" only:"email" secret:"true" example:"\"${env:SMTP_PASSWORD}\"" doc:"of the login"`
-	TLS      string   `yaml:"tls" only:"email" enum:"starttls,implicit,none" doc:"starttls (default) refuses a server without it; implicit is TLS from the first byte (port 465); none sends in the clear"`
 
 	URL     string            `yaml:"url" only:"webhook,teams,mattermost,ntfy,pagerduty" example:"\"${env:HOOK_URL}\"" doc:"what is posted to; it may hold a secret. Of ntfy the server (default https://ntfy.sh), of pagerduty the API (default https://events.pagerduty.com)"`
 	Headers map[string]string `yaml:"headers" only:"webhook" doc:"sent along, as Go templates; credentials as ${env:NAME} or ${file:PATH}"`
@@ -52,8 +52,15 @@ type Receiver struct {
 	HMAC    string            `yaml:"hmac" only:"webhook" secret:"true" example:"\"${env:HOOK_KEY}\"" doc:"key that signs each request in the header X-Grace-Signature"`
 	Topic   string            `yaml:"topic" only:"ntfy" example:"grace" doc:"the ntfy topic"`
 
-	CAFile  string         `yaml:"ca_file" doc:"PEM file of authorities that are trusted besides the system's"`
+	TLS     ReceiverTLS    `yaml:"tls" doc:"whom to trust and who GRACE is; of email also how it is begun"`
+	Proxy   string         `yaml:"proxy" only:"slack,pagerduty,webhook,teams,mattermost,ntfy" doc:"proxy that is asked instead; HTTP_PROXY of the environment does not count" example:"http://proxy.example.com:3128"`
 	Timeout grace.Duration `yaml:"timeout" default:"8s" min:"100ms" max:"10s" doc:"of one attempt"`
+}
+
+// ReceiverTLS is the TLS of a receiver; a text alone is its mode.
+type ReceiverTLS struct {
+	Mode string `yaml:"mode" short:"true" enum:"starttls,implicit,none" doc:"of email: starttls (default) refuses a server without it; implicit is TLS from the first byte (port 465); none sends in the clear. tls: implicit says the same"`
+	httpclient.TLS
 }
 
 // Route sends messages to receivers. What it does not say matches everything.

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -34,14 +35,14 @@ type email struct {
 func newEmail(r Receiver) (*email, error) {
 	e := &email{cfg: r, now: time.Now}
 	var err error
-	if e.tls, err = tlsConfig(r.CAFile); err != nil {
-		return nil, err
+	if e.tls, err = r.TLS.Config(); err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
 	}
 	host, _, err := net.SplitHostPort(r.Server)
 	if err != nil {
 		return nil, fmt.Errorf("server: %q is not a host with a port", r.Server)
 	}
-	e.tls.ServerName = host
+	e.tls.ServerName = cmp.Or(e.tls.ServerName, host)
 	if e.from, err = mail.ParseAddress(r.From); err != nil {
 		return nil, fmt.Errorf("from: %q is not a mail address", r.From)
 	}
@@ -91,7 +92,7 @@ func (e *email) deliver(ctx context.Context, user, password string, body []byte)
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })() // net/smtp knows no context
-	if e.cfg.TLS == "implicit" {
+	if e.cfg.TLS.Mode == "implicit" {
 		conn = tls.Client(conn, e.tls)
 	}
 	c, err := smtp.NewClient(conn, e.tls.ServerName)
@@ -99,7 +100,7 @@ func (e *email) deliver(ctx context.Context, user, password string, body []byte)
 		return fmt.Errorf("greeting: %w", err)
 	}
 	defer c.Close()
-	if e.cfg.TLS == "" || e.cfg.TLS == "starttls" {
+	if e.cfg.TLS.Mode == "" || e.cfg.TLS.Mode == "starttls" {
 		if ok, _ := c.Extension("STARTTLS"); !ok {
 			return &refusal{errors.New("the server does not offer STARTTLS; set tls: implicit or none if that is right")}
 		}

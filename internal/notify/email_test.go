@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/httpclient"
 )
 
 // letter is what the mail server took.
@@ -133,7 +134,7 @@ func TestEmail(t *testing.T) {
 	t.Setenv("SMTP_PASSWORD", "s3cret")
 	r := Receiver{
 		Name: "mail", Type: "email", Server: s.address, From: "GRACE <grace@example.com>", To: []string{"ada@example.com", "Bob <bob@example.com>"},
-		Username: "grace", Password: "${env:SMTP_PASSWORD}", CAFile: s.ca,
+		Username: "grace", Password: "${env:SMTP_PASSWORD}", TLS: ReceiverTLS{TLS: httpclient.TLS{CA: s.ca}},
 	}
 	e := newEnv(t, Settings{Config: Config{Receivers: []Receiver{r}}})
 	inc := grace.Incident{
@@ -200,8 +201,8 @@ func TestEmail(t *testing.T) {
 		{"no such user", func(r *Receiver) { r.To = []string{"no@example.com"} }, "no such user", true},
 		{"greylisted", func(r *Receiver) { r.To = []string{"later@example.com"} }, "greylisted", false},
 		{"wrong password", func(r *Receiver) { r.Password = "wrong-one" }, "login", true},
-		{"unknown authority", func(r *Receiver) { r.CAFile = "" }, "certificate", false},
-		{"in the clear", func(r *Receiver) { r.TLS = "none"; r.Username = "" }, "STARTTLS", true},
+		{"unknown authority", func(r *Receiver) { r.TLS.CA = "" }, "certificate", false},
+		{"in the clear", func(r *Receiver) { r.TLS.Mode = "none"; r.Username = "" }, "STARTTLS", true},
 		{"nobody there", func(r *Receiver) { r.Server = "127.0.0.1:1" }, "refused", false},
 	} {
 		text, dead := fares(tt.change)

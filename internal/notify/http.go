@@ -3,58 +3,35 @@ package notify
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"grace"
+	"grace/internal/httpclient"
 )
 
 // maxAnswer is how much of an answer is looked at.
 const maxAnswer = 4 << 10
 
-// newClient follows no redirects: headers and addresses hold secrets. Proxies
-// are those of the environment, as receivers are mostly outside.
-func newClient(caFile string) (*http.Client, error) {
-	config, err := tlsConfig(caFile)
+// newClient follows no redirects: headers and addresses hold secrets.
+func newClient(r Receiver) (*http.Client, error) {
+	cfg := httpclient.Config{TLS: r.TLS.TLS, Proxy: r.Proxy}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	transport, err := httpclient.Transport(cfg)
 	if err != nil {
 		return nil, err
 	}
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, ForceAttemptHTTP2: true,
-			// A connection is not kept for long: an address may move.
-			IdleConnTimeout: 30 * time.Second, MaxIdleConns: 2,
-		},
+		Transport:     transport,
 	}, nil
-}
-
-func tlsConfig(caFile string) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if caFile == "" {
-		return config, nil
-	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, fmt.Errorf("ca_file: %w", err)
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New("ca_file: no certificate in PEM form is in it")
-	}
-	config.RootCAs = pool
-	return config, nil
 }
 
 // secrets expands references and remembers what was put in.

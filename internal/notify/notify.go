@@ -115,7 +115,10 @@ func (n *Notifier) build(s Settings) (*setup, error) {
 }
 
 func newSender(r Receiver) (sender, error) {
-	client, err := newClient(r.CAFile)
+	if r.TLS.Mode != "" && r.Type != "email" {
+		return nil, fmt.Errorf("tls.mode: %q is only for type email; remove it, or give ca, cert, key, server_name or insecure", r.TLS.Mode)
+	}
+	client, err := newClient(r)
 	if err != nil {
 		return nil, err
 	}

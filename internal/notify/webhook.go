@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/httpclient"
 )
 
 // webhook posts a body of the operator's own shape.
@@ -68,6 +69,9 @@ func newWebhook(r Receiver, client *http.Client) (*webhook, error) {
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(r.Headers)) {
+		if err := httpclient.ValidHeader(k, ""); err != nil {
+			return nil, err
+		}
 		if h.headers[k], err = check("headers."+k, r.Headers[k]); err != nil {
 			return nil, err
 		}
