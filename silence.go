@@ -66,23 +66,33 @@ func (s *Silence) Active(now time.Time) bool {
 }
 
 // Matches tells whether the silence is about a service.
-func (s *Silence) Matches(service Service) bool {
-	if s.Service != "" {
-		if ok, err := path.Match(s.Service, string(service.ID)); err != nil || !ok {
-			return false
-		}
-	}
+func (s *Silence) Matches(service Service) bool { return s.Matcher()(service) }
+
+// Matcher is Matches for many services: the expression is compiled once.
+func (s *Silence) Matcher() func(Service) bool {
+	var re *regexp.Regexp
 	if s.Regex != "" {
-		if re, err := s.compiled(); err != nil || !re.MatchString(string(service.ID)) {
-			return false
+		var err error
+		if re, err = s.compiled(); err != nil {
+			return func(Service) bool { return false }
 		}
 	}
-	for k, v := range s.Labels {
-		if ok, err := path.Match(v, service.Labels[k]); err != nil || !ok || service.Labels[k] == "" {
+	return func(service Service) bool {
+		if s.Service != "" {
+			if ok, err := path.Match(s.Service, string(service.ID)); err != nil || !ok {
+				return false
+			}
+		}
+		if re != nil && !re.MatchString(string(service.ID)) {
 			return false
 		}
+		for k, v := range s.Labels {
+			if ok, err := path.Match(v, service.Labels[k]); err != nil || !ok || service.Labels[k] == "" {
+				return false
+			}
+		}
+		return s.Service != "" || s.Regex != "" || len(s.Labels) > 0
 	}
-	return s.Service != "" || s.Regex != "" || len(s.Labels) > 0
 }
 
 // What names what the silence is about: services, then labels in their order.

@@ -28,14 +28,18 @@ func frame() Frame {
 	}
 }
 
+func strays() Astray {
+	return Astray{Undeclared: []UndeclaredRow{{Silenced: []string{"s"}}}, MoreUndeclared: 1, Skipped: []SkippedRow{{}}, MoreSkipped: 1}
+}
+
 // Every page must hold under a Content-Security-Policy without unsafe-inline
 // and must not need a script.
 func TestPagesHaveNothingInline(t *testing.T) {
 	form := Form{Error: "no", Reason: "because"}
 	pages := []Page{
-		Home{Frame: frame(), Needs: []Need{{}}, Conditions: []Condition{{}}, Runs: []RunRow{{}}, Activity: []Entry{{}}, KPIs: []KPI{{}}},
+		Home{Frame: frame(), Needs: []Need{{}}, Conditions: []Condition{{Silenced: []string{"s"}}}, Ailing: []string{"a"}, Astray: strays(), Runs: []RunRow{{}}, Activity: []Entry{{}}, KPIs: []KPI{{}}},
 		Home{Frame: frame()},
-		Services{Frame: frame(), Rows: []ServiceRow{{}}},
+		Services{Frame: frame(), Rows: []ServiceRow{{Silenced: []string{"s"}}}, Astray: strays()},
 		Services{Frame: frame()},
 		Run{Frame: frame(), CanAbort: true, Form: form, Steps: []Step{{Output: "o", Error: "e"}}, Undo: []Step{{}}, Checks: []Check{{}}, Gates: Gates{Rows: []Gate{{}}}},
 		Run{Frame: frame()},

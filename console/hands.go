@@ -15,17 +15,18 @@ type Silences struct {
 
 // SilenceRow is a silence in force or to come.
 type SilenceRow struct {
-	ID     string
-	State  State
-	What   string // what it matches
-	Reason string
-	Actor  string
-	Starts time.Time
-	Ends   time.Time
-	Covers string // how many services it is about
-	Holds  []Held // what is wrong now and left alone
-	More   int    // services held that are not named
-	Form   Form   // of ending it
+	ID      string
+	State   State
+	What    string // what it matches
+	Reason  string
+	Actor   string
+	Starts  time.Time
+	Ends    time.Time
+	Covers  string // which services it is about
+	Nothing bool   // it is about none
+	Holds   []Held // what is wrong now and left alone
+	More    int    // services held that are not named
+	Form    Form   // of ending it
 }
 
 // Held is a service that suffers and is left alone.

@@ -14,6 +14,8 @@ const (
 	ToneHealing   Tone = "healing"
 	ToneHealthy   Tone = "healthy"
 	ToneNoData    Tone = "nodata"
+	// ToneSilenced is what people keep GRACE's hands and voice off.
+	ToneSilenced Tone = "silenced"
 	// ToneWaiting is a thing that waits for a person: ink, no hue.
 	ToneWaiting Tone = "waiting"
 )
@@ -81,7 +83,11 @@ type Home struct {
 	Untold     string // why nobody is told of anything; empty when people are
 	UntoldHint string
 
+	Ailing []string // receivers that have dead letters or have been failing for minutes
+
 	Silenced string // what is silenced now; empty when nothing is
+
+	Astray Astray
 }
 
 // CountConditions counts what is wrong, shown or not.
@@ -104,6 +110,8 @@ type Condition struct {
 	Detail  string
 	Since   time.Time
 	Doing   Link // what GRACE does about it, or why nothing
+
+	Silenced []string // by whom or what, until when and why
 }
 
 // RunRow is a run in a list.
@@ -142,8 +150,10 @@ type Services struct {
 	Rows    []ServiceRow
 	Filter  string
 	Healthy int // rows that are healthy and hidden
+	Quiet   int // those of them that are silenced
 	More    int // rows that are not shown because there are so many
 	All     bool
+	Astray  Astray
 }
 
 // ServiceRow is one service.
@@ -157,7 +167,8 @@ type ServiceRow struct {
 	Transitive  int
 	Symptoms    []string
 	Doing       Link
-	Why         string // why nothing is being done; empty when healthy
+	Why         string // why nothing is being done; empty when silences say it
+	Silenced    []string
 }
 
 // Gate is one row of a gates table.

@@ -17,6 +17,7 @@ import (
 	"unicode"
 
 	"grace"
+	"grace/internal/api"
 )
 
 // maxAnswer bounds what is read of one answer.
@@ -219,8 +220,8 @@ func (q listQuery) values(pairs ...string) url.Values {
 
 func segment[S ~string](id S) string { return url.PathEscape(string(id)) }
 
-func (c *client) Health(ctx context.Context) (answer[page[grace.HealthState]], error) {
-	return whole[grace.HealthState](ctx, c, "/api/health/state")
+func (c *client) Health(ctx context.Context) (answer[page[healthView]], error) {
+	return whole[healthView](ctx, c, "/api/health/state")
 }
 
 func (c *client) Services(ctx context.Context) (answer[page[serviceView]], error) {
@@ -353,9 +354,9 @@ func (c *client) Silences(ctx context.Context, ended bool) (answer[page[grace.Si
 	return call[page[grace.Silence]](ctx, c, http.MethodGet, "/api/silences", url.Values{"ended": {strconv.FormatBool(ended)}}, nil)
 }
 
-func (c *client) AddSilence(ctx context.Context, s grace.Silence) (answer[grace.Silence], error) {
+func (c *client) AddSilence(ctx context.Context, s grace.Silence) (answer[api.AddedSilence], error) {
 	body := map[string]any{"service": s.Service, "regex": s.Regex, "labels": s.Labels, "starts": s.Starts, "ends": s.Ends, "reason": s.Reason}
-	return call[grace.Silence](ctx, c, http.MethodPost, "/api/silences", nil, body)
+	return call[api.AddedSilence](ctx, c, http.MethodPost, "/api/silences", nil, body)
 }
 
 func (c *client) EndSilence(ctx context.Context, id grace.SilenceID, reason string) (answer[grace.Silence], error) {

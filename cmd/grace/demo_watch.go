@@ -15,7 +15,7 @@ type observer interface {
 	// runs gives the runs made at or after a time, oldest first.
 	runs(ctx context.Context, from time.Time) ([]grace.Run, error)
 	why(ctx context.Context, id grace.RunID) (whyView, error)
-	health(ctx context.Context) ([]grace.HealthState, error)
+	health(ctx context.Context) ([]healthView, error)
 }
 
 // operator is the person of the story.
@@ -46,7 +46,7 @@ func (r remote) why(ctx context.Context, id grace.RunID) (whyView, error) {
 	return got.Value, err
 }
 
-func (r remote) health(ctx context.Context) ([]grace.HealthState, error) {
+func (r remote) health(ctx context.Context) ([]healthView, error) {
 	got, err := r.Health(ctx)
 	return got.Value.Items, err
 }

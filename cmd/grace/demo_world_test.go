@@ -114,8 +114,8 @@ func (w *world) why(context.Context, grace.RunID) (whyView, error) {
 	return whyView{Triggers: []grace.Trigger{{At: w.injected.Add(1500 * time.Millisecond)}}}, nil
 }
 
-func (w *world) health(context.Context) ([]grace.HealthState, error) {
-	return []grace.HealthState{{Service: shop.Cart, Status: grace.HealthHealthy}}, nil
+func (w *world) health(context.Context) ([]healthView, error) {
+	return []healthView{{HealthState: grace.HealthState{Service: shop.Cart, Status: grace.HealthHealthy}}}, nil
 }
 
 func (w *world) approve(_ context.Context, id grace.RunID, reason string) error {

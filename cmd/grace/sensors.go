@@ -75,7 +75,7 @@ func (a *app) astray(w io.Writer, v alertsView) {
 		_, _ = fmt.Fprintln(w, "\nUndeclared services: shown, never acted on")
 		t := table{head: []string{"  SERVICE", "SIGNALS", "SINCE", "WHAT"}}
 		for _, u := range v.Undeclared {
-			t.add("  "+string(u.Service), fmt.Sprint(u.Signals), a.at(u.Worst.Since), oneLine(u.Worst.Message, 80))
+			t.add("  "+string(u.Service), fmt.Sprint(u.Signals), a.at(u.Worst.Since), symptoms([]string{u.Worst.Message}, u.Silenced, 80))
 		}
 		t.write(w, a.colour)
 		_, _ = fmt.Fprintln(w, "  declare them under services, or lead their alerts elsewhere: alertmanager.map")

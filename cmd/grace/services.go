@@ -48,7 +48,7 @@ func newServices(a *app) *cobra.Command {
 				t := table{head: []string{"SERVICE", "STATUS", "CRITICALITY", "BLAST", "DEPENDS ON", "SYMPTOMS"}, tones: map[int]bool{1: true}}
 				for _, s := range list.Value.Items {
 					t.add(string(s.ID), string(s.Health.Status), orDash(string(s.Criticality)), strconv.Itoa(s.BlastRadius),
-						oneLine(join(s.DependsOn), 40), oneLine(orDash(strings.Join(s.Health.TopSymptoms, "; ")), 80))
+						oneLine(join(s.DependsOn), 40), symptoms(s.Health.TopSymptoms, s.Silenced, 80))
 				}
 				t.write(w, a.colour)
 			})
@@ -73,6 +73,9 @@ func (a *app) service(w io.Writer, s serviceView) {
 	_, _ = fmt.Fprintf(w, "%s is %s (fresh data of %s of its signals)\n", s.ID, status, percent(s.Health.Confidence))
 	for _, symptom := range s.Health.TopSymptoms {
 		_, _ = fmt.Fprintf(w, "  %s\n", symptom)
+	}
+	for _, by := range s.Silenced {
+		_, _ = fmt.Fprintf(w, "  %s\n", oneLine(by.Words(a.at), 200))
 	}
 	playbooks := slices.Sorted(maps.Keys(s.Bindings))
 	a.facts(w, [][2]string{

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/api"
 )
 
 func newSilence(a *app) *cobra.Command {
@@ -57,6 +58,11 @@ func newSilenceAdd(a *app) *cobra.Command {
 			}
 			return a.show(s.Raw, func(w io.Writer) {
 				_, _ = fmt.Fprintf(w, "Silence %s: %s until %s. End it with: grace silence end %s --reason WHY\n", s.Value.ID, s.Value.What(), a.at(s.Value.Ends), s.Value.ID)
+				if s.Value.Warning != "" {
+					_, _ = fmt.Fprintf(w, "Warning: %s; see: grace services\n", s.Value.Warning)
+					return
+				}
+				_, _ = fmt.Fprintf(w, "It matches %s now: %s\n", count(len(s.Value.Matching), "service"), oneLine(join(s.Value.Matching), 160))
 			})
 		},
 	}
@@ -141,6 +147,32 @@ func newSilenceList(a *app) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&ended, "ended", false, "also those that ended within the last week")
 	return cmd
+}
+
+// silenced says what is silenced now: by people here, and by the sources of
+// alerts.
+func (a *app) silenced(w io.Writer, silences []grace.Silence, health []healthView) {
+	for _, s := range silences {
+		if s.Active(a.now()) {
+			_, _ = fmt.Fprintf(w, "Silenced: %s until %s by %s: %s\n", s.What(), a.at(s.Ends), s.Actor, oneLine(s.Reason, 100))
+		}
+	}
+	for _, h := range health {
+		for _, by := range h.Silenced {
+			if by.Alert != "" {
+				_, _ = fmt.Fprintf(w, "Silenced at its source: %s on %s, %s\n", by.Alert, h.Service, oneLine(by.Source, 120))
+			}
+		}
+	}
+}
+
+// symptoms words what a service suffers from, marked when it is silenced.
+func symptoms(list []string, silenced []api.SilencedBy, width int) string {
+	text := orDash(strings.Join(list, "; "))
+	if mark := api.SilencedMark(silenced); mark != "" {
+		text = strings.TrimSuffix("("+mark+") "+text, " -")
+	}
+	return oneLine(text, width)
 }
 
 func newSilenceEnd(a *app) *cobra.Command {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -55,21 +56,13 @@ func newStatus(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			told, err := c.Notifications(ctx)
-			if err != nil {
-				return err
-			}
-			sensors, err := c.Sensors(ctx)
-			if err != nil {
-				return err
-			}
-			alerts, err := c.Alerts(ctx)
+			more, err := c.around(ctx)
 			if err != nil {
 				return err
 			}
 			if a.json {
 				return a.showJSON(map[string]json.RawMessage{
-					"sensors": sensors.Raw, "alerts": alerts.Raw, "notifications": told.Raw,
+					"sensors": more.sensors.Raw, "alerts": more.alerts.Raw, "notifications": more.told.Raw, "silences": more.silences.Raw,
 					"mode": mode.Raw, "health": health.Raw, "runs": runs.Raw,
 					"approvals": approvals.Raw, "incidents": incidents.Raw, "predictions": predictions.Raw, "kpis": kpis.Raw,
 				})
@@ -77,12 +70,13 @@ func newStatus(a *app) *cobra.Command {
 			return a.show(nil, func(w io.Writer) {
 				a.headline(w, health.Value.Items, len(runs.Value.Items), len(approvals.Value.Items), len(incidents.Value.Items))
 				a.modeLine(w, mode.Value)
-				a.telling(w, told.Value)
+				a.telling(w, more.told.Value)
+				a.silenced(w, more.silences.Value.Items, health.Value.Items)
 				a.needs(w, approvals.Value.Items, incidents.Value.Items)
 				a.sick(w, health.Value.Items)
-				a.blind(w, sensors.Value.Items)
+				a.blind(w, more.sensors.Value.Items)
 				a.foreseen(w, predictions.Value.Items)
-				a.astray(w, alerts.Value)
+				a.astray(w, more.alerts.Value)
 				a.lastDay(w, runs.Value.Items, kpis.Value)
 			})
 		},
@@ -93,6 +87,28 @@ func newStatus(a *app) *cobra.Command {
 func (a *app) telling(w io.Writer, n api.Notifications) {
 	untold(w, n)
 	a.ailing(w, n.Receivers)
+}
+
+// around is what status shows besides the services and what is done about them.
+type around struct {
+	told     answer[api.Notifications]
+	sensors  answer[page[sensorView]]
+	alerts   answer[alertsView]
+	silences answer[page[grace.Silence]]
+}
+
+func (c *client) around(ctx context.Context) (out around, err error) {
+	if out.told, err = c.Notifications(ctx); err != nil {
+		return out, err
+	}
+	if out.sensors, err = c.Sensors(ctx); err != nil {
+		return out, err
+	}
+	if out.alerts, err = c.Alerts(ctx); err != nil {
+		return out, err
+	}
+	out.silences, err = c.Silences(ctx, false)
+	return out, err
 }
 
 // lastDay shows what is being done, and what was achieved.
@@ -143,9 +159,9 @@ func (a *app) criteria(w io.Writer, list []learn.Criterion) {
 	t.write(w, a.colour)
 }
 
-func (a *app) headline(w io.Writer, health []grace.HealthState, runs, approvals, incidents int) {
+func (a *app) headline(w io.Writer, health []healthView, runs, approvals, incidents int) {
 	// The node that sums up GRACE's own parts is none of the services.
-	health = slices.DeleteFunc(slices.Clone(health), func(h grace.HealthState) bool { return h.Service == grace.CoreService })
+	health = slices.DeleteFunc(slices.Clone(health), func(h healthView) bool { return h.Service == grace.CoreService })
 	states := map[grace.Health]int{}
 	for _, h := range health {
 		states[h.Status]++
@@ -203,16 +219,16 @@ func (a *app) needs(w io.Writer, approvals []grace.Approval, incidents []grace.I
 }
 
 // sick lists the services that are not healthy, worst first.
-func (a *app) sick(w io.Writer, health []grace.HealthState) {
+func (a *app) sick(w io.Writer, health []healthView) {
 	rank := func(h grace.Health) int {
 		return slices.Index([]grace.Health{grace.HealthCritical, grace.HealthDegraded, grace.HealthUnknown, grace.HealthHealthy}, h)
 	}
 	list := slices.Clone(health)
-	slices.SortStableFunc(list, func(x, y grace.HealthState) int { return rank(x.Status) - rank(y.Status) })
+	slices.SortStableFunc(list, func(x, y healthView) int { return rank(x.Status) - rank(y.Status) })
 	t := table{head: []string{"  SERVICE", "STATUS", "DATA", "SYMPTOMS"}, tones: map[int]bool{1: true}}
 	for _, h := range list {
 		if h.Status != grace.HealthHealthy {
-			t.add("  "+string(h.Service), string(h.Status), percent(h.Confidence), oneLine(orDash(strings.Join(h.TopSymptoms, "; ")), 90))
+			t.add("  "+string(h.Service), string(h.Status), percent(h.Confidence), symptoms(h.TopSymptoms, h.Silenced, 90))
 		}
 	}
 	if len(t.rows) > 0 {

@@ -9,6 +9,7 @@ import (
 // The views of the API that are not nouns of package grace.
 type (
 	serviceView    = api.ServiceView
+	healthView     = api.HealthView
 	sensorView     = api.SensorView
 	alertsView     = api.AlertsView
 	modeView       = api.ModeView

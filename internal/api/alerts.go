@@ -45,6 +45,8 @@ type UndeclaredService struct {
 	Service grace.ServiceID `json:"service"`
 	Signals int             `json:"signals" doc:"its signals that are not ok"`
 	Worst   grace.Signal    `json:"worst" doc:"the one to be named first"`
+
+	Silenced []SilencedBy `json:"silenced,omitempty" doc:"by what it is silenced now"`
 }
 
 // SkippedAlerts are alerts that were not taken for one reason.
@@ -90,7 +92,13 @@ func (s *server) registerAlerts(mux *http.ServeMux, api huma.API) {
 	handle(s, api, op{
 		method: http.MethodGet, path: "/api/alerts", id: "get-alerts", tag: "Telemetry", role: roleViewer,
 		doc: "Alerts that lead to no action: those of services that are not declared, and those that were not taken", what: "the alerts",
-	}, func(ctx context.Context, _ *struct{}) (*body[AlertsView], error) { return ok(s.backend.Alerts(ctx)) })
+	}, func(ctx context.Context, _ *struct{}) (*body[AlertsView], error) {
+		v, err := s.alertsView(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return ok(v)
+	})
 	handle(s, api, op{
 		method: http.MethodGet, path: "/api/sensors", id: "list-sensors", tag: "Telemetry", role: roleViewer,
 		doc: "Where samples come from, and what GRACE cannot see", what: "the sensors",

@@ -93,6 +93,8 @@ type ServiceView struct {
 	Dependents  []grace.ServiceID `json:"dependents" doc:"services that depend on it directly"`
 	Transitive  int               `json:"transitive_dependents" doc:"services that depend on it, directly or through others"`
 	BlastRadius int               `json:"blast_radius" minimum:"0" maximum:"10"`
+	// Silenced is the API's to fill in.
+	Silenced []SilencedBy `json:"silenced,omitempty" doc:"by what it is silenced now"`
 }
 
 // DomainView is what a domain registered.
@@ -107,6 +109,8 @@ type DomainView struct {
 type Symptoms struct {
 	Worst grace.Signal // the one to be named first
 	Count int          // signals that are not ok
+	// Silenced are those of them that fire while their source keeps them silent.
+	Silenced []grace.Signal
 }
 
 // DryRun is what a playbook would do on a service now.

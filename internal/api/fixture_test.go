@@ -41,6 +41,7 @@ type fakeBackend struct {
 	services      []ServiceView
 	kpis          learn.KPIs
 	notifications Notifications
+	alerts        AlertsView
 	panics        bool
 	store         *store.Store // whose learning log is counted
 }
@@ -162,7 +163,7 @@ func (b *fakeBackend) Symptoms(ctx context.Context) map[grace.ServiceID]Symptoms
 	}
 	for _, v := range b.services {
 		if worst, n := healthgraph.Worst(v.ID, signals); n > 0 {
-			out[v.ID] = Symptoms{Worst: worst, Count: n}
+			out[v.ID] = Symptoms{Worst: worst, Count: n, Silenced: healthgraph.Silenced(v.ID, signals)}
 		}
 	}
 	return out
@@ -174,7 +175,7 @@ func (b *fakeBackend) Skipped(problems []alertmanager.Skipped) {
 	b.skipped = append(b.skipped, problems...)
 }
 
-func (b *fakeBackend) Alerts(context.Context) AlertsView { return AlertsView{} }
+func (b *fakeBackend) Alerts(context.Context) AlertsView { return b.alerts }
 
 func (b *fakeBackend) Sensors(context.Context) []SensorView {
 	return []SensorView{{Name: "web-health", Type: "http", Service: "web", State: SensorOK, Since: testNow}}

@@ -98,13 +98,18 @@ func (s *server) registerHands(api huma.API) {
 	})
 	handle(s, api, op{
 		method: http.MethodPost, path: "/api/silences", id: "add-silence", tag: tag, role: roleOperator,
-		doc: "Silence services for a time: observed and shown, neither acted on nor told", what: "the silence", status: http.StatusCreated,
-	}, func(ctx context.Context, in *struct{ Body SilenceBody }) (*body[grace.Silence], error) {
+		doc: "Silence services for a time: observed and shown, neither acted on nor told; the answer names the services that it matches now", what: "the silence", status: http.StatusCreated,
+	}, func(ctx context.Context, in *struct{ Body SilenceBody }) (*body[AddedSilence], error) {
 		made, err := s.addSilence(ctx, in.Body)
 		if err != nil {
 			return nil, err
 		}
-		return ok(made)
+		known, _ := s.known(ctx)
+		added := AddedSilence{Silence: made, Matching: matching(made, known)}
+		if len(added.Matching) == 0 {
+			added.Warning = matchesNothing
+		}
+		return ok(added)
 	})
 	handle(s, api, op{
 		method: http.MethodPost, path: "/api/silences/{id}/end", id: "end-silence", tag: tag, role: roleOperator,

@@ -74,7 +74,7 @@ func silencedNow(list []grace.Silence) string {
 			parts = append(parts, fmt.Sprintf("and %d more", len(list)-named))
 			break
 		}
-		parts = append(parts, fmt.Sprintf("%s until %s by %s: %s", one.What(), one.Ends.UTC().Format("2006-01-02 15:04 UTC"), one.Actor, one.Reason))
+		parts = append(parts, fmt.Sprintf("%s until %s by %s: %s", one.What(), until(one.Ends), one.Actor, one.Reason))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -112,21 +112,24 @@ func (s *server) silencesView(ctx context.Context, v visit) (console.Silences, e
 	slices.SortStableFunc(list, func(a, b grace.Silence) int {
 		return cmp.Or(later(a, f.Now)-later(b, f.Now), a.Ends.Compare(b.Ends))
 	})
-	services, symptoms := s.backend.Services(ctx), s.backend.Symptoms(ctx)
+	known, symptoms := s.known(ctx)
 	for i, one := range list {
 		if i == shownHands {
 			page.More = len(list) - i
 			break
 		}
 		row := console.SilenceRow{
-			ID: string(one.ID), State: console.State{Tone: console.ToneWaiting, Label: "in force"}, What: one.What(),
+			ID: string(one.ID), State: console.State{Tone: console.ToneSilenced, Label: "in force"}, What: one.What(),
 			Reason: one.Reason, Actor: one.Actor, Starts: one.Starts, Ends: one.Ends,
 		}
 		if !one.Active(f.Now) {
 			row.State = console.State{Tone: console.ToneNoData, Label: "to come"}
 		}
 		if i < explained {
-			covers(&row, one, services, symptoms, one.Active(f.Now))
+			row.Covers, row.Nothing = covered(matching(one, known))
+			if one.Active(f.Now) {
+				holds(&row, one, known, symptoms)
+			}
 		}
 		page.Rows = append(page.Rows, row)
 	}
@@ -141,16 +144,25 @@ func later(one grace.Silence, now time.Time) int {
 	return 1
 }
 
-// covers says what a silence is about, and what it holds back now.
-func covers(row *console.SilenceRow, one grace.Silence, services []ServiceView, symptoms map[grace.ServiceID]Symptoms, active bool) {
-	matched := 0
-	for _, view := range services {
-		if !one.Matches(view.Service) {
-			continue
-		}
-		matched++
+// covered names the services that a silence is about, and tells whether there is
+// none.
+func covered(ids []grace.ServiceID) (text string, nothing bool) {
+	if len(ids) == 0 {
+		return "Matches no service that GRACE knows: look at the name.", true
+	}
+	text = "Matches " + count(len(ids), "service", "services") + ": " + join(ids[:min(len(ids), shownHeld)])
+	if more := len(ids) - shownHeld; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text + ".", false
+}
+
+// holds says what a silence in force holds back now.
+func holds(row *console.SilenceRow, one grace.Silence, known []ServiceView, symptoms map[grace.ServiceID]Symptoms) {
+	matches := one.Matcher()
+	for _, view := range known {
 		ill := symptoms[view.ID]
-		if !active || (ill.Count == 0 && view.Health.Status != grace.HealthCritical && view.Health.Status != grace.HealthDegraded) {
+		if !matches(view.Service) || ill.Count == 0 && view.Health.Status != grace.HealthCritical && view.Health.Status != grace.HealthDegraded {
 			continue
 		}
 		if len(row.Holds) == shownHeld {
@@ -163,11 +175,7 @@ func covers(row *console.SilenceRow, one grace.Silence, services []ServiceView, 
 		}
 		row.Holds = append(row.Holds, held)
 	}
-	row.Covers = "Matches " + count(matched, "service", "services") + "."
-	if matched == 0 {
-		row.Covers = "Matches no service that GRACE knows."
-	}
-	if active && matched > 0 && len(row.Holds) == 0 {
+	if !row.Nothing && len(row.Holds) == 0 {
 		row.Covers += " Nothing is wrong there now."
 	}
 }
@@ -178,8 +186,9 @@ func (s *server) silenceForm(v visit) {
 		*to = strings.TrimSpace(v.r.PostFormValue(name))
 	}
 	want, err := s.wantedSilence(form)
+	var made grace.Silence
 	if err == nil {
-		_, err = s.addSilence(v.r.Context(), want)
+		made, err = s.addSilence(v.r.Context(), want)
 	}
 	if err != nil {
 		p := s.answer(v.r.Context(), "the silence", err)
@@ -187,7 +196,7 @@ func (s *server) silenceForm(v visit) {
 		s.showSilences(v, p.Status, refusedSilence{form: form})
 		return
 	}
-	s.goTo(v, "lite/silences")
+	s.goTo(v, "lite/silences#"+url.PathEscape(string(made.ID))) // it says what it matches
 }
 
 // wantedSilence reads the form of a silence as the API's body.

@@ -43,7 +43,7 @@ func TestHandsPagesShowTheState(t *testing.T) {
 	b := e.signIn("operator")
 	for path, wants := range map[string][]string{
 		"/lite/silences": {
-			"<strong>d?</strong>", "moving it", "token:ana", "Matches 1 service.", "left alone:", "elevated errors", "to come", "team=shop", "Matches no service that GRACE knows.",
+			"<strong>d?</strong>", "moving it", "token:ana", "Matches 1 service: db.", "left alone:", "elevated errors", "to come", "team=shop", "Matches no service that GRACE knows: look at the name.",
 			`name="for" value="1h"`, `action="../lite/silences/s-1"`, `<span class="badge">2<span class="vh"> open`, `<span class="badge">1<span class="vh"> in force`,
 		},
 		"/lite/incidents": {
@@ -123,7 +123,7 @@ func TestSilenceForm(t *testing.T) {
 		t.Fatalf("a refused form acted: %+v", e.backend.silences)
 	}
 	rec := b.send("POST", "/lite/silences", form())
-	if rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != "../lite/silences" {
+	if rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != "../lite/silences#s-1" {
 		t.Fatalf("%d to %q", rec.Code, rec.Header().Get("Location"))
 	}
 	got := e.backend.silences[0]

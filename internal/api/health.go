@@ -91,8 +91,8 @@ func (s *server) registerHealth(api huma.API) {
 			o.Responses = map[string]*huma.Response{"200": {
 				Description: "One state with ?service=, else a page of them",
 				Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{OneOf: []*huma.Schema{
-					registry.Schema(reflect.TypeFor[grace.HealthState](), true, ""),
-					registry.Schema(reflect.TypeFor[List[grace.HealthState]](), true, ""),
+					registry.Schema(reflect.TypeFor[HealthView](), true, ""),
+					registry.Schema(reflect.TypeFor[List[HealthView]](), true, ""),
 				}}}},
 			}}
 		},
@@ -101,7 +101,11 @@ func (s *server) registerHealth(api huma.API) {
 		method: http.MethodGet, path: "/api/services", id: "list-services", tag: "Health", role: roleViewer,
 		doc: "Services with their state and place in the health graph", what: "the services",
 	}, func(ctx context.Context, in *Paging) (*body[List[ServiceView]], error) {
-		return ok(slicePage(s.backend.Services(ctx), func(v ServiceView) string { return string(v.ID) }, *in))
+		views, err := s.services(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return ok(slicePage(views, func(v ServiceView) string { return string(v.ID) }, *in))
 	})
 	handle(s, api, op{
 		method: http.MethodGet, path: "/api/services/{id}", id: "get-service", tag: "Health", role: roleViewer,
@@ -110,9 +114,12 @@ func (s *server) registerHealth(api huma.API) {
 }
 
 func (s *server) healthState(ctx context.Context, in *stateInput) (*healthAnswer, error) {
-	states := s.backend.Health(ctx)
+	states, err := s.health(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if in.Service == "" {
-		return &healthAnswer{Body: slicePage(states, func(h grace.HealthState) string { return string(h.Service) }, in.Paging)}, nil
+		return &healthAnswer{Body: slicePage(states, func(h HealthView) string { return string(h.Service) }, in.Paging)}, nil
 	}
 	for _, h := range states {
 		if h.Service == in.Service {
@@ -138,6 +145,11 @@ func (s *server) service(ctx context.Context, in *serviceInput) (*body[ServiceDe
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, stored(err)
 	}
+	q, err := s.silencer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	view.Silenced = q.of(view.Service)
 	return ok(ServiceDetail{ServiceView: view, Signals: signals})
 }
 

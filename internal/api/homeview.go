@@ -35,7 +35,17 @@ func (s *server) homeView(ctx context.Context, v visit) (console.Home, error) {
 	if !told.Told {
 		page.Untold, page.UntoldHint = told.Reason, told.Hint
 	}
+	for _, r := range told.Receivers {
+		if what := r.Ails(f.Now, until); what != "" {
+			page.Ailing = append(page.Ailing, "Receiver "+r.Name+": "+what)
+		}
+	}
 	page.Silenced = silencedNow(silences)
+	alerts, err := s.alertsView(ctx)
+	if err != nil {
+		return console.Home{}, err
+	}
+	page.Astray = astray(alerts, "")
 	if page.Conditions, page.MoreConditions, err = s.conditions(ctx, o); err != nil {
 		return console.Home{}, err
 	}
@@ -155,6 +165,10 @@ func (s *server) conditions(ctx context.Context, o overview) (out []console.Cond
 			if c.Doing, err = s.doingLink(ctx, v, g); err != nil {
 				return nil, 0, err
 			}
+		}
+		c.Silenced = silencedLines(v.Silenced)
+		if len(v.Silenced) > 0 && c.Doing.Path == "" {
+			c.Doing = console.Link{} // the silences say it
 		}
 		out = append(out, c)
 	}

@@ -132,7 +132,14 @@ func (s *server) servicesView(ctx context.Context, v visit) (console.Services, e
 	query := v.r.URL.Query()
 	page := console.Services{Frame: f, Filter: strings.TrimSpace(query.Get("q")), All: query.Get("all") == "1"}
 	page.Refresh = refreshEvery * 2
-	services := s.backend.Services(ctx)
+	services, err := s.services(ctx)
+	if err != nil {
+		return console.Services{}, err
+	}
+	alerts, err := s.alertsView(ctx)
+	if err != nil {
+		return console.Services{}, err
+	}
 	slices.SortStableFunc(services, func(a, b ServiceView) int {
 		return cmp.Or(rank(a.Health.Status)-rank(b.Health.Status), strings.Compare(string(a.ID), string(b.ID)))
 	})
@@ -145,12 +152,16 @@ func (s *server) servicesView(ctx context.Context, v visit) (console.Services, e
 		return console.Services{}, err
 	}
 	want := strings.ToLower(page.Filter)
+	page.Astray = astray(alerts, want)
 	for _, view := range services {
 		if want != "" && !strings.Contains(strings.ToLower(string(view.ID)+" "+view.Owner), want) {
 			continue
 		}
 		if view.Health.Status == grace.HealthHealthy && !page.All && want == "" {
 			page.Healthy++
+			if len(view.Silenced) > 0 {
+				page.Quiet++
+			}
 			continue
 		}
 		if len(page.Rows) == shownServices {
@@ -160,13 +171,16 @@ func (s *server) servicesView(ctx context.Context, v visit) (console.Services, e
 		row := console.ServiceRow{
 			ID: string(view.ID), State: healthState(view.Health.Status), Criticality: orDash(string(view.Criticality)), Owner: view.Owner,
 			Confidence: percent(view.Health.Confidence), Direct: len(view.Dependents), Transitive: view.Transitive,
-			Symptoms: view.Health.TopSymptoms, Why: "nothing to do",
+			Symptoms: view.Health.TopSymptoms, Why: "nothing to do", Silenced: silencedLines(view.Silenced),
 		}
 		if view.Health.Status != grace.HealthHealthy && len(page.Rows) < explained {
 			if row.Doing, err = s.doingLink(ctx, view, g); err != nil {
 				return console.Services{}, err
 			}
 			row.Why = row.Doing.Text
+		}
+		if len(view.Silenced) > 0 {
+			row.Why = "" // the silences say it
 		}
 		page.Rows = append(page.Rows, row)
 	}
@@ -317,7 +331,10 @@ type overview struct {
 
 func (s *server) overview(ctx context.Context) (o overview, err error) {
 	q := s.store.Q()
-	o.services, o.symptoms = s.backend.Services(ctx), s.backend.Symptoms(ctx)
+	if o.services, err = s.services(ctx); err != nil {
+		return o, err
+	}
+	o.symptoms = s.backend.Symptoms(ctx)
 	if o.open, err = s.store.OpenRuns(ctx, q); err != nil {
 		return o, stored(err)
 	}

@@ -89,6 +89,17 @@ func Worst(service grace.ServiceID, signals []grace.Signal) (worst grace.Signal,
 	return worst, n
 }
 
+// Silenced gives the alerts of a service that fire while their source keeps them
+// silent.
+func Silenced(service grace.ServiceID, signals []grace.Signal) (out []grace.Signal) {
+	for i := range signals {
+		if s := &signals[i]; s.Service == service && s.Silenced != "" && s.State == grace.SignalFiring {
+			out = append(out, *s)
+		}
+	}
+	return out
+}
+
 func worstFirst(a, b grace.Signal) int {
 	return cmp.Or(
 		cmp.Compare(stateRank(b.State), stateRank(a.State)),

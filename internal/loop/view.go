@@ -35,6 +35,8 @@ type assessed struct {
 type Symptoms struct {
 	Worst grace.Signal // the one to be named first
 	Count int          // signals that are not ok
+	// Silenced are those of them that fire while their source keeps them silent.
+	Silenced []grace.Signal
 }
 
 const (
@@ -122,7 +124,7 @@ func (l *Loop) assess(st *stages, now time.Time) ([]grace.HealthState, map[grace
 	for _, id := range slices.Sorted(maps.Keys(ids)) {
 		health = append(health, healthgraph.Assess(id, by[id], now))
 		if worst, n := healthgraph.Worst(id, by[id]); n > 0 {
-			symptoms[id] = Symptoms{Worst: worst, Count: n}
+			symptoms[id] = Symptoms{Worst: worst, Count: n, Silenced: healthgraph.Silenced(id, by[id])}
 		}
 	}
 	return health, symptoms
