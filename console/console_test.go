@@ -116,3 +116,17 @@ func TestSpan(t *testing.T) {
 		t.Errorf("distance back = %q", got)
 	}
 }
+
+// A number over a list that is cut says so: "3" over one row would be wrong.
+func TestCutListsSaySo(t *testing.T) {
+	a := strays()
+	a.MoreSkipped = 4
+	html := draw(t, Home{Frame: frame(), Conditions: []Condition{{}}, MoreConditions: 2, Astray: a})
+	for _, want := range []string{
+		`Active conditions <span class="count">1 of 3</span>`, `Undeclared services <span class="count">1 of 2</span>`, `not taken <span class="count">1 of 5</span>`,
+	} {
+		if !strings.Contains(html, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+}
