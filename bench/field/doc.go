@@ -26,5 +26,7 @@
 //     without recovery, actions on services that were well or whose alert was
 //     silenced, and silences. It exits 1 when one of these is not 0, or a fault did
 //     not end as its story says.
+//   - With -for it tells the story again on the same stack, with what GRACE has
+//     learnt and remembers, until the time is over.
 //   - Without a program that it needs it exits 1 and says what to install.
 package main

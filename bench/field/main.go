@@ -29,10 +29,11 @@ func main() {
 	stepped := flag.String("clock", "bin/grace-stepclock", "the same with a clock that can be set")
 	only := flag.String("only", "", "only chapters with a fault whose name holds this")
 	keep := flag.Bool("keep", false, "keep the folder with configurations and logs")
+	lasts := flag.Duration("for", 0, "tell the campaign again, on the same stack, until it has taken this long")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := field(ctx, *program, chosen(campaign(*stepped), *short, *only), *keep); err != nil {
+	if err := field(ctx, *program, chosen(campaign(*stepped), *short, *only), *lasts, *keep); err != nil {
 		fmt.Fprintln(os.Stderr, "field:", err)
 		os.Exit(1) //nolint:gocritic // the context is of no use any more
 	}
@@ -79,7 +80,7 @@ func chosen(chapters []chapter, short bool, only string) []chapter {
 	return out
 }
 
-func field(ctx context.Context, program string, chapters []chapter, keep bool) error {
+func field(ctx context.Context, program string, chapters []chapter, lasts time.Duration, keep bool) error {
 	began := time.Now()
 	s, err := newStack(program)
 	defer func() { s.close(keep) }()
@@ -100,7 +101,8 @@ func field(ctx context.Context, program string, chapters []chapter, keep bool) e
 		return err
 	}
 	var rows []row
-	for _, c := range chapters {
+	for i := 0; i < len(chapters) || time.Since(began) < lasts; i++ {
+		c := chapters[i%len(chapters)]
 		if c.before != nil {
 			if err := c.before(ctx, j); err != nil {
 				return err
