@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"grace"
 	"grace/internal/heal"
 	"grace/internal/store"
 )
+
+const sickWhenSeen = "; it was sick when last seen"
 
 // blindness gives an incident for every sensor or source that should show
 // something and has not for longer than its services may be unseen.
@@ -37,6 +40,9 @@ func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []gr
 		first, known := l.unseen[s.Key]
 		if !known {
 			first = later(since, began)
+			if c := l.conditions[s.Service]; c != nil && c.worst.Key == s.Key { // what was sick and is not seen any more is not well
+				first = earlier(first, c.since)
+			}
 			l.unseen[s.Key] = first
 		}
 		if !s.Severity.Serious() || now.Sub(first) < st.patience(s.Service) {
@@ -50,6 +56,9 @@ func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []gr
 				Severity: grace.SeverityWarning, Since: since, OpenedAt: now, Detail: string(s.Service) + ": " + s.Message,
 			}
 			by[sensor] = inc
+		}
+		if sick := s.State == grace.SignalStale && s.Fired.Equal(s.At); sick && !strings.HasSuffix(inc.Detail, sickWhenSeen) {
+			inc.Detail = string(s.Service) + ": " + s.Message + sickWhenSeen
 		}
 		inc.Since = earlier(inc.Since, since)
 		if !slices.Contains(inc.Services, s.Service) {

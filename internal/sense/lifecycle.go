@@ -96,7 +96,7 @@ func (a *Agent) Unconfirm(match func(grace.Signal) bool, now time.Time) []grace.
 // ClockStepped tells that the wall clock was set. Set back, what is known goes
 // back with it: new samples are not late for as long as the clock had been ahead,
 // and what lasts has lasted as long as before. The step does not count as time
-// without data. It gives the signals that are dated anew and not ok, sorted by
+// without data; what was before does. It gives the signals that are dated anew and not ok, sorted by
 // key.
 func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 	clamp := func(t *time.Time) {
@@ -109,6 +109,7 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 	}
 	var changed []grace.Signal
 	for _, e := range a.entries {
+		silent := max(0, e.silence(now.Add(-step)))
 		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
 			clamp(t)
 		}
@@ -116,7 +117,10 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 			clamp(&e.flips[i])
 		}
 		e.gaps = [2]time.Duration{}
-		e.trusted, e.heard = now, nil
+		if !e.restored || !e.trusted.IsZero() {
+			e.trusted = now.Add(-silent)
+		}
+		e.heard = nil
 		if step < 0 && e.sig.State != grace.SignalOK && e.sig.State != grace.SignalUnknown {
 			changed = append(changed, e.signal(&a.cfg))
 		}

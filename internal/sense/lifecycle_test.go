@@ -126,10 +126,14 @@ func TestClockStepped(t *testing.T) {
 	if got := a.ClockStepped(at(-1000), -1060*time.Second); len(got) != 2 || !got[0].Since.Equal(since.Add(-1060*time.Second)) {
 		t.Errorf("after a step back: %+v", got)
 	}
-	// And a step ahead is no time without data.
-	a.ClockStepped(at(ahead), time.Duration(ahead)*time.Second)
-	if got := a.Tick(at(ahead + 1)); len(got) != 0 {
+	// And a step ahead is no time without data, as what was before is: 30 s here.
+	a.ClockStepped(at(ahead), time.Duration(ahead+1000)*time.Second)
+	patience := int(a.cfg.StaleAfter.D().Seconds())
+	if got := a.Tick(at(ahead + patience - 32)); len(got) != 0 {
 		t.Errorf("after a step ahead: %+v", got)
+	}
+	if got := a.Tick(at(ahead + patience - 28)); len(got) != 2 || got[0].State != grace.SignalStale {
+		t.Errorf("without data, across a step: %+v", got)
 	}
 }
 

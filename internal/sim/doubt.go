@@ -101,14 +101,18 @@ func (s *Sim) alert(e Event) {
 		return
 	}
 	s.alerts[id] = true
-	s.say(id, false)
-	if every := e.interval(); every > 0 {
+	every := e.interval()
+	s.say(id, every, false)
+	if every > 0 {
 		var again func()
 		again = func() {
-			if s.alerts[id] {
-				s.say(id, false)
-				s.after(every, again)
+			if !s.alerts[id] {
+				return
 			}
+			if !s.befalls(SenderDies, string(id)) {
+				s.say(id, every, false)
+			}
+			s.after(every, again)
 		}
 		s.after(every, again)
 	}
@@ -119,13 +123,14 @@ func (s *Sim) resolveAlerts() {
 	for _, n := range s.story.Services {
 		if s.alerts[n.ID] {
 			delete(s.alerts, n.ID)
-			s.say(n.ID, true)
+			s.say(n.ID, 0, true)
 		}
 	}
 }
 
-// say sends an alert to whichever process takes it.
-func (s *Sim) say(id grace.ServiceID, resolved bool) {
+// say sends an alert to whichever process takes it. One that is repeated is
+// silent when it misses two repeats.
+func (s *Sim) say(id grace.ServiceID, every time.Duration, resolved bool) {
 	if s.operator != nil {
 		return
 	}
@@ -133,7 +138,7 @@ func (s *Sim) say(id grace.ServiceID, resolved bool) {
 	if p == nil {
 		s.after(second, func() {
 			if s.alerts[id] != resolved {
-				s.say(id, resolved)
+				s.say(id, every, resolved)
 			}
 		})
 		return
@@ -142,7 +147,13 @@ func (s *Sim) say(id grace.ServiceID, resolved bool) {
 		Service: id, Sensor: alertSensor, Metric: alertMetric, Kind: grace.SampleAlert, Code: grace.CodeServiceDown,
 		Severity: grace.SeverityWarning, Resolved: resolved, Fingerprint: "stuck", At: s.now.Add(s.wall), Message: "it does not answer",
 	}}
+	if every > 0 && !resolved {
+		samples[0].Expires = samples[0].At.Add(2 * every)
+	}
 	s.notice(p, samples)
+	if s.mutations.KeepAlerts {
+		samples[0].Expires = time.Time{}
+	}
 	s.fail(p.loop.Observe(s.ctx, samples...))
 }
 

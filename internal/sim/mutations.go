@@ -43,6 +43,7 @@ type Mutations struct {
 	IgnorePassing  bool // one sample that passes is not told
 	NeverTell      bool // what lasts is not escalated
 	ForgetVictims  bool // incidents name the cause alone
+	KeepAlerts     bool // an alert that is not repeated fires for ever
 	NoRecovery     bool // a run succeeds although what began it lasts
 	NoQuestion     bool // nobody is told that a person is asked
 }

@@ -24,6 +24,9 @@ type seen struct {
 	by    map[*process]word
 	fails map[*process]int // in a row
 	known time.Time        // since when a process must take it for sick, zero when it need not
+	// until is when an alert is silent unless it is said again, by the clock of all
+	// hosts; zero: it never is.
+	until time.Time
 }
 
 // word is what the newest sample of a series says.
@@ -31,6 +34,11 @@ type word struct {
 	at   time.Time // when it was taken, by the clock of its host before that was set
 	last time.Time // when it was delivered
 	bad  bool
+}
+
+// expired tells whether an alert was not said again in time.
+func (v *seen) expired(wall time.Time) bool {
+	return v.bad && !v.until.IsZero() && wall.After(v.until)
 }
 
 // take lets a newer sample speak. The clock may have been set back.
@@ -53,10 +61,11 @@ func (s *Sim) notice(p *process, samples []grace.Sample) {
 			v = &seen{by: map[*process]word{}, fails: map[*process]int{}}
 			s.seen[key] = v
 		}
-		if s.now.Sub(v.last) > blindAfter { // what was before is not known to have lasted
+		if since := s.silentSince(key, v); !since.IsZero() { // what was before is not known to have lasted
 			clear(v.fails)
 			v.known = time.Time{}
 		}
+		v.until = m.Expires
 		w := word{m.At.Add(-s.wall), s.now, bad}
 		v.word, v.by[p] = v.take(w), v.by[p].take(w)
 		if !bad {
@@ -68,6 +77,22 @@ func (s *Sim) notice(p *process, samples []grace.Sample) {
 			v.known = s.now
 		}
 	}
+}
+
+// silentSince tells since when it must be known that nothing is heard of a
+// series, zero when something is.
+func (s *Sim) silentSince(key series, v *seen) time.Time {
+	at := v.last.Add(blindAfter)
+	if key.sensor == alertSensor {
+		if !v.expired(s.now.Add(s.wall)) {
+			return time.Time{}
+		}
+		at = v.until.Add(-s.wall)
+	}
+	if !s.now.After(at) {
+		return time.Time{}
+	}
+	return at
 }
 
 // judge holds a sample to its limit. serious is false where nobody set one.
@@ -146,6 +171,8 @@ func (s *Sim) proof(p *process, c call) {
 			said = append(said, fmt.Sprintf("%s was last seen at %s", key, s.since(v.last)))
 		case !v.bad:
 			said = append(said, fmt.Sprintf("%s passed at %s", key, s.since(v.last)))
+		case v.expired(s.now.Add(s.wall - sampleEvery)):
+			said = append(said, fmt.Sprintf("%s was last repeated at %s", key, s.since(v.last)))
 		default:
 			return
 		}
@@ -257,13 +284,14 @@ func (s *Sim) overdue(n Node, began time.Time) (why string, blind bool) {
 		if v == nil {
 			continue
 		}
-		unseen := s.now.Sub(v.last) > blindAfter && key.sensor != alertSensor
+		silent := s.silentSince(key, v)
+		unseen := !silent.IsZero()
 		switch {
 		case v.last.Before(began) && !over(later(v.known, began)):
 			// Stored: nobody has said since the start that it lasts.
 		case !unseen && over(v.known):
 			return fmt.Sprintf("%s has been bad since %s", key.metric, s.since(v.known)), false
-		case unseen && over(later(v.last.Add(blindAfter), began)):
+		case unseen && over(later(silent, began)):
 			why, blind = fmt.Sprintf("%s was last seen at %s", key.metric, s.since(v.last)), true
 		}
 	}
@@ -312,7 +340,7 @@ func (s *Sim) told() ([]grace.Incident, []store.RunHead) {
 // acts on it or on what it depends on or what depends on it, or has just helped.
 func (s *Sim) spoken(id grace.ServiceID, blind bool, incidents []grace.Incident, runs []store.RunHead) bool {
 	covers := func(i grace.Incident) bool {
-		return i.Kind == grace.IncidentStorm || i.Covers(id) && (i.Kind == grace.IncidentBlind) == blind
+		return i.Kind == grace.IncidentStorm || i.Covers(id) && ((i.Kind == grace.IncidentBlind) == blind || s.unseen(id, i))
 	}
 	if slices.ContainsFunc(incidents, covers) {
 		return true
@@ -322,6 +350,14 @@ func (s *Sim) spoken(id grace.ServiceID, blind bool, incidents []grace.Incident,
 		acting := h.State.Mutating() && h.State != grace.RunApproved || h.State == grace.RunSucceeded
 		return acting && slices.Contains(causes, h.Service)
 	})
+}
+
+// unseen tells whether an incident says, before the data of a service is missed
+// here, that nothing is seen of it: its sensors fail, or its alerts expire when
+// the clock is set.
+func (s *Sim) unseen(id grace.ServiceID, i grace.Incident) bool {
+	fails := func(e Event) bool { return e.Kind == SensorError && e.Amount != 0 }
+	return i.Kind == grace.IncidentBlind && (slices.ContainsFunc(s.plumbing, fails) || s.befalls(SenderDies, string(id)))
 }
 
 func later(a, b time.Time) time.Time {

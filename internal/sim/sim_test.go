@@ -110,6 +110,8 @@ func TestPlantedBugs(t *testing.T) {
 		{check: "fresh_evidence", m: Mutations{StoredEvidence: true}, story: passesMeanwhile},
 		{check: "fresh_evidence", m: Mutations{IgnorePassing: true}, story: flaps},
 		{check: "fresh_evidence", m: Mutations{NoAdmission: true}, story: passesMeanwhile},
+		{check: "fresh_evidence", m: Mutations{KeepAlerts: true}, story: senderDies},
+		{check: "no_silence", m: Mutations{KeepAlerts: true}, story: senderDies},
 		{check: "no_silence", m: Mutations{NeverTell: true}, story: watchedOnly},
 		{check: "no_silence", m: Mutations{ForgetVictims: true}, story: watchedOnly},
 		{check: "questions_are_told", m: Mutations{NoQuestion: true}},
@@ -287,6 +289,18 @@ func flaps(st *Story) {
 func stuckAlert(st *Story) {
 	eager(st)
 	st.Events = []Event{{At: time.Minute, Kind: StuckAlert, Target: string(st.Services[0].ID), Amount: 60}}
+}
+
+// senderDies: what an alert is about waits for a person for so long that the
+// alert is not repeated any more.
+func senderDies(st *Story) {
+	eager(st)
+	st.Services[0].Criticality = grace.CriticalityCritical
+	st.Events = []Event{
+		{At: 30 * time.Second, Kind: PeopleLate, For: 11 * time.Minute, Amount: 240},
+		{At: time.Minute, Kind: StuckAlert, Target: string(st.Services[0].ID), Amount: 60},
+		{At: 61 * time.Second, Kind: SenderDies, Target: string(st.Services[0].ID), For: 10 * time.Minute},
+	}
 }
 
 // watchedOnly: a service that others depend on is down, and nothing is done.

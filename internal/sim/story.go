@@ -87,6 +87,7 @@ const (
 	SensorError  Kind = "sensor_error"  // replica Target measures nothing, by its own fault; Amount 1: its probes say so
 	SilentSource Kind = "silent_source" // no data of Target
 	StuckAlert   Kind = "stuck_alert"   // an alert about Target fires until the end, repeated every Amount seconds; 0: never
+	SenderDies   Kind = "sender_dies"   // no alert about Target is repeated, nor said to be over
 )
 
 // Event is one thing that happens.

@@ -3,17 +3,19 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
 func doubts() []Kind {
-	return []Kind{Passes, Flap, Restart, Reload, RenameSensor, RemoveSensor, ClockStep, SensorError, SilentSource, StuckAlert}
+	return []Kind{Passes, Flap, Restart, Reload, RenameSensor, RemoveSensor, ClockStep, SensorError, SilentSource, StuckAlert, SenderDies}
 }
 
 // writeDoubt writes what makes it hard to know what is wrong now: half of them
 // befall a service that a fault strikes, about the time when it does.
 func writeDoubt(r *rand.Rand, st Story) []Event {
-	kinds := append(doubts(), Restart) // twice as often
+	kinds := append(doubts(), Restart)                                             // twice as often
+	kinds = slices.DeleteFunc(kinds, func(k Kind) bool { return k == SenderDies }) // it has its alert first
 	var out []Event
 	for range r.IntN(4) {
 		e := Event{At: secondsIn(r, 30, 500), Kind: kinds[r.IntN(len(kinds))], Target: string(st.Services[r.IntN(len(st.Services))].ID)}
@@ -46,6 +48,11 @@ func writeDoubt(r *rand.Rand, st Story) []Event {
 		default:
 		}
 		out = append(out, e)
+	}
+	for _, e := range out {
+		if e.Kind == StuckAlert && e.Amount > 0 && r.IntN(2) == 0 {
+			out = append(out, Event{At: e.At + secondsIn(r, 1, 60), Kind: SenderDies, Target: e.Target, For: secondsIn(r, 400, 700)})
+		}
 	}
 	return out
 }
