@@ -21,8 +21,8 @@
 //	exit code in ok_codes       succeeded
 //	another code                failed, retryable
 //	ended by a signal           unknown, retryable: it was somewhere in its work
-//	not started                 failed; retryable only when there was no time left
-//	time over while it ran      unknown: SIGTERM, then SIGKILL, to its process group
+//	not started                 failed; retryable only when its context had ended
+//	time over or aborted        unknown: SIGTERM, then SIGKILL, to its process group
 //
 // A program that leaves a child behind (a daemon) has ended when it itself has:
 // the child is left alone and named in the output, and what it writes later is
@@ -82,7 +82,7 @@ func (*Action) Do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 
 func do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 	if ctx.Err() != nil {
-		return failed(true, fmt.Errorf("not started: the time was over before it began: %w", context.Cause(ctx)))
+		return failed(true, errors.New("not started"))
 	}
 	s, err := decode(req.With)
 	if err != nil {
@@ -97,10 +97,10 @@ func do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 	if err := p.cmd.Start(); err != nil {
 		return failed(false, fmt.Errorf("start %s: %w; is it installed, and is its path right?", s.Argv[0], err))
 	}
-	timedOut, err := p.wait(ctx)
-	out := p.judge(timedOut, err)
+	stopped, err := p.wait(ctx)
+	out := p.judge(stopped, err)
 	out.Output = p.all.text()
-	if left := p.leftBehind(); left != "" && !timedOut {
+	if left := p.leftBehind(); left != "" && stopped == nil {
 		out.Output = strings.TrimPrefix(out.Output+"\n["+left+"]", "\n")
 	}
 	out.Data = p.data()
@@ -159,13 +159,14 @@ func (p *process) prepare(env []string) {
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 }
 
-// wait waits for the program; when ctx ends first it ends the whole group.
-func (p *process) wait(ctx context.Context) (timedOut bool, err error) {
+// wait waits for the program; when ctx ends first it ends the whole group, and
+// stopped says why ctx ended.
+func (p *process) wait(ctx context.Context) (stopped, err error) {
 	done := make(chan error, 1)
 	go func() { done <- p.cmd.Wait() }()
 	select {
 	case err := <-done:
-		return false, err
+		return nil, err
 	case <-ctx.Done():
 	}
 	group := -p.cmd.Process.Pid
@@ -176,19 +177,23 @@ func (p *process) wait(ctx context.Context) (timedOut bool, err error) {
 	case err = <-done:
 	case <-kill.C:
 		_ = syscall.Kill(group, syscall.SIGKILL)
-		return true, <-done
+		return ctx.Err(), <-done
 	}
 	// The program went; whatever it started and that did not listen goes too.
 	_ = syscall.Kill(group, syscall.SIGKILL)
-	return true, err
+	return ctx.Err(), err
 }
 
-func (p *process) judge(timedOut bool, err error) grace.Outcome {
+func (p *process) judge(stopped, err error) grace.Outcome {
 	name := p.settings.Argv[0]
-	if timedOut {
+	if stopped != nil {
+		why := "its time was over"
+		if errors.Is(stopped, context.Canceled) {
+			why = "the run was aborted"
+		}
 		return grace.Outcome{
 			Status: grace.OutcomeUnknown,
-			Error:  fmt.Sprintf("%s was stopped because its time was over; it may have taken effect", name),
+			Error:  fmt.Sprintf("%s was stopped because %s; it may have taken effect", name, why),
 		}
 	}
 	state := p.cmd.ProcessState

@@ -152,7 +152,11 @@ func TestConformance(t *testing.T) {
 				t.Errorf("waited %s for a child that was left behind", out.Ended.Sub(out.Started))
 			}
 		}},
-		{Name: "timeout", With: run("linger"), Timeout: 100 * time.Millisecond, Want: grace.OutcomeUnknown},
+		{Name: "timeout", With: run("linger"), Timeout: 100 * time.Millisecond, Want: grace.OutcomeUnknown, Check: func(t *testing.T, out grace.Outcome) {
+			if !strings.Contains(out.Error, "its time was over") {
+				t.Errorf("says %q", out.Error)
+			}
+		}},
 		{Name: "no argv", With: map[string]any{}, Invalid: true},
 		{Name: "a shell line", With: map[string]any{"argv": []any{"systemctl restart nginx"}}, Invalid: true},
 		{Name: "text for argv", With: map[string]any{"argv": "systemctl"}, Invalid: true},
@@ -207,7 +211,7 @@ func timeoutEndsTheGroup(t *testing.T, killAfter string) {
 	pid := waitForPID(t, pidFile)
 	cancel()
 	out := <-done
-	if out.Status != grace.OutcomeUnknown {
+	if out.Status != grace.OutcomeUnknown || !strings.Contains(out.Error, "was stopped because the run was aborted") {
 		t.Errorf("%s: %s", out.Status, out.Error)
 	}
 	patience.Until(t, func() error {

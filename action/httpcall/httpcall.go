@@ -131,7 +131,7 @@ type call struct {
 
 func (c *call) do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 	if ctx.Err() != nil {
-		return failed(true, "not sent: the time was over before it began: %v", context.Cause(ctx))
+		return failed(true, "not sent")
 	}
 	s, err := decode(req.With)
 	if err != nil {
@@ -156,10 +156,16 @@ func (c *call) do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 	defer done()
 	resp, err := client.Do(hreq)
 	if err != nil {
+		if ctx.Err() != nil { // the caller says why
+			err = fmt.Errorf("%s %s had not answered", hreq.Method, hreq.URL.Redacted())
+		}
 		return c.broken(hreq.Method, reached.Load(), err)
 	}
 	defer resp.Body.Close()
 	body, err := c.read(resp.Body)
+	if err != nil && ctx.Err() != nil {
+		return c.broken(hreq.Method, true, fmt.Errorf("%s %s had not answered in full", hreq.Method, hreq.URL.Redacted()))
+	}
 	if err != nil {
 		return c.broken(hreq.Method, true, fmt.Errorf("read the answer of %s %s: %w", hreq.Method, hreq.URL.Redacted(), err))
 	}

@@ -146,7 +146,7 @@ func (a *Action) Do(ctx context.Context, req grace.ActionRequest) grace.Outcome 
 
 func (a *Action) do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 	if ctx.Err() != nil {
-		return failed(true, fmt.Errorf("not started: the time was over before it began: %w", context.Cause(ctx)))
+		return failed(true, errors.New("not started"))
 	}
 	s, err := decode(req.With)
 	if err != nil {
@@ -273,9 +273,13 @@ func (j job) start(ctx context.Context, before state) grace.Outcome {
 	case err != nil && refused(err):
 		return failed(!permanent(err), fmt.Errorf("%s %s: %w", j.verb, j.unit, err))
 	case err != nil:
+		why := ""
+		if ctx.Err() == nil { // else the caller says why
+			why = fmt.Sprintf(" (%v)", err)
+		}
 		return grace.Outcome{
 			Status: grace.OutcomeUnknown,
-			Error:  fmt.Sprintf("%s %s: no word of the job's end (%v); it may go on", j.verb, j.unit, err),
+			Error:  fmt.Sprintf("%s %s: no word of the job's end%s; it may go on", j.verb, j.unit, why),
 		}
 	case result != "done" && j.limited(ctx):
 		return failed(false, fmt.Errorf("%s %s: it was started too often and systemd starts it no more (start-limit-hit); see journalctl -u %s for why it ends, and StartLimitIntervalSec and StartLimitBurst", j.verb, j.unit, j.unit))
