@@ -28,6 +28,14 @@ const (
 	RunObservedOnly     RunState = "observed_only"
 )
 
+// RunStates lists the states, in the order in which a run may come to them.
+func RunStates() []RunState {
+	return []RunState{
+		RunProposed, RunAwaitingApproval, RunApproved, RunRunning, RunVerifying, RunRollingBack, RunSucceeded, RunIneffective,
+		RunRolledBack, RunRollbackFailed, RunEscalated, RunDenied, RunExpired, RunCancelled, RunAborted, RunObservedOnly,
+	}
+}
+
 // Terminal tells whether the run has ended.
 func (s RunState) Terminal() bool {
 	switch s {

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
+	"grace"
 	"grace/internal/config"
 )
 
@@ -33,7 +35,7 @@ type app struct {
 	url       string
 	token     string
 	tokenFile string
-	timeout   time.Duration
+	timeout   grace.Duration
 	json      bool
 	utc       bool
 }
@@ -119,7 +121,7 @@ Commands talk to a running daemon: --url or GRACE_URL, with a token from
 	f.StringVar(&a.url, "url", "", "address of the daemon (env GRACE_URL, default "+defaultURL+")")
 	f.StringVar(&a.token, "token", "", "API token (env GRACE_TOKEN; prefer it to the flag, which others can see)")
 	f.StringVar(&a.tokenFile, "token-file", "", "file with the token, used when none is given (env GRACE_TOKEN_FILE, default ./"+defaultTokenFile+")")
-	f.DurationVar(&a.timeout, "timeout", 15*time.Second, "how long to wait for the daemon's answer")
+	f.TextVar(&a.timeout, "timeout", grace.Duration(15*time.Second), "wait this `duration` for the daemon's answer")
 	f.BoolVar(&a.json, "json", false, "print JSON: the API's own answer")
 	f.BoolVar(&a.utc, "utc", false, "print times in UTC instead of local time")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -197,7 +199,11 @@ func onlyGroup(cmd *cobra.Command, args []string) error {
 		}
 	}
 	hint := "see: " + cmd.CommandPath() + " --help"
-	if k := config.Suggest(args[0], names); k != "" {
+	k := config.Suggest(args[0], names)
+	if i := slices.IndexFunc(names, func(n string) bool { return strings.HasPrefix(n, args[0]) }); k == "" && i >= 0 {
+		k = names[i]
+	}
+	if k != "" {
 		hint = "did you mean " + cmd.CommandPath() + " " + k + "? " + hint
 	}
 	return usageError(fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath()), hint)

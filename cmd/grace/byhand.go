@@ -41,7 +41,7 @@ breaker. That needs a token with the role approver.`,
 			}
 			d, err := c.RunByHand(cmd.Context(), grace.PlaybookID(args[0]), grace.ServiceID(args[1]), given, reason, override)
 			if err != nil {
-				return hinted(err, exitNotFound, "see: grace playbooks list, grace services")
+				return refusedNames(cmd.Context(), c, err, args[0], args[1])
 			}
 			return a.show(d.Raw, func(w io.Writer) { a.byHand(w, d.Value, override) })
 		},

@@ -70,7 +70,7 @@ func (a *app) client() (*client, error) {
 			return nil, fmt.Errorf("read token file: %w", err)
 		}
 	}
-	return &client{base: strings.TrimRight(base.String(), "/"), token: token, http: &http.Client{Timeout: a.timeout}}, nil
+	return &client{base: strings.TrimRight(base.String(), "/"), token: token, http: &http.Client{Timeout: a.timeout.D()}}, nil
 }
 
 // call does one request and decodes the answer.

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/api"
+	"grace/internal/store"
 )
 
 // completeTime is how long a shell waits for the daemon's ids.
@@ -87,6 +90,51 @@ func tokenNames(ctx context.Context, c *client) []string {
 	return out
 }
 
+func receiverNames(ctx context.Context, c *client) []string {
+	n, err := c.Notifications(ctx)
+	if err != nil {
+		return nil
+	}
+	out := make([]string, 0, len(n.Value.Receivers))
+	for _, r := range n.Value.Receivers {
+		out = append(out, r.Name+"\t"+r.Type)
+	}
+	return out
+}
+
+func deadLetterIDs(ctx context.Context, c *client) []string {
+	return idsOf(func(ctx context.Context, c *client) (answer[page[store.DeadLetter]], error) {
+		return c.DeadLetters(ctx, listQuery{limit: 50}.values())
+	}, func(d store.DeadLetter) string { return d.ID + "\t" + grace.Printable(d.Title) })(ctx, c)
+}
+
+// signalKeys gives the signals of the services that the typed text may begin
+// with: a key begins with its service.
+func signalKeys(typed string) ids {
+	return func(ctx context.Context, c *client) []string {
+		services := serviceIDs(ctx, c)
+		if alerts, err := c.Alerts(ctx); err == nil {
+			for _, u := range alerts.Value.Undeclared {
+				services = append(services, string(u.Service))
+			}
+		}
+		var out []string
+		for _, id := range services {
+			if !strings.HasPrefix(id+"/", typed) && !strings.HasPrefix(typed, id+"/") {
+				continue
+			}
+			got, err := call[api.ServiceDetail](ctx, c, http.MethodGet, "/api/services/"+segment(id), nil, nil)
+			if err != nil {
+				break // no time is left
+			}
+			for _, s := range got.Value.Signals {
+				out = append(out, string(s.Key)+"\t"+grace.Printable(s.Message))
+			}
+		}
+		return out
+	}
+}
+
 func runsAndServices(ctx context.Context, c *client) []string {
 	return append(runIDs(false)(ctx, c), serviceIDs(ctx, c)...)
 }
@@ -99,10 +147,16 @@ func (a *app) completeIDs(root *cobra.Command) {
 		"approve": {approvalIDs}, "deny": {approvalIDs}, "run": {playbookIDs, serviceIDs},
 		"playbooks show": {playbookIDs}, "playbooks run": {playbookIDs},
 		"incidents show": {incidentIDs("")}, "incidents resolve": {open}, "incidents ack": {open}, "incidents acknowledge": {open}, "incidents note": {open},
+		"notify test": {receiverNames}, "notify retry": {deadLetterIDs},
 		"silence end": {silenceIDs}, "token revoke": {tokenNames},
 	} {
 		if cmd := find(root, path); cmd != nil {
 			cmd.ValidArgsFunction = a.completion(positions)
+		}
+	}
+	if cmd := find(root, "signals forget"); cmd != nil {
+		cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return a.completion([]ids{signalKeys(typed)})(cmd, args, typed)
 		}
 	}
 	a.completeFlags(root)
@@ -117,9 +171,9 @@ func find(root *cobra.Command, path string) *cobra.Command {
 	return cmd
 }
 
-// completeFlags does so for the flags that name services and playbooks.
+// completeFlags does so for the flags that name services, playbooks and receivers.
 func (a *app) completeFlags(cmd *cobra.Command) {
-	for name, list := range map[string]ids{"service": serviceIDs, "playbook": playbookIDs} {
+	for name, list := range map[string]ids{"service": serviceIDs, "playbook": playbookIDs, "receiver": receiverNames} {
 		if cmd.Flags().Lookup(name) != nil {
 			complete := a.completion([]ids{list})
 			_ = cmd.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -139,7 +193,7 @@ func (a *app) completion(positions []ids) cobra.CompletionFunc {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		a.defaults()
-		a.timeout = completeTime
+		a.timeout = grace.Duration(completeTime)
 		c, err := a.client()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp

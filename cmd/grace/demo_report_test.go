@@ -36,7 +36,7 @@ func TestReport(t *testing.T) {
 	s := httptest.NewServer(&fakeAPI{dir: dir})
 	defer s.Close()
 	a := testApp()
-	a.url, a.timeout, a.token = s.URL, time.Second, "grace_x"
+	a.url, a.timeout, a.token = s.URL, grace.Duration(time.Second), "grace_x"
 	c, err := a.client()
 	if err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ type training struct {
 	rounds     int
 	prometheus string
 	selectors  []string
-	since      time.Duration
+	since      grace.Duration
 	files      []string
 }
 
@@ -69,7 +69,7 @@ file.`,
 	f.IntVar(&o.rounds, "rounds", 0, "how often every series is gone through (default 100)")
 	f.StringVar(&o.prometheus, "prometheus", "", "a Prometheus API to read series from")
 	f.StringArrayVar(&o.selectors, "selector", nil, "which of its series")
-	f.DurationVar(&o.since, "since", 35*24*time.Hour, "how far back")
+	f.TextVar(&o.since, "since", grace.Duration(35*24*time.Hour), "look this `duration` back, for example 35d")
 	return cmd
 }
 
@@ -220,7 +220,7 @@ func askSeries(ctx context.Context, o training, now time.Time) ([][]float64, err
 	bySeries := map[string]hourly{}
 	var order []string
 	const grain = 10 * time.Minute
-	_, err = api.History(ctx, now.Add(-o.since), grain, func(labels map[string]string, points []promql.Point) {
+	_, err = api.History(ctx, now.Add(-o.since.D()), grain, func(labels map[string]string, points []promql.Point) {
 		key := fmt.Sprint(labels) // sorted by name
 		if bySeries[key] == nil {
 			bySeries[key] = hourly{}

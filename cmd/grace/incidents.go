@@ -34,11 +34,17 @@ func newIncidentsList(a *app) *cobra.Command {
 		Short: "List incidents, newest first",
 		Args:  exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("state", state, []grace.IncidentState{grace.IncidentOpen, grace.IncidentResolved}); err != nil {
+				return err
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			list, err := c.Incidents(cmd.Context(), q.values("state", state, "service", service))
+			if err == nil && len(list.Value.Items) == 0 {
+				err = emptyFor(cmd.Context(), c, "", service)
+			}
 			if err != nil {
 				return err
 			}
@@ -78,8 +84,11 @@ func newIncidentsChange(a *app, verb, short, said string) *cobra.Command {
 				return err
 			}
 			i, err := c.ChangeIncident(cmd.Context(), grace.IncidentID(args[0]), verb, reason)
+			if isCode(err, exitNotFound) {
+				return unknownName("incident", args[0], nil, "grace incidents list --state open", err)
+			}
 			if err != nil {
-				return hinted(err, exitNotFound, "see: grace incidents list --state open")
+				return err
 			}
 			return a.show(i.Raw, func(w io.Writer) { _, _ = fmt.Fprintf(w, "Incident %s is %s.\n", i.Value.ID, said) })
 		},
@@ -99,8 +108,11 @@ func newIncidentsShow(a *app) *cobra.Command {
 				return err
 			}
 			i, err := c.Incident(cmd.Context(), grace.IncidentID(args[0]))
+			if isCode(err, exitNotFound) {
+				return unknownName("incident", args[0], nil, "grace incidents list", err)
+			}
 			if err != nil {
-				return hinted(err, exitNotFound, "see: grace incidents list")
+				return err
 			}
 			return a.show(i.Raw, func(w io.Writer) { a.incident(w, i.Value) })
 		},

@@ -28,6 +28,10 @@ func (c *client) Notifications(ctx context.Context) (answer[api.Notifications], 
 	return call[api.Notifications](ctx, c, http.MethodGet, "/api/notify/status", nil, nil)
 }
 
+func (c *client) DeadLetters(ctx context.Context, query url.Values) (answer[page[store.DeadLetter]], error) {
+	return call[page[store.DeadLetter]](ctx, c, http.MethodGet, "/api/notify/dead", query, nil)
+}
+
 func newNotifyList(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
@@ -154,7 +158,7 @@ func newNotifyDead(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list, err := call[page[store.DeadLetter]](cmd.Context(), c, http.MethodGet, "/api/notify/dead", q.values("receiver", receiver), nil)
+			list, err := c.DeadLetters(cmd.Context(), q.values("receiver", receiver))
 			if err != nil {
 				return err
 			}

@@ -58,6 +58,9 @@ func newPlaybooksShow(a *app) *cobra.Command {
 				return err
 			}
 			p, err := c.Playbook(cmd.Context(), grace.PlaybookID(args[0]))
+			if isCode(err, exitNotFound) {
+				return playbooks().absent(cmd.Context(), c, args[0], err)
+			}
 			if err != nil {
 				return err
 			}
@@ -211,7 +214,7 @@ place, and what the trust core would say. Nothing is done; grace run does it.`,
 			}
 			d, err := c.DryRun(cmd.Context(), grace.PlaybookID(args[0]), grace.ServiceID(service), given)
 			if err != nil {
-				return err
+				return refusedNames(cmd.Context(), c, err, args[0], service)
 			}
 			return a.show(d.Raw, func(w io.Writer) {
 				_, _ = fmt.Fprintf(w, "Dry run on %s, parameters %s\n", d.Value.Service, orDash(values(d.Value.Parameters)))

@@ -7,10 +7,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/api"
 )
 
 func newRuns(a *app) *cobra.Command {
@@ -35,6 +37,9 @@ func newRunsList(a *app) *cobra.Command {
 		Short: "List runs, newest first",
 		Args:  exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := runState(state); err != nil {
+				return err
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
@@ -47,6 +52,9 @@ func newRunsList(a *app) *cobra.Command {
 				v.Set("open", "true")
 			}
 			runs, err := c.Runs(cmd.Context(), v)
+			if err == nil && len(runs.Value.Items) == 0 {
+				err = emptyFor(cmd.Context(), c, playbook, service)
+			}
 			if err != nil {
 				return err
 			}
@@ -68,6 +76,14 @@ func newRunsList(a *app) *cobra.Command {
 	f.BoolVar(&open, "open", false, "only runs that have not ended")
 	pageFlags(cmd, &q)
 	return cmd
+}
+
+// runState holds --state to the states of runs.
+func runState(state string) error {
+	if state == "open" {
+		return usageError("open is not the state of a run", "for those that have not ended: --open")
+	}
+	return oneOf("state", state, grace.RunStates())
 }
 
 func pageFlags(cmd *cobra.Command, q *listQuery) {
@@ -108,8 +124,11 @@ func newRunsShow(a *app) *cobra.Command {
 				return err
 			}
 			r, err := c.Run(cmd.Context(), grace.RunID(args[0]))
+			if isCode(err, exitNotFound) {
+				return unknownName("run", args[0], nil, "grace runs list", err)
+			}
 			if err != nil {
-				return hinted(err, exitNotFound, "see: grace runs list")
+				return err
 			}
 			return a.show(r.Raw, func(w io.Writer) { a.run(w, r.Value) })
 		},
@@ -204,8 +223,10 @@ func newRunsAbort(a *app) *cobra.Command {
 		Use:   "abort RUN --reason WHY",
 		Short: "Stop a run, or all of them, and undo what they did",
 		Long: `Stop a run and undo what it did. The request is recorded and the command
-returns; the run finishes the step it is in, then undoes completed steps in
-reverse order. Follow it with: grace runs show RUN
+returns; the run then interrupts the step or the verification that it is at, and
+undoes, the newest first, every step that took effect or may have. Undoing is not
+interrupted, and what is irreversible stays: an incident says so. A run that had
+not begun is cancelled. Follow it with: grace runs show RUN
 
 With --all every run that has not ended is asked to stop. To keep new ones from
 beginning, too: grace mode set stopped --reason "..."`,
@@ -227,8 +248,11 @@ beginning, too: grace mode set stopped --reason "..."`,
 				return err
 			}
 			raw, err := c.Abort(cmd.Context(), grace.RunID(args[0]), reason)
+			if isCode(err, exitNotFound) {
+				return unknownName("run", args[0], nil, "grace runs list --open", err)
+			}
 			if err != nil {
-				return hinted(err, exitNotFound, "see: grace runs list --open")
+				return err
 			}
 			if len(raw) == 0 {
 				raw = []byte(fmt.Sprintf(`{"run":%q,"abort":"requested"}`, args[0]))
@@ -272,10 +296,14 @@ func reasonFlag(cmd *cobra.Command, reason *string) {
 	cmd.Flags().StringVar(reason, "reason", "", "why, for the audit log (required)")
 }
 
-// needReason refuses an empty reason before anything is asked of the daemon.
+// needReason refuses a reason that is missing, too short or too long before
+// anything is asked of the daemon.
 func needReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {
 		return usageError("a reason is needed", `say why for the audit log: --reason "..."`)
+	}
+	if n := utf8.RuneCountInString(strings.TrimSpace(reason)); n < api.MinReason || n > api.MaxReason {
+		return usageError(fmt.Sprintf("the reason has %s", count(n, "character")), fmt.Sprintf("%d to %d are wanted: say why for the audit log", api.MinReason, api.MaxReason))
 	}
 	return nil
 }

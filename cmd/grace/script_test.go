@@ -54,7 +54,7 @@ func freePort(ts *testscript.TestScript, _ bool, _ []string) {
 // scriptClient talks to the script's daemon.
 func scriptClient(ts *testscript.TestScript) *client {
 	a := testApp()
-	a.url, a.tokenFile, a.timeout = ts.Getenv("GRACE_URL"), ts.MkAbs(defaultTokenFile), 10*time.Second
+	a.url, a.tokenFile, a.timeout = ts.Getenv("GRACE_URL"), ts.MkAbs(defaultTokenFile), grace.Duration(10*time.Second)
 	c, err := a.client()
 	ts.Check(err)
 	return c

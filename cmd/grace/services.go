@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -12,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
-	"grace/internal/config"
 )
 
 func newServices(a *app) *cobra.Command {
@@ -28,7 +26,7 @@ func newServices(a *app) *cobra.Command {
 			if len(args) == 1 {
 				s, err := c.Service(cmd.Context(), grace.ServiceID(args[0]))
 				if isCode(err, exitNotFound) {
-					return unknownService(cmd.Context(), c, args[0])
+					return services().absent(cmd.Context(), c, args[0], err)
 				}
 				if err != nil {
 					return err
@@ -54,15 +52,6 @@ func newServices(a *app) *cobra.Command {
 			})
 		},
 	}
-}
-
-// unknownService says that a service is not there, and which was meant.
-func unknownService(ctx context.Context, c *client, id string) error {
-	f := &failure{code: exitNotFound, message: "there is no service " + strconv.Quote(id), hint: "see: grace services"}
-	if k := config.Suggest(id, serviceIDs(ctx, c)); k != "" {
-		f.hint = "did you mean " + k + "? see: grace services"
-	}
-	return f
 }
 
 func (a *app) service(w io.Writer, s serviceView) {

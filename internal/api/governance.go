@@ -153,10 +153,10 @@ func (s *server) decideApproval(ctx context.Context, in *decideInput) (*approval
 	return &approvalAnswer{ETag: etag(a.Revision), Body: a}, nil
 }
 
-// Bounds of a reason, in characters.
+// Bounds of a reason, in characters; the tags of the bodies say the same.
 const (
-	minReason = 3
-	maxReason = 500
+	MinReason = 3
+	MaxReason = 500
 )
 
 // decide answers an approval, for the API and for the pages alike.
@@ -200,8 +200,8 @@ func reasonGiven(reason string) error {
 	if err := bad.problem("nothing was changed"); err != nil {
 		return err
 	}
-	if n := utf8.RuneCountInString(strings.TrimSpace(reason)); n < minReason || n > maxReason {
-		return problem(http.StatusUnprocessableEntity, "the reason has %d characters", n).hint("%d to %d are wanted", minReason, maxReason)
+	if n := utf8.RuneCountInString(strings.TrimSpace(reason)); n < MinReason || n > MaxReason {
+		return problem(http.StatusUnprocessableEntity, "the reason has %d characters", n).hint("%d to %d are wanted", MinReason, MaxReason)
 	}
 	return nil
 }
