@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -142,6 +143,28 @@ func (l *limiter) take(token string) (wait time.Duration, ok bool) {
 		return wait, false
 	}
 	return 0, true
+}
+
+// giveBack returns what take took.
+func (l *limiter) giveBack(token string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if lim := l.tokens[token]; lim != nil {
+		lim.AllowN(l.now(), -1)
+	}
+}
+
+// limited makes a decision within the limit of the caller's token. What was
+// refused as wrong or too late decided nothing, and does not count.
+func (s *server) limited(ctx context.Context, decide func() error) error {
+	if err := s.limitDecision(ctx); err != nil {
+		return err
+	}
+	err := decide()
+	if p := known("", err); p != nil && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}, p.Status) {
+		s.decisions.giveBack(callerOf(ctx).Token)
+	}
+	return err
 }
 
 // limitDecision refuses a decision that comes too fast.

@@ -168,15 +168,16 @@ func (s *server) decide(ctx context.Context, id grace.ApprovalID, in DecisionInp
 	if err := reasonGiven(in.Reason); err != nil {
 		return grace.Approval{}, err
 	}
-	if err := s.limitDecision(ctx); err != nil {
-		return grace.Approval{}, err
-	}
-	if in.Approve {
-		if err := s.notOwn(ctx, id); err != nil {
-			return grace.Approval{}, err
+	var a grace.Approval
+	err := s.limited(ctx, func() (err error) {
+		if in.Approve {
+			err = s.notOwn(ctx, id)
 		}
-	}
-	a, err := s.backend.Decide(ctx, id, in)
+		if err == nil {
+			a, err = s.backend.Decide(ctx, id, in)
+		}
+		return err
+	})
 	if err != nil {
 		if p := known("approval "+string(id), err); p != nil {
 			p.Approval = id

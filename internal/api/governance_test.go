@@ -99,6 +99,32 @@ func TestDecisionsAreLimitedPerToken(t *testing.T) {
 	}
 }
 
+// What was refused as wrong or too late has decided nothing, and does not use
+// up the limit.
+func TestRefusedDecisionsAreNotCounted(t *testing.T) {
+	e := newEnv(t, func(c *Config) { c.DecisionsPerMinute, c.DecisionBurst = 6, 2 })
+	run := func() int {
+		return e.call("operator", "POST", "/api/playbooks/restart_service/run", `{"service":"checkout","reason":"it hangs"}`).Code
+	}
+	for _, refusal := range []struct {
+		err  error
+		code int
+	}{{&Invalid{Message: "unknown service"}, 422}, {store.ErrNotFound, 404}, {store.ErrConflict, 409}, {&Expired{}, 400}} {
+		e.backend.fail(refusal.err)
+		for range 3 {
+			if code := run(); code != refusal.code {
+				t.Fatalf("%v answers %d", refusal.err, code)
+			}
+		}
+	}
+	e.backend.fail(nil)
+	for i, want := range []int{202, 202, 429} {
+		if code := run(); code != want {
+			t.Errorf("run %d answers %d, want %d", i, code, want)
+		}
+	}
+}
+
 func TestMode(t *testing.T) {
 	e := newEnv(t)
 	e.apply(grace.Change{Mode: &grace.ModeSetting{Mode: grace.ModeAutonomous, Reason: "calm", Actor: "token:ana", Since: at(-time.Hour), Revision: 1}})

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"grace"
+	"grace/internal/store"
 )
 
 // Hands is what people do themselves: silence, run a playbook, look after
@@ -148,6 +150,23 @@ func (s *server) incidentHands() map[string]func(context.Context, grace.Incident
 	}
 }
 
+// changeIncident does what a verb says. A resolved incident stays as it is, and
+// who comes too late is told who was first.
+func (s *server) changeIncident(ctx context.Context, verb string, id grace.IncidentID, reason string) (grace.Incident, error) {
+	i, err := s.incidentHands()[verb](ctx, id, callerOf(ctx).actor(), reason)
+	if !errors.Is(err, store.ErrConflict) {
+		return i, err
+	}
+	now, missing := s.store.Incident(ctx, s.store.Q(), id)
+	if missing != nil || now.State != grace.IncidentResolved {
+		return i, err
+	}
+	p := problem(http.StatusConflict, "incident %s is already resolved since %s: %s", id, deref(now.ResolvedAt).UTC().Format(time.RFC3339), orDash(now.Resolution)).
+		hint("nothing was changed; if the condition is back, GRACE opens another incident")
+	p.State = string(now.State)
+	return i, p
+}
+
 // registerIncidentHands adds what people do about incidents.
 func (s *server) registerIncidentHands(api huma.API, missing []int) {
 	for verb, doc := range map[string]string{
@@ -157,7 +176,7 @@ func (s *server) registerIncidentHands(api huma.API, missing []int) {
 			method: http.MethodPost, path: "/api/incidents/{id}/" + verb, id: verb + "-incident", tag: "Incidents", role: roleOperator,
 			doc: doc, what: "the incident", errors: missing,
 		}, func(ctx context.Context, in *resolveInput) (*body[grace.Incident], error) {
-			i, err := s.incidentHands()[verb](ctx, in.ID, callerOf(ctx).actor(), in.Body.Reason)
+			i, err := s.changeIncident(ctx, verb, in.ID, in.Body.Reason)
 			if err != nil {
 				return nil, err
 			}
@@ -167,15 +186,16 @@ func (s *server) registerIncidentHands(api huma.API, missing []int) {
 }
 
 func (s *server) runByHand(ctx context.Context, in *byHandInput) (*body[grace.Decision], error) {
-	if err := s.limitDecision(ctx); err != nil {
-		return nil, err
-	}
 	if in.Body.Override && callerOf(ctx).Role < roleApprover {
 		return nil, problem(http.StatusForbidden, "overriding a limit needs the role approver").hint("leave override out, or ask somebody with a token of that role")
 	}
-	dec, err := s.backend.RunByHand(ctx, ByHand{
-		Playbook: in.ID, Service: in.Body.Service, Parameters: in.Body.Parameters, Reason: in.Body.Reason, Override: in.Body.Override,
-	}, callerOf(ctx).actor())
+	var dec grace.Decision
+	err := s.limited(ctx, func() (err error) {
+		dec, err = s.backend.RunByHand(ctx, ByHand{
+			Playbook: in.ID, Service: in.Body.Service, Parameters: in.Body.Parameters, Reason: in.Body.Reason, Override: in.Body.Override,
+		}, callerOf(ctx).actor())
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

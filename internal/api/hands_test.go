@@ -1,10 +1,14 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"grace"
+	"grace/internal/store"
 )
 
 func TestRunByHand(t *testing.T) {
@@ -27,6 +31,21 @@ func TestRunByHand(t *testing.T) {
 	}
 	if len(e.backend.byHand) != 2 || e.backend.byHand[0].Reason != want[0].Reason || !e.backend.byHand[1].Override || e.backend.byHand[0].Override {
 		t.Errorf("asked for %+v", e.backend.byHand)
+	}
+}
+
+// TestResolvedIncidentStays: who is too late is told who was first.
+func TestResolvedIncidentStays(t *testing.T) {
+	e := newEnv(t)
+	e.apply(grace.Change{Incidents: []grace.Incident{{
+		ID: "i-1", State: grace.IncidentResolved, Title: "t", Severity: grace.SeverityWarning, OpenedAt: at(-time.Hour), ResolvedAt: new(at(-time.Minute)), Resolution: "resolved by token:ana: new disk",
+	}}})
+	e.backend.fail(fmt.Errorf("incident i-1: %w", store.ErrConflict))
+	for _, verb := range []string{"resolve", "acknowledge", "note"} {
+		p := problemOf(t, e.call("operator", "POST", "/api/incidents/i-1/"+verb, `{"reason":"the disk is new"}`), http.StatusConflict)
+		if !strings.HasPrefix(p.Detail, "incident i-1 is already resolved since 20") || !strings.HasSuffix(p.Detail, ": resolved by token:ana: new disk") || p.State != "resolved" {
+			t.Errorf("%s says %+v", verb, p)
+		}
 	}
 }
 

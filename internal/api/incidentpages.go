@@ -142,13 +142,13 @@ func incidentWords(kind grace.IncidentKind) string {
 func (s *server) incidentForm(v visit) {
 	id := grace.IncidentID(v.r.PathValue("id"))
 	form := console.Form{Reason: strings.TrimSpace(v.r.PostFormValue("reason"))}
-	do, known := s.incidentHands()[v.r.PostFormValue("do")]
+	verb := v.r.PostFormValue("do")
 	err := reasonGiven(form.Reason)
-	if !known {
+	if s.incidentHands()[verb] == nil {
 		err = problem(http.StatusUnprocessableEntity, "neither acknowledge, note nor resolve was chosen")
 	}
 	if err == nil {
-		_, err = do(v.r.Context(), id, callerOf(v.r.Context()).actor(), form.Reason)
+		_, err = s.changeIncident(v.r.Context(), verb, id, form.Reason)
 	}
 	if err != nil {
 		p := s.answer(v.r.Context(), "the incident", err)
