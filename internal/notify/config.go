@@ -155,6 +155,9 @@ func (r *Router) Receivers(m *Message) []string {
 		return slices.DeleteFunc(slices.Clone(m.to), func(name string) bool { return !slices.Contains(r.receivers, name) })
 	}
 	if len(r.routes) == 0 {
+		if m.twin { // they get the incident of the same run, which says the same
+			return nil
+		}
 		return r.receivers
 	}
 	routes := r.matching(m)

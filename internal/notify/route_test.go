@@ -59,6 +59,7 @@ func TestRoutes(t *testing.T) {
 		})
 	}
 	equal(t, router(t, "a b").Receivers(&Message{Kind: Acted}), []string{"a", "b"})
+	equal(t, router(t, "a b").Receivers(&Message{Kind: Escalated, twin: true}), nil)
 	equal(t, router(t, "a", Route{Receivers: []Name{"a"}}).Receivers(&Message{Kind: Escalated, twin: true}), nil)
 }
 

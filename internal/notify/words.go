@@ -189,7 +189,7 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 	}
 	m.Subject, m.Began = "incident/"+string(inc.ID), inc.OpenedAt
 	m.Thread = m.Subject
-	m.Link = w.link("", "")
+	m.Link = w.link("incidents", string(inc.ID))
 	if inc.Run != "" {
 		m.Thread, m.Link = "run/"+string(inc.Run), w.link("runs", string(inc.Run))
 	}
