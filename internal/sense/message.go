@@ -42,10 +42,19 @@ func (e *entry) message(cfg *Config) string {
 	if e.held != grace.SignalFiring {
 		text = e.sig.Metric + " resolved"
 	}
-	if e.sig.Silenced != "" {
-		text += ", silenced by " + e.sig.Silenced
+	return withNote(text+silenced(e.sig.Silenced), e.note)
+}
+
+// silenced words what keeps an alert silent at its source: a silence, or what
+// says of itself that it inhibits or mutes the alert.
+func silenced(by string) string {
+	switch {
+	case by == "":
+		return ""
+	case strings.HasPrefix(by, "inhibited "), strings.HasPrefix(by, "muted "), by == "suppressed":
+		return ", " + by
 	}
-	return withNote(text, e.note)
+	return ", silenced by " + by
 }
 
 func (e *entry) probeMessage(cfg *Config) string {

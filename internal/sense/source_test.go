@@ -124,3 +124,22 @@ func TestBefore1970(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// An alert that another one inhibits was silenced by nobody.
+func TestSilencedAtItsSource(t *testing.T) {
+	for by, want := range map[string]string{
+		"silence 7 (bob: deploy)":  "Lag firing, silenced by silence 7 (bob: deploy)",
+		"inhibited by alert c0ffe": "Lag firing, inhibited by alert c0ffe",
+		"muted by nights":          "Lag firing, muted by nights",
+		"suppressed":               "Lag firing, suppressed",
+		"":                         "Lag firing",
+	} {
+		a := New(DefaultConfig(), nil)
+		got := a.Observe(grace.Sample{
+			Service: "cart", Sensor: "alertmanager", Metric: "Lag", Kind: grace.SampleAlert, At: at(0), StartsAt: at(0), Fingerprint: "f1", Silenced: by,
+		})
+		if len(got) != 1 || got[0].Message != want {
+			t.Errorf("%q: %+v, want %q", by, got, want)
+		}
+	}
+}
