@@ -53,9 +53,10 @@ func deciding(last, now time.Time) error {
 func (d *Daemon) heartbeat(ctx context.Context) {
 	var client *httpclient.Client
 	var made config.Heartbeat // what client was made of
-	failing := false
+	began, failing := time.Now(), false
 	for {
 		cfg := d.config().Heartbeat
+		pause := max(cfg.Interval.D(), time.Second)
 		var err error
 		if client == nil || !reflect.DeepEqual(cfg, made) {
 			client, err = httpclient.New(cfg.Config())
@@ -67,6 +68,8 @@ func (d *Daemon) heartbeat(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
+		case err != nil && d.loop.Reconciled().IsZero() && time.Since(began) < decidedWithin:
+			pause, err = time.Second, nil // GRACE begins: its first reconcile cycle is still to come
 		case err != nil:
 			d.log.Warn("no heartbeat was sent", "error", err)
 		case failing:
@@ -76,7 +79,7 @@ func (d *Daemon) heartbeat(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(cfg.Interval.D(), time.Second)):
+		case <-time.After(pause):
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"bytes"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -52,7 +54,7 @@ func manager(t *testing.T) <-chan string {
 	return states
 }
 
-func started(t *testing.T, text string) *Daemon {
+func started(t *testing.T, text string, opts ...Option) *Daemon {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "grace.yaml")
@@ -63,7 +65,7 @@ func started(t *testing.T, text string) *Daemon {
 	if cfg == nil {
 		t.Fatal(problems)
 	}
-	d, err := New(cfg)
+	d, err := New(cfg, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +136,23 @@ func TestWatched(t *testing.T) {
 	}
 	if s := <-states; s != "STOPPING=1" {
 		t.Errorf("at the end it said %q", s)
+	}
+}
+
+// A start is no reason for a warning: the first heartbeat waits for the first
+// reconcile cycle.
+func TestFirstHeartbeat(t *testing.T) {
+	beat := make(chan struct{}, 10)
+	watcher := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { beat <- struct{}{} }))
+	defer watcher.Close()
+	var out bytes.Buffer // slog's handler lets one write at a time
+	d := started(t, "heartbeat: {url: '"+watcher.URL+"', interval: 1h}\n", WithLogger(slog.New(slog.NewTextHandler(&out, nil))))
+	<-beat // within a second or two, not after the interval
+	if err := d.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "no heartbeat was sent") {
+		t.Errorf("it warned:\n%s", out.String())
 	}
 }
 
