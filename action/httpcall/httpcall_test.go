@@ -204,6 +204,15 @@ func TestBigAnswerIsCut(t *testing.T) {
 	}
 }
 
+func TestURLWithoutScheme(t *testing.T) {
+	for _, raw := range []string{"127.0.0.1:1/x", "shop:8080/x", "shop/x"} {
+		err := httpcall.New().Validate(map[string]any{"url": raw})
+		if want := "has no scheme: write it whole, for example http://" + raw; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", raw, err)
+		}
+	}
+}
+
 func TestOverBeforeItBegan(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

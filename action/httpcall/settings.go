@@ -100,6 +100,9 @@ func validURL(raw string) error {
 	if strings.HasPrefix(raw, "${") {
 		return nil // even the scheme comes later
 	}
+	if scheme, _, _ := strings.Cut(raw, "/"); !strings.HasSuffix(scheme, ":") {
+		return fmt.Errorf("url %q has no scheme: write it whole, for example http://%s", raw, strings.TrimLeft(raw, "/"))
+	}
 	u, err := url.Parse(httpclient.Filled(raw))
 	if err != nil {
 		return fmt.Errorf("url: %w", err)

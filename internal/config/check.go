@@ -113,7 +113,7 @@ func (c *checker) checkPlaces() {
 	}
 	if f.DataDir == "" {
 		root.key("data_dir").add("leave the key out for the default", "must not be empty")
-	} else if at := root.key("data_dir"); at.given() && c.options.Host {
+	} else if at := root.key("data_dir"); c.options.Host {
 		at.checkFolder(f.DataDir)
 	}
 	checkWebURL(root.key("external_url"), f.ExternalURL, "https://grace.example.com")

@@ -87,6 +87,7 @@ func (c *checker) checkStep(at spot, s grace.Step, p grace.Playbook) {
 		both = "read_only and irreversible"
 	case s.Irreversible && s.Undo != nil:
 		both = "irreversible and undo"
+	case at.key("irreversible").failed(), at.key("read_only").failed(): // it says how, only not as it should
 	case !s.ReadOnly && !s.Irreversible && s.Undo == nil && !undoWord.failed():
 		undoWord.add("add undo: {action: ..., with: {...}}, or irreversible: true when nothing can take it back, or read_only: true when it changes nothing",
 			"a step that changes something must say how it is undone")

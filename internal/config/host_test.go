@@ -60,3 +60,33 @@ func TestEveryProblemHasAHint(t *testing.T) {
 		}
 	}
 }
+
+// TestDefaultDataDir: the default folder is looked at as one that was given is.
+func TestDefaultDataDir(t *testing.T) {
+	t.Chdir(t.TempDir())
+	parse := func() string {
+		cfg, problems := Parse("x.yaml", []byte("services: [{name: shop, criticality: low}]\n"), ".", testOptions())
+		if cfg == nil {
+			t.Fatalf("refused:\n%s", problems)
+		}
+		return problems.String()
+	}
+	if got := parse(); strings.Contains(got, "data_dir") {
+		t.Errorf("it can be made:\n%s", got)
+	}
+	if err := os.WriteFile("grace-data", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := parse(); !strings.Contains(got, "data_dir: ") || !strings.Contains(got, "grace-data\" is a file") {
+		t.Errorf("nothing is said of it:\n%s", got)
+	}
+}
+
+func TestDidYouMean(t *testing.T) {
+	if got := didYouMean("zzz", []string{"up", "", "up", "down"}); got != "known: down, up" {
+		t.Errorf("%q", got)
+	}
+	if got := didYouMean("zzz", []string{""}); got != "" {
+		t.Errorf("%q", got)
+	}
+}

@@ -41,7 +41,7 @@ func (s spot) within() bool {
 }
 
 // leadingKey is how the stages begin the text of a validation error.
-var leadingKey = regexp.MustCompile(`^(?:setting |unknown setting )?"?([a-zA-Z_][a-zA-Z0-9_]*(?:\[\d+\]|\.[a-zA-Z_][a-zA-Z0-9_]*)*)"?(:? )`)
+var leadingKey = regexp.MustCompile(`^(?:setting |unknown setting )?"?([a-zA-Z_][a-zA-Z0-9_]*(?:\[\d+\]|\.[a-zA-Z_][a-zA-Z0-9_-]*)*)"?(:? )`)
 
 // addError reports a stage's or an action's own validation error at the key it
 // begins with, as far as the file has it; joined errors one by one.

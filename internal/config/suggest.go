@@ -46,10 +46,12 @@ func didYouMean(got string, known []string) string {
 	if k := nearest(got, known); k != "" {
 		return "did you mean " + k + "?"
 	}
+	known = slices.Compact(slices.Sorted(slices.Values(known)))
+	known = slices.DeleteFunc(known, func(k string) bool { return k == "" })
 	if len(known) == 0 || len(known) > maxListed {
 		return ""
 	}
-	return "known: " + strings.Join(slices.Sorted(slices.Values(known)), ", ")
+	return "known: " + strings.Join(known, ", ")
 }
 
 // maxCompared bounds the work for a hostile name; no key of ours is longer.

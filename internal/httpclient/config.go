@@ -116,7 +116,7 @@ func ValidHeader(name, value string) error {
 	case !Token(name):
 		return fmt.Errorf("headers: %q is no header name; it has no spaces or colons, for example X-Api-Key", name)
 	case hasControl(value):
-		return fmt.Errorf("headers: the value of %s holds a line break or another control character; write it without one", name)
+		return fmt.Errorf("headers.%s: it holds a line break or another control character; write it without one", name)
 	}
 	return nil
 }

@@ -258,7 +258,7 @@ func TestValidate(t *testing.T) {
 		"exclude each other":   {Auth: httpclient.Auth{BearerToken: "a", Username: "b"}},
 		"password without":     {Auth: httpclient.Auth{Password: "a"}},
 		"no header name":       {Auth: httpclient.Auth{Headers: map[string]string{"X-Api Key": "a"}}},
-		"X-Key holds a line":   {Auth: httpclient.Auth{Headers: map[string]string{"X-Key": "a\nb"}}},
+		"headers.X-Key: it holds a line":   {Auth: httpclient.Auth{Headers: map[string]string{"X-Key": "a\nb"}}},
 		"header Authorization": {Auth: httpclient.Auth{BearerToken: "a", Headers: map[string]string{"authorization": "b"}}},
 		"go together":          {TLS: httpclient.TLS{Cert: "a"}},
 		"ca: open":             {TLS: httpclient.TLS{CA: "no-such-file"}},
