@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"os/exec"
+	"strings"
 	"syscall"
 )
 
@@ -70,7 +71,7 @@ func own(err error) bool {
 		return true
 	}
 	// Before the name: that of a proxy says nothing about the peer.
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "proxyconnect" {
+	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "proxyconnect" || socksRefuses(op)) {
 		return true
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
@@ -78,6 +79,16 @@ func own(err error) bool {
 		return !dns.IsNotFound || dns.Err == "unknown port"
 	}
 	return impossible(err)
+}
+
+// socksRefuses tells whether a SOCKS proxy would not do what it was asked. Some
+// of its replies speak of the peer; they have no type.
+func socksRefuses(op *net.OpError) bool {
+	if !strings.HasPrefix(op.Op, "socks ") || op.Err == nil {
+		return false
+	}
+	text := op.Err.Error()
+	return !strings.HasSuffix(text, "connection refused") && !strings.HasSuffix(text, "host unreachable") && !strings.HasSuffix(text, "TTL expired")
 }
 
 // impossible tells of an address that cannot exist, and of a certificate that

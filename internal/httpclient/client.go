@@ -86,8 +86,19 @@ func Transport(cfg Config) (*http.Transport, error) {
 			return nil, fmt.Errorf("proxy: %w", err)
 		}
 		t.Proxy = http.ProxyURL(proxy)
+		t.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+			if resp.StatusCode/100 == 4 { // another: it could not reach the peer
+				return proxyRefuses(resp)
+			}
+			return nil
+		}
 	}
 	return t, nil
+}
+
+// proxyRefuses is a fault of GRACE's configuration or of its proxy.
+func proxyRefuses(resp *http.Response) error {
+	return &Fault{fmt.Errorf("the proxy answered %s", resp.Status)}
 }
 
 // redirect decides about one redirect.
@@ -136,6 +147,10 @@ func (c *Client) Do(req *http.Request) (resp *http.Response, secrets []string, e
 			err = cause
 		}
 		return nil, secrets, &Error{err: err, text: grace.CleanOutput(grace.Redact(err.Error(), secrets)), Connected: connected.Load(), TimedOut: timedOut(req.Context(), err)}
+	}
+	if c.cfg.Proxy != "" && resp.StatusCode == http.StatusProxyAuthRequired {
+		_ = resp.Body.Close() // what the proxy says is no answer
+		return nil, secrets, proxyRefuses(resp)
 	}
 	return resp, secrets, nil
 }

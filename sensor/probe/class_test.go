@@ -40,6 +40,14 @@ func TestClasses(t *testing.T) {
 	}
 	cmd := func(argv ...string) probe.Target { return probe.Target{Type: probe.Command, Argv: argv} }
 	closed := closedPort(t)
+	proxy := func(status int) string {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		t.Cleanup(srv.Close)
+		return strings.TrimPrefix(srv.URL, "http://")
+	}
+	by := func(proxy string) probe.Target {
+		return web("/ok", func(t *probe.Target) { t.Client.Proxy = proxy })
+	}
 	header := func(value string) func(*probe.Target) {
 		return func(t *probe.Target) { t.Client.Headers = map[string]string{"A": value} }
 	}
@@ -47,26 +55,32 @@ func TestClasses(t *testing.T) {
 		target probe.Target
 		code   grace.Code // empty: a sensor error
 	}{
-		"refused":          {probe.Target{Type: probe.HTTP, URL: "http://" + closed}, grace.CodeServiceDown},
-		"no such socket":   {probe.Target{Type: probe.HTTP, URL: "unix:///nowhere/app.sock"}, grace.CodeServiceDown},
-		"server error":     {web("/busy", nil), grace.CodeElevatedErrors},
-		"redirect":         {web("/away", nil), grace.CodeElevatedErrors},
-		"body":             {web("/ok", func(t *probe.Target) { t.Body.Contains = "ill" }), grace.CodeElevatedErrors},
-		"timeout":          {web("/hang", func(t *probe.Target) { t.Timeout = grace.Duration(100 * time.Millisecond) }), grace.CodeLatencySpike},
-		"too slow":         {web("/slow", func(t *probe.Target) { t.MaxLatency = grace.Duration(time.Millisecond) }), grace.CodeLatencySpike},
-		"tcp refused":      {probe.Target{Type: probe.TCP, Address: closed}, grace.CodeServiceDown},
-		"exit code":        {cmd("false"), grace.CodeServiceDown},
-		"secret missing":   {web("/ok", header("${env:PROBE_NOT_SET}")), ""},
-		"secret of lines":  {web("/ok", header("${env:PROBE_LINES}")), ""},
-		"no such port":     {probe.Target{Type: probe.TCP, Address: "127.0.0.1:no-such-port"}, ""},
-		"no program":       {cmd("/nowhere/program"), ""},
-		"not executable":   {cmd("/etc/passwd"), ""},
-		"no interpreter":   {cmd(script("#!/nowhere/python\n")), ""},
-		"env finds none":   {cmd(script("#!/usr/bin/env no-such-interpreter\n")), ""},
-		"shell finds none": {cmd("sh", "-c", "no-such-program"), ""},
-		"no such word":     {cmd("sh", "-c", "no-such-program || exit 1"), ""},
-		"no shell script":  {cmd("sh", "-c", "if"), ""},
-		"proxy unknown":    {web("/ok", func(t *probe.Target) { t.Client.Proxy = "http://proxy.invalid:3128" }), ""},
+		"refused":                      {probe.Target{Type: probe.HTTP, URL: "http://" + closed}, grace.CodeServiceDown},
+		"no such socket":               {probe.Target{Type: probe.HTTP, URL: "unix:///nowhere/app.sock"}, grace.CodeServiceDown},
+		"server error":                 {web("/busy", nil), grace.CodeElevatedErrors},
+		"redirect":                     {web("/away", nil), grace.CodeElevatedErrors},
+		"body":                         {web("/ok", func(t *probe.Target) { t.Body.Contains = "ill" }), grace.CodeElevatedErrors},
+		"timeout":                      {web("/hang", func(t *probe.Target) { t.Timeout = grace.Duration(100 * time.Millisecond) }), grace.CodeLatencySpike},
+		"too slow":                     {web("/slow", func(t *probe.Target) { t.MaxLatency = grace.Duration(time.Millisecond) }), grace.CodeLatencySpike},
+		"tcp refused":                  {probe.Target{Type: probe.TCP, Address: closed}, grace.CodeServiceDown},
+		"exit code":                    {cmd("false"), grace.CodeServiceDown},
+		"secret missing":               {web("/ok", header("${env:PROBE_NOT_SET}")), ""},
+		"secret of lines":              {web("/ok", header("${env:PROBE_LINES}")), ""},
+		"no such port":                 {probe.Target{Type: probe.TCP, Address: "127.0.0.1:no-such-port"}, ""},
+		"no program":                   {cmd("/nowhere/program"), ""},
+		"not executable":               {cmd("/etc/passwd"), ""},
+		"no interpreter":               {cmd(script("#!/nowhere/python\n")), ""},
+		"env finds none":               {cmd(script("#!/usr/bin/env no-such-interpreter\n")), ""},
+		"shell finds none":             {cmd("sh", "-c", "no-such-program"), ""},
+		"no such word":                 {cmd("sh", "-c", "no-such-program || exit 1"), ""},
+		"no shell script":              {cmd("sh", "-c", "if"), ""},
+		"proxy wants login":            {by("http://" + proxy(407)), ""},
+		"proxy wants login of CONNECT": {probe.Target{Type: probe.HTTP, URL: "https://" + closed, Client: httpclient.Config{Proxy: "http://" + proxy(407)}}, ""},
+		"proxy reaches nobody":         {probe.Target{Type: probe.HTTP, URL: "https://" + closed, Client: httpclient.Config{Proxy: "http://" + proxy(502)}}, grace.CodeServiceDown},
+		"SOCKS forbids":                {by("socks5://" + socks(t, 2)), ""},
+		"SOCKS wants login":            {by("socks5://" + socks(t, -1)), ""},
+		"SOCKS finds it refused":       {by("socks5://" + socks(t, 5)), grace.CodeServiceDown},
+		"proxy unknown":                {web("/ok", func(t *probe.Target) { t.Client.Proxy = "http://proxy.invalid:3128" }), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tt.target.Timeout == 0 {
@@ -94,6 +108,35 @@ func TestClasses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// socks is a SOCKS proxy that gives one reply to every request; -1 is one that
+// wants to know who asks.
+func socks(t *testing.T, reply int) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			buf := make([]byte, 300)
+			_, _ = conn.Read(buf)
+			if reply < 0 {
+				_, _ = conn.Write([]byte{5, 0xff})
+			} else {
+				_, _ = conn.Write([]byte{5, 0})
+				_, _ = conn.Read(buf)
+				_, _ = conn.Write([]byte{5, byte(reply), 0, 1, 0, 0, 0, 0, 0, 0})
+			}
+			_ = conn.Close()
+		}
+	}()
+	return l.Addr().String()
 }
 
 // A script that does not work says nothing of the target; one that says what it

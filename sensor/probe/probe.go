@@ -21,8 +21,8 @@
 // A check that could not be made for GRACE's own reasons is no failure: a secret
 // that is missing or holds a line break, a program that is not there or cannot
 // be run (exit codes 126 and 127), a script that its interpreter cannot run, an
-// address that cannot exist, no permission, no network, no file descriptors. Its
-// sample has the kind sensor_error.
+// address that cannot exist, a proxy that is away or refuses, no permission, no
+// network, no file descriptors. Its sample has the kind sensor_error.
 //
 // Checks of one probe never overlap; a slow one delays the next. Samples that
 // the sink refuses are counted in Lost.
