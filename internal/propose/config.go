@@ -11,7 +11,7 @@ import (
 
 // Config holds the limits of proposing.
 type Config struct {
-	DuplicateWindow grace.Duration `yaml:"duplicate_window" json:"duplicate_window" doc:"the same playbook for the same trouble of a service is not proposed again within this time; nor for what began before it had ended, or is foretold, whatever it is called"`
+	DuplicateWindow grace.Duration `yaml:"duplicate_window" json:"duplicate_window" doc:"the same playbook for the same condition of a service is not proposed again within this time; nor for what began before it had ended, or is foretold, whatever it is called"`
 	RatePerHour     int            `yaml:"rate_per_hour" json:"rate_per_hour" doc:"proposals an hour and service"`
 	BackoffBase     grace.Duration `yaml:"backoff_base" json:"backoff_base" doc:"wait after a failed remedy; doubled with each further failure, reset by a success"`
 	BackoffMax      grace.Duration `yaml:"backoff_max" json:"backoff_max" doc:"longest wait, before jitter"`
@@ -21,7 +21,7 @@ type Config struct {
 	MaxConcurrent   int            `yaml:"max_concurrent" json:"max_concurrent" doc:"runs that may be changing something at once"`
 	MinTrials       float64        `yaml:"min_trials" json:"min_trials" doc:"decayed outcomes before a learned score counts"`
 	ProvenScore     float64        `yaml:"proven_score" json:"proven_score" doc:"a learned score from which on a playbook is preferred"`
-	DoNothing       float64        `yaml:"do_nothing" json:"do_nothing" doc:"assumed chance that trouble passes by itself; a playbook that scores lower is not proposed"`
+	DoNothing       float64        `yaml:"do_nothing" json:"do_nothing" doc:"assumed chance that the condition passes by itself; a playbook that scores lower is not proposed"`
 }
 
 // DefaultConfig gives the limits that hold when nothing is said.

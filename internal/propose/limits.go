@@ -142,7 +142,7 @@ func (in Input) personal(p Past) bool {
 }
 
 func notOpen(in Input) grace.Reason {
-	const required, hint = "no open run for the same trouble", "decide on the open run (grace runs list), or wait until it ends"
+	const required, hint = "no open run for the same condition", "decide on the open run (grace runs list), or wait until it ends"
 	for _, p := range in.State.Past {
 		if in.same(p) && p.EndedAt == nil && !p.State.Terminal() {
 			return gate(GateOpen, false, grace.ReasonDuplicate,
