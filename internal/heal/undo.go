@@ -34,7 +34,10 @@ func (x *execution) rollBack(why failure) error {
 			return err
 		}
 		if o.Data[forbiddenKey] != "" {
-			return x.standDown(failure{reason: why.reason + "; " + o.Error})
+			if o.Error != why.reason {
+				why.reason += "; " + o.Error
+			}
+			return x.standDown(failure{reason: why.reason})
 		}
 		undone = undone && o.Status == grace.OutcomeSucceeded
 	}

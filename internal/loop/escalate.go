@@ -400,10 +400,13 @@ func whyWaiting(run grace.Run) string {
 	}
 }
 
+// reasonsText says each reason once: several remedies can fail at the same gate.
 func reasonsText(reasons []grace.Reason) string {
-	texts := make([]string, len(reasons))
-	for i, r := range reasons {
-		texts[i] = r.String()
+	var texts []string
+	for _, r := range reasons {
+		if text := r.String(); !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
 	}
 	return strings.Join(texts, "; ")
 }
