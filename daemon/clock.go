@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"grace"
 	"grace/internal/heal"
 	"grace/internal/store"
 )
@@ -88,8 +87,8 @@ func (c *clock) stepped() (n int, last time.Duration) {
 // sinceStart reads the monotonic clock.
 func (d *Daemon) sinceStart() time.Duration { return time.Since(d.born) }
 
-// watchClock says when the wall clock was set, to people and to the rest of GRACE
-// (event clock.stepped).
+// watchClock keeps records for a while when the wall clock was set; the loop says
+// that it was.
 func (d *Daemon) watchClock(ctx context.Context) {
 	entries, _, err := d.store.AuditEntries(ctx, d.store.Q(), store.AuditFilter{}, store.Page{Limit: 1})
 	var newest time.Time
@@ -108,25 +107,8 @@ func (d *Daemon) watchClock(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		step := d.clock.look(time.Now().Round(0), d.sinceStart())
-		if step == 0 {
-			continue
-		}
-		d.log.Warn("the clock was set; nothing is pruned for a day", "by", step.Round(time.Millisecond).String())
-		if err := d.recordStep(ctx, step); err != nil && ctx.Err() == nil {
-			d.log.Error("that the clock was set is not on record", "error", err)
+		if step := d.clock.look(time.Now().Round(0), d.sinceStart()); step != 0 {
+			d.log.Warn("nothing is pruned for a day", "why", "the clock was set by "+step.Round(time.Millisecond).String())
 		}
 	}
-}
-
-func (d *Daemon) recordStep(ctx context.Context, step time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTime)
-	defer cancel()
-	at, detail := now(), heal.Encode(map[string]any{"step_seconds": step.Seconds(), "owner": d.owner})
-	return d.store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return d.store.Apply(ctx, tx, grace.Change{
-			Audit:  []grace.AuditEntry{{At: at, Actor: "grace", Action: "clock.stepped", Object: "clock", Reason: "set by " + step.Round(time.Second).String(), Detail: detail}},
-			Events: []grace.Event{{Type: "clock.stepped", Source: "daemon", Actor: "grace", Resource: "clock", Payload: detail, Timestamp: at}},
-		})
-	})
 }
