@@ -61,7 +61,6 @@ func (l *Loop) noticeStep(now time.Time) {
 	l.mirror.clockStepped(now, step)
 	l.shifted.Add(int64(step))
 	l.setBack.Store(min(0, l.setBack.Load()+int64(step)))
-	l.stats.clockSteps.Add(1)
 	l.epoch.Add(min(0, step.Milliseconds()))
 	l.stepped += step
 }

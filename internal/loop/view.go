@@ -292,7 +292,7 @@ func (l *Loop) EngineLag(ctx context.Context) (time.Duration, error) {
 
 // Stats counts what the loop did since it started.
 type Stats struct {
-	samples, triggers, clockSteps, clamped atomic.Int64
+	samples, triggers, clamped atomic.Int64
 
 	mu sync.Mutex
 	// OnDecision and OnAction are told of every decision and action, for
@@ -306,9 +306,6 @@ func (l *Loop) Stats() *Stats { return &l.stats }
 
 // Samples counts samples observed, Triggers those that became triggers.
 func (s *Stats) Samples() int64 { return s.samples.Load() }
-
-// ClockSteps counts how often the wall clock was set while the loop ran.
-func (s *Stats) ClockSteps() int64 { return s.clockSteps.Load() }
 
 // Clamped counts samples that were dated ahead of the clock, and taken as of now.
 func (s *Stats) Clamped() int64 { return s.clamped.Load() }
