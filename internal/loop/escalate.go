@@ -137,7 +137,9 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 	}
 	// An error about one keeps nothing from the others.
 	var failed error
-	if !slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentStorm }) { // which is about all of them
+	if i := slices.IndexFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentStorm }); i >= 0 {
+		failed = l.widenStorm(ctx, st, incidents[i], due, now) // it is about all of them
+	} else {
 		for _, c := range due {
 			if covered(incidents, c) {
 				continue

@@ -231,6 +231,57 @@ func TestVictimsOfWhatIsSilenced(t *testing.T) {
 	}
 }
 
+// TestSickInAStorm: what becomes sick while a storm lasts, and its victims, are
+// told too, many at once; what was told with the storm is not told again.
+func TestSickInAStorm(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 8, nil)
+	st, now := l.stages.Load(), l.Now()
+	reason := grace.Reason{Gate: "storm", Code: grace.ReasonStorm, Actual: "2 of 8 services sick", Required: "at most 1"}
+	l.stormNow.Store(&reason)
+	if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		return l.Store.Apply(ctx, tx, stormOpened([]grace.ServiceID{benchService(0), benchService(1)}, reason, now))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	due := []lasting{{service: benchService(0)}, {service: benchService(2)}}
+	look := func(after time.Duration) grace.Incident {
+		t.Helper()
+		open, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
+		if err != nil || len(open) != 1 {
+			t.Fatalf("%+v, %v; want the storm's incident alone", open, err)
+		}
+		if err := l.widenStorm(t.Context(), st, open[0], due, now.Add(after)); err != nil {
+			t.Fatal(err)
+		}
+		if open, err = l.Store.OpenIncidents(t.Context(), l.Store.Q()); err != nil {
+			t.Fatal(err)
+		}
+		return open[0]
+	}
+	if inc := look(0); inc.Covers(benchService(2)) {
+		t.Error("told before others could come")
+	}
+	due = append(due, lasting{service: benchService(3), victims: []grace.ServiceID{benchService(4)}})
+	inc := look(st.EscalateCritical / gatherShare)
+	for i := range 5 {
+		if !inc.Covers(benchService(i)) {
+			t.Errorf("service %d is not named: %v", i, inc.Services)
+		}
+	}
+	if want := "3 more services are sick"; !strings.HasPrefix(inc.Title, want) || !strings.HasSuffix(inc.Detail, reason.String()) {
+		t.Errorf("%q, %q; want %s, and why nothing is done", inc.Title, inc.Detail, want)
+	}
+	events, err := l.Store.Events(t.Context(), l.Store.Q(), 0, []string{"self_heal.storm.widened"}, 10)
+	if err != nil || len(events) != 1 {
+		t.Fatalf("%d events, %v; want one", len(events), err)
+	}
+	look(time.Hour)
+	if events, _ = l.Store.Events(t.Context(), l.Store.Q(), 0, []string{"self_heal.storm.widened"}, 10); len(events) != 1 {
+		t.Errorf("it was told again: %d events", len(events))
+	}
+}
+
 // TestNothingLeftToShowItWell: an incident ends when the signals of its service
 // are gone for good, or it would hide every later one.
 func TestNothingLeftToShowItWell(t *testing.T) {

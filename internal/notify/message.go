@@ -70,6 +70,7 @@ func kinds() map[string]Kind {
 		"incident.escalated":              Escalated,
 		"self_heal.mode":                  ModeChanged,
 		"self_heal.storm.opened":          CircuitBreaker,
+		"self_heal.storm.widened":         CircuitBreaker,
 		"self_heal.storm.closed":          CircuitBreaker,
 	}
 }
