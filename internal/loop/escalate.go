@@ -295,6 +295,11 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 			return nil // it is acting
 		}
 		why := l.whyNot(c.service)
+		if i < 0 && l.blockedByOwnRun(c.service) {
+			if why, err = l.whyNotDone(ctx, tx, c.service, why, now); err != nil {
+				return err
+			}
+		}
 		if silenced != "" {
 			why = string(silenced) + ", which causes it, is silenced"
 		}
@@ -368,14 +373,58 @@ func join(ids []grace.ServiceID) string {
 	return strings.Join(words, ", ")
 }
 
-// whyNot gives the reasons of the last "no" about a service.
-func (l *Loop) whyNot(id grace.ServiceID) string {
-	var last consideration
+// lastSaid gives the last consideration of a service.
+func (l *Loop) lastSaid(id grace.ServiceID) (last consideration) {
 	for _, c := range l.considered {
 		if c.service == id && c.at.After(last.at) {
 			last = c
 		}
 	}
+	return last
+}
+
+// blockedByOwnRun tells whether the last "no" only says that the remedy was
+// proposed a moment ago.
+func (l *Loop) blockedByOwnRun(id grace.ServiceID) bool {
+	return slices.ContainsFunc(l.lastSaid(id).failed, func(r grace.Reason) bool { return r.Code == grace.ReasonDuplicate })
+}
+
+// whyNotDone gives why what was proposed last for a service was not done: that
+// it was proposed a moment ago is no reason that a person could do anything
+// about. Without such a run it gives why.
+func (l *Loop) whyNotDone(ctx context.Context, tx store.Tx, id grace.ServiceID, why string, now time.Time) (string, error) {
+	heads, err := l.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: id, Since: now.Add(-pastWindow)})
+	if err != nil {
+		return why, fmt.Errorf("read past runs of %s: %w", id, err)
+	}
+	i := slices.IndexFunc(heads, func(h store.RunHead) bool { return h.CreatedAt.Equal(newest(heads)) })
+	if i < 0 || !notDone(heads[i].State) {
+		return why, nil
+	}
+	run, err := l.Store.Run(ctx, tx, heads[i].ID)
+	if err != nil || len(run.Reasons) == 0 {
+		return why, err
+	}
+	return fmt.Sprintf("run %s (%s) is %s: %s", run.ID, run.Playbook.ID, run.State, reasonsText(run.Reasons)), nil
+}
+
+// newest gives when the newest of the runs was made.
+func newest(heads []store.RunHead) (at time.Time) {
+	for _, h := range heads {
+		at = later(at, h.CreatedAt)
+	}
+	return at
+}
+
+// notDone tells whether a run ended before it did anything, for a reason that
+// holds on.
+func notDone(s grace.RunState) bool {
+	return s == grace.RunObservedOnly || s == grace.RunDenied || s == grace.RunExpired
+}
+
+// whyNot gives the reasons of the last "no" about a service.
+func (l *Loop) whyNot(id grace.ServiceID) string {
+	last := l.lastSaid(id)
 	if len(last.failed) > 0 {
 		return reasonsText(last.failed)
 	}

@@ -231,6 +231,38 @@ func TestVictimsOfWhatIsSilenced(t *testing.T) {
 	}
 }
 
+// TestWhyNothingIsDone: that a remedy was proposed a moment ago, and not done,
+// is told with why it was not done.
+func TestWhyNothingIsDone(t *testing.T) {
+	t.Parallel()
+	for _, state := range []grace.RunState{grace.RunObservedOnly, grace.RunDenied, grace.RunExpired} {
+		l := steppedLoop(t, 1, nil)
+		now, id := l.Now(), benchService(0)
+		run := grace.Run{
+			ID: "r-1", Service: id, Code: grace.CodeServiceDown, Kind: grace.TriggerReactive, State: state, Playbook: grace.Playbook{ID: "restart_service"},
+			Reasons:  []grace.Reason{{Gate: "policy", Code: grace.ReasonPolicyDeny, Actual: "night-freeze says deny", Required: "no policy that denies"}},
+			Revision: 1, SickSince: now.Add(-time.Hour), CreatedAt: now.Add(-time.Minute), EndedAt: &now,
+		}
+		if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
+			return l.Store.Apply(ctx, tx, grace.Change{Runs: []grace.Run{run}})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		l.considered["d"] = consideration{at: now, service: id, failed: []grace.Reason{{Gate: "playbook", Code: grace.ReasonDuplicate, Actual: "proposed"}}}
+		lasts := lasting{service: id, since: now.Add(-time.Hour), severity: grace.SeverityCritical, text: "down"}
+		if err := l.openUnhealed(t.Context(), l.stages.Load(), lasts, now); err != nil {
+			t.Fatal(err)
+		}
+		open, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
+		if err != nil || len(open) != 1 {
+			t.Fatalf("%+v, %v; want one incident", open, err)
+		}
+		if !strings.Contains(open[0].Detail, "night-freeze says deny") {
+			t.Errorf("%s: %q does not say why", state, open[0].Detail)
+		}
+	}
+}
+
 // TestSickInAStorm: what becomes sick while a storm lasts, and its victims, are
 // told too, many at once; what was told with the storm is not told again.
 func TestSickInAStorm(t *testing.T) {
