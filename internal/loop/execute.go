@@ -149,7 +149,7 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	if a := admitMode(mode, run); a.End != "" {
 		return a, nil
 	}
-	if a, err := j.admitTrust(st, mode, run); err != nil || a.End != "" {
+	if a, err := j.l.admitTrust(j.ctx, j.tx, st, mode, run, j.now); err != nil || a.End != "" {
 		return a, err
 	}
 	if _, declared := st.graph.Service(run.Service); !declared {
@@ -208,8 +208,8 @@ func (j journal) admitEvidence(st *stages, run grace.Run) (heal.Admission, error
 // configuration may have become stricter since. What it denies or only observes
 // now is not done, whoever approved it, and what it wants a person to approve is
 // not done unless one has.
-func (j journal) admitTrust(st *stages, mode grace.Mode, run grace.Run) (heal.Admission, error) {
-	dec, err := j.l.Store.Decision(j.ctx, j.tx, run.Decision)
+func (l *Loop) admitTrust(ctx context.Context, q store.Querier, st *stages, mode grace.Mode, run grace.Run, now time.Time) (heal.Admission, error) {
+	dec, err := l.Store.Decision(ctx, q, run.Decision)
 	if err != nil {
 		return heal.Admission{}, fmt.Errorf("read the decision again: %w", err)
 	}
@@ -217,7 +217,7 @@ func (j journal) admitTrust(st *stages, mode grace.Mode, run grace.Run) (heal.Ad
 		return heal.Admission{}, fmt.Errorf("decision %s has no proposal", dec.ID)
 	}
 	var a heal.Admission
-	verdict, _, gates := st.govern.Decide(govern.Input{Now: j.now, Mode: mode, Proposal: st.proposedNow(*dec.Proposal, shownWell(j.l.mirror.allSignals()))})
+	verdict, _, gates := st.govern.Decide(govern.Input{Now: now, Mode: mode, Proposal: st.proposedNow(*dec.Proposal, shownWell(l.mirror.allSignals()))})
 	switch verdict {
 	case grace.VerdictAllow:
 		return a, nil
@@ -285,24 +285,22 @@ func admitMode(mode grace.Mode, run grace.Run) heal.Admission {
 }
 
 // permit asks before every try of a step whether the mode lets it happen, and
-// before the first one once more whether the condition is there: a snapshot may
-// have taken its time. While the store is away nobody can say, so it waits.
+// before the first one once more whether the trust core does, and whether the
+// condition is there: a snapshot may have taken its time. While the store is away
+// nobody can say, so it waits.
 func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
 	for {
 		set, err := l.Store.Mode(ctx, l.Store.Q())
 		if err == nil {
 			st := l.stages.Load()
-			if err := st.permits(set, l.Now()); err != nil || !first || run.Kind == grace.TriggerManual {
+			if err := st.permits(set, l.Now()); err != nil || !first {
 				return err
 			}
-			var e propose.Evidence
-			if e, err = l.evidenceNow(ctx, l.Store.Q(), st, &run, l.Now()); err == nil {
-				switch waited := l.Now().Sub(time.UnixMilli(l.epoch.Load())); {
-				case e.State == propose.EvidenceFresh:
-					return nil
-				case e.State != propose.EvidenceUnconfirmed || waited >= confirmWait || ctx.Err() != nil:
-					return &heal.ClearedError{Text: "nothing was done: " + e.Reason().String()}
-				}
+			var decided bool
+			if decided, err = l.permitFirst(ctx, st, set, run); decided {
+				return err
+			}
+			if err == nil { // not confirmed yet
 				l.Runner.Clock.Sleep(ctx, time.Second)
 				continue
 			}
@@ -313,6 +311,34 @@ func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
 		l.Log.Warn("a step waits: the mode cannot be read", "run", run.ID, "error", err)
 		l.Runner.Clock.Sleep(ctx, time.Second)
 	}
+}
+
+// permitFirst asks whether anything may be changed at all. It is not decided
+// while the store does not answer, or no sample has come yet.
+func (l *Loop) permitFirst(ctx context.Context, st *stages, set grace.ModeSetting, run grace.Run) (decided bool, err error) {
+	now := l.Now()
+	a, err := l.admitTrust(ctx, l.Store.Q(), st, set.At(now), run, now)
+	if err != nil {
+		return !store.Away(err), err
+	}
+	if a.End != "" {
+		return true, &heal.ClearedError{Text: "nothing was done, the configuration is stricter now: " + reasonsText(a.Reasons)}
+	}
+	if run.Kind == grace.TriggerManual {
+		return true, nil
+	}
+	e, err := l.evidenceNow(ctx, l.Store.Q(), st, &run, now)
+	if err != nil {
+		return false, err
+	}
+	waited := now.Sub(time.UnixMilli(l.epoch.Load()))
+	switch {
+	case e.State == propose.EvidenceFresh:
+		return true, nil
+	case e.State != propose.EvidenceUnconfirmed || waited >= confirmWait || ctx.Err() != nil:
+		return true, &heal.ClearedError{Text: "nothing was done: " + e.Reason().String()}
+	}
+	return false, nil
 }
 
 // confirmWait is how long a run that another process began, and that has changed

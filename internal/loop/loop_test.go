@@ -221,6 +221,31 @@ func TestStricterConfigurationBitesBeforeStart(t *testing.T) {
 	}
 }
 
+// TestStricterWhileItLooks: a configuration that wants a person by now holds a
+// run back that has begun and changed nothing yet.
+func TestStricterWhileItLooks(t *testing.T) {
+	cfg := quick()
+	cfg.Playbooks[0].Steps[0].Snapshot = &grace.Call{Action: "fake", With: map[string]any{}}
+	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
+	block := make(chan struct{})
+	r.thing.mu.Lock()
+	r.thing.block, r.thing.entered, r.thing.useless = block, make(chan struct{}, 1), true
+	r.thing.mu.Unlock()
+	r.down("catalog")
+	r.entered()
+	cfg.Playbooks = slices.Clone(cfg.Playbooks)
+	cfg.Playbooks[0].Auto = false
+	if err := r.loop.Reconfigure(t.Context(), cfg, "token:ops"); err != nil {
+		t.Fatal(err)
+	}
+	r.down("catalog")
+	close(block)
+	r.wait("catalog", grace.RunCancelled, grace.RunAwaitingApproval) // and a person is asked
+	if calls := r.thing.called(); len(calls) != 1 || !strings.HasSuffix(calls[0], "/snapshot") {
+		t.Errorf("%v was done without a person, want a snapshot alone", calls)
+	}
+}
+
 // Approvals given together do not start more at once than the limit.
 func TestApprovedTogetherKeepTheLimit(t *testing.T) {
 	cfg := quick()
