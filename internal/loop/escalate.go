@@ -432,6 +432,8 @@ func (l *Loop) whyNot(id grace.ServiceID) string {
 		switch {
 		case c.worst.State == grace.SignalUnstable:
 			return "it keeps changing and passed when last seen; nothing is done to a service while it passes"
+		case c.worst.Flapping && last.at.IsZero():
+			return "it keeps changing, never failing for long enough to be diagnosed; nothing is done to a service while it passes"
 		case c.worst.Code == "" || last.at.IsZero():
 			return fmt.Sprintf("no rule makes a diagnosis of it (code %s)", cmp.Or(c.worst.Code, "not given"))
 		}

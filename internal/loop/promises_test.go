@@ -263,6 +263,19 @@ func TestWhyNothingIsDone(t *testing.T) {
 	}
 }
 
+// TestWhyNotOfWhatFlaps: that it keeps changing is the reason, also while it
+// fails; a rule for its code there may well be.
+func TestWhyNotOfWhatFlaps(t *testing.T) {
+	t.Parallel()
+	l := unwired(t, time.Now)
+	for _, state := range []grace.SignalState{grace.SignalFiring, grace.SignalUnstable} {
+		l.conditions["web"] = &condition{worst: grace.Signal{Code: grace.CodeServiceDown, State: state, Flapping: true}}
+		if why := l.whyNot("web"); !strings.HasPrefix(why, "it keeps changing") {
+			t.Errorf("%s: %q", state, why)
+		}
+	}
+}
+
 // TestSickInAStorm: what becomes sick while a storm lasts, and its victims, are
 // told too, many at once; what was told with the storm is not told again.
 func TestSickInAStorm(t *testing.T) {
