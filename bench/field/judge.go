@@ -195,7 +195,7 @@ func (j *judge) quiet(incidents []grace.Incident, runs []grace.Run, now time.Tim
 			limit = patienceCritical
 		}
 		covered := slices.ContainsFunc(incidents, func(i grace.Incident) bool {
-			return i.State == grace.IncidentOpen && (i.Kind == grace.IncidentStorm || i.Covers(grace.ServiceID(name)))
+			return i.State == grace.IncidentOpen && i.Covers(grace.ServiceID(name))
 		}) || slices.ContainsFunc(runs, func(r grace.Run) bool { return string(r.Service) == name && !r.State.Terminal() })
 		if !sick || now.Sub(since) < limit || covered || j.hushed.has(name) {
 			delete(j.hush, name)

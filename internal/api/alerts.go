@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"grace"
+	"grace/internal/store"
 	"grace/sensor/alertmanager"
 )
 
@@ -161,7 +162,9 @@ func (s *server) alerts(ctx context.Context, r *http.Request, read readAlerts) (
 		}
 		callerOf(ctx).Token = "alertmanager"
 		in = bytes.NewReader(whole)
-		if s.signatures.taken(signature, s.now()) {
+		if spent, err := s.store.Spent(ctx, s.store.Q(), spentAs(signature)); err != nil {
+			return out, stored(err)
+		} else if spent {
 			return out, nil // sent again: by a sender that heard no answer, or by somebody else
 		}
 	}
@@ -177,10 +180,26 @@ func (s *server) alerts(ctx context.Context, r *http.Request, read readAlerts) (
 			return out, err
 		}
 	}
-	s.signatures.take(signature, s.now())
+	if signature != "" {
+		if err := s.spend(ctx, signature); err != nil {
+			return out, stored(err)
+		}
+	}
 	out.Accepted = len(batch.Samples)
 	out.Skipped = append(out.Skipped, batch.Skipped...)
 	return out, nil
+}
+
+// spentAs names a signed request, however its signature is written.
+func spentAs(signature string) string { return "webhook/" + strings.ToLower(signature) }
+
+// spend has a signed request count once, on any replica and over a restart, for
+// as long as its time is accepted.
+func (s *server) spend(ctx context.Context, signature string) error {
+	return s.store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		_, err := s.store.Spend(ctx, tx, spentAs(signature), s.now().Add(2*alertmanager.Tolerance))
+		return err
+	})
 }
 
 func alertsRefused() *Problem {

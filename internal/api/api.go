@@ -146,7 +146,6 @@ type server struct {
 	intake    chan struct{} // held while telemetry is taken
 	// alertBodies is held while a body with alerts is read.
 	alertBodies chan struct{}
-	signatures  signatures
 }
 
 // New builds the handler of everything GRACE serves over HTTP.

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
 	"grace"
-	"grace/sensor/alertmanager"
 )
 
 // Event types whose payload GRACE acts on.
@@ -184,35 +182,4 @@ func (in PredictionInput) prediction(bad *findings, at, source string, now time.
 		bad.add(at+".impact", string(in.Impact), "low, medium, high or critical", "is not an impact")
 	}
 	return out
-}
-
-// signatures remembers the signed requests that were taken, for as long as their
-// time is accepted: each is taken once.
-type signatures struct {
-	mu   sync.Mutex
-	seen map[string]time.Time
-}
-
-func (g *signatures) taken(signature string, now time.Time) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for k, at := range g.seen {
-		if now.Sub(at) > 2*alertmanager.Tolerance {
-			delete(g.seen, k)
-		}
-	}
-	_, seen := g.seen[signature]
-	return seen && signature != ""
-}
-
-func (g *signatures) take(signature string, now time.Time) {
-	if signature == "" {
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.seen == nil {
-		g.seen = map[string]time.Time{}
-	}
-	g.seen[signature] = now
 }

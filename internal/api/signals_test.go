@@ -183,6 +183,11 @@ func TestSignedOnce(t *testing.T) {
 			t.Fatal(got)
 		}
 	}
+	stamp, sum, _ := strings.Cut(signature, "sha256=")
+	signature = stamp + "sha256=" + strings.ToUpper(sum)
+	if got := send(); got != http.StatusAccepted {
+		t.Errorf("written in another way: %d", got)
+	}
 	if n := len(e.backend.samples); n != 1 {
 		t.Errorf("taken %d times", n)
 	}

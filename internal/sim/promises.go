@@ -340,7 +340,7 @@ func (s *Sim) told() ([]grace.Incident, []store.RunHead) {
 // acts on it or on what it depends on or what depends on it, or has just helped.
 func (s *Sim) spoken(id grace.ServiceID, blind bool, incidents []grace.Incident, runs []store.RunHead) bool {
 	covers := func(i grace.Incident) bool {
-		return i.Kind == grace.IncidentStorm || i.Covers(id) && ((i.Kind == grace.IncidentBlind) == blind || s.unseen(id, i))
+		return i.Covers(id) && ((i.Kind == grace.IncidentBlind) == blind || s.unseen(id, i))
 	}
 	if slices.ContainsFunc(incidents, covers) {
 		return true

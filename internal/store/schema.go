@@ -147,6 +147,10 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		`CREATE TABLE grace_ended_sessions (id TEXT PRIMARY KEY, until BIGINT NOT NULL)`,
 		`CREATE TABLE grace_raised (service TEXT NOT NULL, actor TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (service, actor))`,
 	},
+	{
+		`DROP TABLE grace_ended_sessions`,
+		`CREATE TABLE grace_spent (id TEXT PRIMARY KEY, until BIGINT NOT NULL)`,
+	},
 }
 
 const (
