@@ -133,9 +133,17 @@ func (d *Daemon) reserved(name string) bool {
 // configured.
 func (d *Daemon) alertReader(c config.Alertmanager) (grace.Sensor, error) {
 	return alertmanager.NewReader(alertmanager.ReaderConfig{
-		URL: c.URL, Client: c.HTTP.Config(), Mapping: c.Mapping(), Every: c.ReadEvery,
+		URL: c.URL, Client: c.HTTP.Config(), Mapping: c.Mapping(), Every: c.ReadEvery, Came: d.webhooks,
 		Known: d.known, Skipped: backend{Loop: d.loop, d: d}.Skipped,
 	})
+}
+
+// alertsCame has what Alertmanager lists be read.
+func (d *Daemon) alertsCame() {
+	select {
+	case d.webhooks <- struct{}{}:
+	default: // it will be anyway
+	}
 }
 
 // known are the signals that GRACE holds. A look at the surroundings has no loop,

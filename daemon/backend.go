@@ -16,6 +16,7 @@ import (
 	"grace/internal/loop"
 	"grace/internal/mesh"
 	"grace/internal/store"
+	"grace/sensor/alertmanager"
 )
 
 // backend is the API's view of the daemon.
@@ -29,7 +30,11 @@ var _ api.Backend = backend{}
 
 // Observe meets api.Backend.
 func (b backend) Observe(ctx context.Context, samples []grace.Sample) error {
-	return busy(b.d.loop.Observe(ctx, samples...))
+	err := b.d.loop.Observe(ctx, samples...)
+	if slices.ContainsFunc(samples, func(s grace.Sample) bool { return s.Sensor == alertmanager.Sensor }) {
+		b.d.alertsCame()
+	}
+	return busy(err)
 }
 
 // busy words a refusal of samples for who sent them.

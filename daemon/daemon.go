@@ -71,6 +71,7 @@ type Daemon struct {
 	domains    []grace.Domain
 	sensors    *sensors
 	skipped    skipped
+	webhooks   chan struct{} // alerts came: what Alertmanager lists is read
 	telemetry  *receivers
 	notifier   *notify.Notifier
 	metrics    *metrics
@@ -96,7 +97,7 @@ func New(cfg *config.Config, opts ...Option) (*Daemon, error) {
 		return nil, errors.New("daemon: no configuration")
 	}
 	o := collect(opts)
-	d := &Daemon{opts: o, log: o.log, cfg: cfg, turn: make(chan struct{}, 1), fatal: make(chan error, 1), supervisor: newSupervisor(os.Getenv)}
+	d := &Daemon{opts: o, log: o.log, cfg: cfg, turn: make(chan struct{}, 1), webhooks: make(chan struct{}, 1), fatal: make(chan error, 1), supervisor: newSupervisor(os.Getenv)}
 	d.born = time.Now()
 	d.forgeries.heard = make(chan forgery, maxForgeries)
 	if _, err := d.buildSensors(cfg, nil); err != nil {

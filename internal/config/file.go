@@ -179,7 +179,7 @@ type Alertmanager struct {
 	SeverityLabel string         `yaml:"severity_label" doc:"the label that holds the severity; case and common words (fatal, page, error, P1 to P5, info, none) are understood" default:"severity"`
 	ReplicaLabel  string         `yaml:"replica_label" doc:"the label by which a pair of Prometheus servers differ; it is no part of an alert's identity" default:"prometheus_replica"`
 	Map           []AlertRule    `yaml:"map" doc:"for alerts without such labels: the first rule that matches counts"`
-	URL           string         `yaml:"url" doc:"Alertmanager's address. GRACE reads /api/v2/alerts there after every start and reload and then every read_every: what is listed goes on, what is not is over, and what is silenced or inhibited is not healed" example:"http://127.0.0.1:9093"`
+	URL           string         `yaml:"url" doc:"Alertmanager's address. GRACE reads /api/v2/alerts there after every start and reload, soon after a webhook and then every read_every: what is listed goes on, what no longer is is over, and what is silenced or inhibited is not healed" example:"http://127.0.0.1:9093"`
 	ReadEvery     grace.Duration `yaml:"read_every" doc:"between two readings of url" default:"30s" min:"1s"`
 	HTTP          HTTPClient     `yaml:"http" doc:"how url is asked"`
 }

@@ -22,6 +22,9 @@ const (
 	defaultTimeout = 10 * time.Second
 )
 
+// afterWebhook is how long after the last reading one for a webhook begins.
+const afterWebhook = 2 * time.Second
+
 // ListMetric counts the alerts that an Alertmanager lists; it is also what a
 // reading that failed is about.
 const ListMetric = "alertmanager_alerts"
@@ -34,6 +37,9 @@ type ReaderConfig struct {
 	Every   grace.Duration // default 30s
 	Timeout grace.Duration // of one reading; default 10s
 	Limit   int64          // most bytes of one list; default 64 MiB
+	// Came is sent to when a webhook brought alerts: they are read soon, so that
+	// GRACE knows which of them are listed here.
+	Came <-chan struct{}
 	// Known gives the alerts that GRACE holds, those of other sensors too.
 	Known func() []grace.Signal
 	// Skipped is told, once for each, of alerts that lead nowhere.
@@ -41,7 +47,7 @@ type ReaderConfig struct {
 }
 
 // Reader is the sensor that reads what an Alertmanager holds: at once when it
-// begins, and then every so often. An alert that is listed fires, whether its
+// begins, soon after a webhook, and every so often. An alert that is listed fires, whether its
 // webhook came or not; one that was listed and is not any more is over (others
 // may come by the same webhook from elsewhere); one that is silenced or inhibited
 // says so. A reading that fails changes nothing: it is a sample of kind
@@ -101,13 +107,17 @@ func (r *Reader) Run(ctx context.Context, sink grace.Sink) error {
 	defer r.client.CloseIdleConnections()
 	next := time.NewTimer(0)
 	defer next.Stop()
+	var began time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-r.cfg.Came:
+			next.Reset(min(afterWebhook, r.cfg.Every.D()) - time.Since(began))
+			continue
 		case <-next.C:
 		}
-		began := time.Now()
+		began = time.Now()
 		samples, err := r.read(ctx, began)
 		if ctx.Err() != nil {
 			return nil

@@ -25,17 +25,22 @@ import (
 // reader runs a reader and gives the samples of its newest reading.
 func reader(t *testing.T, url string, known func() []grace.Signal) (next func() []grace.Sample) {
 	t.Helper()
-	r, err := alertmanager.NewReader(alertmanager.ReaderConfig{URL: url, Every: grace.Duration(50 * time.Millisecond), Known: known})
+	return readings(t, alertmanager.ReaderConfig{URL: url, Every: grace.Duration(50 * time.Millisecond), Known: known})
+}
+
+func readings(t *testing.T, cfg alertmanager.ReaderConfig) (next func() []grace.Sample) {
+	t.Helper()
+	r, err := alertmanager.NewReader(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	readings := make(chan []grace.Sample)
+	news := make(chan []grace.Sample)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
 		done <- r.Run(ctx, grace.SinkFunc(func(ctx context.Context, samples ...grace.Sample) error {
 			select {
-			case readings <- samples:
+			case news <- samples:
 			case <-ctx.Done():
 			}
 			return nil
@@ -47,7 +52,7 @@ func reader(t *testing.T, url string, known func() []grace.Signal) (next func() 
 			t.Error(err)
 		}
 	})
-	return func() []grace.Sample { return <-readings }
+	return func() []grace.Sample { return <-news }
 }
 
 // until waits for a reading of which a condition holds.
@@ -150,6 +155,17 @@ func TestReaderOfRealAlertmanager(t *testing.T) {
 	}
 	post("/api/v2/alerts", []any{alert("Slow", time.Now())})
 	until(t, next, "the ended alert is not listed", func(s []grace.Sample) bool { _, ok := alertOf(s, "Slow"); return !ok })
+}
+
+// What a webhook brought is read soon, however rarely the rest is.
+func TestReaderFollowsAWebhook(t *testing.T) {
+	empty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "[]") }))
+	t.Cleanup(empty.Close)
+	came := make(chan struct{}, 1)
+	next := readings(t, alertmanager.ReaderConfig{URL: empty.URL, Every: grace.Duration(24 * time.Hour), Came: came})
+	next()
+	came <- struct{}{}
+	next()
 }
 
 // A reading that fails changes nothing, and says why.
