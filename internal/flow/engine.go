@@ -202,10 +202,12 @@ func (e *Engine) Failed(ids []grace.RunID) (map[grace.RunID]string, error) {
 		seen[grace.RunID(w.ID)] = true
 		switch w.Status {
 		case dbos.WorkflowStatusPending, dbos.WorkflowStatusEnqueued, dbos.WorkflowStatusDelayed:
-		case dbos.WorkflowStatusError, dbos.WorkflowStatusCancelled, dbos.WorkflowStatusMaxRecoveryAttemptsExceeded:
-			failed[grace.RunID(w.ID)] = fmt.Sprintf("engine status %s: %v", w.Status, w.Error)
 		default:
-			failed[grace.RunID(w.ID)] = fmt.Sprintf("engine status %s", w.Status)
+			text := fmt.Sprintf("engine status %s", w.Status)
+			if w.Error != nil {
+				text += ": " + w.Error.Error()
+			}
+			failed[grace.RunID(w.ID)] = text
 		}
 	}
 	for _, id := range ids {
