@@ -43,6 +43,7 @@ type Mutations struct {
 	IgnorePassing  bool // one sample that passes is not told
 	NeverTell      bool // what lasts is not escalated
 	ForgetVictims  bool // incidents name the cause alone
+	NarrowStorm    bool // a storm's incident names no more than when it was opened
 	KeepAlerts     bool // an alert that is not repeated fires for ever
 	NoRecovery     bool // a run succeeds although what began it lasts
 	NoQuestion     bool // nobody is told that a person is asked

@@ -329,6 +329,14 @@ func (s *Sim) told() ([]grace.Incident, []store.RunHead) {
 			incidents[i].Services = nil
 		}
 	}
+	for i := range incidents {
+		if inc := &incidents[i]; s.mutations.NarrowStorm && inc.Kind == grace.IncidentStorm {
+			if _, seen := s.storms[inc.ID]; !seen {
+				s.storms[inc.ID] = inc.Services
+			}
+			inc.Services = s.storms[inc.ID]
+		}
+	}
 	open, err := s.store.OpenRunHeads(s.ctx, s.store.Q())
 	s.fail(err)
 	recent, err := s.store.RunHeadsActive(s.ctx, s.store.Q(), s.now.Add(s.wall-justHelped))

@@ -63,6 +63,7 @@ type Sim struct {
 	flapping  map[grace.ServiceID]time.Time
 	unproven  []string // first steps without fresh evidence
 	silent    []string
+	storms    map[grace.IncidentID][]grace.ServiceID // as their incidents were seen first, for a planted bug
 	ended     bool
 	err       error
 }
@@ -75,7 +76,7 @@ func newSim(ctx context.Context, st Story, m Mutations) *Sim {
 		log:   slog.New(slog.DiscardHandler),
 		world: newWorld(st), quirks: map[grace.ServiceID][]Kind{}, applied: map[string]bool{},
 		replicas: make([]*process, st.Replicas), skew: make([]time.Duration, st.Replicas),
-		sensors: map[grace.ServiceID]string{}, alerts: map[grace.ServiceID]bool{}, seen: map[series]*seen{},
+		sensors: map[grace.ServiceID]string{}, alerts: map[grace.ServiceID]bool{}, seen: map[series]*seen{}, storms: map[grace.IncidentID][]grace.ServiceID{},
 		hush: map[grace.ServiceID]time.Time{}, flapping: map[grace.ServiceID]time.Time{},
 	}
 	s.config = loopConfig(st, s.epoch)

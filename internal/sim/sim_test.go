@@ -114,6 +114,7 @@ func TestPlantedBugs(t *testing.T) {
 		{check: "no_silence", m: Mutations{KeepAlerts: true}, story: senderDies},
 		{check: "no_silence", m: Mutations{NeverTell: true}, story: watchedOnly},
 		{check: "no_silence", m: Mutations{ForgetVictims: true}, story: watchedOnly},
+		{check: "no_silence", m: Mutations{NarrowStorm: true}},
 		{check: "questions_are_told", m: Mutations{NoQuestion: true}},
 		{check: "undone_once", m: Mutations{UndoTwice: true}, story: oneLie},
 		{check: "no_step_repeated", m: Mutations{RepeatSteps: true}, story: crashes},
