@@ -36,6 +36,7 @@ type Incident struct {
 	Title        string        `json:"title"`
 	Service      ServiceID     `json:"service,omitempty"`
 	Services     []ServiceID   `json:"services,omitempty" doc:"others that it covers: victims, or what a sensor does not see"`
+	Recovered    []ServiceID   `json:"recovered,omitempty" doc:"of the services of a circuit breaker's: those that have been well since; sick again, they are told again"`
 	Sensor       string        `json:"sensor,omitempty" doc:"of a blind one: the sensor or source without data"`
 	Run          RunID         `json:"run,omitempty"`
 	Severity     Severity      `json:"severity"`
@@ -51,9 +52,9 @@ type Incident struct {
 	Resolution   string        `json:"resolution,omitempty" doc:"who or what healed it"`
 }
 
-// Covers tells whether the incident is about a service.
+// Covers tells whether the incident is about a service as it is now.
 func (i *Incident) Covers(id ServiceID) bool {
-	return i.Service == id || slices.Contains(i.Services, id)
+	return i.Service == id || slices.Contains(i.Services, id) && !slices.Contains(i.Recovered, id)
 }
 
 // Note is what a person says of an incident.

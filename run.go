@@ -49,6 +49,9 @@ func (s RunState) Terminal() bool {
 	return false
 }
 
+// Acting tells whether a run in this state has begun and has not ended.
+func (s RunState) Acting() bool { return s.Mutating() && s != RunApproved }
+
 // Mutating tells whether a run in this state may be changing its target, and
 // so holds its dependency cone.
 func (s RunState) Mutating() bool {

@@ -33,7 +33,12 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := field(ctx, *program, chosen(campaign(*stepped), *short, *only), *lasts, *keep); err != nil {
+	chapters := chosen(campaign(*stepped), *short, *only)
+	if !slices.ContainsFunc(chapters, func(c chapter) bool { return len(c.faults) > 0 }) {
+		fmt.Fprintf(os.Stderr, "field: no fault has %q in its name\n", *only)
+		os.Exit(2) //nolint:gocritic // nothing was begun
+	}
+	if err := field(ctx, *program, chapters, *lasts, *keep); err != nil {
 		fmt.Fprintln(os.Stderr, "field:", err)
 		os.Exit(1) //nolint:gocritic // the context is of no use any more
 	}

@@ -152,7 +152,8 @@ type failure struct {
 	ineffective, forbidden, cleared bool
 }
 
-// ClearedError says that what began a run is not there any more.
+// ClearedError says that what began a run is not there any more, or that it may
+// not be done any more, before anything was done.
 type ClearedError struct{ Text string }
 
 func (e *ClearedError) Error() string { return e.Text }

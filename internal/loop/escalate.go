@@ -137,8 +137,8 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 	}
 	// An error about one keeps nothing from the others.
 	var failed error
-	if i := slices.IndexFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentStorm }); i >= 0 {
-		failed = l.widenStorm(ctx, st, incidents[i], due, now) // it is about all of them
+	if slices.ContainsFunc(incidents, isStorm) {
+		failed = l.widenStorm(ctx, st, incidents, due, now)
 	} else {
 		for _, c := range due {
 			if covered(incidents, c) {
@@ -156,7 +156,7 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 		if slices.ContainsFunc(incidents, told) {
 			continue
 		}
-		if err := l.openIncident(ctx, b, now); err != nil {
+		if err := l.openIncident(ctx, st, b, now); err != nil {
 			failed = errors.Join(failed, err)
 		}
 	}
@@ -291,7 +291,7 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 			return fmt.Errorf("read open runs: %w", err)
 		}
 		i := slices.IndexFunc(open, func(h store.RunHead) bool { return h.Service == c.service })
-		if i >= 0 && open[i].State != grace.RunApproved && open[i].State.Mutating() {
+		if i >= 0 && open[i].State.Acting() {
 			return nil // it is acting
 		}
 		why := l.whyNot(c.service)
@@ -371,97 +371,6 @@ func join(ids []grace.ServiceID) string {
 		words[i] = string(id)
 	}
 	return strings.Join(words, ", ")
-}
-
-// lastSaid gives the last consideration of a service.
-func (l *Loop) lastSaid(id grace.ServiceID) (last consideration) {
-	for _, c := range l.considered {
-		if c.service == id && c.at.After(last.at) {
-			last = c
-		}
-	}
-	return last
-}
-
-// blockedByOwnRun tells whether the last "no" only says that the remedy was
-// proposed a moment ago.
-func (l *Loop) blockedByOwnRun(id grace.ServiceID) bool {
-	return slices.ContainsFunc(l.lastSaid(id).failed, func(r grace.Reason) bool { return r.Code == grace.ReasonDuplicate })
-}
-
-// whyNotDone gives why what was proposed last for a service was not done: that
-// it was proposed a moment ago is no reason that a person could do anything
-// about. Without such a run it gives why.
-func (l *Loop) whyNotDone(ctx context.Context, tx store.Tx, id grace.ServiceID, why string, now time.Time) (string, error) {
-	heads, err := l.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: id, Since: now.Add(-pastWindow)})
-	if err != nil {
-		return why, fmt.Errorf("read past runs of %s: %w", id, err)
-	}
-	i := slices.IndexFunc(heads, func(h store.RunHead) bool { return h.CreatedAt.Equal(newest(heads)) })
-	if i < 0 || !notDone(heads[i].State) {
-		return why, nil
-	}
-	run, err := l.Store.Run(ctx, tx, heads[i].ID)
-	if err != nil || len(run.Reasons) == 0 {
-		return why, err
-	}
-	return fmt.Sprintf("run %s (%s) is %s: %s", run.ID, run.Playbook.ID, run.State, reasonsText(run.Reasons)), nil
-}
-
-// newest gives when the newest of the runs was made.
-func newest(heads []store.RunHead) (at time.Time) {
-	for _, h := range heads {
-		at = later(at, h.CreatedAt)
-	}
-	return at
-}
-
-// notDone tells whether a run ended before it did anything, for a reason that
-// holds on.
-func notDone(s grace.RunState) bool {
-	return s == grace.RunObservedOnly || s == grace.RunDenied || s == grace.RunExpired
-}
-
-// whyNot gives the reasons of the last "no" about a service.
-func (l *Loop) whyNot(id grace.ServiceID) string {
-	last := l.lastSaid(id)
-	if len(last.failed) > 0 {
-		return reasonsText(last.failed)
-	}
-	if c := l.conditions[id]; c != nil {
-		switch {
-		case c.worst.State == grace.SignalUnstable:
-			return "it keeps changing and passed when last seen; nothing is done to a service while it passes"
-		case c.worst.Flapping && last.at.IsZero():
-			return "it keeps changing, never failing for long enough to be diagnosed; nothing is done to a service while it passes"
-		case c.worst.Code == "" || last.at.IsZero():
-			return fmt.Sprintf("no rule makes a diagnosis of it (code %s)", cmp.Or(c.worst.Code, "not given"))
-		}
-	}
-	return "what was done has not helped"
-}
-
-func whyWaiting(run grace.Run) string {
-	switch run.State {
-	case grace.RunAwaitingApproval:
-		return fmt.Sprintf("run %s (%s) waits for a person's answer since %s", run.ID, run.Playbook.ID, run.CreatedAt.UTC().Format(time.RFC3339))
-	default:
-		if len(run.Reasons) > 0 {
-			return fmt.Sprintf("run %s (%s) waits: %s", run.ID, run.Playbook.ID, reasonsText(run.Reasons))
-		}
-		return fmt.Sprintf("run %s (%s) is about to start", run.ID, run.Playbook.ID)
-	}
-}
-
-// reasonsText says each reason once: several remedies can fail at the same gate.
-func reasonsText(reasons []grace.Reason) string {
-	var texts []string
-	for _, r := range reasons {
-		if text := r.String(); !slices.Contains(texts, text) {
-			texts = append(texts, text)
-		}
-	}
-	return strings.Join(texts, "; ")
 }
 
 // storming gives the services that count for the circuit breaker: those that

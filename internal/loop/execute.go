@@ -214,7 +214,7 @@ func (l *Loop) admitTrust(ctx context.Context, q store.Querier, st *stages, mode
 		return heal.Admission{}, fmt.Errorf("read the decision again: %w", err)
 	}
 	if dec.Proposal == nil {
-		return heal.Admission{}, fmt.Errorf("decision %s has no proposal", dec.ID)
+		return heal.Admission{}, fmt.Errorf("decision %s has no proposal: %w", dec.ID, store.ErrNotFound)
 	}
 	var a heal.Admission
 	verdict, _, gates := st.govern.Decide(govern.Input{Now: now, Mode: mode, Proposal: st.proposedNow(*dec.Proposal, shownWell(l.mirror.allSignals()))})
@@ -282,80 +282,6 @@ func admitMode(mode grace.Mode, run grace.Run) heal.Admission {
 		return no(grace.RunObservedOnly, grace.ReasonModeObserve, "autonomous or ask_always")
 	}
 	return no(grace.RunObservedOnly, grace.ReasonModeObserve, "autonomous or ask_always")
-}
-
-// permit asks before every try of a step whether the mode lets it happen, and
-// before the first one once more whether the trust core does, and whether the
-// condition is there: a snapshot may have taken its time. While the store is away
-// nobody can say, so it waits.
-func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
-	for {
-		set, err := l.Store.Mode(ctx, l.Store.Q())
-		if err == nil {
-			st := l.stages.Load()
-			if err := st.permits(set, l.Now()); err != nil || !first {
-				return err
-			}
-			var decided bool
-			if decided, err = l.permitFirst(ctx, st, set, run); decided {
-				return err
-			}
-			if err == nil { // not confirmed yet
-				l.Runner.Clock.Sleep(ctx, time.Second)
-				continue
-			}
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("not done: the mode could not be read: %w", err)
-		}
-		l.Log.Warn("a step waits: the mode cannot be read", "run", run.ID, "error", err)
-		l.Runner.Clock.Sleep(ctx, time.Second)
-	}
-}
-
-// permitFirst asks whether anything may be changed at all. It is not decided
-// while the store does not answer, or no sample has come yet.
-func (l *Loop) permitFirst(ctx context.Context, st *stages, set grace.ModeSetting, run grace.Run) (decided bool, err error) {
-	now := l.Now()
-	a, err := l.admitTrust(ctx, l.Store.Q(), st, set.At(now), run, now)
-	if err != nil {
-		return !store.Away(err), err
-	}
-	if a.End != "" {
-		return true, &heal.ClearedError{Text: "nothing was done, the configuration is stricter now: " + reasonsText(a.Reasons)}
-	}
-	if run.Kind == grace.TriggerManual {
-		return true, nil
-	}
-	e, err := l.evidenceNow(ctx, l.Store.Q(), st, &run, now)
-	if err != nil {
-		return false, err
-	}
-	waited := now.Sub(time.UnixMilli(l.epoch.Load()))
-	switch {
-	case e.State == propose.EvidenceFresh:
-		return true, nil
-	case e.State != propose.EvidenceUnconfirmed || waited >= confirmWait || ctx.Err() != nil:
-		return true, &heal.ClearedError{Text: "nothing was done: " + e.Reason().String()}
-	}
-	return false, nil
-}
-
-// confirmWait is how long a run that another process began, and that has changed
-// nothing yet, waits for a sample that shows this process what it is about.
-const confirmWait = 2 * time.Minute
-
-// permits tells what forbids to do anything at all.
-func (st *stages) permits(set grace.ModeSetting, now time.Time) error {
-	switch mode := set.At(now); {
-	case mode != grace.ModeAutonomous && mode != grace.ModeAskAlways:
-		return fmt.Errorf("stopped: the mode is %s since %s, set by %s: %s", mode, set.Since.UTC().Format(time.RFC3339), set.Actor, set.Reason)
-	case st.Govern.ObserveOnly:
-		return errors.New("stopped: trust.observe_only is on")
-	case !st.Govern.Execute:
-		return errors.New("stopped: trust.execute is off")
-	}
-	return nil
 }
 
 // condition looks at what began a run, for its verification.

@@ -17,6 +17,12 @@ import (
 
 const sickWhenSeen = "; it was sick when last seen"
 
+// wasSick tells whether the last that was seen of what is not seen any more was
+// bad.
+func wasSick(s grace.Signal) bool {
+	return s.State == grace.SignalStale && !s.At.IsZero() && s.Fired.Equal(s.At)
+}
+
 // blindness gives an incident for every sensor or source that should show
 // something and has not for longer than its services may be unseen.
 func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []grace.Incident {
@@ -29,6 +35,8 @@ func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []gr
 	for _, s := range signals {
 		since := s.At
 		switch {
+		case s.State == grace.SignalStale && s.At.IsZero():
+			since = began // it never could look
 		case s.State == grace.SignalStale:
 		case s.State == grace.SignalUnknown && s.Configured:
 			since = began
@@ -40,7 +48,7 @@ func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []gr
 		first, known := l.unseen[s.Key]
 		if !known {
 			first = later(since, began)
-			if c := l.conditions[s.Service]; c != nil && c.worst.Key == s.Key { // what was sick and is not seen any more is not well
+			if c := l.conditions[s.Service]; c != nil && c.worst.Key == s.Key && wasSick(s) { // and is not well because it is not seen any more
 				first = earlier(first, c.since)
 			}
 			l.unseen[s.Key] = first
@@ -57,7 +65,7 @@ func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []gr
 			}
 			by[sensor] = inc
 		}
-		if sick := s.State == grace.SignalStale && s.Fired.Equal(s.At); sick && !strings.HasSuffix(inc.Detail, sickWhenSeen) {
+		if wasSick(s) && !strings.HasSuffix(inc.Detail, sickWhenSeen) {
 			inc.Detail = string(s.Service) + ": " + s.Message + sickWhenSeen
 		}
 		inc.Since = earlier(inc.Since, since)
@@ -89,7 +97,7 @@ func unseen(open, now grace.Incident) []grace.ServiceID {
 
 // openIncident opens an incident about a sensor, or adds the services that it
 // does not see to the one that is open, unless another replica was faster.
-func (l *Loop) openIncident(ctx context.Context, inc grace.Incident, now time.Time) error {
+func (l *Loop) openIncident(ctx context.Context, st *stages, inc grace.Incident, now time.Time) error {
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		if err := l.Store.LockDeciding(ctx, tx); err != nil {
 			return err
@@ -108,6 +116,15 @@ func (l *Loop) openIncident(ctx context.Context, inc grace.Incident, now time.Ti
 			old.Title, old.News = inc.Title, "it does not see "+join(more)+" either"
 			return l.Store.Apply(ctx, tx, incidentChange(old, "incident.updated", "grace", old.News, now))
 		}
+		if now.Sub(inc.Since) < min(st.EscalateAfter, st.EscalateCritical) { // it was seen a moment ago, sick
+			open, err := l.Store.OpenRunHeads(ctx, tx)
+			if err != nil {
+				return fmt.Errorf("read open runs: %w", err)
+			}
+			if slices.ContainsFunc(open, func(h store.RunHead) bool { return inc.Covers(h.Service) && h.State.Acting() }) {
+				return nil
+			}
+		}
 		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.opened", "grace", inc.Detail, now))
 	})
 	if err != nil {
@@ -123,7 +140,11 @@ func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blin
 	well, watched := l.wellSince(signals, now), watchedBy(signals)
 	var failed error // about one, which keeps nothing from the others
 	for _, inc := range incidents {
-		if inc.Manual || inc.Kind == grace.IncidentStorm {
+		if inc.Kind == grace.IncidentStorm {
+			failed = errors.Join(failed, l.noteRecovered(ctx, inc, well, st.HoldDown, now))
+			continue
+		}
+		if inc.Manual {
 			continue
 		}
 		if inc.Kind == grace.IncidentBlind {

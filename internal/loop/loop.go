@@ -116,7 +116,7 @@ type Loop struct {
 	passes     int                            // likewise
 	stormOpen  bool                           // likewise, as it was told last
 	stormTold  bool                           // likewise: false until it was told once
-	stormGrows time.Time                      // likewise: since when services are sick that the storm's incident does not name
+	stormGrew  time.Time                      // likewise: when its incident was widened last
 
 	stormNow atomic.Pointer[grace.Reason] // of the storm that lasts, for runs that wait to start
 

@@ -277,53 +277,79 @@ func TestWhyNotOfWhatFlaps(t *testing.T) {
 }
 
 // TestSickInAStorm: what becomes sick while a storm lasts, and its victims, are
-// told too, many at once; what was told with the storm is not told again.
+// told too, many at once; what was told is not told again, unless it had been well
+// meanwhile. What is silenced is not told, but its victims are.
 func TestSickInAStorm(t *testing.T) {
 	t.Parallel()
-	l := steppedLoop(t, 8, nil)
+	l := steppedLoop(t, 12, nil)
 	st, now := l.stages.Load(), l.Now()
 	reason := grace.Reason{Gate: "storm", Code: grace.ReasonStorm, Actual: "2 of 8 services sick", Required: "at most 1"}
 	l.stormNow.Store(&reason)
+	own := grace.Incident{
+		ID: "i-own", Kind: grace.IncidentUnhealed, State: grace.IncidentOpen, Service: benchService(5), Severity: grace.SeverityWarning, OpenedAt: now,
+	}
+	quiet := grace.Silence{ID: "s-1", Service: string(benchService(6)), Reason: "maintenance", Starts: now, Ends: now.Add(24 * time.Hour)}
 	if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
-		return l.Store.Apply(ctx, tx, stormOpened([]grace.ServiceID{benchService(0), benchService(1)}, reason, now))
+		c := stormOpened([]grace.ServiceID{benchService(0), benchService(1)}, reason, now)
+		c.Incidents, c.Silences = append(c.Incidents, own), []grace.Silence{quiet}
+		return l.Store.Apply(ctx, tx, c)
 	}); err != nil {
 		t.Fatal(err)
 	}
-	due := []lasting{{service: benchService(0)}, {service: benchService(2)}}
-	look := func(after time.Duration) grace.Incident {
-		t.Helper()
-		open, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
-		if err != nil || len(open) != 1 {
-			t.Fatalf("%+v, %v; want the storm's incident alone", open, err)
-		}
-		if err := l.widenStorm(t.Context(), st, open[0], due, now.Add(after)); err != nil {
-			t.Fatal(err)
-		}
-		if open, err = l.Store.OpenIncidents(t.Context(), l.Store.Q()); err != nil {
-			t.Fatal(err)
-		}
-		return open[0]
+	sick := func(i int, victims ...grace.ServiceID) lasting {
+		return lasting{service: benchService(i), victims: victims, since: now}
 	}
-	if inc := look(0); inc.Covers(benchService(2)) {
+	storm := func() (inc grace.Incident, all []grace.Incident) {
+		t.Helper()
+		all, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all[slices.IndexFunc(all, isStorm)], all
+	}
+	look := func(after time.Duration, due ...lasting) grace.Incident {
+		t.Helper()
+		_, all := storm()
+		if err := l.widenStorm(t.Context(), st, all, due, now.Add(after)); err != nil {
+			t.Fatal(err)
+		}
+		inc, _ := storm()
+		return inc
+	}
+	told := func() int {
+		t.Helper()
+		events, err := l.Store.Events(t.Context(), l.Store.Q(), 0, []string{"self_heal.storm.widened"}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(events)
+	}
+	due := []lasting{sick(0), sick(2)}
+	if inc := look(0, due...); inc.Covers(benchService(2)) {
 		t.Error("told before others could come")
 	}
-	due = append(due, lasting{service: benchService(3), victims: []grace.ServiceID{benchService(4)}})
-	inc := look(st.EscalateCritical / gatherShare)
-	for i := range 5 {
-		if !inc.Covers(benchService(i)) {
-			t.Errorf("service %d is not named: %v", i, inc.Services)
+	due = append(due, sick(3, benchService(4)), sick(5), sick(6, benchService(7)))
+	inc := look(gather, due...)
+	for i := range 8 {
+		if want := i != 5 && i != 6; inc.Covers(benchService(i)) != want {
+			t.Errorf("service %d: %v, want named: %t", i, inc.Services, want)
 		}
 	}
-	if want := "3 more services are sick"; !strings.HasPrefix(inc.Title, want) || !strings.HasSuffix(inc.Detail, reason.String()) {
+	if want := "4 more services are sick"; !strings.HasPrefix(inc.Title, want) || !strings.HasSuffix(inc.Detail, reason.String()) {
 		t.Errorf("%q, %q; want %s, and why nothing is done", inc.Title, inc.Detail, want)
 	}
-	events, err := l.Store.Events(t.Context(), l.Store.Q(), 0, []string{"self_heal.storm.widened"}, 10)
-	if err != nil || len(events) != 1 {
-		t.Fatalf("%d events, %v; want one", len(events), err)
+	if look(time.Hour, due...); told() != 1 {
+		t.Errorf("told %d times, want once", told())
 	}
-	look(time.Hour)
-	if events, _ = l.Store.Events(t.Context(), l.Store.Q(), 0, []string{"self_heal.storm.widened"}, 10); len(events) != 1 {
-		t.Errorf("it was told again: %d events", len(events))
+	well := map[grace.ServiceID]time.Time{benchService(0): now.Add(time.Hour), benchService(2): now.Add(2 * time.Hour)}
+	if err := l.noteRecovered(t.Context(), inc, well, time.Minute, now.Add(2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if inc = look(3*time.Hour, sick(0), sick(1)); told() != 2 || inc.Title != string(benchService(0))+" is sick too while the circuit breaker is open: nothing is done automatically" {
+		t.Errorf("told %d times: %s, want again that %s is sick, which had been well", told(), inc.Title, benchService(0))
+	}
+	if look(4*time.Hour, sick(0), sick(1)); told() != 2 {
+		t.Errorf("told %d times, want twice", told())
 	}
 }
 

@@ -52,7 +52,7 @@ func (l *Loop) stormIncident(ctx context.Context, tx store.Tx) (inc grace.Incide
 	if err != nil {
 		return inc, false, fmt.Errorf("read the open incidents: %w", err)
 	}
-	i := slices.IndexFunc(incidents, func(i grace.Incident) bool { return i.Kind == grace.IncidentStorm })
+	i := slices.IndexFunc(incidents, isStorm)
 	if i < 0 {
 		return inc, false, nil
 	}
@@ -73,68 +73,117 @@ func stormClosed(inc grace.Incident, reason grace.Reason, now time.Time) grace.C
 	return stormChange(inc, "storm.closed", "incident.resolved", reason.Actual, now)
 }
 
+// gather is for how long services that become sick in a storm are gathered: it
+// grows by many in seconds.
+const gather = 10 * time.Second
+
 // widenStorm adds to the incident of a storm what has become sick since it was
-// told, and lasts: whoever looks after that has heard nothing of it. A storm
-// grows by many services in seconds, so they are gathered for a while.
-func (l *Loop) widenStorm(ctx context.Context, st *stages, storm grace.Incident, due []lasting, now time.Time) error {
-	if len(notIn(&storm, due)) == 0 {
-		l.stormGrows = time.Time{}
-		return nil
-	}
-	if l.stormGrows.IsZero() || l.stormGrows.After(now) {
-		l.stormGrows = now
-	}
-	if now.Sub(l.stormGrows) < st.EscalateCritical/gatherShare {
+// told, and lasts: whoever looks after that has heard nothing of it.
+func (l *Loop) widenStorm(ctx context.Context, st *stages, incidents []grace.Incident, due []lasting, now time.Time) error {
+	i := slices.IndexFunc(incidents, isStorm)
+	told := later(incidents[i].OpenedAt, l.stormGrew)
+	if len(untold(incidents, due)) == 0 || now.Sub(told).Abs() < gather {
 		return nil
 	}
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		if err := l.Store.LockDeciding(ctx, tx); err != nil {
 			return err
 		}
-		inc, isOpen, err := l.stormIncident(ctx, tx)
-		if err != nil || !isOpen {
+		incidents, err := l.Store.OpenIncidents(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("read the open incidents: %w", err)
+		}
+		i := slices.IndexFunc(incidents, isStorm)
+		if i < 0 {
+			return nil
+		}
+		due, err := l.helpless(ctx, tx, st, due, now)
+		if err != nil {
 			return err
 		}
-		open, err := l.Store.OpenRunHeads(ctx, tx)
-		if err != nil {
-			return fmt.Errorf("read open runs: %w", err)
-		}
-		acting := func(c lasting) bool { // a run that had begun before the storm
-			return slices.ContainsFunc(open, func(h store.RunHead) bool {
-				return h.Service == c.service && h.State != grace.RunApproved && h.State.Mutating()
-			})
-		}
-		more := notIn(&inc, slices.DeleteFunc(slices.Clone(due), acting))
+		more := untold(incidents, due)
 		if len(more) == 0 { // another replica was faster
 			return nil
 		}
-		why := inc.Detail
+		why := incidents[i].Detail
 		if reason := l.stormNow.Load(); reason != nil {
 			why = reason.String()
 		}
-		return l.Store.Apply(ctx, tx, stormWidened(inc, more, why, now))
+		return l.Store.Apply(ctx, tx, stormWidened(incidents[i], more, why, now))
 	})
 	if err != nil {
-		return fmt.Errorf("tell of %d more services in a storm: %w", len(due), err)
+		return fmt.Errorf("tell what became sick in a storm: %w", err)
 	}
-	l.stormGrows = time.Time{}
+	l.stormGrew = now
 	return nil
 }
 
-// gatherShare of the patience with critical services is how long services that
-// become sick in a storm are gathered.
-const gatherShare = 5
+func isStorm(i grace.Incident) bool { return i.Kind == grace.IncidentStorm }
 
-// notIn gives the services of conditions that an incident does not name.
-func notIn(inc *grace.Incident, due []lasting) (more []grace.ServiceID) {
+// helpless leaves out what is silenced, and what a run acts on that had begun
+// before the storm.
+func (l *Loop) helpless(ctx context.Context, tx store.Tx, st *stages, due []lasting, now time.Time) (out []lasting, err error) {
+	open, err := l.Store.OpenRunHeads(ctx, tx)
+	if err != nil {
+		return nil, fmt.Errorf("read open runs: %w", err)
+	}
+	silences, err := l.Store.Silences(ctx, tx, now)
+	if err != nil {
+		return nil, fmt.Errorf("read the silences: %w", err)
+	}
+	for _, c := range due {
+		if slices.ContainsFunc(open, func(h store.RunHead) bool { return h.Service == c.service && h.State.Acting() }) {
+			continue
+		}
+		c, _ := c.unsilenced(func(id grace.ServiceID) bool { _, is := st.silencedBy(id, silences, now); return is })
+		if c.service != "" {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// untold gives the services of conditions that no open incident names.
+func untold(incidents []grace.Incident, due []lasting) (more []grace.ServiceID) {
 	for _, c := range due {
 		for _, id := range append([]grace.ServiceID{c.service}, c.victims...) {
-			if !inc.Covers(id) && !slices.Contains(more, id) {
+			named := func(i grace.Incident) bool { return (isStorm(i) || about(&i, c.since)) && i.Covers(id) }
+			if !slices.ContainsFunc(incidents, named) && !slices.Contains(more, id) {
 				more = append(more, id)
 			}
 		}
 	}
 	return more
+}
+
+// noteRecovered notes which services of a storm have been well for the hold-down.
+func (l *Loop) noteRecovered(ctx context.Context, storm grace.Incident, well map[grace.ServiceID]time.Time, holdDown time.Duration, now time.Time) error {
+	recovered := func(id grace.ServiceID) bool {
+		since, is := well[id]
+		return is && now.Sub(since) >= holdDown
+	}
+	if !slices.ContainsFunc(storm.Services, func(id grace.ServiceID) bool { return storm.Covers(id) && recovered(id) }) {
+		return nil
+	}
+	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		if err := l.Store.LockDeciding(ctx, tx); err != nil {
+			return err
+		}
+		inc, err := l.Store.Incident(ctx, tx, storm.ID)
+		if err != nil || inc.State != grace.IncidentOpen {
+			return err
+		}
+		for _, id := range inc.Services {
+			if inc.Covers(id) && recovered(id) {
+				inc.Recovered = append(inc.Recovered, id)
+			}
+		}
+		return l.Store.Apply(ctx, tx, grace.Change{Incidents: []grace.Incident{inc}})
+	})
+	if err != nil {
+		return fmt.Errorf("note what recovered in a storm: %w", err)
+	}
+	return nil
 }
 
 func stormWidened(inc grace.Incident, more []grace.ServiceID, why string, now time.Time) grace.Change {
@@ -143,8 +192,9 @@ func stormWidened(inc grace.Incident, more []grace.ServiceID, why string, now ti
 	if len(more) > named {
 		text += fmt.Sprintf(" and %d more", len(more)-named)
 	}
-	inc.News = "sick too, since the circuit breaker opened: " + text
-	inc.Services = slices.Concat(inc.Services, more)
+	inc.News = "sick too: " + text
+	inc.Services = slices.Concat(slices.DeleteFunc(slices.Clone(inc.Services), func(id grace.ServiceID) bool { return slices.Contains(more, id) }), more)
+	inc.Recovered = slices.DeleteFunc(slices.Clone(inc.Recovered), func(id grace.ServiceID) bool { return slices.Contains(more, id) })
 	inc.Title = fmt.Sprintf("%d more services are sick while the circuit breaker is open: nothing is done automatically", len(more))
 	if len(more) == 1 {
 		inc.Title = string(more[0]) + " is sick too while the circuit breaker is open: nothing is done automatically"

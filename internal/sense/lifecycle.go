@@ -116,7 +116,6 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 		for i := range e.flips {
 			clamp(&e.flips[i])
 		}
-		e.gaps = [2]time.Duration{}
 		if !e.restored || !e.trusted.IsZero() {
 			e.trusted = now.Add(-silent)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"grace"
@@ -348,24 +349,34 @@ func (s *Sim) told() ([]grace.Incident, []store.RunHead) {
 // acts on it or on what it depends on or what depends on it, or has just helped.
 func (s *Sim) spoken(id grace.ServiceID, blind bool, incidents []grace.Incident, runs []store.RunHead) bool {
 	covers := func(i grace.Incident) bool {
-		return i.Covers(id) && ((i.Kind == grace.IncidentBlind) == blind || s.unseen(id, i))
+		return i.Covers(id) && ((i.Kind == grace.IncidentBlind) == blind || s.unseen(i))
 	}
 	if slices.ContainsFunc(incidents, covers) {
 		return true
 	}
 	causes := slices.Concat([]grace.ServiceID{id}, s.reach(id, false), s.reach(id, true))
 	return slices.ContainsFunc(runs, func(h store.RunHead) bool {
-		acting := h.State.Mutating() && h.State != grace.RunApproved || h.State == grace.RunSucceeded
+		acting := h.State.Acting() || h.State == grace.RunSucceeded
 		return acting && slices.Contains(causes, h.Service)
 	})
 }
 
 // unseen tells whether an incident says, before the data of a service is missed
-// here, that nothing is seen of it: its sensors fail, or its alerts expire when
+// here, that nothing is seen of it: no process can look, or its alerts expire when
 // the clock is set.
-func (s *Sim) unseen(id grace.ServiceID, i grace.Incident) bool {
-	fails := func(e Event) bool { return e.Kind == SensorError && e.Amount != 0 }
-	return i.Kind == grace.IncidentBlind && (slices.ContainsFunc(s.plumbing, fails) || s.befalls(SenderDies, string(id)))
+func (s *Sim) unseen(i grace.Incident) bool {
+	if i.Kind != grace.IncidentBlind {
+		return false
+	}
+	if i.Sensor == alertSensor {
+		return slices.ContainsFunc(s.plumbing, func(e Event) bool { return e.Kind == SenderDies && i.Covers(grace.ServiceID(e.Target)) })
+	}
+	for r, p := range s.replicas {
+		if e, on := s.befalling(SensorError, strconv.Itoa(r)); s.awake(p) && (!on || e.Amount == 0) {
+			return false
+		}
+	}
+	return true
 }
 
 func later(a, b time.Time) time.Time {

@@ -148,8 +148,9 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		`CREATE TABLE grace_raised (service TEXT NOT NULL, actor TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (service, actor))`,
 	},
 	{
-		`DROP TABLE grace_ended_sessions`,
 		`CREATE TABLE grace_spent (id TEXT PRIMARY KEY, until BIGINT NOT NULL)`,
+		`INSERT INTO grace_spent SELECT 'session/' || id, until FROM grace_ended_sessions`,
+		`DROP TABLE grace_ended_sessions`,
 	},
 }
 

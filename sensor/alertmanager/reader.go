@@ -22,7 +22,8 @@ const (
 	defaultTimeout = 10 * time.Second
 )
 
-// afterWebhook is how long after the last reading one for a webhook begins.
+// afterWebhook is how long after the end of the last reading one for a webhook
+// begins, at least.
 const afterWebhook = 2 * time.Second
 
 // ListMetric counts the alerts that an Alertmanager lists; it is also what a
@@ -107,17 +108,17 @@ func (r *Reader) Run(ctx context.Context, sink grace.Sink) error {
 	defer r.client.CloseIdleConnections()
 	next := time.NewTimer(0)
 	defer next.Stop()
-	var began time.Time
+	var soonest time.Time // that a webhook has the list be read
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-r.cfg.Came:
-			next.Reset(min(afterWebhook, r.cfg.Every.D()) - time.Since(began))
+			next.Reset(time.Until(soonest))
 			continue
 		case <-next.C:
 		}
-		began = time.Now()
+		began := time.Now()
 		samples, err := r.read(ctx, began)
 		if ctx.Err() != nil {
 			return nil
@@ -131,7 +132,9 @@ func (r *Reader) Run(ctx context.Context, sink grace.Sink) error {
 		if err := sink.Observe(ctx, samples...); err != nil {
 			r.lost.Add(uint64(len(samples)))
 		}
-		next.Reset(max(0, r.cfg.Every.D()-time.Since(began)))
+		took := time.Since(began)
+		soonest = time.Now().Add(min(max(afterWebhook, took), r.cfg.Every.D()))
+		next.Reset(max(0, r.cfg.Every.D()-took))
 	}
 }
 

@@ -1,0 +1,87 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"grace"
+	"grace/internal/heal"
+	"grace/internal/propose"
+	"grace/internal/store"
+)
+
+// permit asks before every try of a step whether the mode lets it happen, and
+// before the first one once more whether the trust core does, and whether the
+// condition is there: a snapshot may have taken its time. While the store is away
+// nobody can say, so it waits.
+func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
+	for {
+		set, err := l.Store.Mode(ctx, l.Store.Q())
+		if err == nil {
+			st := l.stages.Load()
+			if err := st.permits(set, l.Now()); err != nil || !first {
+				return err
+			}
+			var decided bool
+			if decided, err = l.permitFirst(ctx, st, set, run); decided {
+				return err
+			}
+			if err == nil { // not confirmed yet
+				l.Runner.Clock.Sleep(ctx, time.Second)
+				continue
+			}
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("not done: whether it may be could not be read: %w", err)
+		}
+		l.Log.Warn("a step waits: whether it may be done cannot be read", "run", run.ID, "error", err)
+		l.Runner.Clock.Sleep(ctx, time.Second)
+	}
+}
+
+// permitFirst asks whether anything may be changed at all. It is not decided
+// while the store does not answer, or no sample has come yet.
+func (l *Loop) permitFirst(ctx context.Context, st *stages, set grace.ModeSetting, run grace.Run) (decided bool, err error) {
+	now := l.Now()
+	a, err := l.admitTrust(ctx, l.Store.Q(), st, set.At(now), run, now)
+	if err != nil { // only that it is lost or forged is final
+		return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrForged), err
+	}
+	if a.End != "" {
+		return true, &heal.ClearedError{Text: "nothing was done: what was decided does not hold any more: " + reasonsText(a.Reasons)}
+	}
+	if run.Kind == grace.TriggerManual {
+		return true, nil
+	}
+	e, err := l.evidenceNow(ctx, l.Store.Q(), st, &run, now)
+	if err != nil {
+		return false, err
+	}
+	waited := now.Sub(time.UnixMilli(l.epoch.Load()))
+	switch {
+	case e.State == propose.EvidenceFresh:
+		return true, nil
+	case e.State != propose.EvidenceUnconfirmed || waited >= confirmWait || ctx.Err() != nil:
+		return true, &heal.ClearedError{Text: "nothing was done: " + e.Reason().String()}
+	}
+	return false, nil
+}
+
+// confirmWait is how long a run that another process began, and that has changed
+// nothing yet, waits for a sample that shows this process what it is about.
+const confirmWait = 2 * time.Minute
+
+// permits tells what forbids to do anything at all.
+func (st *stages) permits(set grace.ModeSetting, now time.Time) error {
+	switch mode := set.At(now); {
+	case mode != grace.ModeAutonomous && mode != grace.ModeAskAlways:
+		return fmt.Errorf("stopped: the mode is %s since %s, set by %s: %s", mode, set.Since.UTC().Format(time.RFC3339), set.Actor, set.Reason)
+	case st.Govern.ObserveOnly:
+		return errors.New("stopped: trust.observe_only is on")
+	case !st.Govern.Execute:
+		return errors.New("stopped: trust.execute is off")
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package loop
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/internal/store"
+)
+
+// lastSaid gives the last consideration of a service.
+func (l *Loop) lastSaid(id grace.ServiceID) (last consideration) {
+	for _, c := range l.considered {
+		if c.service == id && c.at.After(last.at) {
+			last = c
+		}
+	}
+	return last
+}
+
+// blockedByOwnRun tells whether the last "no" only says that the remedy was
+// proposed a moment ago.
+func (l *Loop) blockedByOwnRun(id grace.ServiceID) bool {
+	return slices.ContainsFunc(l.lastSaid(id).failed, func(r grace.Reason) bool { return r.Code == grace.ReasonDuplicate })
+}
+
+// whyNotDone gives why what was proposed last for a service was not done: that
+// it was proposed a moment ago is no reason that a person could do anything
+// about. Without such a run it gives why.
+func (l *Loop) whyNotDone(ctx context.Context, tx store.Tx, id grace.ServiceID, why string, now time.Time) (string, error) {
+	heads, err := l.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: id, Since: now.Add(-pastWindow)})
+	if err != nil {
+		return why, fmt.Errorf("read past runs of %s: %w", id, err)
+	}
+	if len(heads) == 0 {
+		return why, nil
+	}
+	last := slices.MaxFunc(heads, func(a, b store.RunHead) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	if !notDone(last.State) {
+		return why, nil
+	}
+	run, err := l.Store.Run(ctx, tx, last.ID)
+	if err != nil || len(run.Reasons) == 0 {
+		return why, err
+	}
+	return fmt.Sprintf("run %s (%s) is %s: %s", run.ID, run.Playbook.ID, run.State, reasonsText(run.Reasons)), nil
+}
+
+// notDone tells whether a run ended before it did anything, for a reason that
+// holds on.
+func notDone(s grace.RunState) bool {
+	return s == grace.RunObservedOnly || s == grace.RunDenied || s == grace.RunExpired
+}
+
+// whyNot gives the reasons of the last "no" about a service.
+func (l *Loop) whyNot(id grace.ServiceID) string {
+	last := l.lastSaid(id)
+	if len(last.failed) > 0 {
+		return reasonsText(last.failed)
+	}
+	if c := l.conditions[id]; c != nil {
+		switch {
+		case c.worst.State == grace.SignalUnstable:
+			return "it keeps changing and passed when last seen; nothing is done to a service while it passes"
+		case c.worst.Flapping && last.at.IsZero():
+			return "it keeps changing, never failing for long enough to be diagnosed; nothing is done to a service while it passes"
+		case c.worst.Code == "" || last.at.IsZero():
+			return fmt.Sprintf("no rule makes a diagnosis of it (code %s)", cmp.Or(c.worst.Code, "not given"))
+		}
+	}
+	return "what was done has not helped"
+}
+
+func whyWaiting(run grace.Run) string {
+	switch run.State {
+	case grace.RunAwaitingApproval:
+		return fmt.Sprintf("run %s (%s) waits for a person's answer since %s", run.ID, run.Playbook.ID, run.CreatedAt.UTC().Format(time.RFC3339))
+	default:
+		if len(run.Reasons) > 0 {
+			return fmt.Sprintf("run %s (%s) waits: %s", run.ID, run.Playbook.ID, reasonsText(run.Reasons))
+		}
+		return fmt.Sprintf("run %s (%s) is about to start", run.ID, run.Playbook.ID)
+	}
+}
+
+// reasonsText says each reason once: several remedies can fail at the same gate.
+func reasonsText(reasons []grace.Reason) string {
+	var texts []string
+	for _, r := range reasons {
+		if text := r.String(); !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	return strings.Join(texts, "; ")
+}
