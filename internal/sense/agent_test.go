@@ -191,6 +191,21 @@ func TestConfiguredInterval(t *testing.T) {
 	}
 }
 
+// What is pushed every 5 minutes is not stale the moment the clock is set.
+func TestGapsOverAStep(t *testing.T) {
+	a := New(DefaultConfig(), nil)
+	for sec := 0; sec <= 900; sec += 300 {
+		a.Observe(probeAt(sec, 1))
+	}
+	a.ClockStepped(at(900+183), 3*time.Second)
+	if got := a.Tick(at(900 + 184)); len(got) != 0 {
+		t.Errorf("3 minutes after a sample: %+v", got)
+	}
+	if got := a.Tick(at(900 + 604)); len(got) != 1 || got[0].State != grace.SignalStale {
+		t.Errorf("without data for two gaps: %+v", got)
+	}
+}
+
 func TestFlapping(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.FailAfter, cfg.RecoverAfter, cfg.FlapTransitions, cfg.FlapWindow = 1, 1, 4, seconds(100)

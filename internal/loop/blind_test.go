@@ -1,0 +1,47 @@
+package loop
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"grace"
+)
+
+// TestBlindAfterSick: what was sick when a sensor saw it last, and cannot be seen
+// any more, lasts; what had passed, or was never seen, counts from then on.
+func TestBlindAfterSick(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	sick := began.Add(time.Hour)
+	seen := sick.Add(50 * time.Second)
+	for name, tt := range map[string]struct {
+		at, fired time.Time
+		early     bool
+		says      string
+	}{
+		"sick":       {seen, seen, true, sickWhenSeen},
+		"passed":     {seen, seen.Add(-10 * time.Second), false, ""},
+		"never seen": {time.Time{}, time.Time{}, true, ""}, // since the start
+	} {
+		l := unwired(t, func() time.Time { return seen })
+		st := l.stages.Load()
+		l.epoch.Store(began.UnixMilli())
+		s := grace.Signal{
+			Key: "web/probe/up", Service: "web", Sensor: "probe", Metric: "up", State: grace.SignalStale, Severity: grace.SeverityCritical,
+			Since: seen, At: tt.at, Fired: tt.fired, Message: "up: sensor error: too many open files",
+		}
+		l.conditions = map[grace.ServiceID]*condition{"web": {since: sick, worst: s, clear: seen}}
+		got := l.blindness(st, []grace.Signal{s}, sick.Add(st.patience("web")))
+		if (len(got) > 0) != tt.early {
+			t.Errorf("%s: told %v, want told at once: %t", name, got, tt.early)
+			continue
+		}
+		if len(got) == 0 {
+			got = l.blindness(st, []grace.Signal{s}, seen.Add(st.patience("web")))
+		}
+		if len(got) != 1 || strings.HasSuffix(got[0].Detail, sickWhenSeen) != (tt.says != "") || got[0].Since.Before(began) {
+			t.Errorf("%s: %+v, want it to say %q", name, got, tt.says)
+		}
+	}
+}
