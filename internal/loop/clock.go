@@ -65,6 +65,20 @@ func (l *Loop) noticeStep(now time.Time) {
 	l.stepped += step
 }
 
+// recordsAhead gives by how much the clock was set back, at least, since GRACE
+// wrote last: how far ahead its newest record is dated. What lasts has lasted all
+// the same.
+func (l *Loop) recordsAhead(ctx context.Context, now time.Time) (time.Duration, error) {
+	newest, _, err := l.Store.AuditEntries(ctx, l.Store.Q(), store.AuditFilter{}, store.Page{Limit: 1})
+	if err != nil {
+		return 0, fmt.Errorf("read the newest record: %w", err)
+	}
+	if len(newest) == 0 || newest[0].At.Sub(now) < farAhead {
+		return 0, nil
+	}
+	return newest[0].At.Sub(now), nil
+}
+
 // watchClock says that the wall clock was set.
 func (l *Loop) watchClock(ctx context.Context, now time.Time) error {
 	l.mu.Lock()

@@ -244,11 +244,22 @@ func (l *Loop) load(ctx context.Context) error {
 		return fmt.Errorf("load signals: %w", err)
 	}
 	now := l.Now()
+	l.mu.Lock()
+	l.noticeStep(now) // from here on
+	l.mu.Unlock()
+	ahead, err := l.recordsAhead(ctx, now)
+	if err != nil {
+		return err
+	}
+	l.setBack.Store(int64(-ahead))
 	for i := range signals {
-		// The clock may have been set back meanwhile: what is dated ahead would
-		// keep every new sample out until it has caught up.
-		s := &signals[i]
-		s.At, s.Since, s.Fired = earlier(s.At, now), earlier(s.Since, now), earlier(s.Fired, now)
+		// What is dated ahead would keep every new sample out until the clock has
+		// caught up.
+		for _, t := range []*time.Time{&signals[i].At, &signals[i].Since, &signals[i].Fired} {
+			if !t.IsZero() {
+				*t = earlier(t.Add(-ahead), now)
+			}
+		}
 	}
 	l.epoch.Store(now.UnixMilli())
 	l.mu.Lock()

@@ -7,6 +7,7 @@ import (
 
 	"grace"
 	"grace/internal/sense"
+	"grace/internal/store"
 )
 
 const (
@@ -90,6 +91,28 @@ func (s *Sim) change(e Event) {
 		default:
 			s.fail(p.loop.Reconfigure(s.ctx, s.mutations.config(cfg), "sim"))
 			p.reload, p.changed[id] = s.now, s.now
+		}
+	}
+}
+
+// setClock sets the wall clocks of all hosts.
+func (s *Sim) setClock(step time.Duration) {
+	s.wall += step
+	s.lastStep = step
+}
+
+// unknowable takes away, when a process starts over a clock that was set back
+// meanwhile, the time since the newest record: nobody can know of it.
+func (s *Sim) unknowable() {
+	newest, _, err := s.store.AuditEntries(s.ctx, s.store.Q(), store.AuditFilter{}, store.Page{Limit: 1})
+	s.fail(err)
+	if err != nil || len(newest) == 0 || s.lastStep >= 0 || !newest[0].At.After(s.now.Add(s.wall)) {
+		return
+	}
+	gap := s.now.Sub(newest[0].At.Add(s.lastStep - s.wall))
+	for _, v := range s.seen {
+		if !v.known.IsZero() {
+			v.known = v.known.Add(max(0, gap))
 		}
 	}
 }

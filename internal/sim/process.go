@@ -35,6 +35,9 @@ func (p *process) now() time.Time { return p.sim.now.Add(p.sim.skew[p.replica] +
 // start makes the replica's process and lets it load what the store knows.
 func (s *Sim) start(ctx context.Context, replica int) error {
 	s.boots++
+	if s.alive() == nil {
+		s.unknowable()
+	}
 	p := &process{
 		sim: s, replica: replica, boot: s.boots, began: s.now, reload: s.now,
 		changed: map[grace.ServiceID]time.Time{}, passed: map[grace.SignalKey]bool{},

@@ -55,6 +55,7 @@ type Sim struct {
 	untrue    []string
 	broken    []string // what production code reported that must not happen
 	incidents []*incident
+	lastStep  time.Duration              // of wall
 	wall      time.Duration              // by how much the wall clocks are wrong
 	sensors   map[grace.ServiceID]string // probes that are not named as at first; empty: removed
 	alerts    map[grace.ServiceID]bool   // that fire at their source
@@ -217,8 +218,8 @@ func (s *Sim) happen(e Event) {
 		s.change(e)
 	case ClockStep:
 		step := time.Duration(e.Amount * float64(second))
-		s.wall += step
-		s.at(until, func() { s.wall -= step })
+		s.setClock(step)
+		s.at(until, func() { s.setClock(-step) })
 	case StuckAlert:
 		s.alert(e)
 	case Skew:
