@@ -136,7 +136,7 @@ func TestPromQLSensor(t *testing.T) {
 		case "/api/v1/query_range":
 			ranges.Add(1)
 			kind = "matrix"
-			result = []any{map[string]any{"metric": map[string]string{}, "values": []any{[]any{now - 60, "999"}, []any{now - 50, "999"}}}}
+			result = []any{map[string]any{"metric": map[string]string{}, "values": []any{[]any{now - 60, "86753094"}, []any{now - 50, "86753094"}}}}
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": kind, "result": result}})
@@ -155,7 +155,7 @@ sensors:
 	if ranges.Load() == 0 {
 		t.Error("the history was not read")
 	}
-	if _, why, err := c.try(http.MethodGet, "/api/services/shop/why", nil); err != nil || strings.Contains(string(why), "999") {
+	if _, why, err := c.try(http.MethodGet, "/api/services/shop/why", nil); err != nil || strings.Contains(string(why), "86753094") {
 		t.Errorf("the past was taken for now: %s, %v", why, err)
 	}
 }
