@@ -94,11 +94,11 @@ func (s *server) registerAlerts(mux *http.ServeMux, api huma.API) {
 		method: http.MethodGet, path: "/api/alerts", id: "get-alerts", tag: "Telemetry", role: roleViewer,
 		doc: "Alerts that lead to no action: those of services that are not declared, and those that were not taken", what: "the alerts",
 	}, func(ctx context.Context, _ *struct{}) (*body[AlertsView], error) {
-		v, err := s.alertsView(ctx)
+		q, err := s.silencer(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return ok(v)
+		return ok(s.alertsView(ctx, q))
 	})
 	handle(s, api, op{
 		method: http.MethodGet, path: "/api/sensors", id: "list-sensors", tag: "Telemetry", role: roleViewer,

@@ -157,24 +157,16 @@ func (l *limiter) giveBack(token string) {
 // limited makes a decision within the limit of the caller's token. What was
 // refused as wrong or too late decided nothing, and does not count.
 func (s *server) limited(ctx context.Context, decide func() error) error {
-	if err := s.limitDecision(ctx); err != nil {
-		return err
+	token := callerOf(ctx).Token
+	if wait, ok := s.decisions.take(token); !ok {
+		p := problem(http.StatusTooManyRequests, "token %s decides faster than %d times a minute", token, s.cfg.DecisionsPerMinute).
+			hint("wait %s s", retrySeconds(wait))
+		p.retryAfter = wait
+		return p
 	}
 	err := decide()
 	if p := known("", err); p != nil && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}, p.Status) {
-		s.decisions.giveBack(callerOf(ctx).Token)
+		s.decisions.giveBack(token)
 	}
 	return err
-}
-
-// limitDecision refuses a decision that comes too fast.
-func (s *server) limitDecision(ctx context.Context) error {
-	wait, ok := s.decisions.take(callerOf(ctx).Token)
-	if ok {
-		return nil
-	}
-	p := problem(http.StatusTooManyRequests, "token %s decides faster than %d times a minute", callerOf(ctx).Token, s.cfg.DecisionsPerMinute).
-		hint("wait %s s", retrySeconds(wait))
-	p.retryAfter = wait
-	return p
 }

@@ -106,7 +106,7 @@ func (s *server) registerHands(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		known, _ := s.known(ctx)
+		known, _ := s.silenceable(ctx)
 		added := AddedSilence{Silence: made, Matching: matching(made, known)}
 		if len(added.Matching) == 0 {
 			added.Warning = matchesNothing

@@ -112,7 +112,7 @@ func (s *server) silencesView(ctx context.Context, v visit) (console.Silences, e
 	slices.SortStableFunc(list, func(a, b grace.Silence) int {
 		return cmp.Or(later(a, f.Now)-later(b, f.Now), a.Ends.Compare(b.Ends))
 	})
-	known, symptoms := s.known(ctx)
+	known, symptoms := s.silenceable(ctx)
 	for i, one := range list {
 		if i == shownHands {
 			page.More = len(list) - i

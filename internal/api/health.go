@@ -101,11 +101,11 @@ func (s *server) registerHealth(api huma.API) {
 		method: http.MethodGet, path: "/api/services", id: "list-services", tag: "Health", role: roleViewer,
 		doc: "Services with their state and place in the health graph", what: "the services",
 	}, func(ctx context.Context, in *Paging) (*body[List[ServiceView]], error) {
-		views, err := s.services(ctx)
+		q, err := s.silencer(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return ok(slicePage(views, func(v ServiceView) string { return string(v.ID) }, *in))
+		return ok(slicePage(s.services(ctx, q), func(v ServiceView) string { return string(v.ID) }, *in))
 	})
 	handle(s, api, op{
 		method: http.MethodGet, path: "/api/services/{id}", id: "get-service", tag: "Health", role: roleViewer,

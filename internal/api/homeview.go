@@ -19,7 +19,8 @@ func (s *server) homeView(ctx context.Context, v visit) (console.Home, error) {
 		return console.Home{}, err
 	}
 	f.Refresh = refreshEvery
-	o, err := s.overview(ctx)
+	q := s.silencerOf(ctx, silences)
+	o, err := s.overview(ctx, q)
 	if err != nil {
 		return console.Home{}, err
 	}
@@ -41,11 +42,7 @@ func (s *server) homeView(ctx context.Context, v visit) (console.Home, error) {
 		}
 	}
 	page.Silenced = silencedNow(silences)
-	alerts, err := s.alertsView(ctx)
-	if err != nil {
-		return console.Home{}, err
-	}
-	page.Astray = astray(alerts, "")
+	page.Astray = astray(s.alertsView(ctx, q), "")
 	if page.Conditions, page.MoreConditions, err = s.conditions(ctx, o); err != nil {
 		return console.Home{}, err
 	}

@@ -125,21 +125,15 @@ const (
 )
 
 func (s *server) servicesView(ctx context.Context, v visit) (console.Services, error) {
-	f, err := s.frame(ctx, v, "Services", "services")
+	f, silences, err := s.frameAndSilences(ctx, v, "Services", "services")
 	if err != nil {
 		return console.Services{}, err
 	}
 	query := v.r.URL.Query()
 	page := console.Services{Frame: f, Filter: strings.TrimSpace(query.Get("q")), All: query.Get("all") == "1"}
 	page.Refresh = refreshEvery * 2
-	services, err := s.services(ctx)
-	if err != nil {
-		return console.Services{}, err
-	}
-	alerts, err := s.alertsView(ctx)
-	if err != nil {
-		return console.Services{}, err
-	}
+	q := s.silencerOf(ctx, silences)
+	services := s.services(ctx, q)
 	slices.SortStableFunc(services, func(a, b ServiceView) int {
 		return cmp.Or(rank(a.Health.Status)-rank(b.Health.Status), strings.Compare(string(a.ID), string(b.ID)))
 	})
@@ -152,7 +146,7 @@ func (s *server) servicesView(ctx context.Context, v visit) (console.Services, e
 		return console.Services{}, err
 	}
 	want := strings.ToLower(page.Filter)
-	page.Astray = astray(alerts, want)
+	page.Astray = astray(s.alertsView(ctx, q), want)
 	for _, view := range services {
 		if want != "" && !strings.Contains(strings.ToLower(string(view.ID)+" "+view.Owner), want) {
 			continue
@@ -329,12 +323,9 @@ type overview struct {
 	predictions []grace.Prediction
 }
 
-func (s *server) overview(ctx context.Context) (o overview, err error) {
+func (s *server) overview(ctx context.Context, silenced silencer) (o overview, err error) {
 	q := s.store.Q()
-	if o.services, err = s.services(ctx); err != nil {
-		return o, err
-	}
-	o.symptoms = s.backend.Symptoms(ctx)
+	o.services, o.symptoms = s.services(ctx, silenced), silenced.symptoms
 	if o.open, err = s.store.OpenRuns(ctx, q); err != nil {
 		return o, stored(err)
 	}

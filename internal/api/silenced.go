@@ -63,11 +63,16 @@ type AddedSilence struct {
 // matchesNothing warns of a silence that may have a name spelled wrong.
 const matchesNothing = "it matches no service that GRACE knows now"
 
-// silencer tells what is silenced now.
+// silencer tells what is silenced now. It is made once for an answer or a page.
 type silencer struct {
-	inForce  []grace.Silence
-	matches  []func(grace.Service) bool
+	inForce  []inForce
 	symptoms map[grace.ServiceID]Symptoms
+}
+
+type inForce struct {
+	grace.Silence
+
+	matches func(grace.Service) bool
 }
 
 func (s *server) silencer(ctx context.Context) (silencer, error) {
@@ -75,11 +80,16 @@ func (s *server) silencer(ctx context.Context) (silencer, error) {
 	if err != nil {
 		return silencer{}, err
 	}
-	q := silencer{inForce: list, symptoms: s.backend.Symptoms(ctx)}
-	for i := range list {
-		q.matches = append(q.matches, list[i].Matcher())
+	return s.silencerOf(ctx, list), nil
+}
+
+// silencerOf makes one of the silences in force.
+func (s *server) silencerOf(ctx context.Context, list []grace.Silence) silencer {
+	q := silencer{symptoms: s.backend.Symptoms(ctx)}
+	for _, one := range list {
+		q.inForce = append(q.inForce, inForce{one, one.Matcher()})
 	}
-	return q, nil
+	return q
 }
 
 // of gives by what a service is silenced.
@@ -88,8 +98,8 @@ func (q silencer) of(service grace.Service) []SilencedBy {
 }
 
 func (q silencer) silences(service grace.Service) (out []SilencedBy) {
-	for i, one := range q.inForce {
-		if q.matches[i](service) {
+	for _, one := range q.inForce {
+		if one.matches(service) {
 			out = append(out, SilencedBy{Silence: one.ID, Actor: one.Actor, Reason: one.Reason, Ends: one.Ends})
 		}
 	}
@@ -107,16 +117,12 @@ func atSource(signals ...grace.Signal) (out []SilencedBy) {
 }
 
 // services gives all services with what silences them.
-func (s *server) services(ctx context.Context) ([]ServiceView, error) {
-	q, err := s.silencer(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (s *server) services(ctx context.Context, q silencer) []ServiceView {
 	views := s.backend.Services(ctx)
 	for i := range views {
 		views[i].Silenced = q.of(views[i].Service)
 	}
-	return views, nil
+	return views
 }
 
 // health gives the state of every service with what silences it.
@@ -140,22 +146,18 @@ func (s *server) health(ctx context.Context) ([]HealthView, error) {
 }
 
 // alertsView gives what leads to no action, with what silences it.
-func (s *server) alertsView(ctx context.Context) (AlertsView, error) {
-	q, err := s.silencer(ctx)
-	if err != nil {
-		return AlertsView{}, err
-	}
+func (s *server) alertsView(ctx context.Context, q silencer) AlertsView {
 	v := s.backend.Alerts(ctx)
 	for i := range v.Undeclared {
 		u := &v.Undeclared[i]
 		u.Silenced = append(q.silences(grace.Service{ID: u.Service}), atSource(u.Worst)...)
 	}
-	return v, nil
+	return v
 }
 
-// known gives all services that a silence may be about, with what they suffer
+// silenceable gives all services that a silence may be about, with what they suffer
 // from: also those that only alerts speak of, which have nothing but a name.
-func (s *server) known(ctx context.Context) ([]ServiceView, map[grace.ServiceID]Symptoms) {
+func (s *server) silenceable(ctx context.Context) ([]ServiceView, map[grace.ServiceID]Symptoms) {
 	views, symptoms := s.backend.Services(ctx), s.backend.Symptoms(ctx)
 	for _, u := range s.backend.Alerts(ctx).Undeclared {
 		views = append(views, ServiceView{Service: grace.Service{ID: u.Service}})
