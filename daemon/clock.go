@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"grace/internal/heal"
-	"grace/internal/store"
 )
 
 const (
@@ -90,11 +89,7 @@ func (d *Daemon) sinceStart() time.Duration { return time.Since(d.born) }
 // watchClock keeps records for a while when the wall clock was set; the loop says
 // that it was.
 func (d *Daemon) watchClock(ctx context.Context) {
-	entries, _, err := d.store.AuditEntries(ctx, d.store.Q(), store.AuditFilter{}, store.Page{Limit: 1})
-	var newest time.Time
-	if err == nil && len(entries) > 0 {
-		newest = entries[0].At
-	}
+	newest, _ := d.store.LastAuditAt(ctx, d.store.Q()) // without an answer it is as in a new store
 	d.clock.begin(time.Now().Round(0), d.sinceStart(), newest)
 	if ok, why := d.clock.mayPrune(d.sinceStart()); !ok {
 		d.log.Warn("nothing is pruned for a day", "why", why)

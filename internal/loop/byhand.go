@@ -32,10 +32,7 @@ func (l *Loop) RunByHand(ctx context.Context, want ByHand, actor string) (grace.
 	}
 	began := time.Now()
 	var dec grace.Decision
-	err = l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		if err := l.Store.LockDeciding(ctx, tx); err != nil {
-			return err
-		}
+	err = l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
 		p, err := l.present(ctx, tx)
 		if err != nil {
 			return err

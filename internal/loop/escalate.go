@@ -264,18 +264,12 @@ func (l *Loop) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time) [
 // openUnhealed opens an incident about a condition, unless a run is acting on
 // it, a silence holds, or another replica was faster.
 func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time.Time) error {
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		if err := l.Store.LockDeciding(ctx, tx); err != nil {
-			return err
-		}
+	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
 		silences, err := l.Store.Silences(ctx, tx, now)
 		if err != nil {
 			return fmt.Errorf("read the silences: %w", err)
 		}
-		c, silenced := c.unsilenced(func(id grace.ServiceID) bool {
-			_, is := st.silencedBy(id, silences, now)
-			return is
-		})
+		c, silenced := c.unsilenced(st, silences, now)
 		if c.service == "" {
 			return nil
 		}
@@ -320,7 +314,11 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 
 // unsilenced leaves out what is silenced. When that is the cause, its name is
 // given, and what is left is told of its victims; without any no service is.
-func (c lasting) unsilenced(silenced func(grace.ServiceID) bool) (lasting, grace.ServiceID) {
+func (c lasting) unsilenced(st *stages, silences []grace.Silence, now time.Time) (lasting, grace.ServiceID) {
+	silenced := func(id grace.ServiceID) bool {
+		_, is := st.silencedBy(id, silences, now)
+		return is
+	}
 	c.victims = slices.DeleteFunc(slices.Clone(c.victims), silenced)
 	if !silenced(c.service) {
 		return c, ""

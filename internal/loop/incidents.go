@@ -98,10 +98,7 @@ func unseen(open, now grace.Incident) []grace.ServiceID {
 // openIncident opens an incident about a sensor, or adds the services that it
 // does not see to the one that is open, unless another replica was faster.
 func (l *Loop) openIncident(ctx context.Context, st *stages, inc grace.Incident, now time.Time) error {
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		if err := l.Store.LockDeciding(ctx, tx); err != nil {
-			return err
-		}
+	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
 		incidents, err := l.Store.OpenIncidents(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("read the open incidents: %w", err)
@@ -140,7 +137,7 @@ func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blin
 	well, watched := l.wellSince(signals, now), watchedBy(signals)
 	var failed error // about one, which keeps nothing from the others
 	for _, inc := range incidents {
-		if inc.Kind == grace.IncidentStorm {
+		if isStorm(inc) {
 			failed = errors.Join(failed, l.noteRecovered(ctx, inc, well, st.HoldDown, now))
 			continue
 		}

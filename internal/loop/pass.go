@@ -148,6 +148,16 @@ func (st *stages) observes(mode grace.Mode, kind grace.TriggerKind) bool {
 		st.Govern.PredictiveShadow && kind == grace.TriggerProactive
 }
 
+// deciding runs f in a transaction while no other process or goroutine decides.
+func (l *Loop) deciding(ctx context.Context, f func(context.Context, store.Tx) error) error {
+	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		if err := l.Store.LockDeciding(ctx, tx); err != nil {
+			return err
+		}
+		return f(ctx, tx)
+	})
+}
+
 // decideTogether decides diagnoses in one transaction, and gives the decisions.
 // It ends with the first one that makes a run, since those behind it
 // must see that run: at least one is decided. Without a new trigger a "no" is
@@ -156,11 +166,8 @@ func (st *stages) observes(mode grace.Mode, kind grace.TriggerKind) bool {
 func (l *Loop) decideTogether(ctx context.Context, st *stages, list []due, sick []grace.ServiceID) ([]grace.Decision, error) {
 	began := time.Now()
 	var said, decided []grace.Decision
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
 		said, decided = nil, nil
-		if err := l.Store.LockDeciding(ctx, tx); err != nil {
-			return err
-		}
 		now, err := l.present(ctx, tx)
 		if err != nil {
 			return err

@@ -57,10 +57,7 @@ func (l *Loop) settle(ctx context.Context, st *stages, pending []grace.Trigger, 
 }
 
 func (l *Loop) recordNone(ctx context.Context, st *stages, service grace.ServiceID, triggers []grace.Trigger, state grace.TriggerState, reason grace.Reason, now time.Time) error {
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		if err := l.Store.LockDeciding(ctx, tx); err != nil {
-			return err
-		}
+	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
 		mode, err := l.Store.Mode(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("read the mode: %w", err)

@@ -26,10 +26,7 @@ func (l *Loop) storm(ctx context.Context, st *stages, state propose.State, now t
 	if l.stormTold && open == l.stormOpen {
 		return nil
 	}
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		if err := l.Store.LockDeciding(ctx, tx); err != nil {
-			return err
-		}
+	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
 		inc, isOpen, err := l.stormIncident(ctx, tx)
 		if err != nil || isOpen == open {
 			return err
@@ -85,10 +82,7 @@ func (l *Loop) widenStorm(ctx context.Context, st *stages, incidents []grace.Inc
 	if len(untold(incidents, due)) == 0 || now.Sub(told).Abs() < gather {
 		return nil
 	}
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		if err := l.Store.LockDeciding(ctx, tx); err != nil {
-			return err
-		}
+	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
 		incidents, err := l.Store.OpenIncidents(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("read the open incidents: %w", err)
@@ -135,7 +129,7 @@ func (l *Loop) helpless(ctx context.Context, tx store.Tx, st *stages, due []last
 		if slices.ContainsFunc(open, func(h store.RunHead) bool { return h.Service == c.service && h.State.Acting() }) {
 			continue
 		}
-		c, _ := c.unsilenced(func(id grace.ServiceID) bool { _, is := st.silencedBy(id, silences, now); return is })
+		c, _ := c.unsilenced(st, silences, now)
 		if c.service != "" {
 			out = append(out, c)
 		}
@@ -165,10 +159,7 @@ func (l *Loop) noteRecovered(ctx context.Context, storm grace.Incident, well map
 	if !slices.ContainsFunc(storm.Services, func(id grace.ServiceID) bool { return storm.Covers(id) && recovered(id) }) {
 		return nil
 	}
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		if err := l.Store.LockDeciding(ctx, tx); err != nil {
-			return err
-		}
+	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
 		inc, err := l.Store.Incident(ctx, tx, storm.ID)
 		if err != nil || inc.State != grace.IncidentOpen {
 			return err
@@ -193,8 +184,9 @@ func stormWidened(inc grace.Incident, more []grace.ServiceID, why string, now ti
 		text += fmt.Sprintf(" and %d more", len(more)-named)
 	}
 	inc.News = "sick too: " + text
-	inc.Services = slices.Concat(slices.DeleteFunc(slices.Clone(inc.Services), func(id grace.ServiceID) bool { return slices.Contains(more, id) }), more)
-	inc.Recovered = slices.DeleteFunc(slices.Clone(inc.Recovered), func(id grace.ServiceID) bool { return slices.Contains(more, id) })
+	again := func(id grace.ServiceID) bool { return slices.Contains(more, id) }
+	inc.Services = append(slices.DeleteFunc(slices.Clone(inc.Services), again), more...)
+	inc.Recovered = slices.DeleteFunc(slices.Clone(inc.Recovered), again)
 	inc.Title = fmt.Sprintf("%d more services are sick while the circuit breaker is open: nothing is done automatically", len(more))
 	if len(more) == 1 {
 		inc.Title = string(more[0]) + " is sick too while the circuit breaker is open: nothing is done automatically"

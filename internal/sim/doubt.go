@@ -7,7 +7,6 @@ import (
 
 	"grace"
 	"grace/internal/sense"
-	"grace/internal/store"
 )
 
 const (
@@ -104,12 +103,12 @@ func (s *Sim) setClock(step time.Duration) {
 // unknowable takes away, when a process starts over a clock that was set back
 // meanwhile, the time since the newest record: nobody can know of it.
 func (s *Sim) unknowable() {
-	newest, _, err := s.store.AuditEntries(s.ctx, s.store.Q(), store.AuditFilter{}, store.Page{Limit: 1})
+	newest, err := s.store.LastAuditAt(s.ctx, s.store.Q())
 	s.fail(err)
-	if err != nil || len(newest) == 0 || s.lastStep >= 0 || !newest[0].At.After(s.now.Add(s.wall)) {
+	if s.lastStep >= 0 || !newest.After(s.now.Add(s.wall)) {
 		return
 	}
-	gap := s.now.Sub(newest[0].At.Add(s.lastStep - s.wall))
+	gap := s.now.Sub(newest.Add(s.lastStep - s.wall))
 	for _, v := range s.seen {
 		if !v.known.IsZero() {
 			v.known = v.known.Add(max(0, gap))

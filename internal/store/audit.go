@@ -21,6 +21,18 @@ type AuditFilter struct {
 
 const selectAudit = "SELECT seq, at, actor, action, object, service, reason, detail, leaf, prev_hash, hash FROM grace_audit_log"
 
+// LastAuditAt gives the time of the newest entry, zero when there is none.
+func (s *Store) LastAuditAt(ctx context.Context, q Querier) (at time.Time, err error) {
+	newest, _, err := s.AuditEntries(ctx, q, AuditFilter{}, Page{Limit: 1})
+	if err != nil {
+		return at, fmt.Errorf("read the newest entry of the audit log: %w", err)
+	}
+	if len(newest) > 0 {
+		at = newest[0].At
+	}
+	return at, nil
+}
+
 // AuditEntries reads a page of the audit log, newest first.
 func (s *Store) AuditEntries(ctx context.Context, q Querier, f AuditFilter, p Page) (entries []grace.AuditEntry, next string, err error) {
 	var w where
