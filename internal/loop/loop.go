@@ -421,7 +421,11 @@ func (l *Loop) elapse(ctx context.Context) error {
 		l.swept = now
 	}
 	l.keep(changed, more...)
+	asks := l.sense.Ask(now)
 	l.mu.Unlock()
+	if err := l.ask(ctx, asks, now); err != nil && ctx.Err() == nil {
+		l.Log.Warn("other replicas are asked later what they see", "signals", len(asks), "error", err)
+	}
 	l.lookAtShards(st, now)
 	if sweep {
 		if err := l.sweep(ctx, now); err != nil && ctx.Err() == nil {

@@ -3,16 +3,21 @@ package loop
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
 	"grace"
+	"grace/internal/heal"
+	"grace/internal/store"
 )
 
 const (
 	eventAbort  = "self_heal.run.abort_requested"
 	eventSignal = "health.signal"
+	eventAsked  = "self_heal.signals.asked"
 	pumpBatch   = 500
+	askBatch    = 500 // signals in one event
 )
 
 // pump carries committed events from the outbox to the mesh, and takes from
@@ -65,6 +70,11 @@ func (l *Loop) hear(e grace.Event) {
 		if json.Unmarshal(e.Payload, &s) == nil && s.Key != "" {
 			l.heard(s)
 		}
+	case eventAsked:
+		var keys []grace.SignalKey
+		if e.Actor != l.Owner && json.Unmarshal(e.Payload, &keys) == nil {
+			l.asked(keys)
+		}
 	case eventLearned:
 		var entry grace.LearningEntry
 		if json.Unmarshal(e.Payload, &entry) == nil && entry.ID != "" {
@@ -82,6 +92,25 @@ func (l *Loop) heard(s grace.Signal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.keep(l.sense.Heard(s)) // the next tick writes it
+}
+
+// ask asks the other replicas what they see of signals. A question that is lost
+// is asked again.
+func (l *Loop) ask(ctx context.Context, keys []grace.SignalKey, now time.Time) error {
+	var c grace.Change
+	for some := range slices.Chunk(keys, askBatch) {
+		c.Events = append(c.Events, grace.Event{Type: eventAsked, Source: "sense", Actor: l.Owner, Payload: heal.Encode(some), Timestamp: now})
+	}
+	if len(c.Events) == 0 {
+		return nil
+	}
+	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return l.Store.Apply(ctx, tx, c) })
+}
+
+func (l *Loop) asked(keys []grace.SignalKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sense.Asked(keys)
 }
 
 // EventLag counts committed events that this process has not carried yet.

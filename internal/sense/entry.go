@@ -33,6 +33,8 @@ type entry struct {
 	judged      time.Time         // when it was given
 	heard       *grace.Signal     // what another replica has published since this one did
 	adopted     bool              // only another replica has data of it
+	asked       bool              // another replica asks what is seen here
+	askedAt     time.Time         // when others were asked last
 	held        grace.SignalState // unknown, ok or firing
 	firingSince time.Time
 	stale       bool

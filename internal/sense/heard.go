@@ -1,33 +1,51 @@
 package sense
 
 import (
+	"slices"
 	"time"
 
 	"grace"
 )
 
+// askEvery is how soon a replica asks again for what others see of a signal.
+const askEvery = 20 * time.Second
+
 // Heard takes what another replica has published of a signal. Replicas that are
 // sent different samples see different things: where newer data here says
 // otherwise it is published, which Heard gives, now and with every later sample
-// until they agree. A signal that only the other one knew is kept as its sender
-// kept it, so that it goes stale although that replica is gone.
+// until they agree. A signal that only the other one knew, or that it alone has
+// been sent since the start, is kept as its sender kept it, so that it goes stale
+// although that replica is gone.
 func (a *Agent) Heard(s grace.Signal) []grace.Signal {
 	e := a.entries[s.Key]
-	switch {
-	case e == nil:
+	if e == nil {
 		a.adopt(s)
 		return nil
-	case e.adopted && s.Gone:
-		delete(a.entries, s.Key)
+	}
+	confirms := e.unconfirmed && s.At.After(e.since) && !s.Gone
+	switch {
+	case !e.expected && (e.adopted && (s.Gone || !s.At.Before(e.sig.At)) || e.restored && confirms):
+		a.follow(e, s)
 		return nil
-	case e.adopted && !s.At.Before(e.sig.At):
-		a.takeWord(e, s)
-		return nil
-	case s.Gone, s.At.Equal(e.sig.At) && s.State == e.sig.State && s.Passing == e.sig.Passing: // its own word
+	case confirms: // whichever replica saw it, it was after the start
+		e.unconfirmed, e.sig.Unconfirmed = false, false
+	}
+	if s.Gone || s.At.Equal(e.sig.At) && s.State == e.sig.State && s.Passing == e.sig.Passing { // its own word
 		return nil
 	}
 	e.heard = &s
-	return e.answer(&a.cfg, nil)
+	return e.contradict(&a.cfg, nil)
+}
+
+// follow takes another replica's word on a signal of which there is no data
+// here. What it says is over is kept there alone.
+func (a *Agent) follow(e *entry, s grace.Signal) {
+	if s.Gone || s.State == grace.SignalOK {
+		delete(a.entries, s.Key)
+		return
+	}
+	e.adopted = true
+	a.takeWord(e, s)
 }
 
 // adopt keeps a signal that is sent to another replica. What is configured is
@@ -53,9 +71,9 @@ func (a *Agent) takeWord(e *entry, s grace.Signal) {
 	e.sig.Expires = time.Time{}
 }
 
-// answer adds what is to be published where the newest verdict here is newer
+// contradict adds what is to be published where the newest verdict here is newer
 // than what was heard, and another.
-func (e *entry) answer(cfg *Config, changed []grace.Signal) []grace.Signal {
+func (e *entry) contradict(cfg *Config, changed []grace.Signal) []grace.Signal {
 	if e.heard == nil || e.stale || e.held == grace.SignalUnknown || e.judged.Before(e.heard.At) {
 		return changed
 	}
@@ -75,6 +93,71 @@ func (e *entry) answer(cfg *Config, changed []grace.Signal) []grace.Signal {
 		return append(changed, e.signal(cfg))
 	}
 	return changed
+}
+
+// answer adds what a sample that changed nothing makes known: that another
+// replica is wrong, or what one has asked for.
+func (e *entry) answer(cfg *Config, changed []grace.Signal) []grace.Signal {
+	known := len(changed)
+	changed = e.contradict(cfg, changed)
+	judged := e.held != grace.SignalUnknown && !e.stale && !e.unconfirmed && e.judged.Equal(e.sig.At)
+	undecided := !e.passing && e.held != grace.SignalFiring // it failed, not for long enough to say so
+	if !e.asked || !judged || undecided || e.heard != nil && e.judged.Before(e.heard.At) {
+		return changed
+	}
+	e.asked = false
+	switch {
+	case len(changed) > known:
+	case e.heard != nil: // it says the same, later
+		word := *e.heard
+		word.At, word.Passing = e.judged, e.passing && word.State == grace.SignalFiring
+		e.heard = &word
+		changed = append(changed, word)
+	default:
+		changed = append(changed, e.signal(cfg))
+	}
+	return changed
+}
+
+// Asked marks the signals of which another replica needs to know what is seen
+// here. The next sample of each is published, also where it changes nothing: it
+// came after the question, whatever the clocks say.
+func (a *Agent) Asked(keys []grace.SignalKey) {
+	for _, k := range keys {
+		if e := a.entries[k]; e != nil {
+			e.asked = true
+		}
+	}
+}
+
+// Ask gives the signals, sorted, of which this replica needs to hear what others
+// see: what no sample here has shown since the start or the last change of the
+// configuration, and what only others are sent. It asks again, ever more rarely.
+func (a *Agent) Ask(now time.Time) []grace.SignalKey {
+	var keys []grace.SignalKey
+	for k, e := range a.entries {
+		if e.held == grace.SignalUnknown || !e.unconfirmed && !e.adopted {
+			continue
+		}
+		doubted := e.sig.At
+		if e.unconfirmed {
+			doubted = e.since
+		}
+		if doubted.After(now) { // the clock was set back
+			doubted = now
+		}
+		wait := max(askEvery, now.Sub(doubted)/4)
+		switch {
+		case e.held == grace.SignalOK && (e.kind == kindAlert || now.Sub(doubted) < askEvery):
+			continue // nobody repeats that all is well; most are looked at here in a moment
+		case e.adopted && now.Sub(doubted) < askEvery, now.Sub(e.askedAt) < wait && !e.askedAt.After(now):
+			continue
+		}
+		e.askedAt = now
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // PassedSince tells whether the newest verdict on a signal is later than a time

@@ -79,3 +79,98 @@ func TestAdopt(t *testing.T) {
 		t.Error("what the other forgot is still known")
 	}
 }
+
+// TestAskAfterRestart: what is sent to other replicas alone confirms what a
+// replica knew before it was started anew, once a sample has come after it asked;
+// nothing confirms it before.
+func TestAskAfterRestart(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		kind := rapid.SampledFrom([]grace.SampleKind{grace.SampleProbe, grace.SampleAlert}).Draw(t, "kind")
+		key := grace.SignalKey("cart/http/http_health")
+		configured := rapid.Bool().Draw(t, "configured")
+		fresh := func() *Agent {
+			a := New(DefaultConfig(), nil)
+			if configured && kind == grace.SampleProbe {
+				a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health"}})
+			}
+			return a
+		}
+		agents := []*Agent{fresh(), fresh(), fresh()}
+		waits, asked := make([]bool, len(agents)), make([]bool, len(agents)) // for a sample after its restart; it has asked since
+		var row grace.Signal
+		now := 0
+		say := func(words []grace.Signal) {
+			for len(words) > 0 {
+				row = words[0]
+				var more []grace.Signal
+				for _, a := range agents {
+					more = append(more, a.Heard(row)...)
+				}
+				words = append(words[1:], more...)
+			}
+		}
+		for range rapid.IntRange(2, 60).Draw(t, "steps") {
+			now += 5
+			i := rapid.IntRange(0, len(agents)-1).Draw(t, "agent")
+			switch rapid.IntRange(0, 4).Draw(t, "what") {
+			case 4: // heard late
+				if row.Key != "" {
+					agents[i].Heard(row)
+				}
+			case 0:
+				agents[i] = fresh()
+				if row.Key != "" {
+					agents[i].Restore([]grace.Signal{row}, at(now))
+				}
+				waits[i], asked[i] = true, false
+			case 1:
+				for _, k := range agents[i].Ask(at(now)) {
+					asked[i] = true
+					for _, a := range agents {
+						a.Asked([]grace.SignalKey{k})
+					}
+				}
+			default:
+				s := probeAt(now, float64(rapid.IntRange(0, 1).Draw(t, "value")))
+				if s.Kind = kind; kind == grace.SampleAlert {
+					s.Resolved = s.Value == 1
+				}
+				say(agents[i].Observe(s))
+				mine, _ := agents[i].Signal(key)
+				clear(waits)
+				for j := range agents {
+					if mine.State == grace.SignalUnknown || mine.State == grace.SignalOK && s.Value == 0 {
+						continue // one that fails is not told of: the next one decides
+					}
+					if own, _ := agents[j].Signal(key); asked[j] && own.Unconfirmed && row.At.Before(s.At) {
+						t.Fatalf("agent %d has asked, and of the sample at %s only %d heard", j, s.At, i)
+					}
+					asked[j] = false
+				}
+			}
+			for j, a := range agents {
+				if got, known := a.Signal(key); waits[j] && known && got.State != grace.SignalUnknown && !got.Unconfirmed {
+					t.Fatalf("agent %d takes for confirmed what no sample has shown since its start: %+v", j, got)
+				}
+			}
+		}
+	})
+}
+
+// TestAskIsRare: what is asked of nobody who could answer is asked ever more
+// rarely, and not at all once a sample has come.
+func TestAskIsRare(t *testing.T) {
+	a := New(DefaultConfig(), nil)
+	a.Restore([]grace.Signal{{Key: "cart/http/http_health", Service: "cart", Sensor: "http", Metric: "http_health", State: grace.SignalFiring, At: at(0), Since: at(0)}}, at(10))
+	asked := 0
+	for s := range 3600 {
+		asked += len(a.Ask(at(10 + s)))
+	}
+	if asked < 5 || asked > 25 {
+		t.Errorf("asked %d times in an hour", asked)
+	}
+	a.Observe(probeAt(3700, 0))
+	if keys := a.Ask(at(4000)); len(keys) != 0 {
+		t.Errorf("asked what has been seen: %v", keys)
+	}
+}
