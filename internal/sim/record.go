@@ -76,7 +76,7 @@ func (s *Sim) read() (*record, error) {
 			break
 		}
 	}
-	slices.SortFunc(r.Runs, func(a, b grace.Run) int { return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID)) })
+	r.sortRuns()
 	for _, run := range r.Runs {
 		dec, err := s.store.Decision(s.ctx, q, run.Decision)
 		if err != nil {
@@ -89,6 +89,20 @@ func (s *Sim) read() (*record, error) {
 	}
 	r.follow()
 	return r, s.readAsked(r)
+}
+
+// sortRuns puts the oldest first, as the log has them: a clock that was set back
+// dates a later one before it.
+func (r *record) sortRuns() {
+	first := map[string]int64{}
+	for _, e := range r.Audit {
+		if _, seen := first[e.Object]; !seen {
+			first[e.Object] = e.Seq
+		}
+	}
+	slices.SortFunc(r.Runs, func(a, b grace.Run) int {
+		return cmp.Or(cmp.Compare(first["run/"+string(a.ID)], first["run/"+string(b.ID)]), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
 }
 
 // readAsked reads from the outbox which questions it told of.

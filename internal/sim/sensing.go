@@ -12,8 +12,11 @@ import (
 // splits the samples between them.
 func (s *Sim) look() {
 	byReplica := make([][]grace.Sample, len(s.replicas))
-	_, split := s.under(SplitSamples)
+	balancer, split := s.under(SplitSamples)
 	turn := int(s.now.Sub(s.epoch) / sampleEvery)
+	if balancer.Amount != 0 {
+		turn = 0 // it is sticky
+	}
 	for i := range s.world.services {
 		svc := &s.world.services[i]
 		if s.befalls(SilentSource, string(svc.ID)) {

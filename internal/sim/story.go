@@ -58,7 +58,7 @@ const (
 	LoseSamples  Kind = "lose_samples"  // Amount is the share
 	LateSamples  Kind = "late_samples"  // Amount is in seconds
 	TwiceSamples Kind = "twice_samples" // Amount is the share
-	SplitSamples Kind = "split_samples" // a balancer gives each sample to one replica, in turn
+	SplitSamples Kind = "split_samples" // a balancer gives each sample to one replica, in turn, or (Amount 1) all of a service to one
 	Skew         Kind = "skew"          // replica Target by Amount seconds
 	Hang         Kind = "hang"          // the next action on Target
 	HalfApply    Kind = "half_apply"
@@ -289,7 +289,7 @@ func writeSensing(r *rand.Rand, st Story) []Event {
 		case 3:
 			e.Kind, e.Amount, e.Target = Skew, float64(r.IntN(5)-2), fmt.Sprint(r.IntN(st.Replicas))
 		case 4:
-			e.Kind, e.For = SplitSamples, secondsIn(r, 60, 400)
+			e.Kind, e.For, e.Amount = SplitSamples, secondsIn(r, 60, 400), float64(r.IntN(2))
 		}
 		out = append(out, e)
 	}
