@@ -91,7 +91,7 @@ func TestFoundDoneIsNoProof(t *testing.T) {
 	asked := 0
 	w.permit = func(_ context.Context, _ grace.Run, first bool) error {
 		if asked++; first && asked > 1 {
-			return &heal.ClearedError{Text: "nothing was done: it passes"}
+			return &heal.ClearedError{Text: "not begun: it passes"}
 		}
 		return nil
 	}

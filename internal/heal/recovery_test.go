@@ -114,7 +114,7 @@ func TestClearedBeforeTheFirstStep(t *testing.T) {
 	r := w.runner("p")
 	r.Permit = func(_ context.Context, _ grace.Run, first bool) error {
 		if first {
-			return &heal.ClearedError{Text: "nothing was done: it passes again"}
+			return &heal.ClearedError{Text: "not begun: it passes again"}
 		}
 		return nil
 	}

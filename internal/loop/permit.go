@@ -50,7 +50,7 @@ func (l *Loop) permitFirst(ctx context.Context, st *stages, set grace.ModeSettin
 		return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrForged), err
 	}
 	if a.End != "" {
-		return true, &heal.ClearedError{Text: "nothing was done: what was decided does not hold any more: " + reasonsText(a.Reasons)}
+		return true, &heal.ClearedError{Text: "not begun: what was decided does not hold any more: " + reasonsText(a.Reasons)}
 	}
 	if run.Kind == grace.TriggerManual {
 		return true, nil
@@ -64,7 +64,7 @@ func (l *Loop) permitFirst(ctx context.Context, st *stages, set grace.ModeSettin
 	case e.State == propose.EvidenceFresh:
 		return true, nil
 	case e.State != propose.EvidenceUnconfirmed || waited >= confirmWait || ctx.Err() != nil:
-		return true, &heal.ClearedError{Text: "nothing was done: " + e.Reason().String()}
+		return true, &heal.ClearedError{Text: "not begun: " + e.Reason().String()}
 	}
 	return false, nil
 }
