@@ -39,7 +39,8 @@ const (
 
 var moments = []string{inStep, afterEffect, between, verifying, waiting, approved, undoing}
 
-// fiveSteps gives services whose restart takes five steps.
+// fiveSteps gives services whose restart takes five steps. Each may take longer
+// than a busy machine needs to come to the kill.
 func fiveSteps(g *target, services []string) string {
 	var b strings.Builder
 	b.WriteString("propose: {storm_services: 100, storm_share: 1, max_concurrent: 100}\nservices:\n")
@@ -51,10 +52,11 @@ func fiveSteps(g *target, services []string) string {
 			name := fmt.Sprintf("%s-s%d", service, i)
 			fmt.Fprintf(&b, `          - name: s%d
             action: http
+            timeout: 10m
             with: {url: "%[2]s/do/%[3]s"}
             check: {type: http_health, url: "%[2]s/do/%[3]s"}
-            undo: {action: http, with: {url: "%[2]s/undo/%[3]s"}, check: {type: http_health, url: "%[2]s/undo/%[3]s"}}
-            snapshot: {action: http, with: {method: GET, url: "%[2]s/snapshot/%[3]s"}}
+            undo: {action: http, timeout: 10m, with: {url: "%[2]s/undo/%[3]s"}, check: {type: http_health, url: "%[2]s/undo/%[3]s"}}
+            snapshot: {action: http, timeout: 10m, with: {method: GET, url: "%[2]s/snapshot/%[3]s"}}
 `, i, g.URL, name)
 		}
 	}
