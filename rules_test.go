@@ -36,7 +36,7 @@ func floors() []struct {
 		}},
 		{8, []string{"cmd/grace"}},
 		{7, []string{"daemon"}},
-		{6, []string{"internal/config", "internal/sim"}},
+		{6, []string{"internal/config", "internal/sim", "internal/cli"}},
 		{5, []string{"internal/loop", "internal/api", "internal/notify"}},
 		{4, []string{"internal/heal", "internal/store", "internal/flow"}},
 		{3, slices.Concat(pure(), []string{

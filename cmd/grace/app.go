@@ -2,19 +2,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/cli"
 	"grace/internal/config"
 )
 
@@ -26,71 +23,27 @@ const (
 
 // app is what every command shares: the streams, the global flags, the clock.
 type app struct {
-	in       io.Reader
-	out, err io.Writer
-	env      func(string) (string, bool)
-	now      func() time.Time
-	colour   bool // of out
+	*cli.Output
+	in  io.Reader
+	env func(string) (string, bool)
+	now func() time.Time
 
 	url       string
 	token     string
 	tokenFile string
 	timeout   grace.Duration
-	json      bool
 	utc       bool
 }
 
 func newApp(in io.Reader, out, err io.Writer, env func(string) (string, bool)) *app {
-	return &app{in: in, out: &shown{w: out}, err: &shown{w: err}, env: env, now: time.Now, colour: wantsColour(out, env)}
-}
-
-// wantsColour follows https://no-color.org: colour only on a terminal, and
-// never with a NO_COLOR that is not empty.
-func wantsColour(w io.Writer, env func(string) (string, bool)) bool {
-	if v, ok := env("NO_COLOR"); ok && v != "" {
-		return false
-	}
-	if v, ok := env("TERM"); ok && v == "dumb" {
-		return false
-	}
-	f, ok := w.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
+	return &app{Output: cli.NewOutput(out, err, env), in: in, env: env, now: time.Now}
 }
 
 // run executes one command line and gives its exit code.
 func run(ctx context.Context, a *app, args []string) int {
 	root := newRoot(a)
-	root.SetArgs(args)
 	root.SetIn(a.in)
-	root.SetOut(a.out)
-	root.SetErr(a.err)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
-	}
-	fail := asFailure(err)
-	a.report(fail)
-	return fail.code
-}
-
-// report writes a failure to stderr. A silent one has said everything already.
-func (a *app) report(f *failure) {
-	if f.silent {
-		return
-	}
-	if a.json {
-		data, err := json.Marshal(map[string]any{"error": map[string]any{
-			"message": f.message, "hint": f.hint, "exit_code": f.code,
-		}})
-		if err == nil {
-			_, _ = fmt.Fprintln(a.err, string(data))
-			return
-		}
-	}
-	_, _ = fmt.Fprintf(a.err, "grace: %s\n", f.message)
-	if f.hint != "" {
-		_, _ = fmt.Fprintf(a.err, "  hint: %s\n", f.hint)
-	}
+	return a.Execute(ctx, root, args)
 }
 
 func newRoot(a *app) *cobra.Command {
@@ -108,10 +61,8 @@ and leaves a proof of everything it did.
 
 Commands talk to a running daemon: --url or GRACE_URL, with a token from
 --token, GRACE_TOKEN or the file that the daemon wrote (--token-file).`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          cobra.ArbitraryArgs, // onlyGroup says what was probably meant
-		RunE:          onlyGroup,
+		Args: cobra.ArbitraryArgs, // onlyGroup says what was probably meant
+		RunE: onlyGroup,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			a.defaults()
 			return nil
@@ -122,11 +73,8 @@ Commands talk to a running daemon: --url or GRACE_URL, with a token from
 	f.StringVar(&a.token, "token", "", "API token (env GRACE_TOKEN; prefer it to the flag, which others can see)")
 	f.StringVar(&a.tokenFile, "token-file", "", "file with the token, used when none is given (env GRACE_TOKEN_FILE, default ./"+defaultTokenFile+")")
 	f.TextVar(&a.timeout, "timeout", grace.Duration(15*time.Second), "wait this `duration` for the daemon's answer")
-	f.BoolVar(&a.json, "json", false, "print JSON: the API's own answer")
+	f.BoolVar(&a.JSON, "json", false, "print JSON: the API's own answer")
 	f.BoolVar(&a.utc, "utc", false, "print times in UTC instead of local time")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError(err.Error(), "see: "+cmd.CommandPath()+" --help")
-	})
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.AddGroup(
 		&cobra.Group{ID: groupRun, Title: "Run GRACE:"},
@@ -174,19 +122,6 @@ func (a *app) orEnv(value, name, otherwise string) string {
 	return otherwise
 }
 
-// exactArgs wants the arguments that the command's use line names.
-func exactArgs(names ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == len(names) {
-			return nil
-		}
-		if len(args) < len(names) {
-			return usageError("missing "+names[len(args)], "usage: "+cmd.UseLine())
-		}
-		return usageError(fmt.Sprintf("unexpected argument %q", args[len(names)]), "usage: "+cmd.UseLine())
-	}
-}
-
 // onlyGroup is the body of a command that only holds others.
 func onlyGroup(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -206,20 +141,5 @@ func onlyGroup(cmd *cobra.Command, args []string) error {
 	if k != "" {
 		hint = "did you mean " + cmd.CommandPath() + " " + k + "? " + hint
 	}
-	return usageError(fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath()), hint)
-}
-
-// asFailure gives every error an exit code. What cobra finds wrong has no type
-// of its own, but it always is the command line.
-func asFailure(err error) *failure {
-	if f, ok := errors.AsType[*failure](err); ok {
-		return f
-	}
-	text := err.Error()
-	for _, start := range []string{"unknown command", "unknown flag", "unknown shorthand", "required flag", "invalid argument", "accepts ", "requires ", "if any flags in the group", "at least one of the flags"} {
-		if strings.HasPrefix(text, start) {
-			return usageError(text, "see: grace --help")
-		}
-	}
-	return &failure{code: exitFailed, message: text}
+	return cli.UsageError(fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath()), hint)
 }

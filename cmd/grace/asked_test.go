@@ -12,7 +12,7 @@ import (
 // that nobody diagnosed.
 func TestRunAskedFor(t *testing.T) {
 	var out strings.Builder
-	a := &app{now: time.Now}
+	a := testApp()
 	r := grace.Run{
 		ID: "r-1", Service: "web", Code: grace.CodeManual, Kind: grace.TriggerManual, Playbook: grace.Playbook{ID: "restart_service"},
 		State: grace.RunRunning, SickSince: time.Now(), Asked: &grace.Note{Actor: "token:ada", Text: "it feels slow"},

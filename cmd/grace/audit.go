@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/cli"
 	"grace/internal/store"
 )
 
@@ -25,20 +26,20 @@ func newAudit(a *app) *cobra.Command {
 
 func newAuditList(a *app) *cobra.Command {
 	var (
-		q             listQuery
+		q             cli.ListQuery
 		object, actor string
 		since         grace.Duration
 	)
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List audit entries, newest first",
-		Args:  exactArgs(),
+		Args:  cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			v := q.values("object", object, "actor", actor)
+			v := q.Values("object", object, "actor", actor)
 			if since > 0 {
 				v.Set("from", a.now().Add(-since.D()).UTC().Format(time.RFC3339))
 			}
@@ -46,7 +47,7 @@ func newAuditList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(entries.Raw, func(w io.Writer) {
+			return a.Show(entries.Raw, func(w io.Writer) {
 				if len(entries.Value.Items) == 0 {
 					_, _ = fmt.Fprintln(w, "No entries.")
 					return
@@ -65,11 +66,11 @@ func newAuditList(a *app) *cobra.Command {
 }
 
 func (a *app) auditTable(w io.Writer, entries []grace.AuditEntry) {
-	t := table{head: []string{"SEQ", "TIME", "ACTOR", "ACTION", "OBJECT", "SERVICE", "REASON"}}
+	t := cli.Table{Head: []string{"SEQ", "TIME", "ACTOR", "ACTION", "OBJECT", "SERVICE", "REASON"}}
 	for _, e := range entries {
-		t.add(strconv.FormatInt(e.Seq, 10), a.at(e.At), e.Actor, e.Action, e.Object, orDash(string(e.Service)), oneLine(orDash(e.Reason), 70))
+		t.Add(strconv.FormatInt(e.Seq, 10), a.at(e.At), e.Actor, e.Action, e.Object, cli.OrDash(string(e.Service)), cli.OneLine(cli.OrDash(e.Reason), 70))
 	}
-	t.write(w, a.colour)
+	t.Write(w, a.Colour)
 }
 
 func newAuditVerify(a *app) *cobra.Command {
@@ -87,13 +88,13 @@ The daemon notes in its data directory, outside of the database, where the log
 had come to; the log is held against these places too. --expect gives others, for
 example the head that an earlier verify printed and that was kept elsewhere: with
 it a log whose end was cut off is found whoever did it.`,
-		Args: exactArgs(),
+		Args: cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report, raw, err := a.verifyAudit(cmd, config, expect)
 			if err != nil {
 				return err
 			}
-			if err := a.show(raw, func(w io.Writer) {
+			if err := a.Show(raw, func(w io.Writer) {
 				if report.OK {
 					_, _ = fmt.Fprintf(w, "ok: %d entries, %d places kept elsewhere, head %d:%s\n", report.Entries, report.Checkpoints, report.HeadSeq, report.HeadHash)
 					return
@@ -103,7 +104,7 @@ it a log whose end was cut off is found whoever did it.`,
 				return err
 			}
 			if !report.OK {
-				return &failure{code: exitAuditBroken, message: fmt.Sprintf("the audit log is broken at entry %d", report.BrokenAt), hint: "compare with a backup; entries before it are intact"}
+				return &cli.Failure{Code: cli.ExitAuditBroken, Message: fmt.Sprintf("the audit log is broken at entry %d", report.BrokenAt), Hint: "compare with a backup; entries before it are intact"}
 			}
 			return nil
 		},
@@ -118,7 +119,7 @@ func (a *app) verifyAudit(cmd *cobra.Command, config string, expect []string) (a
 	for _, text := range expect {
 		point, err := store.ParseCheckpoint(text)
 		if err != nil {
-			return auditReport{}, nil, usageError("--expect: "+err.Error(), "see: grace audit verify --help")
+			return auditReport{}, nil, cli.UsageError("--expect: "+err.Error(), "see: grace audit verify --help")
 		}
 		points = append(points, point)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/cli"
 )
 
 // newRun makes the command that runs a playbook by hand.
@@ -26,7 +27,7 @@ guardrail that says no asks for approval as ever.
 With --override the limits of time pass: rate, backoff, duplicate, circuit
 breaker. That needs a token with the role approver.`,
 		Example: "  grace run restart_service web --reason \"it hangs, I have looked\"",
-		Args:    exactArgs("PLAYBOOK", "SERVICE"),
+		Args:    cli.ExactArgs("PLAYBOOK", "SERVICE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := needReason(reason); err != nil {
 				return err
@@ -43,7 +44,7 @@ breaker. That needs a token with the role approver.`,
 			if err != nil {
 				return refusedNames(cmd.Context(), c, err, args[0], args[1])
 			}
-			return a.show(d.Raw, func(w io.Writer) { a.byHand(w, d.Value, override) })
+			return a.Show(d.Raw, func(w io.Writer) { a.byHand(w, d.Value, override) })
 		},
 	}
 	f := cmd.Flags()
@@ -81,7 +82,7 @@ func newSignals(a *app) *cobra.Command {
 		Long: `Drop a signal that means nothing any more, for example an alert whose source is
 gone. One that is configured begins anew, without data. grace services SERVICE
 shows the keys.`,
-		Args: exactArgs("KEY"),
+		Args: cli.ExactArgs("KEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := needReason(reason); err != nil {
 				return err
@@ -91,7 +92,7 @@ shows the keys.`,
 				return err
 			}
 			if err := c.ForgetSignal(cmd.Context(), grace.SignalKey(args[0]), reason); err != nil {
-				return hinted(err, exitNotFound, "see the keys with: grace services SERVICE")
+				return hinted(err, cli.ExitNotFound, "see the keys with: grace services SERVICE")
 			}
 			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "Signal %s is forgotten.\n", args[0])
 			return nil

@@ -13,6 +13,7 @@ import (
 
 	"grace"
 	"grace/daemon"
+	"grace/internal/cli"
 	"grace/internal/config"
 )
 
@@ -80,21 +81,21 @@ func (a *app) checkLive(ctx context.Context, path string, cfg *config.Config, pr
 			bad++
 		}
 	}
-	if a.json {
-		err = a.showJSON(map[string]any{"ok": bad == 0, "file": path, "problems": append(config.Problems{}, problems...), "found": append([]daemon.Finding{}, found...)})
+	if a.JSON {
+		err = a.ShowJSON(map[string]any{"ok": bad == 0, "file": path, "problems": append(config.Problems{}, problems...), "found": append([]daemon.Finding{}, found...)})
 	} else {
-		err = a.show(nil, func(w io.Writer) {
+		err = a.Show(nil, func(w io.Writer) {
 			_, _ = io.WriteString(w, problems.String())
 			summary(w, path, cfg)
-			t := table{head: []string{"WHAT", "NAME", "STATE", "DETAIL"}, tones: map[int]bool{2: true}}
+			t := cli.Table{Head: []string{"WHAT", "NAME", "STATE", "DETAIL"}, Tones: map[int]bool{2: true}}
 			for _, f := range found {
-				t.add(f.Kind, f.Name, f.State, oneLine(orDash(f.Detail), 140))
+				t.Add(f.Kind, f.Name, f.State, cli.OneLine(cli.OrDash(f.Detail), 140))
 			}
-			t.write(w, a.colour)
+			t.Write(w, a.Colour)
 		})
 	}
 	if err == nil && bad > 0 {
-		err = &failure{code: exitProblems, message: fmt.Sprintf("%d of %d things looked at failed", bad, len(found)), hint: "GRACE would not see or do these; nothing was changed", silent: a.json}
+		err = &cli.Failure{Code: cli.ExitProblems, Message: fmt.Sprintf("%d of %d things looked at failed", bad, len(found)), Hint: "GRACE would not see or do these; nothing was changed", Silent: a.JSON}
 	}
 	return err
 }
@@ -103,22 +104,22 @@ func configFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVar(path, "config", "grace.yaml", "the configuration file")
 }
 
-func missingFile(path string, err error) *failure {
-	return &failure{code: exitNotFound, message: "there is no file " + path, hint: "give the path of the configuration", cause: err}
+func missingFile(path string, err error) *cli.Failure {
+	return &cli.Failure{Code: cli.ExitNotFound, Message: "there is no file " + path, Hint: "give the path of the configuration", Cause: err}
 }
 
 // showProblems prints what was found; fine is what to say when nothing is in
 // the way.
 func (a *app) showProblems(path string, problems config.Problems, fine func(io.Writer)) error {
 	bad := problems.Err() != nil
-	if a.json {
+	if a.JSON {
 		if problems == nil {
 			problems = config.Problems{}
 		}
-		if err := a.showJSON(map[string]any{"ok": !bad, "file": path, "problems": problems}); err != nil {
+		if err := a.ShowJSON(map[string]any{"ok": !bad, "file": path, "problems": problems}); err != nil {
 			return err
 		}
-	} else if err := a.show(nil, func(w io.Writer) {
+	} else if err := a.Show(nil, func(w io.Writer) {
 		_, _ = io.WriteString(w, problems.String())
 		if !bad {
 			fine(w)
@@ -128,7 +129,7 @@ func (a *app) showProblems(path string, problems config.Problems, fine func(io.W
 	}
 	if bad {
 		n := len(problems.Errors())
-		return &failure{code: exitProblems, message: fmt.Sprintf("%s in %s", count(n, "problem"), path), hint: "the keys are explained by: grace config schema", silent: a.json}
+		return &cli.Failure{Code: cli.ExitProblems, Message: fmt.Sprintf("%s in %s", count(n, "problem"), path), Hint: "the keys are explained by: grace config schema", Silent: a.JSON}
 	}
 	return nil
 }
@@ -140,10 +141,10 @@ func (a *app) loadConfig(path string) (*config.Config, error) {
 	}
 	cfg, problems := daemon.Load(path)
 	if problems.Err() != nil {
-		if !a.json {
-			_, _ = io.WriteString(a.err, problems.String())
+		if !a.JSON {
+			_, _ = io.WriteString(a.Err, problems.String())
 		}
-		return nil, &failure{code: exitProblems, message: fmt.Sprintf("%s in %s", count(len(problems.Errors()), "problem"), path), hint: "see them all with: grace check " + path}
+		return nil, &cli.Failure{Code: cli.ExitProblems, Message: fmt.Sprintf("%s in %s", count(len(problems.Errors()), "problem"), path), Hint: "see them all with: grace check " + path}
 	}
 	return cfg, nil
 }
@@ -154,7 +155,7 @@ func newPlaybooksLint(a *app) *cobra.Command {
 		Short: "Find every problem in a playbook file",
 		Long: `Find every problem in a file that holds one playbook or a list of them, as in a
 playbooks folder. The exit code is 7 when there is an error.`,
-		Args: exactArgs("FILE"),
+		Args: cli.ExactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			data, err := os.ReadFile(args[0])
 			switch {
@@ -179,9 +180,9 @@ func newConfig(a *app) *cobra.Command {
 	cmd.AddCommand(&cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of the configuration, for an editor or a validator",
-		Args:  exactArgs(),
+		Args:  cli.ExactArgs(),
 		RunE: func(*cobra.Command, []string) error {
-			if _, err := a.out.Write(config.Schema()); err != nil {
+			if _, err := a.Out.Write(config.Schema()); err != nil {
 				return fmt.Errorf("write output: %w", err)
 			}
 			return nil

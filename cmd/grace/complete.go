@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/internal/api"
+	"grace/internal/cli"
 	"grace/internal/store"
 )
 
@@ -20,7 +21,7 @@ const completeTime = 2 * time.Second
 type ids func(ctx context.Context, c *client) []string
 
 // idsOf makes the ids of a list. What the daemon does not answer is no help.
-func idsOf[T any](list func(ctx context.Context, c *client) (answer[page[T]], error), id func(T) string) ids {
+func idsOf[T any](list func(ctx context.Context, c *client) (cli.Answer[cli.Page[T]], error), id func(T) string) ids {
 	return func(ctx context.Context, c *client) []string {
 		got, err := list(ctx, c)
 		if err != nil {
@@ -35,19 +36,23 @@ func idsOf[T any](list func(ctx context.Context, c *client) (answer[page[T]], er
 }
 
 func serviceIDs(ctx context.Context, c *client) []string {
-	return idsOf(func(ctx context.Context, c *client) (answer[page[serviceView]], error) { return c.Services(ctx) },
+	return idsOf(func(ctx context.Context, c *client) (cli.Answer[cli.Page[serviceView]], error) {
+		return c.Services(ctx)
+	},
 		func(s serviceView) string { return string(s.ID) })(ctx, c)
 }
 
 func playbookIDs(ctx context.Context, c *client) []string {
-	return idsOf(func(ctx context.Context, c *client) (answer[page[grace.Playbook]], error) { return c.Playbooks(ctx) },
+	return idsOf(func(ctx context.Context, c *client) (cli.Answer[cli.Page[grace.Playbook]], error) {
+		return c.Playbooks(ctx)
+	},
 		func(p grace.Playbook) string { return string(p.ID) })(ctx, c)
 }
 
 // runIDs gives runs with what they are, newest first.
 func runIDs(open bool) ids {
-	return idsOf(func(ctx context.Context, c *client) (answer[page[grace.Run]], error) {
-		q := listQuery{limit: 50}.values()
+	return idsOf(func(ctx context.Context, c *client) (cli.Answer[cli.Page[grace.Run]], error) {
+		q := cli.ListQuery{Limit: 50}.Values()
 		if open {
 			q.Set("open", "true")
 		}
@@ -58,7 +63,7 @@ func runIDs(open bool) ids {
 }
 
 func approvalIDs(ctx context.Context, c *client) []string {
-	return idsOf(func(ctx context.Context, c *client) (answer[page[grace.Approval]], error) {
+	return idsOf(func(ctx context.Context, c *client) (cli.Answer[cli.Page[grace.Approval]], error) {
 		return c.Approvals(ctx, grace.ApprovalPending)
 	}, func(a grace.Approval) string {
 		return string(a.Run) + "\t" + string(a.Playbook) + " on " + string(a.Service)
@@ -66,13 +71,13 @@ func approvalIDs(ctx context.Context, c *client) []string {
 }
 
 func incidentIDs(state grace.IncidentState) ids {
-	return idsOf(func(ctx context.Context, c *client) (answer[page[grace.Incident]], error) {
-		return c.Incidents(ctx, listQuery{limit: 50}.values("state", string(state)))
+	return idsOf(func(ctx context.Context, c *client) (cli.Answer[cli.Page[grace.Incident]], error) {
+		return c.Incidents(ctx, cli.ListQuery{Limit: 50}.Values("state", string(state)))
 	}, func(i grace.Incident) string { return string(i.ID) + "\t" + grace.Printable(i.Title) })
 }
 
 func silenceIDs(ctx context.Context, c *client) []string {
-	return idsOf(func(ctx context.Context, c *client) (answer[page[grace.Silence]], error) {
+	return idsOf(func(ctx context.Context, c *client) (cli.Answer[cli.Page[grace.Silence]], error) {
 		return c.Silences(ctx, false)
 	},
 		func(s grace.Silence) string { return string(s.ID) })(ctx, c)
@@ -103,8 +108,8 @@ func receiverNames(ctx context.Context, c *client) []string {
 }
 
 func deadLetterIDs(ctx context.Context, c *client) []string {
-	return idsOf(func(ctx context.Context, c *client) (answer[page[store.DeadLetter]], error) {
-		return c.DeadLetters(ctx, listQuery{limit: 50}.values())
+	return idsOf(func(ctx context.Context, c *client) (cli.Answer[cli.Page[store.DeadLetter]], error) {
+		return c.DeadLetters(ctx, cli.ListQuery{Limit: 50}.Values())
 	}, func(d store.DeadLetter) string { return d.ID + "\t" + grace.Printable(d.Title) })(ctx, c)
 }
 
@@ -123,7 +128,7 @@ func signalKeys(typed string) ids {
 			if !strings.HasPrefix(id+"/", typed) && !strings.HasPrefix(typed, id+"/") {
 				continue
 			}
-			got, err := call[api.ServiceDetail](ctx, c, http.MethodGet, "/api/services/"+segment(id), nil, nil)
+			got, err := cli.Call[api.ServiceDetail](ctx, c.Client, http.MethodGet, "/api/services/"+cli.Segment(id), nil, nil)
 			if err != nil {
 				break // no time is left
 			}

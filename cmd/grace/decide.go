@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/cli"
 )
 
 // newDecision makes approve or deny.
@@ -28,7 +29,7 @@ The answer is given to the question as it stands now. With --revision it counts
 only if the approval still is as you saw it (grace why RUN --json shows it).
 When somebody was first, or the question expired, the exit code is 4 and the
 message says who and when.`,
-		Args: exactArgs("RUN"),
+		Args: cli.ExactArgs("RUN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := needReason(reason); err != nil {
 				return err
@@ -42,15 +43,15 @@ message says who and when.`,
 			if seen == 0 {
 				p, err := c.Approval(cmd.Context(), id)
 				if err != nil {
-					return hinted(err, exitNotFound, "see what waits for an answer: grace status")
+					return hinted(err, cli.ExitNotFound, "see what waits for an answer: grace status")
 				}
 				seen = p.Value.Revision
 			}
 			p, err := c.Decide(cmd.Context(), id, approve, reason, seen)
 			if err != nil {
-				return hinted(err, exitNotFound, "see what waits for an answer: grace status")
+				return hinted(err, cli.ExitNotFound, "see what waits for an answer: grace status")
 			}
-			return a.show(p.Raw, func(w io.Writer) {
+			return a.Show(p.Raw, func(w io.Writer) {
 				_, _ = fmt.Fprintf(w, "%s: %s on %s is %s. Follow it with: grace runs show %s\n", p.Value.Run, p.Value.Playbook, p.Value.Service, p.Value.State, p.Value.Run)
 			})
 		},

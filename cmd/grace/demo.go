@@ -9,6 +9,7 @@ import (
 
 	"grace"
 	"grace/examples/shop"
+	"grace/internal/cli"
 )
 
 type demoOptions struct {
@@ -43,7 +44,7 @@ With --once the demo ends after the story; with --json stdout holds only the
 report and the account goes to stderr. The exit code is 0 only if every fault
 ended as told. With --quiet-minutes nothing is broken, and it is 0 only if
 GRACE did nothing.`,
-		Args: exactArgs(),
+		Args: cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), o) },
 	}
 	f := cmd.Flags()
@@ -61,9 +62,9 @@ func (a *app) demo(ctx context.Context, o demoOptions) error {
 	if err != nil {
 		return err
 	}
-	tell := &teller{app: a, w: a.out, colour: a.colour}
-	if a.json {
-		tell.w, tell.colour = a.err, wantsColour(a.err, a.env)
+	tell := &teller{w: a.Out, colour: a.Colour, utc: a.utc, now: a.now}
+	if a.JSON {
+		tell.w, tell.colour = a.Err, false
 	}
 	s := &stage{opts: o, tell: tell, base: o.dataDir}
 	if s.base == "" {
@@ -78,11 +79,11 @@ func (a *app) demo(ctx context.Context, o demoOptions) error {
 	}
 	switch {
 	case interrupted:
-		return &failure{code: exitFailed, message: "interrupted before the end of the story", cause: err}
+		return &cli.Failure{Code: cli.ExitFailed, Message: "interrupted before the end of the story", Cause: err}
 	case err != nil:
 		return err
 	case !ok:
-		return &failure{code: exitFailed, message: "the demo did not go as told", hint: "the account above and GRACE's log say what was seen"}
+		return &cli.Failure{Code: cli.ExitFailed, Message: "the demo did not go as told", Hint: "the account above and GRACE's log say what was seen"}
 	}
 	return nil
 }
@@ -135,8 +136,8 @@ func (a *app) showReport(ctx context.Context, s *stage, r demoReport) error {
 		return err
 	}
 	s.tell.plain("\n" + r.text(kpis.Value, s.tell.colour))
-	if a.json {
-		return a.showJSON(r)
+	if a.JSON {
+		return a.ShowJSON(r)
 	}
 	return nil
 }
@@ -179,7 +180,7 @@ func (s *stage) autonomous(ctx context.Context) error {
 
 // rest breaks nothing for a while, and tells what GRACE does anyway.
 func (s *story) rest(ctx context.Context, d time.Duration) {
-	s.tell.heading("Nothing is broken for %s; GRACE should do nothing", short(d))
+	s.tell.heading("Nothing is broken for %s; GRACE should do nothing", cli.Short(d))
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	said := s.now()
@@ -209,7 +210,7 @@ func chosen(all []chapter, names []string) ([]chapter, error) {
 		}
 	}
 	for n := range want {
-		return nil, usageError(fmt.Sprintf("--only %q is not a chapter", n), "see: grace demo --help")
+		return nil, cli.UsageError(fmt.Sprintf("--only %q is not a chapter", n), "see: grace demo --help")
 	}
 	return out, nil
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"grace/internal/cli"
 )
 
 // Bounds of the child's life.
@@ -20,6 +22,7 @@ const (
 	readyTime   = 5 * time.Minute
 	stopTime    = time.Minute
 	maxRestarts = 20
+	answerTime  = 15 * time.Second // of one request
 )
 
 // child keeps `grace serve` running: whoever kills it finds it started again,
@@ -150,7 +153,7 @@ func (c *child) ready(ctx context.Context, url string) error {
 			}
 		}
 		if !pause(ctx, lookEvery) {
-			return fmt.Errorf("GRACE was not ready in %s: %s", short(readyTime), tailOf(c.log))
+			return fmt.Errorf("GRACE was not ready in %s: %s", cli.Short(readyTime), tailOf(c.log))
 		}
 	}
 }

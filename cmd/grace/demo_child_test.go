@@ -7,13 +7,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"grace/internal/patience"
 )
 
 func startChild(t *testing.T, command ...string) *child {
 	t.Helper()
-	c := &child{command: command, log: filepath.Join(t.TempDir(), "log"), tell: &teller{app: testApp(), w: io.Discard}}
+	c := &child{command: command, log: filepath.Join(t.TempDir(), "log"), tell: &teller{w: io.Discard, now: time.Now}}
 	if err := c.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +62,7 @@ func TestChildThatEndsIsAnError(t *testing.T) {
 
 func TestChildThatCannotStart(t *testing.T) {
 	t.Parallel()
-	c := &child{command: []string{"/no/such/program"}, log: filepath.Join(t.TempDir(), "log"), tell: &teller{app: testApp(), w: io.Discard}}
+	c := &child{command: []string{"/no/such/program"}, log: filepath.Join(t.TempDir(), "log"), tell: &teller{w: io.Discard, now: time.Now}}
 	if err := c.start(); err == nil {
 		t.Error("started a program that is not there")
 	}

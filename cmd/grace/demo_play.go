@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/cli"
 )
 
 // Times of the story.
@@ -125,7 +126,7 @@ func (s *story) follow(ctx context.Context, c chapter, report *faultReport) (ok 
 		case v == notAsTold:
 			return false, detail
 		case run == nil:
-			wrong = fmt.Sprintf("GRACE made no run (shop: %s)", orDash(unwell))
+			wrong = fmt.Sprintf("GRACE made no run (shop: %s)", cli.OrDash(unwell))
 		case c.asks && !answered && run.State == grace.RunAwaitingApproval:
 			wrong = "the run waits for approval"
 			if askedAt.IsZero() {
@@ -145,7 +146,7 @@ func (s *story) follow(ctx context.Context, c chapter, report *faultReport) (ok 
 			wrong = fmt.Sprintf("the run is still %s", run.State)
 		}
 	}
-	return false, fmt.Sprintf("not over after %s: %s", short(endingTime), wrong)
+	return false, fmt.Sprintf("not over after %s: %s", cli.Short(endingTime), wrong)
 }
 
 func (s *story) approve(ctx context.Context, run grace.Run) bool {
@@ -191,7 +192,7 @@ func (s *story) mend(ctx context.Context, c chapter, fault string, report *fault
 		}
 		return nil
 	}
-	return fmt.Errorf("the shop is not well after %s: %s", short(mendTime), unwell)
+	return fmt.Errorf("the shop is not well after %s: %s", cli.Short(mendTime), unwell)
 }
 
 // settle waits until GRACE too sees the shop healthy and has no open run, so

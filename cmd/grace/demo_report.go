@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/cli"
+	"grace/internal/learn"
 )
 
 // demoReport is what `grace demo --once --json` prints.
@@ -26,7 +28,7 @@ type demoReport struct {
 }
 
 // newReport sums up what GRACE did since a time.
-func newReport(ctx context.Context, c *client, from time.Time, faults []faultReport) (demoReport, error) {
+func newReport(ctx context.Context, c *cli.Client, from time.Time, faults []faultReport) (demoReport, error) {
 	r := demoReport{Faults: faults, Decisions: map[grace.Verdict]int{}, MTTRp50: median(faults)}
 	if r.Faults == nil {
 		r.Faults = []faultReport{}
@@ -46,7 +48,7 @@ func newReport(ctx context.Context, c *client, from time.Time, faults []faultRep
 			r.Actions++
 		}
 	}
-	decisions, err := c.Decisions(ctx, listQuery{limit: maxPage}.values("from", from.UTC().Format(time.RFC3339Nano)))
+	decisions, err := c.Decisions(ctx, cli.ListQuery{Limit: cli.MaxPage}.Values("from", from.UTC().Format(time.RFC3339Nano)))
 	if err != nil {
 		return r, err
 	}
@@ -84,14 +86,14 @@ func median(faults []faultReport) *float64 {
 }
 
 // text is the closing account.
-func (r demoReport) text(k kpiView, colour bool) string {
+func (r demoReport) text(k learn.KPIs, colour bool) string {
 	var b strings.Builder
 	if len(r.Faults) > 0 {
-		t := table{head: []string{"FAULT", "SERVICE", "AS TOLD", "DETECTED s", "ACTED s", "RECOVERED s", "OUTCOME"}, tones: map[int]bool{2: true}}
+		t := cli.Table{Head: []string{"FAULT", "SERVICE", "AS TOLD", "DETECTED s", "ACTED s", "RECOVERED s", "OUTCOME"}, Tones: map[int]bool{2: true}}
 		for _, f := range r.Faults {
-			t.add(f.Name, f.Service, yesNo(f.OK), seconds(f.DetectedS), seconds(f.ActedS), seconds(f.RecoveredS), f.Outcome)
+			t.Add(f.Name, f.Service, cli.YesNo(f.OK), seconds(f.DetectedS), seconds(f.ActedS), seconds(f.RecoveredS), f.Outcome)
 		}
-		t.write(&b, colour)
+		t.Write(&b, colour)
 		for _, f := range r.Faults {
 			if f.Detail != "" {
 				_, _ = fmt.Fprintf(&b, "%s: %s\n", f.Name, f.Detail)
@@ -99,8 +101,8 @@ func (r demoReport) text(k kpiView, colour bool) string {
 		}
 		b.WriteString("\n")
 	}
-	_, _ = fmt.Fprintf(&b, "Median time to recover of what GRACE healed: %s s. Actions: %d in %d runs. Audit log intact: %s.\n", seconds(r.MTTRp50), r.Actions, r.Runs, yesNo(r.AuditOK))
-	_, _ = fmt.Fprintf(&b, "KPIs: %s, proposals %s a minute.\n", kpiText(k), number(k.ProposalsPerMin))
+	_, _ = fmt.Fprintf(&b, "Median time to recover of what GRACE healed: %s s. Actions: %d in %d runs. Audit log intact: %s.\n", seconds(r.MTTRp50), r.Actions, r.Runs, cli.YesNo(r.AuditOK))
+	_, _ = fmt.Fprintf(&b, "KPIs: %s, proposals %s a minute.\n", cli.KeyFigures(k), cli.Number(k.ProposalsPerMin))
 	if r.Detail != "" {
 		b.WriteString(r.Detail + "\n")
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"grace"
+	"grace/internal/cli"
 )
 
 // TestReport holds the shape that scripts read.
@@ -35,12 +36,7 @@ func TestReport(t *testing.T) {
 	}
 	s := httptest.NewServer(&fakeAPI{dir: dir})
 	defer s.Close()
-	a := testApp()
-	a.url, a.timeout, a.token = s.URL, grace.Duration(time.Second), "grace_x"
-	c, err := a.client()
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := cli.NewClient(s.URL, "grace_x", time.Minute)
 	took := 4.5
 	r, err := newReport(t.Context(), c, time.Now(), []faultReport{{Name: "crash", OK: true, RecoveredS: &took, healed: true}})
 	if err != nil {

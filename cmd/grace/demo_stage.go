@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"grace/examples/shop"
+	"grace/internal/cli"
 )
 
 // stage is what the story plays on: the shop and GRACE, as processes.
@@ -26,8 +27,8 @@ type stage struct {
 	lock   *os.File // one demo at a time in a folder
 	shop   *shop.Client
 	grace  *child
-	admin  *client // what GRACE made for its own command line
-	person *client // the story's operator
+	admin  *cli.Client // what GRACE made for its own command line
+	person *cli.Client // the story's operator
 }
 
 // demoFolder is where a demo without --data-dir lives: the same place every
@@ -35,7 +36,7 @@ type stage struct {
 func demoFolder(port int) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", &failure{code: exitUsage, message: "no folder for the demo: " + err.Error(), hint: "name one with --data-dir", cause: err}
+		return "", &cli.Failure{Code: cli.ExitUsage, Message: "no folder for the demo: " + err.Error(), Hint: "name one with --data-dir", Cause: err}
 	}
 	return filepath.Join(cache, "grace-demo", strconv.Itoa(port)), nil
 }
@@ -51,7 +52,7 @@ func (s *stage) lockFolder() error {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
-		return &failure{code: exitConflict, message: "another demo runs in " + s.base, hint: "end it with Ctrl-C, or start this one with --data-dir, --shop-port and --listen of its own", cause: err}
+		return &cli.Failure{Code: cli.ExitConflict, Message: "another demo runs in " + s.base, Hint: "end it with Ctrl-C, or start this one with --data-dir, --shop-port and --listen of its own", Cause: err}
 	}
 	s.lock = f
 	return nil
@@ -114,9 +115,9 @@ func tryListen(addr, remedy string) error {
 	}
 	_, port, _ := net.SplitHostPort(addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return &failure{code: exitConflict, message: fmt.Sprintf("port %s is in use (%s)", port, addr), hint: fmt.Sprintf("%s, or end what uses it: ss -ltnp 'sport = :%s'", remedy, port), cause: err}
+		return &cli.Failure{Code: cli.ExitConflict, Message: fmt.Sprintf("port %s is in use (%s)", port, addr), Hint: fmt.Sprintf("%s, or end what uses it: ss -ltnp 'sport = :%s'", remedy, port), Cause: err}
 	}
-	return &failure{code: exitUsage, message: fmt.Sprintf("cannot listen on %s: %v", addr, err), hint: remedy, cause: err}
+	return &cli.Failure{Code: cli.ExitUsage, Message: fmt.Sprintf("cannot listen on %s: %v", addr, err), Hint: remedy, Cause: err}
 }
 
 func (s *stage) openGrace(ctx context.Context, exe string) error {
@@ -141,24 +142,20 @@ func (s *stage) openGrace(ctx context.Context, exe string) error {
 	if err := s.grace.ready(ctx, url); err != nil {
 		return err
 	}
-	a := *s.tell.app
-	a.url, a.token, a.tokenFile = url, "", filepath.Join(data, "cli.token")
-	admin, err := a.client()
+	tokenFile := filepath.Join(data, "cli.token")
+	token, err := os.ReadFile(tokenFile)
+	if err != nil {
+		return fmt.Errorf("read the token that GRACE made: %w", err)
+	}
+	s.admin = cli.NewClient(url, strings.TrimSpace(string(token)), answerTime)
+	made, err := s.admin.CreateToken(ctx, "storyteller", "approver", nil)
 	if err != nil {
 		return err
 	}
-	s.admin = admin
-	made, err := admin.createToken(ctx, "storyteller", "approver", nil)
-	if err != nil {
-		return err
-	}
-	a.token = made.Secret
-	if s.person, err = a.client(); err != nil {
-		return err
-	}
+	s.person = cli.NewClient(url, made.Secret, answerTime)
 	_, port, _ := net.SplitHostPort(s.opts.listen)
 	s.tell.say(voiceGrace, "watches the shop (pid %d); console at http://localhost:%s", s.grace.pid(), port)
-	s.tell.say(voiceStory, "ask it yourself: grace --url %s --token-file %s status", url, a.tokenFile)
+	s.tell.say(voiceStory, "ask it yourself: grace --url %s --token-file %s status", url, tokenFile)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"grace"
 	"grace/examples/shop"
+	"grace/internal/cli"
 )
 
 // faulter breaks the shop, and mends by hand what GRACE could not.
@@ -142,7 +143,7 @@ func (c chapter) judge(runs []grace.Run) (v verdict, run *grace.Run, detail stri
 		}
 		return asTold, run, ""
 	default:
-		return notAsTold, run, fmt.Sprintf("the run ended %s%s", run.State, because(run.Error))
+		return notAsTold, run, fmt.Sprintf("the run ended %s%s", run.State, cli.Because(run.Error))
 	}
 }
 

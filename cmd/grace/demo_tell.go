@@ -20,9 +20,10 @@ const (
 // teller writes the live account, one timestamped line for each thing that
 // happens. It is safe for concurrent use.
 type teller struct {
-	app    *app
 	w      io.Writer
 	colour bool
+	utc    bool
+	now    func() time.Time
 
 	mu sync.Mutex
 }
@@ -37,7 +38,7 @@ func (t *teller) say(voice, format string, args ...any) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, _ = fmt.Fprintf(t.w, "%s  %s  %s\n", t.app.clock(t.app.now()), who, fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(t.w, "%s  %s  %s\n", t.clock(t.now()), who, fmt.Sprintf(format, args...))
 }
 
 // heading opens a chapter.
@@ -70,4 +71,12 @@ func seconds(s *float64) string {
 func since(a, b time.Time) *float64 {
 	s := float64(b.Sub(a).Round(100*time.Millisecond)) / float64(time.Second)
 	return &s
+}
+
+// clock prints the time of day.
+func (t *teller) clock(at time.Time) string {
+	if t.utc {
+		return at.UTC().Format("15:04:05Z")
+	}
+	return at.Local().Format("15:04:05")
 }

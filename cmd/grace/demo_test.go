@@ -11,6 +11,7 @@ import (
 
 	"grace"
 	"grace/examples/shop"
+	"grace/internal/cli"
 )
 
 func cartRun(state grace.RunState) grace.Run {
@@ -200,7 +201,7 @@ func TestChosen(t *testing.T) {
 	if err != nil || len(got) != 2 || got[0].name != "crash" {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if _, err := chosen(chapters(), []string{"crash", "no"}); !isCode(err, exitUsage) {
+	if _, err := chosen(chapters(), []string{"crash", "no"}); !cli.IsCode(err, cli.ExitUsage) {
 		t.Errorf("got %v, want a usage error", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace/examples/shop"
+	"grace/internal/cli"
 )
 
 // How the story judges that the shop is well, from the platform's own view and
@@ -44,7 +45,7 @@ type limit struct {
 	level   func(shop.Status) float64
 }
 
-func (l *limit) text(v float64) string { return fmt.Sprintf(l.what, number(v)) }
+func (l *limit) text(v float64) string { return fmt.Sprintf(l.what, cli.Number(v)) }
 
 // track begins to follow how near a limit comes; nil for none.
 func (v *wellness) track(l *limit) { v.limit, v.peak = l, 0 }
@@ -83,7 +84,7 @@ func (v *wellness) well(ctx context.Context) (ok bool, detail string, err error)
 	if load.Factor > 0 {
 		v.readLoad(load)
 		if now.Sub(v.loadAt) > calmFor {
-			return false, "no customer's report for " + short(calmFor), nil
+			return false, "no customer's report for " + cli.Short(calmFor), nil
 		}
 	}
 	if now.Sub(v.lastBad) < calmFor {

@@ -8,14 +8,16 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/api"
+	"grace/internal/cli"
 )
 
 // observer is what the account is told from.
 type observer interface {
 	// runs gives the runs made at or after a time, oldest first.
 	runs(ctx context.Context, from time.Time) ([]grace.Run, error)
-	why(ctx context.Context, id grace.RunID) (whyView, error)
-	health(ctx context.Context) ([]healthView, error)
+	why(ctx context.Context, id grace.RunID) (api.Explanation, error)
+	health(ctx context.Context) ([]api.HealthView, error)
 }
 
 // operator is the person of the story.
@@ -25,7 +27,7 @@ type operator interface {
 }
 
 // remote is observer and operator by GRACE's own API.
-type remote struct{ *client }
+type remote struct{ *cli.Client }
 
 var (
 	_ observer = remote{}
@@ -33,7 +35,7 @@ var (
 )
 
 func (r remote) runs(ctx context.Context, from time.Time) ([]grace.Run, error) {
-	got, err := r.Runs(ctx, listQuery{limit: maxPage}.values("from", from.UTC().Format(time.RFC3339Nano)))
+	got, err := r.Runs(ctx, cli.ListQuery{Limit: cli.MaxPage}.Values("from", from.UTC().Format(time.RFC3339Nano)))
 	if err != nil {
 		return nil, err
 	}
@@ -41,12 +43,12 @@ func (r remote) runs(ctx context.Context, from time.Time) ([]grace.Run, error) {
 	return got.Value.Items, nil
 }
 
-func (r remote) why(ctx context.Context, id grace.RunID) (whyView, error) {
+func (r remote) why(ctx context.Context, id grace.RunID) (api.Explanation, error) {
 	got, err := r.WhyRun(ctx, id)
 	return got.Value, err
 }
 
-func (r remote) health(ctx context.Context) ([]healthView, error) {
+func (r remote) health(ctx context.Context) ([]api.HealthView, error) {
 	got, err := r.Health(ctx)
 	return got.Value.Items, err
 }
@@ -110,7 +112,7 @@ func (w *watcher) look(ctx context.Context) ([]grace.Run, error) {
 }
 
 // beginning tells how a run came to be. It gives the time of its first trigger.
-func (w *watcher) beginning(r grace.Run, why whyView) *time.Time {
+func (w *watcher) beginning(r grace.Run, why api.Explanation) *time.Time {
 	var first *time.Time
 	for _, t := range why.Triggers {
 		if first == nil || t.At.Before(*first) {
@@ -132,10 +134,10 @@ func (w *watcher) beginning(r grace.Run, why whyView) *time.Time {
 	}
 	victims := ""
 	if len(d.Diagnosis.Victims) > 0 {
-		victims = "; its victims are left alone: " + join(d.Diagnosis.Victims)
+		victims = "; its victims are left alone: " + cli.Join(d.Diagnosis.Victims)
 	}
 	w.tell.say(voiceGrace, "diagnosed %s of %s, likelihood %.2f%s", d.Diagnosis.Code, d.Diagnosis.Cause, d.Diagnosis.Likelihood, victims)
-	w.tell.say(voiceGrace, "decided %s: %s", strings.TrimSpace(fmt.Sprintf("%s on %s %s", r.Playbook.ID, r.Service, values(r.Parameters))), verdictText(*d))
+	w.tell.say(voiceGrace, "decided %s: %s", strings.TrimSpace(fmt.Sprintf("%s on %s %s", r.Playbook.ID, r.Service, cli.Parameters(r.Parameters))), verdictText(*d))
 	return first
 }
 
@@ -170,7 +172,7 @@ func (w *watcher) steps(r grace.Run, known *toldRun) {
 		case grace.StepSucceeded:
 			took := ""
 			if s.StartedAt != nil && s.EndedAt != nil {
-				took = " in " + short(s.EndedAt.Sub(*s.StartedAt))
+				took = " in " + cli.Short(s.EndedAt.Sub(*s.StartedAt))
 			}
 			w.tell.say(voiceGrace, "%s %s on %s%s", verb, s.Name, r.Service, took)
 		case grace.StepFailed, grace.StepUnknown:
@@ -193,23 +195,16 @@ func (w *watcher) state(r grace.Run) {
 		w.tell.say(voiceGrace, "could not undo everything")
 	case grace.RunSucceeded:
 		w.checks(r)
-		w.tell.say(voiceGrace, "run %s succeeded, recovered in %s", r.ID, short(r.RecoveredIn.D()))
+		w.tell.say(voiceGrace, "run %s succeeded, recovered in %s", r.ID, cli.Short(r.RecoveredIn.D()))
 	case grace.RunIneffective, grace.RunRolledBack, grace.RunEscalated, grace.RunAborted:
-		w.tell.say(voiceGrace, "run %s ended %s%s", r.ID, r.State, because(r.Error))
+		w.tell.say(voiceGrace, "run %s ended %s%s", r.ID, r.State, cli.Because(r.Error))
 		if r.Incident != "" {
 			w.tell.say(voiceGrace, "opened incident %s for a person", r.Incident)
 		}
 	case grace.RunDenied, grace.RunExpired, grace.RunCancelled, grace.RunObservedOnly:
-		w.tell.say(voiceGrace, "run %s ended %s%s", r.ID, r.State, because(r.Error))
+		w.tell.say(voiceGrace, "run %s ended %s%s", r.ID, r.State, cli.Because(r.Error))
 	case grace.RunProposed, grace.RunApproved, grace.RunRunning:
 	}
-}
-
-func because(text string) string {
-	if text == "" {
-		return ""
-	}
-	return ": " + oneLine(text, 140)
 }
 
 func (w *watcher) checks(r grace.Run) {

@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/examples/shop"
+	"grace/internal/api"
 )
 
 // world plays the shop and GRACE for the story: after a fault, runs come and
@@ -110,12 +111,12 @@ func (w *world) runs(context.Context, time.Time) ([]grace.Run, error) {
 	return out, nil
 }
 
-func (w *world) why(context.Context, grace.RunID) (whyView, error) {
-	return whyView{Triggers: []grace.Trigger{{At: w.injected.Add(1500 * time.Millisecond)}}}, nil
+func (w *world) why(context.Context, grace.RunID) (api.Explanation, error) {
+	return api.Explanation{Triggers: []grace.Trigger{{At: w.injected.Add(1500 * time.Millisecond)}}}, nil
 }
 
-func (w *world) health(context.Context) ([]healthView, error) {
-	return []healthView{{HealthState: grace.HealthState{Service: shop.Cart, Status: grace.HealthHealthy}}}, nil
+func (w *world) health(context.Context) ([]api.HealthView, error) {
+	return []api.HealthView{{HealthState: grace.HealthState{Service: shop.Cart, Status: grace.HealthHealthy}}}, nil
 }
 
 func (w *world) approve(_ context.Context, id grace.RunID, reason string) error {
@@ -134,8 +135,7 @@ func (w *world) resolve(context.Context, grace.IncidentID, string) error {
 // story makes a story on the world.
 func (w *world) story(t *testing.T) *story {
 	t.Helper()
-	a := testApp()
-	tell := &teller{app: a, w: io.Discard}
+	tell := &teller{w: io.Discard, now: time.Now}
 	return &story{
 		faults: w, view: &wellness{shop: w, now: time.Now}, grace: w, operator: w,
 		watch: newWatcher(w, tell, time.Now()), tell: tell, now: time.Now,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace/daemon"
+	"grace/internal/cli"
 	"grace/internal/store"
 )
 
@@ -19,15 +20,15 @@ const directActor = "cli"
 
 var _ tokens = (*direct)(nil)
 
-func (d *direct) createToken(ctx context.Context, name, role string, expires *time.Time) (createdToken, error) {
+func (d *direct) CreateToken(ctx context.Context, name, role string, expires *time.Time) (cli.CreatedToken, error) {
 	secret, err := d.store.CreateToken(ctx, directActor, store.NewToken{Name: name, Role: role, Expires: expires})
 	switch {
 	case errors.Is(err, store.ErrConflict):
-		return createdToken{}, &failure{code: exitConflict, message: fmt.Sprintf("there is a token %q already", name), hint: "take another name, or revoke it first: grace token revoke " + name, cause: err}
+		return cli.CreatedToken{}, &cli.Failure{Code: cli.ExitConflict, Message: fmt.Sprintf("there is a token %q already", name), Hint: "take another name, or revoke it first: grace token revoke " + name, Cause: err}
 	case err != nil:
-		return createdToken{}, err
+		return cli.CreatedToken{}, err
 	}
-	return createdToken{Name: name, Role: role, ExpiresAt: expires, Secret: secret}, nil
+	return cli.CreatedToken{Name: name, Role: role, ExpiresAt: expires, Secret: secret}, nil
 }
 
 func (d *direct) listTokens(ctx context.Context) ([]tokenView, error) {
@@ -45,7 +46,7 @@ func (d *direct) listTokens(ctx context.Context) ([]tokenView, error) {
 func (d *direct) revokeToken(ctx context.Context, name string) error {
 	err := d.store.RevokeToken(ctx, directActor, name)
 	if errors.Is(err, store.ErrNotFound) {
-		return &failure{code: exitNotFound, message: fmt.Sprintf("there is no token %q", name), hint: "see: grace token list", cause: err}
+		return &cli.Failure{Code: cli.ExitNotFound, Message: fmt.Sprintf("there is no token %q", name), Hint: "see: grace token list", Cause: err}
 	}
 	return err
 }
@@ -78,5 +79,5 @@ func (a *app) verifyDirect(ctx context.Context, path string, expect []store.Chec
 }
 
 func storeFailure(err error) error {
-	return &failure{code: exitFailed, message: "open the store: " + err.Error(), hint: "run as the daemon's user, with the same environment", cause: err}
+	return &cli.Failure{Code: cli.ExitFailed, Message: "open the store: " + err.Error(), Hint: "run as the daemon's user, with the same environment", Cause: err}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/cli"
 	"grace/internal/forecast"
 	"grace/sensor/promql"
 )
@@ -76,31 +77,31 @@ file.`,
 func (a *app) train(ctx context.Context, o training) error {
 	switch {
 	case o.out == "":
-		return usageError("--out is missing", "name the file to write, for example --out lstm.bin")
+		return cli.UsageError("--out is missing", "name the file to write, for example --out lstm.bin")
 	case (o.prometheus == "") != (len(o.selectors) == 0):
-		return usageError("--prometheus and --selector go together", `for example --prometheus http://127.0.0.1:9090 --selector '{job="web"}'`)
+		return cli.UsageError("--prometheus and --selector go together", `for example --prometheus http://127.0.0.1:9090 --selector '{job="web"}'`)
 	case o.prometheus == "" && len(o.files) == 0:
-		return usageError("there is nothing to learn from", "give CSV files, or --prometheus and --selector")
+		return cli.UsageError("there is nothing to learn from", "give CSV files, or --prometheus and --selector")
 	}
 	var series [][]float64
 	for _, name := range o.files {
 		hours, err := readSeries(name)
 		if err != nil {
-			return &failure{code: exitFailed, message: err.Error(), hint: "a line is a time and a value: 2026-03-01T09:00:00Z,12.5"}
+			return &cli.Failure{Code: cli.ExitFailed, Message: err.Error(), Hint: "a line is a time and a value: 2026-03-01T09:00:00Z,12.5"}
 		}
 		series = append(series, hours.values())
 	}
 	if o.prometheus != "" {
 		more, err := askSeries(ctx, o, a.now())
 		if err != nil {
-			return &failure{code: exitFailed, message: "the history could not be read", cause: err}
+			return &cli.Failure{Code: cli.ExitFailed, Message: "the history could not be read", Cause: err}
 		}
 		series = append(series, more...)
 	}
-	_, _ = fmt.Fprintf(a.err, "training on %d series\n", len(series))
+	_, _ = fmt.Fprintf(a.Err, "training on %d series\n", len(series))
 	net, err := forecast.Train(forecast.Training{Seed: o.seed, Rounds: o.rounds}, series...)
 	if errors.Is(err, forecast.ErrTooLittle) {
-		return &failure{code: exitFailed, message: err.Error(), hint: "use a longer --since, or more of the files"}
+		return &cli.Failure{Code: cli.ExitFailed, Message: err.Error(), Hint: "use a longer --since, or more of the files"}
 	} else if err != nil {
 		return err
 	}
@@ -109,12 +110,12 @@ func (a *app) train(ctx context.Context, o training) error {
 		return err
 	}
 	if err := os.WriteFile(o.out, data, 0o644); err != nil { //nolint:gosec // a model is no secret
-		return &failure{code: exitFailed, message: "the model could not be written", cause: err}
+		return &cli.Failure{Code: cli.ExitFailed, Message: "the model could not be written", Cause: err}
 	}
-	if a.json {
-		return a.showJSON(map[string]any{"file": o.out, "series": len(series), "bytes": len(data)})
+	if a.JSON {
+		return a.ShowJSON(map[string]any{"file": o.out, "series": len(series), "bytes": len(data)})
 	}
-	_, _ = fmt.Fprintf(a.out, "%s: %d bytes, trained on %d series. Name it in the configuration: predict: {lstm: %s}\n", o.out, len(data), len(series), o.out)
+	_, _ = fmt.Fprintf(a.Out, "%s: %d bytes, trained on %d series. Name it in the configuration: predict: {lstm: %s}\n", o.out, len(data), len(series), o.out)
 	return nil
 }
 

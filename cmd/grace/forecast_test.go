@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"grace/internal/cli"
 	"grace/internal/forecast"
 )
 
@@ -21,7 +22,7 @@ func trainCLI(t *testing.T, args ...string) (code int, stderr string) {
 	t.Helper()
 	a := testApp()
 	var out, errs bytes.Buffer
-	a.out, a.err = &out, &errs
+	a.Out, a.Err = &out, &errs
 	return run(t.Context(), a, append([]string{"forecast", "train"}, args...)), errs.String()
 }
 
@@ -101,12 +102,12 @@ func TestForecastTrainRefuses(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{words}, exitUsage, "--out is missing"},
-		{[]string{"--out", out}, exitUsage, "nothing to learn from"},
-		{[]string{"--out", out, "--prometheus", "http://127.0.0.1:1"}, exitUsage, "go together"},
-		{[]string{"--out", out, words}, exitFailed, "no line of it holds a time and a value"},
-		{[]string{"--out", out, filepath.Join(dir, "none.csv")}, exitFailed, "no such file"},
-		{[]string{"--out", out, writeHistory(t, dir, 3)}, exitFailed, "eleven days"},
+		{[]string{words}, cli.ExitUsage, "--out is missing"},
+		{[]string{"--out", out}, cli.ExitUsage, "nothing to learn from"},
+		{[]string{"--out", out, "--prometheus", "http://127.0.0.1:1"}, cli.ExitUsage, "go together"},
+		{[]string{"--out", out, words}, cli.ExitFailed, "no line of it holds a time and a value"},
+		{[]string{"--out", out, filepath.Join(dir, "none.csv")}, cli.ExitFailed, "no such file"},
+		{[]string{"--out", out, writeHistory(t, dir, 3)}, cli.ExitFailed, "eleven days"},
 	} {
 		if code, text := trainCLI(t, test.args...); code != test.code || !strings.Contains(text, test.want) {
 			t.Errorf("%v: exit %d, %q; want %d, %q", test.args, code, text, test.code, test.want)

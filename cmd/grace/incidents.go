@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/cli"
 )
 
 func newIncidents(a *app) *cobra.Command {
@@ -26,13 +27,13 @@ func newIncidents(a *app) *cobra.Command {
 
 func newIncidentsList(a *app) *cobra.Command {
 	var (
-		q              listQuery
+		q              cli.ListQuery
 		state, service string
 	)
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List incidents, newest first",
-		Args:  exactArgs(),
+		Args:  cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("state", state, []grace.IncidentState{grace.IncidentOpen, grace.IncidentResolved}); err != nil {
 				return err
@@ -41,23 +42,23 @@ func newIncidentsList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list, err := c.Incidents(cmd.Context(), q.values("state", state, "service", service))
+			list, err := c.Incidents(cmd.Context(), q.Values("state", state, "service", service))
 			if err == nil && len(list.Value.Items) == 0 {
 				err = emptyFor(cmd.Context(), c, "", service)
 			}
 			if err != nil {
 				return err
 			}
-			return a.show(list.Raw, func(w io.Writer) {
+			return a.Show(list.Raw, func(w io.Writer) {
 				if len(list.Value.Items) == 0 {
 					_, _ = fmt.Fprintln(w, "No incidents.")
 					return
 				}
-				t := table{head: []string{"INCIDENT", "STATE", "SEVERITY", "SERVICE", "OPENED", "RESOLVED", "RUN", "WHAT"}, tones: map[int]bool{1: true}}
+				t := cli.Table{Head: []string{"INCIDENT", "STATE", "SEVERITY", "SERVICE", "OPENED", "RESOLVED", "RUN", "WHAT"}, Tones: map[int]bool{1: true}}
 				for _, i := range list.Value.Items {
-					t.add(string(i.ID), string(i.State), string(i.Severity), orDash(string(i.Service)), a.at(i.OpenedAt), a.atMaybe(i.ResolvedAt), orDash(string(i.Run)), oneLine(i.Title, 80))
+					t.Add(string(i.ID), string(i.State), string(i.Severity), cli.OrDash(string(i.Service)), a.at(i.OpenedAt), a.atMaybe(i.ResolvedAt), cli.OrDash(string(i.Run)), cli.OneLine(i.Title, 80))
 				}
-				t.write(w, a.colour)
+				t.Write(w, a.Colour)
 				more(w, cmd, list.Value.Next)
 			})
 		},
@@ -74,7 +75,7 @@ func newIncidentsChange(a *app, verb, short, said string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   verb + " INCIDENT --reason WHY",
 		Short: short,
-		Args:  exactArgs("INCIDENT"),
+		Args:  cli.ExactArgs("INCIDENT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := needReason(reason); err != nil {
 				return err
@@ -84,13 +85,13 @@ func newIncidentsChange(a *app, verb, short, said string) *cobra.Command {
 				return err
 			}
 			i, err := c.ChangeIncident(cmd.Context(), grace.IncidentID(args[0]), verb, reason)
-			if isCode(err, exitNotFound) {
+			if cli.IsCode(err, cli.ExitNotFound) {
 				return unknownName("incident", args[0], nil, "grace incidents list --state open", err)
 			}
 			if err != nil {
 				return err
 			}
-			return a.show(i.Raw, func(w io.Writer) { _, _ = fmt.Fprintf(w, "Incident %s is %s.\n", i.Value.ID, said) })
+			return a.Show(i.Raw, func(w io.Writer) { _, _ = fmt.Fprintf(w, "Incident %s is %s.\n", i.Value.ID, said) })
 		},
 	}
 	reasonFlag(cmd, &reason)
@@ -101,20 +102,20 @@ func newIncidentsShow(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show INCIDENT",
 		Short: "Show one incident with its notes",
-		Args:  exactArgs("INCIDENT"),
+		Args:  cli.ExactArgs("INCIDENT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			i, err := c.Incident(cmd.Context(), grace.IncidentID(args[0]))
-			if isCode(err, exitNotFound) {
+			if cli.IsCode(err, cli.ExitNotFound) {
 				return unknownName("incident", args[0], nil, "grace incidents list", err)
 			}
 			if err != nil {
 				return err
 			}
-			return a.show(i.Raw, func(w io.Writer) { a.incident(w, i.Value) })
+			return a.Show(i.Raw, func(w io.Writer) { a.incident(w, i.Value) })
 		},
 	}
 }
@@ -129,7 +130,7 @@ func (a *app) incident(w io.Writer, i grace.Incident) {
 		{"state", string(i.State)},
 		{"severity", string(i.Severity)},
 		{"service", string(i.Service)},
-		{"also", join(i.Services)},
+		{"also", cli.Join(i.Services)},
 		{"run", string(i.Run)},
 		{"since", a.atMaybe(&i.Since)},
 		{"opened", a.at(i.OpenedAt)},

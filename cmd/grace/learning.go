@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/cli"
 )
 
 func newLearning(a *app) *cobra.Command {
@@ -18,13 +19,13 @@ func newLearning(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "learning",
 		Short: "What GRACE learned: how often each playbook helped",
-		Args:  exactArgs(),
+		Args:  cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			q := listQuery{}.values("service", service, "playbook", playbook)
+			q := cli.ListQuery{}.Values("service", service, "playbook", playbook)
 			if bucket > 0 {
 				q.Set("time_bucket", bucket.String())
 			}
@@ -32,17 +33,17 @@ func newLearning(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(l.Raw, func(w io.Writer) {
+			return a.Show(l.Raw, func(w io.Writer) {
 				if len(l.Value.Rates) == 0 {
 					_, _ = fmt.Fprintln(w, "Nothing learned yet: no run has ended.")
 					return
 				}
-				t := table{head: []string{"SERVICE", "DIAGNOSIS", "PLAYBOOK", "FROM", "TRIALS", "HELPED", "RATE", "95 % BAND", "MEAN RECOVERY"}}
+				t := cli.Table{Head: []string{"SERVICE", "DIAGNOSIS", "PLAYBOOK", "FROM", "TRIALS", "HELPED", "RATE", "95 % BAND", "MEAN RECOVERY"}}
 				for _, r := range l.Value.Rates {
-					t.add(string(r.Service), string(r.Diagnosis), string(r.Playbook), a.at(r.Bucket), strconv.Itoa(r.Trials), strconv.Itoa(r.Successes),
-						percent(r.Rate), percent(r.Low)+" to "+percent(r.High), short(r.MeanTimeToRecover.D()))
+					t.Add(string(r.Service), string(r.Diagnosis), string(r.Playbook), a.at(r.Bucket), strconv.Itoa(r.Trials), strconv.Itoa(r.Successes),
+						cli.Percent(r.Rate), cli.Percent(r.Low)+" to "+cli.Percent(r.High), cli.Short(r.MeanTimeToRecover.D()))
 				}
-				t.write(w, a.colour)
+				t.Write(w, a.Colour)
 			})
 		},
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/cli"
 )
 
 func modes() []grace.Mode {
@@ -30,7 +31,7 @@ func newMode(a *app) *cobra.Command {
 	get := &cobra.Command{
 		Use:   "get",
 		Short: "Show the mode in force, and who set it",
-		Args:  exactArgs(),
+		Args:  cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -40,7 +41,7 @@ func newMode(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(m.Raw, func(w io.Writer) { a.modeLine(w, m.Value) })
+			return a.Show(m.Raw, func(w io.Writer) { a.modeLine(w, m.Value) })
 		},
 	}
 	mode.AddCommand(get, newModeSet(a))
@@ -52,23 +53,23 @@ func newModeSet(a *app) *cobra.Command {
 		reason  string
 		expires grace.Duration
 	)
-	names := join(modes())
+	names := cli.Join(modes())
 	cmd := &cobra.Command{
 		Use:       "set MODE --reason WHY [--expires 2h]",
 		Short:     "Put a mode in force",
 		Long:      "Put a mode in force: " + names + ". It is kept across restarts; with\n--expires the mode before it comes back by itself.",
 		Example:   "  grace mode set observe_only --reason \"database migration\" --expires 2h",
 		ValidArgs: strings.Split(names, ", "),
-		Args:      exactArgs("MODE"),
+		Args:      cli.ExactArgs("MODE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !strings.Contains(", "+names+", ", ", "+args[0]+", ") {
-				return usageError(fmt.Sprintf("%q is not a mode", args[0]), "the modes are "+names)
+				return cli.UsageError(fmt.Sprintf("%q is not a mode", args[0]), "the modes are "+names)
 			}
 			if err := needReason(reason); err != nil {
 				return err
 			}
 			if expires < 0 {
-				return usageError("--expires is in the past", "give how long the mode is to last, for example 2h")
+				return cli.UsageError("--expires is in the past", "give how long the mode is to last, for example 2h")
 			}
 			var until *time.Time
 			if expires > 0 {
@@ -83,7 +84,7 @@ func newModeSet(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(m.Raw, func(w io.Writer) { a.modeLine(w, m.Value) })
+			return a.Show(m.Raw, func(w io.Writer) { a.modeLine(w, m.Value) })
 		},
 	}
 	reasonFlag(cmd, &reason)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"grace/internal/cli"
 	"grace/internal/config"
 )
 
@@ -42,9 +43,9 @@ func (k kind) unless(ctx context.Context, c *client, name string, cause error) e
 // unknownName says that there is no such name, and which of those known was
 // probably meant. Ids that GRACE made are likened to none: they mean nothing.
 func unknownName(noun, name string, known []string, see string, cause error) error {
-	f := &failure{code: exitNotFound, message: fmt.Sprintf("there is no %s %q", noun, name), hint: "see: " + see, cause: cause}
+	f := &cli.Failure{Code: cli.ExitNotFound, Message: fmt.Sprintf("there is no %s %q", noun, name), Hint: "see: " + see, Cause: cause}
 	if meant := config.Suggest(name, known); meant != "" {
-		f.hint = "did you mean " + meant + "? " + f.hint
+		f.Hint = "did you mean " + meant + "? " + f.Hint
 	}
 	return f
 }
@@ -61,7 +62,7 @@ func bare(list []string) []string {
 // refusedNames says which of the names of a refused request the daemon does not
 // know; otherwise the refusal stands.
 func refusedNames(ctx context.Context, c *client, err error, playbook, service string) error {
-	if f, ok := errors.AsType[*failure](err); !ok || f.code != exitNotFound && f.code != exitUsage {
+	if f, ok := errors.AsType[*cli.Failure](err); !ok || f.Code != cli.ExitNotFound && f.Code != cli.ExitUsage {
 		return err
 	}
 	return firstOf(playbooks().unless(ctx, c, playbook, err), services().unless(ctx, c, service, err), err)
@@ -95,5 +96,5 @@ func oneOf[T ~string](flag, value string, allowed []T) error {
 	if meant := config.Suggest(value, names); meant != "" {
 		hint = "did you mean " + meant + "? " + hint
 	}
-	return usageError(fmt.Sprintf("--%s %q is not one of its values", flag, value), hint)
+	return cli.UsageError(fmt.Sprintf("--%s %q is not one of its values", flag, value), hint)
 }

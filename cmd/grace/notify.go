@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace/internal/api"
+	"grace/internal/cli"
 	"grace/internal/store"
 )
 
@@ -24,19 +25,19 @@ func newNotify(a *app) *cobra.Command {
 	return cmd
 }
 
-func (c *client) Notifications(ctx context.Context) (answer[api.Notifications], error) {
-	return call[api.Notifications](ctx, c, http.MethodGet, "/api/notify/status", nil, nil)
+func (c *client) Notifications(ctx context.Context) (cli.Answer[api.Notifications], error) {
+	return cli.Call[api.Notifications](ctx, c.Client, http.MethodGet, "/api/notify/status", nil, nil)
 }
 
-func (c *client) DeadLetters(ctx context.Context, query url.Values) (answer[page[store.DeadLetter]], error) {
-	return call[page[store.DeadLetter]](ctx, c, http.MethodGet, "/api/notify/dead", query, nil)
+func (c *client) DeadLetters(ctx context.Context, query url.Values) (cli.Answer[cli.Page[store.DeadLetter]], error) {
+	return cli.Call[cli.Page[store.DeadLetter]](ctx, c.Client, http.MethodGet, "/api/notify/dead", query, nil)
 }
 
 func newNotifyList(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List receivers and how they fare",
-		Args:  exactArgs(),
+		Args:  cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -46,17 +47,17 @@ func newNotifyList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(n.Raw, func(w io.Writer) {
+			return a.Show(n.Raw, func(w io.Writer) {
 				untold(w, n.Value)
 				if len(n.Value.Receivers) == 0 {
 					return
 				}
-				t := table{head: []string{"RECEIVER", "TYPE", "DELIVERED", "WAITING", "DEAD", "LAST SUCCESS", "FAILING SINCE", "ERROR"}}
+				t := cli.Table{Head: []string{"RECEIVER", "TYPE", "DELIVERED", "WAITING", "DEAD", "LAST SUCCESS", "FAILING SINCE", "ERROR"}}
 				for _, r := range n.Value.Receivers {
-					t.add(r.Name, r.Type, fmt.Sprint(r.Delivered), fmt.Sprint(r.Waiting), fmt.Sprint(r.DeadLetters),
-						a.atMaybe(r.LastSuccess), a.atMaybe(r.FailingSince), orDash(oneLine(r.Error, 80)))
+					t.Add(r.Name, r.Type, fmt.Sprint(r.Delivered), fmt.Sprint(r.Waiting), fmt.Sprint(r.DeadLetters),
+						a.atMaybe(r.LastSuccess), a.atMaybe(r.FailingSince), cli.OrDash(cli.OneLine(r.Error, 80)))
 				}
-				t.write(w, a.colour)
+				t.Write(w, a.Colour)
 			})
 		},
 	}
@@ -79,7 +80,7 @@ func (a *app) ailing(w io.Writer, receivers []api.NotifyReceiver) {
 	said := false
 	for _, r := range receivers {
 		if what := r.Ails(a.now(), a.at); what != "" {
-			_, _ = fmt.Fprintf(w, "Receiver %s: %s\n", r.Name, oneLine(what, 160))
+			_, _ = fmt.Fprintf(w, "Receiver %s: %s\n", r.Name, cli.OneLine(what, 160))
 			said = true
 		}
 	}
@@ -96,7 +97,7 @@ func newNotifyTest(a *app) *cobra.Command {
 became of it. PagerDuty gets a resolve, so that nobody is called.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usageError(fmt.Sprintf("unexpected argument %q", args[1]), "usage: "+cmd.UseLine())
+				return cli.UsageError(fmt.Sprintf("unexpected argument %q", args[1]), "usage: "+cmd.UseLine())
 			}
 			return nil
 		},
@@ -106,7 +107,7 @@ became of it. PagerDuty gets a resolve, so that nobody is called.`,
 				return err
 			}
 			body := map[string]any{"receiver": strings.Join(args, "")}
-			list, err := call[page[api.NotifyOutcome]](cmd.Context(), c, http.MethodPost, "/api/notify/test", nil, body)
+			list, err := cli.Call[cli.Page[api.NotifyOutcome]](cmd.Context(), c.Client, http.MethodPost, "/api/notify/test", nil, body)
 			if err != nil {
 				return err
 			}
@@ -116,28 +117,28 @@ became of it. PagerDuty gets a resolve, so that nobody is called.`,
 					bad++
 				}
 			}
-			err = a.show(list.Raw, func(w io.Writer) {
+			err = a.Show(list.Raw, func(w io.Writer) {
 				if len(list.Value.Items) == 0 {
 					_, _ = fmt.Fprintln(w, "No receiver is configured.")
 					return
 				}
-				t := table{head: []string{"RECEIVER", "OUTCOME", "TOOK", "ERROR"}, tones: map[int]bool{1: true}}
+				t := cli.Table{Head: []string{"RECEIVER", "OUTCOME", "TOOK", "ERROR"}, Tones: map[int]bool{1: true}}
 				for _, o := range list.Value.Items {
 					outcome := "ok"
 					if !o.OK {
 						outcome = "failed"
 					}
-					t.add(o.Receiver, outcome, short(o.Took.D()), orDash(oneLine(o.Error, 120)))
+					t.Add(o.Receiver, outcome, cli.Short(o.Took.D()), cli.OrDash(cli.OneLine(o.Error, 120)))
 				}
-				t.write(w, a.colour)
+				t.Write(w, a.Colour)
 			})
 			switch {
 			case err != nil:
 				return err
 			case len(list.Value.Items) == 0:
-				return &failure{code: exitFailed, message: "nobody was told: no receiver is configured", hint: "add one under notify.receivers"}
+				return &cli.Failure{Code: cli.ExitFailed, Message: "nobody was told: no receiver is configured", Hint: "add one under notify.receivers"}
 			case bad > 0:
-				return &failure{code: exitFailed, message: fmt.Sprintf("%d of %s did not take the test message", bad, count(len(list.Value.Items), "receiver"))}
+				return &cli.Failure{Code: cli.ExitFailed, Message: fmt.Sprintf("%d of %s did not take the test message", bad, count(len(list.Value.Items), "receiver"))}
 			}
 			return nil
 		},
@@ -146,32 +147,32 @@ became of it. PagerDuty gets a resolve, so that nobody is called.`,
 
 func newNotifyDead(a *app) *cobra.Command {
 	var (
-		q        listQuery
+		q        cli.ListQuery
 		receiver string
 	)
 	cmd := &cobra.Command{
 		Use:   "dead",
 		Short: "List messages that a receiver refused for good, newest first",
-		Args:  exactArgs(),
+		Args:  cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			list, err := c.DeadLetters(cmd.Context(), q.values("receiver", receiver))
+			list, err := c.DeadLetters(cmd.Context(), q.Values("receiver", receiver))
 			if err != nil {
 				return err
 			}
-			return a.show(list.Raw, func(w io.Writer) {
+			return a.Show(list.Raw, func(w io.Writer) {
 				if len(list.Value.Items) == 0 {
 					_, _ = fmt.Fprintln(w, "No dead letters.")
 					return
 				}
-				t := table{head: []string{"ID", "REFUSED", "TRIES", "MESSAGE", "ERROR"}}
+				t := cli.Table{Head: []string{"ID", "REFUSED", "TRIES", "MESSAGE", "ERROR"}}
 				for _, d := range list.Value.Items {
-					t.add(d.ID, a.at(d.At), fmt.Sprint(d.Attempts), oneLine(d.Title, 60), oneLine(d.Error, 80))
+					t.Add(d.ID, a.at(d.At), fmt.Sprint(d.Attempts), cli.OneLine(d.Title, 60), cli.OneLine(d.Error, 80))
 				}
-				t.write(w, a.colour)
+				t.Write(w, a.Colour)
 				more(w, cmd, list.Value.Next)
 			})
 		},
@@ -188,7 +189,7 @@ func newNotifyRetry(a *app) *cobra.Command {
 		Short: "Send a dead letter again, or all",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if all == (len(args) == 1) || len(args) > 1 {
-				return usageError("want one ID, or --all", "usage: "+cmd.UseLine())
+				return cli.UsageError("want one ID, or --all", "usage: "+cmd.UseLine())
 			}
 			return nil
 		},
@@ -201,11 +202,11 @@ func newNotifyRetry(a *app) *cobra.Command {
 			if !all {
 				path = "/api/notify/dead/" + url.PathEscape(args[0]) + "/retry"
 			}
-			got, err := call[api.Retried](cmd.Context(), c, http.MethodPost, path, nil, nil)
+			got, err := cli.Call[api.Retried](cmd.Context(), c.Client, http.MethodPost, path, nil, nil)
 			if err != nil {
-				return hinted(err, exitNotFound, "see: grace notify dead")
+				return hinted(err, cli.ExitNotFound, "see: grace notify dead")
 			}
-			return a.show(got.Raw, func(w io.Writer) {
+			return a.Show(got.Raw, func(w io.Writer) {
 				_, _ = fmt.Fprintf(w, "%s sent again; see grace notify list.\n", count(got.Value.Retried, "message"))
 			})
 		},

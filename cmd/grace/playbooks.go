@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/cli"
 )
 
 func newPlaybooks(a *app) *cobra.Command {
@@ -26,7 +27,7 @@ func newPlaybooksList(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List playbooks",
-		Args:  exactArgs(),
+		Args:  cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -36,12 +37,12 @@ func newPlaybooksList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(list.Raw, func(w io.Writer) {
-				t := table{head: []string{"PLAYBOOK", "RISK", "IMPACT", "AUTO", "TRIGGERS", "TITLE"}}
+			return a.Show(list.Raw, func(w io.Writer) {
+				t := cli.Table{Head: []string{"PLAYBOOK", "RISK", "IMPACT", "AUTO", "TRIGGERS", "TITLE"}}
 				for _, p := range list.Value.Items {
-					t.add(string(p.ID), orDash(string(p.Risk)), orDash(string(p.Impact)), yesNo(p.Auto), join(p.Triggers), oneLine(p.Title, 60))
+					t.Add(string(p.ID), cli.OrDash(string(p.Risk)), cli.OrDash(string(p.Impact)), cli.YesNo(p.Auto), cli.Join(p.Triggers), cli.OneLine(p.Title, 60))
 				}
-				t.write(w, a.colour)
+				t.Write(w, a.Colour)
 			})
 		},
 	}
@@ -51,54 +52,54 @@ func newPlaybooksShow(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show PLAYBOOK",
 		Short: "Show one playbook: parameters, steps, checks",
-		Args:  exactArgs("PLAYBOOK"),
+		Args:  cli.ExactArgs("PLAYBOOK"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			p, err := c.Playbook(cmd.Context(), grace.PlaybookID(args[0]))
-			if isCode(err, exitNotFound) {
+			if cli.IsCode(err, cli.ExitNotFound) {
 				return playbooks().absent(cmd.Context(), c, args[0], err)
 			}
 			if err != nil {
 				return err
 			}
-			return a.show(p.Raw, func(w io.Writer) { a.playbook(w, p.Value) })
+			return a.Show(p.Raw, func(w io.Writer) { a.playbook(w, p.Value) })
 		},
 	}
 }
 
 func (a *app) playbook(w io.Writer, p grace.Playbook) {
-	_, _ = fmt.Fprintf(w, "%s: %s\n", p.ID, orDash(p.Title))
+	_, _ = fmt.Fprintf(w, "%s: %s\n", p.ID, cli.OrDash(p.Title))
 	if p.Description != "" {
 		_, _ = fmt.Fprintf(w, "%s\n", strings.TrimSpace(p.Description))
 	}
 	a.facts(w, [][2]string{
 		{"risk", string(p.Risk)},
 		{"impact", string(p.Impact)},
-		{"auto", yesNo(p.Auto)},
-		{"triggers", join(p.Triggers)},
-		{"services", join(p.Services)},
-		{"arguments", values(p.Arguments)},
+		{"auto", cli.YesNo(p.Auto)},
+		{"triggers", cli.Join(p.Triggers)},
+		{"services", cli.Join(p.Services)},
+		{"arguments", cli.Parameters(p.Arguments)},
 		{"settle", maybeShort(p.Settle)},
 		{"soak", maybeShort(p.Soak)},
 		{"watchdog", maybeShort(p.Watchdog)},
 	})
 	if len(p.Parameters) > 0 {
 		_, _ = fmt.Fprintln(w, "\nParameters")
-		t := table{head: []string{"  NAME", "TYPE", "DEFAULT", "BOUNDS"}}
+		t := cli.Table{Head: []string{"  NAME", "TYPE", "DEFAULT", "BOUNDS"}}
 		for _, x := range p.Parameters {
-			t.add("  "+x.Name, string(x.Type), orDash(value(x.Default)), orDash(bounds(x)))
+			t.Add("  "+x.Name, string(x.Type), cli.OrDash(value(x.Default)), cli.OrDash(bounds(x)))
 		}
-		t.write(w, a.colour)
+		t.Write(w, a.Colour)
 	}
 	if len(p.Steps) == 0 {
 		_, _ = fmt.Fprintln(w, "\nIt has no steps of its own: each service binds it to its own (see grace services SERVICE).")
 		return
 	}
 	_, _ = fmt.Fprintln(w, "\nSteps")
-	t := table{head: []string{"  STEP", "ACTION", "UNDO", "WITH"}}
+	t := cli.Table{Head: []string{"  STEP", "ACTION", "UNDO", "WITH"}}
 	for _, s := range p.Steps {
 		undo := "-"
 		switch {
@@ -109,13 +110,13 @@ func (a *app) playbook(w io.Writer, p grace.Playbook) {
 		case s.Undo != nil:
 			undo = s.Undo.Action
 		}
-		t.add("  "+s.Name, s.Action, undo, oneLine(compact(s.With), 90))
+		t.Add("  "+s.Name, s.Action, undo, cli.OneLine(compact(s.With), 90))
 	}
-	t.write(w, a.colour)
+	t.Write(w, a.Colour)
 	if len(p.Verify) > 0 {
 		_, _ = fmt.Fprintln(w, "\nVerified by")
 		for _, c := range p.Verify {
-			_, _ = fmt.Fprintf(w, "  %s\n", oneLine(strings.TrimPrefix(c.Name+": "+checkText(c), ": "), 120))
+			_, _ = fmt.Fprintf(w, "  %s\n", cli.OneLine(strings.TrimPrefix(c.Name+": "+checkText(c), ": "), 120))
 		}
 	}
 }
@@ -129,7 +130,7 @@ func checkText(c grace.Check) string {
 		}
 		return c.URL + " answers 2xx"
 	case grace.CheckMetricThreshold:
-		return fmt.Sprintf("%s %s %s", c.Metric, c.Op, number(c.Threshold))
+		return fmt.Sprintf("%s %s %s", c.Metric, c.Op, cli.Number(c.Threshold))
 	case grace.CheckMetricTrend:
 		return fmt.Sprintf("%s is %s", c.Metric, c.Direction)
 	case grace.CheckCommand:
@@ -144,7 +145,7 @@ func maybeShort(d grace.Duration) string {
 	if d == 0 {
 		return ""
 	}
-	return short(d.D())
+	return cli.Short(d.D())
 }
 
 func value(v any) string {
@@ -173,10 +174,10 @@ func bounds(p grace.Parameter) string {
 		parts = append(parts, "not empty")
 	}
 	if p.Min != nil {
-		parts = append(parts, ">= "+number(*p.Min))
+		parts = append(parts, ">= "+cli.Number(*p.Min))
 	}
 	if p.Max != nil {
-		parts = append(parts, "<= "+number(*p.Max))
+		parts = append(parts, "<= "+cli.Number(*p.Max))
 	}
 	if len(p.Allowed) > 0 {
 		parts = append(parts, "one of "+strings.Join(p.Allowed, ", "))
@@ -196,13 +197,13 @@ func newPlaybooksRun(a *app) *cobra.Command {
 		Long: `Show what a playbook would do on a service now: its steps with every value in
 place, and what the trust core would say. Nothing is done; grace run does it.`,
 		Example: "  grace playbooks run scale_up_instances --service catalog --param min_delta=1 --dry-run",
-		Args:    exactArgs("PLAYBOOK"),
+		Args:    cli.ExactArgs("PLAYBOOK"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !dry {
-				return usageError("--dry-run is needed here", "add it to see what the playbook would do; to run it: grace run PLAYBOOK SERVICE --reason WHY")
+				return cli.UsageError("--dry-run is needed here", "add it to see what the playbook would do; to run it: grace run PLAYBOOK SERVICE --reason WHY")
 			}
 			if service == "" {
-				return usageError("--service is needed", "name the service: --service NAME; see grace services")
+				return cli.UsageError("--service is needed", "name the service: --service NAME; see grace services")
 			}
 			given, err := parameters(params)
 			if err != nil {
@@ -216,8 +217,8 @@ place, and what the trust core would say. Nothing is done; grace run does it.`,
 			if err != nil {
 				return refusedNames(cmd.Context(), c, err, args[0], service)
 			}
-			return a.show(d.Raw, func(w io.Writer) {
-				_, _ = fmt.Fprintf(w, "Dry run on %s, parameters %s\n", d.Value.Service, orDash(values(d.Value.Parameters)))
+			return a.Show(d.Raw, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "Dry run on %s, parameters %s\n", d.Value.Service, cli.OrDash(cli.Parameters(d.Value.Parameters)))
 				a.playbook(w, d.Value.Playbook)
 				_, _ = fmt.Fprintf(w, "\nThe trust core would say: %s\n", d.Value.Verdict)
 				a.gates(w, d.Value.Reasons)
@@ -238,7 +239,7 @@ func parameters(pairs []string) (map[string]any, error) {
 	for _, pair := range pairs {
 		name, text, ok := strings.Cut(pair, "=")
 		if !ok || name == "" {
-			return nil, usageError(fmt.Sprintf("--param %q is not name=value", pair), "for example --param min_delta=1")
+			return nil, cli.UsageError(fmt.Sprintf("--param %q is not name=value", pair), "for example --param min_delta=1")
 		}
 		if n, err := strconv.Atoi(text); err == nil {
 			out[name] = n

@@ -9,11 +9,12 @@ import (
 
 	"grace"
 	"grace/internal/api"
+	"grace/internal/cli"
 )
 
 func newPredictions(a *app) *cobra.Command {
 	var (
-		q                      listQuery
+		q                      cli.ListQuery
 		service, rule, outcome string
 		spoken, shadow, sums   bool
 	)
@@ -24,10 +25,10 @@ func newPredictions(a *app) *cobra.Command {
 until it is resolved: hit, false, prevented or unresolved; a breach that nobody
 foresaw is a miss. Predictions in shadow are recorded and resolved like the
 others, and nothing is done.`,
-		Args: exactArgs(),
+		Args: cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if spoken && shadow {
-				return usageError("--spoken and --shadow leave nothing", "give one of them, or none for both")
+				return cli.UsageError("--spoken and --shadow leave nothing", "give one of them, or none for both")
 			}
 			c, err := a.client()
 			if err != nil {
@@ -36,7 +37,7 @@ others, and nothing is done.`,
 			if sums {
 				return a.predictionSummary(cmd, c, service, rule)
 			}
-			values := q.values("service", service, "rule", rule, "outcome", outcome)
+			values := q.Values("service", service, "rule", rule, "outcome", outcome)
 			if spoken {
 				values.Set("spoken", "true")
 			}
@@ -47,20 +48,20 @@ others, and nothing is done.`,
 			if err != nil {
 				return err
 			}
-			return a.show(list.Raw, func(w io.Writer) {
+			return a.Show(list.Raw, func(w io.Writer) {
 				if len(list.Value.Items) == 0 {
 					_, _ = fmt.Fprintln(w, "No predictions.")
 					return
 				}
-				t := table{
-					head:  []string{"MADE", "SERVICE", "CODE", "LIKELY", "BREACH AT", "RULE", "SAID", "OUTCOME", "LEAD", "RUN", "WHAT"},
-					tones: map[int]bool{7: true},
+				t := cli.Table{
+					Head:  []string{"MADE", "SERVICE", "CODE", "LIKELY", "BREACH AT", "RULE", "SAID", "OUTCOME", "LEAD", "RUN", "WHAT"},
+					Tones: map[int]bool{7: true},
 				}
 				for _, p := range list.Value.Items {
-					t.add(a.at(p.Made), string(p.Service), string(p.Code), likely(p), a.at(p.BreachAt), orDash(p.Rule), said(p),
-						orDash(string(p.Outcome)), lead(p), orDash(string(p.Run)), oneLine(p.Title, 60))
+					t.Add(a.at(p.Made), string(p.Service), string(p.Code), likely(p), a.at(p.BreachAt), cli.OrDash(p.Rule), said(p),
+						cli.OrDash(string(p.Outcome)), lead(p), cli.OrDash(string(p.Run)), cli.OneLine(p.Title, 60))
 				}
-				t.write(w, a.colour)
+				t.Write(w, a.Colour)
 				more(w, cmd, list.Value.Next)
 			})
 		},
@@ -80,7 +81,7 @@ func likely(p grace.Prediction) string {
 	if p.Outcome == grace.PredictionMiss {
 		return "-"
 	}
-	return percent(p.Likelihood)
+	return cli.Percent(p.Likelihood)
 }
 
 func said(p grace.Prediction) string {
@@ -97,37 +98,37 @@ func lead(p grace.Prediction) string {
 	if p.Outcome != grace.PredictionHit {
 		return "-"
 	}
-	return short(p.Lead.D())
+	return cli.Short(p.Lead.D())
 }
 
 func (a *app) predictionSummary(cmd *cobra.Command, c *client, service, rule string) error {
-	s, err := c.PredictionSummary(cmd.Context(), listQuery{}.values("service", service, "rule", rule))
+	s, err := c.PredictionSummary(cmd.Context(), cli.ListQuery{}.Values("service", service, "rule", rule))
 	if err != nil {
 		return err
 	}
-	return a.show(s.Raw, func(w io.Writer) {
+	return a.Show(s.Raw, func(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "%s, %d of them unforeseen.\n", breaches(s.Value.Breaches), s.Value.Missed)
 		if len(s.Value.Rules) == 0 {
 			_, _ = fmt.Fprintln(w, "No rule predicted anything.")
 			return
 		}
-		t := table{head: []string{
+		t := cli.Table{Head: []string{
 			"RULE", "SPOKEN", "OPEN", "HITS", "FALSE", "PREVENTED", "UNRESOLVED", "MISSED", "PRECISION", "80 % BAND", "MEDIAN LEAD",
 			"ABSTAINED", "SHADOW HITS", "SHADOW FALSE",
 		}}
 		for _, r := range s.Value.Rules {
 			precision, band, ahead := "-", "-", "-" // of nothing
 			if r.Hits+r.False > 0 {
-				precision, band = percent(r.Precision), percent(r.Low)+" to "+percent(r.High)
+				precision, band = cli.Percent(r.Precision), cli.Percent(r.Low)+" to "+cli.Percent(r.High)
 			}
 			if r.Hits > 0 {
-				ahead = short(r.MedianLead.D())
+				ahead = cli.Short(r.MedianLead.D())
 			}
 			n := strconv.Itoa
-			t.add(r.Rule, n(r.Spoken), n(r.Open), n(r.Hits), n(r.False), n(r.Prevented), n(r.Unresolved), n(r.Missed), precision,
+			t.Add(r.Rule, n(r.Spoken), n(r.Open), n(r.Hits), n(r.False), n(r.Prevented), n(r.Unresolved), n(r.Missed), precision,
 				band, ahead, n(r.Abstained), n(r.ShadowHits), n(r.ShadowFalse))
 		}
-		t.write(w, a.colour)
+		t.Write(w, a.Colour)
 		a.reliability(w, s.Value.Reliability)
 	})
 }
@@ -137,11 +138,11 @@ func (a *app) reliability(w io.Writer, bins []api.Reliability) {
 		return
 	}
 	_, _ = fmt.Fprintln(w)
-	t := table{head: []string{"LIKELIHOOD SAID", "PREDICTIONS", "CAME TRUE"}}
+	t := cli.Table{Head: []string{"LIKELIHOOD SAID", "PREDICTIONS", "CAME TRUE"}}
 	for _, b := range bins {
-		t.add(percent(b.Mean), strconv.Itoa(b.Resolved), percent(b.Rate))
+		t.Add(cli.Percent(b.Mean), strconv.Itoa(b.Resolved), cli.Percent(b.Rate))
 	}
-	t.write(w, a.colour)
+	t.Write(w, a.Colour)
 }
 
 func breaches(n int) string {

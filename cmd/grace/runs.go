@@ -13,6 +13,7 @@ import (
 
 	"grace"
 	"grace/internal/api"
+	"grace/internal/cli"
 )
 
 func newRuns(a *app) *cobra.Command {
@@ -27,7 +28,7 @@ func newRuns(a *app) *cobra.Command {
 
 func newRunsList(a *app) *cobra.Command {
 	var (
-		q                        listQuery
+		q                        cli.ListQuery
 		state, service, playbook string
 		since                    grace.Duration
 		open                     bool
@@ -35,7 +36,7 @@ func newRunsList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List runs, newest first",
-		Args:  exactArgs(),
+		Args:  cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := runState(state); err != nil {
 				return err
@@ -44,7 +45,7 @@ func newRunsList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			v := q.values("state", state, "service", service, "playbook", playbook)
+			v := q.Values("state", state, "service", service, "playbook", playbook)
 			if since > 0 {
 				v.Set("from", a.now().Add(-since.D()).UTC().Format(time.RFC3339))
 			}
@@ -58,7 +59,7 @@ func newRunsList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(runs.Raw, func(w io.Writer) {
+			return a.Show(runs.Raw, func(w io.Writer) {
 				if len(runs.Value.Items) == 0 {
 					_, _ = fmt.Fprintln(w, "No runs.")
 					return
@@ -81,14 +82,14 @@ func newRunsList(a *app) *cobra.Command {
 // runState holds --state to the states of runs.
 func runState(state string) error {
 	if state == "open" {
-		return usageError("open is not the state of a run", "for those that have not ended: --open")
+		return cli.UsageError("open is not the state of a run", "for those that have not ended: --open")
 	}
 	return oneOf("state", state, grace.RunStates())
 }
 
-func pageFlags(cmd *cobra.Command, q *listQuery) {
-	cmd.Flags().IntVar(&q.limit, "limit", 50, "at most this many (up to 200)")
-	cmd.Flags().StringVar(&q.cursor, "cursor", "", "go on where the page before ended")
+func pageFlags(cmd *cobra.Command, q *cli.ListQuery) {
+	cmd.Flags().IntVar(&q.Limit, "limit", 50, "at most this many (up to 200)")
+	cmd.Flags().StringVar(&q.Cursor, "cursor", "", "go on where the page before ended")
 }
 
 // more says how to see the next page.
@@ -99,51 +100,51 @@ func more(w io.Writer, cmd *cobra.Command, next string) {
 }
 
 func (a *app) runTable(w io.Writer, runs []grace.Run) {
-	t := table{head: []string{"RUN", "STATE", "SERVICE", "CAUSE", "PLAYBOOK", "CREATED", "TOOK", "RECOVERED"}, tones: map[int]bool{1: true}}
+	t := cli.Table{Head: []string{"RUN", "STATE", "SERVICE", "CAUSE", "PLAYBOOK", "CREATED", "TOOK", "RECOVERED"}, Tones: map[int]bool{1: true}}
 	for _, r := range runs {
 		took, recovered := "-", "-"
 		if r.EndedAt != nil {
-			took = short(r.EndedAt.Sub(r.CreatedAt))
+			took = cli.Short(r.EndedAt.Sub(r.CreatedAt))
 		}
 		if r.RecoveredIn > 0 {
-			recovered = short(r.RecoveredIn.D())
+			recovered = cli.Short(r.RecoveredIn.D())
 		}
-		t.add(string(r.ID), string(r.State), string(r.Service), string(r.Code), string(r.Playbook.ID), a.at(r.CreatedAt), took, recovered)
+		t.Add(string(r.ID), string(r.State), string(r.Service), string(r.Code), string(r.Playbook.ID), a.at(r.CreatedAt), took, recovered)
 	}
-	t.write(w, a.colour)
+	t.Write(w, a.Colour)
 }
 
 func newRunsShow(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show RUN",
 		Short: "Show one run: steps, checks and what came of them",
-		Args:  exactArgs("RUN"),
+		Args:  cli.ExactArgs("RUN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			r, err := c.Run(cmd.Context(), grace.RunID(args[0]))
-			if isCode(err, exitNotFound) {
+			if cli.IsCode(err, cli.ExitNotFound) {
 				return unknownName("run", args[0], nil, "grace runs list", err)
 			}
 			if err != nil {
 				return err
 			}
-			return a.show(r.Raw, func(w io.Writer) { a.run(w, r.Value) })
+			return a.Show(r.Raw, func(w io.Writer) { a.run(w, r.Value) })
 		},
 	}
 }
 
 func (a *app) run(w io.Writer, r grace.Run) {
 	state := string(r.State)
-	if a.colour {
-		state = tint(state, state)
+	if a.Colour {
+		state = cli.Tint(state, state)
 	}
 	_, _ = fmt.Fprintf(w, "Run %s: %s on %s%s: %s\n", r.ID, r.Playbook.ID, r.Service, wherefore(r), state)
 	recovered := ""
 	if r.RecoveredIn > 0 {
-		recovered = short(r.RecoveredIn.D())
+		recovered = cli.Short(r.RecoveredIn.D())
 	}
 	sick := ""
 	if r.Code != grace.CodeManual {
@@ -155,7 +156,7 @@ func (a *app) run(w io.Writer, r grace.Run) {
 	}
 	a.facts(w, [][2]string{
 		{"kind", string(r.Kind)},
-		{"parameters", values(r.Parameters)},
+		{"parameters", cli.Parameters(r.Parameters)},
 		{"sick since", sick},
 		{"created", a.at(r.CreatedAt)},
 		{"first step", a.atMaybe(r.StartedAt)},
@@ -186,11 +187,11 @@ func (a *app) steps(w io.Writer, steps []grace.StepRecord) {
 		return
 	}
 	_, _ = fmt.Fprintln(w, "\nSteps")
-	t := table{head: []string{"  STEP", "PHASE", "STATE", "ACTION", "TRIES", "STARTED", "TOOK", "NOTE"}, tones: map[int]bool{2: true}}
+	t := cli.Table{Head: []string{"  STEP", "PHASE", "STATE", "ACTION", "TRIES", "STARTED", "TOOK", "NOTE"}, Tones: map[int]bool{2: true}}
 	for _, s := range steps {
 		took := "-"
 		if s.StartedAt != nil && s.EndedAt != nil {
-			took = short(s.EndedAt.Sub(*s.StartedAt))
+			took = cli.Short(s.EndedAt.Sub(*s.StartedAt))
 		}
 		note := s.Error
 		if note == "" {
@@ -199,9 +200,9 @@ func (a *app) steps(w io.Writer, steps []grace.StepRecord) {
 		if s.Resumed {
 			note = strings.TrimSpace("resumed. " + note)
 		}
-		t.add("  "+s.Name, string(s.Phase), string(s.State), s.Action, strconv.Itoa(s.Attempts), a.atMaybe(s.StartedAt), took, oneLine(orDash(note), 70))
+		t.Add("  "+s.Name, string(s.Phase), string(s.State), s.Action, strconv.Itoa(s.Attempts), a.atMaybe(s.StartedAt), took, cli.OneLine(cli.OrDash(note), 70))
 	}
-	t.write(w, a.colour)
+	t.Write(w, a.Colour)
 }
 
 func (a *app) checks(w io.Writer, checks []grace.CheckResult) {
@@ -209,11 +210,11 @@ func (a *app) checks(w io.Writer, checks []grace.CheckResult) {
 		return
 	}
 	_, _ = fmt.Fprintln(w, "\nVerification")
-	t := table{head: []string{"  CHECK", "PASSED", "WANTED", "ACTUAL", "SAMPLES"}, tones: map[int]bool{1: true}}
+	t := cli.Table{Head: []string{"  CHECK", "PASSED", "WANTED", "ACTUAL", "SAMPLES"}, Tones: map[int]bool{1: true}}
 	for _, c := range checks {
-		t.add("  "+c.Name, yesNo(c.Passed), oneLine(orDash(c.Wanted), 50), oneLine(orDash(c.Actual), 70), fmt.Sprintf("%d of %d passed", c.Samples-c.Failed, c.Samples))
+		t.Add("  "+c.Name, cli.YesNo(c.Passed), cli.OneLine(cli.OrDash(c.Wanted), 50), cli.OneLine(cli.OrDash(c.Actual), 70), fmt.Sprintf("%d of %d passed", c.Samples-c.Failed, c.Samples))
 	}
-	t.write(w, a.colour)
+	t.Write(w, a.Colour)
 }
 
 func newRunsAbort(a *app) *cobra.Command {
@@ -232,9 +233,9 @@ With --all every run that has not ended is asked to stop. To keep new ones from
 beginning, too: grace mode set stopped --reason "..."`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if all {
-				return exactArgs()(cmd, args)
+				return cli.ExactArgs()(cmd, args)
 			}
-			return exactArgs("RUN")(cmd, args)
+			return cli.ExactArgs("RUN")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := needReason(reason); err != nil {
@@ -248,7 +249,7 @@ beginning, too: grace mode set stopped --reason "..."`,
 				return err
 			}
 			raw, err := c.Abort(cmd.Context(), grace.RunID(args[0]), reason)
-			if isCode(err, exitNotFound) {
+			if cli.IsCode(err, cli.ExitNotFound) {
 				return unknownName("run", args[0], nil, "grace runs list --open", err)
 			}
 			if err != nil {
@@ -257,7 +258,7 @@ beginning, too: grace mode set stopped --reason "..."`,
 			if len(raw) == 0 {
 				raw = []byte(fmt.Sprintf(`{"run":%q,"abort":"requested"}`, args[0]))
 			}
-			return a.show(raw, func(w io.Writer) {
+			return a.Show(raw, func(w io.Writer) {
 				_, _ = fmt.Fprintf(w, "Abort of %s is recorded; it undoes what it did. Follow it with: grace runs show %s\n", args[0], args[0])
 			})
 		},
@@ -276,7 +277,7 @@ func (a *app) abortAll(ctx context.Context, reason string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.show(got.Raw, func(w io.Writer) {
+	if err := a.Show(got.Raw, func(w io.Writer) {
 		if len(got.Value.Runs) == 0 {
 			_, _ = fmt.Fprintln(w, "No run is open.")
 		}
@@ -287,7 +288,7 @@ func (a *app) abortAll(ctx context.Context, reason string) error {
 		return err
 	}
 	if len(got.Value.Failed) > 0 {
-		return &failure{code: exitFailed, message: "not asked to stop: " + strings.Join(got.Value.Failed, "; "), hint: "run it again"}
+		return &cli.Failure{Code: cli.ExitFailed, Message: "not asked to stop: " + strings.Join(got.Value.Failed, "; "), Hint: "run it again"}
 	}
 	return nil
 }
@@ -300,10 +301,10 @@ func reasonFlag(cmd *cobra.Command, reason *string) {
 // anything is asked of the daemon.
 func needReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {
-		return usageError("a reason is needed", `say why for the audit log: --reason "..."`)
+		return cli.UsageError("a reason is needed", `say why for the audit log: --reason "..."`)
 	}
 	if n := utf8.RuneCountInString(strings.TrimSpace(reason)); n < api.MinReason || n > api.MaxReason {
-		return usageError(fmt.Sprintf("the reason has %s", count(n, "character")), fmt.Sprintf("%d to %d are wanted: say why for the audit log", api.MinReason, api.MaxReason))
+		return cli.UsageError(fmt.Sprintf("the reason has %s", count(n, "character")), fmt.Sprintf("%d to %d are wanted: say why for the audit log", api.MinReason, api.MaxReason))
 	}
 	return nil
 }

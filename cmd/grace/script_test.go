@@ -11,11 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"grace/internal/patience"
-
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"grace"
+	"grace/internal/patience"
 )
 
 // daemonCommands are what scripts need to handle a real daemon that runs in
@@ -67,8 +66,10 @@ func (w waiter) until(ts *testscript.TestScript, what string, ok func() bool) {
 	ctx, cancel := patience.Context(w.t)
 	defer cancel()
 	for !ok() {
-		if !pause(ctx, 20*time.Millisecond) {
+		select {
+		case <-ctx.Done():
 			ts.Fatalf("no %s until the end of the test run", what)
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }

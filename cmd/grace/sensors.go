@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace/internal/api"
+	"grace/internal/cli"
 )
 
 func newSensors(a *app) *cobra.Command {
@@ -19,7 +20,7 @@ func newSensors(a *app) *cobra.Command {
   no_sample_yet  none came since the sensor was started
   error          GRACE could not look, for reasons of its own: nothing is known of the service
   stale          none came for three intervals`,
-		Args: exactArgs(),
+		Args: cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -29,12 +30,12 @@ func newSensors(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(list.Raw, func(w io.Writer) {
-				t := table{head: []string{"SENSOR", "TYPE", "SERVICE", "STATE", "LAST SAMPLE", "LAST ERROR"}, tones: map[int]bool{3: true}}
+			return a.Show(list.Raw, func(w io.Writer) {
+				t := cli.Table{Head: []string{"SENSOR", "TYPE", "SERVICE", "STATE", "LAST SAMPLE", "LAST ERROR"}, Tones: map[int]bool{3: true}}
 				for _, s := range list.Value.Items {
-					t.add(s.Name, s.Type, orDash(string(s.Service)), string(s.State), a.at(s.LastSample), lastError(a, s))
+					t.Add(s.Name, s.Type, cli.OrDash(string(s.Service)), string(s.State), a.at(s.LastSample), lastError(a, s))
 				}
-				t.write(w, a.colour)
+				t.Write(w, a.Colour)
 			})
 		},
 	}
@@ -48,24 +49,24 @@ func lastError(a *app, s sensorView) string {
 	if s.Panics > 0 {
 		text += fmt.Sprintf(" (started again %s)", count(int(s.Panics), "time"))
 	}
-	return oneLine(text, 120)
+	return cli.OneLine(text, 120)
 }
 
 // blind lists the sensors that GRACE does not see by.
 func (a *app) blind(w io.Writer, sensors []sensorView) {
-	t := table{head: []string{"  SENSOR", "SERVICE", "STATE", "WHY"}, tones: map[int]bool{2: true}}
+	t := cli.Table{Head: []string{"  SENSOR", "SERVICE", "STATE", "WHY"}, Tones: map[int]bool{2: true}}
 	for _, s := range sensors {
 		if s.Blind {
 			why := "-"
 			if s.State == api.SensorError {
 				why = lastError(a, s)
 			}
-			t.add("  "+s.Name, orDash(string(s.Service)), string(s.State), why)
+			t.Add("  "+s.Name, cli.OrDash(string(s.Service)), string(s.State), why)
 		}
 	}
-	if len(t.rows) > 0 {
+	if len(t.Rows) > 0 {
 		_, _ = fmt.Fprintln(w, "\nNot seen: nothing is known of these services by these sensors")
-		t.write(w, a.colour)
+		t.Write(w, a.Colour)
 	}
 }
 
@@ -73,19 +74,19 @@ func (a *app) blind(w io.Writer, sensors []sensorView) {
 func (a *app) astray(w io.Writer, v alertsView) {
 	if len(v.Undeclared) > 0 {
 		_, _ = fmt.Fprintln(w, "\nUndeclared services: shown, never acted on")
-		t := table{head: []string{"  SERVICE", "SIGNALS", "SINCE", "WHAT"}}
+		t := cli.Table{Head: []string{"  SERVICE", "SIGNALS", "SINCE", "WHAT"}}
 		for _, u := range v.Undeclared {
-			t.add("  "+string(u.Service), fmt.Sprint(u.Signals), a.at(u.Worst.Since), symptoms([]string{u.Worst.Message}, u.Silenced, 80))
+			t.Add("  "+string(u.Service), fmt.Sprint(u.Signals), a.at(u.Worst.Since), symptoms([]string{u.Worst.Message}, u.Silenced, 80))
 		}
-		t.write(w, a.colour)
+		t.Write(w, a.Colour)
 		_, _ = fmt.Fprintln(w, "  declare them under services, or lead their alerts elsewhere: alertmanager.map")
 	}
 	if len(v.Skipped) > 0 {
 		_, _ = fmt.Fprintln(w, "\nAlerts that were not taken")
-		t := table{head: []string{"  ALERT", "TIMES", "LAST", "WHY"}}
+		t := cli.Table{Head: []string{"  ALERT", "TIMES", "LAST", "WHY"}}
 		for _, s := range v.Skipped {
-			t.add("  "+oneLine(s.Alert, 40), fmt.Sprint(s.Times), a.at(s.Last), oneLine(s.Reason, 90))
+			t.Add("  "+cli.OneLine(s.Alert, 40), fmt.Sprint(s.Times), a.at(s.Last), cli.OneLine(s.Reason, 90))
 		}
-		t.write(w, a.colour)
+		t.Write(w, a.Colour)
 	}
 }

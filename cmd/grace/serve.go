@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace/daemon"
+	"grace/internal/cli"
 	"grace/internal/config"
 )
 
@@ -30,7 +31,7 @@ SELF_HEAL_OBSERVE_ONLY, SELF_HEAL_EXECUTE.
 
 The first start writes a token for this command line to <data_dir>/cli.token,
 readable by the daemon's user only. The log goes to stderr.`,
-		Args: exactArgs(),
+		Args: cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.loadConfig(path)
 			if err != nil {
@@ -73,10 +74,10 @@ func (a *app) serve(ctx context.Context, path string, cfg *config.Config) error 
 }
 
 func serveFailure(cfg *config.Config, err error) error {
-	f := &failure{code: exitFailed, message: err.Error(), cause: err}
+	f := &cli.Failure{Code: cli.ExitFailed, Message: err.Error(), Cause: err}
 	if errors.Is(err, syscall.EADDRINUSE) {
-		f.message = fmt.Sprintf("%s is in use: %v", cfg.Listen, err)
-		f.hint = "another GRACE may be running there; end it, or set listen: to another port in the configuration"
+		f.Message = fmt.Sprintf("%s is in use: %v", cfg.Listen, err)
+		f.Hint = "another GRACE may be running there; end it, or set listen: to another port in the configuration"
 	}
 	return f
 }
@@ -113,7 +114,7 @@ func (a *app) logger(c config.Log) *slog.Logger {
 	}
 	opts := &slog.HandlerOptions{Level: level}
 	if c.Format == "text" {
-		return slog.New(slog.NewTextHandler(a.err, opts))
+		return slog.New(slog.NewTextHandler(a.Err, opts))
 	}
-	return slog.New(slog.NewJSONHandler(a.err, opts))
+	return slog.New(slog.NewJSONHandler(a.Err, opts))
 }

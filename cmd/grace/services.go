@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/cli"
 )
 
 func newServices(a *app) *cobra.Command {
@@ -25,13 +26,13 @@ func newServices(a *app) *cobra.Command {
 			}
 			if len(args) == 1 {
 				s, err := c.Service(cmd.Context(), grace.ServiceID(args[0]))
-				if isCode(err, exitNotFound) {
+				if cli.IsCode(err, cli.ExitNotFound) {
 					return services().absent(cmd.Context(), c, args[0], err)
 				}
 				if err != nil {
 					return err
 				}
-				return a.show(s.Raw, func(w io.Writer) { a.service(w, s.Value) })
+				return a.Show(s.Raw, func(w io.Writer) { a.service(w, s.Value) })
 			}
 			list, err := c.Services(cmd.Context())
 			if err != nil {
@@ -41,14 +42,14 @@ func newServices(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(list.Raw, func(w io.Writer) {
+			return a.Show(list.Raw, func(w io.Writer) {
 				defer a.astray(w, alertsView{Undeclared: alerts.Value.Undeclared})
-				t := table{head: []string{"SERVICE", "STATUS", "CRITICALITY", "BLAST", "DEPENDS ON", "SYMPTOMS"}, tones: map[int]bool{1: true}}
+				t := cli.Table{Head: []string{"SERVICE", "STATUS", "CRITICALITY", "BLAST", "DEPENDS ON", "SYMPTOMS"}, Tones: map[int]bool{1: true}}
 				for _, s := range list.Value.Items {
-					t.add(string(s.ID), string(s.Health.Status), orDash(string(s.Criticality)), strconv.Itoa(s.BlastRadius),
-						oneLine(join(s.DependsOn), 40), symptoms(s.Health.TopSymptoms, s.Silenced, 80))
+					t.Add(string(s.ID), string(s.Health.Status), cli.OrDash(string(s.Criticality)), strconv.Itoa(s.BlastRadius),
+						cli.OneLine(cli.Join(s.DependsOn), 40), symptoms(s.Health.TopSymptoms, s.Silenced, 80))
 				}
-				t.write(w, a.colour)
+				t.Write(w, a.Colour)
 			})
 		},
 	}
@@ -56,25 +57,25 @@ func newServices(a *app) *cobra.Command {
 
 func (a *app) service(w io.Writer, s serviceView) {
 	status := string(s.Health.Status)
-	if a.colour {
-		status = tint(status, status)
+	if a.Colour {
+		status = cli.Tint(status, status)
 	}
-	_, _ = fmt.Fprintf(w, "%s is %s (fresh data of %s of its signals)\n", s.ID, status, percent(s.Health.Confidence))
+	_, _ = fmt.Fprintf(w, "%s is %s (fresh data of %s of its signals)\n", s.ID, status, cli.Percent(s.Health.Confidence))
 	for _, symptom := range s.Health.TopSymptoms {
 		_, _ = fmt.Fprintf(w, "  %s\n", symptom)
 	}
 	for _, by := range s.Silenced {
-		_, _ = fmt.Fprintf(w, "  %s\n", oneLine(by.Words(a.at), 200))
+		_, _ = fmt.Fprintf(w, "  %s\n", cli.OneLine(by.Words(a.at), 200))
 	}
 	playbooks := slices.Sorted(maps.Keys(s.Bindings))
 	a.facts(w, [][2]string{
 		{"owner", s.Owner},
 		{"domain", s.Domain},
 		{"criticality", string(s.Criticality)},
-		{"depends on", join(s.DependsOn)},
-		{"needed by", join(s.Dependents)},
+		{"depends on", cli.Join(s.DependsOn)},
+		{"needed by", cli.Join(s.Dependents)},
 		{"blast radius", fmt.Sprintf("%d (%d depend on it, directly or not)", s.BlastRadius, s.Transitive)},
-		{"playbooks", join(playbooks)},
+		{"playbooks", cli.Join(playbooks)},
 		{"labels", labels(s.Labels)},
 	})
 	_, _ = fmt.Fprintf(w, "see grace why %s for what GRACE does about it\n", s.ID)
@@ -97,15 +98,6 @@ func labels(m map[string]string) string {
 	parts := make([]string, 0, len(m))
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		parts = append(parts, k+"="+m[k])
-	}
-	return strings.Join(parts, " ")
-}
-
-// values prints parameters as the command line takes them.
-func values(m map[string]any) string {
-	parts := make([]string, 0, len(m))
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		parts = append(parts, fmt.Sprintf("%s=%v", k, m[k]))
 	}
 	return strings.Join(parts, " ")
 }

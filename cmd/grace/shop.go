@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace/examples/shop"
+	"grace/internal/cli"
 )
 
 // newShop is how the demonstration's processes are started: the same binary
@@ -21,7 +22,7 @@ func newShop(*app) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			signal.Reset(os.Interrupt, syscall.SIGTERM) // the shop's processes have ways of their own
 			if code := shop.Main(args); code != 0 {
-				return &failure{code: code, message: "shop ended", silent: true}
+				return &cli.Failure{Code: code, Message: "shop ended", Silent: true}
 			}
 			return nil
 		},

@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/internal/api"
+	"grace/internal/cli"
 )
 
 func newSilence(a *app) *cobra.Command {
@@ -36,7 +37,7 @@ func newSilenceAdd(a *app) *cobra.Command {
 		Use:     "add --service 'web*' --for 1h --reason WHY",
 		Short:   "Silence services",
 		Example: "  grace silence add --service 'web*' --for 1h --reason \"moving the database\"\n  grace silence add --label team=shop --starts 2026-03-01T22:00:00Z --ends 2026-03-02T02:00:00Z --reason maintenance",
-		Args:    exactArgs(),
+		Args:    cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := needReason(want.Reason); err != nil {
 				return err
@@ -56,13 +57,13 @@ func newSilenceAdd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(s.Raw, func(w io.Writer) {
+			return a.Show(s.Raw, func(w io.Writer) {
 				_, _ = fmt.Fprintf(w, "Silence %s: %s until %s. End it with: grace silence end %s --reason WHY\n", s.Value.ID, s.Value.What(), a.at(s.Value.Ends), s.Value.ID)
 				if s.Value.Warning != "" {
 					_, _ = fmt.Fprintf(w, "Warning: %s; see: grace services\n", s.Value.Warning)
 					return
 				}
-				_, _ = fmt.Fprintf(w, "It matches %s now: %s\n", count(len(s.Value.Matching), "service"), oneLine(join(s.Value.Matching), 160))
+				_, _ = fmt.Fprintf(w, "It matches %s now: %s\n", count(len(s.Value.Matching), "service"), cli.OneLine(cli.Join(s.Value.Matching), 160))
 			})
 		},
 	}
@@ -82,17 +83,17 @@ func (a *app) span(starts, ends string, lasts time.Duration) (from, to time.Time
 	from = a.now()
 	if starts != "" {
 		if from, err = time.Parse(time.RFC3339, starts); err != nil {
-			return from, to, usageError(fmt.Sprintf("--starts %q is not a time", starts), "write it as 2026-03-01T22:00:00Z")
+			return from, to, cli.UsageError(fmt.Sprintf("--starts %q is not a time", starts), "write it as 2026-03-01T22:00:00Z")
 		}
 	}
 	switch {
 	case (ends == "") == (lasts == 0):
-		return from, to, usageError("say how long", "give --for 1h, or --ends 2026-03-02T02:00:00Z")
+		return from, to, cli.UsageError("say how long", "give --for 1h, or --ends 2026-03-02T02:00:00Z")
 	case lasts < 0:
-		return from, to, usageError("--for is in the past", "give how long it is to last, for example 2h")
+		return from, to, cli.UsageError("--for is in the past", "give how long it is to last, for example 2h")
 	case ends != "":
 		if to, err = time.Parse(time.RFC3339, ends); err != nil {
-			return from, to, usageError(fmt.Sprintf("--ends %q is not a time", ends), "write it as 2026-03-02T02:00:00Z")
+			return from, to, cli.UsageError(fmt.Sprintf("--ends %q is not a time", ends), "write it as 2026-03-02T02:00:00Z")
 		}
 	default:
 		to = from.Add(lasts)
@@ -106,7 +107,7 @@ func pairs(list []string) (map[string]string, error) {
 	for _, one := range list {
 		name, value, ok := strings.Cut(one, "=")
 		if !ok || name == "" || value == "" {
-			return nil, usageError(fmt.Sprintf("--label %q is not name=value", one), "for example --label team=shop")
+			return nil, cli.UsageError(fmt.Sprintf("--label %q is not name=value", one), "for example --label team=shop")
 		}
 		out[name] = value
 	}
@@ -118,7 +119,7 @@ func newSilenceList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List silences in force and to come",
-		Args:  exactArgs(),
+		Args:  cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -128,20 +129,20 @@ func newSilenceList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(list.Raw, func(w io.Writer) {
+			return a.Show(list.Raw, func(w io.Writer) {
 				if len(list.Value.Items) == 0 {
 					_, _ = fmt.Fprintln(w, "No silences.")
 					return
 				}
-				t := table{head: []string{"SILENCE", "SERVICES", "FROM", "UNTIL", "BY", "REASON"}}
+				t := cli.Table{Head: []string{"SILENCE", "SERVICES", "FROM", "UNTIL", "BY", "REASON"}}
 				for _, s := range list.Value.Items {
 					until := a.at(s.Ends)
 					if s.Ended != nil {
 						until = "ended " + a.at(s.Ended.At)
 					}
-					t.add(string(s.ID), s.What(), a.at(s.Starts), until, s.Actor, oneLine(s.Reason, 60))
+					t.Add(string(s.ID), s.What(), a.at(s.Starts), until, s.Actor, cli.OneLine(s.Reason, 60))
 				}
-				t.write(w, a.colour)
+				t.Write(w, a.Colour)
 			})
 		},
 	}
@@ -154,13 +155,13 @@ func newSilenceList(a *app) *cobra.Command {
 func (a *app) silenced(w io.Writer, silences []grace.Silence, health []healthView) {
 	for _, s := range silences {
 		if s.Active(a.now()) {
-			_, _ = fmt.Fprintf(w, "Silenced: %s until %s by %s: %s\n", s.What(), a.at(s.Ends), s.Actor, oneLine(s.Reason, 100))
+			_, _ = fmt.Fprintf(w, "Silenced: %s until %s by %s: %s\n", s.What(), a.at(s.Ends), s.Actor, cli.OneLine(s.Reason, 100))
 		}
 	}
 	for _, h := range health {
 		for _, by := range h.Silenced {
 			if by.Alert != "" {
-				_, _ = fmt.Fprintf(w, "Silenced at its source: %s on %s, %s\n", by.Alert, h.Service, oneLine(by.Source, 120))
+				_, _ = fmt.Fprintf(w, "Silenced at its source: %s on %s, %s\n", by.Alert, h.Service, cli.OneLine(by.Source, 120))
 			}
 		}
 	}
@@ -168,11 +169,11 @@ func (a *app) silenced(w io.Writer, silences []grace.Silence, health []healthVie
 
 // symptoms words what a service suffers from, marked when it is silenced.
 func symptoms(list []string, silenced []api.SilencedBy, width int) string {
-	text := orDash(strings.Join(list, "; "))
+	text := cli.OrDash(strings.Join(list, "; "))
 	if mark := api.SilencedMark(silenced); mark != "" {
 		text = strings.TrimSuffix("("+mark+") "+text, " -")
 	}
-	return oneLine(text, width)
+	return cli.OneLine(text, width)
 }
 
 func newSilenceEnd(a *app) *cobra.Command {
@@ -180,7 +181,7 @@ func newSilenceEnd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "end SILENCE --reason WHY",
 		Short: "End a silence before its time",
-		Args:  exactArgs("SILENCE"),
+		Args:  cli.ExactArgs("SILENCE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := needReason(reason); err != nil {
 				return err
@@ -191,9 +192,9 @@ func newSilenceEnd(a *app) *cobra.Command {
 			}
 			s, err := c.EndSilence(cmd.Context(), grace.SilenceID(args[0]), reason)
 			if err != nil {
-				return hinted(err, exitNotFound, "see: grace silence list")
+				return hinted(err, cli.ExitNotFound, "see: grace silence list")
 			}
-			return a.show(s.Raw, func(w io.Writer) {
+			return a.Show(s.Raw, func(w io.Writer) {
 				_, _ = fmt.Fprintf(w, "Silence %s of %s has ended.\n", s.Value.ID, s.Value.What())
 			})
 		},

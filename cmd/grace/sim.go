@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"grace/internal/cli"
 	"grace/internal/learn"
 	"grace/internal/sim"
 )
@@ -43,11 +44,11 @@ code is 1 when an invariant broke.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.n < 1 {
-				return usageError("--n must be 1 or more", "for example: grace sim --seed 1 --n 1000")
+				return cli.UsageError("--n must be 1 or more", "for example: grace sim --seed 1 --n 1000")
 			}
 			if f.bug != "" {
 				if err := f.planted.Plant(f.bug); err != nil {
-					return usageError(err.Error(), "it is for seeing that the checkers find it")
+					return cli.UsageError(err.Error(), "it is for seeing that the checkers find it")
 				}
 			}
 			if f.story != "" {
@@ -68,28 +69,28 @@ code is 1 when an invariant broke.`,
 func (a *app) simStory(cmd *cobra.Command, f simFlags) error {
 	data, err := os.ReadFile(f.story)
 	if errors.Is(err, fs.ErrNotExist) {
-		return missingFile(f.story, err)
+		return &cli.Failure{Code: cli.ExitNotFound, Message: "there is no file " + f.story, Hint: "give the path of a saved story", Cause: err}
 	}
 	if err != nil {
 		return fmt.Errorf("read the story: %w", err)
 	}
 	st, err := sim.Parse(data)
 	if err != nil {
-		return &failure{code: exitProblems, message: err.Error(), cause: err}
+		return &cli.Failure{Code: cli.ExitProblems, Message: err.Error(), Cause: err}
 	}
 	r, err := sim.Play(cmd.Context(), st, f.planted)
 	if err != nil {
 		return err
 	}
-	if a.json {
-		if err := a.showJSON(map[string]any{"seed": st.Seed, "violations": r.Violations}); err != nil {
+	if a.JSON {
+		if err := a.ShowJSON(map[string]any{"seed": st.Seed, "violations": r.Violations}); err != nil {
 			return err
 		}
-	} else if _, err := a.out.Write(sim.Format(st, r.Violations, r.Lines())); err != nil {
+	} else if _, err := a.Out.Write(sim.Format(st, r.Violations, r.Lines())); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	if len(r.Violations) > 0 {
-		return &failure{code: exitFailed, message: fmt.Sprintf("%d invariants broken", len(r.Violations))}
+		return &cli.Failure{Code: cli.ExitFailed, Message: fmt.Sprintf("%d invariants broken", len(r.Violations))}
 	}
 	return nil
 }
@@ -100,11 +101,11 @@ func (a *app) simSeeds(cmd *cobra.Command, f simFlags) error {
 		return err
 	}
 	rep.Commit = builtFrom()
-	if a.json {
-		if err := a.showJSON(rep); err != nil {
+	if a.JSON {
+		if err := a.ShowJSON(rep); err != nil {
 			return err
 		}
-	} else if err := a.show(nil, func(w io.Writer) { printSim(w, rep, f.compare) }); err != nil {
+	} else if err := a.Show(nil, func(w io.Writer) { printSim(w, rep, f.compare) }); err != nil {
 		return err
 	}
 	if len(rep.Failures) == 0 {
@@ -119,21 +120,21 @@ func (a *app) simSeeds(cmd *cobra.Command, f simFlags) error {
 		if err := os.WriteFile(f.save, story, 0o600); err != nil {
 			return fmt.Errorf("save the story: %w", err)
 		}
-	} else if !a.json {
-		if _, err := a.out.Write(story); err != nil {
+	} else if !a.JSON {
+		if _, err := a.Out.Write(story); err != nil {
 			return fmt.Errorf("write output: %w", err)
 		}
 	}
-	return &failure{
-		code: exitFailed, message: fmt.Sprintf("%d of %d seeds broke an invariant; the first is %d", len(rep.Failures), rep.Stories, first.Seed),
-		hint: fmt.Sprintf("play it again with: grace sim --seed %d --n 1 --save story.txtar (commit %s)", first.Seed, rep.Commit),
+	return &cli.Failure{
+		Code: cli.ExitFailed, Message: fmt.Sprintf("%d of %d seeds broke an invariant; the first is %d", len(rep.Failures), rep.Stories, first.Seed),
+		Hint: fmt.Sprintf("play it again with: grace sim --seed %d --n 1 --save story.txtar (commit %s)", first.Seed, rep.Commit),
 	}
 }
 
 // builtFrom is the commit of this binary, or its version where the commit was
 // not recorded.
 func builtFrom() string {
-	b := readBuild()
+	b := cli.ReadBuild("dev")
 	from := cmp.Or(b.Revision, b.Version)
 	if b.Modified {
 		from += ", modified"
@@ -183,9 +184,9 @@ func judged(c learn.Criterion) string {
 	if c.N == 0 {
 		return "no data"
 	}
-	text := percent
+	text := cli.Percent
 	if strings.HasSuffix(c.Target, "min") {
-		text = func(v float64) string { return short(time.Duration(v * float64(time.Second)).Round(time.Second)) }
+		text = func(v float64) string { return cli.Short(time.Duration(v * float64(time.Second)).Round(time.Second)) }
 	}
 	return fmt.Sprintf("%s (%s to %s) of %d: %s", text(c.Value), text(c.Low), text(c.High), c.N, c.Met)
 }
@@ -194,5 +195,5 @@ func shareOf(part, whole int) string {
 	if whole == 0 {
 		return "-"
 	}
-	return percent(float64(part) / float64(whole))
+	return cli.Percent(float64(part) / float64(whole))
 }

@@ -14,6 +14,7 @@ import (
 
 	"grace"
 	"grace/internal/api"
+	"grace/internal/cli"
 	"grace/internal/learn"
 )
 
@@ -21,7 +22,7 @@ func newStatus(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "What is wrong, what GRACE does about it, and what it needs from you",
-		Args:  exactArgs(),
+		Args:  cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -36,7 +37,7 @@ func newStatus(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			runs, err := c.Runs(ctx, listQuery{limit: maxPage}.values("open", "true"))
+			runs, err := c.Runs(ctx, cli.ListQuery{Limit: cli.MaxPage}.Values("open", "true"))
 			if err != nil {
 				return err
 			}
@@ -44,11 +45,11 @@ func newStatus(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			incidents, err := c.Incidents(ctx, listQuery{limit: maxPage}.values("state", string(grace.IncidentOpen)))
+			incidents, err := c.Incidents(ctx, cli.ListQuery{Limit: cli.MaxPage}.Values("state", string(grace.IncidentOpen)))
 			if err != nil {
 				return err
 			}
-			predictions, err := c.Predictions(ctx, listQuery{limit: maxPage}.values("outcome", string(grace.PredictionOpen), "spoken", "true"))
+			predictions, err := c.Predictions(ctx, cli.ListQuery{Limit: cli.MaxPage}.Values("outcome", string(grace.PredictionOpen), "spoken", "true"))
 			if err != nil {
 				return err
 			}
@@ -60,14 +61,14 @@ func newStatus(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json {
-				return a.showJSON(map[string]json.RawMessage{
+			if a.JSON {
+				return a.ShowJSON(map[string]json.RawMessage{
 					"sensors": more.sensors.Raw, "alerts": more.alerts.Raw, "notifications": more.told.Raw, "silences": more.silences.Raw,
 					"mode": mode.Raw, "health": health.Raw, "runs": runs.Raw,
 					"approvals": approvals.Raw, "incidents": incidents.Raw, "predictions": predictions.Raw, "kpis": kpis.Raw,
 				})
 			}
-			return a.show(nil, func(w io.Writer) {
+			return a.Show(nil, func(w io.Writer) {
 				a.headline(w, health.Value.Items, len(runs.Value.Items), len(approvals.Value.Items), len(incidents.Value.Items))
 				a.modeLine(w, mode.Value)
 				a.telling(w, more.told.Value)
@@ -91,10 +92,10 @@ func (a *app) telling(w io.Writer, n api.Notifications) {
 
 // around is what status shows besides the services and what is done about them.
 type around struct {
-	told     answer[api.Notifications]
-	sensors  answer[page[sensorView]]
-	alerts   answer[alertsView]
-	silences answer[page[grace.Silence]]
+	told     cli.Answer[api.Notifications]
+	sensors  cli.Answer[cli.Page[sensorView]]
+	alerts   cli.Answer[alertsView]
+	silences cli.Answer[cli.Page[grace.Silence]]
 }
 
 func (c *client) around(ctx context.Context) (out around, err error) {
@@ -117,24 +118,8 @@ func (a *app) lastDay(w io.Writer, open []grace.Run, kpis kpiView) {
 		_, _ = fmt.Fprintln(w, "\nOpen runs")
 		a.runTable(w, open)
 	}
-	_, _ = fmt.Fprintf(w, "\nLast 24 h: %s\n", kpiText(kpis))
+	_, _ = fmt.Fprintf(w, "\nLast 24 h: %s\n", cli.KeyFigures(kpis))
 	a.criteria(w, kpis.Criteria)
-}
-
-// kpiText words the key figures; what rests on nothing is a dash, not a zero.
-func kpiText(k kpiView) string {
-	success, approval, recovery := "-", "-", "-"
-	if k.Succeeded24h+k.Failed24h > 0 {
-		success = percent(k.SuccessRate)
-	}
-	if k.Decided24h > 0 {
-		approval = percent(k.ApprovalRate)
-	}
-	if k.Succeeded24h > 0 {
-		recovery = short(k.MeanTimeToRecover.D())
-	}
-	return fmt.Sprintf("success %s, approval %s, mean time to recover %s, rollbacks %d, auto-approved %d",
-		success, approval, recovery, k.Rollbacks24h, k.AutoApproved24h)
 }
 
 // criteria shows what healing must achieve, and whether it does.
@@ -142,21 +127,21 @@ func (a *app) criteria(w io.Writer, list []learn.Criterion) {
 	if len(list) == 0 {
 		return
 	}
-	t := table{head: []string{"  TARGET", "", "NOW", "95 % INTERVAL", "OF", ""}, tones: map[int]bool{5: true}}
+	t := cli.Table{Head: []string{"  TARGET", "", "NOW", "95 % INTERVAL", "OF", ""}, Tones: map[int]bool{5: true}}
 	for _, c := range list {
-		text := percent
+		text := cli.Percent
 		if c.Value > 1 || strings.HasSuffix(c.Target, "min") {
 			text = func(v float64) string {
-				return short(time.Duration(v * float64(time.Second)).Round(100 * time.Millisecond))
+				return cli.Short(time.Duration(v * float64(time.Second)).Round(100 * time.Millisecond))
 			}
 		}
 		now, interval := "-", "-"
 		if c.N > 0 {
 			now, interval = text(c.Value), text(c.Low)+" to "+text(c.High)
 		}
-		t.add("  "+c.Name, c.Target, now, interval, strconv.Itoa(c.N), strings.ReplaceAll(c.Met, "_", " "))
+		t.Add("  "+c.Name, c.Target, now, interval, strconv.Itoa(c.N), strings.ReplaceAll(c.Met, "_", " "))
 	}
-	t.write(w, a.colour)
+	t.Write(w, a.Colour)
 }
 
 func (a *app) headline(w io.Writer, health []healthView, runs, approvals, incidents int) {
@@ -200,20 +185,20 @@ func (a *app) modeLine(w io.Writer, m modeView) {
 func (a *app) needs(w io.Writer, approvals []grace.Approval, incidents []grace.Incident) {
 	if len(approvals) > 0 {
 		_, _ = fmt.Fprintln(w, "\nWaiting for approval")
-		t := table{head: []string{"  RUN", "SERVICE", "PLAYBOOK", "EXPIRES"}}
+		t := cli.Table{Head: []string{"  RUN", "SERVICE", "PLAYBOOK", "EXPIRES"}}
 		for _, p := range approvals {
-			t.add("  "+string(p.Run), string(p.Service), string(p.Playbook), a.at(p.Expires))
+			t.Add("  "+string(p.Run), string(p.Service), string(p.Playbook), a.at(p.Expires))
 		}
-		t.write(w, a.colour)
+		t.Write(w, a.Colour)
 		_, _ = fmt.Fprintln(w, "  see grace why RUN; answer with grace approve|deny RUN --reason WHY")
 	}
 	if len(incidents) > 0 {
 		_, _ = fmt.Fprintln(w, "\nOpen incidents")
-		t := table{head: []string{"  INCIDENT", "SERVICE", "SINCE", "WHAT"}}
+		t := cli.Table{Head: []string{"  INCIDENT", "SERVICE", "SINCE", "WHAT"}}
 		for _, i := range incidents {
-			t.add("  "+string(i.ID), orDash(string(i.Service)), a.at(i.OpenedAt), oneLine(i.Title, 80))
+			t.Add("  "+string(i.ID), cli.OrDash(string(i.Service)), a.at(i.OpenedAt), cli.OneLine(i.Title, 80))
 		}
-		t.write(w, a.colour)
+		t.Write(w, a.Colour)
 		_, _ = fmt.Fprintln(w, "  when done: grace incidents resolve INCIDENT --reason WHY")
 	}
 }
@@ -225,15 +210,15 @@ func (a *app) sick(w io.Writer, health []healthView) {
 	}
 	list := slices.Clone(health)
 	slices.SortStableFunc(list, func(x, y healthView) int { return rank(x.Status) - rank(y.Status) })
-	t := table{head: []string{"  SERVICE", "STATUS", "DATA", "SYMPTOMS"}, tones: map[int]bool{1: true}}
+	t := cli.Table{Head: []string{"  SERVICE", "STATUS", "DATA", "SYMPTOMS"}, Tones: map[int]bool{1: true}}
 	for _, h := range list {
 		if h.Status != grace.HealthHealthy {
-			t.add("  "+string(h.Service), string(h.Status), percent(h.Confidence), symptoms(h.TopSymptoms, h.Silenced, 90))
+			t.Add("  "+string(h.Service), string(h.Status), cli.Percent(h.Confidence), symptoms(h.TopSymptoms, h.Silenced, 90))
 		}
 	}
-	if len(t.rows) > 0 {
+	if len(t.Rows) > 0 {
 		_, _ = fmt.Fprintln(w, "\nNot healthy")
-		t.write(w, a.colour)
+		t.Write(w, a.Colour)
 	}
 }
 
@@ -246,10 +231,10 @@ func (a *app) foreseen(w io.Writer, open []grace.Prediction) {
 		return
 	}
 	slices.SortStableFunc(list, func(x, y grace.Prediction) int { return x.BreachAt.Compare(y.BreachAt) })
-	t := table{head: []string{"  SERVICE", "CODE", "LIKELY", "BREACH AT", "WHAT"}}
+	t := cli.Table{Head: []string{"  SERVICE", "CODE", "LIKELY", "BREACH AT", "WHAT"}}
 	for _, p := range list {
-		t.add("  "+string(p.Service), string(p.Code), likely(p), a.at(p.BreachAt), oneLine(p.Title, 80))
+		t.Add("  "+string(p.Service), string(p.Code), likely(p), a.at(p.BreachAt), cli.OneLine(p.Title, 80))
 	}
 	_, _ = fmt.Fprintln(w, "\nPredicted")
-	t.write(w, a.colour)
+	t.Write(w, a.Colour)
 }

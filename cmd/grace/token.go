@@ -12,42 +12,25 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/cli"
 )
-
-// createdToken is a token that was just made; its secret is shown this once.
-type createdToken struct {
-	Name      string     `json:"name"`
-	Role      string     `json:"role"`
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
-	Secret    string     `json:"secret"`
-}
 
 // tokens is where tokens are kept: behind the API, or in the store itself.
 type tokens interface {
-	createToken(ctx context.Context, name, role string, expires *time.Time) (createdToken, error)
+	CreateToken(ctx context.Context, name, role string, expires *time.Time) (cli.CreatedToken, error)
 	listTokens(ctx context.Context) ([]tokenView, error)
 	revokeToken(ctx context.Context, name string) error
 }
 
 var _ tokens = (*client)(nil)
 
-func (c *client) createToken(ctx context.Context, name, role string, expires *time.Time) (createdToken, error) {
-	body := map[string]any{"name": name, "role": role}
-	if expires != nil {
-		body["expires"] = expires.UTC()
-	}
-	got, err := call[createdToken](ctx, c, http.MethodPost, "/api/tokens", nil, body)
-	got.Value.ExpiresAt = expires
-	return got.Value, err
-}
-
 func (c *client) listTokens(ctx context.Context) ([]tokenView, error) {
-	got, err := whole[tokenView](ctx, c, "/api/tokens")
+	got, err := cli.CallAll[tokenView](ctx, c.Client, "/api/tokens")
 	return got.Value.Items, err
 }
 
 func (c *client) revokeToken(ctx context.Context, name string) error {
-	_, err := c.do(ctx, http.MethodDelete, "/api/tokens/"+segment(name), nil, nil)
+	_, err := c.Do(ctx, http.MethodDelete, "/api/tokens/"+cli.Segment(name), nil, nil)
 	return err
 }
 
@@ -96,13 +79,13 @@ func newTokenCreate(a *app, config *string) *cobra.Command {
 		Use:     "create NAME --role ROLE",
 		Short:   "Make a token; its secret is shown once",
 		Example: "  export GRACE_TOKEN=$(grace token create alice --role approver)",
-		Args:    exactArgs("NAME"),
+		Args:    cli.ExactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(roles(), role) {
-				return usageError(fmt.Sprintf("--role %q is not a role", role), "the roles are "+strings.Join(roles(), ", "))
+				return cli.UsageError(fmt.Sprintf("--role %q is not a role", role), "the roles are "+strings.Join(roles(), ", "))
 			}
 			if expires < 0 {
-				return usageError("--expires is in the past", "give how long the token is to last, for example 30d")
+				return cli.UsageError("--expires is in the past", "give how long the token is to last, for example 30d")
 			}
 			var until *time.Time
 			if expires > 0 {
@@ -110,16 +93,16 @@ func newTokenCreate(a *app, config *string) *cobra.Command {
 				until = &t
 			}
 			return a.withTokens(cmd.Context(), *config, func(t tokens) error {
-				made, err := t.createToken(cmd.Context(), args[0], role, until)
+				made, err := t.CreateToken(cmd.Context(), args[0], role, until)
 				if err != nil {
 					return err
 				}
-				if a.json {
-					return a.showJSON(made)
+				if a.JSON {
+					return a.ShowJSON(made)
 				}
 				// The secret alone on stdout, so that a script can take it.
-				_, _ = fmt.Fprintf(a.err, "Token %s (%s). It is shown this once:\n", args[0], role)
-				_, err = fmt.Fprintln(a.out, made.Secret)
+				_, _ = fmt.Fprintf(a.Err, "Token %s (%s). It is shown this once:\n", args[0], role)
+				_, err = fmt.Fprintln(a.Out, made.Secret)
 				return err
 			})
 		},
@@ -133,22 +116,22 @@ func newTokenList(a *app, config *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List tokens",
-		Args:  exactArgs(),
+		Args:  cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withTokens(cmd.Context(), *config, func(t tokens) error {
 				list, err := t.listTokens(cmd.Context())
 				if err != nil {
 					return err
 				}
-				if a.json {
-					return a.showJSON(map[string]any{"items": list})
+				if a.JSON {
+					return a.ShowJSON(map[string]any{"items": list})
 				}
-				return a.show(nil, func(w io.Writer) {
-					t := table{head: []string{"NAME", "ROLE", "CREATED", "EXPIRES", "REVOKED"}}
+				return a.Show(nil, func(w io.Writer) {
+					t := cli.Table{Head: []string{"NAME", "ROLE", "CREATED", "EXPIRES", "REVOKED"}}
 					for _, x := range list {
-						t.add(x.Name, x.Role, a.at(x.CreatedAt), a.atMaybe(x.ExpiresAt), a.atMaybe(x.RevokedAt))
+						t.Add(x.Name, x.Role, a.at(x.CreatedAt), a.atMaybe(x.ExpiresAt), a.atMaybe(x.RevokedAt))
 					}
-					t.write(w, a.colour)
+					t.Write(w, a.Colour)
 				})
 			})
 		},
@@ -159,16 +142,16 @@ func newTokenRevoke(a *app, config *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke NAME",
 		Short: "Make a token worthless at once",
-		Args:  exactArgs("NAME"),
+		Args:  cli.ExactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withTokens(cmd.Context(), *config, func(t tokens) error {
 				if err := t.revokeToken(cmd.Context(), args[0]); err != nil {
 					return err
 				}
-				if a.json {
-					return a.showJSON(map[string]any{"name": args[0], "revoked": true})
+				if a.JSON {
+					return a.ShowJSON(map[string]any{"name": args[0], "revoked": true})
 				}
-				_, err := fmt.Fprintf(a.out, "Token %s is revoked.\n", args[0])
+				_, err := fmt.Fprintf(a.Out, "Token %s is revoked.\n", args[0])
 				return err
 			})
 		},

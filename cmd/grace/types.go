@@ -19,7 +19,6 @@ type (
 	kpiView        = learn.KPIs
 	domainView     = api.DomainView
 	predictionView = api.PredictionSummary
-	problem        = api.Problem
 	auditReport    = store.AuditReport
 	abortedView    = api.Aborted
 	tokenView      = api.Token

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/cli"
 	"grace/internal/config"
 )
 
@@ -18,27 +19,27 @@ func newWhy(a *app) *cobra.Command {
 		Long: `Why a run happened and ended as it did, or what GRACE last decided about a
 service: the evidence, the diagnosis, the playbook, every gate with what was
 found and what was required, who approved, what was done and verified.`,
-		Args: exactArgs("RUN|SERVICE"),
+		Args: cli.ExactArgs("RUN|SERVICE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			why, err := c.WhyRun(cmd.Context(), grace.RunID(args[0]))
-			if isCode(err, exitNotFound) {
+			if cli.IsCode(err, cli.ExitNotFound) {
 				why, err = c.WhyService(cmd.Context(), grace.ServiceID(args[0]))
 			}
-			if isCode(err, exitNotFound) {
-				f := &failure{code: exitNotFound, message: fmt.Sprintf("there is no run and no service %q", args[0]), hint: "see: grace runs list; grace services", cause: err}
+			if cli.IsCode(err, cli.ExitNotFound) {
+				f := &cli.Failure{Code: cli.ExitNotFound, Message: fmt.Sprintf("there is no run and no service %q", args[0]), Hint: "see: grace runs list; grace services", Cause: err}
 				if k := config.Suggest(args[0], serviceIDs(cmd.Context(), c)); k != "" {
-					f.hint = "did you mean " + k + "? " + f.hint
+					f.Hint = "did you mean " + k + "? " + f.Hint
 				}
 				return f
 			}
 			if err != nil {
 				return err
 			}
-			return a.show(why.Raw, func(w io.Writer) { a.why(w, why.Value) })
+			return a.Show(why.Raw, func(w io.Writer) { a.why(w, why.Value) })
 		},
 	}
 }
@@ -57,7 +58,7 @@ func (a *app) why(w io.Writer, why whyView) {
 		}
 	}
 	for _, t := range why.Triggers {
-		_, _ = fmt.Fprintf(w, "\nTriggered at %s by %s of %s (%s)%s\n", a.at(t.At), t.Code, t.Service, t.Severity, because(t.Message))
+		_, _ = fmt.Fprintf(w, "\nTriggered at %s by %s of %s (%s)%s\n", a.at(t.At), t.Code, t.Service, t.Severity, cli.Because(t.Message))
 	}
 	if d := why.Decision; d != nil {
 		a.diagnosis(w, d.Diagnosis)
@@ -84,18 +85,18 @@ func (a *app) diagnosis(w io.Writer, d grace.Diagnosis) {
 		_, _ = fmt.Fprintf(w, "  %.2f  %s\n", e.Weight, e.Text)
 	}
 	if len(d.Victims) > 0 {
-		_, _ = fmt.Fprintf(w, "  victims, left alone: %s\n", join(d.Victims))
+		_, _ = fmt.Fprintf(w, "  victims, left alone: %s\n", cli.Join(d.Victims))
 	}
 }
 
 func (a *app) decision(w io.Writer, d grace.Decision) {
 	if p := d.Proposal; p != nil {
 		_, _ = fmt.Fprintf(w, "\nProposed %s on %s %s(confidence %.2f, risk %s, impact %s, blast radius %d, score %.2f of %s trials)\n",
-			p.Playbook, p.Service, strings.TrimPrefix(values(p.Parameters)+" ", " "), p.Confidence, p.Risk, p.Impact, p.BlastRadius, p.Score, number(p.Trials))
+			p.Playbook, p.Service, strings.TrimPrefix(cli.Parameters(p.Parameters)+" ", " "), p.Confidence, p.Risk, p.Impact, p.BlastRadius, p.Score, cli.Number(p.Trials))
 	}
 	verdict := string(d.Verdict)
-	if a.colour {
-		verdict = tint(verdict, verdict)
+	if a.Colour {
+		verdict = cli.Tint(verdict, verdict)
 	}
 	by := ""
 	if d.Policy != "" {
