@@ -40,7 +40,7 @@ func floors() []struct {
 		{5, []string{"internal/loop", "internal/api", "internal/notify"}},
 		{4, []string{"internal/heal", "internal/store", "internal/flow"}},
 		{3, slices.Concat(pure(), []string{
-			"internal/mesh", "sensor/*", "action/*", "domain/*", "gracetest", "internal/pgtest", "internal/systemdtest",
+			"internal/mesh", "sensor/*", "action/*", "domain/*", "gracetest", "internal/pgtest", "internal/systemdtest", "internal/clitest",
 		})},
 		{2, ground()},
 		{1, []string{".", "console", "examples/shop"}},
@@ -70,7 +70,7 @@ func replayed() []string {
 // testOnly packages may be imported by every _test.go file, whatever its floor,
 // and by the benches that run a PostgreSQL of their own.
 func testOnly() []string {
-	return []string{"gracetest", "internal/pgtest", "internal/systemdtest", "internal/patience"}
+	return []string{"gracetest", "internal/pgtest", "internal/systemdtest", "internal/clitest", "internal/patience"}
 }
 
 // banned says what a deciding stage may not import, and why.

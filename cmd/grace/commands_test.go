@@ -2,12 +2,13 @@ package main
 
 import (
 	"bytes"
-	"os"
+	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
+
+	"grace/internal/clitest"
 )
 
 const referenceFile = "../../docs/cli.md"
@@ -18,39 +19,29 @@ func testApp() *app {
 
 func TestReference(t *testing.T) {
 	t.Parallel()
-	want := reference(newRoot(testApp()))
-	if *update {
-		if err := os.WriteFile(referenceFile, want, 0o644); err != nil { //nolint:gosec // documentation is for everybody
-			t.Fatal(err)
-		}
-		return
+	clitest.CheckReference(t, referenceFile, reference(newRoot(testApp())), *update)
+}
+
+// reference gives docs/cli.md: every command with its flags, from the commands
+// themselves.
+func reference(root *cobra.Command) []byte {
+	var b bytes.Buffer
+	b.WriteString("# The command line\n\nMade from the commands by `go test ./cmd/grace -run TestReference -update`; a test fails when it is out of date.\n\n")
+	clitest.WriteText(&b, root.Long)
+	b.WriteString("\n## Exit codes\n\n| code | meaning |\n|---|---|\n")
+	for _, c := range exitCodes() {
+		_, _ = fmt.Fprintf(&b, "| %d | %s |\n", c.code, c.meaning)
 	}
-	got, err := os.ReadFile(referenceFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("docs/cli.md is out of date (-commands +file); run: go test ./cmd/grace -run TestReference -update\n%s", diff)
-	}
+	b.WriteString("\nErrors go to stderr as `grace: what` and `hint: what to do`; with `--json` as one line `{\"error\": {\"message\", \"hint\", \"exit_code\"}}`.\n")
+	b.WriteString("\n## Flags of every command\n\n")
+	clitest.WriteFlags(&b, root.PersistentFlags())
+	b.WriteString("\n## Commands\n")
+	clitest.WriteCommands(&b, root)
+	b.WriteString("\n### grace completion\n\nPrint the completion script of a shell (bash, zsh, fish or powershell); `grace completion bash --help` says how to load it.\n")
+	return b.Bytes()
 }
 
 func TestEveryCommandExplainsItself(t *testing.T) {
 	t.Parallel()
-	for _, line := range commandsWithout(newRoot(testApp())) {
-		t.Error(line)
-	}
-}
-
-func commandsWithout(c *cobra.Command) []string {
-	var out []string
-	for _, sub := range c.Commands() {
-		if sub.Short == "" {
-			out = append(out, sub.CommandPath()+" has no short text")
-		}
-		if strings.HasSuffix(sub.Short, ".") {
-			out = append(out, sub.CommandPath()+": the short text ends in a full stop")
-		}
-		out = append(out, commandsWithout(sub)...)
-	}
-	return out
+	clitest.CheckTexts(t, newRoot(testApp()))
 }

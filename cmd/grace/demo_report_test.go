@@ -14,6 +14,7 @@ import (
 
 	"grace"
 	"grace/internal/cli"
+	"grace/internal/clitest"
 )
 
 // TestReport holds the shape that scripts read.
@@ -34,7 +35,7 @@ func TestReport(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := httptest.NewServer(&fakeAPI{dir: dir})
+	s := httptest.NewServer(&clitest.FakeAPI{Dir: dir})
 	defer s.Close()
 	c := cli.NewClient(s.URL, "grace_x", time.Minute)
 	took := 4.5

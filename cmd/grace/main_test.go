@@ -2,18 +2,13 @@ package main
 
 import (
 	"flag"
-	"fmt"
-	"io"
-	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"grace/internal/clitest"
 )
 
 var update = flag.Bool("update", false, "write the golden parts of scripts and docs/cli.md anew")
@@ -24,10 +19,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScripts runs the real command against files that play the API: the
-// answer to GET /api/runs is the script's file api/GET/api/runs, with the
-// status in api/GET/api/runs.status if that is not 200. What was asked is
-// appended to requests.log.
+// TestScripts runs the real command against files that play the API.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -37,7 +29,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		Cmds:                daemonCommands(t),
 		Setup: func(env *testscript.Env) error {
-			s := httptest.NewServer(&fakeAPI{dir: env.WorkDir})
+			s := httptest.NewServer(&clitest.FakeAPI{Dir: env.WorkDir})
 			env.Defer(s.Close)
 			env.Setenv("GRACE_URL", s.URL)
 			env.Setenv("GRACE_TOKEN", "grace_script")
@@ -46,48 +38,4 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
-}
-
-// fakeAPI answers from files.
-type fakeAPI struct {
-	dir string
-	mu  sync.Mutex
-}
-
-func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	f.record(r, body)
-	file := filepath.Join(f.dir, "api", r.Method, filepath.FromSlash(strings.TrimSuffix(r.URL.Path, "/")))
-	data, err := os.ReadFile(file + ".json")
-	if err != nil {
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(http.StatusNotFound)
-		_, _ = fmt.Fprintf(w, `{"status":404,"title":"Not Found","detail":"%s: not found"}`, r.URL.Path)
-		return
-	}
-	status := http.StatusOK
-	if text, err := os.ReadFile(file + ".status"); err == nil {
-		status, _ = strconv.Atoi(strings.TrimSpace(string(text)))
-	}
-	w.WriteHeader(status)
-	_, _ = w.Write(data)
-}
-
-func (f *fakeAPI) record(r *http.Request, body []byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	log, err := os.OpenFile(filepath.Join(f.dir, "requests.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		panic(err)
-	}
-	defer func() { _ = log.Close() }()
-	query := ""
-	if r.URL.RawQuery != "" {
-		query = "?" + r.URL.RawQuery
-	}
-	_, _ = fmt.Fprintf(log, "%s %s%s %s %s\n", r.Method, r.URL.Path, query, r.Header.Get("Authorization"), body)
 }
