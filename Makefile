@@ -41,13 +41,13 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build bin/grace, one static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X grace/daemon.Version=$(VERSION)" -o bin/grace ./cmd/grace
+build: ## build bin/grace, one static binary, and bin/grace-demo, which shows and simulates it
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X grace/daemon.Version=$(VERSION) -X main.version=$(VERSION)" -o bin/ ./cmd/grace ./cmd/grace-demo
 	$(took)
 
 .PHONY: run
 run: build ## build, then show GRACE healing a small shop (about 4 minutes)
-	bin/grace demo
+	bin/grace-demo
 	$(took)
 
 .PHONY: test
@@ -94,7 +94,7 @@ chaos: ## kill -9 under load, 200 times on SQLite and on three replicas with Pos
 
 .PHONY: sim
 sim: build ## GRACE and the reference operators through SIM_SEEDS (2000) simulated stories from SIM_SEED (1)
-	bin/grace sim --seed $(SIM_SEED) --n $(SIM_SEEDS) --compare
+	bin/grace-demo sim --seed $(SIM_SEED) --n $(SIM_SEEDS) --compare
 	$(took)
 
 .PHONY: field

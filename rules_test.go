@@ -34,7 +34,7 @@ func floors() []struct {
 			"examples/*", // an extension author's view: may use what is public
 			"bench/*",    // drives real processes
 		}},
-		{8, []string{"cmd/grace"}},
+		{8, []string{"cmd/*"}},
 		{7, []string{"daemon"}},
 		{6, []string{"internal/config", "internal/sim", "internal/cli"}},
 		{5, []string{"internal/loop", "internal/api", "internal/notify"}},
@@ -197,7 +197,7 @@ func floorOf(dir string) int {
 	if wide == 0 || !strings.HasPrefix(dir, "examples/shop/") {
 		return wide
 	}
-	return floorOf("cmd/grace") // the shop's own command
+	return floorOf("cmd/*") // the shop's own command
 }
 
 func TestFloors(t *testing.T) {
@@ -221,6 +221,35 @@ func TestFloors(t *testing.T) {
 			if other := floorOf(dir); other >= floor {
 				t.Errorf("%s (floor %d) imports %s (floor %d): only lower floors may be imported; declare the interface you need", s.path, floor, dir, other)
 			}
+		}
+	}
+}
+
+// TestProduction: what shows GRACE, simulates it or tests it is no part of the
+// program that runs it.
+func TestProduction(t *testing.T) {
+	imports := map[string][]string{}
+	for _, s := range sources(t) {
+		if !s.test {
+			imports[s.dir] = append(imports[s.dir], s.imports...)
+		}
+	}
+	reached := map[string]string{"cmd/grace": ""} // by what
+	for next := []string{"cmd/grace"}; len(next) > 0; next = next[1:] {
+		for _, imp := range imports[next[0]] {
+			dir, ours := strings.CutPrefix(imp, "grace/")
+			if _, known := reached[dir]; ours && !known {
+				reached[dir] = next[0]
+				next = append(next, dir)
+			}
+		}
+	}
+	if len(reached) < 20 || reached["daemon"] == "" {
+		t.Fatalf("only %d packages are reached: the imports are not followed", len(reached))
+	}
+	for dir, by := range reached {
+		if strings.HasPrefix(dir, "examples/") || dir == "internal/sim" || slices.Contains(testOnly(), dir) {
+			t.Errorf("%s imports %s: the production binary has it", by, dir)
 		}
 	}
 }

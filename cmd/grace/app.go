@@ -54,7 +54,7 @@ func newRoot(a *app) *cobra.Command {
 playbook, asks its trust core, acts, verifies, undoes what did not help, learns,
 and leaves a proof of everything it did.
 
-  See it work:       grace demo
+  See it work:       grace-demo (a program of its own)
   Check a config:    grace check grace.yaml
   Run it:            grace serve --config grace.yaml
   Ask it:            grace status; grace why RUN
@@ -85,7 +85,7 @@ Commands talk to a running daemon: --url or GRACE_URL, with a token from
 		id       string
 		commands []*cobra.Command
 	}{
-		{groupRun, []*cobra.Command{newServe(a), newDemo(a), newCheck(a), newConfig(a), newForecast(a), newSim(a)}},
+		{groupRun, []*cobra.Command{newServe(a), newCheck(a), newConfig(a), newForecast(a)}},
 		{groupSee, []*cobra.Command{newStatus(a), newServices(a), newSensors(a), newRuns(a), newWhy(a), newIncidents(a), newPredictions(a), newLearning(a), newDomains(a), newAudit(a)}},
 		{groupSteer, []*cobra.Command{newDecision(a, true), newDecision(a, false), newRun(a), newSilence(a), newMode(a), newPlaybooks(a), newSignals(a), newNotify(a), newToken(a)}},
 	} {
@@ -94,7 +94,7 @@ Commands talk to a running daemon: --url or GRACE_URL, with a token from
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(newVersion(a), newShop(a), newExitCodes())
+	root.AddCommand(newVersion(a), newExitCodes())
 	a.completeIDs(root)
 	return root
 }

@@ -18,8 +18,8 @@ func exitCodes() []struct {
 		code    int
 		meaning string
 	}{
-		{cli.ExitOK, "it worked; of demo: every fault ended as told"},
-		{cli.ExitFailed, "it failed; of demo: a fault did not end as told"},
+		{cli.ExitOK, "it worked"},
+		{cli.ExitFailed, "it failed"},
 		{cli.ExitUsage, "the command line, or a value in it, is not valid"},
 		{cli.ExitNotFound, "there is no such run, service, playbook, token or file"},
 		{cli.ExitConflict, "somebody or something was first: already decided, expired, ended or changed"},

@@ -1,12 +1,12 @@
-// Command grace runs and talks to GRACE: the daemon (serve), its operators'
-// tool (status, runs, why, approve, mode, ...), and a demonstration on real
-// processes (demo).
+// Command grace runs and talks to GRACE: the daemon (serve) and its operators'
+// tool (status, runs, why, approve, mode, ...). What shows GRACE and simulates
+// it is another program, grace-demo.
 //
-// Every command but serve, demo, check, playbooks lint and config is a client
-// of the HTTP API: what can be done here can be done by any program with a
-// token. What a command found goes to stdout, as a table or, with --json, as
-// the API's own answer; problems go to stderr with a hint and an exit code that
-// a script can rely on (see `grace help exit-codes`).
+// Every command but serve, check, playbooks lint and config is a client of the
+// HTTP API: what can be done here can be done by any program with a token. What
+// a command found goes to stdout, as a table or, with --json, as the API's own
+// answer; problems go to stderr with a hint and an exit code that a script can
+// rely on (see `grace help exit-codes`).
 package main
 
 import (

@@ -24,7 +24,7 @@ func Config() []byte { return append([]byte(nil), config...) }
 // default.
 type Options struct {
 	// Command starts a binary that hands the words after it to [Main]: for
-	// one that embeds the shop as "grace shop", its path and "shop".
+	// one that embeds the shop as "grace-demo shop", its path and "shop".
 	Command []string
 	// Dir holds the state file and the log (shop.log). It is made if missing.
 	Dir string

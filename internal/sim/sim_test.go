@@ -34,7 +34,7 @@ func skipUnderRace(t *testing.T) {
 }
 
 // TestSeeds plays stories that nobody chose. A seed that fails here is printed
-// with the story; `grace sim --seed N -n 1` plays it again.
+// with the story; `grace-demo sim --seed N --n 1` plays it again.
 func TestSeeds(t *testing.T) {
 	var next atomic.Uint64
 	var all sync.WaitGroup

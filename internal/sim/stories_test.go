@@ -7,7 +7,7 @@ import (
 )
 
 // TestStories plays the stories in which a bug was found, made smaller by
-// `grace sim --save`: they end well now.
+// `grace-demo sim --save`: they end well now.
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/stories/*.txtar")
 	if err != nil || len(files) == 0 {

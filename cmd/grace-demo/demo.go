@@ -13,6 +13,7 @@ import (
 )
 
 type demoOptions struct {
+	program  string // grace, when it is named
 	listen   string
 	dataDir  string
 	shopPort int
@@ -21,10 +22,10 @@ type demoOptions struct {
 	only     []string
 }
 
-func newDemo(a *app) *cobra.Command {
+func newRoot(a *app) *cobra.Command {
 	var o demoOptions
 	cmd := &cobra.Command{
-		Use:   "demo",
+		Use:   "grace-demo",
 		Short: "Watch GRACE heal a small shop: real processes, real faults, about 4 minutes",
 		Long: `Start a small shop of six real services with customers, start GRACE next to it,
 and break the shop seven times:
@@ -40,20 +41,34 @@ and break the shop seven times:
 Then everything keeps running until Ctrl-C: open the console, break something
 yourself, kill GRACE (it is started again; the shop outlives it).
 
+GRACE is the program grace beside this one, or that of PATH. Simulated stories
+in virtual time are another command: grace-demo sim.
+
 With --once the demo ends after the story; with --json stdout holds only the
 report and the account goes to stderr. The exit code is 0 only if every fault
 ended as told. With --quiet-minutes nothing is broken, and it is 0 only if
 GRACE did nothing.`,
-		Args: cli.ExactArgs(),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return cli.UsageError(fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath()), "see: grace-demo --help")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), o) },
 	}
+	common := cmd.PersistentFlags()
+	common.BoolVar(&a.JSON, "json", false, "print the result as JSON")
+	common.BoolVar(&a.utc, "utc", false, "print times in UTC instead of local time")
 	f := cmd.Flags()
+	f.StringVar(&o.program, "grace", "", "start this `program` as GRACE (default: grace beside this program, or of PATH)")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8000", "where GRACE and its console listen")
 	f.IntVar(&o.shopPort, "shop-port", shop.DefaultPort, "the shop's first port; it uses seven in a row")
 	f.StringVar(&o.dataDir, "data-dir", "", "keep data and logs in this folder (default: a cache folder, cleared at the end)")
 	f.BoolVar(&o.once, "once", false, "end after the story")
 	f.Float64Var(&o.quiet, "quiet-minutes", 0, "break nothing for so long, and report what GRACE did (it should be nothing)")
 	f.StringSliceVar(&o.only, "only", nil, "play only these chapters: crash, bad_flag, breaker, slow_dependency, slow_leak, rising_load, stuck_latency")
+	cmd.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	cmd.AddCommand(newSim(a), newShop())
 	return cmd
 }
 
@@ -62,11 +77,15 @@ func (a *app) demo(ctx context.Context, o demoOptions) error {
 	if err != nil {
 		return err
 	}
+	program, err := findGrace(o.program)
+	if err != nil {
+		return err
+	}
 	tell := &teller{w: a.Out, colour: a.Colour, utc: a.utc, now: a.now}
 	if a.JSON {
 		tell.w, tell.colour = a.Err, false
 	}
-	s := &stage{opts: o, tell: tell, base: o.dataDir}
+	s := &stage{opts: o, tell: tell, program: program, base: o.dataDir}
 	if s.base == "" {
 		if s.base, err = demoFolder(o.shopPort); err != nil {
 			return err
@@ -210,7 +229,7 @@ func chosen(all []chapter, names []string) ([]chapter, error) {
 		}
 	}
 	for n := range want {
-		return nil, cli.UsageError(fmt.Sprintf("--only %q is not a chapter", n), "see: grace demo --help")
+		return nil, cli.UsageError(fmt.Sprintf("--only %q is not a chapter", n), "see: grace-demo --help")
 	}
 	return out, nil
 }

@@ -13,7 +13,7 @@ import (
 	"grace/internal/learn"
 )
 
-// demoReport is what `grace demo --once --json` prints.
+// demoReport is what `grace-demo --once --json` prints.
 type demoReport struct {
 	OK           bool                  `json:"ok"`
 	Faults       []faultReport         `json:"faults"`

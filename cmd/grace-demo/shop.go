@@ -11,9 +11,9 @@ import (
 	"grace/internal/cli"
 )
 
-// newShop is how the demonstration's processes are started: the same binary
-// under another name.
-func newShop(*app) *cobra.Command {
+// newShop is how the shop's processes are started: this binary under another
+// name.
+func newShop() *cobra.Command {
 	return &cobra.Command{
 		Use:                "shop",
 		Short:              "The demonstration's shop: its platform and services",

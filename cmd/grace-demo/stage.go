@@ -20,15 +20,16 @@ import (
 
 // stage is what the story plays on: the shop and GRACE, as processes.
 type stage struct {
-	opts   demoOptions
-	tell   *teller
-	base   string   // the demo's folder: lock, shop state, GRACE's data
-	home   string   // GRACE's folder of this demo
-	lock   *os.File // one demo at a time in a folder
-	shop   *shop.Client
-	grace  *child
-	admin  *cli.Client // what GRACE made for its own command line
-	person *cli.Client // the story's operator
+	opts    demoOptions
+	tell    *teller
+	program string   // GRACE's
+	base    string   // the demo's folder: lock, shop state, GRACE's data
+	home    string   // GRACE's folder of this demo
+	lock    *os.File // one demo at a time in a folder
+	shop    *shop.Client
+	grace   *child
+	admin   *cli.Client // what GRACE made for its own command line
+	person  *cli.Client // the story's operator
 }
 
 // demoFolder is where a demo without --data-dir lives: the same place every
@@ -78,7 +79,7 @@ func (s *stage) open(ctx context.Context) error {
 		return err
 	}
 	s.tell.say(voiceShop, "%d services serve customers (platform at %s, pid %d)", len(s.shop.Services), s.shop.URL, s.shop.PID)
-	return s.openGrace(ctx, exe)
+	return s.openGrace(ctx)
 }
 
 func (s *stage) shopDir() string { return filepath.Join(s.base, "shop") }
@@ -120,7 +121,7 @@ func tryListen(addr, remedy string) error {
 	return &cli.Failure{Code: cli.ExitUsage, Message: fmt.Sprintf("cannot listen on %s: %v", addr, err), Hint: remedy, Cause: err}
 }
 
-func (s *stage) openGrace(ctx context.Context, exe string) error {
+func (s *stage) openGrace(ctx context.Context) error {
 	if s.opts.dataDir == "" {
 		s.sweep()
 	}
@@ -133,7 +134,7 @@ func (s *stage) openGrace(ctx context.Context, exe string) error {
 	if err := os.WriteFile(config, demoConfig(shop.Config(), s.opts.listen, data, s.opts.shopPort), 0o600); err != nil {
 		return fmt.Errorf("write GRACE's configuration: %w", err)
 	}
-	s.grace = &child{command: []string{exe, "serve", "--config", config}, log: filepath.Join(s.home, "grace.log"), tell: s.tell}
+	s.grace = &child{command: []string{s.program, "serve", "--config", config}, log: filepath.Join(s.home, "grace.log"), tell: s.tell}
 	if err := s.grace.start(); err != nil {
 		s.grace = nil
 		return err

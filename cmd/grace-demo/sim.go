@@ -17,7 +17,7 @@ import (
 	"grace/internal/sim"
 )
 
-// simFlags is what `grace sim` was asked for.
+// simFlags is what `grace-demo sim` was asked for.
 type simFlags struct {
 	seed    uint64
 	n       int
@@ -41,10 +41,10 @@ log's chain, and that everything comes to rest.
 A seed is a story; the same seed always goes the same way. A story that fails is
 made smaller and printed as a text archive, which --story plays again. The exit
 code is 1 when an invariant broke.`,
-		Args: cobra.NoArgs,
+		Args: cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.n < 1 {
-				return cli.UsageError("--n must be 1 or more", "for example: grace sim --seed 1 --n 1000")
+				return cli.UsageError("--n must be 1 or more", "for example: grace-demo sim --seed 1 --n 1000")
 			}
 			if f.bug != "" {
 				if err := f.planted.Plant(f.bug); err != nil {
@@ -127,14 +127,17 @@ func (a *app) simSeeds(cmd *cobra.Command, f simFlags) error {
 	}
 	return &cli.Failure{
 		Code: cli.ExitFailed, Message: fmt.Sprintf("%d of %d seeds broke an invariant; the first is %d", len(rep.Failures), rep.Stories, first.Seed),
-		Hint: fmt.Sprintf("play it again with: grace sim --seed %d --n 1 --save story.txtar (commit %s)", first.Seed, rep.Commit),
+		Hint: fmt.Sprintf("play it again with: grace-demo sim --seed %d --n 1 --save story.txtar (commit %s)", first.Seed, rep.Commit),
 	}
 }
+
+// version of this binary: the linker sets it, as it does daemon.Version.
+var version = "dev"
 
 // builtFrom is the commit of this binary, or its version where the commit was
 // not recorded.
 func builtFrom() string {
-	b := cli.ReadBuild("dev")
+	b := cli.ReadBuild(version)
 	from := cmp.Or(b.Revision, b.Version)
 	if b.Modified {
 		from += ", modified"
@@ -143,7 +146,7 @@ func builtFrom() string {
 }
 
 func printSim(w io.Writer, r *sim.Report, compare bool) {
-	command := fmt.Sprintf("grace sim --seed %d --n %d", r.Seed, r.Stories)
+	command := fmt.Sprintf("grace-demo sim --seed %d --n %d", r.Seed, r.Stories)
 	if compare {
 		command += " --compare"
 	}
