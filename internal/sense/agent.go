@@ -210,7 +210,8 @@ func (a *Agent) Tick(now time.Time) []grace.Signal {
 		if e.kind == kindObjective {
 			e.fireIfDue(&a.cfg, now)
 		}
-		if e.settle(&a.cfg, e.sig.Severity, now) {
+		unseen := e.unseen(&a.cfg, now)
+		if e.settle(&a.cfg, e.sig.Severity, now) || unseen {
 			changed = append(changed, e.signal(&a.cfg))
 		}
 	}

@@ -96,7 +96,6 @@ func (e *entry) confirm(at time.Time) { e.unconfirmed = e.unconfirmed && !at.Aft
 
 // judge takes one verdict of a probe or objective.
 func (e *entry) judge(cfg *Config, bad bool, at time.Time) {
-	e.confirm(at)
 	e.passing, e.judged = !bad, at
 	if bad {
 		e.passes = 0
@@ -117,6 +116,9 @@ func (e *entry) judge(cfg *Config, bad bool, at time.Time) {
 	}
 	if e.held == grace.SignalFiring {
 		e.sig.Fired = at
+	}
+	if !bad || e.held == grace.SignalFiring {
+		e.confirm(at) // what fails, not yet for long enough, does not show that all is well
 	}
 }
 

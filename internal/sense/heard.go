@@ -132,32 +132,59 @@ func (a *Agent) Asked(keys []grace.SignalKey) {
 
 // Ask gives the signals, sorted, of which this replica needs to hear what others
 // see: what no sample here has shown since the start or the last change of the
-// configuration, and what only others are sent. It asks again, ever more rarely.
+// configuration, and what only others see. It asks again, ever more rarely.
 func (a *Agent) Ask(now time.Time) []grace.SignalKey {
 	var keys []grace.SignalKey
 	for k, e := range a.entries {
-		if e.held == grace.SignalUnknown || !e.unconfirmed && !e.adopted {
-			continue
+		if e.asks(&a.cfg, now) {
+			e.askedAt = now
+			keys = append(keys, k)
 		}
-		doubted := e.sig.At
-		if e.unconfirmed {
-			doubted = e.since
-		}
-		if doubted.After(now) { // the clock was set back
-			doubted = now
-		}
-		wait := max(askEvery, now.Sub(doubted)/4)
-		switch {
-		case e.held == grace.SignalOK && (e.kind == kindAlert || now.Sub(doubted) < askEvery):
-			continue // nobody repeats that all is well; most are looked at here in a moment
-		case e.adopted && now.Sub(doubted) < askEvery, now.Sub(e.askedAt) < wait && !e.askedAt.After(now):
-			continue
-		}
-		e.askedAt = now
-		keys = append(keys, k)
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// asks tells whether others are to be asked now.
+func (e *entry) asks(cfg *Config, now time.Time) bool {
+	doubted, first := e.sig.At, askEvery
+	switch {
+	case e.held == grace.SignalOK && e.kind == kindAlert:
+		return false // nobody repeats that all is well
+	case e.held != grace.SignalUnknown && e.unconfirmed:
+		if doubted = e.since; e.held != grace.SignalOK { // that, most are shown here in a moment
+			first = 0
+		}
+	case e.seenElsewhere():
+		doubted, first = e.heard.At, e.patience(cfg)/2
+	case !e.adopted:
+		return false
+	}
+	silent := max(0, now.Sub(doubted)) // the clock may have been set back
+	again := e.askedAt.IsZero() || e.askedAt.After(now) || now.Sub(e.askedAt) >= max(askEvery, silent/4)
+	return silent >= first && again
+}
+
+// seenElsewhere tells whether another replica has data of what this one does not
+// see any more.
+func (e *entry) seenElsewhere() bool {
+	return e.stale && e.heard != nil && e.heard.State != grace.SignalStale && e.heard.State != grace.SignalUnknown
+}
+
+// unseen takes back another replica's word on what this one does not see, when
+// none has been heard for too long: nobody sees it any more. It gives whether it
+// did.
+func (e *entry) unseen(cfg *Config, now time.Time) bool {
+	if !e.seenElsewhere() || now.Sub(e.heard.At) <= e.patience(cfg) {
+		return false
+	}
+	e.sig.At, e.sig.Fired, e.sig.Since = e.heard.At, e.heard.Fired, now
+	e.held = grace.SignalOK
+	if e.heard.State == grace.SignalFiring {
+		e.held, e.firingSince = grace.SignalFiring, e.heard.Since
+	}
+	e.heard = nil
+	return true
 }
 
 // PassedSince tells whether the newest verdict on a signal is later than a time

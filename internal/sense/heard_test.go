@@ -174,3 +174,41 @@ func TestAskIsRare(t *testing.T) {
 		t.Errorf("asked what has been seen: %v", keys)
 	}
 }
+
+// TestNobodySeesIt: what one replica cannot look at, and another sees, is known as
+// that one sees it, for as long as it is heard; then nobody sees it.
+func TestNobodySeesIt(t *testing.T) {
+	blind, seeing := New(DefaultConfig(), nil), New(DefaultConfig(), nil)
+	key := grace.SignalKey("cart/http/http_health")
+	for s := range 3 {
+		blind.Observe(probeAt(s, 1))
+	}
+	cannot := probeAt(3, 0)
+	cannot.Kind, cannot.Message = grace.SampleSensorError, "too many open files"
+	seeing.Heard(blind.Observe(cannot)[0])
+	last := 0
+	for s := 4; s < 600; s += 4 {
+		if keys := blind.Ask(at(s)); len(keys) > 0 {
+			seeing.Asked(keys)
+		}
+		for _, word := range seeing.Observe(probeAt(s, 1)) {
+			blind.Heard(word)
+			last = s
+		}
+		if changed := blind.Tick(at(s)); len(changed) > 0 {
+			t.Fatalf("at %d, while another sees it, %+v", s, changed)
+		}
+	}
+	if 600-last > 60 {
+		t.Fatalf("the last answer was at %d", last)
+	}
+	for s := 600; s < 700; s++ {
+		if changed := blind.Tick(at(s)); len(changed) > 0 {
+			if got := changed[0]; got.Key != key || got.State != grace.SignalStale || !got.At.Equal(at(last)) || !got.Since.Equal(at(s)) {
+				t.Errorf("%+v", got)
+			}
+			return
+		}
+	}
+	t.Error("nobody sees it any more, and nobody says so")
+}

@@ -119,7 +119,11 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 		if !e.restored || !e.trusted.IsZero() {
 			e.trusted = now.Add(-silent)
 		}
-		e.heard = nil
+		if e.heard != nil {
+			heard := *e.heard
+			clamp(&heard.At)
+			e.heard = &heard
+		}
 		if step < 0 && e.sig.State != grace.SignalOK && e.sig.State != grace.SignalUnknown {
 			changed = append(changed, e.signal(&a.cfg))
 		}
