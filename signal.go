@@ -157,6 +157,7 @@ type Signal struct {
 	Unconfirmed bool   `json:"unconfirmed,omitempty" doc:"from before a restart or a change of the configuration; no sample has come since"`
 	Silenced    string `json:"silenced,omitempty" doc:"by whom or what its source keeps it silent: it is not healed"`
 	Listed      bool   `json:"listed,omitempty" doc:"of an alert: its Alertmanager, which GRACE reads, lists it, and ends it when it does so no more"`
+	Lost        bool   `json:"lost,omitempty" doc:"of a gone one: it was sick when last seen, and nothing is heard of it any more"`
 	Gone        bool   `json:"gone,omitempty" doc:"its sensor, objective or alert is no more, and neither is the signal"`
 }
 

@@ -157,7 +157,7 @@ func (s *server) answer(ctx context.Context, what string, err error) *Problem {
 	}
 	if out, ok := errors.AsType[*store.Outage](err); ok {
 		s.log.ErrorContext(ctx, "the store does not work", "what", what, "error", err, "request_id", caller.Request)
-		p := problem(http.StatusServiceUnavailable, "%s: the store cannot be written or read", what).hint("nothing was changed; %s", out.Reason)
+		p := problem(http.StatusServiceUnavailable, "%s: the store cannot be written or read", what).hint("nothing is on record of it; samples and alerts may be kept, and are written later; %s", out.Reason)
 		p.retryAfter = outageRetry
 		return p
 	}

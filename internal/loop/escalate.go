@@ -29,8 +29,8 @@ type condition struct {
 
 // watchConditions keeps account of what is sick and for how long. What is only
 // known from before a restart, or a change of the configuration, counts from
-// then on: most of it is confirmed or cleared within moments, but an alert may
-// be repeated hours later.
+// then on where GRACE looks itself: it is confirmed or cleared within moments. An
+// alert may be repeated hours later: it counts from when it began, see stored.
 func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time) {
 	worst := map[grace.ServiceID]grace.Signal{}
 	since := map[grace.ServiceID]time.Time{}
@@ -39,7 +39,7 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 		if !s.Sick() || s.Passing && !s.Flapping {
 			continue
 		}
-		if s.Unconfirmed {
+		if s.Unconfirmed && s.Configured {
 			s.Since = later(s.Since, time.UnixMilli(l.epoch.Load()))
 		}
 		confirmed[s.Service] = confirmed[s.Service] || !s.Unconfirmed
@@ -124,6 +124,9 @@ type lasting struct {
 func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagnosis, signals []grace.Signal, now time.Time) error {
 	l.watchConditions(st, signals, now)
 	if err := l.holdSilenced(ctx, st, now); err != nil {
+		return err
+	}
+	if err := l.keepLost(ctx, now); err != nil {
 		return err
 	}
 	due := l.overdue(st, diagnoses, now)
@@ -222,6 +225,11 @@ func covered(incidents []grace.Incident, c lasting) bool {
 	return true
 }
 
+// confirmGrace is how long what is only known from before a start may take to be
+// confirmed or cleared before somebody is told of it. It is short: restarts must
+// not put telling off.
+const confirmGrace = 30 * time.Second
+
 // overdue gives the conditions that have lasted too long, each under the
 // service that causes it.
 func (l *Loop) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time) []lasting {
@@ -231,10 +239,10 @@ func (l *Loop) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time) [
 			causeOf[v] = d.Cause
 		}
 	}
-	by := map[grace.ServiceID]*lasting{}
+	by, began := map[grace.ServiceID]*lasting{}, time.UnixMilli(l.epoch.Load())
 	for _, id := range slices.Sorted(maps.Keys(l.conditions)) {
 		c := l.conditions[id]
-		if !c.clear.IsZero() || now.Sub(c.since) < st.patience(id) {
+		if !c.clear.IsZero() || now.Sub(c.since) < st.patience(id) || c.stored && now.Sub(began) < confirmGrace {
 			continue
 		}
 		cause := cmp.Or(causeOf[id], id)

@@ -23,6 +23,54 @@ func wasSick(s grace.Signal) bool {
 	return s.State == grace.SignalStale && !s.At.IsZero() && s.Fired.Equal(s.At)
 }
 
+// lostSick keeps which signals were sick when last seen and are forgotten, since
+// nothing is heard of them any more. The caller holds l.mu.
+func (l *Loop) lostSick(changed []grace.Signal) {
+	for _, s := range changed {
+		if s.Lost && s.Severity.Serious() {
+			l.lost = append(l.lost, s)
+		}
+	}
+}
+
+// keepLost has a person resolve the incidents of what was sick when it was last
+// seen, and is forgotten since: nothing is left that could show it well.
+func (l *Loop) keepLost(ctx context.Context, now time.Time) error {
+	l.mu.Lock()
+	lost := l.lost
+	l.lost = nil
+	l.mu.Unlock()
+	if len(lost) == 0 {
+		return nil
+	}
+	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+		incidents, err := l.Store.OpenIncidents(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("read the open incidents: %w", err)
+		}
+		for _, inc := range incidents {
+			i := slices.IndexFunc(lost, func(s grace.Signal) bool { return inc.Covers(s.Service) })
+			if i < 0 || inc.Manual {
+				continue
+			}
+			inc.Manual = true
+			inc.News = fmt.Sprintf("nothing is heard of %s any more, which was sick when last seen at %s: only a person can tell whether %s is well",
+				lost[i].Metric, lost[i].At.UTC().Format(time.RFC3339), lost[i].Service)
+			if err := l.Store.Apply(ctx, tx, incidentChange(inc, "incident.updated", "grace", inc.News, now)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		l.mu.Lock()
+		l.lost = append(lost, l.lost...)
+		l.mu.Unlock()
+		return fmt.Errorf("keep the incidents of what is not heard of any more: %w", err)
+	}
+	return nil
+}
+
 // blindness gives an incident for every sensor or source that should show
 // something and has not for longer than its services may be unseen.
 func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []grace.Incident {
@@ -236,7 +284,7 @@ func (l *Loop) wellSince(signals []grace.Signal, now time.Time) map[grace.Servic
 }
 
 func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time.Time) error {
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
 		inc, err := l.Store.Incident(ctx, tx, inc.ID)
 		if err != nil || inc.State != grace.IncidentOpen {
 			return err
@@ -248,8 +296,18 @@ func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time
 		if slices.ContainsFunc(open, func(h store.RunHead) bool { return h.Service == inc.Service && h.State.Mutating() }) {
 			return nil // it tells in a moment whether it helped
 		}
+		if inc.Manual {
+			return nil
+		}
 		healed := "its data is back"
-		if inc.Kind != grace.IncidentBlind {
+		if inc.Kind == grace.IncidentBlind {
+			if !l.watches(inc.Sensor) {
+				healed = "nothing is watched by it any more"
+			}
+		} else {
+			if sick, err := l.sickElsewhere(ctx, tx, inc); err != nil || sick {
+				return err
+			}
 			if healed, err = l.healedBy(ctx, tx, inc); err != nil {
 				return err
 			}
@@ -261,6 +319,31 @@ func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time
 		return fmt.Errorf("resolve incident %s: %w", inc.ID, err)
 	}
 	return nil
+}
+
+// watches tells whether there is a signal of a sensor or source.
+func (l *Loop) watches(sensor string) bool {
+	return slices.ContainsFunc(l.mirror.allSignals(), func(s grace.Signal) bool { return cmp.Or(s.Sensor, s.Metric) == sensor })
+}
+
+// sickElsewhere tells whether what is stored says that a service of an incident
+// is sick, or was when last seen: this replica may know less than others.
+func (l *Loop) sickElsewhere(ctx context.Context, tx store.Querier, inc grace.Incident) (bool, error) {
+	for _, id := range append([]grace.ServiceID{inc.Service}, inc.Services...) {
+		if id == "" {
+			continue
+		}
+		rows, err := l.Store.Signals(ctx, tx, id)
+		if err != nil {
+			return false, fmt.Errorf("look at the signals of %s: %w", id, err)
+		}
+		if slices.ContainsFunc(rows, func(s grace.Signal) bool {
+			return s.Sick() && !s.Passing || s.Severity.Serious() && s.Silenced == "" && wasSick(s)
+		}) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // healedBy says who or what made the services of an incident well.

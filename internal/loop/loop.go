@@ -88,6 +88,7 @@ type Loop struct {
 	mu         sync.Mutex // guards sensing: the agents and what they wait to write
 	sense      *sense.Agent
 	predict    *predict.Agent
+	lost       []grace.Signal   // what was sick when last seen, and is forgotten: until that is on record
 	forecast   time.Time        // when predict was last asked
 	swept      time.Time        // when the ledger was last looked through for what nobody resolves
 	models     []forecast.Model // trained, for the forecasts
@@ -421,6 +422,7 @@ func (l *Loop) elapse(ctx context.Context) error {
 		l.swept = now
 	}
 	l.keep(changed, more...)
+	l.lostSick(changed)
 	asks := l.sense.Ask(now)
 	l.mu.Unlock()
 	if err := l.ask(ctx, asks, now); err != nil && ctx.Err() == nil {

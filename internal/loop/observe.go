@@ -196,7 +196,7 @@ func (m *mirror) signals(list []grace.Signal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range list {
-		if old := m.signal(s.Key); old != nil && old.At.After(s.At) && old.Since.After(s.Since) {
+		if old := m.signal(s.Key); old != nil && old.At.After(s.At) && (s.Gone || old.Since.After(s.Since)) {
 			continue // heard late of an older state
 		}
 		if s.Gone {
@@ -205,7 +205,7 @@ func (m *mirror) signals(list []grace.Signal) {
 			continue
 		}
 		after, waits := m.unconfirmed[s.Key]
-		if s.Unconfirmed = waits && !s.At.After(after); waits && !s.Unconfirmed {
+		if s.Unconfirmed = waits && (s.Unconfirmed || !s.At.After(after)); waits && !s.Unconfirmed {
 			delete(m.unconfirmed, s.Key)
 		}
 		m.change(s.Key, &s)

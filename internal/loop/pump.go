@@ -91,6 +91,7 @@ func (l *Loop) heard(s grace.Signal) {
 	l.mirror.signals([]grace.Signal{s})
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.lostSick([]grace.Signal{s})
 	l.keep(l.sense.Heard(s)) // the next tick writes it
 }
 

@@ -205,7 +205,7 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 		if strings.HasSuffix(e.Type, ".updated") {
 			m.Title = sentences(sentence(inc.News), inc.Title)
 		}
-		m.Doing = "It does nothing more by itself until a person or a new finding changes that"
+		m.Doing = "It tries again by itself when the reason for which it does not act has passed"
 	case Escalated:
 		m.also = []Kind{Unhealed}
 		m.Title = "Still unhealed: " + inc.Title

@@ -33,6 +33,7 @@ type entry struct {
 	judged      time.Time         // when it was given
 	heard       *grace.Signal     // what another replica has published since this one did
 	adopted     bool              // only another replica has data of it
+	until       time.Time         // of an adopted alert: its sender repeats it by then
 	asked       bool              // another replica asks what is seen here
 	askedAt     time.Time         // when others were asked last
 	held        grace.SignalState // unknown, ok or firing

@@ -22,15 +22,20 @@ func (a *Agent) Heard(s grace.Signal) []grace.Signal {
 		a.adopt(s)
 		return nil
 	}
-	confirms := e.unconfirmed && s.At.After(e.since) && !s.Gone
+	confirms := e.unconfirmed && s.At.After(e.since) && !s.Gone && !s.Unconfirmed
+	newer := s.At.After(e.sig.At)
 	switch {
-	case !e.expected && (e.adopted && (s.Gone || !s.At.Before(e.sig.At)) || e.restored && confirms):
-		a.follow(e, s)
+	case !e.expected && (e.adopted && !s.At.Before(e.sig.At) || newer && (e.stale || e.restored && confirms)):
+		a.follow(e, s, confirms)
 		return nil
 	case confirms: // whichever replica saw it, it was after the start
 		e.unconfirmed, e.sig.Unconfirmed = false, false
 	}
-	if s.Gone || s.At.Equal(e.sig.At) && s.State == e.sig.State && s.Passing == e.sig.Passing { // its own word
+	if s.Gone {
+		return e.remind(&a.cfg, s)
+	}
+	own := s.At.Equal(e.sig.At) && s.State == e.sig.State && s.Passing == e.sig.Passing
+	if own || e.stale && !newer {
 		return nil
 	}
 	e.heard = &s
@@ -39,13 +44,27 @@ func (a *Agent) Heard(s grace.Signal) []grace.Signal {
 
 // follow takes another replica's word on a signal of which there is no data
 // here. What it says is over is kept there alone.
-func (a *Agent) follow(e *entry, s grace.Signal) {
+func (a *Agent) follow(e *entry, s grace.Signal, confirms bool) {
 	if s.Gone || s.State == grace.SignalOK {
 		delete(a.entries, s.Key)
 		return
 	}
+	confirms = confirms || !e.unconfirmed
+	if e.adopted && s.At.After(e.sig.At) {
+		e.gaps[1], e.gaps[0] = e.gaps[0], s.At.Sub(e.sig.At)
+	}
 	e.adopted = true
-	a.takeWord(e, s)
+	a.takeWord(e, s, confirms)
+}
+
+// remind gives what is seen here of a signal that another replica has forgotten,
+// because nobody sends it there any more.
+func (e *entry) remind(cfg *Config, gone grace.Signal) []grace.Signal {
+	if e.stale || e.adopted || e.restored || e.held == grace.SignalUnknown || !e.judged.After(gone.At) {
+		return nil
+	}
+	e.heard = nil
+	return []grace.Signal{e.signal(cfg)}
 }
 
 // adopt keeps a signal that is sent to another replica. What is configured is
@@ -59,16 +78,17 @@ func (a *Agent) adopt(s grace.Signal) {
 		e.kind = kindAlert
 	}
 	a.entries[s.Key] = e
-	a.takeWord(e, s)
+	a.takeWord(e, s, true)
 }
 
 // takeWord gives an adopted entry the state that another replica has published.
 // When it is over is that one's to say: it hears the repeats.
-func (a *Agent) takeWord(e *entry, s grace.Signal) {
+func (a *Agent) takeWord(e *entry, s grace.Signal, confirmed bool) {
 	e.sig = s
+	e.held = grace.SignalUnknown
 	e.takeOver(s)
-	e.restored, e.unconfirmed, e.sig.Unconfirmed = false, false, false
-	e.sig.Expires = time.Time{}
+	e.restored, e.unconfirmed, e.sig.Unconfirmed = false, !confirmed, !confirmed
+	e.until, e.sig.Expires = s.Expires, time.Time{}
 }
 
 // contradict adds what is to be published where the newest verdict here is newer
@@ -159,6 +179,10 @@ func (e *entry) asks(cfg *Config, now time.Time) bool {
 		doubted, first = e.heard.At, e.patience(cfg)/2
 	case !e.adopted:
 		return false
+	case e.kind == kindAlert && e.until.IsZero(): // it is repeated rarely
+		first = e.patience(cfg) / 4
+	case e.kind == kindAlert:
+		first = e.until.Sub(doubted) / 2
 	}
 	silent := max(0, now.Sub(doubted)) // the clock may have been set back
 	again := e.askedAt.IsZero() || e.askedAt.After(now) || now.Sub(e.askedAt) >= max(askEvery, silent/4)

@@ -110,7 +110,7 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 	var changed []grace.Signal
 	for _, e := range a.entries {
 		silent := max(0, e.silence(now.Add(-step)))
-		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
+		for _, t := range []*time.Time{&e.until, &e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
 			clamp(t)
 		}
 		for i := range e.flips {
@@ -246,10 +246,14 @@ func (a *Agent) sweep(now time.Time) []grace.Signal {
 		}
 		silence := e.silence(now)
 		switch {
+		case e.heard != nil && e.heard.At.After(e.sig.At) && silence > a.cfg.Retain.D():
+			a.follow(e, *e.heard, false) // it is sent to another replica now
 		case e.kind == kindAlert && e.sig.State == grace.SignalOK && silence > a.cfg.Retain.D():
 			gone = append(gone, a.forget(e, "resolved"))
 		case e.stale && silence > e.patience(&a.cfg)+a.cfg.AlertStaleAfter.D():
-			gone = append(gone, a.forget(e, "forgotten, its data stopped at "+e.sig.At.UTC().Format(time.RFC3339)))
+			s := a.forget(e, "forgotten, its data stopped at "+e.sig.At.UTC().Format(time.RFC3339))
+			s.Lost = e.held == grace.SignalFiring
+			gone = append(gone, s)
 		}
 	}
 	for id, line := range a.series {

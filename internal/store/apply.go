@@ -184,7 +184,8 @@ func (s *Store) writeSignals(ctx context.Context, tx Tx, c *grace.Change) error 
 			kept = append(kept, v)
 			continue
 		}
-		if _, err := tx.Exec(ctx, s.sql("DELETE FROM grace_signals WHERE id = $1"), clean(string(v.Key))); err != nil {
+		// Another replica may have seen it since.
+		if _, err := tx.Exec(ctx, s.sql("DELETE FROM grace_signals WHERE id = $1 AND at <= $2"), clean(string(v.Key)), millis(v.At)); err != nil {
 			return fmt.Errorf("delete %s: %w", v.Key, err)
 		}
 	}
