@@ -210,8 +210,8 @@ func (a *Agent) Tick(now time.Time) []grace.Signal {
 		if e.kind == kindObjective {
 			e.fireIfDue(&a.cfg, now)
 		}
-		unseen := e.unseen(&a.cfg, now)
-		if e.settle(&a.cfg, e.sig.Severity, now) || unseen {
+		alone := e.unseen(&a.cfg, now) || e.settled(&a.cfg, now)
+		if e.settle(&a.cfg, e.sig.Severity, now) || alone {
 			changed = append(changed, e.signal(&a.cfg))
 		}
 	}

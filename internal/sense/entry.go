@@ -32,6 +32,8 @@ type entry struct {
 	passing     bool              // the newest verdict
 	judged      time.Time         // when it was given
 	heard       *grace.Signal     // what another replica has published since this one did
+	failedAt    time.Time         // when another replica saw it fail last
+	arguing     time.Time         // since when it fails here and passes there
 	adopted     bool              // only another replica has data of it
 	until       time.Time         // of an adopted alert: its sender repeats it by then
 	asked       bool              // another replica asks what is seen here

@@ -34,11 +34,13 @@ func (a *Agent) Heard(s grace.Signal) []grace.Signal {
 	if s.Gone {
 		return e.remind(&a.cfg, s)
 	}
-	own := s.At.Equal(e.sig.At) && s.State == e.sig.State && s.Passing == e.sig.Passing
+	own := s.At.Equal(e.sig.At) && s.State == e.sig.State && s.Passing == e.sig.Passing || s.At.Equal(e.judged)
 	if own || e.stale && !newer {
 		return nil
 	}
-	e.heard = &s
+	if e.heard = &s; s.Fired.Equal(s.At) {
+		e.failedAt = s.At
+	}
 	return e.contradict(&a.cfg, nil)
 }
 
@@ -108,7 +110,7 @@ func (e *entry) contradict(cfg *Config, changed []grace.Signal) []grace.Signal {
 		heard.Passing, heard.At = true, e.judged
 		e.heard = &heard
 		return append(changed, heard)
-	case theirs && e.passing, blind, !theirs && !e.passing && e.held == grace.SignalFiring:
+	case theirs && e.passing, blind, !theirs && !e.passing && e.held == grace.SignalFiring && !e.disputes(cfg):
 		e.heard = nil
 		return append(changed, e.signal(cfg))
 	}
@@ -119,6 +121,7 @@ func (e *entry) contradict(cfg *Config, changed []grace.Signal) []grace.Signal {
 // replica is wrong, or what one has asked for.
 func (e *entry) answer(cfg *Config, changed []grace.Signal) []grace.Signal {
 	known := len(changed)
+	e.argue(cfg)
 	changed = e.contradict(cfg, changed)
 	judged := e.held != grace.SignalUnknown && !e.stale && !e.unconfirmed && e.judged.Equal(e.sig.At)
 	undecided := !e.passing && e.held != grace.SignalFiring // it failed, not for long enough to say so
@@ -128,6 +131,8 @@ func (e *entry) answer(cfg *Config, changed []grace.Signal) []grace.Signal {
 	e.asked = false
 	switch {
 	case len(changed) > known:
+	case e.disputes(cfg):
+		changed = append(changed, e.argued(cfg))
 	case e.heard != nil: // it says the same, later
 		word := *e.heard
 		word.At, word.Passing = e.judged, e.passing && word.State == grace.SignalFiring
@@ -177,6 +182,10 @@ func (e *entry) asks(cfg *Config, now time.Time) bool {
 		}
 	case e.seenElsewhere():
 		doubted, first = e.heard.At, e.patience(cfg)/2
+	case e.disputes(cfg):
+		doubted = e.heard.At
+	case e.disputed():
+		doubted = e.failedAt
 	case !e.adopted:
 		return false
 	case e.kind == kindAlert && e.until.IsZero(): // it is repeated rarely

@@ -1,0 +1,57 @@
+package sense
+
+import (
+	"time"
+
+	"grace"
+)
+
+// Replicas that each look for themselves may see different things: one of them
+// may be cut off from a service that is well. What one sees pass is no reason to
+// act, however often another one sees it fail; when it lasts people are told.
+
+// disputeTold is how long replicas must see different things before that is
+// published as what keeps changing is.
+const disputeTold = time.Minute
+
+// disputes tells whether a probe of this replica fails, while another replica saw
+// the same one pass a moment ago.
+func (e *entry) disputes(cfg *Config) bool {
+	return e.expected && e.kind == kindProbe && !e.passing && e.held == grace.SignalFiring && e.heard != nil &&
+		(e.heard.State == grace.SignalOK || e.heard.Passing) && e.judged.Sub(e.heard.At) < askEvery+e.patience(cfg)
+}
+
+// disputed tells whether a probe of this replica passes, while another replica
+// sees the same one fail.
+func (e *entry) disputed() bool {
+	return e.expected && e.kind == kindProbe && e.passing && e.held == grace.SignalOK && !e.stale && e.heard != nil &&
+		e.heard.State == grace.SignalFiring && e.heard.Passing
+}
+
+// argue notes with every sample since when replicas see different things.
+func (e *entry) argue(cfg *Config) {
+	switch {
+	case !e.disputes(cfg):
+		e.arguing = time.Time{}
+	case e.arguing.IsZero():
+		e.arguing = e.judged
+	}
+}
+
+// argued is what this replica says of what it sees fail and another pass.
+func (e *entry) argued(cfg *Config) grace.Signal {
+	s := e.signal(cfg)
+	s.Passing, s.Flapping = true, e.judged.Sub(e.arguing) >= disputeTold
+	s.Message += "; another replica sees it pass"
+	return s
+}
+
+// settled drops what another replica saw fail and does not speak of any more. It
+// gives whether it did.
+func (e *entry) settled(cfg *Config, now time.Time) bool {
+	if !e.disputed() || now.Sub(e.failedAt) <= askEvery+e.patience(cfg) {
+		return false
+	}
+	e.heard = nil
+	return true
+}
