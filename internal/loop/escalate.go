@@ -228,7 +228,7 @@ func covered(incidents []grace.Incident, c lasting) bool {
 // confirmGrace is how long what is only known from before a start may take to be
 // confirmed or cleared before somebody is told of it. It is short: restarts must
 // not put telling off.
-const confirmGrace = 30 * time.Second
+const confirmGrace = 10 * time.Second
 
 // overdue gives the conditions that have lasted too long, each under the
 // service that causes it.

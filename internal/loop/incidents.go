@@ -50,7 +50,7 @@ func (l *Loop) keepLost(ctx context.Context, now time.Time) error {
 		}
 		for _, inc := range incidents {
 			i := slices.IndexFunc(lost, func(s grace.Signal) bool { return inc.Covers(s.Service) })
-			if i < 0 || inc.Manual {
+			if i < 0 || inc.Manual || inc.Kind == grace.IncidentBlind {
 				continue
 			}
 			inc.Manual = true

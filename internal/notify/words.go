@@ -205,7 +205,9 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 		if strings.HasSuffix(e.Type, ".updated") {
 			m.Title = sentences(sentence(inc.News), inc.Title)
 		}
-		m.Doing = "It tries again by itself when the reason for which it does not act has passed"
+		if m.Doing = "It tries again by itself when the reason for which it does not act has passed"; inc.Manual {
+			m.Doing = "It leaves this to a person"
+		}
 	case Escalated:
 		m.also = []Kind{Unhealed}
 		m.Title = "Still unhealed: " + inc.Title

@@ -14,17 +14,17 @@ import (
 // published as what keeps changing is.
 const disputeTold = time.Minute
 
-// disputes tells whether a probe of this replica fails, while another replica saw
-// the same one pass a moment ago.
+// disputes tells whether a probe or objective of this replica fails, while another
+// replica saw the same one pass a moment ago.
 func (e *entry) disputes(cfg *Config) bool {
-	return e.expected && e.kind == kindProbe && !e.passing && e.held == grace.SignalFiring && e.heard != nil &&
-		(e.heard.State == grace.SignalOK || e.heard.Passing) && e.judged.Sub(e.heard.At) < askEvery+e.patience(cfg)
+	return e.expected && e.kind != kindAlert && !e.passing && e.held == grace.SignalFiring && !e.passedAt.IsZero() &&
+		e.judged.Sub(e.passedAt) < askEvery+e.patience(cfg)
 }
 
-// disputed tells whether a probe of this replica passes, while another replica
-// sees the same one fail.
+// disputed tells whether a probe or objective of this replica passes, while another
+// replica sees the same one fail.
 func (e *entry) disputed() bool {
-	return e.expected && e.kind == kindProbe && e.passing && e.held == grace.SignalOK && !e.stale && e.heard != nil &&
+	return e.expected && e.kind != kindAlert && e.passing && e.held == grace.SignalOK && !e.stale && e.heard != nil &&
 		e.heard.State == grace.SignalFiring && e.heard.Passing
 }
 
@@ -41,7 +41,7 @@ func (e *entry) argue(cfg *Config) {
 // argued is what this replica says of what it sees fail and another pass.
 func (e *entry) argued(cfg *Config) grace.Signal {
 	s := e.signal(cfg)
-	s.Passing, s.Flapping = true, e.judged.Sub(e.arguing) >= disputeTold
+	s.Passing, s.Flapping = true, !e.arguing.IsZero() && e.judged.Sub(e.arguing) >= disputeTold
 	s.Message += "; another replica sees it pass"
 	return s
 }

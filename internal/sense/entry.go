@@ -32,6 +32,7 @@ type entry struct {
 	passing     bool              // the newest verdict
 	judged      time.Time         // when it was given
 	heard       *grace.Signal     // what another replica has published since this one did
+	passedAt    time.Time         // when another replica saw it pass last, since it fails here
 	failedAt    time.Time         // when another replica saw it fail last
 	arguing     time.Time         // since when it fails here and passes there
 	adopted     bool              // only another replica has data of it
@@ -225,7 +226,7 @@ func (e *entry) settle(cfg *Config, severity grace.Severity, now time.Time) bool
 		passing != e.sig.Passing || e.unconfirmed != e.sig.Unconfirmed
 	e.sig.Passing, e.sig.Unconfirmed = passing, e.unconfirmed
 	if changed {
-		e.heard = nil
+		e.heard, e.passedAt = nil, time.Time{}
 	}
 	if state != e.sig.State {
 		e.sig.State = state

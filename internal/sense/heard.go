@@ -41,6 +41,12 @@ func (a *Agent) Heard(s grace.Signal) []grace.Signal {
 	if e.heard = &s; s.Fired.Equal(s.At) {
 		e.failedAt = s.At
 	}
+	switch {
+	case s.State == grace.SignalOK || s.Passing && !s.Fired.Equal(s.At): // who argues has seen it fail
+		e.passedAt = s.At
+	case s.State == grace.SignalFiring && !s.Passing:
+		e.passedAt = time.Time{}
+	}
 	return e.contradict(&a.cfg, nil)
 }
 
@@ -110,6 +116,10 @@ func (e *entry) contradict(cfg *Config, changed []grace.Signal) []grace.Signal {
 		heard.Passing, heard.At = true, e.judged
 		e.heard = &heard
 		return append(changed, heard)
+	case heard.State == grace.SignalOK && e.disputes(cfg): // it would be taken for over
+		word := e.argued(cfg)
+		e.heard = &word
+		return append(changed, word)
 	case theirs && e.passing, blind, !theirs && !e.passing && e.held == grace.SignalFiring && !e.disputes(cfg):
 		e.heard = nil
 		return append(changed, e.signal(cfg))
@@ -183,7 +193,7 @@ func (e *entry) asks(cfg *Config, now time.Time) bool {
 	case e.seenElsewhere():
 		doubted, first = e.heard.At, e.patience(cfg)/2
 	case e.disputes(cfg):
-		doubted = e.heard.At
+		doubted = e.passedAt
 	case e.disputed():
 		doubted = e.failedAt
 	case !e.adopted:

@@ -110,7 +110,7 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 	var changed []grace.Signal
 	for _, e := range a.entries {
 		silent := max(0, e.silence(now.Add(-step)))
-		for _, t := range []*time.Time{&e.until, &e.failedAt, &e.arguing, &e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
+		for _, t := range []*time.Time{&e.until, &e.failedAt, &e.passedAt, &e.arguing, &e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
 			clamp(t)
 		}
 		for i := range e.flips {

@@ -143,59 +143,82 @@ func TestForgottenSick(t *testing.T) {
 	t.Error("never forgotten")
 }
 
-// TestCutOff: what one replica alone sees fail is never said to fail without a
-// pass; it is said that it keeps changing when that lasts. Once nobody sees it pass
+// TestCutOff: what some replicas see fail and others pass is never said to fail
+// without a pass, but for a moment; that it lasts is said. Once nobody sees it pass
 // any more it fails; once nobody sees it fail any more it is well.
 func TestCutOff(t *testing.T) {
-	probe := Probe{Service: "cart", Sensor: "http", Metric: "http_health", Interval: 3 * time.Second}
-	for name, end := range map[string]struct {
-		values []float64 // of each replica from then on; below 0: it is gone
-		want   grace.SignalState
+	const gone, restarts = -1, -2
+	for name, story := range map[string]struct {
+		first, then []float64 // what each replica sees until 600 s, and from then on
+		want        grace.SignalState
+		disputed    bool // in the end
 	}{
-		"it is down":                 {[]float64{0, 0, 0}, grace.SignalFiring},
-		"who saw it pass are gone":   {[]float64{0, -1, -1}, grace.SignalFiring},
-		"who saw it fail is gone":    {[]float64{-1, 1, 1}, grace.SignalOK},
-		"who saw it fail is back":    {[]float64{1, 1, 1}, grace.SignalOK},
-		"it is down, one sees it no": {[]float64{0, 0, -1}, grace.SignalFiring},
+		"it is down":                     {[]float64{0, 1, 1}, []float64{0, 0, 0}, grace.SignalFiring, false},
+		"who saw it pass are gone":       {[]float64{0, 1, 1}, []float64{0, gone, gone}, grace.SignalFiring, false},
+		"two saw it fail, one is gone":   {[]float64{0, 0, 1}, []float64{0, 0, gone}, grace.SignalFiring, false},
+		"who saw it fail is gone":        {[]float64{0, 1, 1}, []float64{gone, 1, 1}, grace.SignalOK, false},
+		"who saw it fail is back":        {[]float64{0, 1, 1}, []float64{1, 1, 1}, grace.SignalOK, false},
+		"it heals for one":               {[]float64{0, 0, 1}, []float64{0, 1, 1}, grace.SignalFiring, true},
+		"who saw it pass starts again":   {[]float64{0, 1, 1}, []float64{0, restarts, 1}, grace.SignalFiring, true},
+		"who saw it fail starts again":   {[]float64{0, 1, 1}, []float64{restarts, 1, 1}, grace.SignalOK, false},
+		"it is down for all but the one": {[]float64{0, 1, 1}, []float64{0, 0, 1}, grace.SignalFiring, true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			agents := []*Agent{New(DefaultConfig(), nil), New(DefaultConfig(), nil), New(DefaultConfig(), nil)}
-			for _, a := range agents {
-				a.Expect([]Probe{probe})
-			}
-			var row grace.Signal
-			values, words, told, acted := []float64{0, 1, 1}, 0, false, 0
-			for s := range 900 {
-				if s == 600 {
-					values = end.values
+		for _, kind := range []grace.SampleKind{grace.SampleProbe, grace.SampleMetric} {
+			t.Run(name+" "+string(kind), func(t *testing.T) {
+				fresh := func() *Agent {
+					a := New(DefaultConfig(), []Objective{{
+						Service: "cart", Metric: "up", Name: "down", Op: "<", Threshold: 1, Severity: grace.SeverityCritical, Code: grace.CodeServiceDown,
+					}})
+					a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health", Interval: 3 * time.Second}})
+					return a
 				}
-				var living []*Agent
-				var said []grace.Signal
-				for i, a := range agents {
-					if values[i] < 0 {
-						continue
+				agents := []*Agent{fresh(), fresh(), fresh()}
+				var row grace.Signal
+				sees, words, told, wrong := story.first, 0, false, 0
+				for s := range 1200 {
+					if s == 600 {
+						sees = append([]float64{}, story.then...)
+						for i, v := range sees {
+							if v == restarts {
+								agents[i], sees[i] = fresh(), 1
+								agents[i].Restore([]grace.Signal{row}, at(s))
+							}
+						}
 					}
-					living = append(living, a)
-					if (s+i)%3 == 0 {
-						sample := probeAt(s, values[i])
-						sample.At = sample.At.Add(time.Duration(i) * time.Millisecond)
-						said = append(said, a.Observe(sample)...)
+					var living []*Agent
+					var said []grace.Signal
+					for i, a := range agents {
+						if sees[i] == gone {
+							continue
+						}
+						living = append(living, a)
+						if (s+i)%3 == 0 {
+							sample := probeAt(s, sees[i])
+							sample.At = sample.At.Add(time.Duration(i) * time.Millisecond)
+							if sample.Kind = kind; kind == grace.SampleMetric {
+								sample.Metric = "up"
+							}
+							said = append(said, a.Observe(sample)...)
+						}
 					}
+					for _, word := range round(living, said, at(s)) {
+						if word.Severity != grace.SeverityCritical || kind == grace.SampleMetric != (word.Kind == grace.SignalObjective) {
+							continue
+						}
+						row = word
+						if words++; s < 600 && word.State == grace.SignalFiring && !word.Passing {
+							wrong++
+						}
+					}
+					told = told || s < 600 && row.Flapping && row.Passing
 				}
-				for _, word := range round(living, said, at(s)) {
-					row = word
-					if words++; s < 600 && word.State == grace.SignalFiring && !word.Passing {
-						acted++
-					}
+				if wrong > 2 || !told || words > 300 {
+					t.Errorf("said to fail %d times, that replicas do not agree: %t, %d words", wrong, told, words)
 				}
-				told = told || s < 600 && row.Flapping && row.Passing
-			}
-			if acted > 1 || !told || words > 150 {
-				t.Errorf("said to fail %d times, that replicas do not agree: %t, %d words", acted, told, words)
-			}
-			if row.State != end.want || row.Passing {
-				t.Errorf("in the end %+v", row)
-			}
-		})
+				if row.State != story.want || row.Passing != story.disputed || story.disputed && !row.Flapping {
+					t.Errorf("in the end %+v", row)
+				}
+			})
+		}
 	}
 }
