@@ -104,7 +104,7 @@ func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []gr
 		if !s.Severity.Serious() || now.Sub(first) < st.patience(s.Service) {
 			continue
 		}
-		sensor := cmp.Or(s.Sensor, s.Metric)
+		sensor := sourceOf(s)
 		inc := by[sensor]
 		if inc == nil {
 			inc = &grace.Incident{
@@ -204,9 +204,21 @@ func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blin
 	return failed
 }
 
+// sourceOf names what a blind incident is about: the sensor of a signal, or the
+// metric of an objective that has had none yet.
+func sourceOf(s grace.Signal) string { return cmp.Or(s.Sensor, s.Metric) }
+
+// concerned gives all services of an incident.
+func concerned(inc grace.Incident) []grace.ServiceID {
+	if inc.Service == "" {
+		return inc.Services
+	}
+	return append([]grace.ServiceID{inc.Service}, inc.Services...)
+}
+
 func (l *Loop) stillBlind(inc grace.Incident, signals []grace.Signal) bool {
 	return slices.ContainsFunc(signals, func(s grace.Signal) bool {
-		return cmp.Or(s.Sensor, s.Metric) == inc.Sensor && s.Severity.Serious() &&
+		return sourceOf(s) == inc.Sensor && s.Severity.Serious() &&
 			(s.State == grace.SignalStale || s.State == grace.SignalUnknown && s.Configured || s.Unconfirmed)
 	})
 }
@@ -214,10 +226,7 @@ func (l *Loop) stillBlind(inc grace.Incident, signals []grace.Signal) bool {
 // allWell tells whether every service of an incident has been well for the
 // hold-down, or is not there any more.
 func (l *Loop) allWell(st *stages, inc grace.Incident, well map[grace.ServiceID]time.Time, watched map[grace.ServiceID]bool, now time.Time) bool {
-	ids := inc.Services
-	if inc.Service != "" {
-		ids = append([]grace.ServiceID{inc.Service}, ids...)
-	}
+	ids := concerned(inc)
 	for _, id := range ids {
 		since, ok := well[id]
 		if _, described := st.graph.Service(id); !ok && l.conditions[id] == nil && (!described || !watched[id]) {
@@ -286,7 +295,7 @@ func (l *Loop) wellSince(signals []grace.Signal, now time.Time) map[grace.Servic
 func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time.Time) error {
 	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
 		inc, err := l.Store.Incident(ctx, tx, inc.ID)
-		if err != nil || inc.State != grace.IncidentOpen {
+		if err != nil || inc.State != grace.IncidentOpen || inc.Manual {
 			return err
 		}
 		open, err := l.Store.OpenRunHeads(ctx, tx)
@@ -296,21 +305,12 @@ func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time
 		if slices.ContainsFunc(open, func(h store.RunHead) bool { return h.Service == inc.Service && h.State.Mutating() }) {
 			return nil // it tells in a moment whether it helped
 		}
-		if inc.Manual {
-			return nil
+		if sick, err := l.sickElsewhere(ctx, tx, inc); err != nil || sick {
+			return err
 		}
-		healed := "its data is back"
-		if inc.Kind == grace.IncidentBlind {
-			if !l.watches(inc.Sensor) {
-				healed = "nothing is watched by it any more"
-			}
-		} else {
-			if sick, err := l.sickElsewhere(ctx, tx, inc); err != nil || sick {
-				return err
-			}
-			if healed, err = l.healedBy(ctx, tx, inc); err != nil {
-				return err
-			}
+		healed, err := l.healedBy(ctx, tx, inc)
+		if err != nil {
+			return err
 		}
 		inc.State, inc.ResolvedAt, inc.Resolution = grace.IncidentResolved, &now, healed
 		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.resolved", "grace", healed, now))
@@ -323,16 +323,17 @@ func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time
 
 // watches tells whether there is a signal of a sensor or source.
 func (l *Loop) watches(sensor string) bool {
-	return slices.ContainsFunc(l.mirror.allSignals(), func(s grace.Signal) bool { return cmp.Or(s.Sensor, s.Metric) == sensor })
+	return slices.ContainsFunc(l.mirror.allSignals(), func(s grace.Signal) bool { return sourceOf(s) == sensor })
 }
 
 // sickElsewhere tells whether what is stored says that a service of an incident
-// is sick, or was when last seen: this replica may know less than others.
+// is sick, or was when last seen: this replica may know less than others. A blind
+// one is not about that.
 func (l *Loop) sickElsewhere(ctx context.Context, tx store.Querier, inc grace.Incident) (bool, error) {
-	for _, id := range append([]grace.ServiceID{inc.Service}, inc.Services...) {
-		if id == "" {
-			continue
-		}
+	if inc.Kind == grace.IncidentBlind {
+		return false, nil
+	}
+	for _, id := range concerned(inc) {
 		rows, err := l.Store.Signals(ctx, tx, id)
 		if err != nil {
 			return false, fmt.Errorf("look at the signals of %s: %w", id, err)
@@ -346,8 +347,16 @@ func (l *Loop) sickElsewhere(ctx context.Context, tx store.Querier, inc grace.In
 	return false, nil
 }
 
-// healedBy says who or what made the services of an incident well.
+// healedBy says who or what made the services of an incident well, or what became
+// of the data that a blind one is about.
 func (l *Loop) healedBy(ctx context.Context, tx store.Querier, inc grace.Incident) (string, error) {
+	switch {
+	case inc.Kind != grace.IncidentBlind:
+	case l.watches(inc.Sensor):
+		return "its data is back", nil
+	default:
+		return "nothing is watched by it any more", nil
+	}
 	heads, err := l.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: inc.Service, Since: inc.OpenedAt.Add(-pastWindow)})
 	if err != nil {
 		return "", fmt.Errorf("read the runs of %s: %w", inc.Service, err)

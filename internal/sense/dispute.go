@@ -14,11 +14,15 @@ import (
 // published as what keeps changing is.
 const disputeTold = time.Minute
 
+// wordLasts is how long what another replica saw counts: until it has been asked
+// again, and had the time to look.
+func (e *entry) wordLasts(cfg *Config) time.Duration { return askEvery + e.patience(cfg) }
+
 // disputes tells whether a probe or objective of this replica fails, while another
 // replica saw the same one pass a moment ago.
 func (e *entry) disputes(cfg *Config) bool {
 	return e.expected && e.kind != kindAlert && !e.passing && e.held == grace.SignalFiring && !e.passedAt.IsZero() &&
-		e.judged.Sub(e.passedAt) < askEvery+e.patience(cfg)
+		e.judged.Sub(e.passedAt) < e.wordLasts(cfg)
 }
 
 // disputed tells whether a probe or objective of this replica passes, while another
@@ -49,7 +53,7 @@ func (e *entry) argued(cfg *Config) grace.Signal {
 // settled drops what another replica saw fail and does not speak of any more. It
 // gives whether it did.
 func (e *entry) settled(cfg *Config, now time.Time) bool {
-	if !e.disputed() || now.Sub(e.failedAt) <= askEvery+e.patience(cfg) {
+	if !e.disputed() || now.Sub(e.failedAt) <= e.wordLasts(cfg) {
 		return false
 	}
 	e.heard = nil

@@ -59,9 +59,7 @@ type entry struct {
 
 // arrive notes that data came.
 func (e *entry) arrive(at time.Time) {
-	if !e.sig.At.IsZero() && at.After(e.sig.At) {
-		e.gaps[1], e.gaps[0] = e.gaps[0], at.Sub(e.sig.At)
-	}
+	e.space(at)
 	e.sig.At = at
 	e.restored, e.adopted, e.fault = false, false, ""
 	if !e.stale {
@@ -71,6 +69,13 @@ func (e *entry) arrive(at time.Time) {
 	if e.held == grace.SignalOK {
 		// It was ok before nobody looked: that has to be shown again.
 		e.held = grace.SignalUnknown
+	}
+}
+
+// space notes how far data is apart that is newer than the newest.
+func (e *entry) space(at time.Time) {
+	if !e.sig.At.IsZero() && at.After(e.sig.At) {
+		e.gaps[1], e.gaps[0] = e.gaps[0], at.Sub(e.sig.At)
 	}
 }
 

@@ -58,8 +58,8 @@ func (a *Agent) follow(e *entry, s grace.Signal, confirms bool) {
 		return
 	}
 	confirms = confirms || !e.unconfirmed
-	if e.adopted && s.At.After(e.sig.At) {
-		e.gaps[1], e.gaps[0] = e.gaps[0], s.At.Sub(e.sig.At)
+	if e.adopted {
+		e.space(s.At)
 	}
 	e.adopted = true
 	a.takeWord(e, s, confirms)
