@@ -35,6 +35,7 @@ type call struct {
 	Applied bool // it came through, if only in part
 	Quirk   Kind // what went wrong with it
 	Needed  bool // something ailed the service
+	Missing bool // an undo: what it puts back was not there
 }
 
 // Do meets grace.Action: it takes a moment, and then does what it should, or
@@ -65,6 +66,8 @@ func (a action) Do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 	default:
 	}
 	sim.calls[i].Applied = true
+	to, undo := req.With["to"].(string)
+	sim.calls[i].Missing = undo && sim.world.read(req.Service, a.name) != to
 	// It checks, then acts: the same key again changes nothing.
 	if !sim.applied[req.IdempotencyKey] {
 		sim.applied[req.IdempotencyKey] = true

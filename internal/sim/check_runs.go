@@ -55,7 +55,7 @@ func reversible(action string) bool {
 }
 
 // undoneOnce: of every step at most one undo is on record, and none is done
-// again after it succeeded.
+// again while its effect is there.
 func undoneOnce(s *Sim, r *record) (bad []string) {
 	for _, l := range r.acting() {
 		for _, step := range slices.Sorted(maps.Keys(l.undone)) {
@@ -70,7 +70,7 @@ func undoneOnce(s *Sim, r *record) (bad []string) {
 			continue
 		}
 		first, again := applied[c.Key]
-		if again && !s.crashedBetween(first.At, c.At) {
+		if again && !c.Missing && !s.crashedBetween(first.At, c.At) {
 			bad = append(bad, fmt.Sprintf("%s on %s: undo of %s applied at %s and %s", c.Run, c.Service, c.Step, s.since(first.At), s.since(c.At)))
 		}
 		applied[c.Key] = c
