@@ -143,11 +143,14 @@ type Signal struct {
 	Since     time.Time   `json:"since" doc:"when this state began"`
 	At        time.Time   `json:"at" doc:"the newest sample behind it"`
 	Fired     time.Time   `json:"fired,omitzero" doc:"when it was last seen firing; absent if it never was"`
-	Flapping  bool        `json:"flapping,omitempty"`
-	StartsAt  time.Time   `json:"starts_at,omitzero" doc:"of an alert: when its newest occurrence began"`
-	Expires   time.Time   `json:"expires,omitzero" doc:"of a firing alert: its sender is silent unless it is repeated by then"`
-	Message   string      `json:"message,omitempty"`
-	Kind      SignalKind  `json:"kind,omitempty" enum:"probe,objective,alert"`
+	// FailingSince lets a replica that saw it pass later say so at once.
+	FailingSince time.Time  `json:"failing_since,omitzero" doc:"of a firing probe or objective: the first of the failures without a pass in between"`
+	Interval     Duration   `json:"interval,omitempty" doc:"how far apart its samples come, as far as is known"`
+	Flapping     bool       `json:"flapping,omitempty"`
+	StartsAt     time.Time  `json:"starts_at,omitzero" doc:"of an alert: when its newest occurrence began"`
+	Expires      time.Time  `json:"expires,omitzero" doc:"of a firing alert: its sender is silent unless it is repeated by then"`
+	Message      string     `json:"message,omitempty"`
+	Kind         SignalKind `json:"kind,omitempty" enum:"probe,objective,alert"`
 	// Configured signals belong to a sensor or an objective of the
 	// configuration; the others were sent by somebody.
 	Configured bool `json:"configured,omitempty" doc:"of a sensor or objective of the configuration"`

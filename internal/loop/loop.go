@@ -256,7 +256,7 @@ func (l *Loop) load(ctx context.Context) error {
 	for i := range signals {
 		// What is dated ahead would keep every new sample out until the clock has
 		// caught up.
-		for _, t := range []*time.Time{&signals[i].At, &signals[i].Since, &signals[i].Fired} {
+		for _, t := range []*time.Time{&signals[i].At, &signals[i].Since, &signals[i].Fired, &signals[i].FailingSince} {
 			if !t.IsZero() {
 				*t = earlier(t.Add(-ahead), now)
 			}

@@ -262,8 +262,10 @@ func (m *mirror) clockStepped(now time.Time, step time.Duration) {
 	for i := range m.sorted {
 		s := m.sorted[i]
 		s.At, s.Since = earlier(s.At.Add(step), now), earlier(s.Since.Add(step), now)
-		if !s.Fired.IsZero() { // else what recovered explained others until that time came
-			s.Fired = earlier(s.Fired.Add(step), now)
+		for _, t := range []*time.Time{&s.Fired, &s.FailingSince} {
+			if !t.IsZero() { // else what recovered explained others until that time came
+				*t = earlier(t.Add(step), now)
+			}
 		}
 		m.change(s.Key, &s)
 	}

@@ -48,7 +48,7 @@ type entry struct {
 	breachSince time.Time   // the first of the current fails
 	flips       []time.Time // the newest changes, oldest first
 	gaps        [2]time.Duration
-	interval    time.Duration // as configured: the gaps are not known at first
+	interval    time.Duration // as configured, or as another process has it: the gaps are not known at first
 	// trusted is set by the first Tick after Restore: the time of a restart
 	// does not count as time without data.
 	restored bool
@@ -193,7 +193,17 @@ func (e *entry) patience(cfg *Config) time.Duration {
 		return cfg.AlertStaleAfter.D()
 	}
 	// Of the last two intervals the shorter one: the longer may be an outage.
-	return max(cfg.StaleAfter.D(), 2*max(e.interval, min(e.gaps[0], e.gaps[1])))
+	return max(cfg.StaleAfter.D(), 2*e.apart())
+}
+
+// apart is how far apart its samples come, as configured, said by another process,
+// or seen.
+func (e *entry) apart() time.Duration {
+	seen := min(e.gaps[0], e.gaps[1])
+	if seen > 0 && !e.expected {
+		return seen
+	}
+	return max(e.interval, seen)
 }
 
 func (e *entry) silence(now time.Time) time.Duration {

@@ -102,18 +102,23 @@ func (a *Agent) takeWord(e *entry, s grace.Signal, confirmed bool) {
 // contradict adds what is to be published where the newest verdict here is newer
 // than what was heard, and another.
 func (e *entry) contradict(cfg *Config, changed []grace.Signal) []grace.Signal {
-	if e.heard == nil || e.stale || e.held == grace.SignalUnknown || e.judged.Before(e.heard.At) {
+	if e.heard == nil || e.stale || e.held == grace.SignalUnknown {
 		return changed
 	}
 	heard := *e.heard
 	theirs := heard.State == grace.SignalFiring && !heard.Passing
 	blind := heard.State == grace.SignalStale || heard.State == grace.SignalUnknown
+	between := theirs && e.passing && e.expected && !heard.FailingSince.IsZero() && e.judged.After(heard.FailingSince)
 	switch {
-	case e.judged.Equal(heard.At) && heard.State != grace.SignalUnknown:
+	case !between && e.judged.Before(heard.At), e.judged.Equal(heard.At) && heard.State != grace.SignalUnknown:
 		return changed
 	case theirs && e.passing && e.kind != kindAlert:
-		// It fires as the other has seen it, though it has passed since.
-		heard.Passing, heard.At = true, e.judged
+		// It fires as the other has seen it, though it has passed since, or between
+		// two of the failures: then that is said later than what it answers.
+		heard.Passing = true
+		if heard.At = heard.At.Add(time.Millisecond); e.judged.After(heard.At) {
+			heard.At = e.judged
+		}
 		e.heard = &heard
 		return append(changed, heard)
 	case heard.State == grace.SignalOK && e.disputes(cfg): // it would be taken for over

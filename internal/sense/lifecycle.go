@@ -52,6 +52,9 @@ func (e *entry) takeOver(s grace.Signal) {
 	e.restored = true
 	e.unconfirmed, e.sig.Unconfirmed = true, true
 	e.note = restoredNote(s)
+	if !e.expected {
+		e.interval = s.Interval.D()
+	}
 	e.stale = s.State == grace.SignalStale
 	e.flapping = s.Flapping
 	e.passing = s.Passing
@@ -122,6 +125,7 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 		if e.heard != nil {
 			heard := *e.heard
 			clamp(&heard.At)
+			clamp(&heard.FailingSince)
 			e.heard = &heard
 		}
 		if step < 0 && e.sig.State != grace.SignalOK && e.sig.State != grace.SignalUnknown {

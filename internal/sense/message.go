@@ -14,6 +14,10 @@ import (
 func (e *entry) signal(cfg *Config) grace.Signal {
 	s := e.sig
 	s.Message = e.message(cfg)
+	if s.FailingSince = (time.Time{}); s.State == grace.SignalFiring && e.fails > 0 {
+		s.FailingSince = e.breachSince
+	}
+	s.Interval = grace.Duration(e.apart())
 	if s.Flapping {
 		s.Message += "; flapping: " + strconv.Itoa(len(e.flips)) + " changes within " + short(e.flapWindow(cfg))
 	}
