@@ -51,18 +51,16 @@ run: build ## build, then show GRACE healing a small shop (about 4 minutes)
 	$(took)
 
 .PHONY: test
-test: ## vet, then every test with the race detector
-	$(GO) vet -race $(RACE_FREE) $(PACKAGES) # -race: what is compiled for it serves the tests, too
-	@$(MAKE) --no-print-directory -j 2 test-race test-stories
+test: ## vet, then every test
+	$(GO) vet $(PACKAGES)
+	$(GO) test $(AT_ONCE) -vet=off -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(if $(filter ./...,$(PACKAGES)),$(LONGEST)) $(PACKAGES)
 	$(took)
 
-.PHONY: test-race test-stories
-test-race: export GORACE := $(GORACE)
-test-race:
+.PHONY: race
+race: export GORACE := $(GORACE)
+race: ## every test with the race detector, but for the many simulated stories
 	$(GO) test -race $(RACE_FREE) $(AT_ONCE) -vet=off -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(if $(filter ./...,$(PACKAGES)),$(LONGEST)) $(PACKAGES)
-
-test-stories: # many stories, too slow under the race detector
-	$(GO) test -vet=off -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./internal/sim
+	$(took)
 
 .PHONY: lint
 lint: ## golangci-lint, formatting included (make tools installs it)
@@ -135,7 +133,7 @@ golden: ## write golden files, openapi.json and docs/configuration.md anew; read
 	$(took)
 
 .PHONY: verify
-verify: lint test drift ## what CI holds a change to: lint, test, nothing generated is stale
+verify: lint drift test race ## what CI holds a change to: lint, nothing generated is stale, every test, without and with the race detector
 	$(took)
 
 .PHONY: drift
