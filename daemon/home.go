@@ -186,6 +186,15 @@ func (h *home) openStore(ctx context.Context, inspect bool) (*store.Store, error
 	st, err := store.Open(ctx, store.Options{
 		URL: url, AuditKey: h.key, Now: now, Checkpoints: filepath.Join(h.cfg.DataDir, checkpointFile), Forged: h.forged, Inspect: inspect, Log: h.log,
 	})
+	if errors.Is(err, store.ErrOtherKey) {
+		where := "it is read from " + filepath.Join(h.cfg.DataDir, keyFile)
+		if _, set := os.LookupEnv(keyVariable); set {
+			where = "it is the value of " + keyVariable
+		} else if h.newKey {
+			where = "there is none in " + filepath.Join(h.cfg.DataDir, keyFile)
+		}
+		err = fmt.Errorf("%w; %s", err, where)
+	}
 	if err != nil && h.newKey {
 		err = errors.Join(err, os.Remove(filepath.Join(h.cfg.DataDir, keyFile)))
 	}

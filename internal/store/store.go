@@ -29,6 +29,9 @@ var (
 	// ErrConflict: the row was changed by somebody else in between, or exists
 	// already. The transaction is to be rolled back and thought over anew.
 	ErrConflict = errors.New("changed by somebody else")
+	// ErrOtherKey: entries chained with another key could never be verified
+	// together with the earlier ones.
+	ErrOtherKey = errors.New("the audit key is not the one this database was started with; restore it from the backup of the data directory, or give all replicas the same key")
 	// ErrBadCursor: a page cursor that this store did not give.
 	ErrBadCursor = errors.New("bad cursor")
 )
@@ -124,8 +127,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// checkKey refuses a key other than the database's own: entries chained with
-// it could never be verified together with the earlier ones.
+// checkKey refuses a key other than the database's own.
 func (s *Store) checkKey(ctx context.Context) error {
 	mac := hmac.New(sha256.New, s.key)
 	mac.Write([]byte("grace audit key check"))
@@ -140,7 +142,7 @@ func (s *Store) checkKey(ctx context.Context) error {
 			return err
 		}
 		if !hmac.Equal([]byte(stored), []byte(mine)) {
-			return errors.New("the audit key is not the one this database was started with; restore it from the backup of the data directory, or give all replicas the same key")
+			return ErrOtherKey
 		}
 		return nil
 	})
