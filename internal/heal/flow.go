@@ -43,6 +43,9 @@ type Journal interface {
 	// since the decision: mode and trust, change window, whether the trigger is still
 	// there, and whether other runs hold the cone or all places.
 	Admit(run grace.Run) (Admission, error)
+	// OpenIncident gives the open incident about what a run was for; nil if there
+	// is none.
+	OpenIncident(run grace.Run) (*grace.Incident, error)
 	Save(c grace.Change) error
 }
 

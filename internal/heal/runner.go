@@ -208,7 +208,13 @@ func (x *execution) save(j Journal, look func(Journal, *Mark) error, apply func(
 	out := apply(&next, m)
 	next.Revision++
 	next.Owner = m.Owner
-	return m, j.Save(change(next, m, out))
+	var open *grace.Incident
+	if out.openIncident {
+		if open, err = j.OpenIncident(next); err != nil {
+			return m, fmt.Errorf("look for an open incident: %w", err)
+		}
+	}
+	return m, j.Save(change(next, m, out, open))
 }
 
 func (x *execution) advance(m Mark, apply func(*grace.Run, Mark) outcome) {

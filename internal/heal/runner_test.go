@@ -115,6 +115,26 @@ func TestRetriesOnlyWhatMayPass(t *testing.T) {
 	}
 }
 
+// TestOneIncident: runs that do not help the same trouble are one incident, and
+// who looks after it goes on doing so.
+func TestOneIncident(t *testing.T) {
+	w := newWorld(t)
+	w.open = &grace.Incident{
+		ID: "i-9", Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: "web", Run: "r-9", Severity: grace.SeverityWarning,
+		Title: "restart on web did not help", Acknowledged: &grace.Note{Actor: "ann"},
+	}
+	w.onCall = func(grace.ActionRequest) grace.Outcome { return grace.Outcome{Status: grace.OutcomeFailed, Error: "no"} }
+	run := w.drive(w.start(aRun(w, undoable("one"))))
+	if inc := w.open; run.Incident != "i-9" || inc.ID != "i-9" || inc.Run != "r-9" || inc.Acknowledged == nil || inc.Detail != run.Error ||
+		inc.News != "restart_service failed, too (run r-1)" || inc.Severity != grace.SeverityCritical {
+		t.Errorf("run %s (%s), incident %+v", run.State, run.Incident, inc)
+	}
+	last := w.changes[len(w.changes)-1]
+	if e := last.Events[len(last.Events)-1]; e.Type != "incident.updated" || e.Resource != "incident/i-9" {
+		t.Errorf("told as %s of %s", e.Type, e.Resource)
+	}
+}
+
 func TestIrreversibleIsIneffective(t *testing.T) {
 	w := newWorld(t)
 	w.onCall = func(grace.ActionRequest) grace.Outcome { return grace.Outcome{Status: grace.OutcomeSucceeded} }

@@ -31,6 +31,7 @@ type world struct {
 	metric  func(now time.Time) (float64, bool)
 	onCall  func(req grace.ActionRequest) grace.Outcome
 	permit  func(ctx context.Context, run grace.Run, first bool) error
+	open    *grace.Incident
 }
 
 type message struct {
@@ -99,7 +100,12 @@ func (w *world) Abort(id grace.RunID) (*grace.AbortRequest, error) { return w.ab
 
 func (w *world) Admit(run grace.Run) (heal.Admission, error) { return w.admit(run), nil }
 
+func (w *world) OpenIncident(grace.Run) (*grace.Incident, error) { return w.open, nil }
+
 func (w *world) Save(c grace.Change) error {
+	for _, inc := range c.Incidents {
+		w.open = &inc
+	}
 	for _, r := range c.Runs {
 		if old := w.runs[r.ID]; r.Revision != old.Revision+1 {
 			return fmt.Errorf("revision %d over %d", r.Revision, old.Revision)

@@ -111,8 +111,9 @@ func end(run *grace.Run, m Mark, state grace.RunState, why string) outcome {
 	return outcome{notes: []note{{action: string(state), reason: why}}}
 }
 
-// change makes the rows of one transition.
-func change(run grace.Run, m Mark, out outcome) grace.Change {
+// change makes the rows of one transition. open is the incident that is open
+// about what the run was for.
+func change(run grace.Run, m Mark, out outcome, open *grace.Incident) grace.Change {
 	c := grace.Change{}
 	if out.approval != nil {
 		c.Approvals = []grace.Approval{*out.approval}
@@ -127,7 +128,9 @@ func change(run grace.Run, m Mark, out outcome) grace.Change {
 			Type: "self_heal.learned", Source: "heal", Actor: "grace", Resource: "run/" + string(run.ID), Payload: Encode(e), Timestamp: m.At,
 		}}
 		if out.openIncident {
-			run.Incident = grace.IncidentID("i-" + string(run.ID))
+			if run.Incident = grace.IncidentID("i-" + string(run.ID)); open != nil {
+				run.Incident = open.ID
+			}
 		}
 	}
 	for _, n := range out.notes {
@@ -142,7 +145,7 @@ func change(run grace.Run, m Mark, out outcome) grace.Change {
 		c.Events = append(c.Events, event("self_heal.run."+n.action, run, m, actor, n.reason))
 	}
 	if run.Incident != "" {
-		openIncident(&c, run, m, out.manual)
+		tellPerson(&c, run, m, out.manual, open)
 	}
 	c.Runs = []grace.Run{run}
 	return c
@@ -158,25 +161,46 @@ func event(kind string, run grace.Run, m Mark, actor, reason string) grace.Event
 	}
 }
 
-func openIncident(c *grace.Change, run grace.Run, m Mark, manual bool) {
+// tellPerson opens the incident of a run that did not help, or adds the run to the
+// one that is open: who looks after that one is not called again.
+func tellPerson(c *grace.Change, run grace.Run, m Mark, manual bool, open *grace.Incident) {
 	severity := grace.SeverityWarning
 	if run.State == grace.RunEscalated || run.State == grace.RunAborted {
 		severity = grace.SeverityCritical
 	}
+	action, reason := "incident.opened", run.Error
 	inc := grace.Incident{
 		ID: run.Incident, Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: run.Service, Run: run.ID, Severity: severity,
-		Since: run.SickSince, OpenedAt: m.At, Manual: manual,
-		Title:  fmt.Sprintf("%s on %s ended %s", run.Playbook.ID, run.Service, run.State),
-		Detail: run.Error,
+		Since: run.SickSince, OpenedAt: m.At, Title: fmt.Sprintf("%s on %s %s", run.Playbook.ID, run.Service, ending(run.State)),
 	}
+	if open != nil {
+		inc = *open
+		inc.News = fmt.Sprintf("%s %s, too (run %s)", run.Playbook.ID, ending(run.State), run.ID)
+		if severity.Rank() > inc.Severity.Rank() {
+			inc.Severity = severity
+		}
+		action, reason = "incident.updated", inc.News+": "+run.Error
+	}
+	inc.Detail, inc.Manual = run.Error, inc.Manual || manual
+	object := "incident/" + string(inc.ID)
 	c.Incidents = []grace.Incident{inc}
-	c.Audit = append(c.Audit, grace.AuditEntry{
-		At: m.At, Actor: "grace", Action: "incident.opened", Object: "incident/" + string(inc.ID), Service: run.Service, Reason: inc.Detail,
-	})
-	c.Events = append(c.Events, grace.Event{
-		Type: "incident.opened", Source: "heal", Actor: "grace", Resource: "incident/" + string(inc.ID),
-		Payload: Encode(inc), Timestamp: m.At,
-	})
+	c.Audit = append(c.Audit, grace.AuditEntry{At: m.At, Actor: "grace", Action: action, Object: object, Service: run.Service, Reason: reason})
+	c.Events = append(c.Events, grace.Event{Type: action, Source: "heal", Actor: "grace", Resource: object, Payload: Encode(inc), Timestamp: m.At})
+}
+
+// ending words the end of a run that did not succeed.
+func ending(s grace.RunState) string {
+	switch s { //nolint:exhaustive // the others open no incident
+	case grace.RunIneffective:
+		return "did not help"
+	case grace.RunRolledBack:
+		return "was undone"
+	case grace.RunAborted:
+		return "was aborted"
+	case grace.RunEscalated:
+		return "failed"
+	}
+	return "ended " + string(s)
 }
 
 func learning(run grace.Run, m Mark) grace.LearningEntry {

@@ -131,6 +131,20 @@ func (j journal) Abort(id grace.RunID) (*grace.AbortRequest, error) {
 	return j.l.Store.Abort(j.ctx, j.tx, id)
 }
 
+// OpenIncident gives the open incident about what a run was for; nil if there is
+// none.
+func (j journal) OpenIncident(run grace.Run) (*grace.Incident, error) {
+	open, err := j.l.Store.OpenIncidents(j.ctx, j.tx)
+	if err != nil {
+		return nil, fmt.Errorf("read the open incidents: %w", err)
+	}
+	i := slices.IndexFunc(open, func(i grace.Incident) bool { return i.Service == run.Service && about(&i, run.SickSince) })
+	if i < 0 {
+		return nil, nil //nolint:nilnil // absent is an answer
+	}
+	return &open[i], nil
+}
+
 // Save writes one change.
 func (j journal) Save(c grace.Change) error { return j.l.Store.Apply(j.ctx, j.tx, c) }
 

@@ -86,6 +86,8 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		m.Title, m.Severity = on+" failed: GRACE needs a person", grace.SeverityCritical
 		m.Doing = sentences(sentence(p.Reason), "It does nothing more by itself here")
 		m.Do = "Look at " + string(p.Service) + "; what was done: grace why " + id
+	}
+	if m.Kind == Ineffective || m.Kind == Undone || m.Kind == Escalated {
 		if f.run != nil && m.Incident == "" {
 			m.Incident = f.run.Incident
 		}
