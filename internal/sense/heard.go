@@ -34,8 +34,8 @@ func (a *Agent) Heard(s grace.Signal) []grace.Signal {
 	if s.Gone {
 		return e.remind(&a.cfg, s)
 	}
-	own := s.At.Equal(e.sig.At) && s.State == e.sig.State && s.Passing == e.sig.Passing || s.At.Equal(e.judged)
-	if own || e.stale && !newer {
+	own := s.At.Equal(e.sig.At) && s.State == e.sig.State && s.Passing == e.sig.Passing
+	if own || s.At.Equal(e.judged) && !blind(s) || e.stale && !newer {
 		return nil
 	}
 	if e.heard = &s; s.Fired.Equal(s.At) {
@@ -107,10 +107,9 @@ func (e *entry) contradict(cfg *Config, changed []grace.Signal) []grace.Signal {
 	}
 	heard := *e.heard
 	theirs := heard.State == grace.SignalFiring && !heard.Passing
-	blind := heard.State == grace.SignalStale || heard.State == grace.SignalUnknown
 	between := theirs && e.passing && e.expected && !heard.FailingSince.IsZero() && e.judged.After(heard.FailingSince)
 	switch {
-	case !between && e.judged.Before(heard.At), e.judged.Equal(heard.At) && heard.State != grace.SignalUnknown:
+	case !between && e.judged.Before(heard.At), e.judged.Equal(heard.At) && !blind(heard):
 		return changed
 	case theirs && e.passing && e.kind != kindAlert:
 		// It fires as the other has seen it, though it has passed since, or between
@@ -125,11 +124,16 @@ func (e *entry) contradict(cfg *Config, changed []grace.Signal) []grace.Signal {
 		word := e.argued(cfg)
 		e.heard = &word
 		return append(changed, word)
-	case theirs && e.passing, blind, !theirs && !e.passing && e.held == grace.SignalFiring && !e.disputes(cfg):
+	case theirs && e.passing, blind(heard), !theirs && !e.passing && e.held == grace.SignalFiring && !e.disputes(cfg):
 		e.heard = nil
 		return append(changed, e.signal(cfg))
 	}
 	return changed
+}
+
+// blind tells whether a replica says that it sees nothing of a signal.
+func blind(s grace.Signal) bool {
+	return s.State == grace.SignalStale || s.State == grace.SignalUnknown
 }
 
 // answer adds what a sample that changed nothing makes known: that another
@@ -216,7 +220,7 @@ func (e *entry) asks(cfg *Config, now time.Time) bool {
 // seenElsewhere tells whether another replica has data of what this one does not
 // see any more.
 func (e *entry) seenElsewhere() bool {
-	return e.stale && e.heard != nil && e.heard.State != grace.SignalStale && e.heard.State != grace.SignalUnknown
+	return e.stale && e.heard != nil && !blind(*e.heard)
 }
 
 // unseen takes back another replica's word on what this one does not see, when

@@ -113,7 +113,13 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 	var changed []grace.Signal
 	for _, e := range a.entries {
 		silent := max(0, e.silence(now.Add(-step)))
-		for _, t := range []*time.Time{&e.until, &e.failedAt, &e.passedAt, &e.arguing, &e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
+		for _, t := range []*time.Time{&e.failedAt, &e.passedAt, &e.arguing} {
+			if step > 0 && !t.IsZero() { // how long ago others have seen it stays the same
+				*t = t.Add(step)
+			}
+			clamp(t)
+		}
+		for _, t := range []*time.Time{&e.until, &e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
 			clamp(t)
 		}
 		for i := range e.flips {
@@ -126,6 +132,9 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 			heard := *e.heard
 			clamp(&heard.At)
 			clamp(&heard.FailingSince)
+			if step > 0 && e.stale { // nothing is seen here, and that one sees it still
+				heard.At = heard.At.Add(step)
+			}
 			e.heard = &heard
 		}
 		if step < 0 && e.sig.State != grace.SignalOK && e.sig.State != grace.SignalUnknown {

@@ -235,3 +235,54 @@ func TestCutOff(t *testing.T) {
 		}
 	}
 }
+
+// TestClockAheadWhileOneIsBlind: what only one replica sees does not become stale
+// because all clocks are set ahead.
+func TestClockAheadWhileOneIsBlind(t *testing.T) {
+	blind, seeing := New(DefaultConfig(), nil), New(DefaultConfig(), nil)
+	agents := []*Agent{blind, seeing}
+	for _, a := range agents {
+		a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health", Interval: 5 * time.Second}})
+	}
+	const step = 274
+	var row grace.Signal
+	ahead := 0
+	for s := range 600 {
+		if s == 302 {
+			ahead = step
+			for _, a := range agents {
+				a.ClockStepped(at(s+ahead), step*time.Second)
+			}
+		}
+		var words []grace.Signal
+		if s%5 == 0 {
+			words = seeing.Observe(probeAt(s+ahead, 0))
+			if s < 100 {
+				words = append(words, blind.Observe(probeAt(s+ahead, 0))...)
+			}
+		}
+		for _, word := range round(agents, words, at(s+ahead)) {
+			if row = word; s > 300 && row.State != grace.SignalFiring {
+				t.Fatalf("at %d: %+v", s, row)
+			}
+		}
+	}
+	if row.State != grace.SignalFiring {
+		t.Errorf("in the end: %+v", row)
+	}
+}
+
+// TestBlindAtTheSameSample: a replica that took its word from another one, and says
+// that nothing is seen any more, is contradicted by that one.
+func TestBlindAtTheSameSample(t *testing.T) {
+	a := New(DefaultConfig(), nil)
+	a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health", Interval: 5 * time.Second}})
+	for s := 0; s <= 30; s += 5 {
+		a.Observe(probeAt(s, 0))
+	}
+	word, _ := a.Signal("cart/http/http_health")
+	word.State = grace.SignalStale
+	if said := a.Heard(word); len(said) != 1 || said[0].State != grace.SignalFiring {
+		t.Errorf("%+v", said)
+	}
+}
