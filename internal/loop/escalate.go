@@ -350,7 +350,7 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) g
 		var news []string
 		if c.severity.Rank() > inc.Severity.Rank() {
 			inc.Severity = c.severity
-			news = append(news, "it is "+string(c.severity)+" now: "+c.text)
+			news = append(news, "it is "+string(c.severity)+" now")
 		}
 		if more := slices.DeleteFunc(slices.Clone(c.victims), inc.Covers); len(more) > 0 {
 			inc.Services = append(inc.Services, more...)
