@@ -100,7 +100,7 @@ func (a *Agent) observeValue(s *grace.Sample) []grace.Signal {
 			f.probe = a.probe(Probe{Service: s.Service, Sensor: s.Sensor, Metric: s.Metric})
 		}
 		if a.judgeProbe(f.probe, s) {
-			changed = append(changed, f.probe.signal(&a.cfg))
+			changed = append(changed, f.probe.word(&a.cfg))
 		} else {
 			changed = f.probe.answer(&a.cfg, changed)
 		}
@@ -110,7 +110,7 @@ func (a *Agent) observeValue(s *grace.Sample) []grace.Signal {
 	}
 	for _, e := range line.objectives {
 		if a.judgeObjective(e, line, s) {
-			changed = append(changed, e.signal(&a.cfg))
+			changed = append(changed, e.word(&a.cfg))
 		} else {
 			changed = e.answer(&a.cfg, changed)
 		}
@@ -212,7 +212,7 @@ func (a *Agent) Tick(now time.Time) []grace.Signal {
 		}
 		alone := e.unseen(&a.cfg, now) || e.settled(&a.cfg, now)
 		if e.settle(&a.cfg, e.sig.Severity, now) || alone {
-			changed = append(changed, e.signal(&a.cfg))
+			changed = append(changed, e.word(&a.cfg))
 		}
 	}
 	if now.Sub(a.swept) >= sweepEvery {

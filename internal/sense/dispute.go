@@ -20,8 +20,12 @@ func (e *entry) wordLasts(cfg *Config) time.Duration { return askEvery + e.patie
 
 // disputes tells whether a probe or objective of this replica fails, while another
 // replica saw the same one pass a moment ago.
-func (e *entry) disputes(cfg *Config) bool {
-	return e.expected && e.kind != kindAlert && !e.passing && e.held == grace.SignalFiring && !e.passedAt.IsZero() &&
+func (e *entry) disputes(cfg *Config) bool { return !e.passing && e.doubted(cfg) }
+
+// doubted tells whether another replica saw a probe or objective pass a moment ago
+// that fires here.
+func (e *entry) doubted(cfg *Config) bool {
+	return e.expected && e.kind != kindAlert && e.held == grace.SignalFiring && !e.stale && !e.passedAt.IsZero() &&
 		e.judged.Sub(e.passedAt) < e.wordLasts(cfg)
 }
 
@@ -35,11 +39,19 @@ func (e *entry) disputed() bool {
 // argue notes with every sample since when replicas see different things.
 func (e *entry) argue(cfg *Config) {
 	switch {
-	case !e.disputes(cfg):
+	case !e.doubted(cfg):
 		e.arguing = time.Time{}
-	case e.arguing.IsZero():
+	case e.arguing.IsZero() && !e.passing:
 		e.arguing = e.judged
 	}
+}
+
+// word is what this replica says of a change.
+func (e *entry) word(cfg *Config) grace.Signal {
+	if e.argue(cfg); e.disputes(cfg) {
+		return e.argued(cfg)
+	}
+	return e.signal(cfg)
 }
 
 // argued is what this replica says of what it sees fail and another pass.

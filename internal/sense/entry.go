@@ -32,8 +32,10 @@ type entry struct {
 	passing     bool              // the newest verdict
 	judged      time.Time         // when it was given
 	heard       *grace.Signal     // what another replica has published since this one did
-	passedAt    time.Time         // when another replica saw it pass last, since it fails here
+	passedAt    time.Time         // when another replica saw it pass last, since its state changed here
 	failedAt    time.Time         // when another replica saw it fail last
+	passed      time.Time         // when it passed here last
+	spoken      time.Time         // the time of what was said here last of what another replica saw
 	arguing     time.Time         // since when it fails here and passes there
 	adopted     bool              // only another replica has data of it
 	until       time.Time         // of an adopted alert: its sender repeats it by then
@@ -109,7 +111,7 @@ func (e *entry) judge(cfg *Config, bad bool, at time.Time) {
 	if bad {
 		e.passes = 0
 		e.fails++
-		if e.fails == 1 {
+		if e.fails == 1 && (e.held != grace.SignalFiring || e.breachSince.IsZero()) {
 			e.breachSince = at
 		}
 		e.fireIfDue(cfg, at)
@@ -117,7 +119,7 @@ func (e *entry) judge(cfg *Config, bad bool, at time.Time) {
 		if e.fails > 0 && e.held == grace.SignalOK && e.kind == kindProbe {
 			e.flip(cfg, at) // failed, though not for long enough to fire
 		}
-		e.fails = 0
+		e.fails, e.passed = 0, at
 		e.passes++
 		if e.held != grace.SignalFiring || e.passes >= cfg.RecoverAfter {
 			e.hold(cfg, grace.SignalOK, at)
@@ -241,9 +243,10 @@ func (e *entry) settle(cfg *Config, severity grace.Severity, now time.Time) bool
 		passing != e.sig.Passing || e.unconfirmed != e.sig.Unconfirmed
 	e.sig.Passing, e.sig.Unconfirmed = passing, e.unconfirmed
 	if changed {
-		e.heard, e.passedAt = nil, time.Time{}
+		e.heard = nil
 	}
 	if state != e.sig.State {
+		e.passedAt = time.Time{}
 		e.sig.State = state
 		e.sig.Since = now
 		if state == grace.SignalFiring && e.held == grace.SignalFiring {

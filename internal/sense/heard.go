@@ -34,15 +34,24 @@ func (a *Agent) Heard(s grace.Signal) []grace.Signal {
 	if s.Gone {
 		return e.remind(&a.cfg, s)
 	}
-	own := s.At.Equal(e.sig.At) && s.State == e.sig.State && s.Passing == e.sig.Passing
-	if own || s.At.Equal(e.judged) && !blind(s) || e.stale && !newer {
+	own := s.At.Equal(e.sig.At) && s.State == e.sig.State && s.Passing == e.sig.Passing || s.At.Equal(e.judged) && !blind(s) || s.At.Equal(e.spoken)
+	disputed := s.State == grace.SignalFiring && s.Passing
+	late := disputed && e.heard != nil && e.heard.State == grace.SignalFiring && e.heard.Passing && s.Fired.Before(e.heard.Fired)
+	switch {
+	case e.stale && !newer, own && (!disputed || !e.expected):
+		return nil
+	case !late: // else it answers less than is known here
+		e.heard = &s
+	}
+	if own { // said before what was heard since, and written after it
 		return nil
 	}
-	if e.heard = &s; s.Fired.Equal(s.At) {
+	fails := s.Fired.Equal(s.At) && !s.FailingSince.IsZero() // also who argues has seen it fail
+	if fails {
 		e.failedAt = s.At
 	}
 	switch {
-	case s.State == grace.SignalOK || s.Passing && !s.Fired.Equal(s.At): // who argues has seen it fail
+	case s.State == grace.SignalOK || s.Passing && !fails && s.At.After(e.passed): // else it may be its own word
 		e.passedAt = s.At
 	case s.State == grace.SignalFiring && !s.Passing:
 		e.passedAt = time.Time{}
@@ -99,6 +108,12 @@ func (a *Agent) takeWord(e *entry, s grace.Signal, confirmed bool) {
 	e.until, e.sig.Expires = s.Expires, time.Time{}
 }
 
+// between tells whether a probe or objective passed here since the failures began
+// that another replica speaks of.
+func (e *entry) between(s *grace.Signal) bool {
+	return e.expected && e.passing && !e.stale && !s.FailingSince.IsZero() && e.judged.After(s.FailingSince)
+}
+
 // contradict adds what is to be published where the newest verdict here is newer
 // than what was heard, and another.
 func (e *entry) contradict(cfg *Config, changed []grace.Signal) []grace.Signal {
@@ -107,7 +122,7 @@ func (e *entry) contradict(cfg *Config, changed []grace.Signal) []grace.Signal {
 	}
 	heard := *e.heard
 	theirs := heard.State == grace.SignalFiring && !heard.Passing
-	between := theirs && e.passing && e.expected && !heard.FailingSince.IsZero() && e.judged.After(heard.FailingSince)
+	between := theirs && e.between(&heard)
 	switch {
 	case !between && e.judged.Before(heard.At), e.judged.Equal(heard.At) && !blind(heard):
 		return changed
@@ -118,7 +133,7 @@ func (e *entry) contradict(cfg *Config, changed []grace.Signal) []grace.Signal {
 		if heard.At = heard.At.Add(time.Millisecond); e.judged.After(heard.At) {
 			heard.At = e.judged
 		}
-		e.heard = &heard
+		e.heard, e.spoken = &heard, heard.At
 		return append(changed, heard)
 	case heard.State == grace.SignalOK && e.disputes(cfg): // it would be taken for over
 		word := e.argued(cfg)
@@ -144,7 +159,8 @@ func (e *entry) answer(cfg *Config, changed []grace.Signal) []grace.Signal {
 	changed = e.contradict(cfg, changed)
 	judged := e.held != grace.SignalUnknown && !e.stale && !e.unconfirmed && e.judged.Equal(e.sig.At)
 	undecided := !e.passing && e.held != grace.SignalFiring // it failed, not for long enough to say so
-	if !e.asked || !judged || undecided || e.heard != nil && e.judged.Before(e.heard.At) {
+	late := e.heard != nil && e.judged.Before(e.heard.At)
+	if !e.asked || !judged || undecided || late && !e.disputed() && !e.disputes(cfg) { // who disputes is asked again, and its clock may be behind
 		return changed
 	}
 	e.asked = false
@@ -154,8 +170,11 @@ func (e *entry) answer(cfg *Config, changed []grace.Signal) []grace.Signal {
 		changed = append(changed, e.argued(cfg))
 	case e.heard != nil: // it says the same, later
 		word := *e.heard
-		word.At, word.Passing = e.judged, e.passing && word.State == grace.SignalFiring
-		e.heard = &word
+		if word.At = word.At.Add(time.Millisecond); !late {
+			word.At = e.judged
+		}
+		word.Passing = e.passing && word.State == grace.SignalFiring
+		e.heard, e.spoken = &word, word.At
 		changed = append(changed, word)
 	default:
 		changed = append(changed, e.signal(cfg))

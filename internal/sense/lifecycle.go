@@ -57,7 +57,9 @@ func (e *entry) takeOver(s grace.Signal) {
 	}
 	e.stale = s.State == grace.SignalStale
 	e.flapping = s.Flapping
-	e.passing = s.Passing
+	if e.passing = s.Passing; s.Passing && !s.FailingSince.IsZero() {
+		e.passedAt = s.At // replicas saw different things
+	}
 	switch s.State {
 	case grace.SignalFiring, grace.SignalOK:
 		e.held = s.State
@@ -73,7 +75,7 @@ func (e *entry) takeOver(s grace.Signal) {
 	case grace.SignalUnknown:
 	}
 	if e.held == grace.SignalFiring {
-		e.firingSince = s.Since
+		e.firingSince, e.breachSince = s.Since, s.Since
 	}
 }
 
@@ -119,7 +121,7 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 			}
 			clamp(t)
 		}
-		for _, t := range []*time.Time{&e.until, &e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
+		for _, t := range []*time.Time{&e.until, &e.passed, &e.spoken, &e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
 			clamp(t)
 		}
 		for i := range e.flips {

@@ -14,7 +14,7 @@ import (
 func (e *entry) signal(cfg *Config) grace.Signal {
 	s := e.sig
 	s.Message = e.message(cfg)
-	if s.FailingSince = (time.Time{}); s.State == grace.SignalFiring && e.fails > 0 {
+	if s.FailingSince = (time.Time{}); s.State == grace.SignalFiring && !e.passing {
 		s.FailingSince = e.breachSince
 	}
 	s.Interval = grace.Duration(e.apart())
