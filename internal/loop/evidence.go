@@ -112,7 +112,7 @@ func (l *Loop) newest(row grace.Signal) grace.Signal {
 	defer l.mu.Unlock()
 	own, known := l.sense.Signal(row.Key)
 	switch {
-	case l.sense.PassedSince(row.Key, row.At):
+	case l.sense.PassedSince(row):
 		row.Passing, row.Message = true, own.Message
 	case !row.Expires.IsZero() && l.Now().After(row.Expires) && (!known || !own.Expires.After(row.Expires)):
 		row.State, row.Message = grace.SignalStale, row.Metric+": not repeated until "+row.Expires.UTC().Format("15:04:05 MST")

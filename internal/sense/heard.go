@@ -258,9 +258,9 @@ func (e *entry) unseen(cfg *Config, now time.Time) bool {
 	return true
 }
 
-// PassedSince tells whether the newest verdict on a signal is later than a time
-// and says that nothing is wrong.
-func (a *Agent) PassedSince(key grace.SignalKey, at time.Time) bool {
-	e := a.entries[key]
-	return e != nil && e.passing && e.judged.After(at)
+// PassedSince tells whether the newest verdict here says that nothing is wrong, and
+// is later than the newest sample behind a signal, or came between its failures.
+func (a *Agent) PassedSince(s grace.Signal) bool {
+	e := a.entries[s.Key]
+	return e != nil && e.passing && (e.judged.After(s.At) || e.between(&s))
 }

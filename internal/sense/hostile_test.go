@@ -333,3 +333,18 @@ func TestHostileOrder(t *testing.T) {
 		}
 	})
 }
+
+// TestPassedBetween: where it passed between two of the failures that another replica
+// speaks of, nothing is done, before that is written.
+func TestPassedBetween(t *testing.T) {
+	a, b := expecting(), expecting()
+	looks(a, 5, "1")
+	firing := looks(b, 0, "00")
+	if !a.PassedSince(firing) || b.PassedSince(firing) {
+		t.Errorf("%+v", firing)
+	}
+	looks(a, 15, "0")
+	if a.PassedSince(firing) {
+		t.Error("its newest sample failed")
+	}
+}
