@@ -124,7 +124,7 @@ func (e *entry) contradict(cfg *Config, changed []grace.Signal) []grace.Signal {
 	theirs := heard.State == grace.SignalFiring && !heard.Passing
 	between := theirs && e.between(&heard)
 	switch {
-	case !between && e.judged.Before(heard.At), e.judged.Equal(heard.At) && !blind(heard):
+	case !between && e.judged.Before(heard.At), e.judged.Equal(heard.At) && heard.State != grace.SignalUnknown:
 		return changed
 	case theirs && e.passing && e.kind != kindAlert:
 		// It fires as the other has seen it, though it has passed since, or between

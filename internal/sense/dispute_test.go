@@ -138,9 +138,9 @@ func (w *world) alone() bool {
 
 func (w *world) end() string { return strings.Join(w.told[max(0, len(w.told)-30):], "\n") }
 
-// TestHostile: what one replica alone sees fail is at no moment said to fail without
+// TestDispute: what one replica alone sees fail is at no moment said to fail without
 // a pass, whatever else happens; and it is told.
-func TestHostile(t *testing.T) {
+func TestDispute(t *testing.T) {
 	fails := func(i, _ int) bool { return i > 0 }
 	for name, story := range map[string]struct {
 		world    *world
@@ -179,10 +179,10 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestHostileStories: replicas whose clocks differ start, end, are cut off and are
+// TestDisputeStories: replicas whose clocks differ start, end, are cut off and are
 // heard late, and the service goes down and flaps. In the end what they see is what
 // is said.
-func TestHostileStories(t *testing.T) {
+func TestDisputeStories(t *testing.T) {
 	for seed := range uint64(400) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		w := newWorld([]int{3, 3, 10, 30, 60, 120, 300}[r.IntN(7)], r.IntN(3), make([]int, 2+r.IntN(2))...)
@@ -266,9 +266,9 @@ func expecting() *Agent {
 	return a
 }
 
-// TestHostileOrder: whose word it is, and which came last, is told apart also where
+// TestDisputeOrder: whose word it is, and which came last, is told apart also where
 // words are heard late.
-func TestHostileOrder(t *testing.T) {
+func TestDisputeOrder(t *testing.T) {
 	acts := func(s grace.Signal) bool { return s.State == grace.SignalFiring && !s.Passing }
 	t.Run("its own pass is no other's", func(t *testing.T) {
 		a := expecting()
