@@ -123,7 +123,9 @@ func TestOneIncident(t *testing.T) {
 		ID: "i-9", Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: "web", Run: "r-9", Severity: grace.SeverityWarning,
 		Title: "restart on web did not help", Acknowledged: &grace.Note{Actor: "ann"},
 	}
-	w.onCall = func(grace.ActionRequest) grace.Outcome { return grace.Outcome{Status: grace.OutcomeFailed, Error: "no"} }
+	w.onCall = func(grace.ActionRequest) grace.Outcome {
+		return grace.Outcome{Status: grace.OutcomeFailed, Error: "no"}
+	}
 	run := w.drive(w.start(aRun(w, undoable("one"))))
 	if inc := w.open; run.Incident != "i-9" || inc.ID != "i-9" || inc.Run != "r-9" || inc.Acknowledged == nil || inc.Detail != run.Error ||
 		inc.News != "restart_service failed, too (run r-1)" || inc.Severity != grace.SeverityCritical {
