@@ -132,7 +132,7 @@ func (b *backlog) back() {
 
 // changeOf gives the rows of what was said: signals, the triggers they are,
 // predictions, audit entries and events.
-func changeOf(batch []said) grace.Change {
+func changeOf(batch []said, owner string) grace.Change {
 	var c grace.Change
 	last := map[grace.SignalKey]int{}
 	for i := range batch {
@@ -142,7 +142,7 @@ func changeOf(batch []said) grace.Change {
 		case s.demotion != nil:
 			demotionChange(&c, *s.demotion, s.at)
 		default:
-			signalChange(&c, last, s.signal, s.quiet, s.at)
+			signalChange(&c, last, s.signal, s.quiet, owner, s.at)
 		}
 	}
 	return c
@@ -273,7 +273,7 @@ func (l *Loop) writeBatch(ctx context.Context, batch []said) error {
 	var c grace.Change
 	standing := standingOf(batch)
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		c = changeOf(batch) // here: where the store is away it costs nothing
+		c = changeOf(batch, l.Owner) // here: where the store is away it costs nothing
 		return l.Store.Apply(ctx, tx, c)
 	})
 	if err != nil {

@@ -39,7 +39,7 @@ func TestLostSick(t *testing.T) {
 	gone := grace.Signal{
 		Key: "ghost/alertmanager/Down", Service: "ghost", Metric: "Down", Severity: grace.SeverityCritical, At: now, Gone: true, Lost: true,
 	}
-	l.heard(gone)
+	l.heard(gone, false)
 	if err := l.keepLost(t.Context(), now); err != nil {
 		t.Fatal(err)
 	}

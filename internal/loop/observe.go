@@ -142,7 +142,7 @@ func (l *Loop) persist(ctx context.Context, changed []grace.Signal, more ...said
 // signalChange records one change of a signal, and the trigger that it is. Of
 // several changes of one signal the row is the last one's; last holds where. A
 // quiet one, whose state is what it was, is no entry of the log.
-func signalChange(c *grace.Change, last map[grace.SignalKey]int, s grace.Signal, quiet bool, now time.Time) {
+func signalChange(c *grace.Change, last map[grace.SignalKey]int, s grace.Signal, quiet bool, owner string, now time.Time) {
 	if i, ok := last[s.Key]; ok {
 		c.Signals[i] = s
 	} else {
@@ -150,7 +150,7 @@ func signalChange(c *grace.Change, last map[grace.SignalKey]int, s grace.Signal,
 		c.Signals = append(c.Signals, s)
 	}
 	c.Events = append(c.Events, grace.Event{
-		Type: "health.signal", Source: "sense", Actor: "grace", Resource: "signal/" + string(s.Key), Payload: heal.Encode(s), Timestamp: now,
+		Type: eventSignal, Source: "sense", Actor: owner, Resource: "signal/" + string(s.Key), Payload: heal.Encode(s), Timestamp: now,
 	})
 	if quiet {
 		return

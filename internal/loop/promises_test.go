@@ -164,14 +164,40 @@ func TestStaleElsewhere(t *testing.T) {
 	own := signalOf(l, "web")
 	older := own
 	older.State, older.At = grace.SignalStale, now
-	l.heard(older)
+	l.heard(older, false)
 	if l.unsaved.pending() != 1 || l.unsaved.waiting[0].signal.State != grace.SignalFiring {
 		t.Errorf("%+v waits to be said, want that it fires", l.unsaved.waiting)
 	}
 	older.At = own.At
-	l.heard(older)
+	l.heard(older, false)
 	if l.unsaved.pending() != 1 {
 		t.Error("what this process has not seen since either was contradicted")
+	}
+}
+
+// TestOwnWordsHeardLate: what this process has said itself says nothing new to it,
+// however late it comes back.
+func TestOwnWordsHeardLate(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	l := unwired(t, func() time.Time { return now })
+	looks := func(from int, value float64) (last []grace.Signal) {
+		for i := range 2 {
+			last = l.sense.Observe(grace.Sample{
+				Service: "web", Sensor: "probe", Metric: "up", Kind: grace.SampleProbe, Value: value,
+				At: now.Add(time.Duration(from+i) * time.Second), Severity: grace.SeverityCritical,
+			})
+		}
+		return last
+	}
+	firing := looks(0, 0)[0]
+	looks(2, 1)
+	l.heard(firing, true)
+	if l.unsaved.pending() > 0 {
+		t.Errorf("%+v waits to be said", l.unsaved.waiting)
+	}
+	if l.heard(firing, false); l.unsaved.pending() != 1 {
+		t.Error("of another replica it is contradicted")
 	}
 }
 
@@ -263,14 +289,14 @@ func TestWhyNothingIsDone(t *testing.T) {
 	}
 }
 
-// TestWhyNotOfWhatFlaps: that it keeps changing is the reason, also while it
+// TestWhyNotOfWhatFlaps: that it passes now and then is the reason, also while it
 // fails; a rule for its code there may well be.
 func TestWhyNotOfWhatFlaps(t *testing.T) {
 	t.Parallel()
 	l := unwired(t, time.Now)
 	for _, state := range []grace.SignalState{grace.SignalFiring, grace.SignalUnstable} {
 		l.conditions["web"] = &condition{worst: grace.Signal{Code: grace.CodeServiceDown, State: state, Flapping: true}}
-		if why := l.whyNot("web"); !strings.HasPrefix(why, "it keeps changing") {
+		if why := l.whyNot("web"); !strings.HasSuffix(why, "while it passes") {
 			t.Errorf("%s: %q", state, why)
 		}
 	}

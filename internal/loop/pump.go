@@ -68,7 +68,7 @@ func (l *Loop) hear(e grace.Event) {
 	case eventSignal:
 		var s grace.Signal
 		if json.Unmarshal(e.Payload, &s) == nil && s.Key != "" {
-			l.heard(s)
+			l.heard(s, e.Actor == l.Owner)
 		}
 	case eventAsked:
 		var keys []grace.SignalKey
@@ -86,12 +86,17 @@ func (l *Loop) hear(e grace.Event) {
 }
 
 // heard compares what another replica says of a signal with what this one sees:
-// that it has no data, or older, says nothing of the service.
-func (l *Loop) heard(s grace.Signal) {
+// that it has no data, or older, says nothing of the service. Its own words come
+// back as well.
+func (l *Loop) heard(s grace.Signal, own bool) {
 	l.mirror.signals([]grace.Signal{s})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lostSick([]grace.Signal{s})
+	if own {
+		l.sense.Echoed(s)
+		return
+	}
 	l.keep(l.sense.Heard(s)) // the next tick writes it
 }
 

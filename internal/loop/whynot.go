@@ -67,7 +67,7 @@ func (l *Loop) whyNot(id grace.ServiceID) string {
 		case c.worst.State == grace.SignalUnstable:
 			return "it keeps changing and passed when last seen; nothing is done to a service while it passes"
 		case c.worst.Flapping && last.at.IsZero():
-			return "it keeps changing, never failing for long enough to be diagnosed; nothing is done to a service while it passes"
+			return "it fails only now and then, or only some replicas see it fail; nothing is done to a service while it passes"
 		case c.worst.Code == "" || last.at.IsZero():
 			return fmt.Sprintf("no rule makes a diagnosis of it (code %s)", cmp.Or(c.worst.Code, "not given"))
 		}

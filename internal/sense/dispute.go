@@ -32,8 +32,7 @@ func (e *entry) doubted(cfg *Config) bool {
 // disputed tells whether a probe or objective of this replica passes, while another
 // replica sees the same one fail.
 func (e *entry) disputed() bool {
-	return e.expected && e.kind != kindAlert && e.passing && e.held == grace.SignalOK && !e.stale && e.heard != nil &&
-		e.heard.State == grace.SignalFiring && e.heard.Passing
+	return e.expected && e.kind != kindAlert && e.passing && e.held == grace.SignalOK && !e.stale && e.heard != nil && disputed(*e.heard)
 }
 
 // argue notes with every sample since when replicas see different things.

@@ -29,7 +29,7 @@ type world struct {
 	patience   grace.Duration // For
 	replicas   []*replica     // nil: it has ended
 	row        grace.Signal
-	log        []grace.Signal
+	log        []word
 	heard      int
 	late       []int // when each word of the log is heard
 	told       []string
@@ -67,10 +67,10 @@ func (w *world) start(i, now int) {
 }
 
 func (w *world) write(now, by int, words []grace.Signal) {
-	for _, word := range words {
-		w.row = word
-		w.log, w.late = append(w.log, word), append(w.late, now+w.lag)
-		w.told = append(w.told, fmt.Sprintf("%d by %d: %s passing %t flapping %t at %s", now, by, word.State, word.Passing, word.Flapping, word.At.Format("15:04:05.000")))
+	for _, s := range words {
+		w.row = s
+		w.log, w.late = append(w.log, word{w.replicas[by].agent, s}), append(w.late, now+w.lag)
+		w.told = append(w.told, fmt.Sprintf("%d by %d: %s passing %t flapping %t at %s", now, by, s.State, s.Passing, s.Flapping, s.At.Format("15:04:05.000")))
 	}
 }
 
@@ -114,8 +114,12 @@ func (w *world) second(now int, sees func(i int) bool) {
 	}
 	for ; w.heard < len(w.log) && w.late[w.heard] <= now; w.heard++ {
 		for _, r := range w.replicas {
-			if r.agent != nil {
-				r.waiting = append(r.waiting, r.agent.Heard(w.log[w.heard])...)
+			switch said := w.log[w.heard]; {
+			case r.agent == nil:
+			case r.agent == said.by:
+				r.agent.Echoed(said.Signal)
+			default:
+				r.waiting = append(r.waiting, r.agent.Heard(said.Signal)...)
 			}
 		}
 	}
@@ -275,8 +279,8 @@ func TestDisputeOrder(t *testing.T) {
 		looks(a, 0, "00")
 		pass := looks(a, 20, "1")
 		again := looks(a, 30, "0")
-		a.Heard(pass)
-		a.Heard(again)
+		a.Echoed(pass)
+		a.Echoed(again)
 		if words := append(a.Observe(probeAt(40, 0)), looks(a, 50, "10")); !acts(again) || !acts(words[len(words)-1]) || len(words) > 1 {
 			t.Errorf("%+v", words)
 		}
@@ -286,7 +290,7 @@ func TestDisputeOrder(t *testing.T) {
 		looks(a, 0, "00")
 		looks(a, 20, "1")
 		for _, word := range a.Heard(looks(b, 15, "00")) {
-			a.Heard(word)
+			a.Echoed(word)
 		}
 		if again := looks(a, 30, "0"); !acts(again) {
 			t.Errorf("%+v", again)
@@ -310,7 +314,7 @@ func TestDisputeOrder(t *testing.T) {
 		a.Asked([]grace.SignalKey{firing.Key})
 		argued := looks(a, 20, "0")
 		a.Heard(looks(b, 5, "00")) // written before, heard after it was said
-		a.Heard(argued)
+		a.Echoed(argued)
 		if !argued.Passing {
 			t.Fatalf("%+v", argued)
 		}

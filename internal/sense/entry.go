@@ -34,8 +34,6 @@ type entry struct {
 	heard       *grace.Signal     // what another replica has published since this one did
 	passedAt    time.Time         // when another replica saw it pass last, since its state changed here
 	failedAt    time.Time         // when another replica saw it fail last
-	passed      time.Time         // when it passed here last
-	spoken      time.Time         // the time of what was said here last of what another replica saw
 	arguing     time.Time         // since when it fails here and passes there
 	adopted     bool              // only another replica has data of it
 	until       time.Time         // of an adopted alert: its sender repeats it by then
@@ -119,7 +117,7 @@ func (e *entry) judge(cfg *Config, bad bool, at time.Time) {
 		if e.fails > 0 && e.held == grace.SignalOK && e.kind == kindProbe {
 			e.flip(cfg, at) // failed, though not for long enough to fire
 		}
-		e.fails, e.passed = 0, at
+		e.fails = 0
 		e.passes++
 		if e.held != grace.SignalFiring || e.passes >= cfg.RecoverAfter {
 			e.hold(cfg, grace.SignalOK, at)

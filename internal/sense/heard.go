@@ -34,30 +34,46 @@ func (a *Agent) Heard(s grace.Signal) []grace.Signal {
 	if s.Gone {
 		return e.remind(&a.cfg, s)
 	}
-	own := s.At.Equal(e.sig.At) && s.State == e.sig.State && s.Passing == e.sig.Passing || s.At.Equal(e.judged) && !blind(s) || s.At.Equal(e.spoken)
-	disputed := s.State == grace.SignalFiring && s.Passing
-	late := disputed && e.heard != nil && e.heard.State == grace.SignalFiring && e.heard.Passing && s.Fired.Before(e.heard.Fired)
-	switch {
-	case e.stale && !newer, own && (!disputed || !e.expected):
-		return nil
-	case !late: // else it answers less than is known here
-		e.heard = &s
-	}
-	if own { // said before what was heard since, and written after it
+	if e.stale && !newer {
 		return nil
 	}
+	e.hear(s)
 	fails := s.Fired.Equal(s.At) && !s.FailingSince.IsZero() // also who argues has seen it fail
 	if fails {
 		e.failedAt = s.At
 	}
 	switch {
-	case s.State == grace.SignalOK || s.Passing && !fails && s.At.After(e.passed): // else it may be its own word
+	case s.State == grace.SignalOK || s.Passing && !fails:
 		e.passedAt = s.At
 	case s.State == grace.SignalFiring && !s.Passing:
 		e.passedAt = time.Time{}
 	}
 	return e.contradict(&a.cfg, nil)
 }
+
+// Echoed takes what this replica has published itself, at its place among the words
+// of all: of a dispute the last word is what the others know.
+func (a *Agent) Echoed(s grace.Signal) {
+	switch e := a.entries[s.Key]; {
+	case e == nil || e.stale && !s.At.After(e.sig.At):
+	case e.expected && disputed(s):
+		e.hear(s)
+	case e.heard != nil && !s.At.Before(e.heard.At):
+		e.heard = nil
+	}
+}
+
+// hear keeps what was published last, unless it answers less than is known here.
+func (e *entry) hear(s grace.Signal) {
+	if disputed(s) && e.heard != nil && disputed(*e.heard) && s.Fired.Before(e.heard.Fired) {
+		return
+	}
+	e.heard = &s
+}
+
+// disputed tells whether a signal fires where one replica sees it, and passes where
+// another or the newest sample does.
+func disputed(s grace.Signal) bool { return s.State == grace.SignalFiring && s.Passing }
 
 // follow takes another replica's word on a signal of which there is no data
 // here. What it says is over is kept there alone.
@@ -133,7 +149,7 @@ func (e *entry) contradict(cfg *Config, changed []grace.Signal) []grace.Signal {
 		if heard.At = heard.At.Add(time.Millisecond); e.judged.After(heard.At) {
 			heard.At = e.judged
 		}
-		e.heard, e.spoken = &heard, heard.At
+		e.heard = &heard
 		return append(changed, heard)
 	case heard.State == grace.SignalOK && e.disputes(cfg): // it would be taken for over
 		word := e.argued(cfg)
@@ -174,7 +190,7 @@ func (e *entry) answer(cfg *Config, changed []grace.Signal) []grace.Signal {
 			word.At = e.judged
 		}
 		word.Passing = e.passing && word.State == grace.SignalFiring
-		e.heard, e.spoken = &word, word.At
+		e.heard = &word
 		changed = append(changed, word)
 	default:
 		changed = append(changed, e.signal(cfg))

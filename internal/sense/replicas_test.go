@@ -8,22 +8,43 @@ import (
 	"grace"
 )
 
+// word is what one of several agents says.
+type word struct {
+	by *Agent
+	grace.Signal
+}
+
+func by(a *Agent, signals []grace.Signal) (words []word) {
+	for _, s := range signals {
+		words = append(words, word{a, s})
+	}
+	return words
+}
+
+// deliver gives a word to all agents, and what they say to it.
+func deliver(agents []*Agent, w word) (more []word) {
+	for _, a := range agents {
+		if a == w.by {
+			a.Echoed(w.Signal)
+		} else {
+			more = append(more, by(a, a.Heard(w.Signal))...)
+		}
+	}
+	return more
+}
+
 // round delivers words to all agents, and what they say to them, until all is
 // said; then time passes for each.
-func round(agents []*Agent, words []grace.Signal, now time.Time) (all []grace.Signal) {
-	say := func(words []grace.Signal) {
+func round(agents []*Agent, words []word, now time.Time) (all []grace.Signal) {
+	say := func(words []word) {
 		for len(words) > 0 && len(all) < 10000 {
-			all = append(all, words[0])
-			var more []grace.Signal
-			for _, a := range agents {
-				more = append(more, a.Heard(words[0])...)
-			}
-			words = append(words[1:], more...)
+			all = append(all, words[0].Signal)
+			words = append(words[1:], deliver(agents, words[0])...)
 		}
 	}
 	say(words)
 	for _, a := range agents {
-		say(a.Tick(now))
+		say(by(a, a.Tick(now)))
 		keys := a.Ask(now)
 		for _, other := range agents {
 			if other != a {
@@ -40,13 +61,13 @@ func round(agents []*Agent, words []grace.Signal, now time.Time) (all []grace.Si
 func TestSenderMoves(t *testing.T) {
 	for _, resolved := range []bool{false, true} {
 		agents := []*Agent{New(DefaultConfig(), nil), New(DefaultConfig(), nil), New(DefaultConfig(), nil)}
-		words := round(agents, agents[0].Observe(alertAt(0, "f1", false)), at(0))
+		words := round(agents, by(agents[0], agents[0].Observe(alertAt(0, "f1", false))), at(0))
 		key := words[0].Key
 		if resolved {
-			round(agents, agents[0].Observe(alertAt(10, "f1", true)), at(10))
+			round(agents, by(agents[0], agents[0].Observe(alertAt(10, "f1", true))), at(10))
 		}
 		for s := 60; s < 12*3600; s += 30 {
-			for _, word := range round(agents, agents[1].Observe(alertAt(s, "f1", false)), at(s)) {
+			for _, word := range round(agents, by(agents[1], agents[1].Observe(alertAt(s, "f1", false))), at(s)) {
 				if word.Gone || word.State != grace.SignalFiring {
 					t.Fatalf("resolved: %t, at %d: %+v", resolved, s, word)
 				}
@@ -86,9 +107,9 @@ func TestSentRarely(t *testing.T) {
 			agents[1], stale = New(DefaultConfig(), nil), 0
 			agents[1].Restore([]grace.Signal{row}, at(s))
 		}
-		var words []grace.Signal
+		var words []word
 		if s%130 == 0 {
-			words = agents[0].Observe(probeAt(s, 0))
+			words = by(agents[0], agents[0].Observe(probeAt(s, 0)))
 		}
 		for _, word := range round(agents, words, at(s)) {
 			if row = word; word.State == grace.SignalStale {
@@ -109,7 +130,7 @@ func TestAskedRarely(t *testing.T) {
 	for s := 0; s < 3600; s += 10 {
 		sample := alertAt(s, "f1", false)
 		sample.Expires = at(s + 240) // as Prometheus has it
-		words += len(round(agents, agents[0].Observe(sample), at(s)))
+		words += len(round(agents, by(agents[0], agents[0].Observe(sample)), at(s)))
 	}
 	if words > 40 {
 		t.Errorf("%d words in an hour", words)
@@ -121,12 +142,12 @@ func TestAskedRarely(t *testing.T) {
 func TestFailsAfterSilence(t *testing.T) {
 	agents := []*Agent{New(DefaultConfig(), nil), New(DefaultConfig(), nil)}
 	for s := range 400 {
-		var words []grace.Signal
+		var words []word
 		switch s {
 		case 0, 10:
-			words = agents[0].Observe(probeAt(s, 1))
+			words = by(agents[0], agents[0].Observe(probeAt(s, 1)))
 		case 200:
-			words = agents[0].Observe(probeAt(s, 0))
+			words = by(agents[0], agents[0].Observe(probeAt(s, 0)))
 		}
 		for _, word := range round(agents, words, at(s)) {
 			if s >= 200 && word.State == grace.SignalOK {
@@ -198,7 +219,7 @@ func TestCutOff(t *testing.T) {
 						}
 					}
 					var living []*Agent
-					var said []grace.Signal
+					var said []word
 					for i, a := range agents {
 						if sees[i] == gone {
 							continue
@@ -210,7 +231,7 @@ func TestCutOff(t *testing.T) {
 							if sample.Kind = kind; kind == grace.SampleMetric {
 								sample.Metric = "up"
 							}
-							said = append(said, a.Observe(sample)...)
+							said = append(said, by(a, a.Observe(sample))...)
 						}
 					}
 					for _, word := range round(living, said, at(s)) {
@@ -254,11 +275,11 @@ func TestClockAheadWhileOneIsBlind(t *testing.T) {
 				a.ClockStepped(at(s+ahead), step*time.Second)
 			}
 		}
-		var words []grace.Signal
+		var words []word
 		if s%5 == 0 {
-			words = seeing.Observe(probeAt(s+ahead, 0))
+			words = by(seeing, seeing.Observe(probeAt(s+ahead, 0)))
 			if s < 100 {
-				words = append(words, blind.Observe(probeAt(s+ahead, 0))...)
+				words = append(words, by(blind, blind.Observe(probeAt(s+ahead, 0)))...)
 			}
 		}
 		for _, word := range round(agents, words, at(s+ahead)) {
