@@ -114,9 +114,9 @@ func (w *world) second(now int, sees func(i int) bool) {
 	}
 	for ; w.heard < len(w.log) && w.late[w.heard] <= now; w.heard++ {
 		for _, r := range w.replicas {
-			switch said := w.log[w.heard]; {
-			case r.agent == nil:
-			case r.agent == said.by:
+			switch said := w.log[w.heard]; r.agent {
+			case nil:
+			case said.by:
 				r.agent.Echoed(said.Signal)
 			default:
 				r.waiting = append(r.waiting, r.agent.Heard(said.Signal)...)
