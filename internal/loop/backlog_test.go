@@ -198,6 +198,7 @@ func TestDayOfSeries(t *testing.T) {
 		if err := l.Observe(t.Context(), samples...); err != nil {
 			t.Fatal(err)
 		}
+		l.Relay(t.Context())
 		if err := l.Step(t.Context()); err != nil {
 			t.Fatal(err)
 		}

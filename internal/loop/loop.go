@@ -489,15 +489,17 @@ func (l *Loop) Reconciled() time.Time {
 	return time.Time{}
 }
 
-// Load and Step are Start for those who own the clock: after Load, every Step
-// does once, in order and on the caller's goroutine, what Start's goroutines do
-// when woken or once a second; of forecasts so many as it may, however long they
-// take.
+// Load, Relay and Step are Start for those who own the clock: after Load, every
+// Relay and Step does once, in order and on the caller's goroutine, what Start's
+// goroutines do when woken or once a second; of forecasts so many as it may,
+// however long they take.
 func (l *Loop) Load(ctx context.Context) error { return l.load(ctx) }
+
+// Relay lets the loop catch up with the outbox.
+func (l *Loop) Relay(ctx context.Context) { l.carry(ctx, l.carried.Load()) }
 
 // Step lets the loop catch up with its clock and its store.
 func (l *Loop) Step(ctx context.Context) error {
-	l.carry(ctx, l.carried.Load())
 	if err := l.elapse(ctx); err != nil {
 		return err
 	}

@@ -168,6 +168,9 @@ func (s *Sim) think(elapsed time.Duration) {
 		if !s.awake(p) {
 			continue
 		}
+		if !s.befalls(SlowRelay, strconv.Itoa(i)) {
+			p.loop.Relay(s.ctx)
+		}
 		if err := p.loop.Step(s.ctx); err != nil {
 			s.broken = append(s.broken, fmt.Sprintf("replica %s at %s: %v", p.owner(), elapsed, err))
 		}

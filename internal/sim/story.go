@@ -86,6 +86,7 @@ const (
 	ClockStep    Kind = "clock_step"    // the wall clock of all hosts is set by Amount seconds, and back after For
 	SensorError  Kind = "sensor_error"  // replica Target measures nothing, by its own fault; Amount 1: its probes say so
 	SilentSource Kind = "silent_source" // no data of Target
+	SlowRelay    Kind = "slow_relay"    // replica Target hears nothing of the outbox for For, neither its own words nor others'
 	StuckAlert   Kind = "stuck_alert"   // an alert about Target fires until the end, repeated every Amount seconds; 0: never
 	SenderDies   Kind = "sender_dies"   // no alert about Target is repeated, nor said to be over
 )

@@ -8,7 +8,7 @@ import (
 )
 
 func doubts() []Kind {
-	return []Kind{Passes, Flap, Restart, Reload, RenameSensor, RemoveSensor, ClockStep, SensorError, SilentSource, StuckAlert, SenderDies}
+	return []Kind{Passes, Flap, Restart, Reload, RenameSensor, RemoveSensor, ClockStep, SensorError, SilentSource, SlowRelay, StuckAlert, SenderDies}
 }
 
 // writeDoubt writes what makes it hard to know what is wrong now: half of them
@@ -41,6 +41,8 @@ func writeDoubt(r *rand.Rand, st Story) []Event {
 			}
 		case SensorError:
 			e.Target, e.For, e.Amount = fmt.Sprint(r.IntN(st.Replicas)), secondsIn(r, 20, 400), float64(r.IntN(2))
+		case SlowRelay:
+			e.Target, e.For = fmt.Sprint(r.IntN(st.Replicas)), secondsIn(r, 2, 90)
 		case SilentSource:
 			e.For = secondsIn(r, 20, 500)
 		case StuckAlert:
