@@ -28,6 +28,8 @@ AT_ONCE := -p $(shell echo $$(($$(nproc) * 3 / 2)))
 # What takes longest begins first; go test keeps the order.
 LONGEST := ./daemon ./internal/loop ./internal/store ./examples/shop ./internal/sim ./internal/api ./cmd/grace ./internal/forecast ./sensor/otlp ./internal/predict ./internal/flow
 
+TEST_ARGS = $(AT_ONCE) -vet=off -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(if $(filter ./...,$(PACKAGES)),$(LONGEST)) $(PACKAGES)
+
 # The last line of every target: what it took since make began.
 BEGAN := $(shell date +%s)
 took   = @echo "make $@: $$(($$(date +%s) - $(BEGAN))) s"
@@ -53,13 +55,13 @@ run: build ## build, then show GRACE healing a small shop (about 4 minutes)
 .PHONY: test
 test: ## vet, then every test
 	$(GO) vet $(PACKAGES)
-	$(GO) test $(AT_ONCE) -vet=off -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(if $(filter ./...,$(PACKAGES)),$(LONGEST)) $(PACKAGES)
+	$(GO) test $(TEST_ARGS)
 	$(took)
 
 .PHONY: race
 race: export GORACE := $(GORACE)
 race: ## every test with the race detector, but for the many simulated stories
-	$(GO) test -race $(RACE_FREE) $(AT_ONCE) -vet=off -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(if $(filter ./...,$(PACKAGES)),$(LONGEST)) $(PACKAGES)
+	$(GO) test -race $(RACE_FREE) $(TEST_ARGS)
 	$(took)
 
 .PHONY: lint

@@ -70,11 +70,13 @@ func openHome(cfg *config.Config, exclusive bool) (*home, error) {
 		h.lock = f
 	}
 	var err error
-	if h.key, h.newKey, err = auditKey(filepath.Join(cfg.DataDir, keyFile)); err != nil {
+	if h.key, h.newKey, err = auditKey(h.keyPath()); err != nil {
 		return nil, errors.Join(err, h.close())
 	}
 	return h, nil
 }
+
+func (h *home) keyPath() string { return filepath.Join(h.cfg.DataDir, keyFile) }
 
 func (h *home) close() error {
 	if h.lock == nil {
@@ -187,16 +189,16 @@ func (h *home) openStore(ctx context.Context, inspect bool) (*store.Store, error
 		URL: url, AuditKey: h.key, Now: now, Checkpoints: filepath.Join(h.cfg.DataDir, checkpointFile), Forged: h.forged, Inspect: inspect, Log: h.log,
 	})
 	if errors.Is(err, store.ErrOtherKey) {
-		where := "it is read from " + filepath.Join(h.cfg.DataDir, keyFile)
+		where := "it is read from " + h.keyPath()
 		if _, set := os.LookupEnv(keyVariable); set {
 			where = "it is the value of " + keyVariable
 		} else if h.newKey {
-			where = "there is none in " + filepath.Join(h.cfg.DataDir, keyFile)
+			where = "there is none in " + h.keyPath()
 		}
 		err = fmt.Errorf("%w; %s", err, where)
 	}
 	if err != nil && h.newKey {
-		err = errors.Join(err, os.Remove(filepath.Join(h.cfg.DataDir, keyFile)))
+		err = errors.Join(err, os.Remove(h.keyPath()))
 	}
 	return st, err
 }

@@ -115,7 +115,7 @@ func TestRetriesOnlyWhatMayPass(t *testing.T) {
 	}
 }
 
-// TestOneIncident: runs that do not help the same trouble are one incident, and
+// TestOneIncident: runs that do not help the same condition are one incident, and
 // who looks after it goes on doing so.
 func TestOneIncident(t *testing.T) {
 	w := newWorld(t)

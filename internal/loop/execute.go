@@ -138,7 +138,7 @@ func (j journal) OpenIncident(run grace.Run) (*grace.Incident, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the open incidents: %w", err)
 	}
-	i := slices.IndexFunc(open, func(i grace.Incident) bool { return i.Service == run.Service && about(&i, run.SickSince) })
+	i := slices.IndexFunc(open, lasting{service: run.Service, since: run.SickSince}.isOf)
 	if i < 0 {
 		return nil, nil //nolint:nilnil // absent is an answer
 	}

@@ -294,9 +294,11 @@ func TestWhyNothingIsDone(t *testing.T) {
 func TestWhyNotOfWhatFlaps(t *testing.T) {
 	t.Parallel()
 	l := unwired(t, time.Now)
-	for _, state := range []grace.SignalState{grace.SignalFiring, grace.SignalUnstable} {
+	for state, want := range map[grace.SignalState]string{
+		grace.SignalFiring: "it fails only now and then", grace.SignalUnstable: "it keeps changing",
+	} {
 		l.conditions["web"] = &condition{worst: grace.Signal{Code: grace.CodeServiceDown, State: state, Flapping: true}}
-		if why := l.whyNot("web"); !strings.HasSuffix(why, "while it passes") {
+		if why := l.whyNot("web"); !strings.HasPrefix(why, want) || !strings.HasSuffix(why, "while it passes") {
 			t.Errorf("%s: %q", state, why)
 		}
 	}

@@ -25,14 +25,14 @@ func (e *entry) disputes(cfg *Config) bool { return !e.passing && e.doubted(cfg)
 // doubted tells whether another replica saw a probe or objective pass a moment ago
 // that fires here.
 func (e *entry) doubted(cfg *Config) bool {
-	return e.expected && e.kind != kindAlert && e.held == grace.SignalFiring && !e.stale && !e.passedAt.IsZero() &&
+	return e.expected && e.held == grace.SignalFiring && !e.stale && !e.passedAt.IsZero() &&
 		e.judged.Sub(e.passedAt) < e.wordLasts(cfg)
 }
 
 // disputed tells whether a probe or objective of this replica passes, while another
 // replica sees the same one fail.
 func (e *entry) disputed() bool {
-	return e.expected && e.kind != kindAlert && e.passing && e.held == grace.SignalOK && !e.stale && e.heard != nil && disputed(*e.heard)
+	return e.expected && e.passing && e.held == grace.SignalOK && !e.stale && e.heard != nil && disputed(*e.heard)
 }
 
 // argue notes with every sample since when replicas see different things.

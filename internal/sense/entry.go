@@ -22,7 +22,7 @@ type entry struct {
 	// objective is nil but for kindObjective.
 	objective *Objective
 	burn      *burn // of an error budget, else nil
-	// expected: configured, so it is never forgotten.
+	// expected: a configured probe or objective, so it is never forgotten.
 	expected bool
 
 	// unconfirmed: no sample has come that is newer than the restart or the
@@ -193,12 +193,12 @@ func (e *entry) patience(cfg *Config) time.Duration {
 		return cfg.AlertStaleAfter.D()
 	}
 	// Of the last two intervals the shorter one: the longer may be an outage.
-	return max(cfg.StaleAfter.D(), 2*e.apart())
+	return max(cfg.StaleAfter.D(), 2*e.sampleInterval())
 }
 
-// apart is how far apart its samples come, as configured, said by another process,
+// sampleInterval is how far apart its samples come, as configured, said by another process,
 // or seen.
-func (e *entry) apart() time.Duration {
+func (e *entry) sampleInterval() time.Duration {
 	seen := min(e.gaps[0], e.gaps[1])
 	if seen > 0 && !e.expected {
 		return seen

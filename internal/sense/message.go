@@ -17,7 +17,7 @@ func (e *entry) signal(cfg *Config) grace.Signal {
 	if s.FailingSince = (time.Time{}); s.State == grace.SignalFiring && !e.passing {
 		s.FailingSince = e.breachSince
 	}
-	s.Interval = grace.Duration(e.apart())
+	s.Interval = grace.Duration(e.sampleInterval())
 	if s.Flapping {
 		s.Message += "; flapping: " + strconv.Itoa(len(e.flips)) + " changes within " + short(e.flapWindow(cfg))
 	}
