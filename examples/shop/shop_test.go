@@ -326,12 +326,15 @@ func TestCapacity(t *testing.T) {
 func TestRisingLoad(t *testing.T) {
 	t.Parallel()
 	b := startShop(t, shop.Options{Poll: 100 * time.Millisecond, Load: 3})
-	b.until("the load is there", func() bool { return b.status(shop.Cart).Rate > 15 })
+	// Requests a second that frontend, customers and checkout make of cart at
+	// this load. One rate that was measured is no measure of another: while
+	// others use this machine, any of them may be far below it.
+	const usual = 3 * (8 + 4 + 7)
+	b.until("the load is there", func() bool { return b.status(shop.Cart).Rate > .9*usual })
 	f := b.inject(shop.Cart, shop.RisingLoad)
 	b.is(shop.Cart, "saturation", above(.3))
-	before := b.status(shop.Cart).Rate
-	b.until("more customers", func() bool { return b.status(shop.Cart).Rate > 1.15*before })
-	b.is(shop.Cart, "saturation", above(.4))
+	b.until("more customers", func() bool { return b.status(shop.Cart).Rate > 1.3*usual })
+	b.is(shop.Cart, "saturation", above(.35))
 	b.control(shop.Cart, "scale", map[string]int{"delta": 1}, nil)
 	// How busy a replica is says little while the load goes on rising and others
 	// use this machine; that each has its share does.
@@ -344,14 +347,13 @@ func TestRisingLoad(t *testing.T) {
 		}
 		return len(asked) == 2
 	})
-	most := b.status(shop.Cart).Rate
 	if all, err := b.c.Faults(b.Context()); err != nil || len(all) != 1 || !all[0].Relieved {
 		b.Fatalf("faults %+v, %v: want it relieved", all, err)
 	}
 	if _, err := b.c.Heal(b.Context(), f.ID); err != nil {
 		b.Fatal(err)
 	}
-	b.until("fewer customers", func() bool { return b.status(shop.Cart).Rate < .9*most })
+	b.until("fewer customers", func() bool { return b.status(shop.Cart).Rate < 1.15*usual })
 }
 
 func TestControl(t *testing.T) {
