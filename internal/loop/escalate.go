@@ -21,10 +21,11 @@ type condition struct {
 	worst grace.Signal       // the one to be named
 	clear time.Time          // since when nothing is wrong any more; zero while something is
 	told  []grace.IncidentID // the open incidents that cover it, as last seen
-	// stored: all that is known of it is from before the start. When it is
-	// confirmed it counts from when it began: else restarts would put off for ever
+	// stored are the signals that were known from before the start only. One that
+	// is confirmed counts from when it began: else restarts would put off for ever
 	// that somebody is told.
-	stored bool
+	stored    map[grace.SignalKey]bool
+	confirmed bool // something is
 }
 
 // watchConditions keeps account of what is sick and for how long. What is only
@@ -34,7 +35,7 @@ type condition struct {
 func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time) {
 	worst := map[grace.ServiceID]grace.Signal{}
 	since := map[grace.ServiceID]time.Time{}
-	confirmed := map[grace.ServiceID]bool{}
+	sick := map[grace.ServiceID][]grace.Signal{}
 	for _, s := range signals {
 		if !s.Sick() || s.Passing && !s.Flapping {
 			continue
@@ -42,7 +43,7 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 		if s.Unconfirmed && s.Configured {
 			s.Since = later(s.Since, time.UnixMilli(l.epoch.Load()))
 		}
-		confirmed[s.Service] = confirmed[s.Service] || !s.Unconfirmed
+		sick[s.Service] = append(sick[s.Service], s)
 		if w, seen := worst[s.Service]; !seen || s.Severity.Rank() > w.Severity.Rank() {
 			worst[s.Service] = s
 		}
@@ -53,16 +54,23 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 	for id, s := range worst {
 		c := l.conditions[id]
 		if c == nil {
-			c = &condition{since: earlier(since[id], now), stored: !confirmed[id]}
+			c = &condition{since: earlier(since[id], now), stored: map[grace.SignalKey]bool{}}
+			for _, s := range sick[id] {
+				c.stored[s.Key] = s.Unconfirmed
+			}
 			l.conditions[id] = c
 		}
-		if c.stored && confirmed[id] {
-			c.since, c.stored = earlier(c.since, since[id]), false
+		for _, s := range sick[id] {
+			if !s.Unconfirmed && c.stored[s.Key] {
+				c.since = earlier(c.since, s.Since)
+				delete(c.stored, s.Key)
+			}
+			c.confirmed = c.confirmed || !s.Unconfirmed
 		}
 		c.worst, c.clear = s, time.Time{}
 	}
 	for id, c := range l.conditions {
-		if _, sick := worst[id]; sick {
+		if len(sick[id]) > 0 {
 			continue
 		}
 		if c.clear.IsZero() {
@@ -72,6 +80,12 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 			delete(l.conditions, id)
 		}
 	}
+}
+
+// anew starts the clock of a condition anew.
+func (c *condition) anew(now time.Time) {
+	c.since = now
+	clear(c.stored)
 }
 
 // holdSilenced starts the clock of silenced services anew: when the silence
@@ -86,7 +100,7 @@ func (l *Loop) holdSilenced(ctx context.Context, st *stages, now time.Time) erro
 	}
 	for id, c := range l.conditions {
 		if _, silenced := st.silencedBy(id, silences, now); silenced {
-			c.since = now
+			c.anew(now)
 		}
 	}
 	return nil
@@ -183,7 +197,7 @@ func (l *Loop) noteTold(ctx context.Context, incidents []grace.Incident, now tim
 				return err
 			}
 			if byHand {
-				c.since = now
+				c.anew(now)
 			}
 		}
 		c.told = told
@@ -242,7 +256,7 @@ func (l *Loop) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time) [
 	by, began := map[grace.ServiceID]*lasting{}, time.UnixMilli(l.epoch.Load())
 	for _, id := range slices.Sorted(maps.Keys(l.conditions)) {
 		c := l.conditions[id]
-		if !c.clear.IsZero() || now.Sub(c.since) < st.patience(id) || c.stored && now.Sub(began) < confirmGrace {
+		if !c.clear.IsZero() || now.Sub(c.since) < st.patience(id) || !c.confirmed && now.Sub(began) < confirmGrace {
 			continue
 		}
 		cause := cmp.Or(causeOf[id], id)

@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -30,7 +31,12 @@ func unwired(t interface{ Fatal(...any) }, now func() time.Time) *Loop {
 	l, err := New(Config{
 		Services: services, Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(),
 		Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(), HoldDown: 30 * time.Second,
-		Probes: []sense.Probe{{Service: "web", Sensor: "probe", Metric: "up"}, {Service: "db", Sensor: "probe", Metric: "up"}},
+		Probes: []sense.Probe{
+			{Service: "web", Sensor: "probe", Metric: "up"},
+			{Service: "db", Sensor: "probe", Metric: "up"},
+			{Service: "web", Sensor: "slow", Metric: "up"},
+			{Service: "db", Sensor: "slow", Metric: "up"},
+		},
 	}, Deps{Log: slog.New(slog.DiscardHandler), Now: now})
 	if err != nil {
 		t.Fatal(err)
@@ -61,10 +67,7 @@ func TestNoActionWithoutFreshEvidence(t *testing.T) {
 			s, found := known[key]
 			return found && s.State == grace.SignalFiring && !s.Passing && !s.Unconfirmed && s.Silenced == ""
 		})
-		got := evidenceOf(condition, func(key grace.SignalKey) (grace.Signal, bool) {
-			s, found := known[key]
-			return s, found
-		})
+		got := evidenceOf(condition, slices.Collect(maps.Values(known)))
 		if (got.State == propose.EvidenceFresh) != want {
 			t.Fatalf("%v of %v is %q, want fresh: %t", condition, known, got.State, want)
 		}
@@ -82,15 +85,23 @@ func TestNoSilence(t *testing.T) {
 		now := func() time.Time { return wall.Add(passed) }
 		l := unwired(t, now)
 		l.epoch.Store(now().UnixMilli())
-		sick := map[grace.ServiceID]bool{}
-		since := map[grace.ServiceID]time.Duration{} // since when it is known to be sick
-		for range rapid.IntRange(10, 120).Draw(t, "rounds") {
+		services := []grace.ServiceID{"db", "web"}
+		looks := map[string]int{"probe": 1, "slow": 4} // each so many rounds
+		type probe struct {
+			service grace.ServiceID
+			sensor  string
+		}
+		sick := map[probe]bool{}
+		since := map[probe]time.Duration{} // since when it is known to be sick
+		looked := map[probe]bool{}         // since the start
+		for round := range rapid.IntRange(10, 120).Draw(t, "rounds") {
 			switch rapid.IntRange(0, 19).Draw(t, "what") {
 			case 0, 1, 2:
-				id := rapid.SampledFrom([]grace.ServiceID{"web", "db"}).Draw(t, "service")
-				sick[id] = !sick[id]
+				p := probe{rapid.SampledFrom(services).Draw(t, "service"), rapid.SampledFrom([]string{"probe", "slow"}).Draw(t, "sensor")}
+				sick[p] = !sick[p]
 			case 3:
 				l = restarted(t, l, now)
+				clear(looked)
 			case 4:
 				step := time.Duration(rapid.IntRange(-900, 900).Draw(t, "step")) * time.Second
 				wall = wall.Add(step)
@@ -103,29 +114,36 @@ func TestNoSilence(t *testing.T) {
 				}
 			}
 			passed += 5 * time.Second
-			for _, id := range []grace.ServiceID{"db", "web"} {
+			for _, p := range []probe{{"db", "probe"}, {"db", "slow"}, {"web", "probe"}, {"web", "slow"}} {
+				if round%looks[p.sensor] != 0 {
+					continue
+				}
 				v := 1.0
-				if sick[id] {
+				if sick[p] {
 					v = 0
 				}
-				l.mirror.signals(l.sense.Observe(grace.Sample{Service: id, Sensor: "probe", Metric: "up", Kind: grace.SampleProbe, Value: v, At: now(), Severity: grace.SeverityCritical}))
-				s := signalOf(l, id)
+				looked[p] = true
+				l.mirror.signals(l.sense.Observe(grace.Sample{Service: p.service, Sensor: p.sensor, Metric: "up", Kind: grace.SampleProbe, Value: v, At: now(), Severity: grace.SeverityCritical}))
+				s, _ := l.sense.Signal(grace.SignalKey(string(p.service) + "/" + p.sensor + "/up"))
 				switch {
-				case s.State != grace.SignalFiring || !sick[id]:
-					delete(since, id)
-				case since[id] == 0:
-					since[id] = passed
+				case s.State != grace.SignalFiring || !sick[p]:
+					delete(since, p)
+				case since[p] == 0:
+					since[p] = passed
 				}
 			}
 			l.shiftClocks()
 			st := l.stages.Load()
 			l.watchConditions(st, l.mirror.allSignals(), now())
 			due := l.overdue(st, nil, now())
-			for _, id := range []grace.ServiceID{"db", "web"} {
+			for _, id := range services {
 				told := slices.ContainsFunc(due, func(c lasting) bool { return c.service == id })
-				lasts := since[id] != 0 && passed-since[id] > st.patience(id)
+				lasts := false
+				for p, began := range since {
+					lasts = lasts || p.service == id && looked[p] && passed-began > st.patience(id)
+				}
 				if lasts && !told {
-					t.Fatalf("%s has been sick for %s, its patience is %s, and it is not overdue", id, passed-since[id], st.patience(id))
+					t.Fatalf("%s is sick since %v, it is %s, its patience is %s, and it is not overdue", id, since, passed, st.patience(id))
 				}
 				if told && l.conditions[id] == nil {
 					t.Fatalf("%s is overdue without a condition", id)
