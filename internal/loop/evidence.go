@@ -11,20 +11,19 @@ import (
 	"grace/internal/store"
 )
 
-// evidenceOf says what the newest samples say of a condition. find gives the
-// signal of a key, false when there is none any more.
-func evidenceOf(condition []grace.SignalKey, find func(grace.SignalKey) (grace.Signal, bool)) propose.Evidence {
+// evidenceOf says what the signals of a service, as they are now, say of a
+// condition.
+func evidenceOf(condition []grace.SignalKey, signals []grace.Signal) propose.Evidence {
 	best := propose.Evidence{State: propose.EvidenceCleared, Text: "no signal of it is there any more"}
 	order := []propose.EvidenceState{
 		propose.EvidenceCleared, propose.EvidenceNoData, propose.EvidencePassing, propose.EvidenceUnconfirmed,
 		propose.EvidenceSilenced, propose.EvidenceFresh,
 	}
-	for _, key := range condition {
-		s, found := find(key)
-		if !found {
+	for i := range signals {
+		if !slices.Contains(condition, signals[i].Key) {
 			continue
 		}
-		e := evidenceFrom(&s)
+		e := evidenceFrom(&signals[i])
 		if slices.Index(order, e.State) >= slices.Index(order, best.State) {
 			best = e
 		}
@@ -55,27 +54,39 @@ func silencedAtSource(s *grace.Signal) propose.Evidence {
 	return propose.Evidence{State: propose.EvidenceSilenced, Text: string(s.Key) + " is silenced at its source: " + s.Silenced}
 }
 
-// evidence looks at a condition again, in the transaction. What the rows say
-// was seen by some replica; that it was seen since this process began, or since
-// its configuration changed, this process knows itself.
-func (l *Loop) evidence(ctx context.Context, tx store.Querier, service grace.ServiceID, condition []grace.SignalKey) (propose.Evidence, error) {
-	rows, err := l.Store.Signals(ctx, tx, service)
+// signalsNow gives the signals of a service as they are stored, with what this
+// process itself knows. What the rows say was seen by some replica; that it was
+// seen since this process began, or since its configuration changed, it knows
+// itself.
+func (l *Loop) signalsNow(ctx context.Context, q store.Querier, service grace.ServiceID) ([]grace.Signal, error) {
+	rows, err := l.Store.Signals(ctx, q, service)
 	if err != nil {
-		return propose.Evidence{}, fmt.Errorf("look at the signals of %s: %w", service, err)
+		return nil, fmt.Errorf("look at the signals of %s: %w", service, err)
 	}
-	best := evidenceOf(condition, func(key grace.SignalKey) (grace.Signal, bool) {
-		i := slices.IndexFunc(rows, func(s grace.Signal) bool { return s.Key == key })
-		if i < 0 {
-			return grace.Signal{}, false
-		}
-		s := rows[i]
-		s.Unconfirmed = l.mirror.isUnconfirmed(key)
-		return l.newest(s), true
-	})
+	for i, s := range rows {
+		s.Unconfirmed = l.mirror.isUnconfirmed(s.Key)
+		rows[i] = l.newest(s)
+	}
+	return rows, nil
+}
+
+// evidence looks at a condition again, in the transaction.
+func (l *Loop) evidence(ctx context.Context, tx store.Querier, service grace.ServiceID, condition []grace.SignalKey) (propose.Evidence, error) {
+	signals, err := l.signalsNow(ctx, tx, service)
+	if err != nil {
+		return propose.Evidence{}, err
+	}
+	return evidenceIn(signals, condition), nil
+}
+
+// evidenceIn is the evidence of a condition, unless an alert of the service,
+// whose signals are given, is silenced at its source.
+func evidenceIn(signals []grace.Signal, condition []grace.SignalKey) propose.Evidence {
+	best := evidenceOf(condition, signals)
 	if best.State == propose.EvidenceFresh {
-		return unlessSilenced(best, rows), nil
+		return unlessSilenced(best, signals)
 	}
-	return best, nil
+	return best
 }
 
 // unlessSilenced gives the evidence, or that an alert of the service, whose
@@ -162,13 +173,17 @@ func (l *Loop) runEvidence(ctx context.Context, tx store.Querier, run *grace.Run
 
 // hasCome looks whether what was foreseen of a service is there.
 func (l *Loop) hasCome(ctx context.Context, tx store.Querier, service grace.ServiceID, code grace.Code) (propose.Evidence, error) {
+	signals, err := l.signalsNow(ctx, tx, service)
+	if err != nil {
+		return propose.Evidence{}, err
+	}
 	var condition []grace.SignalKey
-	for _, s := range l.mirror.allSignals() {
-		if s.Service == service && s.Code == code && s.Severity.Serious() {
+	for _, s := range signals {
+		if s.Code == code && s.Severity.Serious() {
 			condition = append(condition, s.Key)
 		}
 	}
-	return l.evidence(ctx, tx, service, condition)
+	return evidenceIn(signals, condition), nil
 }
 
 // silencedBy gives the silence of a service that is in force.

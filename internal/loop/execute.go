@@ -191,9 +191,24 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	}
 	a, err := j.admitOpen(st, run)
 	if err == nil && a.Wait.IsZero() {
-		a.Before = j.l.sickSignals(run.Service)
+		a.Before, err = j.sickSignals(run.Service)
 	}
 	return a, err
+}
+
+// sickSignals gives what is wrong with a service now.
+func (j journal) sickSignals(id grace.ServiceID) ([]grace.SignalKey, error) {
+	signals, err := j.l.signalsNow(j.ctx, j.tx, id)
+	if err != nil {
+		return nil, err
+	}
+	var out []grace.SignalKey
+	for _, s := range signals {
+		if s.Sick() {
+			out = append(out, s.Key)
+		}
+	}
+	return out, nil
 }
 
 // evidenceWait is how long an admitted run waits for the evidence to become
@@ -298,18 +313,21 @@ func admitMode(mode grace.Mode, run grace.Run) heal.Admission {
 	return no(grace.RunObservedOnly, grace.ReasonModeObserve, "autonomous or ask_always")
 }
 
-// condition looks at what began a run, for its verification.
+// condition looks at what began a run, for its verification: at what is stored,
+// since this process may hear late of what another one saw.
 func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
-	known := map[grace.SignalKey]grace.Signal{}
+	signals, err := l.signalsNow(ctx, l.Store.Q(), run.Service)
+	if err != nil {
+		return heal.Condition{Text: "nothing shows that it is gone: " + err.Error()}
+	}
 	out := heal.Condition{}
-	for _, s := range l.mirror.allSignals() {
-		if s.Service != run.Service {
-			continue
-		}
-		known[s.Key] = s
+	for i, s := range signals {
 		if s.Severity == grace.SeverityCritical && s.Sick() && s.State == grace.SignalFiring && !s.Passing && !s.Unconfirmed &&
 			!slices.Contains(run.Before, s.Key) && out.Worse == "" {
 			out.Worse = s.Message
+		}
+		if s.Unconfirmed && s.State == grace.SignalOK {
+			signals[i].State = grace.SignalStale // well before a restart is not well now
 		}
 	}
 	if run.Kind == grace.TriggerProactive {
@@ -317,25 +335,8 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 		out.Clear, out.Text = err == nil && come.State != propose.EvidenceFresh, come.Text
 		return out
 	}
-	e := evidenceOf(run.Condition, func(key grace.SignalKey) (grace.Signal, bool) {
-		s, found := known[key]
-		if s.Unconfirmed && s.State == grace.SignalOK {
-			s.State = grace.SignalStale // well before a restart is not well now
-		}
-		return s, found
-	})
+	e := evidenceOf(run.Condition, signals)
 	out.Clear, out.Text = e.State == propose.EvidenceCleared, e.Text
-	return out
-}
-
-// sickSignals gives what is wrong with a service now.
-func (l *Loop) sickSignals(id grace.ServiceID) []grace.SignalKey {
-	var out []grace.SignalKey
-	for _, s := range l.mirror.allSignals() {
-		if s.Service == id && s.Sick() {
-			out = append(out, s.Key)
-		}
-	}
 	return out
 }
 
