@@ -25,7 +25,7 @@ func exitCodes() []struct {
 		{cli.ExitConflict, "somebody or something was first: already decided, expired, ended or changed"},
 		{cli.ExitUnreachable, "no daemon answered at the URL"},
 		{cli.ExitNotAllowed, "the token is missing or unknown, or its role does not permit this"},
-		{cli.ExitProblems, "check or playbooks lint found errors"},
+		{cli.ExitProblems, "check, reload or playbooks lint found errors"},
 		{cli.ExitAuditBroken, "the audit log was changed, or entries are missing"},
 	}
 }

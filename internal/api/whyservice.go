@@ -169,7 +169,7 @@ func doing(view ServiceView, c chain, recent []grace.Decision) (summary string, 
 	cause := victimOf(id, recent)
 	switch {
 	case cause != nil:
-		line := fmt.Sprintf("its symptoms are put down to %s (%s, likelihood %.2f), which is what GRACE treats", cause.Diagnosis.Cause, words(string(cause.Diagnosis.Code)), cause.Diagnosis.Likelihood)
+		line := fmt.Sprintf("its symptoms are put down to %s (%s, likelihood %.2f); what is done about them is done there", cause.Diagnosis.Cause, words(string(cause.Diagnosis.Code)), cause.Diagnosis.Likelihood)
 		return fmt.Sprintf("Nothing is done on %s: %s.", id, line), []string{line, "decision " + string(cause.ID)}
 	case c.decision != nil && c.decision.Verdict != grace.VerdictAllow && len(c.decision.Failed()) > 0:
 		for _, r := range c.decision.Failed() {
