@@ -129,6 +129,8 @@ type lasting struct {
 	since    time.Time
 	severity grace.Severity
 	text     string
+	// undecided: it is diagnosed, and what is done about it not decided yet.
+	undecided bool
 }
 
 // escalate keeps the second promise: what is wrong for longer than
@@ -276,6 +278,11 @@ func (l *Loop) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time) [
 			one.text = cmp.Or(one.text, string(id)+": "+c.worst.Message)
 		}
 	}
+	for _, d := range diagnoses {
+		if one := by[d.Cause]; one != nil {
+			one.undecided = l.lastSaid(d.Cause).at.IsZero()
+		}
+	}
 	out := make([]lasting, 0, len(by))
 	for _, id := range slices.Sorted(maps.Keys(by)) {
 		out = append(out, *by[id])
@@ -311,6 +318,9 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 			return nil // it is acting
 		}
 		why := l.whyNot(c.service)
+		if c.undecided {
+			why = "it has just been diagnosed, and what is done about it is decided in a moment"
+		}
 		if i < 0 && l.blockedByOwnRun(c.service) {
 			if why, err = l.whyNotDone(ctx, tx, c.service, why, now); err != nil {
 				return err

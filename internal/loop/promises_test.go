@@ -307,6 +307,33 @@ func TestWhyNothingIsDone(t *testing.T) {
 	}
 }
 
+// TestWhyNotOfWhatIsJustDiagnosed: the cause of what lasts may be found only now;
+// that nothing is decided yet is no lack of a diagnosis.
+func TestWhyNotOfWhatIsJustDiagnosed(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 2, nil)
+	now, cause, victim := l.Now(), benchService(0), benchService(1)
+	since := now.Add(-time.Hour)
+	l.conditions = map[grace.ServiceID]*condition{victim: {since: since, confirmed: true}, cause: {since: since, confirmed: true}}
+	diagnoses := []grace.Diagnosis{{Cause: cause, Code: grace.CodeServiceDown, Victims: []grace.ServiceID{victim}}}
+	for _, want := range []bool{true, false} {
+		due := l.overdue(l.stages.Load(), diagnoses, now)
+		if len(due) != 1 || due[0].service != cause || due[0].undecided != want {
+			t.Fatalf("%+v, want the cause, undecided: %t", due, want)
+		}
+		if want {
+			if err := l.openUnhealed(t.Context(), l.stages.Load(), due[0], now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.considered["d"] = consideration{at: now, service: cause}
+	}
+	open, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
+	if err != nil || len(open) != 1 || !strings.Contains(open[0].Detail, "decided in a moment") {
+		t.Errorf("%+v, %v; want one that says that it is not decided yet", open, err)
+	}
+}
+
 // TestWhyNotOfWhatFlaps: that it passes now and then is the reason, also while it
 // fails; a rule for its code there may well be.
 func TestWhyNotOfWhatFlaps(t *testing.T) {
