@@ -36,7 +36,7 @@ type Incident struct {
 	Title        string        `json:"title"`
 	Service      ServiceID     `json:"service,omitempty"`
 	Services     []ServiceID   `json:"services,omitempty" doc:"others that it covers: victims, or what a sensor does not see"`
-	Recovered    []ServiceID   `json:"recovered,omitempty" doc:"of the services of a circuit breaker's: those that have been well since; sick again, they are told again"`
+	Recovered    []ServiceID   `json:"recovered,omitempty" doc:"those of its services that have been well since, while others have not; sick again, they are told again"`
 	Sensor       string        `json:"sensor,omitempty" doc:"of a blind one: the sensor or source without data"`
 	Run          RunID         `json:"run,omitempty"`
 	Severity     Severity      `json:"severity"`
@@ -54,7 +54,7 @@ type Incident struct {
 
 // Covers tells whether the incident is about a service as it is now.
 func (i *Incident) Covers(id ServiceID) bool {
-	return i.Service == id || slices.Contains(i.Services, id) && !slices.Contains(i.Recovered, id)
+	return (i.Service == id || slices.Contains(i.Services, id)) && !slices.Contains(i.Recovered, id)
 }
 
 // Note is what a person says of an incident.

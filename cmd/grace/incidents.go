@@ -131,6 +131,7 @@ func (a *app) incident(w io.Writer, i grace.Incident) {
 		{"severity", string(i.Severity)},
 		{"service", string(i.Service)},
 		{"also", cli.Join(i.Services)},
+		{"well again", cli.Join(i.Recovered)},
 		{"run", string(i.Run)},
 		{"since", a.atMaybe(&i.Since)},
 		{"opened", a.at(i.OpenedAt)},

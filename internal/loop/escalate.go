@@ -364,7 +364,9 @@ func (c lasting) unsilenced(st *stages, silences []grace.Silence, now time.Time)
 }
 
 // isOf tells whether an open incident is the condition's own.
-func (c lasting) isOf(i grace.Incident) bool { return i.Service == c.service && about(&i, c.since) }
+func (c lasting) isOf(i grace.Incident) bool {
+	return i.Service == c.service && about(&i, c.since) && i.Covers(c.service)
+}
 
 // change opens the incident, or adds the victims to one that is open for the
 // cause.
@@ -377,7 +379,7 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) g
 			news = append(news, "it is "+string(c.severity)+" now")
 		}
 		if more := slices.DeleteFunc(slices.Clone(c.victims), inc.Covers); len(more) > 0 {
-			inc.Services = append(inc.Services, more...)
+			inc = covering(inc, more)
 			news = append(news, "it also hurts "+join(more))
 		}
 		inc.News = strings.Join(news, "; ")

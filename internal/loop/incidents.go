@@ -185,21 +185,17 @@ func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blin
 	well, watched := l.wellSince(signals, now), watchedBy(signals)
 	var failed error // about one, which keeps nothing from the others
 	for _, inc := range incidents {
-		if isStorm(inc) {
-			failed = errors.Join(failed, l.noteRecovered(ctx, inc, well, st.HoldDown, now))
-			continue
-		}
-		if inc.Manual {
-			continue
-		}
-		if inc.Kind == grace.IncidentBlind {
-			if slices.ContainsFunc(blind, func(b grace.Incident) bool { return b.Sensor == inc.Sensor }) || l.stillBlind(inc, signals) {
-				continue
+		switch {
+		case inc.Kind == grace.IncidentBlind:
+			still := slices.ContainsFunc(blind, func(b grace.Incident) bool { return b.Sensor == inc.Sensor }) || l.stillBlind(inc, signals)
+			if !still && !inc.Manual {
+				failed = errors.Join(failed, l.resolveIncident(ctx, inc, now))
 			}
-		} else if !l.allWell(st, inc, well, watched, now) {
-			continue
+		case isStorm(inc), inc.Manual, !l.allWell(st, inc, well, watched, now):
+			failed = errors.Join(failed, l.noteRecovered(ctx, inc, well, st.HoldDown, now))
+		default:
+			failed = errors.Join(failed, l.resolveIncident(ctx, inc, now))
 		}
-		failed = errors.Join(failed, l.resolveIncident(ctx, inc, now))
 	}
 	return failed
 }
@@ -334,17 +330,72 @@ func (l *Loop) sickElsewhere(ctx context.Context, tx store.Querier, inc grace.In
 		return false, nil
 	}
 	for _, id := range concerned(inc) {
-		rows, err := l.Store.Signals(ctx, tx, id)
-		if err != nil {
-			return false, fmt.Errorf("look at the signals of %s: %w", id, err)
-		}
-		if slices.ContainsFunc(rows, func(s grace.Signal) bool {
-			return s.Sick() && !s.Passing || s.Severity.Serious() && s.Silenced == "" && wasSick(s)
-		}) {
-			return true, nil
+		if sick, err := l.storedSick(ctx, tx, id); err != nil || sick {
+			return sick, err
 		}
 	}
 	return false, nil
+}
+
+// storedSick tells whether what is stored says that a service is sick, or was
+// when last seen.
+func (l *Loop) storedSick(ctx context.Context, tx store.Querier, id grace.ServiceID) (bool, error) {
+	rows, err := l.Store.Signals(ctx, tx, id)
+	if err != nil {
+		return false, fmt.Errorf("look at the signals of %s: %w", id, err)
+	}
+	return slices.ContainsFunc(rows, func(s grace.Signal) bool {
+		return s.Sick() && !s.Passing || s.Severity.Serious() && s.Silenced == "" && wasSick(s)
+	}), nil
+}
+
+// noteRecovered notes which services of an incident that stays open have been
+// well for the hold-down: when they are sick again that is another condition,
+// and told.
+func (l *Loop) noteRecovered(ctx context.Context, of grace.Incident, well map[grace.ServiceID]time.Time, holdDown time.Duration, now time.Time) error {
+	recovered := func(inc grace.Incident, id grace.ServiceID) bool {
+		since, is := well[id]
+		return is && inc.Covers(id) && now.Sub(since) >= holdDown
+	}
+	if !slices.ContainsFunc(concerned(of), func(id grace.ServiceID) bool { return recovered(of, id) }) {
+		return nil
+	}
+	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+		inc, err := l.Store.Incident(ctx, tx, of.ID)
+		if err != nil || inc.State != grace.IncidentOpen {
+			return err
+		}
+		before := len(inc.Recovered)
+		for _, id := range concerned(inc) {
+			if !recovered(inc, id) {
+				continue
+			}
+			sick, err := l.storedSick(ctx, tx, id)
+			if err != nil {
+				return err
+			}
+			if !sick {
+				inc.Recovered = append(inc.Recovered, id)
+			}
+		}
+		if len(inc.Recovered) == before {
+			return nil
+		}
+		return l.Store.Apply(ctx, tx, grace.Change{Incidents: []grace.Incident{inc}})
+	})
+	if err != nil {
+		return fmt.Errorf("note what recovered of incident %s: %w", of.ID, err)
+	}
+	return nil
+}
+
+// covering gives the incident with services that it is to cover from now on;
+// what had recovered is sick again.
+func covering(inc grace.Incident, more []grace.ServiceID) grace.Incident {
+	again := func(id grace.ServiceID) bool { return slices.Contains(more, id) }
+	inc.Services = append(slices.DeleteFunc(slices.Clone(inc.Services), again), more...)
+	inc.Recovered = slices.DeleteFunc(slices.Clone(inc.Recovered), again)
+	return inc
 }
 
 // healedBy says who or what made the services of an incident well, or what became

@@ -150,33 +150,6 @@ func untold(incidents []grace.Incident, due []lasting) (more []grace.ServiceID) 
 	return more
 }
 
-// noteRecovered notes which services of a storm have been well for the hold-down.
-func (l *Loop) noteRecovered(ctx context.Context, storm grace.Incident, well map[grace.ServiceID]time.Time, holdDown time.Duration, now time.Time) error {
-	recovered := func(id grace.ServiceID) bool {
-		since, is := well[id]
-		return is && now.Sub(since) >= holdDown
-	}
-	if !slices.ContainsFunc(storm.Services, func(id grace.ServiceID) bool { return storm.Covers(id) && recovered(id) }) {
-		return nil
-	}
-	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		inc, err := l.Store.Incident(ctx, tx, storm.ID)
-		if err != nil || inc.State != grace.IncidentOpen {
-			return err
-		}
-		for _, id := range inc.Services {
-			if inc.Covers(id) && recovered(id) {
-				inc.Recovered = append(inc.Recovered, id)
-			}
-		}
-		return l.Store.Apply(ctx, tx, grace.Change{Incidents: []grace.Incident{inc}})
-	})
-	if err != nil {
-		return fmt.Errorf("note what recovered in a storm: %w", err)
-	}
-	return nil
-}
-
 func stormWidened(inc grace.Incident, more []grace.ServiceID, why string, now time.Time) grace.Change {
 	const named = 20
 	text := join(more[:min(len(more), named)])
@@ -184,9 +157,7 @@ func stormWidened(inc grace.Incident, more []grace.ServiceID, why string, now ti
 		text += fmt.Sprintf(" and %d more", len(more)-named)
 	}
 	inc.News = "sick too: " + text
-	again := func(id grace.ServiceID) bool { return slices.Contains(more, id) }
-	inc.Services = append(slices.DeleteFunc(slices.Clone(inc.Services), again), more...)
-	inc.Recovered = slices.DeleteFunc(slices.Clone(inc.Recovered), again)
+	inc = covering(inc, more)
 	inc.Title = fmt.Sprintf("%d more services are sick while the circuit breaker is open: nothing is done automatically", len(more))
 	if len(more) == 1 {
 		inc.Title = string(more[0]) + " is sick too while the circuit breaker is open: nothing is done automatically"
