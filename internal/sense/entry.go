@@ -65,8 +65,14 @@ func (e *entry) arrive(at time.Time) {
 	if !e.stale {
 		return
 	}
+	elsewhere := e.seenElsewhere() && e.heard.State == grace.SignalFiring
 	e.stale = false
-	if e.held == grace.SignalOK {
+	switch {
+	case elsewhere && e.held != grace.SignalFiring:
+		// It began while this replica saw nothing, and goes on as the other has it.
+		e.held, e.firingSince = grace.SignalFiring, e.heard.Since
+		e.sig.Fired, e.breachSince = e.heard.Fired, e.heard.FailingSince
+	case e.held == grace.SignalOK:
 		// It was ok before nobody looked: that has to be shown again.
 		e.held = grace.SignalUnknown
 	}

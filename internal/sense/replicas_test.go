@@ -310,3 +310,42 @@ func TestBlindAtTheSameSample(t *testing.T) {
 		t.Errorf("%+v", said)
 	}
 }
+
+// TestSeesAgain: a replica that could not look, and can again, goes on with what
+// another one has seen meanwhile: since when it fails, and that it does.
+func TestSeesAgain(t *testing.T) {
+	t.Parallel()
+	for _, value := range []float64{0, 1} {
+		agents := []*Agent{New(DefaultConfig(), nil), New(DefaultConfig(), nil)}
+		for _, a := range agents {
+			a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health", Interval: 10 * time.Second}})
+		}
+		look := func(sec int, samples ...grace.Sample) (all []grace.Signal) {
+			var words []word
+			for i, s := range samples {
+				words = append(words, by(agents[i], agents[i].Observe(s))...)
+			}
+			return round(agents, words, at(sec))
+		}
+		cannot := probeAt(20, 0)
+		cannot.Kind, cannot.Message = grace.SampleSensorError, "too many open files"
+		look(0, probeAt(0, 1), probeAt(0, 1))
+		look(10, probeAt(10, 1), probeAt(10, 1))
+		look(20, probeAt(20, 1), cannot)
+		for sec := 30; sec <= 60; sec += 10 {
+			look(sec, probeAt(sec, 0))
+		}
+		since, _ := agents[0].Signal("cart/http/http_health")
+		if since.State != grace.SignalFiring {
+			t.Fatalf("one sees it %s, want firing", since.State)
+		}
+		for _, s := range look(70, probeAt(70, 0), probeAt(70, value)) {
+			if s.State != grace.SignalFiring || !s.Since.Equal(since.Since) {
+				t.Errorf("the other sees %v: %q is %q since %s, want firing since %s", value, s.Message, s.State, s.Since, since.Since)
+			}
+		}
+		if s, _ := agents[1].Signal("cart/http/http_health"); s.State != grace.SignalFiring || s.Passing != (value == 1) {
+			t.Errorf("the other sees %v: it holds %q, passing: %t", value, s.State, s.Passing)
+		}
+	}
+}
