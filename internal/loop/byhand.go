@@ -37,13 +37,14 @@ func (l *Loop) RunByHand(ctx context.Context, want ByHand, actor string) (grace.
 		if err != nil {
 			return err
 		}
-		code, since := st.ails(want.Service, playbook.Triggers, l.mirror.allSignals(), p.now)
+		diagnoses := st.diagnoseAll(p.now, l.mirror.allSignals(), nil)
+		code, since := ails(diagnoses, want.Service, playbook.Triggers, p.now)
 		d := grace.Diagnosis{
 			ID: grace.DiagnosisID("d-" + hash(actor, want.Service, want.Playbook, p.now)), Code: code, Cause: want.Service,
 			Kind: grace.TriggerManual, Likelihood: 1, Since: since, At: p.now, Impact: grace.ImpactUnknown,
 			Evidence: []grace.Evidence{{Service: want.Service, Code: code, Weight: 1, Text: "asked for by " + actor + ": " + want.Reason}},
 		}
-		v, err := l.view(ctx, tx, st, p, due{diagnosis: d}, storming(nil))
+		v, err := l.view(ctx, tx, st, p, due{diagnosis: d}, st.storming(diagnoses))
 		if err != nil {
 			return err
 		}
@@ -81,8 +82,8 @@ func (l *Loop) RunByHand(ctx context.Context, want ByHand, actor string) (grace.
 // ails gives what a service is diagnosed to suffer from that a playbook is for,
 // and since when; where there is nothing, the code of a run that rests on no
 // condition.
-func (st *stages) ails(service grace.ServiceID, triggers []grace.Code, signals []grace.Signal, now time.Time) (grace.Code, time.Time) {
-	for _, d := range st.diagnoseAll(now, signals, nil) {
+func ails(diagnoses []grace.Diagnosis, service grace.ServiceID, triggers []grace.Code, now time.Time) (grace.Code, time.Time) {
+	for _, d := range diagnoses {
 		if d.Cause == service && slices.Contains(triggers, d.Code) {
 			return d.Code, d.Since
 		}

@@ -94,3 +94,33 @@ func (r *rig) setUseless(is bool) {
 	defer r.thing.mu.Unlock()
 	r.thing.useless = is
 }
+
+// TestByHandInAStorm: the circuit breaker holds a run by hand back, unless the
+// person lets it pass; then it begins while too much is sick.
+func TestByHandInAStorm(t *testing.T) {
+	t.Parallel()
+	cfg := quick()
+	cfg.Propose.StormServices = 2
+	cfg.Services[1].Bindings = map[grace.PlaybookID]grace.Binding{"restart_service": cfg.Playbooks[0].Binding}
+	for _, id := range []grace.ServiceID{"x1", "x2", "x3"} {
+		cfg.Services = append(cfg.Services, grace.Service{ID: id, Criticality: grace.CriticalityLow})
+	}
+	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
+	for _, id := range []grace.ServiceID{"x1", "x2", "x3"} {
+		r.down(id)
+	}
+	r.probe("catalog", 1)
+	want := loop.ByHand{Playbook: "restart_service", Service: "catalog", Reason: "it is slow"}
+	dec, err := r.loop.RunByHand(t.Context(), want, "token:ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if failed := dec.Failed(); dec.Run != "" || len(failed) != 1 || failed[0].Code != grace.ReasonStorm {
+		t.Fatalf("run %q, refused by %v: want the circuit breaker alone", dec.Run, failed)
+	}
+	want.Override = true
+	if dec, err = r.loop.RunByHand(t.Context(), want, "token:ada"); err != nil || dec.Run == "" {
+		t.Fatalf("no run, %v: %v", dec.Failed(), err)
+	}
+	r.wait("catalog", grace.RunSucceeded)
+}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/domain/core"
 	"grace/internal/store"
 )
 
@@ -145,8 +146,6 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 	if err := l.keepLost(ctx, now); err != nil {
 		return err
 	}
-	due := l.overdue(st, diagnoses, now)
-	blind := l.blindness(st, signals, now)
 	incidents, err := l.Store.OpenIncidents(ctx, l.Store.Q())
 	if err != nil {
 		return fmt.Errorf("read the open incidents: %w", err)
@@ -154,6 +153,8 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 	if err := l.noteTold(ctx, incidents, now); err != nil {
 		return err
 	}
+	due := l.overdue(st, diagnoses, now)
+	blind := l.blindness(st, signals, now)
 	// An error about one keeps nothing from the others.
 	var failed error
 	if slices.ContainsFunc(incidents, isStorm) {
@@ -406,10 +407,13 @@ func join(ids []grace.ServiceID) string {
 }
 
 // storming gives the services that count for the circuit breaker: those that
-// are sick of themselves, seriously, and not silenced.
-func storming(diagnoses []grace.Diagnosis) []grace.ServiceID {
+// are sick of themselves, seriously, and not silenced. GRACE's own parts do not.
+func (st *stages) storming(diagnoses []grace.Diagnosis) []grace.ServiceID {
 	var sick []grace.ServiceID
 	for _, d := range diagnoses {
+		if s, _ := st.graph.Service(d.Cause); s.Domain == core.Name {
+			continue
+		}
 		if d.Kind == grace.TriggerReactive && d.Severity.Serious() && !slices.Contains(sick, d.Cause) {
 			sick = append(sick, d.Cause)
 		}
@@ -417,9 +421,17 @@ func storming(diagnoses []grace.Diagnosis) []grace.ServiceID {
 	return sick
 }
 
-// population counts the services of a share: the described ones, and those that
-// others send signals about.
-func population(st *stages, sick []grace.ServiceID) int { return st.graph.Len() + st.undeclared(sick) }
+// population counts the services of a share: the described ones without GRACE's
+// own parts, and those that others send signals about.
+func population(st *stages, sick []grace.ServiceID) int {
+	n := st.undeclared(sick)
+	for _, s := range st.Services {
+		if s.Domain != core.Name {
+			n++
+		}
+	}
+	return n
+}
 
 // undeclared counts those that nobody described.
 func (st *stages) undeclared(ids []grace.ServiceID) (n int) {

@@ -186,7 +186,8 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 			Required: "a change window; the next opens " + opens.UTC().Format(time.RFC3339),
 		}}}, nil
 	}
-	if storm := j.l.stormNow.Load(); storm != nil && run.Auto {
+	// A run by hand has met it where it was decided, and a person lets it pass.
+	if storm := j.l.stormNow.Load(); storm != nil && run.Auto && run.Asked == nil {
 		return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{*storm}}, nil
 	}
 	a, err := j.admitOpen(st, run)

@@ -52,9 +52,7 @@ func (l *Loop) decideAll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read pending triggers: %w", err)
 	}
-	// Services that nobody declared count on neither side: whoever sends alerts
-	// could stop all healing by inventing some.
-	sick := storming(diagnoses)
+	sick := st.storming(diagnoses)
 	// Whatever fails below, somebody is told of what lasts.
 	err = l.storm(ctx, st, propose.State{Sick: sick, Total: population(st, sick), Undeclared: st.undeclared(sick)}, now)
 	if err == nil {

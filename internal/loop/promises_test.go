@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"grace"
+	"grace/domain/core"
 	"grace/internal/diagnose"
 	"grace/internal/govern"
 	"grace/internal/heal"
@@ -458,6 +459,63 @@ func TestReloadsPutNothingOff(t *testing.T) {
 		if told := len(blind) > 0; told != (now.Sub(began) >= st.EscalateCritical) {
 			t.Fatalf("after %s without a sample: told %t", now.Sub(began), told)
 		}
+	}
+}
+
+// TestResolvedByHandIsNotToldAtOnce: who resolves the incident of what lasts
+// hears of it again after a while, not a second later.
+func TestResolvedByHandIsNotToldAtOnce(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 1, nil)
+	id, st := benchService(0), l.stages.Load()
+	sick := []grace.Signal{{
+		Key: "a", Service: id, Sensor: "probe", Metric: "up", Kind: grace.SignalProbe, State: grace.SignalFiring, Severity: grace.SeverityCritical,
+		Since: l.Now().Add(-time.Hour), At: l.Now(), Message: "down",
+	}}
+	open := func() []grace.Incident {
+		if err := l.escalate(t.Context(), st, nil, sick, l.Now()); err != nil {
+			t.Fatal(err)
+		}
+		list, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	told := open()
+	if len(told) != 1 {
+		t.Fatalf("%+v, want one incident", told)
+	}
+	open() // one pass that sees it open
+	if _, err := l.ResolveIncident(t.Context(), told[0].ID, "token:ann", "I know"); err != nil {
+		t.Fatal(err)
+	}
+	if again := open(); len(again) != 0 {
+		t.Errorf("told again at once: %+v", again)
+	}
+}
+
+// TestOwnPartsAreNoServicesOfAShare: GRACE's own parts, which are well while
+// everything else is down, do not keep the circuit breaker from opening.
+func TestOwnPartsAreNoServicesOfAShare(t *testing.T) {
+	t.Parallel()
+	cfg := benchConfig(4)
+	cfg.Propose = propose.DefaultConfig()
+	for _, id := range []grace.ServiceID{core.Database, core.TaskExecutor, core.ReflectionService, core.TriggerMesh} {
+		cfg.Services = append(cfg.Services, grace.Service{ID: id, Domain: core.Name})
+	}
+	st, err := buildStages(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var diagnoses []grace.Diagnosis
+	for i := range 4 {
+		diagnoses = append(diagnoses, grace.Diagnosis{Cause: benchService(i), Kind: grace.TriggerReactive, Severity: grace.SeverityCritical})
+	}
+	sick := st.storming(append(diagnoses, grace.Diagnosis{Cause: core.TriggerMesh, Kind: grace.TriggerReactive, Severity: grace.SeverityCritical}))
+	r, storm := propose.New(st.Propose, st.graph, nil).Storm(propose.State{Sick: sick, Total: population(st, sick)})
+	if want := "4 of 4 services sick"; !storm || r.Actual != want {
+		t.Errorf("open: %t, %s; want it open, %s", storm, r.Actual, want)
 	}
 }
 

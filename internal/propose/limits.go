@@ -47,6 +47,7 @@ func Declared(id grace.ServiceID, known bool) grace.Reason {
 // nobody, so that a remedy takes nothing away.
 func Redundancy(g Graph, id grace.ServiceID, code grace.Code, well map[grace.ServiceID]bool) grace.Reason {
 	const hint = "heal or bring back the other members first, or run the remedy yourself when they are"
+	down := ""
 	for _, m := range g.Memberships(id) {
 		n := 0
 		for _, other := range m.Others {
@@ -54,10 +55,17 @@ func Redundancy(g Graph, id grace.ServiceID, code grace.Code, well map[grace.Ser
 				n++
 			}
 		}
-		if n < m.Need && code != grace.CodeServiceDown {
-			return gate("redundancy", false, grace.ReasonRedundancy, fmt.Sprintf("%d other members of the group that %s needs are well", n, m.Dependent),
-				"at least "+strconv.Itoa(m.Need), hint)
+		if n >= m.Need {
+			continue
 		}
+		short := fmt.Sprintf("%d other members of the group that %s needs are well", n, m.Dependent)
+		if code != grace.CodeServiceDown {
+			return gate("redundancy", false, grace.ReasonRedundancy, short, "at least "+strconv.Itoa(m.Need), hint)
+		}
+		down = short + "; it is down itself"
+	}
+	if down != "" {
+		return gate("redundancy", true, "", down, "enough that are well, or that it is down", hint)
 	}
 	return gate("redundancy", true, "", "no group would be left with too few", "enough other members of its groups are well", hint)
 }

@@ -231,9 +231,13 @@ func (a *Agent) Storm(s State) (grace.Reason, bool) {
 	storm := len(sick)-s.Undeclared > a.cfg.StormServices ||
 		s.Total >= fewest && float64(len(sick)) > a.cfg.StormShare*float64(s.Total) &&
 			float64(len(sick)-s.Undeclared) > a.cfg.StormShare*float64(s.Total-s.Undeclared)
+	actual := fmt.Sprintf("%d of %d services sick", len(sick)-s.Undeclared, s.Total-s.Undeclared)
+	if s.Undeclared > 0 {
+		actual += fmt.Sprintf(", and %d that nobody described", s.Undeclared)
+	}
 	r := grace.Reason{
 		Gate: "storm", Code: grace.ReasonPassed, OK: !storm,
-		Actual:   fmt.Sprintf("%d of %d services sick", len(sick), s.Total),
+		Actual:   actual,
 		Required: fmt.Sprintf("at most %d services and %.0f %% of at least %d", a.cfg.StormServices, a.cfg.StormShare*100, fewest),
 		Hint:     "look for a common cause (network, host, a deployment); propose.storm_services and propose.storm_share are the limits",
 	}
