@@ -144,6 +144,6 @@ func (a *app) incident(w io.Writer, i grace.Incident) {
 		_, _ = fmt.Fprintf(w, "\n%s, %s: %s\n", a.at(n.At), n.Actor, n.Text)
 	}
 	if i.Manual && i.State == grace.IncidentOpen {
-		_, _ = fmt.Fprintf(w, "\nSomething may have been left half done, so it does not resolve itself: look first, then\n  grace incidents resolve %s --reason WHY\n", i.ID)
+		_, _ = fmt.Fprintf(w, "\nIt does not resolve itself: something may have been left half done, or nothing is left that could show it well. Look first, then\n  grace incidents resolve %s --reason WHY\n", i.ID)
 	}
 }

@@ -132,6 +132,37 @@ func (l *Loop) SetMode(ctx context.Context, set grace.ModeSetting, actor string)
 	return set, err
 }
 
+// endMode puts the mode in force that follows one whose time is over, for all to
+// see: what GRACE may do has changed.
+func (l *Loop) endMode(ctx context.Context) error {
+	over := func(set grace.ModeSetting) bool { return set.Expires != nil && !l.Now().Before(*set.Expires) }
+	set, err := l.Store.Mode(ctx, l.Store.Q())
+	if err != nil {
+		return fmt.Errorf("read the mode: %w", err)
+	}
+	if !over(set) {
+		return nil
+	}
+	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		old, err := l.Store.Mode(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("read the mode: %w", err)
+		}
+		if !over(old) { // another replica was faster
+			return nil
+		}
+		now := l.Now()
+		next := grace.ModeSetting{
+			Mode: old.At(now), Actor: "grace", Since: now, Revision: old.Revision + 1,
+			Reason: fmt.Sprintf("the time of %s is over, which %s had set: %s", old.Mode, old.Actor, old.Reason),
+		}
+		if err := l.wakeWaiting(ctx, tx, "mode "+string(next.Mode), now); err != nil {
+			return err
+		}
+		return l.Store.Apply(ctx, tx, modeChange(next))
+	})
+}
+
 func modeChange(set grace.ModeSetting) grace.Change {
 	return grace.Change{
 		Mode:   &set,

@@ -223,9 +223,16 @@ func (l *Loop) anyResolvedByHand(ctx context.Context, ids []grace.IncidentID) (b
 }
 
 // about tells whether an open incident is about a condition that began at a
-// time, not about an earlier one that nobody has resolved yet.
+// time, not about an earlier one that only a person resolves.
 func about(i *grace.Incident, since time.Time) bool {
-	return i.Kind == grace.IncidentUnhealed || i.Kind == grace.IncidentRun && !i.OpenedAt.Before(since)
+	switch i.Kind {
+	case grace.IncidentUnhealed:
+		return !i.Manual || !i.OpenedAt.Before(since)
+	case grace.IncidentRun:
+		return !i.OpenedAt.Before(since)
+	case grace.IncidentBlind, grace.IncidentStorm:
+	}
+	return false
 }
 
 // covered tells whether an open incident is about a condition and all its

@@ -191,7 +191,9 @@ func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blin
 			if !still && !inc.Manual {
 				failed = errors.Join(failed, l.resolveIncident(ctx, inc, now))
 			}
-		case isStorm(inc), inc.Manual, !l.allWell(st, inc, well, watched, now):
+		case !isStorm(inc) && !inc.Manual && len(l.unwatched(inc, well, watched)) > 0:
+			failed = errors.Join(failed, l.keepUnwatched(ctx, inc, l.unwatched(inc, well, watched), now))
+		case isStorm(inc), inc.Manual, !allWell(inc, well, st.HoldDown, now):
 			failed = errors.Join(failed, l.noteRecovered(ctx, inc, well, st.HoldDown, now))
 		default:
 			failed = errors.Join(failed, l.resolveIncident(ctx, inc, now))
@@ -220,19 +222,45 @@ func (l *Loop) stillBlind(inc grace.Incident, signals []grace.Signal) bool {
 }
 
 // allWell tells whether every service of an incident has been well for the
-// hold-down, or is not there any more.
-func (l *Loop) allWell(st *stages, inc grace.Incident, well map[grace.ServiceID]time.Time, watched map[grace.ServiceID]bool, now time.Time) bool {
+// hold-down, since it was opened.
+func allWell(inc grace.Incident, well map[grace.ServiceID]time.Time, holdDown time.Duration, now time.Time) bool {
 	ids := concerned(inc)
-	for _, id := range ids {
-		since, ok := well[id]
-		if _, described := st.graph.Service(id); !ok && l.conditions[id] == nil && (!described || !watched[id]) {
-			continue // nothing is left that could show it well
-		}
-		if !ok || now.Sub(since) < st.HoldDown {
-			return false
+	return len(ids) > 0 && !slices.ContainsFunc(ids, func(id grace.ServiceID) bool { return !wellFor(inc, id, well, holdDown, now) })
+}
+
+// wellFor tells whether a service has been well for the hold-down since an
+// incident was opened.
+func wellFor(inc grace.Incident, id grace.ServiceID, well map[grace.ServiceID]time.Time, holdDown time.Duration, now time.Time) bool {
+	since, is := well[id]
+	return is && now.Sub(later(since, inc.OpenedAt)) >= holdDown
+}
+
+// unwatched gives the services of an incident of which nothing is left that could
+// show them well.
+func (l *Loop) unwatched(inc grace.Incident, well map[grace.ServiceID]time.Time, watched map[grace.ServiceID]bool) (ids []grace.ServiceID) {
+	for _, id := range concerned(inc) {
+		if _, is := well[id]; !is && !watched[id] && inc.Covers(id) && l.conditions[id] == nil {
+			ids = append(ids, id)
 		}
 	}
-	return len(ids) > 0
+	return ids
+}
+
+// keepUnwatched has a person resolve an incident.
+func (l *Loop) keepUnwatched(ctx context.Context, of grace.Incident, ids []grace.ServiceID, now time.Time) error {
+	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+		inc, err := l.Store.Incident(ctx, tx, of.ID)
+		if err != nil || inc.State != grace.IncidentOpen || inc.Manual {
+			return err
+		}
+		inc.Manual = true
+		inc.News = fmt.Sprintf("nothing watches %s any more: only a person can tell whether it is well", join(ids))
+		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.updated", "grace", inc.News, now))
+	})
+	if err != nil {
+		return fmt.Errorf("keep incident %s for a person: %w", of.ID, err)
+	}
+	return nil
 }
 
 // watchedBy gives the services of which some serious signal is there, whatever
@@ -354,8 +382,7 @@ func (l *Loop) storedSick(ctx context.Context, tx store.Querier, id grace.Servic
 // and told.
 func (l *Loop) noteRecovered(ctx context.Context, of grace.Incident, well map[grace.ServiceID]time.Time, holdDown time.Duration, now time.Time) error {
 	recovered := func(inc grace.Incident, id grace.ServiceID) bool {
-		since, is := well[id]
-		return is && inc.Covers(id) && now.Sub(since) >= holdDown
+		return inc.Covers(id) && wellFor(inc, id, well, holdDown, now)
 	}
 	if !slices.ContainsFunc(concerned(of), func(id grace.ServiceID) bool { return recovered(of, id) }) {
 		return nil

@@ -468,7 +468,7 @@ const longPass = 50 * time.Millisecond
 const reconcileEvery = 10
 
 func (l *Loop) decideOnce(ctx context.Context) error {
-	err := errors.Join(l.decideAll(ctx), l.callOff(ctx))
+	err := errors.Join(l.endMode(ctx), l.decideAll(ctx), l.callOff(ctx))
 	if l.passes%reconcileEvery == 0 {
 		err = errors.Join(err, l.reconcile(ctx))
 	}

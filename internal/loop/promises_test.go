@@ -427,19 +427,47 @@ func TestSickInAStorm(t *testing.T) {
 	}
 }
 
-// TestNothingLeftToShowItWell: an incident ends when the signals of its service
-// are gone for good, or it would hide every later one.
+// TestNothingLeftToShowItWell: when the last signals of a service are gone, its
+// incident says so and is a person's to resolve; it hides nothing that comes later.
 func TestNothingLeftToShowItWell(t *testing.T) {
 	t.Parallel()
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	l := unwired(t, func() time.Time { return now })
-	inc := grace.Incident{Kind: grace.IncidentUnhealed, Service: "db", Services: []grace.ServiceID{"web"}}
-	well := map[grace.ServiceID]time.Time{"web": now.Add(-time.Minute)}
-	if !l.allWell(l.stages.Load(), inc, well, map[grace.ServiceID]bool{"web": true}, now) {
-		t.Error("nothing says anything of db any more, and the incident stays")
+	l := steppedLoop(t, 2, func(cfg *Config) { cfg.HoldDown = 30 * time.Second })
+	gone, other, st := benchService(0), benchService(1), l.stages.Load()
+	opened := l.Now().Add(-time.Hour)
+	inc := grace.Incident{
+		ID: "i-1", Kind: grace.IncidentUnhealed, State: grace.IncidentOpen, Service: gone, Services: []grace.ServiceID{other},
+		Severity: grace.SeverityCritical, Since: opened, OpenedAt: opened,
 	}
-	if l.allWell(l.stages.Load(), inc, well, map[grace.ServiceID]bool{"web": true, "db": true}, now) {
-		t.Error("db was not shown to be well")
+	if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.opened", "test", "", opened))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ok := func(id grace.ServiceID) grace.Signal {
+		return grace.Signal{Key: grace.SignalKey(id), Service: id, State: grace.SignalOK, Severity: grace.SeverityCritical}
+	}
+	look := func(now time.Time, signals ...grace.Signal) grace.Incident {
+		if err := l.resolveIncidents(t.Context(), st, []grace.Incident{inc}, nil, signals, now); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if inc, err = l.Store.Incident(t.Context(), l.Store.Q(), inc.ID); err != nil {
+			t.Fatal(err)
+		}
+		return inc
+	}
+	if look(l.Now(), ok(gone), ok(other)); inc.Manual || inc.State != grace.IncidentOpen {
+		t.Fatalf("%+v: want it open, for the hold-down", inc)
+	}
+	look(l.Now().Add(time.Second), ok(other))
+	if look(l.Now().Add(time.Hour), ok(other)); !inc.Manual || inc.State != grace.IncidentOpen || !strings.Contains(inc.News, "nothing watches "+string(gone)) {
+		t.Errorf("%+v: want it kept for a person", inc)
+	}
+	if covered([]grace.Incident{inc}, lasting{service: gone, since: l.Now()}) {
+		t.Error("it hides what begins later")
+	}
+	if !covered([]grace.Incident{inc}, lasting{service: gone, since: opened}) {
+		t.Error("what it is about is told again")
 	}
 }
 

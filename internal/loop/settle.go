@@ -148,38 +148,60 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 	return nil
 }
 
-// callOff takes back the question to a person about what was foreseen, as soon
-// as it is foreseen no more and has not come: the answer would start nothing. (After a restart
-// nobody knows what was foreseen; then it is asked when the run is about to
-// start.)
+// callOff takes back the question to a person whose answer would start nothing:
+// what was foreseen is foreseen no more and has not come, or what began the run
+// has passed and stayed so for the hold-down. (After a restart nobody knows what
+// was foreseen; then it is asked when the run is about to start.)
 func (l *Loop) callOff(ctx context.Context) error {
-	well := l.mirror.wellAgain()
-	if len(well) == 0 {
-		return nil
-	}
+	turned := l.mirror.wellAgain()
 	open, err := l.Store.OpenRunHeads(ctx, l.Store.Q())
 	if err != nil {
 		return fmt.Errorf("read open runs: %w", err)
 	}
 	for _, h := range open {
-		if h.Kind != grace.TriggerProactive || h.State != grace.RunAwaitingApproval || !slices.Contains(well, h.Service) {
+		if h.State != grace.RunAwaitingApproval {
 			continue
 		}
-		come, err := l.hasCome(ctx, l.Store.Q(), h.Service, h.Code)
+		over, why := false, ""
+		switch h.Kind {
+		case grace.TriggerProactive:
+			over, why, err = l.foreseenNoMore(ctx, h, turned)
+		case grace.TriggerReactive:
+			over, why, err = l.passed(ctx, h)
+		case grace.TriggerManual: // a person wants it
+		}
+		if err == nil && over {
+			err = l.callOffRun(ctx, h, why)
+		}
 		if err != nil {
-			return err
-		}
-		if come.State == propose.EvidenceFresh {
-			continue
-		}
-		if err := l.callOffRun(ctx, h); err != nil {
 			return fmt.Errorf("call off run %s: %w", h.ID, err)
 		}
 	}
 	return nil
 }
 
-func (l *Loop) callOffRun(ctx context.Context, h store.RunHead) error {
+func (l *Loop) foreseenNoMore(ctx context.Context, h store.RunHead, turned []grace.ServiceID) (over bool, why string, err error) {
+	if !slices.Contains(turned, h.Service) {
+		return false, "", nil
+	}
+	come, err := l.hasCome(ctx, l.Store.Q(), h.Service, h.Code)
+	return err == nil && come.State != propose.EvidenceFresh, turnedReason(h.Service), err
+}
+
+// passed tells whether what began a run is over: its service has no condition any
+// more, and something has shown that.
+func (l *Loop) passed(ctx context.Context, h store.RunHead) (over bool, why string, err error) {
+	if l.conditions[h.Service] != nil {
+		return false, "", nil
+	}
+	run, err := l.Store.Run(ctx, l.Store.Q(), h.ID)
+	if err != nil {
+		return false, "", err
+	}
+	return l.condition(ctx, run).Clear, "what began it has passed", nil
+}
+
+func (l *Loop) callOffRun(ctx context.Context, h store.RunHead, why string) error {
 	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		a, err := l.Store.Approval(ctx, tx, grace.ApprovalID(h.ID))
 		if err != nil || a.State != grace.ApprovalPending {
@@ -187,7 +209,7 @@ func (l *Loop) callOffRun(ctx context.Context, h store.RunHead) error {
 		}
 		now := l.Now()
 		a.State, a.Revision, a.DecidedAt = grace.ApprovalCancelled, a.Revision+1, &now
-		a.Actor, a.Reason = "grace", turnedReason(h.Service)
+		a.Actor, a.Reason = "grace", why
 		m := grace.ControlMessage{Kind: grace.ControlReject, Actor: a.Actor, Reason: a.Reason, At: now}
 		if err := l.engine.Send(ctx, tx, h.ID, "call off/"+string(a.ID), m); err != nil {
 			return err
