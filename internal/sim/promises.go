@@ -218,6 +218,7 @@ func (s *Sim) listen() {
 	if s.operator != nil || s.err != nil {
 		return
 	}
+	s.noteCalm()
 	began, living := s.attentive()
 	if !living {
 		clear(s.hush)
@@ -349,7 +350,7 @@ func (s *Sim) told() ([]grace.Incident, []store.RunHead) {
 // acts on it or on what it depends on or what depends on it, or has just helped.
 func (s *Sim) spoken(id grace.ServiceID, blind bool, incidents []grace.Incident, runs []store.RunHead) bool {
 	covers := func(i grace.Incident) bool {
-		return i.Covers(id) && ((i.Kind == grace.IncidentBlind) == blind || s.unseen(i))
+		return s.speaksOf(&i, id) && ((i.Kind == grace.IncidentBlind) == blind || s.unseen(i))
 	}
 	if slices.ContainsFunc(incidents, covers) {
 		return true

@@ -61,6 +61,8 @@ type Sim struct {
 	alerts    map[grace.ServiceID]bool   // that fire at their source
 	seen      map[series]*seen
 	hush      map[grace.ServiceID]time.Time // since when a service is sick, for too long, and nobody says so
+	calms     map[grace.ServiceID]*wellSpell
+	over      map[grace.IncidentID]map[grace.ServiceID]string // what an incident said last when a service of it had long been well
 	flapping  map[grace.ServiceID]time.Time
 	unproven  []string // first steps without fresh evidence
 	silent    []string
@@ -78,7 +80,7 @@ func newSim(ctx context.Context, st Story, m Mutations) *Sim {
 		world: newWorld(st), quirks: map[grace.ServiceID][]Kind{}, applied: map[string]bool{},
 		replicas: make([]*process, st.Replicas), skew: make([]time.Duration, st.Replicas),
 		sensors: map[grace.ServiceID]string{}, alerts: map[grace.ServiceID]bool{}, seen: map[series]*seen{}, storms: map[grace.IncidentID][]grace.ServiceID{},
-		hush: map[grace.ServiceID]time.Time{}, flapping: map[grace.ServiceID]time.Time{},
+		hush: map[grace.ServiceID]time.Time{}, calms: map[grace.ServiceID]*wellSpell{}, over: map[grace.IncidentID]map[grace.ServiceID]string{}, flapping: map[grace.ServiceID]time.Time{},
 	}
 	s.config = loopConfig(st, s.epoch)
 	s.limits = map[grace.ServiceID][]sense.Objective{}
