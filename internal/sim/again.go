@@ -66,5 +66,5 @@ func (s *Sim) coverEnds(id grace.ServiceID) bool {
 // speaksOf tells whether an incident is about a service as it is now.
 func (s *Sim) speaksOf(inc *grace.Incident, id grace.ServiceID) bool {
 	news, over := s.over[inc.ID][id]
-	return inc.Covers(id) && !(over && news == inc.News)
+	return inc.Covers(id) && (!over || news != inc.News)
 }
