@@ -68,6 +68,9 @@ func (s *Sim) notice(p *process, samples []grace.Sample) {
 		}
 		v.until = m.Expires
 		w := word{m.At.Add(-s.wall), s.now, bad}
+		if w.at.After(s.now) { // it was on its way while the clock was set back
+			w.at = s.now
+		}
 		v.word, v.by[p] = v.take(w), v.by[p].take(w)
 		if !bad {
 			v.fails[p], v.known = 0, time.Time{}
