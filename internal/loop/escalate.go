@@ -15,118 +15,12 @@ import (
 	"grace/internal/store"
 )
 
-// condition is what is wrong with a service, from the first sign until it has
-// been clear for the hold-down.
-type condition struct {
-	since time.Time
-	worst grace.Signal       // the one to be named
-	clear time.Time          // since when nothing is wrong any more; zero while something is
-	told  []grace.IncidentID // the open incidents that cover it, as last seen
-	// stored are the signals that were known from before the start only. One that
-	// is confirmed counts from when it began: else restarts would put off for ever
-	// that somebody is told.
-	stored    map[grace.SignalKey]bool
-	confirmed bool // something is
-}
-
-// watchConditions keeps account of what is sick and for how long. What is only
-// known from before a restart, or a change of the configuration, counts from
-// then on where GRACE looks itself: it is confirmed or cleared within moments. An
-// alert may be repeated hours later: it counts from when it began, see stored.
-func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time) {
-	worst := map[grace.ServiceID]grace.Signal{}
-	since := map[grace.ServiceID]time.Time{}
-	sick := map[grace.ServiceID][]grace.Signal{}
-	for _, s := range signals {
-		if !s.Sick() || s.Passing && !s.Flapping {
-			continue
-		}
-		if s.Unconfirmed && s.Configured {
-			s.Since = later(s.Since, time.UnixMilli(l.epoch.Load()))
-		}
-		sick[s.Service] = append(sick[s.Service], s)
-		if w, seen := worst[s.Service]; !seen || s.Severity.Rank() > w.Severity.Rank() {
-			worst[s.Service] = s
-		}
-		if t, seen := since[s.Service]; !seen || s.Since.Before(t) {
-			since[s.Service] = s.Since
-		}
-	}
-	for id, s := range worst {
-		c := l.conditions[id]
-		if c == nil {
-			c = &condition{since: earlier(since[id], now), stored: map[grace.SignalKey]bool{}}
-			for _, s := range sick[id] {
-				c.stored[s.Key] = s.Unconfirmed
-			}
-			l.conditions[id] = c
-		}
-		for _, s := range sick[id] {
-			if !s.Unconfirmed && c.stored[s.Key] {
-				c.since = earlier(c.since, s.Since)
-				delete(c.stored, s.Key)
-			}
-			c.confirmed = c.confirmed || !s.Unconfirmed
-		}
-		c.worst, c.clear = s, time.Time{}
-	}
-	for id, c := range l.conditions {
-		if len(sick[id]) > 0 {
-			continue
-		}
-		if c.clear.IsZero() {
-			c.clear = now
-		}
-		if now.Sub(c.clear) >= st.HoldDown {
-			delete(l.conditions, id)
-		}
-	}
-}
-
-// anew starts the clock of a condition anew.
-func (c *condition) anew(now time.Time) {
-	c.since = now
-	clear(c.stored)
-}
-
-// holdSilenced starts the clock of silenced services anew: when the silence
-// ends there is as much time to heal them as ever.
-func (l *Loop) holdSilenced(ctx context.Context, st *stages, now time.Time) error {
-	if len(l.conditions) == 0 {
-		return nil
-	}
-	silences, err := l.Store.Silences(ctx, l.Store.Q(), now)
-	if err != nil {
-		return fmt.Errorf("read the silences: %w", err)
-	}
-	for id, c := range l.conditions {
-		if _, silenced := st.silencedBy(id, silences, now); silenced {
-			c.anew(now)
-		}
-	}
-	return nil
-}
-
-// patience is how long a condition of a service may last before a person is
-// told.
-func (st *stages) patience(id grace.ServiceID) time.Duration {
-	if st.critical(id) {
-		return st.EscalateCritical
-	}
-	return st.EscalateAfter
-}
-
-// critical tells whether a service is, or may be.
-func (st *stages) critical(id grace.ServiceID) bool {
-	s, _ := st.graph.Service(id)
-	return s.Criticality == grace.CriticalityCritical || s.Criticality == grace.CriticalityUnknown
-}
-
 // lasting is a condition, with those that are victims of it, that somebody is
 // to be told of.
 type lasting struct {
 	service  grace.ServiceID
 	victims  []grace.ServiceID
+	soon     []grace.ServiceID // other victims, which have not lasted too long yet
 	since    time.Time
 	severity grace.Severity
 	text     string
@@ -181,45 +75,6 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 		}
 	}
 	return errors.Join(failed, l.resolveIncidents(ctx, st, incidents, blind, signals, now))
-}
-
-// noteTold starts the clock of a condition anew when a person resolved its
-// incident although it lasts. That an incident resolved itself, as a storm that
-// is over does, puts nothing off.
-func (l *Loop) noteTold(ctx context.Context, incidents []grace.Incident, now time.Time) error {
-	for id, c := range l.conditions {
-		var told []grace.IncidentID
-		for _, i := range incidents {
-			if i.Covers(id) {
-				told = append(told, i.ID)
-			}
-		}
-		if len(told) == 0 {
-			byHand, err := l.anyResolvedByHand(ctx, c.told)
-			if err != nil {
-				return err
-			}
-			if byHand {
-				c.anew(now)
-			}
-		}
-		c.told = told
-	}
-	return nil
-}
-
-// anyResolvedByHand tells whether a person resolved one of the incidents.
-func (l *Loop) anyResolvedByHand(ctx context.Context, ids []grace.IncidentID) (bool, error) {
-	for _, id := range ids {
-		inc, err := l.Store.Incident(ctx, l.Store.Q(), id)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return false, fmt.Errorf("read incident %s: %w", id, err)
-		}
-		if inc.ResolvedBy != "" {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // about tells whether an open incident is about a condition that began at a
@@ -287,8 +142,15 @@ func (l *Loop) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time) [
 		}
 	}
 	for _, d := range diagnoses {
-		if one := by[d.Cause]; one != nil {
-			one.undecided = l.lastSaid(d.Cause).at.IsZero()
+		one := by[d.Cause]
+		if one == nil {
+			continue
+		}
+		one.undecided = l.lastSaid(d.Cause).at.IsZero()
+		for _, v := range d.Victims {
+			if c := l.conditions[v]; c != nil && c.clear.IsZero() && v != d.Cause && !slices.Contains(one.victims, v) {
+				one.soon = append(one.soon, v)
+			}
 		}
 	}
 	out := make([]lasting, 0, len(by))
@@ -360,6 +222,7 @@ func (c lasting) unsilenced(st *stages, silences []grace.Silence, now time.Time)
 		return is
 	}
 	c.victims = slices.DeleteFunc(slices.Clone(c.victims), silenced)
+	c.soon = slices.DeleteFunc(slices.Clone(c.soon), silenced)
 	if !silenced(c.service) {
 		return c, ""
 	}
@@ -393,14 +256,16 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) g
 		inc.News = strings.Join(news, "; ")
 		return incidentChange(inc, "incident.updated", "grace", inc.News, now)
 	}
+	// At once: else each of them was told a moment later.
+	hurt := append(slices.Clone(c.victims), c.soon...)
 	inc := grace.Incident{
 		ID: grace.IncidentID("i-" + hash("unhealed", c.service, now)), Kind: grace.IncidentUnhealed, State: grace.IncidentOpen,
-		Service: c.service, Services: c.victims, Severity: c.severity, Since: c.since, OpenedAt: now,
+		Service: c.service, Services: hurt, Severity: c.severity, Since: c.since, OpenedAt: now,
 		Title: fmt.Sprintf("%s has been sick for %s, and nothing that helps is being done", c.service, now.Sub(c.since).Round(time.Second)),
 	}
 	inc.Detail = c.text + "; GRACE does not act: " + why
-	if len(c.victims) > 0 {
-		inc.Detail += "; it hurts " + join(c.victims)
+	if len(hurt) > 0 {
+		inc.Detail += "; it hurts " + join(hurt)
 	}
 	return incidentChange(inc, "incident.opened", "grace", inc.Detail, now)
 }

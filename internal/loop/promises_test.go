@@ -335,6 +335,31 @@ func TestWhyNotOfWhatIsJustDiagnosed(t *testing.T) {
 	}
 }
 
+// TestVictimsAreToldAtOnce: when a cause is told, so are the victims that are sick
+// by then; those that recovered are not.
+func TestVictimsAreToldAtOnce(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 4, nil)
+	now, cause, late, well := l.Now(), benchService(0), benchService(1), benchService(2)
+	l.conditions = map[grace.ServiceID]*condition{
+		cause: {since: now.Add(-time.Hour), confirmed: true}, late: {since: now, confirmed: true}, well: {since: now, clear: now, confirmed: true},
+	}
+	diagnoses := []grace.Diagnosis{{Cause: cause, Code: grace.CodeServiceDown, Victims: []grace.ServiceID{late, well}}}
+	for range 2 {
+		due := l.overdue(l.stages.Load(), diagnoses, now)
+		if len(due) != 1 {
+			t.Fatalf("%+v, want the cause", due)
+		}
+		if err := l.openUnhealed(t.Context(), l.stages.Load(), due[0], now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
+	if err != nil || len(open) != 1 || !open[0].Covers(late) || open[0].Covers(well) || open[0].News != "" {
+		t.Errorf("%+v, %v; want one incident of cause and victim", open, err)
+	}
+}
+
 // TestWhyNotOfWhatFlaps: that it passes now and then is the reason, also while it
 // fails; a rule for its code there may well be.
 func TestWhyNotOfWhatFlaps(t *testing.T) {
