@@ -177,6 +177,9 @@ func TestTest(t *testing.T) {
 	}
 	resolves := 0
 	for _, g := range good.requests() {
+		if kind := g.json(t)["kind"]; kind != nil && kind != "test" {
+			t.Errorf("a test message is %v", kind)
+		}
 		if g.json(t)["event_action"] == "resolve" {
 			resolves++
 		}

@@ -29,6 +29,7 @@ const (
 	Resolved       Kind = "resolved"        // an incident ended, a question was answered
 	ModeChanged    Kind = "mode_changed"    // how much GRACE may do by itself
 	CircuitBreaker Kind = "circuit_breaker" // too much is sick at once, or no longer
+	Test           Kind = "test"            // somebody tries a receiver; no route names it
 )
 
 // needsPerson tells whether it is a silence when nobody is told.

@@ -295,12 +295,12 @@ func (n *Notifier) Test(ctx context.Context, name, actor string) ([]Outcome, err
 func (n *Notifier) test(ctx context.Context, w *worker, actor string) Outcome {
 	now := n.Now()
 	m := &Message{
-		Key: fmt.Sprintf("grace/%s/test-%d", w.name, now.UnixNano()), Kind: ModeChanged, Type: "self_heal.notify.test",
+		Key: fmt.Sprintf("grace/%s/test-%d", w.name, now.UnixNano()), Kind: Test, Type: "self_heal.notify.test",
 		Title: "Test message of GRACE", What: "Sent" + by(actor) + " at " + n.words().stamp(now), Severity: grace.SeverityInfo,
 		Do: "Nothing: this receiver works", Thread: "test", Subject: "test", At: now, Link: n.words().link("", ""),
 	}
 	if _, pages := w.out.(*pagerduty); pages {
-		m.Kind, m.Ended = Resolved, true // nobody is called out of bed
+		m.Ended = true // nobody is called out of bed
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
