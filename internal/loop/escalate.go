@@ -261,7 +261,7 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) g
 	inc := grace.Incident{
 		ID: grace.IncidentID("i-" + hash("unhealed", c.service, now)), Kind: grace.IncidentUnhealed, State: grace.IncidentOpen,
 		Service: c.service, Services: hurt, Severity: c.severity, Since: c.since, OpenedAt: now,
-		Title: fmt.Sprintf("%s has been sick for %s, and nothing that helps is being done", c.service, now.Sub(c.since).Round(time.Second)),
+		Title: string(c.service) + " is sick, and nothing that helps is being done",
 	}
 	inc.Detail = c.text + "; GRACE does not act: " + why
 	if len(hurt) > 0 {

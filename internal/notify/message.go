@@ -124,7 +124,7 @@ type Message struct {
 	also []Kind   // a route that wants one of these wants this too
 	to   []string // the ladder's choice of receivers
 	twin bool     // an incident tells the same
-	// stale: the question was answered before the message could be sent
+	// stale: it was answered or resolved before the message could be sent
 	stale bool
 	// beyond the routes: by the ladder, or because no route takes it
 	beyond bool
@@ -195,31 +195,38 @@ type ladderPayload struct {
 
 // message makes the message of an event; nil when there is nothing to tell.
 func (n *Notifier) message(ctx context.Context, e grace.Event) (*Message, error) {
-	if own(e) {
-		p, ok := ladderOf(e)
-		if !ok {
-			return nil, nil //nolint:nilnil // nothing to tell, and no error
-		}
-		m, err := n.message(ctx, p.Event)
-		if m == nil || err != nil {
-			return nil, err
-		}
-		m.EventID, m.Type, m.to = e.ID, e.Type, p.Receivers
-		switch e.Type {
-		case eventLadder:
-			m.Title = fmt.Sprintf("Nobody has answered for %s: %s", span(p.After.D()), m.Title)
-		case eventPassedOn:
-			m.Title = fmt.Sprintf("%s cannot be told: %s", p.Failed, m.Title)
-		default:
-			m.Title = "Still open: " + m.Title
-		}
-		return m, nil
+	if !own(e) {
+		return n.about(ctx, e, false)
 	}
+	p, ok := ladderOf(e)
+	if !ok {
+		return nil, nil //nolint:nilnil // nothing to tell, and no error
+	}
+	m, err := n.about(ctx, p.Event, true)
+	if m == nil || m.stale || err != nil {
+		return nil, err // that it is over was told before, or follows
+	}
+	m.EventID, m.Type, m.to = e.ID, e.Type, p.Receivers
+	age := span(p.After.D() + max(0, n.Now().Sub(e.Timestamp)))
+	switch e.Type {
+	case eventLadder:
+		m.Title = fmt.Sprintf("Nobody has answered for %s: %s", age, m.Title)
+	case eventPassedOn:
+		m.Title = fmt.Sprintf("%s cannot be told: %s", p.Failed, m.Title)
+	default:
+		m.Title = fmt.Sprintf("Still open after %s: %s", age, m.Title)
+	}
+	return m, nil
+}
+
+// about makes the message of an event that is not this package's. With asIsNow an
+// incident is told as it is now, not as it was then.
+func (n *Notifier) about(ctx context.Context, e grace.Event, asIsNow bool) (*Message, error) {
 	kind, known := kinds()[e.Type]
 	if !known || strings.HasPrefix(e.Resource, stormPrefix) && strings.HasPrefix(e.Type, "incident.") && kind != Acknowledged {
 		return nil, nil //nolint:nilnil // the circuit breaker's own events tell of its incident
 	}
-	f, err := n.facts(ctx, e)
+	f, err := n.facts(ctx, e, asIsNow)
 	if err != nil {
 		return nil, err
 	}
@@ -246,8 +253,9 @@ func (n *Notifier) message(ctx context.Context, e grace.Event) (*Message, error)
 }
 
 // facts reads what the event is about as it is now: a message that comes late
-// must not ask what was answered meanwhile.
-func (n *Notifier) facts(ctx context.Context, e grace.Event) (facts, error) {
+// must not ask what was answered meanwhile. An incident is as the event says,
+// unless asIsNow.
+func (n *Notifier) facts(ctx context.Context, e grace.Event, asIsNow bool) (facts, error) {
 	var f facts
 	kind, id, _ := strings.Cut(e.Resource, "/")
 	q := n.Store.Q()
@@ -259,7 +267,7 @@ func (n *Notifier) facts(ctx context.Context, e grace.Event) (facts, error) {
 			return f, err
 		}
 		var told grace.Incident
-		if json.Unmarshal(e.Payload, &told) == nil && told.ID != "" {
+		if (inc == nil || !asIsNow) && json.Unmarshal(e.Payload, &told) == nil && told.ID != "" {
 			inc = &told
 		}
 		if f.incident = inc; inc != nil {

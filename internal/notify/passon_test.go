@@ -57,7 +57,7 @@ func TestNewReceiverIsToldWhatIsOpen(t *testing.T) {
 		e.climb()
 		e.turn("chat")
 	}
-	equal(t, d.titles(t), []string{"restart_service on web failed", "Still open: restart_service on web failed"})
+	equal(t, d.titles(t), []string{"restart_service on web failed", "Still open after 0 s: restart_service on web failed"})
 	e.use(Settings{Config: Config{Receivers: []Receiver{hook("chat", d)}}}) // a restart
 	e.turn("chat")
 	equal(t, len(d.requests()), 2)
@@ -85,4 +85,40 @@ func TestClockSetBack(t *testing.T) {
 	if titles := boss.titles(t); len(titles) == 0 || titles[0] != "Nobody has answered for 5 min: restart_service on web failed" {
 		t.Errorf("%v", titles)
 	}
+}
+
+// TestLateReminder: a reminder that comes late says how old it is when it comes.
+func TestLateReminder(t *testing.T) {
+	d := newDouble(t, nil)
+	e := newEnv(t, Settings{Config: Config{
+		Receivers: []Receiver{hook("hook", d)},
+		Routes:    []Route{{Receivers: []Name{"hook"}, RepeatInterval: grace.Duration(10 * time.Minute)}},
+	}})
+	e.incident("i-1", "web", "opened")
+	e.climb()
+	e.turn("hook")
+	e.now = e.now.Add(10 * time.Minute)
+	e.climb()
+	d.say(status(http.StatusInternalServerError))
+	e.turn("hook")
+	d.say(nil)
+	e.now = e.now.Add(25 * time.Minute)
+	e.turn("hook")
+	titles := d.titles(t)
+	equal(t, titles[len(titles)-1], "Still open after 35 min: restart_service on web failed")
+}
+
+// TestPassedOnLate: what is over is not passed on, for nobody would be told of its
+// end.
+func TestPassedOnLate(t *testing.T) {
+	bad, other := newDouble(t, status(http.StatusBadRequest)), newDouble(t, nil)
+	e := newEnv(t, Settings{Config: Config{
+		Receivers: []Receiver{hook("bad", bad), hook("other", other)},
+		Routes:    []Route{{Services: []Glob{"db"}, Receivers: []Name{"bad"}}, {Services: []Glob{"web"}, Receivers: []Name{"other"}}},
+	}})
+	e.incident("i-1", "db", "opened")
+	e.turn("bad")
+	e.incident("i-1", "db", "resolved")
+	e.turn("other")
+	equal(t, other.titles(t), []string{})
 }

@@ -101,7 +101,7 @@ func TestLadder(t *testing.T) {
 	e.now = e.now.Add(5 * time.Minute)
 	all()
 	equal(t, counts(), []int{4, 4, 1})
-	if title := chat.titles(t)[3]; title != "Still open: restart_service on db failed" {
+	if title := chat.titles(t)[3]; title != "Still open after 20 min: restart_service on db failed" {
 		t.Errorf("the reminder: %s", title)
 	}
 	e.incident("i-1", "db", "acknowledged")

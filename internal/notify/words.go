@@ -199,7 +199,7 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 	if !inc.Since.IsZero() {
 		m.Since = w.stamp(inc.Since)
 	}
-	m.What, m.Title = sentence(inc.Detail), inc.Title
+	m.What, m.Title, m.stale = sentence(inc.Detail), inc.Title, inc.State == grace.IncidentResolved
 	m.also = []Kind{Unhealed, Escalated}
 	switch m.Kind {
 	case Unhealed:
