@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"path"
 	"slices"
@@ -68,7 +69,7 @@ type Route struct {
 	Teams    []Team          `yaml:"teams" example:"[team-web]" doc:"owners of the service"`
 	Services []Glob          `yaml:"services" example:"[\"web*\"]" doc:"names of the service, * and ? as in file names"`
 	Severity grace.Severity  `yaml:"severity" doc:"the mildest that matches"`
-	Events   []Kind          `yaml:"events" example:"[asked, unhealed, escalated]" enum:"asked,acted,helped,ineffective,undone,unhealed,escalated,acknowledged,resolved,mode_changed,circuit_breaker" doc:"what happened"`
+	Events   []Kind          `yaml:"events" example:"[asked, unhealed, escalated]" enum:"asked,acted,helped,ineffective,undone,unhealed,escalated,acknowledged,resolved,mode_changed,circuit_breaker" doc:"what happened. An end goes to who was told of the beginning, whatever is named here"`
 	Hours    []govern.Window `yaml:"hours" doc:"working hours: outside of all of them the route does not match"`
 
 	Receivers      []Name         `yaml:"receivers" required:"true" example:"[team-web]" doc:"who is told"`
@@ -80,7 +81,7 @@ type Route struct {
 
 // Rung is one step of an escalation ladder.
 type Rung struct {
-	After     grace.Duration `yaml:"after" required:"true" example:"10m" min:"1s" doc:"counted from the first message"`
+	After     grace.Duration `yaml:"after" required:"true" example:"10m" min:"1s" doc:"counted from the first message that the route matched"`
 	Receivers []Name         `yaml:"receivers" required:"true" example:"[oncall]" doc:"who is told then"`
 }
 
@@ -114,6 +115,7 @@ type Router struct {
 type route struct {
 	Route
 	hours govern.Schedule
+	key   string // a route that was changed is another one
 }
 
 // NewRouter reads the routes. The error begins with the key it is about.
@@ -127,7 +129,7 @@ func NewRouter(c Config) (*Router, error) {
 		if err != nil {
 			return nil, fmt.Errorf("routes[%d].hours: %w", i, err)
 		}
-		r.routes = append(r.routes, route{one, hours})
+		r.routes = append(r.routes, route{one, hours, fmt.Sprintf("%x", sha256.Sum256(encode(one)))[:16]})
 	}
 	return r, nil
 }
@@ -147,27 +149,27 @@ func (r *Router) matching(m *Message) []route {
 	return out
 }
 
-// Receivers gives who gets a message, in the order of the routes. What needs a
-// person and is taken by no route goes to everybody: a gap in the routes must
-// not be a silence.
+// Receivers gives who gets a message, in the order of the routes, whatever they
+// were told before. What needs a person and is taken by no route goes to
+// everybody: a gap in the routes must not be a silence. An end goes to who was
+// told of the beginning, and by the routes only where they name it.
 func (r *Router) Receivers(m *Message) []string {
-	if m.beyond = len(m.to) > 0; m.beyond { // the ladder has chosen
+	if len(m.to) > 0 { // the ladder has chosen
 		return slices.DeleteFunc(slices.Clone(m.to), func(name string) bool { return !slices.Contains(r.receivers, name) })
 	}
 	if len(r.routes) == 0 {
-		if m.twin { // they get the incident of the same run, which says the same
+		if m.twin || m.over() { // of a twin they get the incident, which says the same
 			return nil
 		}
 		return r.receivers
 	}
 	routes := r.matching(m)
-	if len(routes) == 0 && m.Kind.needsPerson() && !m.twin {
-		m.beyond = true
+	if len(routes) == 0 && m.Kind.needsPerson() && !m.twin && !m.over() {
 		return r.receivers
 	}
 	var out []string
 	for _, one := range routes {
-		if m.over() && !one.SendResolved {
+		if m.over() && (!one.SendResolved || !slices.Contains(one.Events, m.Kind)) {
 			continue
 		}
 		for _, name := range one.Receivers {
@@ -189,11 +191,31 @@ func (r route) matches(m *Message) bool {
 	if len(r.Services) > 0 && !slices.ContainsFunc(m.Services, r.names) {
 		return false
 	}
-	at := m.At
-	if m.over() && !m.Began.IsZero() {
-		at = m.Began // who was told during working hours is told of the end at night
+	return r.takes(m) && r.hours.Open(m.At)
+}
+
+// wantsEnd tells whether a receiver that is told of something open is told of its
+// end, too: unless every route that names it says no.
+func (r *Router) wantsEnd(m *Message, name string) bool {
+	if !slices.Contains(r.Receivers(m), name) {
+		return false // it was told before, which said so
 	}
-	return r.takes(m) && r.hours.Open(at)
+	named := false
+	for _, one := range r.matching(m) {
+		if one.tells(Name(name)) {
+			named = true
+			if one.SendResolved {
+				return true
+			}
+		}
+	}
+	return !named
+}
+
+// tells tells whether a receiver is the route's or its ladder's.
+func (r route) tells(name Name) bool {
+	return slices.Contains(r.Receivers, name) ||
+		slices.ContainsFunc(r.Escalate, func(rung Rung) bool { return slices.Contains(rung.Receivers, name) })
 }
 
 func (r route) names(id grace.ServiceID) bool {
@@ -203,8 +225,7 @@ func (r route) names(id grace.ServiceID) bool {
 	})
 }
 
-// takes tells whether the route wants what happened. The end of a question or
-// an incident goes where its beginning went.
+// takes tells whether the route wants what happened.
 func (r route) takes(m *Message) bool {
 	if m.twin && r.wants(Unhealed) {
 		return false // the incident of the same run says the same

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -28,9 +27,6 @@ const (
 	// scannedLag of events that are no messages may be read again after a start.
 	scannedLag = 1000
 	storeTime  = 5 * time.Second
-
-	questionSuffix = "#question" // of the ref of the message with the buttons
-	toldSuffix     = "#told"     // of the ref of a message that no route asked for
 )
 
 // refusal is an answer that no retry changes.
@@ -197,17 +193,9 @@ func (w *worker) mine(ctx context.Context, e grace.Event) (*Message, error) {
 	if m == nil || err != nil {
 		return nil, err
 	}
-	wanted := slices.Contains(w.set.router.Receivers(m), w.name)
-	if !wanted && m.over() {
-		// Who was called by the ladder is told that it is over.
-		told, err := w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Subject+toldSuffix)
-		if err != nil {
-			return nil, err
-		}
-		wanted = told != ""
-	}
-	if !wanted {
-		return nil, nil //nolint:nilnil // it is not for this receiver
+	gets, err := w.gets(ctx, m, w.name)
+	if !gets || err != nil {
+		return nil, err
 	}
 	m.Key = "grace/" + w.name + "/" + strconv.FormatInt(e.ID, 10)
 	return m, nil
@@ -277,26 +265,6 @@ func (w *worker) delivered(ctx context.Context, row *store.Receiver, e grace.Eve
 	})
 }
 
-func (w *worker) setRefs(ctx context.Context, tx store.Tx, m *Message, t Thread) error {
-	refs := map[string]string{m.Thread: t.Root, m.Subject + questionSuffix: t.Question}
-	if m.beyond {
-		refs[m.Subject+toldSuffix] = m.Key
-	}
-	for key, ref := range refs {
-		if ref == "" {
-			continue
-		}
-		if err := w.n.Store.SetRef(ctx, tx, w.name, key, ref, w.n.Now()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (w *worker) recordRefs(ctx context.Context, m *Message, t Thread) error {
-	return w.n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return w.setRefs(ctx, tx, m, t) })
-}
-
 // dead gives a message up.
 func (w *worker) dead(ctx context.Context, row *store.Receiver, e grace.Event, m *Message, why error) error {
 	now := w.n.Now()
@@ -311,11 +279,18 @@ func (w *worker) dead(ctx context.Context, row *store.Receiver, e grace.Event, m
 	}
 	w.n.Log.ErrorContext(ctx, "notification refused; it is a dead letter", "receiver", w.name, "title", m.Title, "error", d.Error,
 		"hint", "mend the receiver, then: grace notify retry "+d.ID)
+	others, err := w.forOthers(ctx, m, e, now)
+	if err != nil {
+		return err
+	}
 	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error {
 		if err := w.n.Store.PutDeadLetter(ctx, tx, d); err != nil {
 			return err
 		}
-		c := grace.Change{Events: w.forOthers(m, e, now)}
+		if err := w.setRefs(ctx, tx, m, Thread{}); err != nil { // it can be sent again, and then has an end
+			return err
+		}
+		c := grace.Change{Events: others}
 		note(&c, now, "grace", "notify.dead", d)
 		return w.n.Store.Apply(ctx, tx, c)
 	})

@@ -21,6 +21,9 @@
 //   - Of several replicas one serves a receiver: whoever holds its claim, which
 //     ends 12 s after the holder's death.
 //   - What needs a person and is taken by no route goes to every receiver.
+//   - Who was told of a question or an incident is a ref of its subject, written
+//     with the delivery: that receiver gets its updates and its end, whatever the
+//     routes say by then. Routes decide who is new.
 //   - Memory is bounded by the batch that a worker reads.
 //   - A secret is expanded at the moment of sending, and is in no error.
 package notify

@@ -191,6 +191,30 @@ func (e *env) incident(id string, service grace.ServiceID, what string) {
 	})
 }
 
+// report writes an incident and what happened to it, also while it gets worse.
+func (e *env) report(inc grace.Incident, what string) {
+	e.t.Helper()
+	if inc.OpenedAt.IsZero() {
+		inc.OpenedAt = e.now
+	}
+	e.apply(grace.Change{
+		Incidents: []grace.Incident{inc},
+		Events:    []grace.Event{{Type: what, Source: "loop", Actor: "grace", Resource: "incident/" + string(inc.ID), Payload: encode(inc)}},
+	})
+}
+
+// all lets some time pass, and then the ladder and the receivers do what is due.
+func (e *env) all(d time.Duration) {
+	e.t.Helper()
+	e.now = e.now.Add(d)
+	for range 2 { // again does nothing
+		e.climb()
+		for _, w := range e.n.current().workers {
+			e.turn(w.name)
+		}
+	}
+}
+
 // got is one request that a double took.
 type got struct {
 	path   string

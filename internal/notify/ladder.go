@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -68,24 +69,64 @@ func (n *Notifier) ladder(ctx context.Context) error {
 	}
 }
 
-// track keeps the subjects that the events open and drops those they end.
+// track keeps the subjects that the events open, starts the clocks of the routes
+// that match them, and drops the subjects that they end.
 func (n *Notifier) track(ctx context.Context, row store.Receiver, events []grace.Event) error {
+	messages := make([]*Message, len(events))
+	for i, e := range events {
+		if _, _, ends := subjectOf(e); ends {
+			continue
+		}
+		var err error
+		if messages[i], err = n.message(ctx, e); err != nil {
+			return err
+		}
+	}
 	return n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		for _, e := range events {
-			subject, open, ends := subjectOf(e)
-			var err error
-			switch {
-			case open:
-				err = n.Store.PutSubject(ctx, tx, store.OpenSubject{Subject: subject, Event: e, At: e.Timestamp})
-			case ends:
-				err = n.Store.DropSubject(ctx, tx, subject)
-			}
-			if err != nil {
+		for i, e := range events {
+			if err := n.follow(ctx, tx, e, messages[i]); err != nil {
 				return err
 			}
 		}
 		return n.Store.SaveReceiver(ctx, tx, row)
 	})
+}
+
+// follow takes in what an event says of its subject; m is what people are told
+// of it, nil for nothing.
+func (n *Notifier) follow(ctx context.Context, tx store.Tx, e grace.Event, m *Message) error {
+	subject, opens, ends := subjectOf(e)
+	switch {
+	case ends:
+		return n.Store.DropSubject(ctx, tx, subject)
+	case m == nil:
+		return nil
+	}
+	s, err := n.Store.Subject(ctx, tx, subject)
+	switch {
+	case opens:
+		s = store.OpenSubject{Subject: subject, Event: e, At: e.Timestamp}
+	case errors.Is(err, store.ErrNotFound): // somebody looks after it
+		return nil
+	case err != nil:
+		return err
+	}
+	n.current().router.start(&s, m, e.Timestamp)
+	return n.Store.PutSubject(ctx, tx, s)
+}
+
+// start begins the clock of each route that matches for the first time.
+func (r *Router) start(s *store.OpenSubject, m *Message, at time.Time) {
+	clocks := maps.Clone(s.Clocks)
+	for _, one := range r.matching(m) {
+		if _, runs := clocks[one.key]; !runs {
+			if clocks == nil {
+				clocks = map[string]store.Clock{}
+			}
+			clocks[one.key] = store.Clock{Since: at}
+		}
+	}
+	s.Clocks = clocks
 }
 
 // subjectOf tells what an event opens or ends for a person.
@@ -136,44 +177,21 @@ func (n *Notifier) eachSubject(ctx context.Context, do func(store.OpenSubject) e
 	}
 }
 
+// dueOf tells of one subject what is due.
 func (n *Notifier) dueOf(ctx context.Context, set *setup, s store.OpenSubject) error {
 	now := n.Now()
-	m, err := n.message(ctx, s.Event)
+	m, err := n.about(ctx, s.Event, true)
 	if err != nil || m == nil {
 		return err
 	}
-	routes := set.router.matching(m)
 	next := s
-	if s.At.After(now) || s.Reminded.After(now) { // the clock was set back
-		next.At, next.Reminded = earlier(s.At, now), earlier(s.Reminded, now)
-		return n.tell(ctx, next, nil)
-	}
-	var events []grace.Event
-	for _, rung := range rungs(routes) {
-		if rung.After <= s.Escalated || now.Sub(s.At) < rung.After.D() {
-			continue
-		}
-		next.Escalated = rung.After
-		events = append(events, ladderEvent(eventLadder, s, rung.After, rung.Receivers, now))
-	}
-	var repeat []Name
-	last := s.Reminded
-	if last.IsZero() {
-		last = s.At
-	}
-	for _, r := range routes {
-		if every := r.RepeatInterval.D(); every > 0 && now.Sub(last) >= every {
-			repeat = append(repeat, r.Receivers...)
-		}
-	}
-	if len(repeat) > 0 {
-		next.Reminded = now
-		events = append(events, ladderEvent(eventReminder, s, grace.Duration(now.Sub(s.At)), repeat, now))
-	}
-	if len(events) == 0 {
+	next.At = earlier(s.At, now)    // the clock was set back
+	set.router.start(&next, m, now) // the routes have changed
+	events := set.router.advance(&next, now)
+	if len(events) == 0 && next.At.Equal(s.At) && maps.Equal(next.Clocks, s.Clocks) {
 		return nil
 	}
-	return n.tell(ctx, next, events)
+	return n.tell(ctx, s.Subject, &next, events)
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -183,24 +201,43 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// rungs joins the ladders of routes, lowest first.
-func rungs(routes []route) []Rung {
-	var out []Rung
-	for _, r := range routes {
-		out = append(out, r.Escalate...)
-	}
-	slices.SortStableFunc(out, func(a, b Rung) int {
-		return int(a.After/grace.Duration(time.Millisecond)) - int(b.After/grace.Duration(time.Millisecond))
-	})
-	var joined []Rung
-	for _, r := range out {
-		if last := len(joined) - 1; last >= 0 && joined[last].After == r.After {
-			joined[last].Receivers = append(slices.Clone(joined[last].Receivers), r.Receivers...)
+// advance moves the clocks of a subject, and gives the events of the rungs and
+// reminders that are due.
+func (r *Router) advance(s *store.OpenSubject, now time.Time) []grace.Event {
+	rungs := map[grace.Duration][]Name{}
+	var again []Name
+	for _, one := range r.routes {
+		c, runs := s.Clocks[one.key]
+		if !runs {
 			continue
 		}
-		joined = append(joined, r)
+		c.Since, c.Reminded = earlier(c.Since, now), earlier(c.Reminded, now)
+		top := c.Escalated
+		for _, rung := range one.Escalate {
+			if rung.After > c.Escalated && now.Sub(c.Since) >= rung.After.D() {
+				rungs[rung.After] = append(rungs[rung.After], rung.Receivers...)
+				top = max(top, rung.After)
+			}
+		}
+		c.Escalated = top
+		last := c.Reminded
+		if last.IsZero() {
+			last = c.Since
+		}
+		if every := one.RepeatInterval.D(); every > 0 && now.Sub(last) >= every {
+			again = append(again, one.Receivers...)
+			c.Reminded = now
+		}
+		s.Clocks[one.key] = c
 	}
-	return joined
+	var events []grace.Event
+	for _, after := range slices.Sorted(maps.Keys(rungs)) {
+		events = append(events, ladderEvent(eventLadder, *s, after, rungs[after], now))
+	}
+	if len(again) > 0 {
+		events = append(events, ladderEvent(eventReminder, *s, grace.Duration(now.Sub(s.At)), again, now))
+	}
+	return events
 }
 
 func ladderEvent(kind string, s store.OpenSubject, after grace.Duration, to []Name, now time.Time) grace.Event {
@@ -213,34 +250,42 @@ func ladderEvent(kind string, s store.OpenSubject, after grace.Duration, to []Na
 	return grace.Event{Type: kind, Source: "notify", Actor: "grace", Resource: s.Subject, Payload: encode(p), Timestamp: now}
 }
 
-// tell writes the ladder's events, unless the subject is over by now: what is
-// answered is read in the transaction that would call the next one.
-func (n *Notifier) tell(ctx context.Context, s store.OpenSubject, events []grace.Event) error {
+// tell writes the ladder's events and, unless it is nil, how the subject stands,
+// but not of what is over by now: what is answered is read in the transaction that
+// would call the next one.
+func (n *Notifier) tell(ctx context.Context, subject string, next *store.OpenSubject, events []grace.Event) error {
 	err := n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		open, err := n.stillOpen(ctx, tx, s.Subject)
+		open, err := n.stillOpen(ctx, tx, subject)
 		if err != nil {
 			return err
 		}
 		if !open {
-			return n.Store.DropSubject(ctx, tx, s.Subject)
+			return n.Store.DropSubject(ctx, tx, subject)
 		}
-		if err := n.Store.PutSubject(ctx, tx, s); err != nil {
-			return err
+		if next != nil {
+			if err := n.Store.PutSubject(ctx, tx, *next); err != nil {
+				return err
+			}
 		}
 		var c grace.Change
 		for _, e := range events {
 			c.Audit = append(c.Audit, grace.AuditEntry{
-				At: e.Timestamp, Actor: "grace", Action: strings.TrimPrefix(e.Type, "self_heal."), Object: e.Resource,
-				Reason: fmt.Sprintf("nobody has answered since %s", s.At.UTC().Format(time.RFC3339)), Detail: e.Payload,
+				At: e.Timestamp, Actor: "grace", Action: strings.TrimPrefix(e.Type, "self_heal."), Object: e.Resource, Reason: whyTold(e), Detail: e.Payload,
 			})
 		}
 		c.Events = events
 		return n.Store.Apply(ctx, tx, c)
 	})
 	if err != nil {
-		return fmt.Errorf("escalate %s: %w", s.Subject, err)
+		return fmt.Errorf("escalate %s: %w", subject, err)
 	}
 	return nil
+}
+
+// whyTold words an event of the ladder for the audit log.
+func whyTold(e grace.Event) string {
+	p, _ := ladderOf(e)
+	return "nobody has answered since " + p.Event.Timestamp.UTC().Format(time.RFC3339)
 }
 
 func (n *Notifier) stillOpen(ctx context.Context, tx store.Tx, subject string) (bool, error) {

@@ -126,8 +126,6 @@ type Message struct {
 	twin bool     // an incident tells the same
 	// stale: it was answered or resolved before the message could be sent
 	stale bool
-	// beyond the routes: by the ladder, or because no route takes it
-	beyond bool
 }
 
 // Question is an approval that waits for an answer.
@@ -138,7 +136,15 @@ type Question struct {
 }
 
 // over tells whether it is about the end of what was told before.
-func (m *Message) over() bool { return m.Kind == Resolved || m.Kind == Acknowledged }
+func (m *Message) over() bool {
+	return m.Kind == Resolved || m.Kind == Acknowledged || m.Kind == CircuitBreaker && m.Ended
+}
+
+// open tells whether it is about a question or an incident that is open: who is
+// told of it is told of what becomes of it, too.
+func (m *Message) open() bool {
+	return m.Kind == Asked || m.Kind.needsPerson() && !m.over() && strings.HasPrefix(m.Subject, "incident/")
+}
 
 // Text is the message in plain text, without its title.
 func (m *Message) Text() string {

@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"grace"
@@ -30,9 +29,14 @@ func (w *worker) passOn(ctx context.Context, row *store.Receiver) error {
 		if err != nil {
 			return err
 		}
-		if m != nil {
-			c.Events = append(c.Events, w.forOthers(m, e, now)...)
+		if m == nil {
+			continue
 		}
+		others, err := w.forOthers(ctx, m, e, now)
+		if err != nil {
+			return err
+		}
+		c.Events = append(c.Events, others...)
 	}
 	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error { return w.n.Store.Apply(ctx, tx, c) })
 }
@@ -44,12 +48,15 @@ func (w *worker) tellOpen(ctx context.Context, row *store.Receiver) error {
 		if s.Event.ID > row.Cursor {
 			return nil // that is still to come
 		}
-		m, err := w.mine(ctx, s.Event)
+		m, err := w.n.about(ctx, s.Event, true)
 		if err != nil || m == nil {
 			return err
 		}
+		if gets, err := w.gets(ctx, m, w.name); err != nil || !gets {
+			return err
+		}
 		now := w.n.Now()
-		return w.n.tell(ctx, s, []grace.Event{ladderEvent(eventReminder, s, grace.Duration(now.Sub(s.At)), []Name{Name(w.name)}, now)})
+		return w.n.tell(ctx, s.Subject, nil, []grace.Event{ladderEvent(eventReminder, s, grace.Duration(now.Sub(s.At)), []Name{Name(w.name)}, now)})
 	})
 	if err != nil {
 		return err
@@ -60,14 +67,20 @@ func (w *worker) tellOpen(ctx context.Context, row *store.Receiver) error {
 
 // forOthers is the event by which the receivers that do not get a message
 // anyway are told it; none when it needs no person, or was passed on before.
-func (w *worker) forOthers(m *Message, e grace.Event, now time.Time) []grace.Event {
-	if !m.Kind.needsPerson() || m.stale || e.Type == eventPassedOn || e.Type == eventReminder {
-		return nil
+func (w *worker) forOthers(ctx context.Context, m *Message, e grace.Event, now time.Time) ([]grace.Event, error) {
+	if !m.Kind.needsPerson() || m.over() || m.stale || e.Type == eventPassedOn || e.Type == eventReminder {
+		return nil, nil
 	}
-	get := w.set.router.Receivers(m)
-	others := slices.DeleteFunc(slices.Clone(w.set.router.receivers), func(name string) bool { return slices.Contains(get, name) })
+	var others []string
+	for _, name := range w.set.router.receivers {
+		if gets, err := w.gets(ctx, m, name); err != nil {
+			return nil, err
+		} else if !gets {
+			others = append(others, name)
+		}
+	}
 	if len(others) == 0 {
-		return nil
+		return nil, nil
 	}
 	if p, ok := ladderOf(e); ok {
 		e = p.Event
@@ -75,5 +88,5 @@ func (w *worker) forOthers(m *Message, e grace.Event, now time.Time) []grace.Eve
 	return []grace.Event{{
 		Type: eventPassedOn, Source: "notify", Actor: "grace", Resource: m.Subject, Timestamp: now,
 		Payload: encode(ladderPayload{Event: e, Receivers: others, Failed: w.name}),
-	}}
+	}}, nil
 }

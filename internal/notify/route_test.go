@@ -29,6 +29,7 @@ func TestRoutes(t *testing.T) {
 		{Services: []Glob{"web*"}, Severity: grace.SeverityCritical, Receivers: []Name{"pager"}, Continue: true},
 		{Services: []Glob{"web*"}, Events: []Kind{Unhealed, Asked}, Hours: office, Receivers: []Name{"chat", "pager"}, SendResolved: true},
 		{Services: []Glob{"web-*"}, Events: []Kind{Helped}, Receivers: []Name{"chat"}},
+		{Services: []Glob{"cron"}, Events: []Kind{Resolved}, Receivers: []Name{"db"}, SendResolved: true},
 	}
 	web, db := []grace.ServiceID{"web-1"}, []grace.ServiceID{"db"}
 	noon := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
@@ -46,12 +47,8 @@ func TestRoutes(t *testing.T) {
 		{"taken by none", Message{Kind: Acted, Severity: grace.SeverityInfo, Services: web, At: night}, ""},
 		{"taken by none, an incident tells the same", Message{Kind: Escalated, twin: true, Services: []grace.ServiceID{"x"}, At: night}, ""},
 		{"the last route", Message{Kind: Helped, Severity: grace.SeverityInfo, Services: web, At: night}, "chat"},
-		{"the end goes where the beginning went, at night too", Message{
-			Kind: Resolved, also: []Kind{Unhealed}, Severity: grace.SeverityWarning, Services: web, At: night, Began: noon,
-		}, "chat pager"},
-		{"who wants no end gets none", Message{
-			Kind: Resolved, also: []Kind{Unhealed}, Severity: grace.SeverityCritical, Services: web, At: night, Began: night,
-		}, ""},
+		{"an end is for who was told of the beginning", Message{Kind: Resolved, Severity: grace.SeverityWarning, Services: db, Teams: []string{"team-db"}, At: noon}, ""},
+		{"and for who names it", Message{Kind: Resolved, Severity: grace.SeverityInfo, Services: []grace.ServiceID{"cron"}, At: noon}, "db"},
 		{"the ladder has chosen", Message{Kind: Asked, Services: db, to: []string{"pager", "gone"}}, "pager"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -61,6 +58,33 @@ func TestRoutes(t *testing.T) {
 	equal(t, router(t, "a b").Receivers(&Message{Kind: Acted}), []string{"a", "b"})
 	equal(t, router(t, "a b").Receivers(&Message{Kind: Escalated, twin: true}), nil)
 	equal(t, router(t, "a", Route{Receivers: []Name{"a"}}).Receivers(&Message{Kind: Escalated, twin: true}), nil)
+}
+
+// Who is told of an end: all but who is told by routes alone that want none.
+func TestWantsEnd(t *testing.T) {
+	r := router(t, "a b c",
+		Route{Receivers: []Name{"a", "b"}, Continue: true, Escalate: []Rung{{Receivers: []Name{"c"}}}},
+		Route{Severity: grace.SeverityCritical, Receivers: []Name{"b"}, SendResolved: true})
+	for _, tt := range []struct {
+		m    Message
+		want string
+	}{
+		{Message{Kind: Unhealed, Severity: grace.SeverityWarning}, ""},
+		{Message{Kind: Unhealed, Severity: grace.SeverityCritical}, "b"},
+		{Message{Kind: Unhealed, Severity: grace.SeverityWarning, to: []string{"a", "c"}}, ""},
+	} {
+		have := ""
+		for _, name := range r.receivers {
+			if r.wantsEnd(&tt.m, name) {
+				have += name
+			}
+		}
+		equal(t, have, tt.want)
+	}
+	m := Message{Kind: Unhealed, Severity: grace.SeverityWarning, Teams: []string{"x"}}
+	if !router(t, "a", Route{Teams: []Team{"y"}, Receivers: []Name{"a"}}).wantsEnd(&m, "a") {
+		t.Error("a gap in the routes is told of its end")
+	}
 }
 
 // The ladder: asked again after its time, told to the next, silent as soon as

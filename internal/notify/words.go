@@ -62,7 +62,7 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		m.Doing = "It does the playbook's steps, verifies them, and undoes what does not help"
 		m.Do = "Nothing, or stop and undo it: grace runs abort " + id + " --reason WHY"
 	case Resolved: // not begun, though a person had approved it
-		m.also, m.Ended, m.Severity, m.Began = []Kind{Asked}, true, w.asked(p.Service), f.approval.At
+		m.Ended, m.Severity, m.Began = true, w.asked(p.Service), f.approval.At
 		m.Title = on + " was approved" + by(f.approval.Actor) + ", but is not done any more"
 		m.Doing = sentences("It does nothing", sentence(p.Reason))
 	case Helped:
@@ -167,7 +167,7 @@ func (w words) answer(m *Message, e grace.Event, f facts) {
 		}
 		a = *f.approval
 	}
-	m.also, m.Ended, m.Began = []Kind{Asked}, true, a.At
+	m.Ended, m.Began = true, a.At
 	m.Run, m.Services = a.Run, []grace.ServiceID{a.Service}
 	m.Thread, m.Subject = "run/"+string(a.Run), "run/"+string(a.Run)
 	m.Title = fmt.Sprintf("%s on %s: %s", a.Playbook, a.Service, answered(a))
@@ -200,10 +200,8 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 		m.Since = w.stamp(inc.Since)
 	}
 	m.What, m.Title, m.stale = sentence(inc.Detail), inc.Title, inc.State == grace.IncidentResolved
-	m.also = []Kind{Unhealed, Escalated}
 	switch m.Kind {
 	case Unhealed:
-		m.also = nil
 		if strings.HasSuffix(e.Type, ".updated") {
 			m.Title = sentences(sentence(inc.News), inc.Title)
 		}

@@ -44,9 +44,15 @@ type DeadLetter struct {
 // OpenSubject is a question or an incident that nobody has answered or
 // acknowledged, since the event that told of it.
 type OpenSubject struct {
-	Subject   string         `json:"subject"` // run/ID or incident/ID
-	Event     grace.Event    `json:"event"`
-	At        time.Time      `json:"at"`
+	Subject string           `json:"subject"` // run/ID or incident/ID
+	Event   grace.Event      `json:"event"`
+	At      time.Time        `json:"at"`
+	Clocks  map[string]Clock `json:"clocks,omitempty"` // of the routes that have matched, by the route's key
+}
+
+// Clock is how far a route's ladder has come, and its reminders.
+type Clock struct {
+	Since     time.Time      `json:"since"`               // when the route first matched
 	Escalated grace.Duration `json:"escalated,omitempty"` // rungs up to this age were told
 	Reminded  time.Time      `json:"reminded,omitzero"`
 }
@@ -266,6 +272,11 @@ func (s *Store) DropSubject(ctx context.Context, tx Tx, subject string) error {
 		return fmt.Errorf("remove the open subject %s: %w", subject, err)
 	}
 	return nil
+}
+
+// Subject reads an open subject; it wraps ErrNotFound.
+func (s *Store) Subject(ctx context.Context, q Querier, subject string) (OpenSubject, error) {
+	return docOf[OpenSubject](ctx, s, q, "open subject "+subject, "SELECT doc FROM grace_notify_open WHERE id = $1", clean(subject))
 }
 
 // OpenSubjects reads open subjects in the order of their names, those behind

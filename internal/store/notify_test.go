@@ -71,10 +71,15 @@ func TestReceivers(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 
+		clocks := map[string]store.Clock{"route": {Since: t0, Escalated: 5}}
 		for _, subject := range []string{"run/b", "incident/a"} {
 			do(func(ctx context.Context, tx store.Tx) error {
-				return s.PutSubject(ctx, tx, store.OpenSubject{Subject: subject, At: t0})
+				return s.PutSubject(ctx, tx, store.OpenSubject{Subject: subject, At: t0, Clocks: clocks})
 			})
+		}
+		equal(t, must[store.OpenSubject](t)(s.Subject(ctx, q, "run/b")).Clocks["route"].Escalated, grace.Duration(5))
+		if _, err := s.Subject(ctx, q, "run/c"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%v", err)
 		}
 		open := must[[]store.OpenSubject](t)(s.OpenSubjects(ctx, q, "", 1))
 		equal(t, open[0].Subject, "incident/a")
@@ -83,7 +88,16 @@ func TestReceivers(t *testing.T) {
 		do(func(ctx context.Context, tx store.Tx) error { return s.DropSubject(ctx, tx, "run/b") })
 		equal(t, len(must[[]store.OpenSubject](t)(s.OpenSubjects(ctx, q, "", 5))), 1)
 
-		pruned := must[map[string]int64](t)(s.Prune(ctx, t0.Add(100*24*time.Hour), store.DefaultRetention()))
+		inc := grace.Incident{ID: "i", State: grace.IncidentOpen, OpenedAt: t0}
+		change := func(ctx context.Context, tx store.Tx) error {
+			return s.Apply(ctx, tx, grace.Change{Incidents: []grace.Incident{inc}})
+		}
+		do(change)
+		later := t0.Add(100 * 24 * time.Hour)
+		equal(t, must[map[string]int64](t)(s.Prune(ctx, later, store.DefaultRetention()))["threads"], int64(0)) // its end is still to be told
+		inc.State = grace.IncidentResolved
+		do(change)
+		pruned := must[map[string]int64](t)(s.Prune(ctx, later, store.DefaultRetention()))
 		equal(t, pruned["threads"], int64(1))
 	})
 }

@@ -72,7 +72,11 @@ func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (map[stri
 		{"events", "grace_events", "id", "at", "1 = 1", r.Events},
 		// What was said of incidents goes with them.
 		{"dead letters", "grace_dead_letters", "id", "at", "1 = 1", r.Incidents},
-		{"threads", "grace_notify_refs", "id", "at", "1 = 1", r.Incidents},
+		// Who was told of what is open is told of its end, however late that is.
+		{
+			"threads", "grace_notify_refs", "id", "at",
+			"NOT EXISTS (SELECT 1 FROM grace_incidents AS i WHERE i.state = 'open' AND i.at <= grace_notify_refs.at)", r.Incidents,
+		},
 		{"learning", "grace_learning", "id", "at", "1 = 1", r.Learning},
 	} {
 		if t.keep <= 0 {
