@@ -160,6 +160,9 @@ func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event, 
 	if mine, err := w.claim(ctx); err != nil || !mine {
 		return false, err
 	}
+	if m.held {
+		return true, w.hold(ctx, row, e, m)
+	}
 	thread, err := w.attempt(ctx, m)
 	if err == nil {
 		return true, w.delivered(ctx, row, e, m, thread, "")
@@ -198,6 +201,13 @@ func (w *worker) mine(ctx context.Context, e grace.Event) (*Message, error) {
 		return nil, err
 	}
 	m.Key = "grace/" + w.name + "/" + strconv.FormatInt(e.ID, 10)
+	if m.Kind.asksAttention() {
+		silences, err := w.n.silences(ctx)
+		if err != nil {
+			return nil, err
+		}
+		m.held = w.set.holds(m, silences)
+	}
 	return m, nil
 }
 
@@ -224,7 +234,7 @@ func (w *worker) tryNext(ctx context.Context, bad *Message, behind []grace.Event
 		if err != nil {
 			return false, err
 		}
-		if m == nil || m.Thread == bad.Thread || e.ID == w.ahead {
+		if m == nil || m.held || m.Thread == bad.Thread || e.ID == w.ahead {
 			continue
 		}
 		thread, err := w.attempt(ctx, m)

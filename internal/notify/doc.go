@@ -24,6 +24,9 @@
 //   - Who was told of a question or an incident is a ref of its subject, written
 //     with the delivery: that receiver gets its updates and its end, whatever the
 //     routes say by then. Routes decide who is new.
+//   - A worker holds back what asks for attention to services that are all
+//     silenced now, and says so in the outbox. The ladder, which reads that, tells
+//     what is open still when they are not silenced any more.
 //   - Memory is bounded by the batch that a worker reads.
 //   - A secret is expanded at the moment of sending, and is in no error.
 package notify

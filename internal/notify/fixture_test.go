@@ -203,11 +203,21 @@ func (e *env) report(inc grace.Incident, what string) {
 	})
 }
 
+// silence keeps services silent for a time; the same id ends an earlier one.
+func (e *env) silence(id, services string, d time.Duration) {
+	e.t.Helper()
+	s := grace.Silence{ID: grace.SilenceID(id), Service: services, Starts: e.now, Ends: e.now.Add(time.Hour), Reason: "moving it", Actor: "token:ada", At: e.now}
+	if s.Ends = e.now.Add(d); d == 0 {
+		s.Ends, s.Ended = e.now.Add(time.Hour), &grace.Note{Actor: "token:ada", Text: "done", At: e.now}
+	}
+	e.apply(grace.Change{Silences: []grace.Silence{s}})
+}
+
 // all lets some time pass, and then the ladder and the receivers do what is due.
 func (e *env) all(d time.Duration) {
 	e.t.Helper()
 	e.now = e.now.Add(d)
-	for range 2 { // again does nothing
+	for range 2 { // again does nothing but what the receivers left to the ladder
 		e.climb()
 		for _, w := range e.n.current().workers {
 			e.turn(w.name)

@@ -50,7 +50,7 @@ func (n *Notifier) ladder(ctx context.Context) error {
 			return err
 		}
 		n.scanned = max(n.scanned, row.Cursor)
-		events, err := n.Store.Events(ctx, n.Store.Q(), n.scanned, []string{"self_heal.run.*", "self_heal.approval.*", "self_heal.storm.*", "incident.*"}, batch)
+		events, err := n.Store.Events(ctx, n.Store.Q(), n.scanned, []string{"self_heal.run.*", "self_heal.approval.*", "self_heal.storm.*", "incident.*", eventHeld}, batch)
 		if err != nil {
 			return err
 		}
@@ -72,19 +72,22 @@ func (n *Notifier) ladder(ctx context.Context) error {
 // track keeps the subjects that the events open, starts the clocks of the routes
 // that match them, and drops the subjects that they end.
 func (n *Notifier) track(ctx context.Context, row store.Receiver, events []grace.Event) error {
+	silences, err := n.silences(ctx)
+	if err != nil {
+		return err
+	}
 	messages := make([]*Message, len(events))
 	for i, e := range events {
 		if _, _, ends := subjectOf(e); ends {
 			continue
 		}
-		var err error
 		if messages[i], err = n.message(ctx, e); err != nil {
 			return err
 		}
 	}
 	return n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		for i, e := range events {
-			if err := n.follow(ctx, tx, e, messages[i]); err != nil {
+			if err := n.follow(ctx, tx, e, messages[i], silences); err != nil {
 				return err
 			}
 		}
@@ -94,7 +97,7 @@ func (n *Notifier) track(ctx context.Context, row store.Receiver, events []grace
 
 // follow takes in what an event says of its subject; m is what people are told
 // of it, nil for nothing.
-func (n *Notifier) follow(ctx context.Context, tx store.Tx, e grace.Event, m *Message) error {
+func (n *Notifier) follow(ctx context.Context, tx store.Tx, e grace.Event, m *Message, silences []grace.Silence) error {
 	subject, opens, ends := subjectOf(e)
 	switch {
 	case ends:
@@ -103,15 +106,29 @@ func (n *Notifier) follow(ctx context.Context, tx store.Tx, e grace.Event, m *Me
 		return nil
 	}
 	s, err := n.Store.Subject(ctx, tx, subject)
+	unknown := errors.Is(err, store.ErrNotFound)
+	if err != nil && !unknown {
+		return err
+	}
+	held, isHeld := ladderOf(e)
+	_, first, _ := subjectOf(held.Event)
 	switch {
 	case opens:
 		s = store.OpenSubject{Subject: subject, Event: e, At: e.Timestamp}
-	case errors.Is(err, store.ErrNotFound): // somebody looks after it
+	case unknown && isHeld && !first: // an update of what somebody looks after
+		s = store.OpenSubject{Subject: subject, Event: held.Event, At: held.Event.Timestamp}
+	case unknown:
 		return nil
-	case err != nil:
-		return err
 	}
-	n.current().router.start(&s, m, e.Timestamp)
+	set := n.current()
+	if isHeld {
+		s.Held = true
+		return n.Store.PutSubject(ctx, tx, s)
+	}
+	if s.Held && !set.holds(m, silences) { // what happened tells of it
+		s.Held, s.Clocks = false, anew(s.Clocks, e.Timestamp)
+	}
+	set.router.start(&s, m, e.Timestamp)
 	return n.Store.PutSubject(ctx, tx, s)
 }
 
@@ -150,10 +167,17 @@ func subjectOf(e grace.Event) (subject string, open, ends bool) {
 // due walks through the open subjects.
 func (n *Notifier) due(ctx context.Context) error {
 	set := n.current()
-	if !slices.ContainsFunc(set.Routes, func(r Route) bool { return len(r.Escalate) > 0 || r.RepeatInterval > 0 }) {
-		return nil
+	silences, err := n.silences(ctx)
+	if err != nil {
+		return err
 	}
-	return n.eachSubject(ctx, func(s store.OpenSubject) error { return n.dueOf(ctx, set, s) })
+	idle := len(silences) == 0 && !slices.ContainsFunc(set.Routes, func(r Route) bool { return len(r.Escalate) > 0 || r.RepeatInterval > 0 })
+	return n.eachSubject(ctx, func(s store.OpenSubject) error {
+		if idle && !s.Held {
+			return nil
+		}
+		return n.dueOf(ctx, set, s, silences)
+	})
 }
 
 // eachSubject does something with every open subject. An error about one keeps
@@ -177,21 +201,41 @@ func (n *Notifier) eachSubject(ctx context.Context, do func(store.OpenSubject) e
 	}
 }
 
-// dueOf tells of one subject what is due.
-func (n *Notifier) dueOf(ctx context.Context, set *setup, s store.OpenSubject) error {
+// dueOf tells of one subject what is due. All clocks stand still while it is
+// silenced, and begin anew after that.
+func (n *Notifier) dueOf(ctx context.Context, set *setup, s store.OpenSubject, silences []grace.Silence) error {
 	now := n.Now()
 	m, err := n.about(ctx, s.Event, true)
 	if err != nil || m == nil {
 		return err
 	}
 	next := s
-	next.At = earlier(s.At, now)    // the clock was set back
+	next.At = earlier(s.At, now) // the clock was set back
+	if next.Held = set.holds(m, silences); next.Held {
+		if s.Held {
+			return nil
+		}
+		return n.tell(ctx, s.Subject, &next, nil)
+	}
+	if s.Held {
+		next.Clocks = anew(s.Clocks, now)
+		return n.tell(ctx, s.Subject, &next, []grace.Event{ladderEvent(eventUnsilenced, next, 0, nil, now)})
+	}
 	set.router.start(&next, m, now) // the routes have changed
 	events := set.router.advance(&next, now)
 	if len(events) == 0 && next.At.Equal(s.At) && maps.Equal(next.Clocks, s.Clocks) {
 		return nil
 	}
 	return n.tell(ctx, s.Subject, &next, events)
+}
+
+// anew gives clocks that begin at a time.
+func anew(clocks map[string]store.Clock, at time.Time) map[string]store.Clock {
+	out := map[string]store.Clock{}
+	for key := range clocks {
+		out[key] = store.Clock{Since: at}
+	}
+	return out
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -252,28 +296,32 @@ func ladderEvent(kind string, s store.OpenSubject, after grace.Duration, to []Na
 
 // tell writes the ladder's events and, unless it is nil, how the subject stands,
 // but not of what is over by now: what is answered is read in the transaction that
-// would call the next one.
+// would call the next one. Who looks after an incident hears only what was held.
 func (n *Notifier) tell(ctx context.Context, subject string, next *store.OpenSubject, events []grace.Event) error {
 	err := n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		open, err := n.stillOpen(ctx, tx, subject)
+		open, lookedAfter, err := n.stillOpen(ctx, tx, subject)
 		if err != nil {
 			return err
 		}
-		if !open {
-			return n.Store.DropSubject(ctx, tx, subject)
-		}
-		if next != nil {
-			if err := n.Store.PutSubject(ctx, tx, *next); err != nil {
-				return err
-			}
-		}
 		var c grace.Change
 		for _, e := range events {
+			if !open || lookedAfter && e.Type != eventUnsilenced {
+				continue
+			}
+			c.Events = append(c.Events, e)
 			c.Audit = append(c.Audit, grace.AuditEntry{
 				At: e.Timestamp, Actor: "grace", Action: strings.TrimPrefix(e.Type, "self_heal."), Object: e.Resource, Reason: whyTold(e), Detail: e.Payload,
 			})
 		}
-		c.Events = events
+		switch {
+		case !open || lookedAfter:
+			err = n.Store.DropSubject(ctx, tx, subject)
+		case next != nil:
+			err = n.Store.PutSubject(ctx, tx, *next)
+		}
+		if err != nil {
+			return err
+		}
 		return n.Store.Apply(ctx, tx, c)
 	})
 	if err != nil {
@@ -284,22 +332,27 @@ func (n *Notifier) tell(ctx context.Context, subject string, next *store.OpenSub
 
 // whyTold words an event of the ladder for the audit log.
 func whyTold(e grace.Event) string {
+	if e.Type == eventUnsilenced {
+		return "it is not silenced any more, and still open"
+	}
 	p, _ := ladderOf(e)
 	return "nobody has answered since " + p.Event.Timestamp.UTC().Format(time.RFC3339)
 }
 
-func (n *Notifier) stillOpen(ctx context.Context, tx store.Tx, subject string) (bool, error) {
+// stillOpen tells whether a question waits or an incident is open, and whether
+// somebody looks after that.
+func (n *Notifier) stillOpen(ctx context.Context, tx store.Tx, subject string) (open, lookedAfter bool, err error) {
 	kind, id, _ := strings.Cut(subject, "/")
 	if kind == "incident" {
 		inc, err := n.Store.Incident(ctx, tx, grace.IncidentID(id))
 		if errors.Is(err, store.ErrNotFound) {
-			return false, nil
+			return false, false, nil
 		}
-		return inc.State == grace.IncidentOpen && inc.Acknowledged == nil, err
+		return inc.State == grace.IncidentOpen, inc.Acknowledged != nil, err
 	}
 	a, err := n.Store.Approval(ctx, tx, grace.ApprovalID(id))
 	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+		return false, false, nil
 	}
-	return a.State == grace.ApprovalPending, err
+	return a.State == grace.ApprovalPending, false, err
 }

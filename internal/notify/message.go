@@ -39,9 +39,11 @@ func (k Kind) needsPerson() bool {
 
 // Events of the ladder, written by this package.
 const (
-	eventLadder   = "self_heal.notify.escalated"
-	eventReminder = "self_heal.notify.reminder"
-	eventPassedOn = "self_heal.notify.passed_on" // what a receiver does not take, for others
+	eventLadder     = "self_heal.notify.escalated"
+	eventReminder   = "self_heal.notify.reminder"
+	eventPassedOn   = "self_heal.notify.passed_on"  // what a receiver does not take, for others
+	eventHeld       = "self_heal.notify.held"       // what a receiver is not told while it is silenced
+	eventUnsilenced = "self_heal.notify.unsilenced" // what was silenced and still is open, for whom the routes say
 
 	stormPrefix = "incident/storm-"
 )
@@ -78,7 +80,7 @@ func kinds() map[string]Kind {
 
 // patterns are the event types that can become messages.
 func patterns() []string {
-	out := []string{eventLadder, eventReminder, eventPassedOn}
+	out := []string{eventLadder, eventReminder, eventPassedOn, eventUnsilenced}
 	for t := range kinds() {
 		out = append(out, t)
 	}
@@ -93,7 +95,7 @@ func ladderOf(e grace.Event) (p ladderPayload, ok bool) {
 
 // own tells whether an event is this package's, about another one.
 func own(e grace.Event) bool {
-	return e.Type == eventLadder || e.Type == eventReminder || e.Type == eventPassedOn
+	return slices.Contains([]string{eventLadder, eventReminder, eventPassedOn, eventHeld, eventUnsilenced}, e.Type)
 }
 
 // Message is what people are told, in words and in fields.
@@ -126,6 +128,9 @@ type Message struct {
 	twin bool     // an incident tells the same
 	// stale: it was answered or resolved before the message could be sent
 	stale bool
+	held  bool // all that it is about is silenced
+	// recovered are those of the services that have been well since
+	recovered []grace.ServiceID
 }
 
 // Question is an approval that waits for an answer.
@@ -219,6 +224,8 @@ func (n *Notifier) message(ctx context.Context, e grace.Event) (*Message, error)
 		m.Title = fmt.Sprintf("Nobody has answered for %s: %s", age, m.Title)
 	case eventPassedOn:
 		m.Title = fmt.Sprintf("%s cannot be told: %s", p.Failed, m.Title)
+	case eventUnsilenced:
+		m.Title, m.At = "Not silenced any more: "+m.Title, e.Timestamp
 	default:
 		m.Title = fmt.Sprintf("Still open after %s: %s", age, m.Title)
 	}

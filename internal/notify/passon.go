@@ -29,7 +29,7 @@ func (w *worker) passOn(ctx context.Context, row *store.Receiver) error {
 		if err != nil {
 			return err
 		}
-		if m == nil {
+		if m == nil || m.held {
 			continue
 		}
 		others, err := w.forOthers(ctx, m, e, now)

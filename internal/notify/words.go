@@ -185,7 +185,7 @@ func (w words) answer(m *Message, e grace.Event, f facts) {
 
 func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 	m.Incident, m.Run, m.Severity = inc.ID, inc.Run, inc.Severity
-	m.Services = slices.Clone(inc.Services)
+	m.Services, m.recovered = slices.Clone(inc.Services), inc.Recovered
 	if inc.Service != "" && !slices.Contains(m.Services, inc.Service) {
 		m.Services = append([]grace.ServiceID{inc.Service}, m.Services...)
 	}

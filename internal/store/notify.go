@@ -48,6 +48,7 @@ type OpenSubject struct {
 	Event   grace.Event      `json:"event"`
 	At      time.Time        `json:"at"`
 	Clocks  map[string]Clock `json:"clocks,omitempty"` // of the routes that have matched, by the route's key
+	Held    bool             `json:"held,omitempty"`   // it was silenced: it is told when that ends
 }
 
 // Clock is how far a route's ladder has come, and its reminders.

@@ -74,7 +74,7 @@ func TestReceivers(t *testing.T) {
 		clocks := map[string]store.Clock{"route": {Since: t0, Escalated: 5}}
 		for _, subject := range []string{"run/b", "incident/a"} {
 			do(func(ctx context.Context, tx store.Tx) error {
-				return s.PutSubject(ctx, tx, store.OpenSubject{Subject: subject, At: t0, Clocks: clocks})
+				return s.PutSubject(ctx, tx, store.OpenSubject{Subject: subject, At: t0, Clocks: clocks, Held: true})
 			})
 		}
 		equal(t, must[store.OpenSubject](t)(s.Subject(ctx, q, "run/b")).Clocks["route"].Escalated, grace.Duration(5))
