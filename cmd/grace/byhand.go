@@ -22,10 +22,11 @@ func newRun(a *app) *cobra.Command {
 		Short: "Run a playbook on a service by hand",
 		Long: `Run a playbook on a service by hand. It goes through the same gates as any run,
 but for the evidence, which you have seen yourself, and is recorded as yours. A
-guardrail that says no asks for approval as ever.
+guardrail that says no asks for approval as ever. It needs a token with the role
+approver.
 
 With --override the limits of time pass: rate, backoff, duplicate, circuit
-breaker. That needs a token with the role approver.`,
+breaker.`,
 		Example: "  grace run restart_service web --reason \"it hangs, I have looked\"",
 		Args:    cli.ExactArgs("PLAYBOOK", "SERVICE"),
 		RunE: func(cmd *cobra.Command, args []string) error {

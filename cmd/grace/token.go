@@ -45,8 +45,9 @@ func newToken(a *app) *cobra.Command {
 before it may:
 
   viewer    sees everything
-  operator  sends signals and events, tries playbooks, resolves incidents
-  approver  approves and denies, aborts runs
+  operator  sends signals and events, tries playbooks, looks after incidents,
+            silences services
+  approver  approves and denies, runs playbooks by hand, aborts runs
   admin     changes the mode, reloads the configuration, makes tokens
 
 With --config the store is used directly, so the first token can be made

@@ -104,7 +104,7 @@ func TestDecisionsAreLimitedPerToken(t *testing.T) {
 func TestRefusedDecisionsAreNotCounted(t *testing.T) {
 	e := newEnv(t, func(c *Config) { c.DecisionsPerMinute, c.DecisionBurst = 6, 2 })
 	run := func() int {
-		return e.call("operator", "POST", "/api/playbooks/restart_service/run", `{"service":"checkout","reason":"it hangs"}`).Code
+		return e.call("approver", "POST", "/api/playbooks/restart_service/run", `{"service":"checkout","reason":"it hangs"}`).Code
 	}
 	for _, refusal := range []struct {
 		err  error
