@@ -72,7 +72,8 @@ type Config struct {
 	// Reserved tells whether a name is that of a sensor of GRACE's own, for
 	// which nobody outside may speak; nil is none.
 	Reserved func(name string) bool
-	// OwnApproval lets who reported a condition approve the run about it.
+	// OwnApproval lets who reported a condition approve the run about it, and
+	// who asked for a run by hand approve that.
 	OwnApproval bool
 	// Receivers take telemetry in formats of its own.
 	Receivers Receivers

@@ -112,9 +112,9 @@ func (s *server) report(ctx context.Context, samples []grace.Sample, predictions
 	return nil
 }
 
-// notOwn refuses an approval by whoever reported the condition: one stolen or
-// careless token must not both cause an action and allow it. An admin may, who
-// could make a second token as well.
+// notOwn refuses an approval by whoever reported the condition, or asked for the
+// run: one stolen or careless token must not both cause an action and allow it.
+// An admin may, who could make a second token as well.
 func (s *server) notOwn(ctx context.Context, id grace.ApprovalID) error {
 	who := callerOf(ctx)
 	if s.cfg.OwnApproval || who.Role >= roleAdmin {
@@ -130,6 +130,10 @@ func (s *server) notOwn(ctx context.Context, id grace.ApprovalID) error {
 	run, err := s.store.Run(ctx, s.store.Q(), a.Run)
 	if err != nil {
 		return stored(err)
+	}
+	const somebodyElse = "let somebody else decide; api.own_approval: true allows it"
+	if run.Asked != nil && run.Asked.Actor == who.actor() {
+		return problem(http.StatusForbidden, "token %s asked for run %s itself", who.Token, run.ID).hint(somebodyElse)
 	}
 	services := map[grace.ServiceID]bool{run.Service: true}
 	if d, err := s.store.Decision(ctx, s.store.Q(), run.Decision); err == nil {
@@ -150,7 +154,7 @@ func (s *server) notOwn(ctx context.Context, id grace.ApprovalID) error {
 		}
 		if own {
 			return problem(http.StatusForbidden, "token %s reported about %s itself, and this run is about that", who.Token, service).
-				hint("let somebody else decide; api.own_approval: true allows it")
+				hint(somebodyElse)
 		}
 	}
 	return nil

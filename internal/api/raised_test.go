@@ -46,6 +46,38 @@ func TestNobodyApprovesTheirOwn(t *testing.T) {
 	}
 }
 
+// TestNobodyApprovesWhatTheyAskedFor: nor may one token both ask for a run by
+// hand and answer the question that arises.
+func TestNobodyApprovesWhatTheyAskedFor(t *testing.T) {
+	asked := func(actor string) grace.Change {
+		return grace.Change{
+			Runs: []grace.Run{{
+				ID: "r-1", State: grace.RunAwaitingApproval, Service: "db", Kind: grace.TriggerManual, Decision: "d-1", Revision: 1, CreatedAt: testNow,
+				Asked: &grace.Note{Actor: actor, Text: "it hangs", At: testNow},
+			}},
+			Approvals: []grace.Approval{{ID: "r-1", Run: "r-1", Service: "db", State: grace.ApprovalPending, Revision: 1, At: testNow, Expires: testNow.Add(time.Hour)}},
+			Decisions: []grace.Decision{{ID: "d-1", Service: "db", At: testNow}},
+		}
+	}
+	for _, tt := range []struct {
+		asker, approver string
+		allowed         bool
+		want            int
+	}{
+		{"approver", "approver", false, http.StatusForbidden},
+		{"approver", "approver", true, http.StatusOK},
+		{"somebody else", "approver", false, http.StatusOK},
+		{"admin", "admin", false, http.StatusOK},
+	} {
+		e := newEnv(t, func(c *Config) { c.OwnApproval = tt.allowed })
+		e.apply(asked("token:" + tt.asker))
+		rec := e.call(tt.approver, "POST", "/api/governance/approvals/r-1/decision", `{"decision":"approve","reason":"because","revision":1}`)
+		if rec.Code != tt.want {
+			t.Errorf("%+v: %d %s", tt, rec.Code, rec.Body)
+		}
+	}
+}
+
 // TestOneTokenCannotNameEverything: what is kept of everybody is bounded, so one
 // token must not fill it.
 func TestOneTokenCannotNameEverything(t *testing.T) {

@@ -219,7 +219,7 @@ type API struct {
 	MaxConnections     int            `yaml:"max_connections" doc:"connections at once, half of them from one address; never more than half of the descriptors that the process may have" default:"1024" min:"2"`
 	SessionTTL         grace.Duration `yaml:"session_ttl" doc:"how long a login in the console lasts" default:"12h" min:"1m"`
 	DecisionsPerMinute int            `yaml:"decisions_per_minute" doc:"approvals and denials of one token; more get 429 with Retry-After" default:"30" min:"1"`
-	OwnApproval        bool           `yaml:"own_approval" doc:"on: a token may approve the run about a condition that it reported itself; admins always may"`
+	OwnApproval        bool           `yaml:"own_approval" doc:"on: a token may approve the run about a condition that it reported itself, and the run by hand that it asked for; admins always may"`
 	DecisionBurst      int            `yaml:"decision_burst" doc:"how many of them at once" default:"5" min:"1"`
 }
 
