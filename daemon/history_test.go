@@ -56,7 +56,7 @@ func TestRecordHistory(t *testing.T) {
 		t.Skip("records only with -record NAME")
 	}
 	g := newTarget(t)
-	text := strings.ReplaceAll(fiveSteps(g, moments), "        settle: 1s\n", "        settle: 1m\n        watchdog: 87600h\n")
+	text := strings.ReplaceAll(fiveSteps(g, moments), "        watchdog: 1h\n", "        watchdog: 87600h\n")
 	h := newHome(t, longLived+text)
 	p := h.spawn(t, sharedKey)
 	gates := map[string]*gate{

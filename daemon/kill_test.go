@@ -46,7 +46,7 @@ func fiveSteps(g *target, services []string) string {
 	b.WriteString("propose: {storm_services: 100, storm_share: 1, max_concurrent: 100}\nservices:\n")
 	for _, service := range services {
 		fmt.Fprintf(&b, "  - name: %s\n    criticality: medium\n    bindings:\n      restart_service:\n        auto: %v\n        impact: low\n"+
-			"        settle: 30s\n        soak: 200ms\n        verify: [{type: http_health, url: \"%s/verify/%s\", interval: 50ms}]\n        steps:\n",
+			"        settle: 30s\n        soak: 200ms\n        watchdog: 1h\n        verify: [{type: http_health, url: \"%s/verify/%s\", interval: 50ms}]\n        steps:\n",
 			service, service != waiting && service != approved, g.URL, service)
 		for i := 1; i <= 5; i++ {
 			name := fmt.Sprintf("%s-s%d", service, i)

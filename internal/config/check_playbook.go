@@ -298,15 +298,41 @@ func (c *checker) checkWhole(at spot, p grace.Playbook) {
 		at.key("verify").add("for example verify: [{type: http_health, url: \"http://127.0.0.1:8080/healthz\"}]",
 			"without a check a run cannot succeed")
 	}
-	watchdog := or(p.Watchdog, heal.DefaultWatchdog)
-	longest := or(p.Settle, heal.DefaultSettle) + or(p.Soak, heal.DefaultSoak)
-	for _, s := range p.Steps {
-		longest += time.Duration(1+max(0, min(s.Retries, 1000))) * or(s.Timeout, heal.DefaultStepTimeout)
+	c.checkWatchdog(at.key("watchdog"), p)
+}
+
+// checkWatchdog refuses a watchdog that would undo a remedy that helps: each
+// step may take its timeout, and then the checks may show it as late as settle
+// and soak allow, and what began the run clear as late as recover_within allows
+// and stay clear for hold_down. That retries may take longer is only worth a look.
+func (c *checker) checkWatchdog(at spot, p grace.Playbook) {
+	if at.failed() {
+		return
 	}
-	if longest > watchdog {
-		at.key("watchdog").warn("raise watchdog, or lower timeouts, retries, settle or soak",
-			"steps, settle and soak may take %s, but the run is aborted after %s",
-			shortDuration(grace.Duration(longest)), shortDuration(grace.Duration(watchdog)))
+	var once, retried time.Duration
+	for _, s := range p.Steps {
+		timeout := or(s.Timeout, heal.DefaultStepTimeout)
+		once += timeout
+		retried += time.Duration(1+max(0, min(s.Retries, 1000))) * timeout
+	}
+	settle, soak := or(p.Settle, heal.DefaultSettle), or(p.Soak, heal.DefaultSoak)
+	holdDown, recoverWithin := c.file.HoldDown.D(), c.file.RecoverWithin.D()
+	shown, shownBy := settle+max(soak, holdDown), "settle and soak"
+	if holdDown > soak {
+		shownBy = "settle and hold_down"
+	}
+	if recoverWithin+holdDown > shown {
+		shown, shownBy = recoverWithin+holdDown, "recover_within and hold_down"
+	}
+	in := func(d time.Duration) string { return shortDuration(grace.Duration(d)) }
+	watchdog := or(p.Watchdog, heal.DefaultWatchdog)
+	switch {
+	case once+shown > watchdog:
+		at.add("give watchdog: "+in(once+shown)+" or more, or lower "+shownBy+" or the steps' timeouts",
+			"a run that helps may take %s (its steps %s, %s %s), but it is undone after %s", in(once+shown), in(once), shownBy, in(shown), in(watchdog))
+	case retried+settle+soak > watchdog:
+		at.warn("raise watchdog, or lower timeouts, retries, settle or soak",
+			"steps, settle and soak may take %s, but the run is aborted after %s", in(retried+settle+soak), in(watchdog))
 	}
 }
 

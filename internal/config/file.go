@@ -84,7 +84,7 @@ type Remedy struct {
 	Verify    []grace.Check  `yaml:"verify" doc:"what must hold afterwards. Without a check a run cannot succeed"`
 	Settle    grace.Duration `yaml:"settle" doc:"how long the remedy may take to show before a failing check counts (default 30s)"`
 	Soak      grace.Duration `yaml:"soak" doc:"how long every check must then hold (default 10s)"`
-	Watchdog  grace.Duration `yaml:"watchdog" doc:"the run is aborted and undone after this long (default 10m)"`
+	Watchdog  grace.Duration `yaml:"watchdog" doc:"the run is aborted and undone after this long (default 10m). At least the timeouts of the steps, and the longer of settle + soak (or hold_down) and recover_within + hold_down: else it would undo a remedy that helps"`
 }
 
 // binding is a Remedy for one service, with the playbook's trust changed where
