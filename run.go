@@ -2,6 +2,7 @@ package grace
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -99,6 +100,22 @@ type Run struct {
 	EndedAt     *time.Time        `json:"ended_at,omitempty"`
 	RecoveredIn Duration          `json:"recovered_in,omitempty" doc:"of a succeeded run: from sick_since to the check that passed"`
 }
+
+// Waits says what an approved run waits for before it begins, empty when that is
+// nothing. A change window is the one that people wait for.
+func (r Run) Waits() string {
+	if r.State != RunApproved || len(r.Reasons) == 0 {
+		return ""
+	}
+	if w := r.Reasons[0]; w.Code != ReasonOutsideWindow {
+		return strings.ReplaceAll(w.Gate, "_", " ") + ": " + w.Actual
+	}
+	return r.Reasons[0].Required + "; the run expires " + r.CreatedAt.Add(AdmissionPatience).UTC().Format(time.RFC3339)
+}
+
+// AdmissionPatience is how long an approved run waits for its change window or
+// for its dependency cone before it expires.
+const AdmissionPatience = 24 * time.Hour
 
 // Undone tells whether an undo was begun, however it ended.
 func (r Run) Undone() bool {

@@ -112,6 +112,11 @@ func (a *app) runTable(w io.Writer, runs []grace.Run) {
 		t.Add(string(r.ID), string(r.State), string(r.Service), string(r.Code), string(r.Playbook.ID), a.at(r.CreatedAt), took, recovered)
 	}
 	t.Write(w, a.Colour)
+	for _, r := range runs {
+		if waits := r.Waits(); waits != "" {
+			_, _ = fmt.Fprintf(w, "  %s waits for %s\n", r.ID, waits)
+		}
+	}
 }
 
 func newRunsShow(a *app) *cobra.Command {
@@ -168,7 +173,11 @@ func (a *app) run(w io.Writer, r grace.Run) {
 	})
 	a.steps(w, r.Steps)
 	a.checks(w, r.Checks)
-	if len(r.Reasons) > 0 {
+	switch {
+	case r.Waits() != "":
+		_, _ = fmt.Fprintln(w, "\nWaits for "+r.Waits())
+		a.gates(w, r.Reasons)
+	case len(r.Reasons) > 0:
 		_, _ = fmt.Fprintln(w, "\nEnded because")
 		a.gates(w, r.Reasons)
 	}

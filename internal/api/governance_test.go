@@ -310,3 +310,25 @@ func TestWhyLeavesOut(t *testing.T) {
 		t.Errorf("got %q, want who silenced it", got)
 	}
 }
+
+// TestWhyWaits: an approved run that waits for a change window is not at it.
+func TestWhyWaits(t *testing.T) {
+	e := newEnv(t)
+	e.apply(grace.Change{
+		Runs: []grace.Run{{
+			ID: "r-1", State: grace.RunApproved, Service: "db", Playbook: grace.Playbook{ID: "restart_service"}, Code: grace.CodeServiceDown,
+			Decision: "d-1", Revision: 1, CreatedAt: testNow,
+			Reasons: []grace.Reason{{Gate: "change_window", Code: grace.ReasonOutsideWindow, Actual: "now", Required: "a change window; the next opens tonight"}},
+		}},
+		Decisions: []grace.Decision{{ID: "d-1", Service: "db", Verdict: grace.VerdictAllow, Run: "r-1", At: testNow}},
+	})
+	until := "a change window; the next opens tonight; the run expires " + testNow.Add(24*time.Hour).UTC().Format(time.RFC3339)
+	why := decode[Explanation](t, e.call("viewer", "GET", "/api/services/db/why", ""))
+	if want := "Nothing is done on db yet: run r-1, restart_service, is approved and waits for " + until + "."; why.Summary != want {
+		t.Errorf("%s\nwant\n%s", why.Summary, want)
+	}
+	why = decode[Explanation](t, e.call("viewer", "GET", "/api/runs/r-1/why", ""))
+	if want := "restart_service on db for service down: approved, waits for " + until + "."; why.Summary != want {
+		t.Errorf("%s\nwant\n%s", why.Summary, want)
+	}
+}

@@ -191,7 +191,7 @@ func made(p grace.Prediction) time.Time {
 func (o overview) runLink(id grace.ServiceID) console.Link {
 	for _, r := range o.open {
 		if r.Service == id {
-			return console.Link{Text: string(r.Playbook.ID) + ": " + runWords(r.State), Path: "lite/runs/" + string(r.ID)}
+			return console.Link{Text: string(r.Playbook.ID) + ": " + runNow(r), Path: "lite/runs/" + string(r.ID)}
 		}
 	}
 	return console.Link{Text: "watching"}

@@ -205,7 +205,7 @@ func (s *server) doingLink(ctx context.Context, view ServiceView, g glance) (con
 		if run.State == grace.RunAwaitingApproval {
 			return console.Link{Text: string(run.Playbook.ID) + ": needs you", Path: "lite/approvals/" + string(run.ID)}, nil
 		}
-		return console.Link{Text: string(run.Playbook.ID) + ": " + runWords(run.State), Path: "lite/runs/" + string(run.ID)}, nil
+		return console.Link{Text: string(run.Playbook.ID) + ": " + runNow(run), Path: "lite/runs/" + string(run.ID)}, nil
 	}
 	c, err := s.lastOf(ctx, view.ID, g.recent)
 	if err != nil {

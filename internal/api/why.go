@@ -115,7 +115,7 @@ func (c chain) summary() string {
 	switch {
 	case c.run != nil:
 		r := c.run
-		s := fmt.Sprintf("%s on %s for %s: %s", r.Playbook.ID, r.Service, cause(*r), runWords(r.State))
+		s := fmt.Sprintf("%s on %s for %s: %s", r.Playbook.ID, r.Service, cause(*r), runNow(*r))
 		if r.State == grace.RunSucceeded && r.RecoveredIn > 0 {
 			s += ", recovered in " + span(r.RecoveredIn.D())
 		}
@@ -255,12 +255,12 @@ func runStages(r *grace.Run, incident *grace.Incident) []Stage {
 		}
 		out = append(out, st)
 	}
-	end := Stage{Name: "outcome", Title: "Outcome", At: r.EndedAt, Lines: []string{runWords(r.State)}}
+	end := Stage{Name: "outcome", Title: "Outcome", At: r.EndedAt, Lines: []string{runNow(*r)}}
 	if r.Abort != nil {
 		end.Lines = append(end.Lines, fmt.Sprintf("abort asked by %s%s", r.Abort.Actor, quoted(r.Abort.Reason)))
 	}
 	for _, reason := range r.Reasons {
-		if !reason.OK {
+		if !reason.OK && r.Waits() == "" { // which the first line says
 			end.Lines = append(end.Lines, gateWords(reason))
 		}
 	}

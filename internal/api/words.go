@@ -80,6 +80,14 @@ func runWords(state grace.RunState) string {
 	return words(string(state))
 }
 
+// runNow says where a run is, and what it waits for.
+func runNow(r grace.Run) string {
+	if waits := r.Waits(); waits != "" {
+		return runWords(r.State) + ", waits for " + waits
+	}
+	return runWords(r.State)
+}
+
 // text lays an explanation out for a terminal.
 func text(summary string, stages []Stage) string {
 	var b strings.Builder

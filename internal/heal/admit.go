@@ -17,7 +17,7 @@ func (x *execution) admit() (admitted bool, err error) {
 			return false, err
 		}
 	}
-	patience := x.run.CreatedAt.Add(admissionPatience)
+	patience := x.run.CreatedAt.Add(grace.AdmissionPatience)
 	for try := 1; ; try++ {
 		if err := x.commit(fmt.Sprintf("admit/%d", try), x.lookBeforeStart, x.start); err != nil {
 			return false, err
@@ -174,7 +174,7 @@ func (x *execution) start(run *grace.Run, m Mark) outcome {
 	case m.Admit.End != "":
 		run.Reasons = m.Admit.Reasons
 		return end(run, m, m.Admit.End, reasonText(m.Admit.Reasons))
-	case !m.Admit.Wait.IsZero() && !m.At.Before(run.CreatedAt.Add(admissionPatience)):
+	case !m.Admit.Wait.IsZero() && !m.At.Before(run.CreatedAt.Add(grace.AdmissionPatience)):
 		run.Reasons = m.Admit.Reasons
 		return end(run, m, grace.RunExpired, "waited too long: "+reasonText(m.Admit.Reasons))
 	case !m.Admit.Wait.IsZero():

@@ -18,10 +18,6 @@ const (
 	DefaultWatchdog    = 10 * time.Minute
 )
 
-// admissionPatience is how long an approved run waits for its change window or
-// for its dependency cone before it expires.
-const admissionPatience = 24 * time.Hour
-
 // Runner drives runs. It is safe for concurrent use.
 type Runner struct {
 	// Actions by name.

@@ -176,6 +176,13 @@ func (w words) answer(m *Message, e grace.Event, f facts) {
 	switch a.State {
 	case grace.ApprovalApproved:
 		m.Doing = "It checks once more that it is needed and allowed, and acts"
+		outside := func(r grace.Reason) bool { return !r.OK && r.Code == grace.ReasonOutsideWindow }
+		switch {
+		case f.run != nil && f.run.Waits() != "":
+			m.Doing = "It waits for " + f.run.Waits() + ". Then it checks once more that it is needed and allowed, and acts"
+		case f.decision != nil && slices.ContainsFunc(f.decision.Reasons, outside): // it may not have been asked yet
+			m.Doing = "It checks once more that it is needed and allowed, waits for a change window unless one is open, and acts"
+		}
 	case grace.ApprovalExpired:
 		m.Doing = "Nobody answered in time. It does nothing, and asks again while the condition lasts"
 	case grace.ApprovalPending, grace.ApprovalDenied, grace.ApprovalCancelled:
