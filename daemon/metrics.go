@@ -93,7 +93,7 @@ func (d *Daemon) countRun(ctx context.Context, e grace.Event) {
 	m := d.metrics
 	switch {
 	case state == grace.RunRunning:
-		if run.Auto {
+		if run.Auto && run.Kind != grace.TriggerManual {
 			m.auto.Inc()
 		}
 		return

@@ -30,7 +30,7 @@ type Fact struct {
 // than 24 hours before now and not after now. A rate of nothing is 0: the
 // counts tell it from a bad one.
 type KPIs struct {
-	ProposalsPerMin     float64        `json:"proposals_per_min" doc:"runs proposed in the last 10 min / 10"`
+	ProposalsPerMin     float64        `json:"proposals_per_min" doc:"runs that GRACE proposed in the last 10 min / 10; those by hand are no proposals"`
 	ApprovalRate        float64        `json:"approval_rate" doc:"auto_approved_24h / approved_24h: the share that the trust core approved, not a person"`
 	SuccessRate         float64        `json:"success_rate" doc:"succeeded_24h / (succeeded_24h + failed_24h)"`
 	MeanTimeToRecover   grace.Duration `json:"mean_time_to_recover" doc:"mean over the runs that succeeded in 24 h, from the oldest symptom to the check that passed"`
@@ -38,9 +38,9 @@ type KPIs struct {
 	RecoverReactive     grace.Duration `json:"mean_time_to_recover_reactive" doc:"mean over those that something had begun"`
 	RecoverProactive    grace.Duration `json:"mean_time_to_recover_proactive" doc:"mean over those that rest on a prediction"`
 	Rollbacks24h        int            `json:"rollbacks_24h" doc:"runs that ended in 24 h and undid something, whether that worked or not"`
-	AutoApproved24h     int            `json:"auto_approved_24h" doc:"runs created in 24 h that the trust core approved without a person"`
+	AutoApproved24h     int            `json:"auto_approved_24h" doc:"runs created in 24 h that the trust core approved without a person; those by hand are none of them"`
 
-	Proposals24h int `json:"proposals_24h" doc:"runs created in 24 h"`
+	Proposals24h int `json:"proposals_24h" doc:"runs created in 24 h, but for those by hand"`
 	Proactive24h int `json:"proactive_24h" doc:"those of them that rest on a prediction"`
 	Decided24h   int `json:"decided_24h" doc:"runs created in 24 h that were approved, denied or left to expire; waiting, cancelled and observed ones are not decided"`
 	Approved24h  int `json:"approved_24h" doc:"those of them that were approved, by the trust core or a person"`
@@ -59,11 +59,14 @@ func Measure(now time.Time, runs []Fact) KPIs {
 	recent := 0
 	var recovered, reactive, proactive []grace.Duration
 	for _, r := range runs {
-		if within(r.CreatedAt, now, proposalSpan) {
-			recent++
-		}
-		if within(r.CreatedAt, now, kpiSpan) {
-			k.created(r)
+		// What a person wants was neither proposed by GRACE nor approved without one.
+		if r.Kind != grace.TriggerManual {
+			if within(r.CreatedAt, now, proposalSpan) {
+				recent++
+			}
+			if within(r.CreatedAt, now, kpiSpan) {
+				k.created(r)
+			}
 		}
 		if r.EndedAt != nil && within(*r.EndedAt, now, kpiSpan) && !r.Well {
 			k.ended(r)

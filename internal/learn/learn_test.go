@@ -184,6 +184,21 @@ func TestWilson(t *testing.T) {
 	})
 }
 
+// TestMeasureByHand: what a person wants is no proposal of GRACE's, and not
+// approved without one.
+func TestMeasureByHand(t *testing.T) {
+	for _, state := range []grace.RunState{grace.RunRunning, grace.RunDenied, grace.RunAwaitingApproval} {
+		got := Measure(now, []Fact{
+			{State: state, Kind: grace.TriggerManual, Auto: true, LowRisk: true, CreatedAt: now.Add(-time.Minute)},
+			{State: grace.RunRunning, Kind: grace.TriggerReactive, CreatedAt: now.Add(-time.Minute)},
+		})
+		want := KPIs{ProposalsPerMin: 0.1, Proposals24h: 1, Decided24h: 1, Approved24h: 1}
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(KPIs{}, "Criteria")); diff != "" {
+			t.Errorf("%s by hand (-want +got):\n%s", state, diff)
+		}
+	}
+}
+
 func TestMeasure(t *testing.T) {
 	run := func(s grace.RunState, created time.Duration, edit ...func(*Fact)) Fact {
 		f := Fact{State: s, Kind: grace.TriggerReactive, CreatedAt: now.Add(-created)}

@@ -39,24 +39,24 @@ func TestByHandOnAWellService(t *testing.T) {
 	if err != nil || len(entries) != 1 || entries[0].Result != grace.ResultNeutral {
 		t.Errorf("learned %+v, %v", entries, err)
 	}
-	patience.Until(t, func() error { // they may be some seconds old
-		k, err := r.loop.KPIs(t.Context())
-		if err != nil {
-			return err
-		}
-		if k.Failed24h != 0 {
-			t.Fatalf("%d failed of %d", k.Failed24h, k.Proposals24h)
-		}
-		if k.Proposals24h != 1 {
-			return fmt.Errorf("%d proposals, want 1", k.Proposals24h)
-		}
-		return nil
-	})
 	r.setUseless(false)
 	r.down("catalog")
 	if healed := r.wait("catalog", grace.RunSucceeded); healed.Kind != grace.TriggerReactive {
 		t.Errorf("healed by a %s run", healed.Kind)
 	}
+	patience.Until(t, func() error { // they may be some seconds old
+		k, err := r.loop.KPIs(t.Context())
+		if err != nil {
+			return err
+		}
+		if k.Failed24h != 0 || k.Proposals24h > 1 || k.AutoApproved24h > 1 {
+			t.Fatalf("%d failed of %d proposals, %d approved without a person", k.Failed24h, k.Proposals24h, k.AutoApproved24h)
+		}
+		if k.Succeeded24h != 1 || k.Proposals24h != 1 {
+			return fmt.Errorf("%d succeeded of %d proposals, want the one of GRACE's own", k.Succeeded24h, k.Proposals24h)
+		}
+		return nil
+	})
 }
 
 // TestByHandIsTold: metrics and log hear of a person's decisions, the refused
