@@ -1,5 +1,10 @@
 package grace
 
+import (
+	"strconv"
+	"strings"
+)
+
 // Criticality says how much a service matters to its users.
 type Criticality string
 
@@ -48,6 +53,19 @@ type Service struct {
 type Group struct {
 	Need int         `json:"need" minimum:"1"`
 	Of   []ServiceID `json:"of"`
+}
+
+// String says what is needed: "any of a, b" or "2 of a, b, c".
+func (g Group) String() string {
+	members := make([]string, len(g.Of))
+	for i, id := range g.Of {
+		members[i] = string(id)
+	}
+	need := "any"
+	if g.Need != 1 {
+		need = strconv.Itoa(g.Need)
+	}
+	return need + " of " + strings.Join(members, ", ")
 }
 
 // Membership is a group that a service belongs to.

@@ -106,7 +106,14 @@ func (b backend) Alerts(context.Context) api.AlertsView {
 	}
 	for _, id := range slices.Sorted(maps.Keys(by)) {
 		if worst, n := healthgraph.Worst(id, by[id]); n > 0 {
-			out.Undeclared = append(out.Undeclared, api.UndeclaredService{Service: id, Signals: n, Worst: worst})
+			u := api.UndeclaredService{Service: id, Signals: n, Worst: worst, Keys: []grace.SignalKey{}}
+			for _, s := range by[id] {
+				if s.State != grace.SignalOK {
+					u.Keys = append(u.Keys, s.Key)
+				}
+			}
+			slices.Sort(u.Keys)
+			out.Undeclared = append(out.Undeclared, u)
 		}
 	}
 	return out

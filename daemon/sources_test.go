@@ -165,6 +165,11 @@ func TestUndeclaredServices(t *testing.T) {
 	if len(view.Undeclared) != 9 || view.Undeclared[0].Service != "ghost-0" || view.Undeclared[0].Worst.Severity != grace.SeverityCritical {
 		t.Errorf("undeclared %+v", view.Undeclared)
 	}
+	for _, u := range view.Undeclared { // each can be dropped by its key
+		if len(u.Keys) != 1 || u.Keys[0] != u.Worst.Key {
+			t.Errorf("keys of %s: %q, want %q", u.Service, u.Keys, u.Worst.Key)
+		}
+	}
 	if len(view.Skipped) != 1 || view.Skipped[0].Alert != "Watchdog" || view.Skipped[0].Times != 1 {
 		t.Errorf("skipped %+v", view.Skipped)
 	}

@@ -66,8 +66,8 @@ func (c *client) Services(ctx context.Context) (cli.Answer[cli.Page[serviceView]
 	return cli.CallAll[serviceView](ctx, c.Client, "/api/services")
 }
 
-func (c *client) Service(ctx context.Context, id grace.ServiceID) (cli.Answer[serviceView], error) {
-	return cli.Call[serviceView](ctx, c.Client, http.MethodGet, "/api/services/"+cli.Segment(id), nil, nil)
+func (c *client) Service(ctx context.Context, id grace.ServiceID) (cli.Answer[serviceDetail], error) {
+	return cli.Call[serviceDetail](ctx, c.Client, http.MethodGet, "/api/services/"+cli.Segment(id), nil, nil)
 }
 
 func (c *client) Sensors(ctx context.Context) (cli.Answer[cli.Page[sensorView]], error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/api"
 	"grace/internal/cli"
 )
 
@@ -27,7 +29,7 @@ func newServices(a *app) *cobra.Command {
 			if len(args) == 1 {
 				s, err := c.Service(cmd.Context(), grace.ServiceID(args[0]))
 				if cli.IsCode(err, cli.ExitNotFound) {
-					return services().absent(cmd.Context(), c, args[0], err)
+					return a.undeclared(cmd.Context(), c, args[0], err)
 				}
 				if err != nil {
 					return err
@@ -47,7 +49,7 @@ func newServices(a *app) *cobra.Command {
 				t := cli.Table{Head: []string{"SERVICE", "STATUS", "CRITICALITY", "BLAST", "DEPENDS ON", "SYMPTOMS"}, Tones: map[int]bool{1: true}}
 				for _, s := range list.Value.Items {
 					t.Add(string(s.ID), string(s.Health.Status), cli.OrDash(string(s.Criticality)), strconv.Itoa(s.BlastRadius),
-						cli.OneLine(cli.Join(s.DependsOn), 40), symptoms(s.Health.TopSymptoms, s.Silenced, 80))
+						cli.OneLine(dependsOn(s.Service), 40), symptoms(s.Health.TopSymptoms, s.Silenced, 80))
 				}
 				t.Write(w, a.Colour)
 			})
@@ -55,7 +57,7 @@ func newServices(a *app) *cobra.Command {
 	}
 }
 
-func (a *app) service(w io.Writer, s serviceView) {
+func (a *app) service(w io.Writer, s serviceDetail) {
 	status := string(s.Health.Status)
 	if a.Colour {
 		status = cli.Tint(status, status)
@@ -72,13 +74,59 @@ func (a *app) service(w io.Writer, s serviceView) {
 		{"owner", s.Owner},
 		{"domain", s.Domain},
 		{"criticality", string(s.Criticality)},
-		{"depends on", cli.Join(s.DependsOn)},
+		{"depends on", dependsOn(s.Service)},
 		{"needed by", cli.Join(s.Dependents)},
 		{"blast radius", fmt.Sprintf("%d (%d depend on it, directly or not)", s.BlastRadius, s.Transitive)},
 		{"playbooks", cli.Join(playbooks)},
 		{"labels", labels(s.Labels)},
 	})
+	if len(s.Signals) > 0 {
+		_, _ = fmt.Fprintln(w, "\nSignals")
+		t := cli.Table{Head: []string{"  KEY", "STATE", "SINCE", "WHAT"}, Tones: map[int]bool{1: true}}
+		for _, v := range s.Signals {
+			t.Add("  "+string(v.Key), string(v.State), a.at(v.Since), cli.OneLine(cli.OrDash(v.Message), 80))
+		}
+		t.Write(w, a.Colour)
+		_, _ = fmt.Fprintln(w, forgetHint)
+		_, _ = fmt.Fprintln(w)
+	}
 	_, _ = fmt.Fprintf(w, "see grace why %s for what GRACE does about it\n", s.ID)
+}
+
+const forgetHint = "  drop one that means nothing any more: grace signals forget KEY --reason WHY"
+
+// undeclared shows a service that is not in the configuration, of which only
+// alerts and signals speak. Of any other name it says that there is none.
+func (a *app) undeclared(ctx context.Context, c *client, name string, absent error) error {
+	alerts, err := c.Alerts(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(alerts.Value.Undeclared, func(u api.UndeclaredService) bool { return string(u.Service) == name })
+	if i < 0 {
+		return services().absent(ctx, c, name, absent)
+	}
+	u := alerts.Value.Undeclared[i]
+	if a.JSON {
+		return a.ShowJSON(u)
+	}
+	return a.Show(nil, func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "%s is not declared under services: what is said of it is shown, never acted on\n", u.Service)
+		_, _ = fmt.Fprintf(w, "  %s\n\nSignals that are not ok\n", symptoms([]string{u.Worst.Message}, u.Silenced, 200))
+		for _, key := range u.Keys {
+			_, _ = fmt.Fprintf(w, "  %s\n", key)
+		}
+		_, _ = fmt.Fprintln(w, forgetHint)
+	})
+}
+
+// dependsOn says what a service needs: services, and some of redundant ones.
+func dependsOn(s grace.Service) string {
+	all := slices.Clone(s.DependsOn)
+	for _, g := range s.Groups {
+		all = append(all, grace.ServiceID(g.String()))
+	}
+	return cli.Join(all)
 }
 
 // facts prints name and value pairs, leaving out what is empty.

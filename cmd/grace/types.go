@@ -9,6 +9,7 @@ import (
 // The views of the API that are not nouns of package grace.
 type (
 	serviceView    = api.ServiceView
+	serviceDetail  = api.ServiceDetail
 	healthView     = api.HealthView
 	sensorView     = api.SensorView
 	alertsView     = api.AlertsView

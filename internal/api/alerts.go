@@ -46,6 +46,8 @@ type UndeclaredService struct {
 	Service grace.ServiceID `json:"service"`
 	Signals int             `json:"signals" doc:"its signals that are not ok"`
 	Worst   grace.Signal    `json:"worst" doc:"the one to be named first"`
+	// Keys make it possible to drop what means nothing any more.
+	Keys []grace.SignalKey `json:"keys" doc:"of the signals that are not ok"`
 
 	Silenced []SilencedBy `json:"silenced,omitempty" doc:"by what it is silenced now"`
 }
