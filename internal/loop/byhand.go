@@ -103,7 +103,7 @@ func (st *stages) playbookFor(want ByHand) (grace.Playbook, error) {
 	}
 	p := st.Playbooks[i]
 	if _, ok := p.Bind(service); !ok {
-		return p, &ErrTrial{fmt.Sprintf("playbook %q has no steps for %q: add services[].bindings.%s", want.Playbook, want.Service, want.Playbook)}
+		return p, &ErrTrial{unbound(p, want.Service)}
 	}
 	return p, nil
 }

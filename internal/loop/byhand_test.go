@@ -124,3 +124,16 @@ func TestByHandInAStorm(t *testing.T) {
 	}
 	r.wait("catalog", grace.RunSucceeded)
 }
+
+// TestByHandElsewhere: who wants a playbook that is for other services is not
+// sent to write a binding that would change nothing.
+func TestByHandElsewhere(t *testing.T) {
+	t.Parallel()
+	cfg := quick()
+	cfg.Playbooks[0].Services = []grace.ServiceID{"shop"}
+	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
+	_, err := r.loop.RunByHand(t.Context(), loop.ByHand{Playbook: cfg.Playbooks[0].ID, Service: "catalog", Reason: "it hangs"}, "token:ada")
+	if err == nil || !strings.Contains(err.Error(), "its key services names shop, and not catalog") {
+		t.Errorf("refused with %v", err)
+	}
+}
