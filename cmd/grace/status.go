@@ -168,6 +168,14 @@ func (a *app) headline(w io.Writer, health []healthView, runs, approvals, incide
 }
 
 func (a *app) modeLine(w io.Writer, m modeView) {
+	if m.Expires != nil && m.InForce != m.Mode { // actor and reason are those of the mode that has ended
+		_, _ = fmt.Fprintf(w, "Mode: %s since %s: %s ended as planned, which was set by %s at %s", m.InForce, a.at(*m.Expires), m.Mode, cli.OrDash(m.Actor), a.at(m.Since))
+		if m.Reason != "" {
+			_, _ = fmt.Fprintf(w, ": %s", m.Reason)
+		}
+		_, _ = fmt.Fprintln(w)
+		return
+	}
 	_, _ = fmt.Fprintf(w, "Mode: %s", m.InForce)
 	if m.Actor != "" {
 		_, _ = fmt.Fprintf(w, ", set by %s at %s", m.Actor, a.at(m.Since))
