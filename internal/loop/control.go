@@ -107,8 +107,9 @@ func (l *Loop) Abort(ctx context.Context, id grace.RunID, actor, reason string) 
 	return err
 }
 
-// SetMode puts a mode in force. Running work goes on; Admit stops what has not
-// started yet.
+// SetMode puts a mode in force. Admit asks for it before a run begins, and permit
+// before every try of every step: what has begun stops where it is when the mode
+// does not let it act any more.
 func (l *Loop) SetMode(ctx context.Context, set grace.ModeSetting, actor string) (grace.ModeSetting, error) {
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		now := l.Now()
