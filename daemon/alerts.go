@@ -122,10 +122,15 @@ func (b backend) Alerts(context.Context) api.AlertsView {
 // Sensors meets api.Backend.
 func (b backend) Sensors(context.Context) []api.SensorView { return b.d.sensors.views() }
 
+// ownSensors are the names under which GRACE's own receivers, and what it
+// concludes itself, speak.
+func ownSensors() []string {
+	return []string{alertmanager.Sensor, alertmanager.SensorPrometheus, otlp.Sensor, remotewrite.Sensor, "objective"}
+}
+
 // reserved tells whether a name belongs to a sensor of GRACE's own.
 func (d *Daemon) reserved(name string) bool {
-	switch name {
-	case alertmanager.Sensor, alertmanager.SensorPrometheus, otlp.Sensor, remotewrite.Sensor, "objective":
+	if slices.Contains(ownSensors(), name) {
 		return true
 	}
 	for _, dom := range d.domains {

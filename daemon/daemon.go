@@ -125,7 +125,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	var cause error
 	select {
 	case <-ctx.Done():
+		d.log.Info("stopping", "because", context.Cause(ctx))
 	case cause = <-d.fatal:
+		d.log.Info("stopping", "because", cause)
 	}
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*drainTimeout)
 	defer cancel()
@@ -320,7 +322,9 @@ func (d *Daemon) Stop(ctx context.Context) error {
 		return nil
 	}
 	d.phase = phaseEnded
-	return d.stop(ctx)
+	err := d.stop(ctx)
+	d.log.Info("stopped; open runs go on after the next start")
+	return err
 }
 
 func (d *Daemon) stop(ctx context.Context) error {
@@ -360,7 +364,6 @@ func (d *Daemon) stop(ctx context.Context) error {
 	if d.home != nil {
 		errs = append(errs, d.home.close())
 	}
-	d.log.Info("stopped; open runs go on after the next start")
 	return errors.Join(errs...)
 }
 

@@ -63,12 +63,13 @@ func ConfigOptions(opts ...Option) config.Options { return collect(opts).configO
 
 func (o *options) configOptions() config.Options {
 	c := config.Options{
-		Actions: map[string]func(map[string]any) error{}, SeedPlaybooks: core.Playbooks(), LookupEnv: os.LookupEnv, Host: true,
+		Actions: map[string]func(map[string]any) error{}, SeedPlaybooks: core.Playbooks(), ReservedSensors: ownSensors(), LookupEnv: os.LookupEnv, Host: true,
 	}
 	for name, a := range o.actionsByName() {
 		c.Actions[name] = a.Validate
 	}
 	for _, d := range append([]grace.Domain{core.New(core.Parts{})}, o.domains...) {
+		c.ReservedSensors = append(c.ReservedSensors, d.Name())
 		if d.Name() != coreDomain {
 			c.SeedPlaybooks = append(c.SeedPlaybooks, d.Playbooks()...)
 		}

@@ -42,3 +42,41 @@ func TestRunWaits(t *testing.T) {
 		}
 	}
 }
+
+// TestLimitsOfTimeHint: --override is offered only where it would help.
+func TestLimitsOfTimeHint(t *testing.T) {
+	limit, bad := grace.Reason{Code: grace.ReasonBackoff}, grace.Reason{Code: grace.ReasonBadParameters}
+	for _, tt := range []struct {
+		reasons []grace.Reason
+		want    bool
+	}{{[]grace.Reason{limit}, true}, {[]grace.Reason{bad}, false}, {[]grace.Reason{limit, bad}, false}} {
+		var out strings.Builder
+		testApp().byHand(&out, grace.Decision{Verdict: grace.VerdictNone, Reasons: tt.reasons}, false)
+		if got := strings.Contains(out.String(), "--override"); got != tt.want {
+			t.Errorf("%v: override offered %v:\n%s", tt.reasons, got, out.String())
+		}
+	}
+}
+
+// TestStatusCountsWhatItLists: the node that sums up GRACE's own parts is no
+// further sick one beside the part that is.
+func TestStatusCountsWhatItLists(t *testing.T) {
+	view := func(id grace.ServiceID, status grace.Health) healthView {
+		return healthView{HealthState: grace.HealthState{Service: id, Status: status}}
+	}
+	web := view("web", grace.HealthHealthy)
+	sum := view(grace.CoreService, grace.HealthDegraded)
+	for want, health := range map[string][]healthView{
+		"1 degraded of 2 services": {web, sum, view("core.trigger_mesh", grace.HealthDegraded)},
+		"1 degraded of 3 services": {web, sum, view("core.trigger_mesh", grace.HealthHealthy)},
+		"All services are healthy": {web, view(grace.CoreService, grace.HealthHealthy)},
+	} {
+		var out strings.Builder
+		a := testApp()
+		a.headline(&out, health, 0, 0, 0)
+		a.sick(&out, health)
+		if got := out.String(); !strings.HasPrefix(got, want) || strings.Count(got, "degraded ") != min(2, 2*strings.Count(want, "degraded")) {
+			t.Errorf("want %s:\n%s", want, got)
+		}
+	}
+}

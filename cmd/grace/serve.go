@@ -57,15 +57,15 @@ func (a *app) serve(ctx context.Context, path string, cfg *config.Config) error 
 	for _, p := range problems.Warnings() {
 		log.WarnContext(ctx, "configuration", "file", p.File, "line", p.Line, "key", p.Key, "problem", p.Message, "hint", p.Hint)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	reloaded := make(chan struct{})
 	go func() {
 		defer close(reloaded)
 		reloadOnHangup(ctx, d, log, cancel)
 	}()
 	err = d.Run(ctx)
-	cancel()
+	cancel(nil)
 	<-reloaded
 	if err != nil {
 		return serveFailure(cfg, err)
@@ -84,7 +84,7 @@ func serveFailure(cfg *config.Config, err error) error {
 
 // reloadOnHangup reloads at every SIGHUP until ctx is done. The SIGHUP of a
 // terminal that is closed ends the daemon instead: nobody would see it go on.
-func reloadOnHangup(ctx context.Context, d *daemon.Daemon, log *slog.Logger, end context.CancelFunc) {
+func reloadOnHangup(ctx context.Context, d *daemon.Daemon, log *slog.Logger, end context.CancelCauseFunc) {
 	term := ownTerminal()
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -96,7 +96,7 @@ func reloadOnHangup(ctx context.Context, d *daemon.Daemon, log *slog.Logger, end
 		case <-hangups:
 			if term.closed(ctx) {
 				log.WarnContext(ctx, "the terminal was closed: GRACE stops; start it with a service manager, or with nohup, to have it go on")
-				end()
+				end(errors.New("the terminal was closed"))
 				return
 			}
 			if err := d.Reload(ctx); err != nil {

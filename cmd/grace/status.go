@@ -145,8 +145,7 @@ func (a *app) criteria(w io.Writer, list []learn.Criterion) {
 }
 
 func (a *app) headline(w io.Writer, health []healthView, runs, approvals, incidents int) {
-	// The node that sums up GRACE's own parts is none of the services.
-	health = slices.DeleteFunc(slices.Clone(health), func(h healthView) bool { return h.Service == grace.CoreService })
+	health = withoutSum(health)
 	states := map[grace.Health]int{}
 	for _, h := range health {
 		states[h.Status]++
@@ -211,12 +210,24 @@ func (a *app) needs(w io.Writer, approvals []grace.Approval, incidents []grace.I
 	}
 }
 
+// withoutSum leaves out the node that sums up GRACE's own parts, unless it alone
+// says that something is wrong.
+func withoutSum(health []healthView) []healthView {
+	part := func(h healthView) bool {
+		return strings.HasPrefix(string(h.Service), string(grace.CoreService)+".") && h.Status != grace.HealthHealthy
+	}
+	told := slices.ContainsFunc(health, part)
+	return slices.DeleteFunc(slices.Clone(health), func(h healthView) bool {
+		return h.Service == grace.CoreService && (told || h.Status == grace.HealthHealthy)
+	})
+}
+
 // sick lists the services that are not healthy, worst first.
 func (a *app) sick(w io.Writer, health []healthView) {
 	rank := func(h grace.Health) int {
 		return slices.Index([]grace.Health{grace.HealthCritical, grace.HealthDegraded, grace.HealthUnknown, grace.HealthHealthy}, h)
 	}
-	list := slices.Clone(health)
+	list := withoutSum(health)
 	slices.SortStableFunc(list, func(x, y healthView) int { return rank(x.Status) - rank(y.Status) })
 	t := cli.Table{Head: []string{"  SERVICE", "STATUS", "DATA", "SYMPTOMS"}, Tones: map[int]bool{1: true}}
 	for _, h := range list {

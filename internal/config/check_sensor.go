@@ -77,6 +77,9 @@ func (c *checker) checkSensors() []SensorSpec {
 		at := c.root.key("sensors").item(i)
 		checkName(at.key("name"), s.Name)
 		unique(at.key("name"), "sensor", s.Name, names)
+		if slices.Contains(c.options.ReservedSensors, s.Name) {
+			at.key("name").add("choose another name", "%s is the name of a sensor of GRACE's own", quote(s.Name))
+		}
 		c.service(at.key("service"), s.Service)
 		s.onlyItsKeys(at)
 		s.hasItsKeys(at)

@@ -32,6 +32,8 @@ type Options struct {
 	// ExtraServices are the health nodes of the domains. A configured service
 	// with the name of one of them adds what it gives.
 	ExtraServices []grace.Service
+	// ReservedSensors are names of sensors of GRACE's own, and of the domains.
+	ReservedSensors []string
 	// LookupEnv gives the four SELF_HEAL_ variables. Nil leaves them out.
 	LookupEnv func(name string) (value string, ok bool)
 	// Host is on to look also whether this machine has the secrets and programs

@@ -25,7 +25,7 @@ import (
 // productionOptions has the real actions and playbooks, so that the examples are judged as
 // the daemon does it.
 func productionOptions() Options {
-	o := Options{Actions: map[string]func(map[string]any) error{}, SeedPlaybooks: core.Playbooks()}
+	o := Options{Actions: map[string]func(map[string]any) error{}, SeedPlaybooks: core.Playbooks(), ReservedSensors: []string{"alertmanager", "core"}}
 	for _, a := range []grace.Action{httpcall.New(), command.New(), systemd.New()} {
 		o.Actions[a.Name()] = a.Validate
 	}

@@ -273,8 +273,12 @@ func (d *decoder) section(n *yaml.Node, v reflect.Value, path string) {
 		d.value(value, v.FieldByIndex(fields[i].index), join(path, key), fields[i])
 	})
 	for _, f := range fields {
-		if f.required && !seen[f.name] {
-			d.add(join(path, f.name), exampleHint(f), "required key is missing")
+		switch at, got := join(path, f.name), v.FieldByIndex(f.index); {
+		case !f.required:
+		case !seen[f.name]:
+			d.add(at, exampleHint(f), "required key is missing")
+		case got.Kind() == reflect.String && got.Len() == 0 && !d.wrongIn[at]:
+			d.add(at, exampleHint(f), "is empty")
 		}
 	}
 }

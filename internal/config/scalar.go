@@ -134,6 +134,8 @@ func (d *decoder) wrong(n *yaml.Node, want reflect.Type, path string) {
 		hint = "write one value, without brackets; text that begins with [ needs quotes"
 	case strings.Contains(path, "change_windows[") && (strings.HasSuffix(path, ".start") || strings.HasSuffix(path, ".end")):
 		hint = "write hours and minutes in quotes, for example " + lastKey(path) + ": \"09:00\""
+	case strings.Contains(path, ".days[") && scalar:
+		hint = "want mon, tue, wed, thu, fri, sat or sun; a date is not possible"
 	case strings.HasSuffix(path, ".days") && scalar:
 		hint = "write a list: [mon, tue, wed, thu, fri]"
 	case want.Kind() == reflect.String && scalar:

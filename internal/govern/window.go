@@ -42,7 +42,7 @@ func compileWindow(w Window) (window, []error) {
 	for _, name := range w.Days {
 		i := slices.Index(dayNames[:], strings.ToLower(name))
 		if i < 0 {
-			wrong("days", name, "mon, tue, wed, thu, fri, sat or sun")
+			wrong("days", name, "mon, tue, wed, thu, fri, sat or sun; a date is not possible")
 			continue
 		}
 		out.days[i] = true

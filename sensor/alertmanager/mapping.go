@@ -78,9 +78,9 @@ func (r Rule) compile() (rule, error) {
 	out := rule{Rule: r}
 	switch {
 	case len(r.Match) == 0:
-		return out, errors.New("match is missing: it would take every alert")
+		return out, errors.New("match is missing: it would take every alert; for example match: {alertname: \"Nginx*\"}")
 	case r.Service == "" && r.Code == "" && r.Severity == "":
-		return out, errors.New("it gives neither a service nor a code nor a severity")
+		return out, errors.New("it gives neither a service nor a code nor a severity; add one of them, for example service: web")
 	case !r.Severity.Valid():
 		return out, fmt.Errorf("severity %q: want info, warning or critical", r.Severity)
 	}
@@ -98,7 +98,7 @@ func (r Rule) compile() (rule, error) {
 		}
 		var err error
 		if m.regex, err = regexp.Compile("^(?s:" + expression + ")$"); err != nil {
-			return out, fmt.Errorf("match %s: %w", name, err)
+			return out, fmt.Errorf("match %s: %w; what begins with ~ is a regular expression (RE2) of the whole value", name, err)
 		}
 		out.labels = append(out.labels, m)
 	}
@@ -123,7 +123,7 @@ func checkTemplate(text string) error {
 		}
 		name, next, closed := strings.Cut(after, "}")
 		if !closed || name == "" {
-			return fmt.Errorf("%q: a ${label} is not closed or has no name", text)
+			return fmt.Errorf("%q: a ${label} is not closed or has no name; write for example ${job}", text)
 		}
 		if strings.Contains(name, ":") {
 			return fmt.Errorf("%q: ${%s} is no label; secrets are not read here", text, name)
