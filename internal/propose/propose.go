@@ -229,7 +229,7 @@ func (a *Agent) Storm(s State) (grace.Reason, bool) {
 		sick[id] = true
 	}
 	storm := len(sick)-s.Undeclared > a.cfg.StormServices ||
-		s.Total >= fewest && float64(len(sick)) > a.cfg.StormShare*float64(s.Total) &&
+		s.Total-s.Undeclared >= fewest && float64(len(sick)) > a.cfg.StormShare*float64(s.Total) &&
 			float64(len(sick)-s.Undeclared) > a.cfg.StormShare*float64(s.Total-s.Undeclared)
 	actual := fmt.Sprintf("%d of %d services sick", len(sick)-s.Undeclared, s.Total-s.Undeclared)
 	if s.Undeclared > 0 {

@@ -383,6 +383,7 @@ func TestStorm(t *testing.T) {
 		{"over the number with made-up services", State{Sick: ids(6), Undeclared: 1, Total: 101}, false},
 		{"more than half of all, but not of the described ones", State{Sick: ids(6), Undeclared: 4, Total: 4 + 4}, false},
 		{"more than half of all and of the described ones", State{Sick: ids(7), Undeclared: 4, Total: 4 + 4}, true},
+		{"the only described one, with made-up services", State{Sick: ids(10), Undeclared: 9, Total: 10}, false},
 		{"named twice", State{Sick: append(ids(3), ids(3)...), Total: 100}, false},
 	}
 	for _, tt := range tests {
