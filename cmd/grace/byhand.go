@@ -9,6 +9,7 @@ import (
 
 	"grace"
 	"grace/internal/cli"
+	"grace/internal/propose"
 )
 
 // newRun makes the command that runs a playbook by hand.
@@ -67,22 +68,11 @@ func (a *app) byHand(w io.Writer, d grace.Decision, override bool) {
 		_, _ = fmt.Fprintln(w, "Nothing was done: GRACE only observes.")
 	case grace.VerdictDeny, grace.VerdictNone:
 		_, _ = fmt.Fprintln(w, "Nothing was done.")
-		if failed := d.Failed(); !override && len(failed) > 0 && !slices.ContainsFunc(failed, lasts) {
+		if failed := d.Failed(); !override && len(failed) > 0 && !slices.ContainsFunc(failed, func(r grace.Reason) bool { return !propose.Overridable(r.Code) }) {
 			_, _ = fmt.Fprintln(w, "Limits of time may pass with --override; guardrails and policies may not.")
 		}
 	}
 	a.gates(w, d.Failed())
-}
-
-// lasts tells of a reason that it says no however long one waits, so that
-// overriding the limits of time would change nothing.
-func lasts(r grace.Reason) bool {
-	switch r.Code {
-	case grace.ReasonRateLimited, grace.ReasonBackoff, grace.ReasonDuplicate, grace.ReasonStorm, grace.ReasonDoNothing:
-		return false
-	default:
-		return true
-	}
 }
 
 // newSignals makes the commands about signals.

@@ -144,9 +144,9 @@ type Input struct {
 	Override string
 }
 
-// overridable are the limits that a person may let pass. What keeps two runs
+// Overridable are the limits that a person may let pass. What keeps two runs
 // apart, and the trust core's guardrails, nobody may.
-func overridable(c grace.ReasonCode) bool {
+func Overridable(c grace.ReasonCode) bool {
 	switch c {
 	case grace.ReasonRateLimited, grace.ReasonBackoff, grace.ReasonDuplicate, grace.ReasonStorm, grace.ReasonDoNothing:
 		return true
@@ -157,7 +157,7 @@ func overridable(c grace.ReasonCode) bool {
 
 // override lets a limit pass that a person overrides, and says so.
 func (in Input) override(r grace.Reason) grace.Reason {
-	if r.OK || in.Override == "" || r.Gate == GateOpen || !overridable(r.Code) {
+	if r.OK || in.Override == "" || r.Gate == GateOpen || !Overridable(r.Code) {
 		return r
 	}
 	r.OK, r.Code, r.Actual, r.Hint = true, grace.ReasonPassed, r.Actual+"; overridden by "+in.Override, ""
