@@ -19,6 +19,7 @@ import (
 // to be told of.
 type lasting struct {
 	service  grace.ServiceID
+	itself   bool // it has lasted too long itself, not only its victims have
 	victims  []grace.ServiceID
 	soon     []grace.ServiceID // other victims, which have not lasted too long yet
 	since    time.Time
@@ -96,7 +97,12 @@ func covered(incidents []grace.Incident, c lasting) bool {
 	if i := slices.IndexFunc(incidents, c.isOf); i >= 0 && c.severity.Rank() > incidents[i].Severity.Rank() {
 		return false
 	}
-	for _, id := range append([]grace.ServiceID{c.service}, c.victims...) {
+	// A cause that was found a moment ago has its time; its victims have been told.
+	ids := c.victims
+	if c.itself || len(ids) == 0 {
+		ids = append([]grace.ServiceID{c.service}, ids...)
+	}
+	for _, id := range ids {
 		if !slices.ContainsFunc(incidents, func(i grace.Incident) bool { return about(&i, c.since) && i.Covers(id) }) {
 			return false
 		}
@@ -135,7 +141,7 @@ func (l *Loop) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time) [
 			one.severity = c.worst.Severity
 		}
 		if id == cause {
-			one.text = c.worst.Message
+			one.text, one.itself = c.worst.Message, true
 		} else {
 			one.victims = append(one.victims, id)
 			one.text = cmp.Or(one.text, string(id)+": "+c.worst.Message)
@@ -229,7 +235,7 @@ func (c lasting) unsilenced(st *stages, silences []grace.Silence, now time.Time)
 	cause := c.service
 	c.service, c.text = "", string(cause)+": "+c.text
 	if len(c.victims) > 0 {
-		c.service, c.victims = c.victims[0], c.victims[1:]
+		c.service, c.victims, c.itself = c.victims[0], c.victims[1:], true
 	}
 	return c, cause
 }

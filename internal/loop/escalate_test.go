@@ -289,3 +289,21 @@ func TestWorseIsTold(t *testing.T) {
 		t.Errorf("%+v, want one incident, critical by now", open)
 	}
 }
+
+// TestNewCauseOfWhatIsTold: a cause that fails only now, of a victim that people
+// know of, is told when it has lasted too long itself.
+func TestNewCauseOfWhatIsTold(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 2, nil)
+	now, st, cause, victim := l.Now(), l.stages.Load(), benchService(0), benchService(1)
+	old := now.Add(-time.Hour)
+	told := []grace.Incident{{Kind: grace.IncidentRun, Service: victim, OpenedAt: now.Add(-time.Minute), Severity: grace.SeverityCritical}}
+	diagnoses := []grace.Diagnosis{{Cause: cause, Code: grace.CodeServiceDown, Victims: []grace.ServiceID{victim}}}
+	for since, want := range map[time.Time]bool{now: true, old: false} {
+		l.conditions = map[grace.ServiceID]*condition{victim: {since: old, confirmed: true}, cause: {since: since, confirmed: true}}
+		due := l.overdue(st, diagnoses, now)
+		if len(due) != 1 || due[0].service != cause || covered(told, due[0]) != want {
+			t.Errorf("the cause fails since %s: %+v, covered: %t, want %t", now.Sub(since), due, covered(told, due[0]), want)
+		}
+	}
+}
