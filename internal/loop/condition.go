@@ -29,8 +29,6 @@ type condition struct {
 // then on where GRACE looks itself: it is confirmed or cleared within moments. An
 // alert may be repeated hours later: it counts from when it began, see stored.
 func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time) {
-	worst := map[grace.ServiceID]grace.Signal{}
-	since := map[grace.ServiceID]time.Time{}
 	sick := map[grace.ServiceID][]grace.Signal{}
 	for _, s := range signals {
 		if !s.Sick() || s.Passing && !s.Flapping {
@@ -40,30 +38,30 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 			s.Since = later(s.Since, time.UnixMilli(l.epoch.Load()))
 		}
 		sick[s.Service] = append(sick[s.Service], s)
-		if w, seen := worst[s.Service]; !seen || s.Severity.Rank() > w.Severity.Rank() {
-			worst[s.Service] = s
-		}
-		if t, seen := since[s.Service]; !seen || s.Since.Before(t) {
-			since[s.Service] = s.Since
-		}
 	}
-	for id, s := range worst {
+	for id, list := range sick {
 		c := l.conditions[id]
-		if c == nil {
-			c = &condition{since: earlier(since[id], now), stored: map[grace.SignalKey]bool{}}
-			for _, s := range sick[id] {
-				c.stored[s.Key] = s.Unconfirmed
-			}
+		begins := c == nil
+		if begins {
+			c = &condition{since: now, stored: map[grace.SignalKey]bool{}}
 			l.conditions[id] = c
 		}
-		for _, s := range sick[id] {
-			if !s.Unconfirmed && c.stored[s.Key] {
+		c.worst, c.clear = list[0], time.Time{}
+		for _, s := range list {
+			if begins || !s.Unconfirmed && c.stored[s.Key] {
 				c.since = earlier(c.since, s.Since)
-				delete(c.stored, s.Key)
 			}
-			c.confirmed = c.confirmed || !s.Unconfirmed
+			switch {
+			case !s.Unconfirmed:
+				c.confirmed = true
+				delete(c.stored, s.Key)
+			case begins:
+				c.stored[s.Key] = true
+			}
+			if s.Severity.Rank() > c.worst.Severity.Rank() {
+				c.worst = s
+			}
 		}
-		c.worst, c.clear = s, time.Time{}
 	}
 	for id, c := range l.conditions {
 		if len(sick[id]) > 0 {

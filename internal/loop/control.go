@@ -124,10 +124,7 @@ func (l *Loop) SetMode(ctx context.Context, set grace.ModeSetting, actor string)
 		if set.Expires != nil && set.Fallback == "" {
 			set.Fallback = old.At(now)
 		}
-		if err := l.wakeWaiting(ctx, tx, "mode "+string(set.Mode), now); err != nil {
-			return err
-		}
-		return l.Store.Apply(ctx, tx, modeChange(set))
+		return l.putMode(ctx, tx, set)
 	})
 	l.nudge()
 	return set, err
@@ -157,11 +154,16 @@ func (l *Loop) endMode(ctx context.Context) error {
 			Mode: old.At(now), Actor: "grace", Since: now, Revision: old.Revision + 1,
 			Reason: fmt.Sprintf("the time of %s is over, which %s had set: %s", old.Mode, old.Actor, old.Reason),
 		}
-		if err := l.wakeWaiting(ctx, tx, "mode "+string(next.Mode), now); err != nil {
-			return err
-		}
-		return l.Store.Apply(ctx, tx, modeChange(next))
+		return l.putMode(ctx, tx, next)
 	})
+}
+
+// putMode writes a mode and has the runs that wait look at it.
+func (l *Loop) putMode(ctx context.Context, tx store.Tx, set grace.ModeSetting) error {
+	if err := l.wakeWaiting(ctx, tx, "mode "+string(set.Mode), set.Since); err != nil {
+		return err
+	}
+	return l.Store.Apply(ctx, tx, modeChange(set))
 }
 
 func modeChange(set grace.ModeSetting) grace.Change {

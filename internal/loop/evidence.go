@@ -177,13 +177,19 @@ func (l *Loop) hasCome(ctx context.Context, tx store.Querier, service grace.Serv
 	if err != nil {
 		return propose.Evidence{}, err
 	}
+	return comeIn(signals, code), nil
+}
+
+// comeIn is the evidence that something is there now that a code names, in the
+// signals of a service.
+func comeIn(signals []grace.Signal, code grace.Code) propose.Evidence {
 	var condition []grace.SignalKey
 	for _, s := range signals {
 		if s.Code == code && s.Severity.Serious() {
 			condition = append(condition, s.Key)
 		}
 	}
-	return evidenceIn(signals, condition), nil
+	return evidenceIn(signals, condition)
 }
 
 // silencedBy gives the silence of a service that is in force.

@@ -322,19 +322,21 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 		return heal.Condition{Text: "nothing shows that it is gone: " + err.Error()}
 	}
 	out := heal.Condition{}
-	for i, s := range signals {
+	for _, s := range signals {
 		if s.Severity == grace.SeverityCritical && s.Sick() && s.State == grace.SignalFiring && !s.Passing && !s.Unconfirmed &&
 			!slices.Contains(run.Before, s.Key) && out.Worse == "" {
 			out.Worse = s.Message
 		}
+	}
+	if run.Kind == grace.TriggerProactive {
+		come := comeIn(signals, run.Code)
+		out.Clear, out.Text = come.State != propose.EvidenceFresh, come.Text
+		return out
+	}
+	for i, s := range signals {
 		if s.Unconfirmed && s.State == grace.SignalOK {
 			signals[i].State = grace.SignalStale // well before a restart is not well now
 		}
-	}
-	if run.Kind == grace.TriggerProactive {
-		come, err := l.hasCome(ctx, l.Store.Q(), run.Service, run.Code)
-		out.Clear, out.Text = err == nil && come.State != propose.EvidenceFresh, come.Text
-		return out
 	}
 	e := evidenceOf(run.Condition, signals)
 	out.Clear, out.Text = e.State == propose.EvidenceCleared, e.Text

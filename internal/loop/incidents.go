@@ -185,14 +185,15 @@ func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blin
 	well, watched := l.wellSince(signals, now), watchedBy(signals)
 	var failed error // about one, which keeps nothing from the others
 	for _, inc := range incidents {
+		unwatched := l.unwatched(inc, well, watched)
 		switch {
 		case inc.Kind == grace.IncidentBlind:
 			still := slices.ContainsFunc(blind, func(b grace.Incident) bool { return b.Sensor == inc.Sensor }) || l.stillBlind(inc, signals)
 			if !still && !inc.Manual {
 				failed = errors.Join(failed, l.resolveIncident(ctx, inc, now))
 			}
-		case !isStorm(inc) && !inc.Manual && len(l.unwatched(inc, well, watched)) > 0:
-			failed = errors.Join(failed, l.keepUnwatched(ctx, inc, l.unwatched(inc, well, watched), now))
+		case !isStorm(inc) && !inc.Manual && len(unwatched) > 0:
+			failed = errors.Join(failed, l.keepUnwatched(ctx, inc, unwatched, now))
 		case isStorm(inc), inc.Manual, !allWell(inc, well, st.HoldDown, now):
 			failed = errors.Join(failed, l.noteRecovered(ctx, inc, well, st.HoldDown, now))
 		default:
@@ -200,6 +201,18 @@ func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blin
 		}
 	}
 	return failed
+}
+
+// whileOpen does something with an incident, as it is stored, while nobody else
+// decides; nothing with one that was resolved meanwhile.
+func (l *Loop) whileOpen(ctx context.Context, id grace.IncidentID, do func(context.Context, store.Tx, grace.Incident) error) error {
+	return l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+		inc, err := l.Store.Incident(ctx, tx, id)
+		if err != nil || inc.State != grace.IncidentOpen {
+			return err
+		}
+		return do(ctx, tx, inc)
+	})
 }
 
 // sourceOf names what a blind incident is about: the sensor of a signal, or the
@@ -248,10 +261,9 @@ func (l *Loop) unwatched(inc grace.Incident, well map[grace.ServiceID]time.Time,
 
 // keepUnwatched has a person resolve an incident.
 func (l *Loop) keepUnwatched(ctx context.Context, of grace.Incident, ids []grace.ServiceID, now time.Time) error {
-	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		inc, err := l.Store.Incident(ctx, tx, of.ID)
-		if err != nil || inc.State != grace.IncidentOpen || inc.Manual {
-			return err
+	err := l.whileOpen(ctx, of.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
+		if inc.Manual {
+			return nil
 		}
 		inc.Manual = true
 		inc.News = fmt.Sprintf("nothing watches %s any more: only a person can tell whether it is well", join(ids))
@@ -317,10 +329,9 @@ func (l *Loop) wellSince(signals []grace.Signal, now time.Time) map[grace.Servic
 }
 
 func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time.Time) error {
-	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		inc, err := l.Store.Incident(ctx, tx, inc.ID)
-		if err != nil || inc.State != grace.IncidentOpen || inc.Manual {
-			return err
+	err := l.whileOpen(ctx, inc.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
+		if inc.Manual {
+			return nil
 		}
 		open, err := l.Store.OpenRunHeads(ctx, tx)
 		if err != nil {
@@ -387,11 +398,7 @@ func (l *Loop) noteRecovered(ctx context.Context, of grace.Incident, well map[gr
 	if !slices.ContainsFunc(concerned(of), func(id grace.ServiceID) bool { return recovered(of, id) }) {
 		return nil
 	}
-	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		inc, err := l.Store.Incident(ctx, tx, of.ID)
-		if err != nil || inc.State != grace.IncidentOpen {
-			return err
-		}
+	err := l.whileOpen(ctx, of.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
 		before := len(inc.Recovered)
 		for _, id := range concerned(inc) {
 			if !recovered(inc, id) {

@@ -221,17 +221,17 @@ func (a *Agent) Propose(in Input) (p grace.Proposal, reasons []grace.Reason, ok 
 
 // Storm tells whether so much is sick at once that single remedies would do
 // more harm than good: a common cause outside of what GRACE sees is likely.
-// With fewer than four services the share says nothing and does not count.
+// With fewer than four described services the share says nothing and does not count.
 func (a *Agent) Storm(s State) (grace.Reason, bool) {
 	const fewest = 4
 	sick := make(map[grace.ServiceID]bool, len(s.Sick))
 	for _, id := range s.Sick {
 		sick[id] = true
 	}
-	storm := len(sick)-s.Undeclared > a.cfg.StormServices ||
-		s.Total-s.Undeclared >= fewest && float64(len(sick)) > a.cfg.StormShare*float64(s.Total) &&
-			float64(len(sick)-s.Undeclared) > a.cfg.StormShare*float64(s.Total-s.Undeclared)
-	actual := fmt.Sprintf("%d of %d services sick", len(sick)-s.Undeclared, s.Total-s.Undeclared)
+	described, of := len(sick)-s.Undeclared, s.Total-s.Undeclared
+	storm := described > a.cfg.StormServices ||
+		of >= fewest && float64(len(sick)) > a.cfg.StormShare*float64(s.Total) && float64(described) > a.cfg.StormShare*float64(of)
+	actual := fmt.Sprintf("%d of %d services sick", described, of)
 	if s.Undeclared > 0 {
 		actual += fmt.Sprintf(", and %d that nobody described", s.Undeclared)
 	}
