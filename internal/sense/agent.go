@@ -127,7 +127,7 @@ func (a *Agent) judgeProbe(e *entry, s *grace.Sample) bool {
 	recoded := e.sig.State == grace.SignalFiring && code != e.sig.Code
 	e.sig.Code = code
 	e.sig.Value, e.sig.Unit, e.note = s.Value, s.Unit, s.Message
-	e.arrive(s.At)
+	e.arrive(&a.cfg, s.At)
 	e.judge(&a.cfg, s.Value <= 0, s.At)
 	return e.settle(&a.cfg, cmp.Or(s.Severity, e.sig.Severity), s.At) || recoded
 }
@@ -147,7 +147,7 @@ func (a *Agent) judgeObjective(e *entry, line *series, s *grace.Sample) bool {
 		v, ok, a.scratch = line.aggregate(e.objective, s.At, e.patience(&a.cfg), a.scratch)
 	}
 	e.sig.Sensor = s.Sensor
-	e.arrive(s.At)
+	e.arrive(&a.cfg, s.At)
 	if ok {
 		e.sig.Value = v
 		e.judge(&a.cfg, e.objective.breached(v), s.At)
@@ -184,7 +184,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 	if s.StartsAt.After(e.sig.StartsAt) {
 		e.sig.StartsAt = s.StartsAt
 	}
-	e.arrive(s.At)
+	e.arrive(&a.cfg, s.At)
 	e.confirm(s.At)
 	e.judged, e.passing = s.At, s.Resolved
 	if s.Resolved {

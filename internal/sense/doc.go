@@ -32,6 +32,9 @@
 //   - No data is never ok. A signal that had none is unknown; one whose data
 //     stopped is stale. After stale, ok must be earned by a pass, and firing
 //     needs RecoverAfter passes to end.
+//   - A sensor error makes stale at once and is no verdict: what fails, or passes,
+//     before and after it does so in a row, unless data was missing for so long
+//     that the signal would be stale without it.
 //   - Staleness allows for slow sensors: it takes longer than StaleAfter and
 //     than twice the interval at which samples came, or should come.
 //   - The same (service, sensor, metric, time) is one sample. A late sample is

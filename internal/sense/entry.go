@@ -57,8 +57,12 @@ type entry struct {
 	fault    string // why the sensor could not look; empty when it could
 }
 
-// arrive notes that data came.
-func (e *entry) arrive(at time.Time) {
+// arrive notes that data came. Consecutive verdicts go on after a sensor error,
+// unless the entry was without data for so long that it would be stale anyway.
+func (e *entry) arrive(cfg *Config, at time.Time) {
+	if e.stale && e.silence(at) > e.patience(cfg) {
+		e.fails, e.passes = 0, 0
+	}
 	e.space(at)
 	e.sig.At = at
 	e.restored, e.adopted, e.fault = false, false, ""
@@ -67,6 +71,9 @@ func (e *entry) arrive(at time.Time) {
 	}
 	elsewhere := e.seenElsewhere() && e.heard.State == grace.SignalFiring
 	e.stale = false
+	if elsewhere {
+		e.passes = 0 // they were before what the other has seen fail
+	}
 	switch {
 	case elsewhere && e.held != grace.SignalFiring:
 		// It began while this replica saw nothing, and goes on as the other has it.
@@ -93,7 +100,6 @@ func (e *entry) blind(cfg *Config, s *grace.Sample) bool {
 	}
 	said := e.fault != s.Message
 	e.fault, e.stale, e.restored = s.Message, true, false
-	e.fails, e.passes = 0, 0
 	return e.settle(cfg, e.sig.Severity, s.At) || said
 }
 

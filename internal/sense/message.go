@@ -27,6 +27,9 @@ func (e *entry) signal(cfg *Config) grace.Signal {
 func (e *entry) message(cfg *Config) string {
 	switch e.sig.State {
 	case grace.SignalUnknown:
+		if e.fails > 0 && e.kind == kindProbe {
+			return withNote(e.sig.Metric+" failed "+times(e.fails)+", fires after "+strconv.Itoa(cfg.FailAfter), e.note)
+		}
 		return e.sig.Metric + ": no data yet"
 	case grace.SignalStale:
 		if e.fault != "" {

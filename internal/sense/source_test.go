@@ -27,15 +27,6 @@ func TestSensorError(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
-	// One failure before, one after: not two in a row.
-	a.Observe(probeAt(6, 0))
-	a.Observe(errorAt(7, p.Sensor, p.Metric, "no file descriptors"))
-	if got := a.Observe(probeAt(8, 0)); len(got) != 1 || got[0].State != grace.SignalUnknown {
-		t.Errorf("%+v, want unknown: one failure since it looked again", got)
-	}
-	if got := a.Observe(probeAt(9, 0)); len(got) != 1 || got[0].State != grace.SignalFiring {
-		t.Errorf("%+v, want firing", got)
-	}
 	// An objective follows the source of its metric.
 	m := metricAt(10, 100)
 	a.Observe(m)
@@ -47,6 +38,47 @@ func TestSensorError(t *testing.T) {
 	}
 	if got := a.Observe(errorAt(13, "nobody", "nothing", "x")); len(got) != 0 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A sensor error is no verdict: a probe that fails as often as it can look fires,
+// and one that passes as often clears. A failure from before a long time without
+// data does not count, nor does a pass between two failures go unnoticed.
+func TestSensorErrorsBetweenVerdicts(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		looks string // one every 5 s: f fails, p passes, e is a sensor error, . nothing
+		want  grace.SignalState
+	}{
+		{"one failure", "pef", grace.SignalUnknown},
+		{"every second look fails", "pefef", grace.SignalFiring},
+		{"a pass between", "pefepef", grace.SignalUnknown},
+		{"long without data", "pef" + strings.Repeat("e", 13) + "f", grace.SignalUnknown},
+		{"long without data, then as before", "pef" + strings.Repeat("e", 13) + "fef", grace.SignalFiring},
+		{"errors, then nothing", "pefe" + strings.Repeat(".", 13) + "f", grace.SignalUnknown},
+		{"never passed", "efef", grace.SignalFiring},
+		{"well again", "pffepep", grace.SignalOK},
+		{"well once", "pffep", grace.SignalFiring},
+		{"well long ago", "pffp" + strings.Repeat("e", 13) + "p", grace.SignalFiring},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := New(DefaultConfig(), nil)
+			a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health", Interval: 5 * time.Second}})
+			for i, look := range c.looks {
+				switch s := i * 5; look {
+				case 'f':
+					a.Observe(probeAt(s, 0))
+				case 'p':
+					a.Observe(probeAt(s, 1))
+				case 'e':
+					a.Observe(errorAt(s, "http", "http_health", "no file descriptors"))
+				}
+				a.Tick(at(i*5 + 1))
+			}
+			if s, _ := a.Signal("cart/http/http_health"); s.State != c.want {
+				t.Errorf("%q (%s), want %q", s.State, s.Message, c.want)
+			}
+		})
 	}
 }
 
