@@ -170,6 +170,10 @@ func (s *Signal) Sick() bool {
 	return s.Severity.Serious() && s.Silenced == "" && (s.State == SignalFiring || s.State == SignalUnstable)
 }
 
+// SeenFailing tells whether whoever published the signal saw it fail with the newest
+// sample, also where another replica sees it pass.
+func (s *Signal) SeenFailing() bool { return !s.FailingSince.IsZero() && s.Fired.Equal(s.At) }
+
 // SilencedAtSource tells whether it is an alert that fires and that its sender
 // keeps silent.
 func (s *Signal) SilencedAtSource() bool { return s.Silenced != "" && s.State == SignalFiring }

@@ -31,7 +31,7 @@ type condition struct {
 func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time) {
 	sick := map[grace.ServiceID][]grace.Signal{}
 	for _, s := range signals {
-		if !s.Sick() || s.Passing && !s.Flapping {
+		if !s.Sick() || s.Passing && !s.Flapping && !s.SeenFailing() {
 			continue
 		}
 		if s.Unconfirmed && s.Configured {

@@ -38,7 +38,7 @@ func (a *Agent) Heard(s grace.Signal) []grace.Signal {
 		return nil
 	}
 	e.hear(s)
-	fails := s.Fired.Equal(s.At) && !s.FailingSince.IsZero() // also who argues has seen it fail
+	fails := s.SeenFailing()
 	if fails {
 		e.failedAt = s.At
 	}

@@ -33,6 +33,7 @@ type call struct {
 	Action  string
 	Key     string
 	Applied bool // it came through, if only in part
+	Changed bool // what its undo puts back is another now
 	Quirk   Kind // what went wrong with it
 	Needed  bool // something ailed the service
 	Missing bool // an undo: what it puts back was not there
@@ -71,7 +72,9 @@ func (a action) Do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 	// It checks, then acts: the same key again changes nothing.
 	if !sim.applied[req.IdempotencyKey] {
 		sim.applied[req.IdempotencyKey] = true
+		before := sim.world.read(req.Service, a.name)
 		sim.world.apply(req.Service, a.name, req.With, quirk == HalfApply, sim.now)
+		sim.calls[i].Changed = sim.world.read(req.Service, a.name) != before
 	}
 	if quirk == HalfApply || quirk == LoseAnswer {
 		return grace.Outcome{Status: grace.OutcomeUnknown, Error: "the connection broke"}

@@ -12,8 +12,8 @@ import (
 
 // failureIsUndone: a run in which a step or verification failed turns back,
 // and does not end as a success; and what took effect and can be taken back, the
-// world saw undone, whatever is on record. What never took effect needs no call:
-// a process that finds all as it was before the step may say that it is undone.
+// world saw undone, whatever is on record. What changed nothing needs no call: a
+// process that finds all as it was before the step may say that it is undone.
 // A run that was cancelled before anything took effect has nothing to turn back,
 // and the kill switch leaves what was done to a person.
 func failureIsUndone(s *Sim, r *record) (bad []string) {
@@ -28,7 +28,7 @@ func failureIsUndone(s *Sim, r *record) (bad []string) {
 			bad = append(bad, fmt.Sprintf("%s on %s failed at entry %d and did not turn back", l.id, l.run.Service, l.failed))
 		}
 		for _, c := range s.calls {
-			took := c.Run == l.id && c.Phase == grace.PhaseDo && c.Applied && reversible(c.Action)
+			took := c.Run == l.id && c.Phase == grace.PhaseDo && c.Changed && reversible(c.Action)
 			if took && l.ends > 0 && !s.sawUndo(l.id, c.Step) {
 				bad = append(bad, fmt.Sprintf("%s on %s failed, %d undos of step %s are on record, and nobody undid it", l.id, l.run.Service, l.undone[c.Step], c.Step))
 			}
