@@ -65,6 +65,20 @@ func (l *Loop) noticeStep(now time.Time) {
 	l.stepped += step
 }
 
+// setBackToo takes a word that was on its way while the clock was set back to the
+// new time: else all that is said after it was taken for older.
+func (l *Loop) setBackToo(s *grace.Signal) {
+	back, now := time.Duration(l.setBack.Load()), l.Now()
+	if back >= 0 {
+		return
+	}
+	for _, t := range []*time.Time{&s.At, &s.Since, &s.Fired, &s.FailingSince} {
+		if t.After(now.Add(farAhead)) {
+			*t = earlier(t.Add(back), now)
+		}
+	}
+}
+
 // recordsAhead gives by how much the clock was set back, at least, since GRACE
 // wrote last: how far ahead its newest record is dated. What lasts has lasted all
 // the same.

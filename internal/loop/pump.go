@@ -89,6 +89,7 @@ func (l *Loop) hear(e grace.Event) {
 // that it has no data, or older, says nothing of the service. Its own words come
 // back as well.
 func (l *Loop) heard(s grace.Signal, own bool) {
+	l.setBackToo(&s)
 	l.mirror.signals([]grace.Signal{s})
 	l.mu.Lock()
 	defer l.mu.Unlock()
