@@ -208,15 +208,21 @@ func TestGapsOverAStep(t *testing.T) {
 
 func TestFlapping(t *testing.T) {
 	cfg := DefaultConfig()
-	cfg.FailAfter, cfg.RecoverAfter, cfg.FlapTransitions, cfg.FlapWindow = 1, 1, 4, seconds(100)
+	cfg.FailAfter, cfg.RecoverAfter, cfg.FlapTransitions, cfg.FlapWindow = 1, 1, 4, seconds(160)
 	a := New(cfg, nil)
-	got := play(a, 10, "1 0 1 0 1 1 1 1 1 1 1 1 1 1", probeAt)
-	want := "0 ok, 10 firing, 20 ok, 30 firing, 40 unstable(flapping), 120 ok"
+	got := play(a, 10, "1 0 1 0 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", probeAt)
+	want := "0 ok, 10 firing, 20 ok, 30 firing, 40 unstable(flapping), 180 ok"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 
-	// Never two failures in a row.
+	// Never two failures in a row, however rarely it is looked at.
+	for _, every := range []int{10, 30, 45, 60, 300} {
+		got := play(New(DefaultConfig(), nil), every, strings.Repeat("1 1 0 ", 14), probeAt)
+		if want := fmt.Sprintf("0 ok, %d unstable(flapping)", 18*every); !strings.HasPrefix(got, want) {
+			t.Errorf("every %d s one of three fails: %s, want %s", every, got, want)
+		}
+	}
 	got = play(New(DefaultConfig(), nil), 10, "1 0 1 0 1 0 1 0 1 0 1 0 1 1 0 0", probeAt)
 	if want := "0 ok, 120 unstable(flapping), 150 firing(flapping)"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

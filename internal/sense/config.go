@@ -17,7 +17,7 @@ type Config struct {
 	StaleAfter      grace.Duration `json:"stale_after" doc:"without data for longer, a probe or objective is stale"`
 	AlertStaleAfter grace.Duration `json:"alert_stale_after" doc:"not sent again for longer, a firing alert is stale; longer than the source's repeat interval"`
 	FlapTransitions int            `json:"flap_transitions" doc:"changes within flap_window that make a signal flapping; 0 turns damping off"`
-	FlapWindow      grace.Duration `json:"flap_window" doc:"over which changes are counted"`
+	FlapWindow      grace.Duration `json:"flap_window" doc:"over which changes are counted; longer for what is looked at rarely, so that it is flapping when every fourth look fails"`
 	Retain          grace.Duration `json:"retain" doc:"how long points are kept"`
 	MaxPoints       int            `json:"max_points" doc:"points kept of one series"`
 	MaxSeries       int            `json:"max_series" doc:"series and alerts kept; samples of more are dropped and counted"`

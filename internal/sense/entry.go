@@ -57,13 +57,14 @@ type entry struct {
 	fault    string // why the sensor could not look; empty when it could
 }
 
-// arrive notes that data came. Consecutive verdicts go on after a sensor error,
-// unless the entry was without data for so long that it would be stale anyway.
+// arrive notes that data came. Verdicts are consecutive also over a sensor error,
+// but not over a time without data that makes stale.
 func (e *entry) arrive(cfg *Config, at time.Time) {
-	if e.stale && e.silence(at) > e.patience(cfg) {
+	silence := e.silence(at)
+	e.space(at)
+	if silence > e.patience(cfg) {
 		e.fails, e.passes = 0, 0
 	}
-	e.space(at)
 	e.sig.At = at
 	e.restored, e.adopted, e.fault = false, false, ""
 	if !e.stale {
@@ -178,11 +179,13 @@ func (e *entry) flip(cfg *Config, at time.Time) {
 	}
 }
 
-// flapWindow is longer for what is looked at rarely: a probe that fails every
-// second time changes as often as it can.
+// flapWindow is longer for what is looked at rarely: one look in flapShare that
+// fails is enough to be flapping.
 func (e *entry) flapWindow(cfg *Config) time.Duration {
-	return max(cfg.FlapWindow.D(), time.Duration(2*cfg.FlapTransitions)*min(e.gaps[0], e.gaps[1]))
+	return max(cfg.FlapWindow.D(), time.Duration(flapShare*cfg.FlapTransitions)*min(e.gaps[0], e.gaps[1]))
 }
+
+const flapShare = 4
 
 // damp marks the signal flapping, or calm again.
 func (e *entry) damp(cfg *Config, now time.Time) {
@@ -234,7 +237,6 @@ func (e *entry) wear(cfg *Config, now time.Time) {
 		return
 	}
 	e.stale = true
-	e.fails, e.passes = 0, 0 // consecutive means without a hole
 }
 
 // settle brings the published signal up to date and says whether anything that

@@ -57,6 +57,8 @@ func TestSensorErrorsBetweenVerdicts(t *testing.T) {
 		{"long without data, then as before", "pef" + strings.Repeat("e", 13) + "fef", grace.SignalFiring},
 		{"errors, then nothing", "pefe" + strings.Repeat(".", 13) + "f", grace.SignalUnknown},
 		{"never passed", "efef", grace.SignalFiring},
+		{"never passed, and long without data", "f" + strings.Repeat(".", 13) + "f", grace.SignalUnknown},
+		{"failed after an error, then long without data", "pef" + strings.Repeat(".", 13) + "f", grace.SignalUnknown},
 		{"well again", "pffepep", grace.SignalOK},
 		{"well once", "pffep", grace.SignalFiring},
 		{"well long ago", "pffp" + strings.Repeat("e", 13) + "p", grace.SignalFiring},
