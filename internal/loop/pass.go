@@ -312,7 +312,7 @@ func (l *Loop) dated(now time.Time) func(time.Time) time.Time {
 func pasts(heads []store.RunHead, dated func(time.Time) time.Time) []propose.Past {
 	out := make([]propose.Past, len(heads))
 	for i, h := range heads {
-		h.CreatedAt = dated(h.CreatedAt)
+		h.SickSince, h.CreatedAt = dated(h.SickSince), dated(h.CreatedAt)
 		if h.EndedAt != nil {
 			h.EndedAt = new(dated(*h.EndedAt))
 		}
@@ -321,7 +321,7 @@ func pasts(heads []store.RunHead, dated func(time.Time) time.Time) []propose.Pas
 			result = grace.ResultNeutral // it was stopped: that says nothing of the remedy
 		}
 		out[i] = propose.Past{
-			Service: h.Service, Code: h.Code, Kind: h.Kind, Playbook: h.Playbook, State: h.State, At: h.CreatedAt, EndedAt: h.EndedAt,
+			Service: h.Service, Code: h.Code, Kind: h.Kind, Playbook: h.Playbook, State: h.State, Since: h.SickSince, At: h.CreatedAt, EndedAt: h.EndedAt,
 			Result: result, Aborted: h.Aborted,
 		}
 	}

@@ -24,7 +24,7 @@ func (a *Agent) limits(in Input, cone []grace.ServiceID, known bool) []grace.Rea
 		coneFree(in.Diagnosis.Cause, cone, in.State.Open),
 		a.rate(in),
 		notOpen(in),
-		a.crashLoop(in),
+		a.crashLoop(in, in.same),
 	}
 }
 
@@ -168,9 +168,9 @@ const Ahead = time.Minute
 // crashLoop counts how often in a row the same condition came back after it
 // had been healed. The first time the remedy may be used again at once; then
 // the waits grow, as after failures. BackoffMax without it ends the row.
-func (a *Agent) crashLoop(in Input) grace.Reason {
+func (a *Agent) crashLoop(in Input, healedBy func(Past) bool) grace.Reason {
 	const hint = "something that breaks this often needs a person; propose.backoff_base and propose.backoff_max are the limits"
-	ended := in.ended(func(p Past) bool { return in.same(p) && p.Result == grace.ResultSuccess })
+	ended := in.ended(func(p Past) bool { return healedBy(p) && p.Result == grace.ResultSuccess })
 	healed, last := a.row(ended, in.Diagnosis.Since)
 	if healed < 2 {
 		return gate("crash_loop", true, "", "not healed again and again", "no wait", hint)
@@ -231,8 +231,8 @@ func (in Input) ended(match func(Past) bool) []Past {
 	return out
 }
 
-// row counts back from since the runs that follow one another within
-// BackoffMax.
+// row counts back from since the runs after each of which the trouble came back
+// within BackoffMax.
 func (a *Agent) row(ended []Past, since time.Time) (n int, last time.Time) {
 	for _, p := range slices.Backward(ended) {
 		if since.Sub(p.end()) > a.cfg.BackoffMax.D() {
@@ -242,7 +242,7 @@ func (a *Agent) row(ended []Past, since time.Time) (n int, last time.Time) {
 			last = p.end()
 		}
 		n++
-		since = p.At
+		since = p.Since
 	}
 	return n, last
 }

@@ -20,7 +20,8 @@
 //	rate             fewer than RatePerHour proposals for the service in an hour
 //	open             no run for the same condition (service and code) is open
 //	crash_loop       the wait is over that grows with each time the same
-//	                 condition comes back after it was healed
+//	                 condition comes back after it was healed; of a playbook:
+//	                 any condition that it healed
 //	playbook         a playbook is left to propose
 //
 // Then each playbook that is triggered by the code is looked at: it must be
@@ -94,6 +95,7 @@ type Past struct {
 	Kind     grace.TriggerKind
 	Playbook grace.PlaybookID
 	State    grace.RunState
+	Since    time.Time // when what it was about began
 	At       time.Time // when it was proposed
 	EndedAt  *time.Time
 	Result   grace.Result // of an ended run, as the learning log has it

@@ -92,7 +92,7 @@ func input() Input {
 func ago(d time.Duration) time.Time { return now.Add(-d) }
 
 func past(p grace.PlaybookID, state grace.RunState, at time.Duration) Past {
-	run := Past{Service: "api", Code: grace.CodeElevatedErrors, Playbook: p, State: state, At: ago(at)}
+	run := Past{Service: "api", Code: grace.CodeElevatedErrors, Playbook: p, State: state, Since: ago(at), At: ago(at)}
 	if state.Terminal() {
 		end := ago(at - time.Minute)
 		run.EndedAt = &end
@@ -311,6 +311,43 @@ func TestPropose(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.failed, failed); diff != "" {
 				t.Errorf("failed gates (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestCrashLoopGoesOn: what crashes a minute after each healing waits ever longer,
+// up to the longest wait, and never begins anew by itself; whatever it is called.
+func TestCrashLoopGoesOn(t *testing.T) {
+	for name, codes := range map[string][]grace.Code{
+		"one name": {grace.CodeElevatedErrors}, "named now this way, now that": {grace.CodeElevatedErrors, grace.CodeFlagIssue},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := DefaultConfig()
+			cfg.RatePerHour = 100
+			a, clock, last := New(cfg, services(), book{}), now, time.Duration(0)
+			var runs []Past
+			for i := range 14 {
+				in := input()
+				in.Playbooks = in.Playbooks[3:4] // the one remedy
+				in.Diagnosis.Since, in.Diagnosis.Code = clock.Add(time.Minute), codes[i%len(codes)]
+				in.Now = in.Diagnosis.Since
+				for ; ; in.Now = in.Now.Add(time.Minute) {
+					in.State.Past = slices.DeleteFunc(slices.Clone(runs), func(p Past) bool { return in.Now.Sub(p.At) > 24*time.Hour })
+					if _, _, ok := a.Propose(in); ok {
+						break
+					}
+				}
+				wait := in.Now.Sub(in.Diagnosis.Since)
+				if shortest := min(last*5/4, cfg.BackoffMax.D()*4/5-time.Minute); i > 1 && wait < shortest {
+					t.Errorf("occurrence %d: waited %s after %s", i+1, wait, last)
+				}
+				end := in.Now.Add(time.Minute)
+				runs = append(runs, Past{
+					Service: "api", Code: in.Diagnosis.Code, Playbook: in.Playbooks[0].ID, State: grace.RunSucceeded, Result: grace.ResultSuccess,
+					Since: in.Diagnosis.Since, At: in.Now, EndedAt: &end,
+				})
+				clock, last = end, wait
 			}
 		})
 	}

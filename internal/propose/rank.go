@@ -91,6 +91,11 @@ func (a *Agent) refuse(in Input, c *candidate) grace.Reason {
 	if r := a.backoff(in, c.playbook.ID); !r.OK {
 		return r
 	}
+	// What crashes is named now this way, now that: the remedy is the same.
+	again := func(p Past) bool { return p.Service == in.Diagnosis.Cause && p.Playbook == c.playbook.ID && !in.personal(p) }
+	if r := a.crashLoop(in, again); !r.OK {
+		return r
+	}
 	for _, p := range in.State.Past {
 		if in.settled(p) || p.At.After(in.Now.Add(Ahead)) {
 			continue

@@ -79,8 +79,8 @@ func (s *Store) Apply(ctx context.Context, tx Tx, c grace.Change) error {
 
 const (
 	insertRun = `INSERT INTO grace_runs (id, revision, state, open, service, playbook, code, kind, cone,
-		created_at, ended_at, recovered_in, auto, undone, doc)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+		sick_since, created_at, ended_at, recovered_in, auto, undone, doc)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 		ON CONFLICT (id) DO NOTHING`
 	updateRun = `UPDATE grace_runs SET revision = $1, state = $2, open = $3, ended_at = $4, recovered_in = $5,
 		auto = $6, undone = $7, doc = $8 WHERE id = $9 AND revision = $10`
@@ -102,7 +102,7 @@ func (s *Store) writeRuns(ctx context.Context, tx Tx, c *grace.Change) error {
 			}
 			err = s.revise(ctx, tx, "run", string(r.ID), 1, insertRun,
 				string(r.ID), 1, string(r.State), open, string(r.Service), string(r.Playbook.ID), string(r.Code),
-				string(r.Kind), cone, millis(r.CreatedAt), optionalMillis(r.EndedAt), recovered,
+				string(r.Kind), cone, millis(r.SickSince), millis(r.CreatedAt), optionalMillis(r.EndedAt), recovered,
 				auto, undone, doc)
 			if err != nil {
 				return err

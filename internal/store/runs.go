@@ -56,6 +56,7 @@ type RunHead struct {
 	Code        grace.Code
 	Kind        grace.TriggerKind
 	Cone        []grace.ServiceID
+	SickSince   time.Time // the oldest symptom
 	CreatedAt   time.Time
 	EndedAt     *time.Time
 	RecoveredIn time.Duration // of a succeeded run
@@ -64,7 +65,7 @@ type RunHead struct {
 	Aborted     bool          // a person asked it to stop
 }
 
-const selectRunHead = `SELECT id, state, service, playbook, code, kind, cone, created_at, ended_at, recovered_in,
+const selectRunHead = `SELECT id, state, service, playbook, code, kind, cone, sick_since, created_at, ended_at, recovered_in,
 	auto = 1, undone = 1, EXISTS (SELECT 1 FROM grace_aborts AS a WHERE a.run = grace_runs.id) FROM grace_runs`
 
 // OpenRunHeads reads the heads of all runs that have not ended, oldest first.
@@ -99,17 +100,17 @@ func (s *Store) runHeads(ctx context.Context, q Querier, text string, args ...an
 	err := each(ctx, q, text, args, func(row dbos.Row) error {
 		var h RunHead
 		var cone string
-		var created, recovered int64
+		var since, created, recovered int64
 		var ended *int64
 		err := row.Scan((*string)(&h.ID), (*string)(&h.State), (*string)(&h.Service), (*string)(&h.Playbook),
-			(*string)(&h.Code), (*string)(&h.Kind), &cone, &created, &ended, &recovered, &h.Auto, &h.Undone, &h.Aborted)
+			(*string)(&h.Code), (*string)(&h.Kind), &cone, &since, &created, &ended, &recovered, &h.Auto, &h.Undone, &h.Aborted)
 		if err != nil {
 			return err
 		}
 		if err := json.Unmarshal([]byte(cone), &h.Cone); err != nil {
 			return fmt.Errorf("cone of %s: %w", h.ID, err)
 		}
-		h.CreatedAt, h.EndedAt = fromMillis(created), fromOptionalMillis(ended)
+		h.SickSince, h.CreatedAt, h.EndedAt = fromMillis(since), fromMillis(created), fromOptionalMillis(ended)
 		h.RecoveredIn = time.Duration(recovered) * time.Millisecond
 		heads = append(heads, h)
 		return nil

@@ -152,6 +152,10 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		`INSERT INTO grace_spent SELECT 'session/' || id, until FROM grace_ended_sessions`,
 		`DROP TABLE grace_ended_sessions`,
 	},
+	{
+		`ALTER TABLE grace_runs ADD COLUMN sick_since BIGINT NOT NULL DEFAULT 0`,
+		`UPDATE grace_runs SET sick_since = created_at`,
+	},
 }
 
 const (
