@@ -2,6 +2,7 @@ package loop_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -136,4 +137,48 @@ func TestByHandElsewhere(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "its key services names shop, and not catalog") {
 		t.Errorf("refused with %v", err)
 	}
+}
+
+// TestMembersInTurn: of two members of a group that are both well, and of which
+// one is enough, the second run waits until the first has ended, though both were
+// approved before.
+func TestMembersInTurn(t *testing.T) {
+	t.Parallel()
+	cfg := quick()
+	cfg.Mode = grace.ModeAskAlways
+	cfg.Services = []grace.Service{
+		{ID: "front", Criticality: grace.CriticalityMedium, Groups: []grace.Group{{Need: 1, Of: []grace.ServiceID{"app-1", "app-2"}}}},
+		{ID: "app-1", Criticality: grace.CriticalityMedium}, {ID: "app-2", Criticality: grace.CriticalityMedium},
+	}
+	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
+	r.thing.block, r.thing.entered = make(chan struct{}), make(chan struct{}, 2)
+	r.probe("app-1", 1)
+	r.probe("app-2", 1)
+	for _, id := range []grace.ServiceID{"app-1", "app-2"} {
+		if _, err := r.loop.RunByHand(t.Context(), loop.ByHand{Playbook: "restart_service", Service: id, Reason: "new build"}, "token:ann"); err != nil {
+			t.Fatal(err)
+		}
+		r.wait(id, grace.RunAwaitingApproval)
+	}
+	for _, id := range []grace.ServiceID{"app-1", "app-2"} {
+		run := r.wait(id, grace.RunAwaitingApproval)
+		if _, err := r.loop.DecideApproval(t.Context(), grace.ApprovalID(run.ID), true, "go on", "token:bob", 0); err != nil {
+			t.Fatal(err)
+		}
+		if id == "app-1" {
+			r.entered()
+		}
+	}
+	patience.Until(t, func() error {
+		run := r.wait("app-2", grace.RunAwaitingApproval, grace.RunApproved, grace.RunRunning)
+		err := fmt.Errorf("the second is %s while the first acts: %v", run.State, run.Reasons)
+		if run.State == grace.RunRunning {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(run.Reasons, func(g grace.Reason) bool { return g.Code == grace.ReasonRedundancy }) {
+			return nil
+		}
+		return err
+	})
+	close(r.thing.block)
 }

@@ -174,7 +174,15 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 			return a, err
 		}
 	}
-	if r := propose.Redundancy(st.graph, run.Service, run.Code, shownWell(j.l.mirror.allSignals())); !r.OK {
+	before, err := j.before(run)
+	if err != nil {
+		return heal.Admission{}, err
+	}
+	busy := map[grace.ServiceID]bool{}
+	for _, o := range before {
+		busy[o.Service] = true
+	}
+	if r := propose.Redundancy(st.graph, run.Service, run.Code, shownWell(j.l.mirror.allSignals()), busy); !r.OK {
 		if j.now.Sub(run.CreatedAt) >= evidenceWait {
 			return heal.Admission{End: grace.RunCancelled, Reasons: []grace.Reason{r}}, nil
 		}
@@ -190,8 +198,8 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	if storm := j.l.stormNow.Load(); storm != nil && run.Auto && run.Asked == nil {
 		return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{*storm}}, nil
 	}
-	a, err := j.admitOpen(st, run)
-	if err == nil && a.Wait.IsZero() {
+	a := j.admitOpen(st, run, before)
+	if a.Wait.IsZero() {
 		a.Before, err = j.sickSignals(run.Service)
 	}
 	return a, err
@@ -343,41 +351,41 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 	return out
 }
 
-// admitOpen lets one mutating run into a dependency cone, and no more at once
-// than the configured number. Of two that were approved at once, the older goes
-// first.
-func (j journal) admitOpen(st *stages, run grace.Run) (heal.Admission, error) {
+// before gives the other runs that have begun or, approved as this one is, go
+// before it because they are older.
+func (j journal) before(run grace.Run) ([]store.RunHead, error) {
 	open, err := j.l.Store.OpenRunHeads(j.ctx, j.tx)
 	if err != nil {
-		return heal.Admission{}, fmt.Errorf("read open runs: %w", err)
+		return nil, fmt.Errorf("read open runs: %w", err)
 	}
+	return slices.DeleteFunc(open, func(o store.RunHead) bool {
+		younger := o.CreatedAt.After(run.CreatedAt) || o.CreatedAt.Equal(run.CreatedAt) && o.ID > run.ID
+		return o.ID == run.ID || !o.State.Mutating() || o.State == grace.RunApproved && younger
+	}), nil
+}
+
+// admitOpen lets one mutating run into a dependency cone, and no more at once
+// than the configured number.
+func (j journal) admitOpen(st *stages, run grace.Run, before []store.RunHead) heal.Admission {
 	acting := 0
 	cone := append(st.graph.Cone(run.Service), run.Cone...) // the graph may have grown since the decision
-	for _, o := range open {
-		if o.ID == run.ID || !o.State.Mutating() {
-			continue
-		}
-		if o.State != grace.RunApproved { // it has begun; the approved ones stand here too
+	for _, o := range before {
+		if o.State != grace.RunApproved {
 			acting++
 		}
 		// Either's cone: they may be of two configurations.
-		if !slices.Contains(o.Cone, run.Service) && !slices.Contains(cone, o.Service) {
-			continue
-		}
-		first := o.State != grace.RunApproved || o.CreatedAt.Before(run.CreatedAt) ||
-			(o.CreatedAt.Equal(run.CreatedAt) && o.ID < run.ID)
-		if first {
+		if slices.Contains(o.Cone, run.Service) || slices.Contains(cone, o.Service) {
 			return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{{
 				Gate: "cone", Code: grace.ReasonConeBusy, Actual: fmt.Sprintf("run %s on %s is %s", o.ID, o.Service, o.State),
 				Required: "no other run among the services it depends on or that depend on it",
-			}}}, nil
+			}}}
 		}
 	}
 	if limit := st.Propose.MaxConcurrent; acting >= limit {
 		return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{{
 			Gate: "concurrency", Code: grace.ReasonConcurrency, Actual: fmt.Sprintf("%d runs are acting", acting),
 			Required: fmt.Sprintf("< %d", limit), Hint: "propose.max_concurrent is the limit",
-		}}}, nil
+		}}}
 	}
-	return heal.Admission{}, nil
+	return heal.Admission{}
 }

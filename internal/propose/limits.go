@@ -18,7 +18,7 @@ func (a *Agent) limits(in Input, cone []grace.ServiceID, known bool) []grace.Rea
 	return []grace.Reason{
 		in.Evidence.Reason(),
 		Declared(in.Diagnosis.Cause, known),
-		Redundancy(a.graph, in.Diagnosis.Cause, in.Diagnosis.Code, in.State.Well),
+		Redundancy(a.graph, in.Diagnosis.Cause, in.Diagnosis.Code, in.State.Well, busy(in.State.Open)),
 		storm,
 		a.concurrency(in.State.Open),
 		coneFree(in.Diagnosis.Cause, cone, in.State.Open),
@@ -42,23 +42,35 @@ func Declared(id grace.ServiceID, known bool) grace.Reason {
 		"describe it under services; GRACE shows what others send about it, and never acts on it")
 }
 
+// busy gives the services that runs may be changing.
+func busy(open []Open) map[grace.ServiceID]bool {
+	out := map[grace.ServiceID]bool{}
+	for _, o := range open {
+		if o.State.Mutating() {
+			out[o.Service] = true
+		}
+	}
+	return out
+}
+
 // Redundancy holds that nothing is done to a member of a group while fewer of
-// the others than the group needs are shown to be well. What is down serves
-// nobody, so that a remedy takes nothing away.
-func Redundancy(g Graph, id grace.ServiceID, code grace.Code, well map[grace.ServiceID]bool) grace.Reason {
+// the others than the group needs are shown to be well, and left alone: on a
+// busy one another run acts. What is down serves nobody, so that a remedy takes
+// nothing away.
+func Redundancy(g Graph, id grace.ServiceID, code grace.Code, well, busy map[grace.ServiceID]bool) grace.Reason {
 	const hint = "heal or bring back the other members first, or run the remedy yourself when they are"
 	down := ""
 	for _, m := range g.Memberships(id) {
 		n := 0
 		for _, other := range m.Others {
-			if well[other] {
+			if well[other] && !busy[other] {
 				n++
 			}
 		}
 		if n >= m.Need {
 			continue
 		}
-		short := fmt.Sprintf("%d other members of the group that %s needs are well", n, m.Dependent)
+		short := fmt.Sprintf("%d other members of the group that %s needs are well and left alone", n, m.Dependent)
 		if code != grace.CodeServiceDown {
 			return gate("redundancy", false, grace.ReasonRedundancy, short, "at least "+strconv.Itoa(m.Need), hint)
 		}

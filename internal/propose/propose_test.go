@@ -267,6 +267,10 @@ func TestPropose(t *testing.T) {
 		{"the other member of a group is well", func(in *Input) {
 			in.Diagnosis.Cause, in.State.Well = "db", map[grace.ServiceID]bool{"api": true}
 		}, nil, flag, nil},
+		{"another run acts on the other member of a group", func(in *Input) {
+			in.Diagnosis.Cause, in.State.Well = "db", map[grace.ServiceID]bool{"api": true}
+			in.State.Open = []Open{{Run: "r-1", Service: "api", State: grace.RunVerifying}}
+		}, nil, "", map[string][]grace.ReasonCode{"redundancy": {grace.ReasonRedundancy}, "cone": {grace.ReasonConeBusy}}},
 		{"a member that is down serves nobody", func(in *Input) {
 			in.Diagnosis.Cause, in.Diagnosis.Code = "db", grace.CodeServiceDown
 		}, nil, "restart_service", nil},

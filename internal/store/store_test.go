@@ -216,7 +216,7 @@ func TestRunLists(t *testing.T) {
 		ended := at(3)
 		equal(t, heads[0], store.RunHead{
 			ID: "r-0", State: grace.RunSucceeded, Service: "cart", Playbook: "scale_up_instances", Code: grace.CodeLatencySpike,
-			Kind: grace.TriggerReactive, Cone: []grace.ServiceID{"cart", "frontend"}, CreatedAt: t0, EndedAt: &ended, RecoveredIn: 3 * time.Minute,
+			Kind: grace.TriggerReactive, Cone: []grace.ServiceID{"cart", "frontend"}, SickSince: t0, CreatedAt: t0, EndedAt: &ended, RecoveredIn: 3 * time.Minute,
 		})
 		equal(t, len(must[[]store.RunHead](t)(s.OpenRunHeads(t.Context(), s.Q()))), 6)
 	})
