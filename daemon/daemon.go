@@ -75,6 +75,7 @@ type Daemon struct {
 	telemetry  *receivers
 	notifier   *notify.Notifier
 	metrics    *metrics
+	api        *api.Handler
 	server     *http.Server
 	supervisor supervisor
 	placed     atomic.Pointer[placed]
@@ -261,16 +262,17 @@ func (d *Daemon) fail(err error) {
 }
 
 func (d *Daemon) openAPI(ctx context.Context) error {
-	handler, err := api.New(api.Config{
+	var err error
+	d.api, err = api.New(api.Config{
 		MaxBody: int64(d.cfg.API.MaxBody), Timeout: d.cfg.API.WriteTimeout.D(), SessionTTL: d.cfg.API.SessionTTL.D(),
 		DecisionsPerMinute: d.cfg.API.DecisionsPerMinute, DecisionBurst: d.cfg.API.DecisionBurst,
 		SessionKey: d.home.derive("console session"), Metrics: d.metrics.handler(), MetricsOpen: d.cfg.Metrics.Unauthenticated,
-		Alertmanager: d.alertmanager, Reserved: d.reserved, OwnApproval: d.cfg.API.OwnApproval, Receivers: d.telemetry.handlers(), Slack: d.slackInteractions(), Version: Version,
+		Alertmanager: d.alertmanager, Reserved: d.reserved, OwnApproval: d.cfg.API.OwnApproval, SamePerson: d.samePerson, Receivers: d.telemetry.handlers(), Slack: d.slackInteractions(), Version: Version,
 	}, api.Deps{Store: d.store, Backend: backend{d.loop, d}, Bus: d.bus, Log: d.log.With("part", "api"), Now: now})
 	if err != nil {
 		return fmt.Errorf("build the API: %w", err)
 	}
-	d.server = d.httpServer(handler)
+	d.server = d.httpServer(d.api)
 	if err := d.telemetry.start(ctx, d.cfg.Telemetry); err != nil {
 		return err
 	}

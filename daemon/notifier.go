@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"grace"
 	"grace/internal/api"
 	"grace/internal/config"
-	"grace/internal/loop"
 	"grace/internal/notify"
-	"grace/internal/store"
 )
 
 // newNotifier builds who tells people.
@@ -27,23 +26,38 @@ func notifySettings(cfg *config.Config) notify.Settings {
 	return notify.Settings{Config: cfg.Notify, External: cfg.ExternalURL, Location: cfg.Location, Services: cfg.Services}
 }
 
-// decideFromOutside records an answer that came by a receiver. What the person
-// should know of a refusal is told in words.
+// decideFromOutside records an answer that came by a receiver, as one by the API
+// is. What the person should know of a refusal is told in words.
 func (d *Daemon) decideFromOutside(ctx context.Context, id grace.ApprovalID, approve bool, reason, actor string, revision int) error {
-	_, err := d.loop.DecideApproval(ctx, id, approve, reason, actor, revision)
-	decided, isDecided := errors.AsType[*loop.DecidedError](err)
-	expired, isExpired := errors.AsType[*loop.ExpiredError](err)
-	switch {
-	case isDecided:
-		return &notify.Refused{Message: "Too late: " + decided.Error() + "."}
-	case isExpired:
-		return &notify.Refused{Message: "Too late: " + expired.Error() + ". If the condition lasts, GRACE asks again."}
-	case errors.Is(err, store.ErrNotFound):
-		return &notify.Refused{Message: "There is no such question any more."}
-	case errors.Is(err, store.ErrConflict):
-		return &notify.Refused{Message: "The question was changed meanwhile; look at it again in the console."}
+	_, err := d.api.Decide(ctx, d.roleOf(actor), id, api.DecisionInput{Approve: approve, Reason: reason, Actor: actor, Revision: revision})
+	if p, refused := errors.AsType[*api.Problem](err); refused {
+		text := "Not recorded: " + p.Detail + "."
+		if p.Hint != "" {
+			text += " What to do: " + p.Hint + "."
+		}
+		return &notify.Refused{Message: text}
 	}
 	return err
+}
+
+// roleOf gives what a person of Slack may do.
+func (d *Daemon) roleOf(actor string) string {
+	for _, p := range d.config().Notify.People {
+		if "slack:"+p.Name == actor {
+			return p.Role
+		}
+	}
+	return ""
+}
+
+// samePerson gives all names of the person whom one of them is.
+func (d *Daemon) samePerson(actor string) []string {
+	for _, p := range d.config().Notify.People {
+		if names := p.Names(); slices.Contains(names, actor) {
+			return names
+		}
+	}
+	return []string{actor}
 }
 
 // slackInteractions is what Slack calls when somebody presses a button.

@@ -2,14 +2,11 @@ package daemon_test
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -264,58 +261,5 @@ func TestNotifyTakeover(t *testing.T) {
 		if i != victim {
 			p.terminate(t)
 		}
-	}
-}
-
-// TestSlackDecides: an answer from Slack reaches the run, under the person's
-// name.
-func TestSlackDecides(t *testing.T) {
-	t.Setenv("GRACE_TEST_SLACK", "shh")
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"ok":true,"channel":"C1","ts":"1.0"}`))
-	}))
-	t.Cleanup(api.Close)
-	g := newTarget(t)
-	h := newHome(t, "notify:\n  people: [{name: ada, slack: U1, role: approver}]\n  receivers: [{name: chat, type: slack, token: '${env:GRACE_TEST_SLACK}', "+
-		"signing_secret: '${env:GRACE_TEST_SLACK}', channel: '#web', api_url: '"+api.URL+"'}]\n"+fiveSteps(g, []string{waiting}))
-	_, c := h.embed(t)
-	c.alert(waiting)
-	asked := ask(c, waiting)
-	metadata := fmt.Sprintf(`{"approval":%q,"revision":%d,"approve":true}`, asked.ID, asked.Revision)
-	payload := `{"type":"view_submission","user":{"id":"U1"},"view":{"callback_id":"grace_decide","private_metadata":` + strconv.Quote(metadata) +
-		`,"state":{"values":{"reason":{"reason":{"type":"plain_text_input","value":"go on"}}}}}}`
-	// post gives the status, and whether a problem is shown in the form.
-	post := func(secret string) (status int, problem bool) {
-		t.Helper()
-		body := url.Values{"payload": {payload}}.Encode()
-		stamp := strconv.FormatInt(time.Now().Unix(), 10)
-		mac := hmac.New(sha256.New, []byte(secret))
-		mac.Write([]byte("v0:" + stamp + ":" + body))
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.base+"/api/notify/slack/chat", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		req.Header.Set("X-Slack-Request-Timestamp", stamp)
-		req.Header.Set("X-Slack-Signature", "v0="+hex.EncodeToString(mac.Sum(nil)))
-		resp, err := transport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		return resp.StatusCode, strings.Contains(resp.Header.Get("Content-Type"), "json")
-	}
-	if code, _ := post("guess"); code != http.StatusUnauthorized {
-		t.Errorf("a wrong signature: %d", code)
-	}
-	if code, problem := post("shh"); code != http.StatusOK || problem {
-		t.Errorf("an answer: %d, a problem: %v", code, problem)
-	}
-	c.waitRun(waiting, grace.RunSucceeded)
-	if a := approvalOf(c, asked.Run); a.Actor != "slack:ada" || a.Reason != "go on" || a.State != grace.ApprovalApproved {
-		t.Errorf("%+v", a)
-	}
-	if _, problem := post("shh"); !problem {
-		t.Error("a second answer is not told that it is too late")
 	}
 }

@@ -17,6 +17,8 @@
 //     which puts the change, its audit entry and its event in one transaction.
 //     Tokens are the exception; they are the API's own.
 //   - Lists are paged by cursor, newest first, and are never null.
+//   - A decision that comes another way than by a token ([Handler.Decide]) is
+//     held to the same rules: role, own approvals, decisions a minute.
 //   - A page's GET never acts. Its forms carry a token bound to the session.
 package api
 
@@ -56,7 +58,7 @@ type Config struct {
 	Heartbeat time.Duration
 	// SessionTTL is how long a login on the pages lasts.
 	SessionTTL time.Duration
-	// DecisionsPerMinute and DecisionBurst limit one token's approvals
+	// DecisionsPerMinute and DecisionBurst limit one person's approvals
 	// and denials.
 	DecisionsPerMinute int
 	DecisionBurst      int
@@ -75,6 +77,11 @@ type Config struct {
 	// OwnApproval lets who reported a condition approve the run about it, and
 	// who asked for a run by hand approve that.
 	OwnApproval bool
+	// SamePerson gives all names in the audit log of the person whom one of them
+	// is (token:ada, slack:ada), that one included, always in the same order. It
+	// is asked at every decision, so that a reload takes effect; nil makes every
+	// name a person.
+	SamePerson func(actor string) []string
 	// Receivers take telemetry in formats of its own.
 	Receivers Receivers
 	// Slack takes what people do with the buttons of messages. It knows Slack by
@@ -111,6 +118,9 @@ func (c Config) filled() Config {
 	fill(&c.Version, d.Version)
 	if c.Alertmanager == nil {
 		c.Alertmanager = func() Alertmanager { return Alertmanager{} }
+	}
+	if c.SamePerson == nil {
+		c.SamePerson = func(actor string) []string { return []string{actor} }
 	}
 	if c.Reserved == nil {
 		c.Reserved = func(string) bool { return false }
@@ -149,8 +159,16 @@ type server struct {
 	alertBodies chan struct{}
 }
 
-// New builds the handler of everything GRACE serves over HTTP.
-func New(cfg Config, d Deps) (http.Handler, error) {
+// Handler is everything GRACE serves over HTTP. It also takes decisions that
+// people make elsewhere.
+type Handler struct {
+	http.Handler
+
+	server *server
+}
+
+// New builds the handler.
+func New(cfg Config, d Deps) (*Handler, error) {
 	s, err := newServer(cfg, d)
 	if err != nil {
 		return nil, err
@@ -163,7 +181,7 @@ func New(cfg Config, d Deps) (http.Handler, error) {
 	if cfg.Slack != nil {
 		mux.Handle("POST /api/notify/slack/{receiver}", cfg.Slack)
 	}
-	return s.surround(s.routes(mux)), nil
+	return &Handler{s.surround(s.routes(mux)), s}, nil
 }
 
 // OpenAPI gives the OpenAPI 3.1 document, as openapi.json holds it: indented
@@ -203,7 +221,7 @@ func newServer(cfg Config, d Deps) (*server, error) {
 	}
 	s.pages = pages
 	s.decisions = &limiter{
-		perMinute: s.cfg.DecisionsPerMinute, burst: s.cfg.DecisionBurst, now: s.now, tokens: map[string]*rate.Limiter{},
+		perMinute: s.cfg.DecisionsPerMinute, burst: s.cfg.DecisionBurst, now: s.now, people: map[string]*rate.Limiter{},
 	}
 	return s, nil
 }

@@ -109,7 +109,7 @@ func (s *server) admitHash(ctx context.Context, hash string, need role) *Problem
 	return nil
 }
 
-// limiter keeps decisions of one token from coming faster than a person
+// limiter keeps decisions of one person from coming faster than a person
 // decides: a script that approves everything is an incident of its own.
 type limiter struct {
 	perMinute int
@@ -117,24 +117,24 @@ type limiter struct {
 	now       func() time.Time
 
 	mu     sync.Mutex
-	tokens map[string]*rate.Limiter
+	people map[string]*rate.Limiter // by the first of their names
 }
 
-// maxLimiters bounds the memory of a limiter; tokens are few.
+// maxLimiters bounds the memory of a limiter; people are few.
 const maxLimiters = 4096
 
-// take uses one decision of a token. It gives the time to wait when there is
+// take uses one decision of a person. It gives the time to wait when there is
 // none left.
-func (l *limiter) take(token string) (wait time.Duration, ok bool) {
+func (l *limiter) take(person string) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lim := l.tokens[token]
+	lim := l.people[person]
 	if lim == nil {
-		if len(l.tokens) >= maxLimiters {
-			clear(l.tokens)
+		if len(l.people) >= maxLimiters {
+			clear(l.people)
 		}
 		lim = rate.NewLimiter(rate.Limit(float64(l.perMinute)/60), l.burst)
-		l.tokens[token] = lim
+		l.people[person] = lim
 	}
 	now := l.now()
 	r := lim.ReserveN(now, 1)
@@ -146,27 +146,29 @@ func (l *limiter) take(token string) (wait time.Duration, ok bool) {
 }
 
 // giveBack returns what take took.
-func (l *limiter) giveBack(token string) {
+func (l *limiter) giveBack(person string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if lim := l.tokens[token]; lim != nil {
+	if lim := l.people[person]; lim != nil {
 		lim.AllowN(l.now(), -1)
 	}
 }
 
-// limited makes a decision within the limit of the caller's token. What was
+// limited makes a decision within the limit of the caller, by whatever
+// name that one comes. What was
 // refused as wrong or too late decided nothing, and does not count.
 func (s *server) limited(ctx context.Context, decide func() error) error {
-	token := callerOf(ctx).Token
-	if wait, ok := s.decisions.take(token); !ok {
-		p := problem(http.StatusTooManyRequests, "token %s decides faster than %d times a minute", token, s.cfg.DecisionsPerMinute).
+	who := callerOf(ctx)
+	person := s.cfg.SamePerson(who.actor())[0]
+	if wait, ok := s.decisions.take(person); !ok {
+		p := problem(http.StatusTooManyRequests, "%s decides faster than %d times a minute", who, s.cfg.DecisionsPerMinute).
 			hint("wait %s s", retrySeconds(wait))
 		p.retryAfter = wait
 		return p
 	}
 	err := decide()
 	if p := known("", err); p != nil && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}, p.Status) {
-		s.decisions.giveBack(token)
+		s.decisions.giveBack(person)
 	}
 	return err
 }

@@ -222,7 +222,7 @@ type env struct {
 	store   *store.Store
 	backend *fakeBackend
 	bus     *mesh.Bus
-	handler http.Handler
+	handler *Handler
 	tokens  map[string]string
 	log     *bytes.Buffer
 	now     time.Time

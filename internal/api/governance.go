@@ -188,6 +188,17 @@ func (s *server) decide(ctx context.Context, id grace.ApprovalID, in DecisionInp
 	return a, nil
 }
 
+// Decide answers an approval for a person whom the caller knows, and who has no
+// token here: in.Actor is that one's name, role what that one may do. A refusal
+// is a [*Problem].
+func (h *Handler) Decide(ctx context.Context, role string, id grace.ApprovalID, in DecisionInput) (grace.Approval, error) {
+	who := &caller{Request: callerOf(ctx).Request, outside: in.Actor, Role: parseRole(role)}
+	if who.Role < roleApprover {
+		return grace.Approval{}, problem(http.StatusForbidden, "this needs the role %s; %s is %s", roleApprover, who, who.Role)
+	}
+	return h.server.decide(context.WithValue(ctx, callerKey{}, who), id, in)
+}
+
 // expiry judges when something is to end; nil is never.
 func expiry(t *time.Time, now time.Time) error {
 	var bad findings

@@ -75,7 +75,7 @@ func TestDecisionRefused(t *testing.T) {
 	problemOf(t, e.call("approver", "POST", decisionPath, body), http.StatusNotFound)
 }
 
-func TestDecisionsAreLimitedPerToken(t *testing.T) {
+func TestDecisionsAreLimitedPerPerson(t *testing.T) {
 	e := newEnv(t, func(c *Config) { c.DecisionsPerMinute, c.DecisionBurst = 6, 2 })
 	decide := func(role string) *http.Response {
 		return e.call(role, "POST", decisionPath, `{"decision":"deny","reason":"not now","revision":1}`).Result()

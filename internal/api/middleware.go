@@ -25,10 +25,24 @@ type caller struct {
 	Token   string // the token's name; empty before it is known
 	hash    string // of the token
 	Role    role
+	outside string // the actor, of one who has no token: slack:ada
 }
 
 // actor is the caller as the audit log names it.
-func (c *caller) actor() string { return "token:" + c.Token }
+func (c *caller) actor() string {
+	if c.outside != "" {
+		return c.outside
+	}
+	return "token:" + c.Token
+}
+
+// String names the caller in a message.
+func (c *caller) String() string {
+	if c.outside != "" {
+		return c.outside
+	}
+	return "token " + c.Token
+}
 
 type callerKey struct{}
 

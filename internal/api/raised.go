@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -113,8 +114,8 @@ func (s *server) report(ctx context.Context, samples []grace.Sample, predictions
 }
 
 // notOwn refuses an approval by whoever reported the condition, or asked for the
-// run: one stolen or careless token must not both cause an action and allow it.
-// An admin may, who could make a second token as well.
+// run, by whichever name: one person, or a stolen token, must not both cause an
+// action and allow it. An admin may, who could make a second token as well.
 func (s *server) notOwn(ctx context.Context, id grace.ApprovalID) error {
 	who := callerOf(ctx)
 	if s.cfg.OwnApproval || who.Role >= roleAdmin {
@@ -132,8 +133,9 @@ func (s *server) notOwn(ctx context.Context, id grace.ApprovalID) error {
 		return stored(err)
 	}
 	const somebodyElse = "let somebody else decide; api.own_approval: true allows it"
-	if run.Asked != nil && run.Asked.Actor == who.actor() {
-		return problem(http.StatusForbidden, "token %s asked for run %s itself", who.Token, run.ID).hint(somebodyElse)
+	names := s.cfg.SamePerson(who.actor())
+	if run.Asked != nil && slices.Contains(names, run.Asked.Actor) {
+		return problem(http.StatusForbidden, "%s asked for run %s", who.itself(run.Asked.Actor), run.ID).hint(somebodyElse)
 	}
 	services := map[grace.ServiceID]bool{run.Service: true}
 	if d, err := s.store.Decision(ctx, s.store.Q(), run.Decision); err == nil {
@@ -148,14 +150,24 @@ func (s *server) notOwn(ctx context.Context, id grace.ApprovalID) error {
 		since = run.CreatedAt
 	}
 	for service := range services {
-		own, err := s.store.Raised(ctx, s.store.Q(), who.actor(), service, since.Add(-raisedBefore))
-		if err != nil {
-			return stored(err)
-		}
-		if own {
-			return problem(http.StatusForbidden, "token %s reported about %s itself, and this run is about that", who.Token, service).
-				hint(somebodyElse)
+		for _, name := range names {
+			own, err := s.store.Raised(ctx, s.store.Q(), name, service, since.Add(-raisedBefore))
+			if err != nil {
+				return stored(err)
+			}
+			if own {
+				return problem(http.StatusForbidden, "%s reported about %s, and this run is about that", who.itself(name), service).
+					hint(somebodyElse)
+			}
 		}
 	}
 	return nil
+}
+
+// itself names the caller as who did something under one of that person's names.
+func (c *caller) itself(name string) string {
+	if name == c.actor() {
+		return c.String() + " itself"
+	}
+	return name + ", the same person as " + c.String() + ","
 }

@@ -78,6 +78,61 @@ func TestNobodyApprovesWhatTheyAskedFor(t *testing.T) {
 	}
 }
 
+// adaIsOne says that Ada's token and her Slack user are one person.
+func adaIsOne(c *Config) {
+	c.SamePerson = func(actor string) []string {
+		if actor == "token:approver" || actor == "slack:ada" {
+			return []string{"slack:ada", "token:approver"}
+		}
+		return []string{actor}
+	}
+}
+
+// TestOnePersonIsOneByEveryWay: who asked for a run with a token does not approve
+// it as a Slack user, nor the other way round, and decisions by both ways count
+// as those of one.
+func TestOnePersonIsOneByEveryWay(t *testing.T) {
+	e := newEnv(t, adaIsOne, func(c *Config) { c.DecisionsPerMinute, c.DecisionBurst = 6, 2 })
+	ask := func(id grace.RunID, actor string) {
+		e.apply(grace.Change{
+			Runs: []grace.Run{{
+				ID: id, State: grace.RunAwaitingApproval, Service: "db", Kind: grace.TriggerManual, Decision: "d-1", Revision: 1, CreatedAt: testNow,
+				Asked: &grace.Note{Actor: actor, Text: "it hangs", At: testNow},
+			}},
+			Approvals: []grace.Approval{{ID: grace.ApprovalID(id), Run: id, Service: "db", State: grace.ApprovalPending, Revision: 1, At: testNow, Expires: testNow.Add(time.Hour)}},
+		})
+	}
+	ask("r-1", "token:approver")
+	ask("r-2", "slack:ada")
+	slack := func(role, actor string, approve bool) int {
+		_, err := e.handler.Decide(t.Context(), role, "r-1", DecisionInput{Approve: approve, Reason: "because", Actor: actor, Revision: 1})
+		if p := known("", err); p != nil {
+			return p.Status
+		}
+		return http.StatusOK
+	}
+	if got := slack("approver", "slack:ada", true); got != http.StatusForbidden {
+		t.Errorf("Ada approved in Slack what she asked for with her token: %d", got)
+	}
+	if rec := e.call("approver", "POST", "/api/governance/approvals/r-2/decision", `{"decision":"approve","reason":"because","revision":1}`); rec.Code != http.StatusForbidden {
+		t.Errorf("and with her token what she asked for in Slack: %d %s", rec.Code, rec.Body)
+	}
+	if got := slack("approver", "slack:ada", false); got != http.StatusTooManyRequests {
+		t.Errorf("a third decision of the same person: %d", got)
+	}
+	for _, tt := range []struct {
+		role, actor string
+		want        int
+	}{{"approver", "slack:bob", http.StatusOK}, {"operator", "slack:eve", http.StatusForbidden}, {"", "slack:eve", http.StatusForbidden}} {
+		if got := slack(tt.role, tt.actor, true); got != tt.want {
+			t.Errorf("%+v: %d", tt, got)
+		}
+	}
+	if len(e.backend.decided) != 1 || e.backend.decided[0].Actor != "slack:bob" {
+		t.Errorf("decided: %+v", e.backend.decided)
+	}
+}
+
 // TestOneTokenCannotNameEverything: what is kept of everybody is bounded, so one
 // token must not fill it.
 func TestOneTokenCannotNameEverything(t *testing.T) {

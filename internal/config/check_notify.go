@@ -36,15 +36,32 @@ func (c *checker) checkNotify() {
 			at.key("receivers").item(i).key("name").warn("name it in a route, or remove it", "no route sends anything to %s", quote(r.Name))
 		}
 	}
-	people, users := map[string]string{}, map[string]string{}
-	for i, p := range n.People {
-		person := at.key("people").item(i)
-		checkName(person.key("name"), p.Name)
-		unique(person.key("name"), "person", p.Name, people)
-		unique(person.key("slack"), "Slack user", p.Slack, users)
-	}
+	checkPeople(at.key("people"), n.People)
 	if len(n.Receivers) > 0 && c.file.ExternalURL == "" {
 		at.key("receivers").warn("set external_url to where people reach this GRACE with a browser", "messages will hold no links")
+	}
+}
+
+// checkPeople looks at who may answer. A token is one person's: by its name, or
+// because it is listed.
+func checkPeople(at spot, people []notify.Person) {
+	names, users, tokens := map[string]string{}, map[string]string{}, map[string]string{}
+	for i, p := range people {
+		person := at.item(i)
+		checkName(person.key("name"), p.Name)
+		if unique(person.key("name"), "person", p.Name, names) {
+			tokens[p.Name] = person.path
+		}
+		unique(person.key("slack"), "Slack user", p.Slack, users)
+	}
+	for i, p := range people {
+		eachName(at.item(i).key("tokens"), p.Tokens, func(at spot, name notify.TokenName) {
+			checkName(at, string(name))
+			if before, taken := tokens[string(name)]; taken {
+				at.add("a token is one person's, and one of a person's name is that person's anyway; remove it here", "the token %s is already that of %s", name, before)
+			}
+			tokens[string(name)] = at.path
+		})
 	}
 }
 

@@ -218,8 +218,8 @@ type API struct {
 	WriteTimeout       grace.Duration `yaml:"write_timeout" doc:"a request must be answered after this long; event streams are exempt" default:"30s" min:"100ms"`
 	MaxConnections     int            `yaml:"max_connections" doc:"connections at once, half of them from one address; never more than half of the descriptors that the process may have" default:"1024" min:"2"`
 	SessionTTL         grace.Duration `yaml:"session_ttl" doc:"how long a login in the console lasts" default:"12h" min:"1m"`
-	DecisionsPerMinute int            `yaml:"decisions_per_minute" doc:"approvals and denials of one token; more get 429 with Retry-After" default:"30" min:"1"`
-	OwnApproval        bool           `yaml:"own_approval" doc:"on: a token may approve the run about a condition that it reported itself, and the run by hand that it asked for; admins always may"`
+	DecisionsPerMinute int            `yaml:"decisions_per_minute" doc:"approvals and denials of one person, by API, console or Slack; more get 429 with Retry-After" default:"30" min:"1"`
+	OwnApproval        bool           `yaml:"own_approval" doc:"on: a person may approve the run about a condition that the same one reported, and the run by hand that the same one asked for, by API, console or Slack (notify.people says which tokens are whose); admins always may"`
 	DecisionBurst      int            `yaml:"decision_burst" doc:"how many of them at once" default:"5" min:"1"`
 }
 

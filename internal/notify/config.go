@@ -18,6 +18,8 @@ type (
 	Name string
 	// Team is the owner of services.
 	Team string
+	// TokenName is that of a token of the API.
+	TokenName string
 	// Glob matches service names: * and ? as in file names.
 	Glob string
 )
@@ -90,6 +92,17 @@ type Person struct {
 	Name  string `yaml:"name" required:"true" example:"ada" doc:"how the audit log names who answered: slack:NAME"`
 	Slack string `yaml:"slack" required:"true" example:"U012AB3CD" doc:"the person's Slack user id"`
 	Role  string `yaml:"role" required:"true" enum:"viewer,operator,approver,admin" doc:"approver and admin may answer questions"`
+
+	Tokens []TokenName `yaml:"tokens" example:"[ada-laptop]" doc:"the person's tokens of the API that have another name; one of the same name always counts. What a person reported or asked for with a token, that person does not approve from Slack either (api.own_approval)"`
+}
+
+// Names gives how the audit log names the person.
+func (p Person) Names() []string {
+	names := []string{"slack:" + p.Name, "token:" + p.Name}
+	for _, t := range p.Tokens {
+		names = append(names, "token:"+string(t))
+	}
+	return names
 }
 
 // maxTimeout of one attempt: another replica takes a dead one's receivers over
