@@ -19,12 +19,12 @@ type querier struct {
 }
 
 func newQuerier(cfg promql.Config, since time.Duration, history grace.Sink, log *slog.Logger) (grace.Sensor, error) {
-	cfg.Report = func(query, problem string) {
+	cfg.Report = func(q promql.Query, problem string) {
 		if problem == "" {
-			log.Info("a query is answered again", "sensor", cfg.Name, "query", query)
+			log.Info("a query is answered again", "sensor", cfg.Name, "query", q.Name, "service", q.Service)
 			return
 		}
-		log.Warn("a query has no usable answer", "sensor", cfg.Name, "query", query, "problem", problem)
+		log.Warn("a query has no usable answer", "sensor", cfg.Name, "query", q.Name, "service", q.Service, "problem", problem)
 	}
 	s, err := promql.New(cfg)
 	if err != nil {

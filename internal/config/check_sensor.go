@@ -99,11 +99,11 @@ func (c *checker) checkSensors() []SensorSpec {
 		}
 		for j, q := range s.Queries {
 			asked := at.key("queries").item(j)
+			s.oneMetric(at.key("queries"), j)
 			if err := promql.Parse(q.Query); err != nil && q.Query != "" && s.Dialect != promql.MetricsQL {
 				asked.key("query").add("the place is line:column of the query; for VictoriaMetrics set dialect: metricsql", "%v", err)
 			}
 			c.service(asked.key("service"), q.Service)
-			unique(asked.key("name"), "metric", q.Name, metrics)
 		}
 		spec := s.spec()
 		if !at.failed() {
@@ -112,6 +112,22 @@ func (c *checker) checkSensors() []SensorSpec {
 		out = append(out, spec)
 	}
 	return out
+}
+
+// oneMetric reports a query whose metric an earlier one gives. The metric is its
+// service's: other services may have one of the same name.
+func (s sensor) oneMetric(at spot, n int) {
+	queries := s.promql().Queries
+	q := queries[n]
+	before := slices.IndexFunc(queries[:n], q.Meets)
+	if q.Name == "" || before < 0 {
+		return
+	}
+	label := ""
+	if q.Service != queries[before].Service {
+		label = ", and service_label may name the same service"
+	}
+	at.item(n).key("name").add("rename one of the two", "metric %s was already defined at %s%s", q.Name, at.item(before).path, label)
 }
 
 // onlyItsKeys reports keys that count for other types of sensor: they would

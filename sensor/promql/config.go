@@ -45,7 +45,7 @@ type Config struct {
 
 	// Report is told what is wrong with a query whenever that changes; an empty
 	// problem means that it is well again. It must not block. Default: nobody.
-	Report func(query, problem string)
+	Report func(q Query, problem string)
 	// Transport replaces the one that Client describes.
 	Transport http.RoundTripper
 }
@@ -83,18 +83,16 @@ func (c Config) Validate() error {
 	if len(c.Queries) == 0 {
 		errs = append(errs, errors.New("queries are missing: say what to ask"))
 	}
-	seen := map[string]bool{}
-	for _, q := range c.Queries {
+	for i, q := range c.Queries {
 		if err := q.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("query %s: %w", q.Name, err))
 		}
 		if err := c.parse(q.Query); err != nil {
 			errs = append(errs, fmt.Errorf("query %s: %w", q.Name, err))
 		}
-		if seen[q.Name] {
-			errs = append(errs, fmt.Errorf("query %s is there twice", q.Name))
+		if slices.ContainsFunc(c.Queries[:i], q.Meets) {
+			errs = append(errs, fmt.Errorf("query %s is there twice for the same service", q.Name))
 		}
-		seen[q.Name] = true
 	}
 	return errors.Join(errs...)
 }
@@ -125,6 +123,12 @@ func Parse(query string) error {
 		return errors.New("it yields a text: want numbers")
 	}
 	return nil
+}
+
+// Meets tells whether two queries may give the same metric of the same service:
+// the values of a label may be any services.
+func (q Query) Meets(other Query) bool {
+	return q.Name == other.Name && (q.Service == other.Service || q.ServiceLabel != "" || other.ServiceLabel != "")
 }
 
 // Validate names everything that is wrong with the query.
@@ -174,7 +178,7 @@ func (c Config) withDefaults() Config {
 		c.Concurrency = DefaultConcurrency
 	}
 	if c.Report == nil {
-		c.Report = func(string, string) {}
+		c.Report = func(Query, string) {}
 	}
 	c.Queries = slices.Clone(c.Queries)
 	for i := range c.Queries {

@@ -143,7 +143,7 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 // poll asks one query on and on.
 func (s *Sensor) poll(ctx context.Context, sink grace.Sink, q Query) {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(s.cfg.Name + "/" + q.Name))
+	_, _ = h.Write([]byte(s.cfg.Name + "/" + string(q.Service) + "/" + q.Name))
 	rnd := rand.New(rand.NewPCG(s.cfg.Seed, h.Sum64()))
 	next := time.NewTimer(time.Duration(rnd.Int64N(int64(q.Interval))))
 	defer next.Stop()
@@ -173,7 +173,7 @@ func (s *Sensor) poll(ctx context.Context, sink grace.Sink, q Query) {
 		}
 		s.send(ctx, sink, samples)
 		if message != reported {
-			s.cfg.Report(q.Name, message)
+			s.cfg.Report(q, message)
 			reported = message
 		}
 		wait := max(0, q.Interval.D()-time.Since(began))

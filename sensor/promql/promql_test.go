@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -87,10 +88,10 @@ type problems struct {
 	list []string
 }
 
-func (p *problems) report(query, problem string) {
+func (p *problems) report(q promql.Query, problem string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.list = append(p.list, query+": "+problem)
+	p.list = append(p.list, q.Name+": "+problem)
 }
 
 func newSensor(t *testing.T, cfg promql.Config) *promql.Sensor {
@@ -479,6 +480,12 @@ func TestValidate(t *testing.T) {
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	// A metric belongs to its service: another service's may have the same name.
+	several, other := good, query("m")
+	other.Service = "cart"
+	if several.Queries = append(slices.Clone(good.Queries), other); several.Validate() != nil {
+		t.Error(several.Validate())
+	}
 	one := func(change func(*promql.Query)) func(*promql.Config) {
 		return func(c *promql.Config) {
 			q := query("m")
@@ -503,12 +510,15 @@ func TestValidate(t *testing.T) {
 		"header Authorization": func(c *promql.Config) {
 			c.Client.BearerToken, c.Client.Headers = "a", map[string]string{"authorization": "b"}
 		},
-		"go together":              func(c *promql.Config) { c.Client.TLS.Cert = "a" },
-		"ca: open":                 func(c *promql.Config) { c.Client.TLS.CA = "no-such-file" },
-		"no PEM":                   func(c *promql.Config) { c.Client.TLS.CA = notPEM },
-		"cert and key: open":       func(c *promql.Config) { c.Client.TLS.Cert, c.Client.TLS.Key = "no-such", "no-such" },
-		"queries are missing":      func(c *promql.Config) { c.Queries = nil },
-		"m is there twice":         func(c *promql.Config) { c.Queries = append(c.Queries, query("m")) },
+		"go together":         func(c *promql.Config) { c.Client.TLS.Cert = "a" },
+		"ca: open":            func(c *promql.Config) { c.Client.TLS.CA = "no-such-file" },
+		"no PEM":              func(c *promql.Config) { c.Client.TLS.CA = notPEM },
+		"cert and key: open":  func(c *promql.Config) { c.Client.TLS.Cert, c.Client.TLS.Key = "no-such", "no-such" },
+		"queries are missing": func(c *promql.Config) { c.Queries = nil },
+		"m is there twice":    func(c *promql.Config) { c.Queries = append(c.Queries, query("m")) },
+		"m is there twice for the": func(c *promql.Config) { // the label may say shop
+			c.Queries = append(c.Queries, promql.Query{Name: "m", Query: "m", ServiceLabel: "app"})
+		},
 		"query is missing":         one(func(q *promql.Query) { q.Query = " " }),
 		"service or service_label": one(func(q *promql.Query) { q.Service = "" }),
 		"interval":                 one(func(q *promql.Query) { q.Interval = -1 }),

@@ -38,12 +38,12 @@ func (s *Sensor) WarmUp(ctx context.Context, sink grace.Sink, since time.Time, s
 	if step <= 0 {
 		return 0, fmt.Errorf("promql sensor %s: warm up: step %s: want at least 1ms", s.cfg.Name, step)
 	}
-	seen := map[string]string{} // what was reported last, by query
+	seen := map[Query]string{} // what was reported last
 	return s.past(ctx, since, step, func(q Query, found []series, n notes) (int, *failure) {
 		samples := s.collect(q, found, &n, func(grace.ServiceID, int64) bool { return true })
-		if message := n.text(nil); message != seen[q.Name] {
-			s.cfg.Report(q.Name, message)
-			seen[q.Name] = message
+		if message := n.text(nil); message != seen[q] {
+			s.cfg.Report(q, message)
+			seen[q] = message
 		}
 		if len(samples) == 0 {
 			return 0, nil
@@ -90,7 +90,7 @@ func (s *Sensor) past(ctx context.Context, since time.Time, step time.Duration, 
 	for _, q := range s.cfg.Queries {
 		w := warmUp{s: s, q: q, hand: hand, step: step, chunk: s.cfg.Part, patience: &p}
 		h := fnv.New64a()
-		_, _ = h.Write([]byte(s.cfg.Name + "/" + q.Name + "/history"))
+		_, _ = h.Write([]byte(s.cfg.Name + "/" + string(q.Service) + "/" + q.Name + "/history"))
 		w.rnd = rand.New(rand.NewPCG(s.cfg.Seed, h.Sum64()))
 		n, err := w.read(ctx, since, time.Now())
 		taken += n
