@@ -14,6 +14,9 @@ func builtinCodes() []string {
 		grace.CodeCircuitBreakerOpen, grace.CodeFlagIssue, grace.CodeDegradation, grace.CodeInvestigation)
 }
 
+// builtinAliases are other names of these.
+func builtinAliases() []string { return []string{"degraded", "CB_open"} }
+
 // codes finds diagnosis codes that nobody treats, and triggers that nothing
 // raises. Codes are free text, so what it finds are warnings.
 type codes struct {
@@ -68,6 +71,7 @@ func (c *checker) checkCodes() {
 	}
 	for _, w := range c.written {
 		eachName(w.at.key("triggers"), w.Triggers, x.trigger)
+		x.replaced(w)
 	}
 }
 
@@ -133,9 +137,27 @@ func (x *codes) trigger(at spot, code grace.Code) {
 	if slices.Contains(x.raised, string(code)) {
 		return
 	}
-	if k := nearest(string(code), x.raised); k != "" {
+	if k := nearest(string(code), append(builtinAliases(), x.raised...)); k != "" {
 		at.warn("did you mean "+k+"?", "nothing in this file raises the code %s", quote(string(code)))
 	}
+}
+
+// replaced warns of a built-in playbook that keeps none of its triggers and gets
+// none that anything raises: what it was a remedy for has none any more.
+func (x *codes) replaced(w writtenPlaybook) {
+	seed, builtIn := x.seed(w.ID)
+	at := w.at.key("triggers")
+	if !builtIn || len(seed.Triggers) == 0 || len(w.Triggers) == 0 || at.failed() {
+		return
+	}
+	for _, code := range w.Triggers {
+		if slices.Contains(x.raised, string(code)) || slices.Contains(seed.Triggers, code) || nearest(string(code), append(builtinAliases(), x.raised...)) != "" {
+			return // it serves, or something was said of it already
+		}
+	}
+	own := strings.Join(texts(seed.Triggers...), ", ")
+	at.warn("its own are "+own+": name them too, or leave the key out; a code that comes in by alerts or the API is not known here",
+		"the built-in playbook %s is for %s no more, and nothing in this file raises %s", w.ID, own, quote(strings.Join(texts(w.Triggers...), ", ")))
 }
 
 // domains tells whether a service is a domain's, which brings its own sensors.

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"grace"
 	"grace/internal/govern"
@@ -30,6 +31,9 @@ func (c *checker) checkNotify() {
 			c.routed(route.key("escalate").item(j).key("receivers"), rung.Receivers, names, used)
 		}
 		c.checkRoute(route, r)
+		if r.RepeatInterval > 0 && r.RepeatInterval < minRepeat {
+			route.key("repeat_interval").add("for example repeat_interval: 1h; 0s, or no key, is never", "is %s, want at least %s: people would be told without end", shortDuration(r.RepeatInterval), shortDuration(minRepeat))
+		}
 	}
 	for i, r := range n.Receivers {
 		if len(n.Routes) > 0 && r.Name != "" && !used[r.Name] {
@@ -83,6 +87,7 @@ func (c *checker) checkReceivers(at spot, n notify.Config) []string {
 		}
 		checkTLS(receiver.key("tls"), TLS(r.TLS.TLS))
 		receiver.key("proxy").secretInURL(r.Proxy)
+		checkLogin(receiver, r.Username, r.Password)
 		if r.TLS.Mode == "none" && r.Username != "" {
 			receiver.key("tls").add("use starttls or implicit", "a password would be sent in the clear")
 		}
@@ -117,6 +122,9 @@ func receiverKeys(at spot, r notify.Receiver) {
 		}
 	}
 }
+
+// minRepeat is the shortest time after which people are told the same again.
+const minRepeat = grace.Duration(time.Minute)
 
 // routed looks at receivers that a route names.
 func (c *checker) routed(at spot, list []notify.Name, known []string, used map[string]bool) {

@@ -130,9 +130,16 @@ func (c *checker) checkCall(at spot, action string, with map[string]any, vars []
 		}
 		if action == "command" {
 			dir, _ := with["dir"].(string)
-			settings.key("argv").item(0).program(firstText(with["argv"]), dir)
+			argv := textsOf(with["argv"])
+			if len(argv) > 0 {
+				settings.key("argv").item(0).program(argv[0], dir)
+			}
+			checkNoShell(settings.key("argv"), argv)
 		}
 		if action == "http" {
+			if method, _ := with["method"].(string); method != "" {
+				checkMethod(settings.key("method"), strings.ToUpper(method)) // as it is sent
+			}
 			checkSettingsTLS(settings.key("tls"), with["tls"])
 		}
 		c.checkReferences(settings, with, vars)
@@ -158,6 +165,7 @@ func (c *checker) checkCheck(at spot, check grace.Check, vars []string) {
 	}
 	if check.Type == grace.CheckCommand && len(check.Argv) > 0 {
 		at.key("argv").item(0).program(check.Argv[0], "")
+		checkNoShell(at.key("argv"), check.Argv)
 	}
 	if check.Type == grace.CheckHTTPHealth && !at.failed() {
 		checkTarget(at.key("url"), check.URL)

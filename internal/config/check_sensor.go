@@ -85,7 +85,12 @@ func (c *checker) checkSensors() []SensorSpec {
 		s.hasItsKeys(at)
 		if len(s.Argv) > 0 {
 			at.key("argv").item(0).program(s.Argv[0], "")
+			checkNoShell(at.key("argv"), s.Argv)
 		}
+		if s.Method != "" {
+			checkMethod(at.key("method"), s.Method)
+		}
+		s.checkBody(at)
 		s.client().check(at)
 		c.checkTimes(at, s)
 		at.key("env").secretsIn(s.Env)

@@ -27,6 +27,7 @@ func (c HTTPClient) Config() httpclient.Config {
 func (c HTTPClient) check(at spot) {
 	at.key("headers").secretsIn(c.Headers)
 	at.key("proxy").secretInURL(c.Proxy)
+	checkLogin(at, c.Username, c.Password)
 	at.addError(c.Config().Validate())
 	checkTLS(at.key("tls"), c.TLS)
 }

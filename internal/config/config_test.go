@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -306,6 +307,15 @@ func TestNearest(t *testing.T) {
 	} {
 		if n := nearest(got, known); n != want {
 			t.Errorf("%.20s: %q, want %q", got, n, want)
+		}
+	}
+}
+
+// TestBuiltinAliases: they are what the vocabulary reads as another code.
+func TestBuiltinAliases(t *testing.T) {
+	for _, a := range builtinAliases() {
+		if c := grace.Code(a).Canonical(); !slices.Contains(builtinCodes(), string(c)) {
+			t.Errorf("%s is read as %s", a, c)
 		}
 	}
 }

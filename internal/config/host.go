@@ -212,12 +212,13 @@ func checkNet(at spot, path string) {
 	}
 }
 
-// firstText gives the first text of a list as an action has it.
-func firstText(v any) string {
+// textsOf gives the texts of a list as an action has it, and an empty one for
+// what is no text.
+func textsOf(v any) []string {
 	list, _ := v.([]any)
-	if len(list) == 0 {
-		return ""
+	out := make([]string, len(list))
+	for i, x := range list {
+		out[i], _ = x.(string)
 	}
-	text, _ := list[0].(string)
-	return text
+	return out
 }

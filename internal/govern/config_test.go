@@ -14,7 +14,7 @@ import (
 )
 
 func TestValidate(t *testing.T) {
-	nan, one := math.NaN(), 1.0
+	nan, one, two := math.NaN(), 1.0, 2.0
 	tests := []struct {
 		key  string
 		edit func(*Config)
@@ -34,6 +34,8 @@ func TestValidate(t *testing.T) {
 		{"policies[0].conditions.criticality", func(c *Config) { c.Policies[0].Conditions.Criticality = OneOrMany[grace.Criticality]{"x"} }},
 		{"policies[0].conditions.blast_radius", func(c *Config) { c.Policies[0].Conditions.BlastRadius = &Bound{} }},
 		{"policies[0].conditions.confidence", func(c *Config) { c.Policies[0].Conditions.Confidence = &Bound{GT: &one, LT: &nan} }},
+		{"policies[0].conditions.confidence", func(c *Config) { c.Policies[0].Conditions.Confidence = &Bound{GT: &one} }},
+		{"policies[0].conditions.blast_radius", func(c *Config) { c.Policies[0].Conditions.BlastRadius = &Bound{GT: &one, LT: &two} }},
 	}
 	for _, tt := range tests {
 		cfg := DefaultConfig()
@@ -48,6 +50,38 @@ func TestValidate(t *testing.T) {
 	}
 	if errs := DefaultConfig().Validate(); len(errs) > 0 {
 		t.Errorf("the default configuration: %v", errs)
+	}
+}
+
+// TestBoundCanHold: a bound is refused when no number there is fits it, and only
+// then. Every limit is a multiple of a quarter, so that eighths are tries enough.
+func TestBoundCanHold(t *testing.T) {
+	limits := []*float64{nil}
+	for _, v := range []float64{-1, 0, 0.25, 0.75, 1, 1.25, 9, 9.5, 10, 11} {
+		limits = append(limits, &v)
+	}
+	fits := func(b Bound, most, step float64) bool {
+		for v := 0.0; v <= most; v += step {
+			if b.Holds(v) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, lte := range limits {
+		for _, gte := range limits {
+			for _, lt := range limits {
+				for _, gt := range limits {
+					b := Bound{LTE: lte, GTE: gte, LT: lt, GT: gt}
+					if got, want := b.canHold(10, true), fits(b, 10, 1); got != want {
+						t.Fatalf("%+v: a blast radius fits: %v, want %v", b, got, want)
+					}
+					if got, want := b.canHold(1, false), fits(b, 1, 0.125); got != want {
+						t.Fatalf("%+v: a confidence fits: %v, want %v", b, got, want)
+					}
+				}
+			}
+		}
 	}
 }
 

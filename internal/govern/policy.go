@@ -60,15 +60,16 @@ func (p Policy) validate(fault faultFunc) {
 	checkEnum(fault, "conditions.impact", c.Impact, impacts(), same[grace.Impact])
 	checkEnum(fault, "conditions.risk", c.Risk, risks(), normalRisk)
 	checkEnum(fault, "conditions.criticality", c.Criticality, levels(), same[grace.Criticality])
-	c.BlastRadius.validate("conditions.blast_radius", fault)
-	c.Confidence.validate("conditions.confidence", fault)
+	c.BlastRadius.validate("conditions.blast_radius", 10, true, fault)
+	c.Confidence.validate("conditions.confidence", 1, false, fault)
 }
 
-func (b *Bound) validate(key string, fault faultFunc) {
+// validate looks at a bound of numbers from 0 to most, whole ones or any.
+func (b *Bound) validate(key string, most float64, whole bool, fault faultFunc) {
 	if b == nil {
 		return
 	}
-	given := 0
+	given, numbers := 0, true
 	for _, v := range []*float64{b.LTE, b.GTE, b.LT, b.GT} {
 		if v == nil {
 			continue
@@ -76,11 +77,33 @@ func (b *Bound) validate(key string, fault faultFunc) {
 		given++
 		if math.IsNaN(*v) || math.IsInf(*v, 0) {
 			fault(key, "%v is not a number to compare with", *v)
+			numbers = false
 		}
 	}
-	if given == 0 {
+	switch {
+	case given == 0:
 		fault(key, "empty: want lte, gte, lt or gt with a number")
+	case numbers && !b.canHold(most, whole):
+		fault(key, "holds for no number from 0 to %g, so that the policy never matches; change it, or remove the policy", most)
 	}
+}
+
+// canHold tells whether the bound holds for any number that there is. One that
+// holds for some holds for an end of all of them, for a limit of its own, or next
+// to one.
+func (b *Bound) canHold(most float64, whole bool) bool {
+	tries := []float64{0, most}
+	for _, v := range []*float64{b.LTE, b.GTE, b.LT, b.GT} {
+		if v != nil {
+			tries = append(tries, *v, math.Nextafter(*v, math.Inf(1)), math.Nextafter(*v, math.Inf(-1)))
+		}
+	}
+	for v := 0.0; whole && v <= most; v++ {
+		tries = append(tries, v)
+	}
+	return slices.ContainsFunc(tries, func(v float64) bool {
+		return v >= 0 && v <= most && (!whole || v == math.Trunc(v)) && b.Holds(v)
+	})
 }
 
 func (c Conditions) hold(p grace.Proposal, inWindow bool) bool {

@@ -77,7 +77,7 @@ type Route struct {
 	Receivers      []Name         `yaml:"receivers" required:"true" example:"[team-web]" doc:"who is told"`
 	Continue       bool           `yaml:"continue" doc:"the routes after this one are looked at too"`
 	SendResolved   bool           `yaml:"send_resolved" default:"true" doc:"who was told of a question or an incident is told of its answer, acknowledgement and end"`
-	RepeatInterval grace.Duration `yaml:"repeat_interval" example:"1h" min:"0s" doc:"says a question or an incident again that is still open and not acknowledged (default: never)"`
+	RepeatInterval grace.Duration `yaml:"repeat_interval" example:"1h" min:"0s" doc:"says a question or an incident again that is still open and not acknowledged; at least 1m (default: never)"`
 	Escalate       []Rung         `yaml:"escalate" doc:"the ladder: who is told when nobody answers a question or acknowledges an incident"`
 }
 
