@@ -98,6 +98,9 @@ func (a *app) span(starts, ends string, lasts time.Duration) (from, to time.Time
 	default:
 		to = from.Add(lasts)
 	}
+	if to.After(a.now().Add(api.MaxHorizon)) {
+		return from, to, cli.UsageError("it would end in more than ten years", "give an earlier end; it can be silenced again then")
+	}
 	return from, to, nil
 }
 

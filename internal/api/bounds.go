@@ -27,9 +27,11 @@ const (
 	// less counts as of now: a sample of the future would make those of others,
 	// until then, look late.
 	maxAhead = time.Minute
-	// maxHorizon bounds what somebody says of the future: a breach, an expiry.
-	maxHorizon = 10 * 366 * 24 * time.Hour
 )
+
+// MaxHorizon bounds what somebody says of the future: a breach, an expiry, the
+// end of a silence.
+const MaxHorizon = 10 * 366 * 24 * time.Hour
 
 // name judges what identifies something and must be there.
 func name(bad *findings, at, text, hint string) {
@@ -100,12 +102,19 @@ func past(bad *findings, at string, t, now time.Time) time.Time {
 	switch {
 	case t.After(now.Add(maxAhead)):
 		bad.add(at, t.Format(time.RFC3339), "set the sender's clock, or leave "+lastPart(at)+" out", "lies in the future (it is now %s)", now.UTC().Format(time.RFC3339))
-	case t.Before(time.Unix(0, 0)):
-		bad.add(at, t.Format(time.RFC3339), "a time from 1970 on", "lies before 1970")
+	case before1970(bad, at, t):
 	case t.After(now):
 		return now
 	}
 	return t.UTC()
+}
+
+func before1970(bad *findings, at string, t time.Time) bool {
+	early := t.Before(time.Unix(0, 0))
+	if early {
+		bad.add(at, t.Format(time.RFC3339), "a time from 1970 on", "lies before 1970")
+	}
+	return early
 }
 
 // future judges a time that is to come. It may be nil where there is none.
@@ -114,7 +123,7 @@ func future(bad *findings, at string, t *time.Time, now time.Time, hint string) 
 	case t == nil:
 	case !t.After(now):
 		bad.add(at, t.Format(time.RFC3339), hint, "lies in the past (it is now %s)", now.UTC().Format(time.RFC3339))
-	case t.After(now.Add(maxHorizon)):
+	case t.After(now.Add(MaxHorizon)):
 		bad.add(at, t.Format(time.RFC3339), "at most ten years ahead", "lies too far in the future")
 	}
 }

@@ -132,11 +132,16 @@ func (s *server) registerHands(api huma.API) {
 	s.registerIncidentHands(api, missing)
 }
 
-// addSilence puts in force what was asked for.
+// addSilence puts in force what was asked for, within bounds.
 func (s *server) addSilence(ctx context.Context, in SilenceBody) (grace.Silence, error) {
-	want := grace.Silence{Service: in.Service, Regex: in.Regex, Labels: in.Labels, Ends: in.Ends, Reason: in.Reason}
-	if in.Starts != nil {
-		want.Starts = *in.Starts
+	var bad findings
+	want := grace.Silence{Service: in.Service, Regex: in.Regex, Labels: in.Labels, Ends: in.Ends.UTC(), Reason: in.Reason}
+	future(&bad, "body.ends", &in.Ends, s.now(), "say when it is to end")
+	if in.Starts != nil && !before1970(&bad, "body.starts", *in.Starts) {
+		want.Starts = in.Starts.UTC()
+	}
+	if err := bad.problem("nothing was silenced"); err != nil {
+		return want, err
 	}
 	return s.backend.AddSilence(ctx, want, callerOf(ctx).actor())
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -59,8 +60,8 @@ func TestHands(t *testing.T) {
 		role, path, body string
 		status           int
 	}{
-		{"operator", "/api/silences", `{"service":"web*","ends":"2099-01-01T00:00:00Z","reason":"moving it"}`, http.StatusCreated},
-		{"viewer", "/api/silences", `{"service":"web*","ends":"2099-01-01T00:00:00Z","reason":"moving it"}`, http.StatusForbidden},
+		{"operator", "/api/silences", `{"service":"web*","ends":"2030-01-01T00:00:00Z","reason":"moving it"}`, http.StatusCreated},
+		{"viewer", "/api/silences", `{"service":"web*","ends":"2030-01-01T00:00:00Z","reason":"moving it"}`, http.StatusForbidden},
 		{"operator", "/api/silences", `{"service":"web*","reason":"moving it"}`, http.StatusUnprocessableEntity},
 		{"operator", "/api/silences/s-1/end", `{"reason":"done"}`, http.StatusOK},
 		{"operator", "/api/incidents/i-1/acknowledge", `{"reason":"I look after it"}`, http.StatusOK},
@@ -79,5 +80,30 @@ func TestHands(t *testing.T) {
 	}
 	if rec := e.call("viewer", "GET", "/api/silences", ""); rec.Code != http.StatusOK {
 		t.Errorf("list: %d %s", rec.Code, rec.Body)
+	}
+}
+
+// TestSilencesAreBounded: a silence is for a time that there is.
+func TestSilencesAreBounded(t *testing.T) {
+	e := newEnv(t)
+	add := func(times string) *httptest.ResponseRecorder {
+		return e.call("operator", "POST", "/api/silences", `{"service":"web*","reason":"moving it",`+times+`}`)
+	}
+	for times, want := range map[string]string{
+		`"ends":"9999-12-31T23:59:59-14:00"`:                            "body.ends", // which is a time of the year 10000
+		`"ends":"2036-03-09T09:31:03Z"`:                                 "body.ends",
+		`"ends":"2026-03-01T09:31:02Z"`:                                 "body.ends",
+		`"starts":"0000-01-01T00:00:00Z","ends":"2026-03-02T00:00:00Z"`: "body.starts",
+	} {
+		p := problemOf(t, add(times), http.StatusUnprocessableEntity)
+		if len(p.Errors) != 1 || p.Errors[0].Location != want || p.Errors[0].Hint == "" {
+			t.Errorf("%s: %+v", times, p)
+		}
+	}
+	if len(e.backend.silences) != 0 {
+		t.Fatalf("silenced: %+v", e.backend.silences)
+	}
+	if rec := add(`"ends":"2036-03-01T11:31:02+02:00"`); rec.Code != http.StatusCreated || !strings.Contains(rec.Body.String(), `"ends":"2036-03-01T09:31:02Z"`) {
+		t.Errorf("ten years: %d %s", rec.Code, rec.Body)
 	}
 }
