@@ -68,7 +68,7 @@ func newSilenceAdd(a *app) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&want.Service, "service", "", "name of the services, * and ? stand for others")
+	f.StringVar(&want.Service, "service", "", "name of the services, * and ? stand for others; ~ before a regular expression is --regex")
 	f.StringVar(&want.Regex, "regex", "", "regular expression that the whole name must match")
 	f.StringArrayVar(&labels, "label", nil, "a label the service must have, as name=value; repeat for more")
 	f.TextVar(&lasts, "for", grace.Duration(0), "how long, for example 90m, 2h or 1d")

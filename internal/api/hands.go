@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -51,7 +54,7 @@ type byHandInput struct {
 
 // SilenceBody says what to silence, how long and why.
 type SilenceBody struct {
-	Service string            `json:"service,omitempty" maxLength:"200" doc:"name of the services, * and ? stand for others" example:"web*"`
+	Service string            `json:"service,omitempty" maxLength:"200" doc:"name of the services, * and ? stand for others; ~ before a regular expression is the same as regex" example:"web*"`
 	Regex   string            `json:"regex,omitempty" maxLength:"200" doc:"regular expression that the whole name must match, instead of service"`
 	Labels  map[string]string `json:"labels,omitempty" doc:"labels that the service must have, * and ? stand for others"`
 	Starts  *time.Time        `json:"starts,omitempty" doc:"default: now"`
@@ -137,6 +140,16 @@ func (s *server) addSilence(ctx context.Context, in SilenceBody) (grace.Silence,
 	var bad findings
 	want := grace.Silence{Service: in.Service, Regex: in.Regex, Labels: in.Labels, Ends: in.Ends.UTC(), Reason: in.Reason}
 	future(&bad, "body.ends", &in.Ends, s.now(), "say when it is to end")
+	at := "body.regex"
+	if expr, regular := strings.CutPrefix(in.Service, "~"); regular && in.Regex == "" {
+		at, want.Service, want.Regex = "body.service", "", expr // as alertmanager.map has it
+	}
+	expression(&bad, at, want.Regex)
+	for _, name := range slices.Sorted(maps.Keys(in.Labels)) {
+		if strings.HasPrefix(in.Labels[name], "~") {
+			bad.add("body.labels."+name, in.Labels[name], "write the value with * and ? for others; only a service takes an expression", "is no regular expression here")
+		}
+	}
 	if in.Starts != nil && !before1970(&bad, "body.starts", *in.Starts) {
 		want.Starts = in.Starts.UTC()
 	}
@@ -144,6 +157,13 @@ func (s *server) addSilence(ctx context.Context, in SilenceBody) (grace.Silence,
 		return want, err
 	}
 	return s.backend.AddSilence(ctx, want, callerOf(ctx).actor())
+}
+
+// expression judges a regular expression that the whole of a name must match.
+func expression(bad *findings, at, expr string) {
+	if _, err := regexp.Compile(expr); err != nil {
+		bad.add(at, expr, `for example "web-[0-9]+"; * and ? need no expression`, "is no regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	}
 }
 
 // incidentHands is what people do about an incident, by its verb.

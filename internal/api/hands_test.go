@@ -107,3 +107,31 @@ func TestSilencesAreBounded(t *testing.T) {
 		t.Errorf("ten years: %d %s", rec.Code, rec.Body)
 	}
 }
+
+// TestSilenceByExpression: ~ before a service's name is a regular expression, as
+// it is in alertmanager.map, and not a name that nothing has.
+func TestSilenceByExpression(t *testing.T) {
+	e := newEnv(t)
+	for body, want := range map[string]string{
+		`"service":"~(c|ch).*"`:                  "",
+		`"regex":"(c|ch).*"`:                     "",
+		`"service":"~("`:                         "body.service",
+		`"regex":"("`:                            "body.regex",
+		`"regex":"c)|(d"`:                        "body.regex",
+		`"service":"web","labels":{"t":"~shop"}`: "body.labels.t",
+		`"service":"~web","regex":"db"`:          "either",
+		`"service":"~"`:                          "say what is silenced",
+	} {
+		rec := e.call("operator", "POST", "/api/silences", `{"ends":"2026-03-02T00:00:00Z","reason":"moving it",`+body+`}`)
+		if want != "" {
+			if p := problemOf(t, rec, http.StatusUnprocessableEntity); !strings.Contains(p.Detail, want) {
+				t.Errorf("%s: %+v", body, p)
+			}
+			continue
+		}
+		got := decode[AddedSilence](t, rec)
+		if got.Service != "" || got.Regex != "(c|ch).*" || len(got.Matching) != 3 || got.Warning != "" {
+			t.Errorf("%s: %+v", body, got)
+		}
+	}
+}
