@@ -1,6 +1,7 @@
 package heal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -207,14 +208,15 @@ type effect int
 const (
 	effectUnknown effect = iota
 	effectThere
-	effectMissing
+	effectMissing // as far as one reading tells
 )
 
 // resume finds out what became of a step that another process started and did
-// not finish: by the step's own check, else by the playbook's whole verification.
-// What cannot be told is unknown, which is neither "done" nor "do it
-// again": the run is undone, or a person looks at it. settled is false when the
-// effect is certainly missing, and the step is to be done.
+// not finish, by the step's own check, else by the playbook's verification. It
+// gives the effect until the end of the settle time to show: what restarts may be
+// on its way. settled is false when the step's own check says in the end that the
+// effect is missing: the step is to be done. What cannot be told is unknown, which
+// is neither "done" nor "do it again": the run is undone, or a person looks at it.
 func (x *execution) resume(ctx context.Context, s grace.Step) (o grace.Outcome, settled bool) {
 	checks := x.run.Playbook.Verify
 	if s.Check != nil {
@@ -230,12 +232,15 @@ func (x *execution) resume(ctx context.Context, s grace.Step) (o grace.Outcome, 
 				detail, deadline = whole.Error, x.Clock.Now()
 			}
 		}
+		late := !x.Clock.Now().Before(deadline)
 		switch {
 		case found == effectThere:
 			return grace.Outcome{Status: grace.OutcomeSucceeded, Output: "left unfinished by another process; its effect is there"}, true
-		case found == effectMissing, ctx.Err() != nil: // an abort is looked at next
+		case ctx.Err() != nil: // an abort is looked at next
 			return o, false
-		case !x.Clock.Now().Before(deadline):
+		case late && found == effectMissing && s.Check != nil:
+			return o, false
+		case late:
 			return grace.Outcome{
 				Status: grace.OutcomeUnknown,
 				Error:  "left unfinished by another process, and whether it took effect cannot be told: " + detail,
@@ -251,8 +256,8 @@ func needsSeveral(c grace.Check) bool {
 }
 
 // effectOf judges checks by one reading each: the effect is there when all of
-// them hold, and missing when one of them certainly does not. A check that has
-// no data, or cannot be judged by one reading, leaves it unknown.
+// them hold, and missing when one of them does not. A check that has no data, or
+// cannot be judged by one reading, leaves it unknown.
 func (x *execution) effectOf(ctx context.Context, checks []grace.Check) (found effect, detail string) {
 	found = effectThere
 	if len(checks) == 0 {
@@ -270,7 +275,7 @@ func (x *execution) effectOf(ctx context.Context, checks []grace.Check) (found e
 		case !r.OK:
 			found, detail = effectUnknown, "no data: "+r.Detail
 		case !holds(c, r.Value):
-			return effectMissing, r.Detail
+			return effectMissing, cmp.Or(r.Detail, cmp.Or(c.Name, string(c.Type))+" does not hold")
 		}
 	}
 	return found, detail

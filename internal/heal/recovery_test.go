@@ -131,9 +131,16 @@ func TestClearedBeforeTheFirstStep(t *testing.T) {
 }
 
 // TestLeftUnfinished: a step that a dead process left is done when its effect is
-// there, done again when it is certainly missing, and otherwise neither.
+// there or comes, done again when its own check says to the end that it is missing,
+// and otherwise neither.
 func TestLeftUnfinished(t *testing.T) {
 	missing := grace.Check{Type: grace.CheckMetricThreshold, Metric: "m", Op: ">", Threshold: 1}
+	late := func(after time.Duration) (float64, bool) { // what was begun takes its time
+		if after < 8*time.Second {
+			return 0, true
+		}
+		return 2, true
+	}
 	trend := grace.Check{Type: grace.CheckMetricTrend, Metric: "m", Direction: "falling", MinSamples: 3}
 	for _, tc := range []struct {
 		name   string
@@ -145,6 +152,9 @@ func TestLeftUnfinished(t *testing.T) {
 	}{
 		{"its check holds", &missing, missing, func(time.Duration) (float64, bool) { return 2, true }, 1, grace.RunSucceeded},
 		{"its check does not hold", &missing, missing, func(time.Duration) (float64, bool) { return 0, true }, 2, grace.RunRolledBack},
+		{"its check holds late", &missing, missing, late, 1, grace.RunSucceeded},
+		{"none of its own, and verification holds late", nil, missing, late, 1, grace.RunSucceeded},
+		{"none of its own, and verification does not hold", nil, missing, func(time.Duration) (float64, bool) { return 0, true }, 1, grace.RunRolledBack},
 		{"no data", &missing, missing, func(time.Duration) (float64, bool) { return 0, false }, 1, grace.RunRolledBack},
 		{"a trend that shows", nil, trend, func(after time.Duration) (float64, bool) { return 100 - after.Seconds(), true }, 1, grace.RunSucceeded},
 		{"a trend that does not", nil, trend, func(after time.Duration) (float64, bool) { return after.Seconds(), true }, 1, grace.RunRolledBack},
@@ -157,7 +167,7 @@ func TestLeftUnfinished(t *testing.T) {
 			s := undoable("one")
 			s.Check = tc.check
 			run := aRun(w, s)
-			run.Playbook.Verify = []grace.Check{tc.verify}
+			run.Playbook.Verify, run.Playbook.Settle = []grace.Check{tc.verify}, grace.Duration(15*time.Second)
 			run = w.drive(w.start(run))
 			calls := 0
 			for _, c := range w.calls {
