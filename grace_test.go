@@ -60,3 +60,28 @@ func TestSilence(t *testing.T) {
 		}
 	}
 }
+
+// TestWorseThan: worse is what was not wrong before, is so more severely, or does
+// not answer any more.
+func TestWorseThan(t *testing.T) {
+	before := []grace.Symptom{
+		{Signal: "api/http/health", Code: grace.CodeElevatedErrors, Severity: grace.SeverityCritical},
+		{Signal: "api/alerts/slow", Code: grace.CodeLatencySpike, Severity: grace.SeverityWarning},
+	}
+	for _, tc := range []struct {
+		name   string
+		signal grace.Signal
+		want   bool
+	}{
+		{"as before", grace.Signal{Key: "api/http/health", Code: grace.CodeElevatedErrors, Severity: grace.SeverityCritical}, false},
+		{"by another name", grace.Signal{Key: "api/http/health", Code: grace.CodeDegradation, Severity: grace.SeverityCritical}, false},
+		{"down", grace.Signal{Key: "api/http/health", Code: grace.CodeServiceDown, Severity: grace.SeverityCritical}, true},
+		{"milder", grace.Signal{Key: "api/http/health", Code: grace.CodeElevatedErrors, Severity: grace.SeverityWarning}, false},
+		{"more severe", grace.Signal{Key: "api/alerts/slow", Code: grace.CodeLatencySpike, Severity: grace.SeverityCritical}, true},
+		{"another thing", grace.Signal{Key: "api/http/memory", Code: grace.CodeLatencySpike, Severity: grace.SeverityCritical}, true},
+	} {
+		if got := tc.signal.WorseThan(before); got != tc.want {
+			t.Errorf("%s: %t", tc.name, got)
+		}
+	}
+}

@@ -83,7 +83,7 @@ type Run struct {
 	Condition   []SignalKey       `json:"condition,omitempty" doc:"the signals that began it: it succeeds only when they have cleared and stayed clear"`
 	HoldDown    Duration          `json:"hold_down,omitempty" doc:"how long they must stay clear"`
 	RecoverIn   Duration          `json:"recover_within,omitempty" doc:"how long after the last step they may take to clear"`
-	Before      []SignalKey       `json:"before,omitempty" doc:"what was wrong with the service before the first step"`
+	Before      []Symptom         `json:"before,omitempty" doc:"what was wrong with the service before the first step"`
 	Steps       []StepRecord      `json:"steps"`
 	Checks      []CheckResult     `json:"checks,omitempty"`
 	Reasons     []Reason          `json:"reasons,omitempty" doc:"why it ended without acting, or what it waits for before it starts"`
@@ -111,6 +111,21 @@ func (r Run) Waits() string {
 		return strings.ReplaceAll(w.Gate, "_", " ") + ": " + w.Actual
 	}
 	return r.Reasons[0].Required + "; the run expires " + r.CreatedAt.Add(AdmissionPatience).UTC().Format(time.RFC3339)
+}
+
+// Symptom is one thing that is wrong with a service at a time.
+type Symptom struct {
+	Signal   SignalKey `json:"signal"`
+	Code     Code      `json:"code"`
+	Severity Severity  `json:"severity"`
+}
+
+// WorseThan tells whether a signal says that its service is worse off than the
+// symptoms of before do: another thing is wrong, or the same more severely, or a
+// service that answered is down.
+func (s *Signal) WorseThan(before []Symptom) bool {
+	i := slices.IndexFunc(before, func(b Symptom) bool { return b.Signal == s.Key })
+	return i < 0 || s.Severity.Rank() > before[i].Severity.Rank() || s.Code == CodeServiceDown && before[i].Code != CodeServiceDown
 }
 
 // AdmissionPatience is how long an approved run waits for its change window or

@@ -56,7 +56,7 @@ type Admission struct {
 	Reasons []grace.Reason `json:"reasons,omitempty"`
 	// Before is what is wrong with the service when it may start: verification
 	// tells by it what has become worse.
-	Before []grace.SignalKey `json:"before,omitempty"`
+	Before []grace.Symptom `json:"before,omitempty"`
 }
 
 // Condition is what the newest evidence says of what began a run.

@@ -261,10 +261,10 @@ func (w *watcher) recovered(now time.Time) bool {
 }
 
 // worsened tells whether the service has been clearly worse than before the
-// first step for longer than a remedy may disturb it: a third of the settle
-// time, at least 10 s.
+// first step for longer than a remedy may disturb it: half the settle time, at
+// least 10 s.
 func (w *watcher) worsened(now time.Time) bool {
-	return !w.worseSince.IsZero() && now.Sub(w.worseSince) >= max(w.settle/3, leastWorse)
+	return !w.worseSince.IsZero() && now.Sub(w.worseSince) >= max(w.settle/2, leastWorse)
 }
 
 const leastWorse = 10 * time.Second

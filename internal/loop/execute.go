@@ -200,21 +200,21 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	}
 	a := j.admitOpen(st, run, before)
 	if a.Wait.IsZero() {
-		a.Before, err = j.sickSignals(run.Service)
+		a.Before, err = j.symptoms(run.Service)
 	}
 	return a, err
 }
 
-// sickSignals gives what is wrong with a service now.
-func (j journal) sickSignals(id grace.ServiceID) ([]grace.SignalKey, error) {
+// symptoms gives what is wrong with a service now.
+func (j journal) symptoms(id grace.ServiceID) ([]grace.Symptom, error) {
 	signals, err := j.l.signalsNow(j.ctx, j.tx, id)
 	if err != nil {
 		return nil, err
 	}
-	var out []grace.SignalKey
+	var out []grace.Symptom
 	for _, s := range signals {
 		if s.Sick() {
-			out = append(out, s.Key)
+			out = append(out, grace.Symptom{Signal: s.Key, Code: s.Code, Severity: s.Severity})
 		}
 	}
 	return out, nil
@@ -332,7 +332,7 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 	out := heal.Condition{}
 	for _, s := range signals {
 		if s.Severity == grace.SeverityCritical && s.Sick() && s.State == grace.SignalFiring && !s.Passing && !s.Unconfirmed &&
-			!slices.Contains(run.Before, s.Key) && out.Worse == "" {
+			s.WorseThan(run.Before) && out.Worse == "" {
 			out.Worse = s.Message
 		}
 	}
