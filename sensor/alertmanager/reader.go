@@ -26,6 +26,11 @@ const (
 // begins, at least.
 const afterWebhook = 2 * time.Second
 
+// DefaultResend is how long after its start an Alertmanager may lack alerts that go
+// on: it keeps none over a restart, and Prometheus sends them again once a minute
+// (rules.alert.resend-delay), with the next evaluation of their rule.
+const DefaultResend = 3 * time.Minute
+
 // ListMetric counts the alerts that an Alertmanager lists; it is also what a
 // reading that failed is about.
 const ListMetric = "alertmanager_alerts"
@@ -37,6 +42,7 @@ type ReaderConfig struct {
 	Mapping Mapping
 	Every   grace.Duration // default 30s
 	Timeout grace.Duration // of one reading; default 10s
+	Resend  grace.Duration // within which alerts that go on are sent again to one that began; default 3m
 	Limit   int64          // most bytes of one list; default 64 MiB
 	// Came is sent to when a webhook brought alerts: they are read soon, so that
 	// GRACE knows which of them are listed here.
@@ -50,7 +56,8 @@ type ReaderConfig struct {
 // Reader is the sensor that reads what an Alertmanager holds: at once when it
 // begins, soon after a webhook, and every so often. An alert that is listed fires, whether its
 // webhook came or not; one that was listed and is not any more is over (others
-// may come by the same webhook from elsewhere); one that is silenced or inhibited
+// may come by the same webhook from elsewhere), though not while the Alertmanager
+// may not have been sent it again since it began; one that is silenced or inhibited
 // says so. A reading that fails changes nothing: it is a sample of kind
 // sensor_error.
 type Reader struct {
@@ -59,6 +66,9 @@ type Reader struct {
 	client *httpclient.Client
 	lost   atomic.Uint64
 	told   map[string]bool // fingerprints of listed alerts that lead nowhere
+	uptime string          // when the Alertmanager began, as it said last
+	began  time.Time       // when that was first seen
+	absent map[grace.SignalKey]time.Time
 }
 
 var _ grace.Sensor = (*Reader)(nil)
@@ -70,6 +80,9 @@ func NewReader(cfg ReaderConfig) (*Reader, error) {
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = grace.Duration(defaultTimeout)
+	}
+	if cfg.Resend <= 0 {
+		cfg.Resend = grace.Duration(DefaultResend)
 	}
 	if cfg.Limit <= 0 {
 		cfg.Limit = 64 << 20
@@ -182,15 +195,40 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 		now[grace.SignalKey(string(s.Service)+"/"+s.Sensor+"/"+s.Metric+"/"+s.Fingerprint)] = true
 	}
 	r.tell(skipped)
+	absent := map[grace.SignalKey]time.Time{}
+	whole := r.knowsAll(ctx, began)
 	for _, s := range known {
 		if !s.Listed || s.Sensor != Sensor || s.Metric == ListMetric || now[s.Key] || s.State != grace.SignalFiring && s.State != grace.SignalStale {
 			continue
 		}
-		out = append(out, ended(s, began))
+		since, before := r.absent[s.Key]
+		if !before {
+			since = began
+		}
+		absent[s.Key] = since
+		if whole || began.Sub(since) >= r.cfg.Resend.D() {
+			out = append(out, ended(s, began))
+		}
 	}
+	r.absent = absent
 	return append(out, grace.Sample{
 		Service: grace.CoreService, Sensor: Sensor, Metric: ListMetric, Kind: grace.SampleMetric, Value: float64(len(list)), At: began,
 	}), nil
+}
+
+// knowsAll tells whether the Alertmanager has been up for so long that what it does
+// not list is over. By GRACE's own clock: theirs may be another.
+func (r *Reader) knowsAll(ctx context.Context, now time.Time) bool {
+	var status struct {
+		Uptime string `json:"uptime"`
+	}
+	if err := r.get(ctx, "/api/v2/status", &status); err != nil || status.Uptime == "" {
+		return false
+	}
+	if status.Uptime != r.uptime {
+		r.uptime, r.began = status.Uptime, now
+	}
+	return now.Sub(r.began) >= r.cfg.Resend.D()
 }
 
 // tell says what leads nowhere, once for as long as it is listed.

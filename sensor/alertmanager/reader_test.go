@@ -25,7 +25,7 @@ import (
 // reader runs a reader and gives the samples of its newest reading.
 func reader(t *testing.T, url string, known func() []grace.Signal) (next func() []grace.Sample) {
 	t.Helper()
-	return readings(t, alertmanager.ReaderConfig{URL: url, Every: grace.Duration(50 * time.Millisecond), Known: known})
+	return readings(t, alertmanager.ReaderConfig{URL: url, Every: grace.Duration(50 * time.Millisecond), Resend: 1, Known: known})
 }
 
 func readings(t *testing.T, cfg alertmanager.ReaderConfig) (next func() []grace.Sample) {
