@@ -168,6 +168,11 @@ func tellPerson(c *grace.Change, run grace.Run, m Mark, manual bool, open *grace
 	if run.State == grace.RunEscalated || run.State == grace.RunAborted {
 		severity = grace.SeverityCritical
 	}
+	for _, s := range run.Before { // as severe as what lasts: it is not told twice
+		if s.Severity.Rank() > severity.Rank() {
+			severity = s.Severity
+		}
+	}
 	action, reason := "incident.opened", run.Error
 	inc := grace.Incident{
 		ID: run.Incident, Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: run.Service, Run: run.ID, Severity: severity,

@@ -113,7 +113,7 @@ func shop(steps int) loop.Config {
 	for i := range steps {
 		name := fmt.Sprintf("step-%d", i)
 		binding.Steps = append(binding.Steps, grace.Step{
-			Name: name, Action: "fake", With: map[string]any{"i": i}, Undo: &grace.Call{Action: "fake", With: map[string]any{}},
+			Name: name, Action: "fake", With: map[string]any{"i": i}, Undo: &grace.Call{Action: "fake", With: map[string]any{}}, Check: &binding.Verify[0],
 		})
 	}
 	service := func(id grace.ServiceID, deps ...grace.ServiceID) grace.Service {
