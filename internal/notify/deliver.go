@@ -44,6 +44,9 @@ type later struct {
 func (l *later) Error() string { return l.err.Error() }
 func (l *later) Unwrap() error { return l.err }
 
+// wait is how much of it is obeyed.
+func (l *later) wait() time.Duration { return min(max(l.after, firstWait), longestSaid) }
+
 // worker serves one receiver.
 type worker struct {
 	n       *Notifier
@@ -107,9 +110,6 @@ func (w *worker) turn(ctx context.Context) (time.Duration, error) {
 			return min(left, claimFor/4), nil
 		}
 	}
-	if again, err := w.retryLetters(ctx, &row); again || err != nil {
-		return idle, err
-	}
 	last, err := w.n.Store.LastEventID(ctx, w.n.Store.Q())
 	if err != nil {
 		return idle, err
@@ -130,7 +130,10 @@ func (w *worker) turn(ctx context.Context) (time.Duration, error) {
 		return 0, w.passOver(ctx, &row, true)
 	}
 	w.scanned = max(w.scanned, last)
-	return idle, w.passOver(ctx, &row, len(events) > 0)
+	if err := w.passOver(ctx, &row, len(events) > 0); err != nil {
+		return idle, err
+	}
+	return w.retryLetter(ctx, &row)
 }
 
 // claim makes the receiver this replica's for a while.
@@ -174,9 +177,9 @@ func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event, 
 		return true, w.dead(ctx, row, e, m, final.err)
 	}
 	row.Attempts++
-	if wait, ok := errors.AsType[*later](err); ok {
+	if busy, ok := errors.AsType[*later](err); ok {
 		row.Attempts-- // busy, not bad
-		return false, w.failed(ctx, row, err, min(max(wait.after, firstWait), longestSaid))
+		return false, w.failed(ctx, row, err, busy.wait())
 	}
 	if row.Attempts >= suspicious {
 		passed, err2 := w.tryNext(ctx, m, behind)
@@ -275,37 +278,6 @@ func (w *worker) delivered(ctx context.Context, row *store.Receiver, e grace.Eve
 	})
 }
 
-// dead gives a message up.
-func (w *worker) dead(ctx context.Context, row *store.Receiver, e grace.Event, m *Message, why error) error {
-	now := w.n.Now()
-	d := store.DeadLetter{
-		ID: store.DeadLetterID(w.name, e.ID), Receiver: w.name, Event: e, Title: m.Title,
-		Error: clean(why.Error(), maxText), Attempts: row.Attempts + 1, At: now,
-	}
-	row.Dead++
-	row.Cursor, row.Error, row.Attempts, row.Retry = max(row.Cursor, e.ID), d.Error, 0, nil
-	if row.FailingSince == nil {
-		row.FailingSince = &now
-	}
-	w.n.Log.ErrorContext(ctx, "notification refused; it is a dead letter", "receiver", w.name, "title", m.Title, "error", d.Error,
-		"hint", "mend the receiver, then: grace notify retry "+d.ID)
-	others, err := w.forOthers(ctx, m, e, now)
-	if err != nil {
-		return err
-	}
-	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error {
-		if err := w.n.Store.PutDeadLetter(ctx, tx, d); err != nil {
-			return err
-		}
-		if err := w.setRefs(ctx, tx, m, Thread{}); err != nil { // it can be sent again, and then has an end
-			return err
-		}
-		c := grace.Change{Events: others}
-		note(&c, now, "grace", "notify.dead", d)
-		return w.n.Store.Apply(ctx, tx, c)
-	})
-}
-
 // failed keeps when the next attempt is due, over restarts and for all replicas.
 func (w *worker) failed(ctx context.Context, row *store.Receiver, err error, wait time.Duration) error {
 	now := w.n.Now()
@@ -330,48 +302,6 @@ func (w *worker) record(ctx context.Context, row store.Receiver, also func(conte
 		}
 		return also(ctx, tx)
 	})
-}
-
-// retryLetters sends dead letters again that somebody asked for. True means
-// that the receiver does not take them now.
-func (w *worker) retryLetters(ctx context.Context, row *store.Receiver) (bool, error) {
-	letters, err := w.n.Store.RetryLetters(ctx, w.n.Store.Q(), w.name, batch)
-	if err != nil {
-		return false, err
-	}
-	for _, d := range letters {
-		m, err := w.n.message(ctx, d.Event)
-		if err != nil {
-			return false, err
-		}
-		if m == nil {
-			m = &Message{Kind: Unhealed, Title: d.Title, Thread: d.Event.Resource, Subject: d.Event.Resource, At: d.Event.Timestamp, Severity: grace.SeverityWarning}
-		}
-		m.Key = "grace/" + w.name + "/" + strconv.FormatInt(d.Event.ID, 10)
-		if mine, err := w.claim(ctx); err != nil || !mine {
-			return true, err
-		}
-		thread, err := w.attempt(ctx, m)
-		if err == nil {
-			if err := w.delivered(ctx, row, d.Event, m, thread, d.ID); err != nil {
-				return false, err
-			}
-			continue
-		}
-		if ctx.Err() != nil {
-			return true, ctx.Err()
-		}
-		if final, ok := errors.AsType[*refusal](err); ok {
-			row.Attempts = d.Attempts
-			if err := w.dead(ctx, row, d.Event, m, final.err); err != nil {
-				return false, err
-			}
-			continue
-		}
-		row.Attempts++
-		return true, w.failed(ctx, row, err, w.backoff(row.Attempts))
-	}
-	return false, nil
 }
 
 // encode gives the JSON of our own maps and structs, which always encode.

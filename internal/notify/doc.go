@@ -18,6 +18,9 @@
 //     is a dead letter: kept, listed, and sent again when somebody asks. When a
 //     message is refused again and again while the next one passes, it is a dead
 //     letter too: one bad message must not silence a receiver.
+//   - A dead letter that is sent again comes after new messages, has waits of its
+//     own, and holds up nothing. Refused as often while others pass, it is a dead
+//     letter as before, with its newest error.
 //   - Of several replicas one serves a receiver: whoever holds its claim, which
 //     ends 12 s after the holder's death.
 //   - What needs a person and is taken by no route goes to every receiver.

@@ -353,7 +353,7 @@ func (n *Notifier) retry(ctx context.Context, letters []store.DeadLetter, actor 
 	return n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		var c grace.Change
 		for _, d := range letters {
-			d.Retry = true
+			d.Retry, d.Attempts = true, 0
 			if err := n.Store.PutDeadLetter(ctx, tx, d); err != nil {
 				return err
 			}

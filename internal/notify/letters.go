@@ -1,0 +1,102 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"grace"
+	"grace/internal/store"
+)
+
+// dead gives a message up.
+func (w *worker) dead(ctx context.Context, row *store.Receiver, e grace.Event, m *Message, why error) error {
+	now := w.n.Now()
+	d := store.DeadLetter{
+		ID: store.DeadLetterID(w.name, e.ID), Receiver: w.name, Event: e, Title: m.Title,
+		Error: clean(why.Error(), maxText), Attempts: row.Attempts + 1, At: now,
+	}
+	row.Cursor, row.Attempts, row.Retry = e.ID, 0, nil
+	if row.FailingSince == nil {
+		row.FailingSince = &now
+	}
+	others, err := w.forOthers(ctx, m, e, now)
+	if err != nil {
+		return err
+	}
+	return w.bury(ctx, row, d, m, others)
+}
+
+// bury keeps a dead letter, with the events by which others are told of it.
+func (w *worker) bury(ctx context.Context, row *store.Receiver, d store.DeadLetter, m *Message, others []grace.Event) error {
+	row.Dead++
+	row.Error = d.Error
+	w.n.Log.ErrorContext(ctx, "notification refused; it is a dead letter", "receiver", w.name, "title", m.Title, "error", d.Error,
+		"hint", "mend the receiver, then: grace notify retry "+d.ID)
+	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error {
+		if err := w.n.Store.PutDeadLetter(ctx, tx, d); err != nil {
+			return err
+		}
+		if err := w.setRefs(ctx, tx, m, Thread{}); err != nil { // it can be sent again, and then has an end
+			return err
+		}
+		c := grace.Change{Events: others}
+		note(&c, d.At, "grace", "notify.dead", d)
+		return w.n.Store.Apply(ctx, tx, c)
+	})
+}
+
+// retryLetter sends one dead letter again that somebody asked for, the one that
+// was tried longest ago. It gives how long to wait before the next look: a letter
+// comes after new messages, and one that is not taken holds up none of them. What
+// was given up once was passed on then, and tells nothing new of the receiver.
+func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait time.Duration, err error) {
+	letters, err := w.n.Store.RetryLetters(ctx, w.n.Store.Q(), w.name, batch)
+	next := slices.IndexFunc(letters, w.due)
+	if err != nil || next < 0 {
+		return idle, err
+	}
+	d := letters[next]
+	m, err := w.n.message(ctx, d.Event)
+	if err != nil {
+		return idle, err
+	}
+	if m == nil {
+		m = &Message{Kind: Unhealed, Title: d.Title, Thread: d.Event.Resource, Subject: d.Event.Resource, At: d.Event.Timestamp, Severity: grace.SeverityWarning}
+	}
+	m.Key = "grace/" + w.name + "/" + strconv.FormatInt(d.Event.ID, 10)
+	if mine, err := w.claim(ctx); err != nil || !mine {
+		return idle, err
+	}
+	thread, err := w.attempt(ctx, m)
+	if err == nil {
+		return 0, w.delivered(ctx, row, d.Event, m, thread, d.ID)
+	}
+	if ctx.Err() != nil {
+		return idle, ctx.Err()
+	}
+	if busy, ok := errors.AsType[*later](err); ok {
+		return idle, w.failed(ctx, row, err, busy.wait())
+	}
+	// Something else was taken since it was refused last: it is what is wrong.
+	proven := row.LastSuccess != nil && row.LastSuccess.After(d.At)
+	_, final := errors.AsType[*refusal](err)
+	d.Attempts++
+	d.At, d.Error = w.n.Now(), clean(err.Error(), maxText)
+	if final || proven && d.Attempts >= suspicious {
+		d.Retry = false
+		return 0, w.bury(ctx, row, d, m, nil)
+	}
+	row.Error = d.Error
+	w.n.Log.WarnContext(ctx, "dead letter not delivered; it is tried again", "receiver", w.name, "title", m.Title, "error", d.Error, "attempts", d.Attempts)
+	return idle, w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error { return w.n.Store.PutDeadLetter(ctx, tx, d) })
+}
+
+// due tells whether a letter has waited for long enough since it was tried last;
+// it is also when the clock was set back.
+func (w *worker) due(d store.DeadLetter) bool {
+	since := w.n.Now().Sub(d.At)
+	return d.Attempts == 0 || since < 0 || since >= w.backoff(d.Attempts)
+}

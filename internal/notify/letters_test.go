@@ -1,0 +1,125 @@
+package notify
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"grace/internal/store"
+)
+
+// taking answers a double's messages with 500, but for those that it takes, whose
+// keys it notes.
+func taking(took *[]string, takes func(key string) bool) func(http.ResponseWriter, got) {
+	return func(w http.ResponseWriter, g got) {
+		key := g.header.Get("Idempotency-Key")
+		if !takes(key) {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		*took = append(*took, key)
+	}
+}
+
+func (e *env) letters() []store.DeadLetter {
+	e.t.Helper()
+	list, _, err := e.store.DeadLetters(e.t.Context(), e.store.Q(), "", store.Page{Limit: 10})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return list
+}
+
+func (e *env) retry(id string) {
+	e.t.Helper()
+	if _, err := e.n.Retry(e.t.Context(), id, "token:ada"); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// TestRetryPoison: a dead letter that fails again when it is sent again holds up
+// neither new messages nor other letters, and is a dead letter again in the end.
+func TestRetryPoison(t *testing.T) {
+	d := newDouble(t, status(http.StatusBadRequest))
+	s := Settings{Config: Config{Receivers: []Receiver{hook("hook", d)}}}
+	e := newEnv(t, s)
+	e.incident("i-1", "web", "opened")
+	e.incident("i-2", "db", "opened")
+	e.turn("hook")
+	equal(t, len(e.letters()), 2)
+	e.retry("")
+
+	var took []string
+	poison := "grace/hook/1"
+	d.say(taking(&took, func(key string) bool { return key != poison }))
+	asked := func() (n int) {
+		for _, g := range d.requests() {
+			if g.header.Get("Idempotency-Key") == poison {
+				n++
+			}
+		}
+		return n
+	}
+	for tries := 1; tries <= suspicious; tries++ {
+		before := e.now
+		for asked() <= tries && e.now.Sub(before) < time.Hour {
+			e.now = e.now.Add(time.Second)
+			e.turn("hook")
+		}
+		if wait := e.now.Sub(before); wait > 17*time.Second {
+			t.Errorf("attempt %d came after %s", tries, wait)
+		}
+		if tries == 2 {
+			e.use(s) // a restart
+		}
+		passed := len(took)
+		e.incident(fmt.Sprint("n-", tries), "web", "opened")
+		e.now = e.now.Add(time.Millisecond)
+		e.turn("hook")
+		if len(took) == passed {
+			t.Errorf("a new message waits for the letter after attempt %d", tries)
+		}
+	}
+	if !slices.Contains(took, "grace/hook/2") {
+		t.Error("another letter waits for the one that fails")
+	}
+	letters := e.letters()
+	if len(letters) != 1 || letters[0].Retry || letters[0].Attempts != suspicious || letters[0].Error != "answered 500 Internal Server Error" {
+		t.Errorf("%+v", letters)
+	}
+	before := asked()
+	e.now = e.now.Add(time.Hour)
+	e.turn("hook")
+	equal(t, asked(), before)
+	if row := e.row("hook"); row.Dead != 3 || row.FailingSince != nil {
+		t.Errorf("how it fares: %+v", row)
+	}
+	e.retry("hook:1")
+	d.say(nil)
+	e.turn("hook")
+	equal(t, len(e.letters()), 0)
+}
+
+// TestRetryWhileAway: a letter that is sent again while its receiver is away is
+// delivered once that is back, however long it takes.
+func TestRetryWhileAway(t *testing.T) {
+	d := newDouble(t, status(http.StatusBadRequest))
+	e := newEnv(t, Settings{Config: Config{Receivers: []Receiver{hook("hook", d)}}})
+	e.incident("i-1", "web", "opened")
+	e.turn("hook")
+	e.retry("hook:1")
+	d.say(status(http.StatusBadGateway))
+	for range 30 {
+		e.turn("hook")
+		e.now = e.now.Add(time.Minute)
+	}
+	if letters := e.letters(); !letters[0].Retry || letters[0].Attempts < suspicious || letters[0].Attempts > 20 {
+		t.Errorf("%+v", letters)
+	}
+	e.now = e.now.Add(-24 * time.Hour) // a clock that was set back holds nothing up
+	d.say(nil)
+	e.turn("hook")
+	equal(t, len(e.letters()), 0)
+}
