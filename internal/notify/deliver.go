@@ -20,8 +20,7 @@ const (
 	idle     = time.Second
 	// firstWait doubles with every failed attempt, up to longestWait.
 	firstWait   = time.Second
-	longestWait = 5 * time.Minute
-	longestSaid = time.Hour // of a Retry-After
+	longestWait = 5 * time.Minute // also when a receiver names a longer one
 	// suspicious attempts of one message, the next one is tried.
 	suspicious = 6
 	// scannedLag of events that are no messages may be read again after a start.
@@ -45,7 +44,7 @@ func (l *later) Error() string { return l.err.Error() }
 func (l *later) Unwrap() error { return l.err }
 
 // wait is how much of it is obeyed.
-func (l *later) wait() time.Duration { return min(max(l.after, firstWait), longestSaid) }
+func (l *later) wait() time.Duration { return min(max(l.after, firstWait), longestWait) }
 
 // worker serves one receiver.
 type worker struct {

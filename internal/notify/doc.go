@@ -14,7 +14,9 @@
 //     delivery, so a message may come twice after a crash, with the same
 //     idempotency key (the receiver's name and the event's id).
 //   - A connection that fails, 429 and 5xx are tried again, with growing waits
-//     that are kept in the store; any other refusal is final. The message then
+//     that are kept in the store, or after the time that the receiver names, at
+//     most 5 minutes. What needs a person and is not taken for 30 s is told to
+//     others. Any other refusal is final. The message then
 //     is a dead letter: kept, listed, and sent again when somebody asks. When a
 //     message is refused again and again while the next one passes, it is a dead
 //     letter too: one bad message must not silence a receiver.

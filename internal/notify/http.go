@@ -116,8 +116,8 @@ func parseRetryAfter(text string) time.Duration {
 	switch {
 	case text == "":
 		return 10 * time.Second
-	case err != nil || n < 0 || n > longestSaid.Seconds():
+	case err != nil || !(n >= 0): // NaN is a number to strconv
 		return time.Minute
 	}
-	return time.Duration(n * float64(time.Second))
+	return time.Duration(min(n, longestWait.Seconds()) * float64(time.Second))
 }

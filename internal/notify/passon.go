@@ -8,14 +8,14 @@ import (
 	"grace/internal/store"
 )
 
-// passOnAfter is how long a receiver may fail before others are told what it was
-// to be told.
+// passOnAfter is how long a receiver may fail, or say that it is busy, before
+// others are told what it was to be told.
 const passOnAfter = 30 * time.Second
 
 // passOn has others told what needs a person while this receiver fails.
 func (w *worker) passOn(ctx context.Context, row *store.Receiver) error {
 	now := w.n.Now()
-	if row.Attempts == 0 || row.FailingSince == nil || now.Sub(*row.FailingSince) < passOnAfter {
+	if row.Retry == nil || row.FailingSince == nil || now.Sub(*row.FailingSince) < passOnAfter {
 		return nil
 	}
 	waiting, err := w.n.Store.Events(ctx, w.n.Store.Q(), max(row.PassedOn, row.Cursor), patterns(), batch)

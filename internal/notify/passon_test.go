@@ -43,6 +43,48 @@ func TestPassedOn(t *testing.T) {
 	}
 }
 
+// TestPassedOnBusy: who is told when to come again comes then, but not after hours,
+// and what needs a person reaches others meanwhile.
+func TestPassedOnBusy(t *testing.T) {
+	for _, tt := range []struct {
+		kind   string
+		status int
+		after  string
+		wait   time.Duration
+	}{
+		{"webhook", http.StatusTooManyRequests, "40", 40 * time.Second},
+		{"webhook", http.StatusServiceUnavailable, "3600", longestWait},
+		{"webhook", http.StatusTooManyRequests, "NaN", time.Minute},
+		{"slack", http.StatusTooManyRequests, "3600", longestWait},
+	} {
+		t.Run(tt.kind+" "+tt.after, func(t *testing.T) {
+			bad := newDouble(t, func(w http.ResponseWriter, _ got) {
+				w.Header().Set("Retry-After", tt.after)
+				w.WriteHeader(tt.status)
+			})
+			good := newDouble(t, nil)
+			busy := hook("busy", bad)
+			if busy.Type = tt.kind; tt.kind == "slack" {
+				busy.Token, busy.Channel, busy.APIURL = "xoxb-1", "#ops", bad.URL
+			}
+			e := newEnv(t, Settings{Config: Config{
+				Receivers: []Receiver{busy, hook("good", good)},
+				Routes:    []Route{{Services: []Glob{"web"}, Receivers: []Name{"busy"}}, {Receivers: []Name{"good"}}},
+			}})
+			e.ask("r-1", "web")
+			e.turn("busy")
+			equal(t, e.row("busy").Retry.Sub(e.now), tt.wait)
+			e.all(passOnAfter - time.Second)
+			equal(t, good.titles(t), []string{})
+			e.all(time.Second)
+			equal(t, len(bad.requests()), 1)
+			e.all(tt.wait)
+			equal(t, len(bad.requests()), 2)
+			equal(t, good.titles(t), []string{"busy cannot be told: May GRACE run restart_service on web?"})
+		})
+	}
+}
+
 // A receiver that is new, or has a new name, is told what is open by then.
 func TestNewReceiverIsToldWhatIsOpen(t *testing.T) {
 	d := newDouble(t, nil)
