@@ -55,8 +55,8 @@ type worker struct {
 	out     sender
 	poke    chan struct{}
 
-	scanned int64 // events up to here are no messages, or were dealt with
-	ahead   int64 // an event that was delivered before its turn, 0 for none
+	scanned int64          // events up to here are no messages, or were dealt with
+	ahead   map[int64]bool // events that were delivered before their turn
 }
 
 // run serves the receiver until ctx is done.
@@ -156,7 +156,8 @@ func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event, 
 	if err != nil {
 		return false, err
 	}
-	if m == nil || e.ID == w.ahead {
+	if m == nil || w.ahead[e.ID] {
+		delete(w.ahead, e.ID)
 		return true, nil
 	}
 	if mine, err := w.claim(ctx); err != nil || !mine {
@@ -186,10 +187,29 @@ func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event, 
 			return false, err2
 		}
 		if passed {
-			return true, w.dead(ctx, row, e, m, fmt.Errorf("refused %d times while the next message passed: %w", row.Attempts, err))
+			return w.onceMore(ctx, row, e, m)
 		}
 	}
 	return false, w.failed(ctx, row, err, w.backoff(row.Attempts))
+}
+
+// onceMore tries a message after the next one passed: the receiver may have come
+// back between the two. A message that is refused even now is what is wrong.
+func (w *worker) onceMore(ctx context.Context, row *store.Receiver, e grace.Event, m *Message) (bool, error) {
+	if mine, err := w.claim(ctx); err != nil || !mine {
+		return false, err
+	}
+	thread, err := w.attempt(ctx, m)
+	if err == nil {
+		return true, w.delivered(ctx, row, e, m, thread, "")
+	}
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if busy, ok := errors.AsType[*later](err); ok { // with the next one, or with all that has waited
+		return false, w.failed(ctx, row, err, busy.wait())
+	}
+	return true, w.dead(ctx, row, e, m, fmt.Errorf("refused %d times, at last after the next message passed: %w", row.Attempts+1, err))
 }
 
 // mine gives the event's message when this receiver gets it.
@@ -229,21 +249,21 @@ func (w *worker) attempt(ctx context.Context, m *Message) (Thread, error) {
 }
 
 // tryNext tells whether the next message of another thread passes: then the
-// one before it is what is wrong, not the receiver.
+// receiver works.
 func (w *worker) tryNext(ctx context.Context, bad *Message, behind []grace.Event) (bool, error) {
 	for _, e := range behind {
 		m, err := w.mine(ctx, e)
 		if err != nil {
 			return false, err
 		}
-		if m == nil || m.held || m.Thread == bad.Thread || e.ID == w.ahead {
+		if m == nil || m.held || m.Thread == bad.Thread || w.ahead[e.ID] {
 			continue
 		}
 		thread, err := w.attempt(ctx, m)
 		if err != nil {
 			return false, nil //nolint:nilerr // it fails for all
 		}
-		w.ahead = e.ID
+		w.ahead[e.ID] = true
 		return true, w.recordRefs(ctx, m, thread)
 	}
 	return false, nil

@@ -125,6 +125,41 @@ func TestPoison(t *testing.T) {
 	}
 }
 
+// TestBackMeanwhile: a receiver that comes back while it is asked whether the next
+// message passes gets the one before it too, and each of them once.
+func TestBackMeanwhile(t *testing.T) {
+	for _, busy := range []bool{false, true} { // it is, when it has just come back
+		var took []string
+		n := 0
+		d := newDouble(t, func(w http.ResponseWriter, g got) {
+			switch n++; {
+			case n <= suspicious, busy && n == suspicious+3:
+				w.WriteHeader(http.StatusInternalServerError)
+			case busy && n == suspicious+2:
+				w.WriteHeader(http.StatusTooManyRequests)
+			default:
+				took = append(took, g.header.Get("Idempotency-Key"))
+			}
+		})
+		e := newEnv(t, Settings{Config: Config{Receivers: []Receiver{hook("hook", d)}}})
+		e.incident("i-1", "web", "opened")
+		e.incident("i-2", "db", "opened")
+		e.incident("i-3", "db", "opened")
+		for range suspicious + 2 {
+			e.turn("hook")
+			if r := e.row("hook").Retry; r != nil {
+				e.now = *r
+			}
+		}
+		want := []string{"grace/hook/2", "grace/hook/1", "grace/hook/3"}
+		if busy {
+			want = []string{"grace/hook/2", "grace/hook/3", "grace/hook/1"}
+		}
+		equal(t, took, want)
+		equal(t, len(e.letters()), 0)
+	}
+}
+
 // 429 is waited for as long as the server says.
 func TestRetryAfter(t *testing.T) {
 	d := newDouble(t, func(w http.ResponseWriter, _ got) {

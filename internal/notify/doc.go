@@ -18,8 +18,8 @@
 //     most 5 minutes. What needs a person and is not taken for 30 s is told to
 //     others. Any other refusal is final. The message then
 //     is a dead letter: kept, listed, and sent again when somebody asks. When a
-//     message is refused again and again while the next one passes, it is a dead
-//     letter too: one bad message must not silence a receiver.
+//     message is refused again and again, and once more after the next one passed,
+//     it is a dead letter too: one bad message must not silence a receiver.
 //   - A dead letter that is sent again comes after new messages, has waits of its
 //     own, and holds up nothing. Refused as often while others pass, it is a dead
 //     letter as before, with its newest error.
