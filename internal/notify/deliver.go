@@ -46,6 +46,16 @@ func (l *later) Unwrap() error { return l.err }
 // wait is how much of it is obeyed.
 func (l *later) wait() time.Duration { return min(max(l.after, firstWait), longestWait) }
 
+// partly is about who did not get a message that the others of the receiver got.
+type partly struct {
+	err   error
+	final bool     // no retry changes it
+	had   []string // the others
+}
+
+func (p *partly) Error() string { return p.err.Error() }
+func (p *partly) Unwrap() error { return p.err }
+
 // worker serves one receiver.
 type worker struct {
 	n       *Notifier
@@ -233,7 +243,7 @@ func (w *worker) mine(ctx context.Context, e grace.Event) (*Message, error) {
 	return m, nil
 }
 
-// attempt sends a message once.
+// attempt sends a message once. It is no failure that some did not get it.
 func (w *worker) attempt(ctx context.Context, m *Message) (Thread, error) {
 	var t Thread
 	var err error
@@ -245,7 +255,12 @@ func (w *worker) attempt(ctx context.Context, m *Message) (Thread, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	return w.out.send(ctx, m, t)
+	t, err = w.out.send(ctx, m, t)
+	if left, ok := errors.AsType[*partly](err); ok {
+		t.left, err = left, nil
+		w.n.Log.WarnContext(ctx, "notification not delivered to all", "receiver", w.name, "title", m.Title, "error", left)
+	}
+	return t, err
 }
 
 // tryNext tells whether the next message of another thread passes: then the
@@ -264,7 +279,7 @@ func (w *worker) tryNext(ctx context.Context, bad *Message, behind []grace.Event
 			return false, nil //nolint:nilerr // it fails for all
 		}
 		w.ahead[e.ID] = true
-		return true, w.recordRefs(ctx, m, thread)
+		return true, w.recordRefs(ctx, e, m, thread)
 	}
 	return false, nil
 }
@@ -287,13 +302,19 @@ func (w *worker) delivered(ctx context.Context, row *store.Receiver, e grace.Eve
 		row.Cursor = e.ID
 	}
 	w.n.Log.InfoContext(ctx, "notification delivered", "receiver", w.name, "kind", m.Kind, "title", m.Title, "event", e.ID)
+	if t.left != nil {
+		row.Error = clean(t.left.Error(), maxText)
+		if t.left.final {
+			row.Dead++
+		}
+	}
 	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error {
 		if letter != "" {
 			if err := w.n.Store.DropDeadLetter(ctx, tx, letter); err != nil {
 				return err
 			}
 		}
-		return w.setRefs(ctx, tx, m, t)
+		return w.setRefs(ctx, tx, e, m, t)
 	})
 }
 

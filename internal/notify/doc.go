@@ -16,13 +16,17 @@
 //   - A connection that fails, 429 and 5xx are tried again, with growing waits
 //     that are kept in the store, or after the time that the receiver names, at
 //     most 5 minutes. What needs a person and is not taken for 30 s is told to
-//     others. Any other refusal is final. The message then
-//     is a dead letter: kept, listed, and sent again when somebody asks. When a
-//     message is refused again and again, and once more after the next one passed,
-//     it is a dead letter too: one bad message must not silence a receiver.
+//     others.
+//   - Any other refusal is final. The message then is a dead letter: kept, listed,
+//     and sent again when somebody asks. When a message is refused again and again,
+//     and once more after the next one passed, it is a dead letter too: one bad
+//     message must not silence a receiver.
 //   - A dead letter that is sent again comes after new messages, has waits of its
 //     own, and holds up nothing. Refused as often while others pass, it is a dead
 //     letter as before, with its newest error.
+//   - Whoever of a receiver is not told (a mailbox that is refused) keeps nothing
+//     from the others of it. The message is a dead letter for that one alone, and
+//     is sent again by itself unless the refusal is final.
 //   - Of several replicas one serves a receiver: whoever holds its claim, which
 //     ends 12 s after the holder's death.
 //   - What needs a person and is taken by no route goes to every receiver.

@@ -17,6 +17,7 @@ import (
 	"net/mail"
 	"net/smtp"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,13 +68,22 @@ func (e *email) send(ctx context.Context, m *Message, t Thread) (Thread, error) 
 	if err != nil {
 		return Thread{}, &refusal{err}
 	}
-	if err := e.deliver(ctx, user, password, body); err != nil {
-		return Thread{}, s.hide(judgeSMTP(err))
-	}
 	if t.Root == "" {
 		t.Root = id
 	}
-	return Thread{Root: t.Root}, nil
+	if e.allHave(m) { // who did not is written to no more
+		return Thread{Root: t.Root}, nil
+	}
+	err = s.hide(judgeSMTP(e.deliver(ctx, user, password, m.had, body)))
+	if _, some := errors.AsType[*partly](err); err != nil && !some {
+		return Thread{}, err
+	}
+	return Thread{Root: t.Root}, err
+}
+
+// allHave tells whether a mail that some did not get has nobody left to go to.
+func (e *email) allHave(m *Message) bool {
+	return len(m.had) > 0 && !slices.ContainsFunc(e.to, func(to *mail.Address) bool { return !slices.Contains(m.had, to.Address) })
 }
 
 // judgeSMTP takes a 5xx for final; all else passes.
@@ -84,8 +94,8 @@ func judgeSMTP(err error) error {
 	return err
 }
 
-// deliver is one SMTP session.
-func (e *email) deliver(ctx context.Context, user, password string, body []byte) error {
+// deliver is one SMTP session, for those who do not have the mail.
+func (e *email) deliver(ctx context.Context, user, password string, had []string, body []byte) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", e.cfg.Server)
 	if err != nil {
 		return err
@@ -116,10 +126,9 @@ func (e *email) deliver(ctx context.Context, user, password string, body []byte)
 	if err := c.Mail(e.from.Address); err != nil {
 		return fmt.Errorf("sender: %w", err)
 	}
-	for _, to := range e.to {
-		if err := c.Rcpt(to.Address); err != nil {
-			return fmt.Errorf("recipient %s: %w", to.Address, err)
-		}
+	left, err := e.recipients(c, had)
+	if err != nil {
+		return err
 	}
 	w, err := c.Data()
 	if err != nil {
@@ -132,8 +141,49 @@ func (e *email) deliver(ctx context.Context, user, password string, body []byte)
 		return fmt.Errorf("data: %w", err)
 	}
 	_ = c.Quit() // the mail is taken
+	if left != nil {
+		return left
+	}
 	return nil
 }
+
+// recipients names them to the server but for those who have the mail, and gives
+// whom it does not take, nil for nobody. It is an error when it takes none.
+func (e *email) recipients(c *smtp.Client, had []string) (*partly, error) {
+	var refused []string
+	left, some := &partly{final: true, had: slices.Clone(had)}, false
+	for _, to := range e.to {
+		if slices.Contains(had, to.Address) {
+			continue
+		}
+		err := c.Rcpt(to.Address)
+		if err == nil {
+			left.had, some = append(left.had, to.Address), true
+			continue
+		}
+		err = fmt.Errorf("recipient %s: %w", to.Address, err)
+		answer, ok := errors.AsType[*textproto.Error](err)
+		if !ok || answer.Code == goingAway {
+			return nil, err
+		}
+		refused = append(refused, err.Error())
+		left.final = left.final && answer.Code/100 == 5
+	}
+	text := strings.Join(refused, "; ")
+	switch {
+	case len(refused) == 0:
+		return nil, nil //nolint:nilnil // all are taken
+	case some:
+		left.err = errors.New(text + "; the other recipients have it")
+		return left, nil
+	case left.final:
+		return nil, &refusal{errors.New(text)}
+	}
+	return nil, errors.New(text)
+}
+
+// goingAway is an answer about the session, not about what was asked.
+const goingAway = 421
 
 // messageID is the same for every attempt, so that a mail that came twice is
 // shown once.

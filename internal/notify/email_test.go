@@ -199,6 +199,8 @@ func TestEmail(t *testing.T) {
 		final  bool
 	}{
 		{"no such user", func(r *Receiver) { r.To = []string{"no@example.com"} }, "no such user", true},
+		{"no such users", func(r *Receiver) { r.To = []string{"no@a.example.com", "no@b.example.com"} }, "no@b.example.com: 550", true},
+		{"no such user and greylisted", func(r *Receiver) { r.To = []string{"no@example.com", "later@example.com"} }, "no such user", false},
 		{"greylisted", func(r *Receiver) { r.To = []string{"later@example.com"} }, "greylisted", false},
 		{"wrong password", func(r *Receiver) { r.Password = "wrong-one" }, "login", true},
 		{"unknown authority", func(r *Receiver) { r.TLS.CA = "" }, "certificate", false},
@@ -209,6 +211,89 @@ func TestEmail(t *testing.T) {
 		if !strings.Contains(text, tt.want) || dead == 1 != tt.final || strings.Contains(text, "wrong-one") || strings.Contains(text, "s3cret") {
 			t.Errorf("%s: %q, %d dead", tt.name, text, dead)
 		}
+	}
+}
+
+// TestEmailPartly: one mailbox that is refused or put off keeps no mail from the
+// others, who get it once; it is told again to those who may get it later.
+func TestEmailPartly(t *testing.T) {
+	s := startSMTP(t)
+	t.Setenv("SMTP_PASSWORD", "s3cret")
+	r := Receiver{
+		Name: "mail", Type: "email", Server: s.address, From: "grace@example.com", Username: "grace", Password: "${env:SMTP_PASSWORD}",
+		To: []string{"no@example.com", "ada@example.com", "soon@example.com", "bob@example.com"}, TLS: ReceiverTLS{TLS: httpclient.TLS{CA: s.ca}},
+	}
+	other := newDouble(t, nil)
+	use := func(to ...string) Settings {
+		r.To = to
+		return Settings{Config: Config{Receivers: []Receiver{r, hook("other", other)}, Routes: []Route{{Receivers: []Name{"mail"}}}}}
+	}
+	e := newEnv(t, use(r.To...))
+	e.incident("i-1", "web", "opened")
+	e.turn("mail")
+	row := e.row("mail")
+	if row.FailingSince != nil || row.Delivered != 1 || row.Dead != 0 || !strings.Contains(row.Error, "no@example.com: 550") || !strings.Contains(row.Error, "soon@example.com: 451") {
+		t.Fatalf("how it fares: %+v", row)
+	}
+	first := s.next(t)
+	equal(t, first.To, []string{"ada@example.com", "bob@example.com"})
+	letters := e.letters()
+	if len(letters) != 1 || !letters[0].Retry || letters[0].Error != row.Error || !strings.Contains(e.log.String(), "not delivered to all") {
+		t.Errorf("%+v", letters)
+	}
+	e.incident("i-2", "db", "opened")
+	e.turn("mail") // the letter is not due yet
+	equal(t, s.next(t).To, []string{"ada@example.com", "bob@example.com"})
+	e.now = e.now.Add(time.Second)
+	e.turn("mail")
+	again := s.next(t)
+	equal(t, again.To, []string{"soon@example.com"})
+	id := func(l letter) string { return l.Data[strings.Index(l.Data, "Message-ID"):][:60] }
+	equal(t, id(again), id(first))
+	e.now = e.now.Add(time.Second)
+	e.turn("mail")
+	equal(t, s.next(t).To, []string{"soon@example.com"})
+	letters = e.letters()
+	if row = e.row("mail"); len(letters) != 2 || letters[0].Retry || letters[1].Retry || row.Dead != 2 || strings.Contains(letters[0].Error, "soon") {
+		t.Errorf("%+v %+v", row, letters)
+	}
+
+	e.use(use("eve@example.com", "ada@example.com", "soon@example.com", "bob@example.com"))
+	e.retry("mail:1")
+	e.turn("mail")
+	equal(t, s.next(t).To, []string{"eve@example.com"})
+	e.use(use("ada@example.com"))
+	e.retry("mail:2")
+	e.turn("mail") // all have it
+	e.now = e.now.Add(time.Hour)
+	e.turn("other")
+	equal(t, len(e.letters())+len(other.requests()), 0)
+}
+
+// TestEmailPutOff: a mailbox that is never taken is given up, though not as soon
+// as it would be if nobody of the receiver had the message.
+func TestEmailPutOff(t *testing.T) {
+	s := startSMTP(t)
+	t.Setenv("SMTP_PASSWORD", "s3cret")
+	e := newEnv(t, Settings{Config: Config{Receivers: []Receiver{{
+		Name: "mail", Type: "email", Server: s.address, From: "grace@example.com", Username: "grace", Password: "${env:SMTP_PASSWORD}",
+		To: []string{"later@example.com", "ada@example.com"}, TLS: ReceiverTLS{TLS: httpclient.TLS{CA: s.ca}},
+	}}}})
+	e.incident("i-1", "web", "opened")
+	e.turn("mail")
+	for tries := 2; tries <= greylisted; tries++ {
+		if d, err := e.store.DeadLetter(t.Context(), e.store.Q(), "mail:1"); err != nil || !d.Retry || d.Attempts != tries-1 {
+			t.Fatalf("%d attempts: %+v %v", tries, d, err)
+		}
+		if e.now = e.now.Add(longestWait); tries > suspicious {
+			e.incident(fmt.Sprint("i-", tries), "web", "opened") // the others get that
+		}
+		for range tries {
+			e.turn("mail")
+		}
+	}
+	if d, err := e.store.DeadLetter(t.Context(), e.store.Q(), "mail:1"); err != nil || d.Retry || !strings.Contains(d.Error, "later@example.com: 451") {
+		t.Errorf("%+v %v", d, err)
 	}
 }
 

@@ -62,6 +62,9 @@ func (s *secrets) hide(err error) error {
 	if l, ok := errors.AsType[*later](err); ok {
 		return &later{hidden, l.after}
 	}
+	if p, ok := errors.AsType[*partly](err); ok {
+		return &partly{hidden, p.final, p.had}
+	}
 	return hidden
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"grace"
@@ -39,7 +40,7 @@ func (w *worker) bury(ctx context.Context, row *store.Receiver, d store.DeadLett
 		if err := w.n.Store.PutDeadLetter(ctx, tx, d); err != nil {
 			return err
 		}
-		if err := w.setRefs(ctx, tx, m, Thread{}); err != nil { // it can be sent again, and then has an end
+		if err := w.setRefs(ctx, tx, d.Event, m, Thread{}); err != nil { // it can be sent again, and then has an end
 			return err
 		}
 		c := grace.Change{Events: others}
@@ -48,10 +49,38 @@ func (w *worker) bury(ctx context.Context, row *store.Receiver, d store.DeadLett
 	})
 }
 
-// retryLetter sends one dead letter again that somebody asked for, the one that
-// was tried longest ago. It gives how long to wait before the next look: a letter
-// comes after new messages, and one that is not taken holds up none of them. What
-// was given up once was passed on then, and tells nothing new of the receiver.
+// greylisted attempts are made to reach those who did not get a message that others
+// of the receiver got, before it is given up: minutes, after which a server that
+// greylists takes it. That others get the next message is no sign that it will not.
+const greylisted = 12
+
+// keepLeft keeps a message as a dead letter for those who did not get it, though
+// others of the receiver did. It is sent to them again by itself unless they were
+// refused for good. Nobody else is told of it: somebody was told of what it says.
+func (w *worker) keepLeft(ctx context.Context, tx store.Tx, e grace.Event, m *Message, left *partly) error {
+	if left == nil {
+		return nil
+	}
+	d := store.DeadLetter{
+		ID: store.DeadLetterID(w.name, e.ID), Receiver: w.name, Event: e, Title: m.Title,
+		Error: clean(left.Error(), maxText), Attempts: 1, At: w.n.Now(), Retry: !left.final,
+	}
+	if err := w.n.Store.PutDeadLetter(ctx, tx, d); err != nil {
+		return err
+	}
+	if err := w.n.Store.SetRef(ctx, tx, w.name, m.Key+hadSuffix, strings.Join(left.had, "\n"), d.At); err != nil || d.Retry {
+		return err
+	}
+	var c grace.Change
+	note(&c, d.At, "grace", "notify.dead", d)
+	return w.n.Store.Apply(ctx, tx, c)
+}
+
+// retryLetter sends one dead letter again that somebody asked for, or that some of
+// the receiver may get yet: the one that was tried longest ago. It gives how long to
+// wait before the next look: a letter comes after new messages, and one that is not
+// taken holds up none of them. What was given up once was passed on then, and tells
+// nothing new of the receiver.
 func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait time.Duration, err error) {
 	letters, err := w.n.Store.RetryLetters(ctx, w.n.Store.Q(), w.name, batch)
 	next := slices.IndexFunc(letters, w.due)
@@ -67,6 +96,14 @@ func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait tim
 		m = &Message{Kind: Unhealed, Title: d.Title, Thread: d.Event.Resource, Subject: d.Event.Resource, At: d.Event.Timestamp, Severity: grace.SeverityWarning}
 	}
 	m.Key = "grace/" + w.name + "/" + strconv.FormatInt(d.Event.ID, 10)
+	had, err := w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Key+hadSuffix)
+	if err != nil {
+		return idle, err
+	}
+	limit := suspicious
+	if had != "" {
+		m.had, limit = strings.Split(had, "\n"), greylisted
+	}
 	if mine, err := w.claim(ctx); err != nil || !mine {
 		return idle, err
 	}
@@ -85,7 +122,7 @@ func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait tim
 	_, final := errors.AsType[*refusal](err)
 	d.Attempts++
 	d.At, d.Error = w.n.Now(), clean(err.Error(), maxText)
-	if final || proven && d.Attempts >= suspicious {
+	if final || proven && d.Attempts >= limit {
 		d.Retry = false
 		return 0, w.bury(ctx, row, d, m, nil)
 	}

@@ -128,7 +128,8 @@ type Message struct {
 	twin bool     // an incident tells the same
 	// stale: it was answered or resolved before the message could be sent
 	stale bool
-	held  bool // all that it is about is silenced
+	held  bool     // all that it is about is silenced
+	had   []string // who of the receiver got it before, when others did not
 	// recovered are those of the services that have been well since
 	recovered []grace.ServiceID
 }

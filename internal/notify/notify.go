@@ -67,13 +67,18 @@ type setup struct {
 // sender speaks to one receiver.
 type sender interface {
 	// send delivers a message. A *refusal is final, a *later says when to come
-	// again; any other error is tried again. No error holds a secret.
+	// again, and of a *partly some have it and the others are told by a letter; any
+	// other error is tried again. No error holds a secret.
 	send(ctx context.Context, m *Message, t Thread) (Thread, error)
 }
 
 // Thread is what a receiver called earlier messages: the first one of the
 // thread, and the one that asked. Empty is none.
-type Thread struct{ Root, Question string }
+type Thread struct {
+	Root, Question string
+
+	left *partly // who did not get the message
+}
 
 // New builds a notifier. Nothing is sent before Start.
 func New(s Settings, d Deps) (*Notifier, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"grace"
 	"grace/internal/store"
 )
 
@@ -12,6 +13,7 @@ const (
 	questionSuffix = "#question" // the message with the buttons
 	toldSuffix     = "#told"     // who has this one gets what becomes of it
 	endSuffix      = "#end"      // and the end
+	hadSuffix      = "#had"      // who of a receiver got a message that others of it did not
 )
 
 // gets tells whether a receiver gets a message: by the routes or the ladder, or
@@ -31,8 +33,9 @@ func (w *worker) gets(ctx context.Context, m *Message, name string) (bool, error
 	return told != "", err
 }
 
-// setRefs records what a receiver was told, or was to be told when it refused it.
-func (w *worker) setRefs(ctx context.Context, tx store.Tx, m *Message, t Thread) error {
+// setRefs records what a receiver was told, or was to be told when it refused it,
+// and who of it is still to be told.
+func (w *worker) setRefs(ctx context.Context, tx store.Tx, e grace.Event, m *Message, t Thread) error {
 	refs := map[string]string{m.Thread: t.Root, m.Subject + questionSuffix: t.Question}
 	if m.open() {
 		refs[m.Subject+toldSuffix] = m.Key
@@ -48,9 +51,9 @@ func (w *worker) setRefs(ctx context.Context, tx store.Tx, m *Message, t Thread)
 			return err
 		}
 	}
-	return nil
+	return w.keepLeft(ctx, tx, e, m, t.left)
 }
 
-func (w *worker) recordRefs(ctx context.Context, m *Message, t Thread) error {
-	return w.n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return w.setRefs(ctx, tx, m, t) })
+func (w *worker) recordRefs(ctx context.Context, e grace.Event, m *Message, t Thread) error {
+	return w.n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return w.setRefs(ctx, tx, e, m, t) })
 }

@@ -1,7 +1,7 @@
 """A mail server for a test: Debian's aiosmtpd with STARTTLS and a login.
 
 Prints its port, then one JSON line a mail. no@... is refused, later@... is put
-off, as real servers do.
+off, and soon@... the first two times, as real servers do.
 """
 import json
 import ssl
@@ -12,11 +12,17 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 
 class Handler:
+    asked = 0
+
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("no@"):
             return "550 no such user"
         if address.startswith("later@"):
             return "451 greylisted, come again"
+        if address.startswith("soon@"):
+            self.asked += 1
+            if self.asked <= 2:
+                return "451 greylisted, come again"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
