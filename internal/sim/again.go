@@ -52,7 +52,7 @@ func (s *Sim) coverEnds(id grace.ServiceID) bool {
 	incidents, err := s.store.OpenIncidents(s.ctx, s.store.Q())
 	s.fail(err)
 	for _, inc := range incidents {
-		if inc.Kind == grace.IncidentBlind || inc.Service != id && !slices.Contains(inc.Services, id) {
+		if inc.Kind == grace.IncidentBlind || !inc.Covers(id) { // GRACE has noted it: covered later, it was told anew
 			continue
 		}
 		if s.over[inc.ID] == nil {

@@ -145,6 +145,11 @@ func bindings(n Node) map[grace.PlaybookID]grace.Binding {
 			Settle: grace.Duration(40 * time.Second), Soak: grace.Duration(10 * time.Second), Watchdog: grace.Duration(watchdog),
 		}
 	}
+	// tells gives the step a check of its own: its effect can be seen.
+	tells := func(b grace.Binding) grace.Binding {
+		b.Steps[0].Check = &b.Verify[len(b.Verify)-1]
+		return b
+	}
 	auto := n.Auto
 	out := map[grace.PlaybookID]grace.Binding{}
 	restart := bind(actRestart, false, nil, up, check(metricMemory, "<=", memoryLimit))
@@ -157,15 +162,15 @@ func bindings(n Node) map[grace.PlaybookID]grace.Binding {
 	out[core.ScaleUpInstances] = scale
 	out[core.IncreaseLogging] = bind(actLog, true, map[string]any{"level": "${level}"}, up)
 	if n.Flag {
-		b := bind(actFlag, true, map[string]any{"flag": "${flag}"}, errorsLow, check(metricFlag, "<=", flagLimit))
+		b := tells(bind(actFlag, true, map[string]any{"flag": "${flag}"}, errorsLow, check(metricFlag, "<=", flagLimit)))
 		b.Arguments = map[string]any{"flag": "new_checkout"}
 		out[core.RollbackFlag] = b
 	}
 	if n.Cache {
-		out[core.WarmCache] = bind(actWarm, false, nil, check(metricCache, ">=", cacheLimit))
+		out[core.WarmCache] = tells(bind(actWarm, false, nil, check(metricCache, ">=", cacheLimit)))
 	}
 	if len(n.DependsOn) > 0 {
-		b := bind(actBreaker, true, nil, errorsLow, check(metricBreaker, "<", 1))
+		b := tells(bind(actBreaker, true, nil, errorsLow, check(metricBreaker, "<", 1)))
 		b.AutoOverride = &auto
 		out[core.FlushCircuitBreakers] = b
 	}
