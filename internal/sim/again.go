@@ -15,8 +15,9 @@ type wellSpell struct {
 
 // noteCalm notes which services of open incidents have been well for longer than
 // the hold-down, as measured and as stored: an incident speaks of a later condition
-// only when it says something new.
-func (s *Sim) noteCalm() {
+// only when it says something new. What was while nobody looked, before began,
+// does not count.
+func (s *Sim) noteCalm(began time.Time) {
 	for _, n := range s.story.Services {
 		c := s.calms[n.ID]
 		switch {
@@ -24,7 +25,7 @@ func (s *Sim) noteCalm() {
 			delete(s.calms, n.ID)
 		case c == nil:
 			s.calms[n.ID] = &wellSpell{since: s.now}
-		case !c.noted && s.now.Sub(c.since) > holdDown+attention:
+		case !c.noted && s.now.Sub(later(c.since, began)) > holdDown+attention:
 			c.noted = s.coverEnds(n.ID)
 		}
 	}

@@ -221,12 +221,13 @@ func (s *Sim) listen() {
 	if s.operator != nil || s.err != nil {
 		return
 	}
-	s.noteCalm()
 	began, living := s.attentive()
 	if !living {
 		clear(s.hush)
+		clear(s.calms)
 		return
 	}
+	s.noteCalm(began)
 	var late []grace.ServiceID
 	why, blind := map[grace.ServiceID]string{}, map[grace.ServiceID]bool{}
 	for _, n := range s.story.Services {
