@@ -54,7 +54,7 @@ func (l *Loop) decideAll(ctx context.Context) error {
 	}
 	sick := st.storming(diagnoses)
 	// Whatever fails below, somebody is told of what lasts.
-	err = l.storm(ctx, st, propose.State{Sick: sick, Total: population(st, sick), Undeclared: st.undeclared(sick)}, now)
+	err = l.storm(ctx, st, propose.State{Sick: sick, Total: population(st, sick), Undeclared: st.undeclared(sick)}, signals, now)
 	if err == nil {
 		err = l.decideList(ctx, st, diagnoses, pending, sick, now)
 	}

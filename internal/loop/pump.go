@@ -90,9 +90,14 @@ func (l *Loop) hear(e grace.Event) {
 // back as well.
 func (l *Loop) heard(s grace.Signal, own bool) {
 	l.setBackToo(&s)
-	l.mirror.signals([]grace.Signal{s})
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if _, known := l.sense.Signal(s.Key); !known && !own && !s.Gone && s.At.UnixMilli() <= l.epoch.Load() {
+		// It was seen before this process began, or its configuration changed.
+		l.mirror.unconfirm([]grace.Signal{s}, time.UnixMilli(l.epoch.Load()))
+	} else {
+		l.mirror.signals([]grace.Signal{s})
+	}
 	l.lostSick([]grace.Signal{s})
 	if own {
 		l.sense.Echoed(s)

@@ -15,9 +15,21 @@ import (
 const stormPrefix = "storm-"
 
 // storm opens one incident when the storm breaker opens, and resolves it when
-// it closes: one for all replicas, and the same one after a restart.
-func (l *Loop) storm(ctx context.Context, st *stages, state propose.State, now time.Time) error {
-	reason, open := propose.New(st.Propose, st.graph, nil).Storm(state)
+// it closes: one for all replicas, and the same one after a restart. That what was
+// sick is not seen any more does not close it.
+func (l *Loop) storm(ctx context.Context, st *stages, state propose.State, signals []grace.Signal, now time.Time) error {
+	agent := propose.New(st.Propose, st.graph, nil)
+	reason, open := agent.Storm(state)
+	if !open && (l.stormOpen || !l.stormTold) {
+		inc, isOpen, err := l.stormIncident(ctx, l.Store.Q())
+		if err != nil {
+			return err
+		}
+		state.Sick = append(slices.Clone(state.Sick), unseenSick(inc, signals)...)
+		if r, lasts := agent.Storm(state); isOpen && lasts {
+			reason, open = r, true
+		}
+	}
 	if open {
 		l.stormNow.Store(&reason)
 	} else {
@@ -44,7 +56,7 @@ func (l *Loop) storm(ctx context.Context, st *stages, state propose.State, now t
 }
 
 // stormIncident finds the open incident of a storm.
-func (l *Loop) stormIncident(ctx context.Context, tx store.Tx) (inc grace.Incident, found bool, err error) {
+func (l *Loop) stormIncident(ctx context.Context, tx store.Querier) (inc grace.Incident, found bool, err error) {
 	incidents, err := l.Store.OpenIncidents(ctx, tx)
 	if err != nil {
 		return inc, false, fmt.Errorf("read the open incidents: %w", err)
@@ -54,6 +66,17 @@ func (l *Loop) stormIncident(ctx context.Context, tx store.Tx) (inc grace.Incide
 		return inc, false, nil
 	}
 	return incidents[i], true, nil
+}
+
+// unseenSick gives the services of a storm of which there is no data, and that were
+// sick when they were seen last.
+func unseenSick(storm grace.Incident, signals []grace.Signal) (out []grace.ServiceID) {
+	for i := range signals {
+		if s := signals[i]; wasSick(s) && s.Severity.Serious() && storm.Covers(s.Service) && !slices.Contains(out, s.Service) {
+			out = append(out, s.Service)
+		}
+	}
+	return out
 }
 
 func stormOpened(sick []grace.ServiceID, reason grace.Reason, now time.Time) grace.Change {

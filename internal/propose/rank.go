@@ -92,7 +92,9 @@ func (a *Agent) refuse(in Input, c *candidate) grace.Reason {
 		return r
 	}
 	// What crashes is named now this way, now that: the remedy is the same.
-	again := func(p Past) bool { return p.Service == in.Diagnosis.Cause && p.Playbook == c.playbook.ID && !in.personal(p) }
+	again := func(p Past) bool {
+		return p.Service == in.Diagnosis.Cause && p.Playbook == c.playbook.ID && !in.personal(p)
+	}
 	if r := a.crashLoop(in, again); !r.OK {
 		return r
 	}

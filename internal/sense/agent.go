@@ -25,6 +25,7 @@ type Agent struct {
 	feeds   int
 	dropped int
 	swept   time.Time
+	since   time.Time // after when a sample must have been seen to count: the start, or the newest change
 	scratch []float64
 }
 

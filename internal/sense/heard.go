@@ -111,7 +111,8 @@ func (a *Agent) adopt(s grace.Signal) {
 		e.kind = kindAlert
 	}
 	a.entries[s.Key] = e
-	a.takeWord(e, s, true)
+	e.since = a.since
+	a.takeWord(e, s, s.At.After(a.since))
 }
 
 // takeWord gives an adopted entry the state that another replica has published.

@@ -16,6 +16,7 @@ import (
 // that are gone because their sensor or objective is not configured any more,
 // sorted by key. A signal that has data already is passed over.
 func (a *Agent) Restore(signals []grace.Signal, now time.Time) []grace.Signal {
+	a.since = now
 	var gone []grace.Signal
 	for _, s := range signals {
 		e := a.entries[s.Key]
@@ -82,6 +83,7 @@ func (e *entry) takeOver(s grace.Signal) {
 // Unconfirm takes back that the signals which match were confirmed: a sample
 // that is newer than now must show anew what they say. It gives those that it changed, sorted by key.
 func (a *Agent) Unconfirm(match func(grace.Signal) bool, now time.Time) []grace.Signal {
+	a.since = now
 	var changed []grace.Signal
 	for _, e := range a.entries {
 		if e.sig.At.IsZero() || !match(e.sig) {
@@ -149,6 +151,7 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 		}
 	}
 	clamp(&a.swept)
+	clamp(&a.since)
 	slices.SortFunc(changed, compareKeys)
 	return changed
 }

@@ -349,3 +349,30 @@ func TestSeesAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestAdoptedFromBefore: what another replica saw before this one began, or its
+// configuration changed, is no evidence until it is seen again.
+func TestAdoptedFromBefore(t *testing.T) {
+	alert := func(sec int) grace.Signal {
+		return grace.Signal{
+			Key: "cart/alerts/down/f1", Service: "cart", Sensor: "alerts", Metric: "down", Kind: grace.SignalAlert, State: grace.SignalFiring,
+			Severity: grace.SeverityCritical, At: at(sec), Since: at(10), Fired: at(sec),
+		}
+	}
+	for name, begin := range map[string]func(*Agent){
+		"start":         func(a *Agent) { a.Restore(nil, at(20)) },
+		"configuration": func(a *Agent) { a.Unconfirm(func(grace.Signal) bool { return true }, at(20)) },
+	} {
+		a := New(DefaultConfig(), nil)
+		begin(a)
+		for _, step := range []struct {
+			seen        int
+			unconfirmed bool
+		}{{10, true}, {30, false}} {
+			a.Heard(alert(step.seen))
+			if s, _ := a.Signal("cart/alerts/down/f1"); s.Unconfirmed != step.unconfirmed {
+				t.Errorf("%s: seen at %d s it is unconfirmed: %t, want %t", name, step.seen, s.Unconfirmed, step.unconfirmed)
+			}
+		}
+	}
+}
