@@ -176,31 +176,30 @@ func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event, 
 	if m.held {
 		return true, w.hold(ctx, row, e, m)
 	}
-	thread, err := w.attempt(ctx, m)
-	if err == nil {
+	thread, refused, err := w.attempt(ctx, m)
+	if err != nil {
+		return false, err
+	}
+	if refused == nil {
 		return true, w.delivered(ctx, row, e, m, thread, "")
 	}
-	if ctx.Err() != nil {
-		return false, ctx.Err() // stopped, which says nothing of the receiver
-	}
-	if final, ok := errors.AsType[*refusal](err); ok {
+	if final, ok := errors.AsType[*refusal](refused); ok {
 		return true, w.dead(ctx, row, e, m, final.err)
 	}
-	row.Attempts++
-	if busy, ok := errors.AsType[*later](err); ok {
-		row.Attempts-- // busy, not bad
-		return false, w.failed(ctx, row, err, busy.wait())
+	if busy, ok := errors.AsType[*later](refused); ok {
+		return false, w.failed(ctx, row, refused, busy.wait())
 	}
+	row.Attempts++
 	if row.Attempts >= suspicious {
-		passed, err2 := w.tryNext(ctx, m, behind)
-		if err2 != nil {
-			return false, err2
+		passed, err := w.tryNext(ctx, m, behind)
+		if err != nil {
+			return false, err
 		}
 		if passed {
 			return w.onceMore(ctx, row, e, m)
 		}
 	}
-	return false, w.failed(ctx, row, err, w.backoff(row.Attempts))
+	return false, w.failed(ctx, row, refused, w.backoff(row.Attempts))
 }
 
 // onceMore tries a message after the next one passed: the receiver may have come
@@ -209,17 +208,17 @@ func (w *worker) onceMore(ctx context.Context, row *store.Receiver, e grace.Even
 	if mine, err := w.claim(ctx); err != nil || !mine {
 		return false, err
 	}
-	thread, err := w.attempt(ctx, m)
-	if err == nil {
+	thread, refused, err := w.attempt(ctx, m)
+	if err != nil {
+		return false, err
+	}
+	if refused == nil {
 		return true, w.delivered(ctx, row, e, m, thread, "")
 	}
-	if ctx.Err() != nil {
-		return false, ctx.Err()
+	if busy, ok := errors.AsType[*later](refused); ok { // with the next one, or with all that has waited
+		return false, w.failed(ctx, row, refused, busy.wait())
 	}
-	if busy, ok := errors.AsType[*later](err); ok { // with the next one, or with all that has waited
-		return false, w.failed(ctx, row, err, busy.wait())
-	}
-	return true, w.dead(ctx, row, e, m, fmt.Errorf("refused %d times, at last after the next message passed: %w", row.Attempts+1, err))
+	return true, w.dead(ctx, row, e, m, fmt.Errorf("refused %d times, at last after the next message passed: %w", row.Attempts+1, refused))
 }
 
 // mine gives the event's message when this receiver gets it.
@@ -243,24 +242,27 @@ func (w *worker) mine(ctx context.Context, e grace.Event) (*Message, error) {
 	return m, nil
 }
 
-// attempt sends a message once. It is no failure that some did not get it.
-func (w *worker) attempt(ctx context.Context, m *Message) (Thread, error) {
-	var t Thread
-	var err error
+// attempt sends a message once. refused is the receiver's answer; err says that the
+// message was not tried, or not to its end, which says nothing of the receiver. It is
+// no failure that some did not get it.
+func (w *worker) attempt(ctx context.Context, m *Message) (t Thread, refused, err error) {
 	if t.Root, err = w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Thread); err != nil {
-		return t, err
+		return t, nil, err
 	}
 	if t.Question, err = w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Subject+questionSuffix); err != nil {
-		return t, err
+		return t, nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+	timed, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	t, err = w.out.send(ctx, m, t)
-	if left, ok := errors.AsType[*partly](err); ok {
-		t.left, err = left, nil
+	t, refused = w.out.send(timed, m, t)
+	if left, ok := errors.AsType[*partly](refused); ok {
+		t.left, refused = left, nil
 		w.n.Log.WarnContext(ctx, "notification not delivered to all", "receiver", w.name, "title", m.Title, "error", left)
 	}
-	return t, err
+	if refused != nil {
+		err = ctx.Err() // stopped
+	}
+	return t, refused, err
 }
 
 // tryNext tells whether the next message of another thread passes: then the
@@ -274,9 +276,9 @@ func (w *worker) tryNext(ctx context.Context, bad *Message, behind []grace.Event
 		if m == nil || m.held || m.Thread == bad.Thread || w.ahead[e.ID] {
 			continue
 		}
-		thread, err := w.attempt(ctx, m)
-		if err != nil {
-			return false, nil //nolint:nilerr // it fails for all
+		thread, refused, err := w.attempt(ctx, m)
+		if err != nil || refused != nil { // it fails for all
+			return false, err
 		}
 		w.ahead[e.ID] = true
 		return true, w.recordRefs(ctx, e, m, thread)

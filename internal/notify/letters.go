@@ -107,21 +107,21 @@ func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait tim
 	if mine, err := w.claim(ctx); err != nil || !mine {
 		return idle, err
 	}
-	thread, err := w.attempt(ctx, m)
-	if err == nil {
+	thread, refused, err := w.attempt(ctx, m)
+	if err != nil {
+		return idle, err
+	}
+	if refused == nil {
 		return 0, w.delivered(ctx, row, d.Event, m, thread, d.ID)
 	}
-	if ctx.Err() != nil {
-		return idle, ctx.Err()
-	}
-	if busy, ok := errors.AsType[*later](err); ok {
-		return idle, w.failed(ctx, row, err, busy.wait())
+	if busy, ok := errors.AsType[*later](refused); ok {
+		return idle, w.failed(ctx, row, refused, busy.wait())
 	}
 	// Something else was taken since it was refused last: it is what is wrong.
 	proven := row.LastSuccess != nil && row.LastSuccess.After(d.At)
-	_, final := errors.AsType[*refusal](err)
+	_, final := errors.AsType[*refusal](refused)
 	d.Attempts++
-	d.At, d.Error = w.n.Now(), clean(err.Error(), maxText)
+	d.At, d.Error = w.n.Now(), clean(refused.Error(), maxText)
 	if final || proven && d.Attempts >= limit {
 		d.Retry = false
 		return 0, w.bury(ctx, row, d, m, nil)

@@ -1,0 +1,51 @@
+package notify
+
+import (
+	"context"
+	"testing"
+
+	"grace/internal/store"
+)
+
+// senderFunc is a receiver that needs no server.
+type senderFunc func(m *Message) error
+
+func (f senderFunc) send(_ context.Context, m *Message, t Thread) (Thread, error) { return t, f(m) }
+
+// speak has the only receiver answered by a function.
+func (e *env) speak(f senderFunc) {
+	e.t.Helper()
+	e.n.current().workers[0].out = f
+}
+
+func (e *env) exec(text string) {
+	e.t.Helper()
+	err := e.store.Do(e.t.Context(), func(ctx context.Context, tx store.Tx) error {
+		_, err := tx.Exec(ctx, text)
+		return err
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// TestStoreAway: a store that cannot be read is no failure of the receiver.
+func TestStoreAway(t *testing.T) {
+	e := newEnv(t, Settings{Config: Config{Receivers: []Receiver{{Name: "hook", Type: "webhook", URL: "http://127.0.0.1:1"}}}})
+	var took []string
+	e.speak(func(m *Message) error {
+		took = append(took, m.Key)
+		return nil
+	})
+	e.incident("i-1", "web", "opened")
+	e.exec("ALTER TABLE grace_notify_refs RENAME TO away")
+	if _, err := e.n.current().workers[0].turn(t.Context()); err == nil {
+		t.Error("the store failed, and nobody says so")
+	}
+	if r := e.row("hook"); r.Attempts != 0 || r.FailingSince != nil || r.Retry != nil || r.Error != "" {
+		t.Errorf("how it fares: %+v", r)
+	}
+	e.exec("ALTER TABLE away RENAME TO grace_notify_refs")
+	e.turn("hook")
+	equal(t, took, []string{"grace/hook/1"})
+}
