@@ -1,9 +1,13 @@
 package notify
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,5 +125,33 @@ func TestRetryWhileAway(t *testing.T) {
 	e.now = e.now.Add(-24 * time.Hour) // a clock that was set back holds nothing up
 	d.say(nil)
 	e.turn("hook")
+	equal(t, len(e.letters()), 0)
+}
+
+// TestRetryDelivered: a letter that is delivered while somebody has it sent again
+// stays delivered.
+func TestRetryDelivered(t *testing.T) {
+	e := newEnv(t, Settings{Config: Config{Receivers: []Receiver{hook("hook", newDouble(t, status(http.StatusBadRequest)))}}})
+	e.incident("i-1", "web", "opened")
+	e.turn("hook")
+	e.retry("hook:1")
+
+	e.n.mu.Lock() // Retry comes no further than to the configuration
+	again := make(chan error)
+	go func() {
+		_, err := e.n.Retry(t.Context(), "hook:1", "token:ada")
+		again <- err
+	}()
+	for stacks := make([]byte, 1<<20); !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*Notifier).current("); {
+		runtime.Gosched()
+	}
+	err := e.store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error { return e.store.DropDeadLetter(ctx, tx, "hook:1") })
+	if err != nil {
+		t.Error(err)
+	}
+	e.n.mu.Unlock()
+	if err := <-again; !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("sent again: %v", err)
+	}
 	equal(t, len(e.letters()), 0)
 }

@@ -327,35 +327,39 @@ func (n *Notifier) known() string {
 }
 
 // Retry has a dead letter sent again, or all when id is empty. It gives how
-// many.
+// many. They are read in the transaction that writes them: one that was delivered
+// meanwhile stays delivered.
 func (n *Notifier) Retry(ctx context.Context, id, actor string) (int, error) {
 	if id != "" {
-		d, err := n.Store.DeadLetter(ctx, n.Store.Q(), id)
-		if err != nil {
-			return 0, err
-		}
-		if !slices.Contains(n.current().router.receivers, d.Receiver) {
-			return 0, fmt.Errorf("%w %s: %s", ErrUnknown, d.Receiver, n.known())
-		}
-		return 1, n.retry(ctx, []store.DeadLetter{d}, actor)
+		receivers := n.current().router.receivers
+		return n.retry(ctx, actor, func(ctx context.Context, tx store.Tx) ([]store.DeadLetter, error) {
+			d, err := n.Store.DeadLetter(ctx, tx, id)
+			if err == nil && !slices.Contains(receivers, d.Receiver) {
+				err = fmt.Errorf("%w %s: %s", ErrUnknown, d.Receiver, n.known())
+			}
+			return []store.DeadLetter{d}, err
+		})
 	}
-	total := 0
-	for {
-		letters, err := n.Store.WaitingLetters(ctx, n.Store.Q(), retryBatch)
-		if err != nil || len(letters) == 0 {
+	for total := 0; ; {
+		some, err := n.retry(ctx, actor, func(ctx context.Context, tx store.Tx) ([]store.DeadLetter, error) {
+			return n.Store.WaitingLetters(ctx, tx, retryBatch)
+		})
+		if total += some; err != nil || some == 0 {
 			return total, err
 		}
-		if err := n.retry(ctx, letters, actor); err != nil {
-			return total, err
-		}
-		total += len(letters)
 	}
 }
 
 const retryBatch = 100
 
-func (n *Notifier) retry(ctx context.Context, letters []store.DeadLetter, actor string) error {
-	return n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+// retry has the letters sent again that read gives.
+func (n *Notifier) retry(ctx context.Context, actor string, read func(context.Context, store.Tx) ([]store.DeadLetter, error)) (int, error) {
+	total := 0
+	err := n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		letters, err := read(ctx, tx)
+		if total = len(letters); err != nil || total == 0 {
+			return err
+		}
 		var c grace.Change
 		for _, d := range letters {
 			d.Retry, d.Attempts = true, 0
@@ -366,6 +370,10 @@ func (n *Notifier) retry(ctx context.Context, letters []store.DeadLetter, actor 
 		}
 		return n.Store.Apply(ctx, tx, c)
 	})
+	if err != nil {
+		return 0, err
+	}
+	return total, nil
 }
 
 // note puts what became of a dead letter into the audit log and the outbox.
