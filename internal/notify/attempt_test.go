@@ -2,8 +2,11 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"time"
 
+	"grace/internal/pgtest"
 	"grace/internal/store"
 )
 
@@ -48,4 +51,43 @@ func TestStoreAway(t *testing.T) {
 	e.exec("ALTER TABLE away RENAME TO grace_notify_refs")
 	e.turn("hook")
 	equal(t, took, []string{"grace/hook/1"})
+}
+
+// TestClaimRenewed: attempts that take longer together than a claim lasts are all
+// made while the receiver is this replica's, and none is once it is not.
+func TestClaimRenewed(t *testing.T) {
+	e := newEnvAt(t, Settings{Config: Config{Receivers: []Receiver{{Name: "hook", Type: "webhook", URL: "http://127.0.0.1:1"}}}}, pgtest.Start(t))
+	taken := func() bool {
+		taken, err := e.store.Claim(t.Context(), "notify/hook", "other", claimFor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return taken
+	}
+	asked := 0
+	e.speak(func(m *Message) error {
+		asked++
+		if e.now = e.now.Add(maxTimeout - time.Second); taken() {
+			t.Errorf("the receiver was free during attempt %d, of %s", asked, m.Key)
+		}
+		if m.Key != "grace/hook/1" {
+			return nil
+		}
+		return errors.New("answered 500")
+	})
+	e.incident("i-1", "web", "opened")
+	e.incident("i-2", "db", "opened")
+	for range suspicious {
+		e.turn("hook")
+		if r := e.row("hook").Retry; r != nil {
+			e.now = *r
+		}
+	}
+	equal(t, asked, suspicious+2)
+	if e.now = e.now.Add(claimFor + time.Second); !taken() {
+		t.Fatal("the other replica does not get the receiver")
+	}
+	e.incident("i-3", "db", "opened")
+	e.turn("hook")
+	equal(t, asked, suspicious+2)
 }

@@ -95,7 +95,16 @@ func (w *worker) run(ctx context.Context) {
 
 // turn delivers what is due and gives how long to wait before the next look.
 func (w *worker) turn(ctx context.Context) (time.Duration, error) {
-	if mine, err := w.claim(ctx); err != nil || !mine {
+	wait, err := w.serve(ctx)
+	if errors.Is(err, errServed) {
+		err = nil
+	}
+	return wait, err
+}
+
+// serve is the turn of the replica that serves the receiver.
+func (w *worker) serve(ctx context.Context) (time.Duration, error) {
+	if err := w.claim(ctx); err != nil {
 		return idle, err
 	}
 	row, err := w.n.Store.Receiver(ctx, w.n.Store.Q(), w.name)
@@ -145,9 +154,16 @@ func (w *worker) turn(ctx context.Context) (time.Duration, error) {
 	return w.retryLetter(ctx, &row)
 }
 
+// errServed is about a receiver that another replica serves.
+var errServed = errors.New("another replica serves the receiver")
+
 // claim makes the receiver this replica's for a while.
-func (w *worker) claim(ctx context.Context) (bool, error) {
-	return w.n.Store.Claim(ctx, "notify/"+w.name, w.n.Owner, claimFor)
+func (w *worker) claim(ctx context.Context) error {
+	mine, err := w.n.Store.Claim(ctx, "notify/"+w.name, w.n.Owner, claimFor)
+	if err == nil && !mine {
+		err = errServed
+	}
+	return err
 }
 
 // passOver records how far was read, once that is worth a write. Messages for
@@ -169,9 +185,6 @@ func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event, 
 	if m == nil || w.ahead[e.ID] {
 		delete(w.ahead, e.ID)
 		return true, nil
-	}
-	if mine, err := w.claim(ctx); err != nil || !mine {
-		return false, err
 	}
 	if m.held {
 		return true, w.hold(ctx, row, e, m)
@@ -205,9 +218,6 @@ func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event, 
 // onceMore tries a message after the next one passed: the receiver may have come
 // back between the two. A message that is refused even now is what is wrong.
 func (w *worker) onceMore(ctx context.Context, row *store.Receiver, e grace.Event, m *Message) (bool, error) {
-	if mine, err := w.claim(ctx); err != nil || !mine {
-		return false, err
-	}
 	thread, refused, err := w.attempt(ctx, m)
 	if err != nil {
 		return false, err
@@ -242,10 +252,13 @@ func (w *worker) mine(ctx context.Context, e grace.Event) (*Message, error) {
 	return m, nil
 }
 
-// attempt sends a message once. refused is the receiver's answer; err says that the
-// message was not tried, or not to its end, which says nothing of the receiver. It is
-// no failure that some did not get it.
+// attempt sends a message once, if the receiver is this replica's still. refused is the
+// receiver's answer; err says that the message was not tried, or not to its end, which
+// says nothing of the receiver. It is no failure that some did not get it.
 func (w *worker) attempt(ctx context.Context, m *Message) (t Thread, refused, err error) {
+	if err := w.claim(ctx); err != nil {
+		return t, nil, err
+	}
 	if t.Root, err = w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Thread); err != nil {
 		return t, nil, err
 	}

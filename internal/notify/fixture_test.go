@@ -35,11 +35,14 @@ type env struct {
 
 func newEnv(t *testing.T, s Settings) *env {
 	t.Helper()
+	return newEnvAt(t, s, "sqlite:"+filepath.Join(t.TempDir(), "grace.db"))
+}
+
+func newEnvAt(t *testing.T, s Settings, url string) *env {
+	t.Helper()
 	e := &env{t: t, now: testNow, log: &bytes.Buffer{}}
 	var err error
-	e.store, err = store.Open(t.Context(), store.Options{
-		URL: "sqlite:" + filepath.Join(t.TempDir(), "grace.db"), AuditKey: []byte("key"), Now: func() time.Time { return e.now },
-	})
+	e.store, err = store.Open(t.Context(), store.Options{URL: url, AuditKey: []byte("key"), Now: func() time.Time { return e.now }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,9 +104,6 @@ func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait tim
 	if had != "" {
 		m.had, limit = strings.Split(had, "\n"), greylisted
 	}
-	if mine, err := w.claim(ctx); err != nil || !mine {
-		return idle, err
-	}
 	thread, refused, err := w.attempt(ctx, m)
 	if err != nil {
 		return idle, err

@@ -47,6 +47,9 @@ func (set *setup) holds(m *Message, silences []grace.Silence) bool {
 // by an event, and tells what is open still when the silence ends: whether a
 // silence was seen here must not depend on whether another replica saw it, too.
 func (w *worker) hold(ctx context.Context, row *store.Receiver, e grace.Event, m *Message) error {
+	if err := w.claim(ctx); err != nil {
+		return err
+	}
 	now := w.n.Now()
 	row.Cursor, row.Attempts, row.Retry = e.ID, 0, nil
 	w.n.Log.InfoContext(ctx, "notification held back: what it is about is silenced", "receiver", w.name, "kind", m.Kind, "title", m.Title,
