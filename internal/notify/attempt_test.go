@@ -91,3 +91,38 @@ func TestClaimRenewed(t *testing.T) {
 	e.turn("hook")
 	equal(t, asked, suspicious+2)
 }
+
+// TestPassedIsCounted: what passes a message that is refused counts as delivered, and
+// the receiver as well; those whom it did not reach are counted, too.
+func TestPassedIsCounted(t *testing.T) {
+	e := newEnv(t, Settings{Config: Config{Receivers: []Receiver{{Name: "hook", Type: "webhook", URL: "http://127.0.0.1:1"}}}})
+	e.speak(func(m *Message) error {
+		if m.Key == "grace/hook/2" {
+			return &partly{errors.New("no@example.com: 550"), true, []string{"ada@example.com"}}
+		}
+		return errors.New("answered 500")
+	})
+	e.incident("i-1", "web", "opened")
+	e.incident("i-2", "db", "opened")
+	for range suspicious {
+		e.turn("hook")
+		if r := e.row("hook").Retry; r != nil {
+			e.now = *r
+		}
+	}
+	e.turn("hook")
+	r := e.row("hook")
+	if r.Delivered != 1 || r.Dead != 2 || r.LastSuccess == nil || r.FailingSince != nil || r.Cursor != 2 {
+		t.Errorf("how it fares: %+v", r)
+	}
+	for _, d := range e.letters() {
+		if d.Retry {
+			t.Errorf("%+v", d)
+		}
+	}
+	e.now = e.now.Add(time.Hour)
+	e.turn("hook")
+	if s, err := e.n.Status(t.Context()); err != nil || !s.Told {
+		t.Errorf("a well receiver to which there is nothing to say: %+v %v", s, err)
+	}
+}

@@ -194,9 +194,11 @@ func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event, 
 		return false, err
 	}
 	if refused == nil {
+		dealtWith(row, e)
 		return true, w.delivered(ctx, row, e, m, thread, "")
 	}
 	if final, ok := errors.AsType[*refusal](refused); ok {
+		failing(row, w.n.Now())
 		return true, w.dead(ctx, row, e, m, final.err)
 	}
 	if busy, ok := errors.AsType[*later](refused); ok {
@@ -204,7 +206,7 @@ func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event, 
 	}
 	row.Attempts++
 	if row.Attempts >= suspicious {
-		passed, err := w.tryNext(ctx, m, behind)
+		passed, err := w.tryNext(ctx, row, m, behind)
 		if err != nil {
 			return false, err
 		}
@@ -223,6 +225,7 @@ func (w *worker) onceMore(ctx context.Context, row *store.Receiver, e grace.Even
 		return false, err
 	}
 	if refused == nil {
+		dealtWith(row, e)
 		return true, w.delivered(ctx, row, e, m, thread, "")
 	}
 	if busy, ok := errors.AsType[*later](refused); ok { // with the next one, or with all that has waited
@@ -280,7 +283,7 @@ func (w *worker) attempt(ctx context.Context, m *Message) (t Thread, refused, er
 
 // tryNext tells whether the next message of another thread passes: then the
 // receiver works.
-func (w *worker) tryNext(ctx context.Context, bad *Message, behind []grace.Event) (bool, error) {
+func (w *worker) tryNext(ctx context.Context, row *store.Receiver, bad *Message, behind []grace.Event) (bool, error) {
 	for _, e := range behind {
 		m, err := w.mine(ctx, e)
 		if err != nil {
@@ -294,7 +297,7 @@ func (w *worker) tryNext(ctx context.Context, bad *Message, behind []grace.Event
 			return false, err
 		}
 		w.ahead[e.ID] = true
-		return true, w.recordRefs(ctx, e, m, thread)
+		return true, w.delivered(ctx, row, e, m, thread, "")
 	}
 	return false, nil
 }
@@ -308,14 +311,24 @@ func (w *worker) backoff(attempts int) time.Duration {
 	return time.Duration(float64(wait) * (0.8 + 0.4*w.n.Jitter()))
 }
 
-// delivered records a success; letter names the dead letter that it was.
+// dealtWith moves a receiver on to what comes after an event.
+func dealtWith(row *store.Receiver, e grace.Event) {
+	row.Cursor, row.Attempts, row.Retry = e.ID, 0, nil
+}
+
+// failing notes since when a receiver takes nothing.
+func failing(row *store.Receiver, now time.Time) {
+	if row.FailingSince == nil {
+		row.FailingSince = &now
+	}
+}
+
+// delivered records a success, whoever's turn it is; letter names the dead letter
+// that it was.
 func (w *worker) delivered(ctx context.Context, row *store.Receiver, e grace.Event, m *Message, t Thread, letter string) error {
 	now := w.n.Now()
 	row.Delivered++
-	row.LastSuccess, row.FailingSince, row.Error, row.Attempts, row.Retry, row.PassedOn = &now, nil, "", 0, nil, 0
-	if letter == "" {
-		row.Cursor = e.ID
-	}
+	row.LastSuccess, row.FailingSince, row.Error = &now, nil, ""
 	w.n.Log.InfoContext(ctx, "notification delivered", "receiver", w.name, "kind", m.Kind, "title", m.Title, "event", e.ID)
 	if t.left != nil {
 		row.Error = clean(t.left.Error(), maxText)
@@ -338,9 +351,7 @@ func (w *worker) failed(ctx context.Context, row *store.Receiver, err error, wai
 	now := w.n.Now()
 	at := now.Add(wait)
 	row.Error, row.Retry, row.Wait = clean(err.Error(), maxText), &at, grace.Duration(wait)
-	if row.FailingSince == nil {
-		row.FailingSince = &now
-	}
+	failing(row, now)
 	w.n.Log.WarnContext(ctx, "notification not delivered; it is tried again", "receiver", w.name, "error", row.Error,
 		"attempts", row.Attempts, "in", wait.Round(time.Millisecond).String())
 	return w.record(ctx, *row, nil)

@@ -19,10 +19,7 @@ func (w *worker) dead(ctx context.Context, row *store.Receiver, e grace.Event, m
 		ID: store.DeadLetterID(w.name, e.ID), Receiver: w.name, Event: e, Title: m.Title,
 		Error: clean(why.Error(), maxText), Attempts: row.Attempts + 1, At: now,
 	}
-	row.Cursor, row.Attempts, row.Retry = e.ID, 0, nil
-	if row.FailingSince == nil {
-		row.FailingSince = &now
-	}
+	dealtWith(row, e)
 	others, err := w.forOthers(ctx, m, e, now)
 	if err != nil {
 		return err
@@ -109,6 +106,7 @@ func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait tim
 		return idle, err
 	}
 	if refused == nil {
+		row.Retry = nil
 		return 0, w.delivered(ctx, row, d.Event, m, thread, d.ID)
 	}
 	if busy, ok := errors.AsType[*later](refused); ok {

@@ -51,7 +51,7 @@ func (w *worker) hold(ctx context.Context, row *store.Receiver, e grace.Event, m
 		return err
 	}
 	now := w.n.Now()
-	row.Cursor, row.Attempts, row.Retry = e.ID, 0, nil
+	dealtWith(row, e)
 	w.n.Log.InfoContext(ctx, "notification held back: what it is about is silenced", "receiver", w.name, "kind", m.Kind, "title", m.Title,
 		"event", strconv.FormatInt(e.ID, 10))
 	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error {

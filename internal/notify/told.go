@@ -53,7 +53,3 @@ func (w *worker) setRefs(ctx context.Context, tx store.Tx, e grace.Event, m *Mes
 	}
 	return w.keepLeft(ctx, tx, e, m, t.left)
 }
-
-func (w *worker) recordRefs(ctx context.Context, e grace.Event, m *Message, t Thread) error {
-	return w.n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return w.setRefs(ctx, tx, e, m, t) })
-}
