@@ -21,7 +21,7 @@ const (
 	// firstWait doubles with every failed attempt, up to longestWait.
 	firstWait   = time.Second
 	longestWait = 5 * time.Minute // also when a receiver names a longer one
-	// suspicious attempts of one message, the next one is tried.
+	// suspicious is a message that was refused so often: those behind it are tried.
 	suspicious = 6
 	// scannedLag of events that are no messages may be read again after a start.
 	scannedLag = 1000
@@ -46,6 +46,12 @@ func (l *later) Unwrap() error { return l.err }
 // wait is how much of it is obeyed.
 func (l *later) wait() time.Duration { return min(max(l.after, firstWait), longestWait) }
 
+// silent is no answer in time.
+type silent struct{ err error }
+
+func (s *silent) Error() string { return s.err.Error() }
+func (s *silent) Unwrap() error { return s.err }
+
 // partly is about who did not get a message that the others of the receiver got.
 type partly struct {
 	err   error
@@ -65,8 +71,10 @@ type worker struct {
 	out     sender
 	poke    chan struct{}
 
-	scanned int64          // events up to here are no messages, or were dealt with
-	ahead   map[int64]bool // events that were delivered before their turn
+	scanned int64            // events up to here are no messages, or were dealt with
+	trial   trial            // of what is behind the message whose turn it is
+	ahead   map[int64]fate   // what became of messages before their turn
+	bad     map[string]int64 // threads of those that were bad, with the last event of that time
 }
 
 // run serves the receiver until ctx is done.
@@ -137,12 +145,13 @@ func (w *worker) serve(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return idle, err
 	}
-	for i, e := range events {
-		passed, err := w.event(ctx, &row, e, events[i+1:])
-		if err != nil || !passed {
+	for _, e := range events {
+		done, err := w.event(ctx, &row, e)
+		if err != nil || !done {
 			return idle, err
 		}
-		w.scanned = e.ID
+		delete(w.ahead, e.ID)
+		w.scanned, w.trial = e.ID, trial{}
 	}
 	if len(events) == batch {
 		return 0, w.passOver(ctx, &row, true)
@@ -177,17 +186,18 @@ func (w *worker) passOver(ctx context.Context, row *store.Receiver, message bool
 }
 
 // event deals with one event. False means that it is tried again later.
-func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event, behind []grace.Event) (bool, error) {
+func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event) (bool, error) {
 	m, err := w.mine(ctx, e)
-	if err != nil {
+	was := w.ahead[e.ID]
+	switch {
+	case err != nil:
 		return false, err
-	}
-	if m == nil || w.ahead[e.ID] {
-		delete(w.ahead, e.ID)
+	case m == nil || was.passed:
 		return true, nil
-	}
-	if m.held {
+	case m.held:
 		return true, w.hold(ctx, row, e, m)
+	case was.late != nil:
+		return true, w.dead(ctx, row, e, m, fmt.Errorf("refused, and then a later message of its thread passed: %w", was.late))
 	}
 	thread, refused, err := w.attempt(ctx, m)
 	if err != nil {
@@ -199,39 +209,10 @@ func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event, 
 	}
 	if final, ok := errors.AsType[*refusal](refused); ok {
 		failing(row, w.n.Now())
+		row.Attempts++
 		return true, w.dead(ctx, row, e, m, final.err)
 	}
-	if busy, ok := errors.AsType[*later](refused); ok {
-		return false, w.failed(ctx, row, refused, busy.wait())
-	}
-	row.Attempts++
-	if row.Attempts >= suspicious {
-		passed, err := w.tryNext(ctx, row, m, behind)
-		if err != nil {
-			return false, err
-		}
-		if passed {
-			return w.onceMore(ctx, row, e, m)
-		}
-	}
-	return false, w.failed(ctx, row, refused, w.backoff(row.Attempts))
-}
-
-// onceMore tries a message after the next one passed: the receiver may have come
-// back between the two. A message that is refused even now is what is wrong.
-func (w *worker) onceMore(ctx context.Context, row *store.Receiver, e grace.Event, m *Message) (bool, error) {
-	thread, refused, err := w.attempt(ctx, m)
-	if err != nil {
-		return false, err
-	}
-	if refused == nil {
-		dealtWith(row, e)
-		return true, w.delivered(ctx, row, e, m, thread, "")
-	}
-	if busy, ok := errors.AsType[*later](refused); ok { // with the next one, or with all that has waited
-		return false, w.failed(ctx, row, refused, busy.wait())
-	}
-	return true, w.dead(ctx, row, e, m, fmt.Errorf("refused %d times, at last after the next message passed: %w", row.Attempts+1, refused))
+	return w.refused(ctx, row, e, m, refused)
 }
 
 // mine gives the event's message when this receiver gets it.
@@ -275,31 +256,10 @@ func (w *worker) attempt(ctx context.Context, m *Message) (t Thread, refused, er
 		t.left, refused = left, nil
 		w.n.Log.WarnContext(ctx, "notification not delivered to all", "receiver", w.name, "title", m.Title, "error", left)
 	}
-	if refused != nil {
-		err = ctx.Err() // stopped
+	if refused != nil && timed.Err() != nil {
+		refused, err = &silent{refused}, ctx.Err() // which is an error when the worker is stopped
 	}
 	return t, refused, err
-}
-
-// tryNext tells whether the next message of another thread passes: then the
-// receiver works.
-func (w *worker) tryNext(ctx context.Context, row *store.Receiver, bad *Message, behind []grace.Event) (bool, error) {
-	for _, e := range behind {
-		m, err := w.mine(ctx, e)
-		if err != nil {
-			return false, err
-		}
-		if m == nil || m.held || m.Thread == bad.Thread || w.ahead[e.ID] {
-			continue
-		}
-		thread, refused, err := w.attempt(ctx, m)
-		if err != nil || refused != nil { // it fails for all
-			return false, err
-		}
-		w.ahead[e.ID] = true
-		return true, w.delivered(ctx, row, e, m, thread, "")
-	}
-	return false, nil
 }
 
 // backoff is the wait after that many failed attempts, give or take a fifth.

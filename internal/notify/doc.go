@@ -18,9 +18,15 @@
 //     most 5 minutes. What needs a person and is not taken for 30 s is told to
 //     others.
 //   - Any other refusal is final. The message then is a dead letter: kept, listed,
-//     and sent again when somebody asks. When a message is refused again and again,
-//     and once more after the next one passed, it is a dead letter too: one bad
-//     message must not silence a receiver.
+//     and sent again when somebody asks.
+//   - Bad messages do not silence a receiver. When one was refused 6 times, those
+//     behind it are tried; when one passes and it does not, it is a dead letter. Any
+//     number in a row ends, and what is behind them comes through: within a minute
+//     and 40 s for each that is bad, and 5 minutes more for every 50 events. Where all
+//     of a thread are bad and one message alone is there to tell, it is 11 minutes for
+//     each. A receiver that is down costs none: then nothing passes.
+//   - Messages of one thread stay in order: what a later one of its thread has passed
+//     is a dead letter. Those of different threads may pass each other.
 //   - A dead letter that is sent again comes after new messages, has waits of its
 //     own, and holds up nothing. Refused as often while others pass, it is a dead
 //     letter as before, with its newest error.
@@ -36,6 +42,7 @@
 //   - A worker holds back what asks for attention to services that are all
 //     silenced now, and says so in the outbox. The ladder, which reads that, tells
 //     what is open still when they are not silenced any more.
-//   - Memory is bounded by the batch that a worker reads.
+//   - Memory is bounded by the batch that a worker reads, and by what was tried behind
+//     a message that is refused.
 //   - A secret is expanded at the moment of sending, and is in no error.
 package notify

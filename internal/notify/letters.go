@@ -17,7 +17,7 @@ func (w *worker) dead(ctx context.Context, row *store.Receiver, e grace.Event, m
 	now := w.n.Now()
 	d := store.DeadLetter{
 		ID: store.DeadLetterID(w.name, e.ID), Receiver: w.name, Event: e, Title: m.Title,
-		Error: clean(why.Error(), maxText), Attempts: row.Attempts + 1, At: now,
+		Error: clean(why.Error(), maxText), Attempts: max(row.Attempts, 1), At: now,
 	}
 	dealtWith(row, e)
 	others, err := w.forOthers(ctx, m, e, now)

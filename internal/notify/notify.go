@@ -114,7 +114,7 @@ func (n *Notifier) build(s Settings) (*setup, error) {
 		if err != nil {
 			return nil, fmt.Errorf("receiver %s: %w", r.Name, err)
 		}
-		set.workers = append(set.workers, &worker{n: n, set: set, name: r.Name, timeout: r.timeout(), out: out, poke: make(chan struct{}, 1), ahead: map[int64]bool{}})
+		set.workers = append(set.workers, &worker{n: n, set: set, name: r.Name, timeout: r.timeout(), out: out, poke: make(chan struct{}, 1), ahead: map[int64]fate{}, bad: map[string]int64{}})
 	}
 	return set, nil
 }

@@ -1,0 +1,167 @@
+package notify
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"grace"
+)
+
+// queue is a receiver to which messages wait, and what became of them.
+type queue struct {
+	*env
+
+	threads []string // of the events, from 1
+	took    []int    // events, in the order in which they were taken
+	asked   int
+}
+
+func key(event int) string { return fmt.Sprint("grace/hook/", event) }
+
+// newQueue makes a message of each of the threads; refuses gives the answer to one.
+func newQueue(t *testing.T, threads []string, refuses func(q *queue, event int) error) *queue {
+	t.Helper()
+	q := &queue{threads: threads}
+	q.env = newEnv(t, Settings{Config: Config{Receivers: []Receiver{{Name: "hook", Type: "webhook", URL: "http://127.0.0.1:1"}}}})
+	q.speak(func(m *Message) error {
+		q.asked++
+		if err := refuses(q, int(m.EventID)); err != nil {
+			return err
+		}
+		q.took = append(q.took, int(m.EventID))
+		return nil
+	})
+	for i, thread := range threads {
+		what := "incident.updated"
+		if slices.Index(threads, thread) == i {
+			what = "incident.opened"
+		}
+		q.report(grace.Incident{
+			ID: grace.IncidentID(thread), State: grace.IncidentOpen, Service: "web", Severity: grace.SeverityCritical, Title: thread, News: fmt.Sprint("news ", i),
+		}, what)
+	}
+	return q
+}
+
+// wait lets the worker do what is due until nothing waits, for as long as limit, and
+// tells how long that took.
+func (q *queue) wait(limit time.Duration) time.Duration {
+	q.t.Helper()
+	for began := q.now; ; {
+		q.turn("hook")
+		row := q.row("hook")
+		if took := q.now.Sub(began); row.Cursor >= int64(len(q.threads)) || took > limit {
+			return took
+		}
+		if row.Retry == nil {
+			q.t.Fatalf("it waits for nothing: %+v", row)
+		}
+		q.now = *row.Retry
+	}
+}
+
+// inOrder fails when a message was taken twice, or after a later one of its thread.
+func (q *queue) inOrder() {
+	q.t.Helper()
+	for i, event := range q.took {
+		for _, earlier := range q.took[:i] {
+			if earlier == event || earlier > event && q.threads[earlier-1] == q.threads[event-1] {
+				q.t.Errorf("%d after %d: %v", event, earlier, q.took)
+			}
+		}
+	}
+}
+
+// TestPoisonInARow: however many messages in a row are bad, each is found out, and
+// those behind come in the order of their threads: within a minute, and 40 s for each
+// that is bad. Where one message alone tells of many on a thread, it is 9 min for each.
+func TestPoisonInARow(t *testing.T) {
+	for _, bad := range []int{1, 2, 3, 5, 60} {
+		own := func(i int) string { return fmt.Sprint("i-", i) }
+		one := func(int) string { return "i-0" }
+		for name, tt := range map[string]struct {
+			thread func(i int) string
+			good   []string
+		}{
+			"one thread, others behind":                     {one, []string{"i-0", "a", "a", "i-0"}},
+			"one thread alone":                              {one, []string{"i-0", "i-0"}},
+			"several threads, others behind":                {own, []string{"i-0", "a", "i-1", "a", "b"}},
+			"several threads alone":                         {own, []string{"i-0", "i-0"}},
+			"one thread, a single one behind":               {one, []string{"a"}},
+			"several threads, a single one behind":          {own, []string{"a"}},
+			"several threads, the last one of them is good": {own, []string{own(bad - 1)}},
+		} {
+			t.Run(fmt.Sprint(bad, " of ", name), func(t *testing.T) {
+				var threads []string
+				for i := range bad {
+					threads = append(threads, tt.thread(i))
+				}
+				q := newQueue(t, append(threads, tt.good...), func(_ *queue, event int) error {
+					if event <= bad {
+						return errors.New("answered 500")
+					}
+					return nil
+				})
+				limit := time.Minute + time.Duration(bad)*40*time.Second
+				switch {
+				case name == "one thread, a single one behind":
+					limit = time.Minute + time.Duration(bad-1)*9*time.Minute
+				case bad > batch:
+					limit += longestWait
+				}
+				if took := q.wait(limit); took > limit {
+					t.Errorf("it took %s: %v of %v, %+v", took, q.took, q.threads, q.row("hook"))
+				}
+				equal(t, len(q.took), len(tt.good))
+				q.inOrder()
+				if r := q.row("hook"); r.Dead != int64(bad) || r.FailingSince != nil || r.Retry != nil {
+					t.Errorf("how it fares: %+v", r)
+				}
+				for _, d := range q.letters() {
+					if d.Event.ID > int64(bad) || d.Retry {
+						t.Errorf("%+v", d)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestAway: a receiver that comes back, whenever that is, gets everything in the order
+// of the threads. Silent ones get all of it; where it answers that it is down, what
+// it takes in that very moment may cost a message before it on the same thread.
+func TestAway(t *testing.T) {
+	for name, tt := range map[string]struct {
+		threads []string
+		silent  bool
+	}{
+		"several threads": {[]string{"a", "b", "c", "d"}, false},
+		"mixed":           {[]string{"a", "a", "b", "c", "b", "a"}, false},
+		"one thread":      {[]string{"a", "a", "a"}, false},
+		"silent":          {[]string{"a", "a", "b", "b"}, true},
+		"silent, one":     {[]string{"a", "a", "a"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for refused := range 24 {
+				q := newQueue(t, tt.threads, func(q *queue, _ int) error {
+					if q.asked <= refused {
+						return errors.New("answered 502")
+					}
+					return nil
+				})
+				if tt.silent {
+					q.n.current().workers[0].timeout = -1 // no answer comes in time
+				}
+				q.wait(24 * time.Hour)
+				q.inOrder()
+				letters := q.letters()
+				if len(q.took)+len(letters) != len(tt.threads) || len(letters) > 0 && (tt.silent || name == "several threads") {
+					t.Errorf("back after %d attempts: %v of %v, %+v", refused, q.took, tt.threads, letters)
+				}
+			}
+		})
+	}
+}
