@@ -21,6 +21,8 @@ const (
 	// firstWait doubles with every failed attempt, up to longestWait.
 	firstWait   = time.Second
 	longestWait = 5 * time.Minute // also when a receiver names a longer one
+	// busyFor is how long it is believed that a receiver is busy, whatever it is sent.
+	busyFor = 5 * time.Minute
 	// suspicious is a message that was refused so often: those behind it are tried.
 	suspicious = 6
 	// scannedLag of events that are no messages may be read again after a start.
@@ -281,6 +283,11 @@ func failing(row *store.Receiver, now time.Time) {
 	if row.FailingSince == nil {
 		row.FailingSince = &now
 	}
+}
+
+// failingFor tells whether a receiver has taken nothing for so long.
+func (w *worker) failingFor(row *store.Receiver, d time.Duration) bool {
+	return row.FailingSince != nil && w.n.Now().Sub(*row.FailingSince) >= d
 }
 
 // delivered records a success, whoever's turn it is; letter names the dead letter

@@ -109,11 +109,12 @@ func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait tim
 		row.Retry = nil
 		return 0, w.delivered(ctx, row, d.Event, m, thread, d.ID)
 	}
-	if busy, ok := errors.AsType[*later](refused); ok {
-		return idle, w.failed(ctx, row, refused, busy.wait())
-	}
 	// Something else was taken since it was refused last: it is what is wrong.
 	proven := row.LastSuccess != nil && row.LastSuccess.After(d.At)
+	busy, isBusy := errors.AsType[*later](refused)
+	if isBusy && !proven && !w.failingFor(row, busyFor) {
+		return idle, w.failed(ctx, row, refused, busy.wait())
+	}
 	_, final := errors.AsType[*refusal](refused)
 	d.Attempts++
 	d.At, d.Error = w.n.Now(), clean(refused.Error(), maxText)
@@ -123,7 +124,11 @@ func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait tim
 	}
 	row.Error = d.Error
 	w.n.Log.WarnContext(ctx, "dead letter not delivered; it is tried again", "receiver", w.name, "title", m.Title, "error", d.Error, "attempts", d.Attempts)
-	return idle, w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error { return w.n.Store.PutDeadLetter(ctx, tx, d) })
+	err = w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error { return w.n.Store.PutDeadLetter(ctx, tx, d) })
+	if err != nil || !isBusy {
+		return idle, err
+	}
+	return idle, w.failed(ctx, row, refused, busy.wait())
 }
 
 // due tells whether a letter has waited for long enough since it was tried last;

@@ -15,7 +15,7 @@ const passOnAfter = 30 * time.Second
 // passOn has others told what needs a person while this receiver fails.
 func (w *worker) passOn(ctx context.Context, row *store.Receiver) error {
 	now := w.n.Now()
-	if row.Retry == nil || row.FailingSince == nil || now.Sub(*row.FailingSince) < passOnAfter {
+	if row.Retry == nil || !w.failingFor(row, passOnAfter) {
 		return nil
 	}
 	waiting, err := w.n.Store.Events(ctx, w.n.Store.Q(), max(row.PassedOn, row.Cursor), patterns(), batch)

@@ -31,6 +31,7 @@ const alike = 10
 type fate struct {
 	passed bool  // it was delivered
 	bad    bool  // it was refused just before another one passed
+	busy   bool  // because the receiver was busy, as it said
 	late   error // how it was refused just before one of its own thread passed
 }
 
@@ -48,14 +49,22 @@ type tried struct {
 }
 
 // refused deals with a message that was not taken: either it is tried again later, or
-// it is what is wrong.
+// it is what is wrong. It may be what a receiver is busy with, too: that counts once
+// nothing else was taken for busyFor, and when another one passed since.
 func (w *worker) refused(ctx context.Context, row *store.Receiver, e grace.Event, m *Message, why error) (bool, error) {
-	if busy, ok := errors.AsType[*later](why); ok {
-		delete(w.ahead, e.ID) // with what passed, or with all that has waited
-		return false, w.failed(ctx, row, why, busy.wait())
+	was := w.ahead[e.ID]
+	busy, isBusy := errors.AsType[*later](why)
+	if isBusy && !was.busy {
+		delete(w.ahead, e.ID) // busy with what passed, or with all that has waited
+		if !w.failingFor(row, busyFor) {
+			return false, w.failed(ctx, row, why, busy.wait())
+		}
 	}
 	row.Attempts++
 	wait := w.backoff(row.Attempts)
+	if isBusy {
+		wait = busy.wait()
+	}
 	if row.Attempts >= suspicious {
 		if w.ahead[e.ID].bad || row.Attempts >= alike && e.ID <= w.bad[m.Thread] {
 			row.FailingSince = nil // the receiver is well
@@ -65,8 +74,8 @@ func (w *worker) refused(ctx context.Context, row *store.Receiver, e grace.Event
 		if err != nil {
 			return false, err
 		}
-		if passed {
-			return w.event(ctx, row, e)
+		if passed && (!isBusy || w.ahead[e.ID].late != nil) {
+			return w.event(ctx, row, e) // at once: the receiver may have come back
 		}
 		wait = max(wait, pause)
 	}
@@ -129,7 +138,8 @@ func (w *worker) passed(ctx context.Context, row *store.Receiver, e grace.Event,
 	}
 	w.ahead[e.ID] = fate{passed: true}
 	for _, one := range w.trial.tried {
-		was := fate{bad: true}
+		_, busy := errors.AsType[*later](one.why)
+		was := fate{bad: true, busy: busy}
 		if one.thread == m.Thread {
 			was.late = one.why
 		}

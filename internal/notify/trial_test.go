@@ -165,3 +165,88 @@ func TestAway(t *testing.T) {
 		})
 	}
 }
+
+// TestAlwaysBusy: a message to which a receiver always says that it is busy, as often
+// as it says it, is found out as well; meanwhile nothing is sent before its time.
+func TestAlwaysBusy(t *testing.T) {
+	for _, bad := range []int{1, 2, 3} {
+		for _, after := range []time.Duration{10 * time.Second, time.Hour} {
+			for name, threads := range map[string][]string{
+				"others":     {"a", "b", "c", "d", "a", "d"},
+				"one thread": {"a", "a", "a", "a", "a", "a"},
+				"quiet":      {"a", "b", "c", "d"},
+			} {
+				t.Run(fmt.Sprint(bad, " of ", name, " after ", after), func(t *testing.T) {
+					tries := map[int]time.Time{}
+					q := newQueue(t, threads, func(q *queue, event int) error {
+						if event > bad {
+							return nil
+						}
+						if last, again := tries[event]; again && q.now.Sub(last) < min(after, longestWait) {
+							t.Errorf("%d is sent again after %s", event, q.now.Sub(last))
+						}
+						tries[event] = q.now
+						return &later{errors.New("answered 429"), after}
+					})
+					limit := time.Duration(bad) * 45 * time.Minute
+					if took := q.wait(limit); took > limit {
+						t.Errorf("it took %s: %v, %+v", took, q.took, q.row("hook"))
+					}
+					equal(t, len(q.took), len(threads)-bad)
+					equal(t, len(q.letters()), bad)
+					q.inOrder()
+					if r := q.row("hook"); r.FailingSince != nil || r.Dead != int64(bad) {
+						t.Errorf("how it fares: %+v", r)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestBusyForLong: a receiver that is busy for hours, with whatever it is sent, gets
+// everything in the end.
+func TestBusyForLong(t *testing.T) {
+	for busy := range 24 {
+		q := newQueue(t, []string{"a", "a", "b", "c", "b"}, func(q *queue, _ int) error {
+			if q.now.Sub(testNow) < time.Duration(busy)*7*time.Minute {
+				return &later{errors.New("answered 429"), time.Minute}
+			}
+			return nil
+		})
+		q.wait(24 * time.Hour)
+		q.inOrder()
+		if len(q.took) != 5 || len(q.letters()) > 0 {
+			t.Errorf("busy for %d min: %v %+v", 7*busy, q.took, q.letters())
+		}
+	}
+}
+
+// TestBusyLetter: a dead letter to which a receiver always says that it is busy when it
+// is sent again, while it takes others, is a dead letter again.
+func TestBusyLetter(t *testing.T) {
+	q := newQueue(t, []string{"a"}, func(_ *queue, event int) error {
+		if event == 1 {
+			return &refusal{errors.New("answered 400")}
+		}
+		return nil
+	})
+	q.turn("hook")
+	q.retry("hook:1")
+	q.speak(func(m *Message) error {
+		if m.EventID == 1 {
+			return &later{errors.New("answered 429"), 20 * time.Second}
+		}
+		return nil
+	})
+	for i := range suspicious + 1 {
+		q.incident(fmt.Sprint("n-", i), "web", "opened")
+		for range 3 {
+			q.now = q.now.Add(20 * time.Second)
+			q.turn("hook")
+		}
+	}
+	if d := q.letters(); len(d) != 1 || d[0].Retry || d[0].Attempts < suspicious {
+		t.Errorf("%+v", d)
+	}
+}
