@@ -294,9 +294,11 @@ func (w *worker) failingFor(row *store.Receiver, d time.Duration) bool {
 // that it was.
 func (w *worker) delivered(ctx context.Context, row *store.Receiver, e grace.Event, m *Message, t Thread, letter string) error {
 	now := w.n.Now()
-	row.Delivered++
-	row.LastSuccess, row.FailingSince, row.Error = &now, nil, ""
-	w.n.Log.InfoContext(ctx, "notification delivered", "receiver", w.name, "kind", m.Kind, "title", m.Title, "event", e.ID)
+	if !t.unsent {
+		row.Delivered++
+		row.LastSuccess, row.FailingSince, row.Error = &now, nil, ""
+		w.n.Log.InfoContext(ctx, "notification delivered", "receiver", w.name, "kind", m.Kind, "title", m.Title, "event", e.ID)
+	}
 	if t.left != nil {
 		row.Error = clean(t.left.Error(), maxText)
 		if t.left.final {

@@ -25,8 +25,8 @@
 //     and 40 s for each that is bad, and 5 minutes more for every 50 events. Where all
 //     of a thread are bad and one message alone is there to tell, it is 11 minutes for
 //     each. A receiver that is down costs none: then nothing passes. That it is busy
-//     (429) counts as a refusal once nothing was taken for 5 minutes; it is asked no
-//     sooner again than it says, and each such message costs at most 45 minutes.
+//     (429) counts as a refusal once nothing was taken for 5 minutes; the message waits
+//     for as long as it says, and each such one costs at most an hour.
 //   - Messages of one thread stay in order: what a later one of its thread has passed
 //     is a dead letter. Those of different threads may pass each other.
 //   - A dead letter that is sent again comes after new messages, has waits of its

@@ -77,7 +77,8 @@ type sender interface {
 type Thread struct {
 	Root, Question string
 
-	left *partly // who did not get the message
+	left   *partly // who did not get the message
+	unsent bool    // the receiver is not sent such messages, which says nothing of it
 }
 
 // New builds a notifier. Nothing is sent before Start.

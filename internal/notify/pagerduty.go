@@ -53,7 +53,7 @@ func (p *pagerduty) send(ctx context.Context, m *Message, _ Thread) (Thread, err
 	case m.Kind.needsPerson() && !m.stale:
 		e.Action = "trigger"
 	default:
-		return Thread{}, nil
+		return Thread{unsent: true}, nil
 	}
 	var s secrets
 	e.RoutingKey = s.expand("routing_key", p.cfg.RoutingKey)

@@ -109,6 +109,9 @@ func (w *worker) tryBehind(ctx context.Context, row *store.Receiver, bad grace.E
 			return false, 0, err
 		}
 		t.after = e.ID
+		if thread.unsent {
+			continue
+		}
 		if refused == nil {
 			return true, 0, w.passed(ctx, row, e, next, thread)
 		}

@@ -3,6 +3,7 @@ package notify
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -163,6 +164,36 @@ func TestAway(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestUnsentProvesNothing: what PagerDuty is not sent neither tells that it works, nor
+// counts as delivered.
+func TestUnsentProvesNothing(t *testing.T) {
+	t.Setenv("PD_KEY", "pd-key")
+	pd := newDouble(t, status(http.StatusInternalServerError))
+	e := newEnv(t, Settings{Config: Config{Receivers: []Receiver{{Name: "pd", Type: "pagerduty", RoutingKey: "${env:PD_KEY}", URL: pd.URL}}}})
+	acted := func(run string) {
+		e.apply(grace.Change{Events: []grace.Event{{Type: "self_heal.run.running", Resource: "run/" + run, Payload: encode(runPayload{Service: "web"})}}})
+	}
+	acted("r-1")
+	e.turn("pd")
+	if r := e.row("pd"); r.Cursor != 1 || r.Delivered != 0 || r.LastSuccess != nil {
+		t.Errorf("how it fares: %+v", r)
+	}
+	e.incident("i-1", "web", "opened")
+	acted("r-2")
+	for range 2 * suspicious {
+		e.turn("pd")
+		if r := e.row("pd").Retry; r != nil {
+			e.now = *r
+		}
+	}
+	equal(t, len(e.letters()), 0)
+	pd.say(status(http.StatusAccepted))
+	e.turn("pd")
+	if r := e.row("pd"); r.Cursor != 3 || r.Delivered != 1 || r.FailingSince != nil {
+		t.Errorf("how it fares: %+v", r)
 	}
 }
 
