@@ -20,6 +20,9 @@ func (w *worker) dead(ctx context.Context, row *store.Receiver, e grace.Event, m
 		Error: clean(why.Error(), maxText), Attempts: max(row.Attempts, 1), At: now,
 	}
 	dealtWith(row, e)
+	if e.ID <= row.PassedOn {
+		return w.bury(ctx, row, d, m, nil)
+	}
 	others, err := w.forOthers(ctx, m, e, now)
 	if err != nil {
 		return err

@@ -43,6 +43,32 @@ func TestPassedOn(t *testing.T) {
 	}
 }
 
+// TestPassedOnBeforeItWasBad: what was passed on while its receiver failed is not
+// passed on again when it is a dead letter.
+func TestPassedOnBeforeItWasBad(t *testing.T) {
+	bad, other := newDouble(t, func(w http.ResponseWriter, g got) {
+		if g.header.Get("Idempotency-Key") == "grace/bad/1" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}), newDouble(t, nil)
+	e := newEnv(t, Settings{Config: Config{
+		Receivers: []Receiver{hook("bad", bad), hook("other", other)},
+		Routes:    []Route{{Services: []Glob{"web"}, Receivers: []Name{"bad"}}, {Receivers: []Name{"other"}}},
+	}})
+	e.ask("r-1", "web")
+	e.ask("r-2", "web")
+	for range suspicious {
+		e.turn("bad")
+		if r := e.row("bad").Retry; r != nil {
+			e.now = *r
+		}
+	}
+	equal(t, len(e.letters()), 1)
+	e.turn("other")
+	const told = "bad cannot be told: May GRACE run restart_service on web?"
+	equal(t, other.titles(t), []string{told, told}) // once of each
+}
+
 // TestPassedOnBusy: who is told when to come again comes then, but not after hours,
 // and what needs a person reaches others meanwhile.
 func TestPassedOnBusy(t *testing.T) {
