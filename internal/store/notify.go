@@ -29,7 +29,8 @@ type Receiver struct {
 	New          bool           `json:"new,omitempty"`           // it has not been told yet what is open
 }
 
-// DeadLetter is a message that a receiver refused for good.
+// DeadLetter is a message that a receiver did not take, or not for all who belong to
+// it. It is sent again when somebody asked for that, or when some may get it yet.
 type DeadLetter struct {
 	ID       string      `json:"id"`
 	Receiver string      `json:"receiver"`
