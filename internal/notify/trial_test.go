@@ -20,8 +20,6 @@ type queue struct {
 	asked   int
 }
 
-func key(event int) string { return fmt.Sprint("grace/hook/", event) }
-
 // newQueue makes a message of each of the threads; refuses gives the answer to one.
 func newQueue(t *testing.T, threads []string, refuses func(q *queue, event int) error) *queue {
 	t.Helper()
@@ -95,6 +93,9 @@ func TestPoisonInARow(t *testing.T) {
 			"several threads, a single one behind":          {own, []string{"a"}},
 			"several threads, the last one of them is good": {own, []string{own(bad - 1)}},
 		} {
+			if bad > batch && name != "one thread alone" && name != "several threads, a single one behind" {
+				continue // takes long, and tells no more
+			}
 			t.Run(fmt.Sprint(bad, " of ", name), func(t *testing.T) {
 				var threads []string
 				for i := range bad {
@@ -143,10 +144,9 @@ func TestAway(t *testing.T) {
 		"mixed":           {[]string{"a", "a", "b", "c", "b", "a"}, false},
 		"one thread":      {[]string{"a", "a", "a"}, false},
 		"silent":          {[]string{"a", "a", "b", "b"}, true},
-		"silent, one":     {[]string{"a", "a", "a"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for refused := range 24 {
+			for refused := suspicious - 1; refused < 3*suspicious; refused++ {
 				q := newQueue(t, tt.threads, func(q *queue, _ int) error {
 					if q.asked <= refused {
 						return errors.New("answered 502")
@@ -238,9 +238,9 @@ func TestAlwaysBusy(t *testing.T) {
 // TestBusyForLong: a receiver that is busy for hours, with whatever it is sent, gets
 // everything in the end.
 func TestBusyForLong(t *testing.T) {
-	for busy := range 24 {
+	for busy := range 8 {
 		q := newQueue(t, []string{"a", "a", "b", "c", "b"}, func(q *queue, _ int) error {
-			if q.now.Sub(testNow) < time.Duration(busy)*7*time.Minute {
+			if q.now.Sub(testNow) < time.Duration(busy)*13*time.Minute {
 				return &later{errors.New("answered 429"), time.Minute}
 			}
 			return nil
@@ -248,7 +248,7 @@ func TestBusyForLong(t *testing.T) {
 		q.wait(24 * time.Hour)
 		q.inOrder()
 		if len(q.took) != 5 || len(q.letters()) > 0 {
-			t.Errorf("busy for %d min: %v %+v", 7*busy, q.took, q.letters())
+			t.Errorf("busy for %d min: %v %+v", 13*busy, q.took, q.letters())
 		}
 	}
 }
