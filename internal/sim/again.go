@@ -42,7 +42,8 @@ func (s *Sim) isCalm(id grace.ServiceID) bool {
 }
 
 // coverEnds notes for all open incidents of a service that they are about what is
-// over. It gives false while what is stored says otherwise: then it goes on.
+// over. It gives false while what is stored says otherwise, or one is so young that
+// it may speak of what comes next: then it goes on.
 func (s *Sim) coverEnds(id grace.ServiceID) bool {
 	rows, err := s.store.Signals(s.ctx, s.store.Q(), id)
 	s.fail(err)
@@ -52,7 +53,12 @@ func (s *Sim) coverEnds(id grace.ServiceID) bool {
 	}
 	incidents, err := s.store.OpenIncidents(s.ctx, s.store.Q())
 	s.fail(err)
+	young := false
 	for _, inc := range incidents {
+		if inc.Covers(id) && s.now.Add(s.wall).Sub(inc.OpenedAt) <= holdDown+attention {
+			young = true
+			continue
+		}
 		if inc.Kind == grace.IncidentBlind || !inc.Covers(id) { // GRACE has noted it: covered later, it was told anew
 			continue
 		}
@@ -61,7 +67,7 @@ func (s *Sim) coverEnds(id grace.ServiceID) bool {
 		}
 		s.over[inc.ID][id] = inc.News
 	}
-	return err == nil
+	return err == nil && !young
 }
 
 // speaksOf tells whether an incident is about a service as it is now.
