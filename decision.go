@@ -24,6 +24,17 @@ type Proposal struct {
 	At          time.Time      `json:"at"`
 }
 
+// Candidate is a playbook that was looked at for a diagnosis. Doing nothing is one,
+// too, under its own name.
+type Candidate struct {
+	Playbook PlaybookID `json:"playbook"`
+	Risk     Risk       `json:"risk,omitempty"`
+	Score    float64    `json:"score" doc:"learned chance of success"`
+	Trials   float64    `json:"trials" doc:"decayed number of outcomes behind the score"`
+	Chosen   bool       `json:"chosen,omitempty"`
+	Refused  *Reason    `json:"refused,omitempty" doc:"why it was not chosen, if not for its rank"`
+}
+
 // Verdict is what the trust core says.
 type Verdict string
 
@@ -41,17 +52,18 @@ const (
 // Decision is the recorded answer to a diagnosis: of the trust core, or, with
 // VerdictNone, of the proposing stage that had nothing to ask.
 type Decision struct {
-	ID        DecisionID  `json:"id"`
-	Verdict   Verdict     `json:"verdict"`
-	Policy    string      `json:"policy,omitempty" doc:"the policy that settled it"`
-	Mode      Mode        `json:"mode"`
-	Reasons   []Reason    `json:"reasons" doc:"every gate, passed or not"`
-	Service   ServiceID   `json:"service"`
-	Triggers  []TriggerID `json:"triggers,omitempty"`
-	Diagnosis Diagnosis   `json:"diagnosis"`
-	Proposal  *Proposal   `json:"proposal,omitempty"`
-	Run       RunID       `json:"run,omitempty"`
-	At        time.Time   `json:"at"`
+	ID         DecisionID  `json:"id"`
+	Verdict    Verdict     `json:"verdict"`
+	Policy     string      `json:"policy,omitempty" doc:"the policy that settled it"`
+	Mode       Mode        `json:"mode"`
+	Reasons    []Reason    `json:"reasons" doc:"every gate, passed or not"`
+	Candidates []Candidate `json:"candidates,omitempty" doc:"what was looked at, by rank"`
+	Service    ServiceID   `json:"service"`
+	Triggers   []TriggerID `json:"triggers,omitempty"`
+	Diagnosis  Diagnosis   `json:"diagnosis"`
+	Proposal   *Proposal   `json:"proposal,omitempty"`
+	Run        RunID       `json:"run,omitempty"`
+	At         time.Time   `json:"at"`
 }
 
 // Failed gives the reasons that said no.

@@ -56,15 +56,16 @@ func pure() []string {
 }
 
 // ground lists what several stages and edges stand on: mathematics over numbers
-// alone, and the intake that every telemetry edge hands its series to.
+// alone, the words for reasons, and the intake that every telemetry edge hands its
+// series to.
 func ground() []string {
-	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry", "internal/httpclient", "internal/exposition", "internal/patience"}
+	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry", "internal/httpclient", "internal/exposition", "internal/explain", "internal/patience"}
 }
 
 // replayed lists what must not know the clock or the world: the stages, and
 // the mathematics below them.
 func replayed() []string {
-	return append(pure(), "internal/forecast", "internal/detect", "internal/breach")
+	return append(pure(), "internal/forecast", "internal/detect", "internal/breach", "internal/explain")
 }
 
 // testOnly packages may be imported by every _test.go file, whatever its floor,

@@ -2,7 +2,6 @@ package grace
 
 import (
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -99,18 +98,6 @@ type Run struct {
 	StartedAt   *time.Time        `json:"started_at,omitempty" doc:"first step"`
 	EndedAt     *time.Time        `json:"ended_at,omitempty"`
 	RecoveredIn Duration          `json:"recovered_in,omitempty" doc:"of a succeeded run: from sick_since to the check that passed"`
-}
-
-// Waits says what an approved run waits for before it begins, empty when that is
-// nothing. A change window is the one that people wait for.
-func (r Run) Waits() string {
-	if r.State != RunApproved || len(r.Reasons) == 0 {
-		return ""
-	}
-	if w := r.Reasons[0]; w.Code != ReasonOutsideWindow {
-		return strings.ReplaceAll(w.Gate, "_", " ") + ": " + w.Actual
-	}
-	return r.Reasons[0].Required + "; the run expires " + r.CreatedAt.Add(AdmissionPatience).UTC().Format(time.RFC3339)
 }
 
 // Symptom is one thing that is wrong with a service at a time.

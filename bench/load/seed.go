@@ -110,7 +110,7 @@ func past(c *grace.Change, i int, service grace.ServiceID, at time.Time) {
 	c.Runs = append(c.Runs, run)
 	var reasons []grace.Reason
 	for _, gate := range []string{"duplicate", "rate", "backoff", "storm", "cone", "mode", "impact", "blast_radius", "confidence", "change_window"} {
-		reasons = append(reasons, grace.Reason{Gate: gate, OK: true, Actual: "1", Required: "<= 2"})
+		reasons = append(reasons, grace.Reason{Gate: gate, OK: true, Actual: 1.0, Required: 2.0})
 	}
 	c.Decisions = append(c.Decisions, grace.Decision{
 		ID: dec, Verdict: grace.VerdictAllow, Mode: grace.ModeAutonomous, Service: service, Run: id, At: at, Reasons: reasons,

@@ -10,6 +10,7 @@ import (
 	"grace"
 	"grace/internal/api"
 	"grace/internal/cli"
+	"grace/internal/explain"
 )
 
 // observer is what the account is told from.
@@ -145,7 +146,7 @@ func (w *watcher) beginning(r grace.Run, why api.Explanation) *time.Time {
 func verdictText(d grace.Decision) string {
 	var no []string
 	for _, r := range d.Failed() {
-		no = append(no, fmt.Sprintf("%s is %s, required %s", r.Gate, r.Actual, r.Required))
+		no = append(no, fmt.Sprintf("%s is %s, required %s", r.Gate, explain.Actual(r), explain.Required(r)))
 	}
 	switch {
 	case d.Verdict == grace.VerdictAllow:

@@ -29,7 +29,7 @@ func TestRunWaits(t *testing.T) {
 	a := testApp()
 	r := grace.Run{
 		ID: "r-1", Service: "web", Code: grace.CodeServiceDown, Playbook: grace.Playbook{ID: "restart_service"}, State: grace.RunApproved,
-		Reasons: []grace.Reason{{Gate: "cone", Code: grace.ReasonConeBusy, Actual: "run r-0 on db is running", Required: "no other run"}},
+		Reasons: []grace.Reason{{Gate: "cone", Code: grace.ReasonConeBusy, Actual: "db", Source: "run/r-0"}},
 	}
 	for name, show := range map[string]func(io.Writer){
 		"show": func(w io.Writer) { a.run(w, r) },
@@ -37,7 +37,7 @@ func TestRunWaits(t *testing.T) {
 	} {
 		var out strings.Builder
 		show(&out)
-		if got := strings.ToLower(out.String()); !strings.Contains(got, "waits for cone: run r-0 on db is running") || strings.Contains(got, "ended because") {
+		if got := strings.ToLower(out.String()); !strings.Contains(got, "waits for cone: run r-0 is on db") || strings.Contains(got, "ended because") {
 			t.Errorf("%s:\n%s", name, out.String())
 		}
 	}

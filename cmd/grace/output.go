@@ -8,6 +8,7 @@ import (
 
 	"grace"
 	"grace/internal/cli"
+	"grace/internal/explain"
 )
 
 // at prints a time: local, or UTC marked with Z.
@@ -42,14 +43,14 @@ func (a *app) gates(w io.Writer, reasons []grace.Reason) {
 	for _, want := range []bool{false, true} {
 		for _, r := range reasons {
 			if r.OK == want {
-				t.Add("  "+r.Gate, cli.YesNo(r.OK), cli.OneLine(cli.OrDash(r.Actual), 60), cli.OneLine(cli.OrDash(r.Required), 60), string(r.Code))
+				t.Add("  "+r.Gate, cli.YesNo(r.OK), cli.OneLine(explain.Actual(r), 60), cli.OneLine(explain.Required(r), 60), string(r.Code))
 			}
 		}
 	}
 	t.Write(w, a.Colour)
 	for _, r := range reasons {
-		if !r.OK && r.Hint != "" {
-			_, _ = fmt.Fprintf(w, "  hint (%s): %s\n", r.Gate, r.Hint)
+		if hint := explain.Hint(r); hint != "" {
+			_, _ = fmt.Fprintf(w, "  hint (%s): %s\n", r.Gate, hint)
 		}
 	}
 }

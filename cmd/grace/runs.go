@@ -14,6 +14,7 @@ import (
 	"grace"
 	"grace/internal/api"
 	"grace/internal/cli"
+	"grace/internal/explain"
 )
 
 func newRuns(a *app) *cobra.Command {
@@ -113,7 +114,7 @@ func (a *app) runTable(w io.Writer, runs []grace.Run) {
 	}
 	t.Write(w, a.Colour)
 	for _, r := range runs {
-		if waits := r.Waits(); waits != "" {
+		if waits := explain.Waits(r); waits != "" {
 			_, _ = fmt.Fprintf(w, "  %s waits for %s\n", r.ID, waits)
 		}
 	}
@@ -174,8 +175,8 @@ func (a *app) run(w io.Writer, r grace.Run) {
 	a.steps(w, r.Steps)
 	a.checks(w, r.Checks)
 	switch {
-	case r.Waits() != "":
-		_, _ = fmt.Fprintln(w, "\nWaits for "+r.Waits())
+	case explain.Waits(r) != "":
+		_, _ = fmt.Fprintln(w, "\nWaits for "+explain.Waits(r))
 		a.gates(w, r.Reasons)
 	case len(r.Reasons) > 0:
 		_, _ = fmt.Fprintln(w, "\nEnded because")

@@ -379,8 +379,8 @@ func story() grace.Change {
 			ID: "dec-1", Verdict: grace.VerdictRequireApproval, Mode: grace.ModeAutonomous, Service: "db", Triggers: []grace.TriggerID{"t-1"},
 			Diagnosis: diagnosis, Proposal: &proposal, Run: "r-1", At: at(-4 * time.Minute),
 			Reasons: []grace.Reason{
-				{Gate: "confidence", Code: grace.ReasonPassed, OK: true, Actual: "0.86", Required: ">= 0.7"},
-				{Gate: "blast_radius", Code: grace.ReasonBlastRadius, Actual: "3", Required: "<= 2", Hint: "raise trust.max_blast_radius"},
+				{Gate: "confidence", Code: grace.ReasonPassed, OK: true, Actual: 0.86, Required: 0.7},
+				{Gate: "blast_radius", Code: grace.ReasonBlastRadius, Actual: 3.0, Required: 2.0},
 			},
 		}},
 		Runs: []grace.Run{{

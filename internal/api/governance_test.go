@@ -234,7 +234,7 @@ func TestWhyRun(t *testing.T) {
 	for _, want := range []string{
 		"flush_circuit_breakers on db for circuit breaker open: waiting for approval",
 		"evidence 0.60: error_ratio 0.21 over 0.05", "victims, not treated themselves: cart",
-		"NO  blast radius: 3, required <= 2 (blast_radius_too_large); raise trust.max_blast_radius", "yes confidence: 0.86, required >= 0.7",
+		"NO  blast radius: 3, required at most 2 (blast_radius_too_large); trust.max_blast_radius limits", "yes confidence: 0.86, required at least 0.7",
 		"09:26:02: elevated errors on db (critical): errors are up", "open until 09:57:02",
 	} {
 		if !strings.Contains(w.Text, want) {
@@ -269,9 +269,9 @@ func TestWhyService(t *testing.T) {
 	}
 	e.apply(grace.Change{Decisions: []grace.Decision{{
 		ID: "dec-2", Verdict: grace.VerdictNone, Service: "cart", At: at(-time.Second), Diagnosis: grace.Diagnosis{Cause: "cart", Code: grace.CodeLatencySpike},
-		Reasons: []grace.Reason{{Gate: "backoff", Code: grace.ReasonBackoff, Actual: "2m", Required: ">= 10m"}},
+		Reasons: []grace.Reason{{Gate: "backoff", Code: grace.ReasonBackoff, Actual: 2.0, Source: "playbook/restart_service", Until: new(at(10 * time.Minute))}},
 	}}})
-	if w := why("cart"); !strings.Contains(w.Summary, "backoff: 2m, required >= 10m (backoff)") {
+	if w := why("cart"); !strings.Contains(w.Summary, "backoff: restart_service failed 2 times in a row, required not before ") {
 		t.Error(w.Summary)
 	}
 }
@@ -280,10 +280,10 @@ func TestWhyService(t *testing.T) {
 // condition began, do not say why nothing is done now; who silenced an alert does.
 func TestWhyLeavesOut(t *testing.T) {
 	e := newEnv(t)
-	decided := func(id string, kind grace.TriggerKind, before time.Duration, actual string) grace.Decision {
+	decided := func(id string, kind grace.TriggerKind, before time.Duration, proposals float64) grace.Decision {
 		return grace.Decision{
 			ID: grace.DecisionID(id), Verdict: grace.VerdictNone, Service: "db", At: e.now.Add(-before), Diagnosis: grace.Diagnosis{Cause: "db", Kind: kind},
-			Reasons: []grace.Reason{{Gate: "rate", Code: grace.ReasonRateLimited, Actual: actual}},
+			Reasons: []grace.Reason{{Gate: "rate", Code: grace.ReasonRateLimited, Actual: proposals, Required: 3.0}},
 		}
 	}
 	signal := grace.Signal{
@@ -291,8 +291,8 @@ func TestWhyLeavesOut(t *testing.T) {
 		At: e.now, Since: e.now.Add(-10 * time.Minute),
 	}
 	e.apply(grace.Change{Signals: []grace.Signal{signal}, Decisions: []grace.Decision{
-		decided("d-1", grace.TriggerReactive, time.Hour, "from before"),
-		decided("d-2", grace.TriggerManual, time.Minute, "by hand"),
+		decided("d-1", grace.TriggerReactive, time.Hour, 5),
+		decided("d-2", grace.TriggerManual, time.Minute, 6),
 	}})
 	why := func() string {
 		return decode[Explanation](t, e.call("viewer", "GET", "/api/services/db/why", "")).Summary
@@ -300,8 +300,8 @@ func TestWhyLeavesOut(t *testing.T) {
 	if got := why(); !strings.Contains(got, "no decision on it is recorded yet") {
 		t.Errorf("got %q", got)
 	}
-	e.apply(grace.Change{Decisions: []grace.Decision{decided("d-3", grace.TriggerReactive, 5*time.Minute, "its own")}})
-	if got := why(); !strings.Contains(got, "its own") {
+	e.apply(grace.Change{Decisions: []grace.Decision{decided("d-3", grace.TriggerReactive, 5*time.Minute, 7)}})
+	if got := why(); !strings.Contains(got, "7 proposals") {
 		t.Errorf("got %q, want the decision of its own", got)
 	}
 	signal.Silenced = "token:bob in alertmanager"
@@ -318,11 +318,11 @@ func TestWhyWaits(t *testing.T) {
 		Runs: []grace.Run{{
 			ID: "r-1", State: grace.RunApproved, Service: "db", Playbook: grace.Playbook{ID: "restart_service"}, Code: grace.CodeServiceDown,
 			Decision: "d-1", Revision: 1, CreatedAt: testNow,
-			Reasons: []grace.Reason{{Gate: "change_window", Code: grace.ReasonOutsideWindow, Actual: "now", Required: "a change window; the next opens tonight"}},
+			Reasons: []grace.Reason{{Gate: "change_window", Code: grace.ReasonOutsideWindow, Actual: "outside", Until: new(at(8 * time.Hour))}},
 		}},
 		Decisions: []grace.Decision{{ID: "d-1", Service: "db", Verdict: grace.VerdictAllow, Run: "r-1", At: testNow}},
 	})
-	until := "a change window; the next opens tonight; the run expires " + testNow.Add(24*time.Hour).UTC().Format(time.RFC3339)
+	until := "a change window; the next opens " + at(8*time.Hour).UTC().Format(time.RFC3339) + "; the run expires " + testNow.Add(24*time.Hour).UTC().Format(time.RFC3339)
 	why := decode[Explanation](t, e.call("viewer", "GET", "/api/services/db/why", ""))
 	if want := "Nothing is done on db yet: run r-1, restart_service, is approved and waits for " + until + "."; why.Summary != want {
 		t.Errorf("%s\nwant\n%s", why.Summary, want)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/explain"
 	"grace/internal/store"
 )
 
@@ -188,6 +189,13 @@ func decisionStages(d *grace.Decision) []Stage {
 		} else {
 			lines = append(lines, "not tried here before")
 		}
+		for _, c := range d.Candidates {
+			if !c.Chosen && c.Refused != nil {
+				lines = append(lines, "not "+explain.Candidate(c))
+			} else if !c.Chosen {
+				lines = append(lines, "rather than "+explain.Candidate(c))
+			}
+		}
 		out = append(out, Stage{Name: "proposal", Title: "Proposal", At: &p.At, Lines: lines})
 	}
 	gates := Stage{Name: "gates", Title: "Gates", At: &d.At, Gates: d.Reasons}
@@ -207,11 +215,11 @@ func decisionStages(d *grace.Decision) []Stage {
 }
 
 func gateWords(r grace.Reason) string {
-	s := fmt.Sprintf("%s: %s, required %s", words(r.Gate), orDash(r.Actual), orDash(r.Required))
+	s := fmt.Sprintf("%s: %s, required %s", explain.Gate(r), explain.Actual(r), explain.Required(r))
 	if !r.OK {
 		s += " (" + string(r.Code) + ")"
-		if r.Hint != "" {
-			s += "; " + r.Hint
+		if hint := explain.Hint(r); hint != "" {
+			s += "; " + hint
 		}
 	}
 	return s
@@ -260,7 +268,7 @@ func runStages(r *grace.Run, incident *grace.Incident) []Stage {
 		end.Lines = append(end.Lines, fmt.Sprintf("abort asked by %s%s", r.Abort.Actor, quoted(r.Abort.Reason)))
 	}
 	for _, reason := range r.Reasons {
-		if !reason.OK && r.Waits() == "" { // which the first line says
+		if !reason.OK && explain.Waits(*r) == "" { // which the first line says
 			end.Lines = append(end.Lines, gateWords(reason))
 		}
 	}

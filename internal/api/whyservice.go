@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/explain"
 	"grace/internal/store"
 )
 
@@ -161,7 +162,7 @@ func (s *server) chainOfService(ctx context.Context, id grace.ServiceID, since t
 func doing(view ServiceView, c chain, recent []grace.Decision) (summary string, notes []string) {
 	id := view.ID
 	if c.run != nil && !c.run.State.Terminal() {
-		if waits := c.run.Waits(); waits != "" {
+		if waits := explain.Waits(*c.run); waits != "" {
 			return fmt.Sprintf("Nothing is done on %s yet: run %s, %s, is approved and waits for %s.", id, c.run.ID, c.run.Playbook.ID, waits), nil
 		}
 		return fmt.Sprintf("GRACE is at it: run %s, %s on %s, is %s.", c.run.ID, c.run.Playbook.ID, id, runWords(c.run.State)), nil

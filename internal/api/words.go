@@ -7,6 +7,7 @@ import (
 
 	"grace"
 	"grace/console"
+	"grace/internal/explain"
 )
 
 // words makes a code readable: circuit_breaker_open -> circuit breaker open.
@@ -82,7 +83,7 @@ func runWords(state grace.RunState) string {
 
 // runNow says where a run is, and what it waits for.
 func runNow(r grace.Run) string {
-	if waits := r.Waits(); waits != "" {
+	if waits := explain.Waits(r); waits != "" {
 		return runWords(r.State) + ", waits for " + waits
 	}
 	return runWords(r.State)

@@ -37,8 +37,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"grace"
@@ -126,7 +124,7 @@ func (a *Agent) Decide(in Input) (v grace.Verdict, policy string, reasons []grac
 	for _, r := range a.limits(p) {
 		add(r, grace.VerdictRequireApproval)
 	}
-	add(a.changeWindow(in.Now, open, opens), grace.VerdictRequireApproval)
+	add(a.changeWindow(open, opens), grace.VerdictRequireApproval)
 	add(criticalTarget(p), grace.VerdictRequireApproval)
 	add(a.shadow(p.Kind), grace.VerdictObserve)
 
@@ -165,15 +163,14 @@ func policyAction(kind grace.TriggerKind) string {
 }
 
 // gate makes a reason; code is what a failure is called.
-func gate(name string, ok bool, code grace.ReasonCode, actual, required, hint string) grace.Reason {
+func gate(name string, ok bool, code grace.ReasonCode, actual, required any) grace.Reason {
 	if ok {
 		code = grace.ReasonPassed
 	}
-	return grace.Reason{Gate: name, Code: code, OK: ok, Actual: actual, Required: required, Hint: hint}
+	return grace.Reason{Gate: name, Code: code, OK: ok, Actual: actual, Required: required}
 }
 
 func (a *Agent) mode(mode grace.Mode) (grace.Reason, grace.Verdict) {
-	actual := named(mode)
 	code, verdict := grace.ReasonModeObserve, grace.VerdictObserve
 	switch mode {
 	case grace.ModeStopped:
@@ -184,83 +181,70 @@ func (a *Agent) mode(mode grace.Mode) (grace.Reason, grace.Verdict) {
 		verdict = grace.VerdictAllow
 	case grace.ModeObserveOnly:
 	}
-	hint := "grace mode set autonomous --reason TEXT changes the mode"
+	source := ""
 	if a.cfg.ObserveOnly && verdict != grace.VerdictDeny {
-		actual += ", held at observe_only by the configuration"
-		hint = "trust.observe_only (or SELF_HEAL_OBSERVE_ONLY) is on; turn it off first"
+		source = "configuration"
 		code, verdict = grace.ReasonModeObserve, grace.VerdictObserve
 	}
-	return gate("mode", verdict == grace.VerdictAllow, code, actual, string(grace.ModeAutonomous), hint), verdict
+	r := gate("mode", verdict == grace.VerdictAllow, code, named(mode), string(grace.ModeAutonomous))
+	r.Source = source
+	return r, verdict
 }
 
 func (a *Agent) execute() grace.Reason {
-	return gate("execute", a.cfg.Execute, grace.ReasonExecuteOff, onOff(a.cfg.Execute), "on",
-		"trust.execute or SELF_HEAL_EXECUTE lets GRACE act at all")
+	return gate("execute", a.cfg.Execute, grace.ReasonExecuteOff, a.cfg.Execute, true)
 }
 
 // limits are the guardrails on the proposal itself.
 func (a *Agent) limits(p grace.Proposal) []grace.Reason {
 	c := a.cfg
 	minimum := c.MinConfidence
-	key := "trust.min_confidence"
 	if p.Kind == grace.TriggerProactive {
-		minimum, key = c.MinConfidenceProactive, "trust.min_confidence_proactive"
+		minimum = c.MinConfidenceProactive
 	} else if policyAction(p.Kind) == "" {
 		minimum = max(c.MinConfidence, c.MinConfidenceProactive)
 	}
+	auto := gate("playbook_auto", p.Auto, grace.ReasonNotAuto, p.Auto, true)
+	auto.Source = "playbook/" + string(p.Playbook)
+	confidence := gate("confidence", p.Confidence >= minimum && p.Confidence <= 1, grace.ReasonLowConfidence, p.Confidence, minimum)
+	confidence.Source = "kind/" + string(p.Kind)
 	return []grace.Reason{
-		gate("playbook_auto", p.Auto, grace.ReasonNotAuto, strconv.FormatBool(p.Auto), "true",
-			"auto in playbook "+string(p.Playbook)+", or in its binding for "+string(p.Service)+", lets it run without a person"),
-		gate("autoprove_low_risk", c.AutoproveLowRisk, grace.ReasonLowRiskOff, onOff(c.AutoproveLowRisk), "on",
-			"trust.autoprove_low_risk or SELF_HEAL_AUTOPROVE_LOW_RISK lets anything run without a person"),
-		gate("risk", p.Risk != grace.RiskUnknown && slices.Contains(c.AutoRisks, p.Risk), grace.ReasonRisk,
-			named(p.Risk), oneOf(c.AutoRisks), "trust.auto_risks lists the risks that need no person"),
-		gate("impact", p.Impact != grace.ImpactUnknown && slices.Contains(c.AutoImpacts, p.Impact), grace.ReasonImpact,
-			named(p.Impact), oneOf(c.AutoImpacts), "trust.auto_impacts lists the impacts that need no person"),
+		auto,
+		gate("autoprove_low_risk", c.AutoproveLowRisk, grace.ReasonLowRiskOff, c.AutoproveLowRisk, true),
+		gate("risk", p.Risk != grace.RiskUnknown && slices.Contains(c.AutoRisks, p.Risk), grace.ReasonRisk, named(p.Risk), wordsOf(c.AutoRisks)),
+		gate("impact", p.Impact != grace.ImpactUnknown && slices.Contains(c.AutoImpacts, p.Impact), grace.ReasonImpact, named(p.Impact), wordsOf(c.AutoImpacts)),
 		gate("blast_radius", p.BlastRadius >= 0 && p.BlastRadius <= c.MaxBlastRadius, grace.ReasonBlastRadius,
-			strconv.Itoa(p.BlastRadius), "<= "+strconv.Itoa(c.MaxBlastRadius),
-			"trust.max_blast_radius limits how many services may depend on the target"),
-		// In full precision: 0.69999 must not read as 0.7.
-		gate("confidence", p.Confidence >= minimum && p.Confidence <= 1, grace.ReasonLowConfidence,
-			strconv.FormatFloat(p.Confidence, 'g', -1, 64), ">= "+strconv.FormatFloat(minimum, 'g', -1, 64),
-			key+" is the limit; more agreeing evidence raises the confidence"),
+			float64(p.BlastRadius), float64(c.MaxBlastRadius)),
+		confidence,
 	}
 }
 
-func (a *Agent) changeWindow(now time.Time, open bool, opens time.Time) grace.Reason {
-	actual, hint := "inside", "change_windows lists when changes are welcome"
+func (a *Agent) changeWindow(open bool, opens time.Time) grace.Reason {
+	actual := "inside"
 	switch {
 	case len(a.windows) == 0:
-		actual = "no windows are configured"
-	case !open && opens.IsZero():
-		actual = "outside at " + now.UTC().Format(time.RFC3339)
-		hint = "no window opens in the next three weeks; see change_windows"
+		actual = "no windows"
 	case !open:
-		actual = "outside at " + now.UTC().Format(time.RFC3339)
-		hint = "the next window opens at " + opens.Format(time.RFC3339) + "; see change_windows"
+		actual = "outside"
 	}
-	return gate("change_window", open, grace.ReasonOutsideWindow, actual, "inside a change window", hint)
+	r := gate("change_window", open, grace.ReasonOutsideWindow, actual, nil)
+	if !opens.IsZero() {
+		r.Until = &opens
+	}
+	return r
 }
 
 func criticalTarget(p grace.Proposal) grace.Reason {
 	ok := p.Criticality != grace.CriticalityUnknown && p.Criticality != grace.CriticalityCritical
-	return gate("critical_target", ok, grace.ReasonCriticalTarget, named(p.Criticality), "low, medium or high",
-		"a critical service, or one whose criticality is not configured, is never acted on without a person")
+	return gate("critical_target", ok, grace.ReasonCriticalTarget, named(p.Criticality),
+		wordsOf([]grace.Criticality{grace.CriticalityLow, grace.CriticalityMedium, grace.CriticalityHigh}))
 }
 
 func (a *Agent) shadow(kind grace.TriggerKind) grace.Reason {
 	proactive := kind != grace.TriggerReactive && kind != grace.TriggerManual
-	actual := named(kind) + " proposal, shadow " + onOff(a.cfg.PredictiveShadow)
-	return gate("predictive_shadow", !proactive || !a.cfg.PredictiveShadow, grace.ReasonShadow, actual,
-		"shadow off for what predictions propose",
-		"trust.predictive_shadow or SELF_HEAL_PREDICTIVE_SHADOW keeps predictions from acting while they are being judged")
-}
-
-func onOff(v bool) string {
-	if v {
-		return "on"
-	}
-	return "off"
+	r := gate("predictive_shadow", !proactive || !a.cfg.PredictiveShadow, grace.ReasonShadow, a.cfg.PredictiveShadow, false)
+	r.Source = "kind/" + named(kind)
+	return r
 }
 
 func named[T ~string](v T) string {
@@ -270,13 +254,10 @@ func named[T ~string](v T) string {
 	return string(v)
 }
 
-func oneOf[T ~string](list []T) string {
-	if len(list) == 0 {
-		return "none is accepted"
-	}
+func wordsOf[T ~string](list []T) []string {
 	words := make([]string, len(list))
 	for i, v := range list {
 		words[i] = string(v)
 	}
-	return strings.Join(words, " or ")
+	return words
 }

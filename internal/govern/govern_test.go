@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"grace"
+	"grace/internal/explain"
 )
 
 var now = time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC) // a Monday
@@ -130,7 +131,7 @@ func checkReasons(t *testing.T, reasons []grace.Reason, failed map[string]grace.
 	got := map[string]grace.ReasonCode{}
 	for _, r := range reasons {
 		gates = append(gates, r.Gate)
-		if r.Actual == "" || r.Required == "" || r.Hint == "" {
+		if explain.Actual(r) == "" || explain.Required(r) == "" || !r.OK && explain.Hint(r) == "" {
 			t.Errorf("incomplete reason %+v", r)
 		}
 		if r.OK != (r.Code == grace.ReasonPassed) {
@@ -155,8 +156,8 @@ func TestReasonSaysWhenTheWindowOpens(t *testing.T) {
 	a := windows(t, Window{Start: "22:00", End: "06:00"})
 	_, _, reasons := a.Decide(Input{Now: now, Mode: grace.ModeAutonomous, Proposal: proposal()})
 	i := slices.IndexFunc(reasons, func(r grace.Reason) bool { return r.Gate == "change_window" })
-	if !strings.Contains(reasons[i].Hint, "2026-03-02T22:00:00Z") {
-		t.Errorf("hint %q does not tell the next opening", reasons[i].Hint)
+	if !strings.Contains(explain.Required(reasons[i]), "2026-03-02T22:00:00Z") {
+		t.Errorf("%q does not tell the next opening", explain.Required(reasons[i]))
 	}
 }
 

@@ -1,7 +1,6 @@
 package govern
 
 import (
-	"fmt"
 	"math"
 	"slices"
 
@@ -147,15 +146,12 @@ func (a *Agent) settle(p grace.Proposal, action string, inWindow bool) (Policy, 
 }
 
 func policyReason(policy Policy, found bool, action string, considered int) grace.Reason {
-	r := grace.Reason{Gate: "policy", Required: "a policy that allows " + action}
+	r := grace.Reason{Gate: "policy", Required: string(grace.VerdictAllow)}
 	if !found {
-		r.Code = grace.ReasonNoPolicy
-		r.Actual = fmt.Sprintf("none of %d policies matches", considered)
-		r.Hint = "approve the run, or add a policy to trust.policies that allows it"
+		r.Code, r.Actual, r.Source = grace.ReasonNoPolicy, float64(considered), "action/"+action
 		return r
 	}
-	r.Actual = fmt.Sprintf("%s says %s", policy.Name, policy.Decision)
-	r.Hint = "the policy " + policy.Name + " is in trust.policies; deny beats require_approval beats allow"
+	r.Actual, r.Source = policy.Decision, "policy/"+policy.Name
 	switch grace.Verdict(policy.Decision) {
 	case grace.VerdictAllow:
 		r.OK, r.Code = true, grace.ReasonPassed

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/explain"
 )
 
 // admit waits for a person where the decision asked for one, and then asks
@@ -94,21 +95,18 @@ func (x *execution) settleApproval(run *grace.Run, m Mark) outcome {
 		return outcome{notes: []note{{action: "approved", actor: a.Actor, reason: a.Reason}}}
 	case a.State == grace.ApprovalDenied:
 		run.Reasons = append(run.Reasons, grace.Reason{
-			Gate: "approval", Code: grace.ReasonApprovalDenied,
-			Actual: "denied by " + a.Actor + ": " + a.Reason, Required: "approved",
+			Gate: "approval", Code: grace.ReasonApprovalDenied, Actual: a.Reason, Source: "person/" + a.Actor,
 		})
 		return end(run, m, grace.RunDenied, "denied by "+a.Actor+": "+a.Reason)
 	case a.State == grace.ApprovalCancelled: // what it was about is no more
 		run.Reasons = append(run.Reasons, grace.Reason{
-			Gate: "trigger", Code: grace.ReasonCleared, Actual: a.Reason, Required: "still there when answered",
+			Gate: "trigger", Code: grace.ReasonCleared, Actual: a.Reason,
 		})
 		return end(run, m, grace.RunCancelled, a.Reason)
 	case !m.At.Before(a.Expires):
 		a.State, a.Revision = grace.ApprovalExpired, a.Revision+1
 		run.Reasons = append(run.Reasons, grace.Reason{
-			Gate: "approval", Code: grace.ReasonApprovalExpired,
-			Actual: "nobody decided by " + a.Expires.UTC().Format(time.RFC3339), Required: "approved",
-			Hint: "raise trust.approval_ttl if people need longer",
+			Gate: "approval", Code: grace.ReasonApprovalExpired, Until: &a.Expires,
 		})
 		out := end(run, m, grace.RunExpired, "nobody decided in time")
 		out.approval = &a
@@ -173,10 +171,10 @@ func (x *execution) start(run *grace.Run, m Mark) outcome {
 		return out
 	case m.Admit.End != "":
 		run.Reasons = m.Admit.Reasons
-		return end(run, m, m.Admit.End, reasonText(m.Admit.Reasons))
+		return end(run, m, m.Admit.End, explain.Lines(m.Admit.Reasons))
 	case !m.Admit.Wait.IsZero() && !m.At.Before(run.CreatedAt.Add(grace.AdmissionPatience)):
 		run.Reasons = m.Admit.Reasons
-		return end(run, m, grace.RunExpired, "waited too long: "+reasonText(m.Admit.Reasons))
+		return end(run, m, grace.RunExpired, "waited too long: "+explain.Lines(m.Admit.Reasons))
 	case !m.Admit.Wait.IsZero():
 		// It asks again every few seconds, perhaps for a day: what is new goes
 		// on record, not every answer.
@@ -185,7 +183,7 @@ func (x *execution) start(run *grace.Run, m Mark) outcome {
 		if again {
 			return outcome{}
 		}
-		return outcome{notes: []note{{action: "waiting", reason: reasonText(m.Admit.Reasons)}}}
+		return outcome{notes: []note{{action: "waiting", reason: explain.Lines(m.Admit.Reasons)}}}
 	}
 	run.State = grace.RunRunning
 	run.Reasons = nil
@@ -197,12 +195,4 @@ func (x *execution) start(run *grace.Run, m Mark) outcome {
 	}
 	markStarted(run, 0, m)
 	return outcome{notes: []note{{action: "running", reason: "first step: " + run.Steps[0].Name}}}
-}
-
-func reasonText(reasons []grace.Reason) string {
-	texts := make([]string, len(reasons))
-	for i, r := range reasons {
-		texts[i] = r.String()
-	}
-	return strings.Join(texts, "; ")
 }

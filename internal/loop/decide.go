@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/explain"
 	"grace/internal/govern"
 	"grace/internal/heal"
 	"grace/internal/propose"
@@ -45,12 +46,12 @@ func (st *stages) decide(d grace.Diagnosis, v view) (grace.Decision, *grace.Run)
 	if v.playbooks != nil {
 		in.Playbooks = v.playbooks
 	}
-	p, reasons, ok := agent.Propose(in)
-	dec.Reasons = reasons
-	if !ok {
+	said := agent.Propose(in)
+	dec.Reasons, dec.Candidates, dec.Proposal = said.Reasons, said.Candidates, said.Proposal
+	if dec.Proposal == nil {
 		return dec, nil
 	}
-	dec.Proposal = &p
+	p := *dec.Proposal
 	verdict, policy, gates := st.govern.Decide(govern.Input{Now: v.now, Mode: v.mode, Proposal: p})
 	dec.Verdict, dec.Policy = verdict, policy
 	dec.Reasons = append(dec.Reasons, gates...)
@@ -174,11 +175,7 @@ func summary(dec grace.Decision) string {
 		s += ": " + string(dec.Proposal.Playbook)
 	}
 	if failed := dec.Failed(); len(failed) > 0 {
-		texts := make([]string, len(failed))
-		for i, r := range failed {
-			texts[i] = r.String()
-		}
-		s += "; " + strings.Join(texts, "; ")
+		s += "; " + explain.Lines(failed)
 	}
 	return s
 }

@@ -8,6 +8,7 @@ import (
 
 	"grace"
 	"grace/domain/core"
+	"grace/internal/explain"
 	"grace/internal/propose"
 	"grace/internal/store"
 )
@@ -77,7 +78,7 @@ func TestWhyNothingIsDone(t *testing.T) {
 		now, id := l.Now(), benchService(0)
 		run := grace.Run{
 			ID: "r-1", Service: id, Code: grace.CodeServiceDown, Kind: grace.TriggerReactive, State: state, Playbook: grace.Playbook{ID: "restart_service"},
-			Reasons:  []grace.Reason{{Gate: "policy", Code: grace.ReasonPolicyDeny, Actual: "night-freeze says deny", Required: "no policy that denies"}},
+			Reasons:  []grace.Reason{{Gate: "policy", Code: grace.ReasonPolicyDeny, Actual: "deny", Source: "policy/night-freeze"}},
 			Revision: 1, SickSince: now.Add(-time.Hour), CreatedAt: now.Add(-time.Minute), EndedAt: &now,
 		}
 		if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
@@ -263,8 +264,8 @@ func TestOwnPartsAreNoServicesOfAShare(t *testing.T) {
 	}
 	sick := st.storming(append(diagnoses, grace.Diagnosis{Cause: core.TriggerMesh, Kind: grace.TriggerReactive, Severity: grace.SeverityCritical}))
 	r, storm := propose.New(st.Propose, st.graph, nil).Storm(propose.State{Sick: sick, Total: population(st, sick)})
-	if want := "4 of 4 services sick"; !storm || r.Actual != want {
-		t.Errorf("open: %t, %s; want it open, %s", storm, r.Actual, want)
+	if want := "4 of 4 services sick"; !storm || explain.Actual(r) != want {
+		t.Errorf("open: %t, %s; want it open, %s", storm, explain.Actual(r), want)
 	}
 }
 

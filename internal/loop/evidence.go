@@ -14,7 +14,7 @@ import (
 // evidenceOf says what the signals of a service, as they are now, say of a
 // condition.
 func evidenceOf(condition []grace.SignalKey, signals []grace.Signal) propose.Evidence {
-	best := propose.Evidence{State: propose.EvidenceCleared, Text: "no signal of it is there any more"}
+	best := propose.Evidence{State: propose.EvidenceCleared}
 	order := []propose.EvidenceState{
 		propose.EvidenceCleared, propose.EvidenceNoData, propose.EvidencePassing, propose.EvidenceUnconfirmed,
 		propose.EvidenceSilenced, propose.EvidenceFresh,
@@ -32,7 +32,7 @@ func evidenceOf(condition []grace.SignalKey, signals []grace.Signal) propose.Evi
 }
 
 func evidenceFrom(s *grace.Signal) propose.Evidence {
-	e := propose.Evidence{State: propose.EvidenceFresh, Text: s.Message}
+	e := propose.Evidence{State: propose.EvidenceFresh, Text: s.Message, Source: "signal/" + string(s.Key)}
 	switch {
 	case s.State == grace.SignalOK:
 		e.State = propose.EvidenceCleared
@@ -41,7 +41,7 @@ func evidenceFrom(s *grace.Signal) propose.Evidence {
 	case s.State == grace.SignalStale, s.State == grace.SignalUnknown:
 		e.State = propose.EvidenceNoData
 	case s.Unconfirmed:
-		e.State, e.Text = propose.EvidenceUnconfirmed, string(s.Key)+": no sample since the start or the last change of the configuration"
+		e.State = propose.EvidenceUnconfirmed
 	case s.State == grace.SignalUnstable, s.Passing:
 		e.State = propose.EvidencePassing
 	}
@@ -51,7 +51,7 @@ func evidenceFrom(s *grace.Signal) propose.Evidence {
 // silencedAtSource is the evidence of a service one of whose alerts is silenced
 // by its sender: whoever silenced it does not want it touched.
 func silencedAtSource(s *grace.Signal) propose.Evidence {
-	return propose.Evidence{State: propose.EvidenceSilenced, Text: string(s.Key) + " is silenced at its source: " + s.Silenced}
+	return propose.Evidence{State: propose.EvidenceSilenced, Text: s.Silenced, Source: "signal/" + string(s.Key)}
 }
 
 // signalsNow gives the signals of a service as they are stored, with what this
@@ -148,11 +148,16 @@ func (l *Loop) predictedEvidence(service grace.ServiceID, code grace.Code) propo
 	i := slices.IndexFunc(predictions, func(p grace.Prediction) bool { return p.Service == service && p.Code == code })
 	switch {
 	case i >= 0:
-		return propose.Evidence{State: propose.EvidenceFresh, Text: predictions[i].Title}
+		return propose.Evidence{State: propose.EvidenceFresh, Text: predictions[i].Title, Source: "prediction/" + string(service)}
 	case now.Sub(time.UnixMilli(l.epoch.Load())) < fresh:
-		return propose.Evidence{State: propose.EvidenceUnconfirmed, Text: "not predicted anew since the start or the last change of the configuration"}
+		return propose.Evidence{State: propose.EvidenceUnconfirmed, Source: "prediction/" + string(service)}
 	}
-	return propose.Evidence{State: propose.EvidenceCleared, Text: turnedReason(service)}
+	return trendTurned(service)
+}
+
+// trendTurned is the evidence that nothing is foreseen of a service any more.
+func trendTurned(service grace.ServiceID) propose.Evidence {
+	return propose.Evidence{State: propose.EvidenceCleared, Source: "prediction/" + string(service)}
 }
 
 // runEvidence looks whether what began a run is there: what it rests on, or,
@@ -168,7 +173,7 @@ func (l *Loop) runEvidence(ctx context.Context, tx store.Querier, run *grace.Run
 	if err != nil || come.State == propose.EvidenceFresh {
 		return come, err
 	}
-	return propose.Evidence{State: propose.EvidenceCleared, Text: turnedReason(run.Service)}, nil
+	return trendTurned(run.Service), nil
 }
 
 // hasCome looks whether what was foreseen of a service is there.
@@ -213,7 +218,7 @@ func (l *Loop) evidenceNow(ctx context.Context, q store.Querier, st *stages, run
 		return propose.Evidence{}, fmt.Errorf("read the silences: %w", err)
 	}
 	if silence, silenced := st.silencedBy(run.Service, silences, now); silenced {
-		return propose.Evidence{State: propose.EvidenceSilenced, Text: silence.String()}, nil
+		return propose.Evidence{State: propose.EvidenceSilenced, Text: silence.String(), Source: "silence/" + string(silence.ID)}, nil
 	}
 	return l.runEvidence(ctx, q, run)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/explain"
 	"grace/internal/flow"
 	"grace/internal/govern"
 	"grace/internal/heal"
@@ -190,8 +191,7 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	}
 	if open, opens := st.govern.InWindow(j.now); !open {
 		return heal.Admission{Wait: opens, Reasons: []grace.Reason{{
-			Gate: "change_window", Code: grace.ReasonOutsideWindow, Actual: j.now.UTC().Format(time.RFC3339),
-			Required: "a change window; the next opens " + opens.UTC().Format(time.RFC3339),
+			Gate: "change_window", Code: grace.ReasonOutsideWindow, Actual: "outside", Until: &opens,
 		}}}, nil
 	}
 	// A run by hand has met it where it was decided, and a person lets it pass.
@@ -303,23 +303,24 @@ func onlyWindow(gates []grace.Reason) bool {
 }
 
 func admitMode(mode grace.Mode, run grace.Run) heal.Admission {
-	no := func(end grace.RunState, code grace.ReasonCode, required string) heal.Admission {
-		return heal.Admission{End: end, Reasons: []grace.Reason{{Gate: "mode", Code: code, Actual: string(mode), Required: required}}}
+	no := func(end grace.RunState, code grace.ReasonCode) heal.Admission {
+		may := []string{string(grace.ModeAutonomous), string(grace.ModeAskAlways)}
+		return heal.Admission{End: end, Reasons: []grace.Reason{{Gate: "mode", Code: code, Actual: string(mode), Required: may}}}
 	}
 	switch mode {
 	case grace.ModeAutonomous:
 		return heal.Admission{}
 	case grace.ModeAskAlways:
 		if run.Auto {
-			return no(grace.RunCancelled, grace.ReasonModeAsk, "autonomous, or approved by a person")
+			return no(grace.RunCancelled, grace.ReasonModeAsk)
 		}
 		return heal.Admission{}
 	case grace.ModeStopped:
-		return no(grace.RunDenied, grace.ReasonModeStopped, "autonomous or ask_always")
+		return no(grace.RunDenied, grace.ReasonModeStopped)
 	case grace.ModeObserveOnly:
-		return no(grace.RunObservedOnly, grace.ReasonModeObserve, "autonomous or ask_always")
+		return no(grace.RunObservedOnly, grace.ReasonModeObserve)
 	}
-	return no(grace.RunObservedOnly, grace.ReasonModeObserve, "autonomous or ask_always")
+	return no(grace.RunObservedOnly, grace.ReasonModeObserve)
 }
 
 // condition looks at what began a run, for its verification: at what is stored,
@@ -338,7 +339,7 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 	}
 	if run.Kind == grace.TriggerProactive {
 		come := comeIn(signals, run.Code)
-		out.Clear, out.Text = come.State != propose.EvidenceFresh, come.Text
+		out.Clear, out.Text = come.State != propose.EvidenceFresh, explain.Actual(come.Reason())
 		return out
 	}
 	for i, s := range signals {
@@ -347,7 +348,7 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 		}
 	}
 	e := evidenceOf(run.Condition, signals)
-	out.Clear, out.Text = e.State == propose.EvidenceCleared, e.Text
+	out.Clear, out.Text = e.State == propose.EvidenceCleared, explain.Actual(e.Reason())
 	return out
 }
 
@@ -375,17 +376,11 @@ func (j journal) admitOpen(st *stages, run grace.Run, before []store.RunHead) he
 		}
 		// Either's cone: they may be of two configurations.
 		if slices.Contains(o.Cone, run.Service) || slices.Contains(cone, o.Service) {
-			return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{{
-				Gate: "cone", Code: grace.ReasonConeBusy, Actual: fmt.Sprintf("run %s on %s is %s", o.ID, o.Service, o.State),
-				Required: "no other run among the services it depends on or that depend on it",
-			}}}
+			return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{propose.ConeBusy(o.ID, o.Service)}}
 		}
 	}
-	if limit := st.Propose.MaxConcurrent; acting >= limit {
-		return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{{
-			Gate: "concurrency", Code: grace.ReasonConcurrency, Actual: fmt.Sprintf("%d runs are acting", acting),
-			Required: fmt.Sprintf("< %d", limit), Hint: "propose.max_concurrent is the limit",
-		}}}
+	if r := propose.Concurrency(acting, st.Propose.MaxConcurrent); !r.OK {
+		return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{r}}
 	}
 	return heal.Admission{}
 }

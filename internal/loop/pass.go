@@ -321,7 +321,7 @@ func pasts(heads []store.RunHead, dated func(time.Time) time.Time) []propose.Pas
 			result = grace.ResultNeutral // it was stopped: that says nothing of the remedy
 		}
 		out[i] = propose.Past{
-			Service: h.Service, Code: h.Code, Kind: h.Kind, Playbook: h.Playbook, State: h.State, Since: h.SickSince, At: h.CreatedAt, EndedAt: h.EndedAt,
+			Run: h.ID, Service: h.Service, Code: h.Code, Kind: h.Kind, Playbook: h.Playbook, State: h.State, Since: h.SickSince, At: h.CreatedAt, EndedAt: h.EndedAt,
 			Result: result, Aborted: h.Aborted,
 		}
 	}

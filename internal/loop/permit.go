@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/explain"
 	"grace/internal/heal"
 	"grace/internal/propose"
 	"grace/internal/store"
@@ -50,7 +51,7 @@ func (l *Loop) permitFirst(ctx context.Context, st *stages, set grace.ModeSettin
 		return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrForged), err
 	}
 	if a.End != "" {
-		return true, &heal.ClearedError{Text: "not begun: what was decided does not hold any more: " + reasonsText(a.Reasons)}
+		return true, &heal.ClearedError{Text: "not begun: what was decided does not hold any more: " + explain.Lines(a.Reasons)}
 	}
 	if run.Kind == grace.TriggerManual {
 		return true, nil
@@ -64,7 +65,7 @@ func (l *Loop) permitFirst(ctx context.Context, st *stages, set grace.ModeSettin
 	case e.State == propose.EvidenceFresh:
 		return true, nil
 	case e.State != propose.EvidenceUnconfirmed || waited >= confirmWait || ctx.Err() != nil:
-		return true, &heal.ClearedError{Text: "not begun: " + e.Reason().String()}
+		return true, &heal.ClearedError{Text: "not begun: " + explain.Line(e.Reason())}
 	}
 	return false, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"grace"
 	"grace/internal/diagnose"
+	"grace/internal/explain"
 	"grace/internal/govern"
 	"grace/internal/heal"
 	"grace/internal/learn"
@@ -226,7 +227,7 @@ func TestSickInAStorm(t *testing.T) {
 	t.Parallel()
 	l := steppedLoop(t, 12, nil)
 	st, now := l.stages.Load(), l.Now()
-	reason := grace.Reason{Gate: "storm", Code: grace.ReasonStorm, Actual: "2 of 8 services sick", Required: "at most 1"}
+	reason := grace.Reason{Gate: "storm", Code: grace.ReasonStorm, Actual: grace.Numbers{"sick": 2, "services": 8}, Required: grace.Numbers{"services": 1}}
 	l.stormNow.Store(&reason)
 	own := grace.Incident{
 		ID: "i-own", Kind: grace.IncidentUnhealed, State: grace.IncidentOpen, Service: benchService(5), Severity: grace.SeverityWarning, OpenedAt: now,
@@ -278,7 +279,7 @@ func TestSickInAStorm(t *testing.T) {
 			t.Errorf("service %d: %v, want named: %t", i, inc.Services, want)
 		}
 	}
-	if want := "4 more services are sick"; !strings.HasPrefix(inc.Title, want) || !strings.HasSuffix(inc.Detail, reason.String()) {
+	if want := "4 more services are sick"; !strings.HasPrefix(inc.Title, want) || !strings.HasSuffix(inc.Detail, explain.Line(reason)) {
 		t.Errorf("%q, %q; want %s, and why nothing is done", inc.Title, inc.Detail, want)
 	}
 	if look(time.Hour, due...); told() != 1 {

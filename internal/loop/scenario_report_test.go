@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/explain"
 	"grace/internal/learn"
 	"grace/internal/predict"
 	"grace/internal/store"
@@ -53,8 +54,8 @@ func newReport(t *testing.T, l *Loop) *report {
 	var hints []string
 	add := func(reasons []grace.Reason) {
 		for _, g := range reasons {
-			if g.Hint != "" {
-				hints = append(hints, "; "+g.Hint, "")
+			if hint := explain.Hint(g); hint != "" {
+				hints = append(hints, "; "+hint, "")
 			}
 		}
 	}
@@ -143,7 +144,7 @@ func (r *report) ended(w *world) string {
 		}
 		out.WriteString("\n")
 		for _, g := range run.Reasons {
-			fmt.Fprintf(&out, "\t%s\n", r.hints.Replace(g.String()))
+			fmt.Fprintf(&out, "\t%s\n", r.hints.Replace(explain.Line(g)))
 		}
 		for _, c := range w.calls {
 			if c.run == run.ID {

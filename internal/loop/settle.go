@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/explain"
 	"grace/internal/heal"
 	"grace/internal/propose"
 	"grace/internal/store"
@@ -39,14 +40,13 @@ func (l *Loop) settle(ctx context.Context, st *stages, pending []grace.Trigger, 
 			return s.Service == service && s.State == grace.SignalFiring
 		})
 		reason := grace.Reason{
-			Gate: "trigger", Code: grace.ReasonCleared, Actual: "cleared by itself", Required: "still there when decided",
+			Gate: "trigger", Code: grace.ReasonCleared,
 		}
 		state := grace.TriggerCleared
 		if firing {
 			state = grace.TriggerDecided
 			reason = grace.Reason{
-				Gate: "diagnosis", Code: grace.ReasonLowConfidence, Actual: "no rule makes a diagnosis of it", Required: "a diagnosis",
-				Hint: "give the objective or alert a code that a playbook is triggered by",
+				Gate: "diagnosis", Code: grace.ReasonLowConfidence,
 			}
 		}
 		if err := l.recordNone(ctx, st, service, triggers, state, reason, now); err != nil {
@@ -185,7 +185,7 @@ func (l *Loop) foreseenNoMore(ctx context.Context, h store.RunHead, turned []gra
 		return false, "", nil
 	}
 	come, err := l.hasCome(ctx, l.Store.Q(), h.Service, h.Code)
-	return err == nil && come.State != propose.EvidenceFresh, turnedReason(h.Service), err
+	return err == nil && come.State != propose.EvidenceFresh, explain.Actual(trendTurned(h.Service).Reason()), err
 }
 
 // passed tells whether what began a run is over: its service has no condition any
@@ -221,10 +221,6 @@ func (l *Loop) callOffRun(ctx context.Context, h store.RunHead, why string) erro
 			Events:    []grace.Event{{Type: "self_heal.approval.cancelled", Source: "loop", Actor: "grace", Resource: object, Payload: heal.Encode(a), Timestamp: now}},
 		})
 	})
-}
-
-func turnedReason(service grace.ServiceID) string {
-	return "the trend of " + string(service) + " has turned"
 }
 
 // withdraw takes back the question to a person that a run still waits for:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/explain"
 	"grace/internal/heal"
 	"grace/internal/propose"
 	"grace/internal/store"
@@ -83,14 +84,14 @@ func stormOpened(sick []grace.ServiceID, reason grace.Reason, now time.Time) gra
 	inc := grace.Incident{
 		ID: grace.IncidentID(stormPrefix + hash(now)), Kind: grace.IncidentStorm, Since: now, State: grace.IncidentOpen, Services: sick, Severity: grace.SeverityCritical,
 		Title:  fmt.Sprintf("%d services are sick at once: nothing is done automatically", len(sick)),
-		Detail: reason.String(), OpenedAt: now,
+		Detail: explain.Line(reason), OpenedAt: now,
 	}
-	return stormChange(inc, "storm.opened", "incident.opened", reason.String(), now)
+	return stormChange(inc, "storm.opened", "incident.opened", explain.Line(reason), now)
 }
 
 func stormClosed(inc grace.Incident, reason grace.Reason, now time.Time) grace.Change {
 	inc.State, inc.ResolvedAt = grace.IncidentResolved, &now
-	return stormChange(inc, "storm.closed", "incident.resolved", reason.Actual, now)
+	return stormChange(inc, "storm.closed", "incident.resolved", explain.Actual(reason), now)
 }
 
 // gather is for how long services that become sick in a storm are gathered: it
@@ -124,7 +125,7 @@ func (l *Loop) widenStorm(ctx context.Context, st *stages, incidents []grace.Inc
 		}
 		why := incidents[i].Detail
 		if reason := l.stormNow.Load(); reason != nil {
-			why = reason.String()
+			why = explain.Line(*reason)
 		}
 		return l.Store.Apply(ctx, tx, stormWidened(incidents[i], more, why, now))
 	})

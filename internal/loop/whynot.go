@@ -5,10 +5,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"grace"
+	"grace/internal/explain"
 	"grace/internal/store"
 )
 
@@ -47,7 +47,7 @@ func (l *Loop) whyNotDone(ctx context.Context, tx store.Tx, id grace.ServiceID, 
 	if err != nil || len(run.Reasons) == 0 {
 		return why, err
 	}
-	return fmt.Sprintf("run %s (%s) is %s: %s", run.ID, run.Playbook.ID, run.State, reasonsText(run.Reasons)), nil
+	return fmt.Sprintf("run %s (%s) is %s: %s", run.ID, run.Playbook.ID, run.State, explain.Lines(run.Reasons)), nil
 }
 
 // notDone tells whether a run ended before it did anything, for a reason that
@@ -60,7 +60,7 @@ func notDone(s grace.RunState) bool {
 func (l *Loop) whyNot(id grace.ServiceID) string {
 	last := l.lastSaid(id)
 	if len(last.failed) > 0 {
-		return reasonsText(last.failed)
+		return explain.Lines(last.failed)
 	}
 	if c := l.conditions[id]; c != nil {
 		switch {
@@ -81,19 +81,8 @@ func whyWaiting(run grace.Run) string {
 		return fmt.Sprintf("run %s (%s) waits for a person's answer since %s", run.ID, run.Playbook.ID, run.CreatedAt.UTC().Format(time.RFC3339))
 	default:
 		if len(run.Reasons) > 0 {
-			return fmt.Sprintf("run %s (%s) waits: %s", run.ID, run.Playbook.ID, reasonsText(run.Reasons))
+			return fmt.Sprintf("run %s (%s) waits: %s", run.ID, run.Playbook.ID, explain.Lines(run.Reasons))
 		}
 		return fmt.Sprintf("run %s (%s) is about to start", run.ID, run.Playbook.ID)
 	}
-}
-
-// reasonsText says each reason once: several remedies can fail at the same gate.
-func reasonsText(reasons []grace.Reason) string {
-	var texts []string
-	for _, r := range reasons {
-		if text := r.String(); !slices.Contains(texts, text) {
-			texts = append(texts, text)
-		}
-	}
-	return strings.Join(texts, "; ")
 }

@@ -151,7 +151,7 @@ func (e *env) ask(id string, service grace.ServiceID) {
 		}},
 		Decisions: []grace.Decision{{
 			ID: run.Decision, Verdict: grace.VerdictRequireApproval, Service: service, Run: run.ID, At: e.now,
-			Reasons: []grace.Reason{{Gate: "blast_radius", Code: grace.ReasonBlastRadius, Actual: "3", Required: "at most 2"}},
+			Reasons: []grace.Reason{{Gate: "blast_radius", Code: grace.ReasonBlastRadius, Actual: 3.0, Required: 2.0}},
 		}},
 		Events: []grace.Event{{
 			Type: "self_heal.run.awaiting_approval", Source: "loop", Actor: "grace", Resource: "run/" + id,

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"grace"
+	"grace/internal/explain"
 )
 
 // words makes messages: pure, its time and place are fields.
@@ -139,8 +140,8 @@ func because(failed []grace.Reason) string {
 	var out []string
 	for _, r := range failed {
 		text := plain(r.Gate)
-		if r.Actual != "" && r.Required != "" {
-			text += " (" + r.Actual + ", without a person " + r.Required + ")"
+		if r.Actual != nil {
+			text += " (" + explain.Actual(r) + ", without a person " + explain.Required(r) + ")"
 		}
 		out = append(out, text)
 	}
@@ -178,8 +179,8 @@ func (w words) answer(m *Message, e grace.Event, f facts) {
 		m.Doing = "It checks once more that it is needed and allowed, and acts"
 		outside := func(r grace.Reason) bool { return !r.OK && r.Code == grace.ReasonOutsideWindow }
 		switch {
-		case f.run != nil && f.run.Waits() != "":
-			m.Doing = "It waits for " + f.run.Waits() + ". Then it checks once more that it is needed and allowed, and acts"
+		case f.run != nil && explain.Waits(*f.run) != "":
+			m.Doing = "It waits for " + explain.Waits(*f.run) + ". Then it checks once more that it is needed and allowed, and acts"
 		case f.decision != nil && slices.ContainsFunc(f.decision.Reasons, outside): // it may not have been asked yet
 			m.Doing = "It checks once more that it is needed and allowed, waits for a change window unless one is open, and acts"
 		}

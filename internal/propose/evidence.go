@@ -18,8 +18,9 @@ const (
 
 // Evidence is what is known of the condition that a diagnosis names.
 type Evidence struct {
-	State EvidenceState
-	Text  string // for people: which signal, and what it says
+	State  EvidenceState
+	Text   string // what the signal, prediction or silence says
+	Source string // which one, as kind/id; empty for none at all
 }
 
 // Waits tells whether time may make the evidence fresh.
@@ -27,22 +28,22 @@ func (e Evidence) Waits() bool { return e.State != EvidenceFresh && e.State != E
 
 // Reason is the gate "evidence": no action without a fresh one.
 func (e Evidence) Reason() grace.Reason {
-	const required = "fresh evidence that the condition is there"
-	code, hint := grace.ReasonUnconfirmed, "the next sample decides"
+	code := grace.ReasonUnconfirmed
 	switch e.State {
 	case EvidenceFresh, EvidenceUnconfirmed:
 	case EvidenceCleared:
-		code, hint = grace.ReasonCleared, "nothing to do: what has passed needs no remedy"
+		code = grace.ReasonCleared
 	case EvidencePassing:
-		code, hint = grace.ReasonUnstable, "nothing is done to a service while it passes; if it goes on changing a person is told"
+		code = grace.ReasonUnstable
 	case EvidenceNoData:
-		code, hint = grace.ReasonNoData, "find out why its data stopped: grace sensors"
+		code = grace.ReasonNoData
 	case EvidenceSilenced:
-		code, hint = grace.ReasonSilenced, "grace silence list shows who silenced what; a silence of the alert's source ends there"
+		code = grace.ReasonSilenced
 	}
-	text := e.Text
-	if text == "" {
-		text = "nothing was seen yet"
+	r := gate("evidence", e.State == EvidenceFresh, code, nil, nil)
+	if e.Text != "" {
+		r.Actual = e.Text
 	}
-	return gate("evidence", e.State == EvidenceFresh, code, text, required, hint)
+	r.Source = e.Source
+	return r
 }

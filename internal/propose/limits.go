@@ -3,10 +3,8 @@ package propose
 import (
 	"cmp"
 	"encoding/binary"
-	"fmt"
 	"hash/fnv"
 	"slices"
-	"strconv"
 	"time"
 
 	"grace"
@@ -29,17 +27,16 @@ func (a *Agent) limits(in Input, cone []grace.ServiceID, known bool) []grace.Rea
 }
 
 // gate makes a reason; code is what a failure is called.
-func gate(name string, ok bool, code grace.ReasonCode, actual, required, hint string) grace.Reason {
+func gate(name string, ok bool, code grace.ReasonCode, actual, required any) grace.Reason {
 	if ok {
 		code = grace.ReasonPassed
 	}
-	return grace.Reason{Gate: name, Code: code, OK: ok, Actual: actual, Required: required, Hint: hint}
+	return grace.Reason{Gate: name, Code: code, OK: ok, Actual: actual, Required: required}
 }
 
 // Declared holds that nothing is done to a service that nobody described.
 func Declared(id grace.ServiceID, known bool) grace.Reason {
-	return gate("declared", known, grace.ReasonUndeclared, string(id), "a service of the configuration",
-		"describe it under services; GRACE shows what others send about it, and never acts on it")
+	return gate("declared", known, grace.ReasonUndeclared, string(id), nil)
 }
 
 // busy gives the services that runs may be changing.
@@ -58,8 +55,7 @@ func busy(open []Open) map[grace.ServiceID]bool {
 // busy one another run acts. What is down serves nobody, so that a remedy takes
 // nothing away.
 func Redundancy(g Graph, id grace.ServiceID, code grace.Code, well, busy map[grace.ServiceID]bool) grace.Reason {
-	const hint = "heal or bring back the other members first, or run the remedy yourself when they are"
-	down := ""
+	passed := gate("redundancy", true, "", nil, nil)
 	for _, m := range g.Memberships(id) {
 		n := 0
 		for _, other := range m.Others {
@@ -70,16 +66,15 @@ func Redundancy(g Graph, id grace.ServiceID, code grace.Code, well, busy map[gra
 		if n >= m.Need {
 			continue
 		}
-		short := fmt.Sprintf("%d other members of the group that %s needs are well and left alone", n, m.Dependent)
-		if code != grace.CodeServiceDown {
-			return gate("redundancy", false, grace.ReasonRedundancy, short, "at least "+strconv.Itoa(m.Need), hint)
+		down := code == grace.CodeServiceDown
+		short := gate("redundancy", down, grace.ReasonRedundancy, float64(n), float64(m.Need))
+		short.Source = "service/" + string(m.Dependent)
+		if !down {
+			return short
 		}
-		down = short + "; it is down itself"
+		passed = short
 	}
-	if down != "" {
-		return gate("redundancy", true, "", down, "enough that are well, or that it is down", hint)
-	}
-	return gate("redundancy", true, "", "no group would be left with too few", "enough other members of its groups are well", hint)
+	return passed
 }
 
 func (a *Agent) concurrency(open []Open) grace.Reason {
@@ -89,21 +84,32 @@ func (a *Agent) concurrency(open []Open) grace.Reason {
 			n++
 		}
 	}
-	return gate("concurrency", n < a.cfg.MaxConcurrent, grace.ReasonConcurrency, strconv.Itoa(n)+" runs are acting",
-		"< "+strconv.Itoa(a.cfg.MaxConcurrent), "it is tried again when a run ends; propose.max_concurrent is the limit")
+	return Concurrency(n, a.cfg.MaxConcurrent)
+}
+
+// Concurrency holds that fewer runs than a limit act at once.
+func Concurrency(acting, limit int) grace.Reason {
+	return gate("concurrency", acting < limit, grace.ReasonConcurrency, float64(acting), float64(limit))
 }
 
 // coneFree holds that two runs never change a service and something it hangs
 // together with at once. The cones as a whole may overlap: two services that
 // share a database, but do not depend on each other, can be healed at once.
 func coneFree(target grace.ServiceID, cone []grace.ServiceID, open []Open) grace.Reason {
-	const required, hint = "no acting run on a service the target depends on or that depends on it", "it is tried again when that run ends"
 	for _, o := range open {
 		if o.State.Mutating() && (o.Service == target || slices.Contains(cone, o.Service) || slices.Contains(o.Cone, target)) {
-			return gate("cone", false, grace.ReasonConeBusy, fmt.Sprintf("run %s on %s is %s", o.Run, o.Service, o.State), required, hint)
+			return ConeBusy(o.Run, o.Service)
 		}
 	}
-	return gate("cone", true, "", "free", required, hint)
+	return gate("cone", true, "", nil, nil)
+}
+
+// ConeBusy is the reason that another run has the services which a run would act
+// among.
+func ConeBusy(run grace.RunID, service grace.ServiceID) grace.Reason {
+	r := gate("cone", false, grace.ReasonConeBusy, string(service), nil)
+	r.Source = "run/" + string(run)
+	return r
 }
 
 func (a *Agent) rate(in Input) grace.Reason {
@@ -114,14 +120,13 @@ func (a *Agent) rate(in Input) grace.Reason {
 		}
 	}
 	limit := a.cfg.RatePerHour
-	hint := "propose.rate_per_hour is the limit"
-	if len(within) >= limit {
+	r := gate("rate", len(within) < limit, grace.ReasonRateLimited, float64(len(within)), float64(limit))
+	if !r.OK {
 		slices.SortFunc(within, time.Time.Compare)
 		next := within[len(within)-limit].Add(time.Hour)
-		hint = "the next is possible at " + next.UTC().Format(time.RFC3339) + "; something that breaks this often needs a person; " + hint
+		r.Until = &next
 	}
-	return gate("rate", len(within) < limit, grace.ReasonRateLimited,
-		fmt.Sprintf("%d proposals for %s in the last hour", len(within), in.Diagnosis.Cause), "< "+strconv.Itoa(limit), hint)
+	return r
 }
 
 // same tells whether a run was about the trouble that is looked at.
@@ -162,14 +167,14 @@ func (in Input) personal(p Past) bool {
 }
 
 func notOpen(in Input) grace.Reason {
-	const required, hint = "no open run for the same condition", "decide on the open run (grace runs list), or wait until it ends"
 	for _, p := range in.State.Past {
 		if in.same(p) && p.EndedAt == nil && !p.State.Terminal() {
-			return gate(GateOpen, false, grace.ReasonDuplicate,
-				fmt.Sprintf("%s, proposed at %s, is %s", p.Playbook, p.At.UTC().Format(time.RFC3339), p.State), required, hint)
+			r := gate(GateOpen, false, grace.ReasonDuplicate, string(p.State), nil)
+			r.Source = "run/" + string(p.Run)
+			return r
 		}
 	}
-	return gate(GateOpen, true, "", "none", required, hint)
+	return gate(GateOpen, true, "", nil, nil)
 }
 
 // Ahead is how far the clocks of two replicas may be apart. What is dated later
@@ -181,24 +186,21 @@ const Ahead = time.Minute
 // had been healed. The first time the remedy may be used again at once; then
 // the waits grow, as after failures. BackoffMax without it ends the row.
 func (a *Agent) crashLoop(in Input, healedBy func(Past) bool) grace.Reason {
-	const hint = "something that breaks this often needs a person; propose.backoff_base and propose.backoff_max are the limits"
 	ended := in.ended(func(p Past) bool { return healedBy(p) && p.Result == grace.ResultSuccess })
 	healed, last := a.row(ended, in.Diagnosis.Since)
 	if healed < 2 {
-		return gate("crash_loop", true, "", "not healed again and again", "no wait", hint)
+		return gate("crash_loop", true, "", float64(healed), nil)
 	}
 	until := last.Add(Backoff(a.cfg, healed-1, in.jitterSeed(healed, last)))
-	at := until.UTC().Format(time.RFC3339)
-	return gate("crash_loop", !in.Now.Before(until), grace.ReasonBackoff,
-		fmt.Sprintf("it came back after %d remedies that had helped, the last at %s", healed, last.UTC().Format(time.RFC3339)),
-		"not before "+at, hint)
+	r := gate("crash_loop", !in.Now.Before(until), grace.ReasonBackoff, float64(healed), nil)
+	r.Until = &until
+	return r
 }
 
 // backoff counts how often in a row a playbook failed on the service, whatever
 // the condition was called. Another playbook may be tried at once. A person may
 // have run it where nothing was wrong: that says nothing of an outage after it.
 func (a *Agent) backoff(in Input, playbook grace.PlaybookID) grace.Reason {
-	const hint = "a success resets it; propose.backoff_base and propose.backoff_max are the limits"
 	ended := in.ended(func(p Past) bool {
 		return p.Service == in.Diagnosis.Cause && p.Playbook == playbook && !in.personal(p) &&
 			(p.Result == grace.ResultSuccess || p.Result == grace.ResultFailure)
@@ -210,22 +212,17 @@ func (a *Agent) backoff(in Input, playbook grace.PlaybookID) grace.Reason {
 		}
 		failures++
 	}
-	if failures == 0 {
-		return gate("backoff", true, "", "no failure since the last success", "no wait after failures", hint)
+	r := gate("backoff", true, grace.ReasonBackoff, float64(failures), nil)
+	r.Source = "playbook/" + string(playbook)
+	if failures > 0 {
+		last := ended[len(ended)-1].end()
+		until := last.Add(Backoff(a.cfg, failures, in.jitterSeed(failures, last)))
+		r.Until = &until
+		if in.Now.Before(until) {
+			r.OK, r.Code = false, grace.ReasonBackoff
+		}
 	}
-	last := ended[len(ended)-1].end()
-	until := last.Add(Backoff(a.cfg, failures, in.jitterSeed(failures, last)))
-	at := until.UTC().Format(time.RFC3339)
-	return gate("backoff", !in.Now.Before(until), grace.ReasonBackoff,
-		fmt.Sprintf("%s failed %s in a row, the last at %s", playbook, times(failures), last.UTC().Format(time.RFC3339)),
-		"not before "+at, "the next try is possible at "+at+"; "+hint)
-}
-
-func times(n int) string {
-	if n == 1 {
-		return "once"
-	}
-	return strconv.Itoa(n) + " times"
+	return r
 }
 
 // ended gives the past runs that match, by the time they ended. Of two that

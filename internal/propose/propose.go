@@ -32,8 +32,8 @@
 // (duplicate); what comes again after it was healed is another one. A person's
 // own run that did not help counts for the rate alone, unless a person wants the
 // next one, too. When a proposal is made every reason has passed, and the one of
-// gate "playbook" tells the ranking and what was passed over. When none is made,
-// every reason that failed is there.
+// gate "playbook" names it. When none is made, every reason that failed is there.
+// The candidates hold the ranking, and why each was passed over, in either case.
 //
 // # Ranking
 //
@@ -62,7 +62,7 @@
 package propose
 
 import (
-	"fmt"
+	"slices"
 	"time"
 
 	"grace"
@@ -90,6 +90,7 @@ type Ranker interface {
 
 // Past is a run of the last 24 hours, ended or not.
 type Past struct {
+	Run      grace.RunID
 	Service  grace.ServiceID
 	Code     grace.Code
 	Kind     grace.TriggerKind
@@ -162,7 +163,7 @@ func (in Input) override(r grace.Reason) grace.Reason {
 	if r.OK || in.Override == "" || r.Gate == GateOpen || !Overridable(r.Code) {
 		return r
 	}
-	r.OK, r.Code, r.Actual, r.Hint = true, grace.ReasonPassed, r.Actual+"; overridden by "+in.Override, ""
+	r.OK, r.Code, r.Source = true, grace.ReasonOverridden, "person/"+in.Override
 	return r
 }
 
@@ -176,49 +177,52 @@ type Agent struct {
 // New makes an agent. cfg must be valid.
 func New(cfg Config, g Graph, r Ranker) *Agent { return &Agent{cfg: cfg, graph: g, ranker: r} }
 
-// Propose picks a playbook. ok is false when there is nothing to propose;
-// reasons say why, and hold every gate looked at in either case.
-func (a *Agent) Propose(in Input) (p grace.Proposal, reasons []grace.Reason, ok bool) {
+// Answer is what Propose says: a proposal, or none. Reasons hold every gate that
+// was looked at in either case, and Candidates every playbook, by rank.
+type Answer struct {
+	Proposal   *grace.Proposal
+	Candidates []grace.Candidate
+	Reasons    []grace.Reason
+}
+
+// Propose picks a playbook.
+func (a *Agent) Propose(in Input) Answer {
 	service, known := a.graph.Service(in.Diagnosis.Cause)
 	if !known {
 		service = grace.Service{ID: in.Diagnosis.Cause}
 	}
 	cone := a.graph.Cone(service.ID)
-	reasons = a.limits(in, cone, known)
-	for i := range reasons {
-		reasons[i] = in.override(reasons[i])
+	out := Answer{Reasons: a.limits(in, cone, known)}
+	for i := range out.Reasons {
+		out.Reasons[i] = in.override(out.Reasons[i])
 	}
-	chosen, playbookReasons, found := a.choose(in, service)
-	reasons = append(reasons, playbookReasons...)
-	for _, r := range reasons {
-		if !r.OK {
-			return grace.Proposal{}, reasons, false
-		}
-	}
-	if !found {
-		return grace.Proposal{}, reasons, false
+	best, candidates, reasons := a.choose(in, service)
+	out.Candidates, out.Reasons = candidates, append(out.Reasons, reasons...)
+	if best == nil || slices.ContainsFunc(out.Reasons, func(r grace.Reason) bool { return !r.OK }) {
+		return out
 	}
 	d := in.Diagnosis
-	return grace.Proposal{
-		ID:          proposalID(d.ID, chosen.playbook.ID, in.Now),
+	out.Proposal = &grace.Proposal{
+		ID:          proposalID(d.ID, best.playbook.ID, in.Now),
 		Diagnosis:   d.ID,
 		Code:        d.Code,
 		Kind:        d.Kind,
 		Service:     service.ID,
-		Playbook:    chosen.playbook.ID,
-		Parameters:  chosen.parameters,
-		Risk:        chosen.playbook.Risk,
-		Auto:        chosen.playbook.Auto,
-		Impact:      chosen.playbook.Impact,
+		Playbook:    best.playbook.ID,
+		Parameters:  best.parameters,
+		Risk:        best.playbook.Risk,
+		Auto:        best.playbook.Auto,
+		Impact:      best.playbook.Impact,
 		BlastRadius: a.graph.BlastRadius(service.ID, in.State.ill),
-		Confidence:  a.confidence(d.Likelihood, chosen),
-		Score:       chosen.score,
-		Trials:      chosen.trials,
+		Confidence:  a.confidence(d.Likelihood, *best),
+		Score:       best.score,
+		Trials:      best.trials,
 		Criticality: service.Criticality,
 		Cone:        cone,
 		BreachAt:    d.BreachAt,
 		At:          in.Now,
-	}, reasons, true
+	}
+	return out
 }
 
 // Storm tells whether so much is sick at once that single remedies would do
@@ -233,15 +237,10 @@ func (a *Agent) Storm(s State) (grace.Reason, bool) {
 	described, of := len(sick)-s.Undeclared, s.Total-s.Undeclared
 	storm := described > a.cfg.StormServices ||
 		of >= fewest && float64(len(sick)) > a.cfg.StormShare*float64(s.Total) && float64(described) > a.cfg.StormShare*float64(of)
-	actual := fmt.Sprintf("%d of %d services sick", described, of)
-	if s.Undeclared > 0 {
-		actual += fmt.Sprintf(", and %d that nobody described", s.Undeclared)
-	}
 	r := grace.Reason{
 		Gate: "storm", Code: grace.ReasonPassed, OK: !storm,
-		Actual:   actual,
-		Required: fmt.Sprintf("at most %d services and %.0f %% of at least %d", a.cfg.StormServices, a.cfg.StormShare*100, fewest),
-		Hint:     "look for a common cause (network, host, a deployment); propose.storm_services and propose.storm_share are the limits",
+		Actual:   grace.Numbers{"sick": float64(described), "services": float64(of), "undeclared": float64(s.Undeclared)},
+		Required: grace.Numbers{"services": float64(a.cfg.StormServices), "share": a.cfg.StormShare, "fewest": fewest},
 	}
 	if storm {
 		r.Code = grace.ReasonStorm

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"grace"
+	"grace/internal/explain"
 )
 
 var now = time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC)
@@ -297,13 +298,17 @@ func TestPropose(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			in := input()
 			tt.edit(&in)
-			p, reasons, ok := New(DefaultConfig(), services(), tt.book).Propose(in)
-			if ok != (tt.want != "") || p.Playbook != tt.want {
-				t.Errorf("got %q %v, want %q\n%v", p.Playbook, ok, tt.want, reasons)
+			said := New(DefaultConfig(), services(), tt.book).Propose(in)
+			var got grace.PlaybookID
+			if said.Proposal != nil {
+				got = said.Proposal.Playbook
+			}
+			if got != tt.want {
+				t.Errorf("got %q, want %q\n%v", got, tt.want, said.Reasons)
 			}
 			failed := map[string][]grace.ReasonCode{}
-			for _, r := range reasons {
-				if r.Gate == "" || r.Actual == "" || r.Required == "" || r.Hint == "" || r.OK != (r.Code == grace.ReasonPassed) {
+			for _, r := range said.Reasons {
+				if r.Gate == "" || explain.Actual(r) == "" || explain.Required(r) == "" || !r.OK && explain.Hint(r) == "" || r.OK != (r.Code == grace.ReasonPassed) {
 					t.Errorf("incomplete reason %+v", r)
 				}
 				if !r.OK {
@@ -338,7 +343,7 @@ func TestCrashLoopGoesOn(t *testing.T) {
 				in.Now = in.Diagnosis.Since
 				for ; ; in.Now = in.Now.Add(time.Minute) {
 					in.State.Past = slices.DeleteFunc(slices.Clone(runs), func(p Past) bool { return in.Now.Sub(p.At) > 24*time.Hour })
-					if _, _, ok := a.Propose(in); ok {
+					if a.Propose(in).Proposal != nil {
 						break
 					}
 				}
@@ -362,12 +367,13 @@ func TestProposalIsWhole(t *testing.T) {
 	breach := now.Add(time.Minute)
 	in.Diagnosis.Kind, in.Diagnosis.BreachAt = grace.TriggerProactive, &breach
 	in.Playbooks[3].Parameters = []grace.Parameter{{Name: "flag", Type: grace.ParameterString, Default: "new_price"}}
-	got, _, ok := New(DefaultConfig(), services(), book{"rollback_flag": {0.35, 8}}).Propose(Input{
+	said := New(DefaultConfig(), services(), book{"rollback_flag": {0.35, 8}}).Propose(Input{
 		Now: in.Now, Diagnosis: in.Diagnosis, Playbooks: in.Playbooks[3:4], Evidence: Evidence{State: EvidenceFresh}, State: in.State,
 	})
-	if !ok {
+	if said.Proposal == nil {
 		t.Fatal("nothing was proposed")
 	}
+	got := *said.Proposal
 	want := grace.Proposal{
 		ID: got.ID, Diagnosis: "d-1", Code: grace.CodeElevatedErrors, Kind: grace.TriggerProactive, Service: "api",
 		Playbook: "rollback_flag", Parameters: map[string]any{"flag": "new_price"}, Risk: grace.RiskLow, Auto: true,
@@ -492,17 +498,17 @@ func TestSameInputSameProposal(t *testing.T) {
 			b[id] = [2]float64{rapid.Float64Range(0, 1).Draw(t, "score"), rapid.Float64Range(0, 10).Draw(t, "trials")}
 		}
 		a := New(DefaultConfig(), services(), b)
-		p, reasons, ok := a.Propose(in)
-		if failed := slices.ContainsFunc(reasons, func(r grace.Reason) bool { return !r.OK }); failed == ok {
-			t.Fatalf("ok is %v with %v", ok, reasons)
+		said := a.Propose(in)
+		if failed := slices.ContainsFunc(said.Reasons, func(r grace.Reason) bool { return !r.OK }); failed == (said.Proposal != nil) {
+			t.Fatalf("proposed %v with %v", said.Proposal, said.Reasons)
 		}
 		turned := in
 		turned.Playbooks, turned.State.Past = slices.Clone(in.Playbooks), slices.Clone(in.State.Past)
 		slices.Reverse(turned.Playbooks)
 		slices.Reverse(turned.State.Past)
-		q, _, okTurned := a.Propose(turned)
-		if ok != okTurned || !cmp.Equal(p, q) {
-			t.Fatalf("another order gave another proposal: %s", cmp.Diff(p, q))
+		again := a.Propose(turned)
+		if diff := cmp.Diff(said, again); diff != "" {
+			t.Fatalf("another order gave another answer: %s", diff)
 		}
 	})
 }

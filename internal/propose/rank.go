@@ -22,12 +22,11 @@ type candidate struct {
 	parameters map[string]any
 }
 
-// choose gives the best playbook for the diagnosis. Without one, reasons hold
-// a "no" for each that was looked at.
-func (a *Agent) choose(in Input, service grace.Service) (best candidate, reasons []grace.Reason, found bool) {
+// choose gives the best playbook for the diagnosis, nil for none; the candidates
+// by rank; and the reasons: of the chosen one, or else why each was refused.
+func (a *Agent) choose(in Input, service grace.Service) (best *candidate, candidates []grace.Candidate, reasons []grace.Reason) {
 	d := in.Diagnosis
 	var ranked []candidate
-	var refused []grace.Reason
 	triggered := 0
 	for _, p := range in.Playbooks {
 		if !slices.Contains(p.Triggers, d.Code) {
@@ -36,9 +35,8 @@ func (a *Agent) choose(in Input, service grace.Service) (best candidate, reasons
 		triggered++
 		bound, ok := p.Bind(service)
 		if !ok {
-			refused = append(refused, gate("playbook", false, grace.ReasonNoBinding,
-				string(p.ID)+" has no steps for "+string(service.ID), "a binding of the playbook to the service",
-				fmt.Sprintf("say what %s means for %s under services.bindings", p.ID, service.ID)))
+			r := ofPlaybook(p.ID, grace.ReasonNoBinding, string(service.ID), nil)
+			candidates = append(candidates, grace.Candidate{Playbook: p.ID, Risk: p.Risk, Refused: &r})
 			continue
 		}
 		if len(in.Arguments) > 0 {
@@ -52,103 +50,96 @@ func (a *Agent) choose(in Input, service grace.Service) (best candidate, reasons
 		ranked = append(ranked, candidate{playbook: bound, score: score, trials: trials})
 	}
 	slices.SortFunc(ranked, a.compare)
-	slices.SortFunc(refused, func(x, y grace.Reason) int { return strings.Compare(x.Actual, y.Actual) })
-	for _, c := range ranked {
-		if r := in.override(a.refuse(in, &c)); !r.OK {
-			refused = append(refused, r)
-			continue
+	slices.SortFunc(candidates, func(x, y grace.Candidate) int { return cmp.Compare(x.Playbook, y.Playbook) })
+	looked := make([]grace.Candidate, 0, len(ranked)+len(candidates))
+	for i := range ranked {
+		c := &ranked[i]
+		one := grace.Candidate{Playbook: c.playbook.ID, Risk: c.playbook.Risk, Score: c.score, Trials: c.trials}
+		if r := in.override(a.refuse(in, c)); !r.OK {
+			one.Refused = &r
+		} else if best == nil {
+			best, one.Chosen = c, true
 		}
-		if !found {
-			best, found = c, true
-		}
+		looked = append(looked, one)
 	}
-	if found {
-		return best, []grace.Reason{a.chosen(best, ranked, refused)}, true
+	score, trials := a.doNothing(in)
+	candidates = append(append(looked, candidates...), grace.Candidate{Playbook: DoNothing, Score: score, Trials: trials})
+	if best != nil {
+		return best, candidates, []grace.Reason{gate("playbook", true, "", string(best.playbook.ID), nil)}
+	}
+	for _, c := range candidates {
+		if c.Refused != nil {
+			reasons = append(reasons, *c.Refused)
+		}
 	}
 	if triggered == 0 {
-		refused = append(refused, gate("playbook", false, grace.ReasonNoPlaybook,
-			fmt.Sprintf("none of %d playbooks is triggered by %s", len(in.Playbooks), d.Code),
-			"a playbook with this trigger", "add "+string(d.Code)+" to the triggers of a playbook that helps"))
+		r := gate("playbook", false, grace.ReasonNoPlaybook, float64(len(in.Playbooks)), nil)
+		r.Source = "code/" + string(d.Code)
+		reasons = append(reasons, r)
 	}
-	return best, refused, false
+	return nil, candidates, reasons
+}
+
+// ofPlaybook is a "no" to one playbook.
+func ofPlaybook(id grace.PlaybookID, code grace.ReasonCode, actual, required any) grace.Reason {
+	r := gate("playbook", false, code, actual, required)
+	r.Source = "playbook/" + string(id)
+	return r
 }
 
 // refuse looks whether one candidate may be proposed, and fills its parameters
 // in when it may.
 func (a *Agent) refuse(in Input, c *candidate) grace.Reason {
-	id := string(c.playbook.ID)
+	id := c.playbook.ID
 	parameters, err := ResolveParameters(c.playbook)
 	if err != nil {
-		return gate("playbook", false, grace.ReasonBadParameters, id+": "+strings.ReplaceAll(err.Error(), "\n", "; "),
-			"arguments within the bounds of their parameters", "mend the arguments in the playbook or in its binding")
+		return ofPlaybook(id, grace.ReasonBadParameters, strings.Split(err.Error(), "\n"), nil)
 	}
 	c.parameters = parameters
-	if floor := a.doNothing(in); c.trials >= a.cfg.MinTrials && c.score < floor {
-		return gate("playbook", false, grace.ReasonDoNothing,
-			fmt.Sprintf("%s succeeds with %.2f (%.1f outcomes)", id, c.score, c.trials), fmt.Sprintf(">= %.2f, what doing nothing achieves", floor),
-			"the playbook does not help here: mend it, or let its outcomes age; propose.do_nothing is the limit")
+	if floor, _ := a.doNothing(in); c.trials >= a.cfg.MinTrials && c.score < floor {
+		return ofPlaybook(id, grace.ReasonDoNothing, grace.Numbers{"score": c.score, "outcomes": c.trials}, grace.Numbers{"score": floor})
 	}
-	if r := a.backoff(in, c.playbook.ID); !r.OK {
+	if r := a.backoff(in, id); !r.OK {
 		return r
 	}
 	// What crashes is named now this way, now that: the remedy is the same.
-	again := func(p Past) bool {
-		return p.Service == in.Diagnosis.Cause && p.Playbook == c.playbook.ID && !in.personal(p)
-	}
+	again := func(p Past) bool { return p.Service == in.Diagnosis.Cause && p.Playbook == id && !in.personal(p) }
 	if r := a.crashLoop(in, again); !r.OK {
+		r.Source = "playbook/" + string(id)
 		return r
 	}
-	for _, p := range in.State.Past {
-		if in.settled(p) || p.At.After(in.Now.Add(Ahead)) {
-			continue
-		}
-		if in.personal(p) && p.State != grace.RunSucceeded {
-			continue // of one that helped this may be what is left
-		}
-		if in.again(p) && p.Playbook == c.playbook.ID && p.At.After(in.Now.Add(-a.cfg.DuplicateWindow.D())) {
-			return gate("playbook", false, grace.ReasonDuplicate,
-				fmt.Sprintf("%s was proposed at %s and is %s", id, p.At.UTC().Format(time.RFC3339), p.State),
-				"none within "+a.cfg.DuplicateWindow.String(), "it is tried again after that; propose.duplicate_window is the limit")
+	if last, found := in.proposed(id); found {
+		if until := last.At.Add(a.cfg.DuplicateWindow.D()); until.After(in.Now) {
+			r := ofPlaybook(id, grace.ReasonDuplicate, string(last.State), nil)
+			r.Until = &until
+			return r
 		}
 	}
 	return grace.Reason{OK: true}
 }
 
-// chosen is the reason of a proposal: who won, against whom.
-func (a *Agent) chosen(best candidate, ranked []candidate, refused []grace.Reason) grace.Reason {
-	describe := func(c candidate) string {
-		if c.trials < a.cfg.MinTrials {
-			return fmt.Sprintf("%s (%s risk, %.1f outcomes)", c.playbook.ID, orUnknown(c.playbook.Risk), c.trials)
-		}
-		return fmt.Sprintf("%s (succeeds with %.2f in %.1f outcomes)", c.playbook.ID, c.score, c.trials)
-	}
-	var actual strings.Builder
-	actual.WriteString(describe(best))
-	var others []string
-	for _, c := range ranked {
-		if c.playbook.ID != best.playbook.ID {
-			others = append(others, describe(c))
+// proposed gives the newest run of a playbook that was about what is looked at, and
+// stands in the way of another one.
+func (in Input) proposed(id grace.PlaybookID) (last Past, found bool) {
+	for _, p := range in.State.Past {
+		switch {
+		case p.Playbook != id || !in.again(p) || in.settled(p) || p.At.After(in.Now.Add(Ahead)):
+		case in.personal(p) && p.State != grace.RunSucceeded: // of one that helped this may be what is left
+		case !found || p.At.After(last.At) || p.At.Equal(last.At) && p.State < last.State:
+			last, found = p, true
 		}
 	}
-	if len(others) > 0 {
-		actual.WriteString(" chosen; also there: " + strings.Join(others, ", "))
-	}
-	for _, r := range refused {
-		actual.WriteString("; " + string(r.Code) + ": " + r.Actual)
-	}
-	return gate("playbook", true, "", actual.String(), "a playbook that is triggered, bound and not tried just now",
-		"proven ones come first, then those of lower risk")
+	return last, found
 }
 
-func orUnknown(r grace.Risk) grace.Risk { return cmp.Or(r, "unknown") }
-
-// doNothing is the chance that the trouble passes by itself.
-func (a *Agent) doNothing(in Input) float64 {
-	score, trials := a.ranker.Rank(in.Diagnosis.Cause, in.Diagnosis.Code, DoNothing, in.Now)
+// doNothing is the chance that the trouble passes by itself, and the outcomes
+// behind it: none while it is assumed.
+func (a *Agent) doNothing(in Input) (score, trials float64) {
+	score, trials = a.ranker.Rank(in.Diagnosis.Cause, in.Diagnosis.Code, DoNothing, in.Now)
 	if trials >= a.cfg.MinTrials {
-		return score
+		return score, trials
 	}
-	return a.cfg.DoNothing
+	return a.cfg.DoNothing, 0
 }
 
 // compare puts the better candidate first.

@@ -1,0 +1,165 @@
+// Package explain words reasons for people. The stages say in values what was found
+// and what would have been needed; here, and nowhere else, they become sentences,
+// with what to do about them: the keys of the configuration and the commands.
+//
+// Nothing fails: a value that a gate does not usually give is written as it is.
+package explain
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"grace"
+)
+
+// words are how one gate is worded. A nil function stands for the value itself.
+type words struct {
+	actual, required, hint func(r grace.Reason) string
+}
+
+// Line is a reason in one line, with what to do about it.
+func Line(r grace.Reason) string {
+	s := fmt.Sprintf("%s: %s (actual %s, required %s)", r.Gate, r.Code, Actual(r), Required(r))
+	if h := Hint(r); h != "" {
+		s += "; " + h
+	}
+	return s
+}
+
+// Lines says each reason once: several remedies can fail at the same gate.
+func Lines(reasons []grace.Reason) string {
+	var lines []string
+	for _, r := range reasons {
+		if line := Line(r); !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
+// Actual words what was found.
+func Actual(r grace.Reason) string {
+	text := value(r.Actual, r.Unit)
+	if w := gates[r.Gate].actual; w != nil {
+		text = w(r)
+	}
+	if r.Code == grace.ReasonOverridden {
+		return text + "; overridden by " + id(r)
+	}
+	return text
+}
+
+// Required words what would have been needed.
+func Required(r grace.Reason) string {
+	if w := gates[r.Gate].required; w != nil {
+		return w(r)
+	}
+	return value(r.Required, r.Unit)
+}
+
+// Hint says what an operator can do about a "no"; nothing about a "yes".
+func Hint(r grace.Reason) string {
+	if w := gates[r.Gate].hint; w != nil && !r.OK {
+		return w(r)
+	}
+	return ""
+}
+
+// Gate is the name of a gate as people read it.
+func Gate(r grace.Reason) string { return strings.ReplaceAll(r.Gate, "_", " ") }
+
+// Waits says what an approved run waits for before it begins, empty when that is
+// nothing. A change window is the one that people wait for.
+func Waits(run grace.Run) string {
+	if run.State != grace.RunApproved || len(run.Reasons) == 0 {
+		return ""
+	}
+	if first := run.Reasons[0]; first.Code != grace.ReasonOutsideWindow {
+		return Gate(first) + ": " + Actual(first)
+	}
+	return Window(run.Reasons[0]) + "; the run expires " + stamp(run.CreatedAt.Add(grace.AdmissionPatience))
+}
+
+// Window words that a change window is waited for, and until when.
+func Window(r grace.Reason) string {
+	if r.Until == nil {
+		return "a change window; none opens in the next three weeks"
+	}
+	return "a change window; the next opens " + stamp(*r.Until)
+}
+
+// Candidate words one playbook that was looked at.
+func Candidate(c grace.Candidate) string {
+	text := string(c.Playbook)
+	switch {
+	case c.Trials > 0:
+		text += fmt.Sprintf(" (succeeds with %.2f in %s)", c.Score, count(c.Trials, "outcome"))
+	case c.Risk != "":
+		text += fmt.Sprintf(" (%s risk, no outcomes)", c.Risk)
+	}
+	switch {
+	case c.Chosen:
+		text += ", chosen"
+	case c.Refused != nil:
+		text += fmt.Sprintf(", %s: %s", c.Refused.Code, Actual(*c.Refused))
+	}
+	return text
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// id is the id of what says so, without its kind.
+func id(r grace.Reason) string {
+	_, id, _ := strings.Cut(r.Source, "/")
+	return id
+}
+
+// number reads one of several numbers, or the one.
+func number(v any, name string) float64 {
+	switch v := v.(type) {
+	case float64:
+		return v
+	case grace.Numbers:
+		return v[name]
+	}
+	return 0
+}
+
+// value words a value that needs no sentence.
+func value(v any, unit string) string {
+	switch v := v.(type) {
+	case nil:
+		return "-"
+	case bool:
+		if v {
+			return "on"
+		}
+		return "off"
+	case float64: // in full precision: 0.69999 must not read as 0.7
+		return strings.TrimSpace(strconv.FormatFloat(v, 'g', -1, 64) + " " + unit)
+	case []string:
+		if len(v) == 0 {
+			return "none is accepted"
+		}
+		return strings.Join(v, " or ")
+	}
+	return fmt.Sprint(v)
+}
+
+// count says how many: 1 run, 2 runs, 2.5 outcomes.
+func count(n float64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.FormatFloat(n, 'f', min(1, places(n)), 64) + " " + noun + "s"
+}
+
+func places(n float64) int {
+	if n == float64(int64(n)) {
+		return 0
+	}
+	return 1
+}
