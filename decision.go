@@ -53,7 +53,7 @@ const (
 // VerdictNone, of the proposing stage that had nothing to ask.
 type Decision struct {
 	ID         DecisionID  `json:"id"`
-	Verdict    Verdict     `json:"verdict"`
+	Verdict    Verdict     `json:"decision"`
 	Policy     string      `json:"policy,omitempty" doc:"the policy that settled it"`
 	Mode       Mode        `json:"mode"`
 	Reasons    []Reason    `json:"reasons" doc:"every gate, passed or not"`

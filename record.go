@@ -83,7 +83,7 @@ type LearningEntry struct {
 	Kind          TriggerKind       `json:"kind"`
 	Run           RunID             `json:"run"`
 	Result        Result            `json:"result"`
-	State         RunState          `json:"state"`
+	State         RunStatus         `json:"status"`
 	TimeToRecover Duration          `json:"time_to_recover,omitempty"`
 	Auto          bool              `json:"auto" doc:"approved by the trust core, not by a person"`
 	Context       map[string]string `json:"context,omitempty"`
@@ -95,7 +95,7 @@ type LearningEntry struct {
 type AuditEntry struct {
 	Seq      int64           `json:"seq"`
 	At       time.Time       `json:"at"`
-	Actor    string          `json:"actor" doc:"grace, or token:NAME"`
+	Actor    string          `json:"actor" doc:"self_heal for GRACE itself, or token:NAME"`
 	Action   string          `json:"action" doc:"for example run.verifying"`
 	Object   string          `json:"object" doc:"kind/id, for example run/r-42"`
 	Service  ServiceID       `json:"service,omitempty"`
@@ -135,3 +135,6 @@ type Change struct {
 	Audit      []AuditEntry
 	Events     []Event
 }
+
+// Self is the actor of what GRACE does by itself, in the audit log and in events.
+const Self = "self_heal"

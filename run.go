@@ -5,39 +5,39 @@ import (
 	"time"
 )
 
-// RunState is where a run is. docs/run-states.md draws the machine.
-type RunState string
+// RunStatus is where a run is. docs/run-states.md draws the machine.
+type RunStatus string
 
 // Run states.
 const (
-	RunProposed         RunState = "proposed"
-	RunAwaitingApproval RunState = "awaiting_approval"
-	RunApproved         RunState = "approved"
-	RunRunning          RunState = "running"
-	RunVerifying        RunState = "verifying"
-	RunRollingBack      RunState = "rolling_back"
-	RunSucceeded        RunState = "succeeded"
-	RunIneffective      RunState = "ineffective" // it acted, what began it is still there, and nothing could be undone
-	RunRolledBack       RunState = "rolled_back"
-	RunRollbackFailed   RunState = "rollback_failed"
-	RunEscalated        RunState = "escalated"
-	RunDenied           RunState = "denied"
-	RunExpired          RunState = "expired"
-	RunCancelled        RunState = "cancelled"
-	RunAborted          RunState = "aborted"
-	RunObservedOnly     RunState = "observed_only"
+	RunProposed         RunStatus = "proposed"
+	RunAwaitingApproval RunStatus = "awaiting_approval"
+	RunApproved         RunStatus = "approved"
+	RunRunning          RunStatus = "running"
+	RunVerifying        RunStatus = "verifying"
+	RunRollingBack      RunStatus = "rolling_back"
+	RunSucceeded        RunStatus = "succeeded"
+	RunIneffective      RunStatus = "ineffective" // it acted, what began it is still there, and nothing could be undone
+	RunRolledBack       RunStatus = "rolled_back"
+	RunRollbackFailed   RunStatus = "rollback_failed"
+	RunEscalated        RunStatus = "escalated"
+	RunDenied           RunStatus = "denied"
+	RunExpired          RunStatus = "expired"
+	RunCancelled        RunStatus = "cancelled"
+	RunAborted          RunStatus = "aborted"
+	RunObservedOnly     RunStatus = "observed_only"
 )
 
-// RunStates lists the states, in the order in which a run may come to them.
-func RunStates() []RunState {
-	return []RunState{
+// RunStatuses lists them, in the order in which a run may come to them.
+func RunStatuses() []RunStatus {
+	return []RunStatus{
 		RunProposed, RunAwaitingApproval, RunApproved, RunRunning, RunVerifying, RunRollingBack, RunSucceeded, RunIneffective,
 		RunRolledBack, RunRollbackFailed, RunEscalated, RunDenied, RunExpired, RunCancelled, RunAborted, RunObservedOnly,
 	}
 }
 
 // Terminal tells whether the run has ended.
-func (s RunState) Terminal() bool {
+func (s RunStatus) Terminal() bool {
 	switch s {
 	case RunSucceeded, RunIneffective, RunRolledBack, RunEscalated, RunDenied,
 		RunExpired, RunCancelled, RunAborted, RunObservedOnly:
@@ -50,11 +50,11 @@ func (s RunState) Terminal() bool {
 }
 
 // Acting tells whether a run in this state has begun and has not ended.
-func (s RunState) Acting() bool { return s.Mutating() && s != RunApproved }
+func (s RunStatus) Acting() bool { return s.Mutating() && s != RunApproved }
 
 // Mutating tells whether a run in this state may be changing its target, and
 // so holds its dependency cone.
-func (s RunState) Mutating() bool {
+func (s RunStatus) Mutating() bool {
 	switch s {
 	case RunApproved, RunRunning, RunVerifying, RunRollingBack, RunRollbackFailed:
 		return true
@@ -69,7 +69,7 @@ func (s RunState) Mutating() bool {
 // taken when the run was decided: later edits do not reach an open run.
 type Run struct {
 	ID          RunID             `json:"id"`
-	State       RunState          `json:"state"`
+	Status      RunStatus         `json:"status"`
 	Service     ServiceID         `json:"service"`
 	Code        Code              `json:"code"`
 	Kind        TriggerKind       `json:"kind"`

@@ -89,12 +89,12 @@ func postAlert(am client, started time.Time, ended *time.Time) {
 }
 
 // seeRun is waitRun, but leaves it to Alertmanager to say how the service is.
-func seeRun(c client, service string, state grace.RunState) grace.Run {
+func seeRun(c client, service string, state grace.RunStatus) grace.Run {
 	c.t.Helper()
 	var run grace.Run
 	patience.Until(c.t, func() error {
-		if run, _ = c.run(service); run.State != state {
-			return fmt.Errorf("the run of %s is %q (%s), want %s", service, run.State, run.Error, state)
+		if run, _ = c.run(service); run.Status != state {
+			return fmt.Errorf("the run of %s is %q (%s), want %s", service, run.Status, run.Error, state)
 		}
 		return nil
 	})

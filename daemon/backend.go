@@ -92,7 +92,7 @@ func (d *Daemon) awaitMoved(ctx context.Context, sub *mesh.Subscription, id grac
 	defer cancel()
 	for {
 		run, err := d.store.Run(ctx, d.store.Q(), id)
-		if err != nil || run.State != grace.RunAwaitingApproval {
+		if err != nil || run.Status != grace.RunAwaitingApproval {
 			return
 		}
 		for moved := false; !moved; {
@@ -113,7 +113,7 @@ func (d *Daemon) awaitMoved(ctx context.Context, sub *mesh.Subscription, id grac
 func (b backend) Abort(ctx context.Context, id grace.RunID, actor, reason string) error {
 	err := b.d.loop.Abort(ctx, id, actor, reason)
 	if ended, ok := errors.AsType[*loop.EndedError](err); ok {
-		e := &api.Ended{State: ended.Run.State}
+		e := &api.Ended{State: ended.Run.Status}
 		if ended.Run.EndedAt != nil {
 			e.At = *ended.Run.EndedAt
 		}

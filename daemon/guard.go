@@ -103,8 +103,8 @@ func (d *Daemon) reportForgery(ctx context.Context, f forgery) {
 	err := d.store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		return d.store.Apply(ctx, tx, grace.Change{
 			Incidents: []grace.Incident{inc},
-			Audit:     []grace.AuditEntry{{At: at, Actor: "grace", Action: "store.forged", Object: object, Service: inc.Service, Reason: inc.Title}},
-			Events:    []grace.Event{{Type: "incident.opened", Source: "daemon", Actor: "grace", Resource: object, Payload: heal.Encode(inc), Timestamp: at}},
+			Audit:     []grace.AuditEntry{{At: at, Actor: grace.Self, Action: "store.forged", Object: object, Service: inc.Service, Reason: inc.Title}},
+			Events:    []grace.Event{{Type: "incident.opened", Source: "daemon", Actor: grace.Self, Resource: object, Payload: heal.Encode(inc), Timestamp: at}},
 		})
 	})
 	if err != nil && ctx.Err() == nil {

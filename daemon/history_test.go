@@ -40,7 +40,7 @@ type history struct {
 	Schema  []string                  `json:"schema"` // tables first
 	Rows    map[string][]string       `json:"rows"`   // of each table, a row as JSON in a line
 	Runs    map[string]grace.RunID    `json:"runs"`   // by service
-	States  map[string]grace.RunState `json:"states"`
+	States  map[string]grace.RunStatus `json:"states"`
 	Effects []string                  `json:"effects"`
 	Calls   map[string]int            `json:"calls"`
 }
@@ -76,10 +76,10 @@ func TestRecordHistory(t *testing.T) {
 	for service, gate := range gates {
 		gate.wait(t, service)
 	}
-	out := history{Version: flow.Version, Key: strings.TrimPrefix(sharedKey, "GRACE_AUDIT_KEY="), Runs: map[string]grace.RunID{}, States: map[string]grace.RunState{}}
+	out := history{Version: flow.Version, Key: strings.TrimPrefix(sharedKey, "GRACE_AUDIT_KEY="), Runs: map[string]grace.RunID{}, States: map[string]grace.RunStatus{}}
 	for _, service := range moments {
 		run, _ := p.run(service)
-		out.Runs[service], out.States[service] = run.ID, run.State
+		out.Runs[service], out.States[service] = run.ID, run.Status
 	}
 	p.kill()
 	g.mu.Lock()
@@ -344,9 +344,9 @@ func replay(t *testing.T, past history) {
 		var run grace.Run
 		patience.Until(t, func() error {
 			p.call(http.MethodGet, "/api/runs/"+string(past.Runs[service]), nil, &run)
-			if run.State != want {
+			if run.Status != want {
 				p.playSource(run)
-				return fmt.Errorf("%s was %s and is %s (%s), want %s", service, past.States[service], run.State, run.Error, want)
+				return fmt.Errorf("%s was %s and is %s (%s), want %s", service, past.States[service], run.Status, run.Error, want)
 			}
 			return nil
 		})

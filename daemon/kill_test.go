@@ -196,7 +196,7 @@ func auditedOnce(t *testing.T, c client, service string, run grace.Run) {
 			t.Errorf("%s: %q is in the audit log %d times", service, key, seen[key])
 		}
 	}
-	if seen["run."+string(run.State)] != 1 {
+	if seen["run."+string(run.Status)] != 1 {
 		t.Errorf("%s: the end is not in the audit log: %v", service, seen)
 	}
 }

@@ -323,7 +323,7 @@ func (c client) run(service string) (grace.Run, bool) {
 }
 
 // waitRun waits until the newest run of a service is in a state.
-func (c client) waitRun(service string, state grace.RunState) grace.Run {
+func (c client) waitRun(service string, state grace.RunStatus) grace.Run {
 	c.t.Helper()
 	var run grace.Run
 	patience.Until(c.t, func() error {
@@ -337,11 +337,11 @@ func (c client) waitRun(service string, state grace.RunState) grace.Run {
 			return errors.New("no run of " + service)
 		}
 		run = newest.Items[0]
-		if run.State != state {
+		if run.Status != state {
 			if state == grace.RunSucceeded {
 				c.playSource(run)
 			}
-			return fmt.Errorf("the run of %s is %s (%s), want %s", service, run.State, run.Error, state)
+			return fmt.Errorf("the run of %s is %s (%s), want %s", service, run.Status, run.Error, state)
 		}
 		return nil
 	})
@@ -352,8 +352,8 @@ func (c client) waitRun(service string, state grace.RunState) grace.Run {
 // service is well, and repeats it while that is not so and GRACE waits for fresh
 // evidence.
 func (c client) playSource(run grace.Run) {
-	resolved := run.State == grace.RunVerifying
-	switch run.State {
+	resolved := run.Status == grace.RunVerifying
+	switch run.Status {
 	case grace.RunVerifying, grace.RunRunning, grace.RunCancelled:
 	case grace.RunApproved:
 		if len(run.Reasons) == 0 {

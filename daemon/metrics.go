@@ -33,7 +33,7 @@ func newMetrics(d *Daemon) *metrics {
 		registry: prometheus.NewRegistry(),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "grace_decisions_total", Help: "Decisions recorded, by service, code of the diagnosis and verdict.",
-		}, []string{"service", "code", "verdict"}),
+		}, []string{"service", "code", "decision"}),
 		deciding: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "grace_decision_duration_seconds", Help: "Time of the deciding transaction, audit included.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
@@ -52,7 +52,7 @@ func newMetrics(d *Daemon) *metrics {
 		}),
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "grace_runs_total", Help: "Runs that this process ended, by service, playbook, code of the diagnosis and end.",
-		}, []string{"service", "playbook", "code", "state"}),
+		}, []string{"service", "playbook", "code", "status"}),
 		decisionLabels: newBounded(2), recoveryLabels: newBounded(2), runLabels: newBounded(3),
 	}
 	m.registry.MustRegister(m.decisions, m.deciding, m.runs, sickCollector{d}, m.actions, m.recovery, m.rollbacks, m.auto, storeCollector{d}, d.telemetry,
@@ -82,7 +82,7 @@ func (d *Daemon) countRuns(ctx context.Context) {
 }
 
 func (d *Daemon) countRun(ctx context.Context, e grace.Event) {
-	state := grace.RunState(strings.TrimPrefix(e.Type, "self_heal.run."))
+	state := grace.RunStatus(strings.TrimPrefix(e.Type, "self_heal.run."))
 	if !state.Terminal() && state != grace.RunRunning {
 		return
 	}

@@ -123,12 +123,12 @@ func (n *narrator) run(ctx context.Context, e grace.Event, state string) {
 		return
 	}
 	level := slog.LevelInfo
-	switch grace.RunState(state) {
+	switch grace.RunStatus(state) {
 	case grace.RunEscalated, grace.RunAborted, grace.RunIneffective, grace.RunRolledBack, grace.RunRollingBack:
 		level = slog.LevelWarn
 	default:
 	}
-	n.log.Log(ctx, level, "run", "run", object(e), "state", state, "service", r.Service, "playbook", r.Playbook, "code", r.Code,
+	n.log.Log(ctx, level, "run", "run", object(e), "status", state, "service", r.Service, "playbook", r.Playbook, "code", r.Code,
 		"by", e.Actor, "reason", grace.Printable(r.Reason))
 }
 

@@ -50,8 +50,8 @@ func TestNarrate(t *testing.T) {
 	want := []string{
 		"level=WARN msg=signal service=web signal=web/p/up state=firing before=ok code=service_down",
 		"level=INFO msg=signal service=web signal=web/p/up state=ok before=firing",
-		"level=INFO msg=run run=r-1 state=running service=web playbook=restart_service code=service_down by=token:alice",
-		"level=WARN msg=run run=r-1 state=rolled_back",
+		"level=INFO msg=run run=r-1 status=running service=web playbook=restart_service code=service_down by=token:alice",
+		"level=WARN msg=run run=r-1 status=rolled_back",
 		"level=INFO msg=approval run=r-1 state=approved service=web playbook=restart_service by=token:alice reason=go",
 		"level=INFO msg=incident incident=i-1 state=resolved service=web",
 		"level=INFO msg=silence silence=s-1 state=added service=web*",

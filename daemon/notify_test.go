@@ -132,7 +132,7 @@ func storm(t *testing.T, s *store.Store, incidents, each int) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				c.Events = append(c.Events, grace.Event{Type: kind, Source: "test", Actor: "grace", Resource: "incident/" + id, Payload: payload, Timestamp: time.Now()})
+				c.Events = append(c.Events, grace.Event{Type: kind, Source: "test", Actor: grace.Self, Resource: "incident/" + id, Payload: payload, Timestamp: time.Now()})
 			}
 			if err := s.Do(t.Context(), func(ctx context.Context, tx store.Tx) error { return s.Apply(ctx, tx, c) }); err != nil {
 				t.Fatal(err)

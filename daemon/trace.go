@@ -55,7 +55,7 @@ func otelConfigured(environ []string) bool {
 }
 
 func (d *Daemon) traceEnded(ctx context.Context, tracer trace.Tracer, e grace.Event) {
-	state := grace.RunState(strings.TrimPrefix(e.Type, "self_heal.run."))
+	state := grace.RunStatus(strings.TrimPrefix(e.Type, "self_heal.run."))
 	if !state.Terminal() {
 		return
 	}
@@ -65,7 +65,7 @@ func (d *Daemon) traceEnded(ctx context.Context, tracer trace.Tracer, e grace.Ev
 	}
 	root, span := tracer.Start(ctx, "run "+string(run.Playbook.ID), trace.WithTimestamp(run.CreatedAt), trace.WithNewRoot(),
 		trace.WithAttributes(attribute.String("grace.run", string(run.ID)), attribute.String("grace.service", string(run.Service)),
-			attribute.String("grace.code", string(run.Code)), attribute.String("grace.state", string(run.State))))
+			attribute.String("grace.code", string(run.Code)), attribute.String("grace.state", string(run.Status))))
 	for _, s := range run.Steps {
 		if s.StartedAt == nil {
 			continue
@@ -78,12 +78,12 @@ func (d *Daemon) traceEnded(ctx context.Context, tracer trace.Tracer, e grace.Ev
 	}
 	if began, ended, ok := verification(run); ok {
 		problem := ""
-		if run.State != grace.RunSucceeded {
+		if run.Status != grace.RunSucceeded {
 			problem = run.Error
 		}
 		child(root, tracer, "verify", began, ended, problem)
 	}
-	if run.State == grace.RunSucceeded {
+	if run.Status == grace.RunSucceeded {
 		span.SetStatus(codes.Ok, "")
 	} else {
 		span.SetStatus(codes.Error, run.Error)

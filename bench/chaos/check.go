@@ -100,14 +100,14 @@ func checkTriggers(r *result, triggers []grace.Trigger, decisions []grace.Decisi
 
 func checkRuns(r *result, runs []grace.Run, accepted []grace.ServiceID) {
 	count := map[grace.ServiceID]int{}
-	states := map[grace.RunState]int{}
+	states := map[grace.RunStatus]int{}
 	for _, run := range runs {
-		states[run.State]++
-		if !run.State.Terminal() {
-			r.lose("run %s of %s is %s", run.ID, run.Service, run.State)
+		states[run.Status]++
+		if !run.Status.Terminal() {
+			r.lose("run %s of %s is %s", run.ID, run.Service, run.Status)
 		}
-		if run.State != grace.RunSucceeded {
-			r.violate("run %s of %s ended %s: %s", run.ID, run.Service, run.State, run.Error)
+		if run.Status != grace.RunSucceeded {
+			r.violate("run %s of %s ended %s: %s", run.ID, run.Service, run.Status, run.Error)
 		}
 		if count[run.Service]++; count[run.Service] > 1 {
 			r.double("%s has %d runs", run.Service, count[run.Service])

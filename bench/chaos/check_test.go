@@ -10,11 +10,11 @@ import (
 // TestChecks plants each thing that chaos looks for.
 func TestChecks(t *testing.T) {
 	ended := grace.Run{
-		ID: "r1", Service: "svc0", State: grace.RunSucceeded,
+		ID: "r1", Service: "svc0", Status: grace.RunSucceeded,
 		Steps: []grace.StepRecord{{Name: "s1", State: grace.StepSucceeded}},
 	}
 	open := ended
-	open.ID, open.State = "r2", grace.RunVerifying
+	open.ID, open.Status = "r2", grace.RunVerifying
 	again := ended
 	again.ID = "r3"
 	trigger := grace.Trigger{ID: "t1", Service: "svc0", State: grace.TriggerDecided}

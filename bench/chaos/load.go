@@ -97,7 +97,7 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 		}
 		ok, _ := l.request(ctx, http.MethodGet, "/api/runs?service="+string(service), nil, &page)
 		if ok && len(page.Items) > 0 {
-			if page.Items[0].State.Terminal() {
+			if page.Items[0].Status.Terminal() {
 				break
 			}
 			l.playSource(ctx, &page.Items[0], alert)
@@ -118,8 +118,8 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 // playSource does what the source of an alert does: it resolves it when the
 // service is well, and repeats it while GRACE waits for fresh evidence.
 func (l *load) playSource(ctx context.Context, run *grace.Run, alert map[string]any) {
-	resolved := run.State == grace.RunVerifying
-	if !resolved && (run.State != grace.RunApproved || len(run.Reasons) == 0) {
+	resolved := run.Status == grace.RunVerifying
+	if !resolved && (run.Status != grace.RunApproved || len(run.Reasons) == 0) {
 		return
 	}
 	again := maps.Clone(alert)

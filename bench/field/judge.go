@@ -136,7 +136,7 @@ func (j *judge) listen() {
 	j.incidents = open
 	for _, r := range ran {
 		before, known := j.runs[r.ID]
-		if r.State == grace.RunSucceeded && (!known || before.State != grace.RunSucceeded) {
+		if r.Status == grace.RunSucceeded && (!known || before.Status != grace.RunSucceeded) {
 			j.helped(r)
 		}
 		j.runs[r.ID] = r
@@ -196,7 +196,7 @@ func (j *judge) quiet(incidents []grace.Incident, runs []grace.Run, now time.Tim
 		}
 		covered := slices.ContainsFunc(incidents, func(i grace.Incident) bool {
 			return i.State == grace.IncidentOpen && i.Covers(grace.ServiceID(name))
-		}) || slices.ContainsFunc(runs, func(r grace.Run) bool { return string(r.Service) == name && !r.State.Terminal() })
+		}) || slices.ContainsFunc(runs, func(r grace.Run) bool { return string(r.Service) == name && !r.Status.Terminal() })
 		if !sick || now.Sub(since) < limit || covered || j.hushed.has(name) {
 			delete(j.hush, name)
 			continue

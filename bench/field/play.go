@@ -73,7 +73,7 @@ func (j *judge) idle(service string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, run := range j.runs {
-		if string(run.Service) == service && !run.State.Terminal() {
+		if string(run.Service) == service && !run.Status.Terminal() {
 			return false
 		}
 	}

@@ -129,8 +129,8 @@ func (p *process) decisions(ctx context.Context) (deciding, error) {
 func (p *process) breaker(ctx context.Context, r *report) error {
 	var incidents, runs struct {
 		Items []struct {
-			ID    string         `json:"id"`
-			State grace.RunState `json:"state"`
+			ID    string          `json:"id"`
+			State grace.RunStatus `json:"status"`
 		} `json:"items"`
 	}
 	if err := p.read(ctx, "/api/incidents?state=open&limit=200", &incidents); err != nil {

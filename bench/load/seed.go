@@ -95,7 +95,7 @@ func past(c *grace.Change, i int, service grace.ServiceID, at time.Time) {
 	}
 	started, ended := at.Add(time.Second), at.Add(40*time.Second)
 	run := grace.Run{
-		ID: id, State: state, Service: service, Code: grace.CodeServiceDown, Kind: grace.TriggerReactive, Decision: dec, Revision: 1, Auto: true,
+		ID: id, Status: state, Service: service, Code: grace.CodeServiceDown, Kind: grace.TriggerReactive, Decision: dec, Revision: 1, Auto: true,
 		Playbook: grace.Playbook{
 			ID: "restart_service", Title: "Restart the service", Risk: grace.RiskMedium, Impact: grace.ImpactLow, Triggers: []grace.Code{grace.CodeServiceDown},
 		},
@@ -122,7 +122,7 @@ func past(c *grace.Change, i int, service grace.ServiceID, at time.Time) {
 	})
 	object := "run/" + string(id)
 	for _, action := range []string{"run.approved", "run.running", "run." + string(state)} {
-		c.Audit = append(c.Audit, grace.AuditEntry{At: at, Actor: "grace", Action: action, Object: object, Service: service, Reason: "seeded", Detail: json.RawMessage(`{"seed":true}`)})
+		c.Audit = append(c.Audit, grace.AuditEntry{At: at, Actor: grace.Self, Action: action, Object: object, Service: service, Reason: "seeded", Detail: json.RawMessage(`{"seed":true}`)})
 	}
 	if state == grace.RunRolledBack {
 		c.Incidents = append(c.Incidents, grace.Incident{

@@ -14,23 +14,23 @@ import (
 	"grace/internal/cli"
 )
 
-func cartRun(state grace.RunState) grace.Run {
-	return grace.Run{ID: "r-1", State: state, Service: shop.Cart, Playbook: grace.Playbook{ID: "restart_service"}, Auto: true}
+func cartRun(state grace.RunStatus) grace.Run {
+	return grace.Run{ID: "r-1", Status: state, Service: shop.Cart, Playbook: grace.Playbook{ID: "restart_service"}, Auto: true}
 }
 
-func asked(state grace.RunState) grace.Run {
+func asked(state grace.RunStatus) grace.Run {
 	r := cartRun(state)
 	r.Auto = false
 	return r
 }
 
-func withIncident(state grace.RunState) grace.Run {
+func withIncident(state grace.RunStatus) grace.Run {
 	r := cartRun(state)
 	r.Incident = "i-1"
 	return r
 }
 
-func elsewhere(state grace.RunState) grace.Run {
+func elsewhere(state grace.RunStatus) grace.Run {
 	r := cartRun(state)
 	r.ID, r.Service = "r-9", shop.Frontend
 	return r
@@ -48,7 +48,7 @@ func TestStory(t *testing.T) {
 	asks, fails, ahead := plain, plain, plain
 	asks.asks, fails.fails = true, true
 	ahead.limit = &limit{service: shop.Cart, what: "%s %% of the capacity", at: 80, level: func(s shop.Status) float64 { return 100 * s.Busy }}
-	foreseen := func(state grace.RunState) grace.Run {
+	foreseen := func(state grace.RunStatus) grace.Run {
 		r := cartRun(state)
 		r.Kind = grace.TriggerProactive
 		return r

@@ -127,7 +127,7 @@ func (s *story) follow(ctx context.Context, c chapter, report *faultReport) (ok 
 			return false, detail
 		case run == nil:
 			wrong = fmt.Sprintf("GRACE made no run (shop: %s)", cli.OrDash(unwell))
-		case c.asks && !answered && run.State == grace.RunAwaitingApproval:
+		case c.asks && !answered && run.Status == grace.RunAwaitingApproval:
 			wrong = "the run waits for approval"
 			if askedAt.IsZero() {
 				askedAt = s.now()
@@ -143,7 +143,7 @@ func (s *story) follow(ctx context.Context, c chapter, report *faultReport) (ok 
 		case v == asTold:
 			wrong = "the run ended as told, but the shop is not well: " + unwell
 		default:
-			wrong = fmt.Sprintf("the run is still %s", run.State)
+			wrong = fmt.Sprintf("the run is still %s", run.Status)
 		}
 	}
 	return false, fmt.Sprintf("not over after %s: %s", cli.Short(endingTime), wrong)
@@ -217,7 +217,7 @@ func (s *story) calm(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	for _, r := range runs {
-		if !r.State.Terminal() {
+		if !r.Status.Terminal() {
 			return false, nil
 		}
 	}
@@ -237,8 +237,8 @@ func (s *story) calm(ctx context.Context) (bool, error) {
 // note takes over what is known of the run.
 func (r *faultReport) note(run grace.Run, seen *time.Time) {
 	r.Run, r.Playbook, r.incident = run.ID, run.Playbook.ID, run.Incident
-	r.Outcome = fmt.Sprintf("%s on %s: %s", run.Playbook.ID, run.Service, run.State)
-	r.healed = run.State == grace.RunSucceeded
+	r.Outcome = fmt.Sprintf("%s on %s: %s", run.Playbook.ID, run.Service, run.Status)
+	r.healed = run.Status == grace.RunSucceeded
 	if seen == nil {
 		seen = &run.CreatedAt
 	}

@@ -110,7 +110,7 @@ func (c chapter) judge(runs []grace.Run) (v verdict, run *grace.Run, detail stri
 	for i := range runs {
 		r := &runs[i]
 		if r.Service == grace.ServiceID(c.service) && r.Playbook.ID == c.playbook {
-			if run == nil || run.State == grace.RunCancelled {
+			if run == nil || run.Status == grace.RunCancelled {
 				run = r
 			}
 			continue
@@ -122,7 +122,7 @@ func (c chapter) judge(runs []grace.Run) (v verdict, run *grace.Run, detail stri
 	if run == nil {
 		return storyGoesOn, nil, ""
 	}
-	if run.State == grace.RunAwaitingApproval && !c.asks {
+	if run.Status == grace.RunAwaitingApproval && !c.asks {
 		return notAsTold, run, "GRACE asked for approval, but should have acted by itself"
 	}
 	if run.StartedAt != nil && c.asks && run.Auto {
@@ -131,19 +131,19 @@ func (c chapter) judge(runs []grace.Run) (v verdict, run *grace.Run, detail stri
 	if c.limit != nil && run.Kind != grace.TriggerProactive {
 		return notAsTold, run, "GRACE acted on a symptom, but should have foreseen it"
 	}
-	if !run.State.Terminal() || run.State == grace.RunCancelled {
+	if !run.Status.Terminal() || run.Status == grace.RunCancelled {
 		return storyGoesOn, run, "" // a cancelled run was too early: another comes
 	}
 	switch {
-	case !c.fails && run.State == grace.RunSucceeded:
+	case !c.fails && run.Status == grace.RunSucceeded:
 		return asTold, run, ""
-	case c.fails && slices.Contains([]grace.RunState{grace.RunIneffective, grace.RunRolledBack, grace.RunEscalated}, run.State):
+	case c.fails && slices.Contains([]grace.RunStatus{grace.RunIneffective, grace.RunRolledBack, grace.RunEscalated}, run.Status):
 		if run.Incident == "" {
-			return notAsTold, run, fmt.Sprintf("the run ended %s, but no incident was opened", run.State)
+			return notAsTold, run, fmt.Sprintf("the run ended %s, but no incident was opened", run.Status)
 		}
 		return asTold, run, ""
 	default:
-		return notAsTold, run, fmt.Sprintf("the run ended %s%s", run.State, cli.Because(run.Error))
+		return notAsTold, run, fmt.Sprintf("the run ended %s%s", run.Status, cli.Because(run.Error))
 	}
 }
 

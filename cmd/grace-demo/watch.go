@@ -77,7 +77,7 @@ type watcher struct {
 }
 
 type toldRun struct {
-	state  grace.RunState
+	state  grace.RunStatus
 	steps  map[string]grace.StepState
 	seenAt *time.Time // its first trigger
 }
@@ -104,8 +104,8 @@ func (w *watcher) look(ctx context.Context) ([]grace.Run, error) {
 			known.seenAt = w.beginning(r, why)
 		}
 		w.steps(r, known)
-		if r.State != known.state {
-			known.state = r.State
+		if r.Status != known.state {
+			known.state = r.Status
 			w.state(r)
 		}
 	}
@@ -184,7 +184,7 @@ func (w *watcher) steps(r grace.Run, known *toldRun) {
 }
 
 func (w *watcher) state(r grace.Run) {
-	switch r.State {
+	switch r.Status {
 	case grace.RunAwaitingApproval:
 		w.tell.say(voiceGrace, "waits for a person: grace approve %s --reason ...", r.ID)
 	case grace.RunVerifying:
@@ -198,12 +198,12 @@ func (w *watcher) state(r grace.Run) {
 		w.checks(r)
 		w.tell.say(voiceGrace, "run %s succeeded, recovered in %s", r.ID, cli.Short(r.RecoveredIn.D()))
 	case grace.RunIneffective, grace.RunRolledBack, grace.RunEscalated, grace.RunAborted:
-		w.tell.say(voiceGrace, "run %s ended %s%s", r.ID, r.State, cli.Because(r.Error))
+		w.tell.say(voiceGrace, "run %s ended %s%s", r.ID, r.Status, cli.Because(r.Error))
 		if r.Incident != "" {
 			w.tell.say(voiceGrace, "opened incident %s for a person", r.Incident)
 		}
 	case grace.RunDenied, grace.RunExpired, grace.RunCancelled, grace.RunObservedOnly:
-		w.tell.say(voiceGrace, "run %s ended %s%s", r.ID, r.State, cli.Because(r.Error))
+		w.tell.say(voiceGrace, "run %s ended %s%s", r.ID, r.Status, cli.Because(r.Error))
 	case grace.RunProposed, grace.RunApproved, grace.RunRunning:
 	}
 }

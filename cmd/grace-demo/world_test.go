@@ -89,7 +89,7 @@ func (w *world) runs(context.Context, time.Time) ([]grace.Run, error) {
 	var ids []grace.RunID
 	now := map[grace.RunID]grace.Run{}
 	for _, m := range w.scene.runs {
-		gate := w.scene.gated && m.run.State != grace.RunAwaitingApproval
+		gate := w.scene.gated && m.run.Status != grace.RunAwaitingApproval
 		if gate && w.approved.IsZero() || gate && time.Since(w.approved) < m.after || !gate && passed < m.after {
 			continue
 		}
@@ -99,7 +99,7 @@ func (w *world) runs(context.Context, time.Time) ([]grace.Run, error) {
 		}
 		r.CreatedAt = w.injected.Add(time.Second)
 		started := w.injected.Add(2 * time.Second)
-		if r.State != grace.RunAwaitingApproval && r.State != grace.RunCancelled {
+		if r.Status != grace.RunAwaitingApproval && r.Status != grace.RunCancelled {
 			r.StartedAt = &started
 		}
 		now[r.ID] = r

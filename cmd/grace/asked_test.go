@@ -16,7 +16,7 @@ func TestRunAskedFor(t *testing.T) {
 	a := testApp()
 	r := grace.Run{
 		ID: "r-1", Service: "web", Code: grace.CodeManual, Kind: grace.TriggerManual, Playbook: grace.Playbook{ID: "restart_service"},
-		State: grace.RunRunning, SickSince: time.Now(), Asked: &grace.Note{Actor: "token:ada", Text: "it feels slow"},
+		Status: grace.RunRunning, SickSince: time.Now(), Asked: &grace.Note{Actor: "token:ada", Text: "it feels slow"},
 	}
 	a.run(&out, r)
 	if got := out.String(); !strings.Contains(got, "restart_service on web, asked for by token:ada: it feels slow: running") || strings.Contains(got, "sick since") {
@@ -28,7 +28,7 @@ func TestRunAskedFor(t *testing.T) {
 func TestRunWaits(t *testing.T) {
 	a := testApp()
 	r := grace.Run{
-		ID: "r-1", Service: "web", Code: grace.CodeServiceDown, Playbook: grace.Playbook{ID: "restart_service"}, State: grace.RunApproved,
+		ID: "r-1", Service: "web", Code: grace.CodeServiceDown, Playbook: grace.Playbook{ID: "restart_service"}, Status: grace.RunApproved,
 		Reasons: []grace.Reason{{Gate: "cone", Code: grace.ReasonConeBusy, Actual: "db", Source: "run/r-0"}},
 	}
 	for name, show := range map[string]func(io.Writer){

@@ -58,7 +58,7 @@ func runIDs(open bool) ids {
 		}
 		return c.Runs(ctx, q)
 	}, func(r grace.Run) string {
-		return string(r.ID) + "\t" + string(r.State) + ": " + string(r.Playbook.ID) + " on " + string(r.Service)
+		return string(r.ID) + "\t" + string(r.Status) + ": " + string(r.Playbook.ID) + " on " + string(r.Service)
 	})
 }
 

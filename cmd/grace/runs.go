@@ -29,24 +29,24 @@ func newRuns(a *app) *cobra.Command {
 
 func newRunsList(a *app) *cobra.Command {
 	var (
-		q                        cli.ListQuery
-		state, service, playbook string
-		since                    grace.Duration
-		open                     bool
+		q                         cli.ListQuery
+		status, service, playbook string
+		since                     grace.Duration
+		open                      bool
 	)
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List runs, newest first",
 		Args:  cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := runState(state); err != nil {
+			if err := knownStatus(status); err != nil {
 				return err
 			}
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			v := q.Values("state", state, "service", service, "playbook", playbook)
+			v := q.Values("status", status, "service", service, "playbook", playbook)
 			if since > 0 {
 				v.Set("from", a.now().Add(-since.D()).UTC().Format(time.RFC3339))
 			}
@@ -71,7 +71,7 @@ func newRunsList(a *app) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&state, "state", "", "only runs in this state, for example awaiting_approval")
+	f.StringVar(&status, "status", "", "only runs with this status, for example awaiting_approval")
 	f.StringVar(&service, "service", "", "only runs on this service")
 	f.StringVar(&playbook, "playbook", "", "only runs of this playbook")
 	f.TextVar(&since, "since", grace.Duration(0), "only runs made in the last `duration`, for example 24h or 7d")
@@ -80,12 +80,12 @@ func newRunsList(a *app) *cobra.Command {
 	return cmd
 }
 
-// runState holds --state to the states of runs.
-func runState(state string) error {
-	if state == "open" {
-		return cli.UsageError("open is not the state of a run", "for those that have not ended: --open")
+// knownStatus holds --status to what the status of a run can be.
+func knownStatus(status string) error {
+	if status == "open" {
+		return cli.UsageError("open is not the status of a run", "for those that have not ended: --open")
 	}
-	return oneOf("state", state, grace.RunStates())
+	return oneOf("status", status, grace.RunStatuses())
 }
 
 func pageFlags(cmd *cobra.Command, q *cli.ListQuery) {
@@ -110,7 +110,7 @@ func (a *app) runTable(w io.Writer, runs []grace.Run) {
 		if r.RecoveredIn > 0 {
 			recovered = cli.Short(r.RecoveredIn.D())
 		}
-		t.Add(string(r.ID), string(r.State), string(r.Service), string(r.Code), string(r.Playbook.ID), a.at(r.CreatedAt), took, recovered)
+		t.Add(string(r.ID), string(r.Status), string(r.Service), string(r.Code), string(r.Playbook.ID), a.at(r.CreatedAt), took, recovered)
 	}
 	t.Write(w, a.Colour)
 	for _, r := range runs {
@@ -143,7 +143,7 @@ func newRunsShow(a *app) *cobra.Command {
 }
 
 func (a *app) run(w io.Writer, r grace.Run) {
-	state := string(r.State)
+	state := string(r.Status)
 	if a.Colour {
 		state = cli.Tint(state, state)
 	}

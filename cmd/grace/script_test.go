@@ -93,7 +93,7 @@ func (w waiter) awaitRun(ts *testscript.TestScript, _ bool, args []string) {
 			return false
 		}
 		for _, r := range runs.Value.Items {
-			if r.State == grace.RunState(args[0]) {
+			if r.Status == grace.RunStatus(args[0]) {
 				return true
 			}
 		}

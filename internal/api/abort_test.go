@@ -14,11 +14,11 @@ func TestAbortAll(t *testing.T) {
 	var c grace.Change
 	for i := range 250 { // more than a page
 		c.Runs = append(c.Runs, grace.Run{
-			ID: grace.RunID(fmt.Sprintf("r-%03d", i)), State: grace.RunRunning, Service: "cart", Revision: 1, CreatedAt: testNow,
+			ID: grace.RunID(fmt.Sprintf("r-%03d", i)), Status: grace.RunRunning, Service: "cart", Revision: 1, CreatedAt: testNow,
 		})
 	}
-	c.Runs[3].State = grace.RunSucceeded
-	c.Runs[4].State = grace.RunRollingBack // does already what an abort asks for
+	c.Runs[3].Status = grace.RunSucceeded
+	c.Runs[4].Status = grace.RunRollingBack // does already what an abort asks for
 	e.apply(c)
 	got := decode[Aborted](t, e.call("approver", "POST", "/api/runs/abort", `{"reason":"it does harm"}`))
 	if len(got.Runs) != 248 || len(got.Failed) != 0 || len(e.backend.aborted) != 248 {

@@ -163,7 +163,7 @@ func TestErrorsAreProblems(t *testing.T) {
 		{name: "why of a missing service", role: "viewer", method: "GET", path: "/api/services/none/why", status: 404},
 		{name: "bad cursor", role: "viewer", method: "GET", path: "/api/runs?cursor=%21", status: 422},
 		{name: "bad limit", role: "viewer", method: "GET", path: "/api/runs?limit=1000", status: 422},
-		{name: "bad state", role: "viewer", method: "GET", path: "/api/runs?state=exploded", status: 422},
+		{name: "bad state", role: "viewer", method: "GET", path: "/api/runs?status=exploded", status: 422},
 		{name: "bad time", role: "viewer", method: "GET", path: "/api/runs?from=yesterday", status: 422},
 		{name: "unknown query", role: "viewer", method: "GET", path: "/api/runs?servce=db", status: 422},
 		{name: "bad bucket", role: "viewer", method: "GET", path: "/api/self_heal/learning?time_bucket=2", status: 422},

@@ -118,7 +118,7 @@ type DryRun struct {
 	Playbook   grace.Playbook  `json:"playbook" doc:"bound to the service, with every value it can know beforehand in place"`
 	Service    grace.ServiceID `json:"service"`
 	Parameters map[string]any  `json:"parameters"`
-	Verdict    grace.Verdict   `json:"verdict" doc:"what the trust core would say now"`
+	Verdict    grace.Verdict   `json:"decision" doc:"what the trust core would say now"`
 	Policy     string          `json:"policy,omitempty"`
 	Reasons    []grace.Reason  `json:"reasons"`
 }
@@ -144,7 +144,7 @@ func (e *Expired) Error() string {
 
 // Ended says that the run to abort has ended: 409.
 type Ended struct {
-	State grace.RunState
+	State grace.RunStatus
 	At    time.Time
 }
 

@@ -384,12 +384,12 @@ func story() grace.Change {
 			},
 		}},
 		Runs: []grace.Run{{
-			ID: "r-1", State: grace.RunAwaitingApproval, Service: "db", Code: diagnosis.Code, Kind: grace.TriggerReactive, Playbook: playbook,
+			ID: "r-1", Status: grace.RunAwaitingApproval, Service: "db", Code: diagnosis.Code, Kind: grace.TriggerReactive, Playbook: playbook,
 			Decision: "dec-1", Proposal: "p-1", Cone: []grace.ServiceID{"db"}, Revision: 1, SickSince: at(-5 * time.Minute), CreatedAt: at(-4 * time.Minute),
 		}},
 		Approvals: []grace.Approval{{
 			ID: "r-1", Run: "r-1", Service: "db", Playbook: playbook.ID, State: grace.ApprovalPending, Revision: 1, Expires: at(26 * time.Minute), At: at(-4 * time.Minute),
 		}},
-		Audit: []grace.AuditEntry{{At: at(-4 * time.Minute), Actor: "grace", Action: "run.awaiting_approval", Object: "run/r-1", Service: "db"}},
+		Audit: []grace.AuditEntry{{At: at(-4 * time.Minute), Actor: grace.Self, Action: "run.awaiting_approval", Object: "run/r-1", Service: "db"}},
 	}
 }

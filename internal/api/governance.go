@@ -50,7 +50,7 @@ type decisionInput struct {
 type decisionsInput struct {
 	Paging
 
-	Verdict grace.Verdict   `query:"verdict" enum:"allow,require_approval,deny,observe,none"`
+	Verdict grace.Verdict   `query:"decision" enum:"allow,require_approval,deny,observe,none"`
 	Service grace.ServiceID `query:"service"`
 	Run     grace.RunID     `query:"run"`
 	From    time.Time       `query:"from" doc:"made at or after"`

@@ -150,8 +150,8 @@ func TestReads(t *testing.T) {
 	change.Prediction = []grace.Prediction{{Key: "k", Service: "cart", Metric: "m", Code: "capacity", Likelihood: 0.8, BreachAt: at(time.Minute), At: testNow}}
 	e.apply(change)
 	for _, path := range []string{
-		"/api/runs?state=awaiting_approval&service=db&open=true&limit=1", "/api/runs/r-1", "/api/governance/approvals?state=pending",
-		"/api/governance/decisions?verdict=require_approval", "/api/governance/decisions/dec-1", "/api/incidents?state=open", "/api/incidents/i-1",
+		"/api/runs?status=awaiting_approval&service=db&open=true&limit=1", "/api/runs/r-1", "/api/governance/approvals?state=pending",
+		"/api/governance/decisions?decision=require_approval", "/api/governance/decisions/dec-1", "/api/incidents?state=open", "/api/incidents/i-1",
 		"/api/self_heal/learning?service=db&time_bucket=24h", "/api/self_heal/kpis", "/api/log/entries?object=run/r-1", "/api/predictions", "/api/services/db",
 		"/api/services", "/api/playbooks/", "/api/playbooks", "/api/playbooks/warm_cache", "/api/health/state", "/api/health/state?service=core", "/api/log/verify",
 	} {
@@ -190,7 +190,7 @@ func TestPagingReachesEverything(t *testing.T) {
 	e := newEnv(t)
 	var runs []grace.Run
 	for i := range 7 {
-		runs = append(runs, grace.Run{ID: grace.RunID(fmt.Sprintf("r-%d", i)), State: grace.RunDenied, Service: "db", Revision: 1, CreatedAt: at(time.Duration(i) * time.Minute)})
+		runs = append(runs, grace.Run{ID: grace.RunID(fmt.Sprintf("r-%d", i)), Status: grace.RunDenied, Service: "db", Revision: 1, CreatedAt: at(time.Duration(i) * time.Minute)})
 	}
 	e.apply(grace.Change{Runs: runs})
 	seen := map[string]bool{}
@@ -316,7 +316,7 @@ func TestWhyWaits(t *testing.T) {
 	e := newEnv(t)
 	e.apply(grace.Change{
 		Runs: []grace.Run{{
-			ID: "r-1", State: grace.RunApproved, Service: "db", Playbook: grace.Playbook{ID: "restart_service"}, Code: grace.CodeServiceDown,
+			ID: "r-1", Status: grace.RunApproved, Service: "db", Playbook: grace.Playbook{ID: "restart_service"}, Code: grace.CodeServiceDown,
 			Decision: "d-1", Revision: 1, CreatedAt: testNow,
 			Reasons: []grace.Reason{{Gate: "change_window", Code: grace.ReasonOutsideWindow, Actual: "outside", Until: new(at(8 * time.Hour))}},
 		}},

@@ -93,7 +93,7 @@ func (o overview) headline(now time.Time, needs int) (string, console.Tone) {
 	}
 	healing := 0
 	for _, r := range o.open {
-		if r.State.Mutating() {
+		if r.Status.Mutating() {
 			healing++
 		}
 	}
@@ -221,7 +221,7 @@ func serviceLink(id grace.ServiceID) console.Link {
 
 func runRow(r grace.Run, now time.Time) console.RunRow {
 	row := console.RunRow{
-		State: runState(r.State), Run: console.Link{Text: string(r.ID), Path: "lite/runs/" + string(r.ID)}, Service: serviceLink(r.Service),
+		State: runState(r.Status), Run: console.Link{Text: string(r.ID), Path: "lite/runs/" + string(r.ID)}, Service: serviceLink(r.Service),
 		Playbook: string(r.Playbook.ID), Cause: cause(r), At: r.CreatedAt,
 	}
 	switch {
@@ -325,7 +325,7 @@ func healthState(h grace.Health) console.State {
 
 // runState draws a run's state. What ended without acting is no failure and
 // has no hue.
-func runState(state grace.RunState) console.State {
+func runState(state grace.RunStatus) console.State {
 	st := console.State{Tone: console.ToneNoData, Label: runWords(state)}
 	switch state {
 	case grace.RunAwaitingApproval:

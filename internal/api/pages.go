@@ -202,7 +202,7 @@ func (s *server) glance(ctx context.Context, open []grace.Run) (g glance, err er
 // there is a run or a question to look at.
 func (s *server) doingLink(ctx context.Context, view ServiceView, g glance) (console.Link, error) {
 	if run, ok := g.open[view.ID]; ok {
-		if run.State == grace.RunAwaitingApproval {
+		if run.Status == grace.RunAwaitingApproval {
 			return console.Link{Text: string(run.Playbook.ID) + ": needs you", Path: "lite/approvals/" + string(run.ID)}, nil
 		}
 		return console.Link{Text: string(run.Playbook.ID) + ": " + runNow(run), Path: "lite/runs/" + string(run.ID)}, nil

@@ -244,7 +244,7 @@ func TestDecideForm(t *testing.T) {
 func TestDecidedAndExpiredApprovalsHaveNoForm(t *testing.T) {
 	e := newEnv(t)
 	change := story()
-	change.Runs[0].State = grace.RunDenied
+	change.Runs[0].Status = grace.RunDenied
 	a := &change.Approvals[0]
 	a.State, a.Actor, a.Reason, a.DecidedAt = grace.ApprovalDenied, "token:ana", "too risky", new(at(-14*time.Second))
 	e.apply(change)
@@ -287,7 +287,7 @@ func TestHeadline(t *testing.T) {
 		"All 1 services are healthy.":      {services: []ServiceView{service("a", grace.HealthHealthy)}},
 		"No data about any of 1 services.": {services: []ServiceView{service("a", grace.HealthUnknown)}},
 		"1 failing, 1 predicted in 12 min. GRACE is healing 1 and needs you for 2.": {
-			services: []ServiceView{service("a", grace.HealthCritical)}, open: []grace.Run{{State: grace.RunRunning}},
+			services: []ServiceView{service("a", grace.HealthCritical)}, open: []grace.Run{{Status: grace.RunRunning}},
 			predictions: []grace.Prediction{{BreachAt: at(12 * time.Minute)}},
 		},
 	} {

@@ -16,7 +16,7 @@ func TestNobodyApprovesTheirOwn(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
 		e := newEnv(t, func(c *Config) { c.OwnApproval = allowed })
 		e.apply(grace.Change{
-			Runs:      []grace.Run{{ID: "r-1", State: grace.RunAwaitingApproval, Service: "db", Decision: "d-1", Revision: 1, CreatedAt: testNow, SickSince: testNow}},
+			Runs:      []grace.Run{{ID: "r-1", Status: grace.RunAwaitingApproval, Service: "db", Decision: "d-1", Revision: 1, CreatedAt: testNow, SickSince: testNow}},
 			Approvals: []grace.Approval{{ID: "r-1", Run: "r-1", Service: "db", State: grace.ApprovalPending, Revision: 1, At: testNow, Expires: testNow.Add(time.Hour)}},
 			Decisions: []grace.Decision{{ID: "d-1", Service: "db", Triggers: []grace.TriggerID{"t-1"}, At: testNow}},
 			Triggers:  []grace.Trigger{{ID: "t-1", Service: "cart", State: grace.TriggerDecided, At: testNow}},
@@ -52,7 +52,7 @@ func TestNobodyApprovesWhatTheyAskedFor(t *testing.T) {
 	asked := func(actor string) grace.Change {
 		return grace.Change{
 			Runs: []grace.Run{{
-				ID: "r-1", State: grace.RunAwaitingApproval, Service: "db", Kind: grace.TriggerManual, Decision: "d-1", Revision: 1, CreatedAt: testNow,
+				ID: "r-1", Status: grace.RunAwaitingApproval, Service: "db", Kind: grace.TriggerManual, Decision: "d-1", Revision: 1, CreatedAt: testNow,
 				Asked: &grace.Note{Actor: actor, Text: "it hangs", At: testNow},
 			}},
 			Approvals: []grace.Approval{{ID: "r-1", Run: "r-1", Service: "db", State: grace.ApprovalPending, Revision: 1, At: testNow, Expires: testNow.Add(time.Hour)}},
@@ -96,7 +96,7 @@ func TestOnePersonIsOneByEveryWay(t *testing.T) {
 	ask := func(id grace.RunID, actor string) {
 		e.apply(grace.Change{
 			Runs: []grace.Run{{
-				ID: id, State: grace.RunAwaitingApproval, Service: "db", Kind: grace.TriggerManual, Decision: "d-1", Revision: 1, CreatedAt: testNow,
+				ID: id, Status: grace.RunAwaitingApproval, Service: "db", Kind: grace.TriggerManual, Decision: "d-1", Revision: 1, CreatedAt: testNow,
 				Asked: &grace.Note{Actor: actor, Text: "it hangs", At: testNow},
 			}},
 			Approvals: []grace.Approval{{ID: grace.ApprovalID(id), Run: id, Service: "db", State: grace.ApprovalPending, Revision: 1, At: testNow, Expires: testNow.Add(time.Hour)}},

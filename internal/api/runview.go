@@ -38,7 +38,7 @@ func (s *server) runView(ctx context.Context, v visit) (console.Run, error) {
 		return console.Run{}, err
 	}
 	page := console.Run{
-		Frame: f, ID: string(run.ID), State: runState(run.State), Service: serviceLink(run.Service), Playbook: string(run.Playbook.ID),
+		Frame: f, ID: string(run.ID), State: runState(run.Status), Service: serviceLink(run.Service), Playbook: string(run.Playbook.ID),
 		Code: cause(run), Kind: string(run.Kind), Created: run.CreatedAt, Ended: deref(run.EndedAt), Error: run.Error,
 		Why: paragraphs(c.stages(), "steps", "verification", "gates"), Gates: gatesView(c.decision), Checks: checksView(run),
 	}
@@ -56,7 +56,7 @@ func (s *server) runView(ctx context.Context, v visit) (console.Run, error) {
 		page.Approval = console.Link{Text: "The approval: " + string(c.approval.State), Path: "lite/approvals/" + string(c.approval.ID)}
 	}
 	page.CanAbort = abortable(run) && callerOf(ctx).Role >= roleApprover
-	if !run.State.Terminal() && !page.CanAbort {
+	if !run.Status.Terminal() && !page.CanAbort {
 		page.Refresh = refreshEvery
 	}
 	return page, nil
@@ -65,7 +65,7 @@ func (s *server) runView(ctx context.Context, v visit) (console.Run, error) {
 // abortable tells whether an abort would still change anything: a run that is
 // undoing what it did already does what an abort asks for.
 func abortable(r grace.Run) bool {
-	return r.Abort == nil && !r.State.Terminal() && r.State != grace.RunRollingBack && r.State != grace.RunRollbackFailed
+	return r.Abort == nil && !r.Status.Terminal() && r.Status != grace.RunRollingBack && r.Status != grace.RunRollbackFailed
 }
 
 // paragraphs are the stages for a page that draws some of them itself.
@@ -110,7 +110,7 @@ func stepsView(r grace.Run) (steps, undo []console.Step) {
 		record[string(rec.Phase)+"/"+rec.Name] = rec
 	}
 	for _, st := range r.Playbook.Steps {
-		row := stepRow(st.Name, st.Action, record[string(grace.PhaseDo)+"/"+st.Name], r.State)
+		row := stepRow(st.Name, st.Action, record[string(grace.PhaseDo)+"/"+st.Name], r.Status)
 		switch {
 		case st.ReadOnly:
 			row.Note = note(row.Note, "changes nothing")
@@ -119,14 +119,14 @@ func stepsView(r grace.Run) (steps, undo []console.Step) {
 		}
 		steps = append(steps, row)
 		if st.Undo != nil {
-			undo = append(undo, stepRow(st.Name, st.Undo.Action, record[string(grace.PhaseUndo)+"/"+st.Name], r.State))
+			undo = append(undo, stepRow(st.Name, st.Undo.Action, record[string(grace.PhaseUndo)+"/"+st.Name], r.Status))
 		}
 	}
 	slices.Reverse(undo)
 	return steps, undo
 }
 
-func stepRow(name, action string, rec grace.StepRecord, run grace.RunState) console.Step {
+func stepRow(name, action string, rec grace.StepRecord, run grace.RunStatus) console.Step {
 	row := console.Step{Name: name, Action: action, State: stepState(rec.State, run), Attempts: rec.Attempts, Started: deref(rec.StartedAt), Output: rec.Output, Error: rec.Error}
 	if rec.StartedAt != nil && rec.EndedAt != nil {
 		row.Took = span(rec.EndedAt.Sub(*rec.StartedAt))
@@ -144,7 +144,7 @@ func note(a, b string) string {
 	return a + ", " + b
 }
 
-func stepState(state grace.StepState, run grace.RunState) console.State {
+func stepState(state grace.StepState, run grace.RunStatus) console.State {
 	switch state {
 	case grace.StepStarted:
 		return console.State{Tone: console.ToneHealing, Label: "running"}
@@ -174,7 +174,7 @@ func checksView(r grace.Run) []console.Check {
 		switch {
 		case c.Passed:
 			row.State = console.State{Tone: console.ToneHealthy, Label: "passed"}
-		case r.State == grace.RunRunning || r.State == grace.RunVerifying:
+		case r.Status == grace.RunRunning || r.Status == grace.RunVerifying:
 			row.State = console.State{Tone: console.ToneHealing, Label: "probing"}
 		}
 		out = append(out, row)
@@ -183,7 +183,7 @@ func checksView(r grace.Run) []console.Check {
 		return out
 	}
 	for _, c := range r.Playbook.Verify {
-		out = append(out, console.Check{Name: checkName(c.Name, c.Type), State: stepState(grace.StepPending, r.State), Wanted: wanted(c), Actual: "-", Probes: "-"})
+		out = append(out, console.Check{Name: checkName(c.Name, c.Type), State: stepState(grace.StepPending, r.Status), Wanted: wanted(c), Actual: "-", Probes: "-"})
 	}
 	return out
 }

@@ -117,7 +117,7 @@ func (c chain) summary() string {
 	case c.run != nil:
 		r := c.run
 		s := fmt.Sprintf("%s on %s for %s: %s", r.Playbook.ID, r.Service, cause(*r), runNow(*r))
-		if r.State == grace.RunSucceeded && r.RecoveredIn > 0 {
+		if r.Status == grace.RunSucceeded && r.RecoveredIn > 0 {
 			s += ", recovered in " + span(r.RecoveredIn.D())
 		}
 		if r.Error != "" {
@@ -275,7 +275,7 @@ func runStages(r *grace.Run, incident *grace.Incident) []Stage {
 	if r.Error != "" {
 		end.Lines = append(end.Lines, r.Error)
 	}
-	if r.State == grace.RunSucceeded && r.RecoveredIn > 0 {
+	if r.Status == grace.RunSucceeded && r.RecoveredIn > 0 {
 		end.Lines = append(end.Lines, "recovered in "+span(r.RecoveredIn.D()))
 	}
 	if incident != nil {

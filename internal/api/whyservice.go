@@ -57,7 +57,7 @@ func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explan
 		return Explanation{}, err
 	}
 	e.Summary, noted = doing(view, c, recent)
-	if line := silencedAtSource(all); line != "" && (c.run == nil || c.run.State.Terminal()) {
+	if line := silencedAtSource(all); line != "" && (c.run == nil || c.run.Status.Terminal()) {
 		e.Summary, noted = fmt.Sprintf("Nothing is done on %s: %s.", id, line), append([]string{line}, noted...)
 	}
 	e.Stages = append(e.Stages, health)
@@ -161,11 +161,11 @@ func (s *server) chainOfService(ctx context.Context, id grace.ServiceID, since t
 // doing words what is being done about a service; notes say why nothing is.
 func doing(view ServiceView, c chain, recent []grace.Decision) (summary string, notes []string) {
 	id := view.ID
-	if c.run != nil && !c.run.State.Terminal() {
+	if c.run != nil && !c.run.Status.Terminal() {
 		if waits := explain.Waits(*c.run); waits != "" {
 			return fmt.Sprintf("Nothing is done on %s yet: run %s, %s, is approved and waits for %s.", id, c.run.ID, c.run.Playbook.ID, waits), nil
 		}
-		return fmt.Sprintf("GRACE is at it: run %s, %s on %s, is %s.", c.run.ID, c.run.Playbook.ID, id, runWords(c.run.State)), nil
+		return fmt.Sprintf("GRACE is at it: run %s, %s on %s, is %s.", c.run.ID, c.run.Playbook.ID, id, runWords(c.run.Status)), nil
 	}
 	if view.Health.Status == grace.HealthHealthy {
 		return fmt.Sprintf("Nothing is wrong with %s.", id), nil
@@ -181,7 +181,7 @@ func doing(view ServiceView, c chain, recent []grace.Decision) (summary string, 
 		}
 		return fmt.Sprintf("Nothing is done on %s: %s.", id, notes[0]), notes
 	case c.run != nil:
-		notes = []string{fmt.Sprintf("the last run, %s (%s), ended at %s: %s", c.run.ID, c.run.Playbook.ID, clock(deref(c.run.EndedAt)), runWords(c.run.State))}
+		notes = []string{fmt.Sprintf("the last run, %s (%s), ended at %s: %s", c.run.ID, c.run.Playbook.ID, clock(deref(c.run.EndedAt)), runWords(c.run.Status))}
 		if c.run.Error != "" {
 			notes = append(notes, c.run.Error)
 		}

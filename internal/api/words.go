@@ -74,7 +74,7 @@ func verdictWords(v grace.Verdict) string {
 	return "deny"
 }
 
-func runWords(state grace.RunState) string {
+func runWords(state grace.RunStatus) string {
 	if state == grace.RunAwaitingApproval {
 		return "waiting for approval"
 	}
@@ -84,9 +84,9 @@ func runWords(state grace.RunState) string {
 // runNow says where a run is, and what it waits for.
 func runNow(r grace.Run) string {
 	if waits := explain.Waits(r); waits != "" {
-		return runWords(r.State) + ", waits for " + waits
+		return runWords(r.Status) + ", waits for " + waits
 	}
-	return runWords(r.State)
+	return runWords(r.Status)
 }
 
 // text lays an explanation out for a terminal.

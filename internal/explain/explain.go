@@ -74,7 +74,7 @@ func Gate(r grace.Reason) string { return strings.ReplaceAll(r.Gate, "_", " ") }
 // Waits says what an approved run waits for before it begins, empty when that is
 // nothing. A change window is the one that people wait for.
 func Waits(run grace.Run) string {
-	if run.State != grace.RunApproved || len(run.Reasons) == 0 {
+	if run.Status != grace.RunApproved || len(run.Reasons) == 0 {
 		return ""
 	}
 	if first := run.Reasons[0]; first.Code != grace.ReasonOutsideWindow {

@@ -13,7 +13,7 @@ import (
 // admit waits for a person where the decision asked for one, and then asks
 // once more whether the run may start. It has started when admitted.
 func (x *execution) admit() (admitted bool, err error) {
-	if x.run.State == grace.RunAwaitingApproval {
+	if x.run.Status == grace.RunAwaitingApproval {
 		if approved, err := x.awaitApproval(); err != nil || !approved {
 			return false, err
 		}
@@ -23,10 +23,10 @@ func (x *execution) admit() (admitted bool, err error) {
 		if err := x.commit(fmt.Sprintf("admit/%d", try), x.lookBeforeStart, x.start); err != nil {
 			return false, err
 		}
-		if x.run.State.Terminal() {
+		if x.run.Status.Terminal() {
 			return false, nil
 		}
-		if x.run.State == grace.RunRunning {
+		if x.run.Status == grace.RunRunning {
 			return true, nil
 		}
 		until := x.mark.Admit.Wait
@@ -62,8 +62,8 @@ func (x *execution) awaitApproval() (approved bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if x.run.State != grace.RunAwaitingApproval {
-			return x.run.State == grace.RunApproved, nil
+		if x.run.Status != grace.RunAwaitingApproval {
+			return x.run.Status == grace.RunApproved, nil
 		}
 	}
 }
@@ -91,7 +91,7 @@ func (x *execution) settleApproval(run *grace.Run, m Mark) outcome {
 		out.approval = &a
 		return out
 	case a.State == grace.ApprovalApproved:
-		run.State = grace.RunApproved
+		run.Status = grace.RunApproved
 		return outcome{notes: []note{{action: "approved", actor: a.Actor, reason: a.Reason}}}
 	case a.State == grace.ApprovalDenied:
 		run.Reasons = append(run.Reasons, grace.Reason{
@@ -185,7 +185,7 @@ func (x *execution) start(run *grace.Run, m Mark) outcome {
 		}
 		return outcome{notes: []note{{action: "waiting", reason: explain.Lines(m.Admit.Reasons)}}}
 	}
-	run.State = grace.RunRunning
+	run.Status = grace.RunRunning
 	run.Reasons = nil
 	run.StartedAt = &m.At
 	run.Before = m.Admit.Before

@@ -22,7 +22,7 @@ func TestCrashAnywhere(t *testing.T) {
 		},
 		"approved": func(w *world) grace.Run {
 			run := aRun(w, undoable("one"))
-			run.State, run.Auto = grace.RunAwaitingApproval, false
+			run.Status, run.Auto = grace.RunAwaitingApproval, false
 			w.appr["r-1"] = grace.Approval{ID: "r-1", State: grace.ApprovalApproved, Expires: w.now.Add(1), Revision: 2}
 			return run
 		},
@@ -41,8 +41,8 @@ func TestCrashAnywhere(t *testing.T) {
 				run := crashed.start(story(crashed))
 				crashed.crashAt = at
 				got := crashed.drive(run)
-				if got.State != want.State {
-					t.Errorf("crash at %q: ended %s, want %s", at, got.State, want.State)
+				if got.Status != want.Status {
+					t.Errorf("crash at %q: ended %s, want %s", at, got.Status, want.Status)
 				}
 				checkCalls(t, at, crashed.calls)
 			}
@@ -74,8 +74,8 @@ func TestFoundStartedIsVerifiedFirst(t *testing.T) {
 	w := newWorld(t)
 	w.crashAt = "do/0/one"
 	run := w.drive(w.start(aRun(w, undoable("one"))))
-	if run.State != grace.RunSucceeded || len(w.calls) != 1 {
-		t.Errorf("state %s after %v, want succeeded after one call", run.State, w.calls)
+	if run.Status != grace.RunSucceeded || len(w.calls) != 1 {
+		t.Errorf("state %s after %v, want succeeded after one call", run.Status, w.calls)
 	}
 	if !run.Steps[0].Resumed {
 		t.Error("the record does not say that the step was resumed")
@@ -96,7 +96,7 @@ func TestFoundDoneIsNoProof(t *testing.T) {
 		return nil
 	}
 	run := w.drive(w.start(aRun(w, undoable("one"), undoable("two"))))
-	if run.State != grace.RunRolledBack || slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "do/two") }) {
-		t.Errorf("%s (%s) after %v, want rolled back without step two", run.State, run.Error, w.calls)
+	if run.Status != grace.RunRolledBack || slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "do/two") }) {
+		t.Errorf("%s (%s) after %v, want rolled back without step two", run.Status, run.Error, w.calls)
 	}
 }

@@ -40,7 +40,7 @@ func TestDoubtIsUndone(t *testing.T) {
 			s.Retries = 1
 			run := w.drive(w.start(aRun(w, s)))
 			if undone := slices.Contains(w.calls, "undo/one#r-1/undo/one"); undone != tc.want {
-				t.Errorf("undone %v, want %v; state %s after %v", undone, tc.want, run.State, w.calls)
+				t.Errorf("undone %v, want %v; state %s after %v", undone, tc.want, run.Status, w.calls)
 			}
 		})
 	}
@@ -55,8 +55,8 @@ func TestActionThatPanicsIsUndone(t *testing.T) {
 		return grace.Outcome{Status: grace.OutcomeSucceeded}
 	}
 	run := w.drive(w.start(aRun(w, undoable("one"), undoable("two"))))
-	if run.State != grace.RunRolledBack || !strings.Contains(run.Error, "panicked") {
-		t.Errorf("state %s (%s), want rolled_back because of a panic", run.State, run.Error)
+	if run.Status != grace.RunRolledBack || !strings.Contains(run.Error, "panicked") {
+		t.Errorf("state %s (%s), want rolled_back because of a panic", run.Status, run.Error)
 	}
 }
 
@@ -76,8 +76,8 @@ func TestAbortBetweenSteps(t *testing.T) {
 	if err := runner.Run(replayFlow{w}, run); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.runs[run.ID]; got.State != grace.RunRolledBack || got.Abort == nil {
-		t.Errorf("state %s, want rolled_back by the abort", got.State)
+	if got := w.runs[run.ID]; got.Status != grace.RunRolledBack || got.Abort == nil {
+		t.Errorf("state %s, want rolled_back by the abort", got.Status)
 	}
 	if slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "do/two") }) {
 		t.Errorf("the second step was done after the abort: %v", w.calls)
@@ -115,8 +115,8 @@ func TestUndoFoundUnfinished(t *testing.T) {
 	s := undoable("scale")
 	s.Snapshot = &grace.Call{Action: "fake", With: map[string]any{"look": true}}
 	run := w.drive(w.start(aRun(w, s)))
-	if run.State != grace.RunRolledBack || undos != 1 {
-		t.Errorf("state %s after %d undos, want rolled_back after 1", run.State, undos)
+	if run.Status != grace.RunRolledBack || undos != 1 {
+		t.Errorf("state %s after %d undos, want rolled_back after 1", run.Status, undos)
 	}
 }
 
@@ -136,8 +136,8 @@ func TestSnapshotThatCannotBeUndone(t *testing.T) {
 			s.Snapshot = &grace.Call{Action: "fake", With: map[string]any{"look": true}}
 			s.Undo.With = map[string]any{"to": "${snapshot.flag}"}
 			run := w.drive(w.start(aRun(w, s)))
-			if run.State != grace.RunEscalated || len(w.calls) != 1 {
-				t.Errorf("state %s after %v, want escalated after the snapshot alone", run.State, w.calls)
+			if run.Status != grace.RunEscalated || len(w.calls) != 1 {
+				t.Errorf("state %s after %v, want escalated after the snapshot alone", run.Status, w.calls)
 			}
 		})
 	}

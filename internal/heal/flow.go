@@ -51,7 +51,7 @@ type Journal interface {
 
 // Admission is the answer to whether a run may start now.
 type Admission struct {
-	End     grace.RunState `json:"end,omitempty"` // it may never: the state to end in
+	End     grace.RunStatus `json:"end,omitempty"` // it may never: the state to end in
 	Wait    time.Time      `json:"wait,omitzero"` // not yet: ask again then
 	Reasons []grace.Reason `json:"reasons,omitempty"`
 	// Before is what is wrong with the service when it may start: verification

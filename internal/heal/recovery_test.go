@@ -29,7 +29,7 @@ func TestRecovery(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		look   func(after time.Duration) heal.Condition
-		want   grace.RunState
+		want   grace.RunStatus
 		within time.Duration // of the end, after the start; 0 is not asked
 		says   string
 	}{
@@ -73,8 +73,8 @@ func TestRecovery(t *testing.T) {
 			w := newWorld(t)
 			began := w.now
 			run := recovering(w, func(grace.Run) heal.Condition { return tc.look(w.now.Sub(began)) })
-			if run.State != tc.want || !strings.Contains(run.Error, tc.says) {
-				t.Errorf("%s (%s), want %s (%s)", run.State, run.Error, tc.want, tc.says)
+			if run.Status != tc.want || !strings.Contains(run.Error, tc.says) {
+				t.Errorf("%s (%s), want %s (%s)", run.Status, run.Error, tc.want, tc.says)
 			}
 			if took := run.EndedAt.Sub(began); tc.within > 0 && took > tc.within {
 				t.Errorf("it took %s, want at most %s", took, tc.within)
@@ -100,8 +100,8 @@ func TestForbidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	run = w.runs[run.ID]
-	if want := []string{"do/one#r-1/do/one"}; run.State != grace.RunAborted || !slices.Equal(w.calls, want) || w.incidents() != 1 {
-		t.Errorf("%s (%s) after %v, %d incidents; want aborted after %v, one incident", run.State, run.Error, w.calls, w.incidents(), want)
+	if want := []string{"do/one#r-1/do/one"}; run.Status != grace.RunAborted || !slices.Equal(w.calls, want) || w.incidents() != 1 {
+		t.Errorf("%s (%s) after %v, %d incidents; want aborted after %v, one incident", run.Status, run.Error, w.calls, w.incidents(), want)
 	}
 	if learned := w.learned(); len(learned) != 1 || learned[0].Result != grace.ResultNeutral {
 		t.Errorf("it says nothing of the remedy, but was learned as %+v", learned)
@@ -125,8 +125,8 @@ func TestClearedBeforeTheFirstStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	run = w.runs[run.ID]
-	if want := []string{"do/look#r-1/do/look"}; run.State != grace.RunCancelled || !slices.Equal(w.calls, want) || w.incidents() != 0 {
-		t.Errorf("%s (%s) after %v, %d incidents; want cancelled after %v", run.State, run.Error, w.calls, w.incidents(), want)
+	if want := []string{"do/look#r-1/do/look"}; run.Status != grace.RunCancelled || !slices.Equal(w.calls, want) || w.incidents() != 0 {
+		t.Errorf("%s (%s) after %v, %d incidents; want cancelled after %v", run.Status, run.Error, w.calls, w.incidents(), want)
 	}
 }
 
@@ -148,7 +148,7 @@ func TestLeftUnfinished(t *testing.T) {
 		verify grace.Check
 		metric func(after time.Duration) (float64, bool)
 		calls  int // of the step
-		want   grace.RunState
+		want   grace.RunStatus
 	}{
 		{"its check holds", &missing, missing, func(time.Duration) (float64, bool) { return 2, true }, 1, grace.RunSucceeded},
 		{"its check does not hold", &missing, missing, func(time.Duration) (float64, bool) { return 0, true }, 2, grace.RunRolledBack},
@@ -175,8 +175,8 @@ func TestLeftUnfinished(t *testing.T) {
 					calls++
 				}
 			}
-			if run.State != tc.want || calls != tc.calls {
-				t.Errorf("%s (%s), done %d times; want %s, %d times", run.State, run.Error, calls, tc.want, tc.calls)
+			if run.Status != tc.want || calls != tc.calls {
+				t.Errorf("%s (%s), done %d times; want %s, %d times", run.Status, run.Error, calls, tc.want, tc.calls)
 			}
 		})
 	}
@@ -197,8 +197,8 @@ func TestLeftUnfinishedAndCleared(t *testing.T) {
 		return nil
 	}
 	run = w.drive(w.start(run))
-	if want := []string{"do/one#r-1/do/one", "undo/one#r-1/undo/one"}; run.State != grace.RunRolledBack || !slices.Equal(w.calls, want) {
-		t.Errorf("%s (%s) after %v, want rolled_back after %v", run.State, run.Error, w.calls, want)
+	if want := []string{"do/one#r-1/do/one", "undo/one#r-1/undo/one"}; run.Status != grace.RunRolledBack || !slices.Equal(w.calls, want) {
+		t.Errorf("%s (%s) after %v, want rolled_back after %v", run.Status, run.Error, w.calls, want)
 	}
 }
 
@@ -223,7 +223,7 @@ func TestSlowMetric(t *testing.T) {
 	if err := r.Run(replayFlow{w}, w.start(run)); err != nil {
 		t.Fatal(err)
 	}
-	if run = w.runs[run.ID]; run.State != grace.RunSucceeded {
-		t.Errorf("%s: %s", run.State, run.Error)
+	if run = w.runs[run.ID]; run.Status != grace.RunSucceeded {
+		t.Errorf("%s: %s", run.Status, run.Error)
 	}
 }

@@ -158,7 +158,7 @@ func (e *ClearedError) Error() string { return e.Text }
 type note struct {
 	action string // after "run."
 	reason string
-	actor  string // "grace" when empty
+	actor  string // grace.Self when empty
 	detail any
 }
 

@@ -16,8 +16,8 @@ import (
 func TestHealsAndLearns(t *testing.T) {
 	w := newWorld(t)
 	run := w.drive(w.start(aRun(w, undoable("one"), undoable("two"))))
-	if run.State != grace.RunSucceeded {
-		t.Fatalf("state %s, want succeeded: %s", run.State, run.Error)
+	if run.Status != grace.RunSucceeded {
+		t.Fatalf("state %s, want succeeded: %s", run.Status, run.Error)
 	}
 	want := []string{"run.running", "run.step_succeeded", "run.verifying", "run.succeeded"}
 	if diff := cmp.Diff(want, w.actions()); diff != "" {
@@ -39,8 +39,8 @@ func TestRemedyThatDoesNotHelpIsUndoneInReverse(t *testing.T) {
 	w := newWorld(t)
 	w.onCall = func(grace.ActionRequest) grace.Outcome { return grace.Outcome{Status: grace.OutcomeSucceeded} }
 	run := w.drive(w.start(aRun(w, undoable("one"), undoable("two"))))
-	if run.State != grace.RunRolledBack {
-		t.Fatalf("state %s, want rolled_back", run.State)
+	if run.Status != grace.RunRolledBack {
+		t.Fatalf("state %s, want rolled_back", run.Status)
 	}
 	want := []string{"do/one#r-1/do/one", "do/two#r-1/do/two", "undo/two#r-1/undo/two", "undo/one#r-1/undo/one"}
 	if diff := cmp.Diff(want, w.calls); diff != "" {
@@ -75,8 +75,8 @@ func TestFailingStepUndoesTheOnesBefore(t *testing.T) {
 				return grace.Outcome{Status: grace.OutcomeSucceeded}
 			}
 			run := w.drive(w.start(aRun(w, undoable("one"), undoable("two"), undoable("three"))))
-			if run.State != grace.RunRolledBack {
-				t.Fatalf("state %s, want rolled_back", run.State)
+			if run.Status != grace.RunRolledBack {
+				t.Fatalf("state %s, want rolled_back", run.Status)
 			}
 			var undone []string
 			for _, c := range w.calls {
@@ -108,8 +108,8 @@ func TestRetriesOnlyWhatMayPass(t *testing.T) {
 			if len(w.calls) != tc.want || run.Steps[0].Attempts != tc.want {
 				t.Errorf("%d calls, %d attempts on record, want %d", len(w.calls), run.Steps[0].Attempts, tc.want)
 			}
-			if run.State != grace.RunEscalated {
-				t.Errorf("state %s, want escalated: there is nothing to undo and it is still sick", run.State)
+			if run.Status != grace.RunEscalated {
+				t.Errorf("state %s, want escalated: there is nothing to undo and it is still sick", run.Status)
 			}
 		})
 	}
@@ -129,7 +129,7 @@ func TestOneIncident(t *testing.T) {
 	run := w.drive(w.start(aRun(w, undoable("one"))))
 	if inc := w.open; run.Incident != "i-9" || inc.ID != "i-9" || inc.Run != "r-9" || inc.Acknowledged == nil || inc.Detail != run.Error ||
 		inc.News != "restart_service failed, too (run r-1)" || inc.Severity != grace.SeverityCritical {
-		t.Errorf("run %s (%s), incident %+v", run.State, run.Incident, inc)
+		t.Errorf("run %s (%s), incident %+v", run.Status, run.Incident, inc)
 	}
 	last := w.changes[len(w.changes)-1]
 	if e := last.Events[len(last.Events)-1]; e.Type != "incident.updated" || e.Resource != "incident/i-9" {
@@ -141,8 +141,8 @@ func TestIrreversibleIsIneffective(t *testing.T) {
 	w := newWorld(t)
 	w.onCall = func(grace.ActionRequest) grace.Outcome { return grace.Outcome{Status: grace.OutcomeSucceeded} }
 	run := w.drive(w.start(aRun(w, undoable("one"), grace.Step{Name: "restart", Action: "fake", Irreversible: true})))
-	if run.State != grace.RunIneffective {
-		t.Fatalf("state %s, want ineffective", run.State)
+	if run.Status != grace.RunIneffective {
+		t.Fatalf("state %s, want ineffective", run.Status)
 	}
 	if !slices.Contains(w.calls, "undo/one#r-1/undo/one") {
 		t.Errorf("what could be undone was not: %v", w.calls)
@@ -158,8 +158,8 @@ func TestUndoThatFailsEscalates(t *testing.T) {
 		return grace.Outcome{Status: grace.OutcomeSucceeded}
 	}
 	run := w.drive(w.start(aRun(w, undoable("one"))))
-	if run.State != grace.RunEscalated || !slices.Contains(w.actions(), "run.rollback_failed") {
-		t.Fatalf("state %s by %v, want rollback_failed and then escalated", run.State, w.actions())
+	if run.Status != grace.RunEscalated || !slices.Contains(w.actions(), "run.rollback_failed") {
+		t.Fatalf("state %s by %v, want rollback_failed and then escalated", run.Status, w.actions())
 	}
 	if n := len(w.calls); n != 4 {
 		t.Errorf("%d calls %v, want 1 and 3 tries of the undo", n, w.calls)
@@ -190,8 +190,8 @@ func TestUndoIsVerifiedAgainstTheSnapshot(t *testing.T) {
 	s.Snapshot = &grace.Call{Action: "fake", With: map[string]any{"look": true}}
 	s.Undo.With = map[string]any{"to": "${snapshot.instances}"}
 	run := w.drive(w.start(aRun(w, s)))
-	if run.State != grace.RunRolledBack || instances != "2" {
-		t.Fatalf("state %s with %s instances, want rolled_back with 2", run.State, instances)
+	if run.Status != grace.RunRolledBack || instances != "2" {
+		t.Fatalf("state %s with %s instances, want rolled_back with 2", run.Status, instances)
 	}
 }
 
@@ -205,7 +205,7 @@ func TestApproval(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		given func(w *world)
-		want  grace.RunState
+		want  grace.RunStatus
 		appr  grace.ApprovalState
 	}{
 		{"approved", func(w *world) { approve(w, grace.ApprovalApproved) }, grace.RunSucceeded, grace.ApprovalApproved},
@@ -222,12 +222,12 @@ func TestApproval(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t)
 			run := aRun(w, undoable("one"))
-			run.State, run.Auto = grace.RunAwaitingApproval, false
+			run.Status, run.Auto = grace.RunAwaitingApproval, false
 			w.appr["r-1"] = grace.Approval{ID: "r-1", Run: "r-1", State: grace.ApprovalPending, Expires: w.now.Add(30 * time.Minute), Revision: 1}
 			tc.given(w)
 			got := w.drive(w.start(run))
-			if got.State != tc.want || w.appr["r-1"].State != tc.appr {
-				t.Errorf("run %s, approval %s; want %s, %s", got.State, w.appr["r-1"].State, tc.want, tc.appr)
+			if got.Status != tc.want || w.appr["r-1"].State != tc.appr {
+				t.Errorf("run %s, approval %s; want %s, %s", got.Status, w.appr["r-1"].State, tc.want, tc.appr)
 			}
 			if acted := len(w.calls) > 0; acted != (tc.want == grace.RunSucceeded) {
 				t.Errorf("actions %v", w.calls)
@@ -246,16 +246,16 @@ func TestAdmission(t *testing.T) {
 		return heal.Admission{}
 	}
 	run := w.drive(w.start(aRun(w, undoable("one"))))
-	if run.State != grace.RunSucceeded || run.StartedAt.Before(opens) {
-		t.Fatalf("state %s, started %v; want a start after %v", run.State, run.StartedAt, opens)
+	if run.Status != grace.RunSucceeded || run.StartedAt.Before(opens) {
+		t.Fatalf("state %s, started %v; want a start after %v", run.Status, run.StartedAt, opens)
 	}
 
 	w = newWorld(t)
 	w.admit = func(grace.Run) heal.Admission {
 		return heal.Admission{Wait: w.now.Add(time.Hour), Reasons: []grace.Reason{{Gate: "change_window", Code: grace.ReasonOutsideWindow}}}
 	}
-	if run := w.drive(w.start(aRun(w, undoable("one")))); run.State != grace.RunExpired {
-		t.Errorf("a window that never opens: state %s, want expired", run.State)
+	if run := w.drive(w.start(aRun(w, undoable("one")))); run.Status != grace.RunExpired {
+		t.Errorf("a window that never opens: state %s, want expired", run.Status)
 	}
 	if got, want := strings.Join(w.actions(), " "), "run.waiting run.expired"; got != want {
 		t.Errorf("on record is %q, want %q: the same wait is told once", got, want)
@@ -265,16 +265,16 @@ func TestAdmission(t *testing.T) {
 	w.admit = func(grace.Run) heal.Admission {
 		return heal.Admission{End: grace.RunCancelled, Reasons: []grace.Reason{{Gate: "trigger", Code: grace.ReasonCleared}}}
 	}
-	if run := w.drive(w.start(aRun(w, undoable("one")))); run.State != grace.RunCancelled || len(w.calls) > 0 {
-		t.Errorf("state %s after %v, want cancelled and nothing done", run.State, w.calls)
+	if run := w.drive(w.start(aRun(w, undoable("one")))); run.Status != grace.RunCancelled || len(w.calls) > 0 {
+		t.Errorf("state %s after %v, want cancelled and nothing done", run.Status, w.calls)
 	}
 }
 
 func TestUnknownActionStartsNothing(t *testing.T) {
 	w := newWorld(t)
 	run := w.drive(w.start(aRun(w, undoable("one"), grace.Step{Name: "two", Action: "teleport", Irreversible: true})))
-	if run.State != grace.RunEscalated || len(w.calls) > 0 || !strings.Contains(run.Error, "teleport") {
-		t.Errorf("state %s, calls %v, error %q", run.State, w.calls, run.Error)
+	if run.Status != grace.RunEscalated || len(w.calls) > 0 || !strings.Contains(run.Error, "teleport") {
+		t.Errorf("state %s, calls %v, error %q", run.Status, w.calls, run.Error)
 	}
 }
 
@@ -282,8 +282,8 @@ func TestWithoutAnyCheckNothingSucceeds(t *testing.T) {
 	w := newWorld(t)
 	run := aRun(w, undoable("one"))
 	run.Playbook.Verify = nil
-	if got := w.drive(w.start(run)); got.State != grace.RunRolledBack {
-		t.Errorf("state %s, want rolled_back", got.State)
+	if got := w.drive(w.start(run)); got.Status != grace.RunRolledBack {
+		t.Errorf("state %s, want rolled_back", got.Status)
 	}
 }
 
@@ -292,8 +292,8 @@ func TestNoDataIsNotAPass(t *testing.T) {
 	run := aRun(w, undoable("one"))
 	run.Playbook.Verify = []grace.Check{{Name: "errors", Type: grace.CheckMetricThreshold, Metric: "error_ratio", Op: "<", Threshold: 0.1}}
 	w.metric = func(time.Time) (float64, bool) { return 0, false }
-	if got := w.drive(w.start(run)); got.State != grace.RunRolledBack {
-		t.Errorf("state %s, want rolled_back", got.State)
+	if got := w.drive(w.start(run)); got.Status != grace.RunRolledBack {
+		t.Errorf("state %s, want rolled_back", got.Status)
 	}
 }
 
@@ -306,8 +306,8 @@ func TestAbortUndoes(t *testing.T) {
 		return grace.Outcome{Status: grace.OutcomeSucceeded}
 	}
 	run := w.drive(w.start(aRun(w, undoable("one"), undoable("two"), undoable("three"))))
-	if run.State != grace.RunRolledBack || run.Abort == nil {
-		t.Fatalf("state %s, want rolled_back by an abort", run.State)
+	if run.Status != grace.RunRolledBack || run.Abort == nil {
+		t.Fatalf("state %s, want rolled_back by an abort", run.Status)
 	}
 	if slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "do/three") }) {
 		t.Error("went on after the abort")
@@ -333,8 +333,8 @@ func TestInterruptEndsVerification(t *testing.T) {
 	if err := runner.Run(replayFlow{w}, run); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.runs[run.ID]; got.State != grace.RunRolledBack || w.now.Sub(began) > 2*time.Minute {
-		t.Errorf("state %s after %s, want rolled_back soon after the abort", got.State, w.now.Sub(began))
+	if got := w.runs[run.ID]; got.Status != grace.RunRolledBack || w.now.Sub(began) > 2*time.Minute {
+		t.Errorf("state %s after %s, want rolled_back soon after the abort", got.Status, w.now.Sub(began))
 	}
 }
 
@@ -359,8 +359,8 @@ func TestWatchdog(t *testing.T) {
 		return grace.Outcome{Status: grace.OutcomeSucceeded}
 	}
 	run := w.drive(w.start(aRun(w, undoable("one"), undoable("two"))))
-	if run.State != grace.RunAborted || w.incidents() != 1 {
-		t.Fatalf("state %s with %d incidents, want aborted with one", run.State, w.incidents())
+	if run.Status != grace.RunAborted || w.incidents() != 1 {
+		t.Fatalf("state %s with %d incidents, want aborted with one", run.Status, w.incidents())
 	}
 	if !slices.Contains(w.calls, "undo/one#r-1/undo/one") {
 		t.Errorf("not undone: %v", w.calls)
@@ -389,8 +389,8 @@ func TestClockStep(t *testing.T) {
 				if err := runner.Run(replayFlow{w}, run); err != nil {
 					t.Fatal(err)
 				}
-				if got := w.runs[run.ID]; got.State != grace.RunSucceeded {
-					t.Errorf("state %s, want succeeded: %s", got.State, got.Error)
+				if got := w.runs[run.ID]; got.Status != grace.RunSucceeded {
+					t.Errorf("state %s, want succeeded: %s", got.Status, got.Error)
 				}
 				if took := w.Elapsed() - began; took > time.Minute {
 					t.Errorf("it took %s", took)
@@ -410,8 +410,8 @@ func TestCapacityMustNotShrink(t *testing.T) {
 		serving = map[grace.Phase]float64{grace.PhaseDo: 2, grace.PhaseUndo: 3}[req.Phase]
 		return grace.Outcome{Status: grace.OutcomeSucceeded}
 	}
-	if got := w.drive(w.start(run)); got.State != grace.RunRolledBack {
-		t.Errorf("state %s, want rolled_back: it serves with fewer instances than before", got.State)
+	if got := w.drive(w.start(run)); got.Status != grace.RunRolledBack {
+		t.Errorf("state %s, want rolled_back: it serves with fewer instances than before", got.Status)
 	}
 }
 
@@ -425,7 +425,7 @@ func TestVerificationSurvivesAPause(t *testing.T) {
 	if err := runner.Run(replayFlow{w}, run); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.runs[run.ID]; got.State != grace.RunSucceeded {
-		t.Errorf("state %s, want succeeded: %s", got.State, got.Error)
+	if got := w.runs[run.ID]; got.Status != grace.RunSucceeded {
+		t.Errorf("state %s, want succeeded: %s", got.Status, got.Error)
 	}
 }

@@ -247,7 +247,7 @@ func (w *world) learned() []grace.LearningEntry {
 
 func aRun(w *world, steps ...grace.Step) grace.Run {
 	return grace.Run{
-		ID: "r-1", State: grace.RunApproved, Service: "shop", Code: grace.CodeServiceDown, Kind: grace.TriggerReactive, Auto: true,
+		ID: "r-1", Status: grace.RunApproved, Service: "shop", Code: grace.CodeServiceDown, Kind: grace.TriggerReactive, Auto: true,
 		SickSince: w.now.Add(-10 * time.Second), CreatedAt: w.now,
 		Playbook: grace.Playbook{ID: "restart_service", Binding: grace.Binding{
 			Steps:  steps,

@@ -60,7 +60,7 @@ func stepEnded(run *grace.Run, m Mark, i int, o grace.Outcome) outcome {
 	}
 	switch next := i + 1; {
 	case next == len(run.Steps):
-		run.State = grace.RunVerifying
+		run.Status = grace.RunVerifying
 		n.action = "verifying"
 		n.reason = "after step " + rec.Name
 	case run.Playbook.Steps[next].Snapshot == nil:
@@ -102,8 +102,8 @@ func succeeded(run *grace.Run, m Mark, recovered time.Time) outcome {
 	return end(run, m, grace.RunSucceeded, why)
 }
 
-func end(run *grace.Run, m Mark, state grace.RunState, why string) outcome {
-	run.State = state
+func end(run *grace.Run, m Mark, state grace.RunStatus, why string) outcome {
+	run.Status = state
 	run.EndedAt = &m.At
 	if run.Error == "" && state != grace.RunSucceeded {
 		run.Error = why
@@ -121,11 +121,11 @@ func change(run grace.Run, m Mark, out outcome, open *grace.Incident) grace.Chan
 	if out.abort != nil {
 		c.Aborts = []grace.AbortRequest{*out.abort}
 	}
-	if run.State.Terminal() {
+	if run.Status.Terminal() {
 		e := learning(run, m)
 		c.Learning = []grace.LearningEntry{e}
 		c.Events = []grace.Event{{
-			Type: "self_heal.learned", Source: "heal", Actor: "grace", Resource: "run/" + string(run.ID), Payload: Encode(e), Timestamp: m.At,
+			Type: "self_heal.learned", Source: "heal", Actor: grace.Self, Resource: "run/" + string(run.ID), Payload: Encode(e), Timestamp: m.At,
 		}}
 		if out.openIncident {
 			if run.Incident = grace.IncidentID("i-" + string(run.ID)); open != nil {
@@ -136,7 +136,7 @@ func change(run grace.Run, m Mark, out outcome, open *grace.Incident) grace.Chan
 	for _, n := range out.notes {
 		actor := n.actor
 		if actor == "" {
-			actor = "grace"
+			actor = grace.Self
 		}
 		c.Audit = append(c.Audit, grace.AuditEntry{
 			At: m.At, Actor: actor, Action: "run." + n.action, Object: "run/" + string(run.ID),
@@ -156,7 +156,7 @@ func event(kind string, run grace.Run, m Mark, actor, reason string) grace.Event
 		Type: kind, Source: "heal", Actor: actor, Resource: "run/" + string(run.ID), Timestamp: m.At,
 		Payload: Encode(map[string]any{
 			"run": run.ID, "service": run.Service, "playbook": run.Playbook.ID, "code": run.Code,
-			"state": run.State, "reason": reason,
+			"status": run.Status, "reason": reason,
 		}),
 	}
 }
@@ -165,7 +165,7 @@ func event(kind string, run grace.Run, m Mark, actor, reason string) grace.Event
 // one that is open: who looks after that one is not called again.
 func tellPerson(c *grace.Change, run grace.Run, m Mark, manual bool, open *grace.Incident) {
 	severity := grace.SeverityWarning
-	if run.State == grace.RunEscalated || run.State == grace.RunAborted {
+	if run.Status == grace.RunEscalated || run.Status == grace.RunAborted {
 		severity = grace.SeverityCritical
 	}
 	for _, s := range run.Before { // as severe as what lasts: it is not told twice
@@ -176,11 +176,11 @@ func tellPerson(c *grace.Change, run grace.Run, m Mark, manual bool, open *grace
 	action, reason := "incident.opened", run.Error
 	inc := grace.Incident{
 		ID: run.Incident, Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: run.Service, Run: run.ID, Severity: severity,
-		Since: run.SickSince, OpenedAt: m.At, Title: fmt.Sprintf("%s on %s %s", run.Playbook.ID, run.Service, ending(run.State)),
+		Since: run.SickSince, OpenedAt: m.At, Title: fmt.Sprintf("%s on %s %s", run.Playbook.ID, run.Service, ending(run.Status)),
 	}
 	if open != nil {
 		inc = *open
-		inc.News = fmt.Sprintf("%s %s, too (run %s)", run.Playbook.ID, ending(run.State), run.ID)
+		inc.News = fmt.Sprintf("%s %s, too (run %s)", run.Playbook.ID, ending(run.Status), run.ID)
 		if severity.Rank() > inc.Severity.Rank() {
 			inc.Severity = severity
 		}
@@ -189,12 +189,12 @@ func tellPerson(c *grace.Change, run grace.Run, m Mark, manual bool, open *grace
 	inc.Detail, inc.Manual = run.Error, inc.Manual || manual
 	object := "incident/" + string(inc.ID)
 	c.Incidents = []grace.Incident{inc}
-	c.Audit = append(c.Audit, grace.AuditEntry{At: m.At, Actor: "grace", Action: action, Object: object, Service: run.Service, Reason: reason})
-	c.Events = append(c.Events, grace.Event{Type: action, Source: "heal", Actor: "grace", Resource: object, Payload: Encode(inc), Timestamp: m.At})
+	c.Audit = append(c.Audit, grace.AuditEntry{At: m.At, Actor: grace.Self, Action: action, Object: object, Service: run.Service, Reason: reason})
+	c.Events = append(c.Events, grace.Event{Type: action, Source: "heal", Actor: grace.Self, Resource: object, Payload: Encode(inc), Timestamp: m.At})
 }
 
 // ending words the end of a run that did not succeed.
-func ending(s grace.RunState) string {
+func ending(s grace.RunStatus) string {
 	switch s { //nolint:exhaustive // the others open no incident
 	case grace.RunIneffective:
 		return "did not help"
@@ -211,7 +211,7 @@ func ending(s grace.RunState) string {
 func learning(run grace.Run, m Mark) grace.LearningEntry {
 	e := grace.LearningEntry{
 		ID: "l-" + string(run.ID), Service: run.Service, Diagnosis: run.Code, Playbook: run.Playbook.ID, Kind: run.Kind,
-		Run: run.ID, State: run.State, Result: resultOf(run), TimeToRecover: run.RecoveredIn, Auto: run.Auto, At: m.At,
+		Run: run.ID, State: run.Status, Result: resultOf(run), TimeToRecover: run.RecoveredIn, Auto: run.Auto, At: m.At,
 		Context: map[string]string{},
 	}
 	for k, v := range run.Parameters {
@@ -228,7 +228,7 @@ func resultOf(run grace.Run) grace.Result {
 	if run.Abort != nil || run.StartedAt == nil || run.Code == grace.CodeManual {
 		return grace.ResultNeutral
 	}
-	return learn.ResultOf(run.State)
+	return learn.ResultOf(run.Status)
 }
 
 // Encode gives the JSON of an event or an audit entry. The values are our own

@@ -17,7 +17,7 @@ const undoTries = 3
 func (x *execution) rollBack(why failure) error {
 	undo, stuck := x.effects()
 	if err := x.commit("rolling_back", nil, func(run *grace.Run, m Mark) outcome {
-		run.State = grace.RunRollingBack
+		run.Status = grace.RunRollingBack
 		run.Error = why.reason
 		run.Abort = why.abort
 		return outcome{notes: []note{{action: "rolling_back", reason: why.reason, detail: map[string]any{"undo": undo, "irreversible": stuck}}}}
@@ -43,7 +43,7 @@ func (x *execution) rollBack(why failure) error {
 	}
 	if !undone {
 		if err := x.commit("rollback_failed", nil, func(run *grace.Run, _ Mark) outcome {
-			run.State = grace.RunRollbackFailed
+			run.Status = grace.RunRollbackFailed
 			return outcome{notes: []note{{action: "rollback_failed", reason: "not every step could be undone"}}}
 		}); err != nil {
 			return err
@@ -63,7 +63,7 @@ func (x *execution) rollBack(why failure) error {
 func (x *execution) standDown(why failure) error {
 	return x.commit("stood_down", nil, func(run *grace.Run, m Mark) outcome {
 		run.Error = ""
-		run.Abort = &grace.AbortRequest{Run: run.ID, Actor: "grace", Reason: why.reason, At: m.At} // it says nothing of the remedy
+		run.Abort = &grace.AbortRequest{Run: run.ID, Actor: grace.Self, Reason: why.reason, At: m.At} // it says nothing of the remedy
 		out := end(run, m, grace.RunAborted, why.reason+"; what was done is as it was left")
 		out.openIncident, out.manual, out.abort = true, true, run.Abort
 		return out
@@ -71,7 +71,7 @@ func (x *execution) standDown(why failure) error {
 }
 
 // endState names the end of a run that did not succeed.
-func endState(why failure, undone bool, undos, stuck int) grace.RunState {
+func endState(why failure, undone bool, undos, stuck int) grace.RunStatus {
 	switch {
 	case !undone:
 		return grace.RunEscalated

@@ -71,7 +71,7 @@ func (x *execution) verify() (*failure, error) {
 	if err != nil {
 		return nil, err
 	}
-	if x.run.State == grace.RunSucceeded {
+	if x.run.Status == grace.RunSucceeded {
 		return nil, nil
 	}
 	if f := x.interrupted(); f != nil {

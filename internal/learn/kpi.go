@@ -15,7 +15,7 @@ const (
 
 // Fact is what the KPIs need to know of a run.
 type Fact struct {
-	State      grace.RunState
+	State      grace.RunStatus
 	Kind       grace.TriggerKind
 	Auto       bool // approved by the trust core, not by a person
 	LowRisk    bool // of the playbook, and the service is not critical

@@ -202,7 +202,7 @@ func (t *tally) add(r grace.Result, weight float64) {
 // ResultOf says what the end of a run tells about its remedy. Aborted counts
 // as a failure, since the watchdog aborts what hangs; a run that a person
 // aborted tells nothing, and its entry should be neutral.
-func ResultOf(s grace.RunState) grace.Result {
+func ResultOf(s grace.RunStatus) grace.Result {
 	switch s {
 	case grace.RunSucceeded:
 		return grace.ResultSuccess

@@ -187,7 +187,7 @@ func TestWilson(t *testing.T) {
 // TestMeasureByHand: what a person wants is no proposal of GRACE's, and not
 // approved without one.
 func TestMeasureByHand(t *testing.T) {
-	for _, state := range []grace.RunState{grace.RunRunning, grace.RunDenied, grace.RunAwaitingApproval} {
+	for _, state := range []grace.RunStatus{grace.RunRunning, grace.RunDenied, grace.RunAwaitingApproval} {
 		got := Measure(now, []Fact{
 			{State: state, Kind: grace.TriggerManual, Auto: true, LowRisk: true, CreatedAt: now.Add(-time.Minute)},
 			{State: grace.RunRunning, Kind: grace.TriggerReactive, CreatedAt: now.Add(-time.Minute)},
@@ -200,7 +200,7 @@ func TestMeasureByHand(t *testing.T) {
 }
 
 func TestMeasure(t *testing.T) {
-	run := func(s grace.RunState, created time.Duration, edit ...func(*Fact)) Fact {
+	run := func(s grace.RunStatus, created time.Duration, edit ...func(*Fact)) Fact {
 		f := Fact{State: s, Kind: grace.TriggerReactive, CreatedAt: now.Add(-created)}
 		if s.Terminal() {
 			end := now.Add(-created + time.Minute)
@@ -259,7 +259,7 @@ func TestMeasure(t *testing.T) {
 }
 
 func TestCriteria(t *testing.T) {
-	fact := func(state grace.RunState, auto, low, undone bool, in time.Duration) Fact {
+	fact := func(state grace.RunStatus, auto, low, undone bool, in time.Duration) Fact {
 		end := now.Add(-time.Minute)
 		return Fact{State: state, Auto: auto, LowRisk: low, RolledBack: undone, CreatedAt: now.Add(-time.Hour), EndedAt: &end, Recovered: grace.Duration(in)}
 	}
@@ -295,7 +295,7 @@ func TestCriteria(t *testing.T) {
 }
 
 func TestResultOf(t *testing.T) {
-	want := map[grace.RunState]grace.Result{
+	want := map[grace.RunStatus]grace.Result{
 		grace.RunSucceeded: grace.ResultSuccess, grace.RunRolledBack: grace.ResultFailure, grace.RunRollbackFailed: grace.ResultFailure,
 		grace.RunIneffective: grace.ResultFailure, grace.RunEscalated: grace.ResultFailure, grace.RunAborted: grace.ResultFailure, grace.RunDenied: grace.ResultNeutral,
 		grace.RunExpired: grace.ResultNeutral, grace.RunCancelled: grace.ResultNeutral, grace.RunObservedOnly: grace.ResultNeutral,

@@ -247,7 +247,7 @@ func (l *Loop) writeOrDrop(ctx context.Context, batch []said) (refused int, err 
 		return refused, nil
 	}
 	entry := grace.AuditEntry{
-		At: l.Now(), Actor: "grace", Action: "write.refused", Object: "queue", Service: batch[0].service(),
+		At: l.Now(), Actor: grace.Self, Action: "write.refused", Object: "queue", Service: batch[0].service(),
 		Reason: fmt.Sprintf("dropped, because the store does not take it: %.1000s", err),
 		Detail: heal.Encode(map[string]string{"key": fmt.Sprintf("%.300q", batch[0].key())}),
 	}

@@ -59,7 +59,7 @@ func (l *Loop) RunByHand(ctx context.Context, want ByHand, actor string) (grace.
 		if run != nil {
 			run.Asked = &grace.Note{Actor: actor, Text: want.Reason, At: p.now}
 		}
-		if run != nil && !run.State.Terminal() {
+		if run != nil && !run.Status.Terminal() {
 			if err := l.engine.Enqueue(ctx, tx, run.ID, run); err != nil {
 				return err
 			}

@@ -171,8 +171,8 @@ func TestMembersInTurn(t *testing.T) {
 	}
 	patience.Until(t, func() error {
 		run := r.wait("app-2", grace.RunAwaitingApproval, grace.RunApproved, grace.RunRunning)
-		err := fmt.Errorf("the second is %s while the first acts: %v", run.State, run.Reasons)
-		if run.State == grace.RunRunning {
+		err := fmt.Errorf("the second is %s while the first acts: %v", run.Status, run.Reasons)
+		if run.Status == grace.RunRunning {
 			t.Fatal(err)
 		}
 		if slices.ContainsFunc(run.Reasons, func(g grace.Reason) bool { return g.Code == grace.ReasonRedundancy }) {

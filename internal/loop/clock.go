@@ -104,8 +104,8 @@ func (l *Loop) watchClock(ctx context.Context, now time.Time) error {
 	l.Log.Warn("the wall clock was set", "by", step.String())
 	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		return l.Store.Apply(ctx, tx, grace.Change{
-			Audit:  []grace.AuditEntry{{At: now, Actor: "grace", Action: "clock.stepped", Object: "clock", Reason: reason, Detail: heal.Encode(map[string]any{"owner": l.Owner})}},
-			Events: []grace.Event{{Type: "self_heal.clock", Source: "loop", Actor: "grace", Resource: "clock", Payload: heal.Encode(map[string]any{"seconds": step.Seconds(), "owner": l.Owner}), Timestamp: now}},
+			Audit:  []grace.AuditEntry{{At: now, Actor: grace.Self, Action: "clock.stepped", Object: "clock", Reason: reason, Detail: heal.Encode(map[string]any{"owner": l.Owner})}},
+			Events: []grace.Event{{Type: "self_heal.clock", Source: "loop", Actor: grace.Self, Resource: "clock", Payload: heal.Encode(map[string]any{"seconds": step.Seconds(), "owner": l.Owner}), Timestamp: now}},
 		})
 	})
 }

@@ -29,7 +29,7 @@ func (e *ExpiredError) Error() string {
 type EndedError struct{ Run grace.Run }
 
 func (e *EndedError) Error() string {
-	return fmt.Sprintf("run %s has ended: %s", e.Run.ID, e.Run.State)
+	return fmt.Sprintf("run %s has ended: %s", e.Run.ID, e.Run.Status)
 }
 
 // InvalidError says what is wrong with what a person asked for.
@@ -87,7 +87,7 @@ func (l *Loop) Abort(ctx context.Context, id grace.RunID, actor, reason string) 
 		if err != nil {
 			return err
 		}
-		if run.State.Terminal() {
+		if run.Status.Terminal() {
 			return &EndedError{run}
 		}
 		m := grace.ControlMessage{Kind: grace.ControlAbort, Actor: actor, Reason: reason, At: now}
@@ -151,7 +151,7 @@ func (l *Loop) endMode(ctx context.Context) error {
 		}
 		now := l.Now()
 		next := grace.ModeSetting{
-			Mode: old.At(now), Actor: "grace", Since: now, Revision: old.Revision + 1,
+			Mode: old.At(now), Actor: grace.Self, Since: now, Revision: old.Revision + 1,
 			Reason: fmt.Sprintf("the time of %s is over, which %s had set: %s", old.Mode, old.Actor, old.Reason),
 		}
 		return l.putMode(ctx, tx, next)
@@ -300,7 +300,7 @@ func (l *Loop) wakeWaiting(ctx context.Context, tx store.Tx, why string, now tim
 		if h.State != grace.RunApproved {
 			continue
 		}
-		m := grace.ControlMessage{Kind: grace.ControlLook, Actor: "grace", Reason: why, At: now}
+		m := grace.ControlMessage{Kind: grace.ControlLook, Actor: grace.Self, Reason: why, At: now}
 		if err := l.engine.Send(ctx, tx, h.ID, "look/"+hash(why, now), m); err != nil {
 			return err
 		}

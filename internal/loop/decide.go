@@ -79,17 +79,17 @@ func (st *stages) newRun(dec grace.Decision, p grace.Proposal, now time.Time) gr
 	}
 	switch dec.Verdict {
 	case grace.VerdictAllow:
-		run.State, run.Auto = grace.RunApproved, true
+		run.Status, run.Auto = grace.RunApproved, true
 	case grace.VerdictRequireApproval:
-		run.State = grace.RunAwaitingApproval
+		run.Status = grace.RunAwaitingApproval
 	case grace.VerdictObserve:
-		run.State = grace.RunObservedOnly
+		run.Status = grace.RunObservedOnly
 	case grace.VerdictDeny, grace.VerdictNone:
-		run.State = grace.RunDenied
+		run.Status = grace.RunDenied
 	default:
-		run.State = grace.RunDenied
+		run.Status = grace.RunDenied
 	}
-	if run.State.Terminal() {
+	if run.Status.Terminal() {
 		run.EndedAt = &now
 		run.Reasons = dec.Failed()
 	}
@@ -129,14 +129,19 @@ func decisionChange(dec grace.Decision, run *grace.Run, ttl time.Duration) grace
 	c := grace.Change{Decisions: []grace.Decision{dec}}
 	note := func(action, object, reason string, detail any) {
 		c.Audit = append(c.Audit, grace.AuditEntry{
-			At: dec.At, Actor: "grace", Action: action, Object: object, Service: dec.Service, Reason: reason, Detail: heal.Encode(detail),
+			At: dec.At, Actor: grace.Self, Action: action, Object: object, Service: dec.Service, Reason: reason, Detail: heal.Encode(detail),
 		})
 		c.Events = append(c.Events, grace.Event{
-			Type: "self_heal." + action, Source: "loop", Actor: "grace", Resource: object, Payload: heal.Encode(detail), Timestamp: dec.At,
+			Type: "self_heal." + action, Source: "loop", Actor: grace.Self, Resource: object, Payload: heal.Encode(detail), Timestamp: dec.At,
+		})
+	}
+	if run != nil {
+		note("run."+string(grace.RunProposed), "run/"+string(run.ID), "", map[string]any{
+			"run": run.ID, "service": run.Service, "playbook": run.Playbook.ID, "code": run.Code, "status": grace.RunProposed, "decision": dec.ID,
 		})
 	}
 	note("decision."+string(dec.Verdict), "decision/"+string(dec.ID), summary(dec), map[string]any{
-		"decision": dec.ID, "verdict": dec.Verdict, "service": dec.Service, "code": dec.Diagnosis.Code, "run": dec.Run,
+		"id": dec.ID, "decision": dec.Verdict, "service": dec.Service, "code": dec.Diagnosis.Code, "run": dec.Run,
 		"likelihood": dec.Diagnosis.Likelihood, "playbook": playbookOf(dec), "mode": dec.Mode, "failed": dec.Failed(),
 		"victims": dec.Diagnosis.Victims, "triggers": dec.Triggers,
 	})
@@ -144,11 +149,11 @@ func decisionChange(dec grace.Decision, run *grace.Run, ttl time.Duration) grace
 		return c
 	}
 	c.Runs = []grace.Run{*run}
-	note("run."+string(run.State), "run/"+string(run.ID), summary(dec), map[string]any{
-		"run": run.ID, "service": run.Service, "playbook": run.Playbook.ID, "code": run.Code, "state": run.State,
+	note("run."+string(run.Status), "run/"+string(run.ID), summary(dec), map[string]any{
+		"run": run.ID, "service": run.Service, "playbook": run.Playbook.ID, "code": run.Code, "status": run.Status,
 		"decision": dec.ID, "reason": summary(dec),
 	})
-	if run.State == grace.RunAwaitingApproval {
+	if run.Status == grace.RunAwaitingApproval {
 		a := grace.Approval{
 			ID: grace.ApprovalID(run.ID), Run: run.ID, Service: run.Service, Playbook: run.Playbook.ID,
 			State: grace.ApprovalPending, Revision: 1, Expires: dec.At.Add(ttl), At: dec.At,

@@ -260,7 +260,7 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) g
 			news = append(news, "it also hurts "+join(more))
 		}
 		inc.News = strings.Join(news, "; ")
-		return incidentChange(inc, "incident.updated", "grace", inc.News, now)
+		return incidentChange(inc, "incident.updated", grace.Self, inc.News, now)
 	}
 	// At once: else each of them was told a moment later.
 	hurt := append(slices.Clone(c.victims), c.soon...)
@@ -273,7 +273,7 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) g
 	if len(hurt) > 0 {
 		inc.Detail += "; it hurts " + join(hurt)
 	}
-	return incidentChange(inc, "incident.opened", "grace", inc.Detail, now)
+	return incidentChange(inc, "incident.opened", grace.Self, inc.Detail, now)
 }
 
 func join(ids []grace.ServiceID) string {

@@ -73,11 +73,11 @@ func TestVictimsOfWhatIsSilenced(t *testing.T) {
 // is told with why it was not done.
 func TestWhyNothingIsDone(t *testing.T) {
 	t.Parallel()
-	for _, state := range []grace.RunState{grace.RunObservedOnly, grace.RunDenied, grace.RunExpired} {
+	for _, state := range []grace.RunStatus{grace.RunObservedOnly, grace.RunDenied, grace.RunExpired} {
 		l := steppedLoop(t, 1, nil)
 		now, id := l.Now(), benchService(0)
 		run := grace.Run{
-			ID: "r-1", Service: id, Code: grace.CodeServiceDown, Kind: grace.TriggerReactive, State: state, Playbook: grace.Playbook{ID: "restart_service"},
+			ID: "r-1", Service: id, Code: grace.CodeServiceDown, Kind: grace.TriggerReactive, Status: state, Playbook: grace.Playbook{ID: "restart_service"},
 			Reasons:  []grace.Reason{{Gate: "policy", Code: grace.ReasonPolicyDeny, Actual: "deny", Source: "policy/night-freeze"}},
 			Revision: 1, SickSince: now.Add(-time.Hour), CreatedAt: now.Add(-time.Minute), EndedAt: &now,
 		}

@@ -303,7 +303,7 @@ func onlyWindow(gates []grace.Reason) bool {
 }
 
 func admitMode(mode grace.Mode, run grace.Run) heal.Admission {
-	no := func(end grace.RunState, code grace.ReasonCode) heal.Admission {
+	no := func(end grace.RunStatus, code grace.ReasonCode) heal.Admission {
 		may := []string{string(grace.ModeAutonomous), string(grace.ModeAskAlways)}
 		return heal.Admission{End: end, Reasons: []grace.Reason{{Gate: "mode", Code: code, Actual: string(mode), Required: may}}}
 	}

@@ -220,7 +220,7 @@ func (r *rig) entered() {
 }
 
 // wait polls until the service's newest run is in one of the states.
-func (r *rig) wait(service grace.ServiceID, states ...grace.RunState) grace.Run {
+func (r *rig) wait(service grace.ServiceID, states ...grace.RunStatus) grace.Run {
 	r.tb.Helper()
 	var run grace.Run
 	patience.Until(r.tb, func() error {
@@ -228,7 +228,7 @@ func (r *rig) wait(service grace.ServiceID, states ...grace.RunState) grace.Run 
 		if err != nil {
 			r.tb.Fatal(err)
 		}
-		if len(runs) > 0 && slices.Contains(states, runs[0].State) {
+		if len(runs) > 0 && slices.Contains(states, runs[0].Status) {
 			run = runs[0]
 			return nil
 		}

@@ -254,7 +254,7 @@ func (f *foreseen) change(c *grace.Change, now time.Time) {
 		return
 	}
 	event := grace.Event{
-		Type: eventPrediction, Source: "predict", Actor: "grace", Resource: "service/" + string(p.Service), Timestamp: now,
+		Type: eventPrediction, Source: "predict", Actor: grace.Self, Resource: "service/" + string(p.Service), Timestamp: now,
 		Payload: heal.Encode(foresight{
 			Service: p.Service, Metric: p.Metric, Code: p.Code, Title: p.Title, Likelihood: p.Likelihood, Impact: p.Impact,
 			BreachAt: p.BreachAt, Band: Band{p.Low, p.High}, Suggest: orEmpty(p.Suggest), Evidence: orEmpty(p.Evidence),
@@ -307,10 +307,10 @@ func demotionChange(c *grace.Change, d predict.Demotion, now time.Time) {
 		reason = fmt.Sprintf("in shadow %d of its last %d predictions were false", d.False, d.Of)
 	}
 	c.Audit = append(c.Audit, grace.AuditEntry{
-		At: now, Actor: "grace", Action: action, Object: "rule/" + d.Rule, Reason: reason, Detail: heal.Encode(d),
+		At: now, Actor: grace.Self, Action: action, Object: "rule/" + d.Rule, Reason: reason, Detail: heal.Encode(d),
 	})
 	c.Events = append(c.Events, grace.Event{
-		Type: kind, Source: "predict", Actor: "grace", Resource: "rule/" + d.Rule, Payload: heal.Encode(d), Timestamp: now,
+		Type: kind, Source: "predict", Actor: grace.Self, Resource: "rule/" + d.Rule, Payload: heal.Encode(d), Timestamp: now,
 	})
 }
 

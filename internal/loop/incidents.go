@@ -56,7 +56,7 @@ func (l *Loop) keepLost(ctx context.Context, now time.Time) error {
 			inc.Manual = true
 			inc.News = fmt.Sprintf("nothing is heard of %s any more, which was sick when last seen at %s: only a person can tell whether %s is well",
 				lost[i].Metric, lost[i].At.UTC().Format(time.RFC3339), lost[i].Service)
-			if err := l.Store.Apply(ctx, tx, incidentChange(inc, "incident.updated", "grace", inc.News, now)); err != nil {
+			if err := l.Store.Apply(ctx, tx, incidentChange(inc, "incident.updated", grace.Self, inc.News, now)); err != nil {
 				return err
 			}
 		}
@@ -159,7 +159,7 @@ func (l *Loop) openIncident(ctx context.Context, st *stages, inc grace.Incident,
 			}
 			old.Services = append(old.Services, more...)
 			old.Title, old.News = inc.Title, "it does not see "+join(more)+" either"
-			return l.Store.Apply(ctx, tx, incidentChange(old, "incident.updated", "grace", old.News, now))
+			return l.Store.Apply(ctx, tx, incidentChange(old, "incident.updated", grace.Self, old.News, now))
 		}
 		if now.Sub(inc.Since) < min(st.EscalateAfter, st.EscalateCritical) { // it was seen a moment ago, sick
 			open, err := l.Store.OpenRunHeads(ctx, tx)
@@ -170,7 +170,7 @@ func (l *Loop) openIncident(ctx context.Context, st *stages, inc grace.Incident,
 				return nil
 			}
 		}
-		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.opened", "grace", inc.Detail, now))
+		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.opened", grace.Self, inc.Detail, now))
 	})
 	if err != nil {
 		return fmt.Errorf("tell of sensor %s: %w", inc.Sensor, err)
@@ -267,7 +267,7 @@ func (l *Loop) keepUnwatched(ctx context.Context, of grace.Incident, ids []grace
 		}
 		inc.Manual = true
 		inc.News = fmt.Sprintf("nothing watches %s any more: only a person can tell whether it is well", join(ids))
-		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.updated", "grace", inc.News, now))
+		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.updated", grace.Self, inc.News, now))
 	})
 	if err != nil {
 		return fmt.Errorf("keep incident %s for a person: %w", of.ID, err)
@@ -348,7 +348,7 @@ func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time
 			return err
 		}
 		inc.State, inc.ResolvedAt, inc.Resolution = grace.IncidentResolved, &now, healed
-		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.resolved", "grace", healed, now))
+		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.resolved", grace.Self, healed, now))
 	})
 	if err != nil {
 		return fmt.Errorf("resolve incident %s: %w", inc.ID, err)

@@ -288,7 +288,7 @@ func (l *Loop) load(ctx context.Context) error {
 			return nil
 		}
 		set := grace.ModeSetting{
-			Mode: l.stages.Load().Mode, Reason: "first start, from the configuration", Actor: "grace", Since: l.Now(), Revision: 1,
+			Mode: l.stages.Load().Mode, Reason: "first start, from the configuration", Actor: grace.Self, Since: l.Now(), Revision: 1,
 		}
 		return l.Store.Apply(ctx, tx, modeChange(set))
 	})

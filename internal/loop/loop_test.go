@@ -27,8 +27,8 @@ func TestHealsByItself(t *testing.T) {
 		r := newRig(t, url, quick())
 		r.down("catalog")
 		run := r.wait("catalog", grace.RunSucceeded, grace.RunEscalated, grace.RunRolledBack)
-		if run.State != grace.RunSucceeded || !run.Auto {
-			t.Fatalf("run %s, auto %v: %s", run.State, run.Auto, run.Error)
+		if run.Status != grace.RunSucceeded || !run.Auto {
+			t.Fatalf("run %s, auto %v: %s", run.Status, run.Auto, run.Error)
 		}
 		if calls := r.thing.called(); len(calls) != 2 {
 			t.Errorf("calls %v, want one for each step", calls)
@@ -186,7 +186,7 @@ func TestStricterConfigurationBitesBeforeStart(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		change func(*loop.Config)
-		want   grace.RunState
+		want   grace.RunStatus
 		code   grace.ReasonCode
 	}{
 		{"execute off", func(cfg *loop.Config) { cfg.Govern.Execute = false }, grace.RunObservedOnly, grace.ReasonExecuteOff},
@@ -207,8 +207,8 @@ func TestStricterConfigurationBitesBeforeStart(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := r.wait("catalog", tc.want, grace.RunSucceeded)
-			if got.State != tc.want || len(r.thing.called()) > 0 {
-				t.Errorf("state %s after %v, want %s and nothing done", got.State, r.thing.called(), tc.want)
+			if got.Status != tc.want || len(r.thing.called()) > 0 {
+				t.Errorf("state %s after %v, want %s and nothing done", got.Status, r.thing.called(), tc.want)
 			}
 			if !slices.ContainsFunc(got.Reasons, func(g grace.Reason) bool { return g.Code == tc.code }) {
 				t.Errorf("reasons %v, want %s", got.Reasons, tc.code)
@@ -269,8 +269,8 @@ func TestApprovedTogetherKeepTheLimit(t *testing.T) {
 	approve(second.ID)
 	patience.Until(t, func() error {
 		waiting := r.wait("mail", grace.RunAwaitingApproval, grace.RunApproved, grace.RunRunning)
-		err := fmt.Errorf("the second is %s while the first acts: %v", waiting.State, waiting.Reasons)
-		if waiting.State == grace.RunRunning {
+		err := fmt.Errorf("the second is %s while the first acts: %v", waiting.Status, waiting.Reasons)
+		if waiting.Status == grace.RunRunning {
 			t.Fatal(err)
 		}
 		if slices.ContainsFunc(waiting.Reasons, func(g grace.Reason) bool { return g.Code == grace.ReasonConcurrency }) {
@@ -312,7 +312,7 @@ func TestAbortWhileNobodyDrives(t *testing.T) {
 	got := r.wait("catalog", grace.RunRolledBack, grace.RunSucceeded)
 	for _, key := range r.thing.called() {
 		if strings.Contains(key, "/do/") {
-			t.Errorf("state %s; done again in spite of the abort: %v", got.State, r.thing.called())
+			t.Errorf("state %s; done again in spite of the abort: %v", got.Status, r.thing.called())
 		}
 	}
 }

@@ -160,7 +160,7 @@ func signalChange(c *grace.Change, last map[grace.SignalKey]int, s grace.Signal,
 		action = "signal.forgotten"
 	}
 	c.Audit = append(c.Audit, grace.AuditEntry{
-		At: now, Actor: "grace", Action: action, Object: "signal/" + string(s.Key), Service: s.Service, Reason: s.Message,
+		At: now, Actor: grace.Self, Action: action, Object: "signal/" + string(s.Key), Service: s.Service, Reason: s.Message,
 	})
 	if s.State == grace.SignalFiring && !s.Unconfirmed {
 		c.Triggers = append(c.Triggers, reactive(s, now))

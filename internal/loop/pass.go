@@ -183,7 +183,7 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, list []due, sick 
 				continue
 			}
 			decided = append(decided, dec)
-			if run != nil && !run.State.Terminal() {
+			if run != nil && !run.Status.Terminal() {
 				if err := l.engine.Enqueue(ctx, tx, run.ID, run); err != nil {
 					return err
 				}
@@ -211,7 +211,7 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, list []due, sick 
 // tell counts and logs a decision that is written.
 func (l *Loop) tell(dec grace.Decision, took time.Duration) {
 	l.stats.decided(dec, took)
-	l.Log.Info("decision", "decision", dec.ID, "verdict", dec.Verdict, "service", dec.Service, "code", dec.Diagnosis.Code,
+	l.Log.Info("decision", "id", dec.ID, "decision", dec.Verdict, "service", dec.Service, "code", dec.Diagnosis.Code,
 		"kind", dec.Diagnosis.Kind, "playbook", playbookOf(dec), "run", dec.Run, "reason", summary(dec))
 }
 

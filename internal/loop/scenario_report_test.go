@@ -105,7 +105,7 @@ func (r *report) audit() string {
 	previous := ""
 	for _, e := range r.entries {
 		by := ""
-		if e.Actor != "grace" {
+		if e.Actor != grace.Self {
 			by = " by " + e.Actor
 		}
 		reason := r.hints.Replace(e.Reason)
@@ -135,7 +135,7 @@ func (r *report) ended(w *world) string {
 	var out strings.Builder
 	r.foreseen(&out)
 	for _, run := range r.runs {
-		fmt.Fprintf(&out, "%s %s on %s for %s %s: %s", run.ID, run.Playbook.ID, run.Service, run.Kind, run.Code, run.State)
+		fmt.Fprintf(&out, "%s %s on %s for %s %s: %s", run.ID, run.Playbook.ID, run.Service, run.Kind, run.Code, run.Status)
 		if run.RecoveredIn > 0 {
 			fmt.Fprintf(&out, ", recovered in %s", run.RecoveredIn.D().Round(time.Second))
 		}

@@ -390,7 +390,7 @@ func (w *world) happen(ctx context.Context, e *engine, h happening) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(runs, func(r grace.Run) bool { return r.Playbook.ID == grace.PlaybookID(h.playbook) && !r.State.Terminal() })
+	i := slices.IndexFunc(runs, func(r grace.Run) bool { return r.Playbook.ID == grace.PlaybookID(h.playbook) && !r.Status.Terminal() })
 	if i < 0 {
 		return fmt.Errorf("no open run of %s on %s", h.playbook, h.service)
 	}

@@ -109,14 +109,14 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 	now := l.Now()
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		run, err := l.Store.Run(ctx, tx, id)
-		if err != nil || run.State.Terminal() {
+		if err != nil || run.Status.Terminal() {
 			return err
 		}
 		asked, err := l.withdraw(ctx, tx, run)
 		if err != nil {
 			return err
 		}
-		run.State, run.Error, run.EndedAt = grace.RunEscalated, "the run could not go on: "+why, &now
+		run.Status, run.Error, run.EndedAt = grace.RunEscalated, "the run could not go on: "+why, &now
 		run.Incident = grace.IncidentID("i-" + string(id))
 		run.Revision++
 		inc := grace.Incident{
@@ -130,15 +130,15 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 			// an event either.
 			Learning: []grace.LearningEntry{{
 				ID: "l-" + string(id), Service: run.Service, Diagnosis: run.Code, Playbook: run.Playbook.ID, Kind: run.Kind, Run: id,
-				Result: grace.ResultNeutral, State: run.State, Auto: run.Auto, At: now,
+				Result: grace.ResultNeutral, State: run.Status, Auto: run.Auto, At: now,
 			}},
 			Audit: []grace.AuditEntry{
-				{At: now, Actor: "grace", Action: "run.escalated", Object: "run/" + string(id), Service: run.Service, Reason: run.Error},
-				{At: now, Actor: "grace", Action: "incident.opened", Object: "incident/" + string(inc.ID), Service: run.Service, Reason: inc.Detail},
+				{At: now, Actor: grace.Self, Action: "run.escalated", Object: "run/" + string(id), Service: run.Service, Reason: run.Error},
+				{At: now, Actor: grace.Self, Action: "incident.opened", Object: "incident/" + string(inc.ID), Service: run.Service, Reason: inc.Detail},
 			},
 			Events: []grace.Event{
-				{Type: "self_heal.run.escalated", Source: "loop", Actor: "grace", Resource: "run/" + string(id), Payload: heal.Encode(run.Error), Timestamp: now},
-				{Type: "incident.opened", Source: "loop", Actor: "grace", Resource: "incident/" + string(inc.ID), Payload: heal.Encode(inc), Timestamp: now},
+				{Type: "self_heal.run.escalated", Source: "loop", Actor: grace.Self, Resource: "run/" + string(id), Payload: heal.Encode(run.Error), Timestamp: now},
+				{Type: "incident.opened", Source: "loop", Actor: grace.Self, Resource: "incident/" + string(inc.ID), Payload: heal.Encode(inc), Timestamp: now},
 			},
 		})
 	})
@@ -209,7 +209,7 @@ func (l *Loop) callOffRun(ctx context.Context, h store.RunHead, why string) erro
 		}
 		now := l.Now()
 		a.State, a.Revision, a.DecidedAt = grace.ApprovalCancelled, a.Revision+1, &now
-		a.Actor, a.Reason = "grace", why
+		a.Actor, a.Reason = grace.Self, why
 		m := grace.ControlMessage{Kind: grace.ControlReject, Actor: a.Actor, Reason: a.Reason, At: now}
 		if err := l.engine.Send(ctx, tx, h.ID, "call off/"+string(a.ID), m); err != nil {
 			return err
@@ -217,8 +217,8 @@ func (l *Loop) callOffRun(ctx context.Context, h store.RunHead, why string) erro
 		object := "approval/" + string(a.ID)
 		return l.Store.Apply(ctx, tx, grace.Change{
 			Approvals: []grace.Approval{a},
-			Audit:     []grace.AuditEntry{{At: now, Actor: "grace", Action: "approval.cancelled", Object: object, Service: h.Service, Reason: a.Reason}},
-			Events:    []grace.Event{{Type: "self_heal.approval.cancelled", Source: "loop", Actor: "grace", Resource: object, Payload: heal.Encode(a), Timestamp: now}},
+			Audit:     []grace.AuditEntry{{At: now, Actor: grace.Self, Action: "approval.cancelled", Object: object, Service: h.Service, Reason: a.Reason}},
+			Events:    []grace.Event{{Type: "self_heal.approval.cancelled", Source: "loop", Actor: grace.Self, Resource: object, Payload: heal.Encode(a), Timestamp: now}},
 		})
 	})
 }
@@ -226,7 +226,7 @@ func (l *Loop) callOffRun(ctx context.Context, h store.RunHead, why string) erro
 // withdraw takes back the question to a person that a run still waits for:
 // its answer would start nothing.
 func (l *Loop) withdraw(ctx context.Context, tx store.Tx, run grace.Run) ([]grace.Approval, error) {
-	if run.State != grace.RunAwaitingApproval {
+	if run.Status != grace.RunAwaitingApproval {
 		return nil, nil
 	}
 	a, err := l.Store.Approval(ctx, tx, grace.ApprovalID(run.ID))

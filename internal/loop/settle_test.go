@@ -44,7 +44,7 @@ func TestModeEnds(t *testing.T) {
 	}
 	patience.Until(t, func() error {
 		now, err := r.store.Mode(t.Context(), r.store.Q())
-		if err != nil || now.Mode != grace.ModeAutonomous || now.Revision != set.Revision+1 || now.Actor != "grace" || !strings.Contains(now.Reason, "migration") {
+		if err != nil || now.Mode != grace.ModeAutonomous || now.Revision != set.Revision+1 || now.Actor != grace.Self || !strings.Contains(now.Reason, "migration") {
 			return fmt.Errorf("the mode is %+v, %w", now, err)
 		}
 		return nil

@@ -194,10 +194,10 @@ func stormChange(inc grace.Incident, action, event, reason string, now time.Time
 	object := "incident/" + string(inc.ID)
 	return grace.Change{
 		Incidents: []grace.Incident{inc},
-		Audit:     []grace.AuditEntry{{At: now, Actor: "grace", Action: action, Object: object, Reason: reason}},
+		Audit:     []grace.AuditEntry{{At: now, Actor: grace.Self, Action: action, Object: object, Reason: reason}},
 		Events: []grace.Event{
-			{Type: event, Source: "loop", Actor: "grace", Resource: object, Payload: heal.Encode(inc), Timestamp: now},
-			{Type: "self_heal." + action, Source: "loop", Actor: "grace", Resource: object, Payload: heal.Encode(inc), Timestamp: now},
+			{Type: event, Source: "loop", Actor: grace.Self, Resource: object, Payload: heal.Encode(inc), Timestamp: now},
+			{Type: "self_heal." + action, Source: "loop", Actor: grace.Self, Resource: object, Payload: heal.Encode(inc), Timestamp: now},
 		},
 	}
 }

@@ -47,12 +47,12 @@ func (l *Loop) whyNotDone(ctx context.Context, tx store.Tx, id grace.ServiceID, 
 	if err != nil || len(run.Reasons) == 0 {
 		return why, err
 	}
-	return fmt.Sprintf("run %s (%s) is %s: %s", run.ID, run.Playbook.ID, run.State, explain.Lines(run.Reasons)), nil
+	return fmt.Sprintf("run %s (%s) is %s: %s", run.ID, run.Playbook.ID, run.Status, explain.Lines(run.Reasons)), nil
 }
 
 // notDone tells whether a run ended before it did anything, for a reason that
 // holds on.
-func notDone(s grace.RunState) bool {
+func notDone(s grace.RunStatus) bool {
 	return s == grace.RunObservedOnly || s == grace.RunDenied || s == grace.RunExpired
 }
 
@@ -76,7 +76,7 @@ func (l *Loop) whyNot(id grace.ServiceID) string {
 }
 
 func whyWaiting(run grace.Run) string {
-	switch run.State {
+	switch run.Status {
 	case grace.RunAwaitingApproval:
 		return fmt.Sprintf("run %s (%s) waits for a person's answer since %s", run.ID, run.Playbook.ID, run.CreatedAt.UTC().Format(time.RFC3339))
 	default:

@@ -139,7 +139,7 @@ func (e *env) row(name string) store.Receiver {
 func (e *env) ask(id string, service grace.ServiceID) {
 	e.t.Helper()
 	run := grace.Run{
-		ID: grace.RunID(id), State: grace.RunAwaitingApproval, Service: service, Code: grace.CodeServiceDown, Revision: 1,
+		ID: grace.RunID(id), Status: grace.RunAwaitingApproval, Service: service, Code: grace.CodeServiceDown, Revision: 1,
 		Playbook: grace.Playbook{ID: "restart_service", Binding: grace.Binding{Steps: []grace.Step{{Name: "restart"}}}}, Decision: grace.DecisionID("dec-" + id),
 		SickSince: e.now.Add(-3 * time.Minute), CreatedAt: e.now,
 	}
@@ -154,7 +154,7 @@ func (e *env) ask(id string, service grace.ServiceID) {
 			Reasons: []grace.Reason{{Gate: "blast_radius", Code: grace.ReasonBlastRadius, Actual: 3.0, Required: 2.0}},
 		}},
 		Events: []grace.Event{{
-			Type: "self_heal.run.awaiting_approval", Source: "loop", Actor: "grace", Resource: "run/" + id,
+			Type: "self_heal.run.awaiting_approval", Source: "loop", Actor: grace.Self, Resource: "run/" + id,
 			Payload: encode(map[string]any{"run": id, "service": service, "playbook": "restart_service", "code": "service_down", "state": "awaiting_approval"}),
 		}},
 	})
@@ -202,7 +202,7 @@ func (e *env) report(inc grace.Incident, what string) {
 	}
 	e.apply(grace.Change{
 		Incidents: []grace.Incident{inc},
-		Events:    []grace.Event{{Type: what, Source: "loop", Actor: "grace", Resource: "incident/" + string(inc.ID), Payload: encode(inc)}},
+		Events:    []grace.Event{{Type: what, Source: "loop", Actor: grace.Self, Resource: "incident/" + string(inc.ID), Payload: encode(inc)}},
 	})
 }
 

@@ -160,7 +160,7 @@ func subjectOf(e grace.Event) (subject string, open, ends bool) {
 		return "run/" + id, false, true
 	}
 	state, isRun := strings.CutPrefix(e.Type, "self_heal.run.")
-	s := grace.RunState(state)
+	s := grace.RunStatus(state)
 	return e.Resource, false, isRun && (s.Mutating() || s.Terminal())
 }
 
@@ -291,7 +291,7 @@ func ladderEvent(kind string, s store.OpenSubject, after grace.Duration, to []Na
 			p.Receivers = append(p.Receivers, string(name))
 		}
 	}
-	return grace.Event{Type: kind, Source: "notify", Actor: "grace", Resource: s.Subject, Payload: encode(p), Timestamp: now}
+	return grace.Event{Type: kind, Source: "notify", Actor: grace.Self, Resource: s.Subject, Payload: encode(p), Timestamp: now}
 }
 
 // tell writes the ladder's events and, unless it is nil, how the subject stands,
@@ -310,7 +310,7 @@ func (n *Notifier) tell(ctx context.Context, subject string, next *store.OpenSub
 			}
 			c.Events = append(c.Events, e)
 			c.Audit = append(c.Audit, grace.AuditEntry{
-				At: e.Timestamp, Actor: "grace", Action: strings.TrimPrefix(e.Type, "self_heal."), Object: e.Resource, Reason: whyTold(e), Detail: e.Payload,
+				At: e.Timestamp, Actor: grace.Self, Action: strings.TrimPrefix(e.Type, "self_heal."), Object: e.Resource, Reason: whyTold(e), Detail: e.Payload,
 			})
 		}
 		switch {

@@ -44,7 +44,7 @@ func (w *worker) bury(ctx context.Context, row *store.Receiver, d store.DeadLett
 			return err
 		}
 		c := grace.Change{Events: others}
-		note(&c, d.At, "grace", "notify.dead", d)
+		note(&c, d.At, grace.Self, "notify.dead", d)
 		return w.n.Store.Apply(ctx, tx, c)
 	})
 }
@@ -72,7 +72,7 @@ func (w *worker) keepLeft(ctx context.Context, tx store.Tx, e grace.Event, m *Me
 		return err
 	}
 	var c grace.Change
-	note(&c, d.At, "grace", "notify.dead", d)
+	note(&c, d.At, grace.Self, "notify.dead", d)
 	return w.n.Store.Apply(ctx, tx, c)
 }
 

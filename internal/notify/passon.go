@@ -86,7 +86,7 @@ func (w *worker) forOthers(ctx context.Context, m *Message, e grace.Event, now t
 		e = p.Event
 	}
 	return []grace.Event{{
-		Type: eventPassedOn, Source: "notify", Actor: "grace", Resource: m.Subject, Timestamp: now,
+		Type: eventPassedOn, Source: "notify", Actor: grace.Self, Resource: m.Subject, Timestamp: now,
 		Payload: encode(ladderPayload{Event: e, Receivers: others, Failed: w.name}),
 	}}, nil
 }

@@ -62,7 +62,7 @@ func (w *worker) hold(ctx context.Context, row *store.Receiver, e grace.Event, m
 			e = p.Event
 		}
 		return w.n.Store.Apply(ctx, tx, grace.Change{Events: []grace.Event{{
-			Type: eventHeld, Source: "notify", Actor: "grace", Resource: m.Subject, Timestamp: now,
+			Type: eventHeld, Source: "notify", Actor: grace.Self, Resource: m.Subject, Timestamp: now,
 			Payload: encode(ladderPayload{Event: e, Receivers: []string{w.name}}),
 		}}})
 	})

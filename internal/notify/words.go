@@ -150,7 +150,7 @@ func because(failed []grace.Reason) string {
 
 func answered(a grace.Approval) string {
 	text := string(a.State)
-	if a.Actor != "" && a.Actor != "grace" {
+	if a.Actor != "" && a.Actor != grace.Self {
 		text += " by " + a.Actor
 	}
 	if a.Reason != "" {
@@ -248,7 +248,7 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 }
 
 func by(actor string) string {
-	if actor == "" || actor == "grace" {
+	if actor == "" || actor == grace.Self {
 		return ""
 	}
 	return " by " + actor

@@ -54,7 +54,7 @@ func TestWords(t *testing.T) {
 	storm := grace.Incident{ID: "storm-1", State: grace.IncidentOpen, Services: []grace.ServiceID{"web", "db"}, Severity: grace.SeverityCritical, Title: "2 services are sick at once", OpenedAt: e.now}
 	e.apply(grace.Change{Incidents: []grace.Incident{storm}, Events: []grace.Event{
 		{Type: "self_heal.mode", Actor: "token:ada", Resource: "mode", Payload: encode(grace.ModeSetting{Mode: grace.ModeStopped, Reason: "a deploy", Actor: "token:ada", Expires: &expires, Fallback: grace.ModeAutonomous, Revision: 2})},
-		{Type: "self_heal.mode", Actor: "grace", Resource: "mode", Payload: encode(grace.ModeSetting{Mode: grace.ModeAutonomous, Revision: 1})},
+		{Type: "self_heal.mode", Actor: grace.Self, Resource: "mode", Payload: encode(grace.ModeSetting{Mode: grace.ModeAutonomous, Revision: 1})},
 		{Type: "incident.opened", Resource: "incident/storm-1", Payload: encode(storm)},
 		{Type: "self_heal.storm.opened", Resource: "incident/storm-1", Payload: encode(storm)},
 		{Type: "self_heal.storm.closed", Resource: "incident/storm-1", Payload: encode(storm)},

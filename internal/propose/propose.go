@@ -95,7 +95,7 @@ type Past struct {
 	Code     grace.Code
 	Kind     grace.TriggerKind
 	Playbook grace.PlaybookID
-	State    grace.RunState
+	State    grace.RunStatus
 	Since    time.Time // when what it was about began
 	At       time.Time // when it was proposed
 	EndedAt  *time.Time
@@ -107,7 +107,7 @@ type Past struct {
 type Open struct {
 	Run     grace.RunID
 	Service grace.ServiceID
-	State   grace.RunState
+	State   grace.RunStatus
 	Cone    []grace.ServiceID
 }
 

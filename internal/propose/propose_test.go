@@ -92,7 +92,7 @@ func input() Input {
 
 func ago(d time.Duration) time.Time { return now.Add(-d) }
 
-func past(p grace.PlaybookID, state grace.RunState, at time.Duration) Past {
+func past(p grace.PlaybookID, state grace.RunStatus, at time.Duration) Past {
 	run := Past{Service: "api", Code: grace.CodeElevatedErrors, Playbook: p, State: state, Since: ago(at), At: ago(at)}
 	if state.Terminal() {
 		end := ago(at - time.Minute)
@@ -485,7 +485,7 @@ func TestBackoffSteps(t *testing.T) {
 
 // Neither the order of playbooks nor that of the past matters.
 func TestSameInputSameProposal(t *testing.T) {
-	states := []grace.RunState{grace.RunSucceeded, grace.RunRolledBack, grace.RunAwaitingApproval, grace.RunDenied}
+	states := []grace.RunStatus{grace.RunSucceeded, grace.RunRolledBack, grace.RunAwaitingApproval, grace.RunDenied}
 	ids := []grace.PlaybookID{"rollback_flag", "flush_circuit_breakers"}
 	rapid.Check(t, func(t *rapid.T) {
 		in := input()

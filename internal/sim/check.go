@@ -125,7 +125,7 @@ func (s *Sim) reach(from grace.ServiceID, dependents bool) []grace.ServiceID {
 }
 
 // counted tells whether a run counts for limits.
-func counted(run grace.Run) bool { return run.State != grace.RunObservedOnly }
+func counted(run grace.Run) bool { return run.Status != grace.RunObservedOnly }
 
 func rateLimit(s *Sim, r *record) (bad []string) {
 	if s.maxSkew() > 2*time.Minute {
@@ -156,9 +156,9 @@ func backoff(s *Sim, r *record) (bad []string) {
 		failures, last := 0, time.Time{}
 		for _, o := range r.endedBefore(run) {
 			switch {
-			case o.State == grace.RunSucceeded:
+			case o.Status == grace.RunSucceeded:
 				failures = 0
-			case slices.Contains([]grace.RunState{grace.RunIneffective, grace.RunRolledBack, grace.RunEscalated, grace.RunAborted}, o.State):
+			case slices.Contains([]grace.RunStatus{grace.RunIneffective, grace.RunRolledBack, grace.RunEscalated, grace.RunAborted}, o.Status):
 				failures++
 				last = *o.EndedAt
 			}
@@ -213,10 +213,10 @@ func (s *Sim) anew(o, run grace.Run) bool {
 	switch {
 	case o.EndedAt == nil:
 		return false
-	case o.State == grace.RunSucceeded:
+	case o.Status == grace.RunSucceeded:
 		return run.Kind != grace.TriggerProactive && run.SickSince.Add(s.maxSkew()).After(*o.EndedAt)
 	default:
-		return o.State == grace.RunCancelled && o.Abort == nil
+		return o.Status == grace.RunCancelled && o.Abort == nil
 	}
 }
 
@@ -226,7 +226,7 @@ func crashLoop(s *Sim, r *record) (bad []string) {
 	for _, run := range r.Runs {
 		healed, last, since := 0, time.Time{}, run.SickSince
 		for _, o := range slices.Backward(r.endedBefore(run)) {
-			if o.State != grace.RunSucceeded {
+			if o.Status != grace.RunSucceeded {
 				continue
 			}
 			if since.Sub(*o.EndedAt) > 2*time.Hour {
@@ -253,7 +253,7 @@ func crashLoop(s *Sim, r *record) (bad []string) {
 func questionsAreTold(s *Sim, r *record) (bad []string) {
 	for _, run := range r.Runs {
 		d := r.Decisions[run.Decision]
-		if d.Verdict != grace.VerdictRequireApproval || run.State == grace.RunObservedOnly {
+		if d.Verdict != grace.VerdictRequireApproval || run.Status == grace.RunObservedOnly {
 			continue
 		}
 		at, told := r.Asked[run.ID]

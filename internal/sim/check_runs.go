@@ -18,13 +18,13 @@ import (
 // and the kill switch leaves what was done to a person.
 func failureIsUndone(s *Sim, r *record) (bad []string) {
 	for _, l := range r.acting() {
-		if l.failed == 0 || l.run.State == grace.RunAborted && strings.HasSuffix(l.run.Error, "as it was left") {
+		if l.failed == 0 || l.run.Status == grace.RunAborted && strings.HasSuffix(l.run.Error, "as it was left") {
 			continue
 		}
 		if l.succeeded != 0 {
 			bad = append(bad, fmt.Sprintf("%s on %s succeeded after a failure", l.id, l.run.Service))
 		}
-		if l.ends > 0 && l.rolling < l.failed && (l.run.State != grace.RunCancelled || s.tookEffect(l.id)) {
+		if l.ends > 0 && l.rolling < l.failed && (l.run.Status != grace.RunCancelled || s.tookEffect(l.id)) {
 			bad = append(bad, fmt.Sprintf("%s on %s failed at entry %d and did not turn back", l.id, l.run.Service, l.failed))
 		}
 		for _, c := range s.calls {
@@ -117,8 +117,8 @@ func everyRunEnds(s *Sim, r *record) (bad []string) {
 	for _, run := range r.Runs {
 		l := r.Lives[run.ID]
 		switch {
-		case !run.State.Terminal():
-			bad = append(bad, fmt.Sprintf("%s of %s on %s is still %s, %s after the last fault", run.ID, run.Playbook.ID, run.Service, run.State, r.End.Sub(s.epoch.Add(s.story.Length))))
+		case !run.Status.Terminal():
+			bad = append(bad, fmt.Sprintf("%s of %s on %s is still %s, %s after the last fault", run.ID, run.Playbook.ID, run.Service, run.Status, r.End.Sub(s.epoch.Add(s.story.Length))))
 		case l.ends != 1:
 			bad = append(bad, fmt.Sprintf("%s of %s on %s ended %d times", run.ID, run.Playbook.ID, run.Service, l.ends))
 		case l.beganSeq != 0 && l.ended.Sub(l.began) > watchdog+undoing+s.maxSkew():

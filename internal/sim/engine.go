@@ -82,7 +82,7 @@ func (e *engine) pick(n *entry) {
 		return
 	}
 	s.fail(err)
-	if !n.asked && run.State == grace.RunAwaitingApproval {
+	if !n.asked && run.Status == grace.RunAwaitingApproval {
 		n.asked = true
 		s.ask(n.id)
 	}

@@ -159,8 +159,8 @@ func (m Mutations) samples(p *process, samples []grace.Sample) []grace.Sample {
 }
 
 func (m Mutations) run(run grace.Run) grace.Run {
-	if m.SkipApproval && run.State == grace.RunAwaitingApproval {
-		run.State = grace.RunApproved
+	if m.SkipApproval && run.Status == grace.RunAwaitingApproval {
+		run.Status = grace.RunApproved
 	}
 	if m.LoseRevision {
 		run.Revision++

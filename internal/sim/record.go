@@ -152,7 +152,7 @@ func (r *record) follow() {
 
 func (l *life) add(e grace.AuditEntry) {
 	action := strings.TrimPrefix(e.Action, "run.")
-	if grace.RunState(action).Terminal() {
+	if grace.RunStatus(action).Terminal() {
 		l.ends++
 		l.ended, l.endedSeq = e.At, e.Seq
 	}

@@ -128,7 +128,7 @@ func (c *Criteria) add(r *Result) {
 	}
 	for _, run := range r.Log.Runs {
 		c.facts = append(c.facts, learn.Fact{
-			State: run.State, Kind: run.Kind, Auto: run.Auto, CreatedAt: run.CreatedAt, EndedAt: run.EndedAt,
+			State: run.Status, Kind: run.Kind, Auto: run.Auto, CreatedAt: run.CreatedAt, EndedAt: run.EndedAt,
 			Recovered: run.RecoveredIn, RolledBack: run.Undone(), LowRisk: run.Playbook.Risk == grace.RiskLow && !r.Story.critical(run.Service),
 		})
 	}

@@ -93,7 +93,7 @@ func (s *Store) writeRuns(ctx context.Context, tx Tx, c *grace.Change) error {
 		if err != nil {
 			return err
 		}
-		open, auto, undone := bit(!r.State.Terminal()), bit(r.Auto), bit(r.Undone())
+		open, auto, undone := bit(!r.Status.Terminal()), bit(r.Auto), bit(r.Undone())
 		recovered := r.RecoveredIn.D().Milliseconds()
 		if r.Revision == 1 {
 			cone, err := encode(r.Cone)
@@ -101,7 +101,7 @@ func (s *Store) writeRuns(ctx context.Context, tx Tx, c *grace.Change) error {
 				return err
 			}
 			err = s.revise(ctx, tx, "run", string(r.ID), 1, insertRun,
-				string(r.ID), 1, string(r.State), open, string(r.Service), string(r.Playbook.ID), string(r.Code),
+				string(r.ID), 1, string(r.Status), open, string(r.Service), string(r.Playbook.ID), string(r.Code),
 				string(r.Kind), cone, millis(r.SickSince), millis(r.CreatedAt), optionalMillis(r.EndedAt), recovered,
 				auto, undone, doc)
 			if err != nil {
@@ -110,7 +110,7 @@ func (s *Store) writeRuns(ctx context.Context, tx Tx, c *grace.Change) error {
 			continue
 		}
 		err = s.revise(ctx, tx, "run", string(r.ID), r.Revision, updateRun,
-			r.Revision, string(r.State), open, optionalMillis(r.EndedAt), recovered, auto, undone, doc,
+			r.Revision, string(r.Status), open, optionalMillis(r.EndedAt), recovered, auto, undone, doc,
 			string(r.ID), r.Revision-1)
 		if err != nil {
 			return err

@@ -38,8 +38,8 @@ func (s *Store) AuditEntries(ctx context.Context, q Querier, f AuditFilter, p Pa
 	var w where
 	w.equal("object", f.Object)
 	w.equal("actor", f.Actor)
-	if f.Actor != "" && f.Actor != "grace" {
-		w.add("actor <> 'grace'") // lets the partial index be used
+	if f.Actor != "" && f.Actor != grace.Self {
+		w.add("actor <> 'self_heal'") // lets the partial index be used
 	}
 	w.equal("service", string(f.Service))
 	if f.Service != "" {

@@ -69,7 +69,7 @@ func TestAuditEntries(t *testing.T) {
 		}{
 			"object":      {store.AuditFilter{Object: "run/r-2"}, 1},
 			"actor":       {store.AuditFilter{Actor: "token:ops"}, 1},
-			"actor grace": {store.AuditFilter{Actor: "grace"}, 4},
+			"actor grace": {store.AuditFilter{Actor: grace.Self}, 4},
 			"service":     {store.AuditFilter{Service: "cart"}, 5},
 			"from to":     {store.AuditFilter{From: at(1), To: at(3)}, 2},
 		} {

@@ -115,7 +115,7 @@ func (s *Store) pruneOnce(ctx context.Context, name, text string, before, now ti
 			return err
 		}
 		return s.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{{
-			At: now, Actor: "grace", Action: "retention.pruned", Object: "table/" + name, Detail: detail,
+			At: now, Actor: grace.Self, Action: "retention.pruned", Object: "table/" + name, Detail: detail,
 		}}})
 	})
 	return n, err

@@ -230,13 +230,13 @@ type Counts struct {
 	OpenRuns         int
 	PendingApprovals int
 	OpenIncidents    int
-	Runs             map[grace.RunState]int // created since the time asked for
+	Runs             map[grace.RunStatus]int // created since the time asked for
 	Decisions        map[grace.Verdict]int  // made since then
 }
 
 // Count counts; since bounds Runs and Decisions.
 func (s *Store) Count(ctx context.Context, q Querier, since time.Time) (Counts, error) {
-	c := Counts{Runs: map[grace.RunState]int{}, Decisions: map[grace.Verdict]int{}}
+	c := Counts{Runs: map[grace.RunStatus]int{}, Decisions: map[grace.Verdict]int{}}
 	err := q.QueryRow(ctx, s.sql(`SELECT
 		(SELECT count(*) FROM grace_triggers WHERE state = 'pending'),
 		(SELECT count(*) FROM grace_runs WHERE open = 1),
@@ -247,7 +247,7 @@ func (s *Store) Count(ctx context.Context, q Querier, since time.Time) (Counts, 
 		return Counts{}, fmt.Errorf("count: %w", err)
 	}
 	err = s.tally(ctx, q, "SELECT state, count(*) FROM grace_runs WHERE created_at >= $1 GROUP BY state", since,
-		func(key string, n int) { c.Runs[grace.RunState(key)] = n })
+		func(key string, n int) { c.Runs[grace.RunStatus(key)] = n })
 	if err != nil {
 		return Counts{}, fmt.Errorf("count runs: %w", err)
 	}

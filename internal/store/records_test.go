@@ -202,7 +202,7 @@ func TestCount(t *testing.T) {
 		})
 		equal(t, must[store.Counts](t)(s.Count(t.Context(), s.Q(), t0)), store.Counts{
 			PendingTriggers: 1, OpenRuns: 1, PendingApprovals: 1, OpenIncidents: 1,
-			Runs:      map[grace.RunState]int{grace.RunRunning: 1, grace.RunSucceeded: 1},
+			Runs:      map[grace.RunStatus]int{grace.RunRunning: 1, grace.RunSucceeded: 1},
 			Decisions: map[grace.Verdict]int{grace.VerdictAllow: 1},
 		})
 	})
@@ -245,7 +245,7 @@ func TestTokens(t *testing.T) {
 func TestPrune(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		old, recent := at(-100), at(-1)
-		runAt := func(id string, state grace.RunState, when time.Time) grace.Run {
+		runAt := func(id string, state grace.RunStatus, when time.Time) grace.Run {
 			r := run(id, 1, state)
 			r.CreatedAt = when
 			if r.EndedAt != nil {

@@ -14,7 +14,7 @@ import (
 // RunFilter selects runs; zero fields select all. From and To bound the time
 // of creation, To excluded.
 type RunFilter struct {
-	State    grace.RunState
+	State    grace.RunStatus
 	Service  grace.ServiceID
 	Playbook grace.PlaybookID
 	From, To time.Time
@@ -50,7 +50,7 @@ func (s *Store) OpenRuns(ctx context.Context, q Querier) ([]grace.Run, error) {
 // document.
 type RunHead struct {
 	ID          grace.RunID
-	State       grace.RunState
+	State       grace.RunStatus
 	Service     grace.ServiceID
 	Playbook    grace.PlaybookID
 	Code        grace.Code

@@ -24,7 +24,7 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 			action TEXT NOT NULL, object TEXT NOT NULL, service TEXT NOT NULL, reason TEXT NOT NULL,
 			detail TEXT, leaf TEXT NOT NULL, prev_hash TEXT NOT NULL, hash TEXT NOT NULL)`,
 		`CREATE INDEX gx_audit_object ON grace_audit_log (object, seq)`,
-		`CREATE INDEX gx_audit_actor ON grace_audit_log (actor, seq) WHERE actor <> 'grace'`,
+		`CREATE INDEX gx_audit_actor ON grace_audit_log (actor, seq) WHERE actor <> 'self_heal'`,
 		onSQLite + `CREATE TRIGGER gx_audit_no_update BEFORE UPDATE ON grace_audit_log
 			BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END`,
 		onSQLite + `CREATE TRIGGER gx_audit_no_delete BEFORE DELETE ON grace_audit_log

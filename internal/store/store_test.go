@@ -78,9 +78,9 @@ func equal(t *testing.T, got, want any) {
 
 func at(minutes int) time.Time { return t0.Add(time.Duration(minutes) * time.Minute) }
 
-func run(id string, revision int, state grace.RunState) grace.Run {
+func run(id string, revision int, state grace.RunStatus) grace.Run {
 	r := grace.Run{
-		ID: grace.RunID(id), State: state, Service: "cart", Code: grace.CodeLatencySpike, Kind: grace.TriggerReactive,
+		ID: grace.RunID(id), Status: state, Service: "cart", Code: grace.CodeLatencySpike, Kind: grace.TriggerReactive,
 		Playbook:   grace.Playbook{ID: "scale_up_instances", Risk: grace.RiskLow},
 		Parameters: map[string]any{"delta": "1"}, Cone: []grace.ServiceID{"cart", "frontend"},
 		Steps:    []grace.StepRecord{{Name: "scale", State: grace.StepSucceeded, Output: "zero\x00byte"}},
@@ -95,7 +95,7 @@ func run(id string, revision int, state grace.RunState) grace.Run {
 
 func entry(object string) grace.AuditEntry {
 	return grace.AuditEntry{
-		At: t0.Add(123456789), Actor: "grace", Action: "run.running", Object: object, Service: "cart",
+		At: t0.Add(123456789), Actor: grace.Self, Action: "run.running", Object: object, Service: "cart",
 		Reason: "because", Detail: json.RawMessage(`{"b": 1, "a": "<é>"}`),
 	}
 }
@@ -238,7 +238,7 @@ func TestRunHeadsFollowTheRun(t *testing.T) {
 		if h := head(); !h.Auto || h.Undone {
 			t.Errorf("approved by itself: auto %v, undone %v", h.Auto, h.Undone)
 		}
-		r.Revision, r.State = 2, grace.RunRollingBack
+		r.Revision, r.Status = 2, grace.RunRollingBack
 		r.Steps = append(r.Steps, grace.StepRecord{Name: "scale", Phase: grace.PhaseUndo, State: grace.StepFailed})
 		apply(t, s, grace.Change{Runs: []grace.Run{r}})
 		if h := head(); !h.Auto || !h.Undone {
