@@ -215,7 +215,7 @@ func TestDocsEnums(t *testing.T) {
 		least    int
 	}{
 		{"ReasonCode", "docs/trust.md", 30},
-		{"RunState", "docs/run-states.md", 15},
+		{"RunStatus", "docs/run-states.md", 15},
 		{"StepState", "docs/run-states.md", 6},
 		{"Verdict", "docs/trust.md", 5},
 		{"Mode", "docs/trust.md", 4},

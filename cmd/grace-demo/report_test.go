@@ -23,8 +23,8 @@ func TestReport(t *testing.T) {
 	dir := t.TempDir()
 	for path, text := range map[string]string{
 		"self_heal/kpis":       `{"success_rate":0.8,"mean_time_to_recover":"6s"}`,
-		"runs":                 `{"items":[{"id":"r-2","state":"cancelled"},{"id":"r-1","state":"succeeded","started_at":"2026-11-23T09:31:00Z"}]}`,
-		"governance/decisions": `{"items":[{"id":"d-1","verdict":"allow"},{"id":"d-2","verdict":"none"},{"id":"d-3","verdict":"none"}]}`,
+		"runs":                 `{"items":[{"id":"r-2","status":"cancelled"},{"id":"r-1","status":"succeeded","started_at":"2026-11-23T09:31:00Z"}]}`,
+		"governance/decisions": `{"items":[{"id":"d-1","decision":"allow"},{"id":"d-2","decision":"none"},{"id":"d-3","decision":"none"}]}`,
 		"log/verify":           `{"ok":false,"detail":"entry 7 is changed"}`,
 	} {
 		file := filepath.Join(dir, "api", "GET", "api", filepath.FromSlash(path)+".json")

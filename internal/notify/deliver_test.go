@@ -93,7 +93,7 @@ func TestDeadLetter(t *testing.T) {
 	for _, entry := range entries {
 		actions[entry.Action+" by "+entry.Actor]++
 	}
-	equal(t, actions, map[string]int{"notify.dead by grace": 2, "notify.retried by token:ada": 2})
+	equal(t, actions, map[string]int{"notify.dead by self_heal": 2, "notify.retried by token:ada": 2})
 }
 
 // One message that a server cannot digest must not silence the receiver.
