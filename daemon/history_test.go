@@ -26,7 +26,7 @@ import (
 
 // record writes a history of open runs as this version leaves them:
 //
-//	go test ./daemon -run TestRecordHistory -record grace-run-2-schema-8
+//	go test ./daemon -run TestRecordHistory -record grace-run-3-schema-10
 //
 // Do so at a release that changed the schema or what a run does, and keep the
 // earlier ones: a run that was open then must go on under every later version.

@@ -18,7 +18,7 @@ import (
 
 // Version of the recorded order of steps. It is a constant, not the binary's
 // hash: open runs survive an upgrade. Change the order only behind dbos.Patch.
-const Version = "grace-run-2"
+const Version = "grace-run-3"
 
 const (
 	appName      = "grace"

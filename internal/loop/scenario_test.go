@@ -168,9 +168,9 @@ func play(t *testing.T, cfg Config, s *script) []string {
 // exceptions are the reasons and states that no scenario can show.
 func exceptions() map[string]string {
 	return map[string]string{
-		string(grace.ReasonPassed):    "it is not a no",
-		string(grace.ReasonInhibited): "a victim gets no diagnosis, so no decision of its own: the cause's names it",
-		string(grace.RunProposed):     "a run begins with its decision: it is stored in the state that its verdict gives",
+		string(grace.ReasonPassed):     "it is not a no",
+		string(grace.ReasonOverridden): "it is not a no, either",
+		string(grace.ReasonInhibited):  "a victim gets no diagnosis, so no decision of its own: the cause's names it",
 	}
 }
 
@@ -190,7 +190,7 @@ func TestScenariosCoverEverything(t *testing.T) {
 	excepted := exceptions()
 	for _, kind := range []struct{ typ, pattern string }{
 		{"ReasonCode", `: %s \(actual `},
-		{"RunState", `(?m) run\.%s `},
+		{"RunStatus", `(?m) run\.%s `},
 	} {
 		values := constantsOf(t, kind.typ)
 		if len(values) < 10 {
