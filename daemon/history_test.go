@@ -35,14 +35,14 @@ var record = flag.String("record", "", "name of a history to record in testdata/
 // history is a database with open runs, and what their target looked like when
 // the process that drove them was killed.
 type history struct {
-	Version string                    `json:"workflow_version"`
-	Key     string                    `json:"audit_key"`
-	Schema  []string                  `json:"schema"` // tables first
-	Rows    map[string][]string       `json:"rows"`   // of each table, a row as JSON in a line
-	Runs    map[string]grace.RunID    `json:"runs"`   // by service
+	Version string                     `json:"workflow_version"`
+	Key     string                     `json:"audit_key"`
+	Schema  []string                   `json:"schema"` // tables first
+	Rows    map[string][]string        `json:"rows"`   // of each table, a row as JSON in a line
+	Runs    map[string]grace.RunID     `json:"runs"`   // by service
 	States  map[string]grace.RunStatus `json:"states"`
-	Effects []string                  `json:"effects"`
-	Calls   map[string]int            `json:"calls"`
+	Effects []string                   `json:"effects"`
+	Calls   map[string]int             `json:"calls"`
 }
 
 // placeholder stands for the target's address, which is another every time.

@@ -219,7 +219,7 @@ func (h *home) bootstrapToken(ctx context.Context, s *store.Store) error {
 		return fmt.Errorf("read the command line's token: %w", err)
 	}
 	name := "cli-" + hex.EncodeToString(h.derive(now().String()))[:8]
-	secret, err := s.CreateToken(ctx, "grace", store.NewToken{Name: name, Role: "admin"})
+	secret, err := s.CreateToken(ctx, grace.Self, store.NewToken{Name: name, Role: "admin"})
 	if err != nil {
 		return fmt.Errorf("create the command line's token: %w", err)
 	}

@@ -19,7 +19,7 @@ type runInput struct {
 type runsInput struct {
 	Paging
 
-	State    grace.RunStatus   `query:"status" enum:"proposed,awaiting_approval,approved,running,verifying,rolling_back,succeeded,ineffective,rolled_back,rollback_failed,escalated,denied,expired,cancelled,aborted,observed_only"`
+	State    grace.RunStatus  `query:"status" enum:"proposed,awaiting_approval,approved,running,verifying,rolling_back,succeeded,ineffective,rolled_back,rollback_failed,escalated,denied,expired,cancelled,aborted,observed_only"`
 	Service  grace.ServiceID  `query:"service"`
 	Playbook grace.PlaybookID `query:"playbook"`
 	Open     string           `query:"open" enum:"true,false" doc:"true: only runs that have not ended; false: only ended ones"`

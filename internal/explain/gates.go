@@ -15,24 +15,34 @@ func atMost(r grace.Reason) string { return "at most " + value(r.Required, r.Uni
 func below(r grace.Reason) string { return "fewer than " + value(r.Required, r.Unit) }
 
 // gates words each gate that there is.
-var gates = map[string]words{
+var gates = map[string]words{ //nolint:gochecknoglobals // a constant table
 	// Of propose.
 	"evidence": {evidence, say("fresh evidence that the condition is there"), evidenceHint},
-	"declared": {nil, say("a service of the configuration"),
-		say("describe it under services; GRACE shows what others send about it, and never acts on it")},
+	"declared": {
+		nil, say("a service of the configuration"),
+		say("describe it under services; GRACE shows what others send about it, and never acts on it"),
+	},
 	"redundancy": {redundancy, redundancyRequired, say("heal or bring back the other members first, or run the remedy yourself when they are")},
-	"storm": {storm, stormRequired,
-		say("look for a common cause (network, host, a deployment); propose.storm_services and propose.storm_share are the limits")},
-	"concurrency": {func(r grace.Reason) string { return count(number(r.Actual, ""), "run") + " acting" }, below,
-		say("it is tried again when a run ends; propose.max_concurrent is the limit")},
+	"storm": {
+		storm, stormRequired,
+		say("look for a common cause (network, host, a deployment); propose.storm_services and propose.storm_share are the limits"),
+	},
+	"concurrency": {
+		func(r grace.Reason) string { return count(number(r.Actual, ""), "run") + " acting" }, below,
+		say("it is tried again when a run ends; propose.max_concurrent is the limit"),
+	},
 	"cone": {cone, say("no acting run on a service the target depends on or that depends on it"), say("it is tried again when that run ends")},
-	"rate": {func(r grace.Reason) string { return count(number(r.Actual, ""), "proposal") + " in the last hour" }, below,
+	"rate": {
+		func(r grace.Reason) string { return count(number(r.Actual, ""), "proposal") + " in the last hour" }, below,
 		func(r grace.Reason) string {
 			return until(r, "the next is possible at %s; ") + "something that breaks this often needs a person; propose.rate_per_hour is the limit"
-		}},
+		},
+	},
 	"open": {open, say("no open run for the same condition"), say("decide on the open run (grace runs list), or wait until it ends")},
-	"crash_loop": {crashLoop, notBefore,
-		say("something that breaks this often needs a person; propose.backoff_base and propose.backoff_max are the limits")},
+	"crash_loop": {
+		crashLoop, notBefore,
+		say("something that breaks this often needs a person; propose.backoff_base and propose.backoff_max are the limits"),
+	},
 	"playbook": {playbook, playbookRequired, playbookHint},
 	"backoff": {backoff, notBefore, func(r grace.Reason) string {
 		return until(r, "the next try is possible at %s; ") + "a success resets it; propose.backoff_base and propose.backoff_max are the limits"
@@ -49,10 +59,14 @@ var gates = map[string]words{
 	"blast_radius":       {nil, atMost, say("trust.max_blast_radius limits how many services may depend on the target")},
 	"confidence":         {nil, func(r grace.Reason) string { return "at least " + value(r.Required, r.Unit) }, confidenceHint},
 	"change_window":      {window, windowRequired, say("change_windows lists when changes are welcome")},
-	"critical_target": {nil, func(r grace.Reason) string { return listed(r.Required) },
-		say("a critical service, or one whose criticality is not configured, is never acted on without a person")},
-	"predictive_shadow": {func(r grace.Reason) string { return id(r) + " proposal, shadow " + value(r.Actual, "") }, say("shadow off for what predictions propose"),
-		say("trust.predictive_shadow or SELF_HEAL_PREDICTIVE_SHADOW keeps predictions from acting while they are being judged")},
+	"critical_target": {
+		nil, func(r grace.Reason) string { return listed(r.Required) },
+		say("a critical service, or one whose criticality is not configured, is never acted on without a person"),
+	},
+	"predictive_shadow": {
+		func(r grace.Reason) string { return id(r) + " proposal, shadow " + value(r.Actual, "") }, say("shadow off for what predictions propose"),
+		say("trust.predictive_shadow or SELF_HEAL_PREDICTIVE_SHADOW keeps predictions from acting while they are being judged"),
+	},
 	"policy": {policy, policyRequired, policyHint},
 	// Of the run and its question.
 	"approval": {approval, say("approved"), approvalHint},

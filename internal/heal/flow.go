@@ -52,8 +52,8 @@ type Journal interface {
 // Admission is the answer to whether a run may start now.
 type Admission struct {
 	End     grace.RunStatus `json:"end,omitempty"` // it may never: the state to end in
-	Wait    time.Time      `json:"wait,omitzero"` // not yet: ask again then
-	Reasons []grace.Reason `json:"reasons,omitempty"`
+	Wait    time.Time       `json:"wait,omitzero"` // not yet: ask again then
+	Reasons []grace.Reason  `json:"reasons,omitempty"`
 	// Before is what is wrong with the service when it may start: verification
 	// tells by it what has become worse.
 	Before []grace.Symptom `json:"before,omitempty"`

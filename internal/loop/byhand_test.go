@@ -148,7 +148,8 @@ func TestMembersInTurn(t *testing.T) {
 	cfg.Mode = grace.ModeAskAlways
 	cfg.Services = []grace.Service{
 		{ID: "front", Criticality: grace.CriticalityMedium, Groups: []grace.Group{{Need: 1, Of: []grace.ServiceID{"app-1", "app-2"}}}},
-		{ID: "app-1", Criticality: grace.CriticalityMedium}, {ID: "app-2", Criticality: grace.CriticalityMedium},
+		{ID: "app-1", Criticality: grace.CriticalityMedium},
+		{ID: "app-2", Criticality: grace.CriticalityMedium},
 	}
 	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
 	r.thing.block, r.thing.entered = make(chan struct{}), make(chan struct{}, 2)

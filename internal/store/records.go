@@ -231,7 +231,7 @@ type Counts struct {
 	PendingApprovals int
 	OpenIncidents    int
 	Runs             map[grace.RunStatus]int // created since the time asked for
-	Decisions        map[grace.Verdict]int  // made since then
+	Decisions        map[grace.Verdict]int   // made since then
 }
 
 // Count counts; since bounds Runs and Decisions.
