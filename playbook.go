@@ -13,6 +13,9 @@ const (
 	RiskHigh    Risk = "high"
 )
 
+// Rank orders risks: a higher one is greater, an unknown one is 0.
+func (r Risk) Rank() int { return 1 + slices.Index([]Risk{RiskLow, RiskMedium, RiskHigh}, r) }
+
 // Impact of a condition or of a remedy on the users of a service.
 type Impact string
 
@@ -24,6 +27,11 @@ const (
 	ImpactHigh     Impact = "high"
 	ImpactCritical Impact = "critical"
 )
+
+// Rank orders impacts: a higher one is greater, an unknown one is 0.
+func (i Impact) Rank() int {
+	return 1 + slices.Index([]Impact{ImpactLow, ImpactMedium, ImpactHigh, ImpactCritical}, i)
+}
 
 // Playbook is a named remedy. The steps come from the playbook itself or, for
 // a seed playbook, from the service's Binding.

@@ -59,13 +59,13 @@ func pure() []string {
 // alone, the words for reasons, and the intake that every telemetry edge hands its
 // series to.
 func ground() []string {
-	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry", "internal/httpclient", "internal/exposition", "internal/explain", "internal/patience"}
+	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry", "internal/httpclient", "internal/exposition", "internal/explain", "internal/gate", "internal/patience"}
 }
 
 // replayed lists what must not know the clock or the world: the stages, and
 // the mathematics below them.
 func replayed() []string {
-	return append(pure(), "internal/forecast", "internal/detect", "internal/breach", "internal/explain")
+	return append(pure(), "internal/forecast", "internal/detect", "internal/breach", "internal/explain", "internal/gate")
 }
 
 // testOnly packages may be imported by every _test.go file, whatever its floor,

@@ -120,7 +120,7 @@ func (a *Agent) impact(p *patient) grace.Impact {
 	if p.condition == conditionPredicted {
 		worst := grace.ImpactUnknown
 		for _, s := range p.symptoms {
-			if impactRank(s.impact) > impactRank(worst) {
+			if s.impact.Rank() > worst.Rank() {
 				worst = s.impact
 			}
 		}
@@ -156,19 +156,4 @@ func (p *patient) gravity() int {
 		}
 	}
 	return max(worst, min(warnings, 2))
-}
-
-func impactRank(i grace.Impact) int {
-	switch i {
-	case grace.ImpactLow:
-		return 1
-	case grace.ImpactMedium:
-		return 2
-	case grace.ImpactHigh:
-		return 3
-	case grace.ImpactCritical:
-		return 4
-	case grace.ImpactUnknown:
-	}
-	return 0
 }

@@ -180,7 +180,7 @@ func diagnosisID(p *patient) grace.DiagnosisID {
 func mostUrgentFirst(a, b grace.Diagnosis) int {
 	return cmp.Or(
 		cmp.Compare(kindRank(a.Kind), kindRank(b.Kind)),
-		cmp.Compare(impactRank(b.Impact), impactRank(a.Impact)),
+		cmp.Compare(b.Impact.Rank(), a.Impact.Rank()),
 		cmp.Compare(b.Likelihood, a.Likelihood),
 		a.Since.Compare(b.Since),
 		cmp.Compare(a.Cause, b.Cause),

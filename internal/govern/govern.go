@@ -40,6 +40,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/gate"
 )
 
 // Agent judges proposals by one configuration.
@@ -162,14 +163,6 @@ func policyAction(kind grace.TriggerKind) string {
 	return "" // of no policy
 }
 
-// gate makes a reason; code is what a failure is called.
-func gate(name string, ok bool, code grace.ReasonCode, actual, required any) grace.Reason {
-	if ok {
-		code = grace.ReasonPassed
-	}
-	return grace.Reason{Gate: name, Code: code, OK: ok, Actual: actual, Required: required}
-}
-
 func (a *Agent) mode(mode grace.Mode) (grace.Reason, grace.Verdict) {
 	code, verdict := grace.ReasonModeObserve, grace.VerdictObserve
 	switch mode {
@@ -186,13 +179,13 @@ func (a *Agent) mode(mode grace.Mode) (grace.Reason, grace.Verdict) {
 		source = "configuration"
 		code, verdict = grace.ReasonModeObserve, grace.VerdictObserve
 	}
-	r := gate("mode", verdict == grace.VerdictAllow, code, named(mode), string(grace.ModeAutonomous))
+	r := gate.New("mode", verdict == grace.VerdictAllow, code, named(mode), string(grace.ModeAutonomous))
 	r.Source = source
 	return r, verdict
 }
 
 func (a *Agent) execute() grace.Reason {
-	return gate("execute", a.cfg.Execute, grace.ReasonExecuteOff, a.cfg.Execute, true)
+	return gate.New("execute", a.cfg.Execute, grace.ReasonExecuteOff, a.cfg.Execute, true)
 }
 
 // limits are the guardrails on the proposal itself.
@@ -204,16 +197,16 @@ func (a *Agent) limits(p grace.Proposal) []grace.Reason {
 	} else if policyAction(p.Kind) == "" {
 		minimum = max(c.MinConfidence, c.MinConfidenceProactive)
 	}
-	auto := gate("playbook_auto", p.Auto, grace.ReasonNotAuto, p.Auto, true)
+	auto := gate.New("playbook_auto", p.Auto, grace.ReasonNotAuto, p.Auto, true)
 	auto.Source = "playbook/" + string(p.Playbook)
-	confidence := gate("confidence", p.Confidence >= minimum && p.Confidence <= 1, grace.ReasonLowConfidence, p.Confidence, minimum)
+	confidence := gate.New("confidence", p.Confidence >= minimum && p.Confidence <= 1, grace.ReasonLowConfidence, p.Confidence, minimum)
 	confidence.Source = "kind/" + string(p.Kind)
 	return []grace.Reason{
 		auto,
-		gate("autoprove_low_risk", c.AutoproveLowRisk, grace.ReasonLowRiskOff, c.AutoproveLowRisk, true),
-		gate("risk", p.Risk != grace.RiskUnknown && slices.Contains(c.AutoRisks, p.Risk), grace.ReasonRisk, named(p.Risk), wordsOf(c.AutoRisks)),
-		gate("impact", p.Impact != grace.ImpactUnknown && slices.Contains(c.AutoImpacts, p.Impact), grace.ReasonImpact, named(p.Impact), wordsOf(c.AutoImpacts)),
-		gate("blast_radius", p.BlastRadius >= 0 && p.BlastRadius <= c.MaxBlastRadius, grace.ReasonBlastRadius,
+		gate.New("autoprove_low_risk", c.AutoproveLowRisk, grace.ReasonLowRiskOff, c.AutoproveLowRisk, true),
+		gate.New("risk", p.Risk != grace.RiskUnknown && slices.Contains(c.AutoRisks, p.Risk), grace.ReasonRisk, named(p.Risk), wordsOf(c.AutoRisks)),
+		gate.New("impact", p.Impact != grace.ImpactUnknown && slices.Contains(c.AutoImpacts, p.Impact), grace.ReasonImpact, named(p.Impact), wordsOf(c.AutoImpacts)),
+		gate.New("blast_radius", p.BlastRadius >= 0 && p.BlastRadius <= c.MaxBlastRadius, grace.ReasonBlastRadius,
 			float64(p.BlastRadius), float64(c.MaxBlastRadius)),
 		confidence,
 	}
@@ -227,7 +220,7 @@ func (a *Agent) changeWindow(open bool, opens time.Time) grace.Reason {
 	case !open:
 		actual = "outside"
 	}
-	r := gate("change_window", open, grace.ReasonOutsideWindow, actual, nil)
+	r := gate.New("change_window", open, grace.ReasonOutsideWindow, actual, nil)
 	if !opens.IsZero() {
 		r.Until = &opens
 	}
@@ -236,13 +229,13 @@ func (a *Agent) changeWindow(open bool, opens time.Time) grace.Reason {
 
 func criticalTarget(p grace.Proposal) grace.Reason {
 	ok := p.Criticality != grace.CriticalityUnknown && p.Criticality != grace.CriticalityCritical
-	return gate("critical_target", ok, grace.ReasonCriticalTarget, named(p.Criticality),
+	return gate.New("critical_target", ok, grace.ReasonCriticalTarget, named(p.Criticality),
 		wordsOf([]grace.Criticality{grace.CriticalityLow, grace.CriticalityMedium, grace.CriticalityHigh}))
 }
 
 func (a *Agent) shadow(kind grace.TriggerKind) grace.Reason {
 	proactive := kind != grace.TriggerReactive && kind != grace.TriggerManual
-	r := gate("predictive_shadow", !proactive || !a.cfg.PredictiveShadow, grace.ReasonShadow, a.cfg.PredictiveShadow, false)
+	r := gate.New("predictive_shadow", !proactive || !a.cfg.PredictiveShadow, grace.ReasonShadow, a.cfg.PredictiveShadow, false)
 	r.Source = "kind/" + named(kind)
 	return r
 }

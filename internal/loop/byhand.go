@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/propose"
+	"grace/internal/gate"
 	"grace/internal/store"
 )
 
@@ -48,7 +48,7 @@ func (l *Loop) RunByHand(ctx context.Context, want ByHand, actor string) (grace.
 		if err != nil {
 			return err
 		}
-		v.evidence = propose.Evidence{State: propose.EvidenceFresh, Text: d.Evidence[0].Text}
+		v.evidence = gate.Evidence{State: gate.EvidenceFresh, Text: d.Evidence[0].Text}
 		playbook.Triggers = []grace.Code{code} // whatever it is for: this one is wanted
 		v.playbooks, v.arguments = []grace.Playbook{playbook}, want.Parameters
 		if want.Override {

@@ -8,6 +8,7 @@ import (
 
 	"grace"
 	"grace/internal/explain"
+	"grace/internal/gate"
 	"grace/internal/govern"
 	"grace/internal/heal"
 	"grace/internal/propose"
@@ -22,7 +23,7 @@ type view struct {
 	state    propose.State
 	ranker   propose.Ranker
 	triggers []grace.TriggerID
-	evidence propose.Evidence // of the condition
+	evidence gate.Evidence // of the condition
 	// Of a run that a person wants: its one playbook, its arguments, and who
 	// lets limits pass.
 	playbooks []grace.Playbook

@@ -11,9 +11,9 @@ import (
 	"grace"
 	"grace/internal/explain"
 	"grace/internal/flow"
+	"grace/internal/gate"
 	"grace/internal/govern"
 	"grace/internal/heal"
-	"grace/internal/propose"
 	"grace/internal/store"
 )
 
@@ -168,7 +168,7 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 		return a, err
 	}
 	if _, declared := st.graph.Service(run.Service); !declared {
-		return heal.Admission{End: grace.RunCancelled, Reasons: []grace.Reason{propose.Declared(run.Service, false)}}, nil
+		return heal.Admission{End: grace.RunCancelled, Reasons: []grace.Reason{gate.Declared(run.Service, false)}}, nil
 	}
 	if run.Kind != grace.TriggerManual {
 		if a, err := j.admitEvidence(st, run); err != nil || a.End != "" || !a.Wait.IsZero() {
@@ -183,7 +183,7 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	for _, o := range before {
 		busy[o.Service] = true
 	}
-	if r := propose.Redundancy(st.graph, run.Service, run.Code, shownWell(j.l.mirror.allSignals()), busy); !r.OK {
+	if r := gate.Redundancy(st.graph, run.Service, run.Code, shownWell(j.l.mirror.allSignals()), busy); !r.OK {
 		if j.now.Sub(run.CreatedAt) >= evidenceWait {
 			return heal.Admission{End: grace.RunCancelled, Reasons: []grace.Reason{r}}, nil
 		}
@@ -232,9 +232,9 @@ func (j journal) admitEvidence(st *stages, run grace.Run) (heal.Admission, error
 	}
 	reasons := []grace.Reason{e.Reason()}
 	switch {
-	case e.State == propose.EvidenceFresh:
+	case e.State == gate.EvidenceFresh:
 		return heal.Admission{}, nil
-	case e.State == propose.EvidenceCleared, e.State == propose.EvidenceSilenced:
+	case e.State == gate.EvidenceCleared, e.State == gate.EvidenceSilenced:
 		return heal.Admission{End: grace.RunCancelled, Reasons: reasons}, nil
 	case j.now.Sub(run.CreatedAt) >= evidenceWait && j.now.Sub(time.UnixMilli(j.l.epoch.Load())) >= evidenceWait:
 		return heal.Admission{End: grace.RunCancelled, Reasons: reasons}, nil
@@ -339,7 +339,7 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 	}
 	if run.Kind == grace.TriggerProactive {
 		come := comeIn(signals, run.Code)
-		out.Clear, out.Text = come.State != propose.EvidenceFresh, explain.Actual(come.Reason())
+		out.Clear, out.Text = come.State != gate.EvidenceFresh, explain.Actual(come.Reason())
 		return out
 	}
 	for i, s := range signals {
@@ -348,7 +348,7 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 		}
 	}
 	e := evidenceOf(run.Condition, signals)
-	out.Clear, out.Text = e.State == propose.EvidenceCleared, explain.Actual(e.Reason())
+	out.Clear, out.Text = e.State == gate.EvidenceCleared, explain.Actual(e.Reason())
 	return out
 }
 
@@ -376,10 +376,10 @@ func (j journal) admitOpen(st *stages, run grace.Run, before []store.RunHead) he
 		}
 		// Either's cone: they may be of two configurations.
 		if slices.Contains(o.Cone, run.Service) || slices.Contains(cone, o.Service) {
-			return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{propose.ConeBusy(o.ID, o.Service)}}
+			return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{gate.ConeBusy(o.ID, o.Service)}}
 		}
 	}
-	if r := propose.Concurrency(acting, st.Propose.MaxConcurrent); !r.OK {
+	if r := gate.Concurrency(acting, st.Propose.MaxConcurrent); !r.OK {
 		return heal.Admission{Wait: j.now.Add(coneRetry), Reasons: []grace.Reason{r}}
 	}
 	return heal.Admission{}

@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/internal/diagnose"
+	"grace/internal/gate"
 	"grace/internal/learn"
 	"grace/internal/propose"
 	"grace/internal/store"
@@ -179,7 +180,7 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, list []due, sick 
 			dec, run := st.decide(one.diagnosis, v)
 			sig := signature(dec)
 			said = append(said, dec)
-			if run == nil && len(one.triggers) == 0 && (sig == one.last || inHand(dec) || v.evidence.State == propose.EvidencePassing) {
+			if run == nil && len(one.triggers) == 0 && (sig == one.last || inHand(dec) || v.evidence.State == gate.EvidencePassing) {
 				continue
 			}
 			decided = append(decided, dec)
@@ -273,7 +274,7 @@ func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, p present, one
 		v.triggers = append(v.triggers, t.ID)
 	}
 	if silence, silenced := st.silencedBy(d.Cause, p.silences, p.now); silenced {
-		v.evidence = propose.Evidence{State: propose.EvidenceSilenced, Text: silence.String()}
+		v.evidence = gate.Evidence{State: gate.EvidenceSilenced, Text: silence.String()}
 		return v, nil
 	}
 	v.evidence, err = l.diagnosisEvidence(ctx, tx, &d)

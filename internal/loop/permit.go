@@ -8,8 +8,8 @@ import (
 
 	"grace"
 	"grace/internal/explain"
+	"grace/internal/gate"
 	"grace/internal/heal"
-	"grace/internal/propose"
 	"grace/internal/store"
 )
 
@@ -62,9 +62,9 @@ func (l *Loop) permitFirst(ctx context.Context, st *stages, set grace.ModeSettin
 	}
 	waited := now.Sub(time.UnixMilli(l.epoch.Load()))
 	switch {
-	case e.State == propose.EvidenceFresh:
+	case e.State == gate.EvidenceFresh:
 		return true, nil
-	case e.State != propose.EvidenceUnconfirmed || waited >= confirmWait || ctx.Err() != nil:
+	case e.State != gate.EvidenceUnconfirmed || waited >= confirmWait || ctx.Err() != nil:
 		return true, &heal.ClearedError{Text: "not begun: " + explain.Line(e.Reason())}
 	}
 	return false, nil

@@ -14,6 +14,7 @@ import (
 	"grace"
 	"grace/internal/diagnose"
 	"grace/internal/explain"
+	"grace/internal/gate"
 	"grace/internal/govern"
 	"grace/internal/heal"
 	"grace/internal/learn"
@@ -69,7 +70,7 @@ func TestNoActionWithoutFreshEvidence(t *testing.T) {
 			return found && s.State == grace.SignalFiring && !s.Passing && !s.Unconfirmed && s.Silenced == ""
 		})
 		got := evidenceOf(condition, slices.Collect(maps.Values(known)))
-		if (got.State == propose.EvidenceFresh) != want {
+		if (got.State == gate.EvidenceFresh) != want {
 			t.Fatalf("%v of %v is %q, want fresh: %t", condition, known, got.State, want)
 		}
 	})
@@ -329,19 +330,19 @@ func TestNewestEvidence(t *testing.T) {
 	probe(0)
 	probe(0)
 	row := signalOf(l, "web")
-	if e := evidenceFrom(new(l.newest(row))); e.State != propose.EvidenceFresh {
+	if e := evidenceFrom(new(l.newest(row))); e.State != gate.EvidenceFresh {
 		t.Errorf("it fires: %+v", e)
 	}
 	probe(1)
-	if e := evidenceFrom(new(l.newest(row))); e.State != propose.EvidencePassing {
+	if e := evidenceFrom(new(l.newest(row))); e.State != gate.EvidencePassing {
 		t.Errorf("it has passed, which is not durable yet: %+v", e)
 	}
 	alert := grace.Signal{Key: "web/am/Down", Service: "web", Kind: grace.SignalAlert, State: grace.SignalFiring, At: now, Expires: now.Add(time.Minute)}
-	if e := evidenceFrom(new(l.newest(alert))); e.State != propose.EvidenceFresh {
+	if e := evidenceFrom(new(l.newest(alert))); e.State != gate.EvidenceFresh {
 		t.Errorf("an alert: %+v", e)
 	}
 	now = now.Add(2 * time.Minute)
-	if e := evidenceFrom(new(l.newest(alert))); e.State != propose.EvidenceNoData {
+	if e := evidenceFrom(new(l.newest(alert))); e.State != gate.EvidenceNoData {
 		t.Errorf("an alert that was sent to another replica and not repeated: %+v", e)
 	}
 }
@@ -369,13 +370,13 @@ func TestTouched(t *testing.T) {
 // silenced by its sender, whatever else says that it is sick.
 func TestSilencedAtItsSource(t *testing.T) {
 	t.Parallel()
-	fresh := propose.Evidence{State: propose.EvidenceFresh}
+	fresh := gate.Evidence{State: gate.EvidenceFresh}
 	quiet := grace.Signal{Key: "web/am/Down", Kind: grace.SignalAlert, State: grace.SignalFiring, Silenced: "silence 1 (ann: new disk)"}
-	if e := unlessSilenced(fresh, []grace.Signal{{State: grace.SignalFiring}, quiet}); e.State != propose.EvidenceSilenced || !strings.Contains(e.Text, "ann") {
+	if e := unlessSilenced(fresh, []grace.Signal{{State: grace.SignalFiring}, quiet}); e.State != gate.EvidenceSilenced || !strings.Contains(e.Text, "ann") {
 		t.Errorf("%+v", e)
 	}
 	quiet.State = grace.SignalOK // it was silenced, and is over
-	if e := unlessSilenced(fresh, []grace.Signal{quiet}); e.State != propose.EvidenceFresh {
+	if e := unlessSilenced(fresh, []grace.Signal{quiet}); e.State != gate.EvidenceFresh {
 		t.Errorf("%+v", e)
 	}
 }

@@ -10,8 +10,8 @@ import (
 
 	"grace"
 	"grace/internal/explain"
+	"grace/internal/gate"
 	"grace/internal/heal"
-	"grace/internal/propose"
 	"grace/internal/store"
 )
 
@@ -185,7 +185,7 @@ func (l *Loop) foreseenNoMore(ctx context.Context, h store.RunHead, turned []gra
 		return false, "", nil
 	}
 	come, err := l.hasCome(ctx, l.Store.Q(), h.Service, h.Code)
-	return err == nil && come.State != propose.EvidenceFresh, explain.Actual(trendTurned(h.Service).Reason()), err
+	return err == nil && come.State != gate.EvidenceFresh, explain.Actual(trendTurned(h.Service).Reason()), err
 }
 
 // passed tells whether what began a run is over: its service has no condition any

@@ -195,7 +195,7 @@ func (r *Router) Receivers(m *Message) []string {
 }
 
 func (r route) matches(m *Message) bool {
-	if r.Severity != "" && rank(m.Severity) < rank(r.Severity) {
+	if r.Severity != "" && m.Severity.Rank() < r.Severity.Rank() {
 		return false
 	}
 	if len(r.Teams) > 0 && !slices.ContainsFunc(m.Teams, func(t string) bool { return slices.Contains(r.Teams, Team(t)) }) {
@@ -247,7 +247,3 @@ func (r route) takes(m *Message) bool {
 }
 
 func (r route) wants(k Kind) bool { return len(r.Events) == 0 || slices.Contains(r.Events, k) }
-
-func rank(s grace.Severity) int {
-	return slices.Index([]grace.Severity{grace.SeverityInfo, grace.SeverityWarning, grace.SeverityCritical}, s)
-}

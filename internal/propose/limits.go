@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/gate"
 )
 
 // limits judges everything that does not depend on the playbook.
@@ -15,8 +16,8 @@ func (a *Agent) limits(in Input, cone []grace.ServiceID, known bool) []grace.Rea
 	storm, _ := a.Storm(in.State)
 	return []grace.Reason{
 		in.Evidence.Reason(),
-		Declared(in.Diagnosis.Cause, known),
-		Redundancy(a.graph, in.Diagnosis.Cause, in.Diagnosis.Code, in.State.Well, busy(in.State.Open)),
+		gate.Declared(in.Diagnosis.Cause, known),
+		gate.Redundancy(a.graph, in.Diagnosis.Cause, in.Diagnosis.Code, in.State.Well, busy(in.State.Open)),
 		storm,
 		a.concurrency(in.State.Open),
 		coneFree(in.Diagnosis.Cause, cone, in.State.Open),
@@ -24,19 +25,6 @@ func (a *Agent) limits(in Input, cone []grace.ServiceID, known bool) []grace.Rea
 		notOpen(in),
 		a.crashLoop(in, in.same),
 	}
-}
-
-// gate makes a reason; code is what a failure is called.
-func gate(name string, ok bool, code grace.ReasonCode, actual, required any) grace.Reason {
-	if ok {
-		code = grace.ReasonPassed
-	}
-	return grace.Reason{Gate: name, Code: code, OK: ok, Actual: actual, Required: required}
-}
-
-// Declared holds that nothing is done to a service that nobody described.
-func Declared(id grace.ServiceID, known bool) grace.Reason {
-	return gate("declared", known, grace.ReasonUndeclared, string(id), nil)
 }
 
 // busy gives the services that runs may be changing.
@@ -50,33 +38,6 @@ func busy(open []Open) map[grace.ServiceID]bool {
 	return out
 }
 
-// Redundancy holds that nothing is done to a member of a group while fewer of
-// the others than the group needs are shown to be well, and left alone: on a
-// busy one another run acts. What is down serves nobody, so that a remedy takes
-// nothing away.
-func Redundancy(g Graph, id grace.ServiceID, code grace.Code, well, busy map[grace.ServiceID]bool) grace.Reason {
-	passed := gate("redundancy", true, "", nil, nil)
-	for _, m := range g.Memberships(id) {
-		n := 0
-		for _, other := range m.Others {
-			if well[other] && !busy[other] {
-				n++
-			}
-		}
-		if n >= m.Need {
-			continue
-		}
-		down := code == grace.CodeServiceDown
-		short := gate("redundancy", down, grace.ReasonRedundancy, float64(n), float64(m.Need))
-		short.Source = "service/" + string(m.Dependent)
-		if !down {
-			return short
-		}
-		passed = short
-	}
-	return passed
-}
-
 func (a *Agent) concurrency(open []Open) grace.Reason {
 	n := 0
 	for _, o := range open {
@@ -84,12 +45,7 @@ func (a *Agent) concurrency(open []Open) grace.Reason {
 			n++
 		}
 	}
-	return Concurrency(n, a.cfg.MaxConcurrent)
-}
-
-// Concurrency holds that fewer runs than a limit act at once.
-func Concurrency(acting, limit int) grace.Reason {
-	return gate("concurrency", acting < limit, grace.ReasonConcurrency, float64(acting), float64(limit))
+	return gate.Concurrency(n, a.cfg.MaxConcurrent)
 }
 
 // coneFree holds that two runs never change a service and something it hangs
@@ -98,18 +54,10 @@ func Concurrency(acting, limit int) grace.Reason {
 func coneFree(target grace.ServiceID, cone []grace.ServiceID, open []Open) grace.Reason {
 	for _, o := range open {
 		if o.State.Mutating() && (o.Service == target || slices.Contains(cone, o.Service) || slices.Contains(o.Cone, target)) {
-			return ConeBusy(o.Run, o.Service)
+			return gate.ConeBusy(o.Run, o.Service)
 		}
 	}
-	return gate("cone", true, "", nil, nil)
-}
-
-// ConeBusy is the reason that another run has the services which a run would act
-// among.
-func ConeBusy(run grace.RunID, service grace.ServiceID) grace.Reason {
-	r := gate("cone", false, grace.ReasonConeBusy, string(service), nil)
-	r.Source = "run/" + string(run)
-	return r
+	return gate.New("cone", true, "", nil, nil)
 }
 
 func (a *Agent) rate(in Input) grace.Reason {
@@ -120,7 +68,7 @@ func (a *Agent) rate(in Input) grace.Reason {
 		}
 	}
 	limit := a.cfg.RatePerHour
-	r := gate("rate", len(within) < limit, grace.ReasonRateLimited, float64(len(within)), float64(limit))
+	r := gate.New("rate", len(within) < limit, grace.ReasonRateLimited, float64(len(within)), float64(limit))
 	if !r.OK {
 		slices.SortFunc(within, time.Time.Compare)
 		next := within[len(within)-limit].Add(time.Hour)
@@ -169,12 +117,12 @@ func (in Input) personal(p Past) bool {
 func notOpen(in Input) grace.Reason {
 	for _, p := range in.State.Past {
 		if in.same(p) && p.EndedAt == nil && !p.State.Terminal() {
-			r := gate(GateOpen, false, grace.ReasonDuplicate, string(p.State), nil)
+			r := gate.New(GateOpen, false, grace.ReasonDuplicate, string(p.State), nil)
 			r.Source = "run/" + string(p.Run)
 			return r
 		}
 	}
-	return gate(GateOpen, true, "", nil, nil)
+	return gate.New(GateOpen, true, "", nil, nil)
 }
 
 // Ahead is how far the clocks of two replicas may be apart. What is dated later
@@ -189,10 +137,10 @@ func (a *Agent) crashLoop(in Input, healedBy func(Past) bool) grace.Reason {
 	ended := in.ended(func(p Past) bool { return healedBy(p) && p.Result == grace.ResultSuccess })
 	healed, last := a.row(ended, in.Diagnosis.Since)
 	if healed < 2 {
-		return gate("crash_loop", true, "", float64(healed), nil)
+		return gate.New("crash_loop", true, "", float64(healed), nil)
 	}
 	until := last.Add(Backoff(a.cfg, healed-1, in.jitterSeed(healed, last)))
-	r := gate("crash_loop", !in.Now.Before(until), grace.ReasonBackoff, float64(healed), nil)
+	r := gate.New("crash_loop", !in.Now.Before(until), grace.ReasonBackoff, float64(healed), nil)
 	r.Until = &until
 	return r
 }
@@ -212,7 +160,7 @@ func (a *Agent) backoff(in Input, playbook grace.PlaybookID) grace.Reason {
 		}
 		failures++
 	}
-	r := gate("backoff", true, grace.ReasonBackoff, float64(failures), nil)
+	r := gate.New("backoff", true, grace.ReasonBackoff, float64(failures), nil)
 	r.Source = "playbook/" + string(playbook)
 	if failures > 0 {
 		last := ended[len(ended)-1].end()

@@ -66,6 +66,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/gate"
 )
 
 // DoNothing is the name under which the outcomes of waiting are learned.
@@ -139,7 +140,7 @@ type Input struct {
 	Playbooks []grace.Playbook
 	State     State
 	// Evidence is what the newest samples say of the condition.
-	Evidence Evidence
+	Evidence gate.Evidence
 	// Arguments are laid over the playbook's own, for a run that a person wants.
 	Arguments map[string]any
 	// Override names the person who lets the limits pass that time alone would

@@ -13,6 +13,7 @@ import (
 
 	"grace"
 	"grace/internal/explain"
+	"grace/internal/gate"
 )
 
 var now = time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC)
@@ -86,7 +87,7 @@ func input() Input {
 		Now: now, Seed: 1, Playbooks: playbooks(),
 		Diagnosis: grace.Diagnosis{ID: "d-1", Code: grace.CodeElevatedErrors, Cause: "api", Kind: grace.TriggerReactive, Likelihood: 0.9},
 		State:     State{Sick: []grace.ServiceID{"api"}, Total: 4},
-		Evidence:  Evidence{State: EvidenceFresh},
+		Evidence:  gate.Evidence{State: gate.EvidenceFresh},
 	}
 }
 
@@ -139,11 +140,11 @@ func TestPropose(t *testing.T) {
 		{"worse than doing nothing, as learned", func(in *Input) { in.Diagnosis.Code = grace.CodeFlagIssue }, book{flag: {0.6, 10}, DoNothing: {0.65, 5}}, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonDoNothing}}},
 		{"doing nothing is not known well", func(in *Input) { in.Diagnosis.Code = grace.CodeFlagIssue }, book{flag: {0.6, 10}, DoNothing: {0.65, 4}}, flag, nil},
 
-		{"cleared", func(in *Input) { in.Evidence.State = EvidenceCleared }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonCleared}}},
-		{"not confirmed", func(in *Input) { in.Evidence = Evidence{} }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonUnconfirmed}}},
-		{"passing", func(in *Input) { in.Evidence.State = EvidencePassing }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonUnstable}}},
-		{"no data", func(in *Input) { in.Evidence.State = EvidenceNoData }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonNoData}}},
-		{"silenced", func(in *Input) { in.Evidence.State = EvidenceSilenced }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonSilenced}}},
+		{"cleared", func(in *Input) { in.Evidence.State = gate.EvidenceCleared }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonCleared}}},
+		{"not confirmed", func(in *Input) { in.Evidence = gate.Evidence{} }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonUnconfirmed}}},
+		{"passing", func(in *Input) { in.Evidence.State = gate.EvidencePassing }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonUnstable}}},
+		{"no data", func(in *Input) { in.Evidence.State = gate.EvidenceNoData }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonNoData}}},
+		{"silenced", func(in *Input) { in.Evidence.State = gate.EvidenceSilenced }, nil, "", map[string][]grace.ReasonCode{"evidence": {grace.ReasonSilenced}}},
 		{"storm", func(in *Input) { in.State.Sick = []grace.ServiceID{"api", "db", "web"} }, nil, "", map[string][]grace.ReasonCode{"storm": {grace.ReasonStorm}}},
 		{"concurrency", func(in *Input) {
 			for i := range 10 {
@@ -287,7 +288,7 @@ func TestPropose(t *testing.T) {
 			in.Playbooks[3].Parameters = []grace.Parameter{{Name: "flag", Type: grace.ParameterString, NonEmpty: true}}
 		}, nil, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonBadParameters}}},
 		{"every no is told", func(in *Input) {
-			in.Evidence.State = EvidenceCleared
+			in.Evidence.State = gate.EvidenceCleared
 			in.Diagnosis.Cause = "mail"
 			in.State.Sick = []grace.ServiceID{"1", "2", "3", "4", "5", "6"}
 		}, nil, "", map[string][]grace.ReasonCode{
@@ -368,7 +369,7 @@ func TestProposalIsWhole(t *testing.T) {
 	in.Diagnosis.Kind, in.Diagnosis.BreachAt = grace.TriggerProactive, &breach
 	in.Playbooks[3].Parameters = []grace.Parameter{{Name: "flag", Type: grace.ParameterString, Default: "new_price"}}
 	said := New(DefaultConfig(), services(), book{"rollback_flag": {0.35, 8}}).Propose(Input{
-		Now: in.Now, Diagnosis: in.Diagnosis, Playbooks: in.Playbooks[3:4], Evidence: Evidence{State: EvidenceFresh}, State: in.State,
+		Now: in.Now, Diagnosis: in.Diagnosis, Playbooks: in.Playbooks[3:4], Evidence: gate.Evidence{State: gate.EvidenceFresh}, State: in.State,
 	})
 	if said.Proposal == nil {
 		t.Fatal("nothing was proposed")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/gate"
 )
 
 // candidate is a bound playbook with what was learned about it.
@@ -65,7 +66,7 @@ func (a *Agent) choose(in Input, service grace.Service) (best *candidate, candid
 	score, trials := a.doNothing(in)
 	candidates = append(append(looked, candidates...), grace.Candidate{Playbook: DoNothing, Score: score, Trials: trials})
 	if best != nil {
-		return best, candidates, []grace.Reason{gate("playbook", true, "", string(best.playbook.ID), nil)}
+		return best, candidates, []grace.Reason{gate.New("playbook", true, "", string(best.playbook.ID), nil)}
 	}
 	for _, c := range candidates {
 		if c.Refused != nil {
@@ -73,7 +74,7 @@ func (a *Agent) choose(in Input, service grace.Service) (best *candidate, candid
 		}
 	}
 	if triggered == 0 {
-		r := gate("playbook", false, grace.ReasonNoPlaybook, float64(len(in.Playbooks)), nil)
+		r := gate.New("playbook", false, grace.ReasonNoPlaybook, float64(len(in.Playbooks)), nil)
 		r.Source = "code/" + string(d.Code)
 		reasons = append(reasons, r)
 	}
@@ -82,7 +83,7 @@ func (a *Agent) choose(in Input, service grace.Service) (best *candidate, candid
 
 // ofPlaybook is a "no" to one playbook.
 func ofPlaybook(id grace.PlaybookID, code grace.ReasonCode, actual, required any) grace.Reason {
-	r := gate("playbook", false, code, actual, required)
+	r := gate.New("playbook", false, code, actual, required)
 	r.Source = "playbook/" + string(id)
 	return r
 }
@@ -147,8 +148,8 @@ func (a *Agent) compare(x, y candidate) int {
 	return cmp.Or(
 		cmp.Compare(a.tier(x), a.tier(y)),
 		cmp.Compare(a.learned(y), a.learned(x)),
-		cmp.Compare(riskOrder(x.playbook.Risk), riskOrder(y.playbook.Risk)),
-		cmp.Compare(impactOrder(x.playbook.Impact), impactOrder(y.playbook.Impact)),
+		cmp.Compare(unknownLast(x.playbook.Risk.Rank()), unknownLast(y.playbook.Risk.Rank())),
+		cmp.Compare(unknownLast(x.playbook.Impact.Rank()), unknownLast(y.playbook.Impact.Rank())),
 		cmp.Compare(x.playbook.ID, y.playbook.ID),
 	)
 }
@@ -184,34 +185,12 @@ func (a *Agent) confidence(likelihood float64, c candidate) float64 {
 	return math.Floor(min(max(v, 0), 1)*places+1e-9) / places
 }
 
-func riskOrder(r grace.Risk) int {
-	switch r {
-	case grace.RiskLow:
-		return 0
-	case grace.RiskMedium:
-		return 1
-	case grace.RiskHigh:
-		return 2
-	case grace.RiskUnknown:
-		return 3
+// unknownLast orders what is not known behind all that is.
+func unknownLast(rank int) int {
+	if rank == 0 {
+		return math.MaxInt
 	}
-	return 3
-}
-
-func impactOrder(i grace.Impact) int {
-	switch i {
-	case grace.ImpactLow:
-		return 0
-	case grace.ImpactMedium:
-		return 1
-	case grace.ImpactHigh:
-		return 2
-	case grace.ImpactCritical:
-		return 3
-	case grace.ImpactUnknown:
-		return 4
-	}
-	return 4
+	return rank
 }
 
 // proposalID is the same for the same diagnosis, playbook and millisecond.

@@ -1,4 +1,4 @@
-package propose
+package gate
 
 import "grace"
 
@@ -40,7 +40,7 @@ func (e Evidence) Reason() grace.Reason {
 	case EvidenceSilenced:
 		code = grace.ReasonSilenced
 	}
-	r := gate("evidence", e.State == EvidenceFresh, code, nil, nil)
+	r := New("evidence", e.State == EvidenceFresh, code, nil, nil)
 	if e.Text != "" {
 		r.Actual = e.Text
 	}

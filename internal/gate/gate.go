@@ -1,0 +1,64 @@
+// Package gate holds the gates that more than one stage asks: what is looked at
+// when a remedy is proposed is looked at again, in the same way, right before its
+// first step.
+package gate
+
+import "grace"
+
+// Groups knows to which redundant groups a service belongs.
+type Groups interface {
+	Memberships(id grace.ServiceID) []grace.Membership
+}
+
+// New makes a gate's reason; code is what a failure is called.
+func New(name string, ok bool, code grace.ReasonCode, actual, required any) grace.Reason {
+	if ok {
+		code = grace.ReasonPassed
+	}
+	return grace.Reason{Gate: name, Code: code, OK: ok, Actual: actual, Required: required}
+}
+
+// Declared holds that nothing is done to a service that nobody described.
+func Declared(id grace.ServiceID, known bool) grace.Reason {
+	return New("declared", known, grace.ReasonUndeclared, string(id), nil)
+}
+
+// Redundancy holds that nothing is done to a member of a group while fewer of
+// the others than the group needs are shown to be well, and left alone: on a
+// busy one another run acts. What is down serves nobody, so that a remedy takes
+// nothing away.
+func Redundancy(g Groups, id grace.ServiceID, code grace.Code, well, busy map[grace.ServiceID]bool) grace.Reason {
+	passed := New("redundancy", true, "", nil, nil)
+	for _, m := range g.Memberships(id) {
+		n := 0
+		for _, other := range m.Others {
+			if well[other] && !busy[other] {
+				n++
+			}
+		}
+		if n >= m.Need {
+			continue
+		}
+		down := code == grace.CodeServiceDown
+		short := New("redundancy", down, grace.ReasonRedundancy, float64(n), float64(m.Need))
+		short.Source = "service/" + string(m.Dependent)
+		if !down {
+			return short
+		}
+		passed = short
+	}
+	return passed
+}
+
+// Concurrency holds that fewer runs than a limit act at once.
+func Concurrency(acting, limit int) grace.Reason {
+	return New("concurrency", acting < limit, grace.ReasonConcurrency, float64(acting), float64(limit))
+}
+
+// ConeBusy is the reason that another run has the services which a run would act
+// among.
+func ConeBusy(run grace.RunID, service grace.ServiceID) grace.Reason {
+	r := New("cone", false, grace.ReasonConeBusy, string(service), nil)
+	r.Source = "run/" + string(run)
+	return r
+}
