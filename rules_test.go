@@ -51,7 +51,7 @@ func floors() []struct {
 func pure() []string {
 	return []string{
 		"internal/sense", "internal/predict", "internal/healthgraph", "internal/diagnose", "internal/propose",
-		"internal/govern", "internal/verify", "internal/learn", "internal/audit",
+		"internal/govern", "internal/admit", "internal/verify", "internal/learn", "internal/audit",
 	}
 }
 

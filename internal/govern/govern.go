@@ -212,6 +212,12 @@ func (a *Agent) limits(p grace.Proposal) []grace.Reason {
 	}
 }
 
+// Window is the gate of the change windows at a time.
+func (a *Agent) Window(now time.Time) grace.Reason {
+	open, opens := a.InWindow(now)
+	return a.changeWindow(open, opens)
+}
+
 func (a *Agent) changeWindow(open bool, opens time.Time) grace.Reason {
 	actual := "inside"
 	switch {

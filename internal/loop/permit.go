@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/admit"
 	"grace/internal/explain"
 	"grace/internal/gate"
 	"grace/internal/heal"
@@ -46,11 +47,11 @@ func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
 // while the store does not answer, or no sample has come yet.
 func (l *Loop) permitFirst(ctx context.Context, st *stages, set grace.ModeSetting, run grace.Run) (decided bool, err error) {
 	now := l.Now()
-	a, err := l.admitTrust(ctx, l.Store.Q(), st, set.At(now), run, now)
+	verdict, gates, err := l.trustNow(ctx, l.Store.Q(), st, set.At(now), run, now)
 	if err != nil { // only that it is lost or forged is final
 		return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrForged), err
 	}
-	if a.End != "" {
+	if a := admit.Trust(verdict, gates, run.Auto); a.End != "" {
 		return true, &heal.ClearedError{Text: "not begun: what was decided does not hold any more: " + explain.Lines(a.Reasons)}
 	}
 	if run.Kind == grace.TriggerManual {
