@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	// Retry is how soon a run asks again that waits for what nobody can tell the end of.
-	Retry = 2 * time.Second
+	// Retry is how soon a run asks again by itself that waits for what nobody can tell
+	// the end of. It is told when that changes.
+	Retry = time.Minute
 	// Patience is how long a run waits for evidence, and for the other members of its
 	// group. What lasts longer is decided anew, or told to a person.
 	Patience = 10 * time.Minute

@@ -22,7 +22,11 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	if err := j.l.Store.LockDeciding(j.ctx, j.tx); err != nil {
 		return heal.Admission{}, err
 	}
-	in, err := j.admission(st, run)
+	open, err := j.l.Store.OpenRunHeads(j.ctx, j.tx)
+	if err != nil {
+		return heal.Admission{}, fmt.Errorf("read open runs: %w", err)
+	}
+	in, err := j.l.admission(j.ctx, j.tx, st, run, open, j.now)
 	if err != nil {
 		return heal.Admission{}, err
 	}
@@ -34,30 +38,27 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	return out, err
 }
 
-// admission reads what an admission looks at.
-func (j journal) admission(st *stages, run grace.Run) (in admit.Input, err error) {
-	set, err := j.l.Store.Mode(j.ctx, j.tx)
+// admission reads what an admission looks at; open are the runs that have not ended.
+func (l *Loop) admission(ctx context.Context, q store.Querier, st *stages, run grace.Run, open []store.RunHead, now time.Time) (in admit.Input, err error) {
+	set, err := l.Store.Mode(ctx, q)
 	if err != nil {
 		return in, fmt.Errorf("read the mode: %w", err)
 	}
-	in = admit.Input{Now: j.now, Mode: set.At(j.now), Run: run, Since: time.UnixMilli(j.l.epoch.Load()), Window: st.govern.Window(j.now)}
-	if in.Verdict, in.Trust, err = j.l.trustNow(j.ctx, j.tx, st, in.Mode, run, j.now); err != nil {
+	in = admit.Input{Now: now, Mode: set.At(now), Run: run, Since: time.UnixMilli(l.epoch.Load()), Window: st.govern.Window(now)}
+	if in.Verdict, in.Trust, err = l.trustNow(ctx, q, st, in.Mode, run, now); err != nil {
 		return in, err
 	}
 	if run.Kind != grace.TriggerManual {
-		if in.Evidence, err = j.l.evidenceNow(j.ctx, j.tx, st, &run, j.now); err != nil {
+		if in.Evidence, err = l.evidenceNow(ctx, q, st, &run, now); err != nil {
 			return in, err
 		}
 	}
-	before, err := j.before(run)
-	if err != nil {
-		return in, err
-	}
+	before := ahead(open, run)
 	_, declared := st.graph.Service(run.Service)
 	in.Declared = gate.Declared(run.Service, declared)
-	in.Redundancy = gate.Redundancy(st.graph, run.Service, run.Code, shownWell(j.l.mirror.allSignals()), busyWith(before))
+	in.Redundancy = gate.Redundancy(st.graph, run.Service, run.Code, shownWell(l.mirror.allSignals()), busyWith(before))
 	in.Storm = gate.New("storm", true, "", nil, nil)
-	if storm := j.l.stormNow.Load(); storm != nil {
+	if storm := l.stormNow.Load(); storm != nil {
 		in.Storm = *storm
 	}
 	in.Cone, in.Concurrency = st.places(run, before)
@@ -107,17 +108,16 @@ func (j journal) symptoms(id grace.ServiceID) ([]grace.Symptom, error) {
 	return out, nil
 }
 
-// before gives the other runs that have begun or, approved as this one is, go
+// ahead gives the other runs that have begun or, approved as this one is, go
 // before it because they are older.
-func (j journal) before(run grace.Run) ([]store.RunHead, error) {
-	open, err := j.l.Store.OpenRunHeads(j.ctx, j.tx)
-	if err != nil {
-		return nil, fmt.Errorf("read open runs: %w", err)
-	}
-	return slices.DeleteFunc(open, func(o store.RunHead) bool {
+func ahead(open []store.RunHead, run grace.Run) (before []store.RunHead) {
+	for _, o := range open {
 		younger := o.CreatedAt.After(run.CreatedAt) || o.CreatedAt.Equal(run.CreatedAt) && o.ID > run.ID
-		return o.ID == run.ID || !o.State.Mutating() || o.State == grace.RunApproved && younger
-	}), nil
+		if o.ID != run.ID && o.State.Mutating() && (o.State != grace.RunApproved || !younger) {
+			before = append(before, o)
+		}
+	}
+	return before
 }
 
 // busyWith gives the services that runs act on.

@@ -115,6 +115,7 @@ type Loop struct {
 	well       map[grace.ServiceID]time.Time  // the services that are shown to be well, since when; likewise
 	considered map[string]consideration       // by considered(); likewise
 	passes     int                            // likewise
+	roused     int                            // likewise: of the runs that wait to start, which was looked at last
 	stormOpen  bool                           // likewise, as it was told last
 	stormTold  bool                           // likewise: false until it was told once
 	stormGrew  time.Time                      // likewise: when its incident was widened last
@@ -468,7 +469,7 @@ const longPass = 50 * time.Millisecond
 const reconcileEvery = 10
 
 func (l *Loop) decideOnce(ctx context.Context) error {
-	err := errors.Join(l.endMode(ctx), l.decideAll(ctx), l.callOff(ctx))
+	err := errors.Join(l.endMode(ctx), l.decideAll(ctx), l.lookAfter(ctx))
 	if l.passes%reconcileEvery == 0 {
 		err = errors.Join(err, l.reconcile(ctx))
 	}

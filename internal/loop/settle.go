@@ -148,38 +148,6 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 	return nil
 }
 
-// callOff takes back the question to a person whose answer would start nothing:
-// what was foreseen is foreseen no more and has not come, or what began the run
-// has passed and stayed so for the hold-down. (After a restart nobody knows what
-// was foreseen; then it is asked when the run is about to start.)
-func (l *Loop) callOff(ctx context.Context) error {
-	turned := l.mirror.wellAgain()
-	open, err := l.Store.OpenRunHeads(ctx, l.Store.Q())
-	if err != nil {
-		return fmt.Errorf("read open runs: %w", err)
-	}
-	for _, h := range open {
-		if h.State != grace.RunAwaitingApproval {
-			continue
-		}
-		over, why := false, ""
-		switch h.Kind {
-		case grace.TriggerProactive:
-			over, why, err = l.foreseenNoMore(ctx, h, turned)
-		case grace.TriggerReactive:
-			over, why, err = l.passed(ctx, h)
-		case grace.TriggerManual: // a person wants it
-		}
-		if err == nil && over {
-			err = l.callOffRun(ctx, h, why)
-		}
-		if err != nil {
-			return fmt.Errorf("call off run %s: %w", h.ID, err)
-		}
-	}
-	return nil
-}
-
 func (l *Loop) foreseenNoMore(ctx context.Context, h store.RunHead, turned []grace.ServiceID) (over bool, why string, err error) {
 	if !slices.Contains(turned, h.Service) {
 		return false, "", nil

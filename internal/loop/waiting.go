@@ -1,0 +1,102 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"grace"
+	"grace/internal/admit"
+	"grace/internal/store"
+)
+
+// rousedAtOnce is how many runs that wait to start are looked at in one pass.
+const rousedAtOnce = 50
+
+// lookAfter looks at the runs that have not begun: it takes back questions whose
+// answer would start nothing, and has those look again that wait for something
+// which has changed.
+func (l *Loop) lookAfter(ctx context.Context) error {
+	turned := l.mirror.wellAgain()
+	open, err := l.Store.OpenRunHeads(ctx, l.Store.Q())
+	if err != nil {
+		return fmt.Errorf("read open runs: %w", err)
+	}
+	var failed error // about one, which keeps nothing from the others
+	note := func(id grace.RunID, err error) {
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("look after run %s: %w", id, err))
+		}
+	}
+	var approved []store.RunHead
+	for _, h := range open {
+		switch h.State {
+		case grace.RunAwaitingApproval:
+			note(h.ID, l.callOff(ctx, h, turned))
+		case grace.RunApproved:
+			approved = append(approved, h)
+		default:
+		}
+	}
+	for range min(len(approved), rousedAtOnce) {
+		l.roused++
+		h := approved[l.roused%len(approved)]
+		note(h.ID, l.rouse(ctx, h, open))
+	}
+	return failed
+}
+
+// callOff takes back the question to a person whose answer would start nothing:
+// what was foreseen is foreseen no more and has not come, or what began the run
+// has passed and stayed so for the hold-down. (After a restart nobody knows what
+// was foreseen; then it is asked when the run is about to start.)
+func (l *Loop) callOff(ctx context.Context, h store.RunHead, turned []grace.ServiceID) (err error) {
+	over, why := false, ""
+	switch h.Kind {
+	case grace.TriggerProactive:
+		over, why, err = l.foreseenNoMore(ctx, h, turned)
+	case grace.TriggerReactive:
+		over, why, err = l.passed(ctx, h)
+	case grace.TriggerManual: // a person wants it
+	}
+	if err == nil && over {
+		err = l.callOffRun(ctx, h, why)
+	}
+	return err
+}
+
+// rouse has a run look again that waits to start, when what it was told it waits
+// for is not what it would be told now.
+func (l *Loop) rouse(ctx context.Context, h store.RunHead, open []store.RunHead) error {
+	run, err := l.Store.Run(ctx, l.Store.Q(), h.ID)
+	if err != nil || len(run.Reasons) == 0 || run.Status != grace.RunApproved { // it has not asked yet
+		return err
+	}
+	now := l.Now()
+	in, err := l.admission(ctx, l.Store.Q(), l.stages.Load(), run, open, now)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrForged) {
+		return nil // it finds out itself, and ends
+	}
+	if err != nil {
+		return err
+	}
+	a := admit.Admit(in)
+	if said := namesOf(a.Reasons); a.End != "" || said != namesOf(run.Reasons) {
+		m := grace.ControlMessage{Kind: grace.ControlLook, Actor: grace.Self, Reason: "what it waits for has changed", At: now}
+		return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+			return l.engine.Send(ctx, tx, run.ID, "look/"+hash(said, a.End, run.Revision), m)
+		})
+	}
+	return nil
+}
+
+// namesOf names reasons by gate and code.
+func namesOf(reasons []grace.Reason) string {
+	names := make([]string, len(reasons))
+	for i, r := range reasons {
+		names[i] = r.Gate + "/" + string(r.Code)
+	}
+	return strings.Join(slices.Compact(names), " ")
+}
