@@ -176,7 +176,7 @@ func (x *execution) start(run *grace.Run, m Mark) outcome {
 		run.Reasons = m.Admit.Reasons
 		return end(run, m, grace.RunExpired, "waited too long: "+explain.Lines(m.Admit.Reasons))
 	case !m.Admit.Wait.IsZero():
-		// It asks again every few seconds, perhaps for a day: what is new goes
+		// It asks again now and then, perhaps for a day: what is new goes
 		// on record, not every answer.
 		again := slices.EqualFunc(run.Reasons, m.Admit.Reasons, func(a, b grace.Reason) bool { return a.Gate == b.Gate && a.Code == b.Code })
 		run.Reasons = m.Admit.Reasons
