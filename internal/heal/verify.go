@@ -257,7 +257,8 @@ func (w *watcher) lookAtCondition(ctx context.Context, now time.Time) {
 
 // recovered tells whether what began the run has been clear for the hold-down.
 func (w *watcher) recovered(now time.Time) bool {
-	return !w.clearSince.IsZero() && (len(w.x.run.Condition) == 0 || now.Sub(w.clearSince) >= w.x.run.HoldDown.D())
+	rests := len(w.x.run.Condition) > 0 || w.x.run.Kind == grace.TriggerProactive
+	return !w.clearSince.IsZero() && (!rests || now.Sub(w.clearSince) >= w.x.run.HoldDown.D())
 }
 
 // worsened tells whether the service has been clearly worse than before the

@@ -22,6 +22,7 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	if err := j.l.Store.LockDeciding(j.ctx, j.tx); err != nil {
 		return heal.Admission{}, err
 	}
+	j.l.noticeStill()
 	open, err := j.l.Store.OpenRunHeads(j.ctx, j.tx)
 	if err != nil {
 		return heal.Admission{}, fmt.Errorf("read open runs: %w", err)

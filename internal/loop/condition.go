@@ -29,6 +29,7 @@ type condition struct {
 // then on where GRACE looks itself: it is confirmed or cleared within moments. An
 // alert may be repeated hours later: it counts from when it began, see stored.
 func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time) {
+	l.doubtConditions(signals)
 	sick := map[grace.ServiceID][]grace.Signal{}
 	for _, s := range signals {
 		if !s.Sick() || s.Passing && !s.Flapping && !s.SeenFailing() {

@@ -159,8 +159,7 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 		}
 	}
 	if run.Kind == grace.TriggerProactive {
-		come := comeIn(signals, run.Code)
-		out.Clear, out.Text = come.State != gate.EvidenceFresh, explain.Actual(come.Reason())
+		out.Clear, out.Text = l.averted(signals, run)
 		return out
 	}
 	for i, s := range signals {
@@ -170,5 +169,29 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 	}
 	e := evidenceOf(run.Condition, signals)
 	out.Clear, out.Text = e.State == gate.EvidenceCleared, explain.Actual(e.Reason())
+	if gone := missing(run.Condition, signals); out.Clear && gone != "" && !shownWell(signals)[run.Service] {
+		out.Clear, out.Text = false, "nothing shows that it is gone: there is no "+string(gone)+" any more"
+	}
 	return out
+}
+
+// missing gives a signal of a condition that is not there any more, empty for none:
+// its sensor may have been renamed or removed, which clears nothing.
+func missing(condition []grace.SignalKey, signals []grace.Signal) grace.SignalKey {
+	for _, key := range condition {
+		if !slices.ContainsFunc(signals, func(s grace.Signal) bool { return s.Key == key }) {
+			return key
+		}
+	}
+	return ""
+}
+
+// averted tells whether what was foreseen has not come and is not foreseen any more.
+func (l *Loop) averted(signals []grace.Signal, run grace.Run) (clear bool, text string) {
+	come := comeIn(signals, run.Code)
+	if come.State != gate.EvidenceCleared {
+		return false, explain.Actual(come.Reason())
+	}
+	foreseen := l.predictedEvidence(run.Service, run.Code)
+	return foreseen.State == gate.EvidenceCleared, explain.Actual(foreseen.Reason())
 }

@@ -122,7 +122,12 @@ type Loop struct {
 
 	stormNow atomic.Pointer[grace.Reason] // of the storm that lasts, for runs that wait to start
 
-	epoch atomic.Int64 // since when, in ms, evidence counts: the start, or the last change of the configuration
+	epoch atomic.Int64 // since when, in ms, evidence counts: the start, the last change of the configuration, or that it woke
+
+	made  time.Time
+	still sync.Mutex    // guards beat
+	beat  time.Duration // when this process was last known to run
+	woke  atomic.Bool   // it stood still, and the deciding goroutine has not heard of it
 
 	carried atomic.Int64 // id of the newest event that went to the mesh
 
@@ -182,7 +187,7 @@ func New(cfg Config, deps Deps) (*Loop, error) {
 		return nil, err
 	}
 	l := &Loop{
-		Deps: deps, wake: make(chan struct{}, 1), considered: map[string]consideration{},
+		Deps: deps, made: time.Now(), wake: make(chan struct{}, 1), considered: map[string]consideration{},
 		published: map[grace.SignalKey]published{}, conditions: map[grace.ServiceID]*condition{}, unseen: map[grace.SignalKey]time.Time{},
 		sense:   sense.New(st.Sense, st.Objectives),
 		predict: predict.New(st.Predict, targets(st)),
@@ -207,6 +212,7 @@ func (l *Loop) Start(ctx context.Context) error {
 	ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	l.done.Go(func() { l.pump(ctx) })
 	l.done.Go(func() { l.tick(ctx) })
+	l.done.Go(func() { l.beats(ctx) })
 	l.done.Go(func() { l.decider(ctx) })
 	l.done.Go(func() { l.warm(ctx) })
 	l.done.Go(func() { l.refits(ctx) })
@@ -231,6 +237,11 @@ func (l *Loop) Stop() {
 
 // load restores the signals of before the restart, and makes the first mode.
 func (l *Loop) load(ctx context.Context) error {
+	l.still.Lock()
+	if l.Elapsed != nil {
+		l.beat = l.Elapsed()
+	}
+	l.still.Unlock()
 	// The cursor first: what is committed while the rest is read comes as
 	// events.
 	last, err := l.Store.LastEventID(ctx, l.Store.Q())
@@ -469,6 +480,7 @@ const longPass = 50 * time.Millisecond
 const reconcileEvery = 10
 
 func (l *Loop) decideOnce(ctx context.Context) error {
+	l.noticeStill()
 	err := errors.Join(l.endMode(ctx), l.decideAll(ctx), l.lookAfter(ctx))
 	if l.passes%reconcileEvery == 0 {
 		err = errors.Join(err, l.reconcile(ctx))
@@ -501,6 +513,7 @@ func (l *Loop) Relay(ctx context.Context) { l.carry(ctx, l.carried.Load()) }
 
 // Step lets the loop catch up with its clock and its store.
 func (l *Loop) Step(ctx context.Context) error {
+	l.noticeStill()
 	if err := l.elapse(ctx); err != nil {
 		return err
 	}

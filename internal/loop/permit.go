@@ -46,6 +46,7 @@ func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
 // permitFirst asks whether anything may be changed at all. It is not decided
 // while the store does not answer, or no sample has come yet.
 func (l *Loop) permitFirst(ctx context.Context, st *stages, set grace.ModeSetting, run grace.Run) (decided bool, err error) {
+	l.noticeStill()
 	now := l.Now()
 	verdict, gates, err := l.trustNow(ctx, l.Store.Q(), st, set.At(now), run, now)
 	if err != nil { // only that it is lost or forged is final

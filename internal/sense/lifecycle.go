@@ -100,6 +100,16 @@ func (a *Agent) Unconfirm(match func(grace.Signal) bool, now time.Time) []grace.
 	return changed
 }
 
+// Woke tells that this process stood still: as after a start, all signals are
+// unconfirmed until a sample comes that is newer than now, and the time in between
+// does not count as time without data.
+func (a *Agent) Woke(now time.Time) {
+	a.Unconfirm(func(grace.Signal) bool { return true }, now)
+	for _, e := range a.entries {
+		e.trusted = now
+	}
+}
+
 // ClockStepped tells that the wall clock was set. Set back, what is known goes
 // back with it: new samples are not late for as long as the clock had been ahead,
 // and what lasts has lasted as long as before. The step does not count as time

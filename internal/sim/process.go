@@ -24,6 +24,7 @@ type process struct {
 	loop    *loop.Loop
 	dead    bool
 	frozen  time.Time // it stands still until then
+	woke    time.Time // when it goes on after it stood still for so long that it must doubt what it knew
 	tasks   []*task
 }
 
@@ -85,6 +86,9 @@ func (s *Sim) end(p *process, orphaned, down time.Duration) {
 	s.after(down, func() { s.fail(s.start(s.ctx, p.replica)) })
 }
 
+// standsStill is for how long a process may stand still and go by what it saw before.
+const standsStill = 12 * time.Second
+
 // freeze stops a process for a while, as a paused machine does: it is not told
 // and does nothing, but what it was at goes on when it wakes up. Where another
 // process can, it has the runs by then; the zombie finds its lease taken, and
@@ -94,6 +98,9 @@ func (s *Sim) freeze(p *process, d time.Duration) {
 		return
 	}
 	p.frozen = s.now.Add(d)
+	if d > standsStill {
+		p.woke = p.frozen
+	}
 	for _, t := range p.tasks {
 		t.frozen = p.frozen
 	}

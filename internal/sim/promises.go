@@ -153,6 +153,9 @@ func (s *Sim) proof(p *process, c call) {
 	if t := p.changed[run.Service]; t.After(since) {
 		since = t
 	}
+	if p.woke.After(since) {
+		since = p.woke
+	}
 	condition := run.Condition
 	if run.Kind == grace.TriggerProactive {
 		if s.foretold(run, since) {
