@@ -28,8 +28,10 @@ func (l *Loop) shiftClocks() {
 			c.clear = c.clear.Add(step)
 		}
 	}
-	for key, t := range l.unseen {
-		l.unseen[key] = t.Add(step)
+	for _, times := range []map[grace.SignalKey]time.Time{l.unseen, l.hushed} {
+		for key, t := range times {
+			times[key] = t.Add(step)
+		}
 	}
 	for id, t := range l.well {
 		l.well[id] = t.Add(step)

@@ -31,7 +31,15 @@ type condition struct {
 func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time) {
 	l.doubtConditions(signals)
 	sick := map[grace.ServiceID][]grace.Signal{}
+	hushed := map[grace.SignalKey]time.Time{}
 	for _, s := range signals {
+		switch until, was := l.hushed[s.Key]; {
+		case s.SilencedAtSource():
+			hushed[s.Key] = now
+		case was && s.State == grace.SignalFiring: // it counts from then, as when a silence of GRACE's own ends
+			hushed[s.Key] = until
+			s.Since = later(s.Since, until)
+		}
 		if !s.Sick() || s.Passing && !s.Flapping && !s.SeenFailing() {
 			continue
 		}
@@ -40,6 +48,7 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 		}
 		sick[s.Service] = append(sick[s.Service], s)
 	}
+	l.hushed = hushed
 	for id, list := range sick {
 		c := l.conditions[id]
 		begins := c == nil

@@ -111,6 +111,7 @@ type Loop struct {
 	rates    lazy[[]learn.Row] // over all time
 
 	conditions map[grace.ServiceID]*condition // what is sick, and since when; the deciding goroutine's own
+	hushed     map[grace.SignalKey]time.Time  // until when it was silenced at its source; likewise
 	unseen     map[grace.SignalKey]time.Time  // since when there is no data of it; the deciding goroutine's own
 	well       map[grace.ServiceID]time.Time  // the services that are shown to be well, since when; likewise
 	considered map[string]consideration       // by considered(); likewise

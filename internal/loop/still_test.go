@@ -86,3 +86,27 @@ func TestSensorGoneWhileVerifying(t *testing.T) {
 		t.Errorf("well by its new name: %s", c.Text)
 	}
 }
+
+// TestSourceSilenceEnds: what was silenced at its source counts from when that ends.
+func TestSourceSilenceEnds(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 3, nil)
+	st, began := l.stages.Load(), time.Now()
+	alert := grace.Signal{
+		Key: "web/alerts/Down/f1", Service: "web", Kind: grace.SignalAlert, State: grace.SignalFiring, Severity: grace.SeverityCritical,
+		Since: began, At: began, Silenced: "silence 42",
+	}
+	for minute := range 10 {
+		l.watchConditions(st, []grace.Signal{alert}, began.Add(time.Duration(minute)*time.Minute))
+	}
+	if len(l.conditions) > 0 {
+		t.Fatalf("silenced: %+v", l.conditions)
+	}
+	alert.Silenced = ""
+	for second := range 3 {
+		l.watchConditions(st, []grace.Signal{alert}, began.Add(9*time.Minute+time.Duration(1+second)*time.Second))
+	}
+	if c := l.conditions["web"]; c == nil || !c.since.Equal(began.Add(9*time.Minute)) {
+		t.Errorf("%+v, want since %s", c, began.Add(9*time.Minute))
+	}
+}

@@ -48,8 +48,8 @@
 //   - Firing ends after RecoverAfter passes, but a firing signal whose newest
 //     sample passed says so (Passing).
 //   - What Restore took over, what Unconfirm named, and all when the process stood
-//     still, is unconfirmed until
-//     the next sample that can be judged. That is this process' own knowledge: it is not published.
+//     still, is unconfirmed until the next sample that can be judged. That is this
+//     process' own knowledge: it is not published.
 //   - Memory is bounded by MaxSeries series of at most MaxPoints points; what
 //     nobody configured is forgotten some time after its data stopped.
 //
