@@ -19,7 +19,7 @@ var testKey = []byte("0123456789abcdef0123456789abcdef")
 func entry(seq int64) grace.AuditEntry {
 	return grace.AuditEntry{
 		Seq: seq, At: time.Date(2026, 3, 1, 9, 30, int(seq), 123_456_789, time.UTC),
-		Actor: grace.Self, Action: "run.verifying", Object: fmt.Sprintf("run/r-%d", seq),
+		Actor: "grace", Action: "run.verifying", Object: fmt.Sprintf("run/r-%d", seq),
 		Service: "cart", Reason: "checks", Detail: json.RawMessage(`{ "b": "<1>", "a": [1, 2] }`),
 	}
 }
