@@ -401,19 +401,12 @@ func configChange(st *stages, actor string, now time.Time) grace.Change {
 // tick lets time pass in sense and predict, and has it looked at what waits for
 // time. One clock for both: what a second brings is decided in that second.
 func (l *Loop) tick(ctx context.Context) {
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-second.C:
-		}
+	eachSecond(ctx, func() {
 		if err := l.elapse(ctx); err != nil && ctx.Err() == nil {
 			l.Log.Warn("signals not written; they are kept and written later", "error", err)
 		}
 		l.nudge()
-	}
+	})
 }
 
 // elapse is one tick.

@@ -30,18 +30,11 @@ type refitter struct {
 // refits keeps the forecasts of the hour up to date.
 func (l *Loop) refits(ctx context.Context) {
 	r := &refitter{model: forecast.Default(l.models...)}
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-second.C:
-		}
+	eachSecond(ctx, func() {
 		began := time.Now()
 		for ctx.Err() == nil && time.Since(began) < refitShare && l.refitEach(r) {
 		}
-	}
+	})
 }
 
 // refitSome makes the forecasts of a Step: the same ones whatever the time they

@@ -43,6 +43,11 @@ func (l *Loop) noticeStill() {
 // beats has it noticed within a second that the process stood still, whatever the
 // other goroutines wait for.
 func (l *Loop) beats(ctx context.Context) {
+	eachSecond(ctx, l.noticeStill)
+}
+
+// eachSecond does something once a second until ctx ends.
+func eachSecond(ctx context.Context, do func()) {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for {
@@ -50,7 +55,7 @@ func (l *Loop) beats(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-second.C:
-			l.noticeStill()
+			do()
 		}
 	}
 }
