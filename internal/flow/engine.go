@@ -74,6 +74,13 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if (cfg.SQL == nil) == (cfg.PG == nil) {
 		return nil, errors.New("flow: want exactly one of an SQLite and a PostgreSQL database")
 	}
+	if cfg.PG != nil {
+		done, err := turn(ctx, cfg.PG)
+		if err != nil {
+			return nil, fmt.Errorf("take turns to prepare the run engine: %w", err)
+		}
+		defer done()
+	}
 	drain := newDrain()
 	// Only Stop ends the engine: it takes the end of a context that it was
 	// given for a wish to cancel every open run for good.
@@ -104,6 +111,39 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("register the run queue: %w", err)
 	}
 	return e, nil
+}
+
+// turnEvery is the time between two looks whether another process still prepares.
+const turnEvery = 100 * time.Millisecond
+
+// turn waits until no other process prepares the engine's tables, until done is
+// called: the engine's own migrations do not stand two at once. It asks again and
+// again, since a query that waits for the lock holds a snapshot, and the indexes
+// that the other one creates concurrently would wait for that.
+func turn(ctx context.Context, pool *pgxpool.Pool) (done func(), err error) {
+	pooled, err := pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn := pooled.Hijack() // closing it gives the lock back, whatever has happened
+	done = func() { _ = conn.Close(context.WithoutCancel(ctx)) }
+	for {
+		var mine bool
+		err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock(hashtext('grace.flow'))`).Scan(&mine)
+		if mine {
+			return done, nil
+		}
+		if err == nil {
+			select {
+			case <-time.After(turnEvery):
+				continue
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
+		done()
+		return nil, err
+	}
 }
 
 // Start recovers this executor's open runs and begins to take new ones.
