@@ -126,6 +126,15 @@ func (r Run) Undone() bool {
 	})
 }
 
+// Recovery is the time to recover of a run that healed: 0 where nothing had been
+// wrong, whatever a person wanted done there.
+func (r Run) Recovery() Duration {
+	if r.Code == CodeManual {
+		return 0
+	}
+	return r.RecoveredIn
+}
+
 // Phase of a step's record.
 type Phase string
 

@@ -62,6 +62,36 @@ func TestHealsThroughTheAPI(t *testing.T) {
 	})
 	t.Run("core", func(t *testing.T) { coreIsReal(t, c) })
 	t.Run("metrics", func(t *testing.T) { figures(t, c) })
+	t.Run("by hand", func(t *testing.T) { wellAlready(t, c, run.ID) })
+}
+
+// wellAlready wants that a run by hand on a service that is well is told as done,
+// and has no time to recover.
+func wellAlready(t *testing.T, c client, healed grace.RunID) {
+	c.call(http.MethodPost, "/api/playbooks/restart_service/run", map[string]any{"service": "web", "reason": "it feels slow"}, nil)
+	var run grace.Run
+	patience.Until(t, func() error {
+		run, _ = c.run("web")
+		if run.ID == healed || run.Status != grace.RunSucceeded {
+			return fmt.Errorf("run %s is %s", run.ID, run.Status)
+		}
+		return nil
+	})
+	var why struct{ Text string }
+	c.call(http.MethodGet, "/api/runs/"+string(run.ID)+"/why", nil, &why)
+	if strings.Contains(why.Text, "recovered in") {
+		t.Errorf("nothing was wrong, but: %s", why.Text)
+	}
+	patience.Until(t, func() error {
+		_, page, err := c.try(http.MethodGet, "/metrics", nil)
+		if strings.Contains(string(page), `self_heal_mean_time_to_recover_count{kind="manual"`) {
+			t.Fatal("it has a time to recover")
+		}
+		if err == nil && !strings.Contains(string(page), `grace_runs_total{code="manual"`) {
+			err = fmt.Errorf("the run is not counted:\n%s", page)
+		}
+		return err
+	})
 }
 
 // coreIsReal wants the states of GRACE's own parts.

@@ -44,6 +44,10 @@ func TestWords(t *testing.T) {
 		{Type: "self_heal.run.awaiting_approval", Resource: "run/r-3", Payload: encode(map[string]any{"run": "r-3", "service": "db", "code": "manual"})},
 		{Type: "self_heal.run.cancelled", Resource: "run/r-3", Payload: encode(map[string]any{"run": "r-3", "service": "db", "code": "manual"})},
 	}})
+	byHand.ID, byHand.RecoveredIn = "r-4", grace.Duration(20*time.Millisecond)
+	e.apply(grace.Change{Runs: []grace.Run{byHand}, Events: []grace.Event{
+		{Type: "self_heal.run.succeeded", Resource: "run/r-4", Payload: encode(map[string]any{"run": "r-4", "service": "db", "code": "manual"})},
+	}})
 	run("running", nil)
 	run("succeeded", nil)
 	run("ineffective", map[string]any{"reason": "the alert that began it still fires."})
