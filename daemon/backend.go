@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"grace"
@@ -146,7 +145,13 @@ func (b backend) AddSilence(ctx context.Context, s grace.Silence, actor string) 
 }
 
 // Health meets api.Backend.
-func (b backend) Health(context.Context) []grace.HealthState { return b.d.loop.Health() }
+func (b backend) Health(context.Context) []grace.HealthState {
+	health := b.d.loop.Health()
+	for i := range health {
+		b.d.unready.mark(&health[i])
+	}
+	return health
+}
 
 // Symptoms meets api.Backend.
 func (b backend) Symptoms(context.Context) map[grace.ServiceID]api.Symptoms {
@@ -167,6 +172,7 @@ func (b backend) Services(context.Context) []api.ServiceView {
 	out := slices.Clone(b.d.places(b.d.loop.Graph()))
 	for i := range out {
 		out[i].Health = health[out[i].ID]
+		b.d.unready.mark(&out[i].Health)
 	}
 	return out
 }
@@ -239,71 +245,6 @@ func (b backend) Reload(ctx context.Context, actor string) error {
 	}
 	return bad
 }
-
-const readyTimeout = 2 * time.Second
-
-// Ready meets api.Backend. It answers in time also when the database does not:
-// one question at a time is left to it, and until that is answered GRACE is not
-// ready.
-func (b backend) Ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	q := b.d.asking.ask(func() error { return b.ready(ctx) })
-	select {
-	case <-q.done:
-		return q.err
-	case <-ctx.Done():
-		return errSilent
-	}
-}
-
-// asking lets all who ask the same at once share one answer.
-type asking struct {
-	mu   sync.Mutex
-	open *question
-}
-
-type question struct {
-	done chan struct{}
-	err  error // once done is closed
-}
-
-func (a *asking) ask(f func() error) *question {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.open != nil {
-		return a.open
-	}
-	q := &question{done: make(chan struct{})}
-	a.open = q
-	go func() {
-		q.err = f()
-		a.mu.Lock()
-		a.open = nil
-		a.mu.Unlock()
-		close(q.done)
-	}()
-	return q
-}
-
-var errSilent = errors.New("the store does not answer in time")
-
-func (b backend) ready(ctx context.Context) error {
-	if err := b.d.store.Writable(ctx); err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	if n, stuck, _ := b.d.loop.WriteQueue(); !stuck.IsZero() && now().Sub(stuck) > stuckAfter {
-		return fmt.Errorf("store: %d changes have waited to be written since %s; what is observed leads to nothing until they are", n, stuck.Format(time.RFC3339))
-	}
-	if _, _, err := b.d.engine.Depth(); err != nil {
-		return err
-	}
-	return nil
-}
-
-// stuckAfter is how long nothing of the write queue may be written before GRACE
-// says that it is not ready.
-const stuckAfter = 10 * time.Second
 
 // KPIs meets api.Backend.
 func (b backend) KPIs(ctx context.Context) (learn.KPIs, error) { return b.d.loop.KPIs(ctx) }

@@ -88,7 +88,8 @@ type Daemon struct {
 	forgeries forgeries
 	born      time.Time // for the monotonic clock
 	clock     clock
-	asking    asking // whether GRACE is ready
+	asking    asking  // whether GRACE is ready
+	unready   unready // why it was not
 }
 
 // New checks that a daemon can be built from the configuration. Nothing is

@@ -97,9 +97,9 @@ func TestFullDisk(t *testing.T) {
 		}
 		return err
 	})
-	if err := refused(p.client, http.MethodGet, "/readyz", nil, "the disk is full"); err != nil {
-		t.Error(err)
-	}
+	// That it could be written is believed for five seconds.
+	patience.Until(t, func() error { return refused(p.client, http.MethodGet, "/readyz", nil, "the disk is full") })
+	saysSo(t, p.client)
 	g.release() // step 3 has had its effect; its record cannot be written
 	const watched = 1500 * time.Millisecond
 	for began := time.Now(); time.Since(began) < watched; time.Sleep(50 * time.Millisecond) {
@@ -125,6 +125,13 @@ func TestFullDisk(t *testing.T) {
 		}
 		return err
 	})
+	patience.Until(t, func() error {
+		var h grace.HealthState
+		if err := p.unlessAway(http.MethodGet, "/api/health/state?service=core.database", nil, &h); err != nil || h.Status != grace.HealthHealthy {
+			return fmt.Errorf("core.database is %s %w", h.Status, err)
+		}
+		return nil
+	})
 	p.alert(between)
 	for _, service := range []string{inStep, between} {
 		run := p.waitRun(service, grace.RunSucceeded)
@@ -141,6 +148,28 @@ func TestFullDisk(t *testing.T) {
 	t.Logf("%d of %d alerts were accepted on the full disk", accepted, sent)
 	p.verifyAudit()
 	p.terminate(t)
+}
+
+// saysSo wants that everything that tells of GRACE tells that it cannot write.
+func saysSo(t *testing.T, c client) {
+	t.Helper()
+	states := map[string]grace.HealthState{}
+	for _, service := range []string{"core", "core.database"} {
+		var h grace.HealthState
+		c.call(http.MethodGet, "/api/health/state?service="+service, nil, &h)
+		states["/api/health/state of "+service] = h
+	}
+	var detail struct{ Health grace.HealthState }
+	c.call(http.MethodGet, "/api/services/core.database", nil, &detail)
+	states["/api/services/core.database"] = detail.Health
+	for where, h := range states {
+		if h.Status != grace.HealthCritical || !strings.Contains(strings.Join(h.TopSymptoms, "\n"), "the disk is full") {
+			t.Errorf("%s: %s %q", where, h.Status, h.TopSymptoms)
+		}
+	}
+	if _, page, err := c.try(http.MethodGet, "/metrics", nil); err != nil || !strings.Contains(string(page), "\ngrace_store_up 0\n") {
+		t.Errorf("grace_store_up is not 0: %v", err)
+	}
 }
 
 // TestReadOnlyDisk: a daemon whose disk turns read-only refuses, and says why.

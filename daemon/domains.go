@@ -138,6 +138,9 @@ func (d *Daemon) coreParts() core.Parts {
 		},
 		Database: func(ctx context.Context) (grace.Health, string) {
 			return timed(ctx, "store", func(ctx context.Context) error {
+				if err := (backend{d.loop, d}).Ready(ctx); err != nil {
+					return err
+				}
 				_, _, err := d.store.AuditHead(ctx, d.store.Q())
 				return err
 			})

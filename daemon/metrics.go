@@ -112,7 +112,7 @@ func (m *metrics) handler() http.Handler {
 }
 
 // storeCollector reads what lives in the store when it is asked. What cannot be
-// read is left out, and grace_store_up is 0.
+// read is left out; grace_store_up is what /readyz says.
 type storeCollector struct{ d *Daemon }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -135,14 +135,16 @@ func (c storeCollector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(describe(name, help, names...), prometheus.GaugeValue, v, labels...)
 	}
 	up := 0.0
-	if counts, err := c.d.store.Count(ctx, c.d.store.Q(), now().Add(-24*time.Hour)); err == nil {
+	if (backend{c.d.loop, c.d}).Ready(ctx) == nil {
 		up = 1
+	}
+	if counts, err := c.d.store.Count(ctx, c.d.store.Q(), now().Add(-24*time.Hour)); err == nil {
 		gauge("grace_queue_depth", "What waits, by kind.", float64(counts.PendingTriggers), "triggers")
 		gauge("grace_queue_depth", "What waits, by kind.", float64(counts.PendingApprovals), "approvals")
 		gauge("grace_open_runs", "Runs that have not ended.", float64(counts.OpenRuns))
 		gauge("grace_open_incidents", "Incidents that are open.", float64(counts.OpenIncidents))
 	}
-	gauge("grace_store_up", "1 when the store answers.", up)
+	gauge("grace_store_up", "1 when GRACE is ready: its store can be read and written.", up)
 	steps, last := c.d.clock.stepped()
 	out <- prometheus.MustNewConstMetric(describe("grace_clock_steps_total", "How often the wall clock was set since the start."),
 		prometheus.CounterValue, float64(steps))

@@ -73,7 +73,7 @@ func TestStatusCountsWhatItLists(t *testing.T) {
 	} {
 		var out strings.Builder
 		a := testApp()
-		a.headline(&out, health, 0, 0, 0)
+		a.headline(&out, "", health, 0, 0, 0)
 		a.sick(&out, health)
 		if got := out.String(); !strings.HasPrefix(got, want) || strings.Count(got, "degraded ") != min(2, 2*strings.Count(want, "degraded")) {
 			t.Errorf("want %s:\n%s", want, got)

@@ -62,6 +62,16 @@ func hinted(err error, code int, hint string) error {
 	return &with
 }
 
+// Unready gives why GRACE cannot work, and nothing when it can.
+func (c *client) Unready(ctx context.Context) (string, error) {
+	_, err := c.Do(ctx, http.MethodGet, "/readyz", nil, nil)
+	if f, ok := errors.AsType[*cli.Failure](err); ok && f.Code == cli.ExitFailed {
+		text, _, _ := strings.Cut(f.Message, " (request ")
+		return strings.TrimPrefix(text, "not ready: "), nil
+	}
+	return "", err
+}
+
 func (c *client) Services(ctx context.Context) (cli.Answer[cli.Page[serviceView]], error) {
 	return cli.CallAll[serviceView](ctx, c.Client, "/api/services")
 }

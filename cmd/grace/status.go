@@ -63,13 +63,13 @@ func newStatus(a *app) *cobra.Command {
 			}
 			if a.JSON {
 				return a.ShowJSON(map[string]json.RawMessage{
-					"sensors": more.sensors.Raw, "alerts": more.alerts.Raw, "notifications": more.told.Raw, "silences": more.silences.Raw,
+					"ready": more.ready, "sensors": more.sensors.Raw, "alerts": more.alerts.Raw, "notifications": more.told.Raw, "silences": more.silences.Raw,
 					"mode": mode.Raw, "health": health.Raw, "runs": runs.Raw,
 					"approvals": approvals.Raw, "incidents": incidents.Raw, "predictions": predictions.Raw, "kpis": kpis.Raw,
 				})
 			}
 			return a.Show(nil, func(w io.Writer) {
-				a.headline(w, health.Value.Items, len(runs.Value.Items), len(approvals.Value.Items), len(incidents.Value.Items))
+				a.headline(w, more.unready, health.Value.Items, len(runs.Value.Items), len(approvals.Value.Items), len(incidents.Value.Items))
 				a.modeLine(w, mode.Value)
 				a.telling(w, more.told.Value)
 				a.silenced(w, more.silences.Value.Items, health.Value.Items)
@@ -92,6 +92,8 @@ func (a *app) telling(w io.Writer, n api.Notifications) {
 
 // around is what status shows besides the services and what is done about them.
 type around struct {
+	unready  string // why GRACE cannot work; empty when it can
+	ready    json.RawMessage
 	told     cli.Answer[api.Notifications]
 	sensors  cli.Answer[cli.Page[sensorView]]
 	alerts   cli.Answer[alertsView]
@@ -99,6 +101,12 @@ type around struct {
 }
 
 func (c *client) around(ctx context.Context) (out around, err error) {
+	if out.unready, err = c.Unready(ctx); err != nil {
+		return out, err
+	}
+	if out.ready, err = json.Marshal(map[string]any{"ready": out.unready == "", "reason": out.unready}); err != nil {
+		return out, err
+	}
 	if out.told, err = c.Notifications(ctx); err != nil {
 		return out, err
 	}
@@ -144,7 +152,7 @@ func (a *app) criteria(w io.Writer, list []learn.Criterion) {
 	t.Write(w, a.Colour)
 }
 
-func (a *app) headline(w io.Writer, health []healthView, runs, approvals, incidents int) {
+func (a *app) headline(w io.Writer, unready string, health []healthView, runs, approvals, incidents int) {
 	health = withoutSum(health)
 	states := map[grace.Health]int{}
 	for _, h := range health {
@@ -156,14 +164,18 @@ func (a *app) headline(w io.Writer, health []healthView, runs, approvals, incide
 			parts = append(parts, fmt.Sprintf("%d %s", n, s))
 		}
 	}
-	state := "All services are healthy"
+	state, needs := "All services are healthy", approvals+incidents
 	switch {
 	case len(health) == 0:
 		state = "No service is known"
 	case len(parts) > 0:
 		state = fmt.Sprintf("%s of %s", strings.Join(parts, ", "), count(len(health), "service"))
 	}
-	_, _ = fmt.Fprintf(w, "%s. GRACE has %s and needs you for %d.\n", state, count(runs, "open run"), approvals+incidents)
+	if unready != "" {
+		state, needs = "What is shown may be old", needs+1
+		_, _ = fmt.Fprintf(w, "GRACE cannot work, and needs you to mend that: %s.\n", unready)
+	}
+	_, _ = fmt.Fprintf(w, "%s. GRACE has %s and needs you for %d.\n", state, count(runs, "open run"), needs)
 }
 
 func (a *app) modeLine(w io.Writer, m modeView) {

@@ -123,7 +123,8 @@ func (s *server) registerPlain(mux *http.ServeMux) {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 		defer cancel()
 		if err := s.backend.Ready(ctx); err != nil {
-			p := problem(http.StatusServiceUnavailable, "not ready: %s", s.unready(r.Context(), err))
+			p := problem(http.StatusServiceUnavailable, "not ready: %s", NotReady(err))
+			s.log.WarnContext(r.Context(), "not ready", "error", err)
 			p.retryAfter = time.Second
 			p.write(w)
 			return
@@ -156,16 +157,30 @@ func writePlain(w http.ResponseWriter, text string) {
 	_, _ = w.Write([]byte(text + "\n")) // the peer is gone if this fails
 }
 
-// unready words a readiness error for anyone who asks: a database's own error
-// names hosts and users, so that one is only logged.
-func (s *server) unready(ctx context.Context, err error) string {
-	s.log.WarnContext(ctx, "not ready", "error", err)
+// Unready is an error of Backend.Ready that is known to have begun at a time.
+type Unready struct {
+	Since time.Time // zero: not known
+	Err   error
+}
+
+func (u *Unready) Error() string { return u.Err.Error() }
+
+// Unwrap gives the cause.
+func (u *Unready) Unwrap() error { return u.Err }
+
+// NotReady words an error of Backend.Ready for anyone who asks: a database's own
+// error names hosts and users, so that one is only logged.
+func NotReady(err error) string {
+	since := ""
+	if u, ok := errors.AsType[*Unready](err); ok && !u.Since.IsZero() {
+		since = "; since " + until(u.Since)
+	}
 	if out, ok := errors.AsType[*store.Outage](err); ok {
-		return "the store cannot be written or read, and nothing is done without a log: " + out.Reason
+		return "the store cannot be written or read, and nothing is done without a log: " + out.Reason + since
 	}
 	if unreachable(err) {
-		return "the store cannot be reached"
+		return "the store cannot be reached" + since
 	}
 	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
+	return line + since
 }

@@ -28,6 +28,7 @@ import (
 type fakeBackend struct {
 	mu            sync.Mutex
 	err           error // of the next writing call
+	unready       error
 	skipped       []alertmanager.Skipped
 	samples       []grace.Sample
 	post          Post
@@ -190,7 +191,7 @@ func (b *fakeBackend) DryRun(_ context.Context, playbook grace.PlaybookID, servi
 }
 
 func (b *fakeBackend) Reload(context.Context, string) error { return b.err }
-func (b *fakeBackend) Ready(context.Context) error          { return b.err }
+func (b *fakeBackend) Ready(context.Context) error          { return cmp.Or(b.unready, b.err) }
 
 func (b *fakeBackend) Rates(ctx context.Context, bucket time.Duration) []learn.Row {
 	entries, err := b.store.LearningSince(ctx, b.store.Q(), time.Time{})

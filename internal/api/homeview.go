@@ -91,6 +91,9 @@ func (o overview) headline(now time.Time, needs int) (string, console.Tone) {
 	default:
 		text, tone = fmt.Sprintf("All %d services are healthy.", len(o.services)), console.ToneHealthy
 	}
+	if o.unready != "" { // what is stored may be old
+		text, tone = "GRACE cannot work, and what it shows may be old.", console.ToneFailing
+	}
 	healing := 0
 	for _, r := range o.open {
 		if r.Status.Mutating() {
@@ -124,6 +127,9 @@ func (o overview) needs() []console.Need {
 	}
 	// What expires first comes first; incidents do not expire and follow.
 	slices.SortStableFunc(out, func(a, b console.Need) int { return a.Expires.Compare(b.Expires) })
+	if o.unready != "" {
+		out = slices.Insert(out, 0, console.Need{What: console.Link{Text: "Let GRACE work again", Path: "lite/services?q=" + string(grace.CoreService)}, Detail: o.unready})
+	}
 	for _, i := range o.incidents {
 		need := console.Need{What: console.Link{Text: i.Title, Path: "lite/incidents#" + string(i.ID)}, Service: console.Link{Text: string(i.Service)}, Detail: "incident " + string(i.ID), Since: i.OpenedAt}
 		if i.Acknowledged != nil {

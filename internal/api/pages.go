@@ -321,10 +321,14 @@ type overview struct {
 	incidents   []grace.Incident
 	entries     []grace.AuditEntry
 	predictions []grace.Prediction
+	unready     string // why GRACE cannot work; empty when it can
 }
 
 func (s *server) overview(ctx context.Context, silenced silencer) (o overview, err error) {
 	q := s.store.Q()
+	if err := s.backend.Ready(ctx); err != nil {
+		o.unready = NotReady(err)
+	}
 	o.services, o.symptoms = s.services(ctx, silenced), silenced.symptoms
 	if o.open, err = s.store.OpenRuns(ctx, q); err != nil {
 		return o, stored(err)

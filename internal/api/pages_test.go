@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/store"
 )
 
 // browser is a person at the pages: it keeps the cookie.
@@ -321,5 +322,22 @@ func TestPagesWithoutTheStore(t *testing.T) {
 	}
 	if rec := b.send("GET", "/lite/style.css", nil); rec.Code != 200 || !strings.HasPrefix(rec.Header().Get("Content-Type"), "text/css") {
 		t.Errorf("style: %d", rec.Code)
+	}
+}
+
+// TestNotReady: while GRACE cannot write, its first page says so first, whatever
+// the stored states say.
+func TestNotReady(t *testing.T) {
+	e := newEnv(t)
+	e.backend.services = []ServiceView{service("cart", grace.HealthHealthy)}
+	e.backend.unready = &Unready{Since: testNow, Err: &store.Outage{Reason: "the disk is full: make room"}}
+	page := e.signIn("viewer").send("GET", "/lite", nil).Body.String()
+	for _, want := range []string{"GRACE cannot work, and what it shows may be old. GRACE needs you for 1.", "the disk is full: make room; since 2026-03-01 09:31 UTC"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(page, "healthy.") {
+		t.Error("the page says that all is healthy")
 	}
 }
