@@ -97,7 +97,7 @@ type Run struct {
 	CreatedAt   time.Time         `json:"created_at"`
 	StartedAt   *time.Time        `json:"started_at,omitempty" doc:"first step"`
 	EndedAt     *time.Time        `json:"ended_at,omitempty"`
-	RecoveredIn Duration          `json:"recovered_in,omitempty" doc:"of a succeeded run: from sick_since to the check that passed"`
+	RecoveredIn Duration          `json:"recovered_in,omitempty" doc:"of a succeeded run: from sick_since to the check that passed; none where nothing had been wrong"`
 }
 
 // Symptom is one thing that is wrong with a service at a time.
@@ -124,15 +124,6 @@ func (r Run) Undone() bool {
 	return slices.ContainsFunc(r.Steps, func(s StepRecord) bool {
 		return s.Phase == PhaseUndo && s.State != StepPending && s.State != StepSkipped
 	})
-}
-
-// Recovery is the time to recover of a run that healed: 0 where nothing had been
-// wrong, whatever a person wanted done there.
-func (r Run) Recovery() Duration {
-	if r.Code == CodeManual {
-		return 0
-	}
-	return r.RecoveredIn
 }
 
 // Phase of a step's record.

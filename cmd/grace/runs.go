@@ -107,8 +107,8 @@ func (a *app) runTable(w io.Writer, runs []grace.Run) {
 		if r.EndedAt != nil {
 			took = cli.Short(r.EndedAt.Sub(r.CreatedAt))
 		}
-		if r.Recovery() > 0 {
-			recovered = cli.Short(r.Recovery().D())
+		if r.RecoveredIn > 0 {
+			recovered = cli.Short(r.RecoveredIn.D())
 		}
 		t.Add(string(r.ID), string(r.Status), string(r.Service), string(r.Code), string(r.Playbook.ID), a.at(r.CreatedAt), took, recovered)
 	}
@@ -149,8 +149,8 @@ func (a *app) run(w io.Writer, r grace.Run) {
 	}
 	_, _ = fmt.Fprintf(w, "Run %s: %s on %s%s: %s\n", r.ID, r.Playbook.ID, r.Service, wherefore(r), state)
 	recovered := ""
-	if r.Recovery() > 0 {
-		recovered = cli.Short(r.Recovery().D())
+	if r.RecoveredIn > 0 {
+		recovered = cli.Short(r.RecoveredIn.D())
 	}
 	sick := ""
 	if r.Code != grace.CodeManual {

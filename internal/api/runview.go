@@ -43,8 +43,8 @@ func (s *server) runView(ctx context.Context, v visit) (console.Run, error) {
 		Why: paragraphs(c.stages(), "steps", "verification", "gates"), Gates: gatesView(c.decision), Checks: checksView(run),
 	}
 	page.Steps, page.Undo = stepsView(run)
-	if run.Recovery() > 0 {
-		page.Recover = span(run.Recovery().D())
+	if run.RecoveredIn > 0 {
+		page.Recover = span(run.RecoveredIn.D())
 	}
 	if run.Abort != nil {
 		page.Abort = fmt.Sprintf("Abort asked by %s%s", run.Abort.Actor, quoted(run.Abort.Reason))

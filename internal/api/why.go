@@ -117,8 +117,8 @@ func (c chain) summary() string {
 	case c.run != nil:
 		r := c.run
 		s := fmt.Sprintf("%s on %s for %s: %s", r.Playbook.ID, r.Service, cause(*r), runNow(*r))
-		if r.Status == grace.RunSucceeded && r.Recovery() > 0 {
-			s += ", recovered in " + span(r.Recovery().D())
+		if r.Status == grace.RunSucceeded && r.RecoveredIn > 0 {
+			s += ", recovered in " + span(r.RecoveredIn.D())
 		}
 		if r.Error != "" {
 			s += ": " + r.Error
@@ -275,8 +275,8 @@ func runStages(r *grace.Run, incident *grace.Incident) []Stage {
 	if r.Error != "" {
 		end.Lines = append(end.Lines, r.Error)
 	}
-	if r.Status == grace.RunSucceeded && r.Recovery() > 0 {
-		end.Lines = append(end.Lines, "recovered in "+span(r.Recovery().D()))
+	if r.Status == grace.RunSucceeded && r.RecoveredIn > 0 {
+		end.Lines = append(end.Lines, "recovered in "+span(r.RecoveredIn.D()))
 	}
 	if incident != nil {
 		end.Lines = append(end.Lines, fmt.Sprintf("incident %s (%s): %s", incident.ID, incident.State, incident.Title))

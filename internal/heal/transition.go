@@ -92,7 +92,7 @@ func undoEnded(run *grace.Run, m Mark, s grace.Step, o grace.Outcome) outcome {
 }
 
 func succeeded(run *grace.Run, m Mark, recovered time.Time) outcome {
-	if !recovered.IsZero() {
+	if !recovered.IsZero() && run.Code != grace.CodeManual {
 		run.RecoveredIn = grace.Duration(max(0, recovered.Sub(run.SickSince)))
 	}
 	why := "every check held for the soak period"

@@ -68,8 +68,8 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		m.Doing = sentences("It does nothing", sentence(p.Reason))
 	case Helped:
 		m.Title = fmt.Sprintf("%s helped %s", p.Playbook, p.Service)
-		if f.run != nil && f.run.Recovery() > 0 {
-			m.Title += ": well again after " + span(f.run.Recovery().D())
+		if f.run != nil && f.run.RecoveredIn > 0 {
+			m.Title += ": well again after " + span(f.run.RecoveredIn.D())
 		}
 		if p.Code == grace.CodeManual { // nothing was wrong
 			m.Title = on + " is done"
