@@ -20,7 +20,6 @@ import (
 const (
 	DefaultInterval    = 30 * time.Second
 	DefaultTimeout     = 10 * time.Second
-	DefaultMaxBackoff  = 5 * time.Minute
 	DefaultSeriesLimit = 10_000
 	DefaultBodyLimit   = 32 << 20
 	DefaultConcurrency = 4
@@ -35,7 +34,6 @@ type Config struct {
 
 	Interval    grace.Duration // default 30s
 	Timeout     grace.Duration // of one question; default 10s
-	MaxBackoff  grace.Duration // longest wait after failures; default 5m
 	SeriesLimit int            // most series of one answer; default 10000
 	BodyLimit   int64          // most bytes of one answer; default 32 MiB
 	Concurrency int            // most questions at once; default 4
@@ -73,8 +71,8 @@ func (c Config) Validate() error {
 	} else if u, err := url.Parse(c.URL); socket == "" && (err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
 		errs = append(errs, errors.New("url: credentials go into username and password, parameters into headers or the query"))
 	}
-	if c.Interval < 0 || c.Timeout < 0 || c.MaxBackoff < 0 || c.SeriesLimit < 0 || c.BodyLimit < 0 || c.Concurrency < 0 || c.Part < 0 {
-		errs = append(errs, errors.New("interval, timeout, max_backoff, series_limit, body_limit, concurrency and part must not be negative"))
+	if c.Interval < 0 || c.Timeout < 0 || c.SeriesLimit < 0 || c.BodyLimit < 0 || c.Concurrency < 0 || c.Part < 0 {
+		errs = append(errs, errors.New("interval, timeout, series_limit, body_limit, concurrency and part must not be negative"))
 	}
 	if c.Dialect != "" && c.Dialect != PromQL && c.Dialect != MetricsQL {
 		errs = append(errs, fmt.Errorf("dialect %q: want promql or metricsql", c.Dialect))
@@ -164,9 +162,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Part == 0 {
 		c.Part = maxPoints
-	}
-	if c.MaxBackoff == 0 {
-		c.MaxBackoff = grace.Duration(DefaultMaxBackoff)
 	}
 	if c.SeriesLimit == 0 {
 		c.SeriesLimit = DefaultSeriesLimit

@@ -18,8 +18,8 @@
 //
 // An answer that is too long or has too many series is refused whole.
 //
-// A query that fails is asked again later and later, up to MaxBackoff, with
-// jitter, or when the server's Retry-After says so. Each failure is a sample of
+// A query that fails is asked again later and later, up to three of its
+// intervals, with jitter, or when the server's Retry-After says so. Each failure is a sample of
 // kind sensor_error for every service the query is about: its metric is stale,
 // with the reason. That the API is away says nothing about these services; to
 // watch Prometheus itself, probe it.
@@ -181,7 +181,7 @@ func (s *Sensor) poll(ctx context.Context, sink grace.Sink, q Query) {
 			fails = 0
 		} else {
 			fails++
-			wait = backoff(fails, q.Interval.D(), s.cfg.MaxBackoff.D(), fail.retryAfter, rnd.Float64())
+			wait = backoff(fails, q.Interval.D(), longestWait(q.Interval.D()), fail.retryAfter, rnd.Float64())
 		}
 		next.Reset(wait)
 	}
@@ -214,6 +214,12 @@ func (m marks) add(samples []grace.Sample, now time.Time) {
 		}
 	}
 	maps.DeleteFunc(m, func(_ grace.ServiceID, last mark) bool { return now.Sub(last.seen) > remember })
+}
+
+// longestWait is how long a query that fails waits at most: what happens right
+// after the API is back must be seen before the metric is stale (a minute, as a rule).
+func longestWait(interval time.Duration) time.Duration {
+	return max(interval, min(30*time.Second, max(5*time.Second, 3*interval)))
 }
 
 // backoff doubles the base for every failure up to limit, takes off up to half

@@ -173,7 +173,7 @@ func (w *warmUp) part(ctx context.Context, first, last time.Time) (int, *failure
 			w.patience.until = time.Time{}
 			return w.hand(w.q, found, n)
 		}
-		limit, enough := w.s.cfg.MaxBackoff.D(), try >= warmTries
+		limit, enough := longestWait(w.q.Interval.D()), try >= warmTries
 		if fail.away {
 			w.patience.away()
 			limit, enough = min(limit, awayPause), w.patience.over()
