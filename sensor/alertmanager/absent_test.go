@@ -14,6 +14,7 @@ import (
 // it may not have been sent it again since it began.
 func TestAlertmanagerBegins(t *testing.T) {
 	const down = `[{"labels":{"alertname":"Down","service":"shop"},"fingerprint":"f1","startsAt":"2026-03-01T12:00:00Z","status":{"state":"active"}}]`
+	const other = `[{"labels":{"alertname":"Slow","service":"cart"},"fingerprint":"f2","startsAt":"2026-03-01T12:00:00Z","status":{"state":"active"}}]`
 	list, uptime := down, "10:00"
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -44,11 +45,30 @@ func TestAlertmanagerBegins(t *testing.T) {
 		{11 * time.Minute, down, "10:00", "fires"},
 		{12 * time.Minute, "[]", "12:12", "nothing"}, // it has begun anew
 		{14 * time.Minute, "[]", "12:12", "nothing"},
-		{15 * time.Minute, "[]", "12:12", "over"},
-		{16 * time.Minute, down, "", "fires"},
-		{17 * time.Minute, "[]", "", "nothing"}, // one that does not say when it began
-		{19 * time.Minute, "[]", "", "nothing"},
-		{20 * time.Minute, "[]", "", "over"},
+		{16 * time.Minute, "[]", "12:12", "nothing"}, // and was sent nothing: Prometheus may be away
+		{26 * time.Minute, "[]", "12:12", "nothing"},
+		{27 * time.Minute, "[]", "12:12", "over"}, // nobody sends for so long that nothing is to be sent
+		{30 * time.Minute, down, "12:12", "fires"},
+		{34 * time.Minute, "[]", "12:12", "over"},
+		{40 * time.Minute, down, "12:12", "fires"},
+		{41 * time.Minute, other, "12:41", "nothing"}, // anew; the list may be of the one before
+		{42 * time.Minute, "[]", "12:41", "nothing"},
+		{50 * time.Minute, other, "12:41", "nothing"}, // it is sent something
+		{52 * time.Minute, other, "12:41", "nothing"},
+		{53 * time.Minute, other, "12:41", "over"},
+		{54 * time.Minute, down, "12:41", "fires"},
+		{55 * time.Minute, "[]", "12:55", "nothing"},
+		{56 * time.Minute, down, "12:55", "fires"}, // sent again
+		{58 * time.Minute, "[]", "12:55", "nothing"},
+		{59 * time.Minute, "[]", "12:55", "over"},
+		{66 * time.Minute, down, "", "fires"}, // one that does not say when it began
+		{67 * time.Minute, other, "", "nothing"},
+		{69 * time.Minute, other, "", "nothing"},
+		{70 * time.Minute, other, "", "over"},
+		{71 * time.Minute, down, "", "fires"},
+		{72 * time.Minute, "[]", "", "nothing"},
+		{86 * time.Minute, "[]", "", "nothing"},
+		{87 * time.Minute, "[]", "", "over"},
 	} {
 		list, uptime = step.list, step.uptime
 		samples, err := r.read(t.Context(), began.Add(step.after))
@@ -58,7 +78,7 @@ func TestAlertmanagerBegins(t *testing.T) {
 		got := "nothing"
 		for _, s := range samples {
 			switch {
-			case s.Kind != grace.SampleAlert:
+			case s.Metric != "Down":
 			case s.Resolved:
 				got = "over"
 			default:

@@ -26,10 +26,15 @@ const (
 // begins, at least.
 const afterWebhook = 2 * time.Second
 
-// DefaultResend is how long after its start an Alertmanager may lack alerts that go
-// on: it keeps none over a restart, and Prometheus sends them again once a minute
-// (rules.alert.resend-delay), with the next evaluation of their rule.
+// DefaultResend is how long an Alertmanager that began, and was sent something, may
+// lack alerts that go on: it keeps none over a restart, and Prometheus sends them
+// again once a minute (rules.alert.resend-delay), with the next evaluation of their
+// rule.
 const DefaultResend = 3 * time.Minute
+
+// emptyFor is how long a list is empty until it is believed without anything having
+// been sent: who would send may be away.
+const emptyFor = 15 * time.Minute
 
 // ListMetric counts the alerts that an Alertmanager lists; it is also what a
 // reading that failed is about.
@@ -42,7 +47,7 @@ type ReaderConfig struct {
 	Mapping Mapping
 	Every   grace.Duration // default 30s
 	Timeout grace.Duration // of one reading; default 10s
-	Resend  grace.Duration // within which alerts that go on are sent again to one that began; default 3m
+	Resend  grace.Duration // within which all that goes on is sent again to one that began, once it is sent anything; default 3m
 	Limit   int64          // most bytes of one list; default 64 MiB
 	// Came is sent to when a webhook brought alerts: they are read soon, so that
 	// GRACE knows which of them are listed here.
@@ -57,7 +62,8 @@ type ReaderConfig struct {
 // begins, soon after a webhook, and every so often. An alert that is listed fires, whether its
 // webhook came or not; one that was listed and is not any more is over (others
 // may come by the same webhook from elsewhere), though not while the Alertmanager
-// may not have been sent it again since it began; one that is silenced or inhibited
+// may not have been sent it again since it began: until Resend after its list held
+// anything, or until it was empty for 15 minutes; one that is silenced or inhibited
 // says so. A reading that fails changes nothing: it is a sample of kind
 // sensor_error.
 type Reader struct {
@@ -65,10 +71,11 @@ type Reader struct {
 	base   string
 	client *httpclient.Client
 	lost   atomic.Uint64
-	told   map[string]bool // fingerprints of listed alerts that lead nowhere
-	uptime string          // when the Alertmanager began, as it said last
-	began  time.Time       // when that was first seen
-	absent map[grace.SignalKey]time.Time
+	told   map[string]bool               // fingerprints of listed alerts that lead nowhere
+	uptime string                        // when the Alertmanager began, as it said last
+	fed    time.Time                     // when its list first held anything since
+	empty  time.Time                     // since when its list is empty
+	absent map[grace.SignalKey]time.Time // since when a list that holds others lacks it
 }
 
 var _ grace.Sensor = (*Reader)(nil)
@@ -195,17 +202,19 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 		now[grace.SignalKey(string(s.Service)+"/"+s.Sensor+"/"+s.Metric+"/"+s.Fingerprint)] = true
 	}
 	r.tell(skipped)
+	whole := r.knowsAll(ctx, began, len(list) > 0)
 	absent := map[grace.SignalKey]time.Time{}
-	whole := r.knowsAll(ctx, began)
 	for _, s := range known {
 		if !s.Listed || s.Sensor != Sensor || s.Metric == ListMetric || now[s.Key] || s.State != grace.SignalFiring && s.State != grace.SignalStale {
 			continue
 		}
-		since, before := r.absent[s.Key]
-		if !before {
-			since = began
+		since := began
+		if len(list) > 0 {
+			if before, ok := r.absent[s.Key]; ok {
+				since = before
+			}
+			absent[s.Key] = since
 		}
-		absent[s.Key] = since
 		if whole || began.Sub(since) >= r.cfg.Resend.D() {
 			out = append(out, ended(s, began))
 		}
@@ -216,19 +225,30 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 	}), nil
 }
 
-// knowsAll tells whether the Alertmanager has been up for so long that what it does
-// not list is over. By GRACE's own clock: theirs may be another.
-func (r *Reader) knowsAll(ctx context.Context, now time.Time) bool {
+// knowsAll tells whether what the Alertmanager does not list is over; holds is
+// whether it lists anything. By GRACE's own clock: theirs may be another.
+func (r *Reader) knowsAll(ctx context.Context, now time.Time, holds bool) bool {
 	var status struct {
 		Uptime string `json:"uptime"`
 	}
-	if err := r.get(ctx, "/api/v2/status", &status); err != nil || status.Uptime == "" {
-		return false
+	says := r.get(ctx, "/api/v2/status", &status) == nil && status.Uptime != ""
+	anew := says && status.Uptime != r.uptime
+	if anew {
+		r.uptime, r.fed, r.empty, r.absent = status.Uptime, time.Time{}, time.Time{}, nil
 	}
-	if status.Uptime != r.uptime {
-		r.uptime, r.began = status.Uptime, now
+	switch {
+	case !holds && r.empty.IsZero():
+		r.empty = now
+	case holds:
+		r.empty = time.Time{}
+		if !anew && r.fed.IsZero() { // else the list may be of the one before
+			r.fed = now
+		}
 	}
-	return now.Sub(r.began) >= r.cfg.Resend.D()
+	if !r.empty.IsZero() && now.Sub(r.empty) >= emptyFor {
+		return true
+	}
+	return says && !r.fed.IsZero() && now.Sub(r.fed) >= r.cfg.Resend.D()
 }
 
 // tell says what leads nowhere, once for as long as it is listed.
