@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"grace"
 	"grace/internal/config"
 	"grace/internal/notify"
+	"grace/sensor/prometheus"
 )
 
 // Finding is what one look at the surroundings found.
@@ -29,8 +31,7 @@ const (
 	FoundFailed  = "failed"
 )
 
-// lookTime is how long a sensor may take for its first sample, unless its own
-// timeout is longer.
+// lookTime is how long the look of one sensor may take.
 const lookTime = 10 * time.Second
 
 // Look asks every sensor of a configuration once, and, with tell, has every
@@ -46,19 +47,29 @@ func Look(ctx context.Context, cfg *config.Config, tell bool) ([]Finding, error)
 	}
 	d := &Daemon{opts: collect(nil), log: slog.New(slog.DiscardHandler), cfg: cfg}
 	none := grace.SinkFunc(func(context.Context, ...grace.Sample) error { return nil })
-	list, err := d.lookers(soon(cfg), none)
+	list, err := d.buildSensors(soon(cfg), none)
 	if err != nil {
 		return nil, err
 	}
-	found := make([]Finding, len(list))
-	seen := make([][]grace.Sample, len(list))
+	seen := make([]sight, len(list))
 	var looking sync.WaitGroup
 	for i, src := range list {
-		looking.Go(func() { found[i], seen[i] = lookOnce(ctx, src) })
+		looking.Go(func() {
+			switch q, ok := src.Sensor.(*querier); {
+			case ok:
+				seen[i] = lookQueries(ctx, src, q)
+			case i < len(cfg.Sensors):
+				seen[i] = lookOnce(ctx, src, cfg.Sensors[i].Prometheus)
+			default:
+				seen[i] = lookOnce(ctx, src, nil)
+			}
+		})
 	}
 	looking.Wait()
-	out = append(out, found...)
-	out = append(out, metricsSeen(cfg, slices.Concat(seen...))...)
+	for _, s := range seen {
+		out = append(out, s.sensor)
+	}
+	out = append(out, metricsSeen(cfg, seen)...)
 	if !tell {
 		return out, nil
 	}
@@ -80,9 +91,23 @@ func Look(ctx context.Context, cfg *config.Config, tell bool) ([]Finding, error)
 	return out, nil
 }
 
+// sight is what one look at a sensor gave.
+type sight struct {
+	sensor  Finding
+	samples []grace.Sample
+	gaps    []gap
+}
+
+// gap is a metric that a sensor is to give and did not.
+type gap struct {
+	service grace.ServiceID // none of a query whose answer names it
+	metric  string
+	why     string
+}
+
 // lookEvery is the interval of sensors that are to look once: they begin within
-// one, spread over it.
-const lookEvery = grace.Duration(200 * time.Millisecond)
+// one, spread over it, and look again while metrics are missing that need it.
+const lookEvery = grace.Duration(500 * time.Millisecond)
 
 // soon gives a configuration whose sensors look at once.
 func soon(cfg *config.Config) *config.Config {
@@ -93,13 +118,6 @@ func soon(cfg *config.Config) *config.Config {
 		case s.Probe != nil:
 			p := *s.Probe
 			p.Interval, s.Probe = lookEvery, &p
-		case s.PromQL != nil:
-			p := *s.PromQL
-			p.Interval, p.Queries = lookEvery, slices.Clone(p.Queries)
-			for j := range p.Queries {
-				p.Queries[j].Interval = lookEvery
-			}
-			s.PromQL = &p
 		case s.Prometheus != nil:
 			p := *s.Prometheus
 			p.Interval, s.Prometheus = lookEvery, &p
@@ -109,32 +127,54 @@ func soon(cfg *config.Config) *config.Config {
 	return &out
 }
 
-// lookers are the sensors of a configuration without their history, which a
-// look does not need.
-func (d *Daemon) lookers(cfg *config.Config, none grace.Sink) ([]source, error) {
-	list, err := d.buildSensors(cfg, none)
-	for i, src := range list {
-		if q, ok := src.Sensor.(*querier); ok {
-			list[i].Sensor = q.Sensor
+// lookQueries asks every query of a sensor once.
+func lookQueries(ctx context.Context, src source, q *querier) sight {
+	ctx, cancel := context.WithTimeoutCause(ctx, lookTime, fmt.Errorf("no answer within %s", lookTime))
+	defer cancel()
+	var out sight
+	var partly []string
+	answered := false
+	for _, a := range q.Look(ctx) {
+		out.samples = append(out.samples, a.Samples...)
+		failed := len(a.Samples) > 0 && a.Samples[0].Kind == grace.SampleSensorError
+		answered = answered || !failed
+		switch {
+		case failed || len(a.Samples) == 0:
+			why := cmp.Or(a.Problem, "its query has an empty answer: see in Prometheus whether all names and labels in it are there")
+			out.gaps = append(out.gaps, gap{a.Query.Service, a.Query.Name, why})
+		case a.Problem != "":
+			partly = append(partly, a.Query.Name+": "+a.Problem)
 		}
 	}
-	return list, err
+	if !answered {
+		out.gaps = nil // the sensor says it, once
+	}
+	if len(out.samples) == 0 {
+		out.sensor = Finding{Kind: "sensor", Name: src.Name(), State: FoundWarning, Detail: "it answers, and no query has a value"}
+		return out
+	}
+	out.sensor = finding(src, out.samples, nil)
+	if len(partly) > 0 && out.sensor.State == FoundOK {
+		out.sensor.State, out.sensor.Detail = FoundWarning, grace.Printable(strings.Join(partly, "; "))
+	}
+	return out
 }
 
-// lookOnce runs a sensor until its first samples have come.
-func lookOnce(ctx context.Context, src source) (Finding, []grace.Sample) {
+// lookOnce runs a sensor until its first samples have come, and, of a page that is
+// scraped, until each of its metrics has come or is said to be missing.
+func lookOnce(ctx context.Context, src source, page *prometheus.Config) sight {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	var mu sync.Mutex
 	var samples []grace.Sample
-	first := make(chan struct{})
+	enough := make(chan struct{})
 	var once sync.Once
 	sink := grace.SinkFunc(func(_ context.Context, more ...grace.Sample) error {
 		mu.Lock()
 		defer mu.Unlock()
 		samples = append(samples, more...)
-		if len(samples) > 0 {
-			once.Do(func() { close(first) })
+		if _, wait := missing(page, samples); len(samples) > 0 && !wait {
+			once.Do(func() { close(enough) })
 		}
 		return nil
 	})
@@ -149,7 +189,7 @@ func lookOnce(ctx context.Context, src source) (Finding, []grace.Sample) {
 	}()
 	var err error
 	select {
-	case <-first:
+	case <-enough:
 		cancel()
 		<-ended //nolint:errcheck // it was seen to work; how it ends when stopped says nothing
 	case err = <-ended:
@@ -158,7 +198,40 @@ func lookOnce(ctx context.Context, src source) (Finding, []grace.Sample) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	return finding(src, samples, err), samples
+	gaps, _ := missing(page, samples)
+	return sight{finding(src, samples, err), samples, gaps}
+}
+
+// missing names the metrics that a page that was read did not give, and tells
+// whether another look may bring one of them.
+func missing(page *prometheus.Config, samples []grace.Sample) (gaps []gap, wait bool) {
+	var said []string
+	came := map[string]bool{}
+	for _, s := range samples {
+		switch {
+		case s.Kind == grace.SampleMetric:
+			came[s.Metric] = true
+		case s.Kind == grace.SampleSensorError || s.Value == 0:
+			return nil, false
+		default:
+			said = strings.Split(s.Message, "; ")
+		}
+	}
+	if page == nil || len(samples) == 0 {
+		return nil, false
+	}
+	for _, m := range page.Metrics {
+		if came[m.Name] {
+			continue
+		}
+		g := gap{page.Service, m.Name, fmt.Sprintf("no value in %s: a rate, ratio or quantile needs something to happen meanwhile", lookTime)}
+		i := slices.IndexFunc(said, func(text string) bool { return strings.HasPrefix(text, m.Name+": ") })
+		if i >= 0 {
+			g.why = strings.TrimPrefix(said[i], m.Name+": ") + " (compare source and labels with the page)"
+		}
+		gaps, wait = append(gaps, g), wait || i < 0
+	}
+	return gaps, wait
 }
 
 // finding judges what a sensor said.
@@ -191,16 +264,15 @@ func finding(src source, samples []grace.Sample, err error) Finding {
 	return f
 }
 
-// metricsSeen says of each metric that is judged whether a look brought it.
-func metricsSeen(cfg *config.Config, samples []grace.Sample) []Finding {
+// metricsSeen says of each metric that is judged whether a look brought it, and of
+// each other one that a sensor is to give that it did not.
+func metricsSeen(cfg *config.Config, looks []sight) []Finding {
 	type metric struct {
 		service grace.ServiceID
 		name    string
 	}
 	seen := map[metric]bool{}
-	for _, s := range samples {
-		seen[metric{s.Service, s.Metric}] = s.Kind != grace.SampleSensorError
-	}
+	why := map[metric]string{}
 	var wanted []metric
 	want := func(service grace.ServiceID, name string) {
 		if m := (metric{service, name}); name != "" && !slices.Contains(wanted, m) {
@@ -214,11 +286,23 @@ func metricsSeen(cfg *config.Config, samples []grace.Sample) []Finding {
 	for _, l := range cfg.Limits {
 		want(l.Service, l.Metric)
 	}
+	for _, look := range looks {
+		for _, s := range look.samples {
+			seen[metric{s.Service, s.Metric}] = s.Kind != grace.SampleSensorError
+		}
+		for _, g := range look.gaps {
+			why[metric{g.service, g.metric}] = g.why
+			if g.service != "" || !slices.ContainsFunc(wanted, func(m metric) bool { return m.name == g.metric }) {
+				want(g.service, g.metric)
+			}
+		}
+	}
 	var out []Finding
 	for _, m := range wanted {
-		f := Finding{Kind: "metric", Name: string(m.service) + "/" + m.name, State: FoundOK}
+		f := Finding{Kind: "metric", Name: strings.TrimPrefix(string(m.service)+"/"+m.name, "/"), State: FoundOK}
 		if !seen[m] {
-			f.State, f.Detail = FoundWarning, "no sensor gave it in one look: rates come with the second, and what others send is not seen here"
+			f.State = FoundWarning
+			f.Detail = grace.Printable(cmp.Or(why[m], why[metric{"", m.name}], "no sensor gave it in one look; what others send is not seen here"))
 		}
 		out = append(out, f)
 	}

@@ -159,17 +159,9 @@ func (s *Sensor) poll(ctx context.Context, sink grace.Sink, q Query) {
 		case <-next.C:
 		}
 		began := time.Now()
-		found, notes, fail := s.instant(ctx, q, began)
+		samples, message, fail := s.once(ctx, q, sent, began)
 		if ctx.Err() != nil {
 			return // cut short by the end: it says nothing about the target
-		}
-		samples := s.collect(q, found, &notes, func(service grace.ServiceID, at int64) bool {
-			return sent.wants(service, at, began)
-		})
-		sent.add(samples, began)
-		message := notes.text(fail)
-		if fail != nil {
-			samples = s.blind(q, sent, message)
 		}
 		s.send(ctx, sink, samples)
 		if message != reported {

@@ -1,0 +1,56 @@
+package promql_test
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"grace"
+	"grace/sensor/promql"
+)
+
+// A look asks everything at once, whatever the intervals are, and says of each
+// query what came of it.
+func TestLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		vector := result("vector", `[{"metric":{},"value":[1,"5"]}]`)
+		answers := map[string]string{
+			"a": vector, "b": vector, "none": result("vector", `[]`),
+			"many":  result("vector", `[{"metric":{"i":"1"},"value":[1,"5"]},{"metric":{"i":"2"},"value":[1,"6"]}]`),
+			"wrong": `{"status":"error","errorType":"bad_data","error":"no such thing"}`,
+		}
+		w := &wire{give: func(_ int, _ *http.Request, form url.Values) (int, http.Header, string) {
+			return 200, nil, answers[form.Get("query")]
+		}}
+		cfg := promql.Config{Interval: grace.Duration(time.Hour), Transport: w}
+		for _, name := range []string{"a", "b", "none", "many", "wrong"} {
+			cfg.Queries = append(cfg.Queries, query(name))
+		}
+		began := time.Now()
+		found := newSensor(t, cfg).Look(t.Context())
+		if took := time.Since(began); took != 0 || len(w.asked) != 5 {
+			t.Errorf("asked %d in %s, want all 5 at once", len(w.asked), took)
+		}
+		for i, want := range []struct {
+			kind    grace.SampleKind
+			problem string
+		}{
+			{grace.SampleMetric, ""},
+			{grace.SampleMetric, ""},
+			{"", ""},
+			{"", "left out: more than one series: aggregate them, or name a service_label"},
+			{grace.SampleSensorError, "the query failed: bad_data: no such thing"},
+		} {
+			a := found[i]
+			var kind grace.SampleKind
+			if len(a.Samples) > 0 {
+				kind = a.Samples[0].Kind
+			}
+			if a.Query.Name != cfg.Queries[i].Name || kind != want.kind || a.Problem != want.problem {
+				t.Errorf("%s: %q, problem %q, want %+v", a.Query.Name, kind, a.Problem, want)
+			}
+		}
+	})
+}
