@@ -59,9 +59,8 @@ func TestAlertmanagerBegins(t *testing.T) {
 		{54 * time.Minute, down, "12:41", "fires"},
 		{55 * time.Minute, "[]", "12:55", "nothing"},
 		{56 * time.Minute, down, "12:55", "fires"}, // sent again
-		{58 * time.Minute, "[]", "12:55", "nothing"},
-		{59 * time.Minute, "[]", "12:55", "over"},
-		{66 * time.Minute, down, "", "fires"}, // one that does not say when it began
+		{58 * time.Minute, "[]", "12:55", "over"},  // this one had listed it
+		{66 * time.Minute, down, "", "fires"},      // one that does not say when it began
 		{67 * time.Minute, other, "", "nothing"},
 		{69 * time.Minute, other, "", "nothing"},
 		{70 * time.Minute, other, "", "over"},

@@ -76,6 +76,7 @@ type Reader struct {
 	fed    time.Time                     // when its list first held anything since
 	empty  time.Time                     // since when its list is empty
 	absent map[grace.SignalKey]time.Time // since when a list that holds others lacks it
+	listed map[grace.SignalKey]bool      // seen in a list since it began: not listed, it is over
 }
 
 var _ grace.Sensor = (*Reader)(nil)
@@ -202,8 +203,14 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 		now[grace.SignalKey(string(s.Service)+"/"+s.Sensor+"/"+s.Metric+"/"+s.Fingerprint)] = true
 	}
 	r.tell(skipped)
-	whole := r.knowsAll(ctx, began, len(list) > 0)
+	whole, same := r.knowsAll(ctx, began, len(list) > 0)
 	absent := map[grace.SignalKey]time.Time{}
+	listed := map[grace.SignalKey]bool{}
+	if same { // else the list may be of the one before
+		listed = now
+	} else {
+		r.listed = nil
+	}
 	for _, s := range known {
 		if !s.Listed || s.Sensor != Sensor || s.Metric == ListMetric || now[s.Key] || s.State != grace.SignalFiring && s.State != grace.SignalStale {
 			continue
@@ -215,19 +222,21 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 			}
 			absent[s.Key] = since
 		}
-		if whole || began.Sub(since) >= r.cfg.Resend.D() {
+		listed[s.Key] = listed[s.Key] || r.listed[s.Key] // until it is known to be over
+		if whole || r.listed[s.Key] || began.Sub(since) >= r.cfg.Resend.D() {
 			out = append(out, ended(s, began))
 		}
 	}
-	r.absent = absent
+	r.absent, r.listed = absent, listed
 	return append(out, grace.Sample{
 		Service: grace.CoreService, Sensor: Sensor, Metric: ListMetric, Kind: grace.SampleMetric, Value: float64(len(list)), At: began,
 	}), nil
 }
 
-// knowsAll tells whether what the Alertmanager does not list is over; holds is
-// whether it lists anything. By GRACE's own clock: theirs may be another.
-func (r *Reader) knowsAll(ctx context.Context, now time.Time, holds bool) bool {
+// knowsAll tells whether all that the Alertmanager does not list is over, and whether
+// it says that it is the same as at the reading before; holds is whether it lists
+// anything. By GRACE's own clock: theirs may be another.
+func (r *Reader) knowsAll(ctx context.Context, now time.Time, holds bool) (whole, same bool) {
 	var status struct {
 		Uptime string `json:"uptime"`
 	}
@@ -246,9 +255,9 @@ func (r *Reader) knowsAll(ctx context.Context, now time.Time, holds bool) bool {
 		}
 	}
 	if !r.empty.IsZero() && now.Sub(r.empty) >= emptyFor {
-		return true
+		return true, says && !anew
 	}
-	return says && !r.fed.IsZero() && now.Sub(r.fed) >= r.cfg.Resend.D()
+	return says && !r.fed.IsZero() && now.Sub(r.fed) >= r.cfg.Resend.D(), says && !anew
 }
 
 // tell says what leads nowhere, once for as long as it is listed.
