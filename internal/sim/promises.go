@@ -269,10 +269,7 @@ func (s *Sim) attentive() (began time.Time, living bool) {
 		if !s.awake(p) || s.now.Sub(p.began) < attention || s.now.Sub(p.frozen) < attention {
 			continue
 		}
-		since := p.began
-		if p.reload.After(since) {
-			since = p.reload
-		}
+		since := later(later(p.began, p.reload), p.woke)
 		if !living || since.Before(began) {
 			began, living = since, true
 		}
