@@ -3,7 +3,11 @@
 // first step.
 package gate
 
-import "grace"
+import (
+	"slices"
+
+	"grace"
+)
 
 // Groups knows to which redundant groups a service belongs.
 type Groups interface {
@@ -55,10 +59,36 @@ func Concurrency(acting, limit int) grace.Reason {
 	return New("concurrency", acting < limit, grace.ReasonConcurrency, float64(acting), float64(limit))
 }
 
-// ConeBusy is the reason that another run has the services which a run would act
-// among.
-func ConeBusy(run grace.RunID, service grace.ServiceID) grace.Reason {
-	r := New("cone", false, grace.ReasonConeBusy, string(service), nil)
-	r.Source = "run/" + string(run)
-	return r
+// Open is a run that has not ended.
+type Open struct {
+	Run     grace.RunID
+	Service grace.ServiceID
+	State   grace.RunStatus
+	Cone    []grace.ServiceID
+}
+
+// Busy gives the services that runs may be changing.
+func Busy(open []Open) map[grace.ServiceID]bool {
+	busy := map[grace.ServiceID]bool{}
+	for _, o := range open {
+		if o.State.Mutating() {
+			busy[o.Service] = true
+		}
+	}
+	return busy
+}
+
+// Cone holds that two runs never change a service and something that it depends on,
+// or that depends on it, at once. The cones as a whole may overlap: two services that
+// share a database, but do not depend on each other, can be healed at once.
+func Cone(target grace.ServiceID, cone []grace.ServiceID, open []Open) grace.Reason {
+	for _, o := range open {
+		// Either's cone: they may be of two configurations.
+		if o.State.Mutating() && (o.Service == target || slices.Contains(cone, o.Service) || slices.Contains(o.Cone, target)) {
+			r := New("cone", false, grace.ReasonConeBusy, string(o.Service), nil)
+			r.Source = "run/" + string(o.Run)
+			return r
+		}
+	}
+	return New("cone", true, "", nil, nil)
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"grace"
@@ -54,15 +53,23 @@ func (l *Loop) admission(ctx context.Context, q store.Querier, st *stages, run g
 			return in, err
 		}
 	}
-	before := ahead(open, run)
+	before := opens(ahead(open, run))
 	_, declared := st.graph.Service(run.Service)
 	in.Declared = gate.Declared(run.Service, declared)
-	in.Redundancy = gate.Redundancy(st.graph, run.Service, run.Code, shownWell(l.mirror.allSignals()), busyWith(before))
+	in.Redundancy = gate.Redundancy(st.graph, run.Service, run.Code, shownWell(l.mirror.allSignals()), gate.Busy(before))
 	in.Storm = gate.New("storm", true, "", nil, nil)
 	if storm := l.stormNow.Load(); storm != nil {
 		in.Storm = *storm
 	}
-	in.Cone, in.Concurrency = st.places(run, before)
+	cone := append(st.graph.Cone(run.Service), run.Cone...) // the graph may have grown since the decision
+	in.Cone = gate.Cone(run.Service, cone, before)
+	acting := 0
+	for _, o := range before {
+		if o.State.Acting() {
+			acting++
+		}
+	}
+	in.Concurrency = gate.Concurrency(acting, st.Propose.MaxConcurrent)
 	return in, nil
 }
 
@@ -119,31 +126,4 @@ func ahead(open []store.RunHead, run grace.Run) (before []store.RunHead) {
 		}
 	}
 	return before
-}
-
-// busyWith gives the services that runs act on.
-func busyWith(runs []store.RunHead) map[grace.ServiceID]bool {
-	busy := map[grace.ServiceID]bool{}
-	for _, h := range runs {
-		busy[h.Service] = true
-	}
-	return busy
-}
-
-// places lets one mutating run into a dependency cone, and no more at once than the
-// configured number. Before are the runs that go before this one.
-func (st *stages) places(run grace.Run, before []store.RunHead) (cone, concurrency grace.Reason) {
-	acting := 0
-	cone = gate.New("cone", true, "", nil, nil)
-	own := append(st.graph.Cone(run.Service), run.Cone...) // the graph may have grown since the decision
-	for _, o := range before {
-		if o.State != grace.RunApproved {
-			acting++
-		}
-		// Either's cone: they may be of two configurations.
-		if cone.OK && (slices.Contains(o.Cone, run.Service) || slices.Contains(own, o.Service)) {
-			cone = gate.ConeBusy(o.ID, o.Service)
-		}
-	}
-	return cone, gate.Concurrency(acting, st.Propose.MaxConcurrent)
 }

@@ -235,7 +235,7 @@ func inHand(dec grace.Decision) bool {
 type present struct {
 	now      time.Time
 	mode     grace.Mode
-	open     []propose.Open
+	open     []gate.Open
 	silences []grace.Silence
 	well     map[grace.ServiceID]bool
 }
@@ -284,10 +284,10 @@ func (l *Loop) view(ctx context.Context, tx store.Tx, st *stages, p present, one
 // predictionsFresh is how long a prediction holds that is not renewed.
 func predictionsFresh(st *stages) time.Duration { return 3 * st.PredictEvery }
 
-func opens(heads []store.RunHead) []propose.Open {
-	out := make([]propose.Open, len(heads))
+func opens(heads []store.RunHead) []gate.Open {
+	out := make([]gate.Open, len(heads))
 	for i, h := range heads {
-		out[i] = propose.Open{Run: h.ID, Service: h.Service, State: h.State, Cone: h.Cone}
+		out[i] = gate.Open{Run: h.ID, Service: h.Service, State: h.State, Cone: h.Cone}
 	}
 	return out
 }

@@ -17,28 +17,17 @@ func (a *Agent) limits(in Input, cone []grace.ServiceID, known bool) []grace.Rea
 	return []grace.Reason{
 		in.Evidence.Reason(),
 		gate.Declared(in.Diagnosis.Cause, known),
-		gate.Redundancy(a.graph, in.Diagnosis.Cause, in.Diagnosis.Code, in.State.Well, busy(in.State.Open)),
+		gate.Redundancy(a.graph, in.Diagnosis.Cause, in.Diagnosis.Code, in.State.Well, gate.Busy(in.State.Open)),
 		storm,
 		a.concurrency(in.State.Open),
-		coneFree(in.Diagnosis.Cause, cone, in.State.Open),
+		gate.Cone(in.Diagnosis.Cause, cone, in.State.Open),
 		a.rate(in),
 		notOpen(in),
 		a.crashLoop(in, in.same),
 	}
 }
 
-// busy gives the services that runs may be changing.
-func busy(open []Open) map[grace.ServiceID]bool {
-	out := map[grace.ServiceID]bool{}
-	for _, o := range open {
-		if o.State.Mutating() {
-			out[o.Service] = true
-		}
-	}
-	return out
-}
-
-func (a *Agent) concurrency(open []Open) grace.Reason {
+func (a *Agent) concurrency(open []gate.Open) grace.Reason {
 	n := 0
 	for _, o := range open {
 		if o.State.Mutating() {
@@ -46,18 +35,6 @@ func (a *Agent) concurrency(open []Open) grace.Reason {
 		}
 	}
 	return gate.Concurrency(n, a.cfg.MaxConcurrent)
-}
-
-// coneFree holds that two runs never change a service and something it hangs
-// together with at once. The cones as a whole may overlap: two services that
-// share a database, but do not depend on each other, can be healed at once.
-func coneFree(target grace.ServiceID, cone []grace.ServiceID, open []Open) grace.Reason {
-	for _, o := range open {
-		if o.State.Mutating() && (o.Service == target || slices.Contains(cone, o.Service) || slices.Contains(o.Cone, target)) {
-			return gate.ConeBusy(o.Run, o.Service)
-		}
-	}
-	return gate.New("cone", true, "", nil, nil)
 }
 
 func (a *Agent) rate(in Input) grace.Reason {
@@ -188,7 +165,7 @@ func (in Input) ended(match func(Past) bool) []Past {
 	return out
 }
 
-// row counts back from since the runs after each of which the trouble came back
+// row counts back from since the runs after each of which the condition came back
 // within BackoffMax.
 func (a *Agent) row(ended []Past, since time.Time) (n int, last time.Time) {
 	for _, p := range slices.Backward(ended) {

@@ -72,7 +72,7 @@ import (
 // DoNothing is the name under which the outcomes of waiting are learned.
 const DoNothing grace.PlaybookID = "do_nothing"
 
-// GateOpen is the gate that fails while a run for the same trouble is open.
+// GateOpen is the gate that fails while a run for the same condition is open.
 const GateOpen = "open"
 
 // Graph knows the services and how they depend on each other.
@@ -104,18 +104,10 @@ type Past struct {
 	Aborted  bool         // a person asked it to stop
 }
 
-// Open is a run that has not ended.
-type Open struct {
-	Run     grace.RunID
-	Service grace.ServiceID
-	State   grace.RunStatus
-	Cone    []grace.ServiceID
-}
-
 // State is what is going on, read in the transaction that decides.
 type State struct {
 	Past []Past
-	Open []Open
+	Open []gate.Open
 	// Sick are the services that are themselves the cause of trouble now.
 	// Victims do not count: one sick database is not a storm.
 	Sick []grace.ServiceID

@@ -148,22 +148,22 @@ func TestPropose(t *testing.T) {
 		{"storm", func(in *Input) { in.State.Sick = []grace.ServiceID{"api", "db", "web"} }, nil, "", map[string][]grace.ReasonCode{"storm": {grace.ReasonStorm}}},
 		{"concurrency", func(in *Input) {
 			for i := range 10 {
-				in.State.Open = append(in.State.Open, Open{Run: grace.RunID(fmt.Sprint(i)), Service: "x", State: grace.RunRunning})
+				in.State.Open = append(in.State.Open, gate.Open{Run: grace.RunID(fmt.Sprint(i)), Service: "x", State: grace.RunRunning})
 			}
 		}, nil, "", map[string][]grace.ReasonCode{"concurrency": {grace.ReasonConcurrency}}},
 		{"waiting runs do not count", func(in *Input) {
 			for i := range 20 {
-				in.State.Open = append(in.State.Open, Open{Run: grace.RunID(fmt.Sprint(i)), Service: "db", State: grace.RunAwaitingApproval})
+				in.State.Open = append(in.State.Open, gate.Open{Run: grace.RunID(fmt.Sprint(i)), Service: "db", State: grace.RunAwaitingApproval})
 			}
 		}, nil, flag, nil},
 		{"a dependency is being healed", func(in *Input) {
-			in.State.Open = []Open{{Run: "r-1", Service: "db", State: grace.RunVerifying}}
+			in.State.Open = []gate.Open{{Run: "r-1", Service: "db", State: grace.RunVerifying}}
 		}, nil, "", map[string][]grace.ReasonCode{"cone": {grace.ReasonConeBusy}}},
 		{"the target is in the cone of another", func(in *Input) {
-			in.State.Open = []Open{{Run: "r-1", Service: "old", State: grace.RunRollingBack, Cone: []grace.ServiceID{"old", "api"}}}
+			in.State.Open = []gate.Open{{Run: "r-1", Service: "old", State: grace.RunRollingBack, Cone: []grace.ServiceID{"old", "api"}}}
 		}, nil, "", map[string][]grace.ReasonCode{"cone": {grace.ReasonConeBusy}}},
 		{"a stranger is being healed", func(in *Input) {
-			in.State.Open = []Open{{Run: "r-1", Service: "mail", State: grace.RunRunning, Cone: []grace.ServiceID{"mail"}}}
+			in.State.Open = []gate.Open{{Run: "r-1", Service: "mail", State: grace.RunRunning, Cone: []grace.ServiceID{"mail"}}}
 		}, nil, flag, nil},
 
 		{"rate", func(in *Input) {
@@ -271,7 +271,7 @@ func TestPropose(t *testing.T) {
 		}, nil, flag, nil},
 		{"another run acts on the other member of a group", func(in *Input) {
 			in.Diagnosis.Cause, in.State.Well = "db", map[grace.ServiceID]bool{"api": true}
-			in.State.Open = []Open{{Run: "r-1", Service: "api", State: grace.RunVerifying}}
+			in.State.Open = []gate.Open{{Run: "r-1", Service: "api", State: grace.RunVerifying}}
 		}, nil, "", map[string][]grace.ReasonCode{"redundancy": {grace.ReasonRedundancy}, "cone": {grace.ReasonConeBusy}}},
 		{"a member that is down serves nobody", func(in *Input) {
 			in.Diagnosis.Cause, in.Diagnosis.Code = "db", grace.CodeServiceDown

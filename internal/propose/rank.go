@@ -133,7 +133,7 @@ func (in Input) proposed(id grace.PlaybookID) (last Past, found bool) {
 	return last, found
 }
 
-// doNothing is the chance that the trouble passes by itself, and the outcomes
+// doNothing is the chance that the condition passes by itself, and the outcomes
 // behind it: none while it is assumed.
 func (a *Agent) doNothing(in Input) (score, trials float64) {
 	score, trials = a.ranker.Rank(in.Diagnosis.Cause, in.Diagnosis.Code, DoNothing, in.Now)
