@@ -215,7 +215,7 @@ func decisionStages(d *grace.Decision) []Stage {
 }
 
 func gateWords(r grace.Reason) string {
-	s := fmt.Sprintf("%s: %s, required %s", explain.Gate(r), explain.Actual(r), explain.Required(r))
+	s := fmt.Sprintf("%s: %s, required %s", words(r.Gate), explain.Actual(r), explain.Required(r))
 	if !r.OK {
 		s += " (" + string(r.Code) + ")"
 		if hint := explain.Hint(r); hint != "" {

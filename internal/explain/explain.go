@@ -68,9 +68,6 @@ func Hint(r grace.Reason) string {
 	return ""
 }
 
-// Gate is the name of a gate as people read it.
-func Gate(r grace.Reason) string { return strings.ReplaceAll(r.Gate, "_", " ") }
-
 // Waits says what an approved run waits for before it begins, empty when that is
 // nothing. A change window is the one that people wait for.
 func Waits(run grace.Run) string {
@@ -78,7 +75,7 @@ func Waits(run grace.Run) string {
 		return ""
 	}
 	if first := run.Reasons[0]; first.Code != grace.ReasonOutsideWindow {
-		return Gate(first) + ": " + Actual(first)
+		return strings.ReplaceAll(first.Gate, "_", " ") + ": " + Actual(first)
 	}
 	return Window(run.Reasons[0]) + "; the run expires " + stamp(run.CreatedAt.Add(grace.AdmissionPatience))
 }
