@@ -105,9 +105,14 @@ func (e *entry) blind(cfg *Config, s *grace.Sample) bool {
 }
 
 // expire makes an alert stale that its sender would have repeated by now. It
-// would have said, too, that it is over: the sender is away.
+// would have said, too, that it is over: the sender is away. Of one that only
+// another replica is sent, that one has been asked before, and had time to answer.
 func (e *entry) expire(now time.Time) {
-	if e.kind == kindAlert && e.held == grace.SignalFiring && !e.sig.Expires.IsZero() && now.After(e.sig.Expires) {
+	until := e.sig.Expires
+	if e.adopted && !e.until.IsZero() {
+		until = e.until.Add(2 * askEvery)
+	}
+	if e.kind == kindAlert && e.held == grace.SignalFiring && !until.IsZero() && now.After(until) {
 		e.stale = true
 	}
 }

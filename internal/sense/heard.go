@@ -190,7 +190,7 @@ func (e *entry) answer(cfg *Config, changed []grace.Signal) []grace.Signal {
 		if word.At = word.At.Add(time.Millisecond); !late {
 			word.At = e.judged
 		}
-		word.Passing = e.passing && word.State == grace.SignalFiring
+		word.Passing, word.Expires = e.passing && word.State == grace.SignalFiring, e.sig.Expires
 		e.heard = &word
 		changed = append(changed, word)
 	default:

@@ -72,6 +72,37 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// TestAdoptedExpires: what only another replica is sent, and its sender would have
+// repeated by now, goes stale though that replica is gone. It has been asked
+// before, and what it says of a repeat keeps it.
+func TestAdoptedExpires(t *testing.T) {
+	far, near := New(DefaultConfig(), nil), New(DefaultConfig(), nil)
+	say := func(sec int) {
+		s := alertAt(sec, "f1", false)
+		s.Expires = at(sec + 240)
+		for _, word := range far.Observe(s) {
+			near.Heard(word)
+		}
+	}
+	say(0)
+	key := near.Signals()[0].Key
+	if changed := near.Tick(at(239)); len(changed) != 0 {
+		t.Fatalf("in time: %+v", changed)
+	}
+	if asked := near.Ask(at(240)); len(asked) != 1 || asked[0] != key {
+		t.Fatalf("asks for %v", asked)
+	}
+	far.Asked([]grace.SignalKey{key})
+	say(241)
+	if changed := near.Tick(at(300)); len(changed) != 0 {
+		t.Fatalf("repeated there: %+v", changed)
+	}
+	gone := near.Tick(at(241 + 240 + 41))
+	if len(gone) != 1 || gone[0].State != grace.SignalStale {
+		t.Errorf("not repeated: %+v", gone)
+	}
+}
+
 // TestAskAfterRestart: what is sent to other replicas alone confirms what a
 // replica knew before it was started anew, once a sample has come after it asked;
 // nothing confirms it before.

@@ -74,6 +74,7 @@ func (s *Sim) end(p *process, orphaned, down time.Duration) {
 		return
 	}
 	p.dead = true
+	s.unlearn(p)
 	s.crashes++
 	s.crashed = append(s.crashed, s.now)
 	s.replicas[p.replica] = nil
