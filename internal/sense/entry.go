@@ -36,7 +36,6 @@ type entry struct {
 	failedAt    time.Time         // when another replica saw it fail last
 	arguing     time.Time         // since when it fails here and passes there
 	adopted     bool              // only another replica has data of it
-	until       time.Time         // of an adopted alert: its sender repeats it by then
 	asked       bool              // another replica asks what is seen here
 	askedAt     time.Time         // when others were asked last
 	held        grace.SignalState // unknown, ok or firing
@@ -109,10 +108,13 @@ func (e *entry) blind(cfg *Config, s *grace.Sample) bool {
 // another replica is sent, that one has been asked before, and had time to answer.
 func (e *entry) expire(now time.Time) {
 	until := e.sig.Expires
-	if e.adopted && !e.until.IsZero() {
-		until = e.until.Add(2 * askEvery)
+	if e.kind != kindAlert || e.held != grace.SignalFiring || until.IsZero() {
+		return
 	}
-	if e.kind == kindAlert && e.held == grace.SignalFiring && !until.IsZero() && now.After(until) {
+	if e.adopted {
+		until = until.Add(2 * askEvery)
+	}
+	if now.After(until) {
 		e.stale = true
 	}
 }

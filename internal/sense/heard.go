@@ -122,7 +122,6 @@ func (a *Agent) takeWord(e *entry, s grace.Signal, confirmed bool) {
 	e.held = grace.SignalUnknown
 	e.takeOver(s)
 	e.restored, e.unconfirmed, e.sig.Unconfirmed = false, !confirmed, !confirmed
-	e.until, e.sig.Expires = s.Expires, time.Time{}
 }
 
 // between tells whether a probe or objective passed here since the failures began
@@ -243,10 +242,10 @@ func (e *entry) asks(cfg *Config, now time.Time) bool {
 		doubted = e.failedAt
 	case !e.adopted:
 		return false
-	case e.kind == kindAlert && e.until.IsZero(): // it is repeated rarely
+	case e.kind == kindAlert && e.sig.Expires.IsZero(): // it is repeated rarely
 		first = e.patience(cfg) / 4
 	case e.kind == kindAlert:
-		first = e.until.Sub(doubted) / 2
+		first = e.sig.Expires.Sub(doubted) / 2
 	}
 	silent := max(0, now.Sub(doubted)) // the clock may have been set back
 	again := e.askedAt.IsZero() || e.askedAt.After(now) || now.Sub(e.askedAt) >= max(askEvery, silent/4)
