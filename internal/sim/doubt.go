@@ -94,8 +94,18 @@ func (s *Sim) change(e Event) {
 	}
 }
 
-// setClock sets the wall clocks of all hosts.
+// setClock sets the wall clocks of all hosts. What was silent before is so for as
+// long as it was, and what falls silent by it is so from now on.
 func (s *Sim) setClock(step time.Duration) {
+	for _, v := range s.seen {
+		switch before := s.now.Add(s.wall); {
+		case v.until.IsZero():
+		case v.expired(before):
+			v.until = v.until.Add(step)
+		case v.expired(before.Add(step)):
+			v.until = before.Add(step)
+		}
+	}
 	s.wall += step
 	s.lastStep = step
 }
