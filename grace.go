@@ -39,6 +39,8 @@ type (
 	RunID       string
 	ApprovalID  string
 	IncidentID  string
+	// Digest names a value by its content: 22 characters of base64url.
+	Digest string
 )
 
 // CoreService is the service under which GRACE watches herself.

@@ -38,7 +38,7 @@ func floors() []struct {
 		{7, []string{"daemon"}},
 		{6, []string{"internal/config", "internal/sim", "internal/cli"}},
 		{5, []string{"internal/loop", "internal/api", "internal/notify"}},
-		{4, []string{"internal/heal", "internal/store", "internal/flow"}},
+		{4, []string{"internal/heal", "internal/store", "internal/flow", "internal/decide"}},
 		{3, slices.Concat(pure(), []string{
 			"internal/mesh", "sensor/*", "action/*", "domain/*", "gracetest", "internal/pgtest", "internal/systemdtest", "internal/clitest",
 		})},
@@ -59,13 +59,13 @@ func pure() []string {
 // alone, the words for reasons, and the intake that every telemetry edge hands its
 // series to.
 func ground() []string {
-	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry", "internal/httpclient", "internal/exposition", "internal/explain", "internal/gate", "internal/patience"}
+	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry", "internal/httpclient", "internal/exposition", "internal/explain", "internal/gate", "internal/content", "internal/patience"}
 }
 
 // replayed lists what must not know the clock or the world: the stages, and
 // the mathematics below them.
 func replayed() []string {
-	return append(pure(), "internal/forecast", "internal/detect", "internal/breach", "internal/explain", "internal/gate")
+	return append(pure(), "internal/forecast", "internal/detect", "internal/breach", "internal/explain", "internal/gate", "internal/content", "internal/decide")
 }
 
 // testOnly packages may be imported by every _test.go file, whatever its floor,

@@ -8,6 +8,7 @@ import (
 	"grace"
 	"grace/internal/api"
 	"grace/internal/config"
+	"grace/internal/decide"
 	"grace/internal/loop"
 	"grace/sensor/probe"
 	"grace/sensor/prometheus"
@@ -15,12 +16,10 @@ import (
 
 func loopConfig(cfg *config.Config) loop.Config {
 	return loop.Config{
-		Services: cfg.Services, Playbooks: cfg.Playbooks, Objectives: cfg.Objectives, Limits: cfg.Limits, Probes: cfg.Probes(),
-		Sense: cfg.Sense, Predict: cfg.Predict, Diagnose: cfg.Diagnose, Propose: cfg.Propose, Govern: cfg.Govern, Learn: cfg.Learn,
-		ApprovalTTL: cfg.ApprovalTTL.D(), Mode: cfg.Mode, GroupWait: cfg.Diagnose.GroupWait.D(), PredictEvery: cfg.Predict.Every.D(),
-		AlertSource: fmt.Sprintf("%+v", cfg.Alertmanager),
-		HoldDown:    cfg.HoldDown.D(), RecoverWithin: cfg.RecoverWithin.D(),
-		EscalateAfter: cfg.EscalateAfter.D(), EscalateCritical: cfg.EscalateAfterCritical.D(),
+		Config: decide.Config{
+			Services: cfg.Services, Playbooks: cfg.Playbooks, Diagnose: cfg.Diagnose, Propose: cfg.Propose, Govern: cfg.Govern, PredictEvery: cfg.Predict.Every.D(), HoldDown: cfg.HoldDown.D(), RecoverWithin: cfg.RecoverWithin.D(),
+		},
+		Objectives: cfg.Objectives, Limits: cfg.Limits, Probes: cfg.Probes(), Sense: cfg.Sense, Predict: cfg.Predict, Learn: cfg.Learn, ApprovalTTL: cfg.ApprovalTTL.D(), Mode: cfg.Mode, GroupWait: cfg.Diagnose.GroupWait.D(), AlertSource: fmt.Sprintf("%+v", cfg.Alertmanager), EscalateAfter: cfg.EscalateAfter.D(), EscalateCritical: cfg.EscalateAfterCritical.D(),
 	}
 }
 

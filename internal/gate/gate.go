@@ -59,19 +59,11 @@ func Concurrency(acting, limit int) grace.Reason {
 	return New("concurrency", acting < limit, grace.ReasonConcurrency, float64(acting), float64(limit))
 }
 
-// Open is a run that has not ended.
-type Open struct {
-	Run     grace.RunID
-	Service grace.ServiceID
-	State   grace.RunStatus
-	Cone    []grace.ServiceID
-}
-
 // Busy gives the services that runs may be changing.
-func Busy(open []Open) map[grace.ServiceID]bool {
+func Busy(open []grace.OpenRun) map[grace.ServiceID]bool {
 	busy := map[grace.ServiceID]bool{}
 	for _, o := range open {
-		if o.State.Mutating() {
+		if o.Status.Mutating() {
 			busy[o.Service] = true
 		}
 	}
@@ -81,10 +73,10 @@ func Busy(open []Open) map[grace.ServiceID]bool {
 // Cone holds that two runs never change a service and something that it depends on,
 // or that depends on it, at once. The cones as a whole may overlap: two services that
 // share a database, but do not depend on each other, can be healed at once.
-func Cone(target grace.ServiceID, cone []grace.ServiceID, open []Open) grace.Reason {
+func Cone(target grace.ServiceID, cone []grace.ServiceID, open []grace.OpenRun) grace.Reason {
 	for _, o := range open {
 		// Either's cone: they may be of two configurations.
-		if o.State.Mutating() && (o.Service == target || slices.Contains(cone, o.Service) || slices.Contains(o.Cone, target)) {
+		if o.Status.Mutating() && (o.Service == target || slices.Contains(cone, o.Service) || slices.Contains(o.Cone, target)) {
 			r := New("cone", false, grace.ReasonConeBusy, string(o.Service), nil)
 			r.Source = "run/" + string(o.Run)
 			return r

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/diagnose"
 	"grace/internal/flow"
 	"grace/internal/govern"
@@ -66,11 +67,12 @@ func benchConfig(n int) Config {
 		binding.Steps = append(binding.Steps, grace.Step{Name: fmt.Sprintf("step-%d", i), Action: "noop", ReadOnly: true})
 	}
 	cfg := Config{
-		Playbooks: []grace.Playbook{{
-			ID: "restart_service", Risk: grace.RiskLow, Impact: grace.ImpactLow, Auto: true, Triggers: []grace.Code{grace.CodeServiceDown}, Binding: binding,
-		}},
-		Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(),
-		Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(), Mode: grace.ModeAutonomous,
+		Config: decide.Config{
+			Playbooks: []grace.Playbook{{
+				ID: "restart_service", Risk: grace.RiskLow, Impact: grace.ImpactLow, Auto: true, Triggers: []grace.Code{grace.CodeServiceDown}, Binding: binding,
+			}}, Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(),
+		},
+		Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Learn: learn.DefaultConfig(), Mode: grace.ModeAutonomous,
 	}
 	cfg.Propose.MaxConcurrent, cfg.Propose.StormServices, cfg.Propose.StormShare = 1<<20, 1<<20, 1
 	for i := range n {
@@ -140,11 +142,9 @@ func (r *benchRig) decideFor(b *testing.B, i int) {
 	if err := r.persist(b.Context(), []grace.Signal{sig}); err != nil {
 		b.Fatal(err)
 	}
-	d := grace.Diagnosis{
-		ID: grace.DiagnosisID("d-" + hash(service)), Code: grace.CodeServiceDown, Cause: service, Kind: grace.TriggerReactive,
-		Likelihood: 0.8, Impact: grace.ImpactMedium, Since: now, At: now, Evidence: []grace.Evidence{{Service: service, Code: sig.Code, Signal: sig.Key, Weight: 0.8, Text: sig.Message}},
-	}
-	if _, err := r.decideTogether(b.Context(), r.stages.Load(), []due{{d, []grace.Trigger{reactive(sig, now)}, ""}}, nil); err != nil {
+	st := r.stages.Load()
+	sc := st.rules.Look(now, []grace.Signal{sig}, nil)
+	if _, err := r.decideTogether(b.Context(), st, sc, []due{{sc.Diagnoses[0], []grace.Trigger{reactive(sig, now)}, ""}}); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -103,7 +103,7 @@ func (l *Loop) holdSilenced(ctx context.Context, st *stages, now time.Time) erro
 		return fmt.Errorf("read the silences: %w", err)
 	}
 	for id, c := range l.conditions {
-		if _, silenced := st.silencedBy(id, silences, now); silenced {
+		if _, silenced := st.rules.SilencedBy(id, silences, now); silenced {
 			c.anew(now)
 		}
 	}
@@ -121,7 +121,7 @@ func (st *stages) patience(id grace.ServiceID) time.Duration {
 
 // critical tells whether a service is, or may be.
 func (st *stages) critical(id grace.ServiceID) bool {
-	s, _ := st.graph.Service(id)
+	s, _ := st.rules.Graph.Service(id)
 	return s.Criticality == grace.CriticalityCritical || s.Criticality == grace.CriticalityUnknown
 }
 

@@ -2,119 +2,13 @@ package loop
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"grace"
 	"grace/internal/explain"
-	"grace/internal/gate"
-	"grace/internal/govern"
 	"grace/internal/heal"
-	"grace/internal/propose"
 )
-
-// view is what one decision looks at besides the diagnosis: read in the
-// deciding transaction, under its lock, but for what ranking remembers.
-type view struct {
-	now      time.Time
-	owner    string // who decides
-	mode     grace.Mode
-	state    propose.State
-	ranker   propose.Ranker
-	triggers []grace.TriggerID
-	evidence gate.Evidence // of the condition
-	// Of a run that a person wants: its one playbook, its arguments, and who
-	// lets limits pass.
-	playbooks []grace.Playbook
-	arguments map[string]any
-	override  string
-}
-
-// decide is the whole way from a diagnosis to a decision and, where there is
-// something to do or to ask, its run. Pure: the same arguments, the same
-// answer.
-func (st *stages) decide(d grace.Diagnosis, v view) (grace.Decision, *grace.Run) {
-	dec := grace.Decision{
-		ID:      grace.DecisionID("dec-" + hash(d.ID, v.now, v.owner)), // two replicas may look at it in the same moment
-		Verdict: grace.VerdictNone, Mode: v.mode, Service: d.Cause, Triggers: v.triggers, Diagnosis: d, At: v.now,
-	}
-	agent := propose.New(st.Propose, st.graph, v.ranker)
-	in := propose.Input{
-		Now: v.now, Seed: seed(d), Diagnosis: d, Playbooks: st.Playbooks, State: v.state, Evidence: v.evidence,
-		Arguments: v.arguments, Override: v.override,
-	}
-	if v.playbooks != nil {
-		in.Playbooks = v.playbooks
-	}
-	said := agent.Propose(in)
-	dec.Reasons, dec.Candidates, dec.Proposal = said.Reasons, said.Candidates, said.Proposal
-	if dec.Proposal == nil {
-		return dec, nil
-	}
-	p := *dec.Proposal
-	verdict, policy, gates := st.govern.Decide(govern.Input{Now: v.now, Mode: v.mode, Proposal: p})
-	dec.Verdict, dec.Policy = verdict, policy
-	dec.Reasons = append(dec.Reasons, gates...)
-	if v.mode == grace.ModeStopped {
-		// Not even a denied run: as a past proposal it would stand in the way
-		// of the remedy when somebody resumes.
-		return dec, nil
-	}
-	run := st.newRun(dec, p, v.now)
-	dec.Run = run.ID
-	return dec, &run
-}
-
-// newRun makes the run of a decision, in the state its verdict puts it.
-func (st *stages) newRun(dec grace.Decision, p grace.Proposal, now time.Time) grace.Run {
-	service, _ := st.graph.Service(p.Service)
-	run := grace.Run{
-		ID: grace.RunID("r-" + hash(p.ID, now)), Service: p.Service, Code: p.Code, Kind: p.Kind, Parameters: p.Parameters,
-		Decision: dec.ID, Proposal: p.ID, Cone: p.Cone, Revision: 1, SickSince: dec.Diagnosis.Since, CreatedAt: now,
-		Playbook: st.bound(p.Playbook, service), Condition: dec.Diagnosis.Condition(),
-		HoldDown: grace.Duration(st.HoldDown), RecoverIn: grace.Duration(st.RecoverWithin),
-	}
-	if run.SickSince.IsZero() || run.SickSince.After(now) {
-		run.SickSince = now
-	}
-	switch dec.Verdict {
-	case grace.VerdictAllow:
-		run.Status, run.Auto = grace.RunApproved, true
-	case grace.VerdictRequireApproval:
-		run.Status = grace.RunAwaitingApproval
-	case grace.VerdictObserve:
-		run.Status = grace.RunObservedOnly
-	case grace.VerdictDeny, grace.VerdictNone:
-		run.Status = grace.RunDenied
-	default:
-		run.Status = grace.RunDenied
-	}
-	if run.Status.Terminal() {
-		run.EndedAt = &now
-		run.Reasons = dec.Failed()
-	}
-	return run
-}
-
-// bound gives a playbook as it runs on a service.
-func (st *stages) bound(id grace.PlaybookID, s grace.Service) grace.Playbook {
-	i := slices.IndexFunc(st.Playbooks, func(p grace.Playbook) bool { return p.ID == id })
-	if i < 0 {
-		return grace.Playbook{ID: id}
-	}
-	b, _ := st.Playbooks[i].Bind(s)
-	return b
-}
-
-// seed gives the jitter of a diagnosis the same value on every replica.
-func seed(d grace.Diagnosis) uint64 {
-	var n uint64
-	for _, c := range []byte(hash(d.Cause, d.Code)) {
-		n = n*31 + uint64(c)
-	}
-	return n
-}
 
 // signature tells whether a "no" is the one that was said before.
 func signature(d grace.Decision) string {

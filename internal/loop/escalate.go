@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"grace"
-	"grace/domain/core"
 	"grace/internal/store"
 )
 
@@ -224,7 +223,7 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 // given, and what is left is told of its victims; without any no service is.
 func (c lasting) unsilenced(st *stages, silences []grace.Silence, now time.Time) (lasting, grace.ServiceID) {
 	silenced := func(id grace.ServiceID) bool {
-		_, is := st.silencedBy(id, silences, now)
+		_, is := st.rules.SilencedBy(id, silences, now)
 		return is
 	}
 	c.victims = slices.DeleteFunc(slices.Clone(c.victims), silenced)
@@ -282,41 +281,4 @@ func join(ids []grace.ServiceID) string {
 		words[i] = string(id)
 	}
 	return strings.Join(words, ", ")
-}
-
-// storming gives the services that count for the circuit breaker: those that
-// are sick of themselves, seriously, and not silenced. GRACE's own parts do not.
-func (st *stages) storming(diagnoses []grace.Diagnosis) []grace.ServiceID {
-	var sick []grace.ServiceID
-	for _, d := range diagnoses {
-		if s, _ := st.graph.Service(d.Cause); s.Domain == core.Name {
-			continue
-		}
-		if d.Kind == grace.TriggerReactive && d.Severity.Serious() && !slices.Contains(sick, d.Cause) {
-			sick = append(sick, d.Cause)
-		}
-	}
-	return sick
-}
-
-// population counts the services of a share: the described ones without GRACE's
-// own parts, and those that others send signals about.
-func population(st *stages, sick []grace.ServiceID) int {
-	n := st.undeclared(sick)
-	for _, s := range st.Services {
-		if s.Domain != core.Name {
-			n++
-		}
-	}
-	return n
-}
-
-// undeclared counts those that nobody described.
-func (st *stages) undeclared(ids []grace.ServiceID) (n int) {
-	for _, id := range ids {
-		if !st.declared(id) {
-			n++
-		}
-	}
-	return n
 }

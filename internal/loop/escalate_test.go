@@ -258,12 +258,17 @@ func TestOwnPartsAreNoServicesOfAShare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var diagnoses []grace.Diagnosis
-	for i := range 4 {
-		diagnoses = append(diagnoses, grace.Diagnosis{Cause: benchService(i), Kind: grace.TriggerReactive, Severity: grace.SeverityCritical})
+	var signals []grace.Signal
+	for _, id := range []grace.ServiceID{benchService(0), benchService(1), benchService(2), benchService(3), core.TriggerMesh} {
+		signals = append(signals, grace.Signal{
+			Key: grace.SignalKey(id + "/probe/up"), Service: id, Code: grace.CodeServiceDown, State: grace.SignalFiring, Severity: grace.SeverityCritical,
+		})
 	}
-	sick := st.storming(append(diagnoses, grace.Diagnosis{Cause: core.TriggerMesh, Kind: grace.TriggerReactive, Severity: grace.SeverityCritical}))
-	r, storm := propose.New(st.Propose, st.graph, nil).Storm(propose.State{Sick: sick, Total: population(st, sick)})
+	sc := st.rules.Look(time.Now(), signals, nil)
+	if len(sc.Diagnoses) != 5 {
+		t.Fatalf("%d are diagnosed", len(sc.Diagnoses))
+	}
+	r, storm := st.rules.Storm(sc.Sick)
 	if want := "4 of 4 services sick"; !storm || explain.Actual(r) != want {
 		t.Errorf("open: %t, %s; want it open, %s", storm, explain.Actual(r), want)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/explain"
 	"grace/internal/flow"
 	"grace/internal/gate"
@@ -167,9 +168,9 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 			signals[i].State = grace.SignalStale // well before a restart is not well now
 		}
 	}
-	e := evidenceOf(run.Condition, signals)
+	e := decide.Evidence(run.Condition, signals)
 	out.Clear, out.Text = e.State == gate.EvidenceCleared, explain.Actual(e.Reason())
-	if gone := missing(run.Condition, signals); out.Clear && gone != "" && !shownWell(signals)[run.Service] {
+	if gone := missing(run.Condition, signals); out.Clear && gone != "" && !decide.ShownWell(signals)[run.Service] {
 		out.Clear, out.Text = false, "nothing shows that it is gone: there is no "+string(gone)+" any more"
 	}
 	return out
@@ -188,10 +189,11 @@ func missing(condition []grace.SignalKey, signals []grace.Signal) grace.SignalKe
 
 // averted tells whether what was foreseen has not come and is not foreseen any more.
 func (l *Loop) averted(signals []grace.Signal, run grace.Run) (clear bool, text string) {
-	come := comeIn(signals, run.Code)
+	come := decide.Come(signals, run.Code)
 	if come.State != gate.EvidenceCleared {
 		return false, explain.Actual(come.Reason())
 	}
-	foreseen := l.predictedEvidence(run.Service, run.Code)
+	st, now := l.stages.Load(), l.Now()
+	foreseen := st.rules.Foreseen(now, l.evidenceSince(), l.mirror.current(now, st.rules.PredictionsFresh()), run.Service, run.Code)
 	return foreseen.State == gate.EvidenceCleared, explain.Actual(foreseen.Reason())
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/diagnose"
 	"grace/internal/flow"
 	"grace/internal/govern"
@@ -124,11 +125,10 @@ func shop(steps int) loop.Config {
 		Triggers: []grace.Code{grace.CodeServiceDown}, Binding: binding,
 	}
 	return loop.Config{
-		Services:  []grace.Service{service("frontend", "catalog"), service("catalog", "cache"), service("cache")},
-		Playbooks: []grace.Playbook{restart},
-		Sense:     sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(),
-		Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(),
-		Mode: grace.ModeAutonomous, Reconsider: 50 * time.Millisecond,
+		Config: decide.Config{
+			Services: []grace.Service{service("frontend", "catalog"), service("catalog", "cache"), service("cache")}, Playbooks: []grace.Playbook{restart}, Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(),
+		},
+		Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Learn: learn.DefaultConfig(), Mode: grace.ModeAutonomous, Reconsider: 50 * time.Millisecond,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/diagnose"
 	"grace/internal/govern"
 	"grace/internal/learn"
@@ -124,9 +125,10 @@ func (s shardsOf) Do(shard int, f func(a *predict.Agent)) { f(s[shard]) }
 func TestShards(t *testing.T) {
 	now := time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC)
 	cfg := Config{
-		Objectives: []sense.Objective{{Name: "latency", Service: "api", Metric: "latency_ms", Op: ">", Threshold: 500, Code: grace.CodeLatencySpike}},
-		Sense:      sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(),
-		Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(), PredictEvery: 2 * time.Second,
+		Config: decide.Config{
+			Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(), PredictEvery: 2 * time.Second,
+		},
+		Objectives: []sense.Objective{{Name: "latency", Service: "api", Metric: "latency_ms", Op: ">", Threshold: 500, Code: grace.CodeLatencySpike}}, Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Learn: learn.DefaultConfig(),
 	}
 	cfg.Govern.PredictiveShadow = false
 	l, err := New(cfg, Deps{Now: func() time.Time { return now }, Owner: "me"})
@@ -190,9 +192,10 @@ func TestShards(t *testing.T) {
 func TestForetoldOfShards(t *testing.T) {
 	now := time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC)
 	cfg := Config{
-		Objectives: []sense.Objective{{Name: "latency", Service: "api", Metric: "latency_ms", Op: ">", Threshold: 500, Code: grace.CodeLatencySpike}},
-		Sense:      sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(),
-		Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(),
+		Config: decide.Config{
+			Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(),
+		},
+		Objectives: []sense.Objective{{Name: "latency", Service: "api", Metric: "latency_ms", Op: ">", Threshold: 500, Code: grace.CodeLatencySpike}}, Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Learn: learn.DefaultConfig(),
 	}
 	l, err := New(cfg, Deps{Now: func() time.Time { return now }, Owner: "me"})
 	if err != nil {
@@ -257,8 +260,10 @@ func TestLedgerAfterRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := Config{
-		Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(),
-		Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(),
+		Config: decide.Config{
+			Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(),
+		},
+		Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Learn: learn.DefaultConfig(),
 	}
 	l, err := New(cfg, Deps{Store: s, Now: func() time.Time { return now }, Owner: "me"})
 	if err != nil {
@@ -302,8 +307,10 @@ func TestStepForecasts(t *testing.T) {
 		}
 		defer s.Close()
 		cfg := Config{
-			Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(),
-			Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(),
+			Config: decide.Config{
+				Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(),
+			},
+			Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Learn: learn.DefaultConfig(),
 		}
 		for i := range disks {
 			cfg.Limits = append(cfg.Limits, predict.Target{

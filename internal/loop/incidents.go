@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/heal"
 	"grace/internal/store"
 )
@@ -285,33 +286,9 @@ func watchedBy(signals []grace.Signal) map[grace.ServiceID]bool {
 	return watched
 }
 
-// shownWell gives the services that are shown to be well: one serious signal at
-// least passed since this process began, and none says otherwise or has no data.
-func shownWell(signals []grace.Signal) map[grace.ServiceID]bool {
-	well := map[grace.ServiceID]bool{}
-	for _, s := range signals {
-		switch {
-		case !s.Severity.Serious(), s.State == grace.SignalUnknown:
-		case s.State == grace.SignalOK && !s.Unconfirmed:
-			if _, said := well[s.Service]; !said {
-				well[s.Service] = true
-			}
-		case s.State == grace.SignalOK && s.Kind == grace.SignalObjective:
-			// It was well, and a long window takes hours until it is judged again.
-		case s.Silenced == "":
-			well[s.Service] = false
-		}
-	}
-	return well
-}
-
-func illIn(well map[grace.ServiceID]bool) func(grace.ServiceID) bool {
-	return func(id grace.ServiceID) bool { return !well[id] }
-}
-
 // wellSince gives the services that are shown to be well, and since when.
 func (l *Loop) wellSince(signals []grace.Signal, now time.Time) map[grace.ServiceID]time.Time {
-	well := shownWell(signals)
+	well := decide.ShownWell(signals)
 	if l.well == nil {
 		l.well = map[grace.ServiceID]time.Time{}
 	}

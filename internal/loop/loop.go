@@ -14,32 +14,26 @@ import (
 	"github.com/dbos-inc/dbos-transact-golang/dbos"
 
 	"grace"
-	"grace/internal/diagnose"
+	"grace/internal/decide"
 	"grace/internal/forecast"
-	"grace/internal/govern"
 	"grace/internal/heal"
-	"grace/internal/healthgraph"
 	"grace/internal/learn"
 	"grace/internal/mesh"
 	"grace/internal/predict"
-	"grace/internal/propose"
 	"grace/internal/sense"
 	"grace/internal/store"
 )
 
 // Config is everything the stages are told.
 type Config struct {
-	Services    []grace.Service
-	Playbooks   []grace.Playbook
+	decide.Config // what decisions look at
+
 	Objectives  []sense.Objective
 	Limits      []predict.Target // what must not run out: forecast, and no symptom by itself
 	Probes      []sense.Probe    // known before their first sample
 	AlertSource string           // how alerts are read: when it changes they must be shown anew
 	Sense       sense.Config
 	Predict     predict.Config
-	Diagnose    diagnose.Config
-	Propose     propose.Config
-	Govern      govern.Config
 	Learn       learn.Config
 	ApprovalTTL time.Duration // how long a person has to answer (default 30m)
 	Mode        grace.Mode    // of a store where none was ever set
@@ -47,14 +41,9 @@ type Config struct {
 	// that would change the diagnosis. Reconsider is how often a "no" that time
 	// may turn into a "yes" is looked at again.
 	GroupWait, Reconsider time.Duration
-	// HoldDown is how long a condition must stay clear to count as healed,
-	// RecoverWithin how long after a remedy it may take to clear.
-	HoldDown, RecoverWithin time.Duration
 	// EscalateAfter is how long a condition may last without an effective run
 	// before a person is told; EscalateCritical is the same for critical services.
 	EscalateAfter, EscalateCritical time.Duration
-	// PredictEvery is the time between two evaluations of every forecast.
-	PredictEvery time.Duration
 }
 
 // Engine starts runs and talks to them.
@@ -143,26 +132,16 @@ type Loop struct {
 // stages is one configuration's pure part. It is never changed, only swapped.
 type stages struct {
 	Config
-	graph    *healthgraph.Graph
-	diagnose *diagnose.Agent
-	govern   *govern.Agent
+
+	rules *decide.Rules
 }
 
 func buildStages(cfg Config) (*stages, error) {
-	if errs := healthgraph.Validate(cfg.Services); len(errs) > 0 {
-		return nil, fmt.Errorf("services: %w", errors.Join(errs...))
-	}
 	if cfg.ApprovalTTL <= 0 {
 		cfg.ApprovalTTL = 30 * time.Minute
 	}
 	if cfg.Reconsider <= 0 {
 		cfg.Reconsider = 5 * time.Second
-	}
-	if cfg.PredictEvery <= 0 {
-		cfg.PredictEvery = 30 * time.Second
-	}
-	if cfg.RecoverWithin <= 0 {
-		cfg.RecoverWithin = 5 * time.Minute
 	}
 	if cfg.EscalateAfter <= 0 {
 		cfg.EscalateAfter = 5 * time.Minute
@@ -173,12 +152,12 @@ func buildStages(cfg Config) (*stages, error) {
 	if cfg.Mode == "" {
 		cfg.Mode = grace.ModeObserveOnly
 	}
-	agent, err := govern.New(cfg.Govern)
+	rules, err := decide.NewRules(cfg.Config)
 	if err != nil {
-		return nil, fmt.Errorf("trust: %w", err)
+		return nil, err
 	}
-	g := healthgraph.New(cfg.Services)
-	return &stages{Config: cfg, graph: g, diagnose: diagnose.New(cfg.Diagnose, g), govern: agent}, nil
+	cfg.Config = rules.Config
+	return &stages{Config: cfg, rules: rules}, nil
 }
 
 // New builds a loop.
@@ -363,8 +342,8 @@ func touched(before, now *stages, s grace.Signal) bool {
 	if before.AlertSource != now.AlertSource {
 		return true
 	}
-	was, _ := before.graph.Service(s.Service)
-	is, _ := now.graph.Service(s.Service)
+	was, _ := before.rules.Graph.Service(s.Service)
+	is, _ := now.rules.Graph.Service(s.Service)
 	return !reflect.DeepEqual(was, is) || !reflect.DeepEqual(before.looksAt(s.Service), now.looksAt(s.Service))
 }
 

@@ -11,7 +11,6 @@ import (
 	"grace/internal/explain"
 	"grace/internal/gate"
 	"grace/internal/heal"
-	"grace/internal/store"
 )
 
 // permit asks before every try of a step whether the mode lets it happen, and
@@ -47,22 +46,22 @@ func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
 // while the store does not answer, or no sample has come yet.
 func (l *Loop) permitFirst(ctx context.Context, st *stages, set grace.ModeSetting, run grace.Run) (decided bool, err error) {
 	l.noticeStill()
-	now := l.Now()
-	verdict, gates, err := l.trustNow(ctx, l.Store.Q(), st, set.At(now), run, now)
-	if err != nil { // only that it is lost or forged is final
-		return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrForged), err
+	p, err := l.present(ctx, l.Store.Q(), l.glance(st))
+	if err != nil {
+		return false, err
 	}
+	s, k, dec, err := l.admission(ctx, l.Store.Q(), st, p, run)
+	if err != nil {
+		return final(err), err
+	}
+	verdict, gates := st.rules.TrustNow(s, k, dec)
 	if a := admit.Trust(verdict, gates, run.Auto); a.End != "" {
 		return true, &heal.ClearedError{Text: "not begun: what was decided does not hold any more: " + explain.Lines(a.Reasons)}
 	}
 	if run.Kind == grace.TriggerManual {
 		return true, nil
 	}
-	e, err := l.evidenceNow(ctx, l.Store.Q(), st, &run, now)
-	if err != nil {
-		return false, err
-	}
-	waited := now.Sub(time.UnixMilli(l.epoch.Load()))
+	e, waited := st.rules.OfRun(&s, &k), p.now.Sub(s.Since)
 	switch {
 	case e.State == gate.EvidenceFresh:
 		return true, nil

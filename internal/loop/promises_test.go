@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/diagnose"
 	"grace/internal/explain"
 	"grace/internal/gate"
@@ -31,9 +32,10 @@ func unwired(t interface{ Fatal(...any) }, now func() time.Time) *Loop {
 		{ID: "db", Criticality: grace.CriticalityCritical},
 	}
 	l, err := New(Config{
-		Services: services, Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(),
-		Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(), HoldDown: 30 * time.Second,
-		Probes: []sense.Probe{
+		Config: decide.Config{
+			Services: services, Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(), HoldDown: 30 * time.Second,
+		},
+		Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Learn: learn.DefaultConfig(), Probes: []sense.Probe{
 			{Service: "web", Sensor: "probe", Metric: "up"},
 			{Service: "db", Sensor: "probe", Metric: "up"},
 			{Service: "web", Sensor: "slow", Metric: "up"},
@@ -69,7 +71,7 @@ func TestNoActionWithoutFreshEvidence(t *testing.T) {
 			s, found := known[key]
 			return found && s.State == grace.SignalFiring && !s.Passing && !s.Unconfirmed && s.Silenced == ""
 		})
-		got := evidenceOf(condition, slices.Collect(maps.Values(known)))
+		got := decide.Evidence(condition, slices.Collect(maps.Values(known)))
 		if (got.State == gate.EvidenceFresh) != want {
 			t.Fatalf("%v of %v is %q, want fresh: %t", condition, known, got.State, want)
 		}
@@ -330,19 +332,19 @@ func TestNewestEvidence(t *testing.T) {
 	probe(0)
 	probe(0)
 	row := signalOf(l, "web")
-	if e := evidenceFrom(new(l.newest(row))); e.State != gate.EvidenceFresh {
+	if e := evidenceOf(l.newest(row)); e.State != gate.EvidenceFresh {
 		t.Errorf("it fires: %+v", e)
 	}
 	probe(1)
-	if e := evidenceFrom(new(l.newest(row))); e.State != gate.EvidencePassing {
+	if e := evidenceOf(l.newest(row)); e.State != gate.EvidencePassing {
 		t.Errorf("it has passed, which is not durable yet: %+v", e)
 	}
 	alert := grace.Signal{Key: "web/am/Down", Service: "web", Kind: grace.SignalAlert, State: grace.SignalFiring, At: now, Expires: now.Add(time.Minute)}
-	if e := evidenceFrom(new(l.newest(alert))); e.State != gate.EvidenceFresh {
+	if e := evidenceOf(l.newest(alert)); e.State != gate.EvidenceFresh {
 		t.Errorf("an alert: %+v", e)
 	}
 	now = now.Add(2 * time.Minute)
-	if e := evidenceFrom(new(l.newest(alert))); e.State != gate.EvidenceNoData {
+	if e := evidenceOf(l.newest(alert)); e.State != gate.EvidenceNoData {
 		t.Errorf("an alert that was sent to another replica and not repeated: %+v", e)
 	}
 }
@@ -366,17 +368,6 @@ func TestTouched(t *testing.T) {
 	}
 }
 
-// TestSilencedAtItsSource: nothing is done to a service one of whose alerts is
-// silenced by its sender, whatever else says that it is sick.
-func TestSilencedAtItsSource(t *testing.T) {
-	t.Parallel()
-	fresh := gate.Evidence{State: gate.EvidenceFresh}
-	quiet := grace.Signal{Key: "web/am/Down", Kind: grace.SignalAlert, State: grace.SignalFiring, Silenced: "silence 1 (ann: new disk)"}
-	if e := unlessSilenced(fresh, []grace.Signal{{State: grace.SignalFiring}, quiet}); e.State != gate.EvidenceSilenced || !strings.Contains(e.Text, "ann") {
-		t.Errorf("%+v", e)
-	}
-	quiet.State = grace.SignalOK // it was silenced, and is over
-	if e := unlessSilenced(fresh, []grace.Signal{quiet}); e.State != gate.EvidenceFresh {
-		t.Errorf("%+v", e)
-	}
+func evidenceOf(s grace.Signal) gate.Evidence {
+	return decide.Evidence([]grace.SignalKey{s.Key}, []grace.Signal{s})
 }

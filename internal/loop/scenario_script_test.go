@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/diagnose"
 	"grace/internal/govern"
 	"grace/internal/learn"
@@ -82,11 +83,10 @@ func readConfig(t *testing.T, texts ...[]byte) Config {
 	}
 	c.Trust.Windows = c.ChangeWindows
 	out := Config{
-		Objectives: c.Objectives, Limits: c.Limits, Playbooks: c.Playbooks, Sense: c.Sense, Predict: c.Predict, Diagnose: c.Diagnose,
-		Propose: c.Propose, Govern: c.Trust.Config, Learn: learn.DefaultConfig(), Mode: c.Mode,
-		ApprovalTTL: c.Trust.ApprovalTTL.D(), GroupWait: c.Diagnose.GroupWait.D(),
-		HoldDown: c.HoldDown.D(), RecoverWithin: c.RecoverWithin.D(),
-		EscalateAfter: c.EscalateAfter.D(), EscalateCritical: c.EscalateAfterCritical.D(),
+		Config: decide.Config{
+			Playbooks: c.Playbooks, Diagnose: c.Diagnose, Propose: c.Propose, Govern: c.Trust.Config, HoldDown: c.HoldDown.D(), RecoverWithin: c.RecoverWithin.D(),
+		},
+		Objectives: c.Objectives, Limits: c.Limits, Sense: c.Sense, Predict: c.Predict, Learn: learn.DefaultConfig(), Mode: c.Mode, ApprovalTTL: c.Trust.ApprovalTTL.D(), GroupWait: c.Diagnose.GroupWait.D(), EscalateAfter: c.EscalateAfter.D(), EscalateCritical: c.EscalateAfterCritical.D(),
 	}
 	for _, s := range c.Services {
 		s.ID = s.Name

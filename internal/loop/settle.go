@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/explain"
 	"grace/internal/gate"
 	"grace/internal/heal"
@@ -20,65 +21,51 @@ const settleAfter = 15 * time.Second
 
 // settle gives a decision to the triggers that no diagnosis took up: the
 // condition went away, or what is there is too little to act on.
-func (l *Loop) settle(ctx context.Context, st *stages, pending []grace.Trigger, diagnoses []grace.Diagnosis, signals []grace.Signal, now time.Time) error {
+func (l *Loop) settle(ctx context.Context, st *stages, pending []grace.Trigger, sc *decide.Scene) error {
 	left := map[grace.ServiceID][]grace.Trigger{}
 	taken := map[grace.ServiceID]bool{}
-	for _, d := range diagnoses {
+	for _, d := range sc.Diagnoses {
 		taken[d.Cause] = true
 		for _, v := range d.Victims {
 			taken[v] = true
 		}
 	}
 	for _, t := range pending {
-		if !taken[t.Service] && now.Sub(t.At) >= settleAfter {
+		if !taken[t.Service] && sc.At.Sub(t.At) >= settleAfter {
 			left[t.Service] = append(left[t.Service], t)
 		}
 	}
 	for _, service := range slices.Sorted(maps.Keys(left)) {
-		triggers := left[service]
-		firing := slices.ContainsFunc(signals, func(s grace.Signal) bool {
-			return s.Service == service && s.State == grace.SignalFiring
-		})
-		reason := grace.Reason{
-			Gate: "trigger", Code: grace.ReasonCleared,
-		}
-		state := grace.TriggerCleared
-		if firing {
-			state = grace.TriggerDecided
-			reason = grace.Reason{
-				Gate: "diagnosis", Code: grace.ReasonLowConfidence,
-			}
-		}
-		if err := l.recordNone(ctx, st, service, triggers, state, reason, now); err != nil {
-			return err
+		if err := l.settleOne(ctx, st, sc, service, left[service]); err != nil {
+			return fmt.Errorf("settle %d triggers of %s: %w", len(left[service]), service, err)
 		}
 	}
 	return nil
 }
 
-func (l *Loop) recordNone(ctx context.Context, st *stages, service grace.ServiceID, triggers []grace.Trigger, state grace.TriggerState, reason grace.Reason, now time.Time) error {
-	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		mode, err := l.Store.Mode(ctx, tx)
+func (l *Loop) settleOne(ctx context.Context, st *stages, sc *decide.Scene, service grace.ServiceID, triggers []grace.Trigger) error {
+	return l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+		p, err := l.present(ctx, tx, sc)
 		if err != nil {
-			return fmt.Errorf("read the mode: %w", err)
+			return err
 		}
-		first := triggers[0]
-		dec := grace.Decision{
-			ID: grace.DecisionID("dec-" + hash(first.ID, now, l.Owner)), Verdict: grace.VerdictNone, Mode: mode.At(now), Service: service,
-			Reasons: []grace.Reason{reason}, At: now,
-			Diagnosis: grace.Diagnosis{Code: first.Code, Cause: service, Kind: first.Kind, Since: first.At, At: now},
+		s, k, err := l.snapshot(ctx, tx, st, p, service)
+		if err != nil {
+			return err
 		}
+		s.Trigger = &triggers[0]
 		for _, t := range triggers {
-			dec.Triggers = append(dec.Triggers, t.ID)
+			s.Triggers = append(s.Triggers, t.ID)
+		}
+		dec, _ := st.rules.Decide(s, k)
+		state := grace.TriggerDecided
+		if dec.Reasons[0].Code == grace.ReasonCleared {
+			state = grace.TriggerCleared
 		}
 		c := decisionChange(dec, nil, st.ApprovalTTL)
 		c.Triggers = markDecided(triggers, state)
 		return l.Store.Apply(ctx, tx, c)
 	})
-	if err != nil {
-		return fmt.Errorf("settle %d triggers of %s: %w", len(triggers), service, err)
-	}
-	return nil
 }
 
 // reconcile finds runs that are open in the store though the engine gave up on
@@ -152,8 +139,9 @@ func (l *Loop) foreseenNoMore(ctx context.Context, h store.RunHead, turned []gra
 	if !slices.Contains(turned, h.Service) {
 		return false, "", nil
 	}
-	come, err := l.hasCome(ctx, l.Store.Q(), h.Service, h.Code)
-	return err == nil && come.State != gate.EvidenceFresh, explain.Actual(trendTurned(h.Service).Reason()), err
+	signals, err := l.signalsNow(ctx, l.Store.Q(), h.Service)
+	come := decide.Come(signals, h.Code)
+	return err == nil && come.State != gate.EvidenceFresh, explain.Actual(decide.TrendTurned(h.Service).Reason()), err
 }
 
 // passed tells whether what began a run is over: its service has no condition any

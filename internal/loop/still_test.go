@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/gate"
 	"grace/internal/heal"
 )
@@ -30,11 +31,11 @@ func TestStoodStill(t *testing.T) {
 	look := func() gate.EvidenceState {
 		t.Helper()
 		l.noticeStill()
-		e, err := l.evidence(t.Context(), l.Store.Q(), service, []grace.SignalKey{grace.SignalKey(string(service) + "/probe/up")})
+		signals, err := l.signalsNow(t.Context(), l.Store.Q(), service)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return e.State
+		return decide.Evidence([]grace.SignalKey{grace.SignalKey(string(service) + "/probe/up")}, signals).State
 	}
 	for range 3 {
 		stood += time.Second

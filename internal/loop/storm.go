@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/explain"
 	"grace/internal/heal"
-	"grace/internal/propose"
 	"grace/internal/store"
 )
 
@@ -18,16 +18,16 @@ const stormPrefix = "storm-"
 // storm opens one incident when the storm breaker opens, and resolves it when
 // it closes: one for all replicas, and the same one after a restart. That what was
 // sick is not seen any more does not close it.
-func (l *Loop) storm(ctx context.Context, st *stages, state propose.State, signals []grace.Signal, now time.Time) error {
-	agent := propose.New(st.Propose, st.graph, nil)
-	reason, open := agent.Storm(state)
+func (l *Loop) storm(ctx context.Context, st *stages, sc *decide.Scene) error {
+	sick := sc.Sick
+	reason, open := st.rules.Storm(sick)
 	if !open && (l.stormOpen || !l.stormTold) {
 		inc, isOpen, err := l.stormIncident(ctx, l.Store.Q())
 		if err != nil {
 			return err
 		}
-		state.Sick = append(slices.Clone(state.Sick), unseenSick(inc, signals)...)
-		if r, lasts := agent.Storm(state); isOpen && lasts {
+		sick = append(slices.Clone(sick), unseenSick(inc, sc.Signals)...)
+		if r, lasts := st.rules.Storm(sick); isOpen && lasts {
 			reason, open = r, true
 		}
 	}
@@ -45,9 +45,9 @@ func (l *Loop) storm(ctx context.Context, st *stages, state propose.State, signa
 			return err
 		}
 		if open {
-			return l.Store.Apply(ctx, tx, stormOpened(state.Sick, reason, now))
+			return l.Store.Apply(ctx, tx, stormOpened(sick, reason, sc.At))
 		}
-		return l.Store.Apply(ctx, tx, stormClosed(inc, reason, now))
+		return l.Store.Apply(ctx, tx, stormClosed(inc, reason, sc.At))
 	})
 	if err != nil {
 		return fmt.Errorf("record the storm breaker: %w", err)

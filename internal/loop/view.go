@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/govern"
 	"grace/internal/heal"
 	"grace/internal/healthgraph"
@@ -107,13 +108,13 @@ func (l *Loop) assess(st *stages, now time.Time) ([]grace.HealthState, map[grace
 	by := map[grace.ServiceID][]grace.Signal{}
 	for _, s := range l.mirror.allSignals() {
 		by[s.Service] = append(by[s.Service], s)
-		if svc, ok := st.graph.Service(s.Service); ok && svc.Domain != "" {
+		if svc, ok := st.rules.Graph.Service(s.Service); ok && svc.Domain != "" {
 			domain := grace.ServiceID(svc.Domain)
 			by[domain] = append(by[domain], partOf(domain, s))
 		}
 	}
 	ids := map[grace.ServiceID]bool{}
-	for _, s := range st.graph.Services() {
+	for _, s := range st.rules.Graph.Services() {
 		ids[s.ID] = true
 		if s.Domain != "" {
 			ids[grace.ServiceID(s.Domain)] = true
@@ -143,17 +144,10 @@ func (l *Loop) Signals() []grace.Signal { return l.mirror.allSignals() }
 
 // Declared tells whether a service is configured or a domain's. Others are
 // shown and never acted on.
-func (l *Loop) Declared(id grace.ServiceID) bool { return l.stages.Load().declared(id) }
-
-func (st *stages) declared(id grace.ServiceID) bool {
-	if _, ok := st.graph.Service(id); ok {
-		return true
-	}
-	return slices.ContainsFunc(st.Services, func(s grace.Service) bool { return s.Domain != "" && grace.ServiceID(s.Domain) == id })
-}
+func (l *Loop) Declared(id grace.ServiceID) bool { return l.stages.Load().rules.Declared(id) }
 
 // Graph gives the health graph in force.
-func (l *Loop) Graph() *healthgraph.Graph { return l.stages.Load().graph }
+func (l *Loop) Graph() *healthgraph.Graph { return l.stages.Load().rules.Graph }
 
 // Playbooks gives the playbooks in force, sorted by id.
 func (l *Loop) Playbooks() []grace.Playbook {
@@ -179,7 +173,7 @@ func (e *ErrTrial) Error() string { return e.Reason }
 // DryRun asks the gates about a playbook on a service and changes nothing.
 func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.ServiceID, params map[string]any) (Trial, error) {
 	st := l.stages.Load()
-	s, ok := st.graph.Service(service)
+	s, ok := st.rules.Graph.Service(service)
 	if !ok {
 		return Trial{}, &ErrTrial{fmt.Sprintf("unknown service %q", service)}
 	}
@@ -207,9 +201,9 @@ func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.Se
 	now := l.Now()
 	proposal := grace.Proposal{
 		Service: service, Playbook: id, Parameters: resolved, Risk: p.Risk, Auto: p.Auto, Impact: p.Impact, Kind: grace.TriggerManual,
-		BlastRadius: st.graph.BlastRadius(service, illIn(shownWell(l.mirror.allSignals()))), Confidence: 1, Criticality: s.Criticality, At: now,
+		BlastRadius: st.rules.BlastRadius(service, decide.ShownWell(l.mirror.allSignals())), Confidence: 1, Criticality: s.Criticality, At: now,
 	}
-	v, policy, reasons := st.govern.Decide(govern.Input{Now: now, Mode: mode.At(now), Proposal: proposal})
+	v, policy, reasons := st.rules.Trust.Decide(govern.Input{Now: now, Mode: mode.At(now), Proposal: proposal})
 	p = heal.Preview(p, service, resolved)
 	return Trial{Playbook: p, Parameters: resolved, Verdict: v, Policy: policy, Reasons: reasons}, nil
 }

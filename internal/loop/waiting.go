@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"grace"
-	"grace/internal/admit"
 	"grace/internal/store"
 )
 
@@ -43,7 +42,7 @@ func (l *Loop) lookAfter(ctx context.Context) error {
 	for range min(len(approved), rousedAtOnce) {
 		l.roused++
 		h := approved[l.roused%len(approved)]
-		note(h.ID, l.rouse(ctx, h, open))
+		note(h.ID, l.rouse(ctx, h))
 	}
 	return failed
 }
@@ -69,22 +68,26 @@ func (l *Loop) callOff(ctx context.Context, h store.RunHead, turned []grace.Serv
 
 // rouse has a run look again that waits to start, when what it was told it waits
 // for is not what it would be told now.
-func (l *Loop) rouse(ctx context.Context, h store.RunHead, open []store.RunHead) error {
+func (l *Loop) rouse(ctx context.Context, h store.RunHead) error {
 	run, err := l.Store.Run(ctx, l.Store.Q(), h.ID)
 	if err != nil || len(run.Reasons) == 0 || run.Status != grace.RunApproved { // it has not asked yet
 		return err
 	}
-	now := l.Now()
-	in, err := l.admission(ctx, l.Store.Q(), l.stages.Load(), run, open, now)
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrForged) {
-		return nil // it finds out itself, and ends
-	}
+	st := l.stages.Load()
+	p, err := l.present(ctx, l.Store.Q(), l.glance(st))
 	if err != nil {
 		return err
 	}
-	a := admit.Admit(in)
+	s, k, dec, err := l.admission(ctx, l.Store.Q(), st, p, run)
+	if err != nil {
+		if final(err) {
+			return nil // it finds out itself, and ends
+		}
+		return err
+	}
+	a := st.rules.Admit(s, k, dec)
 	if said := namesOf(a.Reasons); a.End != "" || said != namesOf(run.Reasons) {
-		m := grace.ControlMessage{Kind: grace.ControlLook, Actor: grace.Self, Reason: "what it waits for has changed", At: now}
+		m := grace.ControlMessage{Kind: grace.ControlLook, Actor: grace.Self, Reason: "what it waits for has changed", At: p.now}
 		return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 			return l.engine.Send(ctx, tx, run.ID, "look/"+hash(said, a.End, run.Revision), m)
 		})

@@ -27,10 +27,10 @@ func (a *Agent) limits(in Input, cone []grace.ServiceID, known bool) []grace.Rea
 	}
 }
 
-func (a *Agent) concurrency(open []gate.Open) grace.Reason {
+func (a *Agent) concurrency(open []grace.OpenRun) grace.Reason {
 	n := 0
 	for _, o := range open {
-		if o.State.Mutating() {
+		if o.Status.Mutating() {
 			n++
 		}
 	}
@@ -55,7 +55,7 @@ func (a *Agent) rate(in Input) grace.Reason {
 }
 
 // same tells whether a run was about the trouble that is looked at.
-func (in Input) same(p Past) bool {
+func (in Input) same(p grace.PastRun) bool {
 	return p.Service == in.Diagnosis.Cause && p.Code == in.Diagnosis.Code
 }
 
@@ -63,7 +63,7 @@ func (in Input) same(p Past) bool {
 // another name: what is left of a slow queue is first a latency and then a lack
 // of capacity. So counts what began before the run ended, and what is foretold,
 // because a forecast right after a remedy rests on what was before it.
-func (in Input) again(p Past) bool {
+func (in Input) again(p grace.PastRun) bool {
 	d := &in.Diagnosis
 	return in.same(p) || p.Service == d.Cause && (d.Kind == grace.TriggerProactive || p.EndedAt == nil || !d.Since.After(*p.EndedAt))
 }
@@ -71,11 +71,11 @@ func (in Input) again(p Past) bool {
 // settled tells whether a run does not stand in the way of another one for the
 // same condition: what was healed has come back since, or what it was about
 // passed before it began.
-func (in Input) settled(p Past) bool {
+func (in Input) settled(p grace.PastRun) bool {
 	if p.EndedAt == nil || in.Diagnosis.Kind == grace.TriggerProactive {
 		return false
 	}
-	switch p.State {
+	switch p.Status {
 	case grace.RunSucceeded:
 		return in.Diagnosis.Since.After(*p.EndedAt)
 	case grace.RunCancelled:
@@ -87,14 +87,14 @@ func (in Input) settled(p Past) bool {
 
 // personal tells whether a run was a person's own, which what GRACE proposes by
 // itself does not wait for; it counts for the rate all the same.
-func (in Input) personal(p Past) bool {
+func (in Input) personal(p grace.PastRun) bool {
 	return p.Kind == grace.TriggerManual && in.Diagnosis.Kind != grace.TriggerManual
 }
 
 func notOpen(in Input) grace.Reason {
 	for _, p := range in.State.Past {
-		if in.same(p) && p.EndedAt == nil && !p.State.Terminal() {
-			r := gate.New(GateOpen, false, grace.ReasonDuplicate, string(p.State), nil)
+		if in.same(p) && p.EndedAt == nil && !p.Status.Terminal() {
+			r := gate.New(GateOpen, false, grace.ReasonDuplicate, string(p.Status), nil)
 			r.Source = "run/" + string(p.Run)
 			return r
 		}
@@ -110,8 +110,8 @@ const Ahead = time.Minute
 // crashLoop counts how often in a row the same condition came back after it
 // had been healed. The first time the remedy may be used again at once; then
 // the waits grow, as after failures. BackoffMax without it ends the row.
-func (a *Agent) crashLoop(in Input, healedBy func(Past) bool) grace.Reason {
-	ended := in.ended(func(p Past) bool { return healedBy(p) && p.Result == grace.ResultSuccess })
+func (a *Agent) crashLoop(in Input, healedBy func(grace.PastRun) bool) grace.Reason {
+	ended := in.ended(func(p grace.PastRun) bool { return healedBy(p) && p.Result == grace.ResultSuccess })
 	healed, last := a.row(ended, in.Diagnosis.Since)
 	if healed < 2 {
 		return gate.New("crash_loop", true, "", float64(healed), nil)
@@ -126,7 +126,7 @@ func (a *Agent) crashLoop(in Input, healedBy func(Past) bool) grace.Reason {
 // the condition was called. Another playbook may be tried at once. A person may
 // have run it where nothing was wrong: that says nothing of an outage after it.
 func (a *Agent) backoff(in Input, playbook grace.PlaybookID) grace.Reason {
-	ended := in.ended(func(p Past) bool {
+	ended := in.ended(func(p grace.PastRun) bool {
 		return p.Service == in.Diagnosis.Cause && p.Playbook == playbook && !in.personal(p) &&
 			(p.Result == grace.ResultSuccess || p.Result == grace.ResultFailure)
 	})
@@ -140,7 +140,7 @@ func (a *Agent) backoff(in Input, playbook grace.PlaybookID) grace.Reason {
 	r := gate.New("backoff", true, grace.ReasonBackoff, float64(failures), nil)
 	r.Source = "playbook/" + string(playbook)
 	if failures > 0 {
-		last := ended[len(ended)-1].end()
+		last := ended[len(ended)-1].End()
 		until := last.Add(Backoff(a.cfg, failures, in.jitterSeed(failures, last)))
 		r.Until = &until
 		if in.Now.Before(until) {
@@ -152,40 +152,33 @@ func (a *Agent) backoff(in Input, playbook grace.PlaybookID) grace.Reason {
 
 // ended gives the past runs that match, by the time they ended. Of two that
 // ended together the failure counts as the later one.
-func (in Input) ended(match func(Past) bool) []Past {
-	var out []Past
+func (in Input) ended(match func(grace.PastRun) bool) []grace.PastRun {
+	var out []grace.PastRun
 	for _, p := range in.State.Past {
-		if match(p) && !p.end().After(in.Now.Add(Ahead)) {
+		if match(p) && !p.End().After(in.Now.Add(Ahead)) {
 			out = append(out, p)
 		}
 	}
-	slices.SortStableFunc(out, func(x, y Past) int {
-		return cmp.Or(x.end().Compare(y.end()), cmp.Compare(y.Result, x.Result))
+	slices.SortStableFunc(out, func(x, y grace.PastRun) int {
+		return cmp.Or(x.End().Compare(y.End()), cmp.Compare(y.Result, x.Result))
 	})
 	return out
 }
 
 // row counts back from since the runs after each of which the condition came back
 // within BackoffMax.
-func (a *Agent) row(ended []Past, since time.Time) (n int, last time.Time) {
+func (a *Agent) row(ended []grace.PastRun, since time.Time) (n int, last time.Time) {
 	for _, p := range slices.Backward(ended) {
-		if since.Sub(p.end()) > a.cfg.BackoffMax.D() {
+		if since.Sub(p.End()) > a.cfg.BackoffMax.D() {
 			break
 		}
 		if n == 0 {
-			last = p.end()
+			last = p.End()
 		}
 		n++
 		since = p.Since
 	}
 	return n, last
-}
-
-func (p Past) end() time.Time {
-	if p.EndedAt != nil {
-		return *p.EndedAt
-	}
-	return p.At
 }
 
 // jitterSeed ties the jitter to the failure that is waited out, so that it is

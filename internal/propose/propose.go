@@ -58,7 +58,7 @@
 //
 // An Agent never changes and holds no state of its own: same input, same
 // proposal, the id included. It may be used by several goroutines at once if
-// its Graph and Ranker may.
+// its Graph may.
 package propose
 
 import (
@@ -83,31 +83,10 @@ type Graph interface {
 	Service(id grace.ServiceID) (grace.Service, bool)
 }
 
-// Ranker knows how well playbooks have done: the learned chance of success and
-// the decayed number of outcomes behind it.
-type Ranker interface {
-	Rank(service grace.ServiceID, code grace.Code, playbook grace.PlaybookID, now time.Time) (score, trials float64)
-}
-
-// Past is a run of the last 24 hours, ended or not.
-type Past struct {
-	Run      grace.RunID
-	Service  grace.ServiceID
-	Code     grace.Code
-	Kind     grace.TriggerKind
-	Playbook grace.PlaybookID
-	State    grace.RunStatus
-	Since    time.Time // when what it was about began
-	At       time.Time // when it was proposed
-	EndedAt  *time.Time
-	Result   grace.Result // of an ended run, as the learning log has it
-	Aborted  bool         // a person asked it to stop
-}
-
 // State is what is going on, read in the transaction that decides.
 type State struct {
-	Past []Past
-	Open []gate.Open
+	Past []grace.PastRun
+	Open []grace.OpenRun
 	// Sick are the services that are themselves the cause of trouble now.
 	// Victims do not count: one sick database is not a storm.
 	Sick []grace.ServiceID
@@ -133,6 +112,9 @@ type Input struct {
 	State     State
 	// Evidence is what the newest samples say of the condition.
 	Evidence gate.Evidence
+	// Posteriors say how well playbooks have done on the service for the code; one
+	// that is missing has never been tried.
+	Posteriors []grace.Posterior
 	// Arguments are laid over the playbook's own, for a run that a person wants.
 	Arguments map[string]any
 	// Override names the person who lets the limits pass that time alone would
@@ -162,13 +144,12 @@ func (in Input) override(r grace.Reason) grace.Reason {
 
 // Agent proposes by one configuration.
 type Agent struct {
-	cfg    Config
-	graph  Graph
-	ranker Ranker
+	cfg   Config
+	graph Graph
 }
 
 // New makes an agent. cfg must be valid.
-func New(cfg Config, g Graph, r Ranker) *Agent { return &Agent{cfg: cfg, graph: g, ranker: r} }
+func New(cfg Config, g Graph) *Agent { return &Agent{cfg: cfg, graph: g} }
 
 // Answer is what Propose says: a proposal, or none. Reasons hold every gate that
 // was looked at in either case, and Candidates every playbook, by rank.

@@ -48,14 +48,14 @@ func (w world) Memberships(id grace.ServiceID) []grace.Membership {
 
 func (w world) Service(id grace.ServiceID) (grace.Service, bool) { s, ok := w[id]; return s, ok }
 
-// book is a ranker with fixed answers by playbook: score and trials.
+// book is what was learned by playbook: score and trials.
 type book map[grace.PlaybookID][2]float64
 
-func (b book) Rank(_ grace.ServiceID, _ grace.Code, p grace.PlaybookID, _ time.Time) (score, trials float64) {
-	if v, ok := b[p]; ok {
-		return v[0], v[1]
+func (b book) of(code grace.Code) (list []grace.Posterior) {
+	for id, v := range b {
+		list = append(list, grace.Posterior{Code: code, Playbook: id, Score: v[0], Trials: v[1]})
 	}
-	return 0.5, 0
+	return list
 }
 
 func services() world {
@@ -93,8 +93,8 @@ func input() Input {
 
 func ago(d time.Duration) time.Time { return now.Add(-d) }
 
-func past(p grace.PlaybookID, state grace.RunStatus, at time.Duration) Past {
-	run := Past{Service: "api", Code: grace.CodeElevatedErrors, Playbook: p, State: state, Since: ago(at), At: ago(at)}
+func past(p grace.PlaybookID, state grace.RunStatus, at time.Duration) grace.PastRun {
+	run := grace.PastRun{Service: "api", Code: grace.CodeElevatedErrors, Playbook: p, Status: state, Since: ago(at), At: ago(at)}
 	if state.Terminal() {
 		end := ago(at - time.Minute)
 		run.EndedAt = &end
@@ -109,7 +109,7 @@ func past(p grace.PlaybookID, state grace.RunStatus, at time.Duration) Past {
 	return run
 }
 
-func byHand(run Past, code grace.Code) Past {
+func byHand(run grace.PastRun, code grace.Code) grace.PastRun {
 	run.Kind, run.Code = grace.TriggerManual, code
 	return run
 }
@@ -148,97 +148,99 @@ func TestPropose(t *testing.T) {
 		{"storm", func(in *Input) { in.State.Sick = []grace.ServiceID{"api", "db", "web"} }, nil, "", map[string][]grace.ReasonCode{"storm": {grace.ReasonStorm}}},
 		{"concurrency", func(in *Input) {
 			for i := range 10 {
-				in.State.Open = append(in.State.Open, gate.Open{Run: grace.RunID(fmt.Sprint(i)), Service: "x", State: grace.RunRunning})
+				in.State.Open = append(in.State.Open, grace.OpenRun{Run: grace.RunID(fmt.Sprint(i)), Service: "x", Status: grace.RunRunning})
 			}
 		}, nil, "", map[string][]grace.ReasonCode{"concurrency": {grace.ReasonConcurrency}}},
 		{"waiting runs do not count", func(in *Input) {
 			for i := range 20 {
-				in.State.Open = append(in.State.Open, gate.Open{Run: grace.RunID(fmt.Sprint(i)), Service: "db", State: grace.RunAwaitingApproval})
+				in.State.Open = append(in.State.Open, grace.OpenRun{Run: grace.RunID(fmt.Sprint(i)), Service: "db", Status: grace.RunAwaitingApproval})
 			}
 		}, nil, flag, nil},
 		{"a dependency is being healed", func(in *Input) {
-			in.State.Open = []gate.Open{{Run: "r-1", Service: "db", State: grace.RunVerifying}}
+			in.State.Open = []grace.OpenRun{{Run: "r-1", Service: "db", Status: grace.RunVerifying}}
 		}, nil, "", map[string][]grace.ReasonCode{"cone": {grace.ReasonConeBusy}}},
 		{"the target is in the cone of another", func(in *Input) {
-			in.State.Open = []gate.Open{{Run: "r-1", Service: "old", State: grace.RunRollingBack, Cone: []grace.ServiceID{"old", "api"}}}
+			in.State.Open = []grace.OpenRun{{Run: "r-1", Service: "old", Status: grace.RunRollingBack, Cone: []grace.ServiceID{"old", "api"}}}
 		}, nil, "", map[string][]grace.ReasonCode{"cone": {grace.ReasonConeBusy}}},
 		{"a stranger is being healed", func(in *Input) {
-			in.State.Open = []gate.Open{{Run: "r-1", Service: "mail", State: grace.RunRunning, Cone: []grace.ServiceID{"mail"}}}
+			in.State.Open = []grace.OpenRun{{Run: "r-1", Service: "mail", Status: grace.RunRunning, Cone: []grace.ServiceID{"mail"}}}
 		}, nil, flag, nil},
 
 		{"rate", func(in *Input) {
-			in.State.Past = []Past{past("a", grace.RunSucceeded, 20*time.Minute), past("b", grace.RunDenied, 30*time.Minute), past("c", grace.RunSucceeded, 59*time.Minute)}
+			in.State.Past = []grace.PastRun{past("a", grace.RunSucceeded, 20*time.Minute), past("b", grace.RunDenied, 30*time.Minute), past("c", grace.RunSucceeded, 59*time.Minute)}
 		}, nil, "", map[string][]grace.ReasonCode{"rate": {grace.ReasonRateLimited}}},
 		{"rate, an hour later", func(in *Input) {
-			in.State.Past = []Past{past("a", grace.RunSucceeded, 20*time.Minute), past("b", grace.RunDenied, 30*time.Minute), past("c", grace.RunSucceeded, time.Hour)}
+			in.State.Past = []grace.PastRun{past("a", grace.RunSucceeded, 20*time.Minute), past("b", grace.RunDenied, 30*time.Minute), past("c", grace.RunSucceeded, time.Hour)}
 		}, nil, flag, nil},
-		{"rate of another service", func(in *Input) { in.State.Past = []Past{elsewhere, elsewhere, elsewhere} }, nil, flag, nil},
+		{"rate of another service", func(in *Input) { in.State.Past = []grace.PastRun{elsewhere, elsewhere, elsewhere} }, nil, flag, nil},
 
-		{"open for the same trouble", func(in *Input) { in.State.Past = []Past{past(flush, grace.RunAwaitingApproval, 25*time.Minute)} }, nil, "", map[string][]grace.ReasonCode{"open": {grace.ReasonDuplicate}}},
-		{"open for other trouble", func(in *Input) { in.State.Past = []Past{otherCode} }, nil, flag, nil},
-		{"duplicate: the next one", func(in *Input) { in.State.Past = []Past{past(flag, grace.RunDenied, 9*time.Minute)} }, nil, flush, nil},
+		{"open for the same trouble", func(in *Input) {
+			in.State.Past = []grace.PastRun{past(flush, grace.RunAwaitingApproval, 25*time.Minute)}
+		}, nil, "", map[string][]grace.ReasonCode{"open": {grace.ReasonDuplicate}}},
+		{"open for other trouble", func(in *Input) { in.State.Past = []grace.PastRun{otherCode} }, nil, flag, nil},
+		{"duplicate: the next one", func(in *Input) { in.State.Past = []grace.PastRun{past(flag, grace.RunDenied, 9*time.Minute)} }, nil, flush, nil},
 		{"duplicate: none left", func(in *Input) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
 			p := past(flag, grace.RunSucceeded, 9*time.Minute)
 			p.Code = grace.CodeFlagIssue
-			in.State.Past = []Past{p}
+			in.State.Past = []grace.PastRun{p}
 		}, nil, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonDuplicate}}},
 		{"duplicate: another name for what was there before", func(in *Input) {
-			in.State.Past, in.Diagnosis.Since = []Past{before}, ago(5*time.Minute)
+			in.State.Past, in.Diagnosis.Since = []grace.PastRun{before}, ago(5*time.Minute)
 		}, nil, flush, nil},
 		{"duplicate: other trouble since", func(in *Input) {
-			in.State.Past, in.Diagnosis.Since = []Past{before}, ago(2*time.Minute)
+			in.State.Past, in.Diagnosis.Since = []grace.PastRun{before}, ago(2*time.Minute)
 		}, nil, flag, nil},
 		{"duplicate: foretold right after it", func(in *Input) {
-			in.State.Past, in.Diagnosis.Since, in.Diagnosis.Kind = []Past{before}, ago(time.Minute), grace.TriggerProactive
+			in.State.Past, in.Diagnosis.Since, in.Diagnosis.Kind = []grace.PastRun{before}, ago(time.Minute), grace.TriggerProactive
 		}, nil, flush, nil},
-		{"duplicate: over", func(in *Input) { in.State.Past = []Past{past(flag, grace.RunSucceeded, 10*time.Minute)} }, nil, flag, nil},
+		{"duplicate: over", func(in *Input) { in.State.Past = []grace.PastRun{past(flag, grace.RunSucceeded, 10*time.Minute)} }, nil, flag, nil},
 
 		{"comes again after it was healed", func(in *Input) {
-			in.State.Past, in.Diagnosis.Since = []Past{past(flag, grace.RunSucceeded, 4*time.Minute)}, ago(time.Minute)
+			in.State.Past, in.Diagnosis.Since = []grace.PastRun{past(flag, grace.RunSucceeded, 4*time.Minute)}, ago(time.Minute)
 		}, nil, flag, nil},
 		{"and again: the wait begins", func(in *Input) {
-			in.State.Past = []Past{past(flag, grace.RunSucceeded, 4*time.Minute), past(flag, grace.RunSucceeded, 8*time.Minute)}
+			in.State.Past = []grace.PastRun{past(flag, grace.RunSucceeded, 4*time.Minute), past(flag, grace.RunSucceeded, 8*time.Minute)}
 			in.Diagnosis.Since = ago(time.Minute)
 		}, nil, "", map[string][]grace.ReasonCode{"crash_loop": {grace.ReasonBackoff}}},
 		{"and is over", func(in *Input) {
-			in.State.Past = []Past{past(flag, grace.RunSucceeded, 8*time.Minute), past(flag, grace.RunSucceeded, 12*time.Minute)}
+			in.State.Past = []grace.PastRun{past(flag, grace.RunSucceeded, 8*time.Minute), past(flag, grace.RunSucceeded, 12*time.Minute)}
 			in.Diagnosis.Since = ago(6 * time.Minute)
 		}, nil, flag, nil},
 		{"two hours of calm end the row", func(in *Input) {
-			in.State.Past = []Past{past(flag, grace.RunSucceeded, 4*time.Minute), past(flag, grace.RunSucceeded, 126*time.Minute)}
+			in.State.Past = []grace.PastRun{past(flag, grace.RunSucceeded, 4*time.Minute), past(flag, grace.RunSucceeded, 126*time.Minute)}
 			in.Diagnosis.Since = ago(time.Minute)
 		}, nil, flag, nil},
 		{"cancelled, since it had passed", func(in *Input) {
-			in.State.Past, in.Diagnosis.Since = []Past{past(flag, grace.RunCancelled, 4*time.Minute)}, ago(time.Minute)
+			in.State.Past, in.Diagnosis.Since = []grace.PastRun{past(flag, grace.RunCancelled, 4*time.Minute)}, ago(time.Minute)
 		}, nil, flag, nil},
 		{"aborted by a person before it began", func(in *Input) {
 			p := past(flag, grace.RunCancelled, 4*time.Minute)
 			p.Aborted = true
-			in.State.Past, in.Diagnosis.Since = []Past{p}, ago(5*time.Minute)
+			in.State.Past, in.Diagnosis.Since = []grace.PastRun{p}, ago(5*time.Minute)
 		}, nil, flush, nil},
 
-		{"backoff: another remedy at once", func(in *Input) { in.State.Past = []Past{past(flush, grace.RunRolledBack, 4*time.Minute)} }, nil, flag, nil},
+		{"backoff: another remedy at once", func(in *Input) { in.State.Past = []grace.PastRun{past(flush, grace.RunRolledBack, 4*time.Minute)} }, nil, flag, nil},
 		{"backoff", func(in *Input) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
-			in.State.Past = []Past{past(flag, grace.RunIneffective, 4*time.Minute)}
+			in.State.Past = []grace.PastRun{past(flag, grace.RunIneffective, 4*time.Minute)}
 		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
 		{"a person's run on a service that was well holds nothing back", func(in *Input) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
-			in.State.Past = []Past{byHand(past(flag, grace.RunRolledBack, 2*time.Minute), grace.CodeManual)}
+			in.State.Past = []grace.PastRun{byHand(past(flag, grace.RunRolledBack, 2*time.Minute), grace.CodeManual)}
 		}, nil, flag, nil},
 		{"nor does one for the same condition", func(in *Input) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
-			in.State.Past = []Past{byHand(past(flag, grace.RunRolledBack, 2*time.Minute), grace.CodeFlagIssue)}
+			in.State.Past = []grace.PastRun{byHand(past(flag, grace.RunRolledBack, 2*time.Minute), grace.CodeFlagIssue)}
 		}, nil, flag, nil},
 		{"but what it helped may take its time", func(in *Input) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
 			in.Diagnosis.Since = ago(5 * time.Minute)
-			in.State.Past = []Past{byHand(past(flag, grace.RunSucceeded, 2*time.Minute), grace.CodeFlagIssue)}
+			in.State.Past = []grace.PastRun{byHand(past(flag, grace.RunSucceeded, 2*time.Minute), grace.CodeFlagIssue)}
 		}, nil, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonDuplicate}}},
 		{"a person waits for a person's", func(in *Input) {
 			in.Diagnosis.Code, in.Diagnosis.Kind = grace.CodeFlagIssue, grace.TriggerManual
-			in.State.Past = []Past{byHand(past(flag, grace.RunRolledBack, 2*time.Minute), grace.CodeFlagIssue)}
+			in.State.Past = []grace.PastRun{byHand(past(flag, grace.RunRolledBack, 2*time.Minute), grace.CodeFlagIssue)}
 		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
 		{"a person's runs count for the rate", func(in *Input) {
 			for range 3 {
@@ -247,22 +249,22 @@ func TestPropose(t *testing.T) {
 		}, nil, "", map[string][]grace.ReasonCode{"rate": {grace.ReasonRateLimited}}},
 		{"backoff is over", func(in *Input) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
-			in.State.Past = []Past{past(flag, grace.RunRolledBack, 11*time.Minute)}
+			in.State.Past = []grace.PastRun{past(flag, grace.RunRolledBack, 11*time.Minute)}
 		}, nil, flag, nil},
 		{"backoff doubles", func(in *Input) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
-			in.State.Past = []Past{past(flag, grace.RunRolledBack, 8*time.Minute), past(flag, grace.RunRolledBack, 30*time.Minute)}
+			in.State.Past = []grace.PastRun{past(flag, grace.RunRolledBack, 8*time.Minute), past(flag, grace.RunRolledBack, 30*time.Minute)}
 		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
 		{"a success resets backoff", func(in *Input) {
-			in.State.Past = []Past{past(flag, grace.RunSucceeded, 11*time.Minute), past(flag, grace.RunRolledBack, 12*time.Minute)}
+			in.State.Past = []grace.PastRun{past(flag, grace.RunSucceeded, 11*time.Minute), past(flag, grace.RunRolledBack, 12*time.Minute)}
 		}, nil, flag, nil},
 		{"a success at the same moment does not", func(in *Input) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
-			in.State.Past = []Past{past(flag, grace.RunRolledBack, 4*time.Minute), past(flag, grace.RunSucceeded, 4*time.Minute)}
+			in.State.Past = []grace.PastRun{past(flag, grace.RunRolledBack, 4*time.Minute), past(flag, grace.RunSucceeded, 4*time.Minute)}
 		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
 		{"an outcome that tells nothing does not", func(in *Input) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
-			in.State.Past = []Past{past("another", grace.RunCancelled, 2*time.Minute), past(flag, grace.RunRolledBack, 4*time.Minute)}
+			in.State.Past = []grace.PastRun{past("another", grace.RunCancelled, 2*time.Minute), past(flag, grace.RunRolledBack, 4*time.Minute)}
 		}, nil, "", map[string][]grace.ReasonCode{"backoff": {grace.ReasonBackoff}}},
 
 		{"the other member of a group is not well", func(in *Input) { in.Diagnosis.Cause = "db" }, nil, "", map[string][]grace.ReasonCode{"redundancy": {grace.ReasonRedundancy}}},
@@ -271,7 +273,7 @@ func TestPropose(t *testing.T) {
 		}, nil, flag, nil},
 		{"another run acts on the other member of a group", func(in *Input) {
 			in.Diagnosis.Cause, in.State.Well = "db", map[grace.ServiceID]bool{"api": true}
-			in.State.Open = []gate.Open{{Run: "r-1", Service: "api", State: grace.RunVerifying}}
+			in.State.Open = []grace.OpenRun{{Run: "r-1", Service: "api", Status: grace.RunVerifying}}
 		}, nil, "", map[string][]grace.ReasonCode{"redundancy": {grace.ReasonRedundancy}, "cone": {grace.ReasonConeBusy}}},
 		{"a member that is down serves nobody", func(in *Input) {
 			in.Diagnosis.Cause, in.Diagnosis.Code = "db", grace.CodeServiceDown
@@ -299,7 +301,8 @@ func TestPropose(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			in := input()
 			tt.edit(&in)
-			said := New(DefaultConfig(), services(), tt.book).Propose(in)
+			in.Posteriors = tt.book.of(in.Diagnosis.Code)
+			said := New(DefaultConfig(), services()).Propose(in)
 			var got grace.PlaybookID
 			if said.Proposal != nil {
 				got = said.Proposal.Playbook
@@ -335,15 +338,15 @@ func TestCrashLoopGoesOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := DefaultConfig()
 			cfg.RatePerHour = 100
-			a, clock, last := New(cfg, services(), book{}), now, time.Duration(0)
-			var runs []Past
+			a, clock, last := New(cfg, services()), now, time.Duration(0)
+			var runs []grace.PastRun
 			for i := range 14 {
 				in := input()
 				in.Playbooks = in.Playbooks[3:4] // the one remedy
 				in.Diagnosis.Since, in.Diagnosis.Code = clock.Add(time.Minute), codes[i%len(codes)]
 				in.Now = in.Diagnosis.Since
 				for ; ; in.Now = in.Now.Add(time.Minute) {
-					in.State.Past = slices.DeleteFunc(slices.Clone(runs), func(p Past) bool { return in.Now.Sub(p.At) > 24*time.Hour })
+					in.State.Past = slices.DeleteFunc(slices.Clone(runs), func(p grace.PastRun) bool { return in.Now.Sub(p.At) > 24*time.Hour })
 					if a.Propose(in).Proposal != nil {
 						break
 					}
@@ -353,8 +356,8 @@ func TestCrashLoopGoesOn(t *testing.T) {
 					t.Errorf("occurrence %d: waited %s after %s", i+1, wait, last)
 				}
 				end := in.Now.Add(time.Minute)
-				runs = append(runs, Past{
-					Service: "api", Code: in.Diagnosis.Code, Playbook: in.Playbooks[0].ID, State: grace.RunSucceeded, Result: grace.ResultSuccess,
+				runs = append(runs, grace.PastRun{
+					Service: "api", Code: in.Diagnosis.Code, Playbook: in.Playbooks[0].ID, Status: grace.RunSucceeded, Result: grace.ResultSuccess,
 					Since: in.Diagnosis.Since, At: in.Now, EndedAt: &end,
 				})
 				clock, last = end, wait
@@ -368,8 +371,9 @@ func TestProposalIsWhole(t *testing.T) {
 	breach := now.Add(time.Minute)
 	in.Diagnosis.Kind, in.Diagnosis.BreachAt = grace.TriggerProactive, &breach
 	in.Playbooks[3].Parameters = []grace.Parameter{{Name: "flag", Type: grace.ParameterString, Default: "new_price"}}
-	said := New(DefaultConfig(), services(), book{"rollback_flag": {0.35, 8}}).Propose(Input{
-		Now: in.Now, Diagnosis: in.Diagnosis, Playbooks: in.Playbooks[3:4], Evidence: gate.Evidence{State: gate.EvidenceFresh}, State: in.State,
+	said := New(DefaultConfig(), services()).Propose(Input{
+		Posteriors: book{"rollback_flag": {0.35, 8}}.of(grace.CodeElevatedErrors),
+		Now:        in.Now, Diagnosis: in.Diagnosis, Playbooks: in.Playbooks[3:4], Evidence: gate.Evidence{State: gate.EvidenceFresh}, State: in.State,
 	})
 	if said.Proposal == nil {
 		t.Fatal("nothing was proposed")
@@ -391,7 +395,7 @@ func TestProposalIsWhole(t *testing.T) {
 }
 
 func TestConfidence(t *testing.T) {
-	a := New(DefaultConfig(), services(), book{})
+	a := New(DefaultConfig(), services())
 	tests := []struct{ likelihood, score, trials, want float64 }{
 		{0.7, 0.5, 0, 0.7},
 		{0.8, 0.1, 4.9, 0.8},
@@ -435,7 +439,7 @@ func TestStorm(t *testing.T) {
 		{"named twice", State{Sick: append(ids(3), ids(3)...), Total: 100}, false},
 	}
 	for _, tt := range tests {
-		r, got := New(DefaultConfig(), services(), book{}).Storm(tt.state)
+		r, got := New(DefaultConfig(), services()).Storm(tt.state)
 		if got != tt.want || r.OK == got {
 			t.Errorf("%s: got %v with %v", tt.name, got, r)
 		}
@@ -498,7 +502,8 @@ func TestSameInputSameProposal(t *testing.T) {
 		for _, id := range ids {
 			b[id] = [2]float64{rapid.Float64Range(0, 1).Draw(t, "score"), rapid.Float64Range(0, 10).Draw(t, "trials")}
 		}
-		a := New(DefaultConfig(), services(), b)
+		in.Posteriors = b.of(in.Diagnosis.Code)
+		a := New(DefaultConfig(), services())
 		said := a.Propose(in)
 		if failed := slices.ContainsFunc(said.Reasons, func(r grace.Reason) bool { return !r.OK }); failed == (said.Proposal != nil) {
 			t.Fatalf("proposed %v with %v", said.Proposal, said.Reasons)

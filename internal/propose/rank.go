@@ -47,7 +47,7 @@ func (a *Agent) choose(in Input, service grace.Service) (best *candidate, candid
 			}
 			maps.Copy(bound.Arguments, in.Arguments)
 		}
-		score, trials := a.ranker.Rank(service.ID, d.Code, p.ID, in.Now)
+		score, trials := in.rank(p.ID)
 		ranked = append(ranked, candidate{playbook: bound, score: score, trials: trials})
 	}
 	slices.SortFunc(ranked, a.compare)
@@ -104,14 +104,16 @@ func (a *Agent) refuse(in Input, c *candidate) grace.Reason {
 		return r
 	}
 	// What crashes is named now this way, now that: the remedy is the same.
-	again := func(p Past) bool { return p.Service == in.Diagnosis.Cause && p.Playbook == id && !in.personal(p) }
+	again := func(p grace.PastRun) bool {
+		return p.Service == in.Diagnosis.Cause && p.Playbook == id && !in.personal(p)
+	}
 	if r := a.crashLoop(in, again); !r.OK {
 		r.Source = "playbook/" + string(id)
 		return r
 	}
 	if last, found := in.proposed(id); found {
 		if until := last.At.Add(a.cfg.DuplicateWindow.D()); until.After(in.Now) {
-			r := ofPlaybook(id, grace.ReasonDuplicate, string(last.State), nil)
+			r := ofPlaybook(id, grace.ReasonDuplicate, string(last.Status), nil)
 			r.Until = &until
 			return r
 		}
@@ -121,22 +123,35 @@ func (a *Agent) refuse(in Input, c *candidate) grace.Reason {
 
 // proposed gives the newest run of a playbook that was about what is looked at, and
 // stands in the way of another one.
-func (in Input) proposed(id grace.PlaybookID) (last Past, found bool) {
+func (in Input) proposed(id grace.PlaybookID) (last grace.PastRun, found bool) {
 	for _, p := range in.State.Past {
 		switch {
 		case p.Playbook != id || !in.again(p) || in.settled(p) || p.At.After(in.Now.Add(Ahead)):
-		case in.personal(p) && p.State != grace.RunSucceeded: // of one that helped this may be what is left
-		case !found || p.At.After(last.At) || p.At.Equal(last.At) && p.State < last.State:
+		case in.personal(p) && p.Status != grace.RunSucceeded: // of one that helped this may be what is left
+		case !found || p.At.After(last.At) || p.At.Equal(last.At) && p.Status < last.Status:
 			last, found = p, true
 		}
 	}
 	return last, found
 }
 
+// rank gives the learned chance of success of a playbook, and the outcomes behind it.
+func (in Input) rank(id grace.PlaybookID) (score, trials float64) {
+	for _, p := range in.Posteriors {
+		if p.Playbook == id && p.Code == in.Diagnosis.Code {
+			return p.Score, p.Trials
+		}
+	}
+	return untried, 0
+}
+
+// untried is the score of what nothing is known of.
+const untried = 0.5
+
 // doNothing is the chance that the condition passes by itself, and the outcomes
 // behind it: none while it is assumed.
 func (a *Agent) doNothing(in Input) (score, trials float64) {
-	score, trials = a.ranker.Rank(in.Diagnosis.Cause, in.Diagnosis.Code, DoNothing, in.Now)
+	score, trials = in.rank(DoNothing)
 	if trials >= a.cfg.MinTrials {
 		return score, trials
 	}
@@ -167,7 +182,7 @@ func (a *Agent) tier(c candidate) int {
 // learned is the score as far as it counts.
 func (a *Agent) learned(c candidate) float64 {
 	if c.trials < a.cfg.MinTrials {
-		return 0.5
+		return untried
 	}
 	return c.score
 }

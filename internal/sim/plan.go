@@ -5,6 +5,7 @@ import (
 
 	"grace"
 	"grace/domain/core"
+	"grace/internal/decide"
 	"grace/internal/diagnose"
 	"grace/internal/govern"
 	"grace/internal/learn"
@@ -41,10 +42,10 @@ const (
 // of every stage.
 func loopConfig(st Story, epoch time.Time) loop.Config {
 	cfg := loop.Config{
-		Playbooks: playbooks(), Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Diagnose: diagnose.DefaultConfig(),
-		Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(), Learn: learn.DefaultConfig(),
-		ApprovalTTL: approvalTTL, Mode: st.Mode, GroupWait: diagnose.DefaultConfig().GroupWait.D(), PredictEvery: 30 * time.Second,
-		HoldDown: holdDown, EscalateAfter: escalateAfter, EscalateCritical: escalateCritical,
+		Config: decide.Config{
+			Playbooks: playbooks(), Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig(), PredictEvery: 30 * time.Second, HoldDown: holdDown,
+		},
+		Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Learn: learn.DefaultConfig(), ApprovalTTL: approvalTTL, Mode: st.Mode, GroupWait: diagnose.DefaultConfig().GroupWait.D(), EscalateAfter: escalateAfter, EscalateCritical: escalateCritical,
 	}
 	cfg.Govern.PredictiveShadow = st.Shadow
 	cfg.Propose.MaxConcurrent = maxConcurrent

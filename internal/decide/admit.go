@@ -1,0 +1,67 @@
+package decide
+
+import (
+	"cmp"
+
+	"grace"
+	"grace/internal/admit"
+	"grace/internal/gate"
+	"grace/internal/govern"
+)
+
+// Admit tells whether the run of a snapshot may start, right before its first step:
+// whether what was decided, dec, still holds.
+func (r *Rules) Admit(s grace.Snapshot, k Known, dec grace.Decision) admit.Answer {
+	run := *s.Run
+	in := admit.Input{Now: s.At, Mode: s.Mode, Run: run, Since: s.Since, Window: r.Trust.Window(s.At)}
+	in.Verdict, in.Trust = r.TrustNow(s, k, dec)
+	if run.Kind != grace.TriggerManual {
+		in.Evidence = r.OfRun(&s, &k)
+	}
+	before := ahead(k.Open, run)
+	_, declared := r.Graph.Service(run.Service)
+	in.Declared = gate.Declared(run.Service, declared)
+	in.Redundancy = gate.Redundancy(r.Graph, run.Service, run.Code, k.Well, gate.Busy(before))
+	in.Storm = gate.New("storm", true, "", nil, nil)
+	if s.Storm != nil {
+		in.Storm = *s.Storm
+	}
+	cone := append(r.Graph.Cone(run.Service), run.Cone...) // the graph may have grown since the decision
+	in.Cone = gate.Cone(run.Service, cone, before)
+	acting := 0
+	for _, o := range before {
+		if o.Status.Acting() {
+			acting++
+		}
+	}
+	in.Concurrency = gate.Concurrency(acting, r.Propose.MaxConcurrent)
+	return admit.Admit(in)
+}
+
+// TrustNow asks the trust core again about what was decided.
+func (r *Rules) TrustNow(s grace.Snapshot, k Known, dec grace.Decision) (grace.Verdict, []grace.Reason) {
+	p := *dec.Proposal
+	service, known := r.Graph.Service(p.Service)
+	if !known {
+		service.ID = p.Service
+	}
+	p.Criticality = service.Criticality
+	p.BlastRadius = max(p.BlastRadius, r.BlastRadius(p.Service, k.Well))
+	now := r.Bound(p.Playbook, service)
+	p.Auto = p.Auto && now.Auto
+	p.Risk, p.Impact = cmp.Or(now.Risk, p.Risk), cmp.Or(now.Impact, p.Impact)
+	v, _, gates := r.Trust.Decide(govern.Input{Now: s.At, Mode: s.Mode, Proposal: p})
+	return v, gates
+}
+
+// ahead gives the other runs that have begun or, approved as this one is, go
+// before it because they are older.
+func ahead(open []grace.OpenRun, run grace.Run) (before []grace.OpenRun) {
+	for _, o := range open {
+		younger := o.CreatedAt.After(run.CreatedAt) || o.CreatedAt.Equal(run.CreatedAt) && o.Run > run.ID
+		if o.Run != run.ID && o.Status.Mutating() && (o.Status != grace.RunApproved || !younger) {
+			before = append(before, o)
+		}
+	}
+	return before
+}

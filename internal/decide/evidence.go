@@ -1,0 +1,133 @@
+package decide
+
+import (
+	"slices"
+	"time"
+
+	"grace"
+	"grace/internal/gate"
+)
+
+// Evidence says what signals, as they are, say of a condition.
+func Evidence(condition []grace.SignalKey, signals []grace.Signal) gate.Evidence {
+	best := gate.Evidence{State: gate.EvidenceCleared}
+	order := []gate.EvidenceState{
+		gate.EvidenceCleared, gate.EvidenceNoData, gate.EvidencePassing, gate.EvidenceUnconfirmed,
+		gate.EvidenceSilenced, gate.EvidenceFresh,
+	}
+	for i := range signals {
+		if !slices.Contains(condition, signals[i].Key) {
+			continue
+		}
+		e := evidenceFrom(&signals[i])
+		if slices.Index(order, e.State) >= slices.Index(order, best.State) {
+			best = e
+		}
+	}
+	return best
+}
+
+func evidenceFrom(s *grace.Signal) gate.Evidence {
+	e := gate.Evidence{State: gate.EvidenceFresh, Text: s.Message, Source: "signal/" + string(s.Key)}
+	switch {
+	case s.State == grace.SignalOK:
+		e.State = gate.EvidenceCleared
+	case s.Silenced != "":
+		e = silencedAtSource(s)
+	case s.State == grace.SignalStale, s.State == grace.SignalUnknown:
+		e.State = gate.EvidenceNoData
+	case s.Unconfirmed:
+		e.State = gate.EvidenceUnconfirmed
+	case s.State == grace.SignalUnstable, s.Passing:
+		e.State = gate.EvidencePassing
+	}
+	return e
+}
+
+// silencedAtSource is the evidence of a service one of whose alerts is silenced
+// by its sender: whoever silenced it does not want it touched.
+func silencedAtSource(s *grace.Signal) gate.Evidence {
+	return gate.Evidence{State: gate.EvidenceSilenced, Text: s.Silenced, Source: "signal/" + string(s.Key)}
+}
+
+// unlessSilenced gives the evidence, or that an alert of the service, whose
+// signals are given, is silenced at its source.
+func unlessSilenced(e gate.Evidence, signals []grace.Signal) gate.Evidence {
+	if e.State != gate.EvidenceFresh {
+		return e
+	}
+	i := slices.IndexFunc(signals, func(s grace.Signal) bool { return s.SilencedAtSource() })
+	if i < 0 {
+		return e
+	}
+	return silencedAtSource(&signals[i])
+}
+
+// Come is the evidence that something is there now that a code names, in the
+// signals of a service.
+func Come(signals []grace.Signal, code grace.Code) gate.Evidence {
+	var condition []grace.SignalKey
+	for _, s := range signals {
+		if s.Code == code && s.Severity.Serious() {
+			condition = append(condition, s.Key)
+		}
+	}
+	return unlessSilenced(Evidence(condition, signals), signals)
+}
+
+// TrendTurned is the evidence that nothing is foreseen of a service any more.
+func TrendTurned(service grace.ServiceID) gate.Evidence {
+	return gate.Evidence{State: gate.EvidenceCleared, Source: "prediction/" + string(service)}
+}
+
+// Foreseen tells whether something is foreseen of a service. A prediction is
+// evidence for as long as it is made anew: after a start or a change of the
+// configuration that takes one evaluation.
+func (r *Rules) Foreseen(now, since time.Time, predictions []grace.Prediction, service grace.ServiceID, code grace.Code) gate.Evidence {
+	i := slices.IndexFunc(predictions, func(p grace.Prediction) bool {
+		return p.Service == service && p.Code == code && now.Sub(p.At) <= r.PredictionsFresh()
+	})
+	switch {
+	case i >= 0:
+		return gate.Evidence{State: gate.EvidenceFresh, Text: predictions[i].Title, Source: "prediction/" + string(service)}
+	case now.Sub(since) < r.PredictionsFresh():
+		return gate.Evidence{State: gate.EvidenceUnconfirmed, Source: "prediction/" + string(service)}
+	}
+	return TrendTurned(service)
+}
+
+// silenced is the evidence of a service that a person keeps silent.
+func (r *Rules) silenced(s *grace.Snapshot) (gate.Evidence, bool) {
+	silence, silenced := r.SilencedBy(s.Service, s.Silences, s.At)
+	return gate.Evidence{State: gate.EvidenceSilenced, Text: silence.String(), Source: "silence/" + string(silence.ID)}, silenced
+}
+
+// ofDiagnosis looks whether what a diagnosis rests on is there.
+func (r *Rules) ofDiagnosis(s *grace.Snapshot, k *Known, d *grace.Diagnosis) gate.Evidence {
+	if e, silenced := r.silenced(s); silenced {
+		return e
+	}
+	if d.Kind == grace.TriggerProactive {
+		return unlessSilenced(r.Foreseen(s.At, s.Since, k.Predictions, d.Cause, d.Code), k.Own)
+	}
+	return unlessSilenced(Evidence(d.Condition(), k.Own), k.Own)
+}
+
+// OfRun looks whether what began the run of a snapshot is there: what it rests on,
+// or, for one that rests on a prediction, also what was foreseen.
+func (r *Rules) OfRun(s *grace.Snapshot, k *Known) gate.Evidence {
+	run := s.Run
+	if e, silenced := r.silenced(s); silenced {
+		return e
+	}
+	if run.Kind != grace.TriggerProactive {
+		return unlessSilenced(Evidence(run.Condition, k.Own), k.Own)
+	}
+	if e := unlessSilenced(r.Foreseen(s.At, s.Since, k.Predictions, run.Service, run.Code), k.Own); e.State != gate.EvidenceCleared {
+		return e
+	}
+	if come := Come(k.Own, run.Code); come.State == gate.EvidenceFresh {
+		return come
+	}
+	return TrendTurned(run.Service)
+}
