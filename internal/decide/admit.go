@@ -54,12 +54,12 @@ func (r *Rules) TrustNow(s grace.Snapshot, k Known, dec grace.Decision) (grace.V
 	return v, gates
 }
 
-// ahead gives the other runs that have begun or, approved as this one is, go
+// ahead gives the other runs that have begun or, approved as this one still is, go
 // before it because they are older.
 func ahead(open []grace.OpenRun, run grace.Run) (before []grace.OpenRun) {
 	for _, o := range open {
-		younger := o.CreatedAt.After(run.CreatedAt) || o.CreatedAt.Equal(run.CreatedAt) && o.Run > run.ID
-		if o.Run != run.ID && o.Status.Mutating() && (o.Status != grace.RunApproved || !younger) {
+		older := o.CreatedAt.Before(run.CreatedAt) || o.CreatedAt.Equal(run.CreatedAt) && o.Run < run.ID
+		if o.Run != run.ID && o.Status.Mutating() && (o.Status != grace.RunApproved || older && run.Status == grace.RunApproved) {
 			before = append(before, o)
 		}
 	}

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -80,16 +81,20 @@ func TrendTurned(service grace.ServiceID) gate.Evidence {
 	return gate.Evidence{State: gate.EvidenceCleared, Source: "prediction/" + string(service)}
 }
 
-// Foreseen tells whether something is foreseen of a service. A prediction is
-// evidence for as long as it is made anew: after a start or a change of the
-// configuration that takes one evaluation.
-func (r *Rules) Foreseen(now, since time.Time, predictions []grace.Prediction, service grace.ServiceID, code grace.Code) gate.Evidence {
-	i := slices.IndexFunc(predictions, func(p grace.Prediction) bool {
-		return p.Service == service && p.Code == code && now.Sub(p.At) <= r.PredictionsFresh()
-	})
+// Foreseen tells whether something is foreseen of a service, with a likelihood at
+// least. A prediction is evidence for as long as it is made anew: after a start or a
+// change of the configuration that takes one evaluation.
+func (r *Rules) Foreseen(now, since time.Time, predictions []grace.Prediction, service grace.ServiceID, code grace.Code, least float64) gate.Evidence {
+	text, not := "", 1.0 // what is foreseen, and how likely it is that nothing of it comes
+	for i := range predictions {
+		p := &predictions[i]
+		if p.Service == service && p.Code == code && now.Sub(p.At) <= r.PredictionsFresh() {
+			text, not = cmp.Or(text, p.Title), not*(1-p.Likelihood)
+		}
+	}
 	switch {
-	case i >= 0:
-		return gate.Evidence{State: gate.EvidenceFresh, Text: predictions[i].Title, Source: "prediction/" + string(service)}
+	case not < 1 && 1-not >= least:
+		return gate.Evidence{State: gate.EvidenceFresh, Text: text, Source: "prediction/" + string(service)}
 	case now.Sub(since) < r.PredictionsFresh():
 		return gate.Evidence{State: gate.EvidenceUnconfirmed, Source: "prediction/" + string(service)}
 	}
@@ -108,9 +113,18 @@ func (r *Rules) ofDiagnosis(s *grace.Snapshot, k *Known, d *grace.Diagnosis) gat
 		return e
 	}
 	if d.Kind == grace.TriggerProactive {
-		return unlessSilenced(r.Foreseen(s.At, s.Since, k.Predictions, d.Cause, d.Code), k.Own)
+		return unlessSilenced(r.Foreseen(s.At, s.Since, k.Predictions, d.Cause, d.Code, 0), k.Own)
 	}
 	return unlessSilenced(Evidence(d.Condition(), k.Own), k.Own)
+}
+
+// leastOf is the likelihood that the gate of a run asks for, still: what a person
+// approved needs no more than to be told.
+func (r *Rules) leastOf(run *grace.Run) float64 {
+	if run.Auto {
+		return r.Govern.MinConfidenceProactive
+	}
+	return r.Diagnose.MinLikelihood
 }
 
 // OfRun looks whether what began the run of a snapshot is there: what it rests on,
@@ -123,7 +137,7 @@ func (r *Rules) OfRun(s *grace.Snapshot, k *Known) gate.Evidence {
 	if run.Kind != grace.TriggerProactive {
 		return unlessSilenced(Evidence(run.Condition, k.Own), k.Own)
 	}
-	if e := unlessSilenced(r.Foreseen(s.At, s.Since, k.Predictions, run.Service, run.Code), k.Own); e.State != gate.EvidenceCleared {
+	if e := unlessSilenced(r.Foreseen(s.At, s.Since, k.Predictions, run.Service, run.Code, r.leastOf(run)), k.Own); e.State != gate.EvidenceCleared {
 		return e
 	}
 	if come := Come(k.Own, run.Code); come.State == gate.EvidenceFresh {

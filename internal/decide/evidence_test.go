@@ -3,9 +3,13 @@ package decide
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"grace"
+	"grace/internal/diagnose"
 	"grace/internal/gate"
+	"grace/internal/govern"
+	"grace/internal/propose"
 )
 
 // TestSilencedAtItsSource: nothing is done to a service one of whose alerts is
@@ -20,5 +24,41 @@ func TestSilencedAtItsSource(t *testing.T) {
 	quiet.State = grace.SignalOK // it was silenced, and is over
 	if e := unlessSilenced(fresh, []grace.Signal{quiet}); e.State != gate.EvidenceFresh {
 		t.Errorf("%+v", e)
+	}
+}
+
+// TestForeseen: what is foreseen is evidence while it is made anew and at least as
+// likely as its gate asks for; several predictions of the same make it likelier.
+func TestForeseen(t *testing.T) {
+	r, err := NewRules(Config{Diagnose: diagnose.DefaultConfig(), Propose: propose.DefaultConfig(), Govern: govern.DefaultConfig()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	said := func(likelihoods ...float64) (list []grace.Prediction) {
+		for _, l := range likelihoods {
+			list = append(list, grace.Prediction{Service: "db", Code: grace.CodeCapacity, Likelihood: l, At: now, Title: "the disk fills"})
+		}
+		return list
+	}
+	for _, tt := range []struct {
+		name  string
+		list  []grace.Prediction
+		after time.Duration
+		want  gate.EvidenceState
+	}{
+		{"likely", said(0.9), 0, gate.EvidenceFresh},
+		{"made anew not long ago", said(0.9), r.PredictionsFresh(), gate.EvidenceFresh},
+		{"not made anew", said(0.9), r.PredictionsFresh() + 1, gate.EvidenceCleared},
+		{"below the gate", said(0.5), 0, gate.EvidenceCleared},
+		{"together above it", said(0.6, 0.6), 0, gate.EvidenceFresh},
+		{"none", nil, 0, gate.EvidenceCleared},
+	} {
+		if e := r.Foreseen(now.Add(tt.after), now.Add(-time.Hour), tt.list, "db", grace.CodeCapacity, 0.8); e.State != tt.want {
+			t.Errorf("%s: %+v, want %q", tt.name, e, tt.want)
+		}
+	}
+	if e := r.Foreseen(now, now, nil, "db", grace.CodeCapacity, 0.8); e.State != gate.EvidenceUnconfirmed {
+		t.Errorf("right after a start: %+v", e)
 	}
 }

@@ -25,7 +25,7 @@ type Scene struct {
 func (r *Rules) Look(at time.Time, signals []grace.Signal, predictions []grace.Prediction) *Scene {
 	sc := &Scene{At: at, Signals: signals, Predictions: predictions, Well: ShownWell(signals)}
 	sc.Diagnoses = r.diagnoseAll(sc)
-	sc.Sick = r.storming(sc.Diagnoses)
+	sc.Sick = r.storming(sc)
 	return sc
 }
 
@@ -68,14 +68,21 @@ func (r *Rules) diagnoseAll(sc *Scene) []grace.Diagnosis {
 }
 
 // storming gives the services that count for the circuit breaker: those that
-// are sick of themselves, seriously, and not silenced. GRACE's own parts do not.
-func (r *Rules) storming(diagnoses []grace.Diagnosis) []grace.ServiceID {
+// are sick of themselves, seriously, and not silenced. GRACE's own parts do not, nor
+// does what is only known from before a start.
+func (r *Rules) storming(sc *Scene) []grace.ServiceID {
+	confirmed := map[grace.ServiceID]bool{}
+	for i := range sc.Signals {
+		if s := &sc.Signals[i]; s.Sick() && !s.Unconfirmed {
+			confirmed[s.Service] = true
+		}
+	}
 	var sick []grace.ServiceID
-	for _, d := range diagnoses {
+	for _, d := range sc.Diagnoses {
 		if s, _ := r.Graph.Service(d.Cause); s.Domain == core.Name {
 			continue
 		}
-		if d.Kind == grace.TriggerReactive && d.Severity.Serious() && !slices.Contains(sick, d.Cause) {
+		if d.Kind == grace.TriggerReactive && d.Severity.Serious() && confirmed[d.Cause] && !slices.Contains(sick, d.Cause) {
 			sick = append(sick, d.Cause)
 		}
 	}

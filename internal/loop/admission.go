@@ -8,10 +8,10 @@ import (
 // Admit asks once more what may have changed since the decision: mode, trust,
 // silences, the evidence, the change window, the circuit breaker, other runs.
 func (j journal) Admit(run grace.Run) (heal.Admission, error) {
-	st := j.l.stages.Load()
 	if err := j.l.Store.LockDeciding(j.ctx, j.tx); err != nil {
 		return heal.Admission{}, err
 	}
+	st := j.l.stages.Load() // as they are once it is this one's turn
 	j.l.noticeStill()
 	p, err := j.l.present(j.ctx, j.tx, j.l.glance(st))
 	if err != nil {

@@ -21,7 +21,8 @@ type condition struct {
 	// is confirmed counts from when it began: else restarts would put off for ever
 	// that somebody is told.
 	stored    map[grace.SignalKey]bool
-	confirmed bool // something is
+	confirmed bool      // something is
+	renewed   time.Time // when its clock was started anew last
 }
 
 // watchConditions keeps account of what is sick and for how long. What is only
@@ -59,7 +60,7 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 		c.worst, c.clear = list[0], time.Time{}
 		for _, s := range list {
 			if begins || !s.Unconfirmed && c.stored[s.Key] {
-				c.since = earlier(c.since, s.Since)
+				c.since = earlier(c.since, later(s.Since, c.renewed))
 			}
 			switch {
 			case !s.Unconfirmed:
@@ -88,7 +89,7 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 
 // anew starts the clock of a condition anew.
 func (c *condition) anew(now time.Time) {
-	c.since = now
+	c.since, c.renewed = now, now
 	clear(c.stored)
 }
 
@@ -132,7 +133,7 @@ func (l *Loop) noteTold(ctx context.Context, incidents []grace.Incident, now tim
 	for id, c := range l.conditions {
 		var told []grace.IncidentID
 		for _, i := range incidents {
-			if i.Covers(id) {
+			if i.Covers(id) && (isStorm(i) || about(&i, c.since)) {
 				told = append(told, i.ID)
 			}
 		}

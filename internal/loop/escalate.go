@@ -34,25 +34,17 @@ type lasting struct {
 // are well again.
 func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagnosis, signals []grace.Signal, now time.Time) error {
 	l.watchConditions(st, signals, now)
-	if err := l.holdSilenced(ctx, st, now); err != nil {
-		return err
-	}
-	if err := l.keepLost(ctx, now); err != nil {
-		return err
-	}
+	// An error about one keeps nothing from the others.
+	failed := errors.Join(l.holdSilenced(ctx, st, now), l.keepLost(ctx, now))
 	incidents, err := l.Store.OpenIncidents(ctx, l.Store.Q())
 	if err != nil {
-		return fmt.Errorf("read the open incidents: %w", err)
+		return errors.Join(failed, fmt.Errorf("read the open incidents: %w", err))
 	}
-	if err := l.noteTold(ctx, incidents, now); err != nil {
-		return err
-	}
+	failed = errors.Join(failed, l.noteTold(ctx, incidents, now))
 	due := l.overdue(st, diagnoses, now)
 	blind := l.blindness(st, signals, now)
-	// An error about one keeps nothing from the others.
-	var failed error
 	if slices.ContainsFunc(incidents, isStorm) {
-		failed = l.widenStorm(ctx, st, incidents, due, now)
+		failed = errors.Join(failed, l.widenStorm(ctx, st, incidents, due, now))
 	} else {
 		for _, c := range due {
 			if covered(incidents, c) {
@@ -188,7 +180,7 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 		if err != nil {
 			return fmt.Errorf("read open runs: %w", err)
 		}
-		i := slices.IndexFunc(open, func(h store.RunHead) bool { return h.Service == c.service })
+		i := slices.IndexFunc(open, func(h store.RunHead) bool { return h.Service == c.service && h.Code != grace.CodeManual })
 		if i >= 0 && open[i].State.Acting() {
 			return nil // it is acting
 		}

@@ -148,6 +148,7 @@ func (j journal) Save(c grace.Change) error { return j.l.Store.Apply(j.ctx, j.tx
 // condition looks at what began a run, for its verification: at what is stored,
 // since this process may hear late of what another one saw.
 func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
+	l.noticeStill()
 	signals, err := l.signalsNow(ctx, l.Store.Q(), run.Service)
 	if err != nil {
 		return heal.Condition{Text: "nothing shows that it is gone: " + err.Error()}
@@ -194,6 +195,6 @@ func (l *Loop) averted(signals []grace.Signal, run grace.Run) (clear bool, text 
 		return false, explain.Actual(come.Reason())
 	}
 	st, now := l.stages.Load(), l.Now()
-	foreseen := st.rules.Foreseen(now, l.evidenceSince(), l.mirror.current(now, st.rules.PredictionsFresh()), run.Service, run.Code)
+	foreseen := st.rules.Foreseen(now, l.evidenceSince(), l.mirror.current(now, st.rules.PredictionsFresh()), run.Service, run.Code, st.Diagnose.MinLikelihood)
 	return foreseen.State == gate.EvidenceCleared, explain.Actual(foreseen.Reason())
 }

@@ -50,8 +50,10 @@ func (l *Loop) keepLost(ctx context.Context, now time.Time) error {
 			return fmt.Errorf("read the open incidents: %w", err)
 		}
 		for _, inc := range incidents {
-			i := slices.IndexFunc(lost, func(s grace.Signal) bool { return inc.Covers(s.Service) })
-			if i < 0 || inc.Manual || inc.Kind == grace.IncidentBlind {
+			i := slices.IndexFunc(lost, func(s grace.Signal) bool {
+				return inc.Covers(s.Service) && (inc.Kind != grace.IncidentBlind || inc.Sensor == sourceOf(s))
+			})
+			if i < 0 || inc.Manual {
 				continue
 			}
 			inc.Manual = true
@@ -97,6 +99,10 @@ func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []gr
 		first, known := l.unseen[s.Key]
 		if !known {
 			first = later(since, began)
+			if s.State == grace.SignalStale && !s.At.IsZero() && s.Since.Before(began) {
+				// That it is not seen was known before the start already.
+				first = earlier(first, later(s.Since, now.Add(confirmGrace-st.patience(s.Service))))
+			}
 			if c := l.conditions[s.Service]; c != nil && c.worst.Key == s.Key && wasSick(s) { // and is not well because it is not seen any more
 				first = earlier(first, c.since)
 			}
@@ -314,7 +320,7 @@ func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time
 		if err != nil {
 			return fmt.Errorf("read open runs: %w", err)
 		}
-		if slices.ContainsFunc(open, func(h store.RunHead) bool { return h.Service == inc.Service && h.State.Mutating() }) {
+		if slices.ContainsFunc(open, func(h store.RunHead) bool { return h.Service == inc.Service && h.State.Acting() }) {
 			return nil // it tells in a moment whether it helped
 		}
 		if sick, err := l.sickElsewhere(ctx, tx, inc); err != nil || sick {

@@ -255,6 +255,7 @@ func (l *Loop) load(ctx context.Context) error {
 		}
 	}
 	l.epoch.Store(now.UnixMilli())
+	l.mirror.foreseeAnew(now)
 	l.mu.Lock()
 	l.sense.Expect(l.stages.Load().Probes)
 	gone := l.sense.Restore(signals, now)
@@ -316,7 +317,7 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error 
 	l.reconfigurePredict(st)
 	l.keep(changed)
 	l.mu.Unlock()
-	l.mirror.foreseeAnew()
+	l.mirror.foreseeAnew(now)
 	l.mirror.signals(unknown(known))
 	if err := l.flush(ctx); err != nil {
 		l.Log.Warn("signals not written; they are kept and written later", "error", err)

@@ -50,6 +50,18 @@ func TestLostSick(t *testing.T) {
 		t.Errorf("%v: %+v", err, state("i-lost"))
 	}
 
+	blind := grace.Incident{
+		ID: "i-blind", Kind: grace.IncidentBlind, State: grace.IncidentOpen, Sensor: "alertmanager", Services: []grace.ServiceID{"ghost"}, OpenedAt: now,
+	}
+	other := blind
+	other.ID, other.Sensor = "i-probe", "probe"
+	l.apply(t, grace.Change{Incidents: []grace.Incident{blind, other}})
+	gone.Sensor = "alertmanager"
+	l.heard(gone, false)
+	if err := l.keepLost(t.Context(), now); err != nil || !state("i-blind").Manual || state("i-probe").Manual {
+		t.Errorf("its source: %+v, another: %+v (%v)", state("i-blind"), state("i-probe"), err)
+	}
+
 	inc := open("i-elsewhere", benchService(0))
 	firing := grace.Signal{Key: "x", Service: benchService(0), Metric: "m", State: grace.SignalFiring, Severity: grace.SeverityCritical, At: now, Since: now}
 	write := func(s grace.Signal) {

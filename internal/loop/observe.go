@@ -190,6 +190,7 @@ type mirror struct {
 	// stored, or was seen under another configuration, is no evidence.
 	unconfirmed map[grace.SignalKey]time.Time
 	ended       map[grace.ServiceID]bool // something was predicted of them, and is no more
+	anew        time.Time                // what was predicted before shows nothing any more
 }
 
 func (m *mirror) signals(list []grace.Signal) {
@@ -258,6 +259,7 @@ func (m *mirror) clockStepped(now time.Time, step time.Duration) {
 	for k, t := range m.unconfirmed {
 		m.unconfirmed[k] = earlier(t.Add(step), now)
 	}
+	m.anew = earlier(m.anew.Add(step), now)
 	m.merge()
 	for i := range m.sorted {
 		s := m.sorted[i]
@@ -278,11 +280,13 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// foreseeAnew forgets all predictions: they are made anew under another
-// configuration. That is no turn of any trend.
-func (m *mirror) foreseeAnew() {
+// foreseeAnew forgets all predictions, also those that are on their way: they are
+// made anew under another configuration, or from new samples. That is no turn of any
+// trend.
+func (m *mirror) foreseeAnew(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.anew = now
 	clear(m.predicted)
 }
 
@@ -324,6 +328,9 @@ func (m *mirror) predictions(list []grace.Prediction) {
 		m.predicted = map[grace.SignalKey]grace.Prediction{}
 	}
 	for _, p := range list {
+		if !p.At.After(m.anew) {
+			continue
+		}
 		if held, ok := m.predicted[p.Key]; ok && held.Rule != p.Rule && held.At.Equal(p.At) && held.Likelihood >= p.Likelihood {
 			continue
 		}

@@ -45,12 +45,11 @@ func (l *Loop) decideAll(ctx context.Context) error {
 	l.shiftClocks()
 	st := l.stages.Load()
 	sc := l.look(st)
+	// Whatever fails here, somebody is told of what lasts.
 	pending, err := l.Store.PendingTriggers(ctx, l.Store.Q(), triggerBatch)
-	if err != nil {
-		return fmt.Errorf("read pending triggers: %w", err)
+	if err == nil {
+		err = l.storm(ctx, st, sc)
 	}
-	// Whatever fails below, somebody is told of what lasts.
-	err = l.storm(ctx, st, sc)
 	if err == nil {
 		err = l.decideList(ctx, st, sc, pending)
 	}

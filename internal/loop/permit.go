@@ -7,16 +7,15 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/admit"
 	"grace/internal/explain"
 	"grace/internal/gate"
 	"grace/internal/heal"
 )
 
 // permit asks before every try of a step whether the mode lets it happen, and
-// before the first one once more whether the trust core does, and whether the
-// condition is there: a snapshot may have taken its time. While the store is away
-// nobody can say, so it waits.
+// before the first one once more all that was asked when the run was admitted: a
+// snapshot may have taken its time. While the store is away nobody can say, so it
+// waits.
 func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
 	for {
 		set, err := l.Store.Mode(ctx, l.Store.Q())
@@ -26,7 +25,7 @@ func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
 				return err
 			}
 			var decided bool
-			if decided, err = l.permitFirst(ctx, st, set, run); decided {
+			if decided, err = l.permitFirst(ctx, st, run); decided {
 				return err
 			}
 			if err == nil { // not confirmed yet
@@ -42,9 +41,9 @@ func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
 	}
 }
 
-// permitFirst asks whether anything may be changed at all. It is not decided
+// permitFirst asks whether anything may be changed now. It is not decided
 // while the store does not answer, or no sample has come yet.
-func (l *Loop) permitFirst(ctx context.Context, st *stages, set grace.ModeSetting, run grace.Run) (decided bool, err error) {
+func (l *Loop) permitFirst(ctx context.Context, st *stages, run grace.Run) (decided bool, err error) {
 	l.noticeStill()
 	p, err := l.present(ctx, l.Store.Q(), l.glance(st))
 	if err != nil {
@@ -54,21 +53,15 @@ func (l *Loop) permitFirst(ctx context.Context, st *stages, set grace.ModeSettin
 	if err != nil {
 		return final(err), err
 	}
-	verdict, gates := st.rules.TrustNow(s, k, dec)
-	if a := admit.Trust(verdict, gates, run.Auto); a.End != "" {
-		return true, &heal.ClearedError{Text: "not begun: what was decided does not hold any more: " + explain.Lines(a.Reasons)}
-	}
-	if run.Kind == grace.TriggerManual {
+	a := st.rules.Admit(s, k, dec)
+	waits := run.Kind != grace.TriggerManual && st.rules.OfRun(&s, &k).State == gate.EvidenceUnconfirmed
+	switch waited := p.now.Sub(s.Since); {
+	case a.End == "" && a.Wait.IsZero():
 		return true, nil
+	case a.End == "" && waits && waited < confirmWait && ctx.Err() == nil:
+		return false, nil
 	}
-	e, waited := st.rules.OfRun(&s, &k), p.now.Sub(s.Since)
-	switch {
-	case e.State == gate.EvidenceFresh:
-		return true, nil
-	case e.State != gate.EvidenceUnconfirmed || waited >= confirmWait || ctx.Err() != nil:
-		return true, &heal.ClearedError{Text: "not begun: " + explain.Line(e.Reason())}
-	}
-	return false, nil
+	return true, &heal.ClearedError{Text: "not begun: " + explain.Lines(a.Reasons)}
 }
 
 // confirmWait is how long a run that another process began, and that has changed

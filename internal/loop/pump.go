@@ -92,18 +92,31 @@ func (l *Loop) heard(s grace.Signal, own bool) {
 	l.setBackToo(&s)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, known := l.sense.Signal(s.Key); !known && !own && !s.Gone && s.At.UnixMilli() <= l.epoch.Load() {
-		// It was seen before this process began, or its configuration changed.
-		l.mirror.unconfirm([]grace.Signal{s}, time.UnixMilli(l.epoch.Load()))
-	} else {
-		l.mirror.signals([]grace.Signal{s})
+	if !own {
+		l.doubt(s)
 	}
+	l.mirror.signals([]grace.Signal{s})
 	l.lostSick([]grace.Signal{s})
 	if own {
 		l.sense.Echoed(s)
 		return
 	}
 	l.keep(l.sense.Heard(s)) // the next tick writes it
+}
+
+// doubt takes a word for no evidence that another replica gave of what it saw before
+// this process began, or its configuration changed, unless newer data has shown it
+// here. An alert that is known, and that no change touched, stands. The caller holds
+// l.mu.
+func (l *Loop) doubt(s grace.Signal) {
+	epoch := l.epoch.Load()
+	if s.Gone || s.At.UnixMilli() > epoch {
+		return
+	}
+	held, known := l.sense.Signal(s.Key)
+	if !known || s.Kind != grace.SignalAlert && (held.Unconfirmed || held.At.IsZero()) {
+		l.mirror.unconfirm([]grace.Signal{s}, time.UnixMilli(epoch))
+	}
 }
 
 // ask asks the other replicas what they see of signals. A question that is lost

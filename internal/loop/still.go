@@ -35,7 +35,7 @@ func (l *Loop) noticeStill() {
 	l.noticeStep(now)
 	l.sense.Woke(now)
 	l.mirror.unconfirm(l.mirror.allSignals(), now)
-	l.mirror.foreseeAnew()
+	l.mirror.foreseeAnew(now)
 	l.epoch.Store(now.UnixMilli())
 	l.woke.Store(true)
 }

@@ -69,11 +69,11 @@ func (l *Loop) stormIncident(ctx context.Context, tx store.Querier) (inc grace.I
 	return incidents[i], true, nil
 }
 
-// unseenSick gives the services of a storm of which there is no data, and that were
-// sick when they were seen last.
+// unseenSick gives the services of a storm that were sick when they were seen last:
+// there is no data of them any more, or none yet since the start.
 func unseenSick(storm grace.Incident, signals []grace.Signal) (out []grace.ServiceID) {
 	for i := range signals {
-		if s := signals[i]; wasSick(s) && s.Severity.Serious() && storm.Covers(s.Service) && !slices.Contains(out, s.Service) {
+		if s := signals[i]; (wasSick(s) || s.Unconfirmed && s.Sick()) && s.Severity.Serious() && storm.Covers(s.Service) && !slices.Contains(out, s.Service) {
 			out = append(out, s.Service)
 		}
 	}
@@ -150,7 +150,9 @@ func (l *Loop) helpless(ctx context.Context, tx store.Tx, st *stages, due []last
 		return nil, fmt.Errorf("read the silences: %w", err)
 	}
 	for _, c := range due {
-		if slices.ContainsFunc(open, func(h store.RunHead) bool { return h.Service == c.service && h.State.Acting() }) {
+		if slices.ContainsFunc(open, func(h store.RunHead) bool {
+			return h.Service == c.service && h.State.Acting() && h.Code != grace.CodeManual
+		}) {
 			continue
 		}
 		c, _ := c.unsilenced(st, silences, now)
