@@ -123,6 +123,9 @@ func evidence(r grace.Reason) string {
 }
 
 func evidenceHint(r grace.Reason) string {
+	if r.Code == grace.ReasonCleared && r.Source == "" {
+		return "what is still wrong is decided anew"
+	}
 	switch r.Code {
 	case grace.ReasonCleared:
 		return "nothing to do: what has passed needs no remedy"

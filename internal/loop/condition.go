@@ -1,9 +1,11 @@
 package loop
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"grace"
@@ -23,6 +25,44 @@ type condition struct {
 	stored    map[grace.SignalKey]bool
 	confirmed bool      // something is
 	renewed   time.Time // when its clock was started anew last
+	kinds     []kindOf  // what it is called now, the first first
+}
+
+// kindOf is one of the names of what is wrong with a service.
+type kindOf struct {
+	code  grace.Code
+	since time.Time
+	text  string // what the worst signal of it says
+	lasts bool   // for longer than people may be left in the dark
+}
+
+// call notes what the signals of a condition call it now.
+func (c *condition) call(signals []grace.Signal, begins bool, now time.Time) {
+	var kinds []kindOf
+	slices.SortStableFunc(signals, func(a, b grace.Signal) int { return cmp.Compare(b.Severity.Rank(), a.Severity.Rank()) })
+	for _, s := range signals {
+		if slices.ContainsFunc(kinds, func(k kindOf) bool { return k.code == s.Code }) {
+			continue
+		}
+		k := kindOf{code: s.Code, since: now, text: s.Message}
+		if i := slices.IndexFunc(c.kinds, func(was kindOf) bool { return was.code == s.Code }); i >= 0 {
+			k.since = c.kinds[i].since
+		} else if begins {
+			k.since = s.Since
+		}
+		kinds = append(kinds, k)
+	}
+	slices.SortStableFunc(kinds, func(a, b kindOf) int { return a.since.Compare(b.since) })
+	c.kinds = kinds
+}
+
+// lasting gives what a condition is called, and marks what has been so for long.
+func (c *condition) lasting(patience time.Duration, now time.Time) []kindOf {
+	out := slices.Clone(c.kinds)
+	for i := range out {
+		out[i].lasts = now.Sub(later(out[i].since, c.renewed)) >= patience
+	}
+	return out
 }
 
 // watchConditions keeps account of what is sick and for how long. What is only
@@ -73,6 +113,7 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 				c.worst = s
 			}
 		}
+		c.call(list, begins, now)
 	}
 	for id, c := range l.conditions {
 		if len(sick[id]) > 0 {

@@ -24,6 +24,7 @@ type lasting struct {
 	since    time.Time
 	severity grace.Severity
 	text     string
+	kinds    []kindOf // what it is called itself
 	// undecided: it is diagnosed, and what is done about it not decided yet.
 	undecided bool
 }
@@ -83,9 +84,9 @@ func about(i *grace.Incident, since time.Time) bool {
 }
 
 // covered tells whether an open incident is about a condition and all its
-// victims, and none of them says that it is milder than it is.
+// victims, and people were told how bad it is, and what it is called.
 func covered(incidents []grace.Incident, c lasting) bool {
-	if i := slices.IndexFunc(incidents, c.isOf); i >= 0 && c.severity.Rank() > incidents[i].Severity.Rank() {
+	if own := c.own(incidents); len(own) > 0 && (c.worse(own) || len(c.unknown(own)) > 0) {
 		return false
 	}
 	// A cause that was found a moment ago has its time; its victims have been told.
@@ -132,7 +133,7 @@ func (l *Loop) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time) [
 			one.severity = c.worst.Severity
 		}
 		if id == cause {
-			one.text, one.itself = c.worst.Message, true
+			one.text, one.itself, one.kinds = c.worst.Message, true, c.lasting(st.patience(id), now)
 		} else {
 			one.victims = append(one.victims, id)
 			one.text = cmp.Or(one.text, string(id)+": "+c.worst.Message)
@@ -236,19 +237,51 @@ func (c lasting) isOf(i grace.Incident) bool {
 	return i.Service == c.service && about(&i, c.since) && i.Covers(c.service)
 }
 
-// change opens the incident, or adds the victims to one that is open for the
-// cause.
+// own gives the open incidents that are about the condition, the oldest first.
+func (c lasting) own(incidents []grace.Incident) []grace.Incident {
+	return slices.DeleteFunc(slices.Clone(incidents), func(i grace.Incident) bool { return !c.isOf(i) })
+}
+
+// worse tells whether all that people were told is milder than it is.
+func (c lasting) worse(own []grace.Incident) bool {
+	return !slices.ContainsFunc(own, func(i grace.Incident) bool { return i.Severity.Rank() >= c.severity.Rank() })
+}
+
+// unknown gives what the condition is called for long, and has been since people
+// were told of it.
+func (c lasting) unknown(own []grace.Incident) []kindOf {
+	return slices.DeleteFunc(slices.Clone(c.kinds), func(k kindOf) bool {
+		told := func(i grace.Incident) bool { return slices.Contains(i.Codes, k.code) || !k.since.After(i.OpenedAt) }
+		return !k.lasts || slices.ContainsFunc(own, told)
+	})
+}
+
+// looked tells whether somebody looks after an incident.
+func looked(i grace.Incident) bool { return i.Acknowledged != nil }
+
+// change opens the incident, or adds to one that is open for the cause what is new.
+// Who looks after one as something else has heard nothing of another kind: that is
+// an incident of its own.
 func (c lasting) change(incidents []grace.Incident, why string, now time.Time) grace.Change {
-	if i := slices.IndexFunc(incidents, c.isOf); i >= 0 {
-		inc := incidents[i]
+	own := c.own(incidents)
+	more := c.unknown(own)
+	if len(own) > 0 && (len(more) == 0 || !looked(own[len(own)-1])) {
+		inc := own[len(own)-1]
 		var news []string
+		if len(more) > 0 {
+			news = append(news, "it has another fault, too: "+texts(more))
+			inc.Codes = append(slices.Clone(inc.Codes), codes(more)...)
+			if inc.Kind == grace.IncidentUnhealed {
+				inc.Detail = texts(c.kinds) + "; GRACE does not act: " + why
+			}
+		}
 		if c.severity.Rank() > inc.Severity.Rank() {
 			inc.Severity = c.severity
 			news = append(news, "it is "+string(c.severity)+" now")
 		}
-		if more := slices.DeleteFunc(slices.Clone(c.victims), inc.Covers); len(more) > 0 {
-			inc = covering(inc, more)
-			news = append(news, "it also hurts "+join(more))
+		if hurt := slices.DeleteFunc(slices.Clone(c.victims), inc.Covers); len(hurt) > 0 {
+			inc = covering(inc, hurt)
+			news = append(news, "it also hurts "+join(hurt))
 		}
 		inc.News = strings.Join(news, "; ")
 		return incidentChange(inc, "incident.updated", grace.Self, inc.News, now)
@@ -257,14 +290,33 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) g
 	hurt := append(slices.Clone(c.victims), c.soon...)
 	inc := grace.Incident{
 		ID: grace.IncidentID("i-" + hash("unhealed", c.service, now)), Kind: grace.IncidentUnhealed, State: grace.IncidentOpen,
-		Service: c.service, Services: hurt, Severity: c.severity, Since: c.since, OpenedAt: now,
+		Service: c.service, Services: hurt, Severity: c.severity, Since: c.since, OpenedAt: now, Codes: codes(c.kinds),
 		Title: string(c.service) + " is sick, and nothing that helps is being done",
+	}
+	if len(own) > 0 {
+		c.text, inc.Since = texts(more), more[0].since
+		inc.Title = string(c.service) + " has another fault, too, and nothing that helps is being done"
 	}
 	inc.Detail = c.text + "; GRACE does not act: " + why
 	if len(hurt) > 0 {
 		inc.Detail += "; it hurts " + join(hurt)
 	}
 	return incidentChange(inc, "incident.opened", grace.Self, inc.Detail, now)
+}
+
+func texts(kinds []kindOf) string {
+	said := make([]string, len(kinds))
+	for i, k := range kinds {
+		said[i] = k.text
+	}
+	return strings.Join(said, "; ")
+}
+
+func codes(kinds []kindOf) (list []grace.Code) {
+	for _, k := range kinds {
+		list = append(list, k.code)
+	}
+	return list
 }
 
 func join(ids []grace.ServiceID) string {

@@ -112,6 +112,8 @@ type Loop struct {
 
 	stormNow atomic.Pointer[grace.Reason] // of the storm that lasts, for runs that wait to start
 
+	reloaded atomic.Bool // the configuration changed, and what waits was not looked at since
+
 	epoch atomic.Int64 // since when, in ms, evidence counts: the start, the last change of the configuration, or that it woke
 
 	made  time.Time
@@ -312,6 +314,7 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error 
 	unconfirmed := l.sense.Unconfirm(func(s grace.Signal) bool { return touched(before, st, s) }, now)
 	l.mirror.unconfirm(unconfirmed, now) // before anything is admitted under the new stages
 	l.stages.Store(st)
+	l.reloaded.Store(true)
 	l.epoch.Store(now.UnixMilli())
 	known := l.sense.Signals()
 	l.reconfigurePredict(st)

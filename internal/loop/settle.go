@@ -157,6 +157,20 @@ func (l *Loop) passed(ctx context.Context, h store.RunHead) (over bool, why stri
 	return l.condition(ctx, run).Clear, "what began it has passed", nil
 }
 
+// unfounded tells whether nothing is left of what a run rests on.
+func (l *Loop) unfounded(ctx context.Context, h store.RunHead) (over bool, why string, err error) {
+	run, err := l.Store.Run(ctx, l.Store.Q(), h.ID)
+	if err != nil {
+		return false, "", err
+	}
+	signals, err := l.signalsNow(ctx, l.Store.Q(), h.Service)
+	if err != nil {
+		return false, "", err
+	}
+	left := slices.ContainsFunc(signals, func(s grace.Signal) bool { return slices.Contains(run.Condition, s.Key) })
+	return !left, explain.Actual(decide.Evidence(run.Condition, nil).Reason()) + ": what is still wrong is decided anew", nil
+}
+
 func (l *Loop) callOffRun(ctx context.Context, h store.RunHead, why string) error {
 	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		a, err := l.Store.Approval(ctx, tx, grace.ApprovalID(h.ID))

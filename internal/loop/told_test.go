@@ -1,6 +1,8 @@
 package loop
 
 import (
+	"grace/internal/store"
+	"strings"
 	"testing"
 	"time"
 
@@ -151,5 +153,121 @@ func TestAfterASilence(t *testing.T) {
 	}
 	if due := l.overdue(st, nil, ended.Add(st.patience(s.Service))); len(due) != 1 {
 		t.Error("not told when it is time")
+	}
+}
+
+// TestAnotherFault: an incident of a service hushes no other fault of it, whether
+// another signal fires or the same one means something else; each is told once. Who
+// looks after the first as what it was is told of the other by an incident of its own.
+func TestAnotherFault(t *testing.T) {
+	t.Parallel()
+	for _, acknowledged := range []bool{false, true} {
+		l := steppedLoop(t, 1, nil)
+		service, st, now := benchService(0), l.stages.Load(), l.Now()
+		signal := func(key string, code grace.Code, text string) grace.Signal {
+			return grace.Signal{
+				Key: grace.SignalKey(key), Service: service, Sensor: key, Metric: key, Kind: grace.SignalProbe, Code: code, State: grace.SignalFiring,
+				Severity: grace.SeverityWarning, Since: now, At: now, Message: text,
+			}
+		}
+		pass := func(signals ...grace.Signal) []grace.Incident {
+			t.Helper()
+			for range 2 {
+				if err := l.escalate(t.Context(), st, nil, signals, now); err != nil {
+					t.Fatal(err)
+				}
+				now = now.Add(st.patience(service))
+			}
+			open, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return open
+		}
+		updates := func() (n int) {
+			t.Helper()
+			events, err := l.Store.Events(t.Context(), l.Store.Q(), 0, []string{"incident.opened", "incident.updated"}, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(events)
+		}
+		disk, probe := signal("disk", grace.CodeCapacity, "disk 95 > 80"), signal("up", grace.CodeElevatedErrors, "answered 500")
+		open := pass(disk)
+		if len(open) != 1 || open[0].Title != string(service)+" is sick, and nothing that helps is being done" {
+			t.Fatalf("the first: %+v", open)
+		}
+		if acknowledged {
+			if _, err := l.AcknowledgeIncident(t.Context(), open[0].ID, "ann", "the disk is known"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := updates()
+		probe.Since = now
+		last := func(open []grace.Incident) grace.Incident { return open[len(open)-1] }
+		if open = pass(disk, probe); updates() != before+1 || !strings.Contains(last(open).Detail, "answered 500") {
+			t.Errorf("acknowledged %t: another signal: %d told, %+v", acknowledged, updates()-before, open)
+		}
+		if want := 1; acknowledged {
+			if want = 2; len(open) != want || open[0].Acknowledged == nil || open[1].Acknowledged != nil {
+				t.Errorf("%d incidents, want %d: %+v", len(open), want, open)
+			}
+		} else if len(open) != want {
+			t.Errorf("%d incidents, want %d: %+v", len(open), want, open)
+		}
+		probe.Code, probe.Message = grace.CodeServiceDown, "connection refused"
+		if open = pass(disk, probe); updates() != before+2 || !strings.Contains(last(open).Detail, "connection refused") {
+			t.Errorf("acknowledged %t: it means something else: %d told, %+v", acknowledged, updates()-before, open)
+		}
+		probe.Code = grace.CodeElevatedErrors
+		if pass(disk, probe); updates() != before+2 {
+			t.Errorf("acknowledged %t: what was told is told again", acknowledged)
+		}
+	}
+}
+
+// TestUnfounded: a question about what is not watched any more is taken back.
+func TestUnfounded(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 1, nil)
+	service, now := benchService(0), l.Now()
+	s := grace.Signal{Key: "a", Service: service, Metric: "up", State: grace.SignalFiring, Severity: grace.SeverityCritical, Since: now, At: now}
+	run := grace.Run{
+		ID: "r", Service: service, Status: grace.RunAwaitingApproval, Decision: "d", Playbook: grace.Playbook{ID: "p"}, Revision: 1, CreatedAt: now,
+		Condition: []grace.SignalKey{"a", "b"},
+	}
+	l.apply(t, grace.Change{Runs: []grace.Run{run}, Signals: []grace.Signal{s}})
+	unfounded := func() bool {
+		t.Helper()
+		over, _, err := l.unfounded(t.Context(), store.RunHead{ID: run.ID, Service: service})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return over
+	}
+	if unfounded() {
+		t.Error("one of its signals is there")
+	}
+	s.Gone = true
+	l.apply(t, grace.Change{Signals: []grace.Signal{s}})
+	if !unfounded() {
+		t.Error("none is there any more")
+	}
+}
+
+// TestRecovering: the symptoms of what depends on a service that has just recovered
+// are told to be its, and not to be of no rule.
+func TestRecovering(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	l := unwired(t, func() time.Time { return now })
+	fired := now
+	l.mirror.signals([]grace.Signal{{Key: "db/probe/up", Service: "db", State: grace.SignalOK, Severity: grace.SeverityCritical, At: now.Add(5 * time.Second), Fired: fired}})
+	l.conditions["web"] = &condition{since: now, worst: grace.Signal{Service: "web", Code: grace.CodeServiceDown}}
+	if now = fired.Add(10 * time.Second); !strings.HasPrefix(l.whyNot("web"), "db, on which it depends, recovered") {
+		t.Errorf("a moment later: %s", l.whyNot("web"))
+	}
+	if now = fired.Add(time.Minute); strings.Contains(l.whyNot("web"), "recovered") {
+		t.Errorf("a minute later: %s", l.whyNot("web"))
 	}
 }

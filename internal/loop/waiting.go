@@ -18,7 +18,7 @@ const rousedAtOnce = 50
 // answer would start nothing, and has those look again that wait for something
 // which has changed.
 func (l *Loop) lookAfter(ctx context.Context) error {
-	turned := l.mirror.wellAgain()
+	turned, reloaded := l.mirror.wellAgain(), l.reloaded.Swap(false)
 	open, err := l.Store.OpenRunHeads(ctx, l.Store.Q())
 	if err != nil {
 		return fmt.Errorf("read open runs: %w", err)
@@ -33,7 +33,7 @@ func (l *Loop) lookAfter(ctx context.Context) error {
 	for _, h := range open {
 		switch h.State {
 		case grace.RunAwaitingApproval:
-			note(h.ID, l.callOff(ctx, h, turned))
+			note(h.ID, l.callOff(ctx, h, turned, reloaded))
 		case grace.RunApproved:
 			approved = append(approved, h)
 		default:
@@ -50,14 +50,17 @@ func (l *Loop) lookAfter(ctx context.Context) error {
 // callOff takes back the question to a person whose answer would start nothing:
 // what was foreseen is foreseen no more and has not come, or what began the run
 // has passed and stayed so for the hold-down. (After a restart nobody knows what
-// was foreseen; then it is asked when the run is about to start.)
-func (l *Loop) callOff(ctx context.Context, h store.RunHead, turned []grace.ServiceID) (err error) {
+// was foreseen; then it is asked when the run is about to start.) After a change of
+// the configuration what it rests on may not be watched any more.
+func (l *Loop) callOff(ctx context.Context, h store.RunHead, turned []grace.ServiceID, reloaded bool) (err error) {
 	over, why := false, ""
 	switch h.Kind {
 	case grace.TriggerProactive:
 		over, why, err = l.foreseenNoMore(ctx, h, turned)
 	case grace.TriggerReactive:
-		over, why, err = l.passed(ctx, h)
+		if over, why, err = l.passed(ctx, h); err == nil && !over && reloaded {
+			over, why, err = l.unfounded(ctx, h)
+		}
 	case grace.TriggerManual: // a person wants it
 	}
 	if err == nil && over {

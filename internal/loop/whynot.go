@@ -68,11 +68,26 @@ func (l *Loop) whyNot(id grace.ServiceID) string {
 			return "it keeps changing and passed when last seen; nothing is done to a service while it passes"
 		case c.worst.Flapping && last.at.IsZero():
 			return "it fails only now and then, or only some replicas see it fail; nothing is done to a service while it passes"
+		case last.at.IsZero() && l.recovering(id) != "":
+			return fmt.Sprintf("%s, on which it depends, recovered a moment ago, and may have caused it", l.recovering(id))
 		case c.worst.Code == "" || last.at.IsZero():
 			return fmt.Sprintf("no rule makes a diagnosis of it (code %s)", cmp.Or(c.worst.Code, "not given"))
 		}
 	}
 	return "what was done has not helped"
+}
+
+// recovering gives a service that explains the symptoms of another for a moment still,
+// though it is well again.
+func (l *Loop) recovering(id grace.ServiceID) grace.ServiceID {
+	st, now := l.stages.Load(), l.Now()
+	for _, s := range l.mirror.allSignals() {
+		if s.State == grace.SignalOK && s.Severity.Serious() && !s.Fired.IsZero() && now.Sub(s.Fired) <= st.Diagnose.Aftermath.D() &&
+			s.Service != id && st.rules.Graph.DependsOn(id, s.Service) {
+			return s.Service
+		}
+	}
+	return ""
 }
 
 func whyWaiting(run grace.Run) string {
