@@ -199,10 +199,9 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 	runner := &heal.Runner{Actions: d.opts.actionsByName(), Prober: prober{d}, Clock: heal.NewWallClock(), Owner: owner}
 	d.domains = append([]grace.Domain{core.New(d.coreParts())}, d.opts.domains...)
 	var err error
-	began := time.Now()
 	d.loop, err = loop.New(loopConfig(d.cfg), loop.Deps{
 		Store: d.store, Bus: d.bus, Runner: runner, Log: d.log, Now: now, Owner: owner,
-		Elapsed: func() time.Duration { return time.Since(began) },
+		Elapsed: elapsed(),
 	})
 	if err != nil {
 		return err
