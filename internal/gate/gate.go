@@ -30,8 +30,8 @@ func Declared(id grace.ServiceID, known bool) grace.Reason {
 // Redundancy holds that nothing is done to a member of a group while fewer of
 // the others than the group needs are shown to be well, and left alone: on a
 // busy one another run acts. What is down serves nobody, so that a remedy takes
-// nothing away.
-func Redundancy(g Groups, id grace.ServiceID, code grace.Code, well, busy map[grace.ServiceID]bool) grace.Reason {
+// nothing away; what is only foreseen to be down serves still.
+func Redundancy(g Groups, id grace.ServiceID, code grace.Code, kind grace.TriggerKind, well, busy map[grace.ServiceID]bool) grace.Reason {
 	passed := New("redundancy", true, "", nil, nil)
 	for _, m := range g.Memberships(id) {
 		n := 0
@@ -43,7 +43,7 @@ func Redundancy(g Groups, id grace.ServiceID, code grace.Code, well, busy map[gr
 		if n >= m.Need {
 			continue
 		}
-		down := code == grace.CodeServiceDown
+		down := code == grace.CodeServiceDown && kind != grace.TriggerProactive
 		short := New("redundancy", down, grace.ReasonRedundancy, float64(n), float64(m.Need))
 		short.Source = "service/" + string(m.Dependent)
 		if !down {

@@ -17,7 +17,7 @@ func (a *Agent) limits(in Input, cone []grace.ServiceID, known bool) []grace.Rea
 	return []grace.Reason{
 		in.Evidence.Reason(),
 		gate.Declared(in.Diagnosis.Cause, known),
-		gate.Redundancy(a.graph, in.Diagnosis.Cause, in.Diagnosis.Code, in.State.Well, gate.Busy(in.State.Open)),
+		gate.Redundancy(a.graph, in.Diagnosis.Cause, in.Diagnosis.Code, in.Diagnosis.Kind, in.State.Well, gate.Busy(in.State.Open)),
 		storm,
 		a.concurrency(in.State.Open),
 		gate.Cone(in.Diagnosis.Cause, cone, in.State.Open),

@@ -278,6 +278,12 @@ func TestPropose(t *testing.T) {
 		{"a member that is down serves nobody", func(in *Input) {
 			in.Diagnosis.Cause, in.Diagnosis.Code = "db", grace.CodeServiceDown
 		}, nil, "restart_service", nil},
+		{"a member that is down serves nobody, also when a person wants it healed", func(in *Input) {
+			in.Diagnosis.Cause, in.Diagnosis.Code, in.Diagnosis.Kind = "db", grace.CodeServiceDown, grace.TriggerManual
+		}, nil, "restart_service", nil},
+		{"a member that is foreseen to be down serves still", func(in *Input) {
+			in.Diagnosis.Cause, in.Diagnosis.Code, in.Diagnosis.Kind = "db", grace.CodeServiceDown, grace.TriggerProactive
+		}, nil, "", map[string][]grace.ReasonCode{"redundancy": {grace.ReasonRedundancy}}},
 
 		{"no playbook", func(in *Input) { in.Diagnosis.Code = grace.CodeInvestigation }, nil, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonNoPlaybook}}},
 		{"no binding", func(in *Input) { in.Diagnosis.Cause = "mail" }, nil, "", map[string][]grace.ReasonCode{"playbook": {grace.ReasonNoBinding, grace.ReasonNoBinding}}},
