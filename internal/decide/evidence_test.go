@@ -62,3 +62,23 @@ func TestForeseen(t *testing.T) {
 		t.Errorf("right after a start: %+v", e)
 	}
 }
+
+// TestWellOrSilenced: a member of a group whose alert fires is not there for another
+// one, though its sender keeps it silent; for what people are told it is well.
+func TestWellOrSilenced(t *testing.T) {
+	t.Parallel()
+	signals := []grace.Signal{
+		{Key: "web/am/Down", Service: "web", Kind: grace.SignalAlert, State: grace.SignalFiring, Severity: grace.SeverityCritical, Silenced: "silence 1 (ann: new disk)"},
+		{Key: "web/probe/up", Service: "web", Kind: grace.SignalProbe, State: grace.SignalOK, Severity: grace.SeverityCritical},
+	}
+	if ShownWell(signals)["web"] || !WellOrSilenced(signals)["web"] {
+		t.Errorf("%v, %v", ShownWell(signals), WellOrSilenced(signals))
+	}
+	signals[0].Silenced = ""
+	if ShownWell(signals)["web"] || WellOrSilenced(signals)["web"] {
+		t.Errorf("not silenced: %v, %v", ShownWell(signals), WellOrSilenced(signals))
+	}
+	if signals = signals[1:]; !ShownWell(signals)["web"] || !WellOrSilenced(signals)["web"] {
+		t.Errorf("it is over: %v, %v", ShownWell(signals), WellOrSilenced(signals))
+	}
+}

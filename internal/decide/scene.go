@@ -112,8 +112,15 @@ func (r *Rules) undeclared(ids []grace.ServiceID) (n int) {
 }
 
 // ShownWell gives the services that are shown to be well: one serious signal at
-// least passed since this process began, and none says otherwise or has no data.
-func ShownWell(signals []grace.Signal) map[grace.ServiceID]bool {
+// least passed since this process began, and none says otherwise or has no data. An
+// alert that its source keeps silent says otherwise, too.
+func ShownWell(signals []grace.Signal) map[grace.ServiceID]bool { return shownWell(signals, false) }
+
+// WellOrSilenced gives those, and the services of which only alerts say otherwise
+// that their source keeps silent: people want to hear no more of them.
+func WellOrSilenced(signals []grace.Signal) map[grace.ServiceID]bool { return shownWell(signals, true) }
+
+func shownWell(signals []grace.Signal, orSilenced bool) map[grace.ServiceID]bool {
 	well := map[grace.ServiceID]bool{}
 	for i := range signals {
 		s := &signals[i]
@@ -125,7 +132,7 @@ func ShownWell(signals []grace.Signal) map[grace.ServiceID]bool {
 			}
 		case s.State == grace.SignalOK && s.Kind == grace.SignalObjective:
 			// It was well, and a long window takes hours until it is judged again.
-		case s.Silenced == "":
+		case s.Silenced == "" || !orSilenced:
 			well[s.Service] = false
 		}
 	}

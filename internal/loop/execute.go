@@ -171,7 +171,7 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 	}
 	e := decide.Evidence(run.Condition, signals)
 	out.Clear, out.Text = e.State == gate.EvidenceCleared, explain.Actual(e.Reason())
-	if gone := missing(run.Condition, signals); out.Clear && gone != "" && !decide.ShownWell(signals)[run.Service] {
+	if gone := missing(run.Condition, signals); out.Clear && gone != "" && !decide.WellOrSilenced(signals)[run.Service] {
 		out.Clear, out.Text = false, "nothing shows that it is gone: there is no "+string(gone)+" any more"
 	}
 	return out

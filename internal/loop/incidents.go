@@ -292,9 +292,10 @@ func watchedBy(signals []grace.Signal) map[grace.ServiceID]bool {
 	return watched
 }
 
-// wellSince gives the services that are shown to be well, and since when.
+// wellSince gives the services that are shown to be well, or silenced at the source,
+// and since when.
 func (l *Loop) wellSince(signals []grace.Signal, now time.Time) map[grace.ServiceID]time.Time {
-	well := decide.ShownWell(signals)
+	well := decide.WellOrSilenced(signals)
 	if l.well == nil {
 		l.well = map[grace.ServiceID]time.Time{}
 	}
