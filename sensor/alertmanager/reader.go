@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -64,7 +65,8 @@ type ReaderConfig struct {
 // may come by the same webhook from elsewhere), though not while the Alertmanager
 // may not have been sent it again since it began: until Resend after its list held
 // anything, or until it was empty for 15 minutes; one that is silenced or inhibited
-// says so. A reading that fails changes nothing: it is a sample of kind
+// says so. Where several are behind one address, one that none of them has listed for
+// Resend is over. A reading that fails changes nothing: it is a sample of kind
 // sensor_error.
 type Reader struct {
 	cfg    ReaderConfig
@@ -73,10 +75,17 @@ type Reader struct {
 	lost   atomic.Uint64
 	told   map[string]bool               // fingerprints of listed alerts that lead nowhere
 	uptime string                        // when the Alertmanager began, as it said last
-	fed    time.Time                     // when its list first held anything since
+	peers  map[string]peer               // by when they began, those of the last 15 minutes
+	turns  time.Time                     // when it last was another one of them: several take turns
 	empty  time.Time                     // since when its list is empty
-	absent map[grace.SignalKey]time.Time // since when a list that holds others lacks it
+	absent map[grace.SignalKey]time.Time // since when a list that holds others, or all, lacks it
 	listed map[grace.SignalKey]bool      // seen in a list since it began: not listed, it is over
+}
+
+// peer is one Alertmanager of those behind the address.
+type peer struct {
+	fed   time.Time // when its list first held anything
+	heard time.Time // the last time
 }
 
 var _ grace.Sensor = (*Reader)(nil)
@@ -101,7 +110,7 @@ func NewReader(cfg ReaderConfig) (*Reader, error) {
 	if cfg.Skipped == nil {
 		cfg.Skipped = func([]Skipped) {}
 	}
-	r := &Reader{cfg: cfg}
+	r := &Reader{cfg: cfg, peers: map[string]peer{}}
 	var socket string
 	var err error
 	if r.base, socket, err = httpclient.Target(cfg.URL); err != nil {
@@ -204,9 +213,10 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 	}
 	r.tell(skipped)
 	whole, same := r.knowsAll(ctx, began, len(list) > 0)
+	alone := began.Sub(r.turns) >= emptyFor // else another one may list it still
 	absent := map[grace.SignalKey]time.Time{}
 	listed := map[grace.SignalKey]bool{}
-	if same { // else the list may be of the one before
+	if same && alone { // else the list may be of the one before
 		listed = now
 	} else {
 		r.listed = nil
@@ -216,14 +226,14 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 			continue
 		}
 		since := began
-		if len(list) > 0 {
+		if len(list) > 0 || whole {
 			if before, ok := r.absent[s.Key]; ok {
 				since = before
 			}
 			absent[s.Key] = since
 		}
 		listed[s.Key] = listed[s.Key] || r.listed[s.Key] // until it is known to be over
-		if whole || r.listed[s.Key] || began.Sub(since) >= r.cfg.Resend.D() {
+		if whole && alone || r.listed[s.Key] || began.Sub(since) >= r.cfg.Resend.D() {
 			out = append(out, ended(s, began))
 		}
 	}
@@ -241,23 +251,32 @@ func (r *Reader) knowsAll(ctx context.Context, now time.Time, holds bool) (whole
 		Uptime string `json:"uptime"`
 	}
 	says := r.get(ctx, "/api/v2/status", &status) == nil && status.Uptime != ""
-	anew := says && status.Uptime != r.uptime
-	if anew {
-		r.uptime, r.fed, r.empty, r.absent = status.Uptime, time.Time{}, time.Time{}, nil
+	other := says && status.Uptime != r.uptime
+	if other {
+		r.uptime = status.Uptime
+		if _, known := r.peers[r.uptime]; known {
+			r.turns = now
+		} else {
+			r.empty, r.absent = time.Time{}, nil
+		}
 	}
+	p := r.peers[r.uptime]
+	p.heard = now
 	switch {
 	case !holds && r.empty.IsZero():
 		r.empty = now
 	case holds:
 		r.empty = time.Time{}
-		if !anew && r.fed.IsZero() { // else the list may be of the one before
-			r.fed = now
+		if !other && p.fed.IsZero() { // else the list may be of the one before
+			p.fed = now
 		}
 	}
+	r.peers[r.uptime] = p
+	maps.DeleteFunc(r.peers, func(_ string, p peer) bool { return now.Sub(p.heard) > emptyFor })
 	if !r.empty.IsZero() && now.Sub(r.empty) >= emptyFor {
-		return true, says && !anew
+		return true, says && !other
 	}
-	return says && !r.fed.IsZero() && now.Sub(r.fed) >= r.cfg.Resend.D(), says && !anew
+	return says && !p.fed.IsZero() && now.Sub(p.fed) >= r.cfg.Resend.D(), says && !other
 }
 
 // tell says what leads nowhere, once for as long as it is listed.
