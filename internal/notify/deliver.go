@@ -74,6 +74,7 @@ type worker struct {
 	poke    chan struct{}
 
 	scanned int64            // events up to here are no messages, or were dealt with
+	behind  time.Time        // since when there was always something to deal with; zero when there is not
 	trial   trial            // of what is behind the message whose turn it is
 	ahead   map[int64]fate   // what became of messages before their turn
 	bad     map[string]int64 // threads of those that were bad, with the last event of that time
@@ -115,6 +116,7 @@ func (w *worker) turn(ctx context.Context) (time.Duration, error) {
 // serve is the turn of the replica that serves the receiver.
 func (w *worker) serve(ctx context.Context) (time.Duration, error) {
 	if err := w.claim(ctx); err != nil {
+		w.behind = time.Time{} // whoever served it meanwhile passed on what waited
 		return idle, err
 	}
 	row, err := w.n.Store.Receiver(ctx, w.n.Store.Q(), w.name)
@@ -147,6 +149,12 @@ func (w *worker) serve(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return idle, err
 	}
+	switch {
+	case len(events) == 0:
+		w.behind = time.Time{}
+	case w.behind.IsZero(), w.behind.After(w.n.Now()): // the clock was set back
+		w.behind = w.n.Now()
+	}
 	for _, e := range events {
 		done, err := w.event(ctx, &row, e)
 		if err != nil || !done {
@@ -154,6 +162,9 @@ func (w *worker) serve(ctx context.Context) (time.Duration, error) {
 		}
 		delete(w.ahead, e.ID)
 		w.scanned, w.trial = e.ID, trial{}
+		if err := w.passOn(ctx, &row); err != nil { // it may take each of them slowly
+			return idle, err
+		}
 	}
 	if len(events) == batch {
 		return 0, w.passOver(ctx, &row, true)
@@ -288,6 +299,11 @@ func failing(row *store.Receiver, now time.Time) {
 // failingFor tells whether a receiver has taken nothing for so long.
 func (w *worker) failingFor(row *store.Receiver, d time.Duration) bool {
 	return row.FailingSince != nil && w.n.Now().Sub(*row.FailingSince) >= d
+}
+
+// behindFor tells whether there was always something to deal with for so long.
+func (w *worker) behindFor(d time.Duration) bool {
+	return !w.behind.IsZero() && w.n.Now().Sub(w.behind) >= d
 }
 
 // delivered records a success, whoever's turn it is; letter names the dead letter

@@ -15,8 +15,10 @@
 //     idempotency key (the receiver's name and the event's id).
 //   - A connection that fails, 429 and 5xx are tried again, with growing waits
 //     that are kept in the store, or after the time that the receiver names, at
-//     most 5 minutes. What needs a person and is not taken for 30 s is told to
-//     others.
+//     most 5 minutes.
+//   - What needs a person and is not taken for 30 s is told to others, as soon as the
+//     attempt under way has ended: its receiver fails, or it waits behind what is
+//     taken slowly. The receiver gets it in its turn all the same.
 //   - Any other refusal is final. The message then is a dead letter: kept, listed,
 //     and sent again when somebody asks.
 //   - Bad messages do not silence a receiver. When one was refused 6 times, those

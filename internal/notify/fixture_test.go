@@ -160,6 +160,12 @@ func (e *env) ask(id string, service grace.ServiceID) {
 	})
 }
 
+// act has a run begin to change its target.
+func (e *env) act(id string, service grace.ServiceID) {
+	e.t.Helper()
+	e.apply(grace.Change{Events: []grace.Event{{Type: "self_heal.run.running", Resource: "run/" + id, Payload: encode(runPayload{Service: service})}}})
+}
+
 // answer settles a question.
 func (e *env) answer(id string, state grace.ApprovalState) {
 	e.t.Helper()

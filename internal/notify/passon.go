@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"grace"
@@ -9,22 +10,51 @@ import (
 )
 
 // passOnAfter is how long a receiver may fail, or say that it is busy, before
-// others are told what it was to be told.
+// others are told what it was to be told, and how long that may wait behind what
+// the receiver takes one after the other.
 const passOnAfter = 30 * time.Second
 
-// passOn has others told what needs a person while this receiver fails.
+// passOn has others told what needs a person while this receiver fails, and what
+// has waited for long while it is behind.
 func (w *worker) passOn(ctx context.Context, row *store.Receiver) error {
-	now := w.n.Now()
-	if row.Retry == nil || !w.failingFor(row, passOnAfter) {
+	fails := row.Retry != nil && w.failingFor(row, passOnAfter)
+	if !fails && !w.behindFor(passOnAfter) {
 		return nil
 	}
-	waiting, err := w.n.Store.Events(ctx, w.n.Store.Q(), max(row.PassedOn, row.Cursor), patterns(), batch)
-	if err != nil || len(waiting) == 0 {
-		return err
+	for {
+		if err := w.claim(ctx); err != nil {
+			return err
+		}
+		waiting, err := w.n.Store.Events(ctx, w.n.Store.Q(), max(row.PassedOn, row.Cursor, w.scanned), patterns(), batch)
+		if err != nil {
+			return err
+		}
+		due := waiting
+		if i := slices.IndexFunc(waiting, w.young); i >= 0 && !fails {
+			due = waiting[:i]
+		}
+		if err := w.passOnAll(ctx, row, due); err != nil || len(due) < batch {
+			return err
+		}
+	}
+}
+
+// young tells whether an event has not waited for long. One that lies further ahead is
+// of a clock that was set back.
+func (w *worker) young(e grace.Event) bool { return w.n.Now().Sub(e.Timestamp).Abs() < passOnAfter }
+
+// passOnAll has others told of those events that are messages for this receiver.
+func (w *worker) passOnAll(ctx context.Context, row *store.Receiver, events []grace.Event) error {
+	if len(events) == 0 {
+		return nil
 	}
 	var c grace.Change
-	for _, e := range waiting {
+	now := w.n.Now()
+	for _, e := range events {
 		row.PassedOn = e.ID
+		if w.ahead[e.ID].passed {
+			continue
+		}
 		m, err := w.mine(ctx, e)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -108,6 +109,160 @@ func TestPassedOnBusy(t *testing.T) {
 			equal(t, len(bad.requests()), 2)
 			equal(t, good.titles(t), []string{"busy cannot be told: May GRACE run restart_service on web?"})
 		})
+	}
+}
+
+// TestPassedOnBehind: a question that waits behind what its receiver takes one after
+// the other reaches others as soon as behind what it does not take, once. The receiver
+// is asked in its turn.
+func TestPassedOnBehind(t *testing.T) {
+	const told = "behind cannot be told: May GRACE run restart_service on web?"
+	for name, slowly := range map[string]func(e *env, w http.ResponseWriter, n int){
+		"busy in between": func(_ *env, w http.ResponseWriter, n int) {
+			if n%2 == 0 {
+				w.Header().Set("Retry-After", "1")
+				w.WriteHeader(http.StatusTooManyRequests)
+			}
+		},
+		"slow": func(e *env, _ http.ResponseWriter, _ int) { e.now = e.now.Add(time.Second) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var e *env
+			n := 0
+			behind := newDouble(t, func(w http.ResponseWriter, _ got) {
+				n++
+				slowly(e, w, n)
+			})
+			other := newDouble(t, nil)
+			e = newEnv(t, Settings{Config: Config{
+				Receivers: []Receiver{hook("behind", behind), hook("other", other)},
+				Routes:    []Route{{Services: []Glob{"web"}, Receivers: []Name{"behind"}}, {Receivers: []Name{"other"}}},
+			}})
+			const backlog = 2*batch + 40
+			for i := range backlog {
+				e.act(fmt.Sprintf("r-0%d", i), "web")
+			}
+			e.ask("r-1", "web")
+			asked := e.now
+			for range 2 * backlog {
+				e.turn("behind")
+				e.now = e.now.Add(time.Second)
+			}
+			e.turn("other")
+			equal(t, other.titles(t), []string{told})
+			passed, err := e.store.Events(t.Context(), e.store.Q(), 0, []string{eventPassedOn}, batch)
+			if err != nil || len(passed) != 1 || passed[0].Timestamp.Sub(asked) > passOnAfter+time.Second {
+				t.Errorf("passed on: %v, %+v; asked at %s", err, passed, asked)
+			}
+			row := e.row("behind")
+			equal(t, row.Delivered, backlog+1)
+			equal(t, row.Dead, 0)
+			titles := behind.titles(t)
+			equal(t, titles[len(titles)-1], "May GRACE run restart_service on web?")
+
+			e.act("r-2", "web") // it has caught up
+			e.ask("r-3", "web")
+			e.now = e.now.Add(passOnAfter)
+			e.turn("behind")
+			e.turn("other")
+			equal(t, len(other.requests()), 1)
+		})
+	}
+}
+
+// TestNotPassedOnAfterStart: what waited because nobody served the receiver is told to
+// it, and to others only when it does not take that in time.
+func TestNotPassedOnAfterStart(t *testing.T) {
+	chat, other := newDouble(t, nil), newDouble(t, nil)
+	s := Settings{Config: Config{
+		Receivers: []Receiver{hook("chat", chat), hook("other", other)},
+		Routes:    []Route{{Services: []Glob{"web"}, Receivers: []Name{"chat"}}, {Receivers: []Name{"other"}}},
+	}}
+	e := newEnv(t, s)
+	for i := range 3 {
+		e.ask(fmt.Sprintf("r-%d", i), "web")
+	}
+	e.now = e.now.Add(10 * time.Minute)
+	e.use(s)
+	e.all(0)
+	e.all(passOnAfter)
+	equal(t, len(chat.requests()), 3)
+	equal(t, other.titles(t), []string{})
+}
+
+// TestNotPassedOnAhead: what a receiver took before its turn is not passed on while
+// those before and behind it are refused.
+func TestNotPassedOnAhead(t *testing.T) {
+	for name, tt := range map[string]struct {
+		code  int
+		takes time.Duration // each refusal
+	}{
+		"refused": {http.StatusInternalServerError, 0}, "slowly": {http.StatusInternalServerError, passOnAfter}, "busy": {http.StatusTooManyRequests, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var e *env
+			asked := false
+			bad, other := newDouble(t, func(w http.ResponseWriter, g got) {
+				switch {
+				case g.header.Get("Idempotency-Key") == "grace/bad/2":
+					return // the question
+				case asked:
+					e.now = e.now.Add(tt.takes)
+				case e.row("bad").Attempts == suspicious-1:
+					asked = true
+					e.ask("r-1", "web")
+					e.act("r-2", "web")
+				}
+				w.Header().Set("Retry-After", "40")
+				w.WriteHeader(tt.code)
+			}), newDouble(t, nil)
+			e = newEnv(t, Settings{Config: Config{
+				Receivers: []Receiver{hook("bad", bad), hook("other", other)},
+				Routes:    []Route{{Services: []Glob{"web"}, Receivers: []Name{"bad"}}, {Receivers: []Name{"other"}}},
+			}})
+			e.act("r-0", "web")
+			for range 20 {
+				e.turn("bad")
+				if r := e.row("bad").Retry; r != nil {
+					e.now = *r
+				}
+			}
+			e.turn("other")
+			equal(t, e.row("bad").Delivered, 1)
+			equal(t, e.row("bad").Dead, 1)
+			equal(t, other.titles(t), []string{})
+		})
+	}
+}
+
+// TestPassedOnWhileOthersAreTried: while what is behind a message that is refused is
+// tried, which may take long, what is asked meanwhile does not wait for the end of that.
+func TestPassedOnWhileOthersAreTried(t *testing.T) {
+	var e *env
+	n := 0
+	bad := newDouble(t, func(w http.ResponseWriter, _ got) {
+		if n++; n == suspicious+2 {
+			e.ask("r-1", "web")
+		}
+		if n > suspicious {
+			e.now = e.now.Add(time.Second)
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	e = newEnv(t, Settings{Config: Config{
+		Receivers: []Receiver{hook("bad", bad), hook("other", newDouble(t, nil))},
+		Routes:    []Route{{Services: []Glob{"web"}, Receivers: []Name{"bad"}}, {Receivers: []Name{"other"}}},
+	}})
+	for i := range batch {
+		e.act(fmt.Sprintf("r-0%d", i), "web")
+	}
+	for range suspicious {
+		e.turn("bad")
+		e.now = *e.row("bad").Retry
+	}
+	passed, err := e.store.Events(t.Context(), e.store.Q(), 0, []string{eventPassedOn}, batch)
+	if err != nil || len(passed) != 1 || e.now.Sub(passed[0].Timestamp) < passOnAfter {
+		t.Errorf("passed on: %v, %+v; it is %s", err, passed, e.now)
 	}
 }
 

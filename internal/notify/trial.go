@@ -122,6 +122,9 @@ func (w *worker) tryBehind(ctx context.Context, row *store.Receiver, bad grace.E
 		if isSilent(refused) {
 			return false, 0, nil
 		}
+		if err := w.passOn(ctx, row); err != nil {
+			return false, 0, err
+		}
 	}
 	if len(events) < batch {
 		*t = trial{all: !t.all}
