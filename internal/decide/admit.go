@@ -21,7 +21,11 @@ func (r *Rules) Admit(s grace.Snapshot, k Known, dec grace.Decision) admit.Answe
 	before := ahead(k.Open, run)
 	_, declared := r.Graph.Service(run.Service)
 	in.Declared = gate.Declared(run.Service, declared)
-	in.Redundancy = gate.Redundancy(r.Graph, run.Service, run.Code, run.Kind, k.Well, gate.Busy(before))
+	kind := run.Kind
+	if kind == grace.TriggerProactive && Come(k.Own, run.Code).State == gate.EvidenceFresh {
+		kind = grace.TriggerReactive // what was foreseen is there
+	}
+	in.Redundancy = gate.Redundancy(r.Graph, run.Service, run.Code, kind, k.Well, gate.Busy(before))
 	in.Storm = gate.New("storm", true, "", nil, nil)
 	if s.Storm != nil {
 		in.Storm = *s.Storm

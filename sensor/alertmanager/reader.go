@@ -37,6 +37,9 @@ const DefaultResend = 3 * time.Minute
 // been sent: who would send may be away.
 const emptyFor = 15 * time.Minute
 
+// missed is how many readings may fail until what they listed shows nothing any more.
+const missed = 3
+
 // ListMetric counts the alerts that an Alertmanager lists; it is also what a
 // reading that failed is about.
 const ListMetric = "alertmanager_alerts"
@@ -66,8 +69,8 @@ type ReaderConfig struct {
 // may not have been sent it again since it began: until Resend after its list held
 // anything, or until it was empty for 15 minutes; one that is silenced or inhibited
 // says so. Where several are behind one address, one that none of them has listed for
-// Resend is over. A reading that fails changes nothing: it is a sample of kind
-// sensor_error.
+// Resend is over. A reading that fails is a sample of kind sensor_error; after three
+// of them what was listed is stale.
 type Reader struct {
 	cfg    ReaderConfig
 	base   string
@@ -208,6 +211,7 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 			continue
 		}
 		s.Silenced, s.Listed = l.by(silences), true
+		s.Expires = began.Add(missed*r.cfg.Every.D() + r.cfg.Timeout.D())
 		out = append(out, s)
 		now[grace.SignalKey(string(s.Service)+"/"+s.Sensor+"/"+s.Metric+"/"+s.Fingerprint)] = true
 	}

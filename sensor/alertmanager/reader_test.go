@@ -122,6 +122,9 @@ func TestReaderOfRealAlertmanager(t *testing.T) {
 	if down.Resolved || down.Silenced != "" || down.Service != "shop" || !down.StartsAt.Equal(started) || down.Fingerprint == "" {
 		t.Errorf("%+v", down)
 	}
+	if d := down.Expires.Sub(down.At); d <= 0 || d > 2*time.Minute {
+		t.Errorf("what is listed shows something for %s", d)
+	}
 	b, err := alertmanager.ReadAlerts(strings.NewReader(`[{"labels":{"alertname":"Down","service":"shop","code":"service_down"}}]`), 1000, alertmanager.Mapping{}, time.Now())
 	if err != nil || b.Samples[0].Fingerprint != down.Fingerprint {
 		t.Errorf("a fingerprint that is made is %s, Alertmanager's %s (%v)", b.Samples[0].Fingerprint, down.Fingerprint, err)
@@ -168,7 +171,7 @@ func TestReaderFollowsAWebhook(t *testing.T) {
 	next()
 }
 
-// A reading that fails changes nothing, and says why.
+// A reading that fails ends nothing, and says why.
 func TestReaderFails(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()
