@@ -159,7 +159,7 @@ func (e *entry) fireIfDue(cfg *Config, now time.Time) {
 		return
 	}
 	e.hold(cfg, grace.SignalFiring, now)
-	e.sig.Fired = now
+	e.sig.Fired = e.sig.At // no later than it was seen
 }
 
 func (e *entry) hold(cfg *Config, state grace.SignalState, at time.Time) {

@@ -181,6 +181,26 @@ func TestRestoreOfStale(t *testing.T) {
 	}
 }
 
+// What fires when its time is over, and goes silent without a newer sample, was
+// sick when last seen, also after a restart.
+func TestFiresByTimeThenSilent(t *testing.T) {
+	o := slow()
+	o.For = seconds(30)
+	before := New(DefaultConfig(), []Objective{o})
+	if got := play(before, 10, "900 900 900 _ _ _ _ _ _ _", metricAt); got != "30 firing, 90 stale" {
+		t.Fatal(got)
+	}
+	s := before.Signals()[0]
+	if !s.Fired.Equal(s.At) {
+		t.Errorf("it fired %s when it was last seen %s", s.Fired, s.At)
+	}
+	a := New(DefaultConfig(), []Objective{o})
+	a.Restore([]grace.Signal{s}, at(200))
+	if got := a.Observe(metricAt(210, 100)); len(got) != 1 || got[0].State != grace.SignalFiring {
+		t.Errorf("one pass does not end it: %+v", got)
+	}
+}
+
 func TestReconfigure(t *testing.T) {
 	other := slow()
 	other.Name = "very slow"
