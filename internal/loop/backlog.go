@@ -163,6 +163,9 @@ func (l *Loop) keep(changed []grace.Signal, more ...said) {
 	}
 	now := l.Now()
 	for _, s := range changed {
+		if s.Unconfirmed {
+			l.mirror.doubt(s.Key, l.evidenceSince())
+		}
 		word := published{s.State, s.Severity, s.Flapping}
 		before, known := l.published[s.Key]
 		// What another replica has said first is no entry of the log again.

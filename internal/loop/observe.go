@@ -238,6 +238,20 @@ func (m *mirror) unconfirm(list []grace.Signal, now time.Time) {
 	}
 }
 
+// doubt takes a signal for no evidence until a sample comes that is newer than
+// since, as what this process saw is from before.
+func (m *mirror) doubt(key grace.SignalKey, since time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, waits := m.unconfirmed[key]; waits {
+		return
+	}
+	if m.unconfirmed == nil {
+		m.unconfirmed = map[grace.SignalKey]time.Time{}
+	}
+	m.unconfirmed[key] = since
+}
+
 func (m *mirror) isUnconfirmed(key grace.SignalKey) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"grace/internal/decide"
 	"grace/internal/gate"
 	"grace/internal/heal"
+	"grace/internal/sense"
 )
 
 // TestStoodStill: what was seen before the process stood still is no evidence when
@@ -56,6 +57,86 @@ func TestStoodStill(t *testing.T) {
 	down()
 	if got := look(); got != gate.EvidenceFresh {
 		t.Errorf("seen again: %q", got)
+	}
+}
+
+// TestLateIsNoEvidence: what was seen before the start, a change of the
+// configuration, or before the process woke is no evidence when it comes after that,
+// also of a signal that had no data; the first sample since is.
+func TestLateIsNoEvidence(t *testing.T) {
+	t.Parallel()
+	service := benchService(1)
+	sample := func(kind grace.SampleKind) grace.Sample {
+		return grace.Sample{
+			Service: service, Sensor: "probe", Metric: "up", Kind: kind, Severity: grace.SeverityCritical, Code: grace.CodeServiceDown,
+		}
+	}
+	lag := sample(grace.SampleMetric)
+	lag.Metric, lag.Value = "lag", 9
+	begins := map[string]func(*testing.T, *Loop, *time.Duration){
+		"start": func(*testing.T, *Loop, *time.Duration) {},
+		"configuration": func(t *testing.T, l *Loop, _ *time.Duration) {
+			t.Helper()
+			cfg := l.stages.Load().Config
+			cfg.Objectives = append(cfg.Objectives, sense.Objective{
+				Service: service, Metric: "lag", Name: "high", Op: ">", Threshold: 1, Severity: grace.SeverityCritical, Code: grace.CodeLatencySpike,
+			})
+			if err := l.Reconfigure(t.Context(), cfg, "ann"); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"woke": func(_ *testing.T, l *Loop, passed *time.Duration) {
+			*passed += time.Hour
+			l.noticeStill()
+		},
+	}
+	for _, tt := range []struct {
+		name   string
+		probes []sense.Probe
+		begin  string
+		sample grace.Sample
+		key    grace.SignalKey
+	}{
+		{"a configured probe", []sense.Probe{{Service: service, Sensor: "probe", Metric: "up"}}, "start", sample(grace.SampleProbe), "/probe/up"},
+		{"a probe that nobody knew", nil, "start", sample(grace.SampleProbe), "/probe/up"},
+		{"an alert", nil, "start", sample(grace.SampleAlert), "/probe/up"},
+		{"a probe that nobody knew", nil, "woke", sample(grace.SampleProbe), "/probe/up"},
+		{"an alert", nil, "woke", sample(grace.SampleAlert), "/probe/up"},
+		{"a new objective", nil, "configuration", lag, "/objective/lag/high"},
+		{"a probe that nobody knew", nil, "configuration", sample(grace.SampleProbe), "/probe/up"},
+	} {
+		t.Run(tt.name+", "+tt.begin, func(t *testing.T) {
+			t.Parallel()
+			l := steppedLoop(t, 3, func(cfg *Config) { cfg.Probes = tt.probes })
+			start, passed := l.Now(), 10*time.Second
+			l.Now = func() time.Time { return start.Add(passed) }
+			l.Elapsed = func() time.Duration { return passed }
+			l.beat = passed
+			begins[tt.begin](t, l, &passed)
+			seen := func(at time.Time) gate.EvidenceState {
+				t.Helper()
+				s := tt.sample
+				s.At = at
+				if err := l.Observe(t.Context(), s); err != nil {
+					t.Fatal(err)
+				}
+				signals, err := l.signalsNow(t.Context(), l.Store.Q(), service)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return decide.Evidence([]grace.SignalKey{grace.SignalKey(service) + tt.key}, signals).State
+			}
+			began := l.evidenceSince()
+			for i := range 3 {
+				if got := seen(began.Add(time.Duration(i-5) * time.Second)); got == gate.EvidenceFresh {
+					t.Fatalf("seen %d s before: fresh", 5-i)
+				}
+			}
+			passed += time.Second
+			if got := seen(l.Now()); got != gate.EvidenceFresh {
+				t.Errorf("seen since: %q", got)
+			}
+		})
 	}
 }
 

@@ -168,7 +168,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 			Key: key, Service: s.Service, Sensor: s.Sensor, Metric: s.Metric, Kind: grace.SignalAlert,
 			Code: grace.CodeDegradation, Severity: grace.SeverityWarning,
 		}}
-		a.entries[key] = e
+		a.add(e)
 	}
 	if s.At.Before(e.sig.At) {
 		return nil
@@ -278,6 +278,14 @@ func (a *Agent) feedOf(s *grace.Sample) (*series, *feed) {
 	return line, f
 }
 
+// add takes in an entry that has no data yet.
+func (a *Agent) add(e *entry) {
+	a.entries[e.sig.Key] = e
+	if !a.since.IsZero() {
+		e.doubt(a.since)
+	}
+}
+
 // probe finds or makes the entry of a probe.
 func (a *Agent) probe(p Probe) *entry {
 	key := probeKey(p.Service, p.Sensor, p.Metric)
@@ -288,7 +296,7 @@ func (a *Agent) probe(p Probe) *entry {
 			Code:     cmp.Or(p.Code, grace.CodeServiceDown),
 			Severity: cmp.Or(p.Severity, grace.SeverityCritical),
 		}}
-		a.entries[key] = e
+		a.add(e)
 	}
 	e.kind = kindProbe
 	return e

@@ -25,7 +25,7 @@ type entry struct {
 	// expected: a configured probe or objective, so it is never forgotten.
 	expected bool
 
-	// unconfirmed: no sample has come that is newer than the restart or the
+	// unconfirmed: no sample was judged that is newer than the restart or the
 	// change of the configuration, which was at since.
 	unconfirmed bool
 	since       time.Time
@@ -119,9 +119,16 @@ func (e *entry) expire(now time.Time) {
 	}
 }
 
+// doubt has a sample that is newer than since show what the entry says.
+func (e *entry) doubt(since time.Time) {
+	e.since = since
+	e.unconfirmed, e.sig.Unconfirmed = true, true
+}
+
 // confirm notes that the newest data was judged: data alone, as the first point
-// of a rate, says nothing.
-func (e *entry) confirm(at time.Time) { e.unconfirmed = e.unconfirmed && !at.After(e.since) }
+// of a rate, says nothing. What is seen late is no evidence, also when another
+// replica has seen it since.
+func (e *entry) confirm(at time.Time) { e.unconfirmed = !at.After(e.since) }
 
 // judge takes one verdict of a probe or objective.
 func (e *entry) judge(cfg *Config, bad bool, at time.Time) {
@@ -160,6 +167,7 @@ func (e *entry) fireIfDue(cfg *Config, now time.Time) {
 	}
 	e.hold(cfg, grace.SignalFiring, now)
 	e.sig.Fired = e.sig.At // no later than it was seen
+	e.confirm(e.judged)
 }
 
 func (e *entry) hold(cfg *Config, state grace.SignalState, at time.Time) {

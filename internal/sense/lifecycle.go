@@ -12,11 +12,17 @@ import (
 // Restore takes over the signals of an earlier process. What fired goes on
 // firing until data says otherwise; the time in between does not count as time
 // without data. All of them are unconfirmed until a sample comes that is newer
-// than now: what was true then need not be true now. It is called after Expect, and gives the signals
+// than now: what was true then need not be true now. So is all that has no data
+// yet: its first sample may be from before. It is called after Expect, and gives the signals
 // that are gone because their sensor or objective is not configured any more,
 // sorted by key. A signal that has data already is passed over.
 func (a *Agent) Restore(signals []grace.Signal, now time.Time) []grace.Signal {
 	a.since = now
+	for _, e := range a.entries {
+		if e.sig.At.IsZero() {
+			e.doubt(now)
+		}
+	}
 	var gone []grace.Signal
 	for _, s := range signals {
 		e := a.entries[s.Key]
@@ -42,7 +48,7 @@ func (a *Agent) Restore(signals []grace.Signal, now time.Time) []grace.Signal {
 			e.sig.Kind, e.sig.Configured = now.Kind, now.Configured
 		}
 		e.takeOver(s)
-		e.since = now
+		e.doubt(now)
 	}
 	slices.SortFunc(gone, compareKeys)
 	return gone
@@ -51,7 +57,6 @@ func (a *Agent) Restore(signals []grace.Signal, now time.Time) []grace.Signal {
 // takeOver gives an entry the state of an earlier process.
 func (e *entry) takeOver(s grace.Signal) {
 	e.restored = true
-	e.unconfirmed, e.sig.Unconfirmed = true, true
 	e.note = restoredNote(s)
 	if !e.expected {
 		e.interval = s.Interval.D()
@@ -81,19 +86,19 @@ func (e *entry) takeOver(s grace.Signal) {
 }
 
 // Unconfirm takes back that the signals which match were confirmed: a sample
-// that is newer than now must show anew what they say. It gives those that it changed, sorted by key.
+// that is newer than now must show anew what they say. It gives those that it
+// changed, sorted by key, and those that have no data yet.
 func (a *Agent) Unconfirm(match func(grace.Signal) bool, now time.Time) []grace.Signal {
 	a.since = now
 	var changed []grace.Signal
 	for _, e := range a.entries {
-		if e.sig.At.IsZero() || !match(e.sig) {
+		if !match(e.sig) {
 			continue
 		}
-		e.since = now
-		if e.unconfirmed {
+		waits := e.unconfirmed && !e.sig.At.IsZero()
+		if e.doubt(now); waits {
 			continue
 		}
-		e.unconfirmed, e.sig.Unconfirmed = true, true
 		changed = append(changed, e.signal(&a.cfg))
 	}
 	slices.SortFunc(changed, compareKeys)
@@ -228,7 +233,7 @@ func (a *Agent) setObjectives(objectives []Objective) {
 			e = &entry{kind: kindObjective, sig: grace.Signal{
 				Key: key, Service: o.Service, Metric: o.Metric, Severity: o.Severity, Kind: grace.SignalObjective, Configured: true,
 			}}
-			a.entries[key] = e
+			a.add(e)
 		}
 		if before := e.objective; o.Aggregation != aggregateBurn {
 			e.burn = nil
@@ -314,7 +319,7 @@ func (a *Agent) Forget(key grace.SignalKey) (gone grace.Signal, found bool) {
 		if e.burn != nil {
 			again.burn = newBurn(e.objective.Window.D())
 		}
-		a.entries[key] = again
+		a.add(again)
 		for _, line := range a.series {
 			replaceEntry(line.objectives, e, again)
 			replaceEntry(line.totals, e, again)
