@@ -9,6 +9,7 @@ import (
 	"grace/internal/gate"
 	"grace/internal/heal"
 	"grace/internal/sense"
+	"grace/internal/store"
 )
 
 // TestStoodStill: what was seen before the process stood still is no evidence when
@@ -137,6 +138,62 @@ func TestLateIsNoEvidence(t *testing.T) {
 				t.Errorf("seen since: %q", got)
 			}
 		})
+	}
+}
+
+// TestWordBetweenStartAndReload: what another replica saw between the start and a
+// change of the configuration does not confirm, after it, what waited for that
+// already; the log does not speak of it.
+func TestWordBetweenStartAndReload(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 3, nil)
+	service, began := benchService(1), l.Now()
+	l.Now = func() time.Time { return began }
+	row := grace.Signal{
+		Key: grace.SignalKey(service + "/probe/up"), Service: service, Sensor: "probe", Metric: "up", Kind: grace.SignalProbe, Code: grace.CodeServiceDown,
+		State: grace.SignalFiring, Severity: grace.SeverityCritical, Since: began.Add(-time.Minute), At: began.Add(-10 * time.Second), Fired: began.Add(-10 * time.Second),
+	}
+	if err := l.persist(t.Context(), []grace.Signal{row}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	look := func() gate.EvidenceState {
+		t.Helper()
+		signals, err := l.signalsNow(t.Context(), l.Store.Q(), service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return decide.Evidence([]grace.SignalKey{row.Key}, signals).State
+	}
+	entries := func() int {
+		t.Helper()
+		list, _, err := l.Store.AuditEntries(t.Context(), l.Store.Q(), store.AuditFilter{Object: "signal/" + string(row.Key)}, store.Page{Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	logged := entries()
+	began = began.Add(time.Minute)
+	if err := l.Reconfigure(t.Context(), l.stages.Load().Config, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		seen time.Duration // from the change on
+		want gate.EvidenceState
+	}{{-time.Second, gate.EvidenceUnconfirmed}, {time.Second, gate.EvidenceFresh}} {
+		word := row
+		word.At = began.Add(tt.seen)
+		word.Fired = word.At
+		l.hear(grace.Event{Type: eventSignal, Actor: "another", Payload: heal.Encode(word)})
+		if got := look(); got != tt.want {
+			t.Errorf("seen %s after the change: %q, want %q", tt.seen, got, tt.want)
+		}
+	}
+	if now := entries(); logged == 0 || now != logged {
+		t.Errorf("%d entries of the log, were %d", now, logged)
 	}
 }
 

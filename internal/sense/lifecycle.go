@@ -87,18 +87,16 @@ func (e *entry) takeOver(s grace.Signal) {
 
 // Unconfirm takes back that the signals which match were confirmed: a sample
 // that is newer than now must show anew what they say. It gives those that it
-// changed, sorted by key, and those that have no data yet.
+// changed, sorted by key: also those that have no data yet, or waited for such a
+// sample already, which must be newer now.
 func (a *Agent) Unconfirm(match func(grace.Signal) bool, now time.Time) []grace.Signal {
 	a.since = now
 	var changed []grace.Signal
 	for _, e := range a.entries {
-		if !match(e.sig) {
+		if !match(e.sig) || e.unconfirmed && e.since.Equal(now) {
 			continue
 		}
-		waits := e.unconfirmed && !e.sig.At.IsZero()
-		if e.doubt(now); waits {
-			continue
-		}
+		e.doubt(now)
 		changed = append(changed, e.signal(&a.cfg))
 	}
 	slices.SortFunc(changed, compareKeys)

@@ -106,6 +106,29 @@ func TestUnconfirm(t *testing.T) {
 	}
 }
 
+// What waits for a newer sample already waits for one that is newer still, and that
+// is said: whoever mirrors it must not take one from between for evidence.
+func TestUnconfirmAgain(t *testing.T) {
+	a := New(DefaultConfig(), []Objective{slow()})
+	a.Observe(probeAt(0, 0))
+	a.Observe(probeAt(1, 0))
+	all := func(grace.Signal) bool { return true }
+	for _, sec := range []int{10, 20} {
+		if got := a.Unconfirm(all, at(sec)); len(got) != 2 || !got[0].Unconfirmed || !got[1].Unconfirmed {
+			t.Errorf("at %d: %+v", sec, got)
+		}
+	}
+	if got := a.Unconfirm(all, at(20)); len(got) != 0 {
+		t.Errorf("nothing has changed: %+v", got)
+	}
+	if got := a.Observe(probeAt(15, 0)); len(got) != 0 {
+		t.Errorf("from between: %+v", got)
+	}
+	if got := a.Observe(probeAt(21, 0)); len(got) != 1 || got[0].Unconfirmed {
+		t.Errorf("newer: %+v", got)
+	}
+}
+
 // What was seen before the start, or the newest change of the configuration, is no
 // evidence, also of a signal that had no data; the first sample that was judged and
 // is newer is, at once. What is told is what is known.
