@@ -145,13 +145,16 @@ func (a *Agent) judgeObjective(e *entry, line *series, s *grace.Sample) bool {
 	if e.burn != nil {
 		v, ok = e.burn.rate(e.objective, s.At)
 	} else {
-		v, ok, a.scratch = line.aggregate(e.objective, s.At, e.patience(&a.cfg), a.scratch)
+		v, ok, a.scratch = line.aggregate(e.objective, s.At, e.since, e.patience(&a.cfg), a.scratch)
 	}
 	e.sig.Sensor = s.Sensor
 	e.arrive(&a.cfg, s.At)
-	if ok {
+	switch {
+	case ok:
 		e.sig.Value = v
 		e.judge(&a.cfg, e.objective.breached(v), s.At)
+	case e.objective.Aggregation == aggregateLast: // it passes, and another sensor that saw it fail has not looked again
+		e.unconfirmed = true
 	}
 	return e.settle(&a.cfg, e.objective.Severity, s.At)
 }

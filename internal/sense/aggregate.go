@@ -35,11 +35,12 @@ func Aggregations() []string {
 // calls and returned.
 //
 // Over several feeds, last is the worst of their newest values, rate and
-// increase are sums, and everything else treats the points as one heap.
-func (s *series) aggregate(o *Objective, at time.Time, freshFor time.Duration, scratch []float64) (v float64, ok bool, _ []float64) {
+// increase are sums, and everything else treats the points as one heap. What was
+// seen before since is no evidence, see worstLast.
+func (s *series) aggregate(o *Objective, at, since time.Time, freshFor time.Duration, scratch []float64) (v float64, ok bool, _ []float64) {
 	switch o.Aggregation {
 	case aggregateLast:
-		v, ok = s.worstLast(o, at.Add(-freshFor))
+		v, ok = s.worstLast(o, at.Add(-freshFor), since)
 		return v, ok, scratch
 	case aggregateRate, aggregateIncrease:
 		v, ok = s.counter(o.Aggregation, at.Add(-o.Window.D()))
@@ -99,17 +100,28 @@ func quantile(values []float64, percent int) float64 {
 	return values[max(rank, 1)-1]
 }
 
-func (s *series) worstLast(o *Objective, from time.Time) (worst float64, ok bool) {
+// worstLast gives the worst of the newest values. Where one from before since is
+// bad and none from after it is, there is no verdict: that sensor has not looked
+// again, and the others do not see what it saw.
+func (s *series) worstLast(o *Objective, from, since time.Time) (worst float64, ok bool) {
 	upward := o.Op == ">" || o.Op == ">="
+	now, shown := 0.0, false // the worst of those from after since
+	worse := func(v, than float64) bool { return upward && v > than || !upward && v < than }
 	for _, f := range s.feeds {
 		points := f.points()
 		if len(points) == 0 || points[len(points)-1].At.Before(from) {
 			continue // a sensor that was taken away has no say
 		}
-		v := points[len(points)-1].Value
-		if !ok || (upward && v > worst) || (!upward && v < worst) {
-			worst, ok = v, true
+		p := points[len(points)-1]
+		if !ok || worse(p.Value, worst) {
+			worst, ok = p.Value, true
 		}
+		if p.At.After(since) && (!shown || worse(p.Value, now)) {
+			now, shown = p.Value, true
+		}
+	}
+	if shown && o.breached(worst) && !o.breached(now) {
+		return 0, false
 	}
 	return worst, ok
 }

@@ -220,6 +220,52 @@ func TestLateAfterAnothersWord(t *testing.T) {
 	}
 }
 
+// Where several sensors measure the same, what one of them saw fail before a change
+// of the configuration is not confirmed by what another sees, unless that fails too;
+// nor is it over before it has looked again, or is taken for gone.
+func TestConfirmedBySeveralSensors(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		o := slow()
+		o.Op = rapid.SampledFrom([]string{">", "<"}).Draw(t, "op")
+		a := New(DefaultConfig(), []Objective{o})
+		type look struct {
+			at  int
+			bad bool
+		}
+		newest := map[string]look{}
+		now, began := 0, -1
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			now += rapid.IntRange(1, 10).Draw(t, "pause")
+			if rapid.IntRange(0, 9).Draw(t, "what") == 0 {
+				a.Unconfirm(func(grace.Signal) bool { return true }, at(now))
+				began = now
+				continue
+			}
+			s := metricAt(now, rapid.SampledFrom([]float64{100, 200, 800, 900}).Draw(t, "v"))
+			s.Sensor = rapid.SampledFrom([]string{"one", "two", "three"}).Draw(t, "sensor")
+			newest[s.Sensor] = look{now, o.breached(s.Value)}
+			was := a.Signals()[0].State
+			a.Observe(s)
+			a.Tick(at(now))
+			fails, failed := false, false
+			for _, l := range newest {
+				fails = fails || l.bad && l.at > began
+				failed = failed || l.bad && now-l.at <= 60
+			}
+			got := a.Signals()[0]
+			if got.State == grace.SignalFiring && !got.Passing && !got.Unconfirmed && !fails {
+				t.Fatalf("none has seen it fail since %d: %v, %+v", began, newest, got)
+			}
+			if failed && was == grace.SignalFiring && got.State == grace.SignalOK {
+				t.Fatalf("one has seen it fail, and no better since: %v, %+v", newest, got)
+			}
+			if !failed && got.Unconfirmed && got.State == grace.SignalOK {
+				t.Fatalf("nothing says otherwise: %v, %+v", newest, got)
+			}
+		}
+	})
+}
+
 // After the clock was ahead and is set right, new samples are not late.
 func TestClockStepped(t *testing.T) {
 	a := New(DefaultConfig(), []Objective{slow()})
