@@ -83,6 +83,7 @@ const (
 // that it came from, nil for the loop's own agent.
 func (l *Loop) foresee(st *stages, r predict.Result, from *int) []said {
 	l.mirror.turned(r.Turned)
+	l.mirror.lost(r.Lost)
 	told := standing
 	if st.Govern.PredictiveShadow {
 		told = silenced

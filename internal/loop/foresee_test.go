@@ -115,6 +115,92 @@ func TestMirrorOfSeveralRules(t *testing.T) {
 	}
 }
 
+// What is not foreseen any more for lack of data is forgotten, and has not turned:
+// no question about it is taken back. Nor is it when another replica says it no more.
+func TestLostIsNoTurn(t *testing.T) {
+	now := time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC)
+	said := grace.Prediction{Key: "k", Service: "api", Rule: "trend", At: now}
+	for _, tt := range []struct {
+		name string
+		end  func(*mirror)
+		want []grace.ServiceID
+	}{
+		{"turned", func(m *mirror) { m.turned([]grace.Prediction{said}) }, []grace.ServiceID{"api"}},
+		{"lost", func(m *mirror) { m.lost([]grace.Prediction{said}) }, nil},
+		{"not said again", func(*mirror) {}, nil},
+	} {
+		var m mirror
+		m.predictions([]grace.Prediction{said})
+		tt.end(&m)
+		if got := m.current(now.Add(2*time.Minute), time.Minute); len(got) > 0 {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+		if got := m.wellAgain(); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: well again %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// After the process has woken, or its configuration changed, what is measured anew
+// is foretold anew, and nothing else, also by shards.
+func TestForetoldAnew(t *testing.T) {
+	for name, begin := range map[string]func(*testing.T, *Loop, *time.Duration){
+		"woke": func(_ *testing.T, l *Loop, passed *time.Duration) {
+			*passed += stoodStill
+			l.noticeStill()
+		},
+		"configuration": func(t *testing.T, l *Loop, passed *time.Duration) {
+			t.Helper()
+			*passed += stoodStill
+			if err := l.Reconfigure(t.Context(), l.stages.Load().Config, "ann"); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := steppedLoop(t, 3, func(cfg *Config) {
+				cfg.Predict, cfg.PredictEvery = predict.DefaultConfig(), time.Second
+				cfg.Limits = []predict.Target{{Service: benchService(0), Metric: "queue", Op: ">", Threshold: 500, Code: grace.CodeCapacity, Impact: grace.ImpactLow}}
+			})
+			start, passed := time.Now(), 10*time.Second
+			l.Now = func() time.Time { return start.Add(passed) }
+			l.Elapsed = func() time.Duration { return passed }
+			l.beat = passed
+			shard := predict.New(l.stages.Load().Predict, l.Targets())
+			l.UsePredictors(shardsOf{shard})
+			agents := []*predict.Agent{l.predict, shard}
+			measure := func(value float64) {
+				for _, a := range agents {
+					a.Observe(benchService(0), "queue", l.Now(), value)
+				}
+			}
+			spoken := func() (n int) {
+				for _, a := range agents {
+					n += len(a.Evaluate(l.Now()).Spoken)
+				}
+				return n
+			}
+			for i := range 40 {
+				passed += 5 * time.Second
+				l.beat = passed
+				measure(200 + 5*float64(i))
+			}
+			if n := spoken(); n != 2 {
+				t.Fatalf("%d are spoken before", n)
+			}
+			begin(t, l, &passed)
+			if n := spoken(); n != 0 {
+				t.Errorf("%d are spoken of what was measured before", n)
+			}
+			passed += time.Second
+			measure(200 + 5*43)
+			if n := spoken(); n != 2 {
+				t.Errorf("%d are spoken when it is measured again", n)
+			}
+		})
+	}
+}
+
 // shardsOf has agents beside the loop's own.
 type shardsOf []*predict.Agent
 

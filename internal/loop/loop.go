@@ -315,7 +315,7 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error 
 	l.mirror.unconfirm(unconfirmed, now) // before anything is admitted under the new stages
 	l.stages.Store(st)
 	l.reloaded.Store(true)
-	l.epoch.Store(now.UnixMilli())
+	l.countFrom(now)
 	known := l.sense.Signals()
 	l.reconfigurePredict(st)
 	l.keep(changed)

@@ -353,13 +353,24 @@ func (m *mirror) predictions(list []grace.Prediction) {
 }
 
 // turned forgets predictions that do not stand any more. What other replicas
-// foresaw ends by itself, see predictionsFresh.
+// foresaw ends by itself, see current.
 func (m *mirror) turned(list []grace.Prediction) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, p := range list {
 		if held, ok := m.predicted[p.Key]; ok && held.Rule == p.Rule {
 			m.end(held)
+		}
+	}
+}
+
+// lost forgets predictions for lack of data. That is no turn of any trend.
+func (m *mirror) lost(list []grace.Prediction) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range list {
+		if held, ok := m.predicted[p.Key]; ok && held.Rule == p.Rule {
+			delete(m.predicted, p.Key)
 		}
 	}
 }
@@ -420,14 +431,15 @@ func (m *mirror) merge() {
 }
 
 // current gives the predictions that were renewed within fresh, sorted by key,
-// and forgets the others.
+// and forgets the others: whether they have turned, or nobody measures any more
+// what they are about, is known to those who made them.
 func (m *mirror) current(now time.Time, fresh time.Duration) []grace.Prediction {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var predictions []grace.Prediction
 	for _, p := range m.predicted {
 		if now.Sub(p.At) > fresh {
-			m.end(p)
+			delete(m.predicted, p.Key)
 			continue
 		}
 		predictions = append(predictions, p)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/predict"
 )
 
 // stoodStill is how long this process may do nothing at all before what it knew is
@@ -36,8 +37,15 @@ func (l *Loop) noticeStill() {
 	l.sense.Woke(now)
 	l.mirror.unconfirm(l.mirror.allSignals(), now)
 	l.mirror.foreseeAnew(now)
-	l.epoch.Store(now.UnixMilli())
+	l.countFrom(now)
 	l.woke.Store(true)
+}
+
+// countFrom has evidence count from now on: nothing is foretold from what was
+// measured before either. The caller holds l.mu.
+func (l *Loop) countFrom(now time.Time) {
+	l.epoch.Store(now.UnixMilli())
+	l.eachAgent(func(a *predict.Agent) { a.Since(now) })
 }
 
 // beats has it noticed within a second that the process stood still, whatever the

@@ -25,6 +25,7 @@ type Agent struct {
 	model   *breach.Model
 	groups  map[group]*tally
 	silent  bool
+	since   int64 // unix ms; nothing is spoken of a series that has no point from after it
 	// remodelled: the horizon was changed by the configuration just taken.
 	remodelled bool
 
@@ -42,7 +43,7 @@ type Agent struct {
 	cursor   Handle                          // where Step goes on
 	refit    Handle                          // where NextRefit goes on
 	work     scratch
-	seen     view // by the rule that looks now
+	view     view // by the rule that looks now
 	out      []resolved
 	stats    []RuleStats
 	missed   int64
@@ -134,6 +135,11 @@ func (a *Agent) Reconfigure(cfg Config, targets []Target) {
 // judged and resolved all the same.
 func (a *Agent) Silence(on bool) { a.silent = on }
 
+// Since tells that the process was reconfigured, or woke: what was measured until
+// then is no reason to speak. What stands is said, or said again, once the series
+// has a newer point.
+func (a *Agent) Since(t time.Time) { a.since = t.UnixMilli() }
+
 // Len counts the open series.
 func (a *Agent) Len() int { return a.open }
 
@@ -163,6 +169,9 @@ type Result struct {
 	// Turned are those that stood at the last look, were let pass, and do not
 	// stand any more. They are resolved later, by what the series does.
 	Turned []grace.Prediction
+	// Lost are those of which the same is true for lack of data: nobody knows
+	// whether they have turned.
+	Lost []grace.Prediction
 	// Resolved are claims with their outcome, and misses.
 	Resolved []grace.Prediction
 	// Demoted are rules that speak no more, or again.
@@ -171,7 +180,7 @@ type Result struct {
 
 // Empty tells whether there is nothing in it.
 func (r *Result) Empty() bool {
-	return len(r.Spoken)+len(r.Shadow)+len(r.Turned)+len(r.Resolved)+len(r.Demoted) == 0
+	return len(r.Spoken)+len(r.Shadow)+len(r.Turned)+len(r.Lost)+len(r.Resolved)+len(r.Demoted) == 0
 }
 
 // Places is how many series Step passes by in one round, closed ones included.
@@ -225,28 +234,28 @@ func (a *Agent) look(s *series, now int64, r *Result) {
 	}
 }
 
-// usable tells whether something can be said of a series now.
-func (a *Agent) usable(s *series, w *watch, now int64) bool {
+// seen tells whether a series has enough data, and it is recent.
+func (a *Agent) seen(s *series, now int64) bool {
 	stale := max(a.cfg.StaleAfter.D().Milliseconds(), int64(2*s.ring.step))
-	return s.ring.len() >= a.cfg.MinSamples && now-s.ring.last <= stale &&
-		!w.breach.lasts(s.ring.last, a.merge)
+	return s.ring.len() >= a.cfg.MinSamples && now-s.ring.last <= stale
 }
 
 // ask lets every rule look at a watch.
 func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
-	usable := a.usable(s, w, now)
+	seen := a.seen(s, now)
+	usable := seen && !w.breach.lasts(s.ring.last, a.merge)
 	for i := range a.rules {
 		rule := &a.rules[i]
 		c := w.claim(i)
 		var said raw
 		ok := false
 		if usable && rule.learned == w.learned && (rule.beyond || w.breach.mask&1 == 0) {
-			a.seen = view{
+			a.view = view{
 				cfg: &a.cfg, ring: &s.ring, hours: &s.hours, early: w.early, model: a.model, outlook: w.outlook, odd: s.odd,
 				target: w.target, threshold: w.threshold,
 				value: s.ring.newest(), now: now, work: &a.work,
 			}
-			said, ok = rule.look(&a.seen)
+			said, ok = rule.look(&a.view)
 		}
 		switch {
 		case ok:
@@ -254,8 +263,12 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 		// What is beyond the threshold has not turned away from it.
 		case c != nil && c.Stands && i != external && w.breach.mask&1 == 0:
 			c.Stands = false
-			if c.Counts && c.Spoken != 0 {
+			switch {
+			case !c.Counts || c.Spoken == 0:
+			case seen:
 				r.Turned = append(r.Turned, a.standing(s, w, i, c))
+			default:
+				r.Lost = append(r.Lost, a.standing(s, w, i, c))
 			}
 		}
 	}
@@ -264,6 +277,7 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 // claim takes what a rule says.
 func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Result) {
 	j := a.gate.Judge(rule, a.groupOf(s, rule), &s.tallies[rule], said.score, now)
+	fresh := s.ring.last > a.since
 	c := w.claim(rule)
 	made := c == nil
 	if made {
@@ -284,13 +298,13 @@ func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Res
 	if j.Likely && c.Likely == 0 && c.Spoken == 0 {
 		c.Likely, c.Score = now, said.score
 	}
-	if j.Speaks && c.Spoken == 0 {
+	if j.Speaks && fresh && c.Spoken == 0 {
 		c.Spoken, c.Score, c.Silent = now, said.score, a.silent
 		if !a.silent {
 			a.stats[rule].Spoken++
 		}
 	}
-	if c.Silent && !a.silent { // from now on it is spoken
+	if c.Silent && fresh && !a.silent { // from now on it is spoken
 		c.Silent, c.Spoken = false, now
 		a.stats[rule].Spoken++
 	}
@@ -299,7 +313,7 @@ func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Res
 		c.proof = said.evidence(a.rules[rule].name, w.target, j)
 	}
 	switch {
-	case c.Spoken != 0:
+	case c.Spoken != 0 && fresh:
 		r.Spoken = append(r.Spoken, a.standing(s, w, rule, c))
 	case made:
 		r.Shadow = append(r.Shadow, a.standing(s, w, rule, c))

@@ -122,6 +122,54 @@ func TestOneEntryAnEpisode(t *testing.T) {
 	}
 }
 
+// What was measured before the configuration changed, or the process woke, is no
+// reason to speak, neither of a claim that was spoken nor of a new one; with the
+// next point both are.
+func TestSince(t *testing.T) {
+	for name, before := range map[string]int{"spoken before": 70, "new": 0} {
+		t.Run(name, func(t *testing.T) {
+			p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+			p.play(60, flat)
+			p.play(before, rise)
+			if (len(p.all.Spoken) > 0) != (before > 0) {
+				t.Fatalf("said %d times", len(p.all.Spoken))
+			}
+			for i := before; i < 71; i++ { // without a look
+				p.now = p.now.Add(5 * time.Second)
+				p.a.Observe("cart", "latency_ms", p.now, rise(i))
+			}
+			p.a.Since(p.now.Add(20 * time.Second))
+			p.now = p.now.Add(21 * time.Second)
+			if r := p.look(); len(r.Spoken)+len(r.Turned)+len(r.Lost) > 0 {
+				t.Errorf("before a newer point: %+v", r)
+			}
+			p.a.Observe("cart", "latency_ms", p.now, rise(75))
+			if r := p.look(); len(r.Spoken) != 1 || r.Spoken[0].Spoken == nil {
+				t.Errorf("with a newer point: %+v", r)
+			}
+		})
+	}
+}
+
+// A claim whose series has no data any more has not turned: it is lost. Back again,
+// it goes on.
+func TestLost(t *testing.T) {
+	p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+	p.play(60, flat)
+	p.play(70, rise)
+	p.now = p.now.Add(2 * time.Minute)
+	if r := p.look(); len(r.Lost) != 1 || len(r.Turned) != 0 || r.Lost[0].Key != p.all.Spoken[0].Key {
+		t.Fatalf("without data: %+v", r)
+	}
+	if r := p.look(); !r.Empty() {
+		t.Errorf("said twice: %+v", r)
+	}
+	p.a.Observe("cart", "latency_ms", p.now, rise(94))
+	if r := p.look(); len(r.Spoken) != 1 || r.Spoken[0].ID != p.all.Spoken[0].ID {
+		t.Errorf("it is measured again: %+v", r)
+	}
+}
+
 func TestSilence(t *testing.T) {
 	p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
 	p.a.Silence(true)
