@@ -251,3 +251,40 @@ func TestStormOfWhatIsStored(t *testing.T) {
 		}
 	}
 }
+
+// TestAvertedIsSeen: that what was foreseen has not come is shown by data alone.
+func TestAvertedIsSeen(t *testing.T) {
+	t.Parallel()
+	l, tick := wound(t, nil)
+	service := benchService(1)
+	run := grace.Run{Service: service, Code: grace.CodeCapacity, Kind: grace.TriggerProactive}
+	for range 600 { // until predictions would have been made anew
+		tick()
+	}
+	clear := func() bool { return l.condition(t.Context(), run).Clear }
+	if clear() {
+		t.Error("there is no data at all")
+	}
+	pass := func(metric string, kind grace.SampleKind) {
+		t.Helper()
+		tick()
+		sample := grace.Sample{Service: service, Sensor: "probe", Metric: metric, Kind: kind, Value: 1, Severity: grace.SeverityCritical, At: l.Now()}
+		if err := l.Observe(t.Context(), sample); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pass("up", grace.SampleProbe)
+	if !clear() {
+		t.Error("all that is seen of it is well")
+	}
+	full := grace.Prediction{Key: "k", Service: service, Metric: "disk", Code: run.Code, Likelihood: 0.9, At: l.Now()}
+	l.mirror.predictions([]grace.Prediction{full})
+	l.mirror.lost([]grace.Prediction{full})
+	if clear() {
+		t.Error("nothing is measured any more of what was foreseen")
+	}
+	pass("disk", grace.SampleMetric)
+	if !clear() {
+		t.Error("it is measured again, and nothing is foreseen")
+	}
+}

@@ -160,14 +160,14 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 			out.Worse = s.Message
 		}
 	}
-	if run.Kind == grace.TriggerProactive {
-		out.Clear, out.Text = l.averted(signals, run)
-		return out
-	}
 	for i, s := range signals {
 		if s.Unconfirmed && s.State == grace.SignalOK {
 			signals[i].State = grace.SignalStale // well before a restart is not well now
 		}
+	}
+	if run.Kind == grace.TriggerProactive {
+		out.Clear, out.Text = l.averted(signals, run)
+		return out
 	}
 	e := decide.Evidence(run.Condition, signals)
 	out.Clear, out.Text = e.State == gate.EvidenceCleared, explain.Actual(e.Reason())
@@ -188,13 +188,22 @@ func missing(condition []grace.SignalKey, signals []grace.Signal) grace.SignalKe
 	return ""
 }
 
-// averted tells whether what was foreseen has not come and is not foreseen any more.
+// averted tells whether what was foreseen has not come and is not foreseen any more,
+// by what is seen: that there is no data shows nothing.
 func (l *Loop) averted(signals []grace.Signal, run grace.Run) (clear bool, text string) {
 	come := decide.Come(signals, run.Code)
 	if come.State != gate.EvidenceCleared {
 		return false, explain.Actual(come.Reason())
 	}
 	st, now := l.stages.Load(), l.Now()
+	unseen := slices.ContainsFunc(l.mirror.unseenOf(run.Service, run.Code), func(metric string) bool {
+		_, _, _, seen := l.Metric(run.Service, metric, now.Add(-st.rules.PredictionsFresh()))
+		return !seen
+	})
+	shown := slices.ContainsFunc(signals, func(s grace.Signal) bool { return s.Code == run.Code && s.State == grace.SignalOK })
+	if unseen || !shown && !decide.WellOrSilenced(signals)[run.Service] {
+		return false, "nothing shows that it has not come: there is no data of it"
+	}
 	foreseen := st.rules.Foreseen(now, l.evidenceSince(), l.mirror.current(now, st.rules.PredictionsFresh()), run.Service, run.Code, st.Diagnose.MinLikelihood)
 	return foreseen.State == gate.EvidenceCleared, explain.Actual(foreseen.Reason())
 }

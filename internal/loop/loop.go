@@ -320,7 +320,6 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error 
 	l.reconfigurePredict(st)
 	l.keep(changed)
 	l.mu.Unlock()
-	l.mirror.foreseeAnew(now)
 	l.mirror.signals(unknown(known))
 	if err := l.flush(ctx); err != nil {
 		l.Log.Warn("signals not written; they are kept and written later", "error", err)

@@ -36,7 +36,6 @@ func (l *Loop) noticeStill() {
 	l.noticeStep(now)
 	l.sense.Woke(now)
 	l.mirror.unconfirm(l.mirror.allSignals(), now)
-	l.mirror.foreseeAnew(now)
 	l.countFrom(now)
 	l.woke.Store(true)
 }
@@ -45,6 +44,7 @@ func (l *Loop) noticeStill() {
 // measured before either. The caller holds l.mu.
 func (l *Loop) countFrom(now time.Time) {
 	l.epoch.Store(now.UnixMilli())
+	l.mirror.foreseeAnew(now)
 	l.eachAgent(func(a *predict.Agent) { a.Since(now) })
 }
 
