@@ -1,10 +1,11 @@
 package loop
 
 import (
-	"grace/internal/store"
 	"strings"
 	"testing"
 	"time"
+
+	"grace/internal/store"
 
 	"grace"
 )
