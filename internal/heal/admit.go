@@ -86,7 +86,8 @@ func (x *execution) settleApproval(run *grace.Run, m Mark) outcome {
 	a := *m.Approval
 	switch {
 	case m.Abort != nil:
-		a.State, a.Revision = grace.ApprovalCancelled, a.Revision+1
+		a.State, a.Revision, a.DecidedAt = grace.ApprovalCancelled, a.Revision+1, &m.At
+		a.Actor, a.Reason = m.Abort.Actor, m.Abort.Reason
 		out := end(run, m, grace.RunCancelled, fmt.Sprintf("aborted by %s: %s", m.Abort.Actor, m.Abort.Reason))
 		out.approval = &a
 		return out

@@ -229,6 +229,22 @@ func TestApproval(t *testing.T) {
 			if got.Status != tc.want || w.appr["r-1"].State != tc.appr {
 				t.Errorf("run %s, approval %s; want %s, %s", got.Status, w.appr["r-1"].State, tc.want, tc.appr)
 			}
+			// Who answers says so; what nobody answered, the run tells of, once.
+			var told []string
+			for _, c := range w.changes {
+				for _, e := range c.Events {
+					if e.Resource == "approval/r-1" {
+						told = append(told, e.Type)
+					}
+				}
+			}
+			var wanted []string
+			if tc.appr == grace.ApprovalExpired || tc.appr == grace.ApprovalCancelled {
+				wanted = []string{"self_heal.approval." + string(tc.appr)}
+			}
+			if onRecord := slices.Contains(w.actions(), "approval."+string(tc.appr)); !slices.Equal(told, wanted) || onRecord != (wanted != nil) {
+				t.Errorf("told %q, on record %v; want %q", told, w.actions(), wanted)
+			}
 			if acted := len(w.calls) > 0; acted != (tc.want == grace.RunSucceeded) {
 				t.Errorf("actions %v", w.calls)
 			}

@@ -1,6 +1,7 @@
 package heal
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -116,7 +117,7 @@ func end(run *grace.Run, m Mark, state grace.RunStatus, why string) outcome {
 func change(run grace.Run, m Mark, out outcome, open *grace.Incident) grace.Change {
 	c := grace.Change{}
 	if out.approval != nil {
-		c.Approvals = []grace.Approval{*out.approval}
+		Answered(&c, *out.approval, "heal", m.At)
 	}
 	if out.abort != nil {
 		c.Aborts = []grace.AbortRequest{*out.abort}
@@ -124,9 +125,9 @@ func change(run grace.Run, m Mark, out outcome, open *grace.Incident) grace.Chan
 	if run.Status.Terminal() {
 		e := learning(run, m)
 		c.Learning = []grace.LearningEntry{e}
-		c.Events = []grace.Event{{
+		c.Events = append(c.Events, grace.Event{
 			Type: "self_heal.learned", Source: "heal", Actor: grace.Self, Resource: "run/" + string(run.ID), Payload: Encode(e), Timestamp: m.At,
-		}}
+		})
 		if out.openIncident {
 			if run.Incident = grace.IncidentID("i-" + string(run.ID)); open != nil {
 				run.Incident = open.ID
@@ -149,6 +150,17 @@ func change(run grace.Run, m Mark, out outcome, open *grace.Incident) grace.Chan
 	}
 	c.Runs = []grace.Run{run}
 	return c
+}
+
+// Answered adds what became of a question to a change: its row, its entry in the
+// audit log, and the event by which people hear that it is over.
+func Answered(c *grace.Change, a grace.Approval, source string, at time.Time) {
+	actor, what, object := cmp.Or(a.Actor, grace.Self), "approval."+string(a.State), "approval/"+string(a.ID)
+	c.Approvals = append(c.Approvals, a)
+	c.Audit = append(c.Audit, grace.AuditEntry{At: at, Actor: actor, Action: what, Object: object, Service: a.Service, Reason: a.Reason})
+	c.Events = append(c.Events, grace.Event{
+		Type: "self_heal." + what, Source: source, Actor: actor, Resource: object, Payload: Encode(a), Timestamp: at,
+	})
 }
 
 func event(kind string, run grace.Run, m Mark, actor, reason string) grace.Event {

@@ -69,12 +69,9 @@ func (l *Loop) DecideApproval(ctx context.Context, id grace.ApprovalID, approve 
 		if err := l.engine.Send(ctx, tx, a.Run, "approval/"+string(id), m); err != nil {
 			return err
 		}
-		object := "approval/" + string(id)
-		return l.Store.Apply(ctx, tx, grace.Change{
-			Approvals: []grace.Approval{a},
-			Audit:     []grace.AuditEntry{{At: now, Actor: actor, Action: "approval." + string(a.State), Object: object, Service: a.Service, Reason: reason}},
-			Events:    []grace.Event{{Type: "self_heal.approval." + string(a.State), Source: "api", Actor: actor, Resource: object, Payload: heal.Encode(a), Timestamp: now}},
-		})
+		var c grace.Change
+		heal.Answered(&c, a, "api", now)
+		return l.Store.Apply(ctx, tx, c)
 	})
 	return a, err
 }

@@ -99,10 +99,7 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 		if err != nil || run.Status.Terminal() {
 			return err
 		}
-		asked, err := l.withdraw(ctx, tx, run)
-		if err != nil {
-			return err
-		}
+		asked := run.Status == grace.RunAwaitingApproval
 		run.Status, run.Error, run.EndedAt = grace.RunEscalated, "the run could not go on: "+why, &now
 		run.Incident = grace.IncidentID("i-" + string(id))
 		run.Revision++
@@ -111,8 +108,8 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 			Since: run.SickSince, OpenedAt: now, Manual: run.StartedAt != nil,
 			Title: fmt.Sprintf("%s on %s was stranded; look at %s yourself", run.Playbook.ID, run.Service, run.Service), Detail: run.Error,
 		}
-		return l.Store.Apply(ctx, tx, grace.Change{
-			Runs: []grace.Run{run}, Approvals: asked, Incidents: []grace.Incident{inc},
+		c := grace.Change{
+			Runs: []grace.Run{run}, Incidents: []grace.Incident{inc},
 			// Neutral: it says nothing of the remedy, so nobody learns of it by
 			// an event either.
 			Learning: []grace.LearningEntry{{
@@ -127,7 +124,13 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 				{Type: "self_heal.run.escalated", Source: "loop", Actor: grace.Self, Resource: "run/" + string(id), Payload: heal.Encode(run.Error), Timestamp: now},
 				{Type: "incident.opened", Source: "loop", Actor: grace.Self, Resource: "incident/" + string(inc.ID), Payload: heal.Encode(inc), Timestamp: now},
 			},
-		})
+		}
+		if asked {
+			if err := l.withdraw(ctx, tx, &c, run, now); err != nil {
+				return err
+			}
+		}
+		return l.Store.Apply(ctx, tx, c)
 	})
 	if err != nil {
 		return fmt.Errorf("end the stranded run %s: %w", id, err)
@@ -178,37 +181,36 @@ func (l *Loop) callOffRun(ctx context.Context, h store.RunHead, why string) erro
 			return err
 		}
 		now := l.Now()
-		a.State, a.Revision, a.DecidedAt = grace.ApprovalCancelled, a.Revision+1, &now
-		a.Actor, a.Reason = grace.Self, why
+		a = cancelled(a, why, now)
 		m := grace.ControlMessage{Kind: grace.ControlReject, Actor: a.Actor, Reason: a.Reason, At: now}
 		if err := l.engine.Send(ctx, tx, h.ID, "call off/"+string(a.ID), m); err != nil {
 			return err
 		}
-		object := "approval/" + string(a.ID)
-		return l.Store.Apply(ctx, tx, grace.Change{
-			Approvals: []grace.Approval{a},
-			Audit:     []grace.AuditEntry{{At: now, Actor: grace.Self, Action: "approval.cancelled", Object: object, Service: h.Service, Reason: a.Reason}},
-			Events:    []grace.Event{{Type: "self_heal.approval.cancelled", Source: "loop", Actor: grace.Self, Resource: object, Payload: heal.Encode(a), Timestamp: now}},
-		})
+		var c grace.Change
+		heal.Answered(&c, a, "loop", now)
+		return l.Store.Apply(ctx, tx, c)
 	})
 }
 
-// withdraw takes back the question to a person that a run still waits for:
-// its answer would start nothing.
-func (l *Loop) withdraw(ctx context.Context, tx store.Tx, run grace.Run) ([]grace.Approval, error) {
-	if run.Status != grace.RunAwaitingApproval {
-		return nil, nil
-	}
+// withdraw takes back the question to a person that a run has waited for which
+// could not go on: its answer would start nothing.
+func (l *Loop) withdraw(ctx context.Context, tx store.Tx, c *grace.Change, run grace.Run, now time.Time) error {
 	a, err := l.Store.Approval(ctx, tx, grace.ApprovalID(run.ID))
 	if errors.Is(err, store.ErrForged) {
-		return nil, nil // nobody acts on it; the run must end all the same
+		return nil // nobody acts on it; the run must end all the same
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the approval: %w", err)
+		return fmt.Errorf("read the approval: %w", err)
 	}
-	if a.State != grace.ApprovalPending {
-		return nil, nil
+	if a.State == grace.ApprovalPending {
+		heal.Answered(c, cancelled(a, run.Error, now), "loop", now)
 	}
-	a.State, a.Revision = grace.ApprovalCancelled, a.Revision+1
-	return []grace.Approval{a}, nil
+	return nil
+}
+
+// cancelled gives a question that GRACE itself takes back.
+func cancelled(a grace.Approval, why string, now time.Time) grace.Approval {
+	a.State, a.Revision, a.DecidedAt = grace.ApprovalCancelled, a.Revision+1, &now
+	a.Actor, a.Reason = grace.Self, why
+	return a
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/heal"
 	"grace/internal/store"
 )
 
@@ -174,10 +175,9 @@ func (e *env) answer(id string, state grace.ApprovalState) {
 		e.t.Fatal(err)
 	}
 	a.State, a.Revision, a.Actor, a.Reason = state, a.Revision+1, "token:ada", "go on"
-	e.apply(grace.Change{
-		Approvals: []grace.Approval{a},
-		Events:    []grace.Event{{Type: "self_heal.approval." + string(state), Source: "api", Actor: a.Actor, Resource: "approval/" + id, Payload: encode(a)}},
-	})
+	var c grace.Change
+	heal.Answered(&c, a, "api", e.now)
+	e.apply(c)
 }
 
 // incident writes an incident and what happened to it: opened, acknowledged,

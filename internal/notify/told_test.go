@@ -147,3 +147,34 @@ func TestIntervals(t *testing.T) {
 	})
 	equal(t, b.titles(t), slices.Delete(a.titles(t), 1, 3))
 }
+
+// TestQuestionIsOver: a question that nobody answers, or that is taken back, ends
+// once for all who were told of it; what its run says besides is not told.
+func TestQuestionIsOver(t *testing.T) {
+	t.Setenv("PD_KEY", "pd-key")
+	chat, pd := newDouble(t, nil), newDouble(t, status(http.StatusAccepted))
+	e := newEnv(t, Settings{Config: Config{
+		Receivers: []Receiver{hook("chat", chat), {Name: "pd", Type: "pagerduty", RoutingKey: "${env:PD_KEY}", URL: pd.URL}},
+		Routes:    []Route{{Events: []Kind{Asked}, Receivers: []Name{"chat", "pd"}}},
+	}})
+	for _, end := range []grace.ApprovalState{grace.ApprovalExpired, grace.ApprovalCancelled} {
+		id := string(end)
+		e.ask(id, "web")
+		e.all(0)
+		e.answer(id, end)
+		e.apply(grace.Change{Events: []grace.Event{{
+			Type: "self_heal.run." + id, Resource: "run/" + id, Payload: encode(map[string]any{"service": "web", "playbook": "restart_service"}),
+		}}})
+		e.all(time.Minute)
+	}
+	const asked = "May GRACE run restart_service on web?"
+	equal(t, chat.titles(t), []string{
+		asked, "restart_service on web: expired by token:ada (go on)",
+		asked, "restart_service on web: cancelled by token:ada (go on)",
+	})
+	var actions []string
+	for _, r := range pd.requests() {
+		actions = append(actions, fmt.Sprint(r.json(t)["event_action"], " ", r.json(t)["dedup_key"]))
+	}
+	equal(t, actions, []string{"trigger run/expired", "resolve run/expired", "trigger run/cancelled", "resolve run/cancelled"})
+}
