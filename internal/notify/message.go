@@ -19,14 +19,14 @@ type Kind string
 // Kinds of messages.
 const (
 	Asked          Kind = "asked"           // a run waits for a person's approval
-	Acted          Kind = "acted"           // a run began to change its target
+	Acted          Kind = "acted"           // a run began
 	Helped         Kind = "helped"          // the service recovered
 	Ineffective    Kind = "ineffective"     // the remedy ran, the condition stayed
 	Undone         Kind = "undone"          // a run was rolled back or aborted
 	Unhealed       Kind = "unhealed"        // an incident was opened
 	Escalated      Kind = "escalated"       // GRACE gave up, or nobody came
 	Acknowledged   Kind = "acknowledged"    // somebody looks after an incident
-	Resolved       Kind = "resolved"        // an incident ended, a question was answered
+	Resolved       Kind = "resolved"        // an incident ended, a question was answered, a run changed nothing after all
 	ModeChanged    Kind = "mode_changed"    // how much GRACE may do by itself
 	CircuitBreaker Kind = "circuit_breaker" // too much is sick at once, or no longer
 	Test           Kind = "test"            // somebody tries a receiver; no route names it
@@ -58,7 +58,7 @@ func kinds() map[string]Kind {
 		"self_heal.run.rolled_back":       Undone,
 		"self_heal.run.aborted":           Undone,
 		"self_heal.run.escalated":         Escalated,
-		"self_heal.run.cancelled":         Resolved, // this and the next three of a run that a person had approved
+		"self_heal.run.cancelled":         Resolved, // this and the next three of a run that a person had approved, or was told of as acted
 		"self_heal.run.denied":            Resolved,
 		"self_heal.run.expired":           Resolved,
 		"self_heal.run.observed_only":     Resolved,
@@ -188,6 +188,9 @@ func (f facts) wasApproved() bool {
 	return f.run != nil && f.approval != nil && f.approval.State == grace.ApprovalApproved
 }
 
+// began tells whether the run began, which was told as acted.
+func (f facts) began() bool { return f.run != nil && f.run.StartedAt != nil }
+
 // runPayload is what the events of a run carry.
 type runPayload struct {
 	Service  grace.ServiceID  `json:"service"`
@@ -246,8 +249,8 @@ func (n *Notifier) about(ctx context.Context, e grace.Event, asIsNow bool) (*Mes
 	}
 	m := &Message{Kind: kind, Type: e.Type, EventID: e.ID, Thread: e.Resource, Subject: e.Resource, At: e.Timestamp, Severity: grace.SeverityInfo}
 	w := n.words()
-	if kind == Resolved && strings.HasPrefix(e.Type, "self_heal.run.") && !f.wasApproved() {
-		return nil, nil //nolint:nilnil // what nobody had approved, nobody waits for
+	if kind == Resolved && strings.HasPrefix(e.Type, "self_heal.run.") && !f.wasApproved() && !f.began() {
+		return nil, nil //nolint:nilnil // what nobody had approved, nor was told of as acted, nobody waits for
 	}
 	switch {
 	case kind == ModeChanged:

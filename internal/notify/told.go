@@ -39,9 +39,9 @@ func (w *worker) setRefs(ctx context.Context, tx store.Tx, e grace.Event, m *Mes
 	refs := map[string]string{m.Thread: t.Root, m.Subject + questionSuffix: t.Question}
 	if m.open() {
 		refs[m.Subject+toldSuffix] = m.Key
-		if w.set.router.wantsEnd(m, w.name) {
-			refs[m.Subject+endSuffix] = m.Key
-		}
+	}
+	if (m.open() || m.Kind == Acted) && w.set.router.wantsEnd(m, w.name) {
+		refs[m.Subject+endSuffix] = m.Key // of a run that changes nothing after all
 	}
 	for key, ref := range refs {
 		if ref == "" {

@@ -178,3 +178,37 @@ func TestQuestionIsOver(t *testing.T) {
 	}
 	equal(t, actions, []string{"trigger run/expired", "resolve run/expired", "trigger run/cancelled", "resolve run/cancelled"})
 }
+
+// TestNotDone: who was told that a run acts is told when it has changed nothing
+// after all; nobody hears of one that never began.
+func TestNotDone(t *testing.T) {
+	chat, other := newDouble(t, nil), newDouble(t, nil)
+	e := newEnv(t, Settings{Config: Config{
+		Receivers: []Receiver{hook("chat", chat), hook("other", other)},
+		Routes:    []Route{{Events: []Kind{Acted}, Receivers: []Name{"chat"}}, {Receivers: []Name{"other"}}},
+	}})
+	for _, id := range []string{"never", "began"} {
+		run := grace.Run{
+			ID: grace.RunID(id), Status: grace.RunCancelled, Service: "web", Code: grace.CodeServiceDown, Revision: 1,
+			Playbook: grace.Playbook{ID: "restart_service"}, CreatedAt: e.now,
+		}
+		tell := func(state grace.RunStatus, reason string) grace.Event {
+			return grace.Event{
+				Type: "self_heal.run." + string(state), Resource: "run/" + id,
+				Payload: encode(map[string]any{"run": id, "service": "web", "playbook": "restart_service", "code": "service_down", "reason": reason}),
+			}
+		}
+		c := grace.Change{Runs: []grace.Run{run}, Events: []grace.Event{tell(grace.RunCancelled, "it has cleared")}}
+		if id == "began" {
+			c.Runs[0].StartedAt = &e.now
+			c.Events = append([]grace.Event{tell(grace.RunRunning, "first step: look")}, c.Events...)
+		}
+		e.apply(c)
+		e.all(0)
+	}
+	equal(t, chat.titles(t), []string{"GRACE runs restart_service on web", "Not done: restart_service on web"})
+	equal(t, other.titles(t), []string{})
+	if doing := chat.requests()[1].json(t)["doing"]; doing != "It has changed nothing. It has cleared" {
+		t.Errorf("it is said that %s", doing)
+	}
+}

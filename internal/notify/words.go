@@ -62,10 +62,13 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		m.Title = "GRACE runs " + on
 		m.Doing = "It does the playbook's steps, verifies them, and undoes what does not help"
 		m.Do = "Nothing, or stop and undo it: grace runs abort " + id + " --reason WHY"
-	case Resolved: // not begun, though a person had approved it
-		m.Ended, m.Severity, m.Began = true, w.asked(p.Service), f.approval.At
-		m.Title = on + " was approved" + by(f.approval.Actor) + ", but is not done any more"
-		m.Doing = sentences("It does nothing", sentence(p.Reason))
+	case Resolved: // nothing was done, though a person had approved it, or it had begun
+		m.Ended, m.Title, m.Doing = true, "Not done: "+on, "It has changed nothing"
+		if f.wasApproved() {
+			m.Severity, m.Began = w.asked(p.Service), f.approval.At
+			m.Title, m.Doing = on+" was approved"+by(f.approval.Actor)+", but is not done any more", "It does nothing"
+		}
+		m.Doing = sentences(m.Doing, sentence(p.Reason))
 	case Helped:
 		m.Title = fmt.Sprintf("%s helped %s", p.Playbook, p.Service)
 		if f.run != nil && f.run.RecoveredIn > 0 {
