@@ -75,12 +75,6 @@ func (c *checker) checkSensors() []SensorSpec {
 	var out []SensorSpec
 	for i, s := range c.file.Sensors {
 		at := c.root.key("sensors").item(i)
-		checkName(at.key("name"), s.Name)
-		unique(at.key("name"), "sensor", s.Name, names)
-		if slices.Contains(c.options.ReservedSensors, s.Name) {
-			at.key("name").add("choose another name", "%s is the name of a sensor of GRACE's own", quote(s.Name))
-		}
-		c.service(at.key("service"), s.Service)
 		s.onlyItsKeys(at)
 		s.hasItsKeys(at)
 		if len(s.Argv) > 0 {
@@ -108,15 +102,29 @@ func (c *checker) checkSensors() []SensorSpec {
 			if err := promql.Parse(q.Query); err != nil && q.Query != "" && s.Dialect != promql.MetricsQL {
 				asked.key("query").add("the place is line:column of the query; for VictoriaMetrics set dialect: metricsql", "%v", err)
 			}
-			c.service(asked.key("service"), q.Service)
 		}
 		spec := s.spec()
-		if !at.failed() {
-			at.addError(spec.validate())
+		if !at.key("type").failed() && !at.key("metrics").failed() && !at.key("queries").failed() {
+			at.addError(spec.validate()) // which does not say in which of several metrics
 		}
+		c.checkNames(at, s, names)
 		out = append(out, spec)
 	}
 	return out
+}
+
+// checkNames looks at what a sensor is called and points to. It comes last, so that
+// an unknown service hides nothing that is wrong with the sensor itself.
+func (c *checker) checkNames(at spot, s sensor, first map[string]string) {
+	checkName(at.key("name"), s.Name)
+	unique(at.key("name"), "sensor", s.Name, first)
+	if slices.Contains(c.options.ReservedSensors, s.Name) {
+		at.key("name").add("choose another name", "%s is the name of a sensor of GRACE's own", quote(s.Name))
+	}
+	c.service(at.key("service"), s.Service)
+	for i, q := range s.Queries {
+		c.service(at.key("queries").item(i).key("service"), q.Service)
+	}
 }
 
 // oneMetric reports a query whose metric an earlier one gives. The metric is its
