@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"grace"
+	"grace/internal/sense"
 )
 
 // addServices gathers the services of the file and of the domains, so that
@@ -137,6 +138,27 @@ func (c *checker) checkBinding(at spot, s service, id grace.PlaybookID) {
 		c.checkWhole(at, bound)
 	}
 	c.checkMeasured(at, bound, s.Name)
+}
+
+// checkWatched warns of services that nothing in the file looks at. Who sends alerts
+// may name them: where alertmanager is set up, or nothing at all is looked at, all.
+func (c *checker) checkWatched() {
+	if len(c.file.Sensors)+len(c.file.Objectives) == 0 || c.root.key("alertmanager").given() || c.root.key("sensors").failed() || c.root.key("objectives").failed() {
+		return
+	}
+	for i, s := range c.file.Services {
+		objective := slices.ContainsFunc(c.file.Objectives, func(o sense.Objective) bool { return o.Service == s.Name })
+		if objective || s.Name == "" || c.domains(s.Name) || slices.ContainsFunc(c.file.Sensors, func(x sensor) bool { return x.watches(s.Name) }) {
+			continue
+		}
+		c.root.key("services").item(i).key("name").warn("add a sensor for it; if alerts name it, say under alertmanager how: alertmanager: {service_label: service}",
+			"nothing in this file watches %s: it stays unknown until somebody sends a signal of it", s.Name)
+	}
+}
+
+// watches tells whether the sensor tells something of a service.
+func (s sensor) watches(id grace.ServiceID) bool {
+	return s.Service == id || slices.ContainsFunc(s.Queries, func(q query) bool { return q.Service == id || q.ServiceLabel != "" })
 }
 
 func (r Remedy) grace() grace.Binding {
