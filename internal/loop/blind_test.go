@@ -45,3 +45,27 @@ func TestBlindAfterSick(t *testing.T) {
 		}
 	}
 }
+
+// TestBlindInPart: of a service that another sensor sees, it is not said that nothing is
+// seen.
+func TestBlindInPart(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for want, other := range map[string]grace.SignalState{
+		"GRACE sees nothing of web: ":          grace.SignalStale,
+		"GRACE does not see part of web: no d": grace.SignalOK,
+	} {
+		l := unwired(t, func() time.Time { return now })
+		l.epoch.Store(now.UnixMilli())
+		signals := []grace.Signal{
+			{Key: "web/page/up", Service: "web", Sensor: "page", Metric: "up", State: grace.SignalStale, Severity: grace.SeverityCritical},
+			{Key: "web/port/up", Service: "web", Sensor: "port", Metric: "up", State: other, Severity: grace.SeverityCritical},
+		}
+		st := l.stages.Load()
+		l.blindness(st, signals, now)
+		got := l.blindness(st, signals, now.Add(st.patience("web")))
+		if len(got) == 0 || !strings.HasPrefix(got[0].Title, want) {
+			t.Errorf("%+v, want %q", got, want)
+		}
+	}
+}

@@ -128,10 +128,19 @@ func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []gr
 			inc.Services = append(inc.Services, s.Service)
 		}
 	}
+	seen := map[grace.ServiceID]bool{} // by another sensor
+	for i := range signals {
+		if s := &signals[i]; len(by) > 0 && s.State != grace.SignalStale && s.State != grace.SignalUnknown {
+			seen[s.Service] = true
+		}
+	}
 	out := make([]grace.Incident, 0, len(by))
 	for _, sensor := range slices.Sorted(maps.Keys(by)) {
-		inc := by[sensor]
-		inc.Title = fmt.Sprintf("GRACE sees nothing of %s: no data from %s since %s", join(inc.Services), sensor, inc.Since.UTC().Format(time.RFC3339))
+		inc, what := by[sensor], "sees nothing of"
+		if slices.ContainsFunc(inc.Services, func(id grace.ServiceID) bool { return seen[id] }) {
+			what = "does not see part of"
+		}
+		inc.Title = fmt.Sprintf("GRACE "+what+" %s: no data from %s since %s", join(inc.Services), sensor, inc.Since.UTC().Format(time.RFC3339))
 		out = append(out, *inc)
 	}
 	return out
