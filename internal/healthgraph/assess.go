@@ -13,15 +13,14 @@ const maxSymptoms = 5
 
 // Assess judges a service by its signals; those of others are passed over.
 //
-//	a critical signal fires                -> critical
-//	a warning fires, or some are stale     -> degraded
-//	no signal has fresh data               -> unknown
-//	otherwise                              -> healthy
+//	a critical signal fires                          -> critical
+//	a warning fires, or some signal is unstable      -> degraded
+//	some signal has no fresh data, or there is none  -> unknown
+//	otherwise                                        -> healthy
 //
-// A signal that never had data neither speaks for nor against the service, as
-// long as another one has: it only lowers the confidence, which is the share
-// of signals with fresh data. An informational signal is listed and changes
-// nothing. Symptoms come worst first with their age at now.
+// A signal that never had data counts as one whose data stopped. The confidence is
+// the share of signals with fresh data. An informational signal is listed and
+// changes nothing. Symptoms come worst first with their age at now.
 func Assess(service grace.ServiceID, signals []grace.Signal, now time.Time) grace.HealthState {
 	state := grace.HealthState{Service: service, Status: grace.HealthUnknown, TopSymptoms: []string{}}
 	var symptoms []grace.Signal
