@@ -166,6 +166,19 @@ func (c *checker) govern() govern.Config {
 	return cfg
 }
 
+// checkTelling warns of a critical service that people hear of later than of others.
+func (c *checker) checkTelling() {
+	all, critical := c.root.key("escalate_after"), c.root.key("escalate_after_critical")
+	at := critical
+	if !at.given() {
+		at = all
+	}
+	if c.file.EscalateAfterCritical > c.file.EscalateAfter && !all.failed() && !critical.failed() {
+		at.warn("lower escalate_after_critical, or raise escalate_after", "escalate_after_critical (%s) is longer than escalate_after (%s): people hear of a critical service later than of others",
+			shortDuration(c.file.EscalateAfterCritical), shortDuration(c.file.EscalateAfter))
+	}
+}
+
 // checkStages asks every stage about its own section.
 func (c *checker) checkStages() {
 	f, root := c.file, c.root
