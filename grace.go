@@ -46,6 +46,12 @@ type (
 // CoreService is the service under which GRACE watches herself.
 const CoreService ServiceID = "core"
 
+// Core tells whether a service is GRACE itself or a part of it, of which it alone
+// tells.
+func (s ServiceID) Core() bool {
+	return s == CoreService || strings.HasPrefix(string(s), string(CoreService)+".")
+}
+
 // Duration is a time.Duration that is written as text ("90s", "10m", "1d") in
 // configuration, in the API and in the store. A day is 24 hours.
 type Duration time.Duration

@@ -150,6 +150,9 @@ func (in SignalInput) sample(bad *findings, at string, now time.Time) grace.Samp
 		Code: in.Code, Severity: in.Severity, Resolved: in.Resolved, Fingerprint: in.Fingerprint, Message: in.Message, Labels: in.Labels,
 	}
 	serviceID(bad, at+".service", in.Service, "the name of a service, as GET /api/services lists it")
+	if in.Service.Core() {
+		bad.add(at+".service", string(in.Service), "name another service", "is a part of GRACE, of which it alone tells")
+	}
 	in.texts(bad, at)
 	if out.Kind == "" {
 		out.Kind = grace.SampleMetric

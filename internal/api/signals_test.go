@@ -45,6 +45,7 @@ func TestIngestSaysWhereAndWhat(t *testing.T) {
 		{"two documents", `{"service":"a","metric":"m","value":1}{}`, 400, "", ""},
 		{"empty list", `[]`, 422, "", ""},
 		{"no service", `{"metric":"m","value":1}`, 422, "body.service", "missing"},
+		{"a part of GRACE", `{"service":"core.database","metric":"m","value":1}`, 422, "body.service", "a part of GRACE"},
 		{"no value", `{"service":"a","metric":"m"}`, 422, "body.value", "missing"},
 		{"no metric", `[{"service":"a","metric":"m","value":1},{"service":"a","value":1}]`, 422, "body[1].metric", "missing"},
 		{"probe of two", `{"service":"a","metric":"m","kind":"probe","value":2}`, 422, "body.value", "neither 0 nor 1"},

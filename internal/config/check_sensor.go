@@ -287,6 +287,9 @@ func (c *checker) checkAlertmanager() {
 	}
 	for i, r := range a.Map {
 		rule := at.key("map").item(i)
+		if r.Service.Core() {
+			rule.key("service").warn("name another service", "%s is a part of GRACE, of which it alone tells: such alerts are not taken", r.Service)
+		}
 		if !strings.Contains(string(r.Service), "${") {
 			c.service(rule.key("service"), r.Service)
 		}

@@ -57,12 +57,13 @@ const (
 	KindMalformed = "malformed"
 	KindNoService = "no_service"
 	KindTooLong   = "too_long"
+	KindCore      = "core_service"
 	KindTruncated = "truncated"
 )
 
 // Skipped is an alert, or several, that did not become a sample.
 type Skipped struct {
-	Kind        string `json:"kind" enum:"malformed,no_service,too_long,truncated"`
+	Kind        string `json:"kind" enum:"malformed,no_service,too_long,core_service,truncated"`
 	Fingerprint string `json:"fingerprint,omitempty"`
 	Alert       string `json:"alert"`
 	Reason      string `json:"reason"`

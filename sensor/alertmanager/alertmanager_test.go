@@ -129,6 +129,9 @@ func TestMapping(t *testing.T) {
 		{`"alertname":"Other"`, "", "", ""},
 		{`"alertname":"DiskFull","namespace":"eu","app":"db","mount":"/var"`, "eu-db", "capacity_disk", grace.SeverityWarning},
 		{`"alertname":"DiskFull","namespace":"eu","app":"db"`, "", "", ""},
+		{`"alertname":"Other","job":"core"`, "", "", ""},
+		{`"alertname":"Net","job":"core.database"`, "", "", ""}, // which no rule leads elsewhere
+		{`"alertname":"Other","job":"corelib"`, "corelib", grace.CodeInvestigation, grace.SeverityWarning},
 		{`"alertname":"Net","job":"${env:HOME}"`, "${env:HOME}", "unreachable", grace.SeverityWarning},
 		{`"alertname":"Net","job":"lb","host":"h-12"`, "lb", "hosts", grace.SeverityWarning},
 		{`"alertname":"Net","job":"lb","host":"h-12x"`, "lb", "unreachable", grace.SeverityWarning},

@@ -174,6 +174,8 @@ func (m *mapper) lead(s grace.Sample, labels map[string]string) (grace.Sample, *
 		return s, &Skipped{Kind: KindNoService, Reason: fmt.Sprintf("no service: it has no label %s, and no rule of alertmanager.map names one", m.ServiceLabel)}
 	case utf8.RuneCountInString(service) > MaxName || utf8.RuneCountInString(code) > MaxName:
 		return s, &Skipped{Kind: KindTooLong, Reason: fmt.Sprintf("its service or code has more than %d characters", MaxName)}
+	case grace.ServiceID(service).Core():
+		return s, &Skipped{Kind: KindCore, Reason: fmt.Sprintf("%s is a part of GRACE, of which it alone tells: name another service by the label %s or alertmanager.map", service, m.ServiceLabel)}
 	case code == "":
 		// Nobody said what it means, and no remedy may guess: a person's.
 		code = string(grace.CodeInvestigation)
