@@ -3,11 +3,13 @@ package httpclient
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Fault is GRACE's own: it says nothing about whom was asked.
@@ -51,6 +53,19 @@ func Classify(err error) Class {
 		return Slow
 	}
 	return Down
+}
+
+// overrun is by how much a look may take longer than its timeout.
+const overrun = 2 * time.Second
+
+// Overran gives GRACE's own fault when a look took so much longer than its timeout
+// that this process must have stood still meanwhile: what came of it is from before,
+// or is only that nobody was there to wait for an answer.
+func Overran(took, timeout time.Duration) error {
+	if took <= timeout+overrun {
+		return nil
+	}
+	return &Fault{fmt.Errorf("this process stood still: it took %s, and at most %s would have been waited", took.Round(time.Millisecond), timeout)}
 }
 
 // own tells whether the reason lies with GRACE, its host or its configuration.

@@ -112,7 +112,7 @@ type Result struct {
 	Latency  time.Duration
 	Answered bool // something came back, good or bad; only then Latency counts
 	Numbers  []Number
-	At       time.Time
+	At       time.Time // when the check began: what it saw may be as old
 }
 
 // Number is a value that a command returned.
@@ -134,6 +134,7 @@ type Checker struct {
 	body    condition
 	client  *httpclient.Client
 	timeout time.Duration
+	since   func(time.Time) time.Duration
 }
 
 // NewChecker makes a checker, or says what is wrong with the target.
@@ -141,7 +142,7 @@ func NewChecker(t Target) (*Checker, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Checker{target: t, timeout: t.Timeout.D()}
+	c := &Checker{target: t, timeout: t.Timeout.D(), since: time.Since}
 	if c.timeout == 0 {
 		c.timeout = DefaultTimeout
 	}
@@ -183,9 +184,13 @@ func (c *Checker) Check(ctx context.Context) Result {
 	default:
 		r = c.command(ctx)
 	}
-	r.At = time.Now()
+	took := c.since(began)
+	if err := httpclient.Overran(took, c.timeout); err != nil {
+		r = fault("%v", err)
+	}
+	r.At = began
 	if r.Latency == 0 {
-		r.Latency = r.At.Sub(began)
+		r.Latency = took
 	}
 	if limit := c.target.MaxLatency.D(); limit > 0 && r.OK && r.Latency > limit {
 		r.OK, r.Code = false, grace.CodeLatencySpike

@@ -22,7 +22,11 @@
 // that is missing or holds a line break, a program that is not there or cannot
 // be run (exit codes 126 and 127), a script that its interpreter cannot run, an
 // address that cannot exist, a proxy that is away or refuses, no permission, no
-// network, no file descriptors. Its sample has the kind sensor_error.
+// network, no file descriptors; nor is one during which GRACE itself stood still. Its
+// sample has the kind sensor_error.
+//
+// A sample is dated when its check began, so that it is no evidence of anything
+// later.
 //
 // Checks of one probe never overlap; a slow one delays the next. Samples that
 // the sink refuses are counted in Lost.

@@ -19,6 +19,9 @@
 // no data. A counter that fell was reset, and counts from zero. Failed scrapes
 // in between are bridged.
 //
+// A sample is dated when its scrape began, so that it is no evidence of anything
+// later. A scrape during which GRACE itself stood still is no failure of the target.
+//
 // Pages are read as Prometheus reads them (package exposition), OpenMetrics
 // among them. An answer that is too long or has too many series is refused
 // whole. A value that the page itself dates keeps that time.
@@ -128,6 +131,7 @@ type Sensor struct {
 	cfg    Config
 	url    string
 	client *httpclient.Client
+	since  func(time.Time) time.Duration
 	lost   atomic.Uint64
 }
 
@@ -138,7 +142,7 @@ func New(cfg Config) (*Sensor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("prometheus sensor %s: %w", cfg.Name, err)
 	}
-	s := &Sensor{cfg: cfg.withDefaults()}
+	s := &Sensor{cfg: cfg.withDefaults(), since: time.Since}
 	var socket string
 	var err error
 	if s.url, socket, err = httpclient.Target(cfg.URL); err != nil {
@@ -174,13 +178,15 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 		case <-next.C:
 		}
 		began := time.Now()
-		now, fail := s.scrape(ctx)
+		now, fail := s.scrape(ctx, began)
 		if ctx.Err() != nil {
 			return nil // cut short by the end: it says nothing about the target
 		}
 		samples := s.samples(before, now, fail)
 		if fail == nil {
 			before = now
+		} else {
+			samples[0].At = began
 		}
 		if err := sink.Observe(ctx, samples...); err != nil {
 			s.lost.Add(uint64(len(samples)))
@@ -226,14 +232,23 @@ func refused(err error) *failure {
 	return f
 }
 
-func (s *Sensor) scrape(ctx context.Context) (*scrape, *failure) {
+func (s *Sensor) scrape(ctx context.Context, began time.Time) (*scrape, *failure) {
+	now, fail := s.ask(ctx, began)
+	if err := httpclient.Overran(s.since(began), s.cfg.Timeout.D()); err != nil {
+		return nil, refused(err)
+	}
+	return now, fail
+}
+
+// ask scrapes once.
+func (s *Sensor) ask(ctx context.Context, began time.Time) (*scrape, *failure) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout.D(), fmt.Errorf("no whole answer within %s", s.cfg.Timeout))
 	defer cancel()
 	body, kind, fail := s.fetch(ctx)
 	if fail != nil {
 		return nil, fail
 	}
-	now, err := s.parse(body, kind, time.Now())
+	now, err := s.parse(body, kind, began)
 	if err != nil {
 		// It answers, and what it says cannot be read. A limit is ours.
 		return nil, &failure{err: err, code: grace.CodeElevatedErrors, own: errors.Is(err, exposition.ErrLimit)}
