@@ -39,10 +39,18 @@ func (l *Loop) lookAfter(ctx context.Context) error {
 		default:
 		}
 	}
+	if len(approved) == 0 {
+		return failed
+	}
+	st := l.stages.Load()
+	p, err := l.present(ctx, l.Store.Q(), l.glance(st)) // once for all of them
+	if err != nil {
+		return errors.Join(failed, err)
+	}
 	for range min(len(approved), rousedAtOnce) {
 		l.roused++
 		h := approved[l.roused%len(approved)]
-		note(h.ID, l.rouse(ctx, h))
+		note(h.ID, l.rouse(ctx, st, p, h))
 	}
 	return failed
 }
@@ -71,14 +79,9 @@ func (l *Loop) callOff(ctx context.Context, h store.RunHead, turned []grace.Serv
 
 // rouse has a run look again that waits to start, when what it was told it waits
 // for is not what it would be told now.
-func (l *Loop) rouse(ctx context.Context, h store.RunHead) error {
+func (l *Loop) rouse(ctx context.Context, st *stages, p present, h store.RunHead) error {
 	run, err := l.Store.Run(ctx, l.Store.Q(), h.ID)
 	if err != nil || len(run.Reasons) == 0 || run.Status != grace.RunApproved { // it has not asked yet
-		return err
-	}
-	st := l.stages.Load()
-	p, err := l.present(ctx, l.Store.Q(), l.glance(st))
-	if err != nil {
 		return err
 	}
 	s, k, dec, err := l.admission(ctx, l.Store.Q(), st, p, run)
