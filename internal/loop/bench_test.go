@@ -40,6 +40,7 @@ const benchSteps = 5
 // noop is an action and a prober that cost nothing.
 type noop struct {
 	first chan time.Time
+	heal  func(grace.ServiceID) // after the last step
 }
 
 func (noop) Name() string                  { return "noop" }
@@ -48,6 +49,9 @@ func (noop) Validate(map[string]any) error { return nil }
 func (n noop) Do(_ context.Context, req grace.ActionRequest) grace.Outcome {
 	if n.first != nil && req.Step == "step-0" {
 		n.first <- time.Now()
+	}
+	if req.Step == fmt.Sprintf("step-%d", benchSteps-1) {
+		n.heal(req.Service)
 	}
 	return grace.Outcome{Status: grace.OutcomeSucceeded}
 }
@@ -97,6 +101,11 @@ func newBenchRig(b *testing.B, url string, n int, act noop) *benchRig {
 		b.Fatal(err)
 	}
 	r := &benchRig{ended: make(chan grace.RunID, n)}
+	act.heal = func(id grace.ServiceID) {
+		if err := r.persist(ctx, []grace.Signal{r.signal(id, grace.SignalOK)}); err != nil {
+			b.Error(err)
+		}
+	}
 	log := slog.New(slog.DiscardHandler)
 	bus := mesh.New()
 	runner := &heal.Runner{Actions: map[string]grace.Action{"noop": act}, Prober: act, Clock: heal.NewWallClock(), Owner: "bench"}
@@ -130,21 +139,24 @@ func newBenchRig(b *testing.B, url string, n int, act noop) *benchRig {
 
 func benchService(i int) grace.ServiceID { return grace.ServiceID(fmt.Sprintf("service-%06d", i)) }
 
+func (r *benchRig) signal(id grace.ServiceID, state grace.SignalState) grace.Signal {
+	now := time.Now()
+	return grace.Signal{
+		Key: grace.SignalKey(id + "/probe/http_health"), Service: id, Sensor: "probe", Metric: "http_health", Code: grace.CodeServiceDown,
+		State: state, Severity: grace.SeverityCritical, Since: now, At: now, Message: "down",
+	}
+}
+
 // decideFor decides a clear case of a service: the whole deciding transaction.
 func (r *benchRig) decideFor(b *testing.B, i int) {
 	b.Helper()
-	now := time.Now()
-	service := benchService(i)
-	sig := grace.Signal{
-		Key: grace.SignalKey(service + "/probe/http_health"), Service: service, Sensor: "probe", Metric: "http_health", Code: grace.CodeServiceDown,
-		State: grace.SignalFiring, Severity: grace.SeverityCritical, Since: now, At: now, Message: "down",
-	}
+	sig := r.signal(benchService(i), grace.SignalFiring)
 	if err := r.persist(b.Context(), []grace.Signal{sig}); err != nil {
 		b.Fatal(err)
 	}
 	st := r.stages.Load()
-	sc := st.rules.Look(now, []grace.Signal{sig}, nil)
-	if _, err := r.decideTogether(b.Context(), st, sc, []due{{sc.Diagnoses[0], []grace.Trigger{reactive(sig, now)}, ""}}); err != nil {
+	sc := st.rules.Look(sig.At, []grace.Signal{sig}, nil)
+	if _, err := r.decideTogether(b.Context(), st, sc, []due{{sc.Diagnoses[0], []grace.Trigger{reactive(sig, sig.At)}, ""}}); err != nil {
 		b.Fatal(err)
 	}
 }
