@@ -215,6 +215,9 @@ func (a *Agent) Tick(now time.Time) []grace.Signal {
 			e.fireIfDue(&a.cfg, now)
 		}
 		alone := e.unseen(&a.cfg, now) || e.settled(&a.cfg, now)
+		if e.seenElsewhere() && e.sig.State != grace.SignalStale {
+			continue // another replica's word on it is newer than what this one saw, and stands
+		}
 		if e.settle(&a.cfg, e.sig.Severity, now) || alone {
 			changed = append(changed, e.word(&a.cfg))
 		}

@@ -72,6 +72,38 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// TestSeenLater: what another replica has seen later than this one stands when this
+// one has no data any more, until it is as old itself; then that is what was seen last.
+func TestSeenLater(t *testing.T) {
+	cfg := DefaultConfig()
+	far, near := New(cfg, nil), New(cfg, nil)
+	up := []Probe{{Service: "cart", Sensor: "http", Metric: "up"}}
+	far.Expect(up)
+	near.Expect(up)
+	look := func(a *Agent, sec int, value float64) []grace.Signal {
+		return a.Observe(grace.Sample{Service: "cart", Sensor: "http", Metric: "up", Kind: grace.SampleProbe, Value: value, Severity: grace.SeverityCritical, At: at(sec)})
+	}
+	look(near, 0, 1)
+	look(near, 5, 1)
+	var word grace.Signal
+	for sec := 10; word.State != grace.SignalFiring; sec += 5 {
+		for _, s := range look(far, sec, 0) {
+			word = s
+		}
+	}
+	near.Heard(word)
+	patience := cfg.StaleAfter.D()
+	for now := at(5); !now.After(word.At.Add(patience)); now = now.Add(time.Second) {
+		if changed := near.Tick(now); len(changed) != 0 {
+			t.Fatalf("%s after the other saw it: %+v", now.Sub(word.At), changed)
+		}
+	}
+	changed := near.Tick(word.At.Add(patience + time.Second))
+	if len(changed) != 1 || changed[0].State != grace.SignalStale || !changed[0].At.Equal(word.At) || !changed[0].Fired.Equal(word.At) {
+		t.Errorf("when nobody sees it any more: %+v, want stale since %s, sick when last seen", changed, word.At)
+	}
+}
+
 // TestAdoptedExpires: what only another replica is sent, and its sender would have
 // repeated by now, goes stale though that replica is gone. It has been asked
 // before, and what it says of a repeat keeps it.
