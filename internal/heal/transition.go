@@ -187,7 +187,7 @@ func tellPerson(c *grace.Change, run grace.Run, m Mark, manual bool, open *grace
 	}
 	action, reason := "incident.opened", run.Error
 	inc := grace.Incident{
-		ID: run.Incident, Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: run.Service, Run: run.ID, Severity: severity,
+		ID: run.Incident, Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: run.Service, Run: run.ID, Severity: severity, Codes: []grace.Code{run.Code},
 		Since: run.SickSince, OpenedAt: m.At, Title: fmt.Sprintf("%s on %s %s", run.Playbook.ID, run.Service, ending(run.Status)),
 	}
 	if open != nil {

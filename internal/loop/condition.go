@@ -37,7 +37,7 @@ type kindOf struct {
 }
 
 // call notes what the signals of a condition call it now.
-func (c *condition) call(signals []grace.Signal, begins bool, now time.Time) {
+func (c *condition) call(signals []grace.Signal, began map[grace.SignalKey]time.Time, begins bool, now time.Time) {
 	var kinds []kindOf
 	slices.SortStableFunc(signals, func(a, b grace.Signal) int { return cmp.Compare(b.Severity.Rank(), a.Severity.Rank()) })
 	for _, s := range signals {
@@ -48,7 +48,7 @@ func (c *condition) call(signals []grace.Signal, begins bool, now time.Time) {
 		if i := slices.IndexFunc(c.kinds, func(was kindOf) bool { return was.code == s.Code }); i >= 0 {
 			k.since = c.kinds[i].since
 		} else if begins {
-			k.since = s.Since
+			k.since = began[s.Key]
 		}
 		kinds = append(kinds, k)
 	}
@@ -72,6 +72,7 @@ func (c *condition) lasting(patience time.Duration, now time.Time) []kindOf {
 func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time) {
 	l.doubtConditions(signals)
 	sick := map[grace.ServiceID][]grace.Signal{}
+	began := map[grace.SignalKey]time.Time{} // when GRACE saw it begin, before a start or not
 	hushed := map[grace.SignalKey]time.Time{}
 	for _, s := range signals {
 		switch until, was := l.hushed[s.Key]; {
@@ -84,6 +85,7 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 		if !s.Sick() || s.Passing && !s.Flapping && !s.SeenFailing() {
 			continue
 		}
+		began[s.Key] = s.Since
 		if s.Unconfirmed && s.Configured {
 			s.Since = later(s.Since, time.UnixMilli(l.epoch.Load()))
 		}
@@ -113,7 +115,7 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 				c.worst = s
 			}
 		}
-		c.call(list, begins, now)
+		c.call(list, began, begins, now)
 	}
 	for id, c := range l.conditions {
 		if len(sick[id]) > 0 {
@@ -178,14 +180,15 @@ func (l *Loop) noteTold(ctx context.Context, incidents []grace.Incident, now tim
 				told = append(told, i.ID)
 			}
 		}
-		if len(told) == 0 {
-			byHand, err := l.anyResolvedByHand(ctx, c.told)
-			if err != nil {
-				return err
-			}
-			if byHand {
-				c.anew(now)
-			}
+		gone := slices.DeleteFunc(slices.Clone(c.told), func(id grace.IncidentID) bool { return slices.Contains(told, id) })
+		byHand, err := l.anyResolvedByHand(ctx, gone)
+		switch {
+		case err != nil:
+			return err
+		case byHand && len(told) == 0:
+			c.anew(now)
+		case byHand: // what else it is called has its time, too
+			c.renewed = now
 		}
 		c.told = told
 	}

@@ -10,6 +10,7 @@ import (
 	"grace/internal/decide"
 	"grace/internal/gate"
 	"grace/internal/heal"
+	"grace/internal/predict"
 	"grace/internal/sense"
 	"grace/internal/store"
 )
@@ -184,6 +185,17 @@ func TestAskedAgainBeforeTheFirstStep(t *testing.T) {
 	if decided, err := l.permitFirst(t.Context(), l.stages.Load(), run); !decided || err != nil {
 		t.Errorf("while the other is well: %t, %v", decided, err)
 	}
+	if err := l.Reconfigure(t.Context(), l.stages.Load().Config, "test"); err != nil {
+		t.Fatal(err)
+	}
+	see(service, 0)
+	if decided, err := l.permitFirst(t.Context(), l.stages.Load(), run); decided {
+		t.Errorf("before the other was looked at since a reload: %v", err)
+	}
+	see(other, 1)
+	if decided, err := l.permitFirst(t.Context(), l.stages.Load(), run); !decided || err != nil {
+		t.Errorf("once it was: %t, %v", decided, err)
+	}
 	see(other, 0)
 	if decided, err := l.permitFirst(t.Context(), l.stages.Load(), run); !decided || err == nil {
 		t.Errorf("once it is down: %t, %v", decided, err)
@@ -252,12 +264,19 @@ func TestStormOfWhatIsStored(t *testing.T) {
 	}
 }
 
-// TestAvertedIsSeen: that what was foreseen has not come is shown by data alone.
+// TestAvertedIsSeen: that what was foreseen has not come is shown by data alone, of
+// what it was foreseen by, and since the start.
 func TestAvertedIsSeen(t *testing.T) {
 	t.Parallel()
-	l, tick := wound(t, nil)
 	service := benchService(1)
-	run := grace.Run{Service: service, Code: grace.CodeCapacity, Kind: grace.TriggerProactive}
+	l, tick := wound(t, func(cfg *Config) {
+		cfg.Limits = []predict.Target{{Service: service, Metric: "disk", Op: ">", Threshold: 95, Code: grace.CodeCapacity, Impact: grace.ImpactLow}}
+	})
+	run := grace.Run{Service: service, Code: grace.CodeCapacity, Kind: grace.TriggerProactive, Decision: "d"}
+	l.apply(t, grace.Change{Decisions: []grace.Decision{{ID: "d", Service: service, At: l.Now(), Diagnosis: grace.Diagnosis{
+		Cause: service, Code: run.Code, Kind: run.Kind, At: l.Now(),
+		Evidence: []grace.Evidence{{Service: service, Code: run.Code, Signal: grace.SignalKey(string(service) + `/predict/disk{mount="/"}/capacity`)}},
+	}}}})
 	for range 600 { // until predictions would have been made anew
 		tick()
 	}
@@ -274,17 +293,18 @@ func TestAvertedIsSeen(t *testing.T) {
 		}
 	}
 	pass("up", grace.SampleProbe)
-	if !clear() {
-		t.Error("all that is seen of it is well")
-	}
-	full := grace.Prediction{Key: "k", Service: service, Metric: "disk", Code: run.Code, Likelihood: 0.9, At: l.Now()}
-	l.mirror.predictions([]grace.Prediction{full})
-	l.mirror.lost([]grace.Prediction{full})
 	if clear() {
-		t.Error("nothing is measured any more of what was foreseen")
+		t.Error("nothing is measured of what was foreseen")
 	}
 	pass("disk", grace.SampleMetric)
 	if !clear() {
-		t.Error("it is measured again, and nothing is foreseen")
+		t.Error("it is measured, and all that is seen is well")
+	}
+	for range 600 {
+		tick()
+	}
+	pass("up", grace.SampleProbe)
+	if clear() {
+		t.Error("it is not measured any more")
 	}
 }

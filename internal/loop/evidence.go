@@ -33,10 +33,11 @@ func (l *Loop) newest(row grace.Signal) grace.Signal {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	own, known := l.sense.Signal(row.Key)
+	seen := row.Unconfirmed || known && own.At.After(row.At) // not yet, or later: then what is known here says when
 	switch {
 	case l.sense.PassedSince(row):
 		row.Passing, row.Message = true, own.Message
-	case !row.Expires.IsZero() && l.Now().After(row.Expires) && (!known || !own.Expires.After(row.Expires)):
+	case !seen && !row.Expires.IsZero() && l.Now().After(row.Expires) && (!known || !own.Expires.After(row.Expires)):
 		row.State, row.Message = grace.SignalStale, row.Metric+": not repeated until "+row.Expires.UTC().Format("15:04:05 MST")
 	}
 	return row

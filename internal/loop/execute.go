@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"grace"
@@ -13,6 +14,7 @@ import (
 	"grace/internal/flow"
 	"grace/internal/gate"
 	"grace/internal/heal"
+	"grace/internal/predict"
 	"grace/internal/store"
 )
 
@@ -161,12 +163,14 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 		}
 	}
 	for i, s := range signals {
-		if s.Unconfirmed && s.State == grace.SignalOK {
-			signals[i].State = grace.SignalStale // well before a restart is not well now
+		// Well before a restart is not well now; but a long window takes hours until it
+		// is judged again.
+		if s.Unconfirmed && s.State == grace.SignalOK && (run.Kind != grace.TriggerProactive || s.Kind != grace.SignalObjective) {
+			signals[i].State = grace.SignalStale
 		}
 	}
 	if run.Kind == grace.TriggerProactive {
-		out.Clear, out.Text = l.averted(signals, run)
+		out.Clear, out.Text = l.averted(ctx, signals, run)
 		return out
 	}
 	e := decide.Evidence(run.Condition, signals)
@@ -190,20 +194,46 @@ func missing(condition []grace.SignalKey, signals []grace.Signal) grace.SignalKe
 
 // averted tells whether what was foreseen has not come and is not foreseen any more,
 // by what is seen: that there is no data shows nothing.
-func (l *Loop) averted(signals []grace.Signal, run grace.Run) (clear bool, text string) {
+func (l *Loop) averted(ctx context.Context, signals []grace.Signal, run grace.Run) (clear bool, text string) {
 	come := decide.Come(signals, run.Code)
 	if come.State != gate.EvidenceCleared {
 		return false, explain.Actual(come.Reason())
 	}
+	dec, err := l.Store.Decision(ctx, l.Store.Q(), run.Decision)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return false, "nothing shows that it has not come: " + err.Error()
+	}
 	st, now := l.stages.Load(), l.Now()
-	unseen := slices.ContainsFunc(l.mirror.unseenOf(run.Service, run.Code), func(metric string) bool {
-		_, _, _, seen := l.Metric(run.Service, metric, now.Add(-st.rules.PredictionsFresh()))
-		return !seen
+	for _, metric := range foretold(dec.Diagnosis) {
+		wanted := slices.ContainsFunc(targets(st), func(t predict.Target) bool { return t.Service == run.Service && t.Metric == metric })
+		if wanted && !l.measured(run.Service, metric) {
+			return false, "nothing shows that it has not come: there is no data of " + metric
+		}
+	}
+	shown := slices.ContainsFunc(signals, func(s grace.Signal) bool {
+		return s.Code == run.Code && s.State == grace.SignalOK && !s.Unconfirmed
 	})
-	shown := slices.ContainsFunc(signals, func(s grace.Signal) bool { return s.Code == run.Code && s.State == grace.SignalOK })
-	if unseen || !shown && !decide.WellOrSilenced(signals)[run.Service] {
-		return false, "nothing shows that it has not come: there is no data of it"
+	if !shown && !decide.WellOrSilenced(signals)[run.Service] {
+		return false, "nothing shows that it has not come"
 	}
 	foreseen := st.rules.Foreseen(now, l.evidenceSince(), l.mirror.current(now, st.rules.PredictionsFresh()), run.Service, run.Code, st.Diagnose.MinLikelihood)
 	return foreseen.State == gate.EvidenceCleared, explain.Actual(foreseen.Reason())
+}
+
+// foretold gives the metrics whose forecasts a diagnosis rests on.
+func foretold(d grace.Diagnosis) (metrics []string) {
+	for _, e := range d.Evidence {
+		if rest, is := strings.CutPrefix(string(e.Signal), string(d.Cause)+"/predict/"); is && e.Code == d.Code {
+			metric, _, _ := strings.Cut(strings.TrimSuffix(rest, "/"+string(e.Code)), "{")
+			metrics = append(metrics, metric)
+		}
+	}
+	return metrics
+}
+
+// measured tells whether a metric of a service has been measured a while ago at most,
+// and since evidence counts.
+func (l *Loop) measured(service grace.ServiceID, metric string) bool {
+	_, at, every, ok := l.Metric(service, metric, l.evidenceSince())
+	return ok && l.Now().Sub(at) <= max(l.stages.Load().rules.PredictionsFresh(), 2*every)
 }

@@ -108,7 +108,7 @@ func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []gr
 			}
 			l.unseen[s.Key] = first
 		}
-		if !s.Severity.Serious() || now.Sub(first) < st.patience(s.Service) {
+		if !s.Severity.Serious() || now.Sub(first) < st.patience(s.Service) || now.Before(l.looks) {
 			continue
 		}
 		sensor := sourceOf(s)

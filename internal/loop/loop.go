@@ -101,6 +101,7 @@ type Loop struct {
 
 	conditions map[grace.ServiceID]*condition // what is sick, and since when; the deciding goroutine's own
 	hushed     map[grace.SignalKey]time.Time  // until when it was silenced at its source; likewise
+	looks      time.Time                      // until then what is not seen may come, after the process stood still; likewise
 	unseen     map[grace.SignalKey]time.Time  // since when there is no data of it; the deciding goroutine's own
 	well       map[grace.ServiceID]time.Time  // the services that are shown to be well, since when; likewise
 	considered map[string]consideration       // by considered(); likewise
@@ -257,6 +258,7 @@ func (l *Loop) load(ctx context.Context) error {
 		}
 	}
 	l.epoch.Store(now.UnixMilli())
+	l.reloaded.Store(true)
 	l.mirror.foreseeAnew(now)
 	l.mu.Lock()
 	l.sense.Expect(l.stages.Load().Probes)

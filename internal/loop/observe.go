@@ -191,8 +191,6 @@ type mirror struct {
 	unconfirmed map[grace.SignalKey]time.Time
 	ended       map[grace.ServiceID]bool // something was predicted of them, and is no more
 	anew        time.Time                // what was predicted before shows nothing any more
-	// unseen was predicted, and there is no data any more of what it is about.
-	unseen map[grace.SignalKey]grace.Prediction
 }
 
 func (m *mirror) signals(list []grace.Signal) {
@@ -304,7 +302,6 @@ func (m *mirror) foreseeAnew(now time.Time) {
 	defer m.mu.Unlock()
 	m.anew = now
 	clear(m.predicted)
-	clear(m.unseen)
 }
 
 // signal gives what is known under a key, or nil. The caller holds the lock.
@@ -352,7 +349,6 @@ func (m *mirror) predictions(list []grace.Prediction) {
 			continue
 		}
 		m.predicted[p.Key] = p
-		delete(m.unseen, p.Key)
 	}
 }
 
@@ -365,7 +361,6 @@ func (m *mirror) turned(list []grace.Prediction) {
 		if held, ok := m.predicted[p.Key]; ok && held.Rule == p.Rule {
 			m.end(held)
 		}
-		delete(m.unseen, p.Key)
 	}
 }
 
@@ -373,28 +368,11 @@ func (m *mirror) turned(list []grace.Prediction) {
 func (m *mirror) lost(list []grace.Prediction) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.unseen == nil {
-		m.unseen = map[grace.SignalKey]grace.Prediction{}
-	}
 	for _, p := range list {
 		if held, ok := m.predicted[p.Key]; ok && held.Rule == p.Rule {
 			delete(m.predicted, p.Key)
-			m.unseen[p.Key] = held
 		}
 	}
-}
-
-// unseenOf gives the metrics of which there was no data any more, after something was
-// predicted of them of a service.
-func (m *mirror) unseenOf(service grace.ServiceID, code grace.Code) (metrics []string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, p := range m.unseen {
-		if p.Service == service && p.Code == code {
-			metrics = append(metrics, p.Metric)
-		}
-	}
-	return metrics
 }
 
 // end forgets a prediction. The caller holds the lock.

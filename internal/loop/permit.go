@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"grace"
 	"grace/internal/explain"
-	"grace/internal/gate"
 	"grace/internal/heal"
 )
 
@@ -54,14 +54,22 @@ func (l *Loop) permitFirst(ctx context.Context, st *stages, run grace.Run) (deci
 		return final(err), err
 	}
 	a := st.rules.Admit(s, k, dec)
-	waits := run.Kind != grace.TriggerManual && st.rules.OfRun(&s, &k).State == gate.EvidenceUnconfirmed
-	switch waited := p.now.Sub(s.Since); {
+	switch {
 	case a.End == "" && a.Wait.IsZero():
 		return true, nil
-	case a.End == "" && waits && waited < confirmWait && ctx.Err() == nil:
+	case unsettled(a.Reasons, k.Signals) && p.now.Sub(s.Since) < confirmWait && ctx.Err() == nil:
 		return false, nil
 	}
 	return true, &heal.ClearedError{Text: "not begun: " + explain.Lines(a.Reasons)}
+}
+
+// unsettled tells whether all that stands in the way may be that the first samples
+// since the start, or the change of the configuration, have not come yet.
+func unsettled(reasons []grace.Reason, signals []grace.Signal) bool {
+	other := func(r grace.Reason) bool {
+		return r.Gate != "redundancy" && r.Gate != "blast_radius" && r.Code != grace.ReasonUnconfirmed
+	}
+	return !slices.ContainsFunc(reasons, other) && slices.ContainsFunc(signals, func(s grace.Signal) bool { return s.Unconfirmed && s.Severity.Serious() })
 }
 
 // confirmWait is how long a run that another process began, and that has changed

@@ -74,6 +74,7 @@ func (l *Loop) doubtConditions(signals []grace.Signal) {
 	if !l.woke.Swap(false) {
 		return
 	}
+	l.looks = l.Now().Add(confirmGrace)
 	for _, c := range l.conditions {
 		c.confirmed = false
 	}

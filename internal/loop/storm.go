@@ -26,9 +26,14 @@ func (l *Loop) storm(ctx context.Context, st *stages, sc *decide.Scene) error {
 		if err != nil {
 			return err
 		}
-		sick = append(slices.Clone(sick), unseenSick(inc, sc.Signals)...)
+		sick = slices.Clone(sick)
+		for _, id := range unseenSick(inc, sc.Signals) {
+			if !slices.Contains(sick, id) {
+				sick = append(sick, id)
+			}
+		}
 		if r, lasts := st.rules.Storm(sick); isOpen && lasts {
-			reason, open = r, true
+			reason, open, sc.Sick = r, true, sick // for the decisions, too
 		}
 	}
 	if open {

@@ -21,6 +21,7 @@ func (l *Loop) lookAfter(ctx context.Context) error {
 	turned, reloaded := l.mirror.wellAgain(), l.reloaded.Swap(false)
 	open, err := l.Store.OpenRunHeads(ctx, l.Store.Q())
 	if err != nil {
+		l.reloaded.Store(reloaded)
 		return fmt.Errorf("read open runs: %w", err)
 	}
 	var failed error // about one, which keeps nothing from the others

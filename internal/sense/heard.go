@@ -145,7 +145,7 @@ func (e *entry) contradict(cfg *Config, changed []grace.Signal) []grace.Signal {
 	case theirs && e.passing && e.kind != kindAlert:
 		// It fires as the other has seen it, though it has passed since, or between
 		// two of the failures: then that is said later than what it answers.
-		heard.Passing = true
+		heard.Passing, heard.Unconfirmed = true, e.unconfirmed
 		if heard.At = heard.At.Add(time.Millisecond); e.judged.After(heard.At) {
 			heard.At = e.judged
 		}
@@ -190,6 +190,7 @@ func (e *entry) answer(cfg *Config, changed []grace.Signal) []grace.Signal {
 			word.At = e.judged
 		}
 		word.Passing, word.Expires = e.passing && word.State == grace.SignalFiring, e.sig.Expires
+		word.Unconfirmed = e.unconfirmed
 		e.heard = &word
 		changed = append(changed, word)
 	default:

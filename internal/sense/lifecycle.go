@@ -48,6 +48,9 @@ func (a *Agent) Restore(signals []grace.Signal, now time.Time) []grace.Signal {
 			e.sig.Kind, e.sig.Configured = now.Kind, now.Configured
 		}
 		e.takeOver(s)
+		if !s.Expires.IsZero() && s.Expires.Before(now) { // what repeats it has not been heard yet
+			e.sig.Expires = now.Add(s.Expires.Sub(s.At))
+		}
 		e.doubt(now)
 	}
 	slices.SortFunc(gone, compareKeys)
