@@ -201,8 +201,12 @@ func (f *flow) Step(name string, do func(context.Context) grace.Outcome,
 	return c.Outcome, c.Mark, err
 }
 
-// Owned meets heal.Flow: nobody takes a run from the one that has it.
-func (*flow) Owned(context.Context) error { return nil }
+// Owned meets heal.Flow: who has stood still finds out before the next try that
+// another process has the run.
+func (f *flow) Owned(context.Context) error {
+	f.fence()
+	return nil
+}
 
 // Control meets heal.Flow.
 func (f *flow) Control(until time.Time) (grace.ControlMessage, bool, error) {
