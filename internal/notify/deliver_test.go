@@ -255,6 +255,24 @@ func TestSecretsHidden(t *testing.T) {
 	}
 }
 
+// TestSomebodyIsTold: a receiver that is away for long leaves nobody in the dark while
+// another takes everything.
+func TestSomebodyIsTold(t *testing.T) {
+	e := newEnv(t, Settings{})
+	down, up := newDouble(t, status(500)), newDouble(t, nil)
+	e.use(Settings{Config: Config{Receivers: []Receiver{hook("down", down), hook("up", up)}}})
+	e.incident("i-1", "web", "opened")
+	for range 40 {
+		e.turn("down")
+		e.turn("up")
+		e.now = e.now.Add(15 * time.Second)
+	}
+	s, err := e.n.Status(t.Context())
+	if err != nil || !s.Told || s.Receivers[0].Waiting == 0 || s.Receivers[0].FailingSince == nil {
+		t.Errorf("%+v (%v)", s, err)
+	}
+}
+
 // Nobody is told: no receiver, or none that accepts anything for five minutes
 // while something waits.
 func TestNobodyIsTold(t *testing.T) {

@@ -26,9 +26,9 @@ type ReceiverStatus struct {
 	store.Receiver
 
 	Type    string
-	Waiting int // events that may be messages for it
-	Letters int // dead letters
-	oldest  time.Time
+	Waiting int       // events that may be messages for it
+	Letters int       // dead letters
+	oldest  time.Time // of what waits, and no other receiver was told instead
 }
 
 // Status reads how all receivers fare, whichever replica serves them.
@@ -52,23 +52,38 @@ func (n *Notifier) Status(ctx context.Context) (Status, error) {
 				return Status{}, err
 			}
 		}
-		if one.Waiting > 0 {
-			first, err := n.Store.Events(ctx, q, one.Cursor, patterns(), 1)
-			if err != nil {
-				return Status{}, err
-			}
-			for _, e := range first {
-				one.oldest = e.Timestamp
-			}
-		}
 		s.Receivers = append(s.Receivers, one)
+	}
+	for i := range s.Receivers {
+		r := &s.Receivers[i]
+		if r.Waiting == 0 {
+			continue
+		}
+		first, err := n.Store.Events(ctx, q, max(r.Cursor, min(r.PassedOn, s.takenByOthers(i))), patterns(), 1)
+		if err != nil {
+			return Status{}, err
+		}
+		for _, e := range first {
+			r.oldest = e.Timestamp
+		}
 	}
 	s.judge(n.Now())
 	return s, nil
 }
 
-// judge tells whether nobody is told: there is no receiver, or a message waits
-// for longer than patience in which none was accepted.
+// takenByOthers gives the newest event up to which another receiver, which does not
+// fail, has taken what was for it.
+func (s *Status) takenByOthers(i int) (id int64) {
+	for k, r := range s.Receivers {
+		if k != i && r.FailingSince == nil {
+			id = max(id, r.Cursor)
+		}
+	}
+	return id
+}
+
+// judge tells whether nobody is told: there is no receiver, or a message that nobody
+// else was told waits for longer than patience in which none was accepted.
 func (s *Status) judge(now time.Time) {
 	if len(s.Receivers) == 0 {
 		s.Reason = "no receiver is configured: questions and incidents reach nobody"
@@ -78,12 +93,13 @@ func (s *Status) judge(now time.Time) {
 	var since time.Time // the oldest thing that nobody was told
 	var why string
 	s.Told = true
+	all := !slices.ContainsFunc(s.Receivers, func(r ReceiverStatus) bool { return r.FailingSince == nil })
 	for _, r := range s.Receivers {
 		if r.LastSuccess != nil && now.Sub(*r.LastSuccess) < patience {
 			return
 		}
 		waits := r.oldest
-		if r.FailingSince != nil && (waits.IsZero() || r.FailingSince.Before(waits)) {
+		if r.FailingSince != nil && (all && waits.IsZero() || !waits.IsZero() && r.FailingSince.Before(waits)) {
 			waits = *r.FailingSince
 		}
 		if waits.IsZero() || !since.IsZero() && !waits.Before(since) {

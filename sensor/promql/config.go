@@ -112,8 +112,7 @@ func (c Config) parse(query string) error {
 // Parse tells what is wrong with a PromQL expression, with line and column. It
 // knows every function, also those that a server must be told to allow.
 func Parse(query string) error {
-	p := parser.NewParser(parser.Options{EnableExperimentalFunctions: true, EnableBinopFillModifiers: true, EnableUnquotedUTF8Names: true})
-	expr, err := p.ParseExpr(query)
+	expr, err := expression(query)
 	if err != nil {
 		return fmt.Errorf("not PromQL, at %w", err)
 	}
@@ -121,6 +120,11 @@ func Parse(query string) error {
 		return errors.New("it yields a text: want numbers")
 	}
 	return nil
+}
+
+func expression(query string) (parser.Expr, error) {
+	p := parser.NewParser(parser.Options{EnableExperimentalFunctions: true, EnableBinopFillModifiers: true, EnableUnquotedUTF8Names: true})
+	return p.ParseExpr(query)
 }
 
 // Meets tells whether two queries may give the same metric of the same service:

@@ -151,6 +151,7 @@ func (s *Sensor) poll(ctx context.Context, sink grace.Sink, q Query) {
 		fails    int
 		reported string
 		sent     = marks{}
+		doubted  doubt
 	)
 	for {
 		select {
@@ -160,6 +161,20 @@ func (s *Sensor) poll(ctx context.Context, sink grace.Sink, q Query) {
 		}
 		began := time.Now()
 		samples, message, fail := s.once(ctx, q, sent, began)
+		if fail == nil {
+			var settled bool
+			if settled, fail = s.settled(ctx, q, &doubted, began); fail != nil {
+				message = fail.Error()
+			} else if !settled {
+				message = doubted.before()
+			}
+			if !settled {
+				samples = s.blind(q, sent, message)
+			}
+		}
+		if fail != nil {
+			doubted.fail(began)
+		}
 		if ctx.Err() != nil {
 			return // cut short by the end: it says nothing about the target
 		}
