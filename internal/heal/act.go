@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"grace"
@@ -184,12 +185,15 @@ func (x *execution) foundDone(i int) bool {
 
 // forbidden is the outcome of what may not be done.
 func forbidden(err error, attempts int, started, ended time.Time) grace.Outcome {
-	why := "true"
+	why, text := "true", err.Error()
 	if _, cleared := errors.AsType[*ClearedError](err); cleared {
 		why = clearedValue
+		if attempts > 0 {
+			text = fmt.Sprintf("stopped after try %d, which failed: %s", attempts, strings.TrimPrefix(text, NotBegun))
+		}
 	}
 	return grace.Outcome{
-		Status: grace.OutcomeFailed, Error: err.Error(), Started: started, Ended: ended,
+		Status: grace.OutcomeFailed, Error: text, Started: started, Ended: ended,
 		Data: map[string]string{attemptsKey: fmt.Sprint(attempts), forbiddenKey: why},
 	}
 }

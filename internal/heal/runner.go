@@ -152,6 +152,9 @@ type failure struct {
 // not be done any more, before anything was done.
 type ClearedError struct{ Text string }
 
+// NotBegun begins the text of a ClearedError.
+const NotBegun = "not begun: "
+
 func (e *ClearedError) Error() string { return e.Text }
 
 // note is one line of the audit log about a change of the run.

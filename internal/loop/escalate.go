@@ -42,6 +42,9 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 		return errors.Join(failed, fmt.Errorf("read the open incidents: %w", err))
 	}
 	failed = errors.Join(failed, l.noteTold(ctx, incidents, now))
+	maps.DeleteFunc(l.reworded, func(id grace.IncidentID, _ time.Time) bool {
+		return !slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.ID == id })
+	})
 	due := l.overdue(st, diagnoses, now)
 	blind := l.blindness(st, signals, now)
 	if slices.ContainsFunc(incidents, isStorm) {
@@ -49,6 +52,7 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 	} else {
 		for _, c := range due {
 			if covered(incidents, c) {
+				failed = errors.Join(failed, l.reword(ctx, st, c, incidents, now))
 				continue
 			}
 			if err := l.openUnhealed(ctx, st, c, now); err != nil {
@@ -177,37 +181,80 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 		if covered(incidents, c) {
 			return nil
 		}
-		open, err := l.Store.OpenRunHeads(ctx, tx)
-		if err != nil {
-			return fmt.Errorf("read open runs: %w", err)
-		}
-		i := slices.IndexFunc(open, func(h store.RunHead) bool { return h.Service == c.service && h.Code != grace.CodeManual })
-		if i >= 0 && open[i].State.Acting() {
-			return nil // it is acting
-		}
-		why := l.whyNot(c.service)
-		if c.undecided {
-			why = "it has just been diagnosed, and what is done about it is decided in a moment"
-		}
-		if i < 0 && l.blockedByOwnRun(c.service) {
-			if why, err = l.whyNotDone(ctx, tx, c.service, why, now); err != nil {
-				return err
-			}
-		}
-		if silenced != "" {
-			why = string(silenced) + ", which causes it, is silenced"
-		}
-		if i >= 0 {
-			run, err := l.Store.Run(ctx, tx, open[i].ID)
-			if err != nil {
-				return err
-			}
-			why = whyWaiting(run)
+		why, acting, err := l.whyLasting(ctx, tx, c, silenced, now)
+		if err != nil || acting {
+			return err
 		}
 		return l.Store.Apply(ctx, tx, c.change(incidents, why, now))
 	})
 	if err != nil {
 		return fmt.Errorf("tell of %s, which lasts: %w", c.service, err)
+	}
+	return nil
+}
+
+// whyLasting tells why GRACE does not act on a condition, unless a run acts on it, or
+// is about to.
+func (l *Loop) whyLasting(ctx context.Context, tx store.Tx, c lasting, silenced grace.ServiceID, now time.Time) (why string, acting bool, err error) {
+	open, err := l.Store.OpenRunHeads(ctx, tx)
+	if err != nil {
+		return "", false, fmt.Errorf("read open runs: %w", err)
+	}
+	i := slices.IndexFunc(open, func(h store.RunHead) bool { return h.Service == c.service && h.Code != grace.CodeManual })
+	if i >= 0 {
+		h := open[i]
+		if h.State.Acting() || h.State == grace.RunApproved && now.Sub(h.CreatedAt) < startGrace {
+			return "", true, nil
+		}
+		run, err := l.Store.Run(ctx, tx, h.ID)
+		return whyWaiting(run), false, err
+	}
+	switch why = l.whyNot(c.service); {
+	case silenced != "":
+		why = string(silenced) + ", which causes it, is silenced"
+	case c.undecided:
+		why = "it has just been diagnosed, and what is done about it is decided in a moment"
+	case l.blockedByOwnRun(c.service):
+		why, err = l.whyNotDone(ctx, tx, c.service, why, now)
+	}
+	return why, false, err
+}
+
+// startGrace is how long a run that needs no answer may take to begin before somebody
+// is told that nothing is done.
+const startGrace = 10 * time.Second
+
+// rewordEvery is how often the reason of an open incident is brought up to date, which
+// its reminders give.
+const rewordEvery = time.Minute
+
+// reword has an incident that is told say why GRACE does not act now.
+func (l *Loop) reword(ctx context.Context, st *stages, c lasting, incidents []grace.Incident, now time.Time) error {
+	own := slices.DeleteFunc(c.own(incidents), func(i grace.Incident) bool { return i.Kind != grace.IncidentUnhealed })
+	if len(own) == 0 || len(c.kinds) == 0 {
+		return nil
+	}
+	id := own[len(own)-1].ID
+	if now.Sub(later(l.reworded[id], own[len(own)-1].OpenedAt)).Abs() < rewordEvery {
+		return nil
+	}
+	l.reworded[id] = now
+	err := l.whileOpen(ctx, id, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
+		why, acting, err := l.whyLasting(ctx, tx, c, "", now)
+		if err != nil || acting {
+			return err
+		}
+		before := inc.Detail
+		if inc.Detail = texts(c.kinds) + "; GRACE does not act: " + why; len(inc.Services) > 0 {
+			inc.Detail += "; it hurts " + join(inc.Services)
+		}
+		if inc.Detail == before {
+			return nil
+		}
+		return l.Store.Apply(ctx, tx, grace.Change{Incidents: []grace.Incident{inc}})
+	})
+	if err != nil {
+		return fmt.Errorf("bring incident %s up to date: %w", id, err)
 	}
 	return nil
 }

@@ -105,7 +105,9 @@ type Loop struct {
 	unseen     map[grace.SignalKey]time.Time  // since when there is no data of it; the deciding goroutine's own
 	well       map[grace.ServiceID]time.Time  // the services that are shown to be well, since when; likewise
 	considered map[string]consideration       // by considered(); likewise
+	reworded   map[grace.IncidentID]time.Time // when the reason of an incident was looked at last; likewise
 	passes     int                            // likewise
+	windowOpen bool                           // when it was asked last; likewise
 	roused     int                            // likewise: of the runs that wait to start, which was looked at last
 	stormOpen  bool                           // likewise, as it was told last
 	stormTold  bool                           // likewise: false until it was told once
@@ -170,7 +172,7 @@ func New(cfg Config, deps Deps) (*Loop, error) {
 		return nil, err
 	}
 	l := &Loop{
-		Deps: deps, made: time.Now(), wake: make(chan struct{}, 1), considered: map[string]consideration{},
+		Deps: deps, made: time.Now(), wake: make(chan struct{}, 1), considered: map[string]consideration{}, reworded: map[grace.IncidentID]time.Time{},
 		published: map[grace.SignalKey]published{}, conditions: map[grace.ServiceID]*condition{}, unseen: map[grace.SignalKey]time.Time{},
 		sense:   sense.New(st.Sense, st.Objectives),
 		predict: predict.New(st.Predict, targets(st)),

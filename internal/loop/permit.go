@@ -60,7 +60,7 @@ func (l *Loop) permitFirst(ctx context.Context, st *stages, run grace.Run) (deci
 	case unsettled(a.Reasons, k.Signals) && p.now.Sub(s.Since) < confirmWait && ctx.Err() == nil:
 		return false, nil
 	}
-	return true, &heal.ClearedError{Text: "not begun: " + explain.Lines(a.Reasons)}
+	return true, &heal.ClearedError{Text: heal.NotBegun + explain.Lines(a.Reasons)}
 }
 
 // unsettled tells whether all that stands in the way may be that the first samples

@@ -272,3 +272,76 @@ func TestRecovering(t *testing.T) {
 		t.Errorf("a minute later: %s", l.whyNot("web"))
 	}
 }
+
+// TestReasonOfNow: a run that was decided a moment ago begins before somebody is told
+// that nothing is done; and an incident says why nothing is done now, not why nothing
+// was when it was opened.
+func TestReasonOfNow(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 1, nil)
+	service, st, now := benchService(0), l.stages.Load(), l.Now()
+	run := grace.Run{ID: "r-1", Service: service, Code: grace.CodeServiceDown, Status: grace.RunApproved, Decision: "d", Playbook: grace.Playbook{ID: "p"}, CreatedAt: now}
+	write := func(status grace.RunStatus) {
+		run.Status, run.Revision = status, run.Revision+1
+		if status.Terminal() {
+			run.EndedAt = &now
+		}
+		l.apply(t, grace.Change{Runs: []grace.Run{run}})
+	}
+	s := grace.Signal{
+		Key: "a", Service: service, Sensor: "probe", Metric: "up", Kind: grace.SignalProbe, Code: grace.CodeServiceDown, State: grace.SignalFiring,
+		Severity: grace.SeverityCritical, Since: now.Add(-time.Hour), At: now, Message: "down",
+	}
+	look := func() []grace.Incident {
+		t.Helper()
+		if err := l.escalate(t.Context(), st, nil, []grace.Signal{s}, now); err != nil {
+			t.Fatal(err)
+		}
+		open, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return open
+	}
+	write(grace.RunApproved)
+	if open := look(); len(open) != 0 {
+		t.Errorf("it is about to start: %+v", open)
+	}
+	write(grace.RunAwaitingApproval)
+	now = now.Add(startGrace)
+	if open := look(); len(open) != 1 || !strings.Contains(open[0].Detail, "waits for a person's answer") {
+		t.Fatalf("%+v", open)
+	}
+	write(grace.RunExpired)
+	now = now.Add(rewordEvery)
+	if open := look(); len(open) != 1 || strings.Contains(open[0].Detail, "answer") || !strings.Contains(open[0].Detail, "down; GRACE does not act: ") {
+		t.Errorf("nobody has answered: %+v", open)
+	}
+}
+
+// TestNeedless: a question that was asked for the change window alone is taken back when
+// one opens; what a person wants, or was asked for another reason too, is not.
+func TestNeedless(t *testing.T) {
+	t.Parallel()
+	window := grace.Reason{Gate: "change_window", Code: grace.ReasonOutsideWindow}
+	for _, tt := range []struct {
+		kind    grace.TriggerKind
+		reasons []grace.Reason
+		want    bool
+	}{
+		{grace.TriggerReactive, []grace.Reason{window, {Gate: "mode", OK: true}}, true},
+		{grace.TriggerReactive, []grace.Reason{window, {Gate: "critical_target", Code: grace.ReasonCriticalTarget}}, false},
+		{grace.TriggerManual, []grace.Reason{window}, false},
+		{grace.TriggerReactive, nil, false},
+	} {
+		l := steppedLoop(t, 1, nil)
+		run := grace.Run{ID: "r", Service: benchService(0), Kind: tt.kind, Status: grace.RunAwaitingApproval, Decision: "d", Revision: 1, CreatedAt: l.Now()}
+		l.apply(t, grace.Change{Runs: []grace.Run{run}, Decisions: []grace.Decision{{ID: "d", Service: run.Service, Reasons: tt.reasons, At: l.Now()}}})
+		if over, _, err := l.needless(t.Context(), store.RunHead{ID: "r", Service: run.Service}); err != nil || over != tt.want {
+			t.Errorf("%s %v: %t (%v)", tt.kind, tt.reasons, over, err)
+		}
+		if !l.windowOpened() || l.windowOpened() {
+			t.Error("without windows every time is inside: it opened at the start, and once")
+		}
+	}
+}

@@ -18,7 +18,7 @@ const rousedAtOnce = 50
 // answer would start nothing, and has those look again that wait for something
 // which has changed.
 func (l *Loop) lookAfter(ctx context.Context) error {
-	turned, reloaded := l.mirror.wellAgain(), l.reloaded.Swap(false)
+	turned, reloaded, opened := l.mirror.wellAgain(), l.reloaded.Swap(false), l.windowOpened()
 	open, err := l.Store.OpenRunHeads(ctx, l.Store.Q())
 	if err != nil {
 		l.reloaded.Store(reloaded)
@@ -34,7 +34,7 @@ func (l *Loop) lookAfter(ctx context.Context) error {
 	for _, h := range open {
 		switch h.State {
 		case grace.RunAwaitingApproval:
-			note(h.ID, l.callOff(ctx, h, turned, reloaded))
+			note(h.ID, l.callOff(ctx, h, turned, reloaded, opened))
 		case grace.RunApproved:
 			approved = append(approved, h)
 		default:
@@ -61,7 +61,7 @@ func (l *Loop) lookAfter(ctx context.Context) error {
 // has passed and stayed so for the hold-down. (After a restart nobody knows what
 // was foreseen; then it is asked when the run is about to start.) After a change of
 // the configuration what it rests on may not be watched any more.
-func (l *Loop) callOff(ctx context.Context, h store.RunHead, turned []grace.ServiceID, reloaded bool) (err error) {
+func (l *Loop) callOff(ctx context.Context, h store.RunHead, turned []grace.ServiceID, reloaded, opened bool) (err error) {
 	over, why := false, ""
 	switch h.Kind {
 	case grace.TriggerProactive:
@@ -72,10 +72,37 @@ func (l *Loop) callOff(ctx context.Context, h store.RunHead, turned []grace.Serv
 		}
 	case grace.TriggerManual: // a person wants it
 	}
+	if err == nil && !over && opened {
+		over, why, err = l.needless(ctx, h)
+	}
 	if err == nil && over {
 		err = l.callOffRun(ctx, h, why)
 	}
 	return err
+}
+
+// windowOpened tells whether a change window has opened since it was asked last. It is
+// asked by the deciding goroutine alone.
+func (l *Loop) windowOpened() bool {
+	was := l.windowOpen
+	l.windowOpen = l.stages.Load().rules.Trust.Window(l.Now()).OK
+	return l.windowOpen && !was
+}
+
+// needless tells whether a person was asked for the sole reason that no change window
+// was open: now one is, and what is decided anew needs no answer.
+func (l *Loop) needless(ctx context.Context, h store.RunHead) (over bool, why string, err error) {
+	run, err := l.Store.Run(ctx, l.Store.Q(), h.ID)
+	if err != nil || run.Kind == grace.TriggerManual {
+		return false, "", err
+	}
+	dec, err := l.Store.Decision(ctx, l.Store.Q(), run.Decision)
+	if err != nil {
+		return false, "", err
+	}
+	failed := dec.Failed()
+	other := func(r grace.Reason) bool { return r.Code != grace.ReasonOutsideWindow }
+	return len(failed) > 0 && !slices.ContainsFunc(failed, other), "a change window is open: it needs no answer any more, and is decided anew", nil
 }
 
 // rouse has a run look again that waits to start, when what it was told it waits

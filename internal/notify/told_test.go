@@ -208,7 +208,7 @@ func TestNotDone(t *testing.T) {
 	}
 	equal(t, chat.titles(t), []string{"GRACE runs restart_service on web", "Not done: restart_service on web"})
 	equal(t, other.titles(t), []string{})
-	if doing := chat.requests()[1].json(t)["doing"]; doing != "It has changed nothing. It has cleared" {
+	if doing := chat.requests()[1].json(t)["doing"]; doing != "No step of it succeeded. It has cleared" {
 		t.Errorf("it is said that %s", doing)
 	}
 }

@@ -63,7 +63,7 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		m.Doing = "It does the playbook's steps, verifies them, and undoes what does not help"
 		m.Do = "Nothing, or stop and undo it: grace runs abort " + id + " --reason WHY"
 	case Resolved: // nothing was done, though a person had approved it, or it had begun
-		m.Ended, m.Title, m.Doing = true, "Not done: "+on, "It has changed nothing"
+		m.Ended, m.Title, m.Doing = true, "Not done: "+on, "No step of it succeeded"
 		if f.wasApproved() {
 			m.Severity, m.Began = w.asked(p.Service), f.approval.At
 			m.Title, m.Doing = on+" was approved"+by(f.approval.Actor)+", but is not done any more", "It does nothing"
