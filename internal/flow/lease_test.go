@@ -139,11 +139,19 @@ func TestDatabaseAwayForAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
-	// A renewal whose answer the cut kept back may have come later than they know.
+	// A renewal whose answer the cut kept back may have come later than they know, or
+	// be under way still.
 	patience.Until(t, func() error {
 		var since float64
-		if err := conn.QueryRow(t.Context(), "SELECT extract(epoch FROM now() - at) FROM grace.flow_seen").Scan(&since); err != nil {
+		var active int
+		err := conn.QueryRow(t.Context(), `SELECT extract(epoch FROM now() - at),
+			(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'active')
+			FROM grace.flow_seen`).Scan(&since, &active)
+		if err != nil {
 			return err
+		}
+		if active > 0 {
+			return fmt.Errorf("%d queries are under way", active)
 		}
 		if since <= times.gap.Seconds() {
 			return fmt.Errorf("somebody reached the database %g s ago", since)
