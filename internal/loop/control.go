@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/heal"
 	"grace/internal/store"
 )
@@ -228,7 +229,7 @@ func (l *Loop) AddSilence(ctx context.Context, s grace.Silence, actor string) (g
 	if !s.Ends.After(now) {
 		return s, &InvalidError{fmt.Errorf("ends: %s is over already", s.Ends.UTC().Format(time.RFC3339))}
 	}
-	s.ID = grace.SilenceID("s-" + hash(s.Service, s.Regex, s.Labels, actor, s.Ends, now))
+	s.ID = grace.SilenceID("s-" + content.ID(s.Service, s.Regex, s.Labels, actor, s.Ends, now))
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		return l.Store.Apply(ctx, tx, silenceChange(s, "silence.added", actor, s.Reason, now))
 	})
@@ -298,7 +299,7 @@ func (l *Loop) wakeWaiting(ctx context.Context, tx store.Tx, why string, now tim
 			continue
 		}
 		m := grace.ControlMessage{Kind: grace.ControlLook, Actor: grace.Self, Reason: why, At: now}
-		if err := l.engine.Send(ctx, tx, h.ID, "look/"+hash(why, now), m); err != nil {
+		if err := l.engine.Send(ctx, tx, h.ID, "look/"+content.ID(why, now), m); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/store"
 )
 
@@ -336,7 +337,7 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) g
 	// At once: else each of them was told a moment later.
 	hurt := append(slices.Clone(c.victims), c.soon...)
 	inc := grace.Incident{
-		ID: grace.IncidentID("i-" + hash("unhealed", c.service, now)), Kind: grace.IncidentUnhealed, State: grace.IncidentOpen,
+		ID: grace.IncidentID("i-" + content.ID("unhealed", c.service, now)), Kind: grace.IncidentUnhealed, State: grace.IncidentOpen,
 		Service: c.service, Services: hurt, Severity: c.severity, Since: c.since, OpenedAt: now, Codes: codes(c.kinds),
 		Title: string(c.service) + " is sick, and nothing that helps is being done",
 	}

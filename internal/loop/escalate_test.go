@@ -8,6 +8,7 @@ import (
 
 	"grace"
 	"grace/domain/core"
+	"grace/internal/content"
 	"grace/internal/explain"
 	"grace/internal/propose"
 	"grace/internal/store"
@@ -22,7 +23,7 @@ func TestWhatResolvesItselfPutsNothingOff(t *testing.T) {
 	began := now.Add(-time.Hour)
 	for actor, want := range map[string]bool{"": false, "token:ann": true} {
 		inc := grace.Incident{
-			ID: "i-" + grace.IncidentID(hash(actor)), Kind: grace.IncidentBlind, State: grace.IncidentResolved, Sensor: "probe",
+			ID: "i-" + grace.IncidentID(content.ID(actor)), Kind: grace.IncidentBlind, State: grace.IncidentResolved, Sensor: "probe",
 			Services: []grace.ServiceID{benchService(0)}, OpenedAt: began, ResolvedAt: &now, ResolvedBy: actor,
 		}
 		if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/forecast"
 	"grace/internal/heal"
 	"grace/internal/predict"
@@ -273,7 +274,7 @@ func (f *foreseen) change(c *grace.Change, now time.Time) {
 	c.Triggers = append(c.Triggers, grace.Trigger{
 		// A new id for every breach time would make a trigger every
 		// evaluation: one an hour and series is enough to be decided.
-		ID:   grace.TriggerID("t-" + hash("prediction", p.Key, now.Truncate(time.Hour))),
+		ID:   grace.TriggerID("t-" + content.ID("prediction", p.Key, now.Truncate(time.Hour))),
 		Kind: grace.TriggerProactive, State: grace.TriggerPending, Service: p.Service, Code: p.Code,
 		Severity: grace.SeverityWarning, Signal: p.Key, Likelihood: p.Likelihood, BreachAt: &breach,
 		Source: "predict", Fingerprint: "prediction/" + string(p.Key), Message: p.Title, At: now,

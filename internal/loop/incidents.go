@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/decide"
 	"grace/internal/heal"
 	"grace/internal/store"
@@ -115,7 +116,7 @@ func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []gr
 		inc := by[sensor]
 		if inc == nil {
 			inc = &grace.Incident{
-				ID: grace.IncidentID("i-" + hash("blind", sensor, now)), Kind: grace.IncidentBlind, State: grace.IncidentOpen, Sensor: sensor,
+				ID: grace.IncidentID("i-" + content.ID("blind", sensor, now)), Kind: grace.IncidentBlind, State: grace.IncidentOpen, Sensor: sensor,
 				Severity: grace.SeverityWarning, Since: since, OpenedAt: now, Detail: string(s.Service) + ": " + s.Message,
 			}
 			by[sensor] = inc

@@ -3,8 +3,6 @@ package loop
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/heal"
 	"grace/internal/store"
 )
@@ -172,7 +171,7 @@ func signalChange(c *grace.Change, last map[grace.SignalKey]int, s grace.Signal,
 func reactive(s grace.Signal, now time.Time) grace.Trigger {
 	fingerprint := string(s.Key)
 	return grace.Trigger{
-		ID: grace.TriggerID("t-" + hash(fingerprint, s.Since, s.Severity)), Kind: grace.TriggerReactive, State: grace.TriggerPending,
+		ID: grace.TriggerID("t-" + content.ID(fingerprint, s.Since, s.Severity)), Kind: grace.TriggerReactive, State: grace.TriggerPending,
 		Service: s.Service, Code: s.Code, Severity: s.Severity, Signal: s.Key, Source: s.Sensor,
 		Fingerprint: fingerprint, Message: s.Message, At: now,
 	}
@@ -446,16 +445,4 @@ func (m *mirror) current(now time.Time, fresh time.Duration) []grace.Prediction 
 	}
 	slices.SortFunc(predictions, func(a, b grace.Prediction) int { return cmp.Compare(a.Key, b.Key) })
 	return predictions
-}
-
-// hash makes a short id of what identifies a thing.
-func hash(parts ...any) string {
-	h := sha256.New()
-	for _, p := range parts {
-		if t, ok := p.(time.Time); ok {
-			p = t.UnixMilli()
-		}
-		fmt.Fprintf(h, "%v\x00", p)
-	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
 }

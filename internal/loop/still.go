@@ -34,7 +34,7 @@ func (l *Loop) noticeStill() {
 	defer l.mu.Unlock()
 	now := l.Now()
 	l.noticeStep(now)
-	l.sense.Woke(now)
+	l.sense.Woke(now, stood)
 	l.mirror.unconfirm(l.mirror.allSignals(), now)
 	l.countFrom(now)
 	l.woke.Store(true)

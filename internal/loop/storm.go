@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/decide"
 	"grace/internal/explain"
 	"grace/internal/heal"
@@ -87,7 +88,7 @@ func unseenSick(storm grace.Incident, signals []grace.Signal) (out []grace.Servi
 
 func stormOpened(sick []grace.ServiceID, reason grace.Reason, now time.Time) grace.Change {
 	inc := grace.Incident{
-		ID: grace.IncidentID(stormPrefix + hash(now)), Kind: grace.IncidentStorm, Since: now, State: grace.IncidentOpen, Services: sick, Severity: grace.SeverityCritical,
+		ID: grace.IncidentID(stormPrefix + content.ID(now)), Kind: grace.IncidentStorm, Since: now, State: grace.IncidentOpen, Services: sick, Severity: grace.SeverityCritical,
 		Title:  fmt.Sprintf("%d services are sick at once: nothing is done automatically", len(sick)),
 		Detail: explain.Line(reason), OpenedAt: now,
 	}

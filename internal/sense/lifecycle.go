@@ -49,13 +49,17 @@ func (a *Agent) Restore(signals []grace.Signal, now time.Time) []grace.Signal {
 		}
 		e.takeOver(s)
 		if !s.Expires.IsZero() && s.Expires.Before(now) { // what repeats it has not been heard yet
-			e.sig.Expires = now.Add(s.Expires.Sub(s.At))
+			e.sig.Expires = now.Add(heardAgain)
 		}
 		e.doubt(now)
 	}
 	slices.SortFunc(gone, compareKeys)
 	return gone
 }
+
+// heardAgain is how soon after a start an alert is repeated, or read again, that would
+// have been by now: Prometheus sends again once a minute.
+const heardAgain = time.Minute
 
 // takeOver gives an entry the state of an earlier process.
 func (e *entry) takeOver(s grace.Signal) {
@@ -106,13 +110,15 @@ func (a *Agent) Unconfirm(match func(grace.Signal) bool, now time.Time) []grace.
 	return changed
 }
 
-// Woke tells that this process stood still: as after a start, all signals are
-// unconfirmed until a sample comes that is newer than now, and the time in between
-// does not count as time without data.
-func (a *Agent) Woke(now time.Time) {
+// Woke tells that this process stood still for a while: as after a start, all signals
+// are unconfirmed until a sample comes that is newer than now. The while does not count
+// as time without data; what was before does.
+func (a *Agent) Woke(now time.Time, stood time.Duration) {
 	a.Unconfirm(func(grace.Signal) bool { return true }, now)
 	for _, e := range a.entries {
-		e.trusted = now
+		if !e.restored || !e.trusted.IsZero() {
+			e.trusted = now.Add(-max(0, e.silence(now.Add(-stood))))
+		}
 	}
 }
 
