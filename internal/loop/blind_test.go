@@ -27,6 +27,7 @@ func TestBlindAfterSick(t *testing.T) {
 		l := unwired(t, func() time.Time { return seen })
 		st := l.stages.Load()
 		l.epoch.Store(began.UnixMilli())
+		l.looking.Store(began.UnixMilli())
 		s := grace.Signal{
 			Key: "web/probe/up", Service: "web", Sensor: "probe", Metric: "up", State: grace.SignalStale, Severity: grace.SeverityCritical,
 			Since: seen, At: tt.at, Fired: tt.fired, Message: "up: sensor error: too many open files",
@@ -57,6 +58,7 @@ func TestBlindInPart(t *testing.T) {
 	} {
 		l := unwired(t, func() time.Time { return now })
 		l.epoch.Store(now.UnixMilli())
+		l.looking.Store(now.UnixMilli())
 		signals := []grace.Signal{
 			{Key: "web/page/up", Service: "web", Sensor: "page", Metric: "up", State: grace.SignalStale, Severity: grace.SeverityCritical},
 			{Key: "web/port/up", Service: "web", Sensor: "port", Metric: "up", State: other, Severity: grace.SeverityCritical},

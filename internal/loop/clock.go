@@ -64,6 +64,7 @@ func (l *Loop) noticeStep(now time.Time) {
 	l.shifted.Add(int64(step))
 	l.setBack.Store(min(0, l.setBack.Load()+int64(step)))
 	l.epoch.Add(min(0, step.Milliseconds()))
+	l.looking.Add(min(0, step.Milliseconds()))
 	l.stepped += step
 }
 

@@ -78,7 +78,7 @@ func (l *Loop) keepLost(ctx context.Context, now time.Time) error {
 // blindness gives an incident for every sensor or source that should show
 // something and has not for longer than its services may be unseen.
 func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []grace.Incident {
-	began := time.UnixMilli(l.epoch.Load()).UTC()
+	began := time.UnixMilli(l.looking.Load()).UTC()
 	maps.DeleteFunc(l.unseen, func(k grace.SignalKey, _ time.Time) bool {
 		_, there := slices.BinarySearchFunc(signals, k, byKey)
 		return !there

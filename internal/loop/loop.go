@@ -115,6 +115,11 @@ type Loop struct {
 
 	stormNow atomic.Pointer[grace.Reason] // of the storm that lasts, for runs that wait to start
 
+	// looking is since when, in ms, this process should see what it is told to look at:
+	// the start, the last change of the configuration. Time that it stood still does not
+	// count.
+	looking atomic.Int64
+
 	reloaded atomic.Bool // the configuration changed, and what waits was not looked at since
 
 	epoch atomic.Int64 // since when, in ms, evidence counts: the start, the last change of the configuration, or that it woke
@@ -260,6 +265,7 @@ func (l *Loop) load(ctx context.Context) error {
 		}
 	}
 	l.epoch.Store(now.UnixMilli())
+	l.looking.Store(now.UnixMilli())
 	l.reloaded.Store(true)
 	l.mirror.foreseeAnew(now)
 	l.mu.Lock()
@@ -319,6 +325,7 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error 
 	l.mirror.unconfirm(unconfirmed, now) // before anything is admitted under the new stages
 	l.stages.Store(st)
 	l.reloaded.Store(true)
+	l.looking.Store(now.UnixMilli())
 	l.countFrom(now)
 	known := l.sense.Signals()
 	l.reconfigurePredict(st)

@@ -307,12 +307,14 @@ func TestReloadsPutNothingOff(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	l := unwired(t, func() time.Time { return now })
 	l.epoch.Store(now.UnixMilli())
+	l.looking.Store(now.UnixMilli())
 	st := l.stages.Load()
 	l.sense.Expect(st.Probes)
 	began := now
 	for ; now.Sub(began) < 2*st.EscalateCritical; now = now.Add(10 * time.Second) {
 		blind := l.blindness(st, l.sense.Signals(), now)
 		l.epoch.Store(now.UnixMilli()) // a reload
+		l.looking.Store(now.UnixMilli())
 		if told := len(blind) > 0; told != (now.Sub(began) >= st.EscalateCritical) {
 			t.Fatalf("after %s without a sample: told %t", now.Sub(began), told)
 		}

@@ -36,6 +36,7 @@ func (l *Loop) noticeStill() {
 	l.noticeStep(now)
 	l.sense.Woke(now, stood)
 	l.mirror.unconfirm(l.mirror.allSignals(), now)
+	l.looking.Add(stood.Milliseconds())
 	l.countFrom(now)
 	l.woke.Store(true)
 }

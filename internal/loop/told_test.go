@@ -120,6 +120,7 @@ func TestBlindOverRestarts(t *testing.T) {
 	for range 10 {
 		l := unwired(t, func() time.Time { return now })
 		l.epoch.Store(now.UnixMilli())
+		l.looking.Store(now.UnixMilli())
 		st := l.stages.Load()
 		for range 60 {
 			l.watchConditions(st, []grace.Signal{s}, now)

@@ -156,6 +156,7 @@ func backoff(s *Sim, r *record) (bad []string) {
 		failures, last := 0, time.Time{}
 		for _, o := range r.endedBefore(run) {
 			switch {
+			case o.Abort != nil: // a person stopped it, which says nothing of the remedy
 			case o.Status == grace.RunSucceeded:
 				failures = 0
 			case slices.Contains([]grace.RunStatus{grace.RunIneffective, grace.RunRolledBack, grace.RunEscalated, grace.RunAborted}, o.Status):
