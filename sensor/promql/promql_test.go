@@ -48,6 +48,10 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+	if strings.HasPrefix(form.Get("query"), "min(timestamp(") { // how new the samples are: there are none
+		body := result("vector", "[]")
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	}
 	w.mu.Lock()
 	n := len(w.asked)
 	w.asked, w.at = append(w.asked, form), append(w.at, time.Now())
