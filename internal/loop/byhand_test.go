@@ -111,6 +111,18 @@ func TestByHandInAStorm(t *testing.T) {
 		r.down(id)
 	}
 	r.probe("catalog", 1)
+	patience.Until(t, func() error {
+		sick := 0
+		for _, s := range r.loop.Signals() {
+			if s.State == grace.SignalFiring && !s.Unconfirmed {
+				sick++
+			}
+		}
+		if sick != 3 {
+			return fmt.Errorf("%d of 3 are shown to be sick: %+v", sick, r.loop.Signals())
+		}
+		return nil
+	})
 	want := loop.ByHand{Playbook: "restart_service", Service: "catalog", Reason: "it is slow"}
 	dec, err := r.loop.RunByHand(t.Context(), want, "token:ada")
 	if err != nil {
