@@ -14,9 +14,9 @@ import (
 func (r *Rules) Admit(s grace.Snapshot, k Known, dec grace.Decision) admit.Answer {
 	run := *s.Run
 	in := admit.Input{Now: s.At, Mode: s.Mode, Run: run, Since: s.Since, Window: r.Trust.Window(s.At)}
-	in.Verdict, in.Trust = r.TrustNow(s, k, dec)
+	in.Verdict, in.Trust = r.trustNow(s, k, dec)
 	if run.Kind != grace.TriggerManual {
-		in.Evidence = r.OfRun(&s, &k)
+		in.Evidence = r.ofRun(&s, &k)
 	}
 	before := ahead(k.Open, run)
 	_, declared := r.Graph.Service(run.Service)
@@ -42,8 +42,8 @@ func (r *Rules) Admit(s grace.Snapshot, k Known, dec grace.Decision) admit.Answe
 	return admit.Admit(in)
 }
 
-// TrustNow asks the trust core again about what was decided.
-func (r *Rules) TrustNow(s grace.Snapshot, k Known, dec grace.Decision) (grace.Verdict, []grace.Reason) {
+// trustNow asks the trust core again about what was decided.
+func (r *Rules) trustNow(s grace.Snapshot, k Known, dec grace.Decision) (grace.Verdict, []grace.Reason) {
 	p := *dec.Proposal
 	service, known := r.Graph.Service(p.Service)
 	if !known {

@@ -127,9 +127,9 @@ func (r *Rules) leastOf(run *grace.Run) float64 {
 	return r.Diagnose.MinLikelihood
 }
 
-// OfRun looks whether what began the run of a snapshot is there: what it rests on,
+// ofRun looks whether what began the run of a snapshot is there: what it rests on,
 // or, for one that rests on a prediction, also what was foreseen.
-func (r *Rules) OfRun(s *grace.Snapshot, k *Known) gate.Evidence {
+func (r *Rules) ofRun(s *grace.Snapshot, k *Known) gate.Evidence {
 	run := s.Run
 	if e, silenced := r.silenced(s); silenced {
 		return e

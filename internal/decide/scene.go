@@ -21,9 +21,14 @@ type Scene struct {
 	Well      map[grace.ServiceID]bool // that are shown to be well
 }
 
-// Look makes a scene of what is known.
+// Glance makes a scene of what is known, as an admission needs it: without diagnoses.
+func Glance(at time.Time, signals []grace.Signal, predictions []grace.Prediction) *Scene {
+	return &Scene{At: at, Signals: signals, Predictions: predictions, Well: ShownWell(signals)}
+}
+
+// Look makes a whole scene of what is known.
 func (r *Rules) Look(at time.Time, signals []grace.Signal, predictions []grace.Prediction) *Scene {
-	sc := &Scene{At: at, Signals: signals, Predictions: predictions, Well: ShownWell(signals)}
+	sc := Glance(at, signals, predictions)
 	sc.Diagnoses = r.diagnoseAll(sc)
 	sc.Sick = r.storming(sc)
 	return sc

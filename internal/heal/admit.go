@@ -85,13 +85,13 @@ func (x *execution) approvalExpiry(id grace.ApprovalID) (time.Time, error) {
 func (x *execution) settleApproval(run *grace.Run, m Mark) outcome {
 	a := *m.Approval
 	switch {
-	case m.Abort != nil && a.State != grace.ApprovalPending:
-		return end(run, m, grace.RunCancelled, fmt.Sprintf("aborted by %s: %s", m.Abort.Actor, m.Abort.Reason))
 	case m.Abort != nil:
-		a.State, a.Revision, a.DecidedAt = grace.ApprovalCancelled, a.Revision+1, &m.At
-		a.Actor, a.Reason = m.Abort.Actor, m.Abort.Reason
 		out := end(run, m, grace.RunCancelled, fmt.Sprintf("aborted by %s: %s", m.Abort.Actor, m.Abort.Reason))
-		out.approval = &a
+		if a.State == grace.ApprovalPending { // else its answer is on record
+			a.State, a.Revision, a.DecidedAt = grace.ApprovalCancelled, a.Revision+1, &m.At
+			a.Actor, a.Reason = m.Abort.Actor, m.Abort.Reason
+			out.approval = &a
+		}
 		return out
 	case a.State == grace.ApprovalApproved:
 		run.Status = grace.RunApproved

@@ -245,13 +245,11 @@ func (l *Loop) reword(ctx context.Context, st *stages, c lasting, incidents []gr
 		if err != nil || acting {
 			return err
 		}
-		before := inc.Detail
-		if inc.Detail = texts(c.kinds) + "; GRACE does not act: " + why; len(inc.Services) > 0 {
-			inc.Detail += "; it hurts " + join(inc.Services)
-		}
-		if inc.Detail == before {
+		detail := unhealedDetail(texts(c.kinds), why, inc.Services)
+		if detail == inc.Detail {
 			return nil
 		}
+		inc.Detail = detail
 		return l.Store.Apply(ctx, tx, grace.Change{Incidents: []grace.Incident{inc}})
 	})
 	if err != nil {
@@ -320,7 +318,7 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) g
 			news = append(news, "it has another fault, too: "+texts(more))
 			inc.Codes = append(slices.Clone(inc.Codes), codes(more)...)
 			if inc.Kind == grace.IncidentUnhealed {
-				inc.Detail = texts(c.kinds) + "; GRACE does not act: " + why
+				inc.Detail = unhealedDetail(texts(c.kinds), why, nil)
 			}
 		}
 		if c.severity.Rank() > inc.Severity.Rank() {
@@ -345,11 +343,17 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) g
 		c.text, inc.Since = texts(more), more[0].since
 		inc.Title = string(c.service) + " has another fault, too, and nothing that helps is being done"
 	}
-	inc.Detail = c.text + "; GRACE does not act: " + why
-	if len(hurt) > 0 {
-		inc.Detail += "; it hurts " + join(hurt)
-	}
+	inc.Detail = unhealedDetail(c.text, why, hurt)
 	return incidentChange(inc, "incident.opened", grace.Self, inc.Detail, now)
+}
+
+// unhealedDetail says what is wrong, why GRACE does not act, and whom it hurts.
+func unhealedDetail(text, why string, hurt []grace.ServiceID) string {
+	detail := text + "; GRACE does not act: " + why
+	if len(hurt) > 0 {
+		detail += "; it hurts " + join(hurt)
+	}
+	return detail
 }
 
 func texts(kinds []kindOf) string {

@@ -204,8 +204,9 @@ func (l *Loop) averted(ctx context.Context, signals []grace.Signal, run grace.Ru
 		return false, "nothing shows that it has not come: " + err.Error()
 	}
 	st, now := l.stages.Load(), l.Now()
+	all := targets(st)
 	for _, metric := range foretold(dec.Diagnosis) {
-		wanted := slices.ContainsFunc(targets(st), func(t predict.Target) bool { return t.Service == run.Service && t.Metric == metric })
+		wanted := slices.ContainsFunc(all, func(t predict.Target) bool { return t.Service == run.Service && t.Metric == metric })
 		if wanted && !l.measured(run.Service, metric) {
 			return false, "nothing shows that it has not come: there is no data of " + metric
 		}

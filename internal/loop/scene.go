@@ -23,8 +23,7 @@ func (l *Loop) look(st *stages) *decide.Scene {
 // glance is a scene without what follows from it for a decision.
 func (l *Loop) glance(st *stages) *decide.Scene {
 	now := l.Now()
-	signals := l.mirror.allSignals()
-	return &decide.Scene{At: now, Signals: signals, Predictions: l.mirror.current(now, st.rules.PredictionsFresh()), Well: decide.ShownWell(signals)}
+	return decide.Glance(now, l.mirror.allSignals(), l.mirror.current(now, st.rules.PredictionsFresh()))
 }
 
 // evidenceSince is since when evidence counts: the start of the process, the last

@@ -63,13 +63,14 @@ func (l *Loop) whyNot(id grace.ServiceID) string {
 		return explain.Lines(last.failed)
 	}
 	if c := l.conditions[id]; c != nil {
+		cause := l.recovering(id)
 		switch {
 		case c.worst.State == grace.SignalUnstable:
 			return "it keeps changing and passed when last seen; nothing is done to a service while it passes"
 		case c.worst.Flapping && last.at.IsZero():
 			return "it fails only now and then, or only some replicas see it fail; nothing is done to a service while it passes"
-		case last.at.IsZero() && l.recovering(id) != "":
-			return fmt.Sprintf("%s, on which it depends, recovered a moment ago, and may have caused it", l.recovering(id))
+		case last.at.IsZero() && cause != "":
+			return fmt.Sprintf("%s, on which it depends, recovered a moment ago, and may have caused it", cause)
 		case c.worst.Code == "" || last.at.IsZero():
 			return fmt.Sprintf("no rule makes a diagnosis of it (code %s)", cmp.Or(c.worst.Code, "not given"))
 		}

@@ -174,10 +174,10 @@ func TestPropose(t *testing.T) {
 		}, nil, flag, nil},
 		{"rate of another service", func(in *Input) { in.State.Past = []grace.PastRun{elsewhere, elsewhere, elsewhere} }, nil, flag, nil},
 
-		{"open for the same trouble", func(in *Input) {
+		{"open for the same condition", func(in *Input) {
 			in.State.Past = []grace.PastRun{past(flush, grace.RunAwaitingApproval, 25*time.Minute)}
 		}, nil, "", map[string][]grace.ReasonCode{"open": {grace.ReasonDuplicate}}},
-		{"open for other trouble", func(in *Input) { in.State.Past = []grace.PastRun{otherCode} }, nil, flag, nil},
+		{"open for another condition", func(in *Input) { in.State.Past = []grace.PastRun{otherCode} }, nil, flag, nil},
 		{"duplicate: the next one", func(in *Input) { in.State.Past = []grace.PastRun{past(flag, grace.RunDenied, 9*time.Minute)} }, nil, flush, nil},
 		{"duplicate: none left", func(in *Input) {
 			in.Diagnosis.Code = grace.CodeFlagIssue
