@@ -144,7 +144,7 @@ type Signal struct {
 	At        time.Time   `json:"at" doc:"the newest sample behind it"`
 	Fired     time.Time   `json:"fired,omitzero" doc:"when it was last seen firing; absent if it never was"`
 	// FailingSince lets a replica that saw it pass later say so at once.
-	FailingSince time.Time  `json:"failing_since,omitzero" doc:"of a firing probe or objective whose newest sample failed: its first failure since it was last ok"`
+	FailingSince time.Time  `json:"failing_since,omitzero" doc:"of a firing probe or objective whose newest sample failed: its first failure since it was last ok; of one that is stale: since when it had been firing"`
 	Interval     Duration   `json:"interval,omitempty" doc:"how far apart its samples come, as far as is known"`
 	Flapping     bool       `json:"flapping,omitempty"`
 	StartsAt     time.Time  `json:"starts_at,omitzero" doc:"of an alert: when its newest occurrence began"`

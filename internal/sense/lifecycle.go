@@ -88,7 +88,11 @@ func (e *entry) takeOver(s grace.Signal) {
 	case grace.SignalUnknown:
 	}
 	if e.held == grace.SignalFiring {
-		e.firingSince, e.breachSince = s.Since, s.Since
+		since := s.Since
+		if e.stale && !s.FailingSince.IsZero() {
+			since = s.FailingSince
+		}
+		e.firingSince, e.breachSince = since, since
 	}
 }
 

@@ -201,6 +201,20 @@ func TestFiresByTimeThenSilent(t *testing.T) {
 	}
 }
 
+// What went silent while it fired, and fires again, has been firing since then, also
+// over a restart: else nobody would be told of it in time.
+func TestFiringSinceBeforeItWentSilent(t *testing.T) {
+	before := New(DefaultConfig(), nil)
+	play(before, 10, "0 0 _ _ _ _ _ _ _ _", probeAt)
+	a := New(DefaultConfig(), nil)
+	a.Restore(before.Signals(), at(200))
+	for name, agent := range map[string]*Agent{"the same process": before, "the next one": a} {
+		if got := agent.Observe(probeAt(210, 0)); len(got) != 1 || got[0].State != grace.SignalFiring || !got[0].Since.Equal(at(10)) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 func TestReconfigure(t *testing.T) {
 	other := slow()
 	other.Name = "very slow"

@@ -14,14 +14,23 @@ import (
 func (e *entry) signal(cfg *Config) grace.Signal {
 	s := e.sig
 	s.Message = e.message(cfg)
-	if s.FailingSince = (time.Time{}); s.State == grace.SignalFiring && !e.passing {
-		s.FailingSince = e.breachSince
-	}
+	s.FailingSince = e.failingSince(s)
 	s.Interval = grace.Duration(e.sampleInterval())
 	if s.Flapping {
 		s.Message += "; flapping: " + strconv.Itoa(len(e.flips)) + " changes within " + short(e.flapWindow(cfg))
 	}
 	return s
+}
+
+// failingSince tells since when a signal fails whose newest sample did.
+func (e *entry) failingSince(s grace.Signal) time.Time {
+	switch {
+	case s.State == grace.SignalFiring && !e.passing:
+		return e.breachSince
+	case s.State == grace.SignalStale && e.held == grace.SignalFiring && s.Fired.Equal(s.At):
+		return e.firingSince // the next process goes on from there
+	}
+	return time.Time{}
 }
 
 func (e *entry) message(cfg *Config) string {

@@ -108,17 +108,22 @@ func (s *Sim) setClock(step time.Duration) {
 	}
 	s.wall += step
 	s.lastStep = step
+	if !slices.ContainsFunc(s.replicas, func(p *process) bool { return p != nil }) {
+		s.setUnseen += step
+	}
 }
 
 // unknowable takes away, when a process starts over a clock that was set back
-// meanwhile, the time since the newest record: nobody can know of it.
+// meanwhile, the time that nobody can know of: since the newest record, or as much as
+// it was set by when it is later than that record still.
 func (s *Sim) unknowable() {
 	newest, err := s.store.LastAuditAt(s.ctx, s.store.Q())
 	s.fail(err)
-	if s.lastStep >= 0 || !newest.After(s.now.Add(s.wall)) {
-		return
+	gap := -s.setUnseen
+	s.setUnseen = 0
+	if s.lastStep < 0 && newest.After(s.now.Add(s.wall)) {
+		gap = s.now.Sub(newest.Add(s.lastStep - s.wall))
 	}
-	gap := s.now.Sub(newest.Add(s.lastStep - s.wall))
 	for _, v := range s.seen {
 		if !v.known.IsZero() {
 			v.known = v.known.Add(max(0, gap))

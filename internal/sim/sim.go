@@ -56,6 +56,7 @@ type Sim struct {
 	broken    []string // what production code reported that must not happen
 	incidents []*incident
 	lastStep  time.Duration              // of wall
+	setUnseen time.Duration              // by how much wall was set since a process last was there
 	wall      time.Duration              // by how much the wall clocks are wrong
 	sensors   map[grace.ServiceID]string // probes that are not named as at first; empty: removed
 	alerts    map[grace.ServiceID]bool   // that fire at their source
