@@ -262,7 +262,10 @@ func allWell(inc grace.Incident, well map[grace.ServiceID]time.Time, holdDown ti
 // incident was opened.
 func wellFor(inc grace.Incident, id grace.ServiceID, well map[grace.ServiceID]time.Time, holdDown time.Duration, now time.Time) bool {
 	since, is := well[id]
-	return is && now.Sub(later(since, inc.OpenedAt)) >= holdDown
+	if !inc.OpenedAt.After(now) { // the clock may have been set back
+		since = later(since, inc.OpenedAt)
+	}
+	return is && now.Sub(since) >= holdDown
 }
 
 // unwatched gives the services of an incident of which nothing is left that could
