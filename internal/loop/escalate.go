@@ -204,7 +204,7 @@ func (l *Loop) whyLasting(ctx context.Context, tx store.Tx, c lasting, silenced 
 	i := slices.IndexFunc(open, func(h store.RunHead) bool { return h.Service == c.service && h.Code != grace.CodeManual })
 	if i >= 0 {
 		h := open[i]
-		if h.State.Acting() || h.State == grace.RunApproved && now.Sub(l.dated(now)(h.CreatedAt)) < startGrace {
+		if h.State.Acting() || h.State == grace.RunApproved && now.Sub(h.CreatedAt).Abs() < startGrace {
 			return "", true, nil
 		}
 		run, err := l.Store.Run(ctx, tx, h.ID)
