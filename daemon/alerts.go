@@ -144,9 +144,26 @@ func (d *Daemon) reserved(name string) bool {
 // alertReader makes the sensor that reads what Alertmanager holds, if it is
 // configured.
 func (d *Daemon) alertReader(c config.Alertmanager) (grace.Sensor, error) {
-	return alertmanager.NewReader(alertmanager.ReaderConfig{
+	r, err := alertmanager.NewReader(alertmanager.ReaderConfig{
 		URL: c.URL, Client: c.HTTP.Config(), Mapping: c.Mapping(), Every: c.ReadEvery, Came: d.webhooks,
 		Known: d.known, Skipped: backend{Loop: d.loop, d: d}.Skipped,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.alerts.Store(r)
+	return r, nil
+}
+
+// ofTheList leaves out that alerts are over which Alertmanager's list says: it tells
+// what has ended from what nobody had sent again, and is read in a moment.
+func (d *Daemon) ofTheList(samples []grace.Sample) []grace.Sample {
+	r := d.alerts.Load()
+	if r == nil || d.config().Alertmanager.URL == "" {
+		return samples
+	}
+	return slices.DeleteFunc(slices.Clone(samples), func(s grace.Sample) bool {
+		return s.Sensor == alertmanager.Sensor && s.Resolved && r.Decides(s)
 	})
 }
 

@@ -29,7 +29,7 @@ var _ api.Backend = backend{}
 
 // Observe meets api.Backend.
 func (b backend) Observe(ctx context.Context, samples []grace.Sample) error {
-	err := b.d.loop.Observe(ctx, samples...)
+	err := b.d.loop.Observe(ctx, b.d.ofTheList(samples)...)
 	if slices.ContainsFunc(samples, func(s grace.Sample) bool { return s.Sensor == alertmanager.Sensor }) {
 		b.d.alertsCame()
 	}

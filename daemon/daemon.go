@@ -23,6 +23,7 @@ import (
 	"grace/internal/mesh"
 	"grace/internal/notify"
 	"grace/internal/store"
+	"grace/sensor/alertmanager"
 )
 
 const (
@@ -71,7 +72,8 @@ type Daemon struct {
 	domains    []grace.Domain
 	sensors    *sensors
 	skipped    skipped
-	webhooks   chan struct{} // alerts came: what Alertmanager lists is read
+	alerts     atomic.Pointer[alertmanager.Reader] // the newest
+	webhooks   chan struct{}                       // alerts came: what Alertmanager lists is read
 	telemetry  *receivers
 	notifier   *notify.Notifier
 	metrics    *metrics

@@ -82,3 +82,30 @@ func TestWellOrSilenced(t *testing.T) {
 		t.Errorf("it is over: %v, %v", ShownWell(signals), WellOrSilenced(signals))
 	}
 }
+
+// TestAlertThatWasOver: that an alert is over nobody repeats: one from before a start
+// says nothing against a service that is shown to be well, and nothing for it where
+// something is to be done; people wait for no more.
+func TestAlertThatWasOver(t *testing.T) {
+	t.Parallel()
+	over := grace.Signal{Key: "web/am/Down", Service: "web", Kind: grace.SignalAlert, State: grace.SignalOK, Severity: grace.SeverityCritical, Unconfirmed: true}
+	passes := grace.Signal{Key: "web/probe/up", Service: "web", Kind: grace.SignalProbe, State: grace.SignalOK, Severity: grace.SeverityCritical}
+	fails, notYet := passes, passes
+	fails.State, notYet.Unconfirmed = grace.SignalFiring, true
+	for name, tt := range map[string]struct {
+		signals        []grace.Signal
+		well, resolves bool
+	}{
+		"and a probe passes":                 {[]grace.Signal{over, passes}, true, true},
+		"alone":                              {[]grace.Signal{over}, false, true},
+		"and a probe fails":                  {[]grace.Signal{over, fails}, false, false},
+		"and a probe has not been heard yet": {[]grace.Signal{over, notYet}, false, false},
+	} {
+		if got := ShownWell(tt.signals)["web"]; got != tt.well {
+			t.Errorf("%s: well: %v", name, got)
+		}
+		if got := WellOrSilenced(tt.signals)["web"]; got != tt.resolves {
+			t.Errorf("%s: well enough to resolve an incident: %v", name, got)
+		}
+	}
+}

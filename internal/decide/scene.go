@@ -121,8 +121,9 @@ func (r *Rules) undeclared(ids []grace.ServiceID) (n int) {
 // alert that its source keeps silent says otherwise, too.
 func ShownWell(signals []grace.Signal) map[grace.ServiceID]bool { return shownWell(signals, false) }
 
-// WellOrSilenced gives those, and the services of which only alerts say otherwise
-// that their source keeps silent: people want to hear no more of them.
+// WellOrSilenced gives those, the services of which only alerts say otherwise that
+// their source keeps silent, as people want to hear no more of them, and those whose
+// alerts were over before this process began.
 func WellOrSilenced(signals []grace.Signal) map[grace.ServiceID]bool { return shownWell(signals, true) }
 
 func shownWell(signals []grace.Signal, orSilenced bool) map[grace.ServiceID]bool {
@@ -135,8 +136,13 @@ func shownWell(signals []grace.Signal, orSilenced bool) map[grace.ServiceID]bool
 			if _, said := well[s.Service]; !said {
 				well[s.Service] = true
 			}
-		case s.State == grace.SignalOK && s.Kind == grace.SignalObjective:
-			// It was well, and a long window takes hours until it is judged again.
+		case s.State == grace.SignalOK && s.Kind == grace.SignalObjective, s.State == grace.SignalOK && s.Kind == grace.SignalAlert && !orSilenced:
+			// It was well: a long window takes hours until it is judged again, and that an
+			// alert is over nobody repeats.
+		case s.State == grace.SignalOK && s.Kind == grace.SignalAlert:
+			if _, said := well[s.Service]; !said {
+				well[s.Service] = true
+			}
 		case s.Silenced == "" || !orSilenced:
 			well[s.Service] = false
 		}

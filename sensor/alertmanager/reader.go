@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -67,8 +68,9 @@ type ReaderConfig struct {
 // webhook came or not; one that was listed and is not any more is over (others
 // may come by the same webhook from elsewhere), though not while the Alertmanager
 // may not have been sent it again since it began: until Resend after its list held
-// anything, or until it was empty for 15 minutes; one that is silenced or inhibited
-// says so. Where several are behind one address, one that none of them has listed for
+// anything, or until it was empty for 15 minutes; nor when it has gone because nobody
+// had sent it again until its endsAt: whoever sent it may be away, and it is stale. One
+// that is silenced or inhibited says so. Where several are behind one address, one that none of them has listed for
 // Resend is over. A reading that fails is a sample of kind sensor_error; after three
 // of them what was listed is stale.
 type Reader struct {
@@ -82,7 +84,25 @@ type Reader struct {
 	turns  time.Time                     // when it last was another one of them: several take turns
 	empty  time.Time                     // since when its list is empty
 	absent map[grace.SignalKey]time.Time // since when a list that holds others, or all, lacks it
-	listed map[grace.SignalKey]bool      // seen in a list since it began: not listed, it is over
+	ends   map[grace.SignalKey]time.Time // until when it is listed unless it is sent again, by the list before
+	lapsed map[grace.SignalKey]bool      // gone since nobody had sent it again
+	readAt time.Time                     // when the list was read last
+
+	mu     sync.Mutex
+	listed map[grace.SignalKey]bool // seen in a list since it began: not listed, it is over
+}
+
+// Decides tells whether an alert is over when the list says so, which is read soon
+// after a webhook: that one's word does not tell what has ended from what nobody had
+// sent again.
+func (r *Reader) Decides(s grace.Sample) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.listed[keyOf(s)]
+}
+
+func keyOf(s grace.Sample) grace.SignalKey {
+	return grace.SignalKey(string(s.Service) + "/" + s.Sensor + "/" + s.Metric + "/" + s.Fingerprint)
 }
 
 // peer is one Alertmanager of those behind the address.
@@ -188,8 +208,12 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 	defer cancel()
 	known := r.cfg.Known() // before: what comes by the webhook meanwhile is newer
 	var list []json.RawMessage
-	if err := r.get(ctx, "/api/v2/alerts", &list); err != nil {
+	theirs, err := r.get(ctx, "/api/v2/alerts", &list)
+	if err != nil {
 		return nil, err
+	}
+	if theirs.IsZero() {
+		theirs = began
 	}
 	m, err := r.cfg.Mapping.compile()
 	if err != nil {
@@ -198,7 +222,7 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 	silences := r.silences(ctx, list)
 	var out []grace.Sample
 	var skipped []Skipped
-	now := map[grace.SignalKey]bool{}
+	now, ends := map[grace.SignalKey]bool{}, map[grace.SignalKey]time.Time{}
 	for _, raw := range list {
 		var l listed
 		if err := json.Unmarshal(raw, &l); err != nil {
@@ -212,36 +236,52 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 		}
 		s.Silenced, s.Listed = l.by(silences), true
 		s.Expires = began.Add(missed*r.cfg.Every.D() + r.cfg.Timeout.D())
+		key := keyOf(s)
+		if !l.EndsAt.IsZero() {
+			ends[key] = l.EndsAt
+			if lapses := began.Add(l.EndsAt.Sub(theirs)); lapses.Before(s.Expires) {
+				s.Expires = lapses
+			}
+		}
 		out = append(out, s)
-		now[grace.SignalKey(string(s.Service)+"/"+s.Sensor+"/"+s.Metric+"/"+s.Fingerprint)] = true
+		now[key] = true
 	}
 	r.tell(skipped)
 	whole, same := r.knowsAll(ctx, began, len(list) > 0)
 	alone := began.Sub(r.turns) >= emptyFor // else another one may list it still
-	absent := map[grace.SignalKey]time.Time{}
+	absent, lapsed := map[grace.SignalKey]time.Time{}, map[grace.SignalKey]bool{}
 	listed := map[grace.SignalKey]bool{}
+	before := r.listed
 	if same && alone { // else the list may be of the one before
 		listed = now
 	} else {
-		r.listed = nil
+		before = nil
 	}
+	unbroken := began.Sub(r.readAt) < missed*r.cfg.Every.D()+r.cfg.Timeout.D()
 	for _, s := range known {
 		if !s.Listed || s.Sensor != Sensor || s.Metric == ListMetric || now[s.Key] || s.State != grace.SignalFiring && s.State != grace.SignalStale {
 			continue
 		}
+		if end := r.ends[s.Key]; r.lapsed[s.Key] || unbroken && !end.IsZero() && !theirs.Before(end) {
+			lapsed[s.Key] = true
+			continue
+		}
 		since := began
 		if len(list) > 0 || whole {
-			if before, ok := r.absent[s.Key]; ok {
-				since = before
+			if first, ok := r.absent[s.Key]; ok {
+				since = first
 			}
 			absent[s.Key] = since
 		}
-		listed[s.Key] = listed[s.Key] || r.listed[s.Key] // until it is known to be over
-		if whole && alone || r.listed[s.Key] || began.Sub(since) >= r.cfg.Resend.D() {
+		listed[s.Key] = listed[s.Key] || before[s.Key] // until it is known to be over
+		if whole && alone || before[s.Key] || began.Sub(since) >= r.cfg.Resend.D() {
 			out = append(out, ended(s, began))
 		}
 	}
-	r.absent, r.listed = absent, listed
+	r.absent, r.ends, r.lapsed, r.readAt = absent, ends, lapsed, began
+	r.mu.Lock()
+	r.listed = listed
+	r.mu.Unlock()
 	return append(out, grace.Sample{
 		Service: grace.CoreService, Sensor: Sensor, Metric: ListMetric, Kind: grace.SampleMetric, Value: float64(len(list)), At: began,
 	}), nil
@@ -254,7 +294,8 @@ func (r *Reader) knowsAll(ctx context.Context, now time.Time, holds bool) (whole
 	var status struct {
 		Uptime string `json:"uptime"`
 	}
-	says := r.get(ctx, "/api/v2/status", &status) == nil && status.Uptime != ""
+	_, err := r.get(ctx, "/api/v2/status", &status)
+	says := err == nil && status.Uptime != ""
 	other := says && status.Uptime != r.uptime
 	if other {
 		r.uptime = status.Uptime
@@ -342,7 +383,7 @@ func (r *Reader) silences(ctx context.Context, list []json.RawMessage) map[strin
 		CreatedBy string `json:"createdBy"`
 		Comment   string `json:"comment"`
 	}
-	if err := r.get(ctx, "/api/v2/silences", &all); err != nil {
+	if _, err := r.get(ctx, "/api/v2/silences", &all); err != nil {
 		return nil
 	}
 	out := map[string]string{}
@@ -352,17 +393,17 @@ func (r *Reader) silences(ctx context.Context, list []json.RawMessage) map[strin
 	return out
 }
 
-// get reads one JSON answer.
-func (r *Reader) get(ctx context.Context, path string, into any) error {
+// get reads one JSON answer, and gives when it was given, zero when it does not say.
+func (r *Reader) get(ctx context.Context, path string, into any) (at time.Time, err error) {
 	url := strings.TrimRight(r.base, "/") + path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return at, err
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, _, err := r.client.Do(req)
 	if err != nil {
-		return err
+		return at, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -370,17 +411,18 @@ func (r *Reader) get(ctx context.Context, path string, into any) error {
 		if to := resp.Header.Get("Location"); to != "" {
 			text += "; it points to " + to
 		}
-		return errors.New(text)
+		return at, errors.New(text)
 	}
 	limited := &io.LimitedReader{R: resp.Body, N: r.cfg.Limit}
 	if err := json.NewDecoder(limited).Decode(into); err != nil {
 		if limited.N <= 0 {
-			return fmt.Errorf("%s answered more than %d bytes", url, r.cfg.Limit)
+			return at, fmt.Errorf("%s answered more than %d bytes", url, r.cfg.Limit)
 		}
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		return fmt.Errorf("read the answer of %s: %w", url, err)
+		return at, fmt.Errorf("read the answer of %s: %w", url, err)
 	}
-	return nil
+	at, _ = http.ParseTime(resp.Header.Get("Date"))
+	return at, nil
 }
