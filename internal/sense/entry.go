@@ -252,6 +252,7 @@ func (e *entry) wear(cfg *Config, now time.Time) {
 		return
 	}
 	e.stale = true
+	e.lostElsewhere()
 }
 
 // settle brings the published signal up to date and says whether anything that

@@ -38,6 +38,7 @@ func (a *Agent) Heard(s grace.Signal) []grace.Signal {
 		return nil
 	}
 	e.hear(s)
+	e.lostElsewhere()
 	fails := s.SeenFailing()
 	if fails {
 		e.failedAt = s.At
@@ -49,6 +50,16 @@ func (a *Agent) Heard(s grace.Signal) []grace.Signal {
 		e.passedAt = time.Time{}
 	}
 	return e.contradict(&a.cfg, nil)
+}
+
+// lostElsewhere takes over what another replica saw fire, later than what this one has
+// seen, when neither sees anything any more: it was firing when it was last seen.
+func (e *entry) lostElsewhere() {
+	h := e.heard
+	if e.stale && h != nil && h.State == grace.SignalStale && !h.FailingSince.IsZero() && h.At.After(e.sig.At) {
+		e.held, e.firingSince, e.breachSince = grace.SignalFiring, h.FailingSince, h.FailingSince
+		e.sig.At, e.sig.Fired = h.At, h.Fired
+	}
 }
 
 // Echoed takes what this replica has published itself, at its place among the words

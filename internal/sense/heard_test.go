@@ -43,6 +43,49 @@ func TestSplitSamples(t *testing.T) {
 	})
 }
 
+// TestLostElsewhere: what one replica saw fire and sees no more, while another one saw
+// nothing, has been firing since then for the other, too, when that sees it fail again.
+func TestLostElsewhere(t *testing.T) {
+	for name, silent := range map[string]bool{"its sensor is broken": false, "it gets no samples": true} {
+		t.Run(name, func(t *testing.T) {
+			far, near := New(DefaultConfig(), nil), New(DefaultConfig(), nil)
+			agents := []*Agent{far, near}
+			say := func(words []word) {
+				for len(words) > 0 {
+					words = append(words[1:], deliver(agents, words[0])...)
+				}
+			}
+			broken := func(n int) grace.Sample {
+				s := probeAt(n, 0)
+				s.Kind, s.Message = grace.SampleSensorError, "too many open files"
+				return s
+			}
+			for _, a := range agents {
+				a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health"}})
+			}
+			observe := func(a *Agent, samples ...grace.Sample) {
+				for _, s := range samples {
+					say(by(a, a.Observe(s)))
+				}
+			}
+			observe(near, probeAt(0, 1), probeAt(5, 1))
+			observe(far, probeAt(0, 1), probeAt(5, 1))
+			if !silent {
+				observe(near, broken(10))
+			}
+			observe(far, probeAt(10, 0), probeAt(15, 0), probeAt(20, 0), broken(25))
+			for n := 26; n < 75; n++ {
+				say(by(far, far.Tick(at(n))))
+				say(by(near, near.Tick(at(n))))
+			}
+			observe(near, probeAt(75, 0))
+			if got, _ := near.Signal("cart/http/http_health"); got.State != grace.SignalFiring || !got.Since.Equal(at(15)) {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
 // TestAdopt: what only another replica was told goes stale although that one is
 // gone, and is taken for its own when it is sent here.
 func TestAdopt(t *testing.T) {

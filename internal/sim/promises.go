@@ -253,7 +253,9 @@ func (s *Sim) unseen(i grace.Incident) bool {
 		return slices.ContainsFunc(s.plumbing, func(e Event) bool { return e.Kind == SenderDies && i.Covers(grace.ServiceID(e.Target)) })
 	}
 	for r, p := range s.replicas {
-		if e, on := s.befalling(SensorError, strconv.Itoa(r)); s.awake(p) && (!on || e.Amount == 0) {
+		e, on := s.befalling(SensorError, strconv.Itoa(r))
+		missed := e.Amount != 0 || s.now.Sub(s.epoch.Add(e.At)) >= blindAfter // it says so, or has sent nothing for as long
+		if s.awake(p) && (!on || !missed) {
 			return false
 		}
 	}
