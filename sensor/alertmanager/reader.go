@@ -219,34 +219,10 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 	if err != nil {
 		return nil, err
 	}
-	silences := r.silences(ctx, list)
-	var out []grace.Sample
-	var skipped []Skipped
-	now, ends := map[grace.SignalKey]bool{}, map[grace.SignalKey]time.Time{}
-	for _, raw := range list {
-		var l listed
-		if err := json.Unmarshal(raw, &l); err != nil {
-			return nil, fmt.Errorf("read an alert of %s: %w", r.cfg.URL, err)
-		}
-		l.Status = json.RawMessage(`"firing"`)
-		s, problem := m.sample(l.alert, began, source{sensor: Sensor})
-		if problem != nil {
-			skipped = append(skipped, *problem)
-			continue
-		}
-		s.Silenced, s.Listed = l.by(silences), true
-		s.Expires = began.Add(missed*r.cfg.Every.D() + r.cfg.Timeout.D())
-		key := keyOf(s)
-		if !l.EndsAt.IsZero() {
-			ends[key] = l.EndsAt
-			if lapses := began.Add(l.EndsAt.Sub(theirs)); lapses.Before(s.Expires) {
-				s.Expires = lapses
-			}
-		}
-		out = append(out, s)
-		now[key] = true
+	out, now, ends, err := r.fires(ctx, list, m, began, theirs)
+	if err != nil {
+		return nil, err
 	}
-	r.tell(skipped)
 	whole, same := r.knowsAll(ctx, began, len(list) > 0)
 	alone := began.Sub(r.turns) >= emptyFor // else another one may list it still
 	absent, lapsed := map[grace.SignalKey]time.Time{}, map[grace.SignalKey]bool{}
@@ -285,6 +261,42 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 	return append(out, grace.Sample{
 		Service: grace.CoreService, Sensor: Sensor, Metric: ListMetric, Kind: grace.SampleMetric, Value: float64(len(list)), At: began,
 	}), nil
+}
+
+// fires gives the samples of the listed alerts, which of them are there, and until when
+// each is listed unless it is sent again, by the clock of the Alertmanager: it read
+// theirs at began.
+func (r *Reader) fires(ctx context.Context, list []json.RawMessage, m *mapper, began, theirs time.Time) (
+	out []grace.Sample, now map[grace.SignalKey]bool, ends map[grace.SignalKey]time.Time, err error,
+) {
+	silences := r.silences(ctx, list)
+	now, ends = map[grace.SignalKey]bool{}, map[grace.SignalKey]time.Time{}
+	var skipped []Skipped
+	for _, raw := range list {
+		var l listed
+		if err := json.Unmarshal(raw, &l); err != nil {
+			return nil, nil, nil, fmt.Errorf("read an alert of %s: %w", r.cfg.URL, err)
+		}
+		l.Status = json.RawMessage(`"firing"`)
+		s, problem := m.sample(l.alert, began, source{sensor: Sensor})
+		if problem != nil {
+			skipped = append(skipped, *problem)
+			continue
+		}
+		s.Silenced, s.Listed = l.by(silences), true
+		s.Expires = began.Add(missed*r.cfg.Every.D() + r.cfg.Timeout.D())
+		key := keyOf(s)
+		if !l.EndsAt.IsZero() {
+			ends[key] = l.EndsAt
+			if lapses := began.Add(l.EndsAt.Sub(theirs)); lapses.Before(s.Expires) {
+				s.Expires = lapses
+			}
+		}
+		out = append(out, s)
+		now[key] = true
+	}
+	r.tell(skipped)
+	return out, now, ends, nil
 }
 
 // knowsAll tells whether all that the Alertmanager does not list is over, and whether
