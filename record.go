@@ -125,6 +125,7 @@ type Change struct {
 	Signals    []Signal
 	Triggers   []Trigger
 	Decisions  []Decision
+	Snapshots  []Recorded // what decisions and admissions rest on; their parts are kept before
 	Runs       []Run
 	Approvals  []Approval
 	Incidents  []Incident

@@ -1,9 +1,12 @@
 package grace
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
-// Snapshot is what one decision, or one admission, looks at besides what all of them
-// look at.
+// Snapshot is all that one decision, or one admission, looks at. What many of them
+// have in common is named by its digest.
 type Snapshot struct {
 	At      time.Time `json:"at"`
 	Seen    time.Time `json:"seen" doc:"when signals and predictions were looked at"`
@@ -11,11 +14,18 @@ type Snapshot struct {
 	Mode    Mode      `json:"mode"`
 	// Since is when evidence began to count: the start of the process, the last
 	// change of its configuration, or when it woke.
-	Since      time.Time   `json:"since"`
-	Config     Digest      `json:"config" doc:"services, playbooks, limits, trust"`
+	Since       time.Time `json:"since"`
+	Config      Digest    `json:"config" doc:"services, playbooks, limits, trust"`
+	Signals     Digest    `json:"signals,omitempty" doc:"map of a service to its signals"`
+	Predictions Digest    `json:"predictions,omitempty" doc:"map of a series to its prediction"`
+	Open        Digest    `json:"open,omitempty" doc:"map of a run that has not ended to what it is about"`
+	Silences    Digest    `json:"silences,omitempty" doc:"list of those that have not ended"`
+	Unseen      Digest    `json:"unseen,omitempty" doc:"list of the services of a storm that were sick when they were seen last"`
+	// Own are the signals of the service as the deciding transaction read them, with
+	// what this process has seen since.
+	Own        Digest      `json:"own,omitempty" doc:"list"`
 	Storm      *Reason     `json:"storm,omitempty" doc:"of an admission: the circuit breaker, while it is open"`
 	Past       []PastRun   `json:"past,omitempty" doc:"runs of the last day, of the service"`
-	Silences   []Silence   `json:"silences,omitempty" doc:"that have not ended"`
 	Posteriors []Posterior `json:"posteriors,omitempty"`
 	Triggers   []TriggerID `json:"triggers,omitempty"`
 	Trigger    *Trigger    `json:"trigger,omitempty" doc:"of a decision that no diagnosis leads to: the oldest"`
@@ -23,6 +33,25 @@ type Snapshot struct {
 	Run        *Run        `json:"run,omitempty" doc:"of an admission: the run that is about to begin"`
 	Decision   DecisionID  `json:"decision,omitempty" doc:"of an admission: what is asked again"`
 }
+
+// Recorded is a snapshot as it is stored, with the answer that it led to.
+type Recorded struct {
+	ID       string          `json:"id" doc:"of the decision, or the admission's own"`
+	Kind     RecordKind      `json:"kind" enum:"decision,admission"`
+	Service  ServiceID       `json:"service"`
+	At       time.Time       `json:"at"`
+	Snapshot json.RawMessage `json:"snapshot"`
+	Answer   json.RawMessage `json:"answer,omitempty" doc:"of an admission; a decision is stored by itself"`
+}
+
+// RecordKind says what a snapshot was taken for.
+type RecordKind string
+
+// Kinds of records.
+const (
+	RecordDecision  RecordKind = "decision"
+	RecordAdmission RecordKind = "admission"
+)
 
 // OpenRun is a run that has not ended.
 type OpenRun struct {

@@ -43,9 +43,9 @@ type Input struct {
 
 // Answer is what Admit says: go, when both End and Wait are zero.
 type Answer struct {
-	End     grace.RunStatus
-	Wait    time.Time // ask again then
-	Reasons []grace.Reason
+	End     grace.RunStatus `json:"end,omitempty"`
+	Wait    time.Time       `json:"wait,omitzero"` // ask again then
+	Reasons []grace.Reason  `json:"reasons,omitempty"`
 }
 
 // rule judges one thing: it gives the "no"s, and what they mean.

@@ -1,8 +1,6 @@
 package decide
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
@@ -141,11 +139,7 @@ func (r *Rules) newRun(dec grace.Decision, p grace.Proposal, now time.Time) grac
 
 // decisionID is the snapshot's: who looks at the same makes the same decision.
 func decisionID(s grace.Snapshot) grace.DecisionID {
-	blob, err := json.Marshal(s)
-	if err != nil { // of a parameter that JSON cannot hold, which none can be that came as JSON
-		blob = fmt.Appendf(nil, "%v", s)
-	}
-	return grace.DecisionID("dec-" + content.ID(content.Sum(blob)))
+	return grace.DecisionID("dec-" + content.ID(content.Sum(content.Blob(s))))
 }
 
 // seed gives the jitter of a diagnosis the same value on every replica.

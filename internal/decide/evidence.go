@@ -102,14 +102,14 @@ func (r *Rules) Foreseen(now, since time.Time, predictions []grace.Prediction, s
 }
 
 // silenced is the evidence of a service that a person keeps silent.
-func (r *Rules) silenced(s *grace.Snapshot) (gate.Evidence, bool) {
-	silence, silenced := r.SilencedBy(s.Service, s.Silences, s.At)
+func (r *Rules) silenced(s *grace.Snapshot, k *Known) (gate.Evidence, bool) {
+	silence, silenced := r.SilencedBy(s.Service, k.Silences, s.At)
 	return gate.Evidence{State: gate.EvidenceSilenced, Text: silence.String(), Source: "silence/" + string(silence.ID)}, silenced
 }
 
 // ofDiagnosis looks whether what a diagnosis rests on is there.
 func (r *Rules) ofDiagnosis(s *grace.Snapshot, k *Known, d *grace.Diagnosis) gate.Evidence {
-	if e, silenced := r.silenced(s); silenced {
+	if e, silenced := r.silenced(s, k); silenced {
 		return e
 	}
 	if d.Kind == grace.TriggerProactive {
@@ -131,7 +131,7 @@ func (r *Rules) leastOf(run *grace.Run) float64 {
 // or, for one that rests on a prediction, also what was foreseen.
 func (r *Rules) ofRun(s *grace.Snapshot, k *Known) gate.Evidence {
 	run := s.Run
-	if e, silenced := r.silenced(s); silenced {
+	if e, silenced := r.silenced(s, k); silenced {
 		return e
 	}
 	if run.Kind != grace.TriggerProactive {

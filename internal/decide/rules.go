@@ -45,6 +45,7 @@ type Rules struct {
 	Graph  *healthgraph.Graph
 	Trust  *govern.Agent
 	digest grace.Digest
+	blob   []byte
 
 	diagnose *diagnose.Agent
 	propose  *propose.Agent
@@ -71,7 +72,7 @@ func NewRules(cfg Config) (*Rules, error) {
 	}
 	g := healthgraph.New(cfg.Services)
 	return &Rules{
-		Config: cfg, Graph: g, Trust: trust, digest: content.Sum(blob),
+		Config: cfg, Graph: g, Trust: trust, digest: content.Sum(blob), blob: blob,
 		diagnose: diagnose.New(cfg.Diagnose, g), propose: propose.New(cfg.Propose, g),
 	}, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"grace"
 	"grace/domain/core"
+	"grace/internal/content"
 	"grace/internal/diagnose"
 	"grace/internal/propose"
 )
@@ -15,9 +16,12 @@ type Scene struct {
 	At          time.Time
 	Signals     []grace.Signal     // sorted by key
 	Predictions []grace.Prediction // sorted by key
+	// SignalMap and PredictionMap are the same, as they are recorded.
+	SignalMap, PredictionMap content.Map
 
 	Diagnoses []grace.Diagnosis        // the most urgent first
 	Sick      []grace.ServiceID        // that count for the circuit breaker
+	Unseen    []grace.ServiceID        // that count, too: sick when seen last, in a storm that is told
 	Well      map[grace.ServiceID]bool // that are shown to be well
 }
 
@@ -38,13 +42,17 @@ func (r *Rules) Look(at time.Time, signals []grace.Signal, predictions []grace.P
 type Known struct {
 	*Scene
 
-	Own  []grace.Signal  // of the service, as the transaction read them
-	Open []grace.OpenRun // that have not ended
+	Own      []grace.Signal  // of the service, as the transaction read them
+	Open     []grace.OpenRun // that have not ended, the oldest first
+	OpenMap  content.Map     // the same, as it is recorded
+	Silences []grace.Silence // that have not ended
+	Parts    content.Parts   // what a snapshot of it names
 }
 
 func (r *Rules) state(s *grace.Snapshot, k *Known) propose.State {
+	sick := slices.Concat(k.Sick, k.Unseen)
 	return propose.State{
-		Past: s.Past, Open: k.Open, Well: k.Well, Sick: k.Sick, Total: r.population(k.Sick), Undeclared: r.undeclared(k.Sick),
+		Past: s.Past, Open: k.Open, Well: k.Well, Sick: sick, Total: r.population(sick), Undeclared: r.undeclared(sick),
 	}
 }
 

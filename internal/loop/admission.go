@@ -1,7 +1,10 @@
 package loop
 
 import (
+	"fmt"
+
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/heal"
 )
 
@@ -22,6 +25,11 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 		return heal.Admission{}, err
 	}
 	a := st.rules.Admit(s, k, dec)
+	if a.End != "" || a.Wait.IsZero() || namesOf(a.Reasons) != namesOf(run.Reasons) { // else it was told so before
+		if err := j.l.applyRecorded(j.ctx, j.tx, grace.Change{Snapshots: []grace.Recorded{decide.RecordAdmission(s, a)}}, k.Parts); err != nil {
+			return heal.Admission{}, fmt.Errorf("record the admission: %w", err)
+		}
+	}
 	out := heal.Admission{End: a.End, Wait: a.Wait, Reasons: a.Reasons}
 	if a.End == "" && a.Wait.IsZero() {
 		out.Before, err = j.symptoms(run.Service)

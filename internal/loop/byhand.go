@@ -50,12 +50,12 @@ func (l *Loop) RunByHand(ctx context.Context, want ByHand, actor string) (grace.
 				return err
 			}
 		}
-		c := decisionChange(dec, run, st.ApprovalTTL)
+		c := decisionChange(s, dec, run, st.ApprovalTTL)
 		for i := range c.Audit {
 			c.Audit[i].Actor, c.Events[i].Actor = actor, actor
 			c.Audit[i].Reason = want.Reason + "; " + c.Audit[i].Reason
 		}
-		return l.Store.Apply(ctx, tx, c)
+		return l.applyRecorded(ctx, tx, c, k.Parts)
 	})
 	if err != nil {
 		return dec, fmt.Errorf("decide a run of %s on %s: %w", want.Playbook, want.Service, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/explain"
 	"grace/internal/heal"
 )
@@ -20,8 +21,8 @@ func signature(d grace.Decision) string {
 }
 
 // decisionChange makes the rows of a decision.
-func decisionChange(dec grace.Decision, run *grace.Run, ttl time.Duration) grace.Change {
-	c := grace.Change{Decisions: []grace.Decision{dec}}
+func decisionChange(s grace.Snapshot, dec grace.Decision, run *grace.Run, ttl time.Duration) grace.Change {
+	c := grace.Change{Decisions: []grace.Decision{dec}, Snapshots: []grace.Recorded{decide.RecordDecision(s, dec)}}
 	note := func(action, object, reason string, detail any) {
 		c.Audit = append(c.Audit, grace.AuditEntry{
 			At: dec.At, Actor: grace.Self, Action: action, Object: object, Service: dec.Service, Reason: reason, Detail: heal.Encode(detail),

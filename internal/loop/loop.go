@@ -93,7 +93,8 @@ type Loop struct {
 
 	flushing sync.Mutex // held while unsaved is being written
 
-	memory   memory   // what ranking remembers
+	memory   memory // what ranking remembers
+	openRuns openMap
 	mirror   mirror   // what every replica's signals and predictions say
 	assessed assessed // what was made of it
 	kpis     lazy[learn.KPIs]

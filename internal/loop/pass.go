@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/decide"
 	"grace/internal/propose"
 	"grace/internal/store"
@@ -25,18 +26,16 @@ const (
 
 // consideration is what was last said about a diagnosis.
 type consideration struct {
-	at        time.Time
-	service   grace.ServiceID
-	signature string
-	failed    []grace.Reason // why nothing was done
-	storm     bool           // the storm breaker was open
+	at      time.Time
+	service grace.ServiceID
+	failed  []grace.Reason // why nothing was done
+	storm   bool           // the storm breaker was open
 }
 
 // due is a diagnosis that is to be decided now.
 type due struct {
 	diagnosis grace.Diagnosis
 	triggers  []grace.Trigger
-	last      string // signature of what was said before
 }
 
 // decideAll is one pass: it diagnoses what all signals say together, decides
@@ -73,7 +72,7 @@ func (l *Loop) decideList(ctx context.Context, st *stages, sc *decide.Scene, pen
 		if seen && len(mine) == 0 && (now.Sub(last.at) < st.Reconsider || storm && last.storm) {
 			continue // while a storm lasts nothing is done: the "no" stands
 		}
-		list = append(list, due{d, mine, last.signature})
+		list = append(list, due{d, mine})
 	}
 	err := l.decideEach(ctx, st, sc, list, storm)
 	for id := range l.considered {
@@ -107,7 +106,7 @@ func (l *Loop) decideEach(ctx context.Context, st *stages, sc *decide.Scene, lis
 		}
 		for i, dec := range said {
 			l.considered[considered(list[i].diagnosis)] = consideration{
-				at: sc.At, service: dec.Service, signature: signature(dec), failed: dec.Failed(), storm: storm,
+				at: sc.At, service: dec.Service, failed: dec.Failed(), storm: storm,
 			}
 		}
 		list = list[len(said):]
@@ -127,9 +126,9 @@ func (l *Loop) deciding(ctx context.Context, f func(context.Context, store.Tx) e
 
 // decideTogether decides diagnoses in one transaction, and gives the decisions.
 // It ends with the first one that makes a run, since those behind it
-// must see that run: at least one is decided. Without a new trigger a "no" is
-// not written again when it was said before, nor when it only says that a run
-// for the trouble is open: that run's decision is the answer.
+// must see that run: at least one is decided. Without a trigger that no replica has
+// decided yet a "no" is not written again when it was said last, nor when it only says
+// that a run for the same is open: that run's decision is the answer.
 func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene, list []due) ([]grace.Decision, error) {
 	began := time.Now()
 	var said, decided []grace.Decision
@@ -139,8 +138,14 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene,
 		if err != nil {
 			return err
 		}
+		pending, err := l.pending(ctx, tx, list)
+		if err != nil {
+			return err
+		}
 		var c grace.Change
+		var parts []content.Parts
 		for _, one := range list {
+			triggers := slices.DeleteFunc(slices.Clone(one.triggers), func(t grace.Trigger) bool { return !pending[t.ID] })
 			s, k, err := l.snapshot(ctx, tx, st, p, one.diagnosis.Cause)
 			if err != nil {
 				return err
@@ -148,13 +153,17 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene,
 			if err := l.remember(ctx, tx, st, &s, one.diagnosis.Kind, one.diagnosis.Code); err != nil {
 				return err
 			}
-			for _, t := range one.triggers {
+			for _, t := range triggers {
 				s.Triggers = append(s.Triggers, t.ID)
 			}
 			dec, run := st.rules.Decide(s, k)
-			sig := signature(dec)
 			said = append(said, dec)
-			if run == nil && len(one.triggers) == 0 && (sig == one.last || inHand(dec) || passes(dec)) {
+			answered, err := l.answered(ctx, tx, p, dec, triggers)
+			if err != nil {
+				return err
+			}
+			if answered && run == nil {
+				c.Triggers = append(c.Triggers, markDecided(triggers, grace.TriggerDecided)...)
 				continue
 			}
 			decided = append(decided, dec)
@@ -163,16 +172,17 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene,
 					return err
 				}
 			}
-			add(&c, decisionChange(dec, run, st.ApprovalTTL))
-			c.Triggers = append(c.Triggers, markDecided(one.triggers, grace.TriggerDecided)...)
+			parts = append(parts, k.Parts)
+			add(&c, decisionChange(s, dec, run, st.ApprovalTTL))
+			c.Triggers = append(c.Triggers, markDecided(triggers, grace.TriggerDecided)...)
 			if run != nil {
 				break
 			}
 		}
 		if len(decided) == 0 {
-			return nil
+			return l.Store.Apply(ctx, tx, c)
 		}
-		return l.Store.Apply(ctx, tx, c)
+		return l.applyRecorded(ctx, tx, c, parts...)
 	})
 	if err != nil {
 		return nil, err
@@ -181,6 +191,55 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene,
 		l.tell(dec, time.Since(began)/time.Duration(len(decided)))
 	}
 	return said, nil
+}
+
+// pending gives the triggers that wait for a decision still: another replica may have
+// decided those of a list.
+func (l *Loop) pending(ctx context.Context, tx store.Tx, list []due) (map[grace.TriggerID]bool, error) {
+	out := map[grace.TriggerID]bool{}
+	if !slices.ContainsFunc(list, func(d due) bool { return len(d.triggers) > 0 }) {
+		return out, nil
+	}
+	ids, err := l.Store.PendingTriggerIDs(ctx, tx)
+	for _, id := range ids {
+		out[id] = true
+	}
+	return out, err
+}
+
+// answered tells whether a decision that makes no run is on record already: without a
+// trigger that waits, when the same was said last, a run for it is open, or it passes;
+// with some, when they all say what an open run is about, as two replicas do that heard
+// of the same.
+func (l *Loop) answered(ctx context.Context, tx store.Tx, p present, dec grace.Decision, triggers []grace.Trigger) (bool, error) {
+	if len(triggers) == 0 {
+		again, err := l.saidLast(ctx, tx, dec)
+		return again || inHand(dec) || passes(dec), err
+	}
+	i := slices.IndexFunc(p.open, func(o grace.OpenRun) bool { return o.Service == dec.Service })
+	if !inHand(dec) || i < 0 {
+		return false, nil
+	}
+	run, err := l.Store.Run(ctx, tx, p.open[i].Run)
+	other := func(t grace.Trigger) bool { return !slices.Contains(run.Condition, t.Signal) }
+	return err == nil && !slices.ContainsFunc(triggers, other), err
+}
+
+// saidLast tells whether a decision says what the last one about its service did.
+func (l *Loop) saidLast(ctx context.Context, tx store.Tx, dec grace.Decision) (bool, error) {
+	last, err := l.Store.LastDecision(ctx, tx, dec.Service)
+	if final(err) {
+		return false, nil
+	}
+	return err == nil && considered(last.Diagnosis) == considered(dec.Diagnosis) && signature(last) == signature(dec), err
+}
+
+// applyRecorded writes what was decided, with all that it rests on.
+func (l *Loop) applyRecorded(ctx context.Context, tx store.Tx, c grace.Change, parts ...content.Parts) error {
+	if err := l.Store.Keep(ctx, tx, c.Snapshots[0].ID, parts...); err != nil {
+		return err
+	}
+	return l.Store.Apply(ctx, tx, c)
 }
 
 // tell counts and logs a decision that is written.
@@ -194,6 +253,7 @@ func (l *Loop) tell(dec grace.Decision, took time.Duration) {
 func add(c *grace.Change, more grace.Change) {
 	c.Runs = append(c.Runs, more.Runs...)
 	c.Decisions = append(c.Decisions, more.Decisions...)
+	c.Snapshots = append(c.Snapshots, more.Snapshots...)
 	c.Approvals = append(c.Approvals, more.Approvals...)
 	c.Audit = append(c.Audit, more.Audit...)
 	c.Events = append(c.Events, more.Events...)

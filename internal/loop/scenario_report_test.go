@@ -6,10 +6,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/explain"
 	"grace/internal/learn"
 	"grace/internal/predict"
@@ -36,6 +38,16 @@ func newReport(t *testing.T, l *Loop) *report {
 		t.Errorf("the audit log does not verify: %+v, %v", verified, err)
 	}
 	r := &report{t: t, l: l, ids: map[string]string{}, last: map[string]int{}}
+	again, err := Replay(ctx, l.Store, time.Time{}, time.Now().Add(time.Hour), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Differ > 0 || again.Decisions < decisionsOf(t, l) {
+		t.Errorf("computed again: %+v", again)
+	}
+	replayed.Lock()
+	replayed.sum.Join(again)
+	replayed.Unlock()
 	r.entries = everything(t, func(p store.Page) ([]grace.AuditEntry, string, error) {
 		return l.Store.AuditEntries(ctx, q, store.AuditFilter{}, p)
 	})
@@ -80,6 +92,19 @@ func (r *report) firstOf(id grace.RunID) int {
 }
 
 // everything reads all pages, and gives the oldest first.
+// replayed sums up what came of computing the decisions of all scenarios again.
+var replayed struct {
+	sync.Mutex
+	sum decide.Replayed
+}
+
+// decisionsOf counts those that are stored.
+func decisionsOf(t *testing.T, l *Loop) int {
+	return len(everything(t, func(p store.Page) ([]grace.Decision, string, error) {
+		return l.Store.Decisions(t.Context(), l.Store.Q(), store.DecisionFilter{}, p)
+	}))
+}
+
 func everything[T any](t *testing.T, read func(store.Page) ([]T, string, error)) []T {
 	t.Helper()
 	var all []T

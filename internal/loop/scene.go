@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/decide"
 	"grace/internal/learn"
 	"grace/internal/propose"
@@ -15,15 +17,17 @@ import (
 )
 
 // look makes a scene of what is known now.
-func (l *Loop) look(st *stages) *decide.Scene {
-	now := l.Now()
-	return st.rules.Look(now, l.mirror.allSignals(), l.mirror.current(now, st.rules.PredictionsFresh()))
-}
+func (l *Loop) look(st *stages) *decide.Scene { return l.sceneBy(st, st.rules.Look) }
 
 // glance is a scene without what follows from it for a decision.
-func (l *Loop) glance(st *stages) *decide.Scene {
+func (l *Loop) glance(st *stages) *decide.Scene { return l.sceneBy(st, decide.Glance) }
+
+func (l *Loop) sceneBy(st *stages, look func(time.Time, []grace.Signal, []grace.Prediction) *decide.Scene) *decide.Scene {
 	now := l.Now()
-	return decide.Glance(now, l.mirror.allSignals(), l.mirror.current(now, st.rules.PredictionsFresh()))
+	k := l.mirror.known(now, st.rules.PredictionsFresh())
+	sc := look(now, k.signals, k.predictions)
+	sc.SignalMap, sc.PredictionMap = k.signalMap, k.predictionMap
+	return sc
 }
 
 // evidenceSince is since when evidence counts: the start of the process, the last
@@ -38,6 +42,7 @@ type present struct {
 	now      time.Time
 	mode     grace.Mode
 	open     []grace.OpenRun
+	openMap  content.Map
 	silences []grace.Silence
 }
 
@@ -53,6 +58,7 @@ func (l *Loop) present(ctx context.Context, q store.Querier, sc *decide.Scene) (
 		return p, fmt.Errorf("read open runs: %w", err)
 	}
 	p.open = opens(open)
+	p.openMap = l.openRuns.of(p.open)
 	if p.silences, err = l.Store.Silences(ctx, q, p.now); err != nil {
 		return p, fmt.Errorf("read the silences: %w", err)
 	}
@@ -62,11 +68,14 @@ func (l *Loop) present(ctx context.Context, q store.Querier, sc *decide.Scene) (
 // snapshot reads what is to be known of a service.
 func (l *Loop) snapshot(ctx context.Context, q store.Querier, st *stages, p present, service grace.ServiceID) (grace.Snapshot, decide.Known, error) {
 	s := grace.Snapshot{
-		At: p.now, Seen: p.At, Service: service, Mode: p.mode, Since: l.evidenceSince(), Config: st.rules.Digest(),
-		Silences: p.silences,
+		At: p.now, Seen: p.At, Service: service, Mode: p.mode, Since: l.evidenceSince(),
 	}
-	own, err := l.signalsNow(ctx, q, service)
-	return s, decide.Known{Scene: p.Scene, Own: own, Open: p.open}, err
+	k := decide.Known{Scene: p.Scene, Open: p.open, OpenMap: p.openMap, Silences: p.silences}
+	var err error
+	if k.Own, err = l.signalsNow(ctx, q, service); err == nil {
+		st.rules.Name(&s, &k)
+	}
+	return s, k, err
 }
 
 // remember adds what a decision about a service knows of before: its runs, and how
@@ -150,4 +159,17 @@ func pasts(heads []store.RunHead, dated func(time.Time) time.Time) []grace.PastR
 		}
 	}
 	return out
+}
+
+// openMap is the map of the open runs as it was made last: most stay the same.
+type openMap struct {
+	mu   sync.Mutex
+	last content.Map
+}
+
+func (o *openMap) of(open []grace.OpenRun) content.Map {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.last = decide.MapOf(o.last, open, func(r grace.OpenRun) string { return string(r.Run) })
+	return o.last
 }

@@ -62,9 +62,9 @@ func (l *Loop) settleOne(ctx context.Context, st *stages, sc *decide.Scene, serv
 		if dec.Reasons[0].Code == grace.ReasonCleared {
 			state = grace.TriggerCleared
 		}
-		c := decisionChange(dec, nil, st.ApprovalTTL)
+		c := decisionChange(s, dec, nil, st.ApprovalTTL)
 		c.Triggers = markDecided(triggers, state)
-		return l.Store.Apply(ctx, tx, c)
+		return l.applyRecorded(ctx, tx, c, k.Parts)
 	})
 }
 

@@ -27,14 +27,10 @@ func (l *Loop) storm(ctx context.Context, st *stages, sc *decide.Scene) error {
 		if err != nil {
 			return err
 		}
-		sick = slices.Clone(sick)
-		for _, id := range unseenSick(inc, sc.Signals) {
-			if !slices.Contains(sick, id) {
-				sick = append(sick, id)
-			}
-		}
+		unseen := slices.DeleteFunc(unseenSick(inc, sc.Signals), func(id grace.ServiceID) bool { return slices.Contains(sick, id) })
+		sick = slices.Concat(sick, unseen)
 		if r, lasts := st.rules.Storm(sick); isOpen && lasts {
-			reason, open, sc.Sick = r, true, sick // for the decisions, too
+			reason, open, sc.Unseen = r, true, unseen // for the decisions, too
 		}
 	}
 	if open {

@@ -39,6 +39,8 @@ func checkers() []checker {
 		{"fresh_evidence", func(s *Sim, _ *record) []string { return s.unproven }},
 		{"no_silence", func(s *Sim, _ *record) []string { return s.silent }},
 		{"questions_are_told", questionsAreTold},
+		{"one_decision_per_trigger", oneDecision},
+		{"decisions_replay", replays},
 		{"nothing_breaks_off", func(s *Sim, _ *record) []string { return s.broken }},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 )
 
 // Failure is a seed whose story broke an invariant.
@@ -21,17 +22,18 @@ type Failure struct {
 
 // Report is what came of many seeds.
 type Report struct {
-	Commit    string         `json:"commit"`
-	Seed      uint64         `json:"seed" doc:"the first"`
-	Stories   int            `json:"stories"`
-	Incidents int            `json:"incidents"`
-	Runs      int            `json:"runs"`
-	Actions   int            `json:"actions"`
-	Crashes   int            `json:"crashes"`
-	Entries   int            `json:"audit_entries"`
-	Took      grace.Duration `json:"took"`
-	Failures  []Failure      `json:"failures"`
-	Scores    []*Score       `json:"scores"`
+	Commit    string          `json:"commit"`
+	Seed      uint64          `json:"seed" doc:"the first"`
+	Stories   int             `json:"stories"`
+	Incidents int             `json:"incidents"`
+	Runs      int             `json:"runs"`
+	Actions   int             `json:"actions"`
+	Crashes   int             `json:"crashes"`
+	Entries   int             `json:"audit_entries"`
+	Replay    decide.Replayed `json:"replay" doc:"decisions and admissions, computed again"`
+	Took      grace.Duration  `json:"took"`
+	Failures  []Failure       `json:"failures"`
+	Scores    []*Score        `json:"scores"`
 }
 
 // Many plays n seeds from the first on all processors. With compare the
@@ -96,6 +98,7 @@ func (p *Report) play(ctx context.Context, seed uint64, m Mutations) error {
 		if err != nil {
 			return err
 		}
+		p.Replay.Join(r.Replayed)
 		score.Add(r)
 		p.Stories++
 		p.Incidents += len(r.Incidents)
@@ -111,6 +114,7 @@ func (p *Report) play(ctx context.Context, seed uint64, m Mutations) error {
 }
 
 func (p *Report) merge(o *Report) {
+	p.Replay.Join(o.Replay)
 	p.Stories += o.Stories
 	p.Incidents += o.Incidents
 	p.Runs += o.Runs

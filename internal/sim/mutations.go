@@ -47,6 +47,8 @@ type Mutations struct {
 	KeepAlerts     bool // an alert that is not repeated fires for ever
 	NoRecovery     bool // a run succeeds although what began it lasts
 	NoQuestion     bool // nobody is told that a person is asked
+	TouchRecord    bool // somebody changes what decisions rest on
+	DecideTwice    bool // a replica does not see that a trigger is decided
 }
 
 // Plant turns one on by its name.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/store"
 )
 
@@ -23,6 +24,7 @@ type Result struct {
 	Incidents  []*incident
 	Crashes    int // of processes
 	Log        *record
+	Replayed   decide.Replayed // what came of computing its decisions again
 	// Of the predictions that were published: how many were wrong, of how many
 	// of which it is known.
 	FalsePredictions, Predictions int
@@ -60,6 +62,7 @@ func Play(ctx context.Context, st Story, m Mutations) (*Result, error) {
 	}
 	s.detected(rec)
 	out := &Result{Story: st, Violations: s.check(rec), Calls: s.calls, Incidents: s.incidents, Crashes: s.crashes, Log: rec}
+	out.Replayed = s.replayed
 	if p := s.alive("predicted"); p != nil {
 		records, _ := p.loop.Predicted()
 		for _, r := range records {

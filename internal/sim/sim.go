@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/loop"
 	"grace/internal/sense"
 	"grace/internal/store"
@@ -55,6 +56,7 @@ type Sim struct {
 	untrue    []string
 	broken    []string // what production code reported that must not happen
 	incidents []*incident
+	replayed  decide.Replayed
 	lastStep  time.Duration              // of wall
 	setUnseen time.Duration              // by how much wall was set since a process last was there
 	wall      time.Duration              // by how much the wall clocks are wrong
@@ -154,6 +156,9 @@ func (s *Sim) think(elapsed time.Duration) {
 	}
 	if s.mutations.Undecided && elapsed > 2*time.Minute {
 		return
+	}
+	if s.mutations.DecideTwice && elapsed%(30*time.Second) == 0 {
+		s.fail(s.decideAgain())
 	}
 	// A loop that has nothing in hand sees nothing new between two samples.
 	if phase := elapsed % sampleEvery; phase > second && !s.busy() {

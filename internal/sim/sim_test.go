@@ -116,6 +116,8 @@ func TestPlantedBugs(t *testing.T) {
 		{check: "no_silence", m: Mutations{ForgetVictims: true}, story: watchedOnly},
 		{check: "no_silence", m: Mutations{NarrowStorm: true}},
 		{check: "questions_are_told", m: Mutations{NoQuestion: true}},
+		{check: "decisions_replay", m: Mutations{TouchRecord: true}},
+		{check: "one_decision_per_trigger", m: Mutations{DecideTwice: true}},
 		{check: "undone_once", m: Mutations{UndoTwice: true}, story: oneLie},
 		{check: "no_step_repeated", m: Mutations{RepeatSteps: true}, story: crashes},
 		{check: "audit_chain", m: Mutations{ForgeLog: true}},

@@ -13,7 +13,7 @@ import (
 
 // inserts are the statements of the tables that Apply replaces rows of.
 type inserts struct {
-	signals, triggers, decisions, incidents, learning, predictions, silences, audit, events *insert
+	signals, triggers, decisions, incidents, learning, predictions, silences, snapshots, blobs, audit, events *insert
 }
 
 func newInserts() inserts {
@@ -32,6 +32,8 @@ func newInserts() inserts {
 		silences:    replacing("grace_silences", "id", "ends_at", "doc", "seal"),
 		learning:    replacing("grace_learning", "id", "service", "playbook", "code", "at", "doc"),
 		predictions: replacing("grace_predictions", "id", "service", "at", "doc", "rule", "outcome", "spoken", "breach", "lead", "likelihood"),
+		snapshots:   replacing("grace_snapshots", "id", "kind", "service", "at", "doc", "answer"),
+		blobs:       replacing("grace_blobs", "digest", "used_at", "body"),
 		audit: &insert{table: "grace_audit_log", keys: 1, columns: []string{
 			"seq", "at", "actor", "action", "object", "service", "reason", "detail", "leaf", "prev_hash", "hash",
 		}},
@@ -60,6 +62,7 @@ func (s *Store) Apply(ctx context.Context, tx Tx, c grace.Change) error {
 		{"signals", len(c.Signals) == 0, s.writeSignals},
 		{"triggers", len(c.Triggers) == 0, s.writeTriggers},
 		{"decisions", len(c.Decisions) == 0, s.writeDecisions},
+		{"snapshots", len(c.Snapshots) == 0, s.writeSnapshots},
 		{"incidents", len(c.Incidents) == 0, s.writeIncidents},
 		{"silences", len(c.Silences) == 0, s.writeSilences},
 		{"learning log", len(c.Learning) == 0, s.writeLearning},

@@ -25,6 +25,8 @@
 // for this very transaction. A transaction of the engine (dbos.Tx) is as good as one of Do, but repeating
 // it is the engine's business.
 //
+// What decisions rest on ([Store.Keep]) is kept by digest, once for all that name it.
+//
 // # Reading
 //
 // Reads take a [Querier]: a transaction, or [Store.Q] outside of one. Lists

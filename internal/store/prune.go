@@ -58,6 +58,8 @@ func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (map[stri
 			"decisions", "grace_decisions", "id", "at",
 			"NOT EXISTS (SELECT 1 FROM grace_runs AS r WHERE r.id = run AND r.open = 1)", r.Decisions,
 		},
+		{"snapshots", "grace_snapshots", "id", "at", "1 = 1", r.Decisions},
+		{"blobs", "grace_blobs", "digest", "used_at", "1 = 1", keepBlobs(r.Decisions)},
 		{"runs", "grace_runs", "id", "ended_at", "open = 0", r.Runs},
 		// After their runs, which they belong to.
 		{

@@ -23,6 +23,20 @@ func (s *Store) PendingTriggers(ctx context.Context, q Querier, limit int) ([]gr
 		WHERE state = 'pending' ORDER BY at, id LIMIT $1`, limit)
 }
 
+// PendingTriggerIDs names all triggers that wait for a decision.
+func (s *Store) PendingTriggerIDs(ctx context.Context, q Querier) (ids []grace.TriggerID, err error) {
+	err = each(ctx, q, s.sql("SELECT id FROM grace_triggers WHERE state = 'pending'"), nil, func(row dbos.Row) error {
+		var id string
+		err := row.Scan(&id)
+		ids = append(ids, grace.TriggerID(id))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read which triggers wait: %w", err)
+	}
+	return ids, nil
+}
+
 // TriggerFilter selects triggers; zero fields select all.
 type TriggerFilter struct {
 	State    grace.TriggerState

@@ -156,6 +156,14 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		`ALTER TABLE grace_runs ADD COLUMN sick_since BIGINT NOT NULL DEFAULT 0`,
 		`UPDATE grace_runs SET sick_since = created_at`,
 	},
+	{
+		// What decisions and admissions rest on, and the parts that they name by digest.
+		`CREATE TABLE grace_snapshots (id TEXT PRIMARY KEY, kind TEXT NOT NULL, service TEXT NOT NULL,
+			at BIGINT NOT NULL, doc TEXT NOT NULL, answer TEXT NOT NULL)`,
+		`CREATE INDEX gx_snapshots_at ON grace_snapshots (at, id)`,
+		`CREATE TABLE grace_blobs (digest TEXT PRIMARY KEY, used_at BIGINT NOT NULL, body TEXT NOT NULL)`,
+		`CREATE INDEX gx_blobs_used ON grace_blobs (used_at)`,
+	},
 }
 
 const (

@@ -76,6 +76,7 @@ type Store struct {
 	onForged    func(string, error)
 	log         *slog.Logger
 	inserts     inserts
+	kept        keptBlobs
 	head        headWriter
 	wakes       wakes
 	written     writable

@@ -1,0 +1,52 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"grace"
+	"grace/internal/loop"
+)
+
+// replays: what was decided and admitted follows from what was recorded alone.
+func replays(s *Sim, _ *record) (bad []string) {
+	if s.mutations.TouchRecord {
+		s.fail(s.touchRecord())
+	}
+	var err error
+	if s.replayed, err = loop.Replay(s.ctx, s.store, time.Time{}, s.now.Add(24*time.Hour), ""); err != nil {
+		return []string{err.Error()}
+	}
+	for _, d := range s.replayed.Differences {
+		bad = append(bad, d.String())
+	}
+	return bad
+}
+
+// touchRecord changes one digit of what a decision rests on.
+func (s *Sim) touchRecord() error {
+	_, err := s.store.Q().Exec(s.ctx, `UPDATE grace_blobs SET body = replace(body, '"severity":"', '"severity":"_')`)
+	return err
+}
+
+// oneDecision: however many replicas see a trigger, one decision answers it.
+func oneDecision(_ *Sim, r *record) (bad []string) {
+	by := map[grace.TriggerID]grace.DecisionID{}
+	for _, dec := range r.Decisions {
+		for _, t := range dec.Triggers {
+			if other, twice := by[t]; twice {
+				bad = append(bad, fmt.Sprintf("trigger %s: decisions %s and %s", t, min(other, dec.ID), max(other, dec.ID)))
+			}
+			by[t] = dec.ID
+		}
+	}
+	slices.Sort(bad)
+	return bad
+}
+
+// decideAgain has triggers that are decided wait again.
+func (s *Sim) decideAgain() error {
+	_, err := s.store.Q().Exec(s.ctx, `UPDATE grace_triggers SET state = 'pending', doc = replace(doc, '"decided"', '"pending"') WHERE state = 'decided'`)
+	return err
+}
