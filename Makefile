@@ -97,6 +97,16 @@ sim: build ## GRACE and the reference operators through SIM_SEEDS (2000) simulat
 	bin/grace-demo sim --seed $(SIM_SEED) --n $(SIM_SEEDS) --compare
 	$(took)
 
+.PHONY: story
+story: build ## the demo once, told to the end: JSON, exit code 1 when it did not go as told
+	bin/grace-demo --once --json > bin/story.json
+	$(took)
+
+.PHONY: replay
+replay: story ## the decisions of the story, of the golden scenarios and of SIM_SEEDS (2000) simulated stories from SIM_SEED (1), computed again from their records
+	GRACE_REPLAYED=$(CURDIR)/bin/goldens.json $(GO) test -count 1 -run '^TestScenarios$$' ./internal/loop
+	bin/grace-demo sim --seed $(SIM_SEED) --n $(SIM_SEEDS) --with bin/story.json --with bin/goldens.json
+
 .PHONY: field
 field: build ## 25 faults on real programs, by alerts too, with restarts, kills and clock steps of GRACE (10 minutes; FIELD=-short: 4); fails when a promise is broken
 	@mkdir -p bin && $(GO) build -o bin/field ./bench/field

@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/internal/api"
+	"grace/internal/decide"
 	"grace/internal/healthgraph"
 	"grace/internal/learn"
 	"grace/internal/loop"
@@ -58,6 +59,16 @@ func busy(err error) error {
 // PostEvents meets api.Backend.
 func (b backend) PostEvents(ctx context.Context, p api.Post) error {
 	return busy(b.d.loop.Post(ctx, p.Events, p.Samples, p.Predictions))
+}
+
+// Replay meets api.Backend.
+func (b backend) Replay(ctx context.Context, from, to time.Time, cursor string) (decide.Replayed, error) {
+	return loop.Replay(ctx, b.d.store, from, to, cursor)
+}
+
+// Backtest meets api.Backend.
+func (b backend) Backtest(ctx context.Context, rules *decide.Rules, from, to time.Time, cursor string) (decide.Backtested, error) {
+	return loop.Backtest(ctx, b.d.store, rules, from, to, cursor)
 }
 
 // Decide meets api.Backend.

@@ -14,11 +14,17 @@ import (
 	"grace/sensor/prometheus"
 )
 
+// DecideConfig is the part of a configuration that decisions look at.
+func DecideConfig(cfg *config.Config) decide.Config {
+	return decide.Config{
+		Services: cfg.Services, Playbooks: cfg.Playbooks, Diagnose: cfg.Diagnose, Propose: cfg.Propose, Govern: cfg.Govern,
+		PredictEvery: cfg.Predict.Every.D(), HoldDown: cfg.HoldDown.D(), RecoverWithin: cfg.RecoverWithin.D(),
+	}
+}
+
 func loopConfig(cfg *config.Config) loop.Config {
 	return loop.Config{
-		Config: decide.Config{
-			Services: cfg.Services, Playbooks: cfg.Playbooks, Diagnose: cfg.Diagnose, Propose: cfg.Propose, Govern: cfg.Govern, PredictEvery: cfg.Predict.Every.D(), HoldDown: cfg.HoldDown.D(), RecoverWithin: cfg.RecoverWithin.D(),
-		},
+		Config:     DecideConfig(cfg),
 		Objectives: cfg.Objectives, Limits: cfg.Limits, Probes: cfg.Probes(), Sense: cfg.Sense, Predict: cfg.Predict, Learn: cfg.Learn, ApprovalTTL: cfg.ApprovalTTL.D(), Mode: cfg.Mode, GroupWait: cfg.Diagnose.GroupWait.D(), AlertSource: fmt.Sprintf("%+v", cfg.Alertmanager), EscalateAfter: cfg.EscalateAfter.D(), EscalateCritical: cfg.EscalateAfterCritical.D(),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/patience"
 	"grace/internal/pgtest"
 )
@@ -29,7 +30,7 @@ func spawnReplicas(t *testing.T, n int, database, text string) []*process {
 }
 
 // TestReplicasDecideOnce: the same trouble, told to every replica at the same
-// moment, is one run.
+// moment, is one decision and one run, and the decision follows from what is recorded.
 func TestReplicasDecideOnce(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{2, 3} {
@@ -59,8 +60,25 @@ func TestReplicasDecideOnce(t *testing.T) {
 					}
 				}
 				auditedOnce(t, all[0].client, service, run)
+				by := map[grace.TriggerID]grace.DecisionID{}
+				for _, dec := range items[grace.Decision](all[0].client, "/api/governance/decisions?service="+service) {
+					for _, id := range dec.Triggers {
+						by[id] = dec.ID
+					}
+					if dec.Run != run.ID {
+						t.Errorf("%s: a second decision: %+v", service, dec)
+					}
+				}
+				if len(by) == 0 {
+					t.Errorf("%s: no trigger was decided", service)
+				}
 			}
 			all[0].verifyAudit()
+			var replayed decide.Replayed
+			all[0].call(http.MethodGet, "/api/replay", nil, &replayed)
+			if replayed.Differ > 0 || replayed.Decisions < len(services) || replayed.Admissions < len(services) {
+				t.Errorf("computed again: %+v", replayed)
+			}
 			for _, p := range all {
 				p.terminate(t)
 			}

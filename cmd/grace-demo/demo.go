@@ -134,7 +134,7 @@ func (a *app) perform(ctx context.Context, s *stage, told []chapter) (ok bool, e
 		return false, err
 	}
 	report.QuietMinutes = s.opts.quiet
-	report.OK = report.AuditOK && (s.opts.quiet == 0 && len(faults) == len(told) || s.opts.quiet > 0 && report.Actions == 0)
+	report.OK = report.AuditOK && report.Replay.Differ == 0 && (s.opts.quiet == 0 && len(faults) == len(told) || s.opts.quiet > 0 && report.Actions == 0)
 	for _, f := range faults {
 		report.OK = report.OK && f.OK
 	}

@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/internal/cli"
+	"grace/internal/decide"
 	"grace/internal/learn"
 )
 
@@ -24,6 +25,7 @@ type demoReport struct {
 	Runs         int                   `json:"runs"`
 	Decisions    map[grace.Verdict]int `json:"decisions"`
 	AuditOK      bool                  `json:"audit_ok"`
+	Replay       decide.Replayed       `json:"replay"`
 	Detail       string                `json:"detail,omitempty"`
 }
 
@@ -59,6 +61,11 @@ func newReport(ctx context.Context, c *cli.Client, from time.Time, faults []faul
 	if err != nil {
 		return r, err
 	}
+	again, err := c.Replay(ctx, from.Add(-time.Hour), time.Now().Add(time.Hour))
+	if err != nil {
+		return r, err
+	}
+	r.Replay = again
 	r.AuditOK = audit.Value.OK
 	if !r.AuditOK {
 		r.Detail = "the audit log is broken: " + audit.Value.Detail
@@ -103,6 +110,7 @@ func (r demoReport) text(k learn.KPIs, colour bool) string {
 	}
 	_, _ = fmt.Fprintf(&b, "Median time to recover of what GRACE healed: %s s. Actions: %d in %d runs. Audit log intact: %s.\n", seconds(r.MTTRp50), r.Actions, r.Runs, cli.YesNo(r.AuditOK))
 	_, _ = fmt.Fprintf(&b, "KPIs: %s, proposals %s a minute.\n", cli.KeyFigures(k), cli.Number(k.ProposalsPerMin))
+	_, _ = fmt.Fprintf(&b, "Every decision computed again from its record: %s.\n", r.Replay)
 	if r.Detail != "" {
 		b.WriteString(r.Detail + "\n")
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace/internal/cli"
+	"grace/internal/decide"
 	"grace/internal/learn"
 	"grace/internal/sim"
 )
@@ -22,6 +24,7 @@ type simFlags struct {
 	seed    uint64
 	n       int
 	story   string
+	with    []string
 	save    string
 	compare bool
 	planted sim.Mutations
@@ -62,6 +65,7 @@ code is 1 when an invariant broke.`,
 	cmd.Flags().StringVar(&f.story, "story", "", "play a saved story instead of seeds")
 	cmd.Flags().StringVar(&f.save, "save", "", "write the first failing story to this file, made smaller")
 	cmd.Flags().BoolVar(&f.compare, "compare", false, "also play the reference operators on the same seeds")
+	cmd.Flags().StringArrayVar(&f.with, "with", nil, "add what came of computing other decisions again: a report that has it as replay (may be repeated)")
 	cmd.Flags().StringVar(&f.bug, "planted", "", "plant a bug, for example SkipApproval")
 	return cmd
 }
@@ -101,6 +105,9 @@ func (a *app) simSeeds(cmd *cobra.Command, f simFlags) error {
 		return err
 	}
 	rep.Commit = builtFrom()
+	if err := addReplays(&rep.Replay, f.with); err != nil {
+		return err
+	}
 	if a.JSON {
 		if err := a.ShowJSON(rep); err != nil {
 			return err
@@ -109,6 +116,9 @@ func (a *app) simSeeds(cmd *cobra.Command, f simFlags) error {
 		return err
 	}
 	if len(rep.Failures) == 0 {
+		if n := rep.Replay.Differ; n > 0 {
+			return &cli.Failure{Code: cli.ExitFailed, Message: fmt.Sprintf("%d decisions or admissions are not what was recorded", n)}
+		}
 		return nil
 	}
 	first := rep.Failures[0]
@@ -163,6 +173,28 @@ func printSim(w io.Writer, r *sim.Report, compare bool) {
 			shareOf(s.Mitigated, s.Incidents), s.TimeToDetect.D().Round(time.Second), s.TimeToMitigate.D().Round(time.Second), s.Actions, shareOf(s.Collateral, s.Actions), s.FalseActions)
 	}
 	printCriteria(w, r.Scores[0].Criteria)
+	for _, d := range r.Replay.Differences {
+		_, _ = fmt.Fprintln(w, d)
+	}
+	_, _ = fmt.Fprintf(w, "\n%s\n", r.Replay)
+}
+
+// addReplays adds what other reports say of decisions that were computed again.
+func addReplays(to *decide.Replayed, paths []string) error {
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return &cli.Failure{Code: cli.ExitNotFound, Message: err.Error(), Hint: "give the report of grace-demo --once --json", Cause: err}
+		}
+		var report struct {
+			Replay *decide.Replayed `json:"replay"`
+		}
+		if err := json.Unmarshal(data, &report); err != nil || report.Replay == nil {
+			return &cli.Failure{Code: cli.ExitProblems, Message: path + " is no report with a replay", Cause: err}
+		}
+		to.Join(*report.Replay)
+	}
+	return nil
 }
 
 func printCriteria(w io.Writer, over []*sim.Criteria) {

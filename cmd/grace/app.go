@@ -86,7 +86,7 @@ Commands talk to a running daemon: --url or GRACE_URL, with a token from
 		commands []*cobra.Command
 	}{
 		{groupRun, []*cobra.Command{newServe(a), newCheck(a), newConfig(a), newForecast(a)}},
-		{groupSee, []*cobra.Command{newStatus(a), newServices(a), newSensors(a), newRuns(a), newWhy(a), newIncidents(a), newPredictions(a), newLearning(a), newDomains(a), newAudit(a)}},
+		{groupSee, []*cobra.Command{newStatus(a), newServices(a), newSensors(a), newRuns(a), newWhy(a), newIncidents(a), newPredictions(a), newLearning(a), newDomains(a), newAudit(a), newReplay(a), newBacktest(a)}},
 		{groupSteer, []*cobra.Command{newDecision(a, true), newDecision(a, false), newRun(a), newSilence(a), newMode(a), newPlaybooks(a), newSignals(a), newNotify(a), newReload(a), newToken(a)}},
 	} {
 		for _, c := range group.commands {

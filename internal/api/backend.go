@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/learn"
 	"grace/sensor/alertmanager"
 )
@@ -61,6 +62,11 @@ type Backend interface {
 	// Rates gives the success rates of the last 90 days, by service, diagnosis,
 	// playbook and, when bucket is not 0, time.
 	Rates(ctx context.Context, bucket time.Duration) []learn.Row
+	// Replay computes what was recorded between two times again, or what was behind a
+	// cursor.
+	Replay(ctx context.Context, from, to time.Time, cursor string) (decide.Replayed, error)
+	// Backtest computes it under another configuration.
+	Backtest(ctx context.Context, rules *decide.Rules, from, to time.Time, cursor string) (decide.Backtested, error)
 	// Notifications tells whether people are told, and how each receiver fares.
 	Notifications(ctx context.Context) (Notifications, error)
 	// TestNotify sends a test message through one receiver, or through all; one

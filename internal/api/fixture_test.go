@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/healthgraph"
 	"grace/internal/learn"
 	"grace/internal/mesh"
@@ -38,6 +39,7 @@ type fakeBackend struct {
 	silences      []grace.Silence
 	hands         []string // what was done about silences and incidents
 	aborted       []string
+	asked         []string // what was to be computed again
 	mode          grace.ModeSetting
 	services      []ServiceView
 	kpis          learn.KPIs
@@ -199,6 +201,15 @@ func (b *fakeBackend) Rates(ctx context.Context, bucket time.Duration) []learn.R
 		return nil
 	}
 	return learn.New(learn.DefaultConfig(), entries).Rows(time.Now(), bucket)
+}
+
+func (b *fakeBackend) Replay(_ context.Context, from, to time.Time, cursor string) (decide.Replayed, error) {
+	b.asked = append(b.asked, fmt.Sprint(from.UTC(), to.UTC(), cursor))
+	return decide.Replayed{Decisions: 3, Admissions: 1, Next: "more"}, nil
+}
+
+func (b *fakeBackend) Backtest(_ context.Context, rules *decide.Rules, _, _ time.Time, _ string) (decide.Backtested, error) {
+	return decide.Backtested{Decisions: len(rules.Services)}, nil
 }
 
 func (b *fakeBackend) KPIs(context.Context) (learn.KPIs, error) {

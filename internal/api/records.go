@@ -66,6 +66,7 @@ func (s *server) registerRecords(api huma.API) {
 	s.registerIncidents(api)
 	s.registerPredictions(api)
 	s.registerLearning(api)
+	s.registerReplay(api)
 	const tag = "Log"
 	handle(s, api, op{
 		method: http.MethodGet, path: "/api/log/entries", id: "list-log", tag: tag, role: roleViewer,

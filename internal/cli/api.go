@@ -8,6 +8,7 @@ import (
 
 	"grace"
 	"grace/internal/api"
+	"grace/internal/decide"
 	"grace/internal/learn"
 	"grace/internal/store"
 )
@@ -77,6 +78,20 @@ func (c *Client) ChangeIncident(ctx context.Context, id grace.IncidentID, verb, 
 // hashes that are expected in it.
 func (c *Client) VerifyAudit(ctx context.Context, expect []string) (Answer[store.AuditReport], error) {
 	return Call[store.AuditReport](ctx, c, http.MethodGet, "/api/log/verify", url.Values{"expect": expect}, nil)
+}
+
+// Replay has the daemon compute again what was recorded between two times.
+func (c *Client) Replay(ctx context.Context, from, to time.Time) (out decide.Replayed, err error) {
+	for {
+		q := url.Values{"from": {from.UTC().Format(time.RFC3339Nano)}, "to": {to.UTC().Format(time.RFC3339Nano)}}
+		if out.Next != "" {
+			q.Set("cursor", out.Next)
+		}
+		more, err := Call[decide.Replayed](ctx, c, http.MethodGet, "/api/replay", q, nil)
+		if out.Join(more.Value); err != nil || out.Next == "" {
+			return out, err
+		}
+	}
 }
 
 // CreatedToken is a token that was just made; its secret is shown this once.
