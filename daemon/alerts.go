@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"grace"
 	"grace/internal/api"
@@ -162,8 +163,9 @@ func (d *Daemon) ofTheList(samples []grace.Sample) []grace.Sample {
 	if r == nil || d.config().Alertmanager.URL == "" {
 		return samples
 	}
+	now := time.Now()
 	return slices.DeleteFunc(slices.Clone(samples), func(s grace.Sample) bool {
-		return s.Sensor == alertmanager.Sensor && s.Resolved && r.Decides(s)
+		return s.Sensor == alertmanager.Sensor && s.Resolved && r.Decides(s, now)
 	})
 }
 

@@ -86,19 +86,19 @@ type Reader struct {
 	absent map[grace.SignalKey]time.Time // since when a list that holds others, or all, lacks it
 	ends   map[grace.SignalKey]time.Time // until when it is listed unless it is sent again, by the list before
 	lapsed map[grace.SignalKey]bool      // gone since nobody had sent it again
-	readAt time.Time                     // when the list was read last
 
 	mu     sync.Mutex
+	readAt time.Time                // when the list was read last
 	listed map[grace.SignalKey]bool // seen in a list since it began: not listed, it is over
 }
 
 // Decides tells whether an alert is over when the list says so, which is read soon
 // after a webhook: that one's word does not tell what has ended from what nobody had
-// sent again.
-func (r *Reader) Decides(s grace.Sample) bool {
+// sent again. While the list cannot be read that word is all there is.
+func (r *Reader) Decides(s grace.Sample, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.listed[keyOf(s)]
+	return r.listed[keyOf(s)] && now.Sub(r.readAt) < 2*r.cfg.Every.D()+r.cfg.Timeout.D()
 }
 
 func keyOf(s grace.Sample) grace.SignalKey {
@@ -254,9 +254,9 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 			out = append(out, ended(s, began))
 		}
 	}
-	r.absent, r.ends, r.lapsed, r.readAt = absent, ends, lapsed, began
+	r.absent, r.ends, r.lapsed = absent, ends, lapsed
 	r.mu.Lock()
-	r.listed = listed
+	r.listed, r.readAt = listed, began
 	r.mu.Unlock()
 	return append(out, grace.Sample{
 		Service: grace.CoreService, Sensor: Sensor, Metric: ListMetric, Kind: grace.SampleMetric, Value: float64(len(list)), At: began,
