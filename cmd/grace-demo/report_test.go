@@ -26,6 +26,7 @@ func TestReport(t *testing.T) {
 		"runs":                 `{"items":[{"id":"r-2","status":"cancelled"},{"id":"r-1","status":"succeeded","started_at":"2026-11-23T09:31:00Z"}]}`,
 		"governance/decisions": `{"items":[{"id":"d-1","decision":"allow"},{"id":"d-2","decision":"none"},{"id":"d-3","decision":"none"}]}`,
 		"log/verify":           `{"ok":false,"detail":"entry 7 is changed"}`,
+		"replay":               `{"decisions":3,"admissions":1,"differ":0,"differences":[]}`,
 	} {
 		file := filepath.Join(dir, "api", "GET", "api", filepath.FromSlash(path)+".json")
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
@@ -43,7 +44,7 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Actions != 1 || r.Runs != 2 || r.AuditOK || r.Detail == "" || *r.MTTRp50 != 4.5 {
+	if r.Actions != 1 || r.Runs != 2 || r.AuditOK || r.Detail == "" || *r.MTTRp50 != 4.5 || r.Replay.Decisions != 3 {
 		t.Errorf("got %+v", r)
 	}
 	if diff := cmp.Diff(map[grace.Verdict]int{grace.VerdictAllow: 1, grace.VerdictNone: 2}, r.Decisions); diff != "" {
@@ -63,7 +64,7 @@ func TestReport(t *testing.T) {
 	if err := json.Unmarshal(data, &got); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"ok", "faults", "kpis", "mttr_p50_s", "actions"} {
+	for _, key := range []string{"ok", "faults", "kpis", "mttr_p50_s", "actions", "replay"} {
 		if _, there := all[key]; !there {
 			t.Errorf("the report has no %q", key)
 		}
