@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -69,7 +67,7 @@ func (a *app) replay(ctx context.Context, config string, since time.Duration) (o
 	from := to.Add(-since)
 	if config != "" {
 		err = a.withStore(ctx, config, func(d *direct) error {
-			return pages(func(cursor string) (string, error) {
+			return decide.All(func(cursor string) (string, error) {
 				more, err := loop.Replay(ctx, d.store, from, to, cursor)
 				out.Join(more)
 				return out.Next, err
@@ -82,25 +80,6 @@ func (a *app) replay(ctx context.Context, config string, since time.Duration) (o
 		return out, err
 	}
 	return c.Replay(ctx, from, to)
-}
-
-// pages asks until there is nothing more.
-func pages(ask func(cursor string) (next string, err error)) error {
-	for cursor := ""; ; {
-		next, err := ask(cursor)
-		if err != nil || next == "" {
-			return err
-		}
-		cursor = next
-	}
-}
-
-func span(from, to time.Time, cursor string) url.Values {
-	q := url.Values{"from": {from.UTC().Format(time.RFC3339Nano)}, "to": {to.UTC().Format(time.RFC3339Nano)}}
-	if cursor != "" {
-		q.Set("cursor", cursor)
-	}
-	return q
 }
 
 func newBacktest(a *app) *cobra.Command {
@@ -129,14 +108,7 @@ what they saw is recorded.`,
 				return err
 			}
 			to := time.Now()
-			from := to.Add(-since.D())
-			var out decide.Backtested
-			body := map[string]any{"rules": daemon.DecideConfig(cfg)}
-			err = pages(func(cursor string) (string, error) {
-				more, err := cli.Call[decide.Backtested](cmd.Context(), c.Client, http.MethodPost, "/api/backtest", span(from, to, cursor), body)
-				out.Join(more.Value)
-				return out.Next, err
-			})
+			out, err := c.Backtest(cmd.Context(), daemon.DecideConfig(cfg), to.Add(-since.D()), to)
 			if err != nil {
 				return err
 			}

@@ -82,16 +82,31 @@ func (c *Client) VerifyAudit(ctx context.Context, expect []string) (Answer[store
 
 // Replay has the daemon compute again what was recorded between two times.
 func (c *Client) Replay(ctx context.Context, from, to time.Time) (out decide.Replayed, err error) {
-	for {
-		q := url.Values{"from": {from.UTC().Format(time.RFC3339Nano)}, "to": {to.UTC().Format(time.RFC3339Nano)}}
-		if out.Next != "" {
-			q.Set("cursor", out.Next)
-		}
-		more, err := Call[decide.Replayed](ctx, c, http.MethodGet, "/api/replay", q, nil)
-		if out.Join(more.Value); err != nil || out.Next == "" {
-			return out, err
-		}
+	err = decide.All(func(cursor string) (string, error) {
+		more, err := Call[decide.Replayed](ctx, c, http.MethodGet, "/api/replay", span(from, to, cursor), nil)
+		out.Join(more.Value)
+		return out.Next, err
+	})
+	return out, err
+}
+
+// Backtest has the daemon compute it under another configuration.
+func (c *Client) Backtest(ctx context.Context, rules decide.Config, from, to time.Time) (out decide.Backtested, err error) {
+	err = decide.All(func(cursor string) (string, error) {
+		body := map[string]any{"rules": rules}
+		more, err := Call[decide.Backtested](ctx, c, http.MethodPost, "/api/backtest", span(from, to, cursor), body)
+		out.Join(more.Value)
+		return out.Next, err
+	})
+	return out, err
+}
+
+func span(from, to time.Time, cursor string) url.Values {
+	q := url.Values{"from": {from.UTC().Format(time.RFC3339Nano)}, "to": {to.UTC().Format(time.RFC3339Nano)}}
+	if cursor != "" {
+		q.Set("cursor", cursor)
 	}
+	return q
 }
 
 // CreatedToken is a token that was just made; its secret is shown this once.

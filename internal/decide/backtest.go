@@ -67,6 +67,17 @@ func (b *Backtested) Join(o Backtested) {
 	}
 }
 
+// All asks from cursor to cursor, until there is nothing more.
+func All(ask func(cursor string) (next string, err error)) error {
+	for cursor := ""; ; {
+		next, err := ask(cursor)
+		if err != nil || next == "" {
+			return err
+		}
+		cursor = next
+	}
+}
+
 func first[T any](list []T) []T { return list[:min(len(list), mostExamples)] }
 
 // Backtested says what would have been decided under another configuration. Each record

@@ -139,7 +139,7 @@ func (r *Rules) newRun(dec grace.Decision, p grace.Proposal, now time.Time) grac
 
 // decisionID is the snapshot's: who looks at the same makes the same decision.
 func decisionID(s grace.Snapshot) grace.DecisionID {
-	return grace.DecisionID("dec-" + content.ID(content.Sum(content.Blob(s))))
+	return grace.DecisionID(recordID(grace.RecordDecision, content.Blob(s)))
 }
 
 // seed gives the jitter of a diagnosis the same value on every replica.

@@ -36,11 +36,18 @@ func RecordDecision(s grace.Snapshot, dec grace.Decision) grace.Recorded {
 func RecordAdmission(s grace.Snapshot, a admit.Answer) grace.Recorded {
 	doc := content.Blob(s)
 	return grace.Recorded{
-		ID: admissionID(doc), Kind: grace.RecordAdmission, Service: s.Service, At: s.At, Snapshot: doc, Answer: content.Blob(a),
+		ID: recordID(grace.RecordAdmission, doc), Kind: grace.RecordAdmission, Service: s.Service, At: s.At, Snapshot: doc, Answer: content.Blob(a),
 	}
 }
 
-func admissionID(doc []byte) string { return "adm-" + content.ID(content.Sum(doc)) }
+// recordID is made of the snapshot's document: none of its bytes can be changed unseen.
+func recordID(kind grace.RecordKind, doc []byte) string {
+	prefix := "dec-"
+	if kind == grace.RecordAdmission {
+		prefix = "adm-"
+	}
+	return prefix + content.ID(content.Sum(doc))
+}
 
 // MapOf makes a map of a list, sharing with an earlier one what they have in common.
 func MapOf[V any](before content.Map, list []V, key func(V) string) content.Map {

@@ -25,11 +25,7 @@ func (rd *Reader) Again(rec grace.Recorded, rules *Rules) (grace.Snapshot, []byt
 	if err := json.Unmarshal(rec.Snapshot, &s); err != nil {
 		return s, nil, fmt.Errorf("snapshot: %w", errors.Join(err, ErrTampered))
 	}
-	id := "dec-" + content.ID(content.Sum(rec.Snapshot))
-	if rec.Kind == grace.RecordAdmission {
-		id = admissionID(rec.Snapshot)
-	}
-	if id != rec.ID {
+	if id := recordID(rec.Kind, rec.Snapshot); id != rec.ID {
 		return s, nil, fmt.Errorf("snapshot: its content has the id %s: %w", id, ErrTampered)
 	}
 	if rules == nil {

@@ -251,7 +251,7 @@ func (m *mirror) wellAgain() []grace.ServiceID {
 
 // allSignals gives the signals sorted by key. The caller must not change them:
 // the same list is given again while nothing changes, and what has changed is
-// merged into it, since to sort all anew in every pass of a storm is dear.
+// merged into it, since sorting all anew in every pass of a storm is expensive.
 func (m *mirror) allSignals() []grace.Signal {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -158,13 +158,15 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene,
 			}
 			dec, run := st.rules.Decide(s, k)
 			said = append(said, dec)
-			answered, err := l.answered(ctx, tx, p, dec, triggers)
-			if err != nil {
-				return err
-			}
-			if answered && run == nil {
-				c.Triggers = append(c.Triggers, markDecided(triggers, grace.TriggerDecided)...)
-				continue
+			if run == nil {
+				answered, err := l.answered(ctx, tx, p, dec, triggers)
+				if err != nil {
+					return err
+				}
+				if answered {
+					c.Triggers = append(c.Triggers, markDecided(triggers, grace.TriggerDecided)...)
+					continue
+				}
 			}
 			decided = append(decided, dec)
 			if run != nil && !run.Status.Terminal() {
@@ -213,8 +215,10 @@ func (l *Loop) pending(ctx context.Context, tx store.Tx, list []due) (map[grace.
 // of the same.
 func (l *Loop) answered(ctx context.Context, tx store.Tx, p present, dec grace.Decision, triggers []grace.Trigger) (bool, error) {
 	if len(triggers) == 0 {
-		again, err := l.saidLast(ctx, tx, dec)
-		return again || inHand(dec) || passes(dec), err
+		if inHand(dec) || passes(dec) {
+			return true, nil
+		}
+		return l.saidLast(ctx, tx, dec)
 	}
 	i := slices.IndexFunc(p.open, func(o grace.OpenRun) bool { return o.Service == dec.Service })
 	if !inHand(dec) || i < 0 {

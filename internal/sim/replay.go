@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/decide"
 	"grace/internal/loop"
 )
 
@@ -14,8 +15,12 @@ func replays(s *Sim, _ *record) (bad []string) {
 	if s.mutations.TouchRecord {
 		s.fail(s.touchRecord())
 	}
-	var err error
-	if s.replayed, err = loop.Replay(s.ctx, s.store, time.Time{}, s.now.Add(24*time.Hour), ""); err != nil {
+	err := decide.All(func(cursor string) (string, error) {
+		more, err := loop.Replay(s.ctx, s.store, time.Time{}, s.now.Add(24*time.Hour), cursor)
+		s.replayed.Join(more)
+		return more.Next, err
+	})
+	if err != nil {
 		return []string{err.Error()}
 	}
 	for _, d := range s.replayed.Differences {
