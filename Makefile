@@ -26,7 +26,7 @@ GORACE ?= atexit_sleep_ms=0
 # Many tests wait for real programs: more packages at once than there are cores.
 AT_ONCE := -p $(shell echo $$(($$(nproc) * 3 / 2)))
 # What takes longest begins first; go test keeps the order.
-LONGEST := ./daemon ./internal/loop ./internal/store ./examples/shop ./internal/sim ./internal/api ./cmd/grace ./internal/forecast ./sensor/otlp ./internal/predict ./internal/flow
+LONGEST := ./daemon ./internal/loop ./internal/store ./examples/shop ./internal/sim ./internal/api ./cmd/grace ./internal/forecast ./sensor/otlp ./internal/stage/predict ./internal/flow
 
 TEST_ARGS = $(AT_ONCE) -vet=off -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(if $(filter ./...,$(PACKAGES)),$(LONGEST)) $(PACKAGES)
 

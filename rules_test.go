@@ -40,7 +40,7 @@ func floors() []struct {
 		{5, []string{"internal/loop", "internal/api", "internal/notify"}},
 		{4, []string{"internal/heal", "internal/store", "internal/flow", "internal/decide"}},
 		{3, slices.Concat(pure(), []string{
-			"internal/mesh", "sensor/*", "action/*", "domain/*", "gracetest", "internal/pgtest", "internal/systemdtest", "internal/clitest",
+			"sensor/*", "action/*", "domain/*", "gracetest", "internal/pgtest", "internal/systemdtest", "internal/clitest",
 		})},
 		{2, ground()},
 		{1, []string{".", "console", "examples/shop"}},
@@ -50,22 +50,22 @@ func floors() []struct {
 // pure lists the stages that decide: functions of explicit state and input.
 func pure() []string {
 	return []string{
-		"internal/sense", "internal/predict", "internal/healthgraph", "internal/diagnose", "internal/propose",
-		"internal/govern", "internal/admit", "internal/verify", "internal/learn", "internal/audit",
+		"internal/stage/sense", "internal/stage/predict", "internal/stage/diagnose", "internal/stage/propose",
+		"internal/stage/govern", "internal/stage/admit", "internal/stage/verify", "internal/stage/learn",
 	}
 }
 
 // ground lists what several stages and edges stand on: mathematics over numbers
-// alone, the words for reasons, and the intake that every telemetry edge hands its
-// series to.
+// alone, the graph, the log, the words for reasons, and the intake that every
+// telemetry edge hands its series to.
 func ground() []string {
-	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry", "internal/httpclient", "internal/exposition", "internal/explain", "internal/gate", "internal/content", "internal/patience"}
+	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry", "internal/httpclient", "internal/exposition", "internal/explain", "internal/gate", "internal/content", "internal/patience", "internal/healthgraph", "internal/audit", "internal/mesh"}
 }
 
 // replayed lists what must not know the clock or the world: the stages, and
 // the mathematics below them.
 func replayed() []string {
-	return append(pure(), "internal/forecast", "internal/detect", "internal/breach", "internal/explain", "internal/gate", "internal/content", "internal/decide")
+	return append(pure(), "internal/forecast", "internal/detect", "internal/breach", "internal/explain", "internal/gate", "internal/content", "internal/healthgraph", "internal/audit", "internal/decide")
 }
 
 // testOnly packages may be imported by every _test.go file, whatever its floor,

@@ -12,9 +12,9 @@ import (
 	"grace/internal/api"
 	"grace/internal/decide"
 	"grace/internal/healthgraph"
-	"grace/internal/learn"
 	"grace/internal/loop"
 	"grace/internal/mesh"
+	"grace/internal/stage/learn"
 	"grace/internal/store"
 	"grace/sensor/alertmanager"
 )

@@ -20,7 +20,7 @@ import (
 	"grace"
 	"grace/internal/api"
 	"grace/internal/config"
-	"grace/internal/predict"
+	"grace/internal/stage/predict"
 	"grace/internal/telemetry"
 	"grace/sensor/otlp"
 	"grace/sensor/promql"

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"grace/internal/forecast"
-	"grace/internal/predict"
+	"grace/internal/stage/predict"
 )
 
 // capacityOrigins is how many origins there are in a series, a day apart, whose

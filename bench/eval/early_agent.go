@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/predict"
+	"grace/internal/stage/predict"
 )
 
 // earlyRule is the agent's rule of early breaches.

@@ -4,7 +4,7 @@
 //
 //	payload, encoded once ──> prometheus --web.enable-remote-write-receiver
 //	                      └─> GRACE: sensor/remotewrite, internal/telemetry,
-//	                          internal/predict, in a process of its own
+//	                          internal/stage/predict, in a process of its own
 //
 // The series are what applications, hosts and Kubernetes export: half of them
 // buckets of histograms, a quarter counters, a quarter gauges, with nine or ten

@@ -11,7 +11,7 @@ import (
 	"grace"
 	"grace/internal/cli"
 	"grace/internal/decide"
-	"grace/internal/learn"
+	"grace/internal/stage/learn"
 )
 
 // demoReport is what `grace-demo --once --json` prints.

@@ -15,8 +15,8 @@ import (
 
 	"grace/internal/cli"
 	"grace/internal/decide"
-	"grace/internal/learn"
 	"grace/internal/sim"
+	"grace/internal/stage/learn"
 )
 
 // simFlags is what `grace-demo sim` was asked for.

@@ -9,7 +9,7 @@ import (
 
 	"grace"
 	"grace/internal/cli"
-	"grace/internal/propose"
+	"grace/internal/stage/propose"
 )
 
 // newRun makes the command that runs a playbook by hand.

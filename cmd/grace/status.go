@@ -15,7 +15,7 @@ import (
 	"grace"
 	"grace/internal/api"
 	"grace/internal/cli"
-	"grace/internal/learn"
+	"grace/internal/stage/learn"
 )
 
 func newStatus(a *app) *cobra.Command {

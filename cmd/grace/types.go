@@ -2,7 +2,7 @@ package main
 
 import (
 	"grace/internal/api"
-	"grace/internal/learn"
+	"grace/internal/stage/learn"
 	"grace/internal/store"
 )
 

@@ -7,7 +7,7 @@ import (
 
 	"grace"
 	"grace/internal/decide"
-	"grace/internal/learn"
+	"grace/internal/stage/learn"
 	"grace/sensor/alertmanager"
 )
 

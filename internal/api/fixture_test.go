@@ -19,8 +19,8 @@ import (
 	"grace"
 	"grace/internal/decide"
 	"grace/internal/healthgraph"
-	"grace/internal/learn"
 	"grace/internal/mesh"
+	"grace/internal/stage/learn"
 	"grace/internal/store"
 	"grace/sensor/alertmanager"
 )

@@ -10,7 +10,7 @@ import (
 
 	"grace"
 	"grace/console"
-	"grace/internal/learn"
+	"grace/internal/stage/learn"
 )
 
 func (s *server) homeView(ctx context.Context, v visit) (console.Home, error) {

@@ -10,7 +10,7 @@ import (
 
 	"grace"
 	"grace/console"
-	"grace/internal/predict"
+	"grace/internal/stage/predict"
 	"grace/internal/store"
 )
 

@@ -8,7 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"grace"
-	"grace/internal/predict"
+	"grace/internal/stage/predict"
 	"grace/internal/store"
 )
 

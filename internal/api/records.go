@@ -9,7 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"grace"
-	"grace/internal/learn"
+	"grace/internal/stage/learn"
 	"grace/internal/store"
 )
 

@@ -9,7 +9,7 @@ import (
 	"grace"
 	"grace/internal/api"
 	"grace/internal/decide"
-	"grace/internal/learn"
+	"grace/internal/stage/learn"
 	"grace/internal/store"
 )
 

@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"grace/internal/learn"
+	"grace/internal/stage/learn"
 )
 
 // Short prints a duration as a person says it: 0.4s, 12s, 3m20s, 2h5m.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/govern"
+	"grace/internal/stage/govern"
 )
 
 // checker holds what the file's names may point to. Its methods look at one

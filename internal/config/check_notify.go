@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/govern"
 	"grace/internal/notify"
+	"grace/internal/stage/govern"
 )
 
 // checkNotify looks at who is told of what.

@@ -8,8 +8,8 @@ import (
 
 	"grace"
 	"grace/internal/heal"
-	"grace/internal/propose"
-	"grace/internal/verify"
+	"grace/internal/stage/propose"
+	"grace/internal/stage/verify"
 )
 
 // checkPlaybooks looks at the playbooks that files write.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/sense"
+	"grace/internal/stage/sense"
 	"grace/sensor/alertmanager"
 	"grace/sensor/probe"
 	"grace/sensor/prometheus"

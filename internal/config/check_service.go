@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"grace"
-	"grace/internal/sense"
+	"grace/internal/stage/sense"
 )
 
 // addServices gathers the services of the file and of the domains, so that

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"grace"
-	"grace/internal/govern"
+	"grace/internal/stage/govern"
 )
 
 // guardrail is a limit of the trust core that policies repeat: what it lets

@@ -12,13 +12,13 @@ import (
 	_ "time/tzdata" // change windows must not depend on what the host has installed
 
 	"grace"
-	"grace/internal/diagnose"
-	"grace/internal/govern"
-	"grace/internal/learn"
 	"grace/internal/notify"
-	"grace/internal/predict"
-	"grace/internal/propose"
-	"grace/internal/sense"
+	"grace/internal/stage/diagnose"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/learn"
+	"grace/internal/stage/predict"
+	"grace/internal/stage/propose"
+	"grace/internal/stage/sense"
 )
 
 // Options is what a configuration is judged against.

@@ -17,9 +17,9 @@ import (
 	"grace/action/httpcall"
 	"grace/action/systemd"
 	"grace/domain/core"
-	"grace/internal/govern"
-	"grace/internal/propose"
-	"grace/internal/sense"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/propose"
+	"grace/internal/stage/sense"
 	"grace/internal/store"
 )
 

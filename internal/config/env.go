@@ -3,7 +3,7 @@ package config
 import (
 	"strings"
 
-	"grace/internal/govern"
+	"grace/internal/stage/govern"
 )
 
 // The variables of the original system, over the file's values in trust.

@@ -8,12 +8,12 @@ import (
 	"unicode"
 
 	"grace"
-	"grace/internal/diagnose"
-	"grace/internal/govern"
-	"grace/internal/learn"
-	"grace/internal/predict"
-	"grace/internal/propose"
-	"grace/internal/sense"
+	"grace/internal/stage/diagnose"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/learn"
+	"grace/internal/stage/predict"
+	"grace/internal/stage/propose"
+	"grace/internal/stage/sense"
 	"grace/internal/telemetry"
 )
 

@@ -2,14 +2,14 @@ package config
 
 import (
 	"grace"
-	"grace/internal/diagnose"
-	"grace/internal/govern"
 	"grace/internal/httpclient"
-	"grace/internal/learn"
 	"grace/internal/notify"
-	"grace/internal/predict"
-	"grace/internal/propose"
-	"grace/internal/sense"
+	"grace/internal/stage/diagnose"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/learn"
+	"grace/internal/stage/predict"
+	"grace/internal/stage/propose"
+	"grace/internal/stage/sense"
 )
 
 // file is the shape of the YAML file. Its tags are the source of the decoder,

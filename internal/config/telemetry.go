@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/predict"
+	"grace/internal/stage/predict"
 	"grace/internal/telemetry"
 	"grace/sensor/promql"
 )

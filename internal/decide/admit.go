@@ -4,9 +4,9 @@ import (
 	"cmp"
 
 	"grace"
-	"grace/internal/admit"
 	"grace/internal/gate"
-	"grace/internal/govern"
+	"grace/internal/stage/admit"
+	"grace/internal/stage/govern"
 )
 
 // Admit tells whether the run of a snapshot may start, right before its first step:

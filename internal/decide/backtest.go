@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/admit"
+	"grace/internal/stage/admit"
 )
 
 // mostExamples is how many differences, and how many changes, are given.

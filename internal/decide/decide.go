@@ -7,8 +7,8 @@ import (
 	"grace"
 	"grace/internal/content"
 	"grace/internal/gate"
-	"grace/internal/govern"
-	"grace/internal/propose"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/propose"
 )
 
 // Decide gives the answer to what a snapshot is about and, where there is something

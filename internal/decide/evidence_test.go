@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/diagnose"
 	"grace/internal/gate"
-	"grace/internal/govern"
-	"grace/internal/propose"
+	"grace/internal/stage/diagnose"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/propose"
 )
 
 // TestSilencedAtItsSource: nothing is done to a service one of whose alerts is

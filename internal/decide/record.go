@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"grace"
-	"grace/internal/admit"
 	"grace/internal/content"
+	"grace/internal/stage/admit"
 )
 
 // Name names in a snapshot what is known, and notes what has to be stored with it.

@@ -10,9 +10,9 @@ import (
 
 	"grace"
 	"grace/internal/content"
-	"grace/internal/diagnose"
-	"grace/internal/govern"
-	"grace/internal/propose"
+	"grace/internal/stage/diagnose"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/propose"
 )
 
 // record is a decision about one sick service of three, as it is stored.

@@ -17,10 +17,10 @@ import (
 
 	"grace"
 	"grace/internal/content"
-	"grace/internal/diagnose"
-	"grace/internal/govern"
 	"grace/internal/healthgraph"
-	"grace/internal/propose"
+	"grace/internal/stage/diagnose"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/propose"
 )
 
 // Config is the part of the configuration that decisions look at.

@@ -7,8 +7,8 @@ import (
 	"grace"
 	"grace/domain/core"
 	"grace/internal/content"
-	"grace/internal/diagnose"
-	"grace/internal/propose"
+	"grace/internal/stage/diagnose"
+	"grace/internal/stage/propose"
 )
 
 // Scene is what is known of all services at a time, and what follows from it.

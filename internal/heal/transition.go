@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/learn"
+	"grace/internal/stage/learn"
 )
 
 // outcome is what one change of a run brings along besides the run itself.

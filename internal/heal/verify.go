@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/verify"
+	"grace/internal/stage/verify"
 )
 
 const (

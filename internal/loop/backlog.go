@@ -8,7 +8,7 @@ import (
 
 	"grace"
 	"grace/internal/heal"
-	"grace/internal/predict"
+	"grace/internal/stage/predict"
 	"grace/internal/store"
 )
 

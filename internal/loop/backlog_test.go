@@ -13,7 +13,7 @@ import (
 	"grace"
 	"grace/internal/heal"
 	"grace/internal/mesh"
-	"grace/internal/sense"
+	"grace/internal/stage/sense"
 	"grace/internal/store"
 )
 

@@ -12,16 +12,16 @@ import (
 
 	"grace"
 	"grace/internal/decide"
-	"grace/internal/diagnose"
 	"grace/internal/flow"
-	"grace/internal/govern"
 	"grace/internal/heal"
-	"grace/internal/learn"
 	"grace/internal/mesh"
 	"grace/internal/pgtest"
-	"grace/internal/predict"
-	"grace/internal/propose"
-	"grace/internal/sense"
+	"grace/internal/stage/diagnose"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/learn"
+	"grace/internal/stage/predict"
+	"grace/internal/stage/propose"
+	"grace/internal/stage/sense"
 	"grace/internal/store"
 )
 

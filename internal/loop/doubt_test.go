@@ -10,8 +10,8 @@ import (
 	"grace/internal/decide"
 	"grace/internal/gate"
 	"grace/internal/heal"
-	"grace/internal/predict"
-	"grace/internal/sense"
+	"grace/internal/stage/predict"
+	"grace/internal/stage/sense"
 	"grace/internal/store"
 )
 

@@ -10,7 +10,7 @@ import (
 	"grace/domain/core"
 	"grace/internal/content"
 	"grace/internal/explain"
-	"grace/internal/propose"
+	"grace/internal/stage/propose"
 	"grace/internal/store"
 )
 

@@ -14,7 +14,7 @@ import (
 	"grace/internal/flow"
 	"grace/internal/gate"
 	"grace/internal/heal"
-	"grace/internal/predict"
+	"grace/internal/stage/predict"
 	"grace/internal/store"
 )
 

@@ -13,7 +13,7 @@ import (
 	"grace/internal/content"
 	"grace/internal/forecast"
 	"grace/internal/heal"
-	"grace/internal/predict"
+	"grace/internal/stage/predict"
 )
 
 const (

@@ -13,13 +13,13 @@ import (
 
 	"grace"
 	"grace/internal/decide"
-	"grace/internal/diagnose"
-	"grace/internal/govern"
-	"grace/internal/learn"
 	"grace/internal/mesh"
-	"grace/internal/predict"
-	"grace/internal/propose"
-	"grace/internal/sense"
+	"grace/internal/stage/diagnose"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/learn"
+	"grace/internal/stage/predict"
+	"grace/internal/stage/propose"
+	"grace/internal/stage/sense"
 	"grace/internal/store"
 )
 

@@ -17,10 +17,10 @@ import (
 	"grace/internal/decide"
 	"grace/internal/forecast"
 	"grace/internal/heal"
-	"grace/internal/learn"
 	"grace/internal/mesh"
-	"grace/internal/predict"
-	"grace/internal/sense"
+	"grace/internal/stage/learn"
+	"grace/internal/stage/predict"
+	"grace/internal/stage/sense"
 	"grace/internal/store"
 )
 

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/govern"
 	"grace/internal/loop"
 	"grace/internal/patience"
+	"grace/internal/stage/govern"
 	"grace/internal/store"
 )
 

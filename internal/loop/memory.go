@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/learn"
+	"grace/internal/stage/learn"
 )
 
 // learningWindow bounds what ranking remembers; at a half-life of 14 days an

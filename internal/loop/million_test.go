@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/predict"
+	"grace/internal/stage/predict"
 	"grace/internal/telemetry"
 )
 

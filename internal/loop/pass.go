@@ -11,7 +11,7 @@ import (
 	"grace"
 	"grace/internal/content"
 	"grace/internal/decide"
-	"grace/internal/propose"
+	"grace/internal/stage/propose"
 	"grace/internal/store"
 )
 

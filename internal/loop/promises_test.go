@@ -13,15 +13,15 @@ import (
 
 	"grace"
 	"grace/internal/decide"
-	"grace/internal/diagnose"
 	"grace/internal/explain"
 	"grace/internal/gate"
-	"grace/internal/govern"
 	"grace/internal/heal"
-	"grace/internal/learn"
-	"grace/internal/predict"
-	"grace/internal/propose"
-	"grace/internal/sense"
+	"grace/internal/stage/diagnose"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/learn"
+	"grace/internal/stage/predict"
+	"grace/internal/stage/propose"
+	"grace/internal/stage/sense"
 	"grace/internal/store"
 )
 

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"grace/internal/forecast"
-	"grace/internal/predict"
+	"grace/internal/stage/predict"
 )
 
 const (

@@ -10,8 +10,8 @@ import (
 	"grace"
 	"grace/internal/gate"
 	"grace/internal/heal"
-	"grace/internal/propose"
-	"grace/internal/sense"
+	"grace/internal/stage/propose"
+	"grace/internal/stage/sense"
 )
 
 // asked is an engine that takes all and does nothing.

@@ -13,8 +13,8 @@ import (
 	"grace"
 	"grace/internal/decide"
 	"grace/internal/explain"
-	"grace/internal/learn"
-	"grace/internal/predict"
+	"grace/internal/stage/learn"
+	"grace/internal/stage/predict"
 	"grace/internal/store"
 )
 

@@ -14,12 +14,12 @@ import (
 
 	"grace"
 	"grace/internal/decide"
-	"grace/internal/diagnose"
-	"grace/internal/govern"
-	"grace/internal/learn"
-	"grace/internal/predict"
-	"grace/internal/propose"
-	"grace/internal/sense"
+	"grace/internal/stage/diagnose"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/learn"
+	"grace/internal/stage/predict"
+	"grace/internal/stage/propose"
+	"grace/internal/stage/sense"
 )
 
 // scenarioDay is the day on which all scenarios play, a Monday.

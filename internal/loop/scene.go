@@ -11,8 +11,8 @@ import (
 	"grace"
 	"grace/internal/content"
 	"grace/internal/decide"
-	"grace/internal/learn"
-	"grace/internal/propose"
+	"grace/internal/stage/learn"
+	"grace/internal/stage/propose"
 	"grace/internal/store"
 )
 

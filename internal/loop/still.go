@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/predict"
+	"grace/internal/stage/predict"
 )
 
 // stoodStill is how long this process may do nothing at all before what it knew is

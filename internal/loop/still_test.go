@@ -8,7 +8,7 @@ import (
 	"grace/internal/decide"
 	"grace/internal/gate"
 	"grace/internal/heal"
-	"grace/internal/sense"
+	"grace/internal/stage/sense"
 	"grace/internal/store"
 )
 

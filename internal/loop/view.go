@@ -13,11 +13,11 @@ import (
 
 	"grace"
 	"grace/internal/decide"
-	"grace/internal/govern"
 	"grace/internal/heal"
 	"grace/internal/healthgraph"
-	"grace/internal/learn"
-	"grace/internal/propose"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/learn"
+	"grace/internal/stage/propose"
 )
 
 // assessed is what Health said last.

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/govern"
 	"grace/internal/httpclient"
+	"grace/internal/stage/govern"
 )
 
 // Names that a file may give alone where a list is wanted.

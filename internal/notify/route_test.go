@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/govern"
+	"grace/internal/stage/govern"
 )
 
 func router(t *testing.T, receivers string, routes ...Route) *Router {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/sense"
+	"grace/internal/stage/sense"
 )
 
 const (

@@ -11,7 +11,7 @@ import (
 	"grace"
 	"grace/internal/heal"
 	"grace/internal/loop"
-	"grace/internal/sense"
+	"grace/internal/stage/sense"
 )
 
 // Mutations are bugs, planted to see that the checkers find them. Each stands

@@ -6,13 +6,13 @@ import (
 	"grace"
 	"grace/domain/core"
 	"grace/internal/decide"
-	"grace/internal/diagnose"
-	"grace/internal/govern"
-	"grace/internal/learn"
 	"grace/internal/loop"
-	"grace/internal/predict"
-	"grace/internal/propose"
-	"grace/internal/sense"
+	"grace/internal/stage/diagnose"
+	"grace/internal/stage/govern"
+	"grace/internal/stage/learn"
+	"grace/internal/stage/predict"
+	"grace/internal/stage/propose"
+	"grace/internal/stage/sense"
 )
 
 // Names of the simulated actions.

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/learn"
+	"grace/internal/stage/learn"
 )
 
 // incident is one fault, from when it struck until nothing of it is left.

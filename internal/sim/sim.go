@@ -13,7 +13,7 @@ import (
 	"grace"
 	"grace/internal/decide"
 	"grace/internal/loop"
-	"grace/internal/sense"
+	"grace/internal/stage/sense"
 	"grace/internal/store"
 )
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/sense"
+	"grace/internal/stage/sense"
 )
 
 func budget(window time.Duration, threshold float64) sense.Objective {
