@@ -118,25 +118,5 @@ type Event struct {
 	Timestamp time.Time       `json:"timestamp"`
 }
 
-// Change is one state change with everything that must commit with it. The
-// store applies it whole in one transaction or not at all; rows are inserted,
-// or replaced by id. A Run is written only over the revision before its own.
-type Change struct {
-	Signals    []Signal
-	Triggers   []Trigger
-	Decisions  []Decision
-	Snapshots  []Recorded // what decisions and admissions rest on; their parts are kept before
-	Runs       []Run
-	Approvals  []Approval
-	Incidents  []Incident
-	Learning   []LearningEntry
-	Prediction []Prediction
-	Aborts     []AbortRequest
-	Silences   []Silence
-	Mode       *ModeSetting
-	Audit      []AuditEntry
-	Events     []Event
-}
-
 // Self is the actor of what GRACE does by itself, in the audit log and in events.
 const Self = "self_heal"

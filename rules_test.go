@@ -51,7 +51,7 @@ func floors() []struct {
 func pure() []string {
 	return []string{
 		"internal/stage/sense", "internal/stage/predict", "internal/stage/diagnose", "internal/stage/propose",
-		"internal/stage/govern", "internal/stage/admit", "internal/stage/verify", "internal/stage/learn",
+		"internal/stage/govern", "internal/stage/admit", "internal/stage/verify", "internal/stage/learn", "internal/event",
 	}
 }
 
@@ -366,4 +366,30 @@ func readLines(t *testing.T, p string) []string {
 		t.Fatalf("%s: %v", p, err)
 	}
 	return lines
+}
+
+// Tests begin with rows as they are, by event.Given. What runs has only what happened.
+func TestGivenIsForTests(t *testing.T) {
+	used := 0
+	for _, s := range sources(t) {
+		if s.dir == "internal/event" {
+			continue
+		}
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "Given" {
+				return true
+			}
+			if id, ok := sel.X.(*ast.Ident); ok && id.Name == "event" {
+				used++
+				if !s.test {
+					t.Errorf("%s uses event.Given, which is for tests: make what happens an event of its own", s.path)
+				}
+			}
+			return true
+		})
+	}
+	if used == 0 {
+		t.Error("nobody uses event.Given: delete it")
+	}
 }

@@ -89,7 +89,7 @@ func (d *Daemon) sinceStart() time.Duration { return time.Since(d.born) }
 // watchClock keeps records for a while when the wall clock was set; the loop says
 // that it was.
 func (d *Daemon) watchClock(ctx context.Context) {
-	newest, _ := d.store.LastAuditAt(ctx, d.store.Q()) // without an answer it is as in a new store
+	newest, _ := d.store.LastEntryAt(ctx, d.store.Q()) // without an answer it is as in a new store
 	d.clock.begin(time.Now().Round(0), d.sinceStart(), newest)
 	if ok, why := d.clock.mayPrune(d.sinceStart()); !ok {
 		d.log.Warn("nothing is pruned for a day", "why", why)

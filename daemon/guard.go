@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/heal"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -97,15 +97,10 @@ func (d *Daemon) reportForgery(ctx context.Context, f forgery) {
 		Detail:   f.err.Error() + ". It is not acted on. Find out who can write to the database, then run: grace audit verify",
 		OpenedAt: at,
 	}
-	object := "incident/" + string(inc.ID)
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	err := d.store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return d.store.Apply(ctx, tx, grace.Change{
-			Incidents: []grace.Incident{inc},
-			Audit:     []grace.AuditEntry{{At: at, Actor: grace.Self, Action: "store.forged", Object: object, Service: inc.Service, Reason: inc.Title}},
-			Events:    []grace.Event{{Type: "incident.opened", Source: "daemon", Actor: grace.Self, Resource: object, Payload: heal.Encode(inc), Timestamp: at}},
-		})
+		return d.store.Append(ctx, tx, event.IncidentChanged{Incident: inc, What: event.IncidentOpened, Cause: "store.forged", Reason: inc.Title, At: at})
 	})
 	if err != nil && ctx.Err() == nil {
 		d.log.Error("the incident of a forgery was not recorded", "what", f.what, "error", err)

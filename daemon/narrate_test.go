@@ -11,7 +11,7 @@ import (
 	"grace"
 )
 
-func event(t *testing.T, kind, resource string, payload any) grace.Event {
+func message(t *testing.T, kind, resource string, payload any) grace.Event {
 	t.Helper()
 	data, err := json.Marshal(payload)
 	if err != nil {
@@ -31,18 +31,18 @@ func TestNarrate(t *testing.T) {
 		return a
 	}})))
 	signal := func(state grace.SignalState) grace.Event {
-		return event(t, "health.signal", "signal/web/p/up", grace.Signal{
+		return message(t, "health.signal", "signal/web/p/up", grace.Signal{
 			Key: "web/p/up", Service: "web", State: state, Code: grace.CodeServiceDown, Severity: grace.SeverityCritical, Message: "refused\x1b[2J",
 		})
 	}
 	run := map[string]any{"run": "r-1", "service": "web", "playbook": "restart_service", "code": "service_down", "reason": "it helped"}
 	for _, e := range []grace.Event{
 		signal(grace.SignalOK), signal(grace.SignalFiring), signal(grace.SignalFiring), signal(grace.SignalOK),
-		event(t, "self_heal.run.running", "run/r-1", run), event(t, "self_heal.run.rolled_back", "run/r-1", run),
-		event(t, "self_heal.approval.approved", "approval/r-1", grace.Approval{ID: "r-1", Run: "r-1", Service: "web", Playbook: "restart_service", Reason: "go"}),
-		event(t, "incident.resolved", "incident/i-1", grace.Incident{ID: "i-1", Service: "web", Title: "down", Resolution: "healed by run r-1"}),
-		event(t, "self_heal.silence.added", "silence/s-1", grace.Silence{ID: "s-1", Service: "web*", Reason: "migration"}),
-		event(t, "self_heal.mode", "mode", grace.ModeSetting{Mode: grace.ModeStopped, Reason: "storm"}),
+		message(t, "self_heal.run.running", "run/r-1", run), message(t, "self_heal.run.rolled_back", "run/r-1", run),
+		message(t, "self_heal.approval.approved", "approval/r-1", grace.Approval{ID: "r-1", Run: "r-1", Service: "web", Playbook: "restart_service", Reason: "go"}),
+		message(t, "incident.resolved", "incident/i-1", grace.Incident{ID: "i-1", Service: "web", Title: "down", Resolution: "healed by run r-1"}),
+		message(t, "self_heal.silence.added", "silence/s-1", grace.Silence{ID: "s-1", Service: "web*", Reason: "migration"}),
+		message(t, "self_heal.mode", "mode", grace.ModeSetting{Mode: grace.ModeStopped, Reason: "storm"}),
 	} {
 		n.tell(t.Context(), e)
 	}

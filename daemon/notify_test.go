@@ -16,6 +16,7 @@ import (
 
 	"grace"
 	"grace/daemon"
+	"grace/internal/event"
 	"grace/internal/patience"
 	"grace/internal/pgtest"
 	"grace/internal/store"
@@ -114,7 +115,7 @@ func storm(t *testing.T, s *store.Store, incidents, each int) {
 	t.Helper()
 	for n := 1; n <= each; n++ {
 		for from := 0; from < incidents; from += 25 {
-			var c grace.Change
+			var c event.Given
 			for i := from; i < min(from+25, incidents); i++ {
 				id := fmt.Sprintf("i-%03d", i)
 				inc := grace.Incident{
@@ -132,9 +133,9 @@ func storm(t *testing.T, s *store.Store, incidents, each int) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				c.Events = append(c.Events, grace.Event{Type: kind, Source: "test", Actor: grace.Self, Resource: "incident/" + id, Payload: payload, Timestamp: time.Now()})
+				c.Outbox = append(c.Outbox, grace.Event{Type: kind, Source: "test", Actor: grace.Self, Resource: "incident/" + id, Payload: payload, Timestamp: time.Now()})
 			}
-			if err := s.Do(t.Context(), func(ctx context.Context, tx store.Tx) error { return s.Apply(ctx, tx, c) }); err != nil {
+			if err := s.Do(t.Context(), func(ctx context.Context, tx store.Tx) error { return s.Append(ctx, tx, c) }); err != nil {
 				t.Fatal(err)
 			}
 		}

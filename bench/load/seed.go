@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -74,11 +75,11 @@ func seed(ctx context.Context, o options) error {
 	now := time.Now().UTC()
 	step := 30 * 24 * time.Hour / time.Duration(max(1, o.runs))
 	for from := 0; from < o.runs; from += seedBatch {
-		var c grace.Change
+		var events []event.Event
 		for i := from; i < min(from+seedBatch, o.runs); i++ {
-			past(&c, i, serviceName(i*7%o.services), now.Add(-time.Duration(o.runs-i)*step-time.Hour))
+			events = append(events, past(i, serviceName(i*7%o.services), now.Add(-time.Duration(o.runs-i)*step-time.Hour))...)
 		}
-		err := s.Do(ctx, func(ctx context.Context, tx store.Tx) error { return s.Apply(ctx, tx, c) })
+		err := s.Do(ctx, func(ctx context.Context, tx store.Tx) error { return s.Append(ctx, tx, events...) })
 		if err != nil {
 			return err
 		}
@@ -86,8 +87,8 @@ func seed(ctx context.Context, o options) error {
 	return nil
 }
 
-// past adds one run that has ended, with what belongs to it.
-func past(c *grace.Change, i int, service grace.ServiceID, at time.Time) {
+// past gives one run that has ended, with what belongs to it.
+func past(i int, service grace.ServiceID, at time.Time) []event.Event {
 	id, dec := grace.RunID(fmt.Sprintf("r-%08d", i)), grace.DecisionID(fmt.Sprintf("dec-%08d", i))
 	state, result := grace.RunSucceeded, grace.ResultSuccess
 	if i%10 == 0 {
@@ -107,27 +108,27 @@ func past(c *grace.Change, i int, service grace.ServiceID, at time.Time) {
 			Output: strings.Repeat("output ", 20), StartedAt: &started, EndedAt: &ended,
 		})
 	}
-	c.Runs = append(c.Runs, run)
 	var reasons []grace.Reason
 	for _, gate := range []string{"duplicate", "rate", "backoff", "storm", "cone", "mode", "impact", "blast_radius", "confidence", "change_window"} {
 		reasons = append(reasons, grace.Reason{Gate: gate, OK: true, Actual: 1.0, Required: 2.0})
 	}
-	c.Decisions = append(c.Decisions, grace.Decision{
+	decided := event.Decided{Decision: grace.Decision{
 		ID: dec, Verdict: grace.VerdictAllow, Mode: grace.ModeAutonomous, Service: service, Run: id, At: at, Reasons: reasons,
 		Diagnosis: grace.Diagnosis{ID: "d", Code: grace.CodeServiceDown, Cause: service, Kind: grace.TriggerReactive, Likelihood: 0.9, Since: at, At: at},
-	})
-	c.Learning = append(c.Learning, grace.LearningEntry{
+	}, Snapshot: grace.Recorded{ID: string(dec), Kind: grace.RecordDecision, Service: service, At: at, Snapshot: json.RawMessage(`{}`)}}
+	moved := event.RunMoved{Run: run, At: ended, Learned: &grace.LearningEntry{
 		ID: "l-" + string(id), Service: service, Diagnosis: grace.CodeServiceDown, Playbook: "restart_service", Kind: grace.TriggerReactive, Run: id,
 		Result: result, State: state, Auto: true, At: ended,
-	})
-	object := "run/" + string(id)
-	for _, action := range []string{"run.approved", "run.running", "run." + string(state)} {
-		c.Audit = append(c.Audit, grace.AuditEntry{At: at, Actor: grace.Self, Action: action, Object: object, Service: service, Reason: "seeded", Detail: json.RawMessage(`{"seed":true}`)})
+	}}
+	for _, action := range []string{"approved", "running", string(state)} {
+		moved.Moves = append(moved.Moves, event.Move{Action: action, Reason: "seeded"})
 	}
+	out := []event.Event{decided, moved}
 	if state == grace.RunRolledBack {
-		c.Incidents = append(c.Incidents, grace.Incident{
+		out = append(out, event.IncidentChanged{What: event.IncidentResolved, At: ended, Incident: grace.Incident{
 			ID: grace.IncidentID("i-" + string(id)), State: grace.IncidentResolved, Service: service, Run: id, Severity: grace.SeverityWarning,
 			Title: "restart_service on " + string(service) + " was undone", OpenedAt: ended, ResolvedAt: &ended,
-		})
+		}})
 	}
+	return out
 }

@@ -29,6 +29,7 @@ func newAuditList(a *app) *cobra.Command {
 		q             cli.ListQuery
 		object, actor string
 		since         grace.Duration
+		operational   bool
 	)
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -43,7 +44,11 @@ func newAuditList(a *app) *cobra.Command {
 			if since > 0 {
 				v.Set("from", a.now().Add(-since.D()).UTC().Format(time.RFC3339))
 			}
-			entries, err := c.AuditEntries(cmd.Context(), v)
+			log := "entries"
+			if operational {
+				log = "operations"
+			}
+			entries, err := c.AuditEntries(cmd.Context(), log, v)
 			if err != nil {
 				return err
 			}
@@ -61,6 +66,7 @@ func newAuditList(a *app) *cobra.Command {
 	f.StringVar(&object, "object", "", "only about this object, for example run/RUN")
 	f.StringVar(&actor, "actor", "", "only by this actor, for example token:NAME")
 	f.TextVar(&since, "since", grace.Duration(0), "only of the last `duration`, for example 24h or 7d")
+	f.BoolVar(&operational, "operational", false, "the operational log instead: transitions of signals, predictions, what was pruned")
 	pageFlags(cmd, &q)
 	return cmd
 }

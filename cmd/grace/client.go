@@ -168,6 +168,6 @@ func (c *client) ForgetSignal(ctx context.Context, key grace.SignalKey, reason s
 	return err
 }
 
-func (c *client) AuditEntries(ctx context.Context, query url.Values) (cli.Answer[cli.Page[grace.AuditEntry]], error) {
-	return cli.Call[cli.Page[grace.AuditEntry]](ctx, c.Client, http.MethodGet, "/api/log/entries", query, nil)
+func (c *client) AuditEntries(ctx context.Context, log string, query url.Values) (cli.Answer[cli.Page[grace.AuditEntry]], error) {
+	return cli.Call[cli.Page[grace.AuditEntry]](ctx, c.Client, http.MethodGet, "/api/log/"+log, query, nil)
 }

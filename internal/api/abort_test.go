@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"grace/internal/event"
+
 	"grace"
 )
 
@@ -11,7 +13,7 @@ import (
 // up: thirty aborts a minute were too few for forty runs that do harm.
 func TestAbortAll(t *testing.T) {
 	e := newEnv(t)
-	var c grace.Change
+	var c event.Given
 	for i := range 250 { // more than a page
 		c.Runs = append(c.Runs, grace.Run{
 			ID: grace.RunID(fmt.Sprintf("r-%03d", i)), Status: grace.RunRunning, Service: "cart", Revision: 1, CreatedAt: testNow,

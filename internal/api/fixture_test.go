@@ -18,6 +18,7 @@ import (
 
 	"grace"
 	"grace/internal/decide"
+	"grace/internal/event"
 	"grace/internal/healthgraph"
 	"grace/internal/mesh"
 	"grace/internal/stage/learn"
@@ -297,9 +298,9 @@ func newEnv(t *testing.T, edit ...func(*Config)) *env {
 }
 
 // apply puts records into the store.
-func (e *env) apply(c grace.Change) {
+func (e *env) apply(c event.Given) {
 	e.t.Helper()
-	err := e.store.Do(e.t.Context(), func(ctx context.Context, tx store.Tx) error { return e.store.Apply(ctx, tx, c) })
+	err := e.store.Do(e.t.Context(), func(ctx context.Context, tx store.Tx) error { return e.store.Append(ctx, tx, c) })
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -361,7 +362,7 @@ func decode[T any](t *testing.T, rec *httptest.ResponseRecorder) T {
 func at(d time.Duration) time.Time { return testNow.Add(d) }
 
 // story is a run that waits for approval, with all that led to it.
-func story() grace.Change {
+func story() event.Given {
 	diagnosis := grace.Diagnosis{
 		ID: "d-1", Code: grace.CodeCircuitBreakerOpen, Cause: "db", Kind: grace.TriggerReactive, Likelihood: 0.86, Impact: grace.ImpactHigh,
 		Victims: []grace.ServiceID{"cart"}, Since: at(-5 * time.Minute), At: at(-4 * time.Minute),
@@ -378,7 +379,7 @@ func story() grace.Change {
 		ID: "p-1", Diagnosis: "d-1", Code: diagnosis.Code, Service: "db", Playbook: playbook.ID, Risk: grace.RiskMedium, Impact: grace.ImpactLow,
 		BlastRadius: 3, Confidence: 0.86, At: at(-4 * time.Minute),
 	}
-	return grace.Change{
+	return event.Given{
 		Triggers: []grace.Trigger{{
 			ID: "t-1", Kind: grace.TriggerReactive, State: grace.TriggerDecided, Service: "db", Code: grace.CodeElevatedErrors,
 			Severity: grace.SeverityCritical, Message: "errors are up", Fingerprint: "f", At: at(-5 * time.Minute),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -127,7 +128,7 @@ func TestRefusedDecisionsAreNotCounted(t *testing.T) {
 
 func TestMode(t *testing.T) {
 	e := newEnv(t)
-	e.apply(grace.Change{Mode: &grace.ModeSetting{Mode: grace.ModeAutonomous, Reason: "calm", Actor: "token:ana", Since: at(-time.Hour), Revision: 1}})
+	e.apply(event.Given{Mode: &grace.ModeSetting{Mode: grace.ModeAutonomous, Reason: "calm", Actor: "token:ana", Since: at(-time.Hour), Revision: 1}})
 	if m := decode[ModeView](t, e.call("viewer", "GET", "/api/governance/mode", "")); m.InForce != grace.ModeAutonomous || m.Reason != "calm" {
 		t.Errorf("%+v", m)
 	}
@@ -147,7 +148,7 @@ func TestReads(t *testing.T) {
 		{ID: "l-1", Service: "db", Diagnosis: grace.CodeServiceDown, Playbook: "restart_service", Run: "r-0", Result: grace.ResultSuccess, State: grace.RunSucceeded, At: at(-2 * time.Hour)},
 		{ID: "l-2", Service: "cart", Diagnosis: grace.CodeServiceDown, Playbook: "restart_service", Run: "r-00", Result: grace.ResultFailure, State: grace.RunRolledBack, At: at(-time.Hour)},
 	}
-	change.Prediction = []grace.Prediction{{Key: "k", Service: "cart", Metric: "m", Code: "capacity", Likelihood: 0.8, BreachAt: at(time.Minute), At: testNow}}
+	change.Predictions = []grace.Prediction{{Key: "k", Service: "cart", Metric: "m", Code: "capacity", Likelihood: 0.8, BreachAt: at(time.Minute), At: testNow}}
 	e.apply(change)
 	for _, path := range []string{
 		"/api/runs?status=awaiting_approval&service=db&open=true&limit=1", "/api/runs/r-1", "/api/governance/approvals?state=pending",
@@ -192,7 +193,7 @@ func TestPagingReachesEverything(t *testing.T) {
 	for i := range 7 {
 		runs = append(runs, grace.Run{ID: grace.RunID(fmt.Sprintf("r-%d", i)), Status: grace.RunDenied, Service: "db", Revision: 1, CreatedAt: at(time.Duration(i) * time.Minute)})
 	}
-	e.apply(grace.Change{Runs: runs})
+	e.apply(event.Given{Runs: runs})
 	seen := map[string]bool{}
 	walk(t, e, "/api/runs?limit=3", func(item map[string]any) { seen[item["id"].(string)] = true })
 	if len(seen) != 7 {
@@ -267,7 +268,7 @@ func TestWhyService(t *testing.T) {
 	if w := why("cart"); !strings.Contains(w.Summary, "put down to db (circuit breaker open") {
 		t.Error(w.Summary)
 	}
-	e.apply(grace.Change{Decisions: []grace.Decision{{
+	e.apply(event.Given{Decisions: []grace.Decision{{
 		ID: "dec-2", Verdict: grace.VerdictNone, Service: "cart", At: at(-time.Second), Diagnosis: grace.Diagnosis{Cause: "cart", Code: grace.CodeLatencySpike},
 		Reasons: []grace.Reason{{Gate: "backoff", Code: grace.ReasonBackoff, Actual: 2.0, Source: "playbook/restart_service", Until: new(at(10 * time.Minute))}},
 	}}})
@@ -290,7 +291,7 @@ func TestWhyLeavesOut(t *testing.T) {
 		Key: "db/probe/up", Service: "db", Sensor: "probe", Metric: "up", State: grace.SignalFiring, Severity: grace.SeverityCritical,
 		At: e.now, Since: e.now.Add(-10 * time.Minute),
 	}
-	e.apply(grace.Change{Signals: []grace.Signal{signal}, Decisions: []grace.Decision{
+	e.apply(event.Given{Signals: []grace.Signal{signal}, Decisions: []grace.Decision{
 		decided("d-1", grace.TriggerReactive, time.Hour, 5),
 		decided("d-2", grace.TriggerManual, time.Minute, 6),
 	}})
@@ -300,12 +301,12 @@ func TestWhyLeavesOut(t *testing.T) {
 	if got := why(); !strings.Contains(got, "no decision on it is recorded yet") {
 		t.Errorf("got %q", got)
 	}
-	e.apply(grace.Change{Decisions: []grace.Decision{decided("d-3", grace.TriggerReactive, 5*time.Minute, 7)}})
+	e.apply(event.Given{Decisions: []grace.Decision{decided("d-3", grace.TriggerReactive, 5*time.Minute, 7)}})
 	if got := why(); !strings.Contains(got, "7 proposals") {
 		t.Errorf("got %q, want the decision of its own", got)
 	}
 	signal.Silenced = "token:bob in alertmanager"
-	e.apply(grace.Change{Signals: []grace.Signal{signal}})
+	e.apply(event.Given{Signals: []grace.Signal{signal}})
 	if got := why(); !strings.Contains(got, "silenced at its source: token:bob") {
 		t.Errorf("got %q, want who silenced it", got)
 	}
@@ -314,7 +315,7 @@ func TestWhyLeavesOut(t *testing.T) {
 // TestWhyWaits: an approved run that waits for a change window is not at it.
 func TestWhyWaits(t *testing.T) {
 	e := newEnv(t)
-	e.apply(grace.Change{
+	e.apply(event.Given{
 		Runs: []grace.Run{{
 			ID: "r-1", Status: grace.RunApproved, Service: "db", Playbook: grace.Playbook{ID: "restart_service"}, Code: grace.CodeServiceDown,
 			Decision: "d-1", Revision: 1, CreatedAt: testNow,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -42,7 +43,7 @@ func TestRunByHand(t *testing.T) {
 // TestResolvedIncidentStays: who is too late is told who was first.
 func TestResolvedIncidentStays(t *testing.T) {
 	e := newEnv(t)
-	e.apply(grace.Change{Incidents: []grace.Incident{{
+	e.apply(event.Given{Incidents: []grace.Incident{{
 		ID: "i-1", State: grace.IncidentResolved, Title: "t", Severity: grace.SeverityWarning, OpenedAt: at(-time.Hour), ResolvedAt: new(at(-time.Minute)), Resolution: "resolved by token:ana: new disk",
 	}}})
 	e.backend.fail(fmt.Errorf("incident i-1: %w", store.ErrConflict))

@@ -10,14 +10,15 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
 const markup = `<script>alert(1)</script><b onclick=x>`
 
 // troubles are incidents and silences of which every text is markup too.
-func troubles() grace.Change {
-	return grace.Change{
+func troubles() event.Given {
+	return event.Given{
 		Incidents: []grace.Incident{
 			{ID: "i-1", Kind: grace.IncidentUnhealed, State: grace.IncidentOpen, Title: "cart is slow", Service: "cart", Severity: grace.SeverityWarning, Detail: "no playbook treats it", OpenedAt: at(-time.Minute)},
 			{
@@ -238,7 +239,7 @@ func TestHandsPagesWithNothing(t *testing.T) {
 
 func TestManyIncidentsAreBounded(t *testing.T) {
 	e := newEnv(t)
-	var c grace.Change
+	var c event.Given
 	for i := range shownHands + 20 {
 		c.Incidents = append(c.Incidents, grace.Incident{
 			ID: grace.IncidentID(fmt.Sprintf("i-%03d", i)), State: grace.IncidentOpen, Title: "t", Severity: grace.SeverityWarning, OpenedAt: at(-time.Duration(i) * time.Minute),

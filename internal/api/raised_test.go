@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"grace/internal/event"
+
 	"grace"
 )
 
@@ -15,7 +17,7 @@ import (
 func TestNobodyApprovesTheirOwn(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
 		e := newEnv(t, func(c *Config) { c.OwnApproval = allowed })
-		e.apply(grace.Change{
+		e.apply(event.Given{
 			Runs:      []grace.Run{{ID: "r-1", Status: grace.RunAwaitingApproval, Service: "db", Decision: "d-1", Revision: 1, CreatedAt: testNow, SickSince: testNow}},
 			Approvals: []grace.Approval{{ID: "r-1", Run: "r-1", Service: "db", State: grace.ApprovalPending, Revision: 1, At: testNow, Expires: testNow.Add(time.Hour)}},
 			Decisions: []grace.Decision{{ID: "d-1", Service: "db", Triggers: []grace.TriggerID{"t-1"}, At: testNow}},
@@ -49,8 +51,8 @@ func TestNobodyApprovesTheirOwn(t *testing.T) {
 // TestNobodyApprovesWhatTheyAskedFor: nor may one token both ask for a run by
 // hand and answer the question that arises.
 func TestNobodyApprovesWhatTheyAskedFor(t *testing.T) {
-	asked := func(actor string) grace.Change {
-		return grace.Change{
+	asked := func(actor string) event.Given {
+		return event.Given{
 			Runs: []grace.Run{{
 				ID: "r-1", Status: grace.RunAwaitingApproval, Service: "db", Kind: grace.TriggerManual, Decision: "d-1", Revision: 1, CreatedAt: testNow,
 				Asked: &grace.Note{Actor: actor, Text: "it hangs", At: testNow},
@@ -94,7 +96,7 @@ func adaIsOne(c *Config) {
 func TestOnePersonIsOneByEveryWay(t *testing.T) {
 	e := newEnv(t, adaIsOne, func(c *Config) { c.DecisionsPerMinute, c.DecisionBurst = 6, 2 })
 	ask := func(id grace.RunID, actor string) {
-		e.apply(grace.Change{
+		e.apply(event.Given{
 			Runs: []grace.Run{{
 				ID: id, Status: grace.RunAwaitingApproval, Service: "db", Kind: grace.TriggerManual, Decision: "d-1", Revision: 1, CreatedAt: testNow,
 				Asked: &grace.Note{Actor: actor, Text: "it hangs", At: testNow},

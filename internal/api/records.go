@@ -54,10 +54,14 @@ type logInput struct {
 	Paging
 
 	Object  string          `query:"object" doc:"kind/id, for example run/r-42"`
-	Actor   string          `query:"actor" doc:"grace, or token:NAME"`
+	Actor   string          `query:"actor" doc:"self_heal for GRACE itself, or token:NAME"`
 	Service grace.ServiceID `query:"service"`
 	From    time.Time       `query:"from" doc:"written at or after"`
 	To      time.Time       `query:"to" doc:"written before"`
+}
+
+func (in *logInput) filter() store.AuditFilter {
+	return store.AuditFilter{Object: in.Object, Actor: in.Actor, Service: in.Service, From: in.From, To: in.To}
 }
 
 func (s *server) registerRecords(api huma.API) {
@@ -72,8 +76,13 @@ func (s *server) registerRecords(api huma.API) {
 		method: http.MethodGet, path: "/api/log/entries", id: "list-log", tag: tag, role: roleViewer,
 		doc: "The audit log, newest first", what: "the log",
 	}, func(ctx context.Context, in *logInput) (*body[List[grace.AuditEntry]], error) {
-		f := store.AuditFilter{Object: in.Object, Actor: in.Actor, Service: in.Service, From: in.From, To: in.To}
-		return listed(s.store.AuditEntries(ctx, s.store.Q(), f, in.page()))
+		return listed(s.store.AuditEntries(ctx, s.store.Q(), in.filter(), in.page()))
+	})
+	handle(s, api, op{
+		method: http.MethodGet, path: "/api/log/operations", id: "list-operations", tag: tag, role: roleViewer,
+		doc: "The operational log, newest first: what happens all the time by itself, kept for retention.operations, without hashes", what: "the log",
+	}, func(ctx context.Context, in *logInput) (*body[List[grace.AuditEntry]], error) {
+		return listed(s.store.Operations(ctx, s.store.Q(), in.filter(), in.page()))
 	})
 	handle(s, api, op{
 		method: http.MethodGet, path: "/api/log/verify", id: "verify-log", tag: tag, role: roleViewer,

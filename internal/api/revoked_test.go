@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/patience"
 	"grace/internal/store"
 )
@@ -65,7 +66,7 @@ func TestStreamEndsWithItsToken(t *testing.T) {
 func TestStreamPassesWhatItCannotSay(t *testing.T) {
 	e := newEnv(t)
 	year10000 := time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -14*3600))
-	e.apply(grace.Change{Events: []grace.Event{
+	e.apply(event.Given{Outbox: []grace.Event{
 		{Type: "a.first", Source: "x", Timestamp: year10000}, {Type: "a.second", Source: "x", Timestamp: testNow},
 	}})
 	lines, stop := e.follow("/api/events/stream?types=a.*", "Last-Event-ID", "0")

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/sensor/alertmanager"
 )
 
 // silencedWorld has a silence of db and ghost, an alert about cart that its
 // source keeps silent, a service that only alerts speak of, and a skipped alert.
 func silencedWorld(e *env) {
-	e.apply(grace.Change{
+	e.apply(event.Given{
 		Silences: []grace.Silence{
 			{ID: "s-1", Regex: "db|ghost", Starts: at(-time.Hour), Ends: at(time.Hour), Reason: "new disk", Actor: "token:ana"},
 			{ID: "s-2", Service: "checkout", Starts: at(time.Hour), Ends: at(2 * time.Hour), Reason: "to come", Actor: "token:bo"},
@@ -84,7 +85,7 @@ func TestNewSilenceSaysWhatItMatches(t *testing.T) {
 			t.Errorf("%s: %d to %q", service, rec.Code, rec.Header().Get("Location"))
 		}
 	}
-	e.apply(grace.Change{Silences: []grace.Silence{{ID: "s-9", Service: "datab*", Starts: at(-time.Hour), Ends: at(time.Hour), Reason: "moving it", Actor: "token:bo"}}})
+	e.apply(event.Given{Silences: []grace.Silence{{ID: "s-9", Service: "datab*", Starts: at(-time.Hour), Ends: at(time.Hour), Reason: "moving it", Actor: "token:bo"}}})
 	page := b.send("GET", "/lite/silences", nil).Body.String()
 	for _, want := range []string{`role="alert">Matches no service that GRACE knows`, "Matches 2 services: db, ghost.", "Matches 1 service: checkout.", `#s-ghost">ghost</a> <span class="muted">Down`} {
 		if !strings.Contains(page, want) {
@@ -132,7 +133,7 @@ func TestPagesShowSilencedAndAstray(t *testing.T) {
 func TestConditionsAreCounted(t *testing.T) {
 	e := newEnv(t)
 	silencedWorld(e)
-	e.apply(grace.Change{Prediction: []grace.Prediction{{
+	e.apply(event.Given{Predictions: []grace.Prediction{{
 		ID: "p-1", Key: "checkout/shop/latency_ms", Service: "checkout", Metric: "latency_ms", Code: grace.CodeLatencySpike, Likelihood: 0.9, Outcome: grace.PredictionOpen,
 		Spoken: new(at(-time.Minute)), At: at(-time.Minute), BreachAt: at(10 * time.Minute),
 	}}})

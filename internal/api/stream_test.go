@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"grace/internal/event"
 	"grace/internal/patience"
 
 	"grace"
@@ -77,7 +78,7 @@ func (e *env) emit(types ...string) {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	e.apply(grace.Change{Events: events})
+	e.apply(event.Given{Outbox: events})
 	stored, err := e.store.Events(e.t.Context(), e.store.Q(), before, nil, 100)
 	if err != nil {
 		e.t.Fatal(err)
@@ -162,7 +163,7 @@ func TestStreamCatchesUpAfterLagging(t *testing.T) {
 	for range batches * streamBuffer {
 		events = append(events, grace.Event{Type: "a.b", Source: "test", Timestamp: testNow})
 	}
-	e.apply(grace.Change{Events: events})
+	e.apply(event.Given{Outbox: events})
 	for i := range events {
 		events[i].ID = int64(i + 1)
 	}

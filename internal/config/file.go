@@ -239,5 +239,6 @@ type Retention struct {
 	Incidents   grace.Duration `yaml:"incidents" doc:"resolved incidents" default:"2160h"`
 	Predictions grace.Duration `yaml:"predictions" doc:"predictions: what became of them teaches after a restart" default:"2160h"`
 	Events      grace.Duration `yaml:"events" doc:"events; a client of the stream that was away for longer starts anew" default:"168h"`
+	Operations  grace.Duration `yaml:"operations" doc:"the operational log: transitions of signals, predictions, what was pruned" default:"168h"`
 	Learning    grace.Duration `yaml:"learning" doc:"the learning log: what GRACE knows" default:"0s"`
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"grace/internal/event"
+
 	"grace"
 )
 
@@ -63,11 +65,11 @@ func (x *execution) snapshot(i int, s grace.Step) (*failure, error) {
 			run.Steps[i].Snapshot = o.Data
 			if o.Status == grace.OutcomeSucceeded {
 				markStarted(run, i, m)
-				return outcome{notes: []note{{action: "snapshot", reason: "before step " + s.Name, detail: o.Data}}}
+				return outcome{moves: []event.Move{{Action: "snapshot", Reason: "before step " + s.Name, Detail: o.Data}}}
 			}
 			run.Steps[i].State, run.Steps[i].Error = grace.StepFailed, o.Error
 			run.Steps[i].EndedAt = &m.At
-			return outcome{notes: []note{{action: "step_failed", reason: "snapshot of " + s.Name + ": " + o.Error}}}
+			return outcome{moves: []event.Move{{Action: "step_failed", Reason: "snapshot of " + s.Name + ": " + o.Error}}}
 		})
 	if err != nil {
 		return nil, err

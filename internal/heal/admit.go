@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/explain"
 )
 
@@ -95,7 +96,7 @@ func (x *execution) settleApproval(run *grace.Run, m Mark) outcome {
 		return out
 	case a.State == grace.ApprovalApproved:
 		run.Status = grace.RunApproved
-		return outcome{notes: []note{{action: "approved", actor: a.Actor, reason: a.Reason}}}
+		return outcome{moves: []event.Move{{Action: "approved", Actor: a.Actor, Reason: a.Reason}}}
 	case a.State == grace.ApprovalDenied:
 		run.Reasons = append(run.Reasons, grace.Reason{
 			Gate: "approval", Code: grace.ReasonApprovalDenied, Actual: a.Reason, Source: "person/" + a.Actor,
@@ -186,7 +187,7 @@ func (x *execution) start(run *grace.Run, m Mark) outcome {
 		if again {
 			return outcome{}
 		}
-		return outcome{notes: []note{{action: "waiting", reason: explain.Lines(m.Admit.Reasons)}}}
+		return outcome{moves: []event.Move{{Action: "waiting", Reason: explain.Lines(m.Admit.Reasons)}}}
 	}
 	run.Status = grace.RunRunning
 	run.Reasons = nil
@@ -197,5 +198,5 @@ func (x *execution) start(run *grace.Run, m Mark) outcome {
 		run.Steps[i] = grace.StepRecord{Name: s.Name, Phase: grace.PhaseDo, State: grace.StepPending, Action: s.Action}
 	}
 	markStarted(run, 0, m)
-	return outcome{notes: []note{{action: "running", reason: "first step: " + run.Steps[0].Name}}}
+	return outcome{moves: []event.Move{{Action: "running", Reason: "first step: " + run.Steps[0].Name}}}
 }

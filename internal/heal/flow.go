@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"grace/internal/event"
+
 	"grace"
 )
 
@@ -46,7 +48,8 @@ type Journal interface {
 	// OpenIncident gives the open incident about what a run was for; nil if there
 	// is none.
 	OpenIncident(run grace.Run) (*grace.Incident, error)
-	Save(c grace.Change) error
+	// Save writes what has happened.
+	Save(events ...event.Event) error
 }
 
 // Admission is the answer to whether a run may start now.

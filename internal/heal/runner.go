@@ -157,14 +157,6 @@ const NotBegun = "not begun: "
 
 func (e *ClearedError) Error() string { return e.Text }
 
-// note is one line of the audit log about a change of the run.
-type note struct {
-	action string // after "run."
-	reason string
-	actor  string // grace.Self when empty
-	detail any
-}
-
 // commit changes the run in one transaction. apply is called on what will be
 // stored and, also on a replay, on the run in memory: it may use nothing but
 // its arguments.
@@ -213,7 +205,7 @@ func (x *execution) save(j Journal, look func(Journal, *Mark) error, apply func(
 			return m, fmt.Errorf("look for an open incident: %w", err)
 		}
 	}
-	return m, j.Save(change(next, m, out, open))
+	return m, j.Save(events(next, m, out, open)...)
 }
 
 func (x *execution) advance(m Mark, apply func(*grace.Run, Mark) outcome) {

@@ -132,7 +132,7 @@ func TestOneIncident(t *testing.T) {
 		t.Errorf("run %s (%s), incident %+v", run.Status, run.Incident, inc)
 	}
 	last := w.changes[len(w.changes)-1]
-	if e := last.Events[len(last.Events)-1]; e.Type != "incident.updated" || e.Resource != "incident/i-9" {
+	if e := last.Outbox[len(last.Outbox)-1]; e.Type != "incident.updated" || e.Resource != "incident/i-9" {
 		t.Errorf("told as %s of %s", e.Type, e.Resource)
 	}
 }
@@ -232,7 +232,7 @@ func TestApproval(t *testing.T) {
 			// Who answers says so; what nobody answered, the run tells of, once.
 			var told []string
 			for _, c := range w.changes {
-				for _, e := range c.Events {
+				for _, e := range c.Outbox {
 					if e.Resource == "approval/r-1" {
 						told = append(told, e.Type)
 					}

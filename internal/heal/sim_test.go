@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/heal"
 )
 
@@ -18,7 +19,7 @@ type world struct {
 	t       *testing.T
 	now     time.Time
 	stepped time.Duration // by how much the wall clock was set
-	changes []grace.Change
+	changes []event.Rows
 	runs    map[grace.RunID]grace.Run
 	appr    map[grace.ApprovalID]grace.Approval
 	aborts  map[grace.RunID]*grace.AbortRequest
@@ -102,7 +103,8 @@ func (w *world) Admit(run grace.Run) (heal.Admission, error) { return w.admit(ru
 
 func (w *world) OpenIncident(grace.Run) (*grace.Incident, error) { return w.open, nil }
 
-func (w *world) Save(c grace.Change) error {
+func (w *world) Save(events ...event.Event) error {
+	c := event.Derive(events...)
 	for _, inc := range c.Incidents {
 		w.open = &inc
 	}

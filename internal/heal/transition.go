@@ -1,8 +1,6 @@
 package heal
 
 import (
-	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,12 +8,13 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/stage/learn"
 )
 
 // outcome is what one change of a run brings along besides the run itself.
 type outcome struct {
-	notes        []note
+	moves        []event.Move
 	approval     *grace.Approval
 	abort        *grace.AbortRequest // that nobody sent
 	openIncident bool
@@ -45,29 +44,29 @@ func stepEnded(run *grace.Run, m Mark, i int, o grace.Outcome) outcome {
 	rec.Resumed = o.Data[resumedKey] != ""
 	rec.Output, rec.Error = o.Output, o.Error
 	rec.EndedAt = &m.At
-	n := note{detail: map[string]any{"step": rec.Name, "attempts": rec.Attempts, "resumed": rec.Resumed}}
+	n := event.Move{Detail: map[string]any{"step": rec.Name, "attempts": rec.Attempts, "resumed": rec.Resumed}}
 	switch o.Status {
 	case grace.OutcomeSucceeded:
-		rec.State, n.action, n.reason = grace.StepSucceeded, "step_succeeded", rec.Name
+		rec.State, n.Action, n.Reason = grace.StepSucceeded, "step_succeeded", rec.Name
 	case grace.OutcomeUnknown:
-		rec.State, n.action, n.reason = grace.StepUnknown, "step_unknown", rec.Name+": "+o.Error
+		rec.State, n.Action, n.Reason = grace.StepUnknown, "step_unknown", rec.Name+": "+o.Error
 	case grace.OutcomeFailed:
-		rec.State, n.action, n.reason = grace.StepFailed, "step_failed", rec.Name+": "+o.Error
+		rec.State, n.Action, n.Reason = grace.StepFailed, "step_failed", rec.Name+": "+o.Error
 	default:
-		rec.State, n.action, n.reason = grace.StepUnknown, "step_unknown", rec.Name+": the action gave no status"
+		rec.State, n.Action, n.Reason = grace.StepUnknown, "step_unknown", rec.Name+": the action gave no status"
 	}
 	if rec.State != grace.StepSucceeded || m.Abort != nil {
-		return outcome{notes: []note{n}}
+		return outcome{moves: []event.Move{n}}
 	}
 	switch next := i + 1; {
 	case next == len(run.Steps):
 		run.Status = grace.RunVerifying
-		n.action = "verifying"
-		n.reason = "after step " + rec.Name
+		n.Action = "verifying"
+		n.Reason = "after step " + rec.Name
 	case run.Playbook.Steps[next].Snapshot == nil:
 		markStarted(run, next, m)
 	}
-	return outcome{notes: []note{n}}
+	return outcome{moves: []event.Move{n}}
 }
 
 func attempts(o grace.Outcome) int {
@@ -83,13 +82,13 @@ func undoEnded(run *grace.Run, m Mark, s grace.Step, o grace.Outcome) outcome {
 		Name: s.Name, Phase: grace.PhaseUndo, Action: s.Undo.Action, Attempts: attempts(o),
 		Output: o.Output, Error: o.Error, StartedAt: &o.Started, EndedAt: &m.At, State: grace.StepFailed,
 	}
-	n := note{action: "undo_failed", reason: s.Name + ": " + o.Error}
+	n := event.Move{Action: "undo_failed", Reason: s.Name + ": " + o.Error}
 	if o.Status == grace.OutcomeSucceeded {
 		rec.State = grace.StepSucceeded
-		n = note{action: "step_undone", reason: s.Name}
+		n = event.Move{Action: "step_undone", Reason: s.Name}
 	}
 	run.Steps = append(run.Steps, rec)
-	return outcome{notes: []note{n}}
+	return outcome{moves: []event.Move{n}}
 }
 
 func succeeded(run *grace.Run, m Mark, recovered time.Time) outcome {
@@ -109,73 +108,36 @@ func end(run *grace.Run, m Mark, state grace.RunStatus, why string) outcome {
 	if run.Error == "" && state != grace.RunSucceeded {
 		run.Error = why
 	}
-	return outcome{notes: []note{{action: string(state), reason: why}}}
+	return outcome{moves: []event.Move{{Action: string(state), Reason: why}}}
 }
 
-// change makes the rows of one transition. open is the incident that is open
-// about what the run was for.
-func change(run grace.Run, m Mark, out outcome, open *grace.Incident) grace.Change {
-	c := grace.Change{}
-	if out.approval != nil {
-		Answered(&c, *out.approval, "heal", m.At)
-	}
-	if out.abort != nil {
-		c.Aborts = []grace.AbortRequest{*out.abort}
-	}
+// events gives what one transition is. open is the incident that is open about what the
+// run was for.
+func events(run grace.Run, m Mark, out outcome, open *grace.Incident) []event.Event {
+	moved := event.RunMoved{Moves: out.moves, Abort: out.abort, At: m.At}
 	if run.Status.Terminal() {
 		e := learning(run, m)
-		c.Learning = []grace.LearningEntry{e}
-		c.Events = append(c.Events, grace.Event{
-			Type: "self_heal.learned", Source: "heal", Actor: grace.Self, Resource: "run/" + string(run.ID), Payload: Encode(e), Timestamp: m.At,
-		})
+		moved.Learned = &e
 		if out.openIncident {
 			if run.Incident = grace.IncidentID("i-" + string(run.ID)); open != nil {
 				run.Incident = open.ID
 			}
 		}
 	}
-	for _, n := range out.notes {
-		actor := n.actor
-		if actor == "" {
-			actor = grace.Self
-		}
-		c.Audit = append(c.Audit, grace.AuditEntry{
-			At: m.At, Actor: actor, Action: "run." + n.action, Object: "run/" + string(run.ID),
-			Service: run.Service, Reason: n.reason, Detail: Encode(n.detail),
-		})
-		c.Events = append(c.Events, event("self_heal.run."+n.action, run, m, actor, n.reason))
+	moved.Run = run
+	list := []event.Event{moved}
+	if out.approval != nil {
+		list = append(list, event.ApprovalAnswered{Approval: *out.approval, At: m.At})
 	}
 	if run.Incident != "" {
-		tellPerson(&c, run, m, out.manual, open)
+		list = append(list, tellPerson(run, m, out.manual, open))
 	}
-	c.Runs = []grace.Run{run}
-	return c
-}
-
-// Answered adds what became of a question to a change: its row, its entry in the
-// audit log, and the event by which people hear that it is over.
-func Answered(c *grace.Change, a grace.Approval, source string, at time.Time) {
-	actor, what, object := cmp.Or(a.Actor, grace.Self), "approval."+string(a.State), "approval/"+string(a.ID)
-	c.Approvals = append(c.Approvals, a)
-	c.Audit = append(c.Audit, grace.AuditEntry{At: at, Actor: actor, Action: what, Object: object, Service: a.Service, Reason: a.Reason})
-	c.Events = append(c.Events, grace.Event{
-		Type: "self_heal." + what, Source: source, Actor: actor, Resource: object, Payload: Encode(a), Timestamp: at,
-	})
-}
-
-func event(kind string, run grace.Run, m Mark, actor, reason string) grace.Event {
-	return grace.Event{
-		Type: kind, Source: "heal", Actor: actor, Resource: "run/" + string(run.ID), Timestamp: m.At,
-		Payload: Encode(map[string]any{
-			"run": run.ID, "service": run.Service, "playbook": run.Playbook.ID, "code": run.Code,
-			"status": run.Status, "reason": reason,
-		}),
-	}
+	return list
 }
 
 // tellPerson opens the incident of a run that did not help, or adds the run to the
 // one that is open: who looks after that one is not called again.
-func tellPerson(c *grace.Change, run grace.Run, m Mark, manual bool, open *grace.Incident) {
+func tellPerson(run grace.Run, m Mark, manual bool, open *grace.Incident) event.IncidentChanged {
 	severity := grace.SeverityWarning
 	if run.Status == grace.RunEscalated || run.Status == grace.RunAborted {
 		severity = grace.SeverityCritical
@@ -185,7 +147,7 @@ func tellPerson(c *grace.Change, run grace.Run, m Mark, manual bool, open *grace
 			severity = s.Severity
 		}
 	}
-	action, reason := "incident.opened", run.Error
+	what, reason := event.IncidentOpened, run.Error
 	inc := grace.Incident{
 		ID: run.Incident, Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: run.Service, Run: run.ID, Severity: severity, Codes: []grace.Code{run.Code},
 		Since: run.SickSince, OpenedAt: m.At, Title: fmt.Sprintf("%s on %s %s", run.Playbook.ID, run.Service, ending(run.Status)),
@@ -196,13 +158,10 @@ func tellPerson(c *grace.Change, run grace.Run, m Mark, manual bool, open *grace
 		if severity.Rank() > inc.Severity.Rank() {
 			inc.Severity = severity
 		}
-		action, reason = "incident.updated", inc.News+": "+run.Error
+		what, reason = event.IncidentUpdated, inc.News+": "+run.Error
 	}
 	inc.Detail, inc.Manual = run.Error, inc.Manual || manual
-	object := "incident/" + string(inc.ID)
-	c.Incidents = []grace.Incident{inc}
-	c.Audit = append(c.Audit, grace.AuditEntry{At: m.At, Actor: grace.Self, Action: action, Object: object, Service: run.Service, Reason: reason})
-	c.Events = append(c.Events, grace.Event{Type: action, Source: "heal", Actor: grace.Self, Resource: object, Payload: Encode(inc), Timestamp: m.At})
+	return event.IncidentChanged{Incident: inc, What: what, Reason: reason, At: m.At}
 }
 
 // ending words the end of a run that did not succeed.
@@ -241,19 +200,6 @@ func resultOf(run grace.Run) grace.Result {
 		return grace.ResultNeutral
 	}
 	return learn.ResultOf(run.Status)
-}
-
-// Encode gives the JSON of an event or an audit entry. The values are our own
-// maps and structs, so an error can only be a programming mistake: it is put where it will be read.
-func Encode(v any) json.RawMessage {
-	if v == nil {
-		return nil
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return json.RawMessage(strconv.Quote("not encodable: " + err.Error()))
-	}
-	return b
 }
 
 func recordOf(run grace.Run, step string) grace.StepRecord {

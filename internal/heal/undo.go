@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"grace/internal/event"
+
 	"grace"
 )
 
@@ -20,7 +22,7 @@ func (x *execution) rollBack(why failure) error {
 		run.Status = grace.RunRollingBack
 		run.Error = why.reason
 		run.Abort = why.abort
-		return outcome{notes: []note{{action: "rolling_back", reason: why.reason, detail: map[string]any{"undo": undo, "irreversible": stuck}}}}
+		return outcome{moves: []event.Move{{Action: "rolling_back", Reason: why.reason, Detail: map[string]any{"undo": undo, "irreversible": stuck}}}}
 	}); err != nil {
 		return err
 	}
@@ -44,7 +46,7 @@ func (x *execution) rollBack(why failure) error {
 	if !undone {
 		if err := x.commit("rollback_failed", nil, func(run *grace.Run, _ Mark) outcome {
 			run.Status = grace.RunRollbackFailed
-			return outcome{notes: []note{{action: "rollback_failed", reason: "not every step could be undone"}}}
+			return outcome{moves: []event.Move{{Action: "rollback_failed", Reason: "not every step could be undone"}}}
 		}); err != nil {
 			return err
 		}

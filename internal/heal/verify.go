@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/stage/verify"
 )
 
@@ -48,7 +49,7 @@ func (x *execution) takeBaseline() error {
 		return o
 	}, func(run *grace.Run, _ Mark, o grace.Outcome) outcome {
 		run.Baseline = o.Data
-		return outcome{notes: []note{{action: "baseline", reason: "serving capacity before the first step", detail: o.Data}}}
+		return outcome{moves: []event.Move{{Action: "baseline", Reason: "serving capacity before the first step", Detail: o.Data}}}
 	})
 	return err
 }
@@ -66,7 +67,7 @@ func (x *execution) verify() (*failure, error) {
 		if o.Status == grace.OutcomeSucceeded && m.Abort == nil {
 			return succeeded(run, m, recovered)
 		}
-		return outcome{notes: []note{{action: "verification_failed", reason: o.Error, detail: results}}}
+		return outcome{moves: []event.Move{{Action: "verification_failed", Reason: o.Error, Detail: results}}}
 	})
 	if err != nil {
 		return nil, err

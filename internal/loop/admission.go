@@ -4,7 +4,9 @@ import (
 	"fmt"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/decide"
+	"grace/internal/event"
 	"grace/internal/heal"
 )
 
@@ -26,7 +28,8 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	}
 	a := st.rules.Admit(s, k, dec)
 	if a.End != "" || a.Wait.IsZero() || namesOf(a.Reasons) != namesOf(run.Reasons) { // else it was told so before
-		if err := j.l.applyRecorded(j.ctx, j.tx, grace.Change{Snapshots: []grace.Recorded{decide.RecordAdmission(s, a)}}, k.Parts); err != nil {
+		e := event.Admitted{Snapshot: decide.RecordAdmission(s, a)}
+		if err := j.l.record(j.ctx, j.tx, e.Snapshot.ID, []content.Parts{k.Parts}, e); err != nil {
 			return heal.Admission{}, fmt.Errorf("record the admission: %w", err)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/heal"
+	"grace/internal/event"
 	"grace/internal/stage/predict"
 	"grace/internal/store"
 )
@@ -130,22 +130,16 @@ func (b *backlog) back() {
 	b.waiting, b.shortest, b.leftOut = kept, len(kept), b.last
 }
 
-// changeOf gives the rows of what was said: signals, the triggers they are,
-// predictions, audit entries and events.
-func changeOf(batch []said, owner string) grace.Change {
-	var c grace.Change
-	last := map[grace.SignalKey]int{}
-	for i := range batch {
-		switch s := &batch[i]; {
-		case s.foreseen != nil:
-			s.foreseen.change(&c, s.at)
-		case s.demotion != nil:
-			demotionChange(&c, *s.demotion, s.at)
-		default:
-			signalChange(&c, last, s.signal, s.quiet, owner, s.at)
-		}
+// event gives what was said.
+func (s *said) event(owner string) event.Event {
+	switch {
+	case s.foreseen != nil:
+		return s.foreseen.event(s.at)
+	case s.demotion != nil:
+		d := *s.demotion
+		return event.RuleJudged{Rule: d.Rule, Back: d.Back, False: d.False, Of: d.Of, Detail: d, At: s.at}
 	}
-	return c
+	return changed(s.signal, s.quiet, owner, s.at)
 }
 
 // published is what was last said of a signal that people read in the log.
@@ -249,13 +243,9 @@ func (l *Loop) writeOrDrop(ctx context.Context, batch []said) (refused int, err 
 		}
 		return refused, nil
 	}
-	entry := grace.AuditEntry{
-		At: l.Now(), Actor: grace.Self, Action: "write.refused", Object: "queue", Service: batch[0].service(),
-		Reason: fmt.Sprintf("dropped, because the store does not take it: %.1000s", err),
-		Detail: heal.Encode(map[string]string{"key": fmt.Sprintf("%.300q", batch[0].key())}),
-	}
+	entry := event.WriteRefused{Key: batch[0].key(), Service: batch[0].service(), Reason: err.Error(), At: l.Now()}
 	if logged := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return l.Store.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{entry}})
+		return l.Store.Append(ctx, tx, entry)
 	}); logged != nil {
 		return 0, errors.Join(err, logged)
 	}
@@ -273,18 +263,35 @@ func (l *Loop) WriteQueue() (pending int, stuck time.Time, refused int64) {
 
 // writeBatch writes a batch in one transaction.
 func (l *Loop) writeBatch(ctx context.Context, batch []said) error {
-	var c grace.Change
 	standing := standingOf(batch)
+	events := make([]event.Event, len(batch))
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		c = changeOf(batch, l.Owner) // here: where the store is away it costs nothing
-		return l.Store.Apply(ctx, tx, c)
+		for i := range batch { // here: where the store is away it costs nothing
+			events[i] = batch[i].event(l.Owner)
+		}
+		return l.Store.Append(ctx, tx, events...)
 	})
 	if err != nil {
 		return err
 	}
-	l.mirror.signals(c.Signals)
+	var signals []grace.Signal
+	triggers := int64(0)
+	for _, e := range events {
+		switch e := e.(type) {
+		case event.SignalChanged:
+			signals = append(signals, e.Signal)
+			if e.Trigger != nil {
+				triggers++
+			}
+		case event.Predicted:
+			if e.Trigger != nil {
+				triggers++
+			}
+		}
+	}
+	l.mirror.signals(signals)
 	l.mirror.predictions(standing)
-	l.stats.triggers.Add(int64(len(c.Triggers)))
+	l.stats.triggers.Add(triggers)
 	l.nudge()
 	return nil
 }

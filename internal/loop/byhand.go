@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/store"
 )
 
@@ -50,12 +51,9 @@ func (l *Loop) RunByHand(ctx context.Context, want ByHand, actor string) (grace.
 				return err
 			}
 		}
-		c := decisionChange(s, dec, run, st.ApprovalTTL)
-		for i := range c.Audit {
-			c.Audit[i].Actor, c.Events[i].Actor = actor, actor
-			c.Audit[i].Reason = want.Reason + "; " + c.Audit[i].Reason
-		}
-		return l.applyRecorded(ctx, tx, c, k.Parts)
+		e := decisionEvent(s, dec, run, st.ApprovalTTL)
+		e.Actor, e.Why = actor, want.Reason
+		return l.record(ctx, tx, string(dec.ID), []content.Parts{k.Parts}, e)
 	})
 	if err != nil {
 		return dec, fmt.Errorf("decide a run of %s on %s: %w", want.Playbook, want.Service, err)

@@ -2,10 +2,10 @@ package loop
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/heal"
 	"grace/internal/store"
 )
@@ -86,7 +86,7 @@ func (l *Loop) setBackToo(s *grace.Signal) {
 // wrote last: how far ahead its newest record is dated. What lasts has lasted all
 // the same.
 func (l *Loop) recordsAhead(ctx context.Context, now time.Time) (time.Duration, error) {
-	newest, err := l.Store.LastAuditAt(ctx, l.Store.Q())
+	newest, err := l.Store.LastEntryAt(ctx, l.Store.Q())
 	if ahead := newest.Sub(now); err == nil && ahead >= farAhead {
 		return ahead, nil
 	}
@@ -103,12 +103,8 @@ func (l *Loop) watchClock(ctx context.Context, now time.Time) error {
 	if step == 0 {
 		return nil
 	}
-	reason := fmt.Sprintf("the wall clock was set by %s", step.Round(time.Millisecond))
 	l.Log.Warn("the wall clock was set", "by", step.String())
 	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return l.Store.Apply(ctx, tx, grace.Change{
-			Audit:  []grace.AuditEntry{{At: now, Actor: grace.Self, Action: "clock.stepped", Object: "clock", Reason: reason, Detail: heal.Encode(map[string]any{"owner": l.Owner})}},
-			Events: []grace.Event{{Type: "self_heal.clock", Source: "loop", Actor: grace.Self, Resource: "clock", Payload: heal.Encode(map[string]any{"seconds": step.Seconds(), "owner": l.Owner}), Timestamp: now}},
-		})
+		return l.Store.Append(ctx, tx, event.ClockSet{By: step, Owner: l.Owner, At: now})
 	})
 }

@@ -7,7 +7,7 @@ import (
 
 	"grace"
 	"grace/internal/content"
-	"grace/internal/heal"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -70,9 +70,7 @@ func (l *Loop) DecideApproval(ctx context.Context, id grace.ApprovalID, approve 
 		if err := l.engine.Send(ctx, tx, a.Run, "approval/"+string(id), m); err != nil {
 			return err
 		}
-		var c grace.Change
-		heal.Answered(&c, a, "api", now)
-		return l.Store.Apply(ctx, tx, c)
+		return l.Store.Append(ctx, tx, event.ApprovalAnswered{Approval: a, At: now})
 	})
 	return a, err
 }
@@ -92,11 +90,8 @@ func (l *Loop) Abort(ctx context.Context, id grace.RunID, actor, reason string) 
 		if err := l.engine.Send(ctx, tx, id, "abort/"+string(id), m); err != nil {
 			return err
 		}
-		object := "run/" + string(id)
-		return l.Store.Apply(ctx, tx, grace.Change{
-			Aborts: []grace.AbortRequest{{Run: id, Actor: actor, Reason: reason, At: now}},
-			Audit:  []grace.AuditEntry{{At: now, Actor: actor, Action: "run.abort_requested", Object: object, Service: run.Service, Reason: reason}},
-			Events: []grace.Event{{Type: eventAbort, Source: "api", Actor: actor, Resource: object, Payload: heal.Encode(map[string]any{"run": id, "reason": reason}), Timestamp: now}},
+		return l.Store.Append(ctx, tx, event.AbortRequested{
+			Request: grace.AbortRequest{Run: id, Actor: actor, Reason: reason, At: now}, Service: run.Service,
 		})
 	})
 	if err == nil {
@@ -161,20 +156,12 @@ func (l *Loop) putMode(ctx context.Context, tx store.Tx, set grace.ModeSetting) 
 	if err := l.wakeWaiting(ctx, tx, "mode "+string(set.Mode), set.Since); err != nil {
 		return err
 	}
-	return l.Store.Apply(ctx, tx, modeChange(set))
-}
-
-func modeChange(set grace.ModeSetting) grace.Change {
-	return grace.Change{
-		Mode:   &set,
-		Audit:  []grace.AuditEntry{{At: set.Since, Actor: set.Actor, Action: "mode." + string(set.Mode), Object: "mode", Reason: set.Reason, Detail: heal.Encode(set)}},
-		Events: []grace.Event{{Type: "self_heal.mode", Source: "loop", Actor: set.Actor, Resource: "mode", Payload: heal.Encode(set), Timestamp: set.Since}},
-	}
+	return l.Store.Append(ctx, tx, event.ModeSet{Mode: set})
 }
 
 // ResolveIncident closes an incident.
 func (l *Loop) ResolveIncident(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
-	return l.changeIncident(ctx, id, actor, "incident.resolved", reason, func(inc *grace.Incident, now time.Time) {
+	return l.changeIncident(ctx, id, actor, event.IncidentResolved, reason, func(inc *grace.Incident, now time.Time) {
 		inc.State, inc.ResolvedAt, inc.ResolvedBy = grace.IncidentResolved, &now, actor
 		inc.Resolution = "resolved by " + actor
 		if reason != "" {
@@ -185,19 +172,19 @@ func (l *Loop) ResolveIncident(ctx context.Context, id grace.IncidentID, actor, 
 
 // AcknowledgeIncident records that a person looks after an incident.
 func (l *Loop) AcknowledgeIncident(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
-	return l.changeIncident(ctx, id, actor, "incident.acknowledged", reason, func(inc *grace.Incident, now time.Time) {
+	return l.changeIncident(ctx, id, actor, event.IncidentAcknowledged, reason, func(inc *grace.Incident, now time.Time) {
 		inc.Acknowledged = &grace.Note{Actor: actor, Text: reason, At: now}
 	})
 }
 
 // NoteIncident records what a person says of an incident.
 func (l *Loop) NoteIncident(ctx context.Context, id grace.IncidentID, actor, text string) (grace.Incident, error) {
-	return l.changeIncident(ctx, id, actor, "incident.noted", text, func(inc *grace.Incident, now time.Time) {
+	return l.changeIncident(ctx, id, actor, event.IncidentNoted, text, func(inc *grace.Incident, now time.Time) {
 		inc.Notes = append(inc.Notes, grace.Note{Actor: actor, Text: text, At: now})
 	})
 }
 
-func (l *Loop) changeIncident(ctx context.Context, id grace.IncidentID, actor, action, reason string, change func(*grace.Incident, time.Time)) (grace.Incident, error) {
+func (l *Loop) changeIncident(ctx context.Context, id grace.IncidentID, actor, what, reason string, change func(*grace.Incident, time.Time)) (grace.Incident, error) {
 	var inc grace.Incident
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		var err error
@@ -209,9 +196,7 @@ func (l *Loop) changeIncident(ctx context.Context, id grace.IncidentID, actor, a
 		}
 		now := l.Now()
 		change(&inc, now)
-		c := incidentChange(inc, action, actor, reason, now)
-		c.Events[0].Source = "api"
-		return l.Store.Apply(ctx, tx, c)
+		return l.Store.Append(ctx, tx, event.IncidentChanged{Incident: inc, What: what, Actor: actor, Reason: reason, At: now})
 	})
 	return inc, err
 }
@@ -231,7 +216,7 @@ func (l *Loop) AddSilence(ctx context.Context, s grace.Silence, actor string) (g
 	}
 	s.ID = grace.SilenceID("s-" + content.ID(s.Service, s.Regex, s.Labels, actor, s.Ends, now))
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return l.Store.Apply(ctx, tx, silenceChange(s, "silence.added", actor, s.Reason, now))
+		return l.Store.Append(ctx, tx, event.SilenceChanged{Silence: s, Actor: actor, Reason: s.Reason, At: now})
 	})
 	l.nudge()
 	return s, err
@@ -250,19 +235,10 @@ func (l *Loop) EndSilence(ctx context.Context, id grace.SilenceID, actor, reason
 			return fmt.Errorf("silence %s has ended already: %w", id, store.ErrConflict)
 		}
 		s.Ended = &grace.Note{Actor: actor, Text: reason, At: now}
-		return l.Store.Apply(ctx, tx, silenceChange(s, "silence.ended", actor, reason, now))
+		return l.Store.Append(ctx, tx, event.SilenceChanged{Silence: s, Ended: true, Actor: actor, Reason: reason, At: now})
 	})
 	l.nudge()
 	return s, err
-}
-
-func silenceChange(s grace.Silence, action, actor, reason string, now time.Time) grace.Change {
-	object := "silence/" + string(s.ID)
-	return grace.Change{
-		Silences: []grace.Silence{s},
-		Audit:    []grace.AuditEntry{{At: now, Actor: actor, Action: action, Object: object, Reason: reason, Detail: heal.Encode(s)}},
-		Events:   []grace.Event{{Type: "self_heal." + action, Source: "api", Actor: actor, Resource: object, Payload: heal.Encode(s), Timestamp: now}},
-	}
 }
 
 // ForgetSignal drops a signal that means nothing any more.
@@ -281,9 +257,7 @@ func (l *Loop) ForgetSignal(ctx context.Context, key grace.SignalKey, actor, rea
 	}
 	l.mirror.signals([]grace.Signal{s})
 	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return l.Store.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{{
-			At: l.Now(), Actor: actor, Action: "signal.forget_requested", Object: "signal/" + string(key), Service: s.Service, Reason: reason,
-		}}})
+		return l.Store.Append(ctx, tx, event.SignalForgotten{Key: key, Service: s.Service, Actor: actor, Reason: reason, At: l.Now()})
 	})
 }
 

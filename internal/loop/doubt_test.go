@@ -8,17 +8,17 @@ import (
 
 	"grace"
 	"grace/internal/decide"
+	"grace/internal/event"
 	"grace/internal/gate"
-	"grace/internal/heal"
 	"grace/internal/stage/predict"
 	"grace/internal/stage/sense"
 	"grace/internal/store"
 )
 
 // apply writes a change as another process would.
-func (l *Loop) apply(t *testing.T, c grace.Change) {
+func (l *Loop) apply(t *testing.T, c event.Given) {
 	t.Helper()
-	if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error { return l.Store.Apply(ctx, tx, c) }); err != nil {
+	if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error { return l.Store.Append(ctx, tx, c) }); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -60,13 +60,13 @@ func TestForeseenBeforeAReload(t *testing.T) {
 		Key: grace.SignalKey(string(service) + "/x/y"), ID: "a", Rule: "trend", Service: service, Code: grace.CodeCapacity, Title: "t",
 		At: l.Now(), Made: l.Now(), Likelihood: 0.95,
 	}
-	heard := grace.Event{Type: eventPrediction, Payload: heal.Encode(foresight{Service: service, Code: p.Code, Owner: "test", Prediction: p})}
+	heard := grace.Event{Type: event.TypePrediction, Payload: event.Encode(event.Foresight{Service: service, Code: p.Code, Owner: "test", Prediction: p})}
 	l.hear(heard)
 	if got := l.foreseenNow(service, p.Code); got != gate.EvidenceFresh {
 		t.Fatalf("before: %q", got)
 	}
 	l.mu.Lock()
-	l.keep(nil, said{foreseen: &foreseen{Prediction: p, state: standing, owner: l.Owner}}) // written with what the reload changes
+	l.keep(nil, said{foreseen: &foreseen{Prediction: p, state: event.Standing, owner: l.Owner}}) // written with what the reload changes
 	l.mu.Unlock()
 	tick()
 	if err := l.Reconfigure(t.Context(), l.stages.Load().Config, "test"); err != nil {
@@ -81,7 +81,7 @@ func TestForeseenBeforeAReload(t *testing.T) {
 	}
 	tick()
 	p.At = l.Now()
-	l.hear(grace.Event{Type: eventPrediction, Payload: heal.Encode(foresight{Service: service, Code: p.Code, Owner: "test", Prediction: p})})
+	l.hear(grace.Event{Type: event.TypePrediction, Payload: event.Encode(event.Foresight{Service: service, Code: p.Code, Owner: "test", Prediction: p})})
 	if got := l.foreseenNow(service, p.Code); got != gate.EvidenceFresh {
 		t.Errorf("made anew: %q", got)
 	}
@@ -136,8 +136,8 @@ func TestWordFromBefore(t *testing.T) {
 				}
 			}
 			tell := func(s grace.Signal) gate.EvidenceState {
-				l.apply(t, grace.Change{Signals: []grace.Signal{s}})
-				l.hear(grace.Event{Type: eventSignal, Actor: "another", Payload: heal.Encode(s)})
+				l.apply(t, event.Given{Signals: []grace.Signal{s}})
+				l.hear(grace.Event{Type: event.TypeSignal, Actor: "another", Payload: event.Encode(s)})
 				return l.evidenceNow(t, service, key)
 			}
 			if got := tell(word(before)); got != gate.EvidenceUnconfirmed {
@@ -179,7 +179,7 @@ func TestAskedAgainBeforeTheFirstStep(t *testing.T) {
 		ID: "r", Service: service, Code: p.Code, Kind: p.Kind, Decision: "d", Condition: []grace.SignalKey{grace.SignalKey(string(service) + "/probe/up")},
 		Status: grace.RunRunning,
 	}
-	l.apply(t, grace.Change{Decisions: []grace.Decision{{ID: "d", Verdict: grace.VerdictRequireApproval, Service: service, Run: "r", Proposal: &p, At: l.Now()}}})
+	l.apply(t, event.Given{Decisions: []grace.Decision{{ID: "d", Verdict: grace.VerdictRequireApproval, Service: service, Run: "r", Proposal: &p, At: l.Now()}}})
 	see(service, 0)
 	see(other, 1)
 	if decided, err := l.permitFirst(t.Context(), l.stages.Load(), run); !decided || err != nil {
@@ -273,7 +273,7 @@ func TestAvertedIsSeen(t *testing.T) {
 		cfg.Limits = []predict.Target{{Service: service, Metric: "disk", Op: ">", Threshold: 95, Code: grace.CodeCapacity, Impact: grace.ImpactLow}}
 	})
 	run := grace.Run{Service: service, Code: grace.CodeCapacity, Kind: grace.TriggerProactive, Decision: "d"}
-	l.apply(t, grace.Change{Decisions: []grace.Decision{{ID: "d", Service: service, At: l.Now(), Diagnosis: grace.Diagnosis{
+	l.apply(t, event.Given{Decisions: []grace.Decision{{ID: "d", Service: service, At: l.Now(), Diagnosis: grace.Diagnosis{
 		Cause: service, Code: run.Code, Kind: run.Kind, At: l.Now(),
 		Evidence: []grace.Evidence{{Service: service, Code: run.Code, Signal: grace.SignalKey(string(service) + `/predict/disk{mount="/"}/capacity`)}},
 	}}}})

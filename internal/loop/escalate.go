@@ -12,6 +12,7 @@ import (
 
 	"grace"
 	"grace/internal/content"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -186,7 +187,7 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 		if err != nil || acting {
 			return err
 		}
-		return l.Store.Apply(ctx, tx, c.change(incidents, why, now))
+		return l.Store.Append(ctx, tx, c.change(incidents, why, now))
 	})
 	if err != nil {
 		return fmt.Errorf("tell of %s, which lasts: %w", c.service, err)
@@ -250,7 +251,7 @@ func (l *Loop) reword(ctx context.Context, st *stages, c lasting, incidents []gr
 			return nil
 		}
 		inc.Detail = detail
-		return l.Store.Apply(ctx, tx, grace.Change{Incidents: []grace.Incident{inc}})
+		return l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentRefreshed, grace.Self, "", now))
 	})
 	if err != nil {
 		return fmt.Errorf("bring incident %s up to date: %w", id, err)
@@ -308,7 +309,7 @@ func looked(i grace.Incident) bool { return i.Acknowledged != nil }
 // change opens the incident, or adds to one that is open for the cause what is new.
 // Who looks after one as something else has heard nothing of another kind: that is
 // an incident of its own.
-func (c lasting) change(incidents []grace.Incident, why string, now time.Time) grace.Change {
+func (c lasting) change(incidents []grace.Incident, why string, now time.Time) event.IncidentChanged {
 	own := c.own(incidents)
 	more := c.unknown(own)
 	if len(own) > 0 && (len(more) == 0 || !looked(own[len(own)-1])) {
@@ -330,7 +331,7 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) g
 			news = append(news, "it also hurts "+join(hurt))
 		}
 		inc.News = strings.Join(news, "; ")
-		return incidentChange(inc, "incident.updated", grace.Self, inc.News, now)
+		return incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now)
 	}
 	// At once: else each of them was told a moment later.
 	hurt := append(slices.Clone(c.victims), c.soon...)
@@ -344,7 +345,7 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) g
 		inc.Title = string(c.service) + " has another fault, too, and nothing that helps is being done"
 	}
 	inc.Detail = unhealedDetail(c.text, why, hurt)
-	return incidentChange(inc, "incident.opened", grace.Self, inc.Detail, now)
+	return incidentChange(inc, event.IncidentOpened, grace.Self, inc.Detail, now)
 }
 
 // unhealedDetail says what is wrong, why GRACE does not act, and whom it hurts.

@@ -9,6 +9,7 @@ import (
 	"grace"
 	"grace/domain/core"
 	"grace/internal/content"
+	"grace/internal/event"
 	"grace/internal/explain"
 	"grace/internal/stage/propose"
 	"grace/internal/store"
@@ -27,7 +28,7 @@ func TestWhatResolvesItselfPutsNothingOff(t *testing.T) {
 			Services: []grace.ServiceID{benchService(0)}, OpenedAt: began, ResolvedAt: &now, ResolvedBy: actor,
 		}
 		if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
-			return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.resolved", "test", "", now))
+			return l.Store.Append(ctx, tx, incidentChange(inc, "incident.resolved", "test", "", now))
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +84,7 @@ func TestWhyNothingIsDone(t *testing.T) {
 			Revision: 1, SickSince: now.Add(-time.Hour), CreatedAt: now.Add(-time.Minute), EndedAt: &now,
 		}
 		if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
-			return l.Store.Apply(ctx, tx, grace.Change{Runs: []grace.Run{run}})
+			return l.Store.Append(ctx, tx, event.Given{Runs: []grace.Run{run}})
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +182,7 @@ func TestNothingLeftToShowItWell(t *testing.T) {
 		Severity: grace.SeverityCritical, Since: opened, OpenedAt: opened,
 	}
 	if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
-		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.opened", "test", "", opened))
+		return l.Store.Append(ctx, tx, incidentChange(inc, "incident.opened", "test", "", opened))
 	}); err != nil {
 		t.Fatal(err)
 	}

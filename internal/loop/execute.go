@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/internal/decide"
+	"grace/internal/event"
 	"grace/internal/explain"
 	"grace/internal/flow"
 	"grace/internal/gate"
@@ -144,8 +145,8 @@ func (j journal) OpenIncident(run grace.Run) (*grace.Incident, error) {
 	return &open[i], nil
 }
 
-// Save writes one change.
-func (j journal) Save(c grace.Change) error { return j.l.Store.Apply(j.ctx, j.tx, c) }
+// Save writes what has happened.
+func (j journal) Save(events ...event.Event) error { return j.l.Store.Append(j.ctx, j.tx, events...) }
 
 // condition looks at what began a run, for its verification: at what is stored,
 // since this process may hear late of what another one saw.

@@ -11,16 +11,13 @@ import (
 
 	"grace"
 	"grace/internal/content"
+	"grace/internal/event"
 	"grace/internal/forecast"
-	"grace/internal/heal"
 	"grace/internal/stage/predict"
 )
 
 const (
-	eventPrediction = "self_heal.prediction"
-	eventResolved   = "self_heal.prediction.resolved"
-	eventDemoted    = "self_heal.prediction.demoted"
-	eventRunning    = "self_heal.run.running"
+	eventRunning = "self_heal.run.running"
 
 	// lookAtOnce series of a shard are looked at under one hold of its lock, so
 	// that its intake waits for milliseconds.
@@ -67,40 +64,31 @@ func targets(st *stages) []predict.Target {
 type foreseen struct {
 	grace.Prediction
 
-	state foreseenState
+	state event.Telling
 	owner string // of the agent that resolved it
 }
-
-type foreseenState int
-
-const (
-	inShadow foreseenState = iota // on record, and that is all
-	standing                      // told, and a reason to act
-	silenced                      // told, but acts on nothing: all predictions are in shadow
-	resolved
-)
 
 // foresee makes what is to be written of what an agent found. from is the shard
 // that it came from, nil for the loop's own agent.
 func (l *Loop) foresee(st *stages, r predict.Result, from *int) []said {
 	l.mirror.turned(r.Turned)
 	l.mirror.lost(r.Lost)
-	told := standing
+	told := event.Standing
 	if st.Govern.PredictiveShadow {
-		told = silenced
+		told = event.Silenced
 	}
 	out := make([]said, 0, len(r.Spoken)+len(r.Shadow)+len(r.Resolved)+len(r.Demoted))
-	add := func(list []grace.Prediction, state foreseenState) {
+	add := func(list []grace.Prediction, state event.Telling) {
 		for _, p := range list {
-			if state != resolved {
+			if state != event.Resolved {
 				p.Suggest = st.suggest(p, &l.memory)
 			}
 			out = append(out, said{foreseen: &foreseen{Prediction: p, state: state, owner: l.Owner}})
 		}
 	}
 	// What ends first: a claim that is made anew is another entry.
-	add(r.Resolved, resolved)
-	add(r.Shadow, inShadow)
+	add(r.Resolved, event.Resolved)
+	add(r.Shadow, event.InShadow)
 	add(r.Spoken, told)
 	for i := range r.Demoted {
 		out = append(out, said{demotion: &r.Demoted[i]})
@@ -183,9 +171,9 @@ func (l *Loop) foretold(ctx context.Context, predictions []grace.Prediction) err
 	if len(predictions) == 0 {
 		return l.persist(ctx, nil)
 	}
-	state := standing
+	state := event.Standing
 	if l.stages.Load().Govern.PredictiveShadow {
-		state = silenced
+		state = event.Silenced
 	}
 	more := make([]said, 0, len(predictions))
 	now := l.Now()
@@ -224,68 +212,23 @@ func (l *Loop) foretell(p grace.Prediction, now time.Time) (entry grace.Predicti
 	return entry, ok
 }
 
-// Band is where a value is expected with 80 %.
-type Band struct {
-	Low  float64 `json:"low"`
-	High float64 `json:"high"`
-}
-
-// foresight is the payload of a prediction's event.
-type foresight struct {
-	Service    grace.ServiceID    `json:"service"`
-	Metric     string             `json:"metric"`
-	Code       grace.Code         `json:"code"`
-	Title      string             `json:"title"`
-	Likelihood float64            `json:"likelihood"`
-	Impact     grace.Impact       `json:"impact"`
-	BreachAt   time.Time          `json:"breach_at"`
-	Band       Band               `json:"band"`
-	Suggest    []grace.PlaybookID `json:"suggested_playbooks"`
-	Evidence   []string           `json:"evidence"`
-	Shadow     bool               `json:"shadow"`
-	Owner      string             `json:"owner,omitempty"`
-	Prediction grace.Prediction   `json:"prediction"`
-}
-
-// change records a prediction: its entry in the ledger, and where it is told
-// its event and trigger.
-func (f *foreseen) change(c *grace.Change, now time.Time) {
+// event says what a prediction is: an entry of the ledger and, where it is to be acted
+// on, a trigger.
+func (f *foreseen) event(now time.Time) event.Predicted {
 	p := f.Prediction
-	c.Prediction = append(c.Prediction, p)
-	if f.state == inShadow {
-		return
+	e := event.Predicted{Prediction: p, Telling: f.state, Owner: f.owner, At: now}
+	if f.state == event.Standing {
+		breach := p.BreachAt
+		e.Trigger = &grace.Trigger{
+			// A new id for every breach time would make a trigger every
+			// evaluation: one an hour and series is enough to be decided.
+			ID:   grace.TriggerID("t-" + content.ID("prediction", p.Key, now.Truncate(time.Hour))),
+			Kind: grace.TriggerProactive, State: grace.TriggerPending, Service: p.Service, Code: p.Code,
+			Severity: grace.SeverityWarning, Signal: p.Key, Likelihood: p.Likelihood, BreachAt: &breach,
+			Source: "predict", Fingerprint: "prediction/" + string(p.Key), Message: p.Title, At: now,
+		}
 	}
-	event := grace.Event{
-		Type: eventPrediction, Source: "predict", Actor: grace.Self, Resource: "service/" + string(p.Service), Timestamp: now,
-		Payload: heal.Encode(foresight{
-			Service: p.Service, Metric: p.Metric, Code: p.Code, Title: p.Title, Likelihood: p.Likelihood, Impact: p.Impact,
-			BreachAt: p.BreachAt, Band: Band{p.Low, p.High}, Suggest: orEmpty(p.Suggest), Evidence: orEmpty(p.Evidence),
-			Shadow: f.state == silenced, Owner: f.owner, Prediction: p,
-		}),
-	}
-	if f.state == resolved {
-		event.Type = eventResolved
-	}
-	c.Events = append(c.Events, event)
-	if f.state != standing {
-		return
-	}
-	breach := p.BreachAt
-	c.Triggers = append(c.Triggers, grace.Trigger{
-		// A new id for every breach time would make a trigger every
-		// evaluation: one an hour and series is enough to be decided.
-		ID:   grace.TriggerID("t-" + content.ID("prediction", p.Key, now.Truncate(time.Hour))),
-		Kind: grace.TriggerProactive, State: grace.TriggerPending, Service: p.Service, Code: p.Code,
-		Severity: grace.SeverityWarning, Signal: p.Key, Likelihood: p.Likelihood, BreachAt: &breach,
-		Source: "predict", Fingerprint: "prediction/" + string(p.Key), Message: p.Title, At: now,
-	})
-}
-
-func orEmpty[T any](list []T) []T {
-	if list == nil {
-		return []T{}
-	}
-	return list
+	return e
 }
 
 // standingOf gives the predictions of a batch that are to be acted on or
@@ -293,38 +236,22 @@ func orEmpty[T any](list []T) []T {
 func standingOf(batch []said) []grace.Prediction {
 	var out []grace.Prediction
 	for i := range batch {
-		if f := batch[i].foreseen; f != nil && (f.state == standing || f.state == silenced) {
+		if f := batch[i].foreseen; f != nil && (f.state == event.Standing || f.state == event.Silenced) {
 			out = append(out, f.Prediction)
 		}
 	}
 	return out
 }
 
-// demotionChange records that a rule speaks no more, or again.
-func demotionChange(c *grace.Change, d predict.Demotion, now time.Time) {
-	action := "prediction.demoted"
-	kind, reason := eventDemoted, fmt.Sprintf("%d of its last %d spoken predictions were false", d.False, d.Of)
-	if d.Back {
-		action, kind = "prediction.readmitted", "self_heal.prediction.readmitted"
-		reason = fmt.Sprintf("in shadow %d of its last %d predictions were false", d.False, d.Of)
-	}
-	c.Audit = append(c.Audit, grace.AuditEntry{
-		At: now, Actor: grace.Self, Action: action, Object: "rule/" + d.Rule, Reason: reason, Detail: heal.Encode(d),
-	})
-	c.Events = append(c.Events, grace.Event{
-		Type: kind, Source: "predict", Actor: grace.Self, Resource: "rule/" + d.Rule, Payload: heal.Encode(d), Timestamp: now,
-	})
-}
-
 // hearPrediction takes from an event what the agents want to know.
 func (l *Loop) hearPrediction(e grace.Event) {
 	switch e.Type {
-	case eventPrediction, eventResolved:
-		var body foresight
+	case event.TypePrediction, event.TypeResolved:
+		var body event.Foresight
 		if json.Unmarshal(e.Payload, &body) != nil || body.Prediction.Key == "" {
 			return // an event from outside, which says it otherwise
 		}
-		if e.Type == eventPrediction {
+		if e.Type == event.TypePrediction {
 			l.mirror.predictions([]grace.Prediction{body.Prediction})
 			return
 		}

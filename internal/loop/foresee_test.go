@@ -13,6 +13,7 @@ import (
 
 	"grace"
 	"grace/internal/decide"
+	"grace/internal/event"
 	"grace/internal/mesh"
 	"grace/internal/stage/diagnose"
 	"grace/internal/stage/govern"
@@ -30,32 +31,31 @@ func TestForeseenChange(t *testing.T) {
 		Likelihood: 0.85, Low: 1, High: 2, BreachAt: now.Add(5 * time.Minute), Suggest: []grace.PlaybookID{"scale_up_instances"},
 	}
 	for _, tt := range []struct {
-		state    foreseenState
+		state    event.Telling
 		event    string
 		shadow   bool
 		triggers int
 	}{
-		{inShadow, "", false, 0},
-		{silenced, eventPrediction, true, 0},
-		{standing, eventPrediction, false, 1},
-		{resolved, eventResolved, false, 0},
+		{event.InShadow, "", false, 0},
+		{event.Silenced, event.TypePrediction, true, 0},
+		{event.Standing, event.TypePrediction, false, 1},
+		{event.Resolved, event.TypeResolved, false, 0},
 	} {
-		var c grace.Change
-		(&foreseen{Prediction: p, state: tt.state, owner: "me"}).change(&c, now)
-		if len(c.Prediction) != 1 || len(c.Triggers) != tt.triggers {
-			t.Errorf("state %d: %d entries, %d triggers", tt.state, len(c.Prediction), len(c.Triggers))
+		c := event.Derive((&foreseen{Prediction: p, state: tt.state, owner: "me"}).event(now))
+		if len(c.Predictions) != 1 || len(c.Triggers) != tt.triggers {
+			t.Errorf("state %d: %d entries, %d triggers", tt.state, len(c.Predictions), len(c.Triggers))
 		}
 		if tt.event == "" {
-			if len(c.Events) != 0 {
-				t.Errorf("state %d: %+v", tt.state, c.Events)
+			if len(c.Outbox) != 0 {
+				t.Errorf("state %d: %+v", tt.state, c.Outbox)
 			}
 			continue
 		}
-		if len(c.Events) != 1 || c.Events[0].Type != tt.event {
-			t.Fatalf("state %d: %+v", tt.state, c.Events)
+		if len(c.Outbox) != 1 || c.Outbox[0].Type != tt.event {
+			t.Fatalf("state %d: %+v", tt.state, c.Outbox)
 		}
 		var payload map[string]any
-		if err := json.Unmarshal(c.Events[0].Payload, &payload); err != nil {
+		if err := json.Unmarshal(c.Outbox[0].Payload, &payload); err != nil {
 			t.Fatal(err)
 		}
 		for _, key := range []string{"code", "title", "likelihood", "impact", "breach_at", "band", "suggested_playbooks", "evidence", "prediction"} {
@@ -70,11 +70,10 @@ func TestForeseenChange(t *testing.T) {
 }
 
 func TestDemotionIsOnRecord(t *testing.T) {
-	var c grace.Change
-	demotionChange(&c, predict.Demotion{Rule: "trend", False: 3, Of: 12}, time.Time{})
-	demotionChange(&c, predict.Demotion{Rule: "trend", Back: true, Of: 20}, time.Time{})
+	one, two := said{demotion: &predict.Demotion{Rule: "trend", False: 3, Of: 12}}, said{demotion: &predict.Demotion{Rule: "trend", Back: true, Of: 20}}
+	c := event.Derive(one.event(""), two.event(""))
 	var got []string
-	for i, e := range c.Events {
+	for i, e := range c.Outbox {
 		got = append(got, e.Type, c.Audit[i].Action+" "+c.Audit[i].Object+": "+c.Audit[i].Reason)
 	}
 	want := []string{
@@ -240,7 +239,7 @@ func TestShards(t *testing.T) {
 	}
 	var spoken []string
 	for _, s := range l.unsaved.waiting {
-		if s.foreseen.state == standing {
+		if s.foreseen.state == event.Standing {
 			spoken = append(spoken, s.foreseen.Series)
 		}
 	}
@@ -337,7 +336,7 @@ func TestLedgerAfterRestart(t *testing.T) {
 		return p
 	}
 	err = s.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return s.Apply(ctx, tx, grace.Change{Prediction: []grace.Prediction{
+		return s.Append(ctx, tx, event.Given{Predictions: []grace.Prediction{
 			entry("a", grace.PredictionFalse, 3*time.Hour), entry("b", grace.PredictionFalse, 2*time.Hour),
 			entry("old", grace.PredictionOpen, 48*time.Hour), entry("new", grace.PredictionOpen, time.Minute),
 		}})

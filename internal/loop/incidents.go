@@ -13,7 +13,7 @@ import (
 	"grace"
 	"grace/internal/content"
 	"grace/internal/decide"
-	"grace/internal/heal"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -60,7 +60,7 @@ func (l *Loop) keepLost(ctx context.Context, now time.Time) error {
 			inc.Manual = true
 			inc.News = fmt.Sprintf("nothing is heard of %s any more, which was sick when last seen at %s: only a person can tell whether %s is well",
 				lost[i].Metric, lost[i].At.UTC().Format(time.RFC3339), lost[i].Service)
-			if err := l.Store.Apply(ctx, tx, incidentChange(inc, "incident.updated", grace.Self, inc.News, now)); err != nil {
+			if err := l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now)); err != nil {
 				return err
 			}
 		}
@@ -176,7 +176,7 @@ func (l *Loop) openIncident(ctx context.Context, st *stages, inc grace.Incident,
 			}
 			old.Services = append(old.Services, more...)
 			old.Title, old.News = inc.Title, "it does not see "+join(more)+" either"
-			return l.Store.Apply(ctx, tx, incidentChange(old, "incident.updated", grace.Self, old.News, now))
+			return l.Store.Append(ctx, tx, incidentChange(old, event.IncidentUpdated, grace.Self, old.News, now))
 		}
 		if now.Sub(inc.Since) < min(st.EscalateAfter, st.EscalateCritical) { // it was seen a moment ago, sick
 			open, err := l.Store.OpenRunHeads(ctx, tx)
@@ -187,7 +187,7 @@ func (l *Loop) openIncident(ctx context.Context, st *stages, inc grace.Incident,
 				return nil
 			}
 		}
-		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.opened", grace.Self, inc.Detail, now))
+		return l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentOpened, grace.Self, inc.Detail, now))
 	})
 	if err != nil {
 		return fmt.Errorf("tell of sensor %s: %w", inc.Sensor, err)
@@ -287,7 +287,7 @@ func (l *Loop) keepUnwatched(ctx context.Context, of grace.Incident, ids []grace
 		}
 		inc.Manual = true
 		inc.News = fmt.Sprintf("nothing watches %s any more: only a person can tell whether it is well", join(ids))
-		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.updated", grace.Self, inc.News, now))
+		return l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now))
 	})
 	if err != nil {
 		return fmt.Errorf("keep incident %s for a person: %w", of.ID, err)
@@ -345,7 +345,7 @@ func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time
 			return err
 		}
 		inc.State, inc.ResolvedAt, inc.Resolution = grace.IncidentResolved, &now, healed
-		return l.Store.Apply(ctx, tx, incidentChange(inc, "incident.resolved", grace.Self, healed, now))
+		return l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentResolved, grace.Self, healed, now))
 	})
 	if err != nil {
 		return fmt.Errorf("resolve incident %s: %w", inc.ID, err)
@@ -412,7 +412,7 @@ func (l *Loop) noteRecovered(ctx context.Context, of grace.Incident, well map[gr
 		if len(inc.Recovered) == before {
 			return nil
 		}
-		return l.Store.Apply(ctx, tx, grace.Change{Incidents: []grace.Incident{inc}})
+		return l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentRefreshed, grace.Self, "", now))
 	})
 	if err != nil {
 		return fmt.Errorf("note what recovered of incident %s: %w", of.ID, err)
@@ -452,11 +452,6 @@ func (l *Loop) healedBy(ctx context.Context, tx store.Querier, inc grace.Inciden
 }
 
 // incidentChange records what became of an incident.
-func incidentChange(inc grace.Incident, action, actor, reason string, now time.Time) grace.Change {
-	object := "incident/" + string(inc.ID)
-	return grace.Change{
-		Incidents: []grace.Incident{inc},
-		Audit:     []grace.AuditEntry{{At: now, Actor: actor, Action: action, Object: object, Service: inc.Service, Reason: reason}},
-		Events:    []grace.Event{{Type: action, Source: "loop", Actor: actor, Resource: object, Payload: heal.Encode(inc), Timestamp: now}},
-	}
+func incidentChange(inc grace.Incident, what, actor, reason string, now time.Time) event.IncidentChanged {
+	return event.IncidentChanged{Incident: inc, What: what, Actor: actor, Reason: reason, At: now}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/stage/predict"
 	"grace/internal/store"
 )
@@ -34,7 +35,7 @@ func orphaned(p grace.Prediction, now time.Time) bool {
 // unresolved ends an entry for lack of data.
 func (l *Loop) unresolved(p grace.Prediction, now time.Time) said {
 	p.Outcome, p.Resolved = grace.PredictionUnresolved, &now
-	return said{foreseen: &foreseen{Prediction: p, state: resolved, owner: l.Owner}}
+	return said{foreseen: &foreseen{Prediction: p, state: event.Resolved, owner: l.Owner}}
 }
 
 // loadLedger teaches the agents what was resolved before the restart, and lets

@@ -15,6 +15,7 @@ import (
 
 	"grace"
 	"grace/internal/decide"
+	"grace/internal/event"
 	"grace/internal/forecast"
 	"grace/internal/heal"
 	"grace/internal/mesh"
@@ -296,7 +297,7 @@ func (l *Loop) load(ctx context.Context) error {
 		set := grace.ModeSetting{
 			Mode: l.stages.Load().Mode, Reason: "first start, from the configuration", Actor: grace.Self, Since: l.Now(), Revision: 1,
 		}
-		return l.Store.Apply(ctx, tx, modeChange(set))
+		return l.Store.Append(ctx, tx, event.ModeSet{Mode: set})
 	})
 }
 
@@ -308,7 +309,9 @@ func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error 
 		return err
 	}
 	err = l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return l.Store.Apply(ctx, tx, configChange(st, actor, l.Now()))
+		return l.Store.Append(ctx, tx, event.ConfigReloaded{
+			Detail: map[string]any{"trust": st.Govern, "services": len(st.Services), "playbooks": len(st.Playbooks)}, Actor: actor, At: l.Now(),
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("record the new configuration: %w", err)
@@ -380,16 +383,6 @@ func (st *stages) looksAt(id grace.ServiceID) (out []any) {
 // unknown gives the signals that never had data.
 func unknown(list []grace.Signal) []grace.Signal {
 	return slices.DeleteFunc(list, func(s grace.Signal) bool { return s.State != grace.SignalUnknown })
-}
-
-// configChange says what the trust core may do from now on; the rest is in the
-// file.
-func configChange(st *stages, actor string, now time.Time) grace.Change {
-	detail := heal.Encode(map[string]any{"trust": st.Govern, "services": len(st.Services), "playbooks": len(st.Playbooks)})
-	return grace.Change{
-		Audit:  []grace.AuditEntry{{At: now, Actor: actor, Action: "config.reloaded", Object: "config", Detail: detail}},
-		Events: []grace.Event{{Type: "self_heal.config", Source: "loop", Actor: actor, Resource: "config", Payload: detail, Timestamp: now}},
-	}
 }
 
 // tick lets time pass in sense and predict, and has it looked at what waits for

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/loop"
 	"grace/internal/patience"
 	"grace/internal/stage/govern"
@@ -298,7 +299,7 @@ func TestAbortWhileNobodyDrives(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = s.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
-		return s.Apply(ctx, tx, grace.Change{Aborts: []grace.AbortRequest{{Run: run.ID, Actor: "token:ann", Reason: "stop", At: time.Now()}}})
+		return s.Append(ctx, tx, event.Given{Aborts: []grace.AbortRequest{{Run: run.ID, Actor: "token:ann", Reason: "stop", At: time.Now()}}})
 	})
 	s.Close()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -22,7 +23,7 @@ func TestLostSick(t *testing.T) {
 			ID: id, Kind: grace.IncidentUnhealed, State: grace.IncidentOpen, Service: service, Severity: grace.SeverityCritical, OpenedAt: now,
 		}
 		if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
-			return l.Store.Apply(ctx, tx, grace.Change{Incidents: []grace.Incident{inc}})
+			return l.Store.Append(ctx, tx, event.Given{Incidents: []grace.Incident{inc}})
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +56,7 @@ func TestLostSick(t *testing.T) {
 	}
 	other := blind
 	other.ID, other.Sensor = "i-probe", "probe"
-	l.apply(t, grace.Change{Incidents: []grace.Incident{blind, other}})
+	l.apply(t, event.Given{Incidents: []grace.Incident{blind, other}})
 	gone.Sensor = "alertmanager"
 	l.heard(gone, false)
 	if err := l.keepLost(t.Context(), now); err != nil || !state("i-blind").Manual || state("i-probe").Manual {
@@ -66,7 +67,7 @@ func TestLostSick(t *testing.T) {
 	firing := grace.Signal{Key: "x", Service: benchService(0), Metric: "m", State: grace.SignalFiring, Severity: grace.SeverityCritical, At: now, Since: now}
 	write := func(s grace.Signal) {
 		if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
-			return l.Store.Apply(ctx, tx, grace.Change{Signals: []grace.Signal{s}})
+			return l.Store.Append(ctx, tx, event.Given{Signals: []grace.Signal{s}})
 		}); err != nil {
 			t.Fatal(err)
 		}

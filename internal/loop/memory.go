@@ -15,9 +15,6 @@ import (
 // entry of that age counts for 1 %.
 const learningWindow = 90 * 24 * time.Hour
 
-// eventLearned carries a learning entry to every replica.
-const eventLearned = "self_heal.learned"
-
 // memory is the learning log as ranking needs it, kept up to date by events:
 // reading it in every deciding transaction would grow with the history.
 type memory struct {

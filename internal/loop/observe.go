@@ -7,7 +7,7 @@ import (
 
 	"grace"
 	"grace/internal/content"
-	"grace/internal/heal"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -97,7 +97,7 @@ func (l *Loop) sensed(forecast bool, samples []grace.Sample) (lost int, queued, 
 func (l *Loop) Post(ctx context.Context, events []grace.Event, samples []grace.Sample, predictions []grace.Prediction) error {
 	if len(events) > 0 {
 		err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-			return l.Store.Apply(ctx, tx, grace.Change{Events: events})
+			return l.Store.Append(ctx, tx, event.Posted{Events: events})
 		})
 		if err != nil {
 			return fmt.Errorf("record events: %w", err)
@@ -134,32 +134,15 @@ func (l *Loop) persist(ctx context.Context, changed []grace.Signal, more ...said
 	return l.flush(ctx)
 }
 
-// signalChange records one change of a signal, and the trigger that it is. Of
-// several changes of one signal the row is the last one's; last holds where. A
-// quiet one, whose state is what it was, is no entry of the log.
-func signalChange(c *grace.Change, last map[grace.SignalKey]int, s grace.Signal, quiet bool, owner string, now time.Time) {
-	if i, ok := last[s.Key]; ok {
-		c.Signals[i] = s
-	} else {
-		last[s.Key] = len(c.Signals)
-		c.Signals = append(c.Signals, s)
+// changed says that a signal changed, and which trigger that is. A quiet change, whose
+// state is what it was, is none.
+func changed(s grace.Signal, quiet bool, owner string, now time.Time) event.SignalChanged {
+	e := event.SignalChanged{Signal: s, Quiet: quiet, Owner: owner, At: now}
+	if !quiet && s.State == grace.SignalFiring && !s.Unconfirmed {
+		t := reactive(s, now)
+		e.Trigger = &t
 	}
-	c.Events = append(c.Events, grace.Event{
-		Type: eventSignal, Source: "sense", Actor: owner, Resource: "signal/" + string(s.Key), Payload: heal.Encode(s), Timestamp: now,
-	})
-	if quiet {
-		return
-	}
-	action := "signal." + string(s.State)
-	if s.Gone {
-		action = "signal.forgotten"
-	}
-	c.Audit = append(c.Audit, grace.AuditEntry{
-		At: now, Actor: grace.Self, Action: action, Object: "signal/" + string(s.Key), Service: s.Service, Reason: s.Message,
-	})
-	if s.State == grace.SignalFiring && !s.Unconfirmed {
-		c.Triggers = append(c.Triggers, reactive(s, now))
-	}
+	return e
 }
 
 // reactive makes the trigger of a firing signal. Its id is made from the

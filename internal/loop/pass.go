@@ -11,6 +11,7 @@ import (
 	"grace"
 	"grace/internal/content"
 	"grace/internal/decide"
+	"grace/internal/event"
 	"grace/internal/stage/propose"
 	"grace/internal/store"
 )
@@ -142,7 +143,7 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene,
 		if err != nil {
 			return err
 		}
-		var c grace.Change
+		var events []event.Event
 		var parts []content.Parts
 		for _, one := range list {
 			triggers := slices.DeleteFunc(slices.Clone(one.triggers), func(t grace.Trigger) bool { return !pending[t.ID] })
@@ -164,7 +165,7 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene,
 					return err
 				}
 				if answered {
-					c.Triggers = append(c.Triggers, markDecided(triggers, grace.TriggerDecided)...)
+					events = append(events, event.TriggersAnswered{Triggers: triggers, State: grace.TriggerDecided, At: dec.At})
 					continue
 				}
 			}
@@ -175,16 +176,15 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene,
 				}
 			}
 			parts = append(parts, k.Parts)
-			add(&c, decisionChange(s, dec, run, st.ApprovalTTL))
-			c.Triggers = append(c.Triggers, markDecided(triggers, grace.TriggerDecided)...)
+			events = append(events, decisionEvent(s, dec, run, st.ApprovalTTL), event.TriggersAnswered{Triggers: triggers, State: grace.TriggerDecided, At: dec.At})
 			if run != nil {
 				break
 			}
 		}
 		if len(decided) == 0 {
-			return l.Store.Apply(ctx, tx, c)
+			return l.Store.Append(ctx, tx, events...)
 		}
-		return l.applyRecorded(ctx, tx, c, parts...)
+		return l.record(ctx, tx, string(decided[0].ID), parts, events...)
 	})
 	if err != nil {
 		return nil, err
@@ -238,29 +238,19 @@ func (l *Loop) saidLast(ctx context.Context, tx store.Tx, dec grace.Decision) (b
 	return err == nil && considered(last.Diagnosis) == considered(dec.Diagnosis) && signature(last) == signature(dec), err
 }
 
-// applyRecorded writes what was decided, with all that it rests on.
-func (l *Loop) applyRecorded(ctx context.Context, tx store.Tx, c grace.Change, parts ...content.Parts) error {
-	if err := l.Store.Keep(ctx, tx, c.Snapshots[0].ID, parts...); err != nil {
+// record writes what was decided, with the parts that it rests on.
+func (l *Loop) record(ctx context.Context, tx store.Tx, id string, parts []content.Parts, events ...event.Event) error {
+	if err := l.Store.Keep(ctx, tx, id, parts...); err != nil {
 		return err
 	}
-	return l.Store.Apply(ctx, tx, c)
+	return l.Store.Append(ctx, tx, events...)
 }
 
 // tell counts and logs a decision that is written.
 func (l *Loop) tell(dec grace.Decision, took time.Duration) {
 	l.stats.decided(dec, took)
 	l.Log.Info("decision", "id", dec.ID, "decision", dec.Verdict, "service", dec.Service, "code", dec.Diagnosis.Code,
-		"kind", dec.Diagnosis.Kind, "playbook", playbookOf(dec), "run", dec.Run, "reason", summary(dec))
-}
-
-// add joins the rows of two decisions.
-func add(c *grace.Change, more grace.Change) {
-	c.Runs = append(c.Runs, more.Runs...)
-	c.Decisions = append(c.Decisions, more.Decisions...)
-	c.Snapshots = append(c.Snapshots, more.Snapshots...)
-	c.Approvals = append(c.Approvals, more.Approvals...)
-	c.Audit = append(c.Audit, more.Audit...)
-	c.Events = append(c.Events, more.Events...)
+		"kind", dec.Diagnosis.Kind, "playbook", event.PlaybookOf(dec), "run", dec.Run, "reason", event.Summary(dec))
 }
 
 // passes tells whether what it is about passed when it was last seen.
@@ -301,13 +291,5 @@ func triggersOf(d grace.Diagnosis, waiting map[grace.ServiceID][]grace.Trigger) 
 		}
 	}
 	slices.SortFunc(out, func(a, b grace.Trigger) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID)) })
-	return out
-}
-
-func markDecided(triggers []grace.Trigger, state grace.TriggerState) []grace.Trigger {
-	out := slices.Clone(triggers)
-	for i := range out {
-		out[i].State = state
-	}
 	return out
 }

@@ -13,6 +13,7 @@ import (
 
 	"grace"
 	"grace/internal/decide"
+	"grace/internal/event"
 	"grace/internal/explain"
 	"grace/internal/gate"
 	"grace/internal/heal"
@@ -237,9 +238,8 @@ func TestSickInAStorm(t *testing.T) {
 	}
 	quiet := grace.Silence{ID: "s-1", Service: string(benchService(6)), Reason: "maintenance", Starts: now, Ends: now.Add(24 * time.Hour)}
 	if err := l.Store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
-		c := stormOpened([]grace.ServiceID{benchService(0), benchService(1)}, reason, now)
-		c.Incidents, c.Silences = append(c.Incidents, own), []grace.Silence{quiet}
-		return l.Store.Apply(ctx, tx, c)
+		return l.Store.Append(ctx, tx, stormOpened([]grace.ServiceID{benchService(0), benchService(1)}, reason, now),
+			event.Given{Incidents: []grace.Incident{own}, Silences: []grace.Silence{quiet}})
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -8,16 +8,13 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/heal"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
 const (
-	eventAbort  = "self_heal.run.abort_requested"
-	eventSignal = "health.signal"
-	eventAsked  = "self_heal.signals.asked"
-	pumpBatch   = 500
-	askBatch    = 500 // signals in one event
+	pumpBatch = 500
+	askBatch  = 500 // signals in one event
 )
 
 // pump carries committed events from the outbox to the mesh, and takes from
@@ -63,19 +60,19 @@ func (l *Loop) carry(ctx context.Context, cursor int64) int64 {
 // hear takes what matters here from an event of any replica.
 func (l *Loop) hear(e grace.Event) {
 	switch e.Type {
-	case eventAbort:
+	case event.TypeAbort:
 		l.Runner.Interrupt(grace.RunID(strings.TrimPrefix(e.Resource, "run/")))
-	case eventSignal:
+	case event.TypeSignal:
 		var s grace.Signal
 		if json.Unmarshal(e.Payload, &s) == nil && s.Key != "" {
 			l.heard(s, e.Actor == l.Owner)
 		}
-	case eventAsked:
+	case event.TypeAsked:
 		var keys []grace.SignalKey
 		if e.Actor != l.Owner && json.Unmarshal(e.Payload, &keys) == nil {
 			l.asked(keys)
 		}
-	case eventLearned:
+	case event.TypeLearned:
 		var entry grace.LearningEntry
 		if json.Unmarshal(e.Payload, &entry) == nil && entry.ID != "" {
 			l.memory.add(entry)
@@ -122,14 +119,14 @@ func (l *Loop) doubt(s grace.Signal) {
 // ask asks the other replicas what they see of signals. A question that is lost
 // is asked again.
 func (l *Loop) ask(ctx context.Context, keys []grace.SignalKey, now time.Time) error {
-	var c grace.Change
+	var questions []event.Event
 	for some := range slices.Chunk(keys, askBatch) {
-		c.Events = append(c.Events, grace.Event{Type: eventAsked, Source: "sense", Actor: l.Owner, Payload: heal.Encode(some), Timestamp: now})
+		questions = append(questions, event.SignalsAsked{Keys: some, Owner: l.Owner, At: now})
 	}
-	if len(c.Events) == 0 {
+	if len(questions) == 0 {
 		return nil
 	}
-	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return l.Store.Apply(ctx, tx, c) })
+	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error { return l.Store.Append(ctx, tx, questions...) })
 }
 
 func (l *Loop) asked(keys []grace.SignalKey) {

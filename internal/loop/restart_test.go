@@ -8,8 +8,8 @@ import (
 	"github.com/dbos-inc/dbos-transact-golang/dbos"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/gate"
-	"grace/internal/heal"
 	"grace/internal/stage/propose"
 	"grace/internal/stage/sense"
 )
@@ -59,8 +59,8 @@ func TestAnswerIsSeen(t *testing.T) {
 	word, _ := l.sense.Signal(key)
 	alert()
 	word.Unconfirmed = true
-	l.hear(grace.Event{Type: eventSignal, Actor: "another", Payload: heal.Encode(word)})
-	l.hear(grace.Event{Type: eventAsked, Actor: "another", Payload: heal.Encode([]grace.SignalKey{key})})
+	l.hear(grace.Event{Type: event.TypeSignal, Actor: "another", Payload: event.Encode(word)})
+	l.hear(grace.Event{Type: event.TypeAsked, Actor: "another", Payload: event.Encode([]grace.SignalKey{key})})
 	for range 10 {
 		alert()
 	}
@@ -168,7 +168,7 @@ func TestStormOverARestart(t *testing.T) {
 		signals = append(signals, grace.Signal{Key: grace.SignalKey(string(id) + "/probe/up"), Service: id, Sensor: "probe", Metric: "up", Kind: grace.SignalProbe, Code: grace.CodeServiceDown, State: grace.SignalFiring, Severity: grace.SeverityCritical, Since: start.Add(-time.Minute), At: start.Add(-time.Second), Fired: start.Add(-time.Second), Message: "down"})
 	}
 	inc := grace.Incident{ID: "storm-x", Kind: grace.IncidentStorm, State: grace.IncidentOpen, Services: sick, Severity: grace.SeverityCritical, Since: start.Add(-time.Minute), OpenedAt: start.Add(-time.Minute)}
-	l.apply(t, grace.Change{Signals: signals, Incidents: []grace.Incident{inc}})
+	l.apply(t, event.Given{Signals: signals, Incidents: []grace.Incident{inc}})
 	passed := time.Duration(0)
 	deps := l.Deps
 	deps.Now, deps.Elapsed = func() time.Time { return start.Add(passed) }, func() time.Duration { return passed }
@@ -251,7 +251,7 @@ func TestQuestionOverAnotherConfiguration(t *testing.T) {
 	})
 	start := l.Now()
 	key := grace.SignalKey(string(service) + "/old/up")
-	l.apply(t, grace.Change{
+	l.apply(t, event.Given{
 		Signals:   []grace.Signal{{Key: key, Service: service, Sensor: "old", Metric: "up", Kind: grace.SignalProbe, Configured: true, Code: grace.CodeServiceDown, State: grace.SignalFiring, Severity: grace.SeverityCritical, Since: start.Add(-time.Minute), At: start, Fired: start}},
 		Runs:      []grace.Run{{ID: "r", Service: service, Code: grace.CodeServiceDown, Kind: grace.TriggerReactive, Status: grace.RunAwaitingApproval, Playbook: grace.Playbook{ID: "restart_service"}, Decision: "d", Revision: 1, CreatedAt: start, Condition: []grace.SignalKey{key}}},
 		Approvals: []grace.Approval{{ID: "r", Run: "r", Service: service, Playbook: "restart_service", State: grace.ApprovalPending, Revision: 1, Expires: start.Add(30 * time.Minute), At: start}},

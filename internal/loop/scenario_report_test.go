@@ -51,6 +51,10 @@ func newReport(t *testing.T, l *Loop) *report {
 	r.entries = everything(t, func(p store.Page) ([]grace.AuditEntry, string, error) {
 		return l.Store.AuditEntries(ctx, q, store.AuditFilter{}, p)
 	})
+	operations := everything(t, func(p store.Page) ([]grace.AuditEntry, string, error) {
+		return l.Store.Operations(ctx, q, store.AuditFilter{}, p)
+	})
+	r.entries = append(r.entries, slices.DeleteFunc(operations, func(e grace.AuditEntry) bool { return !strings.HasPrefix(e.Action, "signal.") })...)
 	// What happens at the same moment is concurrent: it is shown in an order
 	// of its own.
 	slices.SortStableFunc(r.entries, func(a, b grace.AuditEntry) int {

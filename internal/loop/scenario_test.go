@@ -22,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/heal"
 	"grace/internal/mesh"
 	"grace/internal/store"
@@ -36,7 +37,7 @@ var update = flag.Bool("update", false, "rewrite the expected audit logs of the 
 func TestScenarios(t *testing.T) {
 	if path := os.Getenv("GRACE_REPLAYED"); path != "" { // for make replay
 		t.Cleanup(func() {
-			if err := os.WriteFile(path, heal.Encode(map[string]any{"replay": &replayed.sum}), 0o600); err != nil {
+			if err := os.WriteFile(path, event.Encode(map[string]any{"replay": &replayed.sum}), 0o600); err != nil {
 				t.Error(err)
 			}
 		})
@@ -130,7 +131,7 @@ func play(t *testing.T, cfg Config, s *script) []string {
 	}
 	l.Bind(e)
 	err = st.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return st.Apply(ctx, tx, grace.Change{Learning: s.learned})
+		return st.Append(ctx, tx, event.Given{Learning: s.learned})
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/decide"
+	"grace/internal/event"
 	"grace/internal/explain"
 	"grace/internal/gate"
-	"grace/internal/heal"
 	"grace/internal/store"
 )
 
@@ -62,9 +63,7 @@ func (l *Loop) settleOne(ctx context.Context, st *stages, sc *decide.Scene, serv
 		if dec.Reasons[0].Code == grace.ReasonCleared {
 			state = grace.TriggerCleared
 		}
-		c := decisionChange(s, dec, nil, st.ApprovalTTL)
-		c.Triggers = markDecided(triggers, state)
-		return l.applyRecorded(ctx, tx, c, k.Parts)
+		return l.record(ctx, tx, string(dec.ID), []content.Parts{k.Parts}, decisionEvent(s, dec, nil, st.ApprovalTTL), event.TriggersAnswered{Triggers: triggers, State: state, At: dec.At})
 	})
 }
 
@@ -108,29 +107,24 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 			Since: run.SickSince, OpenedAt: now, Manual: run.StartedAt != nil,
 			Title: fmt.Sprintf("%s on %s was stranded; look at %s yourself", run.Playbook.ID, run.Service, run.Service), Detail: run.Error,
 		}
-		c := grace.Change{
-			Runs: []grace.Run{run}, Incidents: []grace.Incident{inc},
-			// Neutral: it says nothing of the remedy, so nobody learns of it by
-			// an event either.
-			Learning: []grace.LearningEntry{{
-				ID: "l-" + string(id), Service: run.Service, Diagnosis: run.Code, Playbook: run.Playbook.ID, Kind: run.Kind, Run: id,
-				Result: grace.ResultNeutral, State: run.Status, Auto: run.Auto, At: now,
-			}},
-			Audit: []grace.AuditEntry{
-				{At: now, Actor: grace.Self, Action: "run.escalated", Object: "run/" + string(id), Service: run.Service, Reason: run.Error},
-				{At: now, Actor: grace.Self, Action: "incident.opened", Object: "incident/" + string(inc.ID), Service: run.Service, Reason: inc.Detail},
+		list := []event.Event{
+			event.RunMoved{
+				Run: run, At: now, Moves: []event.Move{{Action: string(run.Status), Reason: run.Error}},
+				Learned: &grace.LearningEntry{ // neutral: it says nothing of the remedy
+					ID: "l-" + string(id), Service: run.Service, Diagnosis: run.Code, Playbook: run.Playbook.ID, Kind: run.Kind, Run: id,
+					Result: grace.ResultNeutral, State: run.Status, Auto: run.Auto, At: now,
+				},
 			},
-			Events: []grace.Event{
-				{Type: "self_heal.run.escalated", Source: "loop", Actor: grace.Self, Resource: "run/" + string(id), Payload: heal.Encode(run.Error), Timestamp: now},
-				{Type: "incident.opened", Source: "loop", Actor: grace.Self, Resource: "incident/" + string(inc.ID), Payload: heal.Encode(inc), Timestamp: now},
-			},
+			event.IncidentChanged{Incident: inc, What: event.IncidentOpened, Reason: inc.Detail, At: now},
 		}
 		if asked {
-			if err := l.withdraw(ctx, tx, &c, run, now); err != nil {
+			withdrawn, err := l.withdraw(ctx, tx, run, now)
+			if err != nil {
 				return err
 			}
+			list = append(list, withdrawn...)
 		}
-		return l.Store.Apply(ctx, tx, c)
+		return l.Store.Append(ctx, tx, list...)
 	})
 	if err != nil {
 		return fmt.Errorf("end the stranded run %s: %w", id, err)
@@ -186,26 +180,24 @@ func (l *Loop) callOffRun(ctx context.Context, h store.RunHead, why string) erro
 		if err := l.engine.Send(ctx, tx, h.ID, "call off/"+string(a.ID), m); err != nil {
 			return err
 		}
-		var c grace.Change
-		heal.Answered(&c, a, "loop", now)
-		return l.Store.Apply(ctx, tx, c)
+		return l.Store.Append(ctx, tx, event.ApprovalAnswered{Approval: a, At: now})
 	})
 }
 
 // withdraw takes back the question to a person that a run has waited for which
 // could not go on: its answer would start nothing.
-func (l *Loop) withdraw(ctx context.Context, tx store.Tx, c *grace.Change, run grace.Run, now time.Time) error {
+func (l *Loop) withdraw(ctx context.Context, tx store.Tx, run grace.Run, now time.Time) ([]event.Event, error) {
 	a, err := l.Store.Approval(ctx, tx, grace.ApprovalID(run.ID))
 	if errors.Is(err, store.ErrForged) {
-		return nil // nobody acts on it; the run must end all the same
+		return nil, nil // nobody acts on it; the run must end all the same
 	}
 	if err != nil {
-		return fmt.Errorf("read the approval: %w", err)
+		return nil, fmt.Errorf("read the approval: %w", err)
 	}
-	if a.State == grace.ApprovalPending {
-		heal.Answered(c, cancelled(a, run.Error, now), "loop", now)
+	if a.State != grace.ApprovalPending {
+		return nil, nil
 	}
-	return nil
+	return []event.Event{event.ApprovalAnswered{Approval: cancelled(a, run.Error, now), At: now}}, nil
 }
 
 // cancelled gives a question that GRACE itself takes back.

@@ -6,6 +6,7 @@ import (
 
 	"grace"
 	"grace/internal/decide"
+	"grace/internal/event"
 	"grace/internal/gate"
 	"grace/internal/heal"
 	"grace/internal/stage/sense"
@@ -169,7 +170,7 @@ func TestWordBetweenStartAndReload(t *testing.T) {
 	}
 	entries := func() int {
 		t.Helper()
-		list, _, err := l.Store.AuditEntries(t.Context(), l.Store.Q(), store.AuditFilter{Object: "signal/" + string(row.Key)}, store.Page{Limit: 100})
+		list, _, err := l.Store.Operations(t.Context(), l.Store.Q(), store.AuditFilter{Object: "signal/" + string(row.Key)}, store.Page{Limit: 100})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +188,7 @@ func TestWordBetweenStartAndReload(t *testing.T) {
 		word := row
 		word.At = began.Add(tt.seen)
 		word.Fired = word.At
-		l.hear(grace.Event{Type: eventSignal, Actor: "another", Payload: heal.Encode(word)})
+		l.hear(grace.Event{Type: event.TypeSignal, Actor: "another", Payload: event.Encode(word)})
 		if got := look(); got != tt.want {
 			t.Errorf("seen %s after the change: %q, want %q", tt.seen, got, tt.want)
 		}

@@ -9,8 +9,8 @@ import (
 	"grace"
 	"grace/internal/content"
 	"grace/internal/decide"
+	"grace/internal/event"
 	"grace/internal/explain"
-	"grace/internal/heal"
 	"grace/internal/store"
 )
 
@@ -47,9 +47,9 @@ func (l *Loop) storm(ctx context.Context, st *stages, sc *decide.Scene) error {
 			return err
 		}
 		if open {
-			return l.Store.Apply(ctx, tx, stormOpened(sick, reason, sc.At))
+			return l.Store.Append(ctx, tx, stormOpened(sick, reason, sc.At))
 		}
-		return l.Store.Apply(ctx, tx, stormClosed(inc, reason, sc.At))
+		return l.Store.Append(ctx, tx, stormClosed(inc, reason, sc.At))
 	})
 	if err != nil {
 		return fmt.Errorf("record the storm breaker: %w", err)
@@ -82,18 +82,18 @@ func unseenSick(storm grace.Incident, signals []grace.Signal) (out []grace.Servi
 	return out
 }
 
-func stormOpened(sick []grace.ServiceID, reason grace.Reason, now time.Time) grace.Change {
+func stormOpened(sick []grace.ServiceID, reason grace.Reason, now time.Time) event.IncidentChanged {
 	inc := grace.Incident{
 		ID: grace.IncidentID(stormPrefix + content.ID(now)), Kind: grace.IncidentStorm, Since: now, State: grace.IncidentOpen, Services: sick, Severity: grace.SeverityCritical,
 		Title:  fmt.Sprintf("%d services are sick at once: nothing is done automatically", len(sick)),
 		Detail: explain.Line(reason), OpenedAt: now,
 	}
-	return stormChange(inc, "storm.opened", "incident.opened", explain.Line(reason), now)
+	return stormChange(inc, "storm.opened", event.IncidentOpened, explain.Line(reason), now)
 }
 
-func stormClosed(inc grace.Incident, reason grace.Reason, now time.Time) grace.Change {
+func stormClosed(inc grace.Incident, reason grace.Reason, now time.Time) event.IncidentChanged {
 	inc.State, inc.ResolvedAt = grace.IncidentResolved, &now
-	return stormChange(inc, "storm.closed", "incident.resolved", explain.Actual(reason), now)
+	return stormChange(inc, "storm.closed", event.IncidentResolved, explain.Actual(reason), now)
 }
 
 // gather is for how long services that become sick in a storm are gathered: it
@@ -129,7 +129,7 @@ func (l *Loop) widenStorm(ctx context.Context, st *stages, incidents []grace.Inc
 		if reason := l.stormNow.Load(); reason != nil {
 			why = explain.Line(*reason)
 		}
-		return l.Store.Apply(ctx, tx, stormWidened(incidents[i], more, why, now))
+		return l.Store.Append(ctx, tx, stormWidened(incidents[i], more, why, now))
 	})
 	if err != nil {
 		return fmt.Errorf("tell what became sick in a storm: %w", err)
@@ -178,7 +178,7 @@ func untold(incidents []grace.Incident, due []lasting) (more []grace.ServiceID) 
 	return more
 }
 
-func stormWidened(inc grace.Incident, more []grace.ServiceID, why string, now time.Time) grace.Change {
+func stormWidened(inc grace.Incident, more []grace.ServiceID, why string, now time.Time) event.IncidentChanged {
 	const named = 20
 	text := join(more[:min(len(more), named)])
 	if len(more) > named {
@@ -191,17 +191,9 @@ func stormWidened(inc grace.Incident, more []grace.ServiceID, why string, now ti
 		inc.Title = string(more[0]) + " is sick too while the circuit breaker is open: nothing is done automatically"
 	}
 	inc.Detail = inc.News + "; " + why
-	return stormChange(inc, "storm.widened", "incident.updated", inc.News, now)
+	return stormChange(inc, "storm.widened", event.IncidentUpdated, inc.News, now)
 }
 
-func stormChange(inc grace.Incident, action, event, reason string, now time.Time) grace.Change {
-	object := "incident/" + string(inc.ID)
-	return grace.Change{
-		Incidents: []grace.Incident{inc},
-		Audit:     []grace.AuditEntry{{At: now, Actor: grace.Self, Action: action, Object: object, Reason: reason}},
-		Events: []grace.Event{
-			{Type: event, Source: "loop", Actor: grace.Self, Resource: object, Payload: heal.Encode(inc), Timestamp: now},
-			{Type: "self_heal." + action, Source: "loop", Actor: grace.Self, Resource: object, Payload: heal.Encode(inc), Timestamp: now},
-		},
-	}
+func stormChange(inc grace.Incident, cause, what, reason string, now time.Time) event.IncidentChanged {
+	return event.IncidentChanged{Incident: inc, What: what, Cause: cause, Reason: reason, At: now}
 }

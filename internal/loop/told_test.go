@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"grace/internal/event"
 	"grace/internal/store"
 
 	"grace"
@@ -20,7 +21,7 @@ func TestAnOlderIncidentIsResolved(t *testing.T) {
 		ID: "i-old", Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: service, Run: "r-old", Manual: true,
 		Severity: grace.SeverityWarning, Since: began.Add(-time.Hour), OpenedAt: began.Add(-time.Hour), Title: "an earlier run was aborted",
 	}
-	l.apply(t, grace.Change{Incidents: []grace.Incident{old}})
+	l.apply(t, event.Given{Incidents: []grace.Incident{old}})
 	sick := grace.Signal{Key: "k", Service: service, Kind: grace.SignalProbe, State: grace.SignalFiring, Severity: grace.SeverityCritical, Since: began, At: began}
 	pass := func(now time.Time) {
 		t.Helper()
@@ -54,7 +55,7 @@ func TestARunOfSomethingElse(t *testing.T) {
 		l := steppedLoop(t, 1, nil)
 		service, now := benchService(0), l.Now()
 		began := now.Add(-time.Hour)
-		l.apply(t, grace.Change{Runs: []grace.Run{{
+		l.apply(t, event.Given{Runs: []grace.Run{{
 			ID: "r-backup", Service: service, Code: code, Kind: grace.TriggerManual, Status: grace.RunRunning, Playbook: grace.Playbook{ID: "backup"},
 			Decision: "d", Revision: 1, CreatedAt: began, StartedAt: &began,
 		}}})
@@ -78,7 +79,7 @@ func TestARunThatWaitsKeepsNoIncident(t *testing.T) {
 	l := steppedLoop(t, 1, func(cfg *Config) { cfg.HoldDown = 30 * time.Second })
 	service, st, start := benchService(0), l.stages.Load(), l.Now()
 	opened := start.Add(-3 * time.Hour)
-	l.apply(t, grace.Change{
+	l.apply(t, event.Given{
 		Runs: []grace.Run{{
 			ID: "r-1", Service: service, Code: grace.CodeManual, Kind: grace.TriggerManual, Status: grace.RunApproved, Playbook: grace.Playbook{ID: "p"},
 			Decision: "d", Revision: 1, CreatedAt: opened,
@@ -238,7 +239,7 @@ func TestUnfounded(t *testing.T) {
 		ID: "r", Service: service, Status: grace.RunAwaitingApproval, Decision: "d", Playbook: grace.Playbook{ID: "p"}, Revision: 1, CreatedAt: now,
 		Condition: []grace.SignalKey{"a", "b"},
 	}
-	l.apply(t, grace.Change{Runs: []grace.Run{run}, Signals: []grace.Signal{s}})
+	l.apply(t, event.Given{Runs: []grace.Run{run}, Signals: []grace.Signal{s}})
 	unfounded := func() bool {
 		t.Helper()
 		over, _, err := l.unfounded(t.Context(), store.RunHead{ID: run.ID, Service: service})
@@ -251,7 +252,7 @@ func TestUnfounded(t *testing.T) {
 		t.Error("one of its signals is there")
 	}
 	s.Gone = true
-	l.apply(t, grace.Change{Signals: []grace.Signal{s}})
+	l.apply(t, event.Given{Signals: []grace.Signal{s}})
 	if !unfounded() {
 		t.Error("none is there any more")
 	}
@@ -287,7 +288,7 @@ func TestReasonOfNow(t *testing.T) {
 		if status.Terminal() {
 			run.EndedAt = &now
 		}
-		l.apply(t, grace.Change{Runs: []grace.Run{run}})
+		l.apply(t, event.Given{Runs: []grace.Run{run}})
 	}
 	s := grace.Signal{
 		Key: "a", Service: service, Sensor: "probe", Metric: "up", Kind: grace.SignalProbe, Code: grace.CodeServiceDown, State: grace.SignalFiring,
@@ -337,7 +338,7 @@ func TestNeedless(t *testing.T) {
 	} {
 		l := steppedLoop(t, 1, nil)
 		run := grace.Run{ID: "r", Service: benchService(0), Kind: tt.kind, Status: grace.RunAwaitingApproval, Decision: "d", Revision: 1, CreatedAt: l.Now()}
-		l.apply(t, grace.Change{Runs: []grace.Run{run}, Decisions: []grace.Decision{{ID: "d", Service: run.Service, Reasons: tt.reasons, At: l.Now()}}})
+		l.apply(t, event.Given{Runs: []grace.Run{run}, Decisions: []grace.Decision{{ID: "d", Service: run.Service, Reasons: tt.reasons, At: l.Now()}}})
 		if over, _, err := l.needless(t.Context(), store.RunHead{ID: "r", Service: run.Service}); err != nil || over != tt.want {
 			t.Errorf("%s %v: %t (%v)", tt.kind, tt.reasons, over, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -323,7 +324,7 @@ func (w *worker) delivered(ctx context.Context, row *store.Receiver, e grace.Eve
 	}
 	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error {
 		if letter != "" {
-			if err := w.n.Store.DropDeadLetter(ctx, tx, letter); err != nil {
+			if err := w.n.Store.Append(ctx, tx, event.LetterDelivered{ID: letter, At: w.n.Now()}); err != nil {
 				return err
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -93,7 +94,7 @@ func TestDeadLetter(t *testing.T) {
 	for _, entry := range entries {
 		actions[entry.Action+" by "+entry.Actor]++
 	}
-	equal(t, actions, map[string]int{"notify.dead by self_heal": 2, "notify.retried by token:ada": 2})
+	equal(t, actions, map[string]int{"incident.opened by token:ada": 3, "notify.dead by self_heal": 2, "notify.retried by token:ada": 2})
 }
 
 // One message that a server cannot digest must not silence the receiver.
@@ -211,11 +212,11 @@ func TestScanned(t *testing.T) {
 	for i := range noise {
 		noise[i] = grace.Event{Type: "health.signal", Source: "loop", Resource: "web"}
 	}
-	e.apply(grace.Change{Events: noise})
+	e.apply(event.Given{Outbox: noise})
 	e.turn("hook")
 	equal(t, e.row("hook").Cursor, int64(0))
 	equal(t, e.n.current().workers[0].scanned, int64(600))
-	e.apply(grace.Change{Events: noise})
+	e.apply(event.Given{Outbox: noise})
 	e.turn("hook")
 	equal(t, e.row("hook").Cursor, int64(1200))
 	e.incident("i-1", "web", "opened")

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/heal"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -84,15 +84,17 @@ func (e *env) use(s Settings) {
 	}
 }
 
-// apply writes a change.
-func (e *env) apply(c grace.Change) {
+// apply writes what has happened, now.
+func (e *env) apply(what event.Event) {
 	e.t.Helper()
-	for i := range c.Events {
-		if c.Events[i].Timestamp.IsZero() {
-			c.Events[i].Timestamp = e.now
+	if c, ok := what.(event.Given); ok {
+		for i := range c.Outbox {
+			if c.Outbox[i].Timestamp.IsZero() {
+				c.Outbox[i].Timestamp = e.now
+			}
 		}
 	}
-	err := e.store.Do(e.t.Context(), func(ctx context.Context, tx store.Tx) error { return e.store.Apply(ctx, tx, c) })
+	err := e.store.Do(e.t.Context(), func(ctx context.Context, tx store.Tx) error { return e.store.Append(ctx, tx, what) })
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -144,7 +146,7 @@ func (e *env) ask(id string, service grace.ServiceID) {
 		Playbook: grace.Playbook{ID: "restart_service", Binding: grace.Binding{Steps: []grace.Step{{Name: "restart"}}}}, Decision: grace.DecisionID("dec-" + id),
 		SickSince: e.now.Add(-3 * time.Minute), CreatedAt: e.now,
 	}
-	e.apply(grace.Change{
+	e.apply(event.Given{
 		Runs: []grace.Run{run},
 		Approvals: []grace.Approval{{
 			ID: grace.ApprovalID(id), Run: run.ID, Service: service, Playbook: "restart_service", State: grace.ApprovalPending,
@@ -154,7 +156,7 @@ func (e *env) ask(id string, service grace.ServiceID) {
 			ID: run.Decision, Verdict: grace.VerdictRequireApproval, Service: service, Run: run.ID, At: e.now,
 			Reasons: []grace.Reason{{Gate: "blast_radius", Code: grace.ReasonBlastRadius, Actual: 3.0, Required: 2.0}},
 		}},
-		Events: []grace.Event{{
+		Outbox: []grace.Event{{
 			Type: "self_heal.run.awaiting_approval", Source: "loop", Actor: grace.Self, Resource: "run/" + id,
 			Payload: encode(map[string]any{"run": id, "service": service, "playbook": "restart_service", "code": "service_down", "state": "awaiting_approval"}),
 		}},
@@ -164,7 +166,7 @@ func (e *env) ask(id string, service grace.ServiceID) {
 // act has a run begin to change its target.
 func (e *env) act(id string, service grace.ServiceID) {
 	e.t.Helper()
-	e.apply(grace.Change{Events: []grace.Event{{Type: "self_heal.run.running", Resource: "run/" + id, Payload: encode(runPayload{Service: service})}}})
+	e.apply(event.Given{Outbox: []grace.Event{{Type: "self_heal.run.running", Resource: "run/" + id, Payload: encode(runPayload{Service: service})}}})
 }
 
 // answer settles a question.
@@ -175,9 +177,7 @@ func (e *env) answer(id string, state grace.ApprovalState) {
 		e.t.Fatal(err)
 	}
 	a.State, a.Revision, a.Actor, a.Reason = state, a.Revision+1, "token:ada", "go on"
-	var c grace.Change
-	heal.Answered(&c, a, "api", e.now)
-	e.apply(c)
+	e.apply(event.ApprovalAnswered{Approval: a, At: e.now})
 }
 
 // incident writes an incident and what happened to it: opened, acknowledged,
@@ -194,10 +194,7 @@ func (e *env) incident(id string, service grace.ServiceID, what string) {
 	case "acknowledged":
 		inc.Acknowledged = &grace.Note{Actor: "token:ada", Text: "on it", At: e.now}
 	}
-	e.apply(grace.Change{
-		Incidents: []grace.Incident{inc},
-		Events:    []grace.Event{{Type: "incident." + what, Source: "loop", Actor: "token:ada", Resource: "incident/" + id, Payload: encode(inc)}},
-	})
+	e.apply(event.IncidentChanged{Incident: inc, What: "incident." + what, Actor: "token:ada", At: e.now})
 }
 
 // report writes an incident and what happened to it, also while it gets worse.
@@ -206,10 +203,7 @@ func (e *env) report(inc grace.Incident, what string) {
 	if inc.OpenedAt.IsZero() {
 		inc.OpenedAt = e.now
 	}
-	e.apply(grace.Change{
-		Incidents: []grace.Incident{inc},
-		Events:    []grace.Event{{Type: what, Source: "loop", Actor: grace.Self, Resource: "incident/" + string(inc.ID), Payload: encode(inc)}},
-	})
+	e.apply(event.IncidentChanged{Incident: inc, What: what, At: e.now})
 }
 
 // silence keeps services silent for a time; the same id ends an earlier one.
@@ -219,7 +213,7 @@ func (e *env) silence(id, services string, d time.Duration) {
 	if s.Ends = e.now.Add(d); d == 0 {
 		s.Ends, s.Ended = e.now.Add(time.Hour), &grace.Note{Actor: "token:ada", Text: "done", At: e.now}
 	}
-	e.apply(grace.Change{Silences: []grace.Silence{s}})
+	e.apply(event.Given{Silences: []grace.Silence{s}})
 }
 
 // all lets some time pass, and then the ladder and the receivers do what is due.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -219,7 +220,7 @@ func (n *Notifier) dueOf(ctx context.Context, set *setup, s store.OpenSubject, s
 	}
 	if s.Held {
 		next.Clocks = anew(s.Clocks, now)
-		return n.tell(ctx, s.Subject, &next, []grace.Event{ladderEvent(eventUnsilenced, next, 0, nil, now)})
+		return n.tell(ctx, s.Subject, &next, []event.NotifyStep{ladderEvent(eventUnsilenced, next, 0, nil, now)})
 	}
 	set.router.start(&next, m, now) // the routes have changed
 	events := set.router.advance(&next, now)
@@ -247,7 +248,7 @@ func earlier(a, b time.Time) time.Time {
 
 // advance moves the clocks of a subject, and gives the events of the rungs and
 // reminders that are due.
-func (r *Router) advance(s *store.OpenSubject, now time.Time) []grace.Event {
+func (r *Router) advance(s *store.OpenSubject, now time.Time) []event.NotifyStep {
 	rungs := map[grace.Duration][]Name{}
 	var again []Name
 	for _, one := range r.routes {
@@ -274,7 +275,7 @@ func (r *Router) advance(s *store.OpenSubject, now time.Time) []grace.Event {
 		}
 		s.Clocks[one.key] = c
 	}
-	var events []grace.Event
+	var events []event.NotifyStep
 	for _, after := range slices.Sorted(maps.Keys(rungs)) {
 		events = append(events, ladderEvent(eventLadder, *s, after, rungs[after], now))
 	}
@@ -284,34 +285,34 @@ func (r *Router) advance(s *store.OpenSubject, now time.Time) []grace.Event {
 	return events
 }
 
-func ladderEvent(kind string, s store.OpenSubject, after grace.Duration, to []Name, now time.Time) grace.Event {
+func ladderEvent(kind string, s store.OpenSubject, after grace.Duration, to []Name, now time.Time) event.NotifyStep {
 	p := ladderPayload{Event: s.Event, After: after}
 	for _, name := range to {
 		if !slices.Contains(p.Receivers, string(name)) {
 			p.Receivers = append(p.Receivers, string(name))
 		}
 	}
-	return grace.Event{Type: kind, Source: "notify", Actor: grace.Self, Resource: s.Subject, Payload: encode(p), Timestamp: now}
+	why := "nobody has answered since " + s.Event.Timestamp.UTC().Format(time.RFC3339)
+	if kind == eventUnsilenced {
+		why = "it is not silenced any more, and still open"
+	}
+	return event.NotifyStep{Type: kind, Subject: s.Subject, Payload: p, Reason: why, At: now}
 }
 
 // tell writes the ladder's events and, unless it is nil, how the subject stands,
 // but not of what is over by now: what is answered is read in the transaction that
 // would call the next one. Who looks after an incident hears only what was held.
-func (n *Notifier) tell(ctx context.Context, subject string, next *store.OpenSubject, events []grace.Event) error {
+func (n *Notifier) tell(ctx context.Context, subject string, next *store.OpenSubject, steps []event.NotifyStep) error {
 	err := n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		open, lookedAfter, err := n.stillOpen(ctx, tx, subject)
 		if err != nil {
 			return err
 		}
-		var c grace.Change
-		for _, e := range events {
-			if !open || lookedAfter && e.Type != eventUnsilenced {
-				continue
+		var told []event.Event
+		for _, e := range steps {
+			if open && (!lookedAfter || e.Type == eventUnsilenced) {
+				told = append(told, e)
 			}
-			c.Events = append(c.Events, e)
-			c.Audit = append(c.Audit, grace.AuditEntry{
-				At: e.Timestamp, Actor: grace.Self, Action: strings.TrimPrefix(e.Type, "self_heal."), Object: e.Resource, Reason: whyTold(e), Detail: e.Payload,
-			})
 		}
 		switch {
 		case !open || lookedAfter:
@@ -322,21 +323,12 @@ func (n *Notifier) tell(ctx context.Context, subject string, next *store.OpenSub
 		if err != nil {
 			return err
 		}
-		return n.Store.Apply(ctx, tx, c)
+		return n.Store.Append(ctx, tx, told...)
 	})
 	if err != nil {
 		return fmt.Errorf("escalate %s: %w", subject, err)
 	}
 	return nil
-}
-
-// whyTold words an event of the ladder for the audit log.
-func whyTold(e grace.Event) string {
-	if e.Type == eventUnsilenced {
-		return "it is not silenced any more, and still open"
-	}
-	p, _ := ladderOf(e)
-	return "nobody has answered since " + p.Event.Timestamp.UTC().Format(time.RFC3339)
 }
 
 // stillOpen tells whether a question waits or an incident is open, and whether

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -31,21 +32,16 @@ func (w *worker) dead(ctx context.Context, row *store.Receiver, e grace.Event, m
 }
 
 // bury keeps a dead letter, with the events by which others are told of it.
-func (w *worker) bury(ctx context.Context, row *store.Receiver, d store.DeadLetter, m *Message, others []grace.Event) error {
+func (w *worker) bury(ctx context.Context, row *store.Receiver, d store.DeadLetter, m *Message, others []event.Event) error {
 	row.Dead++
 	row.Error = d.Error
 	w.n.Log.ErrorContext(ctx, "notification refused; it is a dead letter", "receiver", w.name, "title", m.Title, "error", d.Error,
 		"hint", "mend the receiver, then: grace notify retry "+d.ID)
 	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error {
-		if err := w.n.Store.PutDeadLetter(ctx, tx, d); err != nil {
-			return err
-		}
 		if err := w.setRefs(ctx, tx, d.Event, m, Thread{}); err != nil { // it can be sent again, and then has an end
 			return err
 		}
-		c := grace.Change{Events: others}
-		note(&c, d.At, grace.Self, "notify.dead", d)
-		return w.n.Store.Apply(ctx, tx, c)
+		return w.n.Store.Append(ctx, tx, append(others, event.LetterChanged{Letter: d, At: d.At})...)
 	})
 }
 
@@ -65,15 +61,10 @@ func (w *worker) keepLeft(ctx context.Context, tx store.Tx, e grace.Event, m *Me
 		ID: store.DeadLetterID(w.name, e.ID), Receiver: w.name, Event: e, Title: m.Title,
 		Error: clean(left.Error(), maxText), Attempts: 1, At: w.n.Now(), Retry: !left.final,
 	}
-	if err := w.n.Store.PutDeadLetter(ctx, tx, d); err != nil {
+	if err := w.n.Store.SetRef(ctx, tx, w.name, m.Key+hadSuffix, strings.Join(left.had, "\n"), d.At); err != nil {
 		return err
 	}
-	if err := w.n.Store.SetRef(ctx, tx, w.name, m.Key+hadSuffix, strings.Join(left.had, "\n"), d.At); err != nil || d.Retry {
-		return err
-	}
-	var c grace.Change
-	note(&c, d.At, grace.Self, "notify.dead", d)
-	return w.n.Store.Apply(ctx, tx, c)
+	return w.n.Store.Append(ctx, tx, event.LetterChanged{Letter: d, Quiet: d.Retry, At: d.At})
 }
 
 // retryLetter sends one dead letter again that somebody asked for, or that some of
@@ -127,7 +118,9 @@ func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait tim
 	}
 	row.Error = d.Error
 	w.n.Log.WarnContext(ctx, "dead letter not delivered; it is tried again", "receiver", w.name, "title", m.Title, "error", d.Error, "attempts", d.Attempts)
-	err = w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error { return w.n.Store.PutDeadLetter(ctx, tx, d) })
+	err = w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error {
+		return w.n.Store.Append(ctx, tx, event.LetterChanged{Letter: d, Quiet: true, At: w.n.Now()})
+	})
 	if err != nil || !isBusy {
 		return idle, err
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -145,7 +146,9 @@ func TestRetryDelivered(t *testing.T) {
 	for stacks := make([]byte, 1<<20); !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*Notifier).current("); {
 		runtime.Gosched()
 	}
-	err := e.store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error { return e.store.DropDeadLetter(ctx, tx, "hook:1") })
+	err := e.store.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		return e.store.Append(ctx, tx, event.LetterDelivered{ID: "hook:1"})
+	})
 	if err != nil {
 		t.Error(err)
 	}

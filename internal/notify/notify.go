@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -361,28 +362,15 @@ func (n *Notifier) retry(ctx context.Context, actor string, read func(context.Co
 		if total = len(letters); err != nil || total == 0 {
 			return err
 		}
-		var c grace.Change
-		for _, d := range letters {
+		events := make([]event.Event, len(letters))
+		for i, d := range letters {
 			d.Retry, d.Attempts = true, 0
-			if err := n.Store.PutDeadLetter(ctx, tx, d); err != nil {
-				return err
-			}
-			note(&c, n.Now(), actor, "notify.retried", d)
+			events[i] = event.LetterChanged{Letter: d, Actor: actor, At: n.Now()}
 		}
-		return n.Store.Apply(ctx, tx, c)
+		return n.Store.Append(ctx, tx, events...)
 	})
 	if err != nil {
 		return 0, err
 	}
 	return total, nil
-}
-
-// note puts what became of a dead letter into the audit log and the outbox.
-func note(c *grace.Change, now time.Time, actor, action string, d store.DeadLetter) {
-	object := "notification/" + d.ID
-	c.Audit = append(c.Audit, grace.AuditEntry{At: now, Actor: actor, Action: action, Object: object, Reason: d.Error})
-	c.Events = append(c.Events, grace.Event{
-		Type: "self_heal." + action, Source: "notify", Actor: actor, Resource: object, Timestamp: now,
-		Payload: encode(map[string]any{"receiver": d.Receiver, "event": d.Event.ID, "title": d.Title, "error": d.Error}),
-	})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -48,7 +49,7 @@ func (w *worker) passOnAll(ctx context.Context, row *store.Receiver, events []gr
 	if len(events) == 0 {
 		return nil
 	}
-	var c grace.Change
+	var told []event.Event
 	now := w.n.Now()
 	for _, e := range events {
 		row.PassedOn = e.ID
@@ -66,9 +67,9 @@ func (w *worker) passOnAll(ctx context.Context, row *store.Receiver, events []gr
 		if err != nil {
 			return err
 		}
-		c.Events = append(c.Events, others...)
+		told = append(told, others...)
 	}
-	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error { return w.n.Store.Apply(ctx, tx, c) })
+	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error { return w.n.Store.Append(ctx, tx, told...) })
 }
 
 // tellOpen has a new receiver told what is open: it may be an old one by another
@@ -86,7 +87,7 @@ func (w *worker) tellOpen(ctx context.Context, row *store.Receiver) error {
 			return err
 		}
 		now := w.n.Now()
-		return w.n.tell(ctx, s.Subject, nil, []grace.Event{ladderEvent(eventReminder, s, grace.Duration(now.Sub(s.At)), []Name{Name(w.name)}, now)})
+		return w.n.tell(ctx, s.Subject, nil, []event.NotifyStep{ladderEvent(eventReminder, s, grace.Duration(now.Sub(s.At)), []Name{Name(w.name)}, now)})
 	})
 	if err != nil {
 		return err
@@ -97,7 +98,7 @@ func (w *worker) tellOpen(ctx context.Context, row *store.Receiver) error {
 
 // forOthers is the event by which the receivers that do not get a message
 // anyway are told it; none when it needs no person, or was passed on before.
-func (w *worker) forOthers(ctx context.Context, m *Message, e grace.Event, now time.Time) ([]grace.Event, error) {
+func (w *worker) forOthers(ctx context.Context, m *Message, e grace.Event, now time.Time) ([]event.Event, error) {
 	if !m.Kind.needsPerson() || m.over() || m.stale || e.Type == eventPassedOn || e.Type == eventReminder {
 		return nil, nil
 	}
@@ -115,8 +116,6 @@ func (w *worker) forOthers(ctx context.Context, m *Message, e grace.Event, now t
 	if p, ok := ladderOf(e); ok {
 		e = p.Event
 	}
-	return []grace.Event{{
-		Type: eventPassedOn, Source: "notify", Actor: grace.Self, Resource: m.Subject, Timestamp: now,
-		Payload: encode(ladderPayload{Event: e, Receivers: others, Failed: w.name}),
-	}}, nil
+	p := ladderPayload{Event: e, Receivers: others, Failed: w.name}
+	return []event.Event{event.NotifyStep{Type: eventPassedOn, Subject: m.Subject, Payload: p, At: now}}, nil
 }

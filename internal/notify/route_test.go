@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/stage/govern"
 )
 
@@ -139,7 +140,7 @@ func TestLadder(t *testing.T) {
 	// hand, is seen in the row.
 	e.incident("i-2", "web", "opened")
 	all()
-	e.apply(grace.Change{Incidents: []grace.Incident{{ID: "i-2", State: grace.IncidentResolved, Service: "web", OpenedAt: e.now}}})
+	e.apply(event.Given{Incidents: []grace.Incident{{ID: "i-2", State: grace.IncidentResolved, Service: "web", OpenedAt: e.now}}})
 	e.now = e.now.Add(time.Hour)
 	all()
 	equal(t, counts(), []int{6, 5, 2})

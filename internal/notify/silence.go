@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -61,9 +62,6 @@ func (w *worker) hold(ctx context.Context, row *store.Receiver, e grace.Event, m
 		if p, ok := ladderOf(e); ok {
 			e = p.Event
 		}
-		return w.n.Store.Apply(ctx, tx, grace.Change{Events: []grace.Event{{
-			Type: eventHeld, Source: "notify", Actor: grace.Self, Resource: m.Subject, Timestamp: now,
-			Payload: encode(ladderPayload{Event: e, Receivers: []string{w.name}}),
-		}}})
+		return w.n.Store.Append(ctx, tx, event.NotifyStep{Type: eventHeld, Subject: m.Subject, Payload: ladderPayload{Event: e, Receivers: []string{w.name}}, At: now})
 	})
 }

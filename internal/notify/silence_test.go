@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"grace/internal/event"
+
 	"grace"
 )
 
@@ -182,7 +184,7 @@ func TestSilencedQuestion(t *testing.T) {
 func TestHolds(t *testing.T) {
 	e, _, _, _ := hushed(t)
 	front := grace.Silence{ID: "s-1", Labels: map[string]string{"tier": "front"}, Starts: e.now, Ends: e.now.Add(time.Hour)}
-	e.apply(grace.Change{Silences: []grace.Silence{front, {ID: "s-2", Regex: "x-.*", Starts: e.now.Add(time.Second), Ends: e.now.Add(time.Hour)}}})
+	e.apply(event.Given{Silences: []grace.Silence{front, {ID: "s-2", Regex: "x-.*", Starts: e.now.Add(time.Second), Ends: e.now.Add(time.Hour)}}})
 	web, both := []grace.ServiceID{"web"}, []grace.ServiceID{"web", "db"}
 	for _, tt := range []struct {
 		m    Message

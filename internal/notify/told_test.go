@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"grace/internal/event"
+
 	"grace"
 )
 
@@ -162,7 +164,7 @@ func TestQuestionIsOver(t *testing.T) {
 		e.ask(id, "web")
 		e.all(0)
 		e.answer(id, end)
-		e.apply(grace.Change{Events: []grace.Event{{
+		e.apply(event.Given{Outbox: []grace.Event{{
 			Type: "self_heal.run." + id, Resource: "run/" + id, Payload: encode(map[string]any{"service": "web", "playbook": "restart_service"}),
 		}}})
 		e.all(time.Minute)
@@ -198,10 +200,10 @@ func TestNotDone(t *testing.T) {
 				Payload: encode(map[string]any{"run": id, "service": "web", "playbook": "restart_service", "code": "service_down", "reason": reason}),
 			}
 		}
-		c := grace.Change{Runs: []grace.Run{run}, Events: []grace.Event{tell(grace.RunCancelled, "it has cleared")}}
+		c := event.Given{Runs: []grace.Run{run}, Outbox: []grace.Event{tell(grace.RunCancelled, "it has cleared")}}
 		if id == "began" {
 			c.Runs[0].StartedAt = &e.now
-			c.Events = append([]grace.Event{tell(grace.RunRunning, "first step: look")}, c.Events...)
+			c.Outbox = append([]grace.Event{tell(grace.RunRunning, "first step: look")}, c.Outbox...)
 		}
 		e.apply(c)
 		e.all(0)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"grace/internal/event"
+
 	"grace"
 )
 
@@ -30,7 +32,7 @@ func TestWords(t *testing.T) {
 	run := func(state string, more map[string]any) {
 		payload := map[string]any{"run": "r-2", "service": "web", "playbook": "restart_service", "code": "service_down", "state": state}
 		maps.Copy(payload, more)
-		e.apply(grace.Change{Events: []grace.Event{{Type: "self_heal.run." + state, Resource: "run/r-2", Payload: encode(payload)}}})
+		e.apply(event.Given{Outbox: []grace.Event{{Type: "self_heal.run." + state, Resource: "run/r-2", Payload: encode(payload)}}})
 	}
 	run("cancelled", map[string]any{"reason": "silenced by token:bob"})
 	run("denied", map[string]any{"reason": "mode: mode_stopped"})
@@ -40,12 +42,12 @@ func TestWords(t *testing.T) {
 	}
 	byHand.ID, byHand.Code, byHand.Kind, byHand.Revision = "r-3", grace.CodeManual, grace.TriggerManual, 1
 	byHand.Asked = &grace.Note{Actor: "token:ada", Text: "it feels slow", At: e.now}
-	e.apply(grace.Change{Runs: []grace.Run{byHand}, Events: []grace.Event{
+	e.apply(event.Given{Runs: []grace.Run{byHand}, Outbox: []grace.Event{
 		{Type: "self_heal.run.awaiting_approval", Resource: "run/r-3", Payload: encode(map[string]any{"run": "r-3", "service": "db", "code": "manual"})},
 		{Type: "self_heal.run.cancelled", Resource: "run/r-3", Payload: encode(map[string]any{"run": "r-3", "service": "db", "code": "manual"})},
 	}})
 	byHand.ID, byHand.RecoveredIn = "r-4", grace.Duration(20*time.Millisecond)
-	e.apply(grace.Change{Runs: []grace.Run{byHand}, Events: []grace.Event{
+	e.apply(event.Given{Runs: []grace.Run{byHand}, Outbox: []grace.Event{
 		{Type: "self_heal.run.succeeded", Resource: "run/r-4", Payload: encode(map[string]any{"run": "r-4", "service": "db", "code": "manual"})},
 	}})
 	run("running", nil)
@@ -56,7 +58,7 @@ func TestWords(t *testing.T) {
 	run("escalated", map[string]any{"reason": "the undo failed too", "incident": "i-2"})
 	expires := e.now.Add(2 * time.Hour)
 	storm := grace.Incident{ID: "storm-1", State: grace.IncidentOpen, Services: []grace.ServiceID{"web", "db"}, Severity: grace.SeverityCritical, Title: "2 services are sick at once", OpenedAt: e.now}
-	e.apply(grace.Change{Incidents: []grace.Incident{storm}, Events: []grace.Event{
+	e.apply(event.Given{Incidents: []grace.Incident{storm}, Outbox: []grace.Event{
 		{Type: "self_heal.mode", Actor: "token:ada", Resource: "mode", Payload: encode(grace.ModeSetting{Mode: grace.ModeStopped, Reason: "a deploy", Actor: "token:ada", Expires: &expires, Fallback: grace.ModeAutonomous, Revision: 2})},
 		{Type: "self_heal.mode", Actor: grace.Self, Resource: "mode", Payload: encode(grace.ModeSetting{Mode: grace.ModeAutonomous, Revision: 1})},
 		{Type: "incident.opened", Resource: "incident/storm-1", Payload: encode(storm)},

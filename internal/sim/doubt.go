@@ -117,7 +117,7 @@ func (s *Sim) setClock(step time.Duration) {
 // meanwhile, the time that nobody can know of: since the newest record, or as much as
 // it was set by when it is later than that record still.
 func (s *Sim) unknowable() {
-	newest, err := s.store.LastAuditAt(s.ctx, s.store.Q())
+	newest, err := s.store.LastEntryAt(s.ctx, s.store.Q())
 	s.fail(err)
 	gap := -s.setUnseen
 	s.setUnseen = 0

@@ -6,11 +6,12 @@ import (
 	"fmt"
 
 	"grace"
+	"grace/internal/event"
 )
 
 // writeAborts keeps the first request for each run.
-func (s *Store) writeAborts(ctx context.Context, tx Tx, c *grace.Change) error {
-	for _, a := range c.Aborts {
+func (s *Store) writeAborts(ctx context.Context, tx Tx, r *event.Rows) error {
+	for _, a := range r.Aborts {
 		doc, err := encode(a)
 		if err != nil {
 			return err

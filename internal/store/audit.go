@@ -11,7 +11,7 @@ import (
 	"grace"
 )
 
-// AuditFilter selects audit entries; zero fields select all.
+// AuditFilter selects entries of a log; zero fields select all.
 type AuditFilter struct {
 	Object   string
 	Actor    string
@@ -19,22 +19,37 @@ type AuditFilter struct {
 	From, To time.Time
 }
 
-const selectAudit = "SELECT seq, at, actor, action, object, service, reason, detail, leaf, prev_hash, hash FROM grace_audit_log"
+const (
+	selectAudit      = "SELECT seq, at, actor, action, object, service, reason, detail, leaf, prev_hash, hash FROM grace_audit_log"
+	selectOperations = "SELECT id, at, actor, action, object, service, reason, detail, '', '', '' FROM grace_operations"
+)
 
-// LastAuditAt gives the time of the newest entry, zero when there is none.
-func (s *Store) LastAuditAt(ctx context.Context, q Querier) (at time.Time, err error) {
-	newest, _, err := s.AuditEntries(ctx, q, AuditFilter{}, Page{Limit: 1})
-	if err != nil {
-		return at, fmt.Errorf("read the newest entry of the audit log: %w", err)
-	}
-	if len(newest) > 0 {
-		at = newest[0].At
+// LastEntryAt gives the time of the newest entry of either log, zero when there is none.
+func (s *Store) LastEntryAt(ctx context.Context, q Querier) (at time.Time, err error) {
+	for _, read := range []func(context.Context, Querier, AuditFilter, Page) ([]grace.AuditEntry, string, error){s.AuditEntries, s.Operations} {
+		newest, _, err := read(ctx, q, AuditFilter{}, Page{Limit: 1})
+		if err != nil {
+			return at, fmt.Errorf("read the newest entry: %w", err)
+		}
+		if len(newest) > 0 && newest[0].At.After(at) {
+			at = newest[0].At
+		}
 	}
 	return at, nil
 }
 
-// AuditEntries reads a page of the audit log, newest first.
+// AuditEntries reads a page of the permanent log, newest first.
 func (s *Store) AuditEntries(ctx context.Context, q Querier, f AuditFilter, p Page) (entries []grace.AuditEntry, next string, err error) {
+	return s.entries(ctx, q, selectAudit, "seq", f, p)
+}
+
+// Operations reads a page of the operational log, newest first. Its entries have no
+// hashes.
+func (s *Store) Operations(ctx context.Context, q Querier, f AuditFilter, p Page) (entries []grace.AuditEntry, next string, err error) {
+	return s.entries(ctx, q, selectOperations, "id", f, p)
+}
+
+func (s *Store) entries(ctx context.Context, q Querier, text, number string, f AuditFilter, p Page) (entries []grace.AuditEntry, next string, err error) {
 	var w where
 	w.equal("object", f.Object)
 	w.equal("actor", f.Actor)
@@ -51,10 +66,10 @@ func (s *Store) AuditEntries(ctx context.Context, q Querier, f AuditFilter, p Pa
 		if err != nil {
 			return nil, "", err
 		}
-		w.add("seq < ?", after.at)
+		w.add(number+" < ?", after.at)
 	}
 	limit := p.limit()
-	text := selectAudit + w.String() + " ORDER BY seq DESC LIMIT " + strconv.Itoa(limit+1)
+	text += w.String() + " ORDER BY " + number + " DESC LIMIT " + strconv.Itoa(limit+1)
 	rows, err := s.auditRowsOf(ctx, q, s.dialect.rewrite(text), w.args...)
 	if err != nil {
 		return nil, "", err
@@ -91,7 +106,7 @@ func (s *Store) auditRowsOf(ctx context.Context, q Querier, text string, args ..
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the audit log: %w", err)
+		return nil, fmt.Errorf("read the log: %w", err)
 	}
 	return out, nil
 }

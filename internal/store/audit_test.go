@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -46,7 +47,7 @@ func TestAuditEntries(t *testing.T) {
 				e.Object, e.Actor = "run/r-2", "token:ops"
 			}
 			e.At = at(i)
-			apply(t, s, grace.Change{Audit: []grace.AuditEntry{e}})
+			apply(t, s, event.Given{Audit: []grace.AuditEntry{e}})
 		}
 		var got []int64
 		page := store.Page{Limit: 2}
@@ -87,7 +88,7 @@ func TestAuditEntries(t *testing.T) {
 
 func TestAuditLogRefusesChange(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
-		apply(t, s, grace.Change{Audit: []grace.AuditEntry{entry("run/r-1")}})
+		apply(t, s, event.Given{Audit: []grace.AuditEntry{entry("run/r-1")}})
 		attempts := []string{"UPDATE grace_audit_log SET actor = 'x'", "DELETE FROM grace_audit_log"}
 		if s.Postgres() {
 			attempts = append(attempts, "TRUNCATE grace_audit_log")
@@ -144,7 +145,7 @@ func TestVerifyAuditNamesTheBrokenRow(t *testing.T) {
 	}
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		for range 6 {
-			apply(t, s, grace.Change{Audit: []grace.AuditEntry{entry("run/r-1")}})
+			apply(t, s, event.Given{Audit: []grace.AuditEntry{entry("run/r-1")}})
 		}
 		dropTriggers(t, s)
 		mustExec(t, s, "CREATE TABLE saved_log AS SELECT * FROM grace_audit_log")
@@ -175,12 +176,12 @@ func TestVerifyAuditNamesTheBrokenRow(t *testing.T) {
 // taken for inserted ones.
 func TestVerifyAuditWhileAppending(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
-		apply(t, s, grace.Change{Audit: []grace.AuditEntry{entry("run/r-1")}})
+		apply(t, s, event.Given{Audit: []grace.AuditEntry{entry("run/r-1")}})
 		ctx, stop := context.WithCancel(t.Context())
 		stopped := make(chan error, 1)
 		go func() {
 			for ctx.Err() == nil {
-				if err := tryApply(context.WithoutCancel(ctx), s, grace.Change{Audit: []grace.AuditEntry{entry("run/r-1")}}); err != nil {
+				if err := tryApply(context.WithoutCancel(ctx), s, event.Given{Audit: []grace.AuditEntry{entry("run/r-1")}}); err != nil {
 					stopped <- err
 					return
 				}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/pgtest"
 )
 
@@ -32,9 +33,9 @@ func BenchmarkApply(b *testing.B) {
 			s := open(b, d.url(b))
 			r := run("r-1", 1, grace.RunRunning)
 			step := func() {
-				err := tryApply(b.Context(), s, grace.Change{
+				err := tryApply(b.Context(), s, event.Given{
 					Runs:  []grace.Run{r},
-					Audit: []grace.AuditEntry{entry("run/r-1")}, Events: []grace.Event{event("self_heal.run")},
+					Audit: []grace.AuditEntry{entry("run/r-1")}, Outbox: []grace.Event{message("self_heal.run")},
 				})
 				if err != nil {
 					b.Fatal(err)
@@ -62,9 +63,9 @@ func BenchmarkApplyParallel(b *testing.B) {
 			b.RunParallel(func(pb *testing.PB) {
 				id := fmt.Sprintf("r-%d", ids.Add(1))
 				for revision := 1; pb.Next(); revision++ {
-					err := tryApply(context.Background(), s, grace.Change{
+					err := tryApply(context.Background(), s, event.Given{
 						Runs:  []grace.Run{run(id, revision, grace.RunRunning)},
-						Audit: []grace.AuditEntry{entry("run/" + id)}, Events: []grace.Event{event("self_heal.run")},
+						Audit: []grace.AuditEntry{entry("run/" + id)}, Outbox: []grace.Event{message("self_heal.run")},
 					})
 					if err != nil {
 						b.Error(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/patience"
 	"grace/internal/store"
 )
@@ -26,10 +27,10 @@ func TestConcurrentApply(t *testing.T) {
 			wg.Go(func() {
 				id := fmt.Sprintf("r-%d", w)
 				for revision := 1; revision <= each; revision++ {
-					err := tryApply(ctx, s, grace.Change{
+					err := tryApply(ctx, s, event.Given{
 						Runs:   []grace.Run{run(id, revision, grace.RunRunning)},
 						Audit:  []grace.AuditEntry{entry("run/" + id), entry("step/" + id)},
-						Events: []grace.Event{event("self_heal.run"), event("self_heal.step")},
+						Outbox: []grace.Event{message("self_heal.run"), message("self_heal.step")},
 					})
 					if err != nil {
 						t.Errorf("writer %d: %v", w, err)
@@ -70,11 +71,11 @@ func TestConcurrentApply(t *testing.T) {
 // One of many that write the same revision wins.
 func TestConcurrentRevision(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
-		apply(t, s, grace.Change{Runs: []grace.Run{run("r-1", 1, grace.RunProposed)}})
+		apply(t, s, event.Given{Runs: []grace.Run{run("r-1", 1, grace.RunProposed)}})
 		results := make(chan error, 8)
 		for range cap(results) {
 			go func() {
-				results <- tryApply(t.Context(), s, grace.Change{
+				results <- tryApply(t.Context(), s, event.Given{
 					Runs: []grace.Run{run("r-1", 2, grace.RunRunning)}, Audit: []grace.AuditEntry{entry("run/r-1")},
 				})
 			}()
@@ -123,8 +124,8 @@ func TestWake(t *testing.T) {
 		if s.Postgres() {
 			<-wake // listening has begun
 		}
-		apply(t, s, grace.Change{Audit: []grace.AuditEntry{entry("x")}})
-		apply(t, s, grace.Change{Events: []grace.Event{event("x")}})
+		apply(t, s, event.Given{Audit: []grace.AuditEntry{entry("x")}})
+		apply(t, s, event.Given{Outbox: []grace.Event{message("x")}})
 		patience.Next(t, "wake after an event", wake)
 		cancel()
 		for range wake { // until it is closed

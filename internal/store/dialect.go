@@ -131,8 +131,12 @@ func write[T any](ctx context.Context, d dialect, tx Tx, in *insert, items []T, 
 	return nil
 }
 
-// find gives where in args a row with the same key begins, or -1.
+// find gives where in args a row with the same key begins, or -1. A table that numbers
+// its rows itself has none.
 func (in *insert) find(args, values []any) int {
+	if in.keys == 0 {
+		return -1
+	}
 	for at := 0; at < len(args); at += len(in.columns) {
 		same := true
 		for k := range in.keys {

@@ -3,20 +3,20 @@
 // its own tables in the same database and pool, so that a state change, its
 // audit entry, its event and the engine's checkpoint commit together.
 //
-//	Do -> your reads -> Apply(Change) -> the engine's enqueue or send -> commit
+//	Do -> your reads -> Append(events) -> the engine's enqueue or send -> commit
 //
 // # Writing
 //
-// [Store.Apply] is the only way in: it writes a [grace.Change] whole. Runs,
+// [Store.Append] is the only way in: it writes what [event.Derive] makes of events. Runs,
 // approvals and the mode carry a revision and are written only over the one
 // before it; a writer that lost a race gets [ErrConflict] and its transaction
 // is to be rolled back. All other rows are inserted, or replaced by id.
 //
-// Apply ends by taking the lock on the head row, under which audit entries are
+// Append ends by taking the lock on the head row, under which audit entries are
 // linked to the chain and events are numbered. It is held until commit, so
 // audit sequence and event ids are gapless and become visible in their order:
 // a reader that has seen event n has seen everything below it. It also means
-// that writers queue there: Apply comes last in a transaction, and once.
+// that writers queue there: Append comes last in a transaction, and once.
 //
 // [Store.Do] runs a function again, a bounded number of times, when the
 // database asks for it (serialization failure, deadlock, "database is

@@ -10,6 +10,7 @@ import (
 	"github.com/dbos-inc/dbos-transact-golang/dbos"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/patience"
 	"grace/internal/store"
 )
@@ -41,7 +42,7 @@ func engine(tb testing.TB, s *store.Store) dbos.Context {
 			return "", err
 		}
 		return dbos.RunAsTransaction(ctx, ds, func(ctx context.Context, tx dbos.Tx) (string, error) {
-			return word, s.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{entry(object)}, Events: []grace.Event{event("x")}})
+			return word, s.Append(ctx, tx, event.Given{Audit: []grace.AuditEntry{entry(object)}, Outbox: []grace.Event{message("x")}})
 		})
 	}, dbos.WithWorkflowName("echo"))
 	if _, err := dbos.RegisterQueue(ctx, "runs", dbos.WithQueueBasePollingInterval(10*time.Millisecond)); err != nil {
@@ -69,7 +70,7 @@ func TestTransactionsAreSharedWithTheEngine(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				return errors.Join(s.Apply(txCtx, tx, grace.Change{Runs: []grace.Run{run(id, 1, grace.RunApproved)}}), then)
+				return errors.Join(s.Append(txCtx, tx, event.Given{Runs: []grace.Run{run(id, 1, grace.RunApproved)}}), then)
 			})
 		}
 		if err := start("r-1", nil); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/internal/audit"
+	"grace/internal/event"
 )
 
 // insertEventsPrefix is how the text of every statement that adds events on
@@ -25,7 +26,7 @@ type head struct {
 
 // writeLog appends audit entries and events. The head row's lock, taken here
 // and held until commit, makes their order the order of commits.
-func (s *Store) writeLog(ctx context.Context, tx Tx, c *grace.Change) error {
+func (s *Store) writeLog(ctx context.Context, tx Tx, r *event.Rows) error {
 	var h head
 	var seal string
 	seen := s.newest.Load()
@@ -37,8 +38,8 @@ func (s *Store) writeLog(ctx context.Context, tx Tx, c *grace.Change) error {
 	if err := s.checkHead(seen, h.seq, h.hash, seal); err != nil {
 		return err
 	}
-	entries := s.auditRows(&h, c.Audit)
-	events := s.eventRows(&h, c.Events)
+	entries := s.auditRows(&h, r.Audit)
+	events := s.eventRows(&h, r.Outbox)
 	if s.Postgres() {
 		return s.appendPostgres(ctx, tx, h, entries, events)
 	}

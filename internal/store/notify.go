@@ -10,6 +10,7 @@ import (
 	"github.com/dbos-inc/dbos-transact-golang/dbos"
 
 	"grace"
+	"grace/internal/event"
 )
 
 // Receiver is how far one receiver of notifications has come, and how it fares.
@@ -29,18 +30,8 @@ type Receiver struct {
 	New          bool           `json:"new,omitempty"`           // it has not been told yet what is open
 }
 
-// DeadLetter is a message that a receiver did not take, or not for all who belong to
-// it. It is sent again when somebody asked for that, or when some may get it yet.
-type DeadLetter struct {
-	ID       string      `json:"id"`
-	Receiver string      `json:"receiver"`
-	Event    grace.Event `json:"event"`
-	Title    string      `json:"title"`
-	Error    string      `json:"error"`
-	Attempts int         `json:"attempts"`
-	At       time.Time   `json:"at"`
-	Retry    bool        `json:"retry,omitempty" doc:"it was asked to be sent again and waits for its turn"`
-}
+// DeadLetter is what a receiver did not take.
+type DeadLetter = event.DeadLetter
 
 // OpenSubject is a question or an incident that nobody has answered or
 // acknowledged, since the event that told of it.
@@ -184,29 +175,6 @@ func (s *Store) SetRef(ctx context.Context, tx Tx, receiver, thread, ref string,
 // DeadLetterID names the dead letter of an event at a receiver.
 func DeadLetterID(receiver string, event int64) string {
 	return receiver + ":" + strconv.FormatInt(event, 10)
-}
-
-// PutDeadLetter writes a dead letter over one of the same id.
-func (s *Store) PutDeadLetter(ctx context.Context, tx Tx, d DeadLetter) error {
-	doc, err := encode(d)
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, s.sql(`INSERT INTO grace_dead_letters (id, receiver, retry, at, doc) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (id) DO UPDATE SET retry = excluded.retry, at = excluded.at, doc = excluded.doc`),
-		d.ID, d.Receiver, bit(d.Retry), millis(d.At), doc)
-	if err != nil {
-		return fmt.Errorf("write dead letter %s: %w", d.ID, err)
-	}
-	return nil
-}
-
-// DropDeadLetter removes one that was delivered after all.
-func (s *Store) DropDeadLetter(ctx context.Context, tx Tx, id string) error {
-	if _, err := tx.Exec(ctx, s.sql("DELETE FROM grace_dead_letters WHERE id = $1"), id); err != nil {
-		return fmt.Errorf("remove dead letter %s: %w", id, err)
-	}
-	return nil
 }
 
 // DeadLetter reads one; it wraps ErrNotFound.

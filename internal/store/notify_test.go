@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -22,7 +23,7 @@ func TestReceivers(t *testing.T) {
 			}
 		}
 		do(func(ctx context.Context, tx store.Tx) error {
-			return s.Apply(ctx, tx, grace.Change{Events: []grace.Event{{Type: "a"}, {Type: "b"}, {Type: "a.c"}}})
+			return s.Append(ctx, tx, event.Given{Outbox: []grace.Event{{Type: "a"}, {Type: "b"}, {Type: "a.c"}}})
 		})
 		for range 2 {
 			if err := s.RegisterReceiver(ctx, "chat"); err != nil {
@@ -56,17 +57,23 @@ func TestReceivers(t *testing.T) {
 		equal(t, must[string](t)(s.Ref(ctx, q, "chat", "run/r")), "C 2")
 
 		d := store.DeadLetter{ID: store.DeadLetterID("chat", 2), Receiver: "chat", Event: grace.Event{ID: 2, Type: "b"}, Error: "no\x00", At: t0}
-		do(func(ctx context.Context, tx store.Tx) error { return s.PutDeadLetter(ctx, tx, d) })
+		do(func(ctx context.Context, tx store.Tx) error {
+			return s.Append(ctx, tx, event.Given{Letters: []store.DeadLetter{d}})
+		})
 		equal(t, len(must[[]store.DeadLetter](t)(s.WaitingLetters(ctx, q, 9))), 1)
 		d.Retry = true
-		do(func(ctx context.Context, tx store.Tx) error { return s.PutDeadLetter(ctx, tx, d) })
+		do(func(ctx context.Context, tx store.Tx) error {
+			return s.Append(ctx, tx, event.Given{Letters: []store.DeadLetter{d}})
+		})
 		equal(t, len(must[[]store.DeadLetter](t)(s.WaitingLetters(ctx, q, 9))), 0)
 		equal(t, must[[]store.DeadLetter](t)(s.RetryLetters(ctx, q, "chat", 9))[0].Event.Type, "b")
 		equal(t, must[map[string]int](t)(s.CountDeadLetters(ctx, q)), map[string]int{"chat": 1})
 		if letters, _, err := s.DeadLetters(ctx, q, "other", store.Page{Limit: 5}); err != nil || len(letters) != 0 {
 			t.Errorf("%v %v", letters, err)
 		}
-		do(func(ctx context.Context, tx store.Tx) error { return s.DropDeadLetter(ctx, tx, d.ID) })
+		do(func(ctx context.Context, tx store.Tx) error {
+			return s.Append(ctx, tx, event.LetterDelivered{ID: d.ID})
+		})
 		if _, err := s.DeadLetter(ctx, q, d.ID); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%v", err)
 		}
@@ -90,7 +97,7 @@ func TestReceivers(t *testing.T) {
 
 		inc := grace.Incident{ID: "i", State: grace.IncidentOpen, OpenedAt: t0}
 		change := func(ctx context.Context, tx store.Tx) error {
-			return s.Apply(ctx, tx, grace.Change{Incidents: []grace.Incident{inc}})
+			return s.Append(ctx, tx, event.Given{Incidents: []grace.Incident{inc}})
 		}
 		do(change)
 		later := t0.Add(100 * 24 * time.Hour)

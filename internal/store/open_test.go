@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/pgtest"
 	"grace/internal/store"
 )
@@ -20,12 +21,12 @@ func TestReopenKeepsEverything(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			url := b.url(t)
 			first := open(t, url)
-			apply(t, first, grace.Change{Runs: []grace.Run{run("r-1", 1, grace.RunRunning)}, Audit: []grace.AuditEntry{entry("run/r-1")}})
+			apply(t, first, event.Given{Runs: []grace.Run{run("r-1", 1, grace.RunRunning)}, Audit: []grace.AuditEntry{entry("run/r-1")}})
 			first.Close()
 			first.Close() // harmless
 			second := open(t, url)
 			equal(t, must[grace.Run](t)(second.Run(t.Context(), second.Q(), "r-1")), run("r-1", 1, grace.RunRunning))
-			apply(t, second, grace.Change{Audit: []grace.AuditEntry{entry("run/r-1")}})
+			apply(t, second, event.Given{Audit: []grace.AuditEntry{entry("run/r-1")}})
 			r := must[store.AuditReport](t)(second.VerifyAudit(t.Context()))
 			equal(t, []any{r.OK, r.Entries}, []any{true, int64(2)})
 		})
@@ -95,7 +96,7 @@ func TestSQLiteFilesAreTheOwnersAlone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data dir?#%", "grace")
 	path := filepath.Join(dir, "grace.db")
 	s := open(t, "sqlite:"+path)
-	apply(t, s, grace.Change{Events: []grace.Event{event("x")}})
+	apply(t, s, event.Given{Outbox: []grace.Event{message("x")}})
 	for file, want := range map[string]os.FileMode{
 		dir: os.ModeDir | 0o700, path: 0o600, path + "-wal": 0o600, path + "-shm": 0o600,
 	} {
@@ -148,7 +149,7 @@ func TestOpenAtOnce(t *testing.T) {
 						return
 					}
 					defer s.Close()
-					if err := tryApply(t.Context(), s, grace.Change{Audit: []grace.AuditEntry{entry("x")}}); err != nil {
+					if err := tryApply(t.Context(), s, event.Given{Audit: []grace.AuditEntry{entry("x")}}); err != nil {
 						t.Error(err)
 					}
 				})
@@ -176,7 +177,7 @@ func TestPostgresPlainRole(t *testing.T) {
 		_, _ = s.Q().Exec(context.WithoutCancel(t.Context()), "DROP ROLE plain")
 	})
 	plain := open(t, strings.Replace(url, "postgres@", "plain@", 1))
-	apply(t, plain, grace.Change{Runs: []grace.Run{run("r-1", 1, grace.RunRunning)}, Audit: []grace.AuditEntry{entry("x")}})
+	apply(t, plain, event.Given{Runs: []grace.Run{run("r-1", 1, grace.RunRunning)}, Audit: []grace.AuditEntry{entry("x")}})
 }
 
 func TestDoRollsBack(t *testing.T) {
@@ -207,7 +208,7 @@ func TestDoRollsBack(t *testing.T) {
 		if err := s.Do(cancelled, func(context.Context, store.Tx) error { return nil }); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v, want cancelled", err)
 		}
-		apply(t, s, grace.Change{Audit: []grace.AuditEntry{entry("x")}}) // nothing is left locked
+		apply(t, s, event.Given{Audit: []grace.AuditEntry{entry("x")}}) // nothing is left locked
 	})
 }
 
@@ -229,7 +230,7 @@ func TestSQLiteLockedIsRetried(t *testing.T) {
 		})
 	}()
 	<-held
-	apply(t, s, grace.Change{Audit: []grace.AuditEntry{entry("x")}})
+	apply(t, s, event.Given{Audit: []grace.AuditEntry{entry("x")}})
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -36,7 +37,7 @@ func looked(p grace.Prediction, rules ...string) grace.Prediction {
 func TestLedgerOfPredictions(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		ctx, q := t.Context(), s.Q()
-		apply(t, s, grace.Change{Prediction: []grace.Prediction{
+		apply(t, s, event.Given{Predictions: []grace.Prediction{
 			foretold("a", "trend", grace.PredictionOpen, true, 0.85, 1, 0),
 			looked(foretold("b", "early", grace.PredictionHit, false, 0.6, 2, 20), "trend", "early"),
 			looked(foretold("c", "trend", grace.PredictionHit, true, 0.95, 3, 20), "trend", "early"),
@@ -45,8 +46,8 @@ func TestLedgerOfPredictions(t *testing.T) {
 			looked(foretold("g", "", grace.PredictionMiss, false, 0, 55, 55), "trend_learned"),
 		}})
 		// Said again, and then resolved: the same entry.
-		apply(t, s, grace.Change{Prediction: []grace.Prediction{foretold("a", "trend", grace.PredictionHit, true, 0.85, 1, 20)}})
-		apply(t, s, grace.Change{Prediction: []grace.Prediction{foretold("f", "trend", grace.PredictionOpen, true, 0.9, 60, 0)}})
+		apply(t, s, event.Given{Predictions: []grace.Prediction{foretold("a", "trend", grace.PredictionHit, true, 0.85, 1, 20)}})
+		apply(t, s, event.Given{Predictions: []grace.Prediction{foretold("f", "trend", grace.PredictionOpen, true, 0.9, 60, 0)}})
 
 		yes := true
 		ids := func(f store.PredictionFilter) string {

@@ -2,11 +2,11 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
 	"grace"
+	"grace/internal/event"
 )
 
 // Retention says how long rows are kept, table by table; zero is for ever.
@@ -20,13 +20,14 @@ type Retention struct {
 	Incidents   grace.Duration `json:"incidents"`   // that are resolved
 	Predictions grace.Duration `json:"predictions"` // what became of them teaches after a restart
 	Events      grace.Duration `json:"events"`
-	Learning    grace.Duration `json:"learning"` // what GRACE knows: kept for ever by default
+	Operations  grace.Duration `json:"operations"` // the operational log
+	Learning    grace.Duration `json:"learning"`   // what GRACE knows: kept for ever by default
 }
 
 const day = grace.Duration(24 * time.Hour)
 
-// DefaultRetention keeps what a person may ask about for 90 days, events and
-// passed signals for 7, and the learning log for ever.
+// DefaultRetention keeps what a person may ask about for 90 days, events,
+// passed signals and the operational log for 7, and the learning log for ever.
 func DefaultRetention() Retention {
 	return Retention{
 		Signals:     7 * day,
@@ -37,6 +38,7 @@ func DefaultRetention() Retention {
 		Incidents:   90 * day,
 		Predictions: 90 * day,
 		Events:      7 * day,
+		Operations:  7 * day,
 	}
 }
 
@@ -45,7 +47,7 @@ const pruneBatch = 500
 
 // Prune removes what is older than r allows at now, and gives the number of
 // rows removed by table. Every transaction that removes rows says so in the
-// audit log.
+// operational log.
 func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (map[string]int64, error) {
 	pruned := map[string]int64{}
 	for _, t := range []struct {
@@ -72,6 +74,7 @@ func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (map[stri
 		{"silences", "grace_silences", "id", "ends_at", "1 = 1", r.Incidents},
 		{"predictions", "grace_predictions", "id", "at", "1 = 1", r.Predictions},
 		{"events", "grace_events", "id", "at", "1 = 1", r.Events},
+		{"operations", "grace_operations", "id", "at", "1 = 1", r.Operations},
 		// What was said of incidents goes with them.
 		{"dead letters", "grace_dead_letters", "id", "at", "1 = 1", r.Incidents},
 		// Who was told of what is open is told of its end, however late that is.
@@ -112,13 +115,7 @@ func (s *Store) pruneOnce(ctx context.Context, name, text string, before, now ti
 		if n, err = result.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		detail, err := json.Marshal(map[string]any{"rows": n, "before": before.UTC()})
-		if err != nil {
-			return err
-		}
-		return s.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{{
-			At: now, Actor: grace.Self, Action: "retention.pruned", Object: "table/" + name, Detail: detail,
-		}}})
+		return s.Append(ctx, tx, event.Pruned{Table: name, Rows: n, Before: before, At: now})
 	})
 	return n, err
 }

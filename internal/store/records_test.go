@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -30,10 +31,10 @@ func TestRecordsRoundTrip(t *testing.T) {
 		mode := grace.ModeSetting{Mode: grace.ModeAskAlways, Actor: "token:ops", Since: at(1), Revision: 1}
 
 		equal(t, must[grace.ModeSetting](t)(s.Mode(ctx, q)), grace.ModeSetting{})
-		apply(t, s, grace.Change{
+		apply(t, s, event.Given{
 			Signals: []grace.Signal{signal, signal2}, Triggers: []grace.Trigger{trigger}, Decisions: []grace.Decision{decision},
 			Approvals: []grace.Approval{approval}, Incidents: []grace.Incident{incident}, Learning: []grace.LearningEntry{learning},
-			Prediction: []grace.Prediction{prediction}, Mode: &mode,
+			Predictions: []grace.Prediction{prediction}, Mode: &mode,
 		})
 
 		equal(t, must[[]grace.Signal](t)(s.Signals(ctx, q, "")), []grace.Signal{signal, signal2})
@@ -69,7 +70,7 @@ func TestRecordsAreReplaced(t *testing.T) {
 		approval := grace.Approval{ID: "r-1", State: grace.ApprovalPending, Revision: 1, At: t0, Expires: at(30)}
 		mode := grace.ModeSetting{Mode: grace.ModeAskAlways, Since: t0, Revision: 1}
 		// The same key twice in one change: the last counts.
-		apply(t, s, grace.Change{
+		apply(t, s, event.Given{
 			Signals:  []grace.Signal{{Key: "k", State: grace.SignalOK, Since: t0, At: t0}, {Key: "k", State: grace.SignalFiring, Since: t0, At: t0}},
 			Triggers: []grace.Trigger{trigger}, Approvals: []grace.Approval{approval}, Mode: &mode,
 		})
@@ -78,13 +79,13 @@ func TestRecordsAreReplaced(t *testing.T) {
 		trigger.State = grace.TriggerDecided
 		approval.State, approval.Revision = grace.ApprovalApproved, 2
 		mode.Mode, mode.Revision = grace.ModeStopped, 2
-		apply(t, s, grace.Change{Triggers: []grace.Trigger{trigger}, Approvals: []grace.Approval{approval}, Mode: &mode})
+		apply(t, s, event.Given{Triggers: []grace.Trigger{trigger}, Approvals: []grace.Approval{approval}, Mode: &mode})
 		equal(t, len(must[[]grace.Trigger](t)(s.PendingTriggers(ctx, q, 10))), 0)
 		equal(t, must[grace.Trigger](t)(s.Trigger(ctx, q, "t-1")), trigger)
 		equal(t, must[grace.Approval](t)(s.Approval(ctx, q, "r-1")), approval)
 		equal(t, must[grace.ModeSetting](t)(s.Mode(ctx, q)), mode)
 
-		for name, c := range map[string]grace.Change{
+		for name, c := range map[string]event.Given{
 			"approval": {Approvals: []grace.Approval{approval}},
 			"mode":     {Mode: &mode},
 		} {
@@ -99,7 +100,7 @@ func TestRecordsAreReplaced(t *testing.T) {
 func TestDecidedTriggerStaysDecided(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		for _, state := range []grace.TriggerState{grace.TriggerPending, grace.TriggerDecided, grace.TriggerPending} {
-			apply(t, s, grace.Change{Triggers: []grace.Trigger{{ID: "t", At: t0, State: state}}})
+			apply(t, s, event.Given{Triggers: []grace.Trigger{{ID: "t", At: t0, State: state}}})
 		}
 		got, err := s.Trigger(t.Context(), s.Q(), "t")
 		if err != nil || got.State != grace.TriggerDecided {
@@ -110,10 +111,10 @@ func TestDecidedTriggerStaysDecided(t *testing.T) {
 
 func TestManyRowsAtOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
-		var c grace.Change
+		var c event.Given
 		for i := range 100 {
 			c.Triggers = append(c.Triggers, grace.Trigger{ID: grace.TriggerID(rune('a'+i%26)) + grace.TriggerID(rune('a'+i/26)), State: grace.TriggerPending, At: t0})
-			c.Events = append(c.Events, event("x"))
+			c.Outbox = append(c.Outbox, message("x"))
 		}
 		for range 2100 { // more than two batches of verification
 			c.Audit = append(c.Audit, entry("run/r-1"))
@@ -128,9 +129,9 @@ func TestManyRowsAtOnce(t *testing.T) {
 func TestTextThatADatabaseWouldRefuse(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		bad := "zero\x00 and \xff"
-		apply(t, s, grace.Change{
+		apply(t, s, event.Given{
 			Audit:  []grace.AuditEntry{{At: t0, Actor: bad, Action: bad, Object: bad, Service: grace.ServiceID(bad), Reason: bad, Detail: json.RawMessage(`"` + bad + `"`)}},
-			Events: []grace.Event{{Type: bad, Payload: json.RawMessage("\"\xff\"")}},
+			Outbox: []grace.Event{{Type: bad, Payload: json.RawMessage("\"\xff\"")}},
 		})
 		if r := must[store.AuditReport](t)(s.VerifyAudit(t.Context())); !r.OK {
 			t.Errorf("the log does not verify: %s", r.Detail)
@@ -145,9 +146,9 @@ func TestTextThatADatabaseWouldRefuse(t *testing.T) {
 func TestEvents(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		ctx, q := t.Context(), s.Q()
-		want := event("self_heal.run")
-		apply(t, s, grace.Change{Events: []grace.Event{want, event("Self_heal.run"), event("incident.opened"), event("self_healing")}})
-		apply(t, s, grace.Change{Events: []grace.Event{{Type: "without a time"}}})
+		want := message("self_heal.run")
+		apply(t, s, event.Given{Outbox: []grace.Event{want, message("Self_heal.run"), message("incident.opened"), message("self_healing")}})
+		apply(t, s, event.Given{Outbox: []grace.Event{{Type: "without a time"}}})
 		want.ID = 1
 		equal(t, must[[]grace.Event](t)(s.Events(ctx, q, 0, nil, 1)), []grace.Event{want})
 		equal(t, must[int64](t)(s.LastEventID(ctx, q)), int64(5))
@@ -193,7 +194,7 @@ func TestCount(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		old := run("r-0", 1, grace.RunSucceeded)
 		old.CreatedAt = at(-60)
-		apply(t, s, grace.Change{
+		apply(t, s, event.Given{
 			Runs:      []grace.Run{old, run("r-1", 1, grace.RunRunning), run("r-2", 1, grace.RunSucceeded)},
 			Triggers:  []grace.Trigger{{ID: "a", State: grace.TriggerPending, At: t0}, {ID: "b", State: grace.TriggerDecided, At: t0}},
 			Approvals: []grace.Approval{{ID: "r-1", State: grace.ApprovalPending, Revision: 1, At: t0}},
@@ -253,39 +254,50 @@ func TestPrune(t *testing.T) {
 			}
 			return r
 		}
-		c := grace.Change{
+		c := event.Given{
 			Runs: []grace.Run{runAt("old", grace.RunSucceeded, old), runAt("open", grace.RunRunning, old), runAt("new", grace.RunSucceeded, recent)},
 			Decisions: []grace.Decision{
 				{ID: "old", At: old, Run: "old"}, {ID: "open", At: old, Run: "open"}, {ID: "new", At: recent},
 			},
-			Triggers:   []grace.Trigger{{ID: "old", At: old, State: grace.TriggerDecided}, {ID: "pending", At: old, State: grace.TriggerPending}},
-			Signals:    []grace.Signal{{Key: "old", At: old, State: grace.SignalOK}, {Key: "firing", At: old, State: grace.SignalFiring}},
-			Approvals:  []grace.Approval{{ID: "old", At: old, State: grace.ApprovalDenied, Revision: 1}, {ID: "p", At: old, State: grace.ApprovalPending, Revision: 1}},
-			Incidents:  []grace.Incident{{ID: "old", OpenedAt: old, State: grace.IncidentResolved}, {ID: "open", OpenedAt: old, State: grace.IncidentOpen}},
-			Learning:   []grace.LearningEntry{{ID: "old", At: old}},
-			Prediction: []grace.Prediction{{Key: "k", At: old}, {Key: "k", At: recent}},
-			Aborts:     []grace.AbortRequest{{Run: "old", At: old}, {Run: "open", At: old}},
-			Audit:      []grace.AuditEntry{entry("run/old")},
+			Triggers:    []grace.Trigger{{ID: "old", At: old, State: grace.TriggerDecided}, {ID: "pending", At: old, State: grace.TriggerPending}},
+			Signals:     []grace.Signal{{Key: "old", At: old, State: grace.SignalOK}, {Key: "firing", At: old, State: grace.SignalFiring}},
+			Approvals:   []grace.Approval{{ID: "old", At: old, State: grace.ApprovalDenied, Revision: 1}, {ID: "p", At: old, State: grace.ApprovalPending, Revision: 1}},
+			Incidents:   []grace.Incident{{ID: "old", OpenedAt: old, State: grace.IncidentResolved}, {ID: "open", OpenedAt: old, State: grace.IncidentOpen}},
+			Learning:    []grace.LearningEntry{{ID: "old", At: old}},
+			Predictions: []grace.Prediction{{Key: "k", At: old}, {Key: "k", At: recent}},
+			Aborts:      []grace.AbortRequest{{Run: "old", At: old}, {Run: "open", At: old}},
+			Audit:       []grace.AuditEntry{entry("run/old")},
+			Operations:  []grace.AuditEntry{{At: old, Action: "signal.ok", Object: "signal/a"}, {At: recent, Action: "signal.firing", Object: "signal/a"}},
 		}
 		for range 1200 { // more than two batches
-			e := event("x")
+			e := message("x")
 			e.Timestamp = old
-			c.Events = append(c.Events, e)
+			c.Outbox = append(c.Outbox, e)
 		}
 		apply(t, s, c)
 		hour := grace.Duration(time.Hour)
 		pruned := must[map[string]int64](t)(s.Prune(t.Context(), t0, store.Retention{
-			Signals: hour, Triggers: hour, Decisions: hour, Runs: hour, Approvals: hour, Incidents: hour, Predictions: hour, Events: hour,
+			Signals: hour, Triggers: hour, Decisions: hour, Runs: hour, Approvals: hour, Incidents: hour, Predictions: hour, Events: hour, Operations: hour,
 		}))
 		equal(t, pruned, map[string]int64{
-			"signals": 1, "triggers": 1, "decisions": 1, "runs": 1, "aborts": 1, "approvals": 1, "incidents": 1, "predictions": 1, "events": 1200,
+			"signals": 1, "triggers": 1, "decisions": 1, "runs": 1, "aborts": 1, "approvals": 1, "incidents": 1, "predictions": 1, "events": 1200, "operations": 1,
 		})
 		equal(t, len(must[[]grace.LearningEntry](t)(s.LearningSince(t.Context(), s.Q(), old))), 1)
 		equal(t, must[int64](t)(s.LastEventID(t.Context(), s.Q())), int64(1200))
 		report := must[store.AuditReport](t)(s.VerifyAudit(t.Context()))
-		equal(t, []any{report.OK, report.Entries}, []any{true, int64(1 + 8 + 3)})
+		equal(t, []any{report.OK, report.Entries}, []any{true, int64(1)})
+		said := must[[]grace.AuditEntry](t)(entriesOf(s.Operations(t.Context(), s.Q(), store.AuditFilter{}, store.Page{})))
+		kinds := map[string]int{}
+		for _, e := range said {
+			kinds[e.Action]++
+		}
+		equal(t, kinds, map[string]int{"signal.firing": 1, "retention.pruned": 9 + 3})
+		one := must[[]grace.AuditEntry](t)(entriesOf(s.Operations(t.Context(), s.Q(), store.AuditFilter{Object: "signal/a"}, store.Page{})))
+		equal(t, one[0].At, recent)
 	})
 }
+
+func entriesOf(list []grace.AuditEntry, _ string, err error) ([]grace.AuditEntry, error) { return list, err }
 
 // The first request to abort a run counts.
 func TestAborts(t *testing.T) {
@@ -296,8 +308,8 @@ func TestAborts(t *testing.T) {
 		}
 		first := grace.AbortRequest{Run: "r-1", Actor: "token:ops", Reason: "wrong target", At: at(1)}
 		second := grace.AbortRequest{Run: "r-1", Actor: "token:other", Reason: "me too", At: at(2)}
-		apply(t, s, grace.Change{Aborts: []grace.AbortRequest{first}})
-		apply(t, s, grace.Change{Aborts: []grace.AbortRequest{second}})
+		apply(t, s, event.Given{Aborts: []grace.AbortRequest{first}})
+		apply(t, s, event.Given{Aborts: []grace.AbortRequest{second}})
 		equal(t, must[*grace.AbortRequest](t)(s.Abort(ctx, q, "r-1")), &first)
 	})
 }

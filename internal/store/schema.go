@@ -164,6 +164,16 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		`CREATE TABLE grace_blobs (digest TEXT PRIMARY KEY, used_at BIGINT NOT NULL, body TEXT NOT NULL)`,
 		`CREATE INDEX gx_blobs_used ON grace_blobs (used_at)`,
 	},
+	{
+		// The operational log: like the audit log, but without a chain, and pruned.
+		onSQLite + `CREATE TABLE grace_operations (id INTEGER PRIMARY KEY, at BIGINT NOT NULL, actor TEXT NOT NULL,
+			action TEXT NOT NULL, object TEXT NOT NULL, service TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT)`,
+		onPostgres + `CREATE TABLE grace_operations (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at BIGINT NOT NULL, actor TEXT NOT NULL,
+			action TEXT NOT NULL, object TEXT NOT NULL, service TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT)`,
+		`CREATE INDEX gx_operations_at ON grace_operations (at)`,
+		`CREATE INDEX gx_operations_object ON grace_operations (object, id)`,
+		`CREATE INDEX gx_operations_service ON grace_operations (service, id) WHERE service <> ''`,
+	},
 }
 
 const (

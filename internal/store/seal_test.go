@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -49,11 +50,11 @@ func TestForgedRowsAreRefused(t *testing.T) {
 			}
 		}
 
-		apply(t, s, grace.Change{
+		apply(t, s, event.Given{
 			Approvals: []grace.Approval{{ID: "a-1", Run: "r-1", State: grace.ApprovalPending, Revision: 1, At: t0}},
 			Decisions: []grace.Decision{{ID: "d-1", Service: "cart", Verdict: grace.VerdictDeny, At: t0}},
 		})
-		apply(t, s, grace.Change{Silences: []grace.Silence{{ID: "s-1", Ends: at(60)}}})
+		apply(t, s, event.Given{Silences: []grace.Silence{{ID: "s-1", Ends: at(60)}}})
 		mustExec(t, s, "INSERT INTO grace_silences (id, ends_at, doc) VALUES ('s-2', 9999999999999, '{}')")
 		if list := must[[]grace.Silence](t)(s.Silences(ctx, q, t0)); len(list) != 1 || list[0].ID != "s-1" {
 			t.Errorf("silences %+v", list)
@@ -70,13 +71,13 @@ func TestForgedRowsAreRefused(t *testing.T) {
 // TestForgedModeIsObserveOnly: whatever is done to the mode beside GRACE, it
 // then only observes, until a person sets a mode again.
 func TestForgedModeIsObserveOnly(t *testing.T) {
-	mode := func(revision int, m grace.Mode) grace.Change {
+	mode := func(revision int, m grace.Mode) event.Given {
 		set := grace.ModeSetting{Mode: m, Revision: revision, Since: t0, Actor: "ana", Reason: "because"}
 		detail, err := json.Marshal(set)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return grace.Change{Mode: &set, Audit: []grace.AuditEntry{{At: t0, Actor: "ana", Action: "mode.x", Object: "mode", Detail: detail}}}
+		return event.Given{Mode: &set, Audit: []grace.AuditEntry{{At: t0, Actor: "ana", Action: "mode.x", Object: "mode", Detail: detail}}}
 	}
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		now := func() grace.ModeSetting { return must[grace.ModeSetting](t)(s.Mode(t.Context(), s.Q())) }
@@ -118,7 +119,7 @@ func TestLogCutOff(t *testing.T) {
 	options := store.Options{URL: url, AuditKey: key, Checkpoints: points, Now: func() time.Time { return t0 }}
 	s := must[*store.Store](t)(store.Open(t.Context(), options))
 	write := func() error {
-		return tryApply(t.Context(), s, grace.Change{Audit: []grace.AuditEntry{entry("run/r-1")}})
+		return tryApply(t.Context(), s, event.Given{Audit: []grace.AuditEntry{entry("run/r-1")}})
 	}
 	for range 3 {
 		if err := write(); err != nil {
@@ -178,7 +179,7 @@ func TestKeyWithoutItsDatabase(t *testing.T) {
 	dir := t.TempDir()
 	options := store.Options{URL: "sqlite:" + filepath.Join(dir, "grace.db"), AuditKey: key, Checkpoints: filepath.Join(dir, "audit.checkpoints")}
 	s := must[*store.Store](t)(store.Open(t.Context(), options))
-	apply(t, s, grace.Change{Audit: []grace.AuditEntry{entry("run/r-1")}})
+	apply(t, s, event.Given{Audit: []grace.AuditEntry{entry("run/r-1")}})
 	if err := s.Checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -194,9 +195,9 @@ func TestKeyWithoutItsDatabase(t *testing.T) {
 // TestHeadSetByHand: the head carries a seal.
 func TestHeadSetByHand(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
-		apply(t, s, grace.Change{Audit: []grace.AuditEntry{entry("run/r-1")}})
+		apply(t, s, event.Given{Audit: []grace.AuditEntry{entry("run/r-1")}})
 		mustExec(t, s, "UPDATE grace_head SET seq = 0, hash = ''")
-		if err := tryApply(t.Context(), s, grace.Change{Audit: []grace.AuditEntry{entry("run/r-1")}}); !errors.Is(err, store.ErrForged) {
+		if err := tryApply(t.Context(), s, event.Given{Audit: []grace.AuditEntry{entry("run/r-1")}}); !errors.Is(err, store.ErrForged) {
 			t.Errorf("the log began anew: %v", err)
 		}
 	})
@@ -208,7 +209,7 @@ func TestOlderViewIsNoForgery(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
 		set := func(revision int) {
-			apply(t, s, grace.Change{
+			apply(t, s, event.Given{
 				Mode:  &grace.ModeSetting{Mode: grace.ModeAutonomous, Revision: revision, Since: t0},
 				Audit: []grace.AuditEntry{entry("mode")},
 			})
@@ -217,7 +218,7 @@ func TestOlderViewIsNoForgery(t *testing.T) {
 		done := make(chan error, 1)
 		go func() {
 			for i := range 50 {
-				if err := tryApply(ctx, s, grace.Change{
+				if err := tryApply(ctx, s, event.Given{
 					Mode:  &grace.ModeSetting{Mode: grace.ModeAutonomous, Revision: i + 2, Since: t0},
 					Audit: []grace.AuditEntry{entry("mode")},
 				}); err != nil {

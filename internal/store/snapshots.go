@@ -13,6 +13,7 @@ import (
 
 	"grace"
 	"grace/internal/content"
+	"grace/internal/event"
 )
 
 const (
@@ -156,8 +157,8 @@ func (s *Store) Blob(ctx context.Context, q Querier, d grace.Digest) ([]byte, er
 	return []byte(body), nil
 }
 
-func (s *Store) writeSnapshots(ctx context.Context, tx Tx, c *grace.Change) error {
-	return write(ctx, s.dialect, tx, s.inserts.snapshots, c.Snapshots, func(v grace.Recorded) ([]any, error) {
+func (s *Store) writeSnapshots(ctx context.Context, tx Tx, r *event.Rows) error {
+	return write(ctx, s.dialect, tx, s.inserts.snapshots, r.Snapshots, func(v grace.Recorded) ([]any, error) {
 		return []any{v.ID, string(v.Kind), string(v.Service), millis(v.At), string(v.Snapshot), string(v.Answer)}, nil
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/internal/content"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -40,7 +41,7 @@ func keep(t *testing.T, s *store.Store, r grace.Recorded, m content.Map, fail er
 		if err := s.Keep(ctx, tx, r.ID, content.Parts{Maps: []content.Map{m}, Blobs: [][]byte{[]byte(`{"config":1}`)}}); err != nil {
 			return err
 		}
-		if err := s.Apply(ctx, tx, grace.Change{Snapshots: []grace.Recorded{r}}); err != nil {
+		if err := s.Append(ctx, tx, event.Given{Snapshots: []grace.Recorded{r}}); err != nil {
 			return err
 		}
 		return fail
@@ -130,7 +131,7 @@ func TestPruneBlobs(t *testing.T) {
 // TestEachRecorded: records come the oldest first, from a time on or from behind one.
 func TestEachRecorded(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
-		var c grace.Change
+		var c event.Given
 		var want []string
 		for i := range 450 { // more than two pages, several at the same time
 			id := fmt.Sprintf("r%04d", i)

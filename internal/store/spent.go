@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"grace"
+	"grace/internal/event"
 )
 
 // Spend remembers until a time that what counts once has counted: a signed
@@ -38,7 +38,7 @@ func (s *Store) EndSession(ctx context.Context, actor, id string, until time.Tim
 		if first, err := s.Spend(ctx, tx, "session/"+id, until); err != nil || !first {
 			return err
 		}
-		return s.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{{At: s.now(), Actor: actor, Action: "session.ended", Object: "session/" + id}}})
+		return s.Append(ctx, tx, event.SessionEnded{ID: id, Actor: actor, At: s.now()})
 	})
 	if err != nil {
 		return fmt.Errorf("end the session: %w", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/pgtest"
 	"grace/internal/store"
 )
@@ -48,15 +49,15 @@ func open(tb testing.TB, url string) *store.Store {
 	return s
 }
 
-func apply(t *testing.T, s *store.Store, c grace.Change) {
+func apply(t *testing.T, s *store.Store, c event.Given) {
 	t.Helper()
 	if err := tryApply(t.Context(), s, c); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func tryApply(ctx context.Context, s *store.Store, c grace.Change) error {
-	return s.Do(ctx, func(ctx context.Context, tx store.Tx) error { return s.Apply(ctx, tx, c) })
+func tryApply(ctx context.Context, s *store.Store, c event.Given) error {
+	return s.Do(ctx, func(ctx context.Context, tx store.Tx) error { return s.Append(ctx, tx, c) })
 }
 
 func must[T any](t *testing.T) func(v T, err error) T {
@@ -100,14 +101,14 @@ func entry(object string) grace.AuditEntry {
 	}
 }
 
-func event(kind string) grace.Event {
+func message(kind string) grace.Event {
 	return grace.Event{Type: kind, Source: "test", Resource: "cart", Payload: json.RawMessage(`{"n":1}`), Timestamp: t0}
 }
 
 func TestRunRoundTripAndRevisions(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		first := run("r-1", 1, grace.RunProposed)
-		apply(t, s, grace.Change{Runs: []grace.Run{first}})
+		apply(t, s, event.Given{Runs: []grace.Run{first}})
 		equal(t, must[grace.Run](t)(s.Run(t.Context(), s.Q(), "r-1")), first)
 
 		for name, r := range map[string]grace.Run{
@@ -116,16 +117,16 @@ func TestRunRoundTripAndRevisions(t *testing.T) {
 			"skipped one":     run("r-1", 3, grace.RunRunning),
 			"of a missing id": run("r-2", 2, grace.RunRunning),
 		} {
-			if err := tryApply(t.Context(), s, grace.Change{Runs: []grace.Run{r}}); !errors.Is(err, store.ErrConflict) {
+			if err := tryApply(t.Context(), s, event.Given{Runs: []grace.Run{r}}); !errors.Is(err, store.ErrConflict) {
 				t.Errorf("%s: error %v, want a conflict", name, err)
 			}
 		}
-		if err := tryApply(t.Context(), s, grace.Change{Runs: []grace.Run{run("r-0", 0, grace.RunRunning)}}); err == nil {
+		if err := tryApply(t.Context(), s, event.Given{Runs: []grace.Run{run("r-0", 0, grace.RunRunning)}}); err == nil {
 			t.Error("revision 0 was accepted")
 		}
 
 		ended := run("r-1", 2, grace.RunSucceeded)
-		apply(t, s, grace.Change{Runs: []grace.Run{ended}})
+		apply(t, s, event.Given{Runs: []grace.Run{ended}})
 		equal(t, must[grace.Run](t)(s.Run(t.Context(), s.Q(), "r-1")), ended)
 		if _, err := s.Run(t.Context(), s.Q(), "r-9"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("missing run: error %v, want not found", err)
@@ -135,12 +136,12 @@ func TestRunRoundTripAndRevisions(t *testing.T) {
 
 func TestConflictLeavesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
-		apply(t, s, grace.Change{Runs: []grace.Run{run("r-1", 1, grace.RunProposed)}})
+		apply(t, s, event.Given{Runs: []grace.Run{run("r-1", 1, grace.RunProposed)}})
 		err := s.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
-			if err := s.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{entry("run/r-1")}, Events: []grace.Event{event("x")}}); err != nil {
+			if err := s.Append(ctx, tx, event.Given{Audit: []grace.AuditEntry{entry("run/r-1")}, Outbox: []grace.Event{message("x")}}); err != nil {
 				return err
 			}
-			return s.Apply(ctx, tx, grace.Change{Runs: []grace.Run{run("r-1", 5, grace.RunRunning)}})
+			return s.Append(ctx, tx, event.Given{Runs: []grace.Run{run("r-1", 5, grace.RunRunning)}})
 		})
 		if !errors.Is(err, store.ErrConflict) {
 			t.Fatalf("error %v, want a conflict", err)
@@ -166,8 +167,8 @@ func TestRunLists(t *testing.T) {
 			}
 			runs = append(runs, r)
 		}
-		apply(t, s, grace.Change{Runs: runs})
-		apply(t, s, grace.Change{Runs: []grace.Run{run("r-0", 2, grace.RunSucceeded)}})
+		apply(t, s, event.Given{Runs: runs})
+		apply(t, s, event.Given{Runs: []grace.Run{run("r-0", 2, grace.RunSucceeded)}})
 
 		var got []grace.RunID
 		page := store.Page{Limit: 3}
@@ -234,13 +235,13 @@ func TestRunHeadsFollowTheRun(t *testing.T) {
 		}
 		r := run("r-1", 1, grace.RunApproved)
 		r.Auto = true
-		apply(t, s, grace.Change{Runs: []grace.Run{r}})
+		apply(t, s, event.Given{Runs: []grace.Run{r}})
 		if h := head(); !h.Auto || h.Undone {
 			t.Errorf("approved by itself: auto %v, undone %v", h.Auto, h.Undone)
 		}
 		r.Revision, r.Status = 2, grace.RunRollingBack
 		r.Steps = append(r.Steps, grace.StepRecord{Name: "scale", Phase: grace.PhaseUndo, State: grace.StepFailed})
-		apply(t, s, grace.Change{Runs: []grace.Run{r}})
+		apply(t, s, event.Given{Runs: []grace.Run{r}})
 		if h := head(); !h.Auto || !h.Undone {
 			t.Errorf("after an undo: auto %v, undone %v", h.Auto, h.Undone)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/dbos-inc/dbos-transact-golang/dbos"
 
 	"grace"
+	"grace/internal/event"
 )
 
 // TokenPrefix begins every secret, so that secret scanners and people know one
@@ -77,9 +78,7 @@ func (s *Store) CreateToken(ctx context.Context, actor string, t NewToken) (secr
 		} else if n != 1 {
 			return fmt.Errorf("the name is taken, use another one: %w", ErrConflict)
 		}
-		return s.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{{
-			At: now, Actor: actor, Action: "token.created", Object: "token/" + t.Name, Reason: "role " + t.Role,
-		}}})
+		return s.Append(ctx, tx, event.TokenChanged{Name: t.Name, Role: t.Role, Actor: actor, At: now})
 	})
 	if err != nil {
 		return "", fmt.Errorf("create token %s: %w", t.Name, err)
@@ -160,9 +159,7 @@ func (s *Store) RevokeToken(ctx context.Context, actor, name string) error {
 			at, s.sealToken(name, hash, role, created, expires, &at), name); err != nil {
 			return err
 		}
-		return s.Apply(ctx, tx, grace.Change{Audit: []grace.AuditEntry{{
-			At: now, Actor: actor, Action: "token.revoked", Object: "token/" + name,
-		}}})
+		return s.Append(ctx, tx, event.TokenChanged{Name: name, Revoked: true, Actor: actor, At: now})
 	})
 	if err != nil {
 		return fmt.Errorf("revoke token %s: %w", name, err)

@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 )
 
-// inserts are the statements of the tables that Apply replaces rows of.
+// inserts are the statements of the tables that Append writes many rows of.
 type inserts struct {
-	signals, triggers, decisions, incidents, learning, predictions, silences, snapshots, blobs, audit, events *insert
+	signals, triggers, decisions, incidents, learning, predictions, silences, letters, snapshots, blobs, operations, audit, events *insert
 }
 
 func newInserts() inserts {
@@ -32,8 +33,12 @@ func newInserts() inserts {
 		silences:    replacing("grace_silences", "id", "ends_at", "doc", "seal"),
 		learning:    replacing("grace_learning", "id", "service", "playbook", "code", "at", "doc"),
 		predictions: replacing("grace_predictions", "id", "service", "at", "doc", "rule", "outcome", "spoken", "breach", "lead", "likelihood"),
-		snapshots:   replacing("grace_snapshots", "id", "kind", "service", "at", "doc", "answer"),
-		blobs:       replacing("grace_blobs", "digest", "used_at", "body"),
+		letters:     replacing("grace_dead_letters", "id", "receiver", "retry", "at", "doc"),
+		operations: &insert{table: "grace_operations", columns: []string{
+			"at", "actor", "action", "object", "service", "reason", "detail",
+		}},
+		snapshots: replacing("grace_snapshots", "id", "kind", "service", "at", "doc", "answer"),
+		blobs:     replacing("grace_blobs", "digest", "used_at", "body"),
 		audit: &insert{table: "grace_audit_log", keys: 1, columns: []string{
 			"seq", "at", "actor", "action", "object", "service", "reason", "detail", "leaf", "prev_hash", "hash",
 		}},
@@ -43,37 +48,43 @@ func newInserts() inserts {
 	}
 }
 
-// Apply writes everything in c, or returns an error, after which the
-// transaction must be rolled back. It wraps ErrConflict where a revision is
-// not the one after the stored one.
+// Append writes what [event.Derive] makes of events, or returns an error, after which
+// the transaction must be rolled back. It wraps ErrConflict where a revision is not the
+// one after the stored one.
 //
-// Apply takes the head row's lock when c has audit entries or events, so it
-// comes last in a transaction, and once.
-func (s *Store) Apply(ctx context.Context, tx Tx, c grace.Change) error {
+// It takes the head row's lock when that has entries of the permanent log or messages,
+// so it comes last in a transaction, and once.
+func (s *Store) Append(ctx context.Context, tx Tx, events ...event.Event) error {
+	return s.write(ctx, tx, event.Derive(events...))
+}
+
+func (s *Store) write(ctx context.Context, tx Tx, r event.Rows) error {
 	for _, part := range []struct {
 		what  string
 		empty bool
-		write func(context.Context, Tx, *grace.Change) error
+		write func(context.Context, Tx, *event.Rows) error
 	}{
-		{"runs", len(c.Runs) == 0, s.writeRuns},
-		{"approvals", len(c.Approvals) == 0, s.writeApprovals},
-		{"aborts", len(c.Aborts) == 0, s.writeAborts},
-		{"mode", c.Mode == nil, s.writeMode},
-		{"signals", len(c.Signals) == 0, s.writeSignals},
-		{"triggers", len(c.Triggers) == 0, s.writeTriggers},
-		{"decisions", len(c.Decisions) == 0, s.writeDecisions},
-		{"snapshots", len(c.Snapshots) == 0, s.writeSnapshots},
-		{"incidents", len(c.Incidents) == 0, s.writeIncidents},
-		{"silences", len(c.Silences) == 0, s.writeSilences},
-		{"learning log", len(c.Learning) == 0, s.writeLearning},
-		{"predictions", len(c.Prediction) == 0, s.writePredictions},
+		{"runs", len(r.Runs) == 0, s.writeRuns},
+		{"approvals", len(r.Approvals) == 0, s.writeApprovals},
+		{"aborts", len(r.Aborts) == 0, s.writeAborts},
+		{"mode", r.Mode == nil, s.writeMode},
+		{"signals", len(r.Signals) == 0, s.writeSignals},
+		{"triggers", len(r.Triggers) == 0, s.writeTriggers},
+		{"decisions", len(r.Decisions) == 0, s.writeDecisions},
+		{"snapshots", len(r.Snapshots) == 0, s.writeSnapshots},
+		{"incidents", len(r.Incidents) == 0, s.writeIncidents},
+		{"silences", len(r.Silences) == 0, s.writeSilences},
+		{"learning log", len(r.Learning) == 0, s.writeLearning},
+		{"predictions", len(r.Predictions) == 0, s.writePredictions},
+		{"dead letters", len(r.Letters)+len(r.Delivered) == 0, s.writeLetters},
+		{"operational log", len(r.Operations) == 0, s.writeOperations},
 		// Last: the lock of all writers.
-		{"log", len(c.Audit) == 0 && len(c.Events) == 0, s.writeLog},
+		{"log", len(r.Audit) == 0 && len(r.Outbox) == 0, s.writeLog},
 	} {
 		if part.empty {
 			continue
 		}
-		if err := part.write(ctx, tx, &c); err != nil {
+		if err := part.write(ctx, tx, &r); err != nil {
 			return fmt.Errorf("write %s: %w", part.what, err)
 		}
 	}
@@ -89,9 +100,9 @@ const (
 		auto = $6, undone = $7, doc = $8 WHERE id = $9 AND revision = $10`
 )
 
-func (s *Store) writeRuns(ctx context.Context, tx Tx, c *grace.Change) error {
-	for i := range c.Runs {
-		r := &c.Runs[i]
+func (s *Store) writeRuns(ctx context.Context, tx Tx, rows *event.Rows) error {
+	for i := range rows.Runs {
+		r := &rows.Runs[i]
 		doc, err := encode(r)
 		if err != nil {
 			return err
@@ -142,9 +153,9 @@ func (s *Store) revise(ctx context.Context, tx Tx, kind, id string, revision int
 	return nil
 }
 
-func (s *Store) writeApprovals(ctx context.Context, tx Tx, c *grace.Change) error {
-	for i := range c.Approvals {
-		a := &c.Approvals[i]
+func (s *Store) writeApprovals(ctx context.Context, tx Tx, r *event.Rows) error {
+	for i := range r.Approvals {
+		a := &r.Approvals[i]
 		doc, err := encode(a)
 		if err != nil {
 			return err
@@ -165,24 +176,24 @@ func (s *Store) writeApprovals(ctx context.Context, tx Tx, c *grace.Change) erro
 	return nil
 }
 
-func (s *Store) writeMode(ctx context.Context, tx Tx, c *grace.Change) error {
-	doc, err := encode(c.Mode)
+func (s *Store) writeMode(ctx context.Context, tx Tx, r *event.Rows) error {
+	doc, err := encode(r.Mode)
 	if err != nil {
 		return err
 	}
-	seal := s.seal("grace_mode", strconv.Itoa(c.Mode.Revision), doc)
+	seal := s.seal("grace_mode", strconv.Itoa(r.Mode.Revision), doc)
 	// Not "the revision before": a row that was put back to an earlier one is
 	// replaced like any other.
-	return s.revise(ctx, tx, "mode", string(c.Mode.Mode), c.Mode.Revision, `INSERT INTO grace_mode AS m (id, revision, doc, seal)
+	return s.revise(ctx, tx, "mode", string(r.Mode.Mode), r.Mode.Revision, `INSERT INTO grace_mode AS m (id, revision, doc, seal)
 		VALUES (1, $1, $2, $3) ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, doc = excluded.doc, seal = excluded.seal
-		WHERE m.revision < excluded.revision`, c.Mode.Revision, doc, seal)
+		WHERE m.revision < excluded.revision`, r.Mode.Revision, doc, seal)
 }
 
 // writeSignals replaces the rows of signals, and deletes those of signals that
 // are gone.
-func (s *Store) writeSignals(ctx context.Context, tx Tx, c *grace.Change) error {
-	kept := make([]grace.Signal, 0, len(c.Signals))
-	for _, v := range c.Signals {
+func (s *Store) writeSignals(ctx context.Context, tx Tx, r *event.Rows) error {
+	kept := make([]grace.Signal, 0, len(r.Signals))
+	for _, v := range r.Signals {
 		if !v.Gone {
 			kept = append(kept, v)
 			continue
@@ -198,15 +209,15 @@ func (s *Store) writeSignals(ctx context.Context, tx Tx, c *grace.Change) error 
 	})
 }
 
-func (s *Store) writeTriggers(ctx context.Context, tx Tx, c *grace.Change) error {
-	return write(ctx, s.dialect, tx, s.inserts.triggers, c.Triggers, func(v grace.Trigger) ([]any, error) {
+func (s *Store) writeTriggers(ctx context.Context, tx Tx, r *event.Rows) error {
+	return write(ctx, s.dialect, tx, s.inserts.triggers, r.Triggers, func(v grace.Trigger) ([]any, error) {
 		doc, err := encode(v)
 		return []any{string(v.ID), string(v.State), string(v.Kind), string(v.Service), millis(v.At), doc}, err
 	})
 }
 
-func (s *Store) writeDecisions(ctx context.Context, tx Tx, c *grace.Change) error {
-	return write(ctx, s.dialect, tx, s.inserts.decisions, c.Decisions, func(v grace.Decision) ([]any, error) {
+func (s *Store) writeDecisions(ctx context.Context, tx Tx, r *event.Rows) error {
+	return write(ctx, s.dialect, tx, s.inserts.decisions, r.Decisions, func(v grace.Decision) ([]any, error) {
 		doc, err := encode(v)
 		return []any{
 			string(v.ID), string(v.Verdict), string(v.Service), string(v.Run), millis(v.At), doc,
@@ -215,29 +226,29 @@ func (s *Store) writeDecisions(ctx context.Context, tx Tx, c *grace.Change) erro
 	})
 }
 
-func (s *Store) writeIncidents(ctx context.Context, tx Tx, c *grace.Change) error {
-	return write(ctx, s.dialect, tx, s.inserts.incidents, c.Incidents, func(v grace.Incident) ([]any, error) {
+func (s *Store) writeIncidents(ctx context.Context, tx Tx, r *event.Rows) error {
+	return write(ctx, s.dialect, tx, s.inserts.incidents, r.Incidents, func(v grace.Incident) ([]any, error) {
 		doc, err := encode(v)
 		return []any{string(v.ID), string(v.State), string(v.Service), millis(v.OpenedAt), doc}, err
 	})
 }
 
-func (s *Store) writeSilences(ctx context.Context, tx Tx, c *grace.Change) error {
-	return write(ctx, s.dialect, tx, s.inserts.silences, c.Silences, func(v grace.Silence) ([]any, error) {
+func (s *Store) writeSilences(ctx context.Context, tx Tx, r *event.Rows) error {
+	return write(ctx, s.dialect, tx, s.inserts.silences, r.Silences, func(v grace.Silence) ([]any, error) {
 		doc, err := encode(v)
 		return []any{string(v.ID), millis(v.Ends), doc, s.seal("grace_silences", clean(string(v.ID)), doc)}, err
 	})
 }
 
-func (s *Store) writeLearning(ctx context.Context, tx Tx, c *grace.Change) error {
-	return write(ctx, s.dialect, tx, s.inserts.learning, c.Learning, func(v grace.LearningEntry) ([]any, error) {
+func (s *Store) writeLearning(ctx context.Context, tx Tx, r *event.Rows) error {
+	return write(ctx, s.dialect, tx, s.inserts.learning, r.Learning, func(v grace.LearningEntry) ([]any, error) {
 		doc, err := encode(v)
 		return []any{v.ID, string(v.Service), string(v.Playbook), string(v.Diagnosis), millis(v.At), doc}, err
 	})
 }
 
-func (s *Store) writePredictions(ctx context.Context, tx Tx, c *grace.Change) error {
-	return write(ctx, s.dialect, tx, s.inserts.predictions, c.Prediction, func(v grace.Prediction) ([]any, error) {
+func (s *Store) writePredictions(ctx context.Context, tx Tx, r *event.Rows) error {
+	return write(ctx, s.dialect, tx, s.inserts.predictions, r.Predictions, func(v grace.Prediction) ([]any, error) {
 		doc, err := encode(v)
 		at, id, breach := v.Made, v.ID, ""
 		if at.IsZero() {
@@ -253,6 +264,27 @@ func (s *Store) writePredictions(ctx context.Context, tx Tx, c *grace.Change) er
 			id, string(v.Service), millis(at), doc, v.Rule, string(v.Outcome), bit(v.Spoken != nil), breach,
 			v.Lead.D().Milliseconds(), v.Likelihood,
 		}, err
+	})
+}
+
+func (s *Store) writeLetters(ctx context.Context, tx Tx, r *event.Rows) error {
+	for _, id := range r.Delivered {
+		if _, err := tx.Exec(ctx, s.sql("DELETE FROM grace_dead_letters WHERE id = $1"), clean(id)); err != nil {
+			return fmt.Errorf("remove %s: %w", id, err)
+		}
+	}
+	return write(ctx, s.dialect, tx, s.inserts.letters, r.Letters, func(v DeadLetter) ([]any, error) {
+		doc, err := encode(v)
+		return []any{v.ID, v.Receiver, bit(v.Retry), millis(v.At), doc}, err
+	})
+}
+
+func (s *Store) writeOperations(ctx context.Context, tx Tx, r *event.Rows) error {
+	return write(ctx, s.dialect, tx, s.inserts.operations, r.Operations, func(e grace.AuditEntry) ([]any, error) {
+		if e.At.IsZero() {
+			e.At = s.now()
+		}
+		return []any{millis(e.At), e.Actor, e.Action, e.Object, string(e.Service), e.Reason, optionalJSON(e.Detail)}, nil
 	})
 }
 
