@@ -56,10 +56,10 @@ func pure() []string {
 }
 
 // ground lists what several stages and edges stand on: mathematics over numbers
-// alone, the graph, the log, the words for reasons, and the intake that every
-// telemetry edge hands its series to.
+// alone, the graph, the log, the words for reasons, the intake that every
+// telemetry edge hands its series to, and the transaction.
 func ground() []string {
-	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry", "internal/httpclient", "internal/exposition", "internal/explain", "internal/gate", "internal/content", "internal/patience", "internal/healthgraph", "internal/audit", "internal/mesh"}
+	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/telemetry", "internal/httpclient", "internal/exposition", "internal/explain", "internal/gate", "internal/content", "internal/patience", "internal/healthgraph", "internal/audit", "internal/mesh", "internal/dbtx"}
 }
 
 // replayed lists what must not know the clock or the world: the stages, and
@@ -263,6 +263,27 @@ func TestPublicSurface(t *testing.T) {
 				t.Errorf("%s imports %s: a package outside this module could not", s.path, imp)
 			}
 		}
+	}
+}
+
+// TestEngine: nobody but flow, its tests included, knows the durable engine, so
+// that another one can take its place there.
+func TestEngine(t *testing.T) {
+	const engine, adapter = "github.com/dbos-inc/dbos-transact-golang", "internal/flow"
+	known := false
+	for _, s := range sources(t) {
+		for _, imp := range s.imports {
+			if imp != engine && !strings.HasPrefix(imp, engine+"/") {
+				continue
+			}
+			known = known || s.dir == adapter
+			if s.dir != adapter {
+				t.Errorf("%s imports %s: only %s knows the durable engine. Take a dbtx.Tx where you need a transaction (flow.Tx hands out one of the engine's, flow.Enqueue takes any), and add to %s what else you need of it", s.path, imp, adapter, adapter)
+			}
+		}
+	}
+	if !known {
+		t.Errorf("%s does not import %s: name the engine's module here", adapter, engine)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"grace"
+	"grace/internal/dbtx"
 )
 
 // Version of the recorded order of steps. It is a constant, not the binary's
@@ -195,14 +196,14 @@ func (e *Engine) owns(run context.Context) bool {
 
 // Enqueue starts a run when tx commits. The id must be new: the same id again
 // is an error that aborts tx, so a run cannot be doubled.
-func (e *Engine) Enqueue(_ context.Context, tx dbos.Tx, id grace.RunID, input any) error {
+func (e *Engine) Enqueue(_ context.Context, tx dbtx.Tx, id grace.RunID, input any) error {
 	sealed, err := e.seal(id, inputName, input)
 	if err != nil {
 		return fmt.Errorf("enqueue run %s: %w", id, err)
 	}
 	_, err = dbos.Enqueue[string](e.ctx, queueName, workflowName, sealed,
 		dbos.WithEnqueueWorkflowID(string(id)),
-		dbos.WithEnqueueTransaction(tx),
+		dbos.WithEnqueueTransaction(engineTx{tx}),
 		dbos.WithEnqueueApplicationVersion(Version),
 		dbos.WithEnqueueWorkflowIDReusePolicy(dbos.WorkflowIDReusePolicyReject))
 	if err != nil {
@@ -212,9 +213,9 @@ func (e *Engine) Enqueue(_ context.Context, tx dbos.Tx, id grace.RunID, input an
 }
 
 // Send gives a run a message when tx commits. The same key is sent once.
-func (e *Engine) Send(_ context.Context, tx dbos.Tx, id grace.RunID, key string, m grace.ControlMessage) error {
+func (e *Engine) Send(_ context.Context, tx dbtx.Tx, id grace.RunID, key string, m grace.ControlMessage) error {
 	err := dbos.Send(e.ctx, string(id), m, controlTopic,
-		dbos.WithSendTransaction(tx), dbos.WithIdempotencyKey(key))
+		dbos.WithSendTransaction(engineTx{tx}), dbos.WithIdempotencyKey(key))
 	if err != nil {
 		return fmt.Errorf("send %s to run %s: %w", m.Kind, id, err)
 	}

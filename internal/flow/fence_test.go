@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
 	"github.com/jackc/pgx/v5"
 
 	"grace"
+	"grace/internal/dbtx"
 	"grace/internal/patience"
 	"grace/internal/pgtest"
 )
@@ -40,7 +40,7 @@ func TestFenced(t *testing.T) {
 						began <- name
 						<-release[name]
 						return grace.Outcome{Status: grace.OutcomeSucceeded}
-					}, func(ctx context.Context, tx dbos.Tx, _ grace.Outcome) (string, error) {
+					}, func(ctx context.Context, tx dbtx.Tx, _ grace.Outcome) (string, error) {
 						_, err := tx.Exec(ctx, "INSERT INTO records VALUES ($1)", name)
 						return name, err
 					})

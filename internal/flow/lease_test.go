@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"grace"
+	"grace/internal/dbtx"
 	"grace/internal/patience"
 	"grace/internal/pgtest"
 )
@@ -102,7 +103,7 @@ func waits(name string, began, ended chan string, release <-chan struct{}) func(
 			began <- name
 			<-release
 			return grace.Outcome{Status: grace.OutcomeSucceeded}
-		}, func(context.Context, dbos.Tx, grace.Outcome) (string, error) { return "", nil })
+		}, func(context.Context, dbtx.Tx, grace.Outcome) (string, error) { return "", nil })
 		if err == nil {
 			ended <- name
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/dbos-inc/dbos-transact-golang/dbos"
 
 	"grace"
+	"grace/internal/dbtx"
 )
 
 // Run is one execution of the run function, live or replayed.
@@ -95,12 +96,12 @@ func (r *Run) Owned(ctx context.Context) error {
 
 // Tx runs fn in a transaction, once, and returns its result, on a replay the
 // recorded one. An error of fn that is not the database's is recorded too.
-func Tx[R any](r *Run, name string, fn func(ctx context.Context, tx dbos.Tx) (R, error)) (R, error) {
+func Tx[R any](r *Run, name string, fn func(ctx context.Context, tx dbtx.Tx) (R, error)) (R, error) {
 	var out R
 	ran := false
 	kept, err := dbos.RunAsTransaction(r.ctx, r.engine.ds, func(ctx context.Context, tx dbos.Tx) (sealed, error) {
 		ran = true
-		result, err := fn(ctx, tx)
+		result, err := fn(ctx, ourTx{tx})
 		if err != nil {
 			return sealed{}, err
 		}
@@ -129,7 +130,7 @@ type recordedStep[R any] struct {
 // before. [Engine.Stop] waits for a step under way; when it gives up waiting,
 // nothing is recorded and the error is Stopped.
 func Step[R any](r *Run, name string, do func(ctx context.Context) grace.Outcome,
-	record func(ctx context.Context, tx dbos.Tx, o grace.Outcome) (R, error),
+	record func(ctx context.Context, tx dbtx.Tx, o grace.Outcome) (R, error),
 ) (grace.Outcome, R, error) {
 	if r.recorded[name] {
 		return recordStep(r, name, grace.Outcome{}, record)
@@ -161,7 +162,7 @@ func (r *Run) whileOwned() (context.Context, context.CancelFunc) {
 // Look is a Step that changes nothing outside: Stop breaks it off, and the next
 // process begins it anew.
 func Look[R any](r *Run, name string, do func(ctx context.Context) grace.Outcome,
-	record func(ctx context.Context, tx dbos.Tx, o grace.Outcome) (R, error),
+	record func(ctx context.Context, tx dbtx.Tx, o grace.Outcome) (R, error),
 ) (grace.Outcome, R, error) {
 	if r.recorded[name] {
 		return recordStep(r, name, grace.Outcome{}, record)
@@ -182,13 +183,13 @@ func Look[R any](r *Run, name string, do func(ctx context.Context) grace.Outcome
 }
 
 func recordStep[R any](r *Run, name string, live grace.Outcome,
-	record func(ctx context.Context, tx dbos.Tx, o grace.Outcome) (R, error),
+	record func(ctx context.Context, tx dbtx.Tx, o grace.Outcome) (R, error),
 ) (grace.Outcome, R, error) {
 	if r.ctx.Err() != nil {
 		var zero R
 		return live, zero, r.stopped(name)
 	}
-	out, err := Tx(r, name, func(ctx context.Context, tx dbos.Tx) (recordedStep[R], error) {
+	out, err := Tx(r, name, func(ctx context.Context, tx dbtx.Tx) (recordedStep[R], error) {
 		result, err := record(ctx, tx, live)
 		return recordedStep[R]{Outcome: live, Result: result}, err
 	})

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"grace"
+	"grace/internal/dbtx"
 	"grace/internal/pgtest"
 )
 
@@ -58,7 +59,7 @@ func standStill(url string) error {
 				}
 				fmt.Println("ended", context.Cause(ctx) != nil)
 				return grace.Outcome{Status: grace.OutcomeSucceeded}
-			}, func(context.Context, dbos.Tx, grace.Outcome) (string, error) {
+			}, func(context.Context, dbtx.Tx, grace.Outcome) (string, error) {
 				fmt.Println("recorded")
 				return "", nil
 			})

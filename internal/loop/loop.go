@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
-
 	"grace"
 	"grace/internal/decide"
 	"grace/internal/event"
@@ -49,8 +47,8 @@ type Config struct {
 
 // Engine starts runs and talks to them.
 type Engine interface {
-	Enqueue(ctx context.Context, tx dbos.Tx, id grace.RunID, input any) error
-	Send(ctx context.Context, tx dbos.Tx, id grace.RunID, key string, m grace.ControlMessage) error
+	Enqueue(ctx context.Context, tx store.Tx, id grace.RunID, input any) error
+	Send(ctx context.Context, tx store.Tx, id grace.RunID, key string, m grace.ControlMessage) error
 	Failed(ids []grace.RunID) (map[grace.RunID]string, error)
 }
 

@@ -5,21 +5,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
-
 	"grace"
 	"grace/internal/event"
 	"grace/internal/gate"
 	"grace/internal/stage/propose"
 	"grace/internal/stage/sense"
+	"grace/internal/store"
 )
 
 // asked is an engine that takes all and does nothing.
 type asked struct{}
 
-func (asked) Enqueue(context.Context, dbos.Tx, grace.RunID, any) error { return nil }
+func (asked) Enqueue(context.Context, store.Tx, grace.RunID, any) error { return nil }
 
-func (asked) Send(context.Context, dbos.Tx, grace.RunID, string, grace.ControlMessage) error {
+func (asked) Send(context.Context, store.Tx, grace.RunID, string, grace.ControlMessage) error {
 	return nil
 }
 

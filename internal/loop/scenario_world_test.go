@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
-
 	"grace"
 	"grace/internal/heal"
 	"grace/internal/store"
@@ -249,7 +247,7 @@ var errLost = errors.New("the engine gave up")
 // for a moment later, as the real engine's poll does. That moment is another
 // one for each run: no two runs do things at the same time, and a scenario
 // always goes the same way.
-func (e *engine) Enqueue(_ context.Context, _ dbos.Tx, id grace.RunID, input any) error {
+func (e *engine) Enqueue(_ context.Context, _ store.Tx, id grace.RunID, input any) error {
 	data, err := json.Marshal(input)
 	if err != nil {
 		return err
@@ -279,7 +277,7 @@ func (e *engine) Enqueue(_ context.Context, _ dbos.Tx, id grace.RunID, input any
 }
 
 // Send meets Engine. A message only wakes: what counts is in the store.
-func (e *engine) Send(_ context.Context, _ dbos.Tx, id grace.RunID, _ string, m grace.ControlMessage) error {
+func (e *engine) Send(_ context.Context, _ store.Tx, id grace.RunID, _ string, m grace.ControlMessage) error {
 	e.mu.Lock()
 	inbox, pause := e.inbox[id], e.pause[id]
 	e.mu.Unlock()

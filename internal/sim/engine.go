@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
-
 	"grace"
 	"grace/internal/heal"
 	"grace/internal/store"
@@ -50,7 +48,7 @@ type message struct {
 
 // Enqueue meets loop.Engine. Nobody says when the transaction commits, so the
 // run is looked for a moment later.
-func (e *engine) Enqueue(_ context.Context, _ dbos.Tx, id grace.RunID, input any) error {
+func (e *engine) Enqueue(_ context.Context, _ store.Tx, id grace.RunID, input any) error {
 	data, err := json.Marshal(input)
 	if err != nil {
 		return fmt.Errorf("encode the run: %w", err)
@@ -107,7 +105,7 @@ func (e *engine) drive(n *entry, p *process) {
 }
 
 // Send meets loop.Engine. A message that was sent before is not sent again.
-func (e *engine) Send(_ context.Context, _ dbos.Tx, id grace.RunID, key string, m grace.ControlMessage) error {
+func (e *engine) Send(_ context.Context, _ store.Tx, id grace.RunID, key string, m grace.ControlMessage) error {
 	n := e.runs[id]
 	if n == nil {
 		return fmt.Errorf("run %s is unknown to the engine", id)

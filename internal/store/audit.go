@@ -6,9 +6,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
-
 	"grace"
+	"grace/internal/dbtx"
 )
 
 // AuditFilter selects entries of a log; zero fields select all.
@@ -91,7 +90,7 @@ type auditRow struct {
 
 func (s *Store) auditRowsOf(ctx context.Context, q Querier, text string, args ...any) ([]auditRow, error) {
 	var out []auditRow
-	err := each(ctx, q, text, args, func(row dbos.Row) error {
+	err := each(ctx, q, text, args, func(row dbtx.Row) error {
 		var r auditRow
 		var at int64
 		var detail *string

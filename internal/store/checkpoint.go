@@ -15,6 +15,7 @@ import (
 
 	"grace"
 	"grace/internal/audit"
+	"grace/internal/dbtx"
 )
 
 // Checkpoint names an entry of the audit log by its number and hash. Kept
@@ -146,7 +147,7 @@ func (s *Store) atCheckpoint(ctx context.Context, head, point Checkpoint) error 
 	}
 	var hash string
 	err := s.Q().QueryRow(ctx, s.sql("SELECT hash FROM grace_audit_log WHERE seq = $1"), point.Seq).Scan(&hash)
-	if err != nil && !errors.Is(err, errNoRows) {
+	if err != nil && !errors.Is(err, dbtx.ErrNoRows) {
 		return fmt.Errorf("read entry %d of the audit log: %w", point.Seq, err)
 	}
 	if hash != point.Hash {
@@ -160,7 +161,7 @@ func (s *Store) atCheckpoint(ctx context.Context, head, point Checkpoint) error 
 func (s *Store) checkMode(ctx context.Context) error {
 	var detail *string
 	err := s.Q().QueryRow(ctx, s.sql("SELECT detail FROM grace_audit_log WHERE object = 'mode' ORDER BY seq DESC LIMIT 1")).Scan(&detail)
-	if errors.Is(err, errNoRows) || err == nil && detail == nil {
+	if errors.Is(err, dbtx.ErrNoRows) || err == nil && detail == nil {
 		return nil
 	}
 	if err != nil {

@@ -22,8 +22,8 @@
 // database asks for it (serialization failure, deadlock, "database is
 // locked"); the function must have no effect outside of its transaction, and
 // read through it alone: a second connection taken meanwhile may have to wait
-// for this very transaction. A transaction of the engine (dbos.Tx) is as good as one of Do, but repeating
-// it is the engine's business.
+// for this very transaction. A transaction of the engine, as package flow
+// hands it out, is as good as one of Do, but repeating it is the engine's business.
 //
 // What decisions rest on ([Store.Keep]) is kept by digest, once for all that name it.
 //

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
-
 	"grace"
+	"grace/internal/dbtx"
 )
 
 // Events reads at most limit events with ids above after, in their order.
@@ -25,7 +24,7 @@ func (s *Store) Events(ctx context.Context, q Querier, after int64, patterns []s
 	text := "SELECT id, at, type, source, actor, resource, payload FROM grace_events" + w.String() +
 		" ORDER BY id LIMIT " + strconv.Itoa(limit)
 	var events []grace.Event
-	err := each(ctx, q, s.dialect.rewrite(text), w.args, func(row dbos.Row) error {
+	err := each(ctx, q, s.dialect.rewrite(text), w.args, func(row dbtx.Row) error {
 		var e grace.Event
 		var at int64
 		var payload *string

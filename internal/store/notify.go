@@ -7,9 +7,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
-
 	"grace"
+	"grace/internal/dbtx"
 	"grace/internal/event"
 )
 
@@ -83,7 +82,7 @@ func (s *Store) ForgetReceiver(ctx context.Context, name string) error {
 
 const selectReceiver = "SELECT pos, doc FROM grace_receivers"
 
-func scanReceiver(row dbos.Row) (Receiver, error) {
+func scanReceiver(row dbtx.Row) (Receiver, error) {
 	var pos int64
 	var doc string
 	if err := row.Scan(&pos, &doc); err != nil {
@@ -97,7 +96,7 @@ func scanReceiver(row dbos.Row) (Receiver, error) {
 // Receiver reads a receiver's row; it wraps ErrNotFound.
 func (s *Store) Receiver(ctx context.Context, q Querier, name string) (Receiver, error) {
 	r, err := scanReceiver(q.QueryRow(ctx, s.sql(selectReceiver+" WHERE name = $1"), name))
-	if errors.Is(err, errNoRows) {
+	if errors.Is(err, dbtx.ErrNoRows) {
 		return r, fmt.Errorf("receiver %s: %w", name, ErrNotFound)
 	}
 	if err != nil {
@@ -109,7 +108,7 @@ func (s *Store) Receiver(ctx context.Context, q Querier, name string) (Receiver,
 // Receivers reads the rows of all receivers, by name.
 func (s *Store) Receivers(ctx context.Context, q Querier) ([]Receiver, error) {
 	var out []Receiver
-	err := each(ctx, q, s.sql(selectReceiver+" ORDER BY name"), nil, func(row dbos.Row) error {
+	err := each(ctx, q, s.sql(selectReceiver+" ORDER BY name"), nil, func(row dbtx.Row) error {
 		r, err := scanReceiver(row)
 		out = append(out, r)
 		return err
@@ -153,7 +152,7 @@ func (s *Store) CountEvents(ctx context.Context, q Querier, after int64, pattern
 func (s *Store) Ref(ctx context.Context, q Querier, receiver, thread string) (string, error) {
 	var ref string
 	err := q.QueryRow(ctx, s.sql("SELECT ref FROM grace_notify_refs WHERE id = $1"), receiver+" "+clean(thread)).Scan(&ref)
-	if errors.Is(err, errNoRows) {
+	if errors.Is(err, dbtx.ErrNoRows) {
 		return "", nil
 	}
 	if err != nil {
@@ -207,7 +206,7 @@ func (s *Store) WaitingLetters(ctx context.Context, q Querier, limit int) ([]Dea
 // CountDeadLetters counts them by receiver.
 func (s *Store) CountDeadLetters(ctx context.Context, q Querier) (map[string]int, error) {
 	out := map[string]int{}
-	err := each(ctx, q, s.sql("SELECT receiver, count(*) FROM grace_dead_letters GROUP BY receiver"), nil, func(row dbos.Row) error {
+	err := each(ctx, q, s.sql("SELECT receiver, count(*) FROM grace_dead_letters GROUP BY receiver"), nil, func(row dbtx.Row) error {
 		var name string
 		var n int
 		if err := row.Scan(&name, &n); err != nil {

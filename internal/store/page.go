@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
+	"grace/internal/dbtx"
 )
 
 // Page sizes.
@@ -116,7 +116,7 @@ func pageOf[T any](ctx context.Context, s *Store, q Querier, t table, w where, p
 	text := "SELECT " + t.at + ", id, doc FROM " + t.name + w.String() +
 		" ORDER BY " + t.at + " DESC, id DESC LIMIT " + strconv.Itoa(limit+1)
 	var ends []position
-	err = each(ctx, q, s.dialect.rewrite(text), w.args, func(row dbos.Row) error {
+	err = each(ctx, q, s.dialect.rewrite(text), w.args, func(row dbtx.Row) error {
 		var end position
 		var doc string
 		if err := row.Scan(&end.at, &end.id, &doc); err != nil {
@@ -141,7 +141,7 @@ func pageOf[T any](ctx context.Context, s *Store, q Querier, t table, w where, p
 // docsOf reads all documents that a query gives in its one column.
 func docsOf[T any](ctx context.Context, s *Store, q Querier, what, text string, args ...any) ([]T, error) {
 	var items []T
-	err := each(ctx, q, s.sql(text), args, func(row dbos.Row) error {
+	err := each(ctx, q, s.sql(text), args, func(row dbtx.Row) error {
 		var doc string
 		if err := row.Scan(&doc); err != nil {
 			return err
@@ -161,7 +161,7 @@ func docOf[T any](ctx context.Context, s *Store, q Querier, what, text string, a
 	var doc string
 	var zero T
 	err := q.QueryRow(ctx, s.sql(text), args...).Scan(&doc)
-	if errors.Is(err, errNoRows) {
+	if errors.Is(err, dbtx.ErrNoRows) {
 		return zero, fmt.Errorf("%s: %w", what, ErrNotFound)
 	}
 	if err != nil {
@@ -175,7 +175,7 @@ func docOf[T any](ctx context.Context, s *Store, q Querier, what, text string, a
 }
 
 // each runs a query and calls fn for every row.
-func each(ctx context.Context, q Querier, text string, args []any, fn func(dbos.Row) error) (err error) {
+func each(ctx context.Context, q Querier, text string, args []any, fn func(dbtx.Row) error) (err error) {
 	rows, err := q.Query(ctx, text, args...)
 	if err != nil {
 		return err

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
-
 	"grace"
+	"grace/internal/dbtx"
 )
 
 // PredictionFilter selects entries of the ledger of predictions; zero fields
@@ -102,7 +101,7 @@ func (c *counting) of(rule string) *RuleRecord {
 }
 
 // tally takes a count of entries that agree.
-func (c *counting) tally(row dbos.Row) error {
+func (c *counting) tally(row dbtx.Row) error {
 	var rule, outcome string
 	var spoken, n int
 	if err := row.Scan(&rule, &outcome, &spoken, &n); err != nil {
@@ -117,7 +116,7 @@ func (c *counting) tally(row dbos.Row) error {
 }
 
 // judged takes an entry that was spoken and came true or not.
-func (c *counting) judged(row dbos.Row) error {
+func (c *counting) judged(row dbtx.Row) error {
 	var rule, outcome, breach string
 	var lead int64
 	var likelihood float64
@@ -137,7 +136,7 @@ func (c *counting) judged(row dbos.Row) error {
 }
 
 // began takes an entry of a breach, whoever foresaw it.
-func (c *counting) began(row dbos.Row) error {
+func (c *counting) began(row dbtx.Row) error {
 	var breach, doc string
 	if err := row.Scan(&breach, &doc); err != nil {
 		return err
@@ -162,10 +161,10 @@ func (s *Store) PredictionRecord(ctx context.Context, q Querier, f PredictionFil
 	c := counting{byRule: map[string]*RuleRecord{}, breaches: map[string]map[string]bool{}, looked: map[string]map[string]bool{}}
 	for _, part := range []struct {
 		columns, condition, end string
-		scan                    func(dbos.Row) error
+		scan                    func(dbtx.Row) error
 	}{
 		{"rule, outcome, spoken, count(*)", "", " GROUP BY rule, outcome, spoken", c.tally},
-		{"count(DISTINCT breach)", "breach <> ''", "", func(row dbos.Row) error { return row.Scan(&out.Breaches) }},
+		{"count(DISTINCT breach)", "breach <> ''", "", func(row dbtx.Row) error { return row.Scan(&out.Breaches) }},
 		{"rule, outcome, breach, lead, likelihood", "spoken = 1 AND outcome IN ('hit', 'false')", "", c.judged},
 		{"breach, doc", "breach <> ''", "", c.began},
 	} {

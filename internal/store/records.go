@@ -7,9 +7,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
-
 	"grace"
+	"grace/internal/dbtx"
 )
 
 // Trigger reads one trigger; it wraps ErrNotFound.
@@ -25,7 +24,7 @@ func (s *Store) PendingTriggers(ctx context.Context, q Querier, limit int) ([]gr
 
 // PendingTriggerIDs names all triggers that wait for a decision.
 func (s *Store) PendingTriggerIDs(ctx context.Context, q Querier) (ids []grace.TriggerID, err error) {
-	err = each(ctx, q, s.sql("SELECT id FROM grace_triggers WHERE state = 'pending'"), nil, func(row dbos.Row) error {
+	err = each(ctx, q, s.sql("SELECT id FROM grace_triggers WHERE state = 'pending'"), nil, func(row dbtx.Row) error {
 		var id string
 		err := row.Scan(&id)
 		ids = append(ids, grace.TriggerID(id))
@@ -69,7 +68,7 @@ func (s *Store) Signals(ctx context.Context, q Querier, service grace.ServiceID)
 // next to end first.
 func (s *Store) Silences(ctx context.Context, q Querier, after time.Time) ([]grace.Silence, error) {
 	var out []grace.Silence
-	err := each(ctx, q, s.sql("SELECT id, doc, seal FROM grace_silences WHERE ends_at > $1 ORDER BY ends_at, id"), []any{millis(after)}, func(row dbos.Row) error {
+	err := each(ctx, q, s.sql("SELECT id, doc, seal FROM grace_silences WHERE ends_at > $1 ORDER BY ends_at, id"), []any{millis(after)}, func(row dbtx.Row) error {
 		var id, doc, seal string
 		if err := row.Scan(&id, &doc, &seal); err != nil {
 			return err
@@ -204,9 +203,9 @@ func (s *Store) Mode(ctx context.Context, q Querier) (grace.ModeSetting, error) 
 	seen := int(s.modeSeen.Load()) // before: others set a mode meanwhile
 	err := q.QueryRow(ctx, s.sql("SELECT revision, doc, seal FROM grace_mode WHERE id = 1")).Scan(&revision, &doc, &seal)
 	switch {
-	case errors.Is(err, errNoRows) && seen == 0:
+	case errors.Is(err, dbtx.ErrNoRows) && seen == 0:
 		return grace.ModeSetting{}, nil
-	case errors.Is(err, errNoRows):
+	case errors.Is(err, dbtx.ErrNoRows):
 		err = s.forged("the mode, which was deleted")
 	case err != nil:
 		return grace.ModeSetting{}, fmt.Errorf("read the mode: %w", err)
@@ -274,7 +273,7 @@ func (s *Store) Count(ctx context.Context, q Querier, since time.Time) (Counts, 
 }
 
 func (s *Store) tally(ctx context.Context, q Querier, text string, since time.Time, add func(string, int)) error {
-	return each(ctx, q, s.sql(text), []any{millis(since)}, func(row dbos.Row) error {
+	return each(ctx, q, s.sql(text), []any{millis(since)}, func(row dbtx.Row) error {
 		var key string
 		var n int
 		if err := row.Scan(&key, &n); err != nil {
@@ -289,7 +288,7 @@ func (s *Store) tally(ctx context.Context, q Querier, text string, since time.Ti
 func (s *Store) Cursor(ctx context.Context, q Querier, name string) (int64, error) {
 	var id int64
 	err := q.QueryRow(ctx, s.sql("SELECT id FROM grace_cursors WHERE name = $1"), name).Scan(&id)
-	if errors.Is(err, errNoRows) {
+	if errors.Is(err, dbtx.ErrNoRows) {
 		return 0, nil
 	}
 	if err != nil {

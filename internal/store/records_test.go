@@ -297,7 +297,9 @@ func TestPrune(t *testing.T) {
 	})
 }
 
-func entriesOf(list []grace.AuditEntry, _ string, err error) ([]grace.AuditEntry, error) { return list, err }
+func entriesOf(list []grace.AuditEntry, _ string, err error) ([]grace.AuditEntry, error) {
+	return list, err
+}
 
 // The first request to abort a run counts.
 func TestAborts(t *testing.T) {

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
-
 	"grace"
+	"grace/internal/dbtx"
 )
 
 // RunFilter selects runs; zero fields select all. From and To bound the time
@@ -97,7 +96,7 @@ func (s *Store) RunHeads(ctx context.Context, q Querier, f RunHeadFilter) ([]Run
 
 func (s *Store) runHeads(ctx context.Context, q Querier, text string, args ...any) ([]RunHead, error) {
 	var heads []RunHead
-	err := each(ctx, q, text, args, func(row dbos.Row) error {
+	err := each(ctx, q, text, args, func(row dbtx.Row) error {
 		var h RunHead
 		var cone string
 		var since, created, recovered int64

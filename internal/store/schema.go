@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"grace/internal/dbtx"
 )
 
 // migrations lead from each version of the schema to the next: the first one
@@ -277,7 +279,7 @@ func (s *Store) schemaVersion(ctx context.Context, q Querier) (int, error) {
 func (s *Store) meta(ctx context.Context, q Querier, key string) (string, error) {
 	var value string
 	err := q.QueryRow(ctx, s.sql("SELECT value FROM grace_meta WHERE key = $1"), key).Scan(&value)
-	if errors.Is(err, errNoRows) {
+	if errors.Is(err, dbtx.ErrNoRows) {
 		return "", ErrNotFound
 	}
 	return value, err

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"strconv"
 	"sync/atomic"
+
+	"grace/internal/dbtx"
 )
 
 // ErrForged: a row that GRACE acts on was written or changed by somebody who
@@ -71,7 +73,7 @@ func sealedDoc[T any](ctx context.Context, s *Store, q Querier, what, table, res
 	var id, doc, seal string
 	var zero T
 	err := q.QueryRow(ctx, s.sql("SELECT id, doc, seal FROM "+table+" WHERE "+rest), args...).Scan(&id, &doc, &seal)
-	if errors.Is(err, errNoRows) {
+	if errors.Is(err, dbtx.ErrNoRows) {
 		return zero, fmt.Errorf("%s: %w", what, ErrNotFound)
 	}
 	if err != nil {

@@ -9,10 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
-
 	"grace"
 	"grace/internal/content"
+	"grace/internal/dbtx"
 	"grace/internal/event"
 )
 
@@ -129,7 +128,7 @@ func (s *Store) findBlobs(ctx context.Context, q Querier, digests []grace.Digest
 			marks[i] = "$" + strconv.Itoa(i+2)
 		}
 		text := s.dialect.rewrite("SELECT digest FROM grace_blobs WHERE used_at > $1 AND digest IN (" + strings.Join(marks, ", ") + ")")
-		err := each(ctx, q, text, args, func(row dbos.Row) error {
+		err := each(ctx, q, text, args, func(row dbtx.Row) error {
 			var d string
 			err := row.Scan(&d)
 			found(grace.Digest(d))
@@ -148,7 +147,7 @@ func (s *Store) findBlobs(ctx context.Context, q Querier, digests []grace.Digest
 func (s *Store) Blob(ctx context.Context, q Querier, d grace.Digest) ([]byte, error) {
 	var body string
 	err := q.QueryRow(ctx, s.sql("SELECT body FROM grace_blobs WHERE digest = $1"), string(d)).Scan(&body)
-	if errors.Is(err, errNoRows) {
+	if errors.Is(err, dbtx.ErrNoRows) {
 		return nil, fmt.Errorf("blob %s: %w", d, ErrNotFound)
 	}
 	if err != nil {
@@ -185,7 +184,7 @@ func (s *Store) EachRecorded(ctx context.Context, q Querier, from, to time.Time,
 		var forged []bool
 		err := each(ctx, q, s.sql(`SELECT s.id, s.kind, s.service, s.at, s.doc, s.answer, COALESCE(d.doc, ''), COALESCE(d.seal, '')
 			FROM grace_snapshots AS s LEFT JOIN grace_decisions AS d ON d.id = s.id
-			WHERE (s.at, s.id) > ($1, $2) AND s.at < $3 ORDER BY s.at, s.id LIMIT $4`), []any{at, id, millis(to), page}, func(row dbos.Row) error {
+			WHERE (s.at, s.id) > ($1, $2) AND s.at < $3 ORDER BY s.at, s.id LIMIT $4`), []any{at, id, millis(to), page}, func(row dbtx.Row) error {
 			var r grace.Recorded
 			var kind, service, doc, answer, decision, seal string
 			if err := row.Scan(&r.ID, &kind, &service, &at, &doc, &answer, &decision, &seal); err != nil {

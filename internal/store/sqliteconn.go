@@ -9,7 +9,7 @@ import (
 )
 
 // The engine and we send the same few dozen statements over and over, as text
-// (dbos.Tx has no prepared statements), and SQLite would parse each anew: that
+// (neither Tx has prepared statements), and SQLite would parse each anew: that
 // is most of the time a small statement takes. cachingConnector's connections
 // therefore keep the statements they have prepared.
 //

@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	_ "github.com/dbos-inc/dbos-transact-golang/dbos/driver/sqlite" // the engine's part of SQLite support
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 

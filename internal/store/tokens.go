@@ -11,9 +11,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
-
 	"grace"
+	"grace/internal/dbtx"
 	"grace/internal/event"
 )
 
@@ -92,7 +91,7 @@ const selectToken = `SELECT name, hash, role, created_at, expires_at, revoked_at
 	(SELECT max(at) FROM grace_audit_log AS l WHERE l.object = 'token/' || t.name AND l.action = 'token.revoked') FROM grace_tokens AS t`
 
 // scanToken gives what is stored of a token, and whether its seal holds.
-func (s *Store) scanToken(row dbos.Row) (t Token, genuine bool, err error) {
+func (s *Store) scanToken(row dbtx.Row) (t Token, genuine bool, err error) {
 	var hash, seal string
 	var created int64
 	var expires, revoked, logged *int64
@@ -111,7 +110,7 @@ func (s *Store) scanToken(row dbos.Row) (t Token, genuine bool, err error) {
 // Whether the token is still valid is for the caller to ask.
 func (s *Store) TokenByHash(ctx context.Context, q Querier, hash string) (Token, error) {
 	t, genuine, err := s.scanToken(q.QueryRow(ctx, s.sql(selectToken+" WHERE hash = $1"), hash))
-	if errors.Is(err, errNoRows) {
+	if errors.Is(err, dbtx.ErrNoRows) {
 		return Token{}, fmt.Errorf("token: %w", ErrNotFound)
 	}
 	if err != nil {
@@ -126,7 +125,7 @@ func (s *Store) TokenByHash(ctx context.Context, q Querier, hash string) (Token,
 // ListTokens reads all tokens, revoked ones too, by name.
 func (s *Store) ListTokens(ctx context.Context, q Querier) ([]Token, error) {
 	var tokens []Token
-	err := each(ctx, q, s.sql(selectToken+" ORDER BY name"), nil, func(row dbos.Row) error {
+	err := each(ctx, q, s.sql(selectToken+" ORDER BY name"), nil, func(row dbtx.Row) error {
 		t, genuine, err := s.scanToken(row)
 		t.Forged = !genuine
 		tokens = append(tokens, t)
@@ -148,7 +147,7 @@ func (s *Store) RevokeToken(ctx context.Context, actor, name string) error {
 		var expires, revoked *int64
 		err := tx.QueryRow(ctx, s.sql("SELECT hash, role, created_at, expires_at, revoked_at FROM grace_tokens WHERE name = $1 /*lock*/"), name).
 			Scan(&hash, &role, &created, &expires, &revoked)
-		if errors.Is(err, errNoRows) {
+		if errors.Is(err, dbtx.ErrNoRows) {
 			return ErrNotFound
 		}
 		if err != nil || revoked != nil {

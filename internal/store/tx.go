@@ -5,30 +5,25 @@ import (
 	"database/sql"
 	"errors"
 
-	"github.com/dbos-inc/dbos-transact-golang/dbos"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"grace/internal/dbtx"
 )
 
 // Tx is a transaction on either database: one of [Store.Do] or of the engine.
-type Tx = dbos.Tx
+type Tx = dbtx.Tx
 
 // Querier reads: a [Tx], or [Store.Q].
-type Querier = dbos.Querier
+type Querier = dbtx.Querier
 
-// The engine has adapters of its own for both drivers but exports none, and
-// accepts any implementation of its interfaces.
 var (
 	_ Tx      = sqlTx{}
 	_ Tx      = pgTx{}
 	_ Querier = sqlQuerier{}
 	_ Querier = pgQuerier{}
 )
-
-// errNoRows is what a Row of either database and of the engine's own adapters
-// gives when nothing matched.
-var errNoRows = pgx.ErrNoRows
 
 // sqlConn is what *sql.DB and *sql.Tx have in common.
 type sqlConn interface {
@@ -39,11 +34,11 @@ type sqlConn interface {
 
 type sqlQuerier struct{ c sqlConn }
 
-func (q sqlQuerier) Exec(ctx context.Context, query string, args ...any) (dbos.Result, error) {
+func (q sqlQuerier) Exec(ctx context.Context, query string, args ...any) (dbtx.Result, error) {
 	return q.c.ExecContext(ctx, query, args...)
 }
 
-func (q sqlQuerier) Query(ctx context.Context, query string, args ...any) (dbos.Rows, error) {
+func (q sqlQuerier) Query(ctx context.Context, query string, args ...any) (dbtx.Rows, error) {
 	rows, err := q.c.QueryContext(ctx, query, args...) //nolint:rowserrcheck // the reader asks
 	if err != nil {
 		return nil, err
@@ -51,7 +46,7 @@ func (q sqlQuerier) Query(ctx context.Context, query string, args ...any) (dbos.
 	return rows, nil
 }
 
-func (q sqlQuerier) QueryRow(ctx context.Context, query string, args ...any) dbos.Row {
+func (q sqlQuerier) QueryRow(ctx context.Context, query string, args ...any) dbtx.Row {
 	return sqlRow{q.c.QueryRowContext(ctx, query, args...)}
 }
 
@@ -60,7 +55,7 @@ type sqlRow struct{ r *sql.Row }
 func (r sqlRow) Scan(dest ...any) error {
 	err := r.r.Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
-		return errNoRows
+		return dbtx.ErrNoRows
 	}
 	return err
 }
@@ -86,7 +81,7 @@ var _ pgConn = (*pgxpool.Pool)(nil)
 
 type pgQuerier struct{ c pgConn }
 
-func (q pgQuerier) Exec(ctx context.Context, query string, args ...any) (dbos.Result, error) {
+func (q pgQuerier) Exec(ctx context.Context, query string, args ...any) (dbtx.Result, error) {
 	tag, err := q.c.Exec(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -94,7 +89,7 @@ func (q pgQuerier) Exec(ctx context.Context, query string, args ...any) (dbos.Re
 	return pgResult(tag.RowsAffected()), nil
 }
 
-func (q pgQuerier) Query(ctx context.Context, query string, args ...any) (dbos.Rows, error) {
+func (q pgQuerier) Query(ctx context.Context, query string, args ...any) (dbtx.Rows, error) {
 	rows, err := q.c.Query(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -102,7 +97,7 @@ func (q pgQuerier) Query(ctx context.Context, query string, args ...any) (dbos.R
 	return pgRows{rows}, nil
 }
 
-func (q pgQuerier) QueryRow(ctx context.Context, query string, args ...any) dbos.Row {
+func (q pgQuerier) QueryRow(ctx context.Context, query string, args ...any) dbtx.Row {
 	return q.c.QueryRow(ctx, query, args...)
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"grace/internal/audit"
+
+	"grace/internal/dbtx"
 )
 
 const verifyBatch = 1000
@@ -105,7 +107,7 @@ func (s *Store) verifyNothingBehind(ctx context.Context, q Querier) error {
 	var seq int64
 	err := q.QueryRow(ctx, s.sql(`SELECT seq FROM grace_audit_log
 		WHERE seq > (SELECT seq FROM grace_head WHERE id = 1) ORDER BY seq LIMIT 1`)).Scan(&seq)
-	if errors.Is(err, errNoRows) {
+	if errors.Is(err, dbtx.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
