@@ -150,6 +150,9 @@ type Signal struct {
 	StartsAt     time.Time  `json:"starts_at,omitzero" doc:"of an alert: when its newest occurrence began"`
 	Expires      time.Time  `json:"expires,omitzero" doc:"of a firing alert: its sender is silent unless it is repeated by then"`
 	Message      string     `json:"message,omitempty"`
+	// Labels change no more than Value does what the signal says: new ones are
+	// published with what it says next.
+	Labels map[string]string `json:"labels,omitempty" doc:"of the newest sample when the signal last changed, as its sensor or sender gave them: at most 64 and 4096 bytes, the first by name"`
 	Kind         SignalKind `json:"kind,omitempty" enum:"probe,objective,alert"`
 	// Configured signals belong to a sensor or an objective of the
 	// configuration; the others were sent by somebody.
