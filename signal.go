@@ -144,13 +144,16 @@ type Signal struct {
 	At        time.Time   `json:"at" doc:"the newest sample behind it"`
 	Fired     time.Time   `json:"fired,omitzero" doc:"when it was last seen firing; absent if it never was"`
 	// FailingSince lets a replica that saw it pass later say so at once.
-	FailingSince time.Time  `json:"failing_since,omitzero" doc:"of a firing probe or objective whose newest sample failed: its first failure since it was last ok; of one that is stale: since when it had been firing"`
-	Interval     Duration   `json:"interval,omitempty" doc:"how far apart its samples come, as far as is known"`
-	Flapping     bool       `json:"flapping,omitempty"`
-	StartsAt     time.Time  `json:"starts_at,omitzero" doc:"of an alert: when its newest occurrence began"`
-	Expires      time.Time  `json:"expires,omitzero" doc:"of a firing alert: its sender is silent unless it is repeated by then"`
-	Message      string     `json:"message,omitempty"`
-	Kind         SignalKind `json:"kind,omitempty" enum:"probe,objective,alert"`
+	FailingSince time.Time `json:"failing_since,omitzero" doc:"of a firing probe or objective whose newest sample failed: its first failure since it was last ok; of one that is stale: since when it had been firing"`
+	Interval     Duration  `json:"interval,omitempty" doc:"how far apart its samples come, as far as is known"`
+	Flapping     bool      `json:"flapping,omitempty"`
+	StartsAt     time.Time `json:"starts_at,omitzero" doc:"of an alert: when its newest occurrence began"`
+	Expires      time.Time `json:"expires,omitzero" doc:"of a firing alert: its sender is silent unless it is repeated by then"`
+	Message      string    `json:"message,omitempty"`
+	// Labels change no more than Value does what the signal says: new ones are
+	// published with what it says next.
+	Labels map[string]string `json:"labels,omitempty" doc:"of the newest sample when the signal last changed, as its sensor or sender gave them: at most 64 and 4096 bytes, the first by name"`
+	Kind   SignalKind        `json:"kind,omitempty" enum:"probe,objective,alert"`
 	// Configured signals belong to a sensor or an objective of the
 	// configuration; the others were sent by somebody.
 	Configured bool `json:"configured,omitempty" doc:"of a sensor or objective of the configuration"`

@@ -125,7 +125,7 @@ func m4Methods(series []m4Series) ([]m4Method, error) {
 		{name: "predict_linear", run: m4PredictLinear},
 		{name: "seasonal naive (points)", run: m4Naive},
 	}
-	for _, model := range forecast.Models() {
+	for _, model := range slices.Insert(forecast.Models(), 1, forecast.Model(linearTrend{})) {
 		out = append(out, m4Method{name: model.Name(), run: func(s m4Series) (forecast.Forecast, []float64, error) {
 			return m4Fit(w, model, s)
 		}})

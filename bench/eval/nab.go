@@ -19,13 +19,14 @@ type nabDetector struct {
 	scores    func(at []int64, values []float64) []float64
 }
 
-// detector runs detectors of GRACE, with the threshold that the code has.
-func detector(name string, use detect.Kind) nabDetector {
+// detector runs detectors of GRACE, with the threshold that the code has, and
+// others beside them.
+func detector(name string, use detect.Kind, tried ...detect.Statistic) nabDetector {
 	return nabDetector{name: name, threshold: detect.Threshold, scores: func(at []int64, values []float64) []float64 {
-		var s detect.Wide
+		var s detect.State // the first value of a series starts what was tried anew, too
 		out := make([]float64, len(at))
 		for i := range at {
-			out[i] = s.ObserveWith(use, at[i], values[i]).Score
+			out[i] = s.ObserveWith(use, at[i], values[i], tried...).Score
 		}
 		return out
 	}}
@@ -49,10 +50,10 @@ func nabDetectors() []nabDetector {
 		detector("record", detect.Record),
 		detector("odd hour", detect.OddHour),
 		detector("run", detect.Run),
-		detector("Holt residual", detect.Holt),
-		detector("shift (CUSUM)", detect.Shift),
+		detector("Holt residual", 0, &holt{}),
+		detector("shift (CUSUM)", 0, &shift{}),
 		detector("record or odd hour", detect.Record|detect.OddHour),
-		detector("all five", detect.Record|detect.OddHour|detect.Run|detect.Holt|detect.Shift),
+		detector("all five", detect.Default, &holt{}, &shift{}),
 		nabOurs(),
 	})
 }

@@ -42,12 +42,6 @@ const (
 	// (a runs test: Wald and Wolfowitz 1940): a lost rhythm, a work that has
 	// stopped, a new level.
 	Run
-	// Holt: the one-step residual of Holt's level and trend (Holt 1957) is beyond
-	// all that it has been, and outside a dead band of its robust scale.
-	Holt
-	// Shift: a two-sided cumulative sum (Page 1954) of the hour's residual is
-	// beyond all that it has been.
-	Shift
 
 	// Default is what earns its place on real series.
 	Default = Record | OddHour | Run
@@ -62,10 +56,6 @@ func (k Kind) String() string {
 		return "odd_hour"
 	case Run:
 		return "run"
-	case Holt:
-		return "holt"
-	case Shift:
-		return "shift"
 	default:
 		return ""
 	}
@@ -81,16 +71,28 @@ type Verdict struct {
 	Fired bool
 	// Up: it was above, not below, what it should be.
 	Up bool
-	// By is the detector that has most to say; 0 when none has.
+	// By is the detector that has most to say; 0 when none has, or a Statistic.
 	By Kind
 	// Ignored: the sample was not used (see the package's Silence).
 	Ignored bool
 }
 
-// tick is what one sample is worth to everything that learns.
-type tick struct {
-	weight float64 // ticks since the sample before
-	share  float64 // of all ticks so far: while they are few, means are plain means
+// Tick is what one sample is worth to everything that learns.
+type Tick struct {
+	Ticks  float64 // so far
+	Weight float64 // ticks since the sample before
+	Share  float64 // of all ticks so far: while they are few, means are plain means
+}
+
+// Statistic is asked beside the detectors: what is tried out, in the evaluation.
+type Statistic interface {
+	// Start forgets everything but this value.
+	Start(v float64)
+	// Turn ends a block of memory, see [Envelope.Turn].
+	Turn()
+	// Step takes the next value, and what the mean of its hour of day leaves of it. It
+	// returns by how much the statistic leaves its envelope, see [Envelope.Meet].
+	Step(v, residual float64, t Tick) (excess float64, up bool)
 }
 
 // State is one series, as the default detectors see it. The zero value is ready.
@@ -102,7 +104,7 @@ type State struct {
 	oddFrom float64 // ticks at which the profile had seen a day; 0 before
 	restEnd float64 // in ticks
 	turnAt  float64 // ticks at which the block of memory ends
-	bounds  envelope
+	bounds  Envelope
 	record  [2]channel
 	odd     [3]channel
 	run     run
@@ -116,56 +118,38 @@ type profile struct {
 	ticks [profileHours]float32 // seen of it, at most profileTicks
 }
 
-// Wide is a State with room for all detectors. Its zero value is ready.
-type Wide struct {
-	State
-
-	more more
-}
-
-// more is what the detectors need that are not in Default.
-type more struct {
-	holt  holt
-	shift shift
-}
-
 // Observe takes the next sample, at a time in unix milliseconds, and returns
 // what the default detectors say.
 func (s *State) Observe(atMillis int64, v float64) Verdict {
-	return s.observe(Default, atMillis, v, nil)
-}
-
-// ObserveWith is Observe with any detectors. One Wide is to be used with one
-// set: what is not in the set does not learn.
-func (w *Wide) ObserveWith(use Kind, atMillis int64, v float64) Verdict {
-	return w.observe(use, atMillis, v, &w.more)
+	return s.ObserveWith(Default, atMillis, v)
 }
 
 // Band is the range that the series has been in, of its last two to four weeks;
 // one sample widens it by half its width at most.
 func (s *State) Band() (low, high float64) { return s.bounds.lo, s.bounds.hi }
 
-// observe needs more only for what is not in Default.
-func (s *State) observe(use Kind, atMillis int64, v float64, more *more) Verdict {
+// ObserveWith is Observe with some of the detectors, and with more. One State is to
+// be used with one set: what is not in the set does not learn.
+func (s *State) ObserveWith(use Kind, atMillis int64, v float64, more ...Statistic) Verdict {
 	if !(math.Abs(v) <= largest) || s.ticks > 0 && atMillis <= s.newest {
 		return Verdict{Ignored: true}
 	}
 	gap := atMillis - s.newest
 	if s.ticks == 0 || gap > forgetMillis || gap < 0 { // < 0: the difference has no int64
 		s.start(atMillis, v)
-		if more != nil {
-			more.start(v)
+		for _, m := range more {
+			m.Start(v)
 		}
 		return Verdict{}
 	}
-	t := tick{weight: min(1, float64(gap)/tickMillis)}
+	weight := min(1, float64(gap)/tickMillis)
 	s.newest = atMillis
-	s.ticks += t.weight
-	t.share = t.weight / s.ticks
+	s.ticks += weight
+	t := Tick{s.ticks, weight, weight / s.ticks}
 	if s.ticks >= s.turnAt {
 		s.turn()
-		if more != nil {
-			more.turn()
+		for _, m := range more {
+			m.Turn()
 		}
 	}
 	v = s.clip(v)
@@ -177,16 +161,16 @@ func (s *State) observe(use Kind, atMillis int64, v float64, more *more) Verdict
 		x, up = s.record[1].step(v, recordSlow, s.ticks, t)
 		most.hear(Record, x, up)
 	}
-	if use&(OddHour|Shift) != 0 {
-		s.hour(use, atMillis, v, t, &most, more)
+	if use&OddHour != 0 || len(more) > 0 {
+		residual := s.hour(use, atMillis, v, t, &most)
+		for _, m := range more {
+			x, up := m.Step(v, residual, t)
+			most.hear(0, x, up)
+		}
 	}
 	if use&Run != 0 {
-		x, up := s.run.step(v, s.ticks, t)
+		x, up := s.run.step(v, t)
 		most.hear(Run, x, up)
-	}
-	if use&Holt != 0 {
-		x, up := more.holt.step(v, s.ticks, t)
-		most.hear(Holt, x, up)
 	}
 	return s.judge(most)
 }
@@ -194,7 +178,7 @@ func (s *State) observe(use Kind, atMillis int64, v float64, more *more) Verdict
 // start forgets everything but this sample.
 func (s *State) start(atMillis int64, v float64) {
 	*s = State{newest: atMillis, first: atMillis, ticks: 1, turnAt: blockTicks}
-	s.bounds.start(v)
+	s.bounds.Start(v)
 	for i := range s.record {
 		s.record[i].start(v)
 	}
@@ -203,24 +187,16 @@ func (s *State) start(atMillis int64, v float64) {
 	s.profile.mean[h], s.profile.ticks[h] = v, 1
 }
 
-func (m *more) start(v float64) { *m = more{holt: holt{level: v}} }
-
 // turn ends a block of memory everywhere.
 func (s *State) turn() {
 	s.turnAt = s.ticks + blockTicks
-	s.bounds.turn()
+	s.bounds.Turn()
 	for i := range s.record {
-		s.record[i].seen.turn()
+		s.record[i].seen.Turn()
 	}
 	for i := range s.odd {
-		s.odd[i].seen.turn()
+		s.odd[i].seen.Turn()
 	}
-}
-
-func (m *more) turn() {
-	m.holt.seen.turn()
-	m.shift.seenUp.turn()
-	m.shift.seenDown.turn()
 }
 
 // clip holds a sample to the neighbourhood of what was seen. One absurd value
@@ -230,30 +206,26 @@ func (s *State) clip(v float64) float64 {
 	if width := s.bounds.hi - s.bounds.lo; width > 0 && s.ticks > warmUp/2 {
 		v = max(s.bounds.lo-clipWidths*width, min(s.bounds.hi+clipWidths*width, v))
 	}
-	s.bounds.meet(v, s.ticks)
+	s.bounds.Meet(v, s.ticks)
 	return v
 }
 
 // hour asks what looks at the difference from the mean of this hour of day. The
 // profile has to have seen a day. A trend, or a level that has come to stay, is a
-// difference that was there all the last day too: it is no news.
-func (s *State) hour(use Kind, atMillis int64, v float64, t tick, most *opinion, more *more) {
+// difference that was there all the last day too: it is no news. It returns the
+// difference.
+func (s *State) hour(use Kind, atMillis int64, v float64, t Tick, most *opinion) (residual float64) {
 	h := hourOf(atMillis)
 	mean, ticks := &s.profile.mean[h], &s.profile.ticks[h]
-	residual := 0.0
 	if *ticks > 0 {
 		residual = v - *mean
 	}
-	seen := min(float64(*ticks)+t.weight, profileTicks)
+	seen := min(float64(*ticks)+t.Weight, profileTicks)
 	*ticks = float32(seen)
-	*mean += t.weight / seen * (v - *mean)
-	s.drift += max(driftRate*t.weight, t.share) * (residual - s.drift)
-	if use&Shift != 0 {
-		x, up := more.shift.step(residual, s.ticks, t)
-		most.hear(Shift, x, up)
-	}
+	*mean += t.Weight / seen * (v - *mean)
+	s.drift += max(driftRate*t.Weight, t.Share) * (residual - s.drift)
 	if use&OddHour == 0 {
-		return
+		return residual
 	}
 	learned := atMillis-s.first > dayMillis
 	if learned && s.oddFrom == 0 {
@@ -264,8 +236,8 @@ func (s *State) hour(use Kind, atMillis int64, v float64, t tick, most *opinion,
 	for i := range s.odd {
 		c := &s.odd[i]
 		if !learned {
-			c.mean += max(rates[i]*t.weight, t.share) * (residual - c.mean)
-			c.seen.start(c.mean)
+			c.mean += max(rates[i]*t.Weight, t.Share) * (residual - c.mean)
+			c.seen.Start(c.mean)
 			continue
 		}
 		x, up := c.step(residual, rates[i], known, t)
@@ -273,6 +245,7 @@ func (s *State) hour(use Kind, atMillis int64, v float64, t tick, most *opinion,
 			most.hear(OddHour, x, up)
 		}
 	}
+	return residual
 }
 
 // judge turns the strongest opinion into a verdict.

@@ -3,6 +3,7 @@ package detect_test
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -13,7 +14,6 @@ const (
 	minute = int64(60 * 1000)
 	hour   = 60 * minute
 	day    = 24 * hour
-	every  = detect.Record | detect.OddHour | detect.Run | detect.Holt | detect.Shift
 )
 
 // sample is one value of a made series.
@@ -43,7 +43,7 @@ func noise(n int) []float64 {
 
 // fired gives the numbers of the samples that were detections.
 func fired(use detect.Kind, samples []sample) []int {
-	var s detect.Wide
+	var s detect.State
 	var out []int
 	for i, x := range samples {
 		if s.ObserveWith(use, x.at, x.v).Fired {
@@ -104,18 +104,6 @@ func TestDetects(t *testing.T) {
 			}
 			return z[i] / 10
 		}, detect.Run},
-		{"a jump in a random walk of small steps", detect.Holt, func(i int) float64 {
-			if i >= from {
-				return daily(i) + 12
-			}
-			return daily(i) + z[i]/2
-		}, detect.Holt},
-		{"a drift", detect.Shift, func(i int) float64 {
-			if i >= from {
-				return z[i] + 4
-			}
-			return z[i]
-		}, detect.Shift},
 	}
 	for _, tt := range tests {
 		samples := series(n, 5*minute, tt.value)
@@ -126,7 +114,7 @@ func TestDetects(t *testing.T) {
 		if tt.by == 0 {
 			continue
 		}
-		var s detect.Wide
+		var s detect.State
 		for _, x := range samples {
 			if v := s.ObserveWith(tt.use, x.at, x.v); v.Fired && v.By != tt.by {
 				t.Errorf("%s: detected by %v, want %v", tt.name, v.By, tt.by)
@@ -176,7 +164,7 @@ func TestInvariant(t *testing.T) {
 		}
 		return v
 	})
-	want := fired(every, base)
+	want := fired(detect.Default, base)
 	if len(want) < 2 {
 		t.Fatalf("detections at %v, want some to compare", want)
 	}
@@ -191,7 +179,7 @@ func TestInvariant(t *testing.T) {
 		for i, x := range base {
 			changed[i] = change(x)
 		}
-		got := fired(every, changed)
+		got := fired(detect.Default, changed)
 		if len(got) != len(want) {
 			t.Errorf("%s: detections at %v, want %v", name, got, want)
 			continue
@@ -207,7 +195,7 @@ func TestInvariant(t *testing.T) {
 
 func TestIgnored(t *testing.T) {
 	z := noise(1000)
-	var clean, dirty detect.Wide
+	var clean, dirty detect.State
 	for i, v := range z {
 		at := int64(i) * 5 * minute
 		want := clean.Observe(at, v)
@@ -272,7 +260,7 @@ func TestRecoversFromOneAbsurdValue(t *testing.T) {
 }
 
 func TestStartsAnewAfterLongSilence(t *testing.T) {
-	var s detect.Wide
+	var s detect.State
 	at := int64(0)
 	for i := range 1000 {
 		at = int64(i) * 5 * minute
@@ -288,7 +276,7 @@ func TestStartsAnewAfterLongSilence(t *testing.T) {
 
 func TestExtremes(t *testing.T) {
 	for _, scale := range []float64{5e-324, 1e-310, 1e149} {
-		var s detect.Wide
+		var s detect.State
 		for i := range 3000 {
 			v := scale * float64(i%3)
 			switch i {
@@ -297,12 +285,12 @@ func TestExtremes(t *testing.T) {
 			case 2500:
 				v = 0
 			}
-			if got := s.ObserveWith(every, int64(i)*5*minute, v); !(got.Score >= 0 && got.Score <= 1) {
+			if got := s.Observe(int64(i)*5*minute, v); !(got.Score >= 0 && got.Score <= 1) {
 				t.Fatalf("scale %g, sample %d: %+v", scale, i, got)
 			}
 		}
 	}
-	var s detect.Wide
+	var s detect.State
 	s.Observe(math.MinInt64, 1)
 	if got := s.Observe(math.MaxInt64, 2); got.Ignored || got.Score != 0 {
 		t.Errorf("a sample at the end of time: %+v, want a start anew", got)
@@ -316,10 +304,10 @@ func FuzzObserve(f *testing.F) {
 	f.Add(uint64(3), -1e-300, int64(math.MaxInt64))
 	f.Fuzz(func(t *testing.T, seed uint64, scale float64, step int64) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		var s detect.Wide
+		var s detect.State
 		at := int64(0)
 		for range 600 {
-			v := s.ObserveWith(every, at, scale*math.Pow(random.NormFloat64(), 3))
+			v := s.Observe(at, scale*math.Pow(random.NormFloat64(), 3))
 			if !(v.Score >= 0 && v.Score <= 1) || v.Fired != (v.Score >= detect.Threshold) {
 				t.Fatalf("verdict %+v", v)
 			}
@@ -329,56 +317,42 @@ func FuzzObserve(f *testing.F) {
 }
 
 func TestSize(t *testing.T) {
-	size, wide := unsafe.Sizeof(detect.State{}), unsafe.Sizeof(detect.Wide{})
-	t.Logf("a State is %d bytes, with all detectors %d", size, wide)
-	if size > 640 || wide > 1024 {
-		t.Errorf("a State is %d bytes, with all detectors %d", size, wide)
+	if size := unsafe.Sizeof(detect.State{}); size > 640 {
+		t.Errorf("a State is %d bytes", size)
 	}
-	var s detect.Wide
+	var s detect.State
 	z := noise(5000)
 	i := 0
 	if n := testing.AllocsPerRun(4000, func() {
-		s.ObserveWith(every, int64(i)*5*minute, z[i%len(z)])
+		s.Observe(int64(i)*5*minute, z[i%len(z)])
 		i++
 	}); n != 0 {
 		t.Errorf("%v allocations a sample", n)
 	}
 }
 
-// learned is a state past its warm-up, and the time of its newest sample.
-func learned(use detect.Kind, z []float64) (detect.Wide, int64) {
-	var s detect.Wide
+func BenchmarkObserve(b *testing.B) {
+	z := noise(1 << 12)
+	var learned detect.State // past its warm-up
 	at := int64(0)
 	for i := range 2000 {
 		at += 5 * minute
-		s.ObserveWith(use, at, z[i])
+		learned.Observe(at, z[i])
 	}
-	return s, at
-}
-
-func BenchmarkObserve(b *testing.B) {
-	z := noise(1 << 12)
-	for name, use := range map[string]detect.Kind{"default": detect.Default, "all detectors": every} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			s, at := learned(use, z)
-			i := 0
-			for b.Loop() {
-				at += 15 * 1000
-				i++
-				s.ObserveWith(use, at, z[i%len(z)])
-			}
-		})
-	}
+	b.Run("default", func(b *testing.B) {
+		b.ReportAllocs()
+		s, at, i := learned, at, 0
+		for b.Loop() {
+			at += 15 * 1000
+			i++
+			s.Observe(at, z[i%len(z)])
+		}
+	})
 	// The state of every sample comes from memory, not from a cache.
 	b.Run("default, 200000 series", func(b *testing.B) {
 		b.ReportAllocs()
-		s, at := learned(detect.Default, z)
-		states := make([]detect.State, 200_000)
-		for i := range states {
-			states[i] = s.State
-		}
-		i := 0
+		states := slices.Repeat([]detect.State{learned}, 200_000)
+		i, at := 0, at
 		for b.Loop() {
 			if i == len(states) {
 				i, at = 0, at+15*1000

@@ -12,17 +12,15 @@
 // deviations is wrong where tails are heavy, so neither is used. Every detector
 // reduces the series to a statistic and asks whether the statistic leaves the
 // envelope of what it has been on this very series: beyond everything seen by a
-// share of all that was seen. See envelope. That makes every verdict free of
+// share of all that was seen. See Envelope. That makes every verdict free of
 // unit, level and sign, and lets one threshold do for all series.
 //
 //	sample ─ clip ─┬─ Record   smoothed over 2 and 12 ticks ────────┐
-//	               ├─ OddHour  less the hour's mean, over 1, 6, 36 ──┤ the largest
-//	               ├─ Run      ticks on one side of the centre ──────┼ excess, then ─ Verdict
-//	               ├─ Holt     residual of level and trend ──────────┤ rest
-//	               └─ Shift    two-sided CUSUM of the hour's residual┘
+//	               ├─ OddHour  less the hour's mean, over 1, 6, 36 ──┼ the largest ─ Verdict
+//	               └─ Run      ticks on one side of the centre ──────┘ excess, then
+//	                                                                   rest
 //
-// Default is Record, OddHour and Run. Holt and Shift can be asked for; on real
-// series they add false alarms and next to nothing else.
+// The evaluation asks others beside them, see Statistic.
 //
 // # Ticks
 //

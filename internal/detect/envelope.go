@@ -21,25 +21,25 @@ const (
 	most = 1e9
 )
 
-// envelope is the range that a statistic has been in: its extremes in the last
+// Envelope is the range that a statistic has been in: its extremes in the last
 // block and this one. (An envelope that shrinks steadily towards a centre calls
 // light-tailed noise odd several times as often.)
-type envelope struct {
+type Envelope struct {
 	lo, hi       float64 // of both blocks
 	newLo, newHi float64 // of this block
 }
 
-// meet returns how far v is beyond the envelope, in margins (1 and more is odd),
+// Meet returns how far v is beyond the envelope, in margins (1 and more is odd),
 // and takes v into it. n is how many ticks the envelope has seen. Without a
 // width there is no unit to measure in, and nothing is odd.
-func (e *envelope) meet(v, n float64) (excess float64, up bool) {
+func (e *Envelope) Meet(v, n float64) (excess float64, up bool) {
 	if v >= e.newLo && v <= e.newHi { // nearly always
 		return 0, false
 	}
 	return e.widen(v, n)
 }
 
-func (e *envelope) widen(v, n float64) (excess float64, up bool) {
+func (e *Envelope) widen(v, n float64) (excess float64, up bool) {
 	up = v > e.hi
 	if beyond := max(v-e.hi, e.lo-v); beyond > 0 && e.hi > e.lo {
 		excess = min(most, beyond/max(margin*(1+early/n)*(e.hi-e.lo), resolution*math.Abs(v)))
@@ -49,30 +49,30 @@ func (e *envelope) widen(v, n float64) (excess float64, up bool) {
 	return excess, up
 }
 
-// turn ends a block: what was before it is forgotten.
-func (e *envelope) turn() {
+// Turn ends a block: what was before it is forgotten.
+func (e *Envelope) Turn() {
 	e.lo, e.hi = e.newLo, e.newHi
 	e.newLo, e.newHi = math.Inf(1), math.Inf(-1)
 }
 
-// start begins at v.
-func (e *envelope) start(v float64) { *e = envelope{v, v, v, v} }
+// Start begins at v.
+func (e *Envelope) Start(v float64) { *e = Envelope{v, v, v, v} }
 
 // channel is a statistic that is smoothed (an exponentially weighted mean) and
 // has an envelope.
 type channel struct {
 	mean float64
-	seen envelope
+	seen Envelope
 }
 
 // step smooths v with the given rate (one over ticks) and returns by how much
 // the mean leaves its envelope, which has seen n ticks.
-func (c *channel) step(v, rate, n float64, t tick) (excess float64, up bool) {
-	c.mean += max(rate*t.weight, t.share) * (v - c.mean)
-	return c.seen.meet(c.mean, n)
+func (c *channel) step(v, rate, n float64, t Tick) (excess float64, up bool) {
+	c.mean += max(rate*t.Weight, t.Share) * (v - c.mean)
+	return c.seen.Meet(c.mean, n)
 }
 
 func (c *channel) start(v float64) {
 	c.mean = v
-	c.seen.start(v)
+	c.seen.Start(v)
 }

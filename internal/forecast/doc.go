@@ -15,7 +15,6 @@
 // none.
 //
 //   - SeasonalNaive repeats the newest day; the yardstick.
-//   - LinearTrend: a robust line and seasons by medians.
 //   - HoltWinters: level, damped trend, a day's and a week's season and the
 //     newest error carried on; parameters by search on the rolling origins.
 //   - Additive: trend with change points and Fourier seasons, by ridge and Huber.

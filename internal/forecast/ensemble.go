@@ -14,8 +14,8 @@ type Ensemble struct {
 const sharpness = 2
 
 // Default is the ensemble that GRACE forecasts with: the models that earned
-// their place in it, and what else is given, such as a trained LSTM. LinearTrend
-// and Additive stay out: on M4 Hourly they do not make it better throughout.
+// their place in it, and what else is given, such as a trained LSTM. Additive stays
+// out: on M4 Hourly it does not make it better throughout.
 func Default(more ...Model) Ensemble {
 	return Ensemble{Members: append([]Model{
 		SeasonalNaive{},
@@ -94,7 +94,6 @@ func pathError(p *Problem, paths [][]float64) float64 {
 func Models() []Model {
 	return []Model{
 		SeasonalNaive{},
-		LinearTrend{},
 		HoltWinters{},
 		Additive{},
 		Autoregression{Variant: Plain},

@@ -67,7 +67,6 @@ func TestKnownSeries(t *testing.T) {
 		most  float64 // mean absolute error; the noise alone makes 0.8
 	}{
 		{SeasonalNaive{}, 20},
-		{LinearTrend{}, 1.6},
 		{HoltWinters{}, 1.6},
 		{Autoregression{Variant: Plain}, 1.6},
 		{Autoregression{Variant: Wide}, 1.6},

@@ -106,6 +106,14 @@ func middle(sorted []float64) float64 {
 	return sorted[(n-1)/2]/2 + sorted[n/2]/2
 }
 
+func mean(values []float64) float64 {
+	sum := 0.0
+	for _, v := range values {
+		sum += v
+	}
+	return sum / float64(len(values))
+}
+
 // seasons gives a day and a week in steps where they are whole and have been
 // seen often enough.
 func seasons(n int, step time.Duration) (day, week int) {

@@ -94,7 +94,7 @@ func TestBadInput(t *testing.T) {
 			}
 			models := everyModel(t)
 			if grid != grids[0] {
-				models = []Model{Default(), LinearTrend{}}
+				models = []Model{Default()}
 			}
 			for _, m := range models {
 				f, ok := Fit(&w, m, History{Step: grid.step, Values: values}, grid.horizon)

@@ -23,6 +23,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -335,13 +337,11 @@ func (a alert) message() string {
 	return ""
 }
 
-// kept bounds the labels that stay with a sample.
+// kept bounds the labels that stay with a sample, to the first by name.
 func kept(labels map[string]string) map[string]string {
 	out := make(map[string]string, min(len(labels), maxLabels))
-	for k, v := range labels {
-		if len(out) < maxLabels {
-			out[cut(grace.Printable(k), MaxName)] = cut(grace.Printable(v), MaxName)
-		}
+	for _, k := range slices.Sorted(maps.Keys(labels))[:min(len(labels), maxLabels)] {
+		out[cut(grace.Printable(k), MaxName)] = cut(grace.Printable(labels[k]), MaxName)
 	}
 	return out
 }

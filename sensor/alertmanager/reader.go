@@ -357,7 +357,7 @@ func ended(s grace.Signal, at time.Time) grace.Sample {
 	prefix := string(s.Service) + "/" + s.Sensor + "/" + s.Metric + "/"
 	return grace.Sample{
 		Service: s.Service, Sensor: s.Sensor, Metric: s.Metric, Kind: grace.SampleAlert, Code: s.Code, Severity: s.Severity, At: at,
-		Resolved: true, Fingerprint: strings.TrimPrefix(string(s.Key), prefix), StartsAt: s.StartsAt, Message: "Alertmanager does not list it any more",
+		Resolved: true, Fingerprint: strings.TrimPrefix(string(s.Key), prefix), StartsAt: s.StartsAt, Labels: s.Labels, Message: "Alertmanager does not list it any more",
 	}
 }
 

@@ -1,5 +1,7 @@
 package predict
 
+import "math"
+
 // curveBins is the grain of a rule's calibration.
 const curveBins = 16
 
@@ -75,3 +77,10 @@ func (c *curve) pool(mean float64, now uint32, halfLife float64) {
 	}
 	c.made = max(now, 1)
 }
+
+func logit(p float64) float64 {
+	p = min(max(p, 0.005), 0.995)
+	return math.Log(p / (1 - p))
+}
+
+func logistic(x float64) float64 { return 1 / (1 + math.Exp(-x)) }

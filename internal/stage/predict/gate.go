@@ -7,6 +7,8 @@ import (
 	"math/bits"
 	"time"
 
+	"gonum.org/v1/gonum/mathext"
+
 	"grace"
 )
 
@@ -234,7 +236,7 @@ func (g *Gate) Judge(rule int, group, own *tally, score float64, nowMillis int64
 	if j.Likely = j.Likelihood >= g.least(rule); !j.Likely {
 		return j
 	}
-	j.Bound = betaQuantile(g.cfg.Doubt, a, b)
+	j.Bound = mathext.InvRegIncBeta(a, b, g.cfg.Doubt)
 	j.Speaks = j.Bound >= g.cfg.Precision && !r.demoted
 	j.Demoted = j.Bound >= g.cfg.Precision && r.demoted
 	return j
@@ -301,5 +303,15 @@ func (g *Gate) Overall(rule int, nowMillis int64) (mean, low, high float64) {
 	r := &g.rules[rule]
 	right, wrong := r.tally.at(seconds(nowMillis), g.cfg.HalfLife.D().Seconds())
 	a, b := r.prior.Precision*r.prior.Strength+right, (1-r.prior.Precision)*r.prior.Strength+wrong
-	return a / (a + b), betaQuantile(0.1, a, b), betaQuantile(0.9, a, b)
+	return a / (a + b), mathext.InvRegIncBeta(a, b, 0.1), mathext.InvRegIncBeta(a, b, 0.9)
+}
+
+// Share gives the share of right ones and its 80 % band (Beta with a uniform
+// prior); 0, 0 and 1 where there are none.
+func Share(right, wrong int) (share, low, high float64) {
+	if right+wrong == 0 {
+		return 0, 0, 1
+	}
+	a, b := float64(right)+1, float64(wrong)+1
+	return float64(right) / float64(right+wrong), mathext.InvRegIncBeta(a, b, 0.1), mathext.InvRegIncBeta(a, b, 0.9)
 }

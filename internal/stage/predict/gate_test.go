@@ -9,45 +9,23 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestBeta(t *testing.T) {
-	tests := []struct{ x, a, b, want float64 }{
-		{0.5, 2, 3, 0.6875}, // P(Bin(4, 0.5) >= 2)
-		{0.3, 5, 2, 0.010935},
-		{0.25, 0.5, 0.5, 1.0 / 3}, // the arcsine law
-		{0.9, 1, 1, 0.9},
-		{0.99, 1, 30, 1 - 1e-60},
-		{0.5, 300, 300, 0.5},
-		{0, 2, 2, 0},
-		{1, 2, 2, 1},
-	}
-	for _, tt := range tests {
-		if got := betaCDF(tt.x, tt.a, tt.b); math.Abs(got-tt.want) > 1e-9 {
-			t.Errorf("I_%v(%v, %v) = %v, want %v", tt.x, tt.a, tt.b, got, tt.want)
-		}
-	}
-	for _, tt := range []struct{ p, a, b, want float64 }{
-		{0.1, 1, 1, 0.1},
-		{0.1, 10, 1, math.Pow(0.1, 0.1)},
-		{0.05, 0.5, 0.5, math.Pow(math.Sin(math.Pi*0.025), 2)},
-		{0.975, 8, 2, 0.9718550}, // qbeta(0.975, 8, 2)
+// The bands of shares whose quantiles have a closed form.
+func TestShare(t *testing.T) {
+	for _, tt := range []struct {
+		right, wrong     int
+		share, low, high float64
+	}{
+		{0, 0, 0, 0, 1},
+		{9, 0, 1, math.Pow(0.1, 1.0/10), math.Pow(0.9, 1.0/10)},
+		{0, 99, 0, 1 - math.Pow(0.9, 1.0/100), 1 - math.Pow(0.1, 1.0/100)},
+		{1, 1, 0.5, 0.5 - math.Sin(math.Asin(0.8)/3), 0.5 + math.Sin(math.Asin(0.8)/3)}, // 3x²-2x³
+		{100000, 0, 1, math.Pow(0.1, 1.0/100001), math.Pow(0.9, 1.0/100001)},
 	} {
-		if got := betaQuantile(tt.p, tt.a, tt.b); math.Abs(got-tt.want) > 1e-5 {
-			t.Errorf("quantile %v of Beta(%v, %v) = %v, want %v", tt.p, tt.a, tt.b, got, tt.want)
+		share, low, high := Share(tt.right, tt.wrong)
+		if share != tt.share || math.Abs(low-tt.low) > 1e-9 || math.Abs(high-tt.high) > 1e-9 {
+			t.Errorf("%d right, %d wrong: %v in %v to %v, want %v in %v to %v", tt.right, tt.wrong, share, low, high, tt.share, tt.low, tt.high)
 		}
 	}
-}
-
-func TestQuantileInvertsCDF(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		a := rapid.Float64Range(0.1, 500).Draw(t, "a")
-		b := rapid.Float64Range(0.1, 500).Draw(t, "b")
-		p := rapid.Float64Range(0.01, 0.99).Draw(t, "p")
-		x := betaQuantile(p, a, b)
-		// At the very edges x is not finer than float64.
-		if got := betaCDF(x, a, b); x > 1e-9 && x < 1-1e-9 && math.Abs(got-p) > 1e-5 {
-			t.Fatalf("Beta(%v, %v): %v -> %v -> %v", a, b, p, x, got)
-		}
-	})
 }
 
 const hourMillis = int64(time.Hour / time.Millisecond)

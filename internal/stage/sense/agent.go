@@ -128,7 +128,7 @@ func (a *Agent) judgeProbe(e *entry, s *grace.Sample) bool {
 	recoded := e.sig.State == grace.SignalFiring && code != e.sig.Code
 	e.sig.Code = code
 	e.sig.Value, e.sig.Unit, e.note = s.Value, s.Unit, s.Message
-	e.arrive(&a.cfg, s.At)
+	e.arrive(&a.cfg, s)
 	e.judge(&a.cfg, s.Value <= 0, s.At)
 	return e.settle(&a.cfg, cmp.Or(s.Severity, e.sig.Severity), s.At) || recoded
 }
@@ -148,7 +148,7 @@ func (a *Agent) judgeObjective(e *entry, line *series, s *grace.Sample) bool {
 		v, ok, a.scratch = line.aggregate(e.objective, s.At, e.since, e.patience(&a.cfg), a.scratch)
 	}
 	e.sig.Sensor = s.Sensor
-	e.arrive(&a.cfg, s.At)
+	e.arrive(&a.cfg, s)
 	switch {
 	case ok:
 		e.sig.Value = v
@@ -188,7 +188,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 	if s.StartsAt.After(e.sig.StartsAt) {
 		e.sig.StartsAt = s.StartsAt
 	}
-	e.arrive(&a.cfg, s.At)
+	e.arrive(&a.cfg, s)
 	e.confirm(s.At)
 	e.judged, e.passing = s.At, s.Resolved
 	if s.Resolved {

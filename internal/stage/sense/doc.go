@@ -45,6 +45,8 @@
 //     probe that failed and passed again before it fired counts as one change.
 //     While it is, it is unstable instead of ok. Unstable is for people: it is
 //     shown and told, and nothing is done about it.
+//   - A signal has the labels of its newest sample, as it has the value. Both alone are
+//     no change: they are published with the next one.
 //   - Firing ends after RecoverAfter passes, but a firing signal whose newest
 //     sample passed says so (Passing).
 //   - What Restore took over, what Unconfirm named, and all when the process stood

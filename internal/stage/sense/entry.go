@@ -1,6 +1,8 @@
 package sense
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"grace"
@@ -17,7 +19,7 @@ const (
 // entry is one signal with what is needed to judge it. The judged state (held)
 // and the shown one (sig.State) differ while the signal is stale or flapping.
 type entry struct {
-	sig  grace.Signal // as last published, but Value, At and Fired as of the newest sample
+	sig  grace.Signal // as last published, but Value, Labels, At and Fired as of the newest sample
 	kind entryKind
 	// objective is nil but for kindObjective.
 	objective *Objective
@@ -58,13 +60,17 @@ type entry struct {
 
 // arrive notes that data came. Verdicts are consecutive also over a sensor error,
 // but not over a time without data that makes stale.
-func (e *entry) arrive(cfg *Config, at time.Time) {
+func (e *entry) arrive(cfg *Config, s *grace.Sample) {
+	at := s.At
 	silence := e.silence(at)
 	e.space(at)
 	if silence > e.patience(cfg) {
 		e.fails, e.passes = 0, 0
 	}
 	e.sig.At = at
+	if !maps.Equal(s.Labels, e.sig.Labels) {
+		e.sig.Labels = bounded(s.Labels)
+	}
 	e.restored, e.adopted, e.fault = false, false, ""
 	if !e.stale {
 		return
@@ -83,6 +89,24 @@ func (e *entry) arrive(cfg *Config, at time.Time) {
 		// It was ok before nobody looked: that has to be shown again.
 		e.held = grace.SignalUnknown
 	}
+}
+
+// Bounds of the labels that a signal keeps.
+const (
+	maxLabels     = 64
+	maxLabelBytes = 4096 // of names and values together
+)
+
+// bounded copies labels, by name as long as they fit: the map is its sender's,
+// and one that was published is never changed.
+func bounded(labels map[string]string) map[string]string {
+	kept, size := map[string]string{}, 0
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		if grown := size + len(name) + len(labels[name]); len(kept) < maxLabels && grown <= maxLabelBytes {
+			kept[name], size = labels[name], grown
+		}
+	}
+	return kept
 }
 
 // space notes how far data is apart that is newer than the newest.

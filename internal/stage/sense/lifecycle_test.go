@@ -457,10 +457,12 @@ func busyAgent() (*Agent, func() grace.Sample) {
 	cfg := DefaultConfig()
 	cfg.MaxPoints = 500
 	a := New(cfg, []Objective{slow(), p99, rate})
-	sec := 0
+	sec, labels := 0, map[string]string{"role": "latency", "instance": "web-1"}
 	next := func() grace.Sample {
 		sec++
-		return metricAt(sec, float64(100+sec%7))
+		s := metricAt(sec, float64(100+sec%7))
+		s.Labels = labels
+		return s
 	}
 	for range 2000 {
 		a.Observe(next())
