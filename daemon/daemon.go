@@ -201,29 +201,28 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 	runner := &heal.Runner{Actions: d.opts.actionsByName(), Prober: prober{d}, Clock: heal.NewWallClock(), Owner: owner}
 	d.domains = append([]grace.Domain{core.New(d.coreParts())}, d.opts.domains...)
 	var err error
-	d.loop, err = loop.New(loopConfig(d.cfg), loop.Deps{
-		Store: d.store, Bus: d.bus, Runner: runner, Log: d.log, Now: now, Owner: owner,
-		Elapsed: elapsed(),
-	})
-	if err != nil {
-		return err
-	}
 	d.engine, err = flow.New(d.ctx, flow.Config{
-		SQL: d.store.SQL(), PG: d.store.PG(), Executor: executor, Run: d.loop.Execute,
+		SQL: d.store.SQL(), PG: d.store.PG(), Executor: executor, Run: func(r *flow.Run) error { return d.loop.Execute(r) },
 		Logger: d.log.With("part", "engine"), Lost: d.fail, Key: d.store.SealKey(), Forged: d.forgeries.tell,
 	})
 	if err != nil {
 		return err
 	}
-	d.loop.Bind(d.engine)
-	d.sensors = &sensors{log: d.log, sink: grace.SinkFunc(d.loop.Observe), now: now}
 	if d.telemetry, err = newReceivers(d); err != nil {
 		return err
 	}
-	d.loop.UsePredictors(d.telemetry)
-	if err := d.useLSTM(); err != nil {
+	models, err := trained(d.cfg.LSTM)
+	if err != nil {
 		return err
 	}
+	d.loop, err = loop.New(loopConfig(d.cfg), loop.Deps{
+		Store: d.store, Bus: d.bus, Runner: runner, Engine: d.engine, Shards: d.telemetry, Models: models,
+		Log: d.log, Now: now, Owner: owner, Elapsed: elapsed(),
+	})
+	if err != nil {
+		return err
+	}
+	d.sensors = &sensors{log: d.log, sink: grace.SinkFunc(d.loop.Observe), now: now}
 	d.metrics = newMetrics(d)
 	// Before anything can happen: a new receiver begins with what is new.
 	if d.notifier, err = d.newNotifier(); err != nil {
@@ -238,21 +237,20 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 	return d.engine.Start(ctx)
 }
 
-// useLSTM loads the trained net, if the configuration names one.
-func (d *Daemon) useLSTM() error {
-	if d.cfg.LSTM == "" {
-		return nil
+// trained loads the trained net, if the configuration names one.
+func trained(file string) ([]forecast.Model, error) {
+	if file == "" {
+		return nil, nil
 	}
-	data, err := os.ReadFile(d.cfg.LSTM)
+	data, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("predict.lstm: %w", err)
+		return nil, fmt.Errorf("predict.lstm: %w", err)
 	}
 	net := new(forecast.LSTM)
 	if err := net.UnmarshalBinary(data); err != nil {
-		return fmt.Errorf("predict.lstm: %s: %w", d.cfg.LSTM, err)
+		return nil, fmt.Errorf("predict.lstm: %s: %w", file, err)
 	}
-	d.loop.UseModels(net)
-	return nil
+	return []forecast.Model{net}, nil
 }
 
 // fail makes Run return.

@@ -20,6 +20,7 @@ import (
 	"grace"
 	"grace/internal/api"
 	"grace/internal/config"
+	"grace/internal/loop"
 	"grace/internal/stage/predict"
 	"grace/internal/telemetry"
 	"grace/sensor/otlp"
@@ -95,7 +96,8 @@ func newReceivers(d *Daemon) (*receivers, error) {
 	r := &receivers{d: d}
 	r.wanted.Store(wantsOf(d.cfg))
 	var sinks []telemetry.Sink
-	targets := d.loop.Targets()
+	cfg := loopConfig(d.cfg)
+	targets := loop.Targets(&cfg)
 	for range shards() {
 		agent := predict.New(d.cfg.Predict, targets)
 		agent.Silence(d.cfg.Govern.PredictiveShadow)

@@ -38,11 +38,10 @@ func steppedLoop(t *testing.T, n int, change func(*Config)) *Loop {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	l, err := New(cfg, Deps{Store: s, Bus: mesh.New(), Runner: &heal.Runner{}, Log: slog.New(slog.DiscardHandler), Now: time.Now, Owner: "test"})
+	l, err := New(cfg, Deps{Store: s, Bus: mesh.New(), Runner: &heal.Runner{}, Engine: idle{}, Log: slog.New(slog.DiscardHandler), Now: time.Now, Owner: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Bind(idle{})
 	if err := l.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}

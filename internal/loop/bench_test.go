@@ -109,9 +109,6 @@ func newBenchRig(b *testing.B, url string, n int, act noop) *benchRig {
 	log := slog.New(slog.DiscardHandler)
 	bus := mesh.New()
 	runner := &heal.Runner{Actions: map[string]grace.Action{"noop": act}, Prober: act, Clock: heal.NewWallClock(), Owner: "bench"}
-	if r.Loop, err = New(cfg, Deps{Store: s, Bus: bus, Runner: runner, Log: log, Now: time.Now, Owner: "bench"}); err != nil {
-		b.Fatal(err)
-	}
 	run := func(f *flow.Run) error {
 		err := r.Execute(f)
 		r.ended <- f.ID()
@@ -121,7 +118,9 @@ func newBenchRig(b *testing.B, url string, n int, act noop) *benchRig {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r.Bind(r.engine)
+	if r.Loop, err = New(cfg, Deps{Store: s, Bus: bus, Runner: runner, Engine: r.engine, Log: log, Now: time.Now, Owner: "bench"}); err != nil {
+		b.Fatal(err)
+	}
 	if err := r.load(ctx); err != nil {
 		b.Fatal(err)
 	}

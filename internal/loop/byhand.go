@@ -47,7 +47,7 @@ func (l *Loop) RunByHand(ctx context.Context, want ByHand, actor string) (grace.
 		var run *grace.Run
 		dec, run = st.rules.Decide(s, k)
 		if run != nil && !run.Status.Terminal() {
-			if err := l.engine.Enqueue(ctx, tx, run.ID, run); err != nil {
+			if err := l.Engine.Enqueue(ctx, tx, run.ID, run); err != nil {
 				return err
 			}
 		}

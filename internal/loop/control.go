@@ -67,7 +67,7 @@ func (l *Loop) DecideApproval(ctx context.Context, id grace.ApprovalID, approve 
 		a.Revision++
 		a.Actor, a.Reason, a.DecidedAt = actor, reason, &now
 		m := grace.ControlMessage{Kind: kind, Actor: actor, Reason: reason, At: now}
-		if err := l.engine.Send(ctx, tx, a.Run, "approval/"+string(id), m); err != nil {
+		if err := l.Engine.Send(ctx, tx, a.Run, "approval/"+string(id), m); err != nil {
 			return err
 		}
 		return l.Store.Append(ctx, tx, event.ApprovalAnswered{Approval: a, At: now})
@@ -87,7 +87,7 @@ func (l *Loop) Abort(ctx context.Context, id grace.RunID, actor, reason string) 
 			return &EndedError{run}
 		}
 		m := grace.ControlMessage{Kind: grace.ControlAbort, Actor: actor, Reason: reason, At: now}
-		if err := l.engine.Send(ctx, tx, id, "abort/"+string(id), m); err != nil {
+		if err := l.Engine.Send(ctx, tx, id, "abort/"+string(id), m); err != nil {
 			return err
 		}
 		return l.Store.Append(ctx, tx, event.AbortRequested{
@@ -273,7 +273,7 @@ func (l *Loop) wakeWaiting(ctx context.Context, tx store.Tx, why string, now tim
 			continue
 		}
 		m := grace.ControlMessage{Kind: grace.ControlLook, Actor: grace.Self, Reason: why, At: now}
-		if err := l.engine.Send(ctx, tx, h.ID, "look/"+content.ID(why, now), m); err != nil {
+		if err := l.Engine.Send(ctx, tx, h.ID, "look/"+content.ID(why, now), m); err != nil {
 			return err
 		}
 	}

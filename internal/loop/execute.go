@@ -205,7 +205,7 @@ func (l *Loop) averted(ctx context.Context, signals []grace.Signal, run grace.Ru
 		return false, "nothing shows that it has not come: " + err.Error()
 	}
 	st, now := l.stages.Load(), l.Now()
-	all := targets(st)
+	all := Targets(&st.Config)
 	for _, metric := range foretold(dec.Diagnosis) {
 		wanted := slices.ContainsFunc(all, func(t predict.Target) bool { return t.Service == run.Service && t.Metric == metric })
 		if wanted && !l.measured(run.Service, metric) {

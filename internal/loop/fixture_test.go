@@ -158,18 +158,17 @@ func (r *rig) start(cfg loop.Config) {
 	}
 	r.bus = mesh.New()
 	runner := &heal.Runner{Actions: map[string]grace.Action{"fake": r.thing}, Prober: r.thing, Clock: heal.NewWallClock(), Owner: r.owner}
-	r.loop, err = loop.New(cfg, loop.Deps{Store: r.store, Bus: r.bus, Runner: runner, Log: log, Now: func() time.Time { return time.Now().UTC() }, Owner: r.owner})
-	if err != nil {
-		r.tb.Fatal(err)
-	}
 	r.thing.pass = func(id grace.ServiceID) { r.probe(id, 1) }
 	r.engine, err = flow.New(ctx, flow.Config{
-		SQL: r.store.SQL(), PG: r.store.PG(), Executor: executor, Logger: log, Run: r.loop.Execute, Lost: func(err error) { r.tb.Error(err) },
+		SQL: r.store.SQL(), PG: r.store.PG(), Executor: executor, Logger: log, Run: func(f *flow.Run) error { return r.loop.Execute(f) }, Lost: func(err error) { r.tb.Error(err) },
 	})
 	if err != nil {
 		r.tb.Fatal(err)
 	}
-	r.loop.Bind(r.engine)
+	r.loop, err = loop.New(cfg, loop.Deps{Store: r.store, Bus: r.bus, Runner: runner, Engine: r.engine, Log: log, Now: func() time.Time { return time.Now().UTC() }, Owner: r.owner})
+	if err != nil {
+		r.tb.Fatal(err)
+	}
 	if err := r.loop.Start(ctx); err != nil {
 		r.tb.Fatal(err)
 	}

@@ -12,7 +12,6 @@ import (
 	"grace"
 	"grace/internal/content"
 	"grace/internal/event"
-	"grace/internal/forecast"
 	"grace/internal/stage/predict"
 )
 
@@ -31,23 +30,13 @@ type Predictors interface {
 	Do(shard int, f func(*predict.Agent))
 }
 
-// UsePredictors makes the loop ask the agents of shards too. It is called
-// before Start.
-func (l *Loop) UsePredictors(p Predictors) { l.shards = p }
-
-// UseModels has trained models take part in the forecasts. It is called before
-// Start.
-func (l *Loop) UseModels(models ...forecast.Model) { l.models = models }
-
-// Targets are the thresholds of a configuration, for the agents of shards.
-func (l *Loop) Targets() []predict.Target { return targets(l.stages.Load()) }
-
-// targets makes a forecast of every objective whose metric itself is held
+// Targets are the thresholds of a configuration, for the agents of shards too: it
+// makes a forecast of every objective whose metric itself is held
 // against the threshold. A counter, which is judged by its rate, always rises:
 // its own value says nothing.
-func targets(st *stages) []predict.Target {
+func Targets(cfg *Config) []predict.Target {
 	var out []predict.Target
-	for _, o := range st.Objectives {
+	for _, o := range cfg.Objectives {
 		switch o.Aggregation {
 		case "rate", "increase", "count", "sum", "burn_rate":
 			continue
@@ -57,7 +46,7 @@ func targets(st *stages) []predict.Target {
 			Impact: grace.ImpactLow,
 		})
 	}
-	return append(out, st.Limits...)
+	return append(out, cfg.Limits...)
 }
 
 // foreseen is a prediction on its way to the store.
@@ -100,14 +89,14 @@ func (l *Loop) foresee(st *stages, r predict.Result, from *int) []said {
 // teach tells what one agent resolved to the others of this process. The caller
 // holds l.mu.
 func (l *Loop) teach(list []grace.Prediction, from *int) {
-	if len(list) == 0 || l.shards == nil {
+	if len(list) == 0 || l.Shards == nil {
 		return
 	}
-	for i := range l.shards.Shards() {
+	for i := range l.Shards.Shards() {
 		if from != nil && *from == i {
 			continue
 		}
-		l.shards.Do(i, func(a *predict.Agent) {
+		l.Shards.Do(i, func(a *predict.Agent) {
 			for _, p := range list {
 				a.Learn(p)
 			}
@@ -141,14 +130,14 @@ func (st *stages) suggest(p grace.Prediction, rank *memory) []grace.PlaybookID {
 // lookAtShards looks at the next part of every shard's series, so that all have
 // been looked at once in PredictEvery.
 func (l *Loop) lookAtShards(st *stages, now time.Time) {
-	if l.shards == nil {
+	if l.Shards == nil {
 		return
 	}
 	parts := max(int(st.PredictEvery/time.Second), 1)
-	for i := range l.shards.Shards() {
+	for i := range l.Shards.Shards() {
 		for left, first := 0, true; first || left > 0; first = false {
 			var r predict.Result
-			l.shards.Do(i, func(a *predict.Agent) {
+			l.Shards.Do(i, func(a *predict.Agent) {
 				if first {
 					left = (a.Places() + parts - 1) / parts
 				}
@@ -196,9 +185,9 @@ func (l *Loop) foretold(ctx context.Context, predictions []grace.Prediction) err
 func (l *Loop) foretell(p grace.Prediction, now time.Time) (entry grace.Prediction, ok bool) {
 	least, found := l.predict.Distance(p)
 	shard := -1
-	if l.shards != nil {
-		for i := range l.shards.Shards() {
-			l.shards.Do(i, func(a *predict.Agent) {
+	if l.Shards != nil {
+		for i := range l.Shards.Shards() {
+			l.Shards.Do(i, func(a *predict.Agent) {
 				if far, ok := a.Distance(p); ok && (!found || far < least) {
 					least, found, shard = far, true, i
 				}
@@ -208,7 +197,7 @@ func (l *Loop) foretell(p grace.Prediction, now time.Time) (entry grace.Predicti
 	if shard < 0 {
 		return l.predict.Foretell(p, now)
 	}
-	l.shards.Do(shard, func(a *predict.Agent) { entry, ok = a.Foretell(p, now) })
+	l.Shards.Do(shard, func(a *predict.Agent) { entry, ok = a.Foretell(p, now) })
 	return entry, ok
 }
 
@@ -272,7 +261,7 @@ func (l *Loop) hearPrediction(e grace.Event) {
 
 // reconfigurePredict gives the agents their limits and targets. The caller holds l.mu.
 func (l *Loop) reconfigurePredict(st *stages) {
-	all := targets(st)
+	all := Targets(&st.Config)
 	l.eachAgent(func(a *predict.Agent) {
 		a.Reconfigure(st.Predict, all)
 		a.Silence(st.Govern.PredictiveShadow)

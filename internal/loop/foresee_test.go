@@ -165,8 +165,8 @@ func TestForetoldAnew(t *testing.T) {
 			l.Now = func() time.Time { return start.Add(passed) }
 			l.Elapsed = func() time.Duration { return passed }
 			l.beat = passed
-			shard := predict.New(l.stages.Load().Predict, l.Targets())
-			l.UsePredictors(shardsOf{shard})
+			shard := predict.New(l.stages.Load().Predict, Targets(&l.stages.Load().Config))
+			l.Shards = shardsOf{shard}
 			agents := []*predict.Agent{l.predict, shard}
 			measure := func(value float64) {
 				for _, a := range agents {
@@ -220,8 +220,8 @@ func TestShards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shards := shardsOf{predict.New(cfg.Predict, l.Targets()), predict.New(cfg.Predict, l.Targets())}
-	l.UsePredictors(shards)
+	shards := shardsOf{predict.New(cfg.Predict, Targets(&l.stages.Load().Config)), predict.New(cfg.Predict, Targets(&l.stages.Load().Config))}
+	l.Shards = shards
 	st := l.stages.Load()
 	feed := func(a *predict.Agent, labels string, value func(i int) float64) {
 		h := a.Open(predict.Series{Service: "api", Metric: "latency_ms", Labels: labels})
@@ -286,8 +286,8 @@ func TestForetoldOfShards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shards := shardsOf{predict.New(cfg.Predict, l.Targets()), predict.New(cfg.Predict, l.Targets())}
-	l.UsePredictors(shards)
+	shards := shardsOf{predict.New(cfg.Predict, Targets(&l.stages.Load().Config)), predict.New(cfg.Predict, Targets(&l.stages.Load().Config))}
+	l.Shards = shards
 	for i, value := range []float64{200, 320, 480, 300} {
 		a := shards[i%2]
 		a.Append(a.Open(predict.Series{Service: "api", Metric: "latency_ms", Labels: string(rune('a' + i))}), now.UnixMilli(), value)
@@ -402,11 +402,10 @@ func TestStepForecasts(t *testing.T) {
 				Service: "db", Metric: fmt.Sprintf("disk%d", i), Op: ">", Threshold: 95, Code: grace.CodeCapacity, Impact: grace.ImpactLow,
 			})
 		}
-		l, err := New(cfg, Deps{Store: s, Log: slog.New(slog.DiscardHandler), Bus: mesh.New(), Now: func() time.Time { return now }, Owner: "me"})
+		l, err := New(cfg, Deps{Store: s, Engine: idle{}, Log: slog.New(slog.DiscardHandler), Bus: mesh.New(), Now: func() time.Time { return now }, Owner: "me"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.Bind(idle{})
 		if err := l.Load(ctx); err != nil {
 			t.Fatal(err)
 		}

@@ -93,10 +93,10 @@ func (l *Loop) sweep(ctx context.Context, now time.Time) error {
 // the other. The caller holds l.mu.
 func (l *Loop) eachAgent(do func(*predict.Agent)) {
 	do(l.predict)
-	if l.shards == nil {
+	if l.Shards == nil {
 		return
 	}
-	for i := range l.shards.Shards() {
-		l.shards.Do(i, do)
+	for i := range l.Shards.Shards() {
+		l.Shards.Do(i, do)
 	}
 }

@@ -57,6 +57,10 @@ type Deps struct {
 	Store  *store.Store
 	Bus    *mesh.Bus
 	Runner *heal.Runner
+	Engine Engine // its run function is [Loop.Execute]
+	// Shards has agents beside the loop's own, for series that others send; nil for none.
+	Shards Predictors
+	Models []forecast.Model // trained ones, which take part in the forecasts
 	Log    *slog.Logger
 	Now    func() time.Time
 	// Elapsed is the time since some moment as no step of the wall clock moves
@@ -66,23 +70,20 @@ type Deps struct {
 	Owner string
 }
 
-// Loop is the agent core. Make it with New, give it its engine with Bind, then
-// Start it.
+// Loop is the agent core. Make it with New, then Start it.
 type Loop struct {
 	Deps
-	engine Engine
+
 	stages atomic.Pointer[stages]
 
 	mu         sync.Mutex // guards sensing: the agents and what they wait to write
 	sense      *sense.Agent
 	predict    *predict.Agent
-	lost       []grace.Signal   // what was sick when last seen, and is forgotten: until that is on record
-	forecast   time.Time        // when predict was last asked
-	swept      time.Time        // when the ledger was last looked through for what nobody resolves
-	models     []forecast.Model // trained, for the forecasts
-	stepRefits *refitter        // of Step; Start's has its own
-	shards     Predictors       // agents beside it, nil for none
-	unsaved    backlog          // changes of signals that are to be written, in order
+	lost       []grace.Signal // what was sick when last seen, and is forgotten: until that is on record
+	forecast   time.Time      // when predict was last asked
+	swept      time.Time      // when the ledger was last looked through for what nobody resolves
+	stepRefits *refitter      // of Step; Start's has its own
+	unsaved    backlog        // changes of signals that are to be written, in order
 
 	published map[grace.SignalKey]published // what was said last of each signal
 	drift     heal.Drift                    // of the wall clock
@@ -180,7 +181,7 @@ func New(cfg Config, deps Deps) (*Loop, error) {
 		Deps: deps, made: time.Now(), wake: make(chan struct{}, 1), considered: map[string]consideration{}, reworded: map[grace.IncidentID]time.Time{},
 		published: map[grace.SignalKey]published{}, conditions: map[grace.ServiceID]*condition{}, unseen: map[grace.SignalKey]time.Time{},
 		sense:   sense.New(st.Sense, st.Objectives),
-		predict: predict.New(st.Predict, targets(st)),
+		predict: predict.New(st.Predict, Targets(&st.Config)),
 	}
 	l.predict.Silence(st.Govern.PredictiveShadow)
 	l.stages.Store(st)
@@ -189,10 +190,6 @@ func New(cfg Config, deps Deps) (*Loop, error) {
 	}
 	return l, nil
 }
-
-// Bind gives the loop its engine, whose run function is the loop's own
-// Execute.
-func (l *Loop) Bind(e Engine) { l.engine = e }
 
 // Start loads what the store knows and begins to decide.
 func (l *Loop) Start(ctx context.Context) error {

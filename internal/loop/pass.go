@@ -171,7 +171,7 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene,
 			}
 			decided = append(decided, dec)
 			if run != nil && !run.Status.Terminal() {
-				if err := l.engine.Enqueue(ctx, tx, run.ID, run); err != nil {
+				if err := l.Engine.Enqueue(ctx, tx, run.ID, run); err != nil {
 					return err
 				}
 			}

@@ -29,7 +29,7 @@ type refitter struct {
 
 // refits keeps the forecasts of the hour up to date.
 func (l *Loop) refits(ctx context.Context) {
-	r := &refitter{model: forecast.Default(l.models...)}
+	r := &refitter{model: forecast.Default(l.Models...)}
 	eachSecond(ctx, func() {
 		began := time.Now()
 		for ctx.Err() == nil && time.Since(began) < refitShare && l.refitEach(r) {
@@ -41,7 +41,7 @@ func (l *Loop) refits(ctx context.Context) {
 // take.
 func (l *Loop) refitSome() {
 	if l.stepRefits == nil {
-		l.stepRefits = &refitter{model: forecast.Default(l.models...)}
+		l.stepRefits = &refitter{model: forecast.Default(l.Models...)}
 	}
 	for range refitsAStep {
 		if !l.refitEach(l.stepRefits) {
@@ -59,11 +59,11 @@ func (l *Loop) refitEach(r *refitter) bool {
 		f(l.predict)
 	}
 	found := l.refitOne(r, own)
-	if l.shards == nil {
+	if l.Shards == nil {
 		return found
 	}
-	for i := range l.shards.Shards() {
-		shard := func(f func(*predict.Agent)) { l.shards.Do(i, f) }
+	for i := range l.Shards.Shards() {
+		shard := func(f func(*predict.Agent)) { l.Shards.Do(i, f) }
 		found = l.refitOne(r, shard) || found
 	}
 	return found

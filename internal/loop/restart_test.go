@@ -27,11 +27,11 @@ func (asked) Failed([]grace.RunID) (map[grace.RunID]string, error) { return nil,
 // again gives a loop that was started over what another one left, by its clock.
 func again(t *testing.T, cfg Config, deps Deps) *Loop {
 	t.Helper()
+	deps.Engine = asked{}
 	l, err := New(cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Bind(asked{})
 	if err := l.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}

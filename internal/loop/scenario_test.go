@@ -117,19 +117,18 @@ func play(t *testing.T, cfg Config, s *script) []string {
 	}
 	w := &world{t: t, script: s, used: map[string]int{}}
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	e := &engine{
+		t: t, ctx: ctx, pause: map[grace.RunID]time.Duration{},
+		inbox: map[grace.RunID]chan grace.ControlMessage{}, lost: map[grace.RunID]string{},
+	}
 	l, err := New(cfg, Deps{
-		Store: st, Bus: mesh.New(), Log: log, Now: func() time.Time { return time.Now().UTC() }, Owner: "test",
+		Store: st, Engine: e, Bus: mesh.New(), Log: log, Now: func() time.Time { return time.Now().UTC() }, Owner: "test",
 		Runner: &heal.Runner{Actions: map[string]grace.Action{"sim": w}, Prober: w, Clock: heal.NewWallClock(), Owner: "test"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.loop = l
-	e := &engine{
-		t: t, l: l, ctx: ctx, pause: map[grace.RunID]time.Duration{},
-		inbox: map[grace.RunID]chan grace.ControlMessage{}, lost: map[grace.RunID]string{},
-	}
-	l.Bind(e)
+	w.loop, e.l = l, l
 	err = st.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		return st.Append(ctx, tx, event.Given{Learning: s.learned})
 	})

@@ -79,7 +79,7 @@ func (l *Loop) reconcile(ctx context.Context) error {
 	for i, h := range open {
 		ids[i] = h.ID
 	}
-	failed, err := l.engine.Failed(ids)
+	failed, err := l.Engine.Failed(ids)
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func (l *Loop) callOffRun(ctx context.Context, h store.RunHead, why string) erro
 		now := l.Now()
 		a = cancelled(a, why, now)
 		m := grace.ControlMessage{Kind: grace.ControlReject, Actor: a.Actor, Reason: a.Reason, At: now}
-		if err := l.engine.Send(ctx, tx, h.ID, "call off/"+string(a.ID), m); err != nil {
+		if err := l.Engine.Send(ctx, tx, h.ID, "call off/"+string(a.ID), m); err != nil {
 			return err
 		}
 		return l.Store.Append(ctx, tx, event.ApprovalAnswered{Approval: a, At: now})

@@ -26,11 +26,10 @@ func BenchmarkStormPass(b *testing.B) {
 	}
 	defer s.Close()
 	clock := time.Now()
-	l, err := New(cfg, Deps{Store: s, Bus: mesh.New(), Runner: &heal.Runner{}, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return clock }, Owner: "bench"})
+	l, err := New(cfg, Deps{Store: s, Bus: mesh.New(), Runner: &heal.Runner{}, Engine: idle{}, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return clock }, Owner: "bench"})
 	if err != nil {
 		b.Fatal(err)
 	}
-	l.Bind(idle{})
 	if err := l.Load(b.Context()); err != nil {
 		b.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func (l *Loop) rouse(ctx context.Context, st *stages, p present, h store.RunHead
 	if said := namesOf(a.Reasons); a.End != "" || said != namesOf(run.Reasons) {
 		m := grace.ControlMessage{Kind: grace.ControlLook, Actor: grace.Self, Reason: "what it waits for has changed", At: p.now}
 		return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-			return l.engine.Send(ctx, tx, run.ID, "look/"+content.ID(said, a.End, run.Revision), m)
+			return l.Engine.Send(ctx, tx, run.ID, "look/"+content.ID(said, a.End, run.Revision), m)
 		})
 	}
 	return nil

@@ -67,11 +67,13 @@ func Explain(ctx context.Context, st Story, m Mutations, check string) ([]byte, 
 	return Format(small, r.Violations, r.Lines()), nil
 }
 
-// Lines gives the audit log for people, without what each signal says first
+// Lines gives what is in the logs for people, without what each signal says first
 // when all is well.
 func (r *Result) Lines() []string {
-	log := make([]string, 0, len(r.Log.Audit))
-	for _, e := range r.Log.Audit {
+	all := slices.Concat(r.Log.Signals, r.Log.Audit)
+	slices.SortStableFunc(all, func(a, b grace.AuditEntry) int { return a.At.Compare(b.At) })
+	log := make([]string, 0, len(all))
+	for _, e := range all {
 		if e.Action == "signal.ok" && e.At.Sub(epoch()) < sampleEvery {
 			continue
 		}

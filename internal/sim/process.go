@@ -48,7 +48,7 @@ func (s *Sim) start(ctx context.Context, replica int) error {
 		runner.Actions[name] = action{p, name}
 	}
 	l, err := loop.New(s.mutations.config(s.config), loop.Deps{
-		Store: s.store, Bus: mesh.New(), Runner: runner, Log: s.log, Now: p.now, Owner: p.owner(),
+		Store: s.store, Bus: mesh.New(), Runner: runner, Engine: s.engine, Log: s.log, Now: p.now, Owner: p.owner(),
 		Elapsed: func() time.Duration { return s.now.Sub(s.epoch) },
 	})
 	if err != nil {
@@ -56,7 +56,6 @@ func (s *Sim) start(ctx context.Context, replica int) error {
 	}
 	p.loop = l
 	s.mutations.runner(runner)
-	l.Bind(s.engine)
 	if err := l.Load(ctx); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -16,6 +17,7 @@ import (
 // and what the world saw.
 type record struct {
 	Audit     []grace.AuditEntry // oldest first
+	Signals   []grace.AuditEntry // of the operational log, oldest first
 	Runs      []grace.Run        // oldest first
 	Decisions map[grace.DecisionID]grace.Decision
 	Pending   []grace.Trigger
@@ -55,17 +57,13 @@ func (s *Sim) read() (*record, error) {
 	if r.Report, err = s.store.VerifyAudit(s.ctx); err != nil {
 		return nil, err
 	}
-	for p := (store.Page{Limit: store.MaxLimit}); ; {
-		list, next, err := s.store.AuditEntries(s.ctx, q, store.AuditFilter{}, p)
-		if err != nil {
-			return nil, err
-		}
-		r.Audit = append(r.Audit, list...)
-		if p.Cursor = next; next == "" {
-			break
-		}
+	if r.Audit, err = s.entries(s.store.AuditEntries); err != nil {
+		return nil, err
 	}
-	slices.Reverse(r.Audit)
+	if r.Signals, err = s.entries(s.store.Operations); err != nil {
+		return nil, err
+	}
+	r.Signals = slices.DeleteFunc(r.Signals, func(e grace.AuditEntry) bool { return !strings.HasPrefix(e.Action, "signal.") })
 	for p := (store.Page{Limit: store.MaxLimit}); ; {
 		list, next, err := s.store.Runs(s.ctx, q, store.RunFilter{}, p)
 		if err != nil {
@@ -173,4 +171,21 @@ func (l *life) add(e grace.AuditEntry) {
 	case "succeeded":
 		l.succeeded = e.Seq
 	}
+}
+
+// entries reads a log, the oldest entry first.
+func (s *Sim) entries(read func(context.Context, store.Querier, store.AuditFilter, store.Page) ([]grace.AuditEntry, string, error)) ([]grace.AuditEntry, error) {
+	var out []grace.AuditEntry
+	for p := (store.Page{Limit: store.MaxLimit}); ; {
+		list, next, err := read(s.ctx, s.store.Q(), store.AuditFilter{}, p)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list...)
+		if p.Cursor = next; next == "" {
+			break
+		}
+	}
+	slices.Reverse(out)
+	return out, nil
 }
