@@ -48,6 +48,7 @@ type Incident struct {
 	Acknowledged *Note         `json:"acknowledged,omitempty" doc:"who looks after it"`
 	Notes        []Note        `json:"notes,omitempty"`
 	Manual       bool          `json:"manual,omitempty" doc:"something may have been left half done: only a person resolves it"`
+	Unseen       []string      `json:"unseen,omitempty" doc:"services and signals of it that nothing watches any more: only a person resolves it, unless something does again"`
 	ResolvedAt   *time.Time    `json:"resolved_at,omitempty"`
 	ResolvedBy   string        `json:"resolved_by,omitempty" doc:"the person who resolved it; none when it resolved itself"`
 	Resolution   string        `json:"resolution,omitempty" doc:"who or what healed it"`
@@ -57,6 +58,9 @@ type Incident struct {
 func (i *Incident) Covers(id ServiceID) bool {
 	return (i.Service == id || slices.Contains(i.Services, id)) && !slices.Contains(i.Recovered, id)
 }
+
+// NeedsPerson tells whether only a person can tell that it is over.
+func (i *Incident) NeedsPerson() bool { return i.Manual || len(i.Unseen) > 0 }
 
 // Note is what a person says of an incident.
 type Note struct {

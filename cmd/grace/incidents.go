@@ -143,7 +143,7 @@ func (a *app) incident(w io.Writer, i grace.Incident) {
 	for _, n := range i.Notes {
 		_, _ = fmt.Fprintf(w, "\n%s, %s: %s\n", a.at(n.At), n.Actor, n.Text)
 	}
-	if i.Manual && i.State == grace.IncidentOpen {
+	if i.NeedsPerson() && i.State == grace.IncidentOpen {
 		_, _ = fmt.Fprintf(w, "\nIt does not resolve itself: something may have been left half done, or nothing is left that could show it well. Look first, then\n  grace incidents resolve %s --reason WHY\n", i.ID)
 	}
 }

@@ -80,10 +80,9 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 // time, not about an earlier one that only a person resolves.
 func about(i *grace.Incident, since time.Time) bool {
 	switch i.Kind {
-	case grace.IncidentUnhealed:
-		return !i.Manual || !i.OpenedAt.Before(since)
-	case grace.IncidentRun:
-		return !i.OpenedAt.Before(since)
+	case grace.IncidentUnhealed, grace.IncidentRun:
+		// Else it is open because nothing has been well for the hold-down since.
+		return !i.NeedsPerson() || !i.OpenedAt.Before(since)
 	case grace.IncidentBlind, grace.IncidentStorm:
 	}
 	return false
@@ -372,7 +371,7 @@ func codes(kinds []kindOf) (list []grace.Code) {
 	return list
 }
 
-func join(ids []grace.ServiceID) string {
+func join[T ~string](ids []T) string {
 	words := make([]string, len(ids))
 	for i, id := range ids {
 		words[i] = string(id)

@@ -199,11 +199,11 @@ func TestNothingLeftToShowItWell(t *testing.T) {
 		}
 		return inc
 	}
-	if look(l.Now(), ok(gone), ok(other)); inc.Manual || inc.State != grace.IncidentOpen {
+	if look(l.Now(), ok(gone), ok(other)); inc.NeedsPerson() || inc.State != grace.IncidentOpen {
 		t.Fatalf("%+v: want it open, for the hold-down", inc)
 	}
 	look(l.Now().Add(time.Second), ok(other))
-	if look(l.Now().Add(time.Hour), ok(other)); !inc.Manual || inc.State != grace.IncidentOpen || !strings.Contains(inc.News, "nothing watches "+string(gone)) {
+	if look(l.Now().Add(time.Hour), ok(other)); !inc.NeedsPerson() || inc.State != grace.IncidentOpen || !strings.Contains(inc.News, "nothing watches "+string(gone)) {
 		t.Errorf("%+v: want it kept for a person", inc)
 	}
 	if covered([]grace.Incident{inc}, lasting{service: gone, since: l.Now()}) {
@@ -211,6 +211,36 @@ func TestNothingLeftToShowItWell(t *testing.T) {
 	}
 	if !covered([]grace.Incident{inc}, lasting{service: gone, since: opened}) {
 		t.Error("what it is about is told again")
+	}
+
+	// Watched again, it resolves by itself, and is about what comes before that.
+	again := l.Now().Add(2 * time.Hour)
+	if look(again, ok(gone), ok(other)); inc.NeedsPerson() || inc.State != grace.IncidentOpen || !strings.Contains(inc.News, "is watched again") {
+		t.Errorf("%+v: want it to resolve by itself", inc)
+	}
+	if !covered([]grace.Incident{inc}, lasting{service: gone, since: again}) {
+		t.Error("what lasts is told as another incident")
+	}
+	look(again.Add(time.Second), ok(gone), ok(other))
+	if look(again.Add(time.Minute), ok(gone), ok(other)); inc.State != grace.IncidentResolved {
+		t.Errorf("%+v: want it resolved", inc)
+	}
+}
+
+// TestFlickerIsNoOtherIncident: what passes for less than the hold-down and is sick
+// again is what the open incident of a run is about, unless only a person can tell
+// that this one is over.
+func TestFlickerIsNoOtherIncident(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	inc := grace.Incident{Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: "front", OpenedAt: now}
+	flickered := lasting{service: "front", since: now.Add(20 * time.Second)}
+	if !flickered.isOf(inc) {
+		t.Error("a second incident for one crash loop")
+	}
+	inc.Manual = true
+	if flickered.isOf(inc) {
+		t.Error("an incident that is left to a person hides what came later")
 	}
 }
 

@@ -54,10 +54,10 @@ func (l *Loop) keepLost(ctx context.Context, now time.Time) error {
 			i := slices.IndexFunc(lost, func(s grace.Signal) bool {
 				return inc.Covers(s.Service) && (inc.Kind != grace.IncidentBlind || inc.Sensor == sourceOf(s))
 			})
-			if i < 0 || inc.Manual {
+			if i < 0 || inc.NeedsPerson() {
 				continue
 			}
-			inc.Manual = true
+			inc.Unseen = []string{string(lost[i].Key)}
 			inc.News = fmt.Sprintf("nothing is heard of %s any more, which was sick when last seen at %s: only a person can tell whether %s is well",
 				lost[i].Metric, lost[i].At.UTC().Format(time.RFC3339), lost[i].Service)
 			if err := l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now)); err != nil {
@@ -204,14 +204,16 @@ func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blin
 	for _, inc := range incidents {
 		unwatched := l.unwatched(inc, well, watched)
 		switch {
+		case len(inc.Unseen) > 0 && len(unwatched) == 0 && seenAgain(inc, signals, watched):
+			failed = errors.Join(failed, l.watchedAgain(ctx, inc, now))
 		case inc.Kind == grace.IncidentBlind:
 			still := slices.ContainsFunc(blind, func(b grace.Incident) bool { return b.Sensor == inc.Sensor }) || l.stillBlind(inc, signals)
-			if !still && !inc.Manual {
+			if !still && !inc.NeedsPerson() {
 				failed = errors.Join(failed, l.resolveIncident(ctx, inc, now))
 			}
-		case !isStorm(inc) && !inc.Manual && len(unwatched) > 0:
+		case !isStorm(inc) && !inc.NeedsPerson() && len(unwatched) > 0:
 			failed = errors.Join(failed, l.keepUnwatched(ctx, inc, unwatched, now))
-		case isStorm(inc), inc.Manual, !allWell(inc, well, st.HoldDown, now):
+		case isStorm(inc), inc.NeedsPerson(), !allWell(inc, well, st.HoldDown, now):
 			failed = errors.Join(failed, l.noteRecovered(ctx, inc, well, st.HoldDown, now))
 		default:
 			failed = errors.Join(failed, l.resolveIncident(ctx, inc, now))
@@ -282,15 +284,45 @@ func (l *Loop) unwatched(inc grace.Incident, well map[grace.ServiceID]time.Time,
 // keepUnwatched has a person resolve an incident.
 func (l *Loop) keepUnwatched(ctx context.Context, of grace.Incident, ids []grace.ServiceID, now time.Time) error {
 	err := l.whileOpen(ctx, of.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
-		if inc.Manual {
+		if inc.NeedsPerson() {
 			return nil
 		}
-		inc.Manual = true
+		for _, id := range ids {
+			inc.Unseen = append(inc.Unseen, string(id))
+		}
 		inc.News = fmt.Sprintf("nothing watches %s any more: only a person can tell whether it is well", join(ids))
+		if inc.Kind == grace.IncidentUnhealed {
+			inc.Detail = "it was sick when it was last seen; " + inc.News
+		}
 		return l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now))
 	})
 	if err != nil {
 		return fmt.Errorf("keep incident %s for a person: %w", of.ID, err)
+	}
+	return nil
+}
+
+// seenAgain tells whether what nothing watched any more is watched again: signals have
+// data, of services some signal is there.
+func seenAgain(inc grace.Incident, signals []grace.Signal, watched map[grace.ServiceID]bool) bool {
+	return !slices.ContainsFunc(inc.Unseen, func(name string) bool {
+		if watched[grace.ServiceID(name)] {
+			return false
+		}
+		i, there := slices.BinarySearchFunc(signals, grace.SignalKey(name), byKey)
+		return !there || signals[i].Unconfirmed || signals[i].State == grace.SignalStale || signals[i].State == grace.SignalUnknown
+	})
+}
+
+// watchedAgain has an incident resolve by itself again.
+func (l *Loop) watchedAgain(ctx context.Context, of grace.Incident, now time.Time) error {
+	err := l.whileOpen(ctx, of.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
+		inc.News = join(inc.Unseen) + " is watched again: the incident resolves when all is well"
+		inc.Unseen = nil
+		return l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now))
+	})
+	if err != nil {
+		return fmt.Errorf("go on with incident %s: %w", of.ID, err)
 	}
 	return nil
 }
@@ -327,7 +359,7 @@ func (l *Loop) wellSince(signals []grace.Signal, now time.Time) map[grace.Servic
 
 func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time.Time) error {
 	err := l.whileOpen(ctx, inc.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
-		if inc.Manual {
+		if inc.NeedsPerson() {
 			return nil
 		}
 		open, err := l.Store.OpenRunHeads(ctx, tx)

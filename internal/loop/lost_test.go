@@ -44,7 +44,7 @@ func TestLostSick(t *testing.T) {
 	if err := l.keepLost(t.Context(), now); err != nil {
 		t.Fatal(err)
 	}
-	if inc := state("i-lost"); !inc.Manual || !strings.Contains(inc.News, "sick when last seen") {
+	if inc := state("i-lost"); !inc.NeedsPerson() || !strings.Contains(inc.News, "sick when last seen") {
 		t.Errorf("%+v", inc)
 	}
 	if err := l.resolveIncident(t.Context(), state("i-lost"), now); err != nil || state("i-lost").State != grace.IncidentOpen {
@@ -59,7 +59,7 @@ func TestLostSick(t *testing.T) {
 	l.apply(t, event.Given{Incidents: []grace.Incident{blind, other}})
 	gone.Sensor = "alertmanager"
 	l.heard(gone, false)
-	if err := l.keepLost(t.Context(), now); err != nil || !state("i-blind").Manual || state("i-probe").Manual {
+	if err := l.keepLost(t.Context(), now); err != nil || len(state("i-blind").Unseen) != 1 || len(state("i-probe").Unseen) != 0 {
 		t.Errorf("its source: %+v, another: %+v (%v)", state("i-blind"), state("i-probe"), err)
 	}
 

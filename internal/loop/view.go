@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -211,17 +210,9 @@ func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.Se
 // unbound says why a playbook does not run on a service.
 func unbound(p grace.Playbook, service grace.ServiceID) string {
 	if len(p.Services) > 0 && !slices.Contains(p.Services, service) {
-		return fmt.Sprintf("playbook %q is for other services: its key services names %s, and not %s", p.ID, joinIDs(p.Services), service)
+		return fmt.Sprintf("playbook %q is for other services: its key services names %s, and not %s", p.ID, join(p.Services), service)
 	}
 	return fmt.Sprintf("playbook %q has no binding for %q: add services[].bindings.%s", p.ID, service, p.ID)
-}
-
-func joinIDs(ids []grace.ServiceID) string {
-	parts := make([]string, len(ids))
-	for i, id := range ids {
-		parts[i] = string(id)
-	}
-	return strings.Join(parts, ", ")
 }
 
 // KPIs measures the key figures over the last 24 hours. Where there are

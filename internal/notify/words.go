@@ -219,7 +219,7 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 		if strings.HasSuffix(e.Type, ".updated") {
 			m.Title = sentences(sentence(inc.News), inc.Title)
 		}
-		if m.Doing = "It tries again by itself when the reason for which it does not act has passed"; inc.Manual {
+		if m.Doing = "It tries again by itself when the reason for which it does not act has passed"; inc.NeedsPerson() {
 			m.Doing = "It leaves this to a person"
 		}
 	case Escalated:
