@@ -311,3 +311,32 @@ func TestDocsDependencies(t *testing.T) {
 		}
 	}
 }
+
+// The way from a trigger to a run is told by naming the files that it takes, few enough
+// to be read: they exist, and what they import of the module is on lower floors.
+func TestDocsWay(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, way, _ := strings.Cut(string(text), "## From a trigger to a run, in six files")
+	way, _, _ = strings.Cut(way, "\n## ")
+	files := regexp.MustCompile("(?m)^\\d+\\. `([^`]+)`: ").FindAllStringSubmatch(way, -1)
+	if len(files) == 0 || len(files) > 6 {
+		t.Fatalf("docs/architecture.md names %d files, want one to six", len(files))
+	}
+	for _, m := range files {
+		i := slices.IndexFunc(sources(t), func(s source) bool { return s.path == m[1] })
+		if i < 0 {
+			t.Errorf("docs/architecture.md names %s, which does not exist", m[1])
+			continue
+		}
+		s := sources(t)[i]
+		for _, imp := range s.imports {
+			dir, inside := strings.CutPrefix(imp, "grace/")
+			if inside && floorOf(dir) >= floorOf(s.dir) {
+				t.Errorf("%s imports %s, which is not below it", s.path, imp)
+			}
+		}
+	}
+}
