@@ -28,11 +28,11 @@ type list struct {
 // listPaths are what people look at, with the filters that they use.
 func listPaths() []string {
 	return []string{
-		"/api/runs", "/api/runs?limit=200", "/api/runs?open=true", "/api/runs?service=svc-0007", "/api/runs?state=rolled_back",
-		"/api/runs?state=awaiting_approval", "/api/runs?playbook=restart_service",
+		"/api/runs", "/api/runs?limit=200", "/api/runs?open=true", "/api/runs?service=svc-0007", "/api/runs?status=rolled_back",
+		"/api/runs?status=awaiting_approval", "/api/runs?playbook=restart_service",
 		"/api/incidents", "/api/incidents?state=open", "/api/incidents?service=svc-0000",
-		"/api/governance/decisions", "/api/governance/decisions?service=svc-0007", "/api/governance/decisions?verdict=deny",
-		"/api/governance/approvals?state=pending", "/api/log/entries", "/api/log/entries?object=run/r-00000700", "/api/log/entries?service=svc-0007",
+		"/api/governance/decisions", "/api/governance/decisions?service=svc-0007", "/api/governance/decisions?decision=deny",
+		"/api/governance/approvals?state=pending", "/api/log/entries", "/api/log/operations", "/api/log/entries?object=run/r-00000700", "/api/log/entries?service=svc-0007",
 		"/api/self_heal/learning", "/api/self_heal/learning?service=svc-0007", "/api/self_heal/kpis",
 		"/api/services", "/api/services/svc-0007", "/api/services/svc-0007/why", "/api/health/state", "/lite", "/lite/services",
 	}

@@ -16,6 +16,7 @@
 //     waits for a decision at the end;
 //   - the storm breaker opens, with one incident, and nothing is done;
 //   - the 99th percentile of the lists in the calm is at most 100 ms;
+//   - a decision takes at most 4 KiB on average, with all that it rests on;
 //   - the audit log verifies.
 //
 // Everything listens on 127.0.0.1. With --database postgres the store is a
@@ -126,7 +127,34 @@ func measure(ctx context.Context, o options) (*report, error) {
 		return nil, err
 	}
 	defer p.kill()
-	return r, observe(ctx, o, p, probed, r)
+	began = time.Now()
+	err = observe(ctx, o, p, probed, r)
+	p.kill()
+	return r, errors.Join(err, r.weigh(ctx, o, began))
+}
+
+// maxRecord is how much a decision may take on average, in bytes, with all that it
+// rests on.
+const maxRecord = 4096
+
+// weigh fills in what the decisions take that were made since a time.
+func (r *report) weigh(ctx context.Context, o options, since time.Time) error {
+	s, err := open(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	decisions, bytes, err := s.RecordedBytes(ctx, s.Q(), since)
+	if err != nil {
+		return err
+	}
+	if decisions > 0 {
+		r.RecordBytes = float64(bytes) / float64(decisions)
+	}
+	if r.RecordBytes > maxRecord {
+		return fmt.Errorf("a decision takes %.0f bytes on average, want at most %d", r.RecordBytes, maxRecord)
+	}
+	return nil
 }
 
 // observe fills the report; its error is what must hold and does not.

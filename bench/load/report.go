@@ -37,6 +37,7 @@ type report struct {
 	Alerts          alerts   `json:"alerts"`
 	SettledSeconds  float64  `json:"settled_seconds"`
 	Decisions       deciding `json:"decisions"`
+	RecordBytes     float64  `json:"bytes_per_decision"`
 	StormIncidents  int      `json:"storm_incidents"`
 	StormRuns       int      `json:"storm_runs"`
 	StormActed      int      `json:"storm_runs_that_acted"`
@@ -71,6 +72,7 @@ func (r *report) print(out io.Writer) {
 	row("alerts", "%d accepted in %d webhooks over %.0f s, %d webhooks refused for a while", r.Alerts.Accepted, r.Alerts.Groups, r.Alerts.Seconds, r.Alerts.Refused)
 	row("webhook", "p50 %.1f ms, p99 %.1f ms, max %.0f ms", r.Alerts.P50, r.Alerts.P99, r.Alerts.Max)
 	row("decisions", "%.0f, p50 <= %.0f ms, p99 <= %.0f ms; all triggers decided %.1f s after the storm", r.Decisions.Count, r.Decisions.P50, r.Decisions.P99, r.SettledSeconds)
+	row("record", "%.0f bytes a decision on average: its document, its snapshot, and their shared parts", r.RecordBytes)
 	row("storm breaker", "%d incident, %d runs, of which %d acted", r.StormIncidents, r.StormRuns, r.StormActed)
 	row("memory", "calm %.0f MB, after the storm %.0f MB, peak %.0f MB", r.CalmUse.RSSMB, r.EndUse.RSSMB, r.EndUse.PeakMB)
 	row("processor", "%.1f s in the storm of %.0f s", r.StormUse.CPUSeconds, r.Alerts.Seconds)

@@ -63,11 +63,7 @@ const seedBatch = 250 // runs a transaction
 // seed fills the store with ended runs of the last 30 days, each with its
 // decision and audit entries, and with incidents and learning entries.
 func seed(ctx context.Context, o options) error {
-	url := o.database
-	if url == "" {
-		url = "sqlite:" + filepath.Join(dataDir(o), "grace.db")
-	}
-	s, err := store.Open(ctx, store.Options{URL: url, AuditKey: []byte("load: thirty-two bytes for a key")})
+	s, err := open(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -85,6 +81,15 @@ func seed(ctx context.Context, o options) error {
 		}
 	}
 	return nil
+}
+
+// open opens the store beside GRACE, before it starts or after it has ended.
+func open(ctx context.Context, o options) (*store.Store, error) {
+	url := o.database
+	if url == "" {
+		url = "sqlite:" + filepath.Join(dataDir(o), "grace.db")
+	}
+	return store.Open(ctx, store.Options{URL: url, AuditKey: []byte("load: thirty-two bytes for a key")})
 }
 
 // past gives one run that has ended, with what belongs to it.

@@ -40,6 +40,7 @@ func (l *Loop) shiftClocks() {
 		c.at = c.at.Add(step)
 		l.considered[key] = c
 	}
+	l.looks = l.looks.Add(step)
 }
 
 // noticeStep looks whether the wall clock was set, and takes what is known to the

@@ -156,6 +156,20 @@ func (s *Store) Blob(ctx context.Context, q Querier, d grace.Digest) ([]byte, er
 	return []byte(body), nil
 }
 
+// RecordedBytes gives how many decisions were made since a time, and how many bytes
+// of documents they take: their own, the snapshots of them and of admissions, and all
+// shared parts.
+func (s *Store) RecordedBytes(ctx context.Context, q Querier, since time.Time) (decisions, bytes int64, err error) {
+	err = q.QueryRow(ctx, s.sql(`SELECT (SELECT count(*) FROM grace_decisions WHERE at >= $1),
+		(SELECT COALESCE(sum(length(doc)), 0) FROM grace_decisions WHERE at >= $1) +
+		(SELECT COALESCE(sum(length(doc) + length(answer)), 0) FROM grace_snapshots WHERE at >= $1) +
+		(SELECT COALESCE(sum(length(body)), 0) FROM grace_blobs)`), millis(since)).Scan(&decisions, &bytes)
+	if err != nil {
+		return 0, 0, fmt.Errorf("measure what was recorded: %w", err)
+	}
+	return decisions, bytes, nil
+}
+
 func (s *Store) writeSnapshots(ctx context.Context, tx Tx, r *event.Rows) error {
 	return write(ctx, s.dialect, tx, s.inserts.snapshots, r.Snapshots, func(v grace.Recorded) ([]any, error) {
 		return []any{v.ID, string(v.Kind), string(v.Service), millis(v.At), string(v.Snapshot), string(v.Answer)}, nil
