@@ -123,10 +123,20 @@ func (a *Agent) Woke(now time.Time, stood time.Duration) {
 		if !e.restored || !e.trusted.IsZero() {
 			e.trusted = now.Add(-max(0, e.silence(now.Add(-stood))))
 		}
+		if !e.over.IsZero() {
+			e.over = notAfter(e.over.Add(stood), now)
+		}
 	}
 	for _, l := range a.lists {
-		l.read = l.read.Add(stood)
+		l.read = notAfter(l.read.Add(stood), now) // it may have been read since
 	}
+}
+
+func notAfter(t, now time.Time) time.Time {
+	if t.After(now) {
+		return now
+	}
+	return t
 }
 
 // ClockStepped tells that the wall clock was set. Set back, what is known goes

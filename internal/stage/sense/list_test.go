@@ -157,6 +157,38 @@ func TestOverAfterARestart(t *testing.T) {
 	}
 }
 
+// TestOverAndTheClock: that the clock was set, or the process stood still, is no time in
+// which the list could not be read, and keeps no later reading out.
+func TestOverAndTheClock(t *testing.T) {
+	for name, step := range map[string]func(a *Agent) (now int){
+		"ahead": func(a *Agent) int { a.ClockStepped(at(3700), time.Hour); return 3700 },
+		"back":  func(a *Agent) int { a.ClockStepped(at(-3500), -time.Hour); return -3500 },
+		"stood": func(a *Agent) int { a.Woke(at(3700), time.Hour); return 3700 },
+		"stood, and read since": func(a *Agent) int {
+			a.Observe(listAt(3700, ""))
+			a.Woke(at(3700), time.Hour)
+			return 3700
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := wasListed(DefaultConfig())
+			through(a, 31, 100, "")
+			now := step(a)
+			if got := through(a, now, now+60, "refused"); len(got) != 0 {
+				t.Errorf("a minute later: %+v", got)
+			}
+			through(a, now+60, now+600, "refused")
+			if s, _ := a.Signal(listedKey); s.State != grace.SignalStale {
+				t.Errorf("all readings failed: %+v", s)
+			}
+			a.Observe(listAt(now+600, ""))
+			if s, _ := a.Signal(listedKey); s.State != grace.SignalOK || s.Unconfirmed {
+				t.Errorf("read again: %+v", s)
+			}
+		})
+	}
+}
+
 // TestOneReplicaReadsTheList: what one replica reads is known to both; it is stale when
 // none does.
 func TestOneReplicaReadsTheList(t *testing.T) {
