@@ -98,9 +98,9 @@ type Sample struct {
 	Resolved    bool              `json:"resolved,omitempty"`
 	Fingerprint string            `json:"fingerprint,omitempty" doc:"the source's own identity of an alert; the same fingerprint is the same signal"`
 	StartsAt    time.Time         `json:"starts_at,omitzero" doc:"of an alert: when this occurrence began"`
-	Expires     time.Time         `json:"expires,omitzero" doc:"of a firing alert: its sender is silent unless it is repeated by then"`
+	Expires     time.Time         `json:"expires,omitzero" doc:"of a firing alert: its sender is silent unless it is repeated by then; of a list of alerts: until when it shows something"`
 	Silenced    string            `json:"silenced,omitempty" doc:"of an alert: by what its sender has silenced or inhibited it"`
-	Listed      bool              `json:"listed,omitempty" doc:"of an alert: it was read from the list of its Alertmanager"`
+	Listed      bool              `json:"listed,omitempty" doc:"of an alert: it was read from the list of its Alertmanager; of a metric or an error: that list was read, after the alerts that it holds, or could not be"`
 	Message     string            `json:"message,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 }
@@ -162,7 +162,7 @@ type Signal struct {
 	// Unconfirmed: nothing is done about what no sample has shown since then.
 	Unconfirmed bool   `json:"unconfirmed,omitempty" doc:"from before a restart or a change of the configuration; no sample has come since"`
 	Silenced    string `json:"silenced,omitempty" doc:"by whom or what its source keeps it silent: it is not healed"`
-	Listed      bool   `json:"listed,omitempty" doc:"of an alert: its Alertmanager, which GRACE reads, lists it, and ends it when it does so no more"`
+	Listed      bool   `json:"listed,omitempty" doc:"of an alert: its Alertmanager, which GRACE reads, lists it, and ends it when it does so no more; of one that is over: listed it"`
 	Lost        bool   `json:"lost,omitempty" doc:"of a gone one: it was sick when last seen, and nothing is heard of it any more"`
 	Gone        bool   `json:"gone,omitempty" doc:"its sensor, objective or alert is no more, and neither is the signal"`
 }

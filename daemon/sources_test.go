@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +21,7 @@ import (
 	"grace/daemon"
 	"grace/internal/api"
 	"grace/internal/patience"
+	"grace/sensor/alertmanager"
 )
 
 const prometheusHint = "install it with: apt-get install prometheus"
@@ -105,7 +108,8 @@ scrape_configs:
 }
 
 // TestAlertsAreReadBack: GRACE reads what an Alertmanager holds, without a
-// webhook: what is silenced is marked, what is over ends.
+// webhook: what is silenced is marked, what is over ends. While its list cannot be
+// read nothing shows that it is over still.
 func TestAlertsAreReadBack(t *testing.T) {
 	if _, err := exec.LookPath("prometheus-alertmanager"); err != nil {
 		t.Skipf("prometheus-alertmanager is missing; %s", alertmanagerHint)
@@ -115,7 +119,21 @@ func TestAlertsAreReadBack(t *testing.T) {
 	am := startAlertmanager(t, hook.URL, "x")
 	started := time.Now().UTC().Add(-time.Minute)
 	postAlert(am, started, nil)
-	_, c := newHome(t, "services: [{name: web, criticality: medium}]\nalertmanager:\n  url: "+am.base+"\n  read_every: 1s\n"+
+	target, err := url.Parse(am.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var away atomic.Bool
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if away.Load() {
+			http.Error(w, "away", http.StatusServiceUnavailable)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	_, c := newHome(t, "services: [{name: web, criticality: medium}]\nsense: {stale_after: 1s}\nescalate_after: 1s\nalertmanager:\n  url: "+front.URL+"\n  read_every: 1s\n"+
 		"  map: [{match: {alertname: UnitDown}, service: web, code: service_down}]\n").embed(t)
 	c.waitSignal("web", "alertmanager", is(grace.SignalFiring))
 	am.call(http.MethodPost, "/api/v2/silences", map[string]any{
@@ -133,6 +151,26 @@ func TestAlertsAreReadBack(t *testing.T) {
 	if len(views) != 1 || views[0].Name != "alertmanager" || views[0].State != api.SensorOK {
 		t.Errorf("sensors %+v", views)
 	}
+
+	health := func(want grace.Health, incidents int) {
+		t.Helper()
+		patience.Until(t, func() error {
+			var h grace.HealthState
+			c.call(http.MethodGet, "/api/health/state?service=web", nil, &h)
+			blind := slices.DeleteFunc(items[grace.Incident](c, "/api/incidents"), func(i grace.Incident) bool {
+				return i.State != grace.IncidentOpen || i.Sensor != alertmanager.Sensor || !i.Covers("web")
+			})
+			if h.Status != want || len(blind) != incidents {
+				return fmt.Errorf("web is %s, want %s; incidents %+v, want %d", h.Status, want, blind, incidents)
+			}
+			return nil
+		})
+	}
+	health(grace.HealthHealthy, 0)
+	away.Store(true)
+	health(grace.HealthUnknown, 1)
+	away.Store(false)
+	health(grace.HealthHealthy, 0)
 }
 
 func webhookOf(alerts ...map[string]any) map[string]any {

@@ -249,9 +249,12 @@ func concerned(inc grace.Incident) []grace.ServiceID {
 func (l *Loop) stillBlind(inc grace.Incident, signals []grace.Signal) bool {
 	return slices.ContainsFunc(signals, func(s grace.Signal) bool {
 		return sourceOf(s) == inc.Sensor && s.Severity.Serious() &&
-			(s.State == grace.SignalStale || s.State == grace.SignalUnknown && s.Configured || s.Unconfirmed)
+			(s.State == grace.SignalStale || s.State == grace.SignalUnknown && s.Configured || s.Unconfirmed && !over(s))
 	})
 }
+
+// over tells whether a signal is an alert that is over, which nobody repeats.
+func over(s grace.Signal) bool { return s.Kind == grace.SignalAlert && s.State == grace.SignalOK }
 
 // allWell tells whether every service of an incident has been well for the
 // hold-down, since it was opened.

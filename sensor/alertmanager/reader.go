@@ -72,7 +72,7 @@ type ReaderConfig struct {
 // had sent it again until its endsAt: whoever sent it may be away, and it is stale. One
 // that is silenced or inhibited says so. Where several are behind one address, one that none of them has listed for
 // Resend is over. A reading that fails is a sample of kind sensor_error; after three
-// of them what was listed is stale.
+// of them what was listed is stale, and so is what is over since.
 type Reader struct {
 	cfg    ReaderConfig
 	base   string
@@ -179,7 +179,7 @@ func (r *Reader) Run(ctx context.Context, sink grace.Sink) error {
 		if err != nil {
 			samples = []grace.Sample{{
 				Service: grace.CoreService, Sensor: Sensor, Metric: ListMetric, Kind: grace.SampleSensorError, At: time.Now(),
-				Message: grace.Printable(err.Error()),
+				Message: grace.Printable(err.Error()), Listed: true,
 			}}
 		}
 		if err := sink.Observe(ctx, samples...); err != nil {
@@ -233,7 +233,7 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 	} else {
 		before = nil
 	}
-	unbroken := began.Sub(r.readAt) < missed*r.cfg.Every.D()+r.cfg.Timeout.D()
+	unbroken := began.Sub(r.readAt) < r.lasts()
 	for _, s := range known {
 		if !s.Listed || s.Sensor != Sensor || s.Metric == ListMetric || now[s.Key] || s.State != grace.SignalFiring && s.State != grace.SignalStale {
 			continue
@@ -260,6 +260,7 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 	r.mu.Unlock()
 	return append(out, grace.Sample{
 		Service: grace.CoreService, Sensor: Sensor, Metric: ListMetric, Kind: grace.SampleMetric, Value: float64(len(list)), At: began,
+		Listed: true, Expires: began.Add(r.lasts()),
 	}), nil
 }
 
@@ -284,7 +285,7 @@ func (r *Reader) fires(ctx context.Context, list []json.RawMessage, m *mapper, b
 			continue
 		}
 		s.Silenced, s.Listed = l.by(silences), true
-		s.Expires = began.Add(missed*r.cfg.Every.D() + r.cfg.Timeout.D())
+		s.Expires = began.Add(r.lasts())
 		key := keyOf(s)
 		if !l.EndsAt.IsZero() {
 			ends[key] = l.EndsAt
@@ -335,6 +336,9 @@ func (r *Reader) knowsAll(ctx context.Context, now time.Time, holds bool) (whole
 	}
 	return says && !p.fed.IsZero() && now.Sub(p.fed) >= r.cfg.Resend.D(), says && !other
 }
+
+// lasts is how long a reading shows something.
+func (r *Reader) lasts() time.Duration { return missed*r.cfg.Every.D() + r.cfg.Timeout.D() }
 
 // tell says what leads nowhere, once for as long as it is listed.
 func (r *Reader) tell(skipped []Skipped) {

@@ -122,6 +122,9 @@ func TestReaderOfRealAlertmanager(t *testing.T) {
 	if down.Resolved || down.Silenced != "" || down.Service != "shop" || !down.StartsAt.Equal(started) || down.Fingerprint == "" {
 		t.Errorf("%+v", down)
 	}
+	if l, _ := alertOf(first[2:], alertmanager.ListMetric); !l.Listed || l.Kind != grace.SampleMetric || l.Expires.Sub(l.At) != 10150*time.Millisecond {
+		t.Errorf("the last of a reading, after all alerts, is %+v", l)
+	}
 	if d := down.Expires.Sub(down.At); d <= 0 || d > 2*time.Minute {
 		t.Errorf("what is listed shows something for %s", d)
 	}
@@ -184,7 +187,7 @@ func TestReaderFails(t *testing.T) {
 	}
 	for url, want := range map[string]string{closed.URL: "refused", moved.URL: "points to http://elsewhere.invalid/", html.URL: "read the answer"} {
 		got := reader(t, url, known)()
-		if len(got) != 1 || got[0].Kind != grace.SampleSensorError || !strings.Contains(got[0].Message, want) {
+		if len(got) != 1 || got[0].Kind != grace.SampleSensorError || !got[0].Listed || !strings.Contains(got[0].Message, want) {
 			t.Errorf("%+v, want one sensor error with %q", got, want)
 		}
 	}

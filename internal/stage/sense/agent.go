@@ -22,6 +22,7 @@ type Agent struct {
 	cfg     Config
 	series  map[seriesID]*series
 	entries map[grace.SignalKey]*entry
+	lists   map[string]*list // by sensor
 	feeds   int
 	dropped int
 	swept   time.Time
@@ -36,6 +37,7 @@ func New(cfg Config, objectives []Objective) *Agent {
 		cfg:     cfg,
 		series:  make(map[seriesID]*series),
 		entries: make(map[grace.SignalKey]*entry),
+		lists:   make(map[string]*list),
 	}
 	a.setObjectives(objectives)
 	return a
@@ -55,9 +57,13 @@ func (a *Agent) Observe(s grace.Sample) []grace.Signal {
 		}
 		return a.observeAlert(&s)
 	case grace.SampleMetric, grace.SampleProbe:
-		if finite {
-			return a.observeValue(&s)
+		if !finite {
+			return nil
 		}
+		if s.Listed {
+			return append(a.observeList(&s), a.observeValue(&s)...)
+		}
+		return a.observeValue(&s)
 	case grace.SampleSensorError:
 		return a.observeError(&s)
 	}
@@ -67,6 +73,9 @@ func (a *Agent) Observe(s grace.Sample) []grace.Signal {
 // observeError takes that a sensor could not look: what rests on it is stale,
 // with the reason, and has neither failed nor passed.
 func (a *Agent) observeError(s *grace.Sample) []grace.Signal {
+	if s.Listed {
+		a.failList(s)
+	}
 	var changed []grace.Signal
 	blind := func(e *entry) {
 		if e.blind(&a.cfg, s) {
@@ -181,7 +190,8 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 	}
 	e.sig.Code = cmp.Or(s.Code, e.sig.Code)
 	e.sig.Value, e.sig.Unit, e.note = s.Value, s.Unit, s.Message
-	listed := !s.Resolved && (s.Listed || e.sig.Listed)
+	// One that fires anew need not be in the list that held it before.
+	listed := s.Listed || e.sig.Listed && (s.Resolved || e.held != grace.SignalOK)
 	told := s.Silenced != e.sig.Silenced || listed != e.sig.Listed
 	e.sig.Listed = listed
 	e.sig.Silenced, e.sig.Expires = s.Silenced, s.Expires
@@ -192,6 +202,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 	e.confirm(s.At)
 	e.judged, e.passing = s.At, s.Resolved
 	if s.Resolved {
+		e.over = s.At
 		e.hold(&a.cfg, grace.SignalOK, s.At)
 	} else {
 		e.hold(&a.cfg, grace.SignalFiring, s.At)
@@ -209,6 +220,9 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 func (a *Agent) Tick(now time.Time) []grace.Signal {
 	var changed []grace.Signal
 	for _, e := range a.entries {
+		if e.kind == kindAlert {
+			e.list = a.lists[e.sig.Sensor]
+		}
 		e.expire(now)
 		e.wear(&a.cfg, now)
 		if e.kind == kindObjective {

@@ -54,8 +54,10 @@ type entry struct {
 	// does not count as time without data.
 	restored bool
 	trusted  time.Time
-	note     string // what the newest sample's source says
-	fault    string // why the sensor could not look; empty when it could
+	note     string    // what the newest sample's source says
+	fault    string    // why the sensor could not look; empty when it could
+	list     *list     // of an alert: what its sensor reads, as of the last Tick; nil when it reads none
+	over     time.Time // of an alert: when it was said to be over
 }
 
 // arrive notes that data came. Verdicts are consecutive also over a sensor error,
@@ -243,7 +245,10 @@ func (e *entry) damp(cfg *Config, now time.Time) {
 
 // patience is how long the entry may be without data.
 func (e *entry) patience(cfg *Config) time.Duration {
-	if e.kind == kindAlert {
+	switch {
+	case e.kind == kindAlert && e.held == grace.SignalOK && e.list != nil:
+		return max(cfg.StaleAfter.D(), e.list.lasts)
+	case e.kind == kindAlert:
 		return cfg.AlertStaleAfter.D()
 	}
 	// Of the last two intervals the shorter one: the longer may be an outage.
@@ -271,6 +276,10 @@ func (e *entry) silence(now time.Time) time.Duration {
 func (e *entry) wear(cfg *Config, now time.Time) {
 	if e.restored && e.trusted.IsZero() {
 		e.trusted = now
+	}
+	if e.kind == kindAlert && e.held == grace.SignalOK {
+		e.wearOver(cfg, now)
+		return
 	}
 	if e.stale || e.held == grace.SignalUnknown || e.silence(now) <= e.patience(cfg) {
 		return

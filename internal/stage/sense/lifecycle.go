@@ -123,7 +123,20 @@ func (a *Agent) Woke(now time.Time, stood time.Duration) {
 		if !e.restored || !e.trusted.IsZero() {
 			e.trusted = now.Add(-max(0, e.silence(now.Add(-stood))))
 		}
+		if !e.over.IsZero() {
+			e.over = notAfter(e.over.Add(stood), now)
+		}
 	}
+	for _, l := range a.lists {
+		l.read = notAfter(l.read.Add(stood), now) // it may have been read since
+	}
+}
+
+func notAfter(t, now time.Time) time.Time {
+	if t.After(now) {
+		return now
+	}
+	return t
 }
 
 // ClockStepped tells that the wall clock was set. Set back, what is known goes
@@ -143,8 +156,8 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 	var changed []grace.Signal
 	for _, e := range a.entries {
 		silent := max(0, e.silence(now.Add(-step)))
-		for _, t := range []*time.Time{&e.failedAt, &e.passedAt, &e.arguing} {
-			if step > 0 && !t.IsZero() { // how long ago others have seen it stays the same
+		for _, t := range []*time.Time{&e.failedAt, &e.passedAt, &e.arguing, &e.over} {
+			if step > 0 && !t.IsZero() { // how long ago it was stays the same
 				*t = t.Add(step)
 			}
 			clamp(t)
@@ -176,6 +189,10 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 			f.cut(now)
 		}
 	}
+	for _, l := range a.lists {
+		l.read = l.read.Add(max(0, step))
+		clamp(&l.read)
+	}
 	clamp(&a.swept)
 	clamp(&a.since)
 	slices.SortFunc(changed, compareKeys)
@@ -195,6 +212,7 @@ func restoredNote(s grace.Signal) string {
 // that are gone, sorted by key; they are not known any more.
 func (a *Agent) Reconfigure(cfg Config, objectives []Objective) []grace.Signal {
 	a.cfg = cfg
+	clear(a.lists) // who reads one says so again
 	kept := make(map[grace.SignalKey]bool, len(objectives))
 	for i := range objectives {
 		kept[objectiveKey(&objectives[i])] = true
@@ -292,7 +310,7 @@ func (a *Agent) sweep(now time.Time) []grace.Signal {
 		switch {
 		case e.heard != nil && e.heard.At.After(e.sig.At) && silence > a.cfg.Retain.D():
 			a.follow(e, *e.heard, false) // it is sent to another replica now
-		case e.kind == kindAlert && e.sig.State == grace.SignalOK && silence > a.cfg.Retain.D():
+		case e.overLong(&a.cfg, now):
 			gone = append(gone, a.forget(e, "resolved"))
 		case e.stale && silence > e.patience(&a.cfg)+a.cfg.AlertStaleAfter.D():
 			s := a.forget(e, "forgotten, its data stopped at "+e.sig.At.UTC().Format(time.RFC3339))
