@@ -218,10 +218,11 @@ func (s *Store) writeTriggers(ctx context.Context, tx Tx, r *event.Rows) error {
 
 func (s *Store) writeDecisions(ctx context.Context, tx Tx, r *event.Rows) error {
 	return write(ctx, s.dialect, tx, s.inserts.decisions, r.Decisions, func(v grace.Decision) ([]any, error) {
-		doc, err := encode(v)
+		text, err := encode(v)
+		doc := pack([]byte(text))
 		return []any{
 			string(v.ID), string(v.Verdict), string(v.Service), string(v.Run), millis(v.At), doc,
-			s.seal("grace_decisions", clean(string(v.ID)), doc),
+			s.seal("grace_decisions", clean(string(v.ID)), string(doc)),
 		}, err
 	})
 }

@@ -88,7 +88,7 @@ func scanReceiver(row dbtx.Row) (Receiver, error) {
 	if err := row.Scan(&pos, &doc); err != nil {
 		return Receiver{}, err
 	}
-	r, err := decode[Receiver](doc)
+	r, err := decode[Receiver]([]byte(doc))
 	r.Cursor = pos
 	return r, err
 }

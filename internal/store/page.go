@@ -118,7 +118,7 @@ func pageOf[T any](ctx context.Context, s *Store, q Querier, t table, w where, p
 	var ends []position
 	err = each(ctx, q, s.dialect.rewrite(text), w.args, func(row dbtx.Row) error {
 		var end position
-		var doc string
+		var doc []byte
 		if err := row.Scan(&end.at, &end.id, &doc); err != nil {
 			return err
 		}
@@ -142,7 +142,7 @@ func pageOf[T any](ctx context.Context, s *Store, q Querier, t table, w where, p
 func docsOf[T any](ctx context.Context, s *Store, q Querier, what, text string, args ...any) ([]T, error) {
 	var items []T
 	err := each(ctx, q, s.sql(text), args, func(row dbtx.Row) error {
-		var doc string
+		var doc []byte
 		if err := row.Scan(&doc); err != nil {
 			return err
 		}
@@ -158,7 +158,7 @@ func docsOf[T any](ctx context.Context, s *Store, q Querier, what, text string, 
 
 // docOf reads one document, or ErrNotFound.
 func docOf[T any](ctx context.Context, s *Store, q Querier, what, text string, args ...any) (T, error) {
-	var doc string
+	var doc []byte
 	var zero T
 	err := q.QueryRow(ctx, s.sql(text), args...).Scan(&doc)
 	if errors.Is(err, dbtx.ErrNoRows) {
@@ -189,8 +189,11 @@ func each(ctx context.Context, q Querier, text string, args []any, fn func(dbtx.
 	return rows.Err()
 }
 
-func decode[T any](doc string) (T, error) {
+func decode[T any](doc []byte) (T, error) {
 	var v T
-	err := json.Unmarshal([]byte(doc), &v)
+	doc, err := unpack(doc)
+	if err == nil {
+		err = json.Unmarshal(doc, &v)
+	}
 	return v, err
 }

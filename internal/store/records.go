@@ -76,7 +76,7 @@ func (s *Store) Silences(ctx context.Context, q Querier, after time.Time) ([]gra
 		if s.sealed("silence "+id, seal, "grace_silences", id, doc) != nil {
 			return nil //nolint:nilerr // it silences nothing; Forged was told
 		}
-		item, err := decode[grace.Silence](doc)
+		item, err := decode[grace.Silence]([]byte(doc))
 		out = append(out, item)
 		return err
 	})
@@ -219,7 +219,7 @@ func (s *Store) Mode(ctx context.Context, q Querier) (grace.ModeSetting, error) 
 		return grace.ModeSetting{Reason: err.Error(), Revision: max(revision, seen)}, nil //nolint:nilerr // observe only is the answer; Forged was told
 	}
 	raise(&s.modeSeen, int64(revision))
-	m, err := decode[grace.ModeSetting](doc)
+	m, err := decode[grace.ModeSetting]([]byte(doc))
 	if err != nil {
 		return grace.ModeSetting{}, fmt.Errorf("read the mode: %w", err)
 	}

@@ -70,7 +70,8 @@ func (s *Store) forged(what string) error {
 
 // sealedDoc reads one document with its seal, or ErrNotFound or ErrForged.
 func sealedDoc[T any](ctx context.Context, s *Store, q Querier, what, table, rest string, args ...any) (T, error) {
-	var id, doc, seal string
+	var id, seal string
+	var doc []byte
 	var zero T
 	err := q.QueryRow(ctx, s.sql("SELECT id, doc, seal FROM "+table+" WHERE "+rest), args...).Scan(&id, &doc, &seal)
 	if errors.Is(err, dbtx.ErrNoRows) {
@@ -79,7 +80,7 @@ func sealedDoc[T any](ctx context.Context, s *Store, q Querier, what, table, res
 	if err != nil {
 		return zero, fmt.Errorf("read %s: %w", what, err)
 	}
-	if err := s.sealed(what, seal, table, id, doc); err != nil {
+	if err := s.sealed(what, seal, table, id, string(doc)); err != nil {
 		return zero, err
 	}
 	item, err := decode[T](doc)

@@ -60,7 +60,7 @@ func TestForgedRowsAreRefused(t *testing.T) {
 			t.Errorf("silences %+v", list)
 		}
 		mustExec(t, s, `UPDATE grace_approvals SET state = 'approved', doc = replace(doc, '"pending"', '"approved"')`)
-		mustExec(t, s, `UPDATE grace_decisions SET doc = replace(doc, '"deny"', '"allow"')`)
+		mustExec(t, s, `UPDATE grace_decisions SET doc = '{"id":"d-1","service":"cart","decision":"allow"}'`)
 		_, err = s.Approval(ctx, q, "a-1")
 		forged("an approval", err)
 		_, err = s.Decision(ctx, q, "d-1")

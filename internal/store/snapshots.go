@@ -85,7 +85,7 @@ func (s *Store) Keep(ctx context.Context, tx Tx, proof string, parts ...content.
 	k.fresh, k.proof = fresh, proof
 	at := millis(now)
 	err := write(ctx, s.dialect, tx, s.inserts.blobs, fresh, func(d grace.Digest) ([]any, error) {
-		return []any{string(d), at, string(rows[d])}, nil
+		return []any{string(d), at, pack(rows[d])}, nil
 	})
 	if err != nil {
 		return fmt.Errorf("keep what a decision rests on: %w", err)
@@ -145,7 +145,7 @@ func (s *Store) findBlobs(ctx context.Context, q Querier, digests []grace.Digest
 // Blob reads a part of snapshots by its digest; it wraps ErrNotFound. That it is what
 // was stored is the caller's to check.
 func (s *Store) Blob(ctx context.Context, q Querier, d grace.Digest) ([]byte, error) {
-	var body string
+	var body []byte
 	err := q.QueryRow(ctx, s.sql("SELECT body FROM grace_blobs WHERE digest = $1"), string(d)).Scan(&body)
 	if errors.Is(err, dbtx.ErrNoRows) {
 		return nil, fmt.Errorf("blob %s: %w", d, ErrNotFound)
@@ -153,7 +153,10 @@ func (s *Store) Blob(ctx context.Context, q Querier, d grace.Digest) ([]byte, er
 	if err != nil {
 		return nil, fmt.Errorf("read blob %s: %w", d, err)
 	}
-	return []byte(body), nil
+	if body, err = unpack(body); err != nil {
+		return nil, fmt.Errorf("blob %s: %w", d, err)
+	}
+	return body, nil
 }
 
 // RecordedBytes gives how many decisions were made since a time, and how many bytes
@@ -172,7 +175,7 @@ func (s *Store) RecordedBytes(ctx context.Context, q Querier, since time.Time) (
 
 func (s *Store) writeSnapshots(ctx context.Context, tx Tx, r *event.Rows) error {
 	return write(ctx, s.dialect, tx, s.inserts.snapshots, r.Snapshots, func(v grace.Recorded) ([]any, error) {
-		return []any{v.ID, string(v.Kind), string(v.Service), millis(v.At), string(v.Snapshot), string(v.Answer)}, nil
+		return []any{v.ID, string(v.Kind), string(v.Service), millis(v.At), pack(v.Snapshot), pack(v.Answer)}, nil
 	})
 }
 
@@ -196,20 +199,28 @@ func (s *Store) EachRecorded(ctx context.Context, q Querier, from, to time.Time,
 	for {
 		var list []grace.Recorded
 		var forged []bool
-		err := each(ctx, q, s.sql(`SELECT s.id, s.kind, s.service, s.at, s.doc, s.answer, COALESCE(d.doc, ''), COALESCE(d.seal, '')
+		err := each(ctx, q, s.sql(`SELECT s.id, s.kind, s.service, s.at, s.doc, s.answer, d.doc, COALESCE(d.seal, '')
 			FROM grace_snapshots AS s LEFT JOIN grace_decisions AS d ON d.id = s.id
 			WHERE (s.at, s.id) > ($1, $2) AND s.at < $3 ORDER BY s.at, s.id LIMIT $4`), []any{at, id, millis(to), page}, func(row dbtx.Row) error {
 			var r grace.Recorded
-			var kind, service, doc, answer, decision, seal string
+			var kind, service, seal string
+			var doc, answer, decision []byte
 			if err := row.Scan(&r.ID, &kind, &service, &at, &doc, &answer, &decision, &seal); err != nil {
 				return err
 			}
-			r.Kind, r.Service, r.At, r.Snapshot, r.Answer = grace.RecordKind(kind), grace.ServiceID(service), fromMillis(at), []byte(doc), []byte(answer)
-			if r.Kind == grace.RecordDecision {
-				r.Answer = []byte(decision)
+			if grace.RecordKind(kind) == grace.RecordDecision {
+				answer = decision
 			}
+			bad := len(decision) > 0 && s.sealed("decision "+r.ID, seal, "grace_decisions", r.ID, string(decision)) != nil
+			for _, text := range []*[]byte{&doc, &answer} {
+				plain, err := unpack(*text)
+				if bad = bad || err != nil; err == nil {
+					*text = plain
+				}
+			}
+			r.Kind, r.Service, r.At, r.Snapshot, r.Answer = grace.RecordKind(kind), grace.ServiceID(service), fromMillis(at), doc, answer
 			list, id = append(list, r), r.ID
-			forged = append(forged, decision != "" && s.sealed("decision "+r.ID, seal, "grace_decisions", r.ID, decision) != nil)
+			forged = append(forged, bad)
 			return nil
 		})
 		if err != nil {
