@@ -59,6 +59,10 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		w.ask(m, p, f)
 		return
 	case Acted:
+		if f.run != nil && f.run.Status.Terminal() {
+			w.ran(m, on, f.run)
+			return
+		}
 		m.Title = "GRACE runs " + on
 		m.Doing = "It does the playbook's steps, verifies them, and undoes what does not help"
 		m.Do = "Nothing, or stop and undo it: grace runs abort " + id + " --reason WHY"
@@ -99,6 +103,35 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 			m.Incident = f.run.Incident
 		}
 		m.twin = m.Incident != ""
+	}
+}
+
+// ran words that a run began which has ended by now.
+func (w words) ran(m *Message, on string, run *grace.Run) {
+	m.ran = run
+	m.Doing, m.Do = w.sentence(run.Error), "See what was done: grace why "+string(run.ID)
+	how := ""
+	switch run.Status { //nolint:exhaustive // the others changed nothing
+	case grace.RunSucceeded:
+		how, m.Doing = "it helped", "The checks have held"
+		if run.Code == grace.CodeManual { // nothing was wrong
+			how = "it is done"
+		}
+	case grace.RunIneffective:
+		how = "it did not help"
+	case grace.RunRolledBack:
+		how = "it was undone"
+	case grace.RunAborted:
+		how = "it was aborted"
+	case grace.RunEscalated:
+		how = "it failed"
+	}
+	m.Title = "GRACE ran " + on + ": " + how
+	if how == "" {
+		m.Title, m.Doing = "Not done: "+on, sentences("It began, and no step of it succeeded", m.Doing)
+	}
+	if run.EndedAt != nil {
+		m.Doing = sentences("It ended at "+w.stamp(*run.EndedAt), m.Doing)
 	}
 }
 
