@@ -61,6 +61,26 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestSilenceLasts: one that lasts longer than a year is a slip or is forgotten.
+func TestSilenceLasts(t *testing.T) {
+	starts := time.Date(2030, 3, 2, 10, 0, 0, 0, time.UTC)
+	for d, want := range map[time.Duration]string{
+		grace.MaxSilence:     "",
+		grace.MaxSilence + 1: "ends: it would last 367 days, and a silence lasts at most 366; give an earlier end, it can be silenced again then",
+		500 * 24 * time.Hour: "ends: it would last 500 days, and a silence lasts at most 366; give an earlier end, it can be silenced again then",
+		0:                    "ends: 2030-03-02T10:00:00Z is not after the start 2030-03-02T10:00:00Z",
+	} {
+		s := grace.Silence{Service: "web", Reason: "why", Starts: starts, Ends: starts.Add(d)}
+		got := ""
+		if err := s.Validate(); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", d, got, want)
+		}
+	}
+}
+
 // TestWorseThan: worse is what was not wrong before, is so more severely, or does
 // not answer any more.
 func TestWorseThan(t *testing.T) {

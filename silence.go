@@ -14,6 +14,9 @@ import (
 // SilenceID names a silence.
 type SilenceID string
 
+// MaxSilence is how long a silence may last: a longer one is forgotten, or a slip.
+const MaxSilence = 366 * 24 * time.Hour
+
 // Silence keeps GRACE's hands and voice off services for a time: what matches is
 // observed and shown, and neither acted on nor told to people.
 type Silence struct {
@@ -52,11 +55,17 @@ func (s *Silence) Validate() error {
 	if s.Reason == "" {
 		errs = append(errs, errors.New("reason: is missing; others want to know why"))
 	}
-	if !s.Ends.After(s.Starts) {
+	switch lasts := s.Ends.Sub(s.Starts); {
+	case !s.Ends.After(s.Starts):
 		errs = append(errs, fmt.Errorf("ends: %s is not after the start %s", s.Ends.UTC().Format(time.RFC3339), s.Starts.UTC().Format(time.RFC3339)))
+	case lasts > MaxSilence:
+		errs = append(errs, fmt.Errorf("ends: it would last %d days, and a silence lasts at most %d; give an earlier end, it can be silenced again then", days(lasts), days(MaxSilence)))
 	}
 	return errors.Join(errs...)
 }
+
+// days counts days that have begun.
+func days(d time.Duration) int { return int((d + 24*time.Hour - 1) / (24 * time.Hour)) }
 
 func (s *Silence) compiled() (*regexp.Regexp, error) { return regexp.Compile("^(?:" + s.Regex + ")$") }
 

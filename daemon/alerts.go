@@ -107,6 +107,7 @@ func (b backend) Alerts(context.Context) api.AlertsView {
 	}
 	for _, id := range slices.Sorted(maps.Keys(by)) {
 		if worst, n := healthgraph.Worst(id, by[id]); n > 0 {
+			worst = b.d.loop.Latest([]grace.Signal{worst})[0]
 			u := api.UndeclaredService{Service: id, Signals: n, Worst: worst, Keys: []grace.SignalKey{}}
 			for _, s := range by[id] {
 				if s.State != grace.SignalOK {

@@ -174,6 +174,11 @@ func (b backend) Symptoms(context.Context) map[grace.ServiceID]api.Symptoms {
 	return out
 }
 
+// Latest meets api.Backend.
+func (b backend) Latest(_ context.Context, signals []grace.Signal) []grace.Signal {
+	return b.d.loop.Latest(signals)
+}
+
 // Services meets api.Backend.
 func (b backend) Services(context.Context) []api.ServiceView {
 	health := map[grace.ServiceID]grace.HealthState{}

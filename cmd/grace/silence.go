@@ -71,7 +71,7 @@ func newSilenceAdd(a *app) *cobra.Command {
 	f.StringVar(&want.Service, "service", "", "name of the services, * and ? stand for others; ~ before a regular expression is --regex")
 	f.StringVar(&want.Regex, "regex", "", "regular expression that the whole name must match")
 	f.StringArrayVar(&labels, "label", nil, "a label the service must have, as name=value; repeat for more")
-	f.TextVar(&lasts, "for", grace.Duration(0), "how long, for example 90m, 2h or 1d")
+	f.TextVar(&lasts, "for", grace.Duration(0), "how long, for example 90m, 2h or 1d; at most 366 days")
 	f.StringVar(&starts, "starts", "", "when it begins, as 2026-03-01T22:00:00Z (default: now)")
 	f.StringVar(&end, "ends", "", "when it ends, instead of --for")
 	reasonFlag(cmd, &want.Reason)
@@ -98,7 +98,10 @@ func (a *app) span(starts, ends string, lasts time.Duration) (from, to time.Time
 	default:
 		to = from.Add(lasts)
 	}
-	if to.After(a.now().Add(api.MaxHorizon)) {
+	switch {
+	case to.Sub(from) > grace.MaxSilence:
+		return from, to, cli.UsageError("a silence lasts at most 366 days", "give an earlier end; it can be silenced again then")
+	case to.After(a.now().Add(api.MaxHorizon)):
 		return from, to, cli.UsageError("it would end in more than ten years", "give an earlier end; it can be silenced again then")
 	}
 	return from, to, nil

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grace"
+	"grace/internal/api"
 	"grace/internal/cli"
 	"grace/internal/config"
 )
@@ -80,7 +81,7 @@ func (a *app) diagnosis(w io.Writer, d grace.Diagnosis) {
 	if d.Code == "" {
 		return
 	}
-	_, _ = fmt.Fprintf(w, "\nDiagnosed %s of %s, likelihood %.2f, impact %s, since %s\n", d.Code, d.Cause, d.Likelihood, d.Impact, a.at(d.Since))
+	_, _ = fmt.Fprintf(w, "\nDiagnosed %s of %s%s\n", d.Code, d.Cause, api.DiagnosisFacts(d, a.at))
 	for _, e := range d.Evidence {
 		_, _ = fmt.Fprintf(w, "  %.2f  %s\n", e.Weight, e.Text)
 	}

@@ -40,6 +40,9 @@ type Backend interface {
 	// Symptoms gives what is wrong, by service; one with nothing but ok signals
 	// is absent.
 	Symptoms(ctx context.Context) map[grace.ServiceID]Symptoms
+	// Latest gives signals of the store with the values, times and messages of the
+	// newest samples: what is stored is of the last change.
+	Latest(ctx context.Context, signals []grace.Signal) []grace.Signal
 	// Domains gives what each domain registered, sorted by name.
 	Domains(ctx context.Context) []DomainView
 	// Skipped notes alerts that were not taken.

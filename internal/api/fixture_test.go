@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,6 +39,8 @@ type fakeBackend struct {
 	decided       []DecisionInput
 	byHand        []ByHand
 	forgotten     []grace.SignalKey
+	latest        map[grace.SignalKey]grace.Signal // newer than what is stored
+	symptoms      map[grace.ServiceID]Symptoms     // besides those of what is stored
 	silences      []grace.Silence
 	hands         []string // what was done about silences and incidents
 	aborted       []string
@@ -161,6 +165,7 @@ func (b *fakeBackend) Services(context.Context) []ServiceView {
 
 func (b *fakeBackend) Symptoms(ctx context.Context) map[grace.ServiceID]Symptoms {
 	out := map[grace.ServiceID]Symptoms{}
+	maps.Copy(out, b.symptoms)
 	signals, err := b.store.Signals(ctx, b.store.Q(), "")
 	if err != nil {
 		return nil
@@ -168,6 +173,16 @@ func (b *fakeBackend) Symptoms(ctx context.Context) map[grace.ServiceID]Symptoms
 	for _, v := range b.services {
 		if worst, n := healthgraph.Worst(v.ID, signals); n > 0 {
 			out[v.ID] = Symptoms{Worst: worst, Count: n, Silenced: healthgraph.Silenced(v.ID, signals)}
+		}
+	}
+	return out
+}
+
+func (b *fakeBackend) Latest(_ context.Context, signals []grace.Signal) []grace.Signal {
+	out := slices.Clone(signals)
+	for i := range out {
+		if newer, ok := b.latest[out[i].Key]; ok {
+			out[i] = newer
 		}
 	}
 	return out

@@ -153,6 +153,13 @@ func (s *server) addSilence(ctx context.Context, in SilenceBody) (grace.Silence,
 	if in.Starts != nil && !before1970(&bad, "body.starts", *in.Starts) {
 		want.Starts = in.Starts.UTC()
 	}
+	from := want.Starts
+	if from.IsZero() {
+		from = s.now()
+	}
+	if len(bad) == 0 && want.Ends.Sub(from) > grace.MaxSilence {
+		bad.add("body.ends", in.Ends, "give an earlier end; it can be silenced again then", "is more than 366 days after the start")
+	}
 	if err := bad.problem("nothing was silenced"); err != nil {
 		return want, err
 	}

@@ -61,8 +61,8 @@ func TestHands(t *testing.T) {
 		role, path, body string
 		status           int
 	}{
-		{"operator", "/api/silences", `{"service":"web*","ends":"2030-01-01T00:00:00Z","reason":"moving it"}`, http.StatusCreated},
-		{"viewer", "/api/silences", `{"service":"web*","ends":"2030-01-01T00:00:00Z","reason":"moving it"}`, http.StatusForbidden},
+		{"operator", "/api/silences", `{"service":"web*","ends":"2027-01-01T00:00:00Z","reason":"moving it"}`, http.StatusCreated},
+		{"viewer", "/api/silences", `{"service":"web*","ends":"2027-01-01T00:00:00Z","reason":"moving it"}`, http.StatusForbidden},
 		{"operator", "/api/silences", `{"service":"web*","reason":"moving it"}`, http.StatusUnprocessableEntity},
 		{"operator", "/api/silences/s-1/end", `{"reason":"done"}`, http.StatusOK},
 		{"operator", "/api/incidents/i-1/acknowledge", `{"reason":"I look after it"}`, http.StatusOK},
@@ -93,6 +93,8 @@ func TestSilencesAreBounded(t *testing.T) {
 	for times, want := range map[string]string{
 		`"ends":"9999-12-31T23:59:59-14:00"`:                            "body.ends", // which is a time of the year 10000
 		`"ends":"2036-03-09T09:31:03Z"`:                                 "body.ends",
+		`"ends":"2027-03-02T09:31:03Z"`:                                 "body.ends", // 366 days and a second
+		`"starts":"2026-03-10T00:00:00Z","ends":"2027-07-20T00:00:00Z"`: "body.ends",
 		`"ends":"2026-03-01T09:31:02Z"`:                                 "body.ends",
 		`"starts":"0000-01-01T00:00:00Z","ends":"2026-03-02T00:00:00Z"`: "body.starts",
 	} {
@@ -104,8 +106,11 @@ func TestSilencesAreBounded(t *testing.T) {
 	if len(e.backend.silences) != 0 {
 		t.Fatalf("silenced: %+v", e.backend.silences)
 	}
-	if rec := add(`"ends":"2036-03-01T11:31:02+02:00"`); rec.Code != http.StatusCreated || !strings.Contains(rec.Body.String(), `"ends":"2036-03-01T09:31:02Z"`) {
-		t.Errorf("ten years: %d %s", rec.Code, rec.Body)
+	if rec := add(`"ends":"2027-03-02T11:31:02+02:00"`); rec.Code != http.StatusCreated || !strings.Contains(rec.Body.String(), `"ends":"2027-03-02T09:31:02Z"`) {
+		t.Errorf("366 days: %d %s", rec.Code, rec.Body)
+	}
+	if rec := add(`"starts":"2028-03-01T00:00:00Z","ends":"2028-03-02T00:00:00Z"`); rec.Code != http.StatusCreated {
+		t.Errorf("a day in two years: %d %s", rec.Code, rec.Body)
 	}
 }
 

@@ -220,8 +220,8 @@ func (s *server) wantedSilence(form console.SilenceForm) (SilenceBody, error) {
 	var lasts grace.Duration
 	if err := lasts.UnmarshalText([]byte(form.For)); err != nil {
 		bad.add("for how long", nil, "for example 30m, 1h or 1d", "%.80q is not a duration", form.For)
-	} else if lasts <= 0 || lasts.D() > MaxHorizon {
-		bad.add("for how long", nil, "more than nothing, at most ten years", "%.80q is no time to silence for", form.For)
+	} else if lasts <= 0 || lasts.D() > grace.MaxSilence {
+		bad.add("for how long", nil, "more than nothing, at most 366 days", "%.80q is no time to silence for", form.For)
 	}
 	if err := bad.problem("nothing was silenced"); err != nil {
 		return want, err

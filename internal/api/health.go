@@ -150,7 +150,7 @@ func (s *server) service(ctx context.Context, in *serviceInput) (*body[ServiceDe
 		return nil, err
 	}
 	view.Silenced = q.of(view.Service)
-	return ok(ServiceDetail{ServiceView: view, Signals: signals})
+	return ok(ServiceDetail{ServiceView: view, Signals: s.backend.Latest(ctx, signals)})
 }
 
 func (s *server) findService(ctx context.Context, id grace.ServiceID) (ServiceView, error) {

@@ -152,7 +152,7 @@ func (s *server) conditions(ctx context.Context, o overview) (out []console.Cond
 	}
 	slices.SortStableFunc(sick, func(a, b ServiceView) int { return rank(a.Health.Status) - rank(b.Health.Status) })
 	more = max(0, len(sick)-shownConditions)
-	g, err := s.glance(ctx, o.open)
+	g, err := s.glance(ctx, o.open, o.services)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -141,7 +141,7 @@ func (s *server) servicesView(ctx context.Context, v visit) (console.Services, e
 	if err != nil {
 		return console.Services{}, stored(err)
 	}
-	g, err := s.glance(ctx, open)
+	g, err := s.glance(ctx, open, services)
 	if err != nil {
 		return console.Services{}, err
 	}
@@ -183,12 +183,23 @@ func (s *server) servicesView(ctx context.Context, v visit) (console.Services, e
 
 // glance is what a page says of many services from, read once for all of them.
 type glance struct {
-	open   map[grace.ServiceID]grace.Run
-	recent []grace.Decision
+	open     map[grace.ServiceID]grace.Run
+	recent   []grace.Decision
+	services []ServiceView
 }
 
-func (s *server) glance(ctx context.Context, open []grace.Run) (g glance, err error) {
-	g.open = map[grace.ServiceID]grace.Run{}
+// silenced tells by what a service is silenced.
+func (g glance) silenced(id grace.ServiceID) []SilencedBy {
+	for i := range g.services {
+		if g.services[i].ID == id {
+			return g.services[i].Silenced
+		}
+	}
+	return nil
+}
+
+func (s *server) glance(ctx context.Context, open []grace.Run, services []ServiceView) (g glance, err error) {
+	g.open, g.services = map[grace.ServiceID]grace.Run{}, services
 	for _, r := range open {
 		if newer, ok := g.open[r.Service]; !ok || newer.CreatedAt.Before(r.CreatedAt) {
 			g.open[r.Service] = r
@@ -211,7 +222,7 @@ func (s *server) doingLink(ctx context.Context, view ServiceView, g glance) (con
 	if err != nil {
 		return console.Link{}, err
 	}
-	_, notes := doing(view, c, g.recent)
+	_, notes := doing(view, c, g.recent, g.silenced)
 	if len(notes) == 0 {
 		return console.Link{}, nil
 	}

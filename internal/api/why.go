@@ -42,6 +42,10 @@ type chain struct {
 	approval *grace.Approval
 	incident *grace.Incident
 	triggers []grace.Trigger
+	// Of a service whose condition has no decision yet:
+	since    time.Time       // when it became what it is now
+	earlier  *grace.Decision // about what was wrong a while before, as when it flaps
+	changing string          // the metric that keeps changing, if one does
 }
 
 // maybe makes a missing row a nil: retention may have taken it.
@@ -170,10 +174,34 @@ func triggerLine(t grace.Trigger) string {
 	return line
 }
 
+func diagnosisLine(g grace.Diagnosis) string {
+	line := "nothing was diagnosed on " + string(g.Cause)
+	if g.Code != "" {
+		line = fmt.Sprintf("%s on %s", words(string(g.Code)), g.Cause)
+	}
+	return line + DiagnosisFacts(g, clock)
+}
+
+// DiagnosisFacts words how sure a diagnosis is, how bad and since when; at words a time.
+// One of a trigger that nothing took up has neither likelihood nor impact.
+func DiagnosisFacts(g grace.Diagnosis, at func(time.Time) string) string {
+	line := ""
+	if g.Likelihood > 0 {
+		line += fmt.Sprintf(", likelihood %.2f", g.Likelihood)
+	}
+	if g.Impact != "" {
+		line += ", impact " + string(g.Impact)
+	}
+	if !g.Since.IsZero() {
+		line += ", since " + at(g.Since)
+	}
+	return line
+}
+
 func decisionStages(d *grace.Decision) []Stage {
 	g := d.Diagnosis
 	diagnosis := Stage{Name: "diagnosis", Title: "Diagnosis", At: &g.At, Lines: []string{
-		fmt.Sprintf("%s on %s, likelihood %.2f, impact %s, since %s", words(string(g.Code)), g.Cause, g.Likelihood, g.Impact, clock(g.Since)),
+		diagnosisLine(g),
 	}}
 	for _, e := range g.Evidence {
 		diagnosis.Lines = append(diagnosis.Lines, fmt.Sprintf("evidence %.2f: %s", e.Weight, e.Text))

@@ -24,6 +24,10 @@ func (s *server) whyService(ctx context.Context, in *serviceInput) (*body[Explan
 // that names this one as its victim.
 const victimWindow = time.Hour
 
+// earlierWindow is how old a decision may be that is named although the condition has
+// changed since.
+const earlierWindow = 15 * time.Minute
+
 // explainService says what is being done about a service, or why nothing is.
 func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explanation, error) {
 	view, err := s.findService(ctx, id)
@@ -34,10 +38,22 @@ func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explan
 	if err != nil {
 		return Explanation{}, stored(err)
 	}
+	all = s.backend.Latest(ctx, all)
+	q, err := s.silencer(ctx)
+	if err != nil {
+		return Explanation{}, err
+	}
+	signals, waiting := len(all), ""
+	if signals == 0 {
+		signals, waiting = waits(q.symptoms[id])
+	}
 	health := Stage{Name: "health", Title: "Health", Lines: []string{
-		fmt.Sprintf("%s is %s, %.0f %% of its %d signals have fresh data", id, view.Health.Status, view.Health.Confidence*100, len(all)),
+		fmt.Sprintf("%s is %s, %.0f %% of its %d signals have fresh data", id, view.Health.Status, view.Health.Confidence*100, signals),
 	}}
-	if len(all) == 0 {
+	switch {
+	case waiting != "":
+		health.Lines = append(health.Lines, waiting)
+	case signals == 0:
 		health.Lines = append(health.Lines, "nothing judges it yet: that takes a probe, an alert or an objective; a metric alone, measured or sent, does not say what is bad")
 	}
 	e := Explanation{Service: &view.Health}
@@ -51,12 +67,21 @@ func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explan
 	if err != nil {
 		return Explanation{}, err
 	}
+	c.changing = changing(all)
 	var noted []string
 	recent, err := s.recentDecisions(ctx)
 	if err != nil {
 		return Explanation{}, err
 	}
-	e.Summary, noted = doing(view, c, recent)
+	e.Summary, noted = doing(view, c, recent, func(other grace.ServiceID) []SilencedBy {
+		if service, err := s.findService(ctx, other); err == nil {
+			return q.of(service.Service)
+		}
+		return q.of(grace.Service{ID: other})
+	})
+	if waiting != "" && len(noted) == 1 && c.run == nil && c.decision == nil && view.Health.Status == grace.HealthUnknown {
+		e.Summary, noted = fmt.Sprintf("Nothing is done on %s: %s.", id, waiting), []string{waiting}
+	}
 	if line := silencedAtSource(all); line != "" && (c.run == nil || c.run.Status.Terminal()) {
 		e.Summary, noted = fmt.Sprintf("Nothing is done on %s: %s.", id, line), append([]string{line}, noted...)
 	}
@@ -70,6 +95,33 @@ func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explan
 	}
 	e.Text = text(e.Summary, e.Stages)
 	return e, nil
+}
+
+// waits tells which signals of a service, of which none is stored, are configured and
+// have had no sample yet, and how many they are.
+func waits(s Symptoms) (n int, words string) {
+	if s.Count == 0 || s.Worst.State != grace.SignalUnknown {
+		return 0, ""
+	}
+	words = s.Worst.Metric
+	if s.Worst.Sensor != "" {
+		words += " of sensor " + s.Worst.Sensor
+	}
+	words += " is configured and waits for its first sample"
+	if s.Count > 1 {
+		words += fmt.Sprintf(", and %s", count(s.Count-1, "more does", "more do"))
+	}
+	return s.Count, words
+}
+
+// changing names the metric of a signal that keeps changing, empty for none.
+func changing(signals []grace.Signal) string {
+	for _, sig := range signals {
+		if sig.State == grace.SignalUnstable {
+			return sig.Metric
+		}
+	}
+	return ""
 }
 
 func signalLine(sig grace.Signal) string {
@@ -143,7 +195,12 @@ func (s *server) chainOfService(ctx context.Context, id grace.ServiceID, since t
 		return s.chainOfRun(ctx, runs[0])
 	}
 	var c chain
-	if c.decision, err = s.ownDecision(ctx, id, since); err != nil || c.decision == nil {
+	if c.decision, err = s.ownDecision(ctx, id, since); err != nil {
+		return c, err
+	}
+	if c.decision == nil {
+		c.since = since
+		c.earlier, err = s.ownDecision(ctx, id, s.now().Add(-earlierWindow))
 		return c, err
 	}
 	if c.decision.Run != "" {
@@ -158,8 +215,9 @@ func (s *server) chainOfService(ctx context.Context, id grace.ServiceID, since t
 	return c, s.addTriggers(ctx, &c)
 }
 
-// doing words what is being done about a service; notes say why nothing is.
-func doing(view ServiceView, c chain, recent []grace.Decision) (summary string, notes []string) {
+// doing words what is being done about a service; notes say why nothing is. silenced
+// tells by what another service is.
+func doing(view ServiceView, c chain, recent []grace.Decision, silenced func(grace.ServiceID) []SilencedBy) (summary string, notes []string) {
 	id := view.ID
 	if c.run != nil && !c.run.Status.Terminal() {
 		if waits := explain.Waits(*c.run); waits != "" {
@@ -173,7 +231,12 @@ func doing(view ServiceView, c chain, recent []grace.Decision) (summary string, 
 	cause := victimOf(id, recent)
 	switch {
 	case cause != nil:
-		line := fmt.Sprintf("its symptoms are put down to %s (%s, likelihood %.2f); what is done about them is done there", cause.Diagnosis.Cause, words(string(cause.Diagnosis.Code)), cause.Diagnosis.Likelihood)
+		line := fmt.Sprintf("its symptoms are put down to %s (%s, likelihood %.2f); ", cause.Diagnosis.Cause, words(string(cause.Diagnosis.Code)), cause.Diagnosis.Likelihood)
+		if by := silenced(cause.Diagnosis.Cause); len(by) > 0 {
+			line += "nothing is done there either: " + grace.Printable(by[0].Words(until))
+		} else {
+			line += "what is done about them is done there"
+		}
 		return fmt.Sprintf("Nothing is done on %s: %s.", id, line), []string{line, "decision " + string(cause.ID)}
 	case c.decision != nil && c.decision.Verdict != grace.VerdictAllow && len(c.decision.Failed()) > 0:
 		for _, r := range c.decision.Failed() {
@@ -188,9 +251,37 @@ func doing(view ServiceView, c chain, recent []grace.Decision) (summary string, 
 	case view.Health.Status == grace.HealthUnknown:
 		notes = []string{"no sensor has fresh data about it, and no data is never taken for health or for sickness; look at the sensors"}
 	default:
-		notes = []string{"no decision on it is recorded yet: its symptoms have not made a diagnosis"}
+		notes = undecided(c)
 	}
 	return fmt.Sprintf("Nothing is done on %s: %s.", id, notes[0]), notes
+}
+
+// undecided says why no decision explains that nothing is done about a sick service.
+func undecided(c chain) (notes []string) {
+	if c.changing != "" {
+		notes = append(notes, c.changing+" keeps changing and passed when last seen; nothing is done to a service while it passes")
+	}
+	switch {
+	case c.decision != nil:
+		notes = append(notes, "the last decision on it, at "+decided(c.decision))
+	case c.earlier != nil && !c.since.IsZero():
+		notes = append(notes, fmt.Sprintf("no decision is recorded since its symptoms changed at %s; the last one, at %s", clock(c.since), decided(c.earlier)))
+	case len(notes) == 0:
+		notes = []string{"no decision on it is recorded yet: its symptoms have not made a diagnosis"}
+	}
+	return notes
+}
+
+// decided says when a decision was made, which it was and why.
+func decided(d *grace.Decision) string {
+	text := fmt.Sprintf("%s, was %s", clock(d.At), verdictWords(d.Verdict))
+	if failed := d.Failed(); len(failed) > 0 {
+		text += ": " + gateWords(failed[0])
+	}
+	if d.Run != "" {
+		text += ", run " + string(d.Run)
+	}
+	return text
 }
 
 // victimOf finds the newest decision whose diagnosis explains the symptoms of

@@ -137,6 +137,26 @@ func TestOneIncident(t *testing.T) {
 	}
 }
 
+// TestFirstRemedyOfIncident: the first run of an incident that a lasting condition
+// opened is not said to have failed too; the next one is.
+func TestFirstRemedyOfIncident(t *testing.T) {
+	open := grace.Incident{
+		ID: "i-9", Kind: grace.IncidentUnhealed, State: grace.IncidentOpen, Service: "web", Severity: grace.SeverityWarning,
+		Title: "web is sick", News: "it also hurts cart", Detail: "up failed 3 times; GRACE does not act: mode: ask_always",
+	}
+	for _, want := range []string{"restart_service failed (run r-1)", "restart_service failed, too (run r-1)"} {
+		w := newWorld(t)
+		w.open = &open
+		w.onCall = func(grace.ActionRequest) grace.Outcome {
+			return grace.Outcome{Status: grace.OutcomeFailed, Error: "no"}
+		}
+		w.drive(w.start(aRun(w, undoable("one"))))
+		if open = *w.open; open.News != want {
+			t.Errorf("%q, want %q", open.News, want)
+		}
+	}
+}
+
 func TestIrreversibleIsIneffective(t *testing.T) {
 	w := newWorld(t)
 	w.onCall = func(grace.ActionRequest) grace.Outcome { return grace.Outcome{Status: grace.OutcomeSucceeded} }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"grace"
@@ -154,7 +155,11 @@ func tellPerson(run grace.Run, m Mark, manual bool, open *grace.Incident) event.
 	}
 	if open != nil {
 		inc = *open
-		inc.News = fmt.Sprintf("%s %s, too (run %s)", run.Playbook.ID, ending(run.Status), run.ID)
+		too := ""
+		if ofRun(open) {
+			too = ", too"
+		}
+		inc.News = fmt.Sprintf("%s %s%s (run %s)", run.Playbook.ID, ending(run.Status), too, run.ID)
 		if severity.Rank() > inc.Severity.Rank() {
 			inc.Severity = severity
 		}
@@ -162,6 +167,13 @@ func tellPerson(run grace.Run, m Mark, manual bool, open *grace.Incident) event.
 	}
 	inc.Detail, inc.Manual = run.Error, inc.Manual || manual
 	return event.IncidentChanged{Incident: inc, What: what, Reason: reason, At: m.At}
+}
+
+// ofRun tells whether an open incident tells of an earlier run: it is that run's, or
+// that run's end was what its last update said. One that a lasting condition opened
+// tells of none.
+func ofRun(open *grace.Incident) bool {
+	return open.Run != "" || strings.Contains(open.News, "(run ") || strings.Contains(open.Detail, "did not help")
 }
 
 // ending words the end of a run that did not succeed.

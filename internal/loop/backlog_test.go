@@ -26,7 +26,7 @@ func alertOf(service grace.ServiceID, fingerprint string, at time.Time, resolved
 
 // steppedLoop is a loop over n services, without an engine: nothing may be
 // done. Its owner has the clock.
-func steppedLoop(t *testing.T, n int, change func(*Config)) *Loop {
+func steppedLoop(t testing.TB, n int, change func(*Config)) *Loop {
 	t.Helper()
 	cfg := benchConfig(n)
 	cfg.Mode = grace.ModeObserveOnly

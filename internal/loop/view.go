@@ -105,11 +105,16 @@ func (a *assessed) make(l *Loop, st *stages, version int64, now time.Time) {
 
 func (l *Loop) assess(st *stages, now time.Time) ([]grace.HealthState, map[grace.ServiceID]Symptoms) {
 	by := map[grace.ServiceID][]grace.Signal{}
-	for _, s := range l.mirror.allSignals() {
-		by[s.Service] = append(by[s.Service], s)
-		if svc, ok := st.rules.Graph.Service(s.Service); ok && svc.Domain != "" {
-			domain := grace.ServiceID(svc.Domain)
-			by[domain] = append(by[domain], partOf(domain, s))
+	buf := make([]grace.Signal, 0, latestBatch)
+	for part := range slices.Chunk(l.mirror.allSignals(), latestBatch) {
+		buf = append(buf[:0], part...)
+		l.latest(buf, func(s *grace.Signal) bool { return s.State != grace.SignalOK }) // which are the symptoms
+		for _, s := range buf {
+			by[s.Service] = append(by[s.Service], s)
+			if svc, ok := st.rules.Graph.Service(s.Service); ok && svc.Domain != "" {
+				domain := grace.ServiceID(svc.Domain)
+				by[domain] = append(by[domain], partOf(domain, s))
+			}
 		}
 	}
 	ids := map[grace.ServiceID]bool{}
@@ -137,8 +142,33 @@ func partOf(domain grace.ServiceID, s grace.Signal) grace.Signal {
 	return s
 }
 
-// Signals gives all signals that this replica knows of, sorted by key. The
-// caller must not change them.
+// latestBatch of signals are brought up to date while no sample is taken.
+const latestBatch = 256
+
+// Latest gives signals with the values, times and messages of the newest samples that
+// this process has seen: what is published, and decided on, is of the last change. It
+// is for people to look at.
+func (l *Loop) Latest(signals []grace.Signal) []grace.Signal {
+	out := slices.Clone(signals)
+	for part := range slices.Chunk(out, latestBatch) {
+		l.latest(part, func(*grace.Signal) bool { return true })
+	}
+	return out
+}
+
+// latest is Latest, in place, for those signals that are wanted.
+func (l *Loop) latest(signals []grace.Signal, wanted func(*grace.Signal) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range signals {
+		if wanted(&signals[i]) {
+			signals[i] = l.sense.Latest(signals[i])
+		}
+	}
+}
+
+// Signals gives all signals that this replica knows of, as they were published, sorted
+// by key. The caller must not change them.
 func (l *Loop) Signals() []grace.Signal { return l.mirror.allSignals() }
 
 // Declared tells whether a service is configured or a domain's. Others are

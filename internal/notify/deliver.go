@@ -210,6 +210,8 @@ func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event) 
 		return true, nil
 	case m.held:
 		return true, w.hold(ctx, row, e, m)
+	case m.superseded:
+		return true, w.leaveOut(ctx, row, e)
 	case was.late != nil:
 		return true, w.dead(ctx, row, e, m, fmt.Errorf("refused, and then a later message of its thread passed: %w", was.late))
 	}
@@ -247,7 +249,10 @@ func (w *worker) mine(ctx context.Context, e grace.Event) (*Message, error) {
 		}
 		m.held = w.set.holds(m, silences)
 	}
-	return m, nil
+	if m.ran != nil {
+		m.superseded, err = w.toldEnd(ctx, e, m.ran)
+	}
+	return m, err
 }
 
 // attempt sends a message once, if the receiver is this replica's still. refused is the

@@ -130,6 +130,10 @@ type Message struct {
 	stale bool
 	held  bool     // all that it is about is silenced
 	had   []string // who of the receiver got it before, when others did not
+	// ran: of a run that was to be told as acted, and has ended before that was sent
+	ran *grace.Run
+	// superseded: this receiver is told of that end anyway
+	superseded bool
 	// recovered are those of the services that have been well since
 	recovered []grace.ServiceID
 }

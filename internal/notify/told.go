@@ -33,6 +33,46 @@ func (w *worker) gets(ctx context.Context, m *Message, name string) (bool, error
 	return told != "", err
 }
 
+// toldEnd tells whether this receiver is told of the end of a run that ended before it
+// was told of the beginning: by a message of the run, or of the incident that says the
+// same.
+func (w *worker) toldEnd(ctx context.Context, began grace.Event, run *grace.Run) (bool, error) {
+	at := began.Timestamp
+	if run.EndedAt != nil {
+		at = *run.EndedAt
+	}
+	ends := []grace.Event{{Type: "self_heal.run." + string(run.Status), Resource: began.Resource, Timestamp: at}}
+	if run.Incident != "" {
+		ends = append(ends, grace.Event{Type: "incident.opened", Resource: "incident/" + string(run.Incident), Timestamp: at})
+	}
+	silences, err := w.n.silences(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range ends {
+		m, err := w.n.about(ctx, e, true)
+		if err != nil {
+			return false, err
+		}
+		if m == nil || w.set.holds(m, silences) {
+			continue
+		}
+		if gets, err := w.gets(ctx, m, w.name); gets || err != nil {
+			return gets, err
+		}
+	}
+	return false, nil
+}
+
+// leaveOut passes a message over that nobody needs any more.
+func (w *worker) leaveOut(ctx context.Context, row *store.Receiver, e grace.Event) error {
+	if err := w.claim(ctx); err != nil {
+		return err
+	}
+	dealtWith(row, e) // its attempts are not those of the next one
+	return w.record(ctx, *row, nil)
+}
+
 // setRefs records what a receiver was told, or was to be told when it refused it,
 // and who of it is still to be told.
 func (w *worker) setRefs(ctx context.Context, tx store.Tx, e grace.Event, m *Message, t Thread) error {
@@ -40,7 +80,7 @@ func (w *worker) setRefs(ctx context.Context, tx store.Tx, e grace.Event, m *Mes
 	if m.open() {
 		refs[m.Subject+toldSuffix] = m.Key
 	}
-	if (m.open() || m.Kind == Acted) && w.set.router.wantsEnd(m, w.name) {
+	if (m.open() || m.Kind == Acted && m.ran == nil) && w.set.router.wantsEnd(m, w.name) {
 		refs[m.Subject+endSuffix] = m.Key // of a run that changes nothing after all
 	}
 	for key, ref := range refs {

@@ -200,12 +200,14 @@ func TestNotDone(t *testing.T) {
 				Payload: encode(map[string]any{"run": id, "service": "web", "playbook": "restart_service", "code": "service_down", "reason": reason}),
 			}
 		}
-		c := event.Given{Runs: []grace.Run{run}, Outbox: []grace.Event{tell(grace.RunCancelled, "it has cleared")}}
 		if id == "began" {
-			c.Runs[0].StartedAt = &e.now
-			c.Outbox = append([]grace.Event{tell(grace.RunRunning, "first step: look")}, c.Outbox...)
+			begun := run
+			begun.Status, begun.StartedAt = grace.RunRunning, &e.now
+			e.apply(event.Given{Runs: []grace.Run{begun}, Outbox: []grace.Event{tell(grace.RunRunning, "first step: look")}})
+			e.all(0)
+			run.StartedAt, run.Revision = begun.StartedAt, 2
 		}
-		e.apply(c)
+		e.apply(event.Given{Runs: []grace.Run{run}, Outbox: []grace.Event{tell(grace.RunCancelled, "it has cleared")}})
 		e.all(0)
 	}
 	equal(t, chat.titles(t), []string{"GRACE runs restart_service on web", "Not done: restart_service on web"})

@@ -100,7 +100,7 @@ func (w *worker) tryBehind(ctx context.Context, row *store.Receiver, bad grace.E
 		if err != nil {
 			return false, 0, err
 		}
-		if next == nil || next.held || w.ahead[e.ID].passed || t.waits(next) {
+		if next == nil || next.held || next.superseded || w.ahead[e.ID].passed || t.waits(next) {
 			t.after = e.ID
 			continue
 		}

@@ -59,6 +59,10 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		w.ask(m, p, f)
 		return
 	case Acted:
+		if f.run != nil && f.run.Status.Terminal() {
+			w.ran(m, on, f.run)
+			return
+		}
 		m.Title = "GRACE runs " + on
 		m.Doing = "It does the playbook's steps, verifies them, and undoes what does not help"
 		m.Do = "Nothing, or stop and undo it: grace runs abort " + id + " --reason WHY"
@@ -68,7 +72,7 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 			m.Severity, m.Began = w.asked(p.Service), f.approval.At
 			m.Title, m.Doing = on+" was approved"+by(f.approval.Actor)+", but is not done any more", "It does nothing"
 		}
-		m.Doing = sentences(m.Doing, sentence(p.Reason))
+		m.Doing = sentences(m.Doing, w.sentence(p.Reason))
 	case Helped:
 		m.Title = fmt.Sprintf("%s helped %s", p.Playbook, p.Service)
 		if f.run != nil && f.run.RecoveredIn > 0 {
@@ -80,18 +84,18 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		m.Doing, m.Ended = "It is done: the checks have held", true
 	case Ineffective:
 		m.Title, m.Severity = fmt.Sprintf("%s did not help %s", p.Playbook, p.Service), grace.SeverityWarning
-		m.Doing = sentences(sentence(p.Reason), "It tries another remedy, or opens an incident")
+		m.Doing = sentences(w.sentence(p.Reason), "It tries another remedy, or opens an incident")
 		m.Do = "See what was tried: grace why " + id
 	case Undone:
 		m.Title, m.Severity = on+" was undone", grace.SeverityWarning
 		if strings.HasSuffix(e.Type, ".aborted") {
 			m.Title = on + " was aborted"
 		}
-		m.Doing = sentence(p.Reason)
+		m.Doing = w.sentence(p.Reason)
 		m.Do = "Look at " + string(p.Service) + "; what was done: grace why " + id
 	default:
 		m.Title, m.Severity = on+" failed: GRACE needs a person", grace.SeverityCritical
-		m.Doing = sentences(sentence(p.Reason), "It does nothing more by itself here")
+		m.Doing = sentences(w.sentence(p.Reason), "It does nothing more by itself here")
 		m.Do = "Look at " + string(p.Service) + "; what was done: grace why " + id
 	}
 	if m.Kind == Ineffective || m.Kind == Undone || m.Kind == Escalated {
@@ -99,6 +103,35 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 			m.Incident = f.run.Incident
 		}
 		m.twin = m.Incident != ""
+	}
+}
+
+// ran words that a run began which has ended by now.
+func (w words) ran(m *Message, on string, run *grace.Run) {
+	m.ran = run
+	m.Doing, m.Do = w.sentence(run.Error), "See what was done: grace why "+string(run.ID)
+	how := ""
+	switch run.Status { //nolint:exhaustive // the others changed nothing
+	case grace.RunSucceeded:
+		how, m.Doing = "it helped", "The checks have held"
+		if run.Code == grace.CodeManual { // nothing was wrong
+			how = "it is done"
+		}
+	case grace.RunIneffective:
+		how = "it did not help"
+	case grace.RunRolledBack:
+		how = "it was undone"
+	case grace.RunAborted:
+		how = "it was aborted"
+	case grace.RunEscalated:
+		how = "it failed"
+	}
+	m.Title = "GRACE ran " + on + ": " + how
+	if how == "" {
+		m.Title, m.Doing = "Not done: "+on, sentences("It began, and no step of it succeeded", m.Doing)
+	}
+	if run.EndedAt != nil {
+		m.Doing = sentences("It ended at "+w.stamp(*run.EndedAt), m.Doing)
 	}
 }
 
@@ -213,11 +246,11 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 	if !inc.Since.IsZero() {
 		m.Since = w.stamp(inc.Since)
 	}
-	m.What, m.Title, m.stale = sentence(inc.Detail), inc.Title, inc.State == grace.IncidentResolved
+	m.What, m.Title, m.stale = w.sentence(inc.Detail), inc.Title, inc.State == grace.IncidentResolved
 	switch m.Kind {
 	case Unhealed:
 		if strings.HasSuffix(e.Type, ".updated") {
-			m.Title = sentences(sentence(inc.News), inc.Title)
+			m.Title = sentences(w.news(inc.News), inc.Title)
 		}
 		if m.Doing = "It tries again by itself when the reason for which it does not act has passed"; inc.NeedsPerson() {
 			m.Doing = "It leaves this to a person"
@@ -229,13 +262,13 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 		m.Title = "Acknowledged" + by(e.Actor) + ": " + inc.Title
 		m.Doing = "It calls nobody else"
 		if inc.Acknowledged != nil {
-			m.What = sentence(inc.Acknowledged.Text)
+			m.What = w.sentence(inc.Acknowledged.Text)
 		}
 		return
 	case Resolved:
 		m.Title, m.Ended = "Resolved"+by(e.Actor)+": "+inc.Title, true
 		if inc.Resolution != "" {
-			m.What = sentence(inc.Resolution)
+			m.What = w.sentence(inc.Resolution)
 		}
 		return
 	case CircuitBreaker:
@@ -266,7 +299,7 @@ func (w words) mode(m *Message, e grace.Event) {
 		return // the first start changes nothing
 	}
 	m.Title = "Mode: " + plain(string(set.Mode)) + by(set.Actor)
-	m.What, m.Link = sentence(set.Reason), w.link("", "")
+	m.What, m.Link = w.sentence(set.Reason), w.link("", "")
 	if set.Mode == grace.ModeStopped || set.Mode == grace.ModeObserveOnly {
 		m.Severity = grace.SeverityWarning
 	}
@@ -321,13 +354,28 @@ func clean(text string, most int) string {
 // plain puts blanks where a code has underscores.
 func plain(code string) string { return strings.ReplaceAll(code, "_", " ") }
 
-// sentence makes text begin with a capital letter and end without a full stop.
-func sentence(text string) string {
+// sentence makes text begin with a capital letter and end without a full stop. An id
+// at its beginning is written as it is: a service's, or what only an id looks like.
+func (w words) sentence(text string) string {
 	text = strings.TrimRight(strings.TrimSpace(text), ".")
-	if first, size := utf8.DecodeRuneInString(text); size > 0 && unicode.IsLetter(first) {
+	head, _, _ := strings.Cut(text, " ")
+	head = strings.TrimRight(head, ":,;")
+	if _, known := w.services[grace.ServiceID(head)]; known || strings.ContainsAny(head, "_-./0123456789") {
+		return text
+	}
+	if first, size := utf8.DecodeRuneInString(text); size > 0 && unicode.IsLower(first) {
 		text = string(unicode.ToUpper(first)) + text[size:]
 	}
 	return text
+}
+
+// news words what an update of an incident added. When that is the end of a run, it
+// begins with the playbook's id.
+func (w words) news(text string) string {
+	if strings.Contains(text, " (run ") {
+		return text
+	}
+	return w.sentence(text)
 }
 
 // sentences joins those that say something.

@@ -110,3 +110,25 @@ func TestSpan(t *testing.T) {
 		equal(t, span(d), want)
 	}
 }
+
+// TestIDsKeepTheirCase: a sentence begins with a capital letter, and an id as it is
+// written.
+func TestIDsKeepTheirCase(t *testing.T) {
+	w := words{now: testNow, services: map[grace.ServiceID]grace.Service{"web": {ID: "web"}}}
+	for text, want := range map[string]string{
+		"the undo failed.":              "The undo failed",
+		"web does not answer":           "web does not answer",
+		"web: up failed 2 times":        "web: up failed 2 times",
+		"restart_service was denied":    "restart_service was denied",
+		"lb-2 is down":                  "lb-2 is down",
+		"step restart: no such program": "Step restart: no such program",
+		"":                              "",
+	} {
+		if got := w.sentence(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+	m := &Message{Kind: Unhealed}
+	w.incident(m, grace.Event{Type: "incident.updated"}, &grace.Incident{ID: "i-1", Service: "web", News: "restart did not help (run r-1)", Title: "web is sick"})
+	equal(t, m.Title, "restart did not help (run r-1). web is sick")
+}

@@ -263,6 +263,19 @@ func (a *Agent) Signal(key grace.SignalKey) (s grace.Signal, known bool) {
 	return e.signal(&a.cfg), true
 }
 
+// Latest gives a published signal with what this process has seen of it since: the
+// value, the time and the message of the newest sample, where that says the same.
+// Others are given as they are.
+func (a *Agent) Latest(s grace.Signal) grace.Signal {
+	e := a.entries[s.Key]
+	if e == nil || e.sig.State != s.State || !e.sig.At.After(s.At) {
+		return s
+	}
+	now := e.signal(&a.cfg)
+	s.Value, s.Unit, s.At, s.Fired, s.Message = now.Value, now.Unit, now.At, now.Fired, now.Message
+	return s
+}
+
 // Points gives the points of a service's metric from since on, of all sensors,
 // oldest first.
 func (a *Agent) Points(service grace.ServiceID, metric string, since time.Time) []Point {
