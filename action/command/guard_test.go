@@ -309,6 +309,9 @@ func TestKilledGuardOfStoppedGRACE(t *testing.T) {
 		}
 		return nil
 	})
+	if exists(filepath.Join(dir, "acted")) {
+		t.Error("the program has ended by itself")
+	}
 }
 
 // A program gets what it got without a guard, and neither gets GRACE's sockets.
