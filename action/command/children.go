@@ -16,7 +16,7 @@ const namedChildren = 5
 // leftBehind names the processes that the program started and that go on: who
 // reads the outcome should know that something is running still.
 func (p *process) leftBehind() string {
-	group := p.cmd.Process.Pid
+	group := p.guarded.PID
 	if syscall.Kill(-group, 0) != nil {
 		return "" // the usual case, and cheap
 	}

@@ -24,6 +24,10 @@
 //	not started                 failed; retryable only when its context had ended
 //	time over or aborted        unknown: SIGTERM, then SIGKILL, to its process group
 //
+// A program never outlives GRACE: when that process dies, or stands still until
+// the step's time is over, a guard process (package guard) ends the program's
+// group in the same way.
+//
 // A program that leaves a child behind (a daemon) has ended when it itself has:
 // the child is left alone and named in the output, and what it writes later is
 // not kept.
@@ -42,10 +46,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"grace"
+	"grace/internal/guard"
 )
 
 // Name under which the action is registered.
@@ -54,6 +58,10 @@ const Name = "command"
 // outputGrace is how long output is still read after the program has ended,
 // for a child that holds the pipe open.
 const outputGrace = 500 * time.Millisecond
+
+// guardGrace is how long after the end of its context a program is ended though
+// this process did not: in its usual life the process is the first, and says why.
+const guardGrace = 250 * time.Millisecond
 
 // Action is the action "command". It is safe for concurrent use.
 type Action struct{}
@@ -93,14 +101,13 @@ func do(ctx context.Context, req grace.ActionRequest) grace.Outcome {
 		return failed(false, err)
 	}
 	p := process{settings: s, all: newTail(secrets), stdout: newTail(secrets), stderr: newTail(secrets)}
-	p.prepare(env)
-	if err := p.cmd.Start(); err != nil {
-		return failed(false, fmt.Errorf("start %s: %w; is it installed, and is its path right?", s.Argv[0], err))
+	if err := p.start(ctx, env); err != nil {
+		return p.notStarted(err)
 	}
-	stopped, err := p.wait(ctx)
-	out := p.judge(stopped, err)
+	end, err := p.guarded.Wait(ctx)
+	out := p.judge(end, err)
 	out.Output = p.all.text()
-	if left := p.leftBehind(); left != "" && stopped == nil {
+	if left := p.leftBehind(); left != "" && end.Stopped == nil && !errors.Is(err, guard.ErrLost) {
 		out.Output = strings.TrimPrefix(out.Output+"\n["+left+"]", "\n")
 	}
 	out.Data = p.data()
@@ -141,54 +148,48 @@ func (s settings) environment(req grace.ActionRequest) (env, secrets []string, e
 // process is one program on its way.
 type process struct {
 	settings settings
-	cmd      *exec.Cmd
+	guarded  *guard.Process
 	all      *tail // output and errors as they came
 	stdout   *tail
 	stderr   *tail
 }
 
-func (p *process) prepare(env []string) {
+func (p *process) start(ctx context.Context, env []string) error {
 	argv := p.settings.argv()
-	p.cmd = exec.Command(argv[0], argv[1:]...)
-	p.cmd.Dir = string(p.settings.Dir)
-	p.cmd.Env = env
-	p.cmd.Stdout = both{p.all, p.stdout}
-	p.cmd.Stderr = both{p.all, p.stderr}
-	p.cmd.WaitDelay = outputGrace
-	// A group of its own, so that what it started ends with it.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // its guard ends the whole group
+	cmd.Dir = string(p.settings.Dir)
+	cmd.Env = env
+	cmd.Stdout = both{p.all, p.stdout}
+	cmd.Stderr = both{p.all, p.stderr}
+	cmd.WaitDelay = outputGrace
+	limits := guard.Limits{KillAfter: p.settings.killAfter()}
+	if deadline, ok := ctx.Deadline(); ok {
+		limits.Limit = max(0, time.Until(deadline)) + guardGrace
+	}
+	var err error
+	p.guarded, err = guard.Start(cmd, limits)
+	return err
 }
 
-// wait waits for the program; when ctx ends first it ends the whole group, and
-// stopped says why ctx ended.
-func (p *process) wait(ctx context.Context) (stopped, err error) {
-	done := make(chan error, 1)
-	go func() { done <- p.cmd.Wait() }()
-	select {
-	case err := <-done:
-		return nil, err
-	case <-ctx.Done():
-	}
-	group := -p.cmd.Process.Pid
-	_ = syscall.Kill(group, syscall.SIGTERM)
-	kill := time.NewTimer(p.settings.killAfter())
-	defer kill.Stop()
-	select {
-	case err = <-done:
-	case <-kill.C:
-		_ = syscall.Kill(group, syscall.SIGKILL)
-		return ctx.Err(), <-done
-	}
-	// The program went; whatever it started and that did not listen goes too.
-	_ = syscall.Kill(group, syscall.SIGKILL)
-	return ctx.Err(), err
-}
-
-func (p *process) judge(stopped, err error) grace.Outcome {
+func (p *process) notStarted(err error) grace.Outcome {
 	name := p.settings.Argv[0]
-	if stopped != nil {
+	if errors.Is(err, guard.ErrLost) {
+		return grace.Outcome{
+			Status: grace.OutcomeUnknown, Retryable: true,
+			Error: fmt.Sprintf("start %s: %v; it may have taken effect", name, err),
+		}
+	}
+	if errors.Is(err, guard.ErrNotGuarded) {
+		return failed(false, fmt.Errorf("start %s: %w", name, err))
+	}
+	return failed(false, fmt.Errorf("start %s: %w; is it installed, and is its path right?", name, err))
+}
+
+func (p *process) judge(end guard.End, err error) grace.Outcome {
+	name := p.settings.Argv[0]
+	if end.Stopped != nil {
 		why := "its time was over"
-		if errors.Is(stopped, context.Canceled) {
+		if errors.Is(end.Stopped, context.Canceled) {
 			why = "the run was aborted"
 		}
 		return grace.Outcome{
@@ -196,20 +197,22 @@ func (p *process) judge(stopped, err error) grace.Outcome {
 			Error:  fmt.Sprintf("%s was stopped because %s; it may have taken effect", name, why),
 		}
 	}
-	state := p.cmd.ProcessState
-	if state == nil {
-		return grace.Outcome{Status: grace.OutcomeUnknown, Error: fmt.Sprintf("wait for %s: %v", name, err)}
-	}
-	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+	if errors.Is(err, guard.ErrLost) {
 		return grace.Outcome{
 			Status: grace.OutcomeUnknown, Retryable: true,
-			Error: fmt.Sprintf("%s was ended by signal %v; it may have taken effect", name, status.Signal()),
+			Error: fmt.Sprintf("%s was killed because %v; it may have taken effect", name, err),
 		}
 	}
-	if code := state.ExitCode(); !p.settings.accepts(code) {
+	if end.Status.Signaled() {
+		return grace.Outcome{
+			Status: grace.OutcomeUnknown, Retryable: true,
+			Error: fmt.Sprintf("%s was ended by signal %v; it may have taken effect", name, end.Status.Signal()),
+		}
+	}
+	if code := end.Status.ExitStatus(); !p.settings.accepts(code) {
 		return failed(true, fmt.Errorf("%s exited with code %d, want %s%s", name, code, p.settings.wanted(), p.lastLine()))
 	}
-	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited && !errors.Is(err, exec.ErrWaitDelay) {
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return failed(true, fmt.Errorf("read the output of %s: %w", name, err))
 	}
 	return grace.Outcome{Status: grace.OutcomeSucceeded}
