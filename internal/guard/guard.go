@@ -134,6 +134,7 @@ func (p *Process) Wait(ctx context.Context) (End, error) {
 	case last = <-told:
 	case <-ctx.Done():
 		end.Stopped = ctx.Err()
+		_, _ = p.control.Write([]byte{0}) // else it takes this process for dead
 		_ = p.control.Close()
 		last = p.ending(told)
 	}

@@ -22,6 +22,10 @@ const (
 	reportFile  = 4
 )
 
+// orphaned is how long a program that does not listen may go on once the parent is
+// dead: the next one judges the service in a moment.
+const orphaned = time.Second
+
 // settings is how many arguments follow Name: limit, kill after, dir, path.
 const settings = 4
 
@@ -74,13 +78,16 @@ func serve(args []string) {
 func watch(pid int, limit, killAfter time.Duration) Report {
 	over := make(chan syscall.WaitStatus, 1)
 	go func() { over <- wait(pid) }()
-	gone := make(chan struct{})
+	gone := make(chan bool, 1) // whether the parent said so before
 	go func() {
-		defer close(gone)
+		told := false
 		for b := make([]byte, 1); ; {
-			if n, err := syscall.Read(controlFile, b); err != syscall.EINTR && n <= 0 {
+			n, err := syscall.Read(controlFile, b)
+			if err != syscall.EINTR && n <= 0 {
+				gone <- told
 				return
 			}
+			told = told || n > 0
 		}
 	}()
 	var limitOver <-chan time.Time
@@ -91,7 +98,10 @@ func watch(pid int, limit, killAfter time.Duration) Report {
 	select {
 	case status := <-over:
 		return Report{kind, uint32(status)}
-	case <-gone:
+	case told := <-gone:
+		if !told {
+			killAfter = min(killAfter, orphaned)
+		}
 	case <-limitOver:
 		kind = OverLimit
 	}
