@@ -23,7 +23,7 @@ import (
 
 // noState are the tables that are not the state of what GRACE watches and does, and why
 // no entry of a log tells of their rows.
-var noState = map[string]string{ //nolint:gochecknoglobals // a constant table
+var noState = map[string]string{
 	"audit_log":   "the permanent log itself",
 	"operations":  "the operational log itself",
 	"head":        "where the logs end",
@@ -247,7 +247,7 @@ func columnsOf(t *testing.T, s *store.Store, table string) string {
 
 // writers are the files that change tables of state, each with an entry: Append, and
 // what the store does by itself.
-var writers = []string{"append.go", "aborts.go", "tokens.go", "prune.go"} //nolint:gochecknoglobals // a constant list
+var writers = []string{"append.go", "aborts.go", "tokens.go", "prune.go"}
 
 // Nothing but the writers changes a table of state.
 func TestOnlyWritersWrite(t *testing.T) {
