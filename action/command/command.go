@@ -180,7 +180,7 @@ func (p *process) notStarted(err error) grace.Outcome {
 		}
 	}
 	if errors.Is(err, guard.ErrNotGuarded) {
-		return failed(false, fmt.Errorf("start %s: %w", name, err))
+		return failed(true, fmt.Errorf("start %s: %w; a guard needs /proc, two file descriptors and a process", name, err))
 	}
 	return failed(false, fmt.Errorf("start %s: %w; is it installed, and is its path right?", name, err))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -144,6 +145,10 @@ func (a *app) incident(w io.Writer, i grace.Incident) {
 		_, _ = fmt.Fprintf(w, "\n%s, %s: %s\n", a.at(n.At), n.Actor, n.Text)
 	}
 	if i.NeedsPerson() && i.State == grace.IncidentOpen {
-		_, _ = fmt.Fprintf(w, "\nIt does not resolve itself: something may have been left half done, or nothing is left that could show it well. Look first, then\n  grace incidents resolve %s --reason WHY\n", i.ID)
+		why := "something may have been left half done"
+		if !i.Manual {
+			why = "nothing shows any more how " + strings.Join(i.Unseen, ", ") + " is, unless it is watched again"
+		}
+		_, _ = fmt.Fprintf(w, "\nIt does not resolve itself: %s. Look first, then\n  grace incidents resolve %s --reason WHY\n", why, i.ID)
 	}
 }

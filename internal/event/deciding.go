@@ -28,9 +28,9 @@ func (e Decided) derive(r *Rows) {
 		if e.Actor != "" {
 			reason = e.Why + "; " + reason
 		}
-		w := word{dec.At, e.Actor, action, object, dec.Service, reason, detail}
+		w := word{dec.At, e.Actor, action, object, dec.Service, reason, Encode(detail)}
 		r.record(w)
-		r.send("self_heal."+action, "loop", w, detail)
+		r.send("self_heal."+action, "loop", w, w.detail)
 	}
 	if run != nil {
 		note("run."+string(grace.RunProposed), "run/"+string(run.ID), "", map[string]any{
@@ -141,7 +141,7 @@ func (e RunMoved) derive(r *Rows) {
 		})
 	}
 	if len(e.Moves) == 0 {
-		r.operation(word{at: e.At, action: "run.waiting_still", object: object, service: run.Service})
+		r.operation(word{at: e.At, action: "run.refreshed", object: object, service: run.Service})
 	}
 }
 

@@ -40,6 +40,8 @@ func (e IncidentChanged) derive(r *Rows) {
 	r.send(e.What, "loop", w, inc)
 	if e.Cause != "" {
 		w.action = e.Cause
+	}
+	if inc.Kind == grace.IncidentStorm && e.Cause != "" {
 		r.send("self_heal."+e.Cause, "loop", w, inc)
 	}
 	r.record(w)

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -70,11 +71,8 @@ type word struct {
 }
 
 func (w word) entry() grace.AuditEntry {
-	if w.actor == "" {
-		w.actor = grace.Self
-	}
 	return grace.AuditEntry{
-		At: w.at, Actor: w.actor, Action: w.action, Object: w.object, Service: w.service, Reason: w.reason, Detail: Encode(w.detail),
+		At: w.at, Actor: cmp.Or(w.actor, grace.Self), Action: w.action, Object: w.object, Service: w.service, Reason: w.reason, Detail: Encode(w.detail),
 	}
 }
 
@@ -86,9 +84,8 @@ func (r *Rows) operation(w word) { r.Operations = append(r.Operations, w.entry()
 
 // send puts a message into the outbox, from the one that a log calls w.
 func (r *Rows) send(kind, source string, w word, payload any) {
-	e := w.entry()
 	r.Outbox = append(r.Outbox, grace.Event{
-		Type: kind, Source: source, Actor: e.Actor, Resource: w.object, Payload: Encode(payload), Timestamp: w.at,
+		Type: kind, Source: source, Actor: cmp.Or(w.actor, grace.Self), Resource: w.object, Payload: Encode(payload), Timestamp: w.at,
 	})
 }
 

@@ -80,7 +80,8 @@ const (
 	Resolved                // what became of it
 )
 
-// Predicted is an entry of the ledger of predictions, new or resolved.
+// Predicted is an entry of the ledger of predictions, new or resolved. One that was
+// never told is in no other log: its row says all that there is to say.
 type Predicted struct {
 	Prediction grace.Prediction
 	Telling    Telling
@@ -124,11 +125,12 @@ func (e Predicted) derive(r *Rows) {
 	case Resolved:
 		w.action, kind = "prediction."+string(p.Outcome), TypeResolved
 	case InShadow:
-		r.operation(w)
 		return
 	case Silenced, Standing:
 	}
-	r.operation(w)
+	if e.Telling != Resolved || p.Spoken != nil {
+		r.operation(w)
+	}
 	w.object = "service/" + string(p.Service)
 	r.send(kind, "predict", w, Foresight{
 		Service: p.Service, Metric: p.Metric, Code: p.Code, Title: p.Title, Likelihood: p.Likelihood, Impact: p.Impact,

@@ -108,7 +108,7 @@ func Start(program *exec.Cmd, limits Limits) (*Process, error) {
 	}
 	// Else this process would wait for itself when the guard is killed.
 	_ = theirReports.Close()
-	first := p.next()
+	first := p.first()
 	if first.Kind == child.Started {
 		p.PID = int(first.Value)
 		return p, nil
@@ -119,6 +119,18 @@ func Start(program *exec.Cmd, limits Limits) (*Process, error) {
 		return nil, &os.PathError{Op: "fork/exec", Path: target, Err: syscall.Errno(first.Value)}
 	}
 	return nil, fmt.Errorf("%w (%s)", ErrLost, program.ProcessState)
+}
+
+// startTime is how long a guard may take to report that it has started the program: ms,
+// unless it was stopped or the machine stands still.
+const startTime = 30 * time.Second
+
+// first gives the guard's first report; a guard that gives none in time is killed, and
+// the program with it.
+func (p *Process) first() child.Report {
+	late := time.AfterFunc(startTime, func() { _ = p.cmd.Process.Kill() })
+	defer late.Stop()
+	return p.next()
 }
 
 // Wait waits until the program has ended. When ctx ends first, the program's

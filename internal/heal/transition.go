@@ -126,10 +126,11 @@ func events(run grace.Run, m Mark, out outcome, open *grace.Incident) []event.Ev
 		}
 	}
 	moved.Run = run
-	list := []event.Event{moved}
-	if out.approval != nil {
+	var list []event.Event
+	if out.approval != nil { // first: the rest follows from it
 		list = append(list, event.ApprovalAnswered{Approval: *out.approval, At: m.At})
 	}
+	list = append(list, moved)
 	if run.Incident != "" {
 		list = append(list, tellPerson(run, m, out.manual, open))
 	}

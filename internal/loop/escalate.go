@@ -81,8 +81,9 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 func about(i *grace.Incident, since time.Time) bool {
 	switch i.Kind {
 	case grace.IncidentUnhealed, grace.IncidentRun:
-		// Else it is open because nothing has been well for the hold-down since.
-		return !i.NeedsPerson() || !i.OpenedAt.Before(since)
+		// A flicker opens no second one. But whoever looks after one for long may not
+		// know of what comes later, and of one that is a person's nobody else hears.
+		return !i.NeedsPerson() && !looked(*i) || !i.OpenedAt.Before(since)
 	case grace.IncidentBlind, grace.IncidentStorm:
 	}
 	return false

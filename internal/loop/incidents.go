@@ -51,13 +51,21 @@ func (l *Loop) keepLost(ctx context.Context, now time.Time) error {
 			return fmt.Errorf("read the open incidents: %w", err)
 		}
 		for _, inc := range incidents {
-			i := slices.IndexFunc(lost, func(s grace.Signal) bool {
-				return inc.Covers(s.Service) && (inc.Kind != grace.IncidentBlind || inc.Sensor == sourceOf(s))
-			})
-			if i < 0 || inc.NeedsPerson() {
+			i, known := -1, len(inc.Unseen)
+			for k, s := range lost {
+				if inc.Covers(s.Service) && (inc.Kind != grace.IncidentBlind || inc.Sensor == sourceOf(s)) && !slices.Contains(inc.Unseen, string(s.Key)) {
+					i, inc.Unseen = k, append(slices.Clone(inc.Unseen), string(s.Key))
+				}
+			}
+			if i < 0 || inc.Manual {
 				continue
 			}
-			inc.Unseen = []string{string(lost[i].Key)}
+			if known > 0 { // people know that it is theirs
+				if err := l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentRefreshed, grace.Self, "", now)); err != nil {
+					return err
+				}
+				continue
+			}
 			inc.News = fmt.Sprintf("nothing is heard of %s any more, which was sick when last seen at %s: only a person can tell whether %s is well",
 				lost[i].Metric, lost[i].At.UTC().Format(time.RFC3339), lost[i].Service)
 			if err := l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now)); err != nil {
@@ -204,14 +212,14 @@ func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blin
 	for _, inc := range incidents {
 		unwatched := l.unwatched(inc, well, watched)
 		switch {
-		case len(inc.Unseen) > 0 && len(unwatched) == 0 && seenAgain(inc, signals, watched):
-			failed = errors.Join(failed, l.watchedAgain(ctx, inc, now))
+		case len(unwatched) == 0 && len(stillUnseen(inc, signals)) < len(inc.Unseen):
+			failed = errors.Join(failed, l.watchedAgain(ctx, inc, signals, now))
 		case inc.Kind == grace.IncidentBlind:
 			still := slices.ContainsFunc(blind, func(b grace.Incident) bool { return b.Sensor == inc.Sensor }) || l.stillBlind(inc, signals)
 			if !still && !inc.NeedsPerson() {
 				failed = errors.Join(failed, l.resolveIncident(ctx, inc, now))
 			}
-		case !isStorm(inc) && !inc.NeedsPerson() && len(unwatched) > 0:
+		case !isStorm(inc) && !inc.Manual && slices.ContainsFunc(unwatched, func(id grace.ServiceID) bool { return !slices.Contains(inc.Unseen, string(id)) }):
 			failed = errors.Join(failed, l.keepUnwatched(ctx, inc, unwatched, now))
 		case isStorm(inc), inc.NeedsPerson(), !allWell(inc, well, st.HoldDown, now):
 			failed = errors.Join(failed, l.noteRecovered(ctx, inc, well, st.HoldDown, now))
@@ -287,11 +295,17 @@ func (l *Loop) unwatched(inc grace.Incident, well map[grace.ServiceID]time.Time,
 // keepUnwatched has a person resolve an incident.
 func (l *Loop) keepUnwatched(ctx context.Context, of grace.Incident, ids []grace.ServiceID, now time.Time) error {
 	err := l.whileOpen(ctx, of.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
-		if inc.NeedsPerson() {
+		if inc.Manual {
 			return nil
 		}
+		known := len(inc.Unseen)
 		for _, id := range ids {
-			inc.Unseen = append(inc.Unseen, string(id))
+			if !slices.Contains(inc.Unseen, string(id)) {
+				inc.Unseen = append(slices.Clone(inc.Unseen), string(id))
+			}
+		}
+		if len(inc.Unseen) == known {
+			return nil
 		}
 		inc.News = fmt.Sprintf("nothing watches %s any more: only a person can tell whether it is well", join(ids))
 		if inc.Kind == grace.IncidentUnhealed {
@@ -305,24 +319,28 @@ func (l *Loop) keepUnwatched(ctx context.Context, of grace.Incident, ids []grace
 	return nil
 }
 
-// seenAgain tells whether what nothing watched any more is watched again: signals have
-// data, of services some signal is there.
-func seenAgain(inc grace.Incident, signals []grace.Signal, watched map[grace.ServiceID]bool) bool {
-	return !slices.ContainsFunc(inc.Unseen, func(name string) bool {
-		if watched[grace.ServiceID(name)] {
-			return false
-		}
-		i, there := slices.BinarySearchFunc(signals, grace.SignalKey(name), byKey)
-		return !there || signals[i].Unconfirmed || signals[i].State == grace.SignalStale || signals[i].State == grace.SignalUnknown
+// stillUnseen gives the services and signals of an incident that nothing has shown
+// since they were not watched any more.
+func stillUnseen(inc grace.Incident, signals []grace.Signal) []string {
+	return slices.DeleteFunc(slices.Clone(inc.Unseen), func(name string) bool {
+		return slices.ContainsFunc(signals, func(s grace.Signal) bool {
+			return (string(s.Key) == name || string(s.Service) == name) && s.Severity.Serious() && !s.Unconfirmed &&
+				s.State != grace.SignalStale && s.State != grace.SignalUnknown
+		})
 	})
 }
 
-// watchedAgain has an incident resolve by itself again.
-func (l *Loop) watchedAgain(ctx context.Context, of grace.Incident, now time.Time) error {
+// watchedAgain takes from an incident what is shown again. When that is all, it resolves
+// by itself again.
+func (l *Loop) watchedAgain(ctx context.Context, of grace.Incident, signals []grace.Signal, now time.Time) error {
 	err := l.whileOpen(ctx, of.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
-		inc.News = join(inc.Unseen) + " is watched again: the incident resolves when all is well"
-		inc.Unseen = nil
-		return l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now))
+		left, what := stillUnseen(inc, signals), event.IncidentRefreshed
+		if len(left) == 0 && !inc.Manual {
+			what = event.IncidentUpdated
+			inc.News = join(inc.Unseen) + " is watched again: the incident resolves when all is well"
+		}
+		inc.Unseen = left
+		return l.Store.Append(ctx, tx, incidentChange(inc, what, grace.Self, inc.News, now))
 	})
 	if err != nil {
 		return fmt.Errorf("go on with incident %s: %w", of.ID, err)

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,17 @@ func TestLostSick(t *testing.T) {
 	}
 	if err := l.resolveIncident(t.Context(), state("i-lost"), now); err != nil || state("i-lost").State != grace.IncidentOpen {
 		t.Errorf("%v: %+v", err, state("i-lost"))
+	}
+
+	second := gone
+	second.Key = "ghost/alertmanager/Slow"
+	l.heard(second, false)
+	if err := l.keepLost(t.Context(), now); err != nil || len(state("i-lost").Unseen) != 2 {
+		t.Fatalf("%v: %+v: want both that were lost", err, state("i-lost"))
+	}
+	back := []grace.Signal{{Key: gone.Key, Service: "ghost", State: grace.SignalOK, Severity: grace.SeverityCritical}}
+	if err := l.watchedAgain(t.Context(), state("i-lost"), back, now); err != nil || !slices.Equal(state("i-lost").Unseen, []string{string(second.Key)}) {
+		t.Errorf("%v: %+v: one is back, the other is not", err, state("i-lost"))
 	}
 
 	blind := grace.Incident{

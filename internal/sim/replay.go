@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -29,10 +31,35 @@ func replays(s *Sim, _ *record) (bad []string) {
 	return bad
 }
 
-// touchRecord changes one digit of what a decision rests on.
+// touchRecord changes what decisions rest on.
 func (s *Sim) touchRecord() error {
-	_, err := s.store.Q().Exec(s.ctx, `UPDATE grace_blobs SET body = replace(body, '"severity":"', '"severity":"_')`)
-	return err
+	var digests []grace.Digest
+	rows, err := s.store.Q().Query(s.ctx, "SELECT digest FROM grace_blobs")
+	if err != nil {
+		return fmt.Errorf("list what is kept: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var d grace.Digest
+		if err := rows.Scan((*string)(&d)); err != nil {
+			return err
+		}
+		digests = append(digests, d)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for _, d := range digests {
+		body, err := s.store.Blob(s.ctx, s.store.Q(), d)
+		if err != nil {
+			return err
+		}
+		touched := bytes.ReplaceAll(body, []byte(`"severity":"`), []byte(`"severity":"_`))
+		if _, err := s.store.Q().Exec(s.ctx, "UPDATE grace_blobs SET body = $1 WHERE digest = $2", touched, string(d)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // oneDecision: however many replicas see a trigger, one decision answers it.

@@ -61,7 +61,7 @@ func everything() []event.Event {
 		event.SignalChanged{Signal: grace.Signal{Key: "web/up", Service: "web", State: grace.SignalFiring, At: later, Gone: true}, Owner: "me", At: t0},
 		event.SignalsAsked{Keys: []grace.SignalKey{"web/up"}, Owner: "me", At: t0},
 		event.SignalForgotten{Key: "web/up", Service: "web", Actor: "token:ada", At: t0},
-		event.Predicted{Prediction: foretold, Telling: event.InShadow, At: t0},
+		event.Predicted{Prediction: foretold, Telling: event.Silenced, At: t0},
 		event.RuleJudged{Rule: "trend", False: 3, Of: 10, At: t0},
 		event.ClockSet{By: time.Hour, Owner: "me", At: t0},
 		event.WriteRefused{Key: "k", Service: "web", Reason: "no", At: t0},

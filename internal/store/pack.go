@@ -12,7 +12,7 @@ import (
 const packed = "\x28\xb5\x2f\xfd"
 
 // maxDocument bounds what a packed document may become, in bytes.
-const maxDocument = 256 << 20
+const maxDocument = 32 << 20
 
 // packers compress documents that are many and alike: decisions, and what they rest on.
 var packers = sync.OnceValues(func() (*zstd.Encoder, *zstd.Decoder) { //nolint:gochecknoglobals // without state of their own
@@ -41,7 +41,7 @@ func unpack(doc []byte) ([]byte, error) {
 	_, r := packers()
 	out, err := r.DecodeAll(doc, nil)
 	if err != nil {
-		return nil, fmt.Errorf("unpack: %w", err)
+		return nil, fmt.Errorf("decompress: %w", err)
 	}
 	return out, nil
 }

@@ -180,8 +180,8 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		// Documents that are packed, which SQLite takes in any column.
 		onPostgres + `ALTER TABLE grace_decisions ALTER COLUMN doc TYPE BYTEA USING convert_to(doc, 'UTF8')`,
 		onPostgres + `ALTER TABLE grace_blobs ALTER COLUMN body TYPE BYTEA USING convert_to(body, 'UTF8')`,
-		onPostgres + `ALTER TABLE grace_snapshots ALTER COLUMN doc TYPE BYTEA USING convert_to(doc, 'UTF8')`,
-		onPostgres + `ALTER TABLE grace_snapshots ALTER COLUMN answer TYPE BYTEA USING convert_to(answer, 'UTF8')`,
+		onPostgres + `ALTER TABLE grace_snapshots ALTER COLUMN doc TYPE BYTEA USING convert_to(doc, 'UTF8'),
+			ALTER COLUMN answer TYPE BYTEA USING convert_to(answer, 'UTF8')`,
 	},
 }
 

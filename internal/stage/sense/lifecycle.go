@@ -129,6 +129,7 @@ func (a *Agent) Woke(now time.Time, stood time.Duration) {
 	}
 	for _, l := range a.lists {
 		l.read = notAfter(l.read.Add(stood), now) // it may have been read since
+		l.tried = notAfter(l.tried.Add(stood), now)
 	}
 }
 
@@ -190,8 +191,9 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 		}
 	}
 	for _, l := range a.lists {
-		l.read = l.read.Add(max(0, step))
+		l.read, l.tried = l.read.Add(max(0, step)), l.tried.Add(max(0, step))
 		clamp(&l.read)
+		clamp(&l.tried)
 	}
 	clamp(&a.swept)
 	clamp(&a.since)
@@ -312,7 +314,7 @@ func (a *Agent) sweep(now time.Time) []grace.Signal {
 			a.follow(e, *e.heard, false) // it is sent to another replica now
 		case e.overLong(&a.cfg, now):
 			gone = append(gone, a.forget(e, "resolved"))
-		case e.stale && silence > e.patience(&a.cfg)+a.cfg.AlertStaleAfter.D():
+		case e.stale && !e.unread(&a.cfg, now) && silence > e.patience(&a.cfg)+a.cfg.AlertStaleAfter.D():
 			s := a.forget(e, "forgotten, its data stopped at "+e.sig.At.UTC().Format(time.RFC3339))
 			s.Lost = e.held == grace.SignalFiring
 			gone = append(gone, s)

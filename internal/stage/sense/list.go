@@ -13,6 +13,7 @@ type list struct {
 	ever  bool          // it was read
 	lasts time.Duration // how long a reading shows something, as the sensor says
 	fault string        // why it could not be read the last time
+	tried time.Time     // when that was
 }
 
 // observeList takes that a list was read, after the alerts that it holds. Of those
@@ -43,7 +44,7 @@ func (a *Agent) failList(s *grace.Sample) {
 	if l.read.IsZero() {
 		l.read = s.At
 	}
-	l.fault = s.Message
+	l.fault, l.tried = s.Message, s.At
 }
 
 func (a *Agent) listOf(sensor string) *list {
@@ -90,6 +91,12 @@ func (e *entry) wearOver(cfg *Config, now time.Time) {
 	case readable && l.ever && e.stale && !e.seenElsewhere():
 		e.stale, e.fault = false, ""
 	}
+}
+
+// unread tells whether it is an alert that is over, as far as is known, while its list
+// is asked for in vain: nothing is forgotten that may have come back.
+func (e *entry) unread(cfg *Config, now time.Time) bool {
+	return e.kind == kindAlert && e.held == grace.SignalOK && e.list != nil && now.Sub(e.list.tried) <= e.patience(cfg)
 }
 
 // overLong tells whether an alert is over for so long that it is forgotten. While

@@ -79,6 +79,24 @@ func TestOverByTheList(t *testing.T) {
 	}
 }
 
+// TestUnreadForLong: what its list does not show for many hours is not forgotten: it
+// may have come back. It is when nobody asks for the list any more.
+func TestUnreadForLong(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.AlertStaleAfter = seconds(3600)
+	a := wasListed(cfg)
+	if got := through(a, 31, 6*3600, "connection refused"); len(got) != 1 || got[0].State != grace.SignalStale {
+		t.Errorf("six hours: %+v", got)
+	}
+	var got []grace.Signal
+	for sec := 6 * 3600; sec < 6*3600+300; sec++ {
+		got = append(got, a.Tick(at(sec))...)
+	}
+	if len(got) != 1 || !got[0].Gone {
+		t.Errorf("nobody asks any more: %+v", got)
+	}
+}
+
 func wasFiring(s grace.Signal) bool { return s.Fired.Equal(s.At) }
 
 // TestOverWithoutAList: who sends alerts does not repeat that one is over. It does not
