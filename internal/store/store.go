@@ -75,6 +75,7 @@ type Store struct {
 	onForged    func(string, error)
 	log         *slog.Logger
 	inserts     inserts
+	packer      packer
 	kept        keptBlobs
 	head        headWriter
 	wakes       wakes
@@ -114,6 +115,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s.dialect = newDialect(s.Postgres())
 	s.inserts = newInserts()
+	if s.packer, err = newPacker(); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
 	if err := s.migrate(ctx); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open the store: %w", err)
