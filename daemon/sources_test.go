@@ -130,6 +130,10 @@ func TestAlertsAreReadBack(t *testing.T) {
 			http.Error(w, "away", http.StatusServiceUnavailable)
 			return
 		}
+		if r.URL.Path == "/api/v2/status" { // as if it had run for long
+			_, _ = fmt.Fprintf(w, `{"uptime": %q}`, started.Add(-time.Hour).Format(time.RFC3339Nano))
+			return
+		}
 		proxy.ServeHTTP(w, r)
 	}))
 	defer front.Close()

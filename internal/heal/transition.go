@@ -150,12 +150,16 @@ func tellPerson(run grace.Run, m Mark, manual bool, open *grace.Incident) event.
 		}
 	}
 	what, reason := event.IncidentOpened, run.Error
+	title := fmt.Sprintf("%s on %s %s", run.Playbook.ID, run.Service, ending(run.Status))
 	inc := grace.Incident{
 		ID: run.Incident, Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: run.Service, Run: run.ID, Severity: severity, Codes: []grace.Code{run.Code},
-		Since: run.SickSince, OpenedAt: m.At, Title: fmt.Sprintf("%s on %s %s", run.Playbook.ID, run.Service, ending(run.Status)),
+		Since: run.SickSince, OpenedAt: m.At, Title: title,
 	}
 	if open != nil {
 		inc = *open
+		if inc.Kind == grace.IncidentRun {
+			inc.Title = title
+		}
 		too := ""
 		if ofRun(open) {
 			too = ", too"

@@ -26,7 +26,7 @@ func (x *execution) rollBack(why failure) error {
 	}); err != nil {
 		return err
 	}
-	undone := true
+	undone, left := true, ""
 	for _, i := range undo {
 		s := x.run.Playbook.Steps[i]
 		o, err := x.step(fmt.Sprintf(undoPrefix+"%d/%s", i, s.Name),
@@ -41,11 +41,14 @@ func (x *execution) rollBack(why failure) error {
 			}
 			return x.standDown(failure{reason: why.reason})
 		}
-		undone = undone && o.Status == grace.OutcomeSucceeded
+		if o.Status != grace.OutcomeSucceeded {
+			undone, left = false, left+"; "+s.Name+" could not be undone: "+o.Error
+		}
 	}
 	if !undone {
 		if err := x.commit("rollback_failed", nil, func(run *grace.Run, _ Mark) outcome {
 			run.Status = grace.RunRollbackFailed
+			run.Error += left
 			return outcome{moves: []event.Move{{Action: "rollback_failed", Reason: "not every step could be undone"}}}
 		}); err != nil {
 			return err

@@ -253,7 +253,7 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 			m.Title = sentences(w.news(inc.News), inc.Title)
 		}
 		if m.Doing = "It tries again by itself when the reason for which it does not act has passed"; inc.NeedsPerson() {
-			m.Doing = "It leaves this to a person"
+			m.Doing = "Only a person can tell that this is over. While something is wrong GRACE goes on deciding about it; to keep it from acting: grace silence add, or grace mode"
 		}
 	case Escalated:
 		m.also = []Kind{Unhealed}

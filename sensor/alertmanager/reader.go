@@ -223,7 +223,7 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 	if err != nil {
 		return nil, err
 	}
-	whole, same := r.knowsAll(ctx, began, len(list) > 0)
+	whole, same, sent := r.knowsAll(ctx, began, theirs, len(list) > 0)
 	alone := began.Sub(r.turns) >= emptyFor // else another one may list it still
 	absent, lapsed := map[grace.SignalKey]time.Time{}, map[grace.SignalKey]bool{}
 	listed := map[grace.SignalKey]bool{}
@@ -260,7 +260,7 @@ func (r *Reader) read(ctx context.Context, began time.Time) ([]grace.Sample, err
 	r.mu.Unlock()
 	return append(out, grace.Sample{
 		Service: grace.CoreService, Sensor: Sensor, Metric: ListMetric, Kind: grace.SampleMetric, Value: float64(len(list)), At: began,
-		Listed: true, Expires: began.Add(r.lasts()),
+		Listed: sent, Expires: began.Add(r.lasts()),
 	}), nil
 }
 
@@ -300,10 +300,11 @@ func (r *Reader) fires(ctx context.Context, list []json.RawMessage, m *mapper, b
 	return out, now, ends, nil
 }
 
-// knowsAll tells whether all that the Alertmanager does not list is over, and whether
-// it says that it is the same as at the reading before; holds is whether it lists
-// anything. By GRACE's own clock: theirs may be another.
-func (r *Reader) knowsAll(ctx context.Context, now time.Time, holds bool) (whole, same bool) {
+// knowsAll tells whether all that the Alertmanager does not list is over, whether it says
+// that it is the same as at the reading before, and whether it has run for long enough to
+// have been sent what lasts: what was over is over still. holds is whether it lists
+// anything. By GRACE's own clock, theirs may be another; how long it has run is by theirs.
+func (r *Reader) knowsAll(ctx context.Context, now, theirs time.Time, holds bool) (whole, same, sent bool) {
 	var status struct {
 		Uptime string `json:"uptime"`
 	}
@@ -332,9 +333,11 @@ func (r *Reader) knowsAll(ctx context.Context, now time.Time, holds bool) (whole
 	r.peers[r.uptime] = p
 	maps.DeleteFunc(r.peers, func(_ string, p peer) bool { return now.Sub(p.heard) > emptyFor })
 	if !r.empty.IsZero() && now.Sub(r.empty) >= emptyFor {
-		return true, says && !other
+		return true, says && !other, true
 	}
-	return says && !p.fed.IsZero() && now.Sub(p.fed) >= r.cfg.Resend.D(), says && !other
+	began, err := time.Parse(time.RFC3339Nano, status.Uptime)
+	sent = !says || err != nil || theirs.Sub(began)+time.Second >= r.cfg.Resend.D() // theirs is in whole seconds
+	return says && !p.fed.IsZero() && now.Sub(p.fed) >= r.cfg.Resend.D(), says && !other, sent
 }
 
 // lasts is how long a reading shows something.

@@ -193,6 +193,26 @@ func TestReaderFails(t *testing.T) {
 	}
 }
 
+// An Alertmanager that has just begun has not been sent yet what lasts: that it does not
+// list an alert shows nothing.
+func TestReaderOfOneThatHasJustBegun(t *testing.T) {
+	for ran, shows := range map[time.Duration]bool{10 * time.Second: false, time.Hour: true} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/status") {
+				fmt.Fprintf(w, `{"uptime": %q}`, time.Now().Add(-ran).UTC().Format(time.RFC3339Nano))
+				return
+			}
+			fmt.Fprint(w, "[]")
+		}))
+		t.Cleanup(srv.Close)
+		next := readings(t, alertmanager.ReaderConfig{URL: srv.URL, Every: grace.Duration(50 * time.Millisecond), Known: func() []grace.Signal { return nil }})
+		got := next()
+		if l, ok := alertOf(got, alertmanager.ListMetric); !ok || l.Listed != shows {
+			t.Errorf("it has run for %s: %+v", ran, got)
+		}
+	}
+}
+
 // An alert that leads nowhere is said once, for as long as it is listed.
 func TestReaderSaysWhatLeadsNowhere(t *testing.T) {
 	var asked atomic.Int32
