@@ -238,7 +238,7 @@ type Diagnosis struct {
 	Likelihood float64     `json:"likelihood" minimum:"0" maximum:"1"`
 	Impact     Impact      `json:"impact"`
 	Severity   Severity    `json:"severity,omitempty" doc:"the worst of the signals that fire"`
-	Victims    []ServiceID `json:"victims,omitempty" doc:"services whose symptoms are put down to the cause"`
+	Victims    []ServiceID `json:"victims,omitempty" doc:"services whose symptoms are attributed to the cause"`
 	Evidence   []Evidence  `json:"evidence"`
 	Since      time.Time   `json:"since" doc:"the oldest symptom behind it"`
 	BreachAt   *time.Time  `json:"breach_at,omitempty"`

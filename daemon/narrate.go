@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"strings"
 
+	"grace/internal/event"
+
 	"grace"
 )
 
@@ -27,7 +29,7 @@ type narrator struct {
 // narrate logs what the mesh tells of until ctx is done. Each replica tells of
 // all of them.
 func (d *Daemon) narrate(ctx context.Context, n *narrator) {
-	d.follow(ctx, "lines of this log", func(e grace.Event) { n.tell(ctx, e) }, "health.signal", "self_heal.*", "incident.*")
+	d.follow(ctx, "lines of this log", func(e grace.Event) { n.tell(ctx, e) }, event.TypeSignal, "self_heal.*", "incident.*")
 }
 
 // follow calls f with every event of the topics until ctx is done, and logs
@@ -58,7 +60,7 @@ func newNarrator(log *slog.Logger) *narrator {
 
 func (n *narrator) tell(ctx context.Context, e grace.Event) {
 	switch kind, rest, _ := strings.Cut(strings.TrimPrefix(e.Type, "self_heal."), "."); {
-	case e.Type == "health.signal":
+	case e.Type == event.TypeSignal:
 		n.signal(ctx, e)
 	case kind == "run":
 		n.run(ctx, e, rest)

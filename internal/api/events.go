@@ -9,14 +9,13 @@ import (
 	"time"
 	"unicode"
 
+	"grace/internal/event"
+
 	"grace"
 )
 
 // Event types whose payload GRACE acts on.
-const (
-	eventPrediction = "self_heal.prediction"
-	eventSignal     = "health.signal"
-)
+const ()
 
 // EventInput is an event as POST /api/events takes it: the mesh's shape.
 type EventInput struct {
@@ -85,23 +84,23 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 	actorName(bad, at+".actor", in.Actor)
 	// incident.* goes to people by the webhook, on GRACE's word.
 	own := in.Type == "self_heal" || strings.HasPrefix(in.Type, "self_heal.") || strings.HasPrefix(in.Type, "incident.")
-	if own && in.Type != eventPrediction {
-		bad.add(at+".event_type", in.Type, "choose another type; of GRACE's own only "+eventPrediction+" is taken", "only GRACE itself says this")
+	if own && in.Type != event.TypePrediction {
+		bad.add(at+".event_type", in.Type, "choose another type; of GRACE's own only "+event.TypePrediction+" is taken", "only GRACE itself says this")
 	}
-	if (in.Type == eventSignal || in.Type == eventPrediction) && s.cfg.Reserved(in.Source) {
+	if (in.Type == event.TypeSignal || in.Type == event.TypePrediction) && s.cfg.Reserved(in.Source) {
 		bad.add(at+".source", in.Source, "name the source after what sends the event", "a sensor of GRACE has this name: others cannot speak for it")
 	}
-	event := grace.Event{
+	posted := grace.Event{
 		Type: in.Type, Source: in.Source, Actor: callerOf(ctx).actor(), Resource: in.Resource, Payload: in.Payload, Timestamp: now,
 	}
 	if in.Actor != "" {
-		event.Actor += " for " + in.Actor
+		posted.Actor += " for " + in.Actor
 	}
 	if in.Timestamp != nil {
-		event.Timestamp = past(bad, at+".timestamp", *in.Timestamp, now)
+		posted.Timestamp = past(bad, at+".timestamp", *in.Timestamp, now)
 	}
 	switch in.Type {
-	case eventSignal:
+	case event.TypeSignal:
 		var payload SignalInput
 		if s.readPayload(in.Payload, &payload, at, bad) {
 			if payload.Service == "" {
@@ -114,13 +113,13 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 			sample.Sensor = in.Source
 			post.Samples = append(post.Samples, sample)
 		}
-	case eventPrediction:
+	case event.TypePrediction:
 		var payload PredictionInput
 		if s.readPayload(in.Payload, &payload, at, bad) {
 			post.Predictions = append(post.Predictions, payload.prediction(bad, at+".payload", in.Source, now))
 		}
 	}
-	post.Events = append(post.Events, event)
+	post.Events = append(post.Events, posted)
 }
 
 // actorName judges a name that stands beside those of tokens in the audit log:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/mesh"
 )
 
@@ -80,7 +81,7 @@ func FuzzEvents(f *testing.F) {
 			t.Fatalf("%d events became %d", len(inputs), len(post.Events))
 		}
 		for _, e := range post.Events {
-			if e.Type == "" || e.Source == "" || e.Type != eventPrediction && strings.HasPrefix(e.Type, "self_heal.") {
+			if e.Type == "" || e.Source == "" || e.Type != event.TypePrediction && strings.HasPrefix(e.Type, "self_heal.") {
 				t.Errorf("taken: %+v", e)
 			}
 		}

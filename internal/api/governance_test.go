@@ -265,7 +265,7 @@ func TestWhyService(t *testing.T) {
 	if w := why("db"); !strings.Contains(w.Summary, "run r-1, flush_circuit_breakers on db, is waiting for approval") {
 		t.Error(w.Summary)
 	}
-	if w := why("cart"); !strings.Contains(w.Summary, "put down to db (circuit breaker open") {
+	if w := why("cart"); !strings.Contains(w.Summary, "attributed to db (circuit breaker open") {
 		t.Error(w.Summary)
 	}
 	e.apply(event.Given{Decisions: []grace.Decision{{

@@ -12,6 +12,7 @@ import (
 
 	"grace"
 	"grace/console"
+	"grace/internal/explain"
 )
 
 const (
@@ -150,7 +151,7 @@ func covered(ids []grace.ServiceID) (text string, nothing bool) {
 	if len(ids) == 0 {
 		return "Matches no service that GRACE knows: look at the name.", true
 	}
-	text = "Matches " + count(len(ids), "service", "services") + ": " + join(ids[:min(len(ids), shownHeld)])
+	text = "Matches " + count(len(ids), "service", "services") + ": " + explain.List(ids[:min(len(ids), shownHeld)])
 	if more := len(ids) - shownHeld; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}

@@ -153,7 +153,7 @@ func TestPagesShowTheState(t *testing.T) {
 			"1 failing, 1 degraded, 1 without data.", "GRACE needs you for 1.", "expires in 26 min", "Observe only",
 			`href="./lite/approvals/r-1"`, "error_ratio is 0.21, threshold 0.05", "run awaiting approval",
 		},
-		"/lite/services":          {"1 healthy not shown", "flush_circuit_breakers: needs you", "put down to db", `href="../lite"`},
+		"/lite/services":          {"1 healthy not shown", "flush_circuit_breakers: needs you", "attributed to db", `href="../lite"`},
 		"/lite/services?all=1":    {"checkout"},
 		"/lite/services?q=nobody": {"No service matches"},
 		"/lite/runs/r-1":          {"waiting for approval", "cannot be undone", "planned", "error_ratio &lt; 0.05", "blast_radius_too_large", "Abort this run"},

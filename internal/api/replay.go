@@ -20,8 +20,7 @@ type recordedInput struct {
 }
 
 // span fills in what is left open.
-func (in *recordedInput) span() (from, to time.Time) {
-	now := time.Now()
+func (in *recordedInput) span(now time.Time) (from, to time.Time) {
 	if from, to = in.From, in.To; from.IsZero() {
 		from = now.Add(-week)
 	}
@@ -45,7 +44,7 @@ func (s *server) registerReplay(api huma.API) {
 		method: http.MethodGet, path: "/api/replay", id: "replay", tag: tag, role: roleViewer,
 		doc: "Compute recorded decisions and admissions again, and compare byte for byte. A difference is named, with status 200", what: "the replay",
 	}, func(ctx context.Context, in *recordedInput) (*body[decide.Replayed], error) {
-		from, to := in.span()
+		from, to := in.span(s.now())
 		return found(s.backend.Replay(ctx, from, to, in.Cursor))
 	})
 	handle(s, api, op{
@@ -62,7 +61,7 @@ func (s *server) registerReplay(api huma.API) {
 		if err != nil {
 			return nil, problem(http.StatusUnprocessableEntity, "rules: %v", err)
 		}
-		from, to := in.span()
+		from, to := in.span(s.now())
 		return found(s.backend.Backtest(ctx, rules, from, to, in.Cursor))
 	})
 }

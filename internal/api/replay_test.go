@@ -18,7 +18,7 @@ func TestReplay(t *testing.T) {
 	if asked := e.backend.asked[0]; asked != "2026-03-01 00:00:00 +0000 UTC 2026-03-02 00:00:00 +0000 UTChere" {
 		t.Errorf("asked for %s", asked)
 	}
-	from, to := (&recordedInput{}).span()
+	from, to := (&recordedInput{}).span(time.Now())
 	if to.Sub(from) != week || time.Since(to) > time.Minute {
 		t.Errorf("by default from %s to %s", from, to)
 	}

@@ -207,7 +207,7 @@ func decisionStages(d *grace.Decision) []Stage {
 		diagnosis.Lines = append(diagnosis.Lines, fmt.Sprintf("evidence %.2f: %s", e.Weight, e.Text))
 	}
 	if len(g.Victims) > 0 {
-		diagnosis.Lines = append(diagnosis.Lines, "victims, not treated themselves: "+join(g.Victims))
+		diagnosis.Lines = append(diagnosis.Lines, "victims, not treated themselves: "+explain.List(g.Victims))
 	}
 	out := []Stage{diagnosis}
 	if p := d.Proposal; p != nil {

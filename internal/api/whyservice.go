@@ -231,7 +231,7 @@ func doing(view ServiceView, c chain, recent []grace.Decision, silenced func(gra
 	cause := victimOf(id, recent)
 	switch {
 	case cause != nil:
-		line := fmt.Sprintf("its symptoms are put down to %s (%s, likelihood %.2f); ", cause.Diagnosis.Cause, words(string(cause.Diagnosis.Code)), cause.Diagnosis.Likelihood)
+		line := fmt.Sprintf("its symptoms are attributed to %s (%s, likelihood %.2f); ", cause.Diagnosis.Cause, words(string(cause.Diagnosis.Code)), cause.Diagnosis.Likelihood)
 		if by := silenced(cause.Diagnosis.Cause); len(by) > 0 {
 			line += "nothing is done there either: " + grace.Printable(by[0].Words(until))
 		} else {

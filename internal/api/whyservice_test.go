@@ -76,7 +76,7 @@ func TestWhyWaitsForSample(t *testing.T) {
 func TestWhyVictimOfSilenced(t *testing.T) {
 	e := newEnv(t)
 	e.apply(story())
-	if got := e.why("cart").Summary; !strings.Contains(got, "put down to db") || !strings.HasSuffix(got, "what is done about them is done there.") {
+	if got := e.why("cart").Summary; !strings.Contains(got, "attributed to db") || !strings.HasSuffix(got, "what is done about them is done there.") {
 		t.Error(got)
 	}
 	e.apply(event.Given{Silences: []grace.Silence{{ID: "s-1", Service: "db", Starts: e.now.Add(-time.Minute), Ends: e.now.Add(time.Hour), Reason: "moving it", Actor: "token:ada", At: e.now}}})

@@ -36,14 +36,6 @@ func quoted(reason string) string {
 	return fmt.Sprintf(": %q", reason)
 }
 
-func join[T ~string](ids []T) string {
-	out := make([]string, len(ids))
-	for i, id := range ids {
-		out[i] = string(id)
-	}
-	return strings.Join(out, ", ")
-}
-
 func deref(t *time.Time) time.Time {
 	if t == nil {
 		return time.Time{}

@@ -109,9 +109,7 @@ func (m Map) Get(key string) (body []byte, known bool) {
 
 // Each visits all keys, sorted.
 func (m Map) Each(visit func(key string, body []byte)) {
-	items := collect(m.root, nil)
-	slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.key, b.key) })
-	for _, i := range items {
+	for _, i := range sorted(m.root) {
 		visit(i.key, i.body)
 	}
 }
@@ -279,9 +277,7 @@ func without(n *node, key string, hash [sha256.Size]byte, depth int) *node {
 	if b := branch(children); b.count > leafKeys {
 		return b
 	}
-	items := collect(&node{children: &children}, nil)
-	slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.key, b.key) })
-	return leaf(items)
+	return leaf(sorted(&node{children: &children}))
 }
 
 func leaf(items []item) *node {
@@ -308,6 +304,13 @@ func sealed(n *node, s stored) *node {
 	n.blob, _ = json.Marshal(s) // of strings alone
 	n.digest = Sum(n.blob)
 	return n
+}
+
+// sorted gives all items below a node, by key.
+func sorted(n *node) []item {
+	items := collect(n, nil)
+	slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.key, b.key) })
+	return items
 }
 
 func collect(n *node, to []item) []item {

@@ -160,3 +160,12 @@ func places(n float64) int {
 	}
 	return 1
 }
+
+// List names several things of one kind.
+func List[T ~string](ids []T) string {
+	words := make([]string, len(ids))
+	for i, id := range ids {
+		words[i] = string(id)
+	}
+	return strings.Join(words, ", ")
+}

@@ -13,6 +13,7 @@ import (
 	"grace"
 	"grace/internal/content"
 	"grace/internal/event"
+	"grace/internal/explain"
 	"grace/internal/store"
 )
 
@@ -328,7 +329,7 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) e
 		}
 		if hurt := slices.DeleteFunc(slices.Clone(c.victims), inc.Covers); len(hurt) > 0 {
 			inc = covering(inc, hurt)
-			news = append(news, "it also hurts "+join(hurt))
+			news = append(news, "it also hurts "+explain.List(hurt))
 		}
 		inc.News = strings.Join(news, "; ")
 		return incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now)
@@ -352,7 +353,7 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) e
 func unhealedDetail(text, why string, hurt []grace.ServiceID) string {
 	detail := text + "; GRACE does not act: " + why
 	if len(hurt) > 0 {
-		detail += "; it hurts " + join(hurt)
+		detail += "; it hurts " + explain.List(hurt)
 	}
 	return detail
 }
@@ -370,12 +371,4 @@ func codes(kinds []kindOf) (list []grace.Code) {
 		list = append(list, k.code)
 	}
 	return list
-}
-
-func join[T ~string](ids []T) string {
-	words := make([]string, len(ids))
-	for i, id := range ids {
-		words[i] = string(id)
-	}
-	return strings.Join(words, ", ")
 }

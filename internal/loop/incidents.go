@@ -14,6 +14,7 @@ import (
 	"grace/internal/content"
 	"grace/internal/decide"
 	"grace/internal/event"
+	"grace/internal/explain"
 	"grace/internal/store"
 )
 
@@ -149,7 +150,7 @@ func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []gr
 		if slices.ContainsFunc(inc.Services, func(id grace.ServiceID) bool { return seen[id] }) {
 			what = "does not see part of"
 		}
-		inc.Title = fmt.Sprintf("GRACE "+what+" %s: no data from %s since %s", join(inc.Services), sensor, inc.Since.UTC().Format(time.RFC3339))
+		inc.Title = fmt.Sprintf("GRACE "+what+" %s: no data from %s since %s", explain.List(inc.Services), sensor, inc.Since.UTC().Format(time.RFC3339))
 		out = append(out, *inc)
 	}
 	return out
@@ -183,7 +184,7 @@ func (l *Loop) openIncident(ctx context.Context, st *stages, inc grace.Incident,
 				return nil
 			}
 			old.Services = append(old.Services, more...)
-			old.Title, old.News = inc.Title, "it does not see "+join(more)+" either"
+			old.Title, old.News = inc.Title, "it does not see "+explain.List(more)+" either"
 			return l.Store.Append(ctx, tx, incidentChange(old, event.IncidentUpdated, grace.Self, old.News, now))
 		}
 		if now.Sub(inc.Since) < min(st.EscalateAfter, st.EscalateCritical) { // it was seen a moment ago, sick
@@ -219,7 +220,7 @@ func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blin
 			if !still && !inc.NeedsPerson() {
 				failed = errors.Join(failed, l.resolveIncident(ctx, inc, now))
 			}
-		case !isStorm(inc) && !inc.Manual && slices.ContainsFunc(unwatched, func(id grace.ServiceID) bool { return !slices.Contains(inc.Unseen, string(id)) }):
+		case !isStorm(inc) && !inc.Manual && len(unwatched) > 0:
 			failed = errors.Join(failed, l.keepUnwatched(ctx, inc, unwatched, now))
 		case isStorm(inc), inc.NeedsPerson(), !allWell(inc, well, st.HoldDown, now):
 			failed = errors.Join(failed, l.noteRecovered(ctx, inc, well, st.HoldDown, now))
@@ -282,10 +283,10 @@ func wellFor(inc grace.Incident, id grace.ServiceID, well map[grace.ServiceID]ti
 }
 
 // unwatched gives the services of an incident of which nothing is left that could
-// show them well.
+// show them well, and that it does not say of yet.
 func (l *Loop) unwatched(inc grace.Incident, well map[grace.ServiceID]time.Time, watched map[grace.ServiceID]bool) (ids []grace.ServiceID) {
 	for _, id := range concerned(inc) {
-		if _, is := well[id]; !is && !watched[id] && inc.Covers(id) && l.conditions[id] == nil {
+		if _, is := well[id]; !is && !watched[id] && inc.Covers(id) && l.conditions[id] == nil && !slices.Contains(inc.Unseen, string(id)) {
 			ids = append(ids, id)
 		}
 	}
@@ -307,7 +308,7 @@ func (l *Loop) keepUnwatched(ctx context.Context, of grace.Incident, ids []grace
 		if len(inc.Unseen) == known {
 			return nil
 		}
-		inc.News = fmt.Sprintf("nothing watches %s any more: only a person can tell whether it is well", join(ids))
+		inc.News = fmt.Sprintf("nothing watches %s any more: only a person can tell whether it is well", explain.List(ids))
 		if inc.Kind == grace.IncidentUnhealed {
 			inc.Detail = "it was sick when it was last seen; " + inc.News
 		}
@@ -337,7 +338,7 @@ func (l *Loop) watchedAgain(ctx context.Context, of grace.Incident, signals []gr
 		left, what := stillUnseen(inc, signals), event.IncidentRefreshed
 		if len(left) == 0 && !inc.Manual {
 			what = event.IncidentUpdated
-			inc.News = join(inc.Unseen) + " is watched again: the incident resolves when all is well"
+			inc.News = explain.List(inc.Unseen) + " is watched again: the incident resolves when all is well"
 		}
 		inc.Unseen = left
 		return l.Store.Append(ctx, tx, incidentChange(inc, what, grace.Self, inc.News, now))

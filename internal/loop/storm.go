@@ -180,7 +180,7 @@ func untold(incidents []grace.Incident, due []lasting) (more []grace.ServiceID) 
 
 func stormWidened(inc grace.Incident, more []grace.ServiceID, why string, now time.Time) event.IncidentChanged {
 	const named = 20
-	text := join(more[:min(len(more), named)])
+	text := explain.List(more[:min(len(more), named)])
 	if len(more) > named {
 		text += fmt.Sprintf(" and %d more", len(more)-named)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"grace"
 	"grace/internal/decide"
+	"grace/internal/explain"
 	"grace/internal/heal"
 	"grace/internal/healthgraph"
 	"grace/internal/stage/govern"
@@ -240,7 +241,7 @@ func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.Se
 // unbound says why a playbook does not run on a service.
 func unbound(p grace.Playbook, service grace.ServiceID) string {
 	if len(p.Services) > 0 && !slices.Contains(p.Services, service) {
-		return fmt.Sprintf("playbook %q is for other services: its key services names %s, and not %s", p.ID, join(p.Services), service)
+		return fmt.Sprintf("playbook %q is for other services: its key services names %s, and not %s", p.ID, explain.List(p.Services), service)
 	}
 	return fmt.Sprintf("playbook %q has no binding for %q: add services[].bindings.%s", p.ID, service, p.ID)
 }

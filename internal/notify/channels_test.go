@@ -32,7 +32,7 @@ func TestPagerDuty(t *testing.T) {
 	e.ask("r-1", "web")
 	e.turn("pd")
 	e.answer("r-1", grace.ApprovalDenied)
-	e.apply(event.Given{Outbox: []grace.Event{{Type: "self_heal.run.running", Resource: "run/r-1", Payload: encode(map[string]any{"service": "web"})}}})
+	e.apply(event.Given{Outbox: []grace.Event{{Type: "self_heal.run.running", Resource: "run/r-1", Payload: event.Encode(map[string]any{"service": "web"})}}})
 	e.ask("r-2", "web")
 	e.answer("r-2", grace.ApprovalApproved) // before it could be told
 	e.turn("pd")
@@ -82,7 +82,7 @@ func TestWebhookTemplates(t *testing.T) {
 		ID: "i-1", State: grace.IncidentOpen, Service: "web", Severity: grace.SeverityWarning, OpenedAt: e.now,
 		Title: `"quoted" ${env:HOOK_KEY} {{.Key}}`, Detail: "${file:/etc/passwd}\r\nX-Evil: 1",
 	}
-	e.apply(event.Given{Incidents: []grace.Incident{inc}, Outbox: []grace.Event{{Type: "incident.opened", Resource: "incident/i-1", Payload: encode(inc)}}})
+	e.apply(event.Given{Incidents: []grace.Incident{inc}, Outbox: []grace.Event{{Type: "incident.opened", Resource: "incident/i-1", Payload: event.Encode(inc)}}})
 	e.turn("hook")
 	g := d.requests()[0]
 	equal(t, g.body, `{"text": "\"quoted\" ${env:HOOK_KEY} {{.Key}}", "more": "${file:/etc/passwd}  X-Evil: 1", "services": ["web"]}`)

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 
+	"grace/internal/event"
+
 	"grace"
 )
 
@@ -41,7 +43,7 @@ func (t *teams) send(ctx context.Context, m *Message, _ Thread) (Thread, error) 
 	body := map[string]any{"type": "message", "attachments": []any{
 		map[string]any{"contentType": "application/vnd.microsoft.card.adaptive", "content": card},
 	}}
-	return Thread{}, s.hide(post(ctx, t.http, request{url: url, body: encode(body)}))
+	return Thread{}, s.hide(post(ctx, t.http, request{url: url, body: event.Encode(body)}))
 }
 
 // markdown takes from text what Markdown would read as a mark: what is shown
@@ -73,7 +75,7 @@ func (n *ntfy) send(ctx context.Context, m *Message, _ Thread) (Thread, error) {
 	if m.Link != "" {
 		body["click"] = m.Link
 	}
-	r := request{url: url, body: encode(body), headers: map[string]string{}}
+	r := request{url: url, body: event.Encode(body), headers: map[string]string{}}
 	if token != "" {
 		r.headers["Authorization"] = "Bearer " + token
 	}
@@ -104,5 +106,5 @@ func (t *mattermost) send(ctx context.Context, m *Message, _ Thread) (Thread, er
 	if t.cfg.Channel != "" {
 		body["channel"] = t.cfg.Channel
 	}
-	return Thread{}, s.hide(post(ctx, t.http, request{url: url, body: encode(body)}))
+	return Thread{}, s.hide(post(ctx, t.http, request{url: url, body: event.Encode(body)}))
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/httpclient"
 	"grace/internal/stage/govern"
 )
@@ -142,7 +143,7 @@ func NewRouter(c Config) (*Router, error) {
 		if err != nil {
 			return nil, fmt.Errorf("routes[%d].hours: %w", i, err)
 		}
-		r.routes = append(r.routes, route{one, hours, fmt.Sprintf("%x", sha256.Sum256(encode(one)))[:16]})
+		r.routes = append(r.routes, route{one, hours, fmt.Sprintf("%x", sha256.Sum256(event.Encode(one)))[:16]})
 	}
 	return r, nil
 }

@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -359,13 +358,4 @@ func (w *worker) record(ctx context.Context, row store.Receiver, also func(conte
 		}
 		return also(ctx, tx)
 	})
-}
-
-// encode gives the JSON of our own maps and structs, which always encode.
-func encode(v any) json.RawMessage {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return json.RawMessage(`null`)
-	}
-	return b
 }

@@ -142,7 +142,7 @@ func TestEmail(t *testing.T) {
 		ID: "i-1", State: grace.IncidentOpen, Service: "web", Severity: grace.SeverityCritical, OpenedAt: e.now,
 		Title: "Wärme fällt aus\r\nBcc: evil@example.com", Detail: "a <b>line</b>\n.\nand a dot",
 	}
-	e.apply(event.Given{Incidents: []grace.Incident{inc}, Outbox: []grace.Event{{Type: "incident.opened", Resource: "incident/i-1", Payload: encode(inc)}}})
+	e.apply(event.Given{Incidents: []grace.Incident{inc}, Outbox: []grace.Event{{Type: "incident.opened", Resource: "incident/i-1", Payload: event.Encode(inc)}}})
 	e.incident("i-1", "web", "resolved")
 	e.turn("mail")
 

@@ -158,7 +158,7 @@ func (e *env) ask(id string, service grace.ServiceID) {
 		}},
 		Outbox: []grace.Event{{
 			Type: "self_heal.run.awaiting_approval", Source: "loop", Actor: grace.Self, Resource: "run/" + id,
-			Payload: encode(map[string]any{"run": id, "service": service, "playbook": "restart_service", "code": "service_down", "state": "awaiting_approval"}),
+			Payload: event.Encode(map[string]any{"run": id, "service": service, "playbook": "restart_service", "code": "service_down", "state": "awaiting_approval"}),
 		}},
 	})
 }
@@ -166,7 +166,7 @@ func (e *env) ask(id string, service grace.ServiceID) {
 // act has a run begin to change its target.
 func (e *env) act(id string, service grace.ServiceID) {
 	e.t.Helper()
-	e.apply(event.Given{Outbox: []grace.Event{{Type: "self_heal.run.running", Resource: "run/" + id, Payload: encode(runPayload{Service: service})}}})
+	e.apply(event.Given{Outbox: []grace.Event{{Type: "self_heal.run.running", Resource: "run/" + id, Payload: event.Encode(runPayload{Service: service})}}})
 }
 
 // answer settles a question.

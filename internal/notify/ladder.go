@@ -151,7 +151,7 @@ func (r *Router) start(s *store.OpenSubject, m *Message, at time.Time) {
 func subjectOf(e grace.Event) (subject string, open, ends bool) {
 	_, id, _ := strings.Cut(e.Resource, "/")
 	switch kind := kinds()[e.Type]; {
-	case e.Type == "incident.updated": // which is open since it was opened, or acknowledged
+	case e.Type == event.IncidentUpdated: // which is open since it was opened, or acknowledged
 		return e.Resource, false, false
 	case kind == Asked, kind == Unhealed, e.Type == "self_heal.storm.opened":
 		return e.Resource, true, false

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -66,10 +67,10 @@ func kinds() map[string]Kind {
 		"self_heal.approval.denied":       Resolved,
 		"self_heal.approval.expired":      Resolved,
 		"self_heal.approval.cancelled":    Resolved,
-		"incident.opened":                 Unhealed,
-		"incident.updated":                Unhealed,
-		"incident.acknowledged":           Acknowledged,
-		"incident.resolved":               Resolved,
+		event.IncidentOpened:              Unhealed,
+		event.IncidentUpdated:             Unhealed,
+		event.IncidentAcknowledged:        Acknowledged,
+		event.IncidentResolved:            Resolved,
 		"incident.escalated":              Escalated,
 		"self_heal.mode":                  ModeChanged,
 		"self_heal.storm.opened":          CircuitBreaker,

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"grace/internal/event"
 )
 
 // pagerduty speaks the Events API v2. What needs a person triggers, an
@@ -82,7 +84,7 @@ func (p *pagerduty) send(ctx context.Context, m *Message, _ Thread) (Thread, err
 			e.Links, e.Client, e.ClientURL = []pdLink{{m.Link, "Open in GRACE"}}, "GRACE", m.Link
 		}
 	}
-	return Thread{}, s.hide(post(ctx, p.http, request{url: strings.TrimRight(base, "/") + "/v2/enqueue", body: encode(e)}))
+	return Thread{}, s.hide(post(ctx, p.http, request{url: strings.TrimRight(base, "/") + "/v2/enqueue", body: event.Encode(e)}))
 }
 
 // dedupKey is the incident's id, else what is open.

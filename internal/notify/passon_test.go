@@ -32,7 +32,7 @@ func TestPassedOn(t *testing.T) {
 				}
 			}
 			e.incident("i-1", "web", "opened")
-			e.apply(event.Given{Outbox: []grace.Event{{Type: "self_heal.run.running", Resource: "run/r-0", Payload: encode(runPayload{Service: "web"})}}})
+			e.apply(event.Given{Outbox: []grace.Event{{Type: "self_heal.run.running", Resource: "run/r-0", Payload: event.Encode(runPayload{Service: "web"})}}})
 			all()
 			e.ask("r-1", "web")
 			e.now = e.now.Add(tt.wait)

@@ -22,7 +22,7 @@ func (e *env) ends(id string, state grace.RunStatus, incident grace.IncidentID) 
 	}
 	e.apply(event.Given{Runs: []grace.Run{run}, Outbox: []grace.Event{{
 		Type: "self_heal.run." + string(state), Resource: "run/" + id,
-		Payload: encode(map[string]any{"run": id, "service": run.Service, "playbook": "restart_service", "reason": run.Error, "incident": incident}),
+		Payload: event.Encode(map[string]any{"run": id, "service": run.Service, "playbook": "restart_service", "reason": run.Error, "incident": incident}),
 	}}})
 	if incident != "" {
 		e.report(grace.Incident{ID: incident, Run: run.ID, State: grace.IncidentOpen, Service: run.Service, Severity: grace.SeverityWarning, Title: "restart_service on web did not help"}, "incident.opened")

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"grace/internal/event"
+
 	"grace"
 )
 
@@ -116,7 +118,7 @@ func TestSlackErrors(t *testing.T) {
 // interaction sends what Slack sends, signed at a time.
 func (e *env) interaction(secret string, at time.Time, payload map[string]any) *httptest.ResponseRecorder {
 	e.t.Helper()
-	body := url.Values{"payload": {string(encode(payload))}}.Encode()
+	body := url.Values{"payload": {string(event.Encode(payload))}}.Encode()
 	stamp := strconv.FormatInt(at.Unix(), 10)
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte("v0:" + stamp + ":" + body))
@@ -236,7 +238,7 @@ func TestSlackAnswer(t *testing.T) {
 func FuzzSlack(f *testing.F) {
 	f.Add(`{"type":"block_actions","actions":[{}]}`)
 	f.Add(`{"type":"view_submission","view":{"callback_id":"grace_decide"}}`)
-	f.Add(string(encode(submit("U1", `{}`, ""))))
+	f.Add(string(event.Encode(submit("U1", `{}`, ""))))
 	f.Fuzz(func(t *testing.T, payload string) {
 		n := &Notifier{set: &setup{people: map[string]Person{"U1": {Name: "ada", Role: "approver"}}}, Deps: Deps{Now: func() time.Time { return testNow }}}
 		n.set.workers = []*worker{{name: "chat", out: &slackSender{cfg: Receiver{SigningSecret: "s"}, http: &http.Client{Transport: noNetwork{}}}}}

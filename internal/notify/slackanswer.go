@@ -16,6 +16,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"grace/internal/event"
+
 	"github.com/slack-go/slack"
 
 	"grace"
@@ -168,7 +170,7 @@ func form(p pending) slack.ModalViewRequest {
 	input := slack.NewPlainTextInputBlockElement(text("Kept in the audit log"), inputReason)
 	input.MinLength, input.MaxLength, input.Multiline = minReason, maxReason, true
 	return slack.ModalViewRequest{
-		Type: slack.VTModal, CallbackID: formDecide, PrivateMetadata: string(encode(p)),
+		Type: slack.VTModal, CallbackID: formDecide, PrivateMetadata: string(event.Encode(p)),
 		Title: text(title), Submit: text(title), Close: text("Cancel"),
 		Blocks: slack.Blocks{BlockSet: []slack.Block{
 			slack.NewSectionBlock(text("Run "+clean(string(p.Approval), 100)), nil, nil),

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/store"
 )
 
@@ -43,7 +44,7 @@ func (w *worker) toldEnd(ctx context.Context, began grace.Event, run *grace.Run)
 	}
 	ends := []grace.Event{{Type: "self_heal.run." + string(run.Status), Resource: began.Resource, Timestamp: at}}
 	if run.Incident != "" {
-		ends = append(ends, grace.Event{Type: "incident.opened", Resource: "incident/" + string(run.Incident), Timestamp: at})
+		ends = append(ends, grace.Event{Type: event.IncidentOpened, Resource: "incident/" + string(run.Incident), Timestamp: at})
 	}
 	silences, err := w.n.silences(ctx)
 	if err != nil {

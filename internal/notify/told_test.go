@@ -165,7 +165,7 @@ func TestQuestionIsOver(t *testing.T) {
 		e.all(0)
 		e.answer(id, end)
 		e.apply(event.Given{Outbox: []grace.Event{{
-			Type: "self_heal.run." + id, Resource: "run/" + id, Payload: encode(map[string]any{"service": "web", "playbook": "restart_service"}),
+			Type: "self_heal.run." + id, Resource: "run/" + id, Payload: event.Encode(map[string]any{"service": "web", "playbook": "restart_service"}),
 		}}})
 		e.all(time.Minute)
 	}
@@ -197,7 +197,7 @@ func TestNotDone(t *testing.T) {
 		tell := func(state grace.RunStatus, reason string) grace.Event {
 			return grace.Event{
 				Type: "self_heal.run." + string(state), Resource: "run/" + id,
-				Payload: encode(map[string]any{"run": id, "service": "web", "playbook": "restart_service", "code": "service_down", "reason": reason}),
+				Payload: event.Encode(map[string]any{"run": id, "service": "web", "playbook": "restart_service", "code": "service_down", "reason": reason}),
 			}
 		}
 		if id == "began" {

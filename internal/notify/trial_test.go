@@ -176,7 +176,7 @@ func TestUnsentProvesNothing(t *testing.T) {
 	pd := newDouble(t, status(http.StatusInternalServerError))
 	e := newEnv(t, Settings{Config: Config{Receivers: []Receiver{{Name: "pd", Type: "pagerduty", RoutingKey: "${env:PD_KEY}", URL: pd.URL}}}})
 	acted := func(run string) {
-		e.apply(event.Given{Outbox: []grace.Event{{Type: "self_heal.run.running", Resource: "run/" + run, Payload: encode(runPayload{Service: "web"})}}})
+		e.apply(event.Given{Outbox: []grace.Event{{Type: "self_heal.run.running", Resource: "run/" + run, Payload: event.Encode(runPayload{Service: "web"})}}})
 	}
 	acted("r-1")
 	e.turn("pd")

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/httpclient"
 )
 
@@ -99,7 +100,7 @@ func (h *webhook) send(ctx context.Context, m *Message, _ Thread) (Thread, error
 		}
 		return out.String(), nil
 	}
-	r := request{body: encode(m), headers: map[string]string{"Idempotency-Key": m.Key}}
+	r := request{body: event.Encode(m), headers: map[string]string{"Idempotency-Key": m.Key}}
 	if h.body != nil {
 		text, err := render(h.body)
 		if err != nil {

@@ -32,7 +32,7 @@ func TestWords(t *testing.T) {
 	run := func(state string, more map[string]any) {
 		payload := map[string]any{"run": "r-2", "service": "web", "playbook": "restart_service", "code": "service_down", "state": state}
 		maps.Copy(payload, more)
-		e.apply(event.Given{Outbox: []grace.Event{{Type: "self_heal.run." + state, Resource: "run/r-2", Payload: encode(payload)}}})
+		e.apply(event.Given{Outbox: []grace.Event{{Type: "self_heal.run." + state, Resource: "run/r-2", Payload: event.Encode(payload)}}})
 	}
 	run("cancelled", map[string]any{"reason": "silenced by token:bob"})
 	run("denied", map[string]any{"reason": "mode: mode_stopped"})
@@ -43,12 +43,12 @@ func TestWords(t *testing.T) {
 	byHand.ID, byHand.Code, byHand.Kind, byHand.Revision = "r-3", grace.CodeManual, grace.TriggerManual, 1
 	byHand.Asked = &grace.Note{Actor: "token:ada", Text: "it feels slow", At: e.now}
 	e.apply(event.Given{Runs: []grace.Run{byHand}, Outbox: []grace.Event{
-		{Type: "self_heal.run.awaiting_approval", Resource: "run/r-3", Payload: encode(map[string]any{"run": "r-3", "service": "db", "code": "manual"})},
-		{Type: "self_heal.run.cancelled", Resource: "run/r-3", Payload: encode(map[string]any{"run": "r-3", "service": "db", "code": "manual"})},
+		{Type: "self_heal.run.awaiting_approval", Resource: "run/r-3", Payload: event.Encode(map[string]any{"run": "r-3", "service": "db", "code": "manual"})},
+		{Type: "self_heal.run.cancelled", Resource: "run/r-3", Payload: event.Encode(map[string]any{"run": "r-3", "service": "db", "code": "manual"})},
 	}})
 	byHand.ID, byHand.RecoveredIn = "r-4", grace.Duration(20*time.Millisecond)
 	e.apply(event.Given{Runs: []grace.Run{byHand}, Outbox: []grace.Event{
-		{Type: "self_heal.run.succeeded", Resource: "run/r-4", Payload: encode(map[string]any{"run": "r-4", "service": "db", "code": "manual"})},
+		{Type: "self_heal.run.succeeded", Resource: "run/r-4", Payload: event.Encode(map[string]any{"run": "r-4", "service": "db", "code": "manual"})},
 	}})
 	run("running", nil)
 	run("succeeded", nil)
@@ -59,13 +59,13 @@ func TestWords(t *testing.T) {
 	expires := e.now.Add(2 * time.Hour)
 	storm := grace.Incident{ID: "storm-1", State: grace.IncidentOpen, Services: []grace.ServiceID{"web", "db"}, Severity: grace.SeverityCritical, Title: "2 services are sick at once", OpenedAt: e.now}
 	e.apply(event.Given{Incidents: []grace.Incident{storm}, Outbox: []grace.Event{
-		{Type: "self_heal.mode", Actor: "token:ada", Resource: "mode", Payload: encode(grace.ModeSetting{Mode: grace.ModeStopped, Reason: "a deploy", Actor: "token:ada", Expires: &expires, Fallback: grace.ModeAutonomous, Revision: 2})},
-		{Type: "self_heal.mode", Actor: grace.Self, Resource: "mode", Payload: encode(grace.ModeSetting{Mode: grace.ModeAutonomous, Revision: 1})},
-		{Type: "incident.opened", Resource: "incident/storm-1", Payload: encode(storm)},
-		{Type: "self_heal.storm.opened", Resource: "incident/storm-1", Payload: encode(storm)},
-		{Type: "self_heal.storm.closed", Resource: "incident/storm-1", Payload: encode(storm)},
-		{Type: "self_heal.run.escalated", Resource: "run/r-1", Payload: encode("the run could not go on")},
-		{Type: "incident.opened", Resource: "incident/i-3", Payload: encode(grace.Incident{
+		{Type: "self_heal.mode", Actor: "token:ada", Resource: "mode", Payload: event.Encode(grace.ModeSetting{Mode: grace.ModeStopped, Reason: "a deploy", Actor: "token:ada", Expires: &expires, Fallback: grace.ModeAutonomous, Revision: 2})},
+		{Type: "self_heal.mode", Actor: grace.Self, Resource: "mode", Payload: event.Encode(grace.ModeSetting{Mode: grace.ModeAutonomous, Revision: 1})},
+		{Type: "incident.opened", Resource: "incident/storm-1", Payload: event.Encode(storm)},
+		{Type: "self_heal.storm.opened", Resource: "incident/storm-1", Payload: event.Encode(storm)},
+		{Type: "self_heal.storm.closed", Resource: "incident/storm-1", Payload: event.Encode(storm)},
+		{Type: "self_heal.run.escalated", Resource: "run/r-1", Payload: event.Encode("the run could not go on")},
+		{Type: "incident.opened", Resource: "incident/i-3", Payload: event.Encode(grace.Incident{
 			ID: "i-3", Service: "web", Severity: grace.SeverityWarning, Title: "evil \x1b]52;c;x\a\u202e\n" + strings.Repeat("long ", 60), Detail: "${env:HOME} <b>&", OpenedAt: e.now,
 		})},
 	}})

@@ -219,7 +219,7 @@ func (s *Store) writeTriggers(ctx context.Context, tx Tx, r *event.Rows) error {
 func (s *Store) writeDecisions(ctx context.Context, tx Tx, r *event.Rows) error {
 	return write(ctx, s.dialect, tx, s.inserts.decisions, r.Decisions, func(v grace.Decision) ([]any, error) {
 		text, err := encode(v)
-		doc := s.packer.pack([]byte(text))
+		doc := s.compressor.compress([]byte(text))
 		return []any{
 			string(v.ID), string(v.Verdict), string(v.Service), string(v.Run), millis(v.At), doc,
 			s.seal("grace_decisions", clean(string(v.ID)), string(doc)),

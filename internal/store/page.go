@@ -122,7 +122,7 @@ func pageOf[T any](ctx context.Context, s *Store, q Querier, t table, w where, p
 		if err := row.Scan(&end.at, &end.id, &doc); err != nil {
 			return err
 		}
-		item, err := unpacked[T](s, doc)
+		item, err := decompressed[T](s, doc)
 		if err != nil {
 			return fmt.Errorf("row %s: %w", end.id, err)
 		}
@@ -146,7 +146,7 @@ func docsOf[T any](ctx context.Context, s *Store, q Querier, what, text string, 
 		if err := row.Scan(&doc); err != nil {
 			return err
 		}
-		item, err := unpacked[T](s, doc)
+		item, err := decompressed[T](s, doc)
 		items = append(items, item)
 		return err
 	})
@@ -167,7 +167,7 @@ func docOf[T any](ctx context.Context, s *Store, q Querier, what, text string, a
 	if err != nil {
 		return zero, fmt.Errorf("read %s: %w", what, err)
 	}
-	item, err := unpacked[T](s, doc)
+	item, err := decompressed[T](s, doc)
 	if err != nil {
 		return zero, fmt.Errorf("read %s: %w", what, err)
 	}
@@ -195,9 +195,9 @@ func decode[T any](doc []byte) (T, error) {
 	return v, err
 }
 
-// unpacked reads a document that may be packed.
-func unpacked[T any](s *Store, doc []byte) (item T, err error) {
-	if doc, err = s.packer.unpack(doc); err != nil {
+// decompressed reads a document that may be compressed.
+func decompressed[T any](s *Store, doc []byte) (item T, err error) {
+	if doc, err = s.compressor.decompress(doc); err != nil {
 		return item, err
 	}
 	return decode[T](doc)

@@ -177,7 +177,7 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		`CREATE INDEX gx_operations_service ON grace_operations (service, id) WHERE service <> ''`,
 	},
 	{
-		// Documents that are packed, which SQLite takes in any column.
+		// Documents that are compressed, which SQLite takes in any column.
 		onPostgres + `ALTER TABLE grace_decisions ALTER COLUMN doc TYPE BYTEA USING convert_to(doc, 'UTF8')`,
 		onPostgres + `ALTER TABLE grace_blobs ALTER COLUMN body TYPE BYTEA USING convert_to(body, 'UTF8')`,
 		onPostgres + `ALTER TABLE grace_snapshots ALTER COLUMN doc TYPE BYTEA USING convert_to(doc, 'UTF8'),

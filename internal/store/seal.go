@@ -83,7 +83,7 @@ func sealedDoc[T any](ctx context.Context, s *Store, q Querier, what, table, res
 	if err := s.sealed(what, seal, table, id, string(doc)); err != nil {
 		return zero, err
 	}
-	item, err := unpacked[T](s, doc)
+	item, err := decompressed[T](s, doc)
 	if err != nil {
 		return zero, fmt.Errorf("read %s: %w", what, err)
 	}

@@ -85,7 +85,7 @@ func (s *Store) Keep(ctx context.Context, tx Tx, proof string, parts ...content.
 	k.fresh, k.proof = fresh, proof
 	at := millis(now)
 	err := write(ctx, s.dialect, tx, s.inserts.blobs, fresh, func(d grace.Digest) ([]any, error) {
-		return []any{string(d), at, s.packer.pack(rows[d])}, nil
+		return []any{string(d), at, s.compressor.compress(rows[d])}, nil
 	})
 	if err != nil {
 		return fmt.Errorf("keep what a decision rests on: %w", err)
@@ -153,7 +153,7 @@ func (s *Store) Blob(ctx context.Context, q Querier, d grace.Digest) ([]byte, er
 	if err != nil {
 		return nil, fmt.Errorf("read blob %s: %w", d, err)
 	}
-	if body, err = s.packer.unpack(body); err != nil {
+	if body, err = s.compressor.decompress(body); err != nil {
 		return nil, fmt.Errorf("blob %s: %w", d, err)
 	}
 	return body, nil
@@ -175,7 +175,7 @@ func (s *Store) RecordedBytes(ctx context.Context, q Querier, since time.Time) (
 
 func (s *Store) writeSnapshots(ctx context.Context, tx Tx, r *event.Rows) error {
 	return write(ctx, s.dialect, tx, s.inserts.snapshots, r.Snapshots, func(v grace.Recorded) ([]any, error) {
-		return []any{v.ID, string(v.Kind), string(v.Service), millis(v.At), s.packer.pack(v.Snapshot), s.packer.pack(v.Answer)}, nil
+		return []any{v.ID, string(v.Kind), string(v.Service), millis(v.At), s.compressor.compress(v.Snapshot), s.compressor.compress(v.Answer)}, nil
 	})
 }
 
@@ -213,7 +213,7 @@ func (s *Store) EachRecorded(ctx context.Context, q Querier, from, to time.Time,
 			}
 			bad := len(decision) > 0 && s.sealed("decision "+r.ID, seal, "grace_decisions", r.ID, string(decision)) != nil
 			for _, text := range []*[]byte{&doc, &answer} {
-				plain, err := s.packer.unpack(*text)
+				plain, err := s.compressor.decompress(*text)
 				if bad = bad || err != nil; err == nil {
 					*text = plain
 				}

@@ -75,7 +75,7 @@ type Store struct {
 	onForged    func(string, error)
 	log         *slog.Logger
 	inserts     inserts
-	packer      packer
+	compressor  compressor
 	kept        keptBlobs
 	head        headWriter
 	wakes       wakes
@@ -115,7 +115,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s.dialect = newDialect(s.Postgres())
 	s.inserts = newInserts()
-	if s.packer, err = newPacker(); err != nil {
+	if s.compressor, err = newCompressor(); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open the store: %w", err)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // inhibit finds the victims: it fills causes and victims of all patients. A
-// victim may be put down to another victim as well, whose list nobody reads;
+// victim may be attributed to another victim as well, whose list nobody reads;
 // there is always a cause at the bottom, because mayCause has no cycle and p
 // depends on what its causes depend on.
 func (a *Agent) inhibit(all []*patient) {

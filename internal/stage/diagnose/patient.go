@@ -74,7 +74,7 @@ type patient struct {
 	likelihood float64
 	since      time.Time
 
-	victim  bool // its symptoms are put down to others
+	victim  bool // its symptoms are attributed to others
 	victims []*patient
 }
 
