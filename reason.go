@@ -91,6 +91,7 @@ const (
 	ReasonSilenced        ReasonCode = "silenced"
 	ReasonUndeclared      ReasonCode = "undeclared_service"
 	ReasonRedundancy      ReasonCode = "redundancy"
+	ReasonNeedsPerson     ReasonCode = "needs_person"
 	ReasonInhibited       ReasonCode = "inhibited"
 	ReasonBadParameters   ReasonCode = "bad_parameters"
 	ReasonDoNothing       ReasonCode = "do_nothing_ranks_higher"

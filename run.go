@@ -97,7 +97,7 @@ type Run struct {
 	CreatedAt   time.Time         `json:"created_at"`
 	StartedAt   *time.Time        `json:"started_at,omitempty" doc:"first step"`
 	EndedAt     *time.Time        `json:"ended_at,omitempty"`
-	RecoveredIn Duration          `json:"recovered_in,omitempty" doc:"of a succeeded run: from sick_since to the check that passed; none where nothing had been wrong"`
+	RecoveredIn Duration          `json:"recovered_in,omitempty" doc:"of a succeeded run: from sick_since to the check that passed; none where nothing had been wrong, or what healed it cannot be told"`
 }
 
 // Symptom is one thing that is wrong with a service at a time.
@@ -124,6 +124,23 @@ func (r Run) Undone() bool {
 	return slices.ContainsFunc(r.Steps, func(s StepRecord) bool {
 		return s.Phase == PhaseUndo && s.State != StepPending && s.State != StepSkipped
 	})
+}
+
+// FoundDone tells whether step i was left unfinished by a process that ended, no try
+// of it is on record, and what it is for was found to hold.
+func (r *Run) FoundDone(i int) bool {
+	return i < len(r.Steps) && r.Steps[i].Resumed && r.Steps[i].Attempts == 0 && r.Steps[i].State == StepSucceeded
+}
+
+// Unsure tells whether it cannot be told if the run did what was found: one of its steps
+// was found done, by nothing but that the service was well.
+func (r *Run) Unsure() bool {
+	for i, s := range r.Playbook.Steps {
+		if !s.ReadOnly && s.Check == nil && r.FoundDone(i) {
+			return true
+		}
+	}
+	return false
 }
 
 // Phase of a step's record.

@@ -25,6 +25,7 @@ type Snapshot struct {
 	// what this process has seen since.
 	Own        Digest      `json:"own,omitempty" doc:"list"`
 	Storm      *Reason     `json:"storm,omitempty" doc:"of an admission: the circuit breaker, while it is open"`
+	Manual     IncidentID  `json:"manual,omitempty" doc:"open incident of the service: something may have been left half done"`
 	Past       []PastRun   `json:"past,omitempty" doc:"runs of the last day, of the service"`
 	Posteriors []Posterior `json:"posteriors,omitempty"`
 	Triggers   []TriggerID `json:"triggers,omitempty"`

@@ -102,7 +102,7 @@ func (d *Daemon) countRun(ctx context.Context, e grace.Event) {
 	}
 	service, playbook := string(run.Service), string(run.Playbook.ID)
 	m.runs.WithLabelValues(m.runLabels.labels(service, playbook, string(run.Code), string(state))...).Inc()
-	if state == grace.RunSucceeded && run.Code != grace.CodeManual {
+	if state == grace.RunSucceeded && run.Code != grace.CodeManual && !run.Unsure() {
 		m.recovery.WithLabelValues(m.recoveryLabels.labels(service, playbook, string(run.Kind))...).Observe(run.RecoveredIn.D().Seconds())
 	}
 }

@@ -145,7 +145,7 @@ func (a *app) incident(w io.Writer, i grace.Incident) {
 		_, _ = fmt.Fprintf(w, "\n%s, %s: %s\n", a.at(n.At), n.Actor, n.Text)
 	}
 	if i.NeedsPerson() && i.State == grace.IncidentOpen {
-		why := "something may have been left half done"
+		why := "something may have been left half done, and GRACE does nothing to the service until it is resolved"
 		if !i.Manual {
 			why = "nothing shows any more how " + strings.Join(i.Unseen, ", ") + " is, unless it is watched again"
 		}

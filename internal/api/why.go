@@ -121,8 +121,11 @@ func (c chain) summary() string {
 	case c.run != nil:
 		r := c.run
 		s := fmt.Sprintf("%s on %s for %s: %s", r.Playbook.ID, r.Service, cause(*r), runNow(*r))
-		if r.Status == grace.RunSucceeded && r.RecoveredIn > 0 {
+		switch {
+		case r.Status == grace.RunSucceeded && r.RecoveredIn > 0:
 			s += ", recovered in " + span(r.RecoveredIn.D())
+		case r.Status == grace.RunSucceeded && r.Unsure():
+			s += "; " + explain.Unsure
 		}
 		if r.Error != "" {
 			s += ": " + r.Error
@@ -303,8 +306,11 @@ func runStages(r *grace.Run, incident *grace.Incident) []Stage {
 	if r.Error != "" {
 		end.Lines = append(end.Lines, r.Error)
 	}
-	if r.Status == grace.RunSucceeded && r.RecoveredIn > 0 {
+	switch {
+	case r.Status == grace.RunSucceeded && r.RecoveredIn > 0:
 		end.Lines = append(end.Lines, "recovered in "+span(r.RecoveredIn.D()))
+	case r.Status == grace.RunSucceeded && r.Unsure():
+		end.Lines = append(end.Lines, explain.Unsure)
 	}
 	if incident != nil {
 		end.Lines = append(end.Lines, fmt.Sprintf("incident %s (%s): %s", incident.ID, incident.State, incident.Title))

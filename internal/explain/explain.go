@@ -15,6 +15,9 @@ import (
 	"grace"
 )
 
+// Unsure is said of a run that succeeded, of which nobody knows whether it was the remedy.
+const Unsure = "whether it was the remedy cannot be told: a step was left unfinished when GRACE ended"
+
 // words are how one gate is worded. A nil function stands for the value itself.
 type words struct {
 	actual, required, hint func(r grace.Reason) string

@@ -22,6 +22,7 @@ var gates = map[string]words{ //nolint:gochecknoglobals // a constant table
 		nil, say("a service of the configuration"),
 		say("describe it under services; GRACE shows what others send about it, and never acts on it"),
 	},
+	"person":     {person, say("nothing that a person is to look at first"), personHint},
 	"redundancy": {redundancy, redundancyRequired, say("heal or bring back the other members first, or run the remedy yourself when they are")},
 	"storm": {
 		storm, stormRequired,
@@ -138,6 +139,23 @@ func evidenceHint(r grace.Reason) string {
 	default:
 		return "the next sample decides"
 	}
+}
+
+func person(r grace.Reason) string {
+	switch {
+	case r.OK:
+		return "nothing"
+	case strings.HasPrefix(r.Source, "run/"):
+		return "a person stopped run " + id(r) + ", and what it was for lasts"
+	}
+	return "something may have been left half done (incident " + id(r) + ")"
+}
+
+func personHint(r grace.Reason) string {
+	if strings.HasPrefix(r.Source, "run/") {
+		return "grace run PLAYBOOK SERVICE heals it now; GRACE acts by itself again when it is over and comes back"
+	}
+	return "look at the service, then grace incidents resolve " + id(r) + " --reason WHY"
 }
 
 func redundancy(r grace.Reason) string {

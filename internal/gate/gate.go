@@ -27,6 +27,19 @@ func Declared(id grace.ServiceID, known bool) grace.Reason {
 	return New("declared", known, grace.ReasonUndeclared, string(id), nil)
 }
 
+// OfPerson is the gate that fails where a person is to look first.
+const OfPerson = "person"
+
+// Person holds that nothing is done while an incident is open, if any, because
+// something may have been left half done.
+func Person(manual grace.IncidentID) grace.Reason {
+	r := New(OfPerson, manual == "", grace.ReasonNeedsPerson, nil, nil)
+	if !r.OK {
+		r.Source = "incident/" + string(manual)
+	}
+	return r
+}
+
 // Redundancy holds that nothing is done to a member of a group while fewer of
 // the others than the group needs are shown to be well, and left alone: on a
 // busy one another run acts. What is down serves nobody, so that a remedy takes

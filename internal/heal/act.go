@@ -170,7 +170,7 @@ func (x *execution) permit(ctx context.Context, first bool) error {
 func (x *execution) nothingDone(i int) bool {
 	steps := x.run.Playbook.Steps
 	for j, s := range steps[:i] {
-		if mutates(s) && !x.foundDone(j) {
+		if mutates(s) && !x.run.FoundDone(j) {
 			return false
 		}
 	}
@@ -178,12 +178,6 @@ func (x *execution) nothingDone(i int) bool {
 }
 
 func mutates(s grace.Step) bool { return !s.ReadOnly }
-
-// foundDone tells whether another process left a step, of which no try is on
-// record, and its effect was found to be there.
-func (x *execution) foundDone(i int) bool {
-	return i < len(x.run.Steps) && x.run.Steps[i].Resumed && x.run.Steps[i].Attempts == 0
-}
 
 // forbidden is the outcome of what may not be done.
 func forbidden(err error, attempts int, started, ended time.Time) grace.Outcome {
@@ -241,7 +235,11 @@ func (x *execution) resume(ctx context.Context, s grace.Step) (o grace.Outcome, 
 		late := !x.Clock.Now().Before(deadline)
 		switch {
 		case found == effectThere:
-			return grace.Outcome{Status: grace.OutcomeSucceeded, Output: "left unfinished by another process; its effect is there"}, true
+			what := "its effect is there"
+			if s.Check == nil {
+				what = "the service is well, by this step or without it"
+			}
+			return grace.Outcome{Status: grace.OutcomeSucceeded, Output: "left unfinished by another process; " + what}, true
 		case ctx.Err() != nil: // an abort is looked at next
 			return o, false
 		case late && found == effectMissing && s.Check != nil:

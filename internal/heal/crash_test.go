@@ -82,6 +82,27 @@ func TestFoundStartedIsVerifiedFirst(t *testing.T) {
 	}
 }
 
+// TestNoCreditForWhatWasFound: that the service is well does not show that the step did
+// it: a person may have, while GRACE was gone. The step's own check shows it.
+func TestNoCreditForWhatWasFound(t *testing.T) {
+	for _, checked := range []bool{false, true} {
+		w := newWorld(t)
+		w.crashAt = "do/0/one"
+		s := undoable("one")
+		want := grace.ResultNeutral
+		if checked {
+			s.Check, want = new(aRun(w).Playbook.Verify[0]), grace.ResultSuccess
+		}
+		run := w.drive(w.start(aRun(w, s)))
+		if run.Status != grace.RunSucceeded || run.Unsure() == checked || run.RecoveredIn > 0 != checked {
+			t.Errorf("own check %v: %s, unsure %v, recovered in %s", checked, run.Status, run.Unsure(), run.RecoveredIn)
+		}
+		if got := w.learned(); len(got) != 1 || got[0].Result != want {
+			t.Errorf("own check %v: learned %+v, want one that is %s", checked, got, want)
+		}
+	}
+}
+
 // TestFoundDoneIsNoProof: a step whose checks hold may never have been tried,
 // for the service may be well by itself; the next one needs fresh evidence, and
 // without it what may have been done is undone.

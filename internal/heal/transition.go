@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/internal/event"
+	"grace/internal/explain"
 	"grace/internal/stage/learn"
 )
 
@@ -93,12 +94,15 @@ func undoEnded(run *grace.Run, m Mark, s grace.Step, o grace.Outcome) outcome {
 }
 
 func succeeded(run *grace.Run, m Mark, recovered time.Time) outcome {
-	if !recovered.IsZero() && run.Code != grace.CodeManual {
-		run.RecoveredIn = grace.Duration(max(0, recovered.Sub(run.SickSince)))
-	}
 	why := "every check held for the soak period"
 	if len(run.Condition) > 0 {
 		why += ", and what began it stayed clear for " + run.HoldDown.String()
+	}
+	switch {
+	case run.Unsure():
+		why += "; " + explain.Unsure
+	case !recovered.IsZero() && run.Code != grace.CodeManual:
+		run.RecoveredIn = grace.Duration(max(time.Millisecond, recovered.Sub(run.SickSince))) // 0 is none
 	}
 	return end(run, m, grace.RunSucceeded, why)
 }
@@ -210,10 +214,10 @@ func learning(run grace.Run, m Mark) grace.LearningEntry {
 }
 
 // resultOf tells what the end of a run says about its remedy. A run that never
-// acted, that a person stopped, or that a person wanted where nothing was wrong,
-// says nothing.
+// acted, that a person stopped, that a person wanted where nothing was wrong, or of which
+// it cannot be told whether it did anything, says nothing.
 func resultOf(run grace.Run) grace.Result {
-	if run.Abort != nil || run.StartedAt == nil || run.Code == grace.CodeManual {
+	if run.Abort != nil || run.StartedAt == nil || run.Code == grace.CodeManual || run.Unsure() {
 		return grace.ResultNeutral
 	}
 	return learn.ResultOf(run.Status)

@@ -498,7 +498,7 @@ func (l *Loop) healedBy(ctx context.Context, tx store.Querier, inc grace.Inciden
 		return "", fmt.Errorf("read the runs of %s: %w", inc.Service, err)
 	}
 	for _, h := range slices.Backward(heads) {
-		if h.State == grace.RunSucceeded && h.EndedAt != nil && !h.EndedAt.Before(inc.Since) {
+		if h.State == grace.RunSucceeded && !unsure(h) && h.EndedAt != nil && !h.EndedAt.Before(inc.Since) {
 			return fmt.Sprintf("healed by run %s (%s)", h.ID, h.Playbook), nil
 		}
 	}

@@ -261,6 +261,8 @@ func (s *script) line(line string) error {
 			return err
 		}
 		h.lasts = d
+	case "resolve": // 14:25:00 resolve api as ann: because
+		h.service, h.actor = at(2), at(4)
 	case "reload": // 14:25:00 reload as ann: because
 		h.actor = at(3)
 	case "run": // 14:25:00 run restart_service on api as ann: because

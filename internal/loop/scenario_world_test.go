@@ -374,6 +374,19 @@ func (w *world) happen(ctx context.Context, e *engine, h happening) error {
 	case "silence":
 		_, err := w.loop.AddSilence(ctx, grace.Silence{Service: h.service, Ends: time.Now().Add(h.lasts), Reason: h.reason}, "token:"+h.actor)
 		return err
+	case "resolve":
+		open, err := w.loop.Store.OpenIncidents(ctx, w.loop.Store.Q())
+		if err != nil {
+			return err
+		}
+		for _, inc := range open {
+			if inc.Service == grace.ServiceID(h.service) {
+				if _, err := w.loop.ResolveIncident(ctx, inc.ID, "token:"+h.actor, h.reason); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
 	case "reload":
 		return w.loop.Reconfigure(ctx, w.loop.stages.Load().Config, "token:"+h.actor)
 	case "run":

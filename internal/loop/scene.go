@@ -44,6 +44,7 @@ type present struct {
 	open     []grace.OpenRun
 	openMap  content.Map
 	silences []grace.Silence
+	manual   map[grace.ServiceID]grace.IncidentID // of services with something that may have been left half done
 }
 
 func (l *Loop) present(ctx context.Context, q store.Querier, sc *decide.Scene) (present, error) {
@@ -62,13 +63,23 @@ func (l *Loop) present(ctx context.Context, q store.Querier, sc *decide.Scene) (
 	if p.silences, err = l.Store.Silences(ctx, q, p.now); err != nil {
 		return p, fmt.Errorf("read the silences: %w", err)
 	}
+	incidents, err := l.Store.OpenIncidents(ctx, q)
+	if err != nil {
+		return p, fmt.Errorf("read the open incidents: %w", err)
+	}
+	p.manual = map[grace.ServiceID]grace.IncidentID{}
+	for i := range incidents {
+		if inc := &incidents[i]; inc.Manual {
+			p.manual[inc.Service] = inc.ID
+		}
+	}
 	return p, nil
 }
 
 // snapshot reads what is to be known of a service.
 func (l *Loop) snapshot(ctx context.Context, q store.Querier, st *stages, p present, service grace.ServiceID) (grace.Snapshot, decide.Known, error) {
 	s := grace.Snapshot{
-		At: p.now, Seen: p.At, Service: service, Mode: p.mode, Since: l.evidenceSince(),
+		At: p.now, Seen: p.At, Service: service, Mode: p.mode, Since: l.evidenceSince(), Manual: p.manual[service],
 	}
 	k := decide.Known{Scene: p.Scene, Open: p.open, OpenMap: p.openMap, Silences: p.silences}
 	var err error
@@ -150,8 +161,8 @@ func pasts(heads []store.RunHead, dated func(time.Time) time.Time) []grace.PastR
 			h.EndedAt = new(dated(*h.EndedAt))
 		}
 		result := learn.ResultOf(h.State)
-		if h.Aborted {
-			result = grace.ResultNeutral // it was stopped: that says nothing of the remedy
+		if h.Aborted || unsure(h) {
+			result = grace.ResultNeutral // it says nothing of the remedy
 		}
 		out[i] = grace.PastRun{
 			Run: h.ID, Service: h.Service, Code: h.Code, Kind: h.Kind, Playbook: h.Playbook, Status: h.State, Since: h.SickSince, At: h.CreatedAt, EndedAt: h.EndedAt,
@@ -159,6 +170,11 @@ func pasts(heads []store.RunHead, dated func(time.Time) time.Time) []grace.PastR
 		}
 	}
 	return out
+}
+
+// unsure tells whether a run succeeded, and nobody knows whether it was the remedy.
+func unsure(h store.RunHead) bool {
+	return h.State == grace.RunSucceeded && h.RecoveredIn == 0 && h.Code != grace.CodeManual
 }
 
 // openMap is the map of the open runs as it was made last: most stay the same.

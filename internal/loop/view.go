@@ -276,7 +276,7 @@ func (l *Loop) measure(ctx context.Context, now time.Time) (learn.KPIs, error) {
 	for i, h := range heads {
 		facts[i] = learn.Fact{
 			State: h.State, Kind: h.Kind, Auto: h.Auto, CreatedAt: h.CreatedAt, EndedAt: h.EndedAt,
-			Recovered: grace.Duration(h.RecoveredIn), RolledBack: h.Undone, Well: h.Code == grace.CodeManual, LowRisk: low[h.Playbook] && !st.critical(h.Service),
+			Recovered: grace.Duration(h.RecoveredIn), RolledBack: h.Undone, Moot: h.Code == grace.CodeManual || unsure(h), LowRisk: low[h.Playbook] && !st.critical(h.Service),
 		}
 	}
 	k := learn.Measure(now, facts)

@@ -78,10 +78,13 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		if f.run != nil && f.run.RecoveredIn > 0 {
 			m.Title += ": well again after " + span(f.run.RecoveredIn.D())
 		}
-		if p.Code == grace.CodeManual { // nothing was wrong
-			m.Title = on + " is done"
-		}
 		m.Doing, m.Ended = "It is done: the checks have held", true
+		switch {
+		case p.Code == grace.CodeManual: // nothing was wrong
+			m.Title = on + " is done"
+		case f.run != nil && f.run.Unsure():
+			m.Title, m.Doing = fmt.Sprintf("%s is well again", p.Service), sentences(m.Doing, w.sentence(explain.Unsure))
+		}
 	case Ineffective:
 		m.Title, m.Severity = fmt.Sprintf("%s did not help %s", p.Playbook, p.Service), grace.SeverityWarning
 		m.Doing = sentences(w.sentence(p.Reason), "It tries another remedy, or opens an incident")
@@ -114,8 +117,11 @@ func (w words) ran(m *Message, on string, run *grace.Run) {
 	switch run.Status { //nolint:exhaustive // the others changed nothing
 	case grace.RunSucceeded:
 		how, m.Doing = "it helped", "The checks have held"
-		if run.Code == grace.CodeManual { // nothing was wrong
+		switch {
+		case run.Code == grace.CodeManual: // nothing was wrong
 			how = "it is done"
+		case run.Unsure():
+			how, m.Doing = "it is well again", sentences(m.Doing, w.sentence(explain.Unsure))
 		}
 	case grace.RunIneffective:
 		how = "it did not help"
@@ -253,7 +259,10 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 			m.Title = sentences(w.news(inc.News), inc.Title)
 		}
 		if m.Doing = "It tries again by itself when the reason for which it does not act has passed"; inc.NeedsPerson() {
-			m.Doing = "Only a person can tell that this is over. While something is wrong GRACE goes on deciding about it; to keep it from acting: grace silence add, or grace mode"
+			m.Doing = "Only a person can tell that this is over"
+			if inc.Manual {
+				m.Doing = fmt.Sprintf("Something may have been left half done: it does nothing to %s until a person has looked: grace incidents resolve %s --reason WHY", inc.Service, inc.ID)
+			}
 		}
 	case Escalated:
 		m.also = []Kind{Unhealed}

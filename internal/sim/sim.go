@@ -157,7 +157,7 @@ func (s *Sim) think(elapsed time.Duration) {
 	if s.mutations.Undecided && elapsed > 2*time.Minute {
 		return
 	}
-	if s.mutations.DecideTwice && elapsed%(30*time.Second) == 0 {
+	if s.mutations.DecideTwice && elapsed%(10*time.Second) == 0 {
 		s.fail(s.decideAgain())
 	}
 	// A loop that has nothing in hand sees nothing new between two samples.

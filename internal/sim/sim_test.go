@@ -117,7 +117,7 @@ func TestPlantedBugs(t *testing.T) {
 		{check: "no_silence", m: Mutations{NarrowStorm: true}},
 		{check: "questions_are_told", m: Mutations{NoQuestion: true}},
 		{check: "decisions_replay", m: Mutations{TouchRecord: true}},
-		{check: "one_decision_per_trigger", m: Mutations{DecideTwice: true}},
+		{check: "one_decision_per_trigger", m: Mutations{DecideTwice: true}, story: uselessActions},
 		{check: "undone_once", m: Mutations{UndoTwice: true}, story: oneLie},
 		{check: "no_step_repeated", m: Mutations{RepeatSteps: true}, story: crashes},
 		{check: "audit_chain", m: Mutations{ForgeLog: true}},

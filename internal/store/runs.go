@@ -58,7 +58,7 @@ type RunHead struct {
 	SickSince   time.Time // the oldest symptom
 	CreatedAt   time.Time
 	EndedAt     *time.Time
-	RecoveredIn time.Duration // of a succeeded run
+	RecoveredIn time.Duration // of a succeeded run; 0 where nothing had been wrong, or what healed it cannot be told
 	Auto        bool          // approved by the trust core, not by a person
 	Undone      bool          // an undo was begun, however it ended
 	Aborted     bool          // a person asked it to stop

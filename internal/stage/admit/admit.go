@@ -36,9 +36,9 @@ type Input struct {
 	Trust   []grace.Reason
 	// Evidence of what began the run, and since when evidence counts: the start of the
 	// process, or the last change of its configuration. A run by hand needs none.
-	Evidence                                               gate.Evidence
-	Since                                                  time.Time
-	Declared, Redundancy, Window, Storm, Cone, Concurrency grace.Reason
+	Evidence                                                       gate.Evidence
+	Since                                                          time.Time
+	Declared, Person, Redundancy, Window, Storm, Cone, Concurrency grace.Reason
 }
 
 // Answer is what Admit says: go, when both End and Wait are zero.
@@ -54,7 +54,7 @@ type rule func(in *Input) Answer
 // rules in the order in which they are told. Of several that end a run the first
 // says how.
 func rules() []rule {
-	return []rule{mode, trust, declared, evidence, redundancy, window, storm, cone, concurrency}
+	return []rule{mode, trust, declared, person, evidence, redundancy, window, storm, cone, concurrency}
 }
 
 // Admit tells whether the run may start.
@@ -152,11 +152,16 @@ func onlyWindow(gates []grace.Reason) bool {
 	return closed
 }
 
-func declared(in *Input) Answer {
-	if in.Declared.OK {
+func declared(in *Input) Answer { return cancel(in.Declared) }
+
+// person ends what was decided, or approved, before something was left half done.
+func person(in *Input) Answer { return cancel(in.Person) }
+
+func cancel(r grace.Reason) Answer {
+	if r.OK {
 		return Answer{}
 	}
-	return Answer{End: grace.RunCancelled, Reasons: []grace.Reason{in.Declared}}
+	return Answer{End: grace.RunCancelled, Reasons: []grace.Reason{r}}
 }
 
 func evidence(in *Input) Answer {

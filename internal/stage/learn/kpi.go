@@ -23,7 +23,7 @@ type Fact struct {
 	EndedAt    *time.Time
 	Recovered  grace.Duration // of a succeeded run: from the oldest symptom to the check that passed
 	RolledBack bool           // an undo was begun, however it ended
-	Well       bool           // a person wanted it where nothing was wrong: its end tells nothing of healing
+	Moot       bool           // its end tells nothing of healing: nothing had been wrong, or what healed it cannot be told
 }
 
 // KPIs are the numbers by which the healing is judged. "In 24 h" means later
@@ -44,7 +44,7 @@ type KPIs struct {
 	Proactive24h int `json:"proactive_24h" doc:"those of them that rest on a prediction"`
 	Decided24h   int `json:"decided_24h" doc:"runs created in 24 h that were approved, denied or left to expire; waiting, cancelled and observed ones are not decided"`
 	Approved24h  int `json:"approved_24h" doc:"those of them that were approved, by the trust core or a person"`
-	Succeeded24h int `json:"succeeded_24h" doc:"runs that ended in 24 h as succeeded; a run by hand where nothing was wrong is in none of these counts of ended runs"`
+	Succeeded24h int `json:"succeeded_24h" doc:"runs that ended in 24 h as succeeded; a run by hand where nothing was wrong, or of which a crash left open whether it healed, is in none of these counts of ended runs"`
 	Failed24h    int `json:"failed_24h" doc:"runs that ended in 24 h as ineffective, rolled_back, rollback_failed, escalated or aborted"`
 
 	LowRisk24h     int         `json:"low_risk_24h" doc:"approved runs of playbooks of low risk on services that are not critical"`
@@ -68,7 +68,7 @@ func Measure(now time.Time, runs []Fact) KPIs {
 				k.created(r)
 			}
 		}
-		if r.EndedAt != nil && within(*r.EndedAt, now, kpiSpan) && !r.Well {
+		if r.EndedAt != nil && within(*r.EndedAt, now, kpiSpan) && !r.Moot {
 			k.ended(r)
 			if r.State == grace.RunSucceeded {
 				recovered = append(recovered, r.Recovered)

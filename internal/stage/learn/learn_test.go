@@ -213,7 +213,7 @@ func TestMeasure(t *testing.T) {
 	}
 	auto := func(f *Fact) { f.Auto = true }
 	undone := func(f *Fact) { f.RolledBack = true }
-	onWell := func(f *Fact) { f.Well = true }
+	onWell := func(f *Fact) { f.Moot = true }
 	proactive := func(f *Fact) { f.Kind = grace.TriggerProactive }
 	in := func(d time.Duration) func(*Fact) { return func(f *Fact) { f.Recovered = grace.Duration(d) } }
 	endedAgo := func(d time.Duration) func(*Fact) {

@@ -17,6 +17,7 @@ func (a *Agent) limits(in Input, cone []grace.ServiceID, known bool) []grace.Rea
 	return []grace.Reason{
 		in.Evidence.Reason(),
 		gate.Declared(in.Diagnosis.Cause, known),
+		in.person(),
 		gate.Redundancy(a.graph, in.Diagnosis.Cause, in.Diagnosis.Code, in.Diagnosis.Kind, in.State.Well, gate.Busy(in.State.Open)),
 		storm,
 		a.concurrency(in.State.Open),
@@ -89,6 +90,23 @@ func (in Input) settled(p grace.PastRun) bool {
 // itself does not wait for; it counts for the rate all the same.
 func (in Input) personal(p grace.PastRun) bool {
 	return p.Kind == grace.TriggerManual && in.Diagnosis.Kind != grace.TriggerManual
+}
+
+// person holds that GRACE does nothing by itself where a person is to look first, and
+// goes on with nothing that a person has stopped.
+func (in Input) person() grace.Reason {
+	if in.Diagnosis.Kind == grace.TriggerManual {
+		return gate.Person("")
+	}
+	for _, p := range in.State.Past {
+		stopped := p.Aborted && (p.Status == grace.RunRolledBack || p.Status == grace.RunCancelled) // others leave an incident
+		if stopped && p.Service == in.Diagnosis.Cause && p.EndedAt != nil && !in.Diagnosis.Since.After(*p.EndedAt) {
+			r := gate.New(gate.OfPerson, false, grace.ReasonNeedsPerson, nil, nil)
+			r.Source = "run/" + string(p.Run)
+			return r
+		}
+	}
+	return gate.Person(in.State.Manual)
 }
 
 func notOpen(in Input) grace.Reason {

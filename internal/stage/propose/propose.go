@@ -12,6 +12,8 @@
 //	                 members are shown to be well; a service that is down
 //	                 anyway may be healed all the same
 //	declared         the service is one of the configuration
+//	person           nothing was left half done on the service, and no person has
+//	                 stopped a run for what lasts still
 //	storm            not too many services are sick at once, see [Agent.Storm]
 //	concurrency      fewer than MaxConcurrent runs may be changing something
 //	cone             no such run targets a service that depends on the target
@@ -97,6 +99,8 @@ type State struct {
 	Undeclared int
 	// Well are the services that are shown to be well now.
 	Well map[grace.ServiceID]bool
+	// Manual is an open incident of the service that only a person resolves.
+	Manual grace.IncidentID
 }
 
 func (s State) ill(id grace.ServiceID) bool { return !s.Well[id] }

@@ -218,7 +218,20 @@ func TestPropose(t *testing.T) {
 			p := past(flag, grace.RunCancelled, 4*time.Minute)
 			p.Aborted = true
 			in.State.Past, in.Diagnosis.Since = []grace.PastRun{p}, ago(5*time.Minute)
-		}, nil, flush, nil},
+		}, nil, "", map[string][]grace.ReasonCode{"person": {grace.ReasonNeedsPerson}}},
+		{"stopped and undone by a person: what comes again is another one", func(in *Input) {
+			p := past(flag, grace.RunRolledBack, 14*time.Minute)
+			p.Aborted, p.Result = true, grace.ResultNeutral
+			in.State.Past, in.Diagnosis.Since = []grace.PastRun{p}, ago(5*time.Minute)
+		}, nil, flag, nil},
+		{"stopped by a person, and wanted by one", func(in *Input) {
+			p := past(flush, grace.RunRolledBack, 4*time.Minute)
+			p.Aborted, p.Result = true, grace.ResultNeutral
+			in.State.Past, in.State.Manual, in.Diagnosis.Since, in.Diagnosis.Kind = []grace.PastRun{p}, "i-1", ago(5*time.Minute), grace.TriggerManual
+		}, nil, flag, nil},
+		{"something may have been left half done", func(in *Input) {
+			in.State.Manual = "i-1"
+		}, nil, "", map[string][]grace.ReasonCode{"person": {grace.ReasonNeedsPerson}}},
 
 		{"backoff: another remedy at once", func(in *Input) { in.State.Past = []grace.PastRun{past(flush, grace.RunRolledBack, 4*time.Minute)} }, nil, flag, nil},
 		{"backoff", func(in *Input) {
