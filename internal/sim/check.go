@@ -29,6 +29,7 @@ func checkers() []checker {
 		{"concurrency", concurrency},
 		{"mode", modeHeld},
 		{"failure_is_undone", failureIsUndone},
+		{"a_person_first", aPersonFirst},
 		{"success_is_true", func(s *Sim, _ *record) []string { return s.untrue }},
 		{"undone_once", undoneOnce},
 		{"no_step_repeated", noStepRepeated},

@@ -37,6 +37,28 @@ func failureIsUndone(s *Sim, r *record) (bad []string) {
 	return bad
 }
 
+// aPersonFirst: after an undo that failed GRACE does nothing more to the service, for
+// nobody of the story resolves the incident; nor does it go on with what a person has
+// stopped.
+func aPersonFirst(s *Sim, r *record) (bad []string) {
+	for _, b := range r.acting() {
+		for _, a := range r.Lives {
+			if a.run.Service != b.run.Service || a.endedSeq == 0 || a.endedSeq > b.beganSeq || b.run.Kind == grace.TriggerManual {
+				continue
+			}
+			left := slices.ContainsFunc(a.run.Steps, func(rec grace.StepRecord) bool {
+				return rec.Phase == grace.PhaseUndo && rec.State == grace.StepFailed
+			})
+			stopped := a.run.Abort != nil && (a.run.Status == grace.RunRolledBack || a.run.Status == grace.RunCancelled)
+			if left || stopped && !b.run.SickSince.Add(s.maxSkew()).After(*a.run.EndedAt) {
+				bad = append(bad, fmt.Sprintf("%s on %s acted at %s after %s, of which an undo failed (%v) or which a person had stopped (%v)",
+					b.id, b.run.Service, s.since(b.began), a.id, left, stopped))
+			}
+		}
+	}
+	return bad
+}
+
 func (s *Sim) tookEffect(id grace.RunID) bool {
 	return slices.ContainsFunc(s.calls, func(c call) bool {
 		return c.Run == id && c.Phase == grace.PhaseDo && c.Applied

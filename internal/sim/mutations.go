@@ -49,6 +49,7 @@ type Mutations struct {
 	NoQuestion     bool // nobody is told that a person is asked
 	TouchRecord    bool // somebody changes what decisions rest on
 	DecideTwice    bool // a replica does not see that a trigger is decided
+	ForgetPerson   bool // an incident does not say that something was left half done
 }
 
 // Plant turns one on by its name.

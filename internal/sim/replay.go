@@ -77,6 +77,12 @@ func oneDecision(_ *Sim, r *record) (bad []string) {
 	return bad
 }
 
+// forgetPerson has open incidents resolve themselves that are a person's.
+func (s *Sim) forgetPerson() error {
+	_, err := s.store.Q().Exec(s.ctx, `UPDATE grace_incidents SET doc = replace(doc, '"manual":true', '"manual":false') WHERE state = 'open'`)
+	return err
+}
+
 // decideAgain has triggers that are decided wait again.
 func (s *Sim) decideAgain() error {
 	_, err := s.store.Q().Exec(s.ctx, `UPDATE grace_triggers SET state = 'pending', doc = replace(doc, '"decided"', '"pending"') WHERE state = 'decided'`)

@@ -160,6 +160,9 @@ func (s *Sim) think(elapsed time.Duration) {
 	if s.mutations.DecideTwice && elapsed%(10*time.Second) == 0 {
 		s.fail(s.decideAgain())
 	}
+	if s.mutations.ForgetPerson {
+		s.fail(s.forgetPerson())
+	}
 	// A loop that has nothing in hand sees nothing new between two samples.
 	if phase := elapsed % sampleEvery; phase > second && !s.busy() {
 		return

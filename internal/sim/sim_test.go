@@ -118,6 +118,7 @@ func TestPlantedBugs(t *testing.T) {
 		{check: "questions_are_told", m: Mutations{NoQuestion: true}},
 		{check: "decisions_replay", m: Mutations{TouchRecord: true}},
 		{check: "one_decision_per_trigger", m: Mutations{DecideTwice: true}, story: uselessActions},
+		{check: "a_person_first", m: Mutations{ForgetPerson: true}, story: undoRefused},
 		{check: "undone_once", m: Mutations{UndoTwice: true}, story: oneLie},
 		{check: "no_step_repeated", m: Mutations{RepeatSteps: true}, story: crashes},
 		{check: "audit_chain", m: Mutations{ForgeLog: true}},
@@ -201,6 +202,16 @@ func oneLie(st *Story) {
 func halfDone(st *Story) {
 	oneLie(st)
 	st.Events[1].Kind = HalfApply
+}
+
+// undoRefused: nobody hears of the remedy, and its undo is refused.
+func undoRefused(st *Story) {
+	uselessActions(st)
+	st.Events = st.Events[:1:1]
+	st.Events = append(st.Events, Event{At: time.Minute, Kind: Hang, Target: st.Events[0].Target})
+	for range 3 {
+		st.Events = append(st.Events, Event{At: time.Minute, Kind: Fail, Target: st.Events[0].Target})
+	}
 }
 
 // comesBack: a fault strikes again soon after it was healed.
