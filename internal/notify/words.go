@@ -74,17 +74,7 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 		}
 		m.Doing = sentences(m.Doing, w.sentence(p.Reason))
 	case Helped:
-		m.Title = fmt.Sprintf("%s helped %s", p.Playbook, p.Service)
-		if f.run != nil && f.run.RecoveredIn > 0 {
-			m.Title += ": well again after " + span(f.run.RecoveredIn.D())
-		}
-		m.Doing, m.Ended = "It is done: the checks have held", true
-		switch {
-		case p.Code == grace.CodeManual: // nothing was wrong
-			m.Title = on + " is done"
-		case f.run != nil && f.run.Unsure():
-			m.Title, m.Doing = fmt.Sprintf("%s is well again", p.Service), sentences(m.Doing, w.sentence(explain.Unsure))
-		}
+		w.helped(m, p, f)
 	case Ineffective:
 		m.Title, m.Severity = fmt.Sprintf("%s did not help %s", p.Playbook, p.Service), grace.SeverityWarning
 		m.Doing = sentences(w.sentence(p.Reason), "It tries another remedy, or opens an incident")
@@ -106,6 +96,20 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 			m.Incident = f.run.Incident
 		}
 		m.twin = m.Incident != ""
+	}
+}
+
+// helped words that a run succeeded.
+func (w words) helped(m *Message, p runPayload, f facts) {
+	m.Doing, m.Ended = "It is done: the checks have held", true
+	switch m.Title = fmt.Sprintf("%s helped %s", p.Playbook, p.Service); {
+	case p.Code == grace.CodeManual: // nothing was wrong
+		m.Title = fmt.Sprintf("%s on %s is done", p.Playbook, p.Service)
+	case f.run == nil:
+	case f.run.Unsure():
+		m.Title, m.Doing = fmt.Sprintf("%s is well again", p.Service), sentences(m.Doing, w.sentence(explain.Unsure))
+	case f.run.RecoveredIn > 0:
+		m.Title += ": well again after " + span(f.run.RecoveredIn.D())
 	}
 }
 
