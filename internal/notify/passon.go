@@ -50,9 +50,9 @@ func (w *worker) passOnAll(ctx context.Context, row *store.Receiver, events []gr
 		return nil
 	}
 	var told []event.Event
-	now := w.n.Now()
+	next, now := *row, w.n.Now()
 	for _, e := range events {
-		row.PassedOn = e.ID
+		next.PassedOn = e.ID
 		if w.ahead[e.ID].passed {
 			continue
 		}
@@ -69,7 +69,11 @@ func (w *worker) passOnAll(ctx context.Context, row *store.Receiver, events []gr
 		}
 		told = append(told, others...)
 	}
-	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error { return w.n.Store.Append(ctx, tx, told...) })
+	err := w.record(ctx, next, func(ctx context.Context, tx store.Tx) error { return w.n.Store.Append(ctx, tx, told...) })
+	if err == nil {
+		*row = next
+	}
+	return err
 }
 
 // tellOpen has a new receiver told what is open: it may be an old one by another
