@@ -335,6 +335,11 @@ func (w *worker) record(ctx context.Context, row store.Receiver, also func(conte
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
 	return w.n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		stored, err := w.n.Store.Receiver(ctx, tx, row.Name)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		row.PassedOn = max(row.PassedOn, stored.PassedOn) // who served it meanwhile did
 		if err := w.n.Store.SaveReceiver(ctx, tx, row); err != nil || also == nil {
 			return err
 		}

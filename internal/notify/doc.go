@@ -18,7 +18,8 @@
 //     most 5 minutes.
 //   - What needs a person and is not taken for 30 s is told to others, also while an
 //     attempt is under way: its receiver fails, does not answer, or takes slowly what
-//     is before it. The receiver gets it in its turn all the same.
+//     is before it. The receiver gets it in its turn all the same. Of an incident or a
+//     question others are told once, and then what becomes of it, as all who were told.
 //   - That a receiver has not answered for a second is in its row before the attempt
 //     ends: it is failing over reloads, restarts and for all replicas, unless nobody
 //     has tried it for 30 s since.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/store"
 )
 
 // slowly is a receiver that takes a message after a while; when that is longer than an
@@ -221,6 +222,58 @@ func TestNotPassedOnWhenWell(t *testing.T) {
 					t.Errorf("%+v", r)
 				}
 			})
+		})
+	}
+}
+
+// TestPassedOnOfAnIncidentOnce: who is told that a receiver cannot be told of an incident hears
+// that once, however often the incident changes meanwhile.
+func TestPassedOnOfAnIncidentOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHung(t, hangs)
+		inc := grace.Incident{ID: "i-1", State: grace.IncidentOpen, Service: "web", Severity: grace.SeverityCritical, Title: "web is down"}
+		worse := func(news string) {
+			inc.News = news
+			h.report(inc, "incident.updated")
+		}
+		h.report(inc, "incident.opened")
+		h.at(time.Second)
+		worse("it is worse")
+		worse("it is worse")
+		h.at(40 * time.Second)
+		equal(t, h.titles(), []string{"hang cannot be told: It is worse. web is down"})
+
+		h.n.Stop()
+		worse("it is worse yet") // and the other one has not read what it is told
+		h.exec("UPDATE grace_notify_refs SET ref = '' WHERE id LIKE 'other %'")
+		h.start()
+		h.at(2 * time.Minute)
+		equal(t, len(h.passedOn()), 1)
+	})
+}
+
+// anotherPassedOn has another replica pass on what happened so far.
+func (e *env) anotherPassedOn(name string) {
+	e.t.Helper()
+	row := e.row(name)
+	row.PassedOn = 1
+	if err := e.store.Do(e.t.Context(), func(ctx context.Context, tx store.Tx) error { return e.store.SaveReceiver(ctx, tx, row) }); err != nil {
+		e.t.Error(err)
+	}
+}
+
+// TestPassedOnByAnother: what another replica passed on is not passed on again by one
+// that stood still meanwhile in an attempt, neither during that nor after it.
+func TestPassedOnByAnother(t *testing.T) {
+	for _, at := range []time.Duration{500 * time.Millisecond, passOnAfter - time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHung(t, hangs)
+			h.incident("i-1", "web", "opened")
+			h.at(at)
+			h.anotherPassedOn("hang")
+			h.at(2 * time.Minute)
+			equal(t, h.row("hang").PassedOn, int64(1))
+			equal(t, h.passedOn(), []time.Duration{})
 		})
 	}
 }
