@@ -8,6 +8,10 @@ import (
 	"grace/internal/store"
 )
 
+// toEnd is how long an attempt goes on when its worker is stopped: what is broken off
+// while the receiver takes it comes twice.
+const toEnd = time.Second
+
 // attempt sends a message once, if the receiver is this replica's still. refused is the
 // receiver's answer; err says that the message was not tried, or not to its end, which
 // says nothing of the receiver. It is no failure that some did not get it.
@@ -21,8 +25,9 @@ func (w *worker) attempt(ctx context.Context, row *store.Receiver, m *Message) (
 	if t.Question, err = w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Subject+questionSuffix); err != nil {
 		return t, nil, err
 	}
-	timed, cancel := context.WithTimeout(ctx, w.timeout)
+	timed, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.timeout)
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(toEnd, cancel) })()
 	w.meanwhile(ctx, row, m, func() { t, refused = w.out.send(timed, m, t) })
 	if left, ok := errors.AsType[*partly](refused); ok {
 		t.left, refused = left, nil

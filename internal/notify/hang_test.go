@@ -295,3 +295,20 @@ func TestFailingSince(t *testing.T) {
 		}
 	})
 }
+
+// TestStoppedWhileItAnswers: what a receiver is about to take when its worker is stopped
+// does not come twice.
+func TestStoppedWhileItAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHung(t, slowly(500*time.Millisecond))
+		h.incident("i-1", "web", "opened")
+		h.at(100 * time.Millisecond)
+		h.n.Stop()
+		if r := h.row("hang"); r.Delivered != 1 || r.Cursor != 1 {
+			t.Errorf("%+v", r)
+		}
+		if d := time.Since(h.began); d != 500*time.Millisecond {
+			t.Errorf("stopped after %s", d)
+		}
+	})
+}

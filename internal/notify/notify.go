@@ -252,8 +252,8 @@ func (n *Notifier) Reconfigure(ctx context.Context, s Settings) error {
 	return n.start(ctx)
 }
 
-// Stop ends the workers and waits for them. What is under way is broken off,
-// and sent again after the next start.
+// Stop ends the workers and waits for them. What is under way has a second to end;
+// else it is broken off, and sent again after the next start.
 func (n *Notifier) Stop() {
 	n.turn.Lock()
 	defer n.turn.Unlock()
