@@ -131,13 +131,16 @@ func (w *worker) serve(ctx context.Context) (time.Duration, error) {
 			return idle, err
 		}
 	}
+	if unseen(&row) && w.n.Now().Sub(*row.Retry).Abs() >= passOnAfter {
+		row.Retry, row.FailingSince = nil, nil // nobody has tried it since
+	}
 	if err := w.passOn(ctx, &row); err != nil {
 		return idle, err
 	}
 	if row.Retry != nil {
 		// More than it was to wait is left when the clock was set back.
 		if left := row.Retry.Sub(w.n.Now()); left > 0 && left <= row.Wait.D() {
-			return min(left, claimFor/4), nil
+			return min(left, idle), nil
 		}
 	}
 	last, err := w.n.Store.LastEventID(ctx, w.n.Store.Q())
@@ -149,12 +152,7 @@ func (w *worker) serve(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return idle, err
 	}
-	switch {
-	case len(events) == 0:
-		w.behind = time.Time{}
-	case w.behind.IsZero(), w.behind.After(w.n.Now()): // the clock was set back
-		w.behind = w.n.Now()
-	}
+	w.noteBehind(events)
 	for _, e := range events {
 		done, err := w.event(ctx, &row, e)
 		if err != nil || !done {
@@ -214,7 +212,7 @@ func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event) 
 	case was.late != nil:
 		return true, w.dead(ctx, row, e, m, fmt.Errorf("refused, and then a later message of its thread passed: %w", was.late))
 	}
-	thread, refused, err := w.attempt(ctx, m)
+	thread, refused, err := w.attempt(ctx, row, m)
 	if err != nil {
 		return false, err
 	}
@@ -254,32 +252,6 @@ func (w *worker) mine(ctx context.Context, e grace.Event) (*Message, error) {
 	return m, err
 }
 
-// attempt sends a message once, if the receiver is this replica's still. refused is the
-// receiver's answer; err says that the message was not tried, or not to its end, which
-// says nothing of the receiver. It is no failure that some did not get it.
-func (w *worker) attempt(ctx context.Context, m *Message) (t Thread, refused, err error) {
-	if err := w.claim(ctx); err != nil {
-		return t, nil, err
-	}
-	if t.Root, err = w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Thread); err != nil {
-		return t, nil, err
-	}
-	if t.Question, err = w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Subject+questionSuffix); err != nil {
-		return t, nil, err
-	}
-	timed, cancel := context.WithTimeout(ctx, w.timeout)
-	defer cancel()
-	t, refused = w.out.send(timed, m, t)
-	if left, ok := errors.AsType[*partly](refused); ok {
-		t.left, refused = left, nil
-		w.n.Log.WarnContext(ctx, "notification not delivered to all", "receiver", w.name, "title", m.Title, "error", left)
-	}
-	if refused != nil && timed.Err() != nil {
-		refused, err = &silent{refused}, ctx.Err() // which is an error when the worker is stopped
-	}
-	return t, refused, err
-}
-
 // backoff is the wait after that many failed attempts, give or take a fifth.
 func (w *worker) backoff(attempts int) time.Duration {
 	wait := longestWait
@@ -296,7 +268,7 @@ func dealtWith(row *store.Receiver, e grace.Event) {
 
 // failing notes since when a receiver takes nothing.
 func failing(row *store.Receiver, now time.Time) {
-	if row.FailingSince == nil {
+	if row.FailingSince == nil || row.FailingSince.After(now) { // the clock was set back
 		row.FailingSince = &now
 	}
 }
@@ -304,6 +276,16 @@ func failing(row *store.Receiver, now time.Time) {
 // failingFor tells whether a receiver has taken nothing for so long.
 func (w *worker) failingFor(row *store.Receiver, d time.Duration) bool {
 	return row.FailingSince != nil && w.n.Now().Sub(*row.FailingSince) >= d
+}
+
+// noteBehind notes since when there was always something to deal with.
+func (w *worker) noteBehind(events []grace.Event) {
+	switch {
+	case len(events) == 0:
+		w.behind = time.Time{}
+	case w.behind.IsZero(), w.behind.After(w.n.Now()): // the clock was set back
+		w.behind = w.n.Now()
+	}
 }
 
 // behindFor tells whether there was always something to deal with for so long.
@@ -353,6 +335,11 @@ func (w *worker) record(ctx context.Context, row store.Receiver, also func(conte
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
 	return w.n.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		stored, err := w.n.Store.Receiver(ctx, tx, row.Name)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		row.PassedOn = max(row.PassedOn, stored.PassedOn) // who served it meanwhile did
 		if err := w.n.Store.SaveReceiver(ctx, tx, row); err != nil || also == nil {
 			return err
 		}

@@ -16,9 +16,13 @@
 //   - A connection that fails, 429 and 5xx are tried again, with growing waits
 //     that are kept in the store, or after the time that the receiver names, at
 //     most 5 minutes.
-//   - What needs a person and is not taken for 30 s is told to others, as soon as the
-//     attempt under way has ended: its receiver fails, or it waits behind what is
-//     taken slowly. The receiver gets it in its turn all the same.
+//   - What needs a person and is not taken for 30 s is told to others, also while an
+//     attempt is under way: its receiver fails, does not answer, or takes slowly what
+//     is before it. The receiver gets it in its turn all the same. Of an incident or a
+//     question others are told once, and then what becomes of it, as all who were told.
+//   - That a receiver has not answered for a second is in its row before the attempt
+//     ends: it is failing over reloads, restarts and for all replicas, unless nobody
+//     has tried it for 30 s since.
 //   - Any other refusal is final. The message then is a dead letter: kept, listed,
 //     and sent again when somebody asks.
 //   - Bad messages do not silence a receiver. When one was refused 6 times, those

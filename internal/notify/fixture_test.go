@@ -78,6 +78,7 @@ func (e *env) use(s Settings) {
 	if err != nil {
 		e.t.Fatal(err)
 	}
+	n.during = time.Hour // the clock is the test's
 	e.n = n
 	if err := n.enrol(e.t.Context(), n.current()); err != nil {
 		e.t.Fatal(err)

@@ -86,7 +86,7 @@ func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait tim
 	if m == nil {
 		m = &Message{Kind: Unhealed, Title: d.Title, Thread: d.Event.Resource, Subject: d.Event.Resource, At: d.Event.Timestamp, Severity: grace.SeverityWarning}
 	}
-	m.Key = "grace/" + w.name + "/" + strconv.FormatInt(d.Event.ID, 10)
+	m.Key, m.letter = "grace/"+w.name+"/"+strconv.FormatInt(d.Event.ID, 10), true
 	had, err := w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Key+hadSuffix)
 	if err != nil {
 		return idle, err
@@ -95,7 +95,7 @@ func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait tim
 	if had != "" {
 		m.had, limit = strings.Split(had, "\n"), greylisted
 	}
-	thread, refused, err := w.attempt(ctx, m)
+	thread, refused, err := w.attempt(ctx, row, m)
 	if err != nil {
 		return idle, err
 	}

@@ -135,6 +135,7 @@ type Message struct {
 	ran *grace.Run
 	// superseded: this receiver is told of that end anyway
 	superseded bool
+	letter     bool // it was given up before
 	// recovered are those of the services that have been well since
 	recovered []grace.ServiceID
 }

@@ -52,7 +52,8 @@ type Notifier struct {
 	mu  sync.Mutex // guards set
 	set *setup
 
-	scanned int64 // the ladder's own: events up to here were looked at
+	scanned int64         // the ladder's own: events up to here were looked at
+	during  time.Duration // how often a worker looks up while an attempt is under way
 }
 
 // setup is one configuration's part. It is never changed, only swapped.
@@ -84,7 +85,7 @@ type Thread struct {
 
 // New builds a notifier. Nothing is sent before Start.
 func New(s Settings, d Deps) (*Notifier, error) {
-	n := &Notifier{Deps: d}
+	n := &Notifier{Deps: d, during: idle}
 	if n.Jitter == nil {
 		n.Jitter = rand.Float64
 	}
@@ -251,8 +252,8 @@ func (n *Notifier) Reconfigure(ctx context.Context, s Settings) error {
 	return n.start(ctx)
 }
 
-// Stop ends the workers and waits for them. What is under way is broken off,
-// and sent again after the next start.
+// Stop ends the workers and waits for them. What is under way has a second to end;
+// else it is broken off, and sent again after the next start.
 func (n *Notifier) Stop() {
 	n.turn.Lock()
 	defer n.turn.Unlock()

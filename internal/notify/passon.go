@@ -26,6 +26,11 @@ func (w *worker) passOn(ctx context.Context, row *store.Receiver) error {
 		if err := w.claim(ctx); err != nil {
 			return err
 		}
+		stored, err := w.n.Store.Receiver(ctx, w.n.Store.Q(), w.name)
+		if err != nil {
+			return err
+		}
+		row.PassedOn = max(row.PassedOn, stored.PassedOn) // by who served it meanwhile
 		waiting, err := w.n.Store.Events(ctx, w.n.Store.Q(), max(row.PassedOn, row.Cursor, w.scanned), patterns(), batch)
 		if err != nil {
 			return err
@@ -44,15 +49,17 @@ func (w *worker) passOn(ctx context.Context, row *store.Receiver) error {
 // of a clock that was set back.
 func (w *worker) young(e grace.Event) bool { return w.n.Now().Sub(e.Timestamp).Abs() < passOnAfter }
 
-// passOnAll has others told of those events that are messages for this receiver.
+// passOnAll has others told of those events that are messages for this receiver: of
+// each subject once, for they are told how it stands by then, and what becomes of it.
 func (w *worker) passOnAll(ctx context.Context, row *store.Receiver, events []grace.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
 	var told []event.Event
-	now := w.n.Now()
+	var subjects []string
+	next, now := *row, w.n.Now()
 	for _, e := range events {
-		row.PassedOn = e.ID
+		next.PassedOn = e.ID
 		if w.ahead[e.ID].passed {
 			continue
 		}
@@ -67,9 +74,26 @@ func (w *worker) passOnAll(ctx context.Context, row *store.Receiver, events []gr
 		if err != nil {
 			return err
 		}
-		told = append(told, others...)
+		for _, one := range others {
+			if i := slices.Index(subjects, m.Subject); i >= 0 {
+				told[i] = one
+				continue
+			}
+			told, subjects = append(told, one), append(subjects, m.Subject)
+		}
 	}
-	return w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error { return w.n.Store.Append(ctx, tx, told...) })
+	err := w.record(ctx, next, func(ctx context.Context, tx store.Tx) error {
+		for _, subject := range subjects {
+			if err := w.n.Store.SetRef(ctx, tx, w.name, subject+passedSuffix, "1", now); err != nil {
+				return err
+			}
+		}
+		return w.n.Store.Append(ctx, tx, told...)
+	})
+	if err == nil {
+		*row = next
+	}
+	return err
 }
 
 // tellOpen has a new receiver told what is open: it may be an old one by another
@@ -101,6 +125,11 @@ func (w *worker) tellOpen(ctx context.Context, row *store.Receiver) error {
 func (w *worker) forOthers(ctx context.Context, m *Message, e grace.Event, now time.Time) ([]event.Event, error) {
 	if !m.Kind.needsPerson() || m.over() || m.stale || e.Type == eventPassedOn || e.Type == eventReminder {
 		return nil, nil
+	}
+	if m.open() && !own(e) { // who was told gets what follows without this
+		if told, err := w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Subject+passedSuffix); told != "" || err != nil {
+			return nil, err
+		}
 	}
 	var others []string
 	for _, name := range w.set.router.receivers {

@@ -15,6 +15,7 @@ const (
 	toldSuffix     = "#told"     // who has this one gets what becomes of it
 	endSuffix      = "#end"      // and the end
 	hadSuffix      = "#had"      // who of a receiver got a message that others of it did not
+	passedSuffix   = "#passed"   // others are told of it instead of the receiver
 )
 
 // gets tells whether a receiver gets a message: by the routes or the ladder, or

@@ -104,7 +104,7 @@ func (w *worker) tryBehind(ctx context.Context, row *store.Receiver, bad grace.E
 			t.after = e.ID
 			continue
 		}
-		thread, refused, err := w.attempt(ctx, next)
+		thread, refused, err := w.attempt(ctx, row, next)
 		if err != nil {
 			return false, 0, err
 		}
