@@ -146,15 +146,10 @@ func (d *Daemon) reserved(name string) bool {
 // alertReader makes the sensor that reads what Alertmanager holds, if it is
 // configured.
 func (d *Daemon) alertReader(c config.Alertmanager) (grace.Sensor, error) {
-	r, err := alertmanager.NewReader(alertmanager.ReaderConfig{
+	return alertmanager.NewReader(alertmanager.ReaderConfig{
 		URL: c.URL, Client: c.HTTP.Config(), Mapping: c.Mapping(), Every: c.ReadEvery, Came: d.webhooks,
 		Known: d.known, Skipped: backend{Loop: d.loop, d: d}.Skipped,
 	})
-	if err != nil {
-		return nil, err
-	}
-	d.alerts.Store(r)
-	return r, nil
 }
 
 // ofTheList leaves out that alerts are over which Alertmanager's list says: it tells

@@ -3,15 +3,20 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"grace"
 	"grace/internal/api"
 	"grace/internal/config"
 	"grace/internal/decide"
+	"grace/internal/httpclient"
 	"grace/internal/loop"
+	"grace/sensor/alertmanager"
+	"grace/sensor/otlp"
 	"grace/sensor/probe"
 	"grace/sensor/prometheus"
+	"grace/sensor/remotewrite"
 )
 
 // DecideConfig is the part of a configuration that decisions look at.
@@ -22,19 +27,19 @@ func DecideConfig(cfg *config.Config) decide.Config {
 	}
 }
 
-func loopConfig(cfg *config.Config) loop.Config {
+func loopConfig(cfg *config.Config, origins map[string]any) loop.Config {
 	return loop.Config{
 		Config:     DecideConfig(cfg),
-		Objectives: cfg.Objectives, Limits: cfg.Limits, Probes: cfg.Probes(), Sense: cfg.Sense, Predict: cfg.Predict, Learn: cfg.Learn, ApprovalTTL: cfg.ApprovalTTL.D(), Mode: cfg.Mode, GroupWait: cfg.Diagnose.GroupWait.D(), AlertSource: fmt.Sprintf("%+v", cfg.Alertmanager), EscalateAfter: cfg.EscalateAfter.D(), EscalateCritical: cfg.EscalateAfterCritical.D(),
+		Objectives: cfg.Objectives, Limits: cfg.Limits, Probes: cfg.Probes(), Sense: cfg.Sense, Predict: cfg.Predict, Learn: cfg.Learn, ApprovalTTL: cfg.ApprovalTTL.D(), Mode: cfg.Mode, GroupWait: cfg.Diagnose.GroupWait.D(), AlertSource: fmt.Sprintf("%+v", origins[alertmanager.Sensor]), Sources: origins, EscalateAfter: cfg.EscalateAfter.D(), EscalateCritical: cfg.EscalateAfterCritical.D(),
 	}
 }
 
 // buildSensors makes the sensors of a configuration. They do nothing yet. What
 // they read of the past goes to history.
-func (d *Daemon) buildSensors(cfg *config.Config, history grace.Sink) ([]source, error) {
+func (d *Daemon) buildSensors(cfg *config.Config, origins map[string]any, history grace.Sink) ([]source, error) {
 	var out []source
 	for _, spec := range cfg.Sensors {
-		src := source{service: spec.Service()}
+		src := source{service: spec.Service(), origin: origins[spec.Name()]}
 		var err error
 		switch {
 		case spec.Probe != nil:
@@ -60,12 +65,70 @@ func (d *Daemon) buildSensors(cfg *config.Config, history grace.Sink) ([]source,
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, source{Sensor: reader, kind: "alertmanager", interval: a.ReadEvery.D()})
+		out = append(out, source{Sensor: reader, kind: "alertmanager", interval: a.ReadEvery.D(), origin: origins[alertmanager.Sensor]})
 	}
 	for _, s := range d.opts.sensors {
-		out = append(out, source{Sensor: s, kind: "extension"})
+		out = append(out, source{Sensor: s, kind: "extension", origin: origins[s.Name()]})
 	}
 	return out, nil
+}
+
+// origin is what makes a sensor. Secrets are in it by reference: they are read for
+// every request, and no reload changes them.
+type origin struct {
+	spec any
+	ca   string // the text of the file that says whom to trust, which is read once
+}
+
+func originOf(spec any, client httpclient.Config) origin {
+	o := origin{spec: spec}
+	if client.TLS.CA != "" {
+		text, err := os.ReadFile(client.TLS.CA)
+		if o.ca = string(text); err != nil { // then it cannot be built
+			o.ca = err.Error()
+		}
+	}
+	return o
+}
+
+// origins tells what makes each sensor, see loop.Config. What comes from elsewhere
+// may mean something else with every change of the file.
+func (d *Daemon) origins(cfg *config.Config) map[string]any {
+	rest := *cfg
+	rest.Needs = nil // what this machine has
+	out := map[string]any{
+		"": rest, alertmanager.Sensor: originOf(cfg.Alertmanager, cfg.Alertmanager.HTTP.Config()),
+		otlp.Sensor: cfg.Telemetry.Config, remotewrite.Sensor: cfg.Telemetry.Config,
+	}
+	for _, dom := range d.domains {
+		out[dom.Name()] = "a domain"
+	}
+	for _, s := range d.opts.sensors {
+		out[s.Name()] = "an extension"
+	}
+	for _, spec := range cfg.Sensors {
+		var client httpclient.Config
+		switch {
+		case spec.Probe != nil:
+			client = spec.Probe.Client
+		case spec.PromQL != nil:
+			client = spec.PromQL.Client
+		default:
+			client = spec.Prometheus.Client
+		}
+		out[spec.Name()] = originOf(spec, client)
+	}
+	return out
+}
+
+// startSensors runs those of a list that do not run.
+func (d *Daemon) startSensors(list []source) {
+	for _, src := range list {
+		if r, reads := src.Sensor.(*alertmanager.Reader); reads && !d.sensors.named(src.Name()) {
+			d.alerts.Store(r)
+		}
+	}
+	d.sensors.start(list)
 }
 
 // alertmanager gives what the webhook trusts now, its secrets resolved.

@@ -104,7 +104,7 @@ func New(cfg *config.Config, opts ...Option) (*Daemon, error) {
 	d := &Daemon{opts: o, log: o.log, cfg: cfg, turn: make(chan struct{}, 1), webhooks: make(chan struct{}, 1), fatal: make(chan error, 1), supervisor: newSupervisor(os.Getenv)}
 	d.born = time.Now()
 	d.forgeries.heard = make(chan forgery, maxForgeries)
-	if _, err := d.buildSensors(cfg, nil); err != nil {
+	if _, err := d.buildSensors(cfg, nil, nil); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -215,7 +215,7 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.loop, err = loop.New(loopConfig(d.cfg), loop.Deps{
+	d.loop, err = loop.New(loopConfig(d.cfg, d.origins(d.cfg)), loop.Deps{
 		Store: d.store, Bus: d.bus, Runner: runner, Engine: d.engine, Shards: d.telemetry, Models: models,
 		Log: d.log, Now: now, Owner: owner, Elapsed: elapsed(),
 	})
@@ -307,11 +307,11 @@ func (d *Daemon) httpServer(handler http.Handler) *http.Server {
 }
 
 func (d *Daemon) openSensors(context.Context) error {
-	list, err := d.buildSensors(d.cfg, grace.SinkFunc(d.loop.Recall))
+	list, err := d.buildSensors(d.cfg, d.origins(d.cfg), grace.SinkFunc(d.loop.Recall))
 	if err != nil {
 		return err
 	}
-	d.sensors.replace(list)
+	d.startSensors(list)
 	d.tasks.Go(func() { d.watchDomains(d.ctx) })
 	return nil
 }
@@ -335,7 +335,7 @@ func (d *Daemon) stop(ctx context.Context) error {
 		d.log.Warn("the service manager was not told that GRACE stops", "error", err)
 	}
 	if d.sensors != nil {
-		d.sensors.halt()
+		d.sensors.halt(nil)
 	}
 	d.cancel() // event streams end, so that the server can drain
 	if d.telemetry != nil {
@@ -406,18 +406,20 @@ func (d *Daemon) reload(ctx context.Context, actor string) error {
 	if cfg == nil {
 		return &ConfigError{Problems: problems}
 	}
-	list, err := d.buildSensors(cfg, grace.SinkFunc(d.loop.Recall))
+	origins := d.origins(cfg)
+	list, err := d.buildSensors(cfg, origins, grace.SinkFunc(d.loop.Recall))
 	if err != nil {
 		return err
 	}
 	// What the old sensors say must not confirm anything under the new
-	// configuration.
-	stopped := d.sensors.halt()
-	if err := d.loop.Reconfigure(ctx, loopConfig(cfg), actor); err != nil {
-		d.sensors.replace(stopped)
+	// configuration. Those that are in it as they were go on.
+	stopped := d.sensors.halt(list)
+	if err := d.loop.Reconfigure(ctx, loopConfig(cfg, origins), actor); err != nil {
+		d.sensors.start(stopped)
 		return err
 	}
-	d.sensors.replace(list)
+	d.startSensors(list)
+	d.alertsCame() // in the list that is read after every reload
 	d.mu.Lock()
 	old := d.cfg
 	d.cfg = cfg

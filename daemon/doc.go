@@ -11,9 +11,9 @@
 // Stop and Reload take turns; a daemon starts only once.
 //
 // Reload reads the configuration file again, builds everything from it and
-// swaps: a bad file changes nothing. The listening address, the data folder,
-// the database, the log, and the settings of the API and of /metrics need a
-// restart; Reload says so when they changed.
+// swaps: a bad file changes nothing. Sensors of which it says nothing new go on.
+// The listening address, the data folder, the database, the log, and the settings
+// of the API and of /metrics need a restart; Reload says so when they changed.
 //
 // A second daemon on the same SQLite data folder is refused.
 package daemon

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"grace"
 	"grace/daemon"
@@ -208,6 +209,44 @@ func TestReload(t *testing.T) {
 	}
 	if _, ok := c.run("web"); !ok {
 		t.Error("the removed service's run is gone")
+	}
+}
+
+// TestReloadOfTheSame: a file that is read again as it was leaves what is seen, and
+// the sensors that see it; another one begins with those that it says something new of.
+func TestReloadOfTheSame(t *testing.T) {
+	t.Parallel()
+	g := newTarget(t)
+	text := strings.Replace(web(g), "name: web-health, ", "name: web-health, headers: {X-A: b}, ", 1)
+	h := newHome(t, text)
+	d, c := h.embed(t)
+	c.waitSignal("web", "web-health", func(s grace.Signal) bool { return !s.Unconfirmed && !s.At.IsZero() })
+	since := func() time.Time {
+		t.Helper()
+		v, err := sensorView(c, "web-health")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Since
+	}
+	began := since()
+	for range 5 {
+		if err := d.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := c.signalOf("web", "web-health"); err != nil || s.Unconfirmed {
+			t.Errorf("after a reload: %+v, %v", s, err)
+		}
+	}
+	if !since().Equal(began) {
+		t.Errorf("the sensor runs since %s, was %s", since(), began)
+	}
+	h.write(t, strings.Replace(text, "X-A: b", "X-A: c", 1))
+	if err := d.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !since().After(began) {
+		t.Error("a sensor that is asked otherwise did not begin anew")
 	}
 }
 

@@ -47,7 +47,7 @@ func Look(ctx context.Context, cfg *config.Config, tell bool) ([]Finding, error)
 	}
 	d := &Daemon{opts: collect(nil), log: slog.New(slog.DiscardHandler), cfg: cfg}
 	none := grace.SinkFunc(func(context.Context, ...grace.Sample) error { return nil })
-	list, err := d.buildSensors(soon(cfg), none)
+	list, err := d.buildSensors(soon(cfg), nil, none)
 	if err != nil {
 		return nil, err
 	}

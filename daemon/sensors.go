@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -41,16 +42,15 @@ type source struct {
 	kind     string
 	service  grace.ServiceID
 	interval time.Duration
+	origin   any // what makes it
 }
 
 // sensors runs a set of sensors that can be swapped, starts one again that
 // panicked, and knows which of them GRACE sees by.
 type sensors struct {
-	log    *slog.Logger
-	sink   grace.Sink
-	now    func() time.Time
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+	log  *slog.Logger
+	sink grace.Sink
+	now  func() time.Time
 
 	mu     sync.Mutex
 	list   []*watched
@@ -70,6 +70,9 @@ type seen struct {
 type watched struct {
 	source
 
+	cancel context.CancelFunc
+	done   chan struct{} // closed when it has ended
+
 	totals  *totals
 	since   time.Time
 	last    time.Time // sample
@@ -78,45 +81,61 @@ type watched struct {
 	series  map[seen]string // why it could not look, or empty
 }
 
-// halt stops the running sensors, waits for them, and gives them.
-func (s *sensors) halt() []source {
-	if s.cancel == nil {
-		return nil
+// same tells whether what makes a sensor is what makes another one.
+func (src source) same(o source) bool {
+	return src.Name() == o.Name() && src.origin != nil && reflect.DeepEqual(src.origin, o.origin)
+}
+
+// halt stops the running sensors but those that are as the given ones, waits for
+// them, and gives them. Who looks every 30 seconds, and began anew with every reload,
+// would never look where reloads come more often.
+func (s *sensors) halt(but []source) (stopped []source) {
+	s.mu.Lock()
+	var kept, ending []*watched
+	for _, w := range s.list {
+		if slices.ContainsFunc(but, w.same) {
+			kept = append(kept, w)
+		} else {
+			ending, stopped = append(ending, w), append(stopped, w.source)
+		}
 	}
-	s.cancel()
-	s.done.Wait()
-	s.cancel = nil
+	s.mu.Unlock()
+	for _, w := range ending {
+		w.cancel()
+	}
+	for _, w := range ending { // which may speak to the end
+		<-w.done
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var stopped []source
-	for _, w := range s.list {
-		stopped = append(stopped, w.source)
-	}
+	s.list = kept
 	return stopped
 }
 
-// replace stops the running sensors, waits for them, and runs the given ones.
-func (s *sensors) replace(list []source) {
-	s.halt()
-	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
+// start runs those of the given sensors that do not run.
+func (s *sensors) start(list []source) {
 	s.mu.Lock()
-	s.list = nil
+	defer s.mu.Unlock()
 	if s.totals == nil {
 		s.totals = map[string]*totals{}
 	}
+	running := slices.Clone(s.list)
 	for _, src := range list {
+		if slices.ContainsFunc(running, func(w *watched) bool { return w.Name() == src.Name() }) {
+			continue
+		}
 		t := s.totals[src.Name()]
 		if t == nil {
 			t = &totals{}
 			s.totals[src.Name()] = t
 		}
-		s.list = append(s.list, &watched{source: src, totals: t, since: s.now(), series: map[seen]string{}})
-	}
-	started := slices.Clone(s.list)
-	s.mu.Unlock()
-	for _, w := range started {
-		s.done.Go(func() { s.run(ctx, w) })
+		ctx, cancel := context.WithCancel(context.Background())
+		w := &watched{source: src, totals: t, since: s.now(), series: map[seen]string{}, cancel: cancel, done: make(chan struct{})}
+		s.list = append(s.list, w)
+		go func() {
+			defer close(w.done)
+			s.run(ctx, w)
+		}()
 	}
 }
 

@@ -96,7 +96,7 @@ func newReceivers(d *Daemon) (*receivers, error) {
 	r := &receivers{d: d}
 	r.wanted.Store(wantsOf(d.cfg))
 	var sinks []telemetry.Sink
-	cfg := loopConfig(d.cfg)
+	cfg := loopConfig(d.cfg, nil)
 	targets := loop.Targets(&cfg)
 	for range shards() {
 		agent := predict.New(d.cfg.Predict, targets)

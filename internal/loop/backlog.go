@@ -158,7 +158,7 @@ func (l *Loop) keep(changed []grace.Signal, more ...said) {
 	now := l.Now()
 	for _, s := range changed {
 		if s.Unconfirmed {
-			l.mirror.doubt(s.Key, l.evidenceSince())
+			l.mirror.doubt(s.Key, l.sense.After(s.Key))
 		}
 		word := published{s.State, s.Severity, s.Flapping}
 		before, known := l.published[s.Key]

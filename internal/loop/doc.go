@@ -22,5 +22,6 @@
 //   - A "no" is recorded when it is new for its diagnosis, not every time it is
 //     said again.
 //   - Reconfigure builds everything first and then swaps; open runs keep the
-//     playbook they were decided with.
+//     playbook they were decided with. What was seen is evidence no more where the
+//     change touches it, and there alone.
 package loop

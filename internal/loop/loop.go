@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -31,6 +30,10 @@ type Config struct {
 	Limits      []predict.Target // what must not run out: forecast, and no symptom by itself
 	Probes      []sense.Probe    // known before their first sample
 	AlertSource string           // how alerts are read: when it changes they must be shown anew
+	// Sources is what makes each sensor, by its name: when it changes, all that the
+	// sensor shows must be shown anew. Under "" is what may make any other. Nil:
+	// nobody can tell, so that every change touches everything.
+	Sources     map[string]any
 	Sense       sense.Config
 	Predict     predict.Config
 	Learn       learn.Config
@@ -121,7 +124,7 @@ type Loop struct {
 	// count.
 	looking atomic.Int64
 
-	reloaded atomic.Bool // the configuration changed, and what waits was not looked at since
+	reloaded atomic.Bool // the configuration says something new, and what waits was not looked at since
 
 	epoch atomic.Int64 // since when, in ms, evidence counts: the start, the last change of the configuration, or that it woke
 
@@ -294,85 +297,6 @@ func (l *Loop) load(ctx context.Context) error {
 		}
 		return l.Store.Append(ctx, tx, event.ModeSet{Mode: set})
 	})
-}
-
-// Reconfigure swaps the configuration, for an actor. It is in the audit log
-// first; on an error nothing has changed.
-func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error {
-	st, err := buildStages(cfg)
-	if err != nil {
-		return err
-	}
-	err = l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return l.Store.Append(ctx, tx, event.ConfigReloaded{
-			Detail: map[string]any{"trust": st.Govern, "services": len(st.Services), "playbooks": len(st.Playbooks)}, Actor: actor, At: l.Now(),
-		})
-	})
-	if err != nil {
-		return fmt.Errorf("record the new configuration: %w", err)
-	}
-	if err := l.memory.load(ctx, l, st.Learn); err != nil {
-		l.Log.Warn("the learning log was not read again; ranking goes on with what it knows", "error", err)
-	}
-	l.mu.Lock()
-	now := l.Now()
-	l.noticeStep(now)
-	before := l.stages.Load()
-	changed := l.sense.Reconfigure(st.Sense, st.Objectives)
-	changed = append(changed, l.sense.Expect(st.Probes)...)
-	unconfirmed := l.sense.Unconfirm(func(s grace.Signal) bool { return touched(before, st, s) }, now)
-	l.mirror.unconfirm(unconfirmed, now) // before anything is admitted under the new stages
-	l.stages.Store(st)
-	l.reloaded.Store(true)
-	l.looking.Store(now.UnixMilli())
-	l.countFrom(now)
-	known := l.sense.Signals()
-	l.reconfigurePredict(st)
-	l.keep(changed)
-	l.mu.Unlock()
-	l.mirror.signals(unknown(known))
-	if err := l.flush(ctx); err != nil {
-		l.Log.Warn("signals not written; they are kept and written later", "error", err)
-	}
-	err = l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return l.wakeWaiting(ctx, tx, "configuration", l.Now())
-	})
-	if err != nil {
-		l.Log.Warn("runs that wait were not told of the new configuration; they ask again in time", "error", err)
-	}
-	l.nudge()
-	return nil
-}
-
-// touched tells whether a change of the configuration takes from a signal that
-// it is confirmed. Sensors and objectives show soon what they see under the new
-// one; an alert, which its source may repeat hours later, is left alone unless
-// its service has changed, or how alerts are read.
-func touched(before, now *stages, s grace.Signal) bool {
-	if s.Kind != grace.SignalAlert {
-		return true
-	}
-	if before.AlertSource != now.AlertSource {
-		return true
-	}
-	was, _ := before.rules.Graph.Service(s.Service)
-	is, _ := now.rules.Graph.Service(s.Service)
-	return !reflect.DeepEqual(was, is) || !reflect.DeepEqual(before.looksAt(s.Service), now.looksAt(s.Service))
-}
-
-// looksAt gives the probes and objectives of a service.
-func (st *stages) looksAt(id grace.ServiceID) (out []any) {
-	for _, p := range st.Probes {
-		if p.Service == id {
-			out = append(out, p)
-		}
-	}
-	for _, o := range st.Objectives {
-		if o.Service == id {
-			out = append(out, o)
-		}
-	}
-	return out
 }
 
 // unknown gives the signals that never had data.

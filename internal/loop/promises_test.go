@@ -351,25 +351,6 @@ func TestNewestEvidence(t *testing.T) {
 	}
 }
 
-// TestTouched: an alert is to be confirmed anew when what is watched of its
-// service changes, not by any other change.
-func TestTouched(t *testing.T) {
-	t.Parallel()
-	now := func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
-	before, same, other := unwired(t, now).stages.Load(), unwired(t, now).stages.Load(), *unwired(t, now).stages.Load()
-	other.Probes = other.Probes[1:]
-	alert := grace.Signal{Service: "web", Kind: grace.SignalAlert}
-	if touched(before, same, alert) {
-		t.Error("nothing has changed")
-	}
-	if !touched(before, &other, alert) {
-		t.Error("a probe of its service is gone")
-	}
-	if alert.Service = "db"; touched(before, &other, alert) {
-		t.Error("a probe of another service is gone")
-	}
-}
-
 func evidenceOf(s grace.Signal) gate.Evidence {
 	return decide.Evidence([]grace.SignalKey{s.Key}, []grace.Signal{s})
 }

@@ -167,7 +167,7 @@ type script struct {
 // happening is something that a person or another system does.
 type happening struct {
 	at                       time.Time
-	what                     string // approve, deny, abort, mode, predict, lose, silence, reload, run
+	what                     string // approve, deny, abort, mode, predict, lose, silence, reload, reread, run
 	playbook, service, actor string
 	reason                   string
 	mode                     grace.Mode
@@ -263,7 +263,7 @@ func (s *script) line(line string) error {
 		h.lasts = d
 	case "resolve": // 14:25:00 resolve api as ann: because
 		h.service, h.actor = at(2), at(4)
-	case "reload": // 14:25:00 reload as ann: because
+	case "reload", "reread": // 14:25:00 reload as ann: because
 		h.actor = at(3)
 	case "run": // 14:25:00 run restart_service on api as ann: because
 		h.playbook, h.service, h.actor = at(2), at(4), at(6)

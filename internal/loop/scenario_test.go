@@ -69,6 +69,7 @@ func playFile(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	cfg := readConfig(t, base, section(arc, "config.yaml"))
+	cfg.Sources = map[string]any{"": "the script"}
 	got := play(t, cfg, readScript(t, string(section(arc, "script"))))
 	names := []string{"audit", "runs"}
 	if *update {

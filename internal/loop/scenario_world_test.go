@@ -387,8 +387,12 @@ func (w *world) happen(ctx context.Context, e *engine, h happening) error {
 			}
 		}
 		return nil
-	case "reload":
-		return w.loop.Reconfigure(ctx, w.loop.stages.Load().Config, "token:"+h.actor)
+	case "reload", "reread": // of sensors that are others now, or of the same
+		cfg := w.loop.stages.Load().Config
+		if h.what == "reload" {
+			cfg.Sources = map[string]any{"": h.at}
+		}
+		return w.loop.Reconfigure(ctx, cfg, "token:"+h.actor)
 	case "run":
 		_, err := w.loop.RunByHand(ctx, ByHand{
 			Playbook: grace.PlaybookID(h.playbook), Service: grace.ServiceID(h.service), Reason: h.reason, Override: h.override,

@@ -94,6 +94,18 @@ func (s *Sim) change(e Event) {
 	}
 }
 
+// reread has all processes read the configuration again as it is, until a time.
+func (s *Sim) reread(e Event, until time.Time) {
+	for _, p := range s.replicas {
+		if s.awake(p) {
+			s.fail(p.loop.Reconfigure(s.ctx, s.mutations.config(s.config), "sim"))
+		}
+	}
+	if next := s.now.Add(e.interval()); next.Before(until) && next.Sub(s.epoch) < s.story.Length {
+		s.at(next, func() { s.reread(e, until) })
+	}
+}
+
 // setClock sets the wall clocks of all hosts. What was silent before is so for as
 // long as it was, and what falls silent by it is so from now on.
 func (s *Sim) setClock(step time.Duration) {

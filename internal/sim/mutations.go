@@ -44,6 +44,7 @@ type Mutations struct {
 	NeverTell      bool // what lasts is not escalated
 	ForgetVictims  bool // incidents name the cause alone
 	NarrowStorm    bool // a storm's incident names no more than when it was opened
+	DoubtRereads   bool // reading the configuration again takes from all that it is seen
 	KeepAlerts     bool // an alert that is not repeated fires for ever
 	NoRecovery     bool // a run succeeds although what began it lasts
 	NoQuestion     bool // nobody is told that a person is asked
@@ -70,6 +71,9 @@ func (m Mutations) config(cfg loop.Config) loop.Config {
 			services[i] = s
 		}
 		cfg.Services = services
+	}
+	if m.DoubtRereads {
+		cfg.Sources = nil
 	}
 	p := &cfg.Propose
 	if m.NoRate {

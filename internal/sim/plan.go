@@ -47,6 +47,7 @@ func loopConfig(st Story, epoch time.Time) loop.Config {
 		},
 		Sense: sense.DefaultConfig(), Predict: predict.DefaultConfig(), Learn: learn.DefaultConfig(), ApprovalTTL: approvalTTL, Mode: st.Mode, GroupWait: diagnose.DefaultConfig().GroupWait.D(), EscalateAfter: escalateAfter, EscalateCritical: escalateCritical,
 	}
+	cfg.Sources = map[string]any{"": "the world"}
 	cfg.Govern.PredictiveShadow = st.Shadow
 	cfg.Propose.MaxConcurrent = maxConcurrent
 	for _, w := range st.Windows {

@@ -230,6 +230,8 @@ func (s *Sim) happen(e Event) {
 		}
 	case Reload, RenameSensor, RemoveSensor:
 		s.change(e)
+	case Reread:
+		s.reread(e, until)
 	case ClockStep:
 		step := time.Duration(e.Amount * float64(second))
 		s.setClock(step)

@@ -115,6 +115,7 @@ func TestPlantedBugs(t *testing.T) {
 		{check: "no_silence", m: Mutations{NeverTell: true}, story: watchedOnly},
 		{check: "no_silence", m: Mutations{ForgetVictims: true}, story: watchedOnly},
 		{check: "no_silence", m: Mutations{NarrowStorm: true}},
+		{check: "no_silence", m: Mutations{DoubtRereads: true}, story: rereads},
 		{check: "questions_are_told", m: Mutations{NoQuestion: true}},
 		{check: "decisions_replay", m: Mutations{TouchRecord: true}},
 		{check: "one_decision_per_trigger", m: Mutations{DecideTwice: true}, story: uselessActions},

@@ -81,6 +81,7 @@ const (
 	Flap         Kind = "flap"          // the probe of Target fails and passes, Amount samples each; the service is well
 	Restart      Kind = "restart"       // replica Target ends as it is told to, and starts after For
 	Reload       Kind = "reload"        // the configuration of Target changes, and of nothing else
+	Reread       Kind = "reread"        // the configuration is read again as it is, every Amount seconds for For; that must make no difference
 	RenameSensor Kind = "rename_sensor" // of Target's probe, by a reload or (Amount 1) by a restart of all
 	RemoveSensor Kind = "remove_sensor" // likewise
 	ClockStep    Kind = "clock_step"    // the wall clock of all hosts is set by Amount seconds, and back after For
@@ -128,7 +129,7 @@ func (e Event) lies() bool { return e.Kind == Flap || e.Kind == StuckAlert }
 // sample is lost or late, no process ends, nobody intervenes, and actions are
 // honest.
 func (st Story) Whole() bool {
-	return !slices.ContainsFunc(st.Events, func(e Event) bool { return !e.Fault() })
+	return !slices.ContainsFunc(st.Events, func(e Event) bool { return !e.Fault() && e.Kind != Reread })
 }
 
 func quirks() []Kind { return []Kind{Hang, HalfApply, Lie, Fail, LoseAnswer} }
@@ -161,14 +162,14 @@ func Write(seed uint64) Story {
 	if r.IntN(8) == 0 { // quiet: nothing is wrong but, perhaps, the plumbing
 		st.Events = append(st.Events, writeSensing(r, st)...)
 		st.Events = append(st.Events, writeDoubt(r, st)...)
-		return sorted(st)
+		return sorted(reread(st))
 	}
 	st.Events = append(st.Events, writeFaults(r, st)...)
 	if r.IntN(3) > 0 {
 		st.Events = append(st.Events, writePlumbing(r, st)...)
 		st.Events = append(st.Events, writeDoubt(r, st)...)
 	}
-	return sorted(st)
+	return sorted(reread(st))
 }
 
 func (st Story) critical(id grace.ServiceID) bool {

@@ -59,6 +59,22 @@ func writeDoubt(r *rand.Rand, st Story) []Event {
 	return out
 }
 
+// reread has the configuration read again in every fourth story, about as often as
+// probes look. It draws for itself, so that the rest of a story is what it was before
+// there were such events.
+func reread(st Story) Story {
+	r := rand.New(rand.NewPCG(st.Seed, 0x72657265))
+	if r.IntN(4) > 0 {
+		return st
+	}
+	e := Event{At: secondsIn(r, 20, 300), Kind: Reread, For: secondsIn(r, 60, 400), Amount: float64(3 + r.IntN(5))}
+	if f := faultOf(r, st); f.Kind != "" && r.IntN(2) == 0 {
+		e.At = f.At
+	}
+	st.Events = append(st.Events, e)
+	return st
+}
+
 // faultOf picks a fault of the story; the zero event when it has none.
 func faultOf(r *rand.Rand, st Story) Event {
 	var list []Event
@@ -73,5 +89,5 @@ func faultOf(r *rand.Rand, st Story) Event {
 	return list[r.IntN(len(list))]
 }
 
-// interval of a stuck alert's repeats; 0: it is sent once.
+// interval of a stuck alert's repeats, or of rereads; 0: it is once.
 func (e Event) interval() time.Duration { return time.Duration(e.Amount * float64(second)) }

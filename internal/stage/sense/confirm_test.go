@@ -15,7 +15,7 @@ func TestUnconfirmAgain(t *testing.T) {
 	a := New(DefaultConfig(), []Objective{slow()})
 	a.Observe(probeAt(0, 0))
 	a.Observe(probeAt(1, 0))
-	all := func(grace.Signal) bool { return true }
+	all := func(grace.Signal, []string) bool { return true }
 	for _, sec := range []int{10, 20} {
 		if got := a.Unconfirm(all, at(sec)); len(got) != 2 || !got[0].Unconfirmed || !got[1].Unconfirmed {
 			t.Errorf("at %d: %+v", sec, got)
@@ -54,7 +54,7 @@ func TestLateIsNoEvidence(t *testing.T) {
 			var changed []grace.Signal
 			switch rapid.IntRange(0, 5).Draw(t, "kind") {
 			case 0:
-				changed, began = a.Unconfirm(func(grace.Signal) bool { return true }, at(now)), now
+				changed, began = a.Unconfirm(func(grace.Signal, []string) bool { return true }, at(now)), now
 			case 1:
 				changed = a.Observe(probeAt(seen, float64(rapid.IntRange(0, 1).Draw(t, "pass"))))
 			case 2:
@@ -140,7 +140,7 @@ func TestConfirmedBySeveralSensors(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			now += rapid.IntRange(1, 10).Draw(t, "pause")
 			if rapid.IntRange(0, 9).Draw(t, "what") == 0 {
-				a.Unconfirm(func(grace.Signal) bool { return true }, at(now))
+				a.Unconfirm(func(grace.Signal, []string) bool { return true }, at(now))
 				began = now
 				continue
 			}

@@ -96,29 +96,11 @@ func (e *entry) takeOver(s grace.Signal) {
 	}
 }
 
-// Unconfirm takes back that the signals which match were confirmed: a sample
-// that is newer than now must show anew what they say. It gives those that it
-// changed, sorted by key: also those that have no data yet, or waited for such a
-// sample already, which must be newer now.
-func (a *Agent) Unconfirm(match func(grace.Signal) bool, now time.Time) []grace.Signal {
-	a.since = now
-	var changed []grace.Signal
-	for _, e := range a.entries {
-		if !match(e.sig) || e.unconfirmed && e.since.Equal(now) {
-			continue
-		}
-		e.doubt(now)
-		changed = append(changed, e.signal(&a.cfg))
-	}
-	slices.SortFunc(changed, compareKeys)
-	return changed
-}
-
 // Woke tells that this process stood still for a while: as after a start, all signals
 // are unconfirmed until a sample comes that is newer than now. The while does not count
 // as time without data; what was before does.
 func (a *Agent) Woke(now time.Time, stood time.Duration) {
-	a.Unconfirm(func(grace.Signal) bool { return true }, now)
+	a.Unconfirm(func(grace.Signal, []string) bool { return true }, now)
 	for _, e := range a.entries {
 		if !e.restored || !e.trusted.IsZero() {
 			e.trusted = now.Add(-max(0, e.silence(now.Add(-stood))))
@@ -214,7 +196,6 @@ func restoredNote(s grace.Signal) string {
 // that are gone, sorted by key; they are not known any more.
 func (a *Agent) Reconfigure(cfg Config, objectives []Objective) []grace.Signal {
 	a.cfg = cfg
-	clear(a.lists) // who reads one says so again
 	kept := make(map[grace.SignalKey]bool, len(objectives))
 	for i := range objectives {
 		kept[objectiveKey(&objectives[i])] = true

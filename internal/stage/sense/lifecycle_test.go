@@ -94,11 +94,11 @@ func TestUnconfirm(t *testing.T) {
 	a.Observe(probeAt(0, 0))
 	a.Observe(probeAt(1, 0))
 	a.Observe(alertAt(1, "f1", false))
-	got := a.Unconfirm(func(s grace.Signal) bool { return s.Kind != grace.SignalAlert }, time.Time{})
+	got := a.Unconfirm(func(s grace.Signal, _ []string) bool { return s.Kind != grace.SignalAlert }, time.Time{})
 	if len(got) != 1 || !got[0].Unconfirmed || got[0].State != grace.SignalFiring {
 		t.Errorf("got %+v", got)
 	}
-	if again := a.Unconfirm(func(grace.Signal) bool { return true }, time.Time{}); len(again) != 1 || again[0].Kind != grace.SignalAlert {
+	if again := a.Unconfirm(func(grace.Signal, []string) bool { return true }, time.Time{}); len(again) != 1 || again[0].Kind != grace.SignalAlert {
 		t.Errorf("twice: %+v", again)
 	}
 	if got := a.Observe(probeAt(2, 0)); len(got) != 1 || got[0].Unconfirmed || got[0].State != grace.SignalFiring {

@@ -56,6 +56,10 @@ func (a *Agent) listOf(sensor string) *list {
 	return l
 }
 
+// ForgetLists tells that lists of alerts are read in another way, or not any more:
+// who reads one says so again.
+func (a *Agent) ForgetLists() { clear(a.lists) }
+
 // stillOver takes it for shown at a time that an alert is over. That another
 // replica sees it fire stands: it may know better.
 func (e *entry) stillOver(cfg *Config, l *list, at time.Time, changed []grace.Signal) []grace.Signal {

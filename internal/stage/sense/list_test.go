@@ -161,6 +161,7 @@ func TestOverAfterARestart(t *testing.T) {
 					t.Errorf("before a reading: %+v", s)
 				}
 				a.Reconfigure(DefaultConfig(), nil)
+				a.ForgetLists()
 				start += 50
 			}
 			got := a.Observe(listAt(start, ""))
@@ -271,6 +272,7 @@ func TestOKNeedsAReading(t *testing.T) {
 					a.Restore(known, at(now))
 				} else {
 					a.Reconfigure(cfg, nil)
+					a.ForgetLists()
 				}
 				if slices.ContainsFunc(a.Signals(), func(s grace.Signal) bool { return s.State == grace.SignalOK }) {
 					shown = at(now)

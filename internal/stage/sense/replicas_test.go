@@ -361,7 +361,7 @@ func TestAdoptedFromBefore(t *testing.T) {
 	}
 	for name, begin := range map[string]func(*Agent){
 		"start":         func(a *Agent) { a.Restore(nil, at(20)) },
-		"configuration": func(a *Agent) { a.Unconfirm(func(grace.Signal) bool { return true }, at(20)) },
+		"configuration": func(a *Agent) { a.Unconfirm(func(grace.Signal, []string) bool { return true }, at(20)) },
 	} {
 		a := New(DefaultConfig(), nil)
 		begin(a)
