@@ -267,6 +267,7 @@ func (l *Loop) writeBatch(ctx context.Context, batch []said) error {
 	events := make([]event.Event, len(batch))
 	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		for i := range batch { // here: where the store is away it costs nothing
+			l.setBackToo(&batch[i].signal) // it may have waited while the clock was set
 			events[i] = batch[i].event(l.Owner)
 		}
 		return l.Store.Append(ctx, tx, events...)
@@ -279,6 +280,7 @@ func (l *Loop) writeBatch(ctx context.Context, batch []said) error {
 	for _, e := range events {
 		switch e := e.(type) {
 		case event.SignalChanged:
+			l.setBackToo(&e.Signal)
 			signals = append(signals, e.Signal)
 			if e.Trigger != nil {
 				triggers++
