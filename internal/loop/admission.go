@@ -13,23 +13,23 @@ import (
 // Admit asks once more what may have changed since the decision: mode, trust,
 // silences, the evidence, the change window, the circuit breaker, other runs.
 func (j journal) Admit(run grace.Run) (heal.Admission, error) {
-	if err := j.l.Store.LockDeciding(j.ctx, j.tx); err != nil {
+	if err := j.runs.Store.LockDeciding(j.ctx, j.tx); err != nil {
 		return heal.Admission{}, err
 	}
-	st := j.l.stages.Load() // as they are once it is this one's turn
-	j.l.noticeStill()
-	p, err := j.l.present(j.ctx, j.tx, j.l.glance(st))
+	st := j.runs.stages.Load() // as they are once it is this one's turn
+	j.runs.in.noticeStill()
+	p, err := j.runs.present(j.ctx, j.tx, j.runs.glance(st))
 	if err != nil {
 		return heal.Admission{}, err
 	}
-	s, k, dec, err := j.l.admission(j.ctx, j.tx, st, p, run)
+	s, k, dec, err := j.runs.admission(j.ctx, j.tx, st, p, run)
 	if err != nil {
 		return heal.Admission{}, err
 	}
 	a := st.rules.Admit(s, k, dec)
 	if a.End != "" || a.Wait.IsZero() || namesOf(a.Reasons) != namesOf(run.Reasons) { // else it was told so before
 		e := event.Admitted{Snapshot: decide.RecordAdmission(s, a)}
-		if err := j.l.record(j.ctx, j.tx, e.Snapshot.ID, []content.Parts{k.Parts}, e); err != nil {
+		if err := j.runs.record(j.ctx, j.tx, e.Snapshot.ID, []content.Parts{k.Parts}, e); err != nil {
 			return heal.Admission{}, fmt.Errorf("record the admission: %w", err)
 		}
 	}
@@ -42,7 +42,7 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 
 // symptoms gives what is wrong with a service now.
 func (j journal) symptoms(id grace.ServiceID) ([]grace.Symptom, error) {
-	signals, err := j.l.signalsNow(j.ctx, j.tx, id)
+	signals, err := j.runs.signalsNow(j.ctx, j.tx, id)
 	if err != nil {
 		return nil, err
 	}

@@ -149,29 +149,29 @@ type published struct {
 	flapping bool
 }
 
-// keep queues changes to be written. The caller holds l.mu since it made them,
+// keep queues changes to be written. The caller holds in.mu since it made them,
 // so they are queued in the order in which they happened.
-func (l *Loop) keep(changed []grace.Signal, more ...said) {
+func (in *ingest) keep(changed []grace.Signal, more ...said) {
 	if len(changed)+len(more) == 0 {
 		return
 	}
-	now := l.Now()
+	now := in.Now()
 	for _, s := range changed {
 		if s.Unconfirmed {
-			l.mirror.doubt(s.Key, l.sense.After(s.Key))
+			in.mirror.doubt(s.Key, in.sense.After(s.Key))
 		}
 		word := published{s.State, s.Severity, s.Flapping}
-		before, known := l.published[s.Key]
+		before, known := in.published[s.Key]
 		// What another replica has said first is no entry of the log again.
-		quiet := !s.Gone && (known && before == word || l.mirror.says(s.Key, word))
-		l.unsaved.add(said{at: now, signal: s, quiet: quiet})
-		if l.published[s.Key] = word; s.Gone {
-			delete(l.published, s.Key)
+		quiet := !s.Gone && (known && before == word || in.mirror.says(s.Key, word))
+		in.unsaved.add(said{at: now, signal: s, quiet: quiet})
+		if in.published[s.Key] = word; s.Gone {
+			delete(in.published, s.Key)
 		}
 	}
 	for _, s := range more {
 		s.at = now
-		l.unsaved.add(s)
+		in.unsaved.add(s)
 	}
 }
 
@@ -181,21 +181,21 @@ func (l *Loop) keep(changed []grace.Signal, more ...said) {
 //
 // Many callers share a transaction: while one is written the others queue up,
 // the first of them writes for all, and those behind it find it done.
-func (l *Loop) flush(ctx context.Context) error {
-	l.mu.Lock()
-	last := l.unsaved.last
-	l.mu.Unlock()
-	l.flushing.Lock()
-	defer l.flushing.Unlock()
+func (in *ingest) flush(ctx context.Context) error {
+	in.mu.Lock()
+	last := in.unsaved.last
+	in.mu.Unlock()
+	in.flushing.Lock()
+	defer in.flushing.Unlock()
 	for {
-		l.mu.Lock()
-		if l.unsaved.durable >= last {
-			l.mu.Unlock()
+		in.mu.Lock()
+		if in.unsaved.durable >= last {
+			in.mu.Unlock()
 			return nil
 		}
-		batch := l.unsaved.take(flushBatch)
-		l.mu.Unlock()
-		if err := l.writeQueued(ctx, batch); err != nil {
+		batch := in.unsaved.take(flushBatch)
+		in.mu.Unlock()
+		if err := in.writeQueued(ctx, batch); err != nil {
 			return fmt.Errorf("write %d signal changes: %w", len(batch), err)
 		}
 	}
@@ -203,20 +203,20 @@ func (l *Loop) flush(ctx context.Context) error {
 
 // writeQueued writes the oldest of what is queued, what the store would never
 // take left out. The caller holds l.flushing.
-func (l *Loop) writeQueued(ctx context.Context, batch []said) error {
-	refused, err := l.writeOrDrop(ctx, batch)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.unsaved.refused += int64(refused)
+func (in *ingest) writeQueued(ctx context.Context, batch []said) error {
+	refused, err := in.writeOrDrop(ctx, batch)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.unsaved.refused += int64(refused)
 	if err != nil {
-		if l.unsaved.stuck.IsZero() {
-			l.unsaved.stuck = l.Now()
+		if in.unsaved.stuck.IsZero() {
+			in.unsaved.stuck = in.Now()
 		}
-		l.unsaved.back()
+		in.unsaved.back()
 		return err
 	}
-	l.unsaved.stuck = time.Time{}
-	l.unsaved.done()
+	in.unsaved.stuck = time.Time{}
+	in.unsaved.done()
 	return nil
 }
 
@@ -225,8 +225,8 @@ func (l *Loop) writeQueued(ctx context.Context, batch []said) error {
 // and the audit log says so; if even this cannot be written, the fault is the
 // store's after all and nothing is dropped. Without it one value that cannot be
 // stored would keep every later one from being written, for good.
-func (l *Loop) writeOrDrop(ctx context.Context, batch []said) (refused int, err error) {
-	err = l.writeBatch(ctx, batch)
+func (in *ingest) writeOrDrop(ctx context.Context, batch []said) (refused int, err error) {
+	err = in.writeBatch(ctx, batch)
 	switch {
 	case err == nil:
 		return 0, nil
@@ -235,7 +235,7 @@ func (l *Loop) writeOrDrop(ctx context.Context, batch []said) (refused int, err 
 	case len(batch) > 1:
 		half := len(batch) / 2
 		for _, part := range [][]said{batch[:half], batch[half:]} {
-			n, err := l.writeOrDrop(ctx, part)
+			n, err := in.writeOrDrop(ctx, part)
 			refused += n
 			if err != nil {
 				return refused, err
@@ -243,34 +243,34 @@ func (l *Loop) writeOrDrop(ctx context.Context, batch []said) (refused int, err 
 		}
 		return refused, nil
 	}
-	entry := event.WriteRefused{Key: batch[0].key(), Service: batch[0].service(), Reason: err.Error(), At: l.Now()}
-	if logged := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return l.Store.Append(ctx, tx, entry)
+	entry := event.WriteRefused{Key: batch[0].key(), Service: batch[0].service(), Reason: err.Error(), At: in.Now()}
+	if logged := in.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return in.Store.Append(ctx, tx, entry)
 	}); logged != nil {
 		return 0, errors.Join(err, logged)
 	}
-	l.Log.ErrorContext(ctx, "a change was dropped: the store does not take it", "change", batch[0].key(), "service", batch[0].service(), "error", err)
+	in.Log.ErrorContext(ctx, "a change was dropped: the store does not take it", "change", batch[0].key(), "service", batch[0].service(), "error", err)
 	return 1, nil
 }
 
 // WriteQueue tells how much waits to be written, since when nothing could be
 // (zero while it can), and how much was dropped because the store refused it.
-func (l *Loop) WriteQueue() (pending int, stuck time.Time, refused int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.unsaved.pending(), l.unsaved.stuck, l.unsaved.refused
+func (in *ingest) WriteQueue() (pending int, stuck time.Time, refused int64) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.unsaved.pending(), in.unsaved.stuck, in.unsaved.refused
 }
 
 // writeBatch writes a batch in one transaction.
-func (l *Loop) writeBatch(ctx context.Context, batch []said) error {
+func (in *ingest) writeBatch(ctx context.Context, batch []said) error {
 	standing := standingOf(batch)
 	events := make([]event.Event, len(batch))
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+	err := in.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		for i := range batch { // here: where the store is away it costs nothing
-			l.setBackToo(&batch[i].signal) // it may have waited while the clock was set
-			events[i] = batch[i].event(l.Owner)
+			in.setBackToo(&batch[i].signal) // it may have waited while the clock was set
+			events[i] = batch[i].event(in.Owner)
 		}
-		return l.Store.Append(ctx, tx, events...)
+		return in.Store.Append(ctx, tx, events...)
 	})
 	if err != nil {
 		return err
@@ -280,7 +280,7 @@ func (l *Loop) writeBatch(ctx context.Context, batch []said) error {
 	for _, e := range events {
 		switch e := e.(type) {
 		case event.SignalChanged:
-			l.setBackToo(&e.Signal)
+			in.setBackToo(&e.Signal)
 			signals = append(signals, e.Signal)
 			if e.Trigger != nil {
 				triggers++
@@ -291,9 +291,9 @@ func (l *Loop) writeBatch(ctx context.Context, batch []said) error {
 			}
 		}
 	}
-	l.mirror.signals(signals)
-	l.mirror.predictions(standing)
-	l.stats.triggers.Add(triggers)
-	l.nudge()
+	in.mirror.signals(signals)
+	in.mirror.predictions(standing)
+	in.stats.triggers.Add(triggers)
+	in.nudge()
 	return nil
 }

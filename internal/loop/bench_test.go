@@ -121,7 +121,7 @@ func newBenchRig(b *testing.B, url string, n int, act noop) *benchRig {
 	if r.Loop, err = New(cfg, Deps{Store: s, Bus: bus, Runner: runner, Engine: r.engine, Log: log, Now: time.Now, Owner: "bench"}); err != nil {
 		b.Fatal(err)
 	}
-	if err := r.load(ctx); err != nil {
+	if err := r.Load(ctx); err != nil {
 		b.Fatal(err)
 	}
 	if err := r.engine.Start(ctx); err != nil {

@@ -24,42 +24,42 @@ type ByHand struct {
 
 // RunByHand decides a run that a person wants through the same gates as any
 // other, but for the evidence: the person has seen it. It is recorded as theirs.
-func (l *Loop) RunByHand(ctx context.Context, want ByHand, actor string) (grace.Decision, error) {
-	st := l.stages.Load()
+func (c *commands) RunByHand(ctx context.Context, want ByHand, actor string) (grace.Decision, error) {
+	st := c.stages.Load()
 	if err := st.wants(want); err != nil {
 		return grace.Decision{}, err
 	}
 	began := time.Now()
 	var dec grace.Decision
-	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		p, err := l.present(ctx, tx, l.look(st))
+	err := c.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+		p, err := c.present(ctx, tx, c.look(st))
 		if err != nil {
 			return err
 		}
-		s, k, err := l.snapshot(ctx, tx, st, p, want.Service)
+		s, k, err := c.snapshot(ctx, tx, st, p, want.Service)
 		if err != nil {
 			return err
 		}
 		s.Wanted = &grace.Wanted{Actor: actor, Playbook: want.Playbook, Parameters: want.Parameters, Reason: want.Reason, Override: want.Override}
-		if err := l.remember(ctx, tx, st, &s, grace.TriggerManual, st.rules.Wanted(s, k.Scene).Code); err != nil {
+		if err := c.remember(ctx, tx, st, &s, grace.TriggerManual, st.rules.Wanted(s, k.Scene).Code); err != nil {
 			return err
 		}
 		var run *grace.Run
 		dec, run = st.rules.Decide(s, k)
 		if run != nil && !run.Status.Terminal() {
-			if err := l.Engine.Enqueue(ctx, tx, run.ID, run); err != nil {
+			if err := c.Engine.Enqueue(ctx, tx, run.ID, run); err != nil {
 				return err
 			}
 		}
 		e := decisionEvent(s, dec, run, st.ApprovalTTL)
 		e.Actor, e.Why = actor, want.Reason
-		return l.record(ctx, tx, string(dec.ID), []content.Parts{k.Parts}, e)
+		return c.record(ctx, tx, string(dec.ID), []content.Parts{k.Parts}, e)
 	})
 	if err != nil {
 		return dec, fmt.Errorf("decide a run of %s on %s: %w", want.Playbook, want.Service, err)
 	}
-	l.tell(dec, time.Since(began))
-	l.nudge()
+	c.tell(dec, time.Since(began))
+	c.nudge()
 	return dec, nil
 }
 

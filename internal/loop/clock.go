@@ -17,62 +17,62 @@ const farAhead = 10 * time.Second
 // shiftClocks takes the times that the deciding goroutine remembers to a clock
 // that was set: else what lasts was told later, or a "no" stood longer, by as
 // much as the clock was set back.
-func (l *Loop) shiftClocks() {
-	step := time.Duration(l.shifted.Swap(0))
+func (d *decider) shiftClocks() {
+	step := time.Duration(d.shifted.Swap(0))
 	if step == 0 {
 		return
 	}
-	for _, c := range l.conditions {
+	for _, c := range d.conditions {
 		c.since = c.since.Add(step)
 		if !c.clear.IsZero() {
 			c.clear = c.clear.Add(step)
 		}
 	}
-	for _, times := range []map[grace.SignalKey]time.Time{l.unseen, l.hushed} {
+	for _, times := range []map[grace.SignalKey]time.Time{d.unseen, d.hushed} {
 		for key, t := range times {
 			times[key] = t.Add(step)
 		}
 	}
-	for id, t := range l.well {
-		l.well[id] = t.Add(step)
+	for id, t := range d.well {
+		d.well[id] = t.Add(step)
 	}
-	for key, c := range l.considered {
+	for key, c := range d.considered {
 		c.at = c.at.Add(step)
-		l.considered[key] = c
+		d.considered[key] = c
 	}
-	l.looks = l.looks.Add(step)
+	d.looks = d.looks.Add(step)
 }
 
 // noticeStep looks whether the wall clock was set, and takes what is known to the
 // new time: else samples were late for as long as it had been ahead, and nobody
 // would see anything. That is before the first sample by the new time is judged.
-// The caller holds l.mu.
-func (l *Loop) noticeStep(now time.Time) {
+// The caller holds in.mu.
+func (in *ingest) noticeStep(now time.Time) {
 	var elapsed time.Duration
-	if l.Elapsed != nil {
-		elapsed = l.Elapsed()
+	if in.Elapsed != nil {
+		elapsed = in.Elapsed()
 	}
-	step := l.drift.Moved(now, elapsed)
-	if l.Elapsed == nil {
+	step := in.drift.Moved(now, elapsed)
+	if in.Elapsed == nil {
 		step = min(0, step) // a step ahead cannot be told from time that passed
 	}
 	if step.Abs() < heal.ClockStep {
 		return
 	}
-	l.keep(l.sense.ClockStepped(now, step)) // another process, after a crash, knows how long it has lasted
-	l.forecast, l.swept = earlier(l.forecast, now), earlier(l.swept, now)
-	l.mirror.clockStepped(now, step)
-	l.shifted.Add(int64(step))
-	l.setBack.Store(min(0, l.setBack.Load()+int64(step)))
-	l.epoch.Add(min(0, step.Milliseconds()))
-	l.looking.Add(min(0, step.Milliseconds()))
-	l.stepped += step
+	in.keep(in.sense.ClockStepped(now, step)) // another process, after a crash, knows how long it has lasted
+	in.forecaster.clockStepped(now)
+	in.mirror.clockStepped(now, step)
+	in.shifted.Add(int64(step))
+	in.setBack.Store(min(0, in.setBack.Load()+int64(step)))
+	in.epoch.Add(min(0, step.Milliseconds()))
+	in.looking.Add(min(0, step.Milliseconds()))
+	in.stepped += step
 }
 
 // setBackToo takes a word that was on its way while the clock was set back to the
 // new time: else all that is said after it was taken for older.
-func (l *Loop) setBackToo(s *grace.Signal) {
-	back, now := time.Duration(l.setBack.Load()), l.Now()
+func (co *common) setBackToo(s *grace.Signal) {
+	back, now := time.Duration(co.setBack.Load()), co.Now()
 	if back >= 0 {
 		return
 	}
@@ -86,8 +86,8 @@ func (l *Loop) setBackToo(s *grace.Signal) {
 // recordsAhead gives by how much the clock was set back, at least, since GRACE
 // wrote last: how far ahead its newest record is dated. What lasts has lasted all
 // the same.
-func (l *Loop) recordsAhead(ctx context.Context, now time.Time) (time.Duration, error) {
-	newest, err := l.Store.LastEntryAt(ctx, l.Store.Q())
+func (co *common) recordsAhead(ctx context.Context, now time.Time) (time.Duration, error) {
+	newest, err := co.Store.LastEntryAt(ctx, co.Store.Q())
 	if ahead := newest.Sub(now); err == nil && ahead >= farAhead {
 		return ahead, nil
 	}
@@ -95,17 +95,17 @@ func (l *Loop) recordsAhead(ctx context.Context, now time.Time) (time.Duration, 
 }
 
 // watchClock says that the wall clock was set.
-func (l *Loop) watchClock(ctx context.Context, now time.Time) error {
-	l.mu.Lock()
-	l.noticeStep(now)
-	step := l.stepped
-	l.stepped = 0
-	l.mu.Unlock()
+func (in *ingest) watchClock(ctx context.Context, now time.Time) error {
+	in.mu.Lock()
+	in.noticeStep(now)
+	step := in.stepped
+	in.stepped = 0
+	in.mu.Unlock()
 	if step == 0 {
 		return nil
 	}
-	l.Log.Warn("the wall clock was set", "by", step.String())
-	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return l.Store.Append(ctx, tx, event.ClockSet{By: step, Owner: l.Owner, At: now})
+	in.Log.Warn("the wall clock was set", "by", step.String())
+	return in.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return in.Store.Append(ctx, tx, event.ClockSet{By: step, Owner: in.Owner, At: now})
 	})
 }

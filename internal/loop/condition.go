@@ -69,13 +69,13 @@ func (c *condition) lasting(patience time.Duration, now time.Time) []kindOf {
 // known from before a restart, or a change of the configuration, counts from
 // then on where GRACE looks itself: it is confirmed or cleared within moments. An
 // alert may be repeated hours later: it counts from when it began, see stored.
-func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time) {
-	l.doubtConditions(signals)
+func (d *decider) watchConditions(st *stages, signals []grace.Signal, now time.Time) {
+	d.doubtConditions(signals)
 	sick := map[grace.ServiceID][]grace.Signal{}
 	began := map[grace.SignalKey]time.Time{} // when GRACE saw it begin, before a start or not
 	hushed := map[grace.SignalKey]time.Time{}
 	for _, s := range signals {
-		switch until, was := l.hushed[s.Key]; {
+		switch until, was := d.hushed[s.Key]; {
 		case s.SilencedAtSource():
 			hushed[s.Key] = now
 		case was && s.State == grace.SignalFiring: // it counts from then, as when a silence of GRACE's own ends
@@ -87,17 +87,17 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 		}
 		began[s.Key] = s.Since
 		if s.Unconfirmed && s.Configured {
-			s.Since = later(s.Since, time.UnixMilli(l.epoch.Load()))
+			s.Since = later(s.Since, time.UnixMilli(d.epoch.Load()))
 		}
 		sick[s.Service] = append(sick[s.Service], s)
 	}
-	l.hushed = hushed
+	d.hushed = hushed
 	for id, list := range sick {
-		c := l.conditions[id]
+		c := d.conditions[id]
 		begins := c == nil
 		if begins {
 			c = &condition{since: now, stored: map[grace.SignalKey]bool{}}
-			l.conditions[id] = c
+			d.conditions[id] = c
 		}
 		c.worst, c.clear = list[0], time.Time{}
 		for _, s := range list {
@@ -117,7 +117,7 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 		}
 		c.call(list, began, begins, now)
 	}
-	for id, c := range l.conditions {
+	for id, c := range d.conditions {
 		if len(sick[id]) > 0 {
 			continue
 		}
@@ -125,7 +125,7 @@ func (l *Loop) watchConditions(st *stages, signals []grace.Signal, now time.Time
 			c.clear = now
 		}
 		if now.Sub(c.clear) >= st.HoldDown {
-			delete(l.conditions, id)
+			delete(d.conditions, id)
 		}
 	}
 }
@@ -138,15 +138,15 @@ func (c *condition) anew(now time.Time) {
 
 // holdSilenced starts the clock of silenced services anew: when the silence
 // ends there is as much time to heal them as ever.
-func (l *Loop) holdSilenced(ctx context.Context, st *stages, now time.Time) error {
-	if len(l.conditions) == 0 {
+func (d *decider) holdSilenced(ctx context.Context, st *stages, now time.Time) error {
+	if len(d.conditions) == 0 {
 		return nil
 	}
-	silences, err := l.Store.Silences(ctx, l.Store.Q(), now)
+	silences, err := d.Store.Silences(ctx, d.Store.Q(), now)
 	if err != nil {
 		return fmt.Errorf("read the silences: %w", err)
 	}
-	for id, c := range l.conditions {
+	for id, c := range d.conditions {
 		if _, silenced := st.rules.SilencedBy(id, silences, now); silenced {
 			c.anew(now)
 		}
@@ -172,8 +172,8 @@ func (st *stages) critical(id grace.ServiceID) bool {
 // noteTold starts the clock of a condition anew when a person resolved its
 // incident although it lasts. That an incident resolved itself, as a storm that
 // is over does, puts nothing off.
-func (l *Loop) noteTold(ctx context.Context, incidents []grace.Incident, now time.Time) error {
-	for id, c := range l.conditions {
+func (d *decider) noteTold(ctx context.Context, incidents []grace.Incident, now time.Time) error {
+	for id, c := range d.conditions {
 		var told []grace.IncidentID
 		for _, i := range incidents {
 			if i.Covers(id) && (isStorm(i) || about(&i, c.since)) {
@@ -181,7 +181,7 @@ func (l *Loop) noteTold(ctx context.Context, incidents []grace.Incident, now tim
 			}
 		}
 		gone := slices.DeleteFunc(slices.Clone(c.told), func(id grace.IncidentID) bool { return slices.Contains(told, id) })
-		byHand, err := l.anyResolvedByHand(ctx, gone)
+		byHand, err := d.anyResolvedByHand(ctx, gone)
 		switch {
 		case err != nil:
 			return err
@@ -196,9 +196,9 @@ func (l *Loop) noteTold(ctx context.Context, incidents []grace.Incident, now tim
 }
 
 // anyResolvedByHand tells whether a person resolved one of the incidents.
-func (l *Loop) anyResolvedByHand(ctx context.Context, ids []grace.IncidentID) (bool, error) {
+func (d *decider) anyResolvedByHand(ctx context.Context, ids []grace.IncidentID) (bool, error) {
 	for _, id := range ids {
-		inc, err := l.Store.Incident(ctx, l.Store.Q(), id)
+		inc, err := d.Store.Incident(ctx, d.Store.Q(), id)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return false, fmt.Errorf("read incident %s: %w", id, err)
 		}

@@ -11,6 +11,9 @@
 //	                            v
 //	                       heal on flow  -> learning entry, incident
 //
+// Its rooms have their own state, goroutines, Start and Stop, and know the rooms below
+// them alone, see [Loop].
+//
 // Contract:
 //
 //   - Observe returns nil only when every signal change that the samples caused

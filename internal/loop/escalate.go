@@ -36,29 +36,29 @@ type lasting struct {
 // EscalateAfter, while nothing that helps is being done, is told to a person
 // with the reason why GRACE does not act. It resolves incidents whose services
 // are well again.
-func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagnosis, signals []grace.Signal, now time.Time) error {
-	l.watchConditions(st, signals, now)
+func (d *decider) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagnosis, signals []grace.Signal, now time.Time) error {
+	d.watchConditions(st, signals, now)
 	// An error about one keeps nothing from the others.
-	failed := errors.Join(l.holdSilenced(ctx, st, now), l.keepLost(ctx, now))
-	incidents, err := l.Store.OpenIncidents(ctx, l.Store.Q())
+	failed := errors.Join(d.holdSilenced(ctx, st, now), d.keepLost(ctx, now))
+	incidents, err := d.Store.OpenIncidents(ctx, d.Store.Q())
 	if err != nil {
 		return errors.Join(failed, fmt.Errorf("read the open incidents: %w", err))
 	}
-	failed = errors.Join(failed, l.noteTold(ctx, incidents, now))
-	maps.DeleteFunc(l.reworded, func(id grace.IncidentID, _ time.Time) bool {
+	failed = errors.Join(failed, d.noteTold(ctx, incidents, now))
+	maps.DeleteFunc(d.reworded, func(id grace.IncidentID, _ time.Time) bool {
 		return !slices.ContainsFunc(incidents, func(i grace.Incident) bool { return i.ID == id })
 	})
-	due := l.overdue(st, diagnoses, now)
-	blind := l.blindness(st, signals, now)
+	due := d.overdue(st, diagnoses, now)
+	blind := d.blindness(st, signals, now)
 	if slices.ContainsFunc(incidents, isStorm) {
-		failed = errors.Join(failed, l.widenStorm(ctx, st, incidents, due, now))
+		failed = errors.Join(failed, d.widenStorm(ctx, st, incidents, due, now))
 	} else {
 		for _, c := range due {
 			if covered(incidents, c) {
-				failed = errors.Join(failed, l.reword(ctx, st, c, incidents, now))
+				failed = errors.Join(failed, d.reword(ctx, st, c, incidents, now))
 				continue
 			}
-			if err := l.openUnhealed(ctx, st, c, now); err != nil {
+			if err := d.openUnhealed(ctx, st, c, now); err != nil {
 				failed = errors.Join(failed, err)
 			}
 		}
@@ -70,11 +70,11 @@ func (l *Loop) escalate(ctx context.Context, st *stages, diagnoses []grace.Diagn
 		if slices.ContainsFunc(incidents, told) {
 			continue
 		}
-		if err := l.openIncident(ctx, st, b, now); err != nil {
+		if err := d.openIncident(ctx, st, b, now); err != nil {
 			failed = errors.Join(failed, err)
 		}
 	}
-	return errors.Join(failed, l.resolveIncidents(ctx, st, incidents, blind, signals, now))
+	return errors.Join(failed, d.resolveIncidents(ctx, st, incidents, blind, signals, now))
 }
 
 // about tells whether an open incident is about a condition that began at a
@@ -116,16 +116,16 @@ const confirmGrace = 10 * time.Second
 
 // overdue gives the conditions that have lasted too long, each under the
 // service that causes it.
-func (l *Loop) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time) []lasting {
+func (d *decider) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time) []lasting {
 	causeOf := map[grace.ServiceID]grace.ServiceID{}
-	for _, d := range diagnoses {
-		for _, v := range d.Victims {
-			causeOf[v] = d.Cause
+	for _, dia := range diagnoses {
+		for _, v := range dia.Victims {
+			causeOf[v] = dia.Cause
 		}
 	}
-	by, began := map[grace.ServiceID]*lasting{}, time.UnixMilli(l.epoch.Load())
-	for _, id := range slices.Sorted(maps.Keys(l.conditions)) {
-		c := l.conditions[id]
+	by, began := map[grace.ServiceID]*lasting{}, time.UnixMilli(d.epoch.Load())
+	for _, id := range slices.Sorted(maps.Keys(d.conditions)) {
+		c := d.conditions[id]
 		if !c.clear.IsZero() || now.Sub(c.since) < st.patience(id) || !c.confirmed && now.Sub(began) < confirmGrace {
 			continue
 		}
@@ -146,14 +146,14 @@ func (l *Loop) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time) [
 			one.text = cmp.Or(one.text, string(id)+": "+c.worst.Message)
 		}
 	}
-	for _, d := range diagnoses {
-		one := by[d.Cause]
+	for _, dia := range diagnoses {
+		one := by[dia.Cause]
 		if one == nil {
 			continue
 		}
-		one.undecided = l.lastSaid(d.Cause).at.IsZero()
-		for _, v := range d.Victims {
-			if c := l.conditions[v]; c != nil && c.clear.IsZero() && v != d.Cause && !slices.Contains(one.victims, v) {
+		one.undecided = d.lastSaid(dia.Cause).at.IsZero()
+		for _, v := range dia.Victims {
+			if c := d.conditions[v]; c != nil && c.clear.IsZero() && v != dia.Cause && !slices.Contains(one.victims, v) {
 				one.soon = append(one.soon, v)
 			}
 		}
@@ -167,9 +167,9 @@ func (l *Loop) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time) [
 
 // openUnhealed opens an incident about a condition, unless a run is acting on
 // it, a silence holds, or another replica was faster.
-func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time.Time) error {
-	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		silences, err := l.Store.Silences(ctx, tx, now)
+func (d *decider) openUnhealed(ctx context.Context, st *stages, c lasting, now time.Time) error {
+	err := d.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+		silences, err := d.Store.Silences(ctx, tx, now)
 		if err != nil {
 			return fmt.Errorf("read the silences: %w", err)
 		}
@@ -177,18 +177,18 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 		if c.service == "" {
 			return nil
 		}
-		incidents, err := l.Store.OpenIncidents(ctx, tx)
+		incidents, err := d.Store.OpenIncidents(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("read the open incidents: %w", err)
 		}
 		if covered(incidents, c) {
 			return nil
 		}
-		why, acting, err := l.whyLasting(ctx, tx, c, silenced, now)
+		why, acting, err := d.whyLasting(ctx, tx, c, silenced, now)
 		if err != nil || acting {
 			return err
 		}
-		return l.Store.Append(ctx, tx, c.change(incidents, why, now))
+		return d.Store.Append(ctx, tx, c.change(incidents, why, now))
 	})
 	if err != nil {
 		return fmt.Errorf("tell of %s, which lasts: %w", c.service, err)
@@ -198,8 +198,8 @@ func (l *Loop) openUnhealed(ctx context.Context, st *stages, c lasting, now time
 
 // whyLasting tells why GRACE does not act on a condition, unless a run acts on it, or
 // is about to.
-func (l *Loop) whyLasting(ctx context.Context, tx store.Tx, c lasting, silenced grace.ServiceID, now time.Time) (why string, acting bool, err error) {
-	open, err := l.Store.OpenRunHeads(ctx, tx)
+func (d *decider) whyLasting(ctx context.Context, tx store.Tx, c lasting, silenced grace.ServiceID, now time.Time) (why string, acting bool, err error) {
+	open, err := d.Store.OpenRunHeads(ctx, tx)
 	if err != nil {
 		return "", false, fmt.Errorf("read open runs: %w", err)
 	}
@@ -209,16 +209,16 @@ func (l *Loop) whyLasting(ctx context.Context, tx store.Tx, c lasting, silenced 
 		if h.State.Acting() || h.State == grace.RunApproved && now.Sub(h.CreatedAt).Abs() < startGrace {
 			return "", true, nil
 		}
-		run, err := l.Store.Run(ctx, tx, h.ID)
+		run, err := d.Store.Run(ctx, tx, h.ID)
 		return whyWaiting(run), false, err
 	}
-	switch why = l.whyNot(c.service); {
+	switch why = d.whyNot(c.service); {
 	case silenced != "":
 		why = string(silenced) + ", which causes it, is silenced"
 	case c.undecided:
 		why = "it has just been diagnosed, and what is done about it is decided in a moment"
-	case l.blockedByOwnRun(c.service):
-		why, err = l.whyNotDone(ctx, tx, c.service, why, now)
+	case d.blockedByOwnRun(c.service):
+		why, err = d.whyNotDone(ctx, tx, c.service, why, now)
 	}
 	return why, false, err
 }
@@ -232,18 +232,18 @@ const startGrace = 10 * time.Second
 const rewordEvery = time.Minute
 
 // reword has an incident that is told say why GRACE does not act now.
-func (l *Loop) reword(ctx context.Context, st *stages, c lasting, incidents []grace.Incident, now time.Time) error {
+func (d *decider) reword(ctx context.Context, st *stages, c lasting, incidents []grace.Incident, now time.Time) error {
 	own := slices.DeleteFunc(c.own(incidents), func(i grace.Incident) bool { return i.Kind != grace.IncidentUnhealed })
 	if len(own) == 0 || len(c.kinds) == 0 {
 		return nil
 	}
 	id := own[len(own)-1].ID
-	if now.Sub(later(l.reworded[id], own[len(own)-1].OpenedAt)).Abs() < rewordEvery {
+	if now.Sub(later(d.reworded[id], own[len(own)-1].OpenedAt)).Abs() < rewordEvery {
 		return nil
 	}
-	l.reworded[id] = now
-	err := l.whileOpen(ctx, id, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
-		why, acting, err := l.whyLasting(ctx, tx, c, "", now)
+	d.reworded[id] = now
+	err := d.whileOpen(ctx, id, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
+		why, acting, err := d.whyLasting(ctx, tx, c, "", now)
 		if err != nil || acting {
 			return err
 		}
@@ -252,7 +252,7 @@ func (l *Loop) reword(ctx context.Context, st *stages, c lasting, incidents []gr
 			return nil
 		}
 		inc.Detail = detail
-		return l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentRefreshed, grace.Self, "", now))
+		return d.Store.Append(ctx, tx, incidentChange(inc, event.IncidentRefreshed, grace.Self, "", now))
 	})
 	if err != nil {
 		return fmt.Errorf("bring incident %s up to date: %w", id, err)

@@ -12,32 +12,32 @@ import (
 // process itself knows. What the rows say was seen by some replica; that it was
 // seen since this process began, or since its configuration changed, it knows
 // itself.
-func (l *Loop) signalsNow(ctx context.Context, q store.Querier, service grace.ServiceID) ([]grace.Signal, error) {
-	rows, err := l.Store.Signals(ctx, q, service)
+func (b *basis) signalsNow(ctx context.Context, q store.Querier, service grace.ServiceID) ([]grace.Signal, error) {
+	rows, err := b.Store.Signals(ctx, q, service)
 	if err != nil {
 		return nil, fmt.Errorf("look at the signals of %s: %w", service, err)
 	}
 	for i, s := range rows {
-		s.Unconfirmed = l.mirror.isUnconfirmed(s.Key)
-		rows[i] = l.newest(s)
+		s.Unconfirmed = b.mirror.isUnconfirmed(s.Key)
+		rows[i] = b.in.newest(s)
 	}
 	return rows, nil
 }
 
 // newest adds what this process has seen since a row was written, which may not
 // be durable yet: that it passed, or that its sender does not repeat it.
-func (l *Loop) newest(row grace.Signal) grace.Signal {
+func (in *ingest) newest(row grace.Signal) grace.Signal {
 	if row.State != grace.SignalFiring {
 		return row
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	own, known := l.sense.Signal(row.Key)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	own, known := in.sense.Signal(row.Key)
 	seen := row.Unconfirmed || known && own.At.After(row.At) // not yet, or later: then what is known here says when
 	switch {
-	case l.sense.PassedSince(row):
+	case in.sense.PassedSince(row):
 		row.Passing, row.Message = true, own.Message
-	case !seen && !row.Expires.IsZero() && l.Now().After(row.Expires) && (!known || !own.Expires.After(row.Expires)):
+	case !seen && !row.Expires.IsZero() && in.Now().After(row.Expires) && (!known || !own.Expires.After(row.Expires)):
 		row.State, row.Message = grace.SignalStale, row.Metric+": not repeated until "+row.Expires.UTC().Format("15:04:05 MST")
 	}
 	return row

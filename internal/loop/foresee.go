@@ -2,7 +2,6 @@ package loop
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -59,9 +58,9 @@ type foreseen struct {
 
 // foresee makes what is to be written of what an agent found. from is the shard
 // that it came from, nil for the loop's own agent.
-func (l *Loop) foresee(st *stages, r predict.Result, from *int) []said {
-	l.mirror.turned(r.Turned)
-	l.mirror.lost(r.Lost)
+func (f *forecaster) foresee(st *stages, r predict.Result, from *int) []said {
+	f.mirror.turned(r.Turned)
+	f.mirror.lost(r.Lost)
 	told := event.Standing
 	if st.Govern.PredictiveShadow {
 		told = event.Silenced
@@ -70,9 +69,9 @@ func (l *Loop) foresee(st *stages, r predict.Result, from *int) []said {
 	add := func(list []grace.Prediction, state event.Telling) {
 		for _, p := range list {
 			if state != event.Resolved {
-				p.Suggest = st.suggest(p, &l.memory)
+				p.Suggest = st.suggest(p, &f.memory)
 			}
-			out = append(out, said{foreseen: &foreseen{Prediction: p, state: state, owner: l.Owner}})
+			out = append(out, said{foreseen: &foreseen{Prediction: p, state: state, owner: f.Owner}})
 		}
 	}
 	// What ends first: a claim that is made anew is another entry.
@@ -82,29 +81,30 @@ func (l *Loop) foresee(st *stages, r predict.Result, from *int) []said {
 	for i := range r.Demoted {
 		out = append(out, said{demotion: &r.Demoted[i]})
 	}
-	l.teach(r.Resolved, from)
+	f.teach(r.Resolved, from)
 	return out
 }
 
-// teach tells what one agent resolved to the others of this process. The caller
-// holds l.mu.
-func (l *Loop) teach(list []grace.Prediction, from *int) {
-	if len(list) == 0 || l.Shards == nil {
+// teach tells what one agent resolved to the others of this process.
+func (f *forecaster) teach(list []grace.Prediction, from *int) {
+	if len(list) == 0 || f.Shards == nil {
 		return
 	}
-	for i := range l.Shards.Shards() {
+	for i := range f.Shards.Shards() {
 		if from != nil && *from == i {
 			continue
 		}
-		l.Shards.Do(i, func(a *predict.Agent) {
+		f.Shards.Do(i, func(a *predict.Agent) {
 			for _, p := range list {
 				a.Learn(p)
 			}
 		})
 	}
 	if from != nil {
+		f.agents.Lock()
+		defer f.agents.Unlock()
 		for _, p := range list {
-			l.predict.Learn(p)
+			f.predict.Learn(p)
 		}
 	}
 }
@@ -127,67 +127,60 @@ func (st *stages) suggest(p grace.Prediction, rank *memory) []grace.PlaybookID {
 	return out
 }
 
-// lookAtShards looks at the next part of every shard's series, so that all have
-// been looked at once in PredictEvery.
-func (l *Loop) lookAtShards(st *stages, now time.Time) {
-	if l.Shards == nil {
+// stepShards looks at the next part of every shard's series, so that all have
+// been looked at once in PredictEvery, and hands on what was found in each.
+func (f *forecaster) stepShards(st *stages, now time.Time, found func(r predict.Result, shard int)) {
+	if f.Shards == nil {
 		return
 	}
 	parts := max(int(st.PredictEvery/time.Second), 1)
-	for i := range l.Shards.Shards() {
+	for i := range f.Shards.Shards() {
 		for left, first := 0, true; first || left > 0; first = false {
 			var r predict.Result
-			l.Shards.Do(i, func(a *predict.Agent) {
+			f.Shards.Do(i, func(a *predict.Agent) {
 				if first {
 					left = (a.Places() + parts - 1) / parts
 				}
 				r, _ = a.Step(now, min(left, lookAtOnce))
 			})
 			left -= lookAtOnce
-			if r.Empty() {
-				continue
+			if !r.Empty() {
+				found(r, i)
 			}
-			l.mu.Lock()
-			l.keep(nil, l.foresee(st, r, &i)...)
-			l.mu.Unlock()
 		}
 	}
 }
 
-// foretold takes what other systems predict. Where the series is measured it is
+// posted takes what other systems predict. Where the series is measured it is
 // held to account like our own.
-func (l *Loop) foretold(ctx context.Context, predictions []grace.Prediction) error {
-	if len(predictions) == 0 {
-		return l.persist(ctx, nil)
-	}
+func (f *forecaster) posted(predictions []grace.Prediction) []said {
 	state := event.Standing
-	if l.stages.Load().Govern.PredictiveShadow {
+	if f.stages.Load().Govern.PredictiveShadow {
 		state = event.Silenced
 	}
-	more := make([]said, 0, len(predictions))
-	now := l.Now()
-	l.mu.Lock()
+	out := make([]said, 0, len(predictions))
+	now := f.Now()
+	f.agents.Lock()
+	defer f.agents.Unlock()
 	for _, p := range predictions {
-		entry, ok := l.foretell(p, now)
+		entry, ok := f.foretell(p, now)
 		if !ok {
 			p.Rule, p.Made, p.ID = predict.RuleExternal, p.At, fmt.Sprintf("%s@%d", p.Key, p.At.UnixMilli())
 			entry = p
 		}
-		more = append(more, said{foreseen: &foreseen{Prediction: entry, state: state}})
+		out = append(out, said{foreseen: &foreseen{Prediction: entry, state: state}})
 	}
-	l.keep(nil, more...)
-	l.mu.Unlock()
-	return l.flush(ctx)
+	return out
 }
 
 // foretell gives another system's prediction to the agent that has the series it
-// is about: the own one or a shard's. The caller holds l.mu.
-func (l *Loop) foretell(p grace.Prediction, now time.Time) (entry grace.Prediction, ok bool) {
-	least, found := l.predict.Distance(p)
+// is about: the own one or a shard's. The caller holds f.agents.
+func (f *forecaster) foretell(p grace.Prediction, now time.Time) (entry grace.Prediction, ok bool) {
+	least, found := f.predict.Distance(p)
 	shard := -1
-	if l.Shards != nil {
-		for i := range l.Shards.Shards() {
-			l.Shards.Do(i, func(a *predict.Agent) {
+	if f.Shards != nil {
+		for i := range f.Shards.Shards() {
+			f.Shards.Do(i, func(a *predict.Agent) {
 				if far, ok := a.Distance(p); ok && (!found || far < least) {
 					least, found, shard = far, true, i
 				}
@@ -195,9 +188,9 @@ func (l *Loop) foretell(p grace.Prediction, now time.Time) (entry grace.Predicti
 		}
 	}
 	if shard < 0 {
-		return l.predict.Foretell(p, now)
+		return f.predict.Foretell(p, now)
 	}
-	l.Shards.Do(shard, func(a *predict.Agent) { entry, ok = a.Foretell(p, now) })
+	f.Shards.Do(shard, func(a *predict.Agent) { entry, ok = a.Foretell(p, now) })
 	return entry, ok
 }
 
@@ -233,7 +226,7 @@ func standingOf(batch []said) []grace.Prediction {
 }
 
 // hearPrediction takes from an event what the agents want to know.
-func (l *Loop) hearPrediction(e grace.Event) {
+func (f *forecaster) hearPrediction(e grace.Event) {
 	switch e.Type {
 	case event.TypePrediction, event.TypeResolved:
 		var body event.Foresight
@@ -241,47 +234,49 @@ func (l *Loop) hearPrediction(e grace.Event) {
 			return // an event from outside, which says it otherwise
 		}
 		if e.Type == event.TypePrediction {
-			l.mirror.predictions([]grace.Prediction{body.Prediction})
+			f.mirror.predictions([]grace.Prediction{body.Prediction})
 			return
 		}
-		if body.Owner != l.Owner {
-			l.mu.Lock()
-			l.eachAgent(func(a *predict.Agent) { a.Learn(body.Prediction) })
-			l.mu.Unlock()
+		if body.Owner != f.Owner {
+			f.agents.Lock()
+			f.eachAgent(func(a *predict.Agent) { a.Learn(body.Prediction) })
+			f.agents.Unlock()
 		}
 	case eventRunning:
 		var run struct {
 			Service grace.ServiceID `json:"service"`
 		}
 		if json.Unmarshal(e.Payload, &run) == nil && run.Service != "" {
-			l.acted(run.Service, grace.RunID(strings.TrimPrefix(e.Resource, "run/")))
+			f.acted(run.Service, grace.RunID(strings.TrimPrefix(e.Resource, "run/")))
 		}
 	}
 }
 
-// reconfigurePredict gives the agents their limits and targets. The caller holds l.mu.
-func (l *Loop) reconfigurePredict(st *stages) {
+// reconfigure gives the agents their limits and targets.
+func (f *forecaster) reconfigure(st *stages) {
 	all := Targets(&st.Config)
-	l.eachAgent(func(a *predict.Agent) {
+	f.agents.Lock()
+	defer f.agents.Unlock()
+	f.eachAgent(func(a *predict.Agent) {
 		a.Reconfigure(st.Predict, all)
 		a.Silence(st.Govern.PredictiveShadow)
 	})
 }
 
 // acted tells the agents that a run acts on a service.
-func (l *Loop) acted(service grace.ServiceID, run grace.RunID) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.eachAgent(func(a *predict.Agent) { a.Acted(service, run) })
+func (f *forecaster) acted(service grace.ServiceID, run grace.RunID) {
+	f.agents.Lock()
+	defer f.agents.Unlock()
+	f.eachAgent(func(a *predict.Agent) { a.Acted(service, run) })
 }
 
 // Predicted gives every rule's record since this process began, and the
 // breaches that no spoken prediction foresaw.
-func (l *Loop) Predicted() (records []predict.RuleStats, missed int64) {
-	now := l.Now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.eachAgent(func(a *predict.Agent) {
+func (f *forecaster) Predicted() (records []predict.RuleStats, missed int64) {
+	now := f.Now()
+	f.agents.Lock()
+	defer f.agents.Unlock()
+	f.eachAgent(func(a *predict.Agent) {
 		more, m := a.Stats(now)
 		missed += m
 		if records == nil {

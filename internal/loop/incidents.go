@@ -26,28 +26,15 @@ func wasSick(s grace.Signal) bool {
 	return s.State == grace.SignalStale && !s.At.IsZero() && s.Fired.Equal(s.At)
 }
 
-// lostSick keeps which signals were sick when last seen and are forgotten, since
-// nothing is heard of them any more. The caller holds l.mu.
-func (l *Loop) lostSick(changed []grace.Signal) {
-	for _, s := range changed {
-		if s.Lost && s.Severity.Serious() {
-			l.lost = append(l.lost, s)
-		}
-	}
-}
-
 // keepLost has a person resolve the incidents of what was sick when it was last
 // seen, and is forgotten since: nothing is left that could show it well.
-func (l *Loop) keepLost(ctx context.Context, now time.Time) error {
-	l.mu.Lock()
-	lost := l.lost
-	l.lost = nil
-	l.mu.Unlock()
+func (d *decider) keepLost(ctx context.Context, now time.Time) error {
+	lost := d.in.takeLost()
 	if len(lost) == 0 {
 		return nil
 	}
-	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		incidents, err := l.Store.OpenIncidents(ctx, tx)
+	err := d.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+		incidents, err := d.Store.OpenIncidents(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("read the open incidents: %w", err)
 		}
@@ -62,23 +49,21 @@ func (l *Loop) keepLost(ctx context.Context, now time.Time) error {
 				continue
 			}
 			if known > 0 { // people know that it is theirs
-				if err := l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentRefreshed, grace.Self, "", now)); err != nil {
+				if err := d.Store.Append(ctx, tx, incidentChange(inc, event.IncidentRefreshed, grace.Self, "", now)); err != nil {
 					return err
 				}
 				continue
 			}
 			inc.News = fmt.Sprintf("nothing is heard of %s any more, which was sick when last seen at %s: only a person can tell whether %s is well",
 				lost[i].Metric, lost[i].At.UTC().Format(time.RFC3339), lost[i].Service)
-			if err := l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now)); err != nil {
+			if err := d.Store.Append(ctx, tx, incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		l.mu.Lock()
-		l.lost = append(lost, l.lost...)
-		l.mu.Unlock()
+		d.in.giveBackLost(lost)
 		return fmt.Errorf("keep the incidents of what is not heard of any more: %w", err)
 	}
 	return nil
@@ -86,9 +71,9 @@ func (l *Loop) keepLost(ctx context.Context, now time.Time) error {
 
 // blindness gives an incident for every sensor or source that should show
 // something and has not for longer than its services may be unseen.
-func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []grace.Incident {
-	began := time.UnixMilli(l.looking.Load()).UTC()
-	maps.DeleteFunc(l.unseen, func(k grace.SignalKey, _ time.Time) bool {
+func (d *decider) blindness(st *stages, signals []grace.Signal, now time.Time) []grace.Incident {
+	began := time.UnixMilli(d.looking.Load()).UTC()
+	maps.DeleteFunc(d.unseen, func(k grace.SignalKey, _ time.Time) bool {
 		_, there := slices.BinarySearchFunc(signals, k, byKey)
 		return !there
 	})
@@ -102,23 +87,23 @@ func (l *Loop) blindness(st *stages, signals []grace.Signal, now time.Time) []gr
 		case s.State == grace.SignalUnknown && s.Configured:
 			since = began
 		default:
-			delete(l.unseen, s.Key)
+			delete(d.unseen, s.Key)
 			continue
 		}
 		// Changes of the configuration, however often, put nothing off.
-		first, known := l.unseen[s.Key]
+		first, known := d.unseen[s.Key]
 		if !known {
 			first = later(since, began)
 			if s.State == grace.SignalStale && !s.At.IsZero() && s.Since.Before(began) {
 				// That it is not seen was known before the start already.
 				first = earlier(first, later(s.Since, now.Add(confirmGrace-st.patience(s.Service))))
 			}
-			if c := l.conditions[s.Service]; c != nil && c.worst.Key == s.Key && wasSick(s) { // and is not well because it is not seen any more
+			if c := d.conditions[s.Service]; c != nil && c.worst.Key == s.Key && wasSick(s) { // and is not well because it is not seen any more
 				first = earlier(first, c.since)
 			}
-			l.unseen[s.Key] = first
+			d.unseen[s.Key] = first
 		}
-		if !s.Severity.Serious() || now.Sub(first) < st.patience(s.Service) || now.Before(l.looks) {
+		if !s.Severity.Serious() || now.Sub(first) < st.patience(s.Service) || now.Before(d.looks) {
 			continue
 		}
 		sensor := sourceOf(s)
@@ -171,9 +156,9 @@ func unseen(open, now grace.Incident) []grace.ServiceID {
 
 // openIncident opens an incident about a sensor, or adds the services that it
 // does not see to the one that is open, unless another replica was faster.
-func (l *Loop) openIncident(ctx context.Context, st *stages, inc grace.Incident, now time.Time) error {
-	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		incidents, err := l.Store.OpenIncidents(ctx, tx)
+func (d *decider) openIncident(ctx context.Context, st *stages, inc grace.Incident, now time.Time) error {
+	err := d.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+		incidents, err := d.Store.OpenIncidents(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("read the open incidents: %w", err)
 		}
@@ -185,10 +170,10 @@ func (l *Loop) openIncident(ctx context.Context, st *stages, inc grace.Incident,
 			}
 			old.Services = append(old.Services, more...)
 			old.Title, old.News = inc.Title, "it does not see "+explain.List(more)+" either"
-			return l.Store.Append(ctx, tx, incidentChange(old, event.IncidentUpdated, grace.Self, old.News, now))
+			return d.Store.Append(ctx, tx, incidentChange(old, event.IncidentUpdated, grace.Self, old.News, now))
 		}
 		if now.Sub(inc.Since) < min(st.EscalateAfter, st.EscalateCritical) { // it was seen a moment ago, sick
-			open, err := l.Store.OpenRunHeads(ctx, tx)
+			open, err := d.Store.OpenRunHeads(ctx, tx)
 			if err != nil {
 				return fmt.Errorf("read open runs: %w", err)
 			}
@@ -196,7 +181,7 @@ func (l *Loop) openIncident(ctx context.Context, st *stages, inc grace.Incident,
 				return nil
 			}
 		}
-		return l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentOpened, grace.Self, inc.Detail, now))
+		return d.Store.Append(ctx, tx, incidentChange(inc, event.IncidentOpened, grace.Self, inc.Detail, now))
 	})
 	if err != nil {
 		return fmt.Errorf("tell of sensor %s: %w", inc.Sensor, err)
@@ -207,25 +192,25 @@ func (l *Loop) openIncident(ctx context.Context, st *stages, inc grace.Incident,
 // resolveIncidents resolves the incidents of services that have been well for
 // the hold-down, and says who or what healed them. Where something may have been
 // left half done a person does.
-func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blind []grace.Incident, signals []grace.Signal, now time.Time) error {
-	well, watched := l.wellSince(signals, now), watchedBy(signals)
+func (d *decider) resolveIncidents(ctx context.Context, st *stages, incidents, blind []grace.Incident, signals []grace.Signal, now time.Time) error {
+	well, watched := d.wellSince(signals, now), watchedBy(signals)
 	var failed error // about one, which keeps nothing from the others
 	for _, inc := range incidents {
-		unwatched := l.unwatched(inc, well, watched)
+		unwatched := d.unwatched(inc, well, watched)
 		switch {
 		case len(unwatched) == 0 && len(stillUnseen(inc, signals)) < len(inc.Unseen):
-			failed = errors.Join(failed, l.watchedAgain(ctx, inc, signals, now))
+			failed = errors.Join(failed, d.watchedAgain(ctx, inc, signals, now))
 		case inc.Kind == grace.IncidentBlind:
-			still := slices.ContainsFunc(blind, func(b grace.Incident) bool { return b.Sensor == inc.Sensor }) || l.stillBlind(inc, signals)
+			still := slices.ContainsFunc(blind, func(b grace.Incident) bool { return b.Sensor == inc.Sensor }) || d.stillBlind(inc, signals)
 			if !still && !inc.NeedsPerson() {
-				failed = errors.Join(failed, l.resolveIncident(ctx, inc, now))
+				failed = errors.Join(failed, d.resolveIncident(ctx, inc, now))
 			}
 		case !isStorm(inc) && !inc.Manual && len(unwatched) > 0:
-			failed = errors.Join(failed, l.keepUnwatched(ctx, inc, unwatched, now))
+			failed = errors.Join(failed, d.keepUnwatched(ctx, inc, unwatched, now))
 		case isStorm(inc), inc.NeedsPerson(), !allWell(inc, well, st.HoldDown, now):
-			failed = errors.Join(failed, l.noteRecovered(ctx, inc, well, st.HoldDown, now))
+			failed = errors.Join(failed, d.noteRecovered(ctx, inc, well, st.HoldDown, now))
 		default:
-			failed = errors.Join(failed, l.resolveIncident(ctx, inc, now))
+			failed = errors.Join(failed, d.resolveIncident(ctx, inc, now))
 		}
 	}
 	return failed
@@ -233,9 +218,9 @@ func (l *Loop) resolveIncidents(ctx context.Context, st *stages, incidents, blin
 
 // whileOpen does something with an incident, as it is stored, while nobody else
 // decides; nothing with one that was resolved meanwhile.
-func (l *Loop) whileOpen(ctx context.Context, id grace.IncidentID, do func(context.Context, store.Tx, grace.Incident) error) error {
-	return l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		inc, err := l.Store.Incident(ctx, tx, id)
+func (d *decider) whileOpen(ctx context.Context, id grace.IncidentID, do func(context.Context, store.Tx, grace.Incident) error) error {
+	return d.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+		inc, err := d.Store.Incident(ctx, tx, id)
 		if err != nil || inc.State != grace.IncidentOpen {
 			return err
 		}
@@ -255,7 +240,7 @@ func concerned(inc grace.Incident) []grace.ServiceID {
 	return append([]grace.ServiceID{inc.Service}, inc.Services...)
 }
 
-func (l *Loop) stillBlind(inc grace.Incident, signals []grace.Signal) bool {
+func (d *decider) stillBlind(inc grace.Incident, signals []grace.Signal) bool {
 	return slices.ContainsFunc(signals, func(s grace.Signal) bool {
 		return sourceOf(s) == inc.Sensor && s.Severity.Serious() &&
 			(s.State == grace.SignalStale || s.State == grace.SignalUnknown && s.Configured || s.Unconfirmed && !over(s))
@@ -284,9 +269,9 @@ func wellFor(inc grace.Incident, id grace.ServiceID, well map[grace.ServiceID]ti
 
 // unwatched gives the services of an incident of which nothing is left that could
 // show them well, and that it does not say of yet.
-func (l *Loop) unwatched(inc grace.Incident, well map[grace.ServiceID]time.Time, watched map[grace.ServiceID]bool) (ids []grace.ServiceID) {
+func (d *decider) unwatched(inc grace.Incident, well map[grace.ServiceID]time.Time, watched map[grace.ServiceID]bool) (ids []grace.ServiceID) {
 	for _, id := range concerned(inc) {
-		if _, is := well[id]; !is && !watched[id] && inc.Covers(id) && l.conditions[id] == nil && !slices.Contains(inc.Unseen, string(id)) {
+		if _, is := well[id]; !is && !watched[id] && inc.Covers(id) && d.conditions[id] == nil && !slices.Contains(inc.Unseen, string(id)) {
 			ids = append(ids, id)
 		}
 	}
@@ -294,8 +279,8 @@ func (l *Loop) unwatched(inc grace.Incident, well map[grace.ServiceID]time.Time,
 }
 
 // keepUnwatched has a person resolve an incident.
-func (l *Loop) keepUnwatched(ctx context.Context, of grace.Incident, ids []grace.ServiceID, now time.Time) error {
-	err := l.whileOpen(ctx, of.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
+func (d *decider) keepUnwatched(ctx context.Context, of grace.Incident, ids []grace.ServiceID, now time.Time) error {
+	err := d.whileOpen(ctx, of.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
 		if inc.Manual {
 			return nil
 		}
@@ -312,7 +297,7 @@ func (l *Loop) keepUnwatched(ctx context.Context, of grace.Incident, ids []grace
 		if inc.Kind == grace.IncidentUnhealed {
 			inc.Detail = "it was sick when it was last seen; " + inc.News
 		}
-		return l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now))
+		return d.Store.Append(ctx, tx, incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now))
 	})
 	if err != nil {
 		return fmt.Errorf("keep incident %s for a person: %w", of.ID, err)
@@ -333,15 +318,15 @@ func stillUnseen(inc grace.Incident, signals []grace.Signal) []string {
 
 // watchedAgain takes from an incident what is shown again. When that is all, it resolves
 // by itself again.
-func (l *Loop) watchedAgain(ctx context.Context, of grace.Incident, signals []grace.Signal, now time.Time) error {
-	err := l.whileOpen(ctx, of.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
+func (d *decider) watchedAgain(ctx context.Context, of grace.Incident, signals []grace.Signal, now time.Time) error {
+	err := d.whileOpen(ctx, of.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
 		left, what := stillUnseen(inc, signals), event.IncidentRefreshed
 		if len(left) == 0 && !inc.Manual {
 			what = event.IncidentUpdated
 			inc.News = explain.List(inc.Unseen) + " is watched again: the incident resolves when all is well"
 		}
 		inc.Unseen = left
-		return l.Store.Append(ctx, tx, incidentChange(inc, what, grace.Self, inc.News, now))
+		return d.Store.Append(ctx, tx, incidentChange(inc, what, grace.Self, inc.News, now))
 	})
 	if err != nil {
 		return fmt.Errorf("go on with incident %s: %w", of.ID, err)
@@ -361,45 +346,45 @@ func watchedBy(signals []grace.Signal) map[grace.ServiceID]bool {
 
 // wellSince gives the services that are shown to be well, or silenced at the source,
 // and since when.
-func (l *Loop) wellSince(signals []grace.Signal, now time.Time) map[grace.ServiceID]time.Time {
+func (d *decider) wellSince(signals []grace.Signal, now time.Time) map[grace.ServiceID]time.Time {
 	well := decide.WellOrSilenced(signals)
-	if l.well == nil {
-		l.well = map[grace.ServiceID]time.Time{}
+	if d.well == nil {
+		d.well = map[grace.ServiceID]time.Time{}
 	}
-	for id := range l.well {
+	for id := range d.well {
 		if !well[id] {
-			delete(l.well, id)
+			delete(d.well, id)
 		}
 	}
 	for id, is := range well {
-		if _, since := l.well[id]; is && !since {
-			l.well[id] = now
+		if _, since := d.well[id]; is && !since {
+			d.well[id] = now
 		}
 	}
-	return l.well
+	return d.well
 }
 
-func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time.Time) error {
-	err := l.whileOpen(ctx, inc.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
+func (d *decider) resolveIncident(ctx context.Context, inc grace.Incident, now time.Time) error {
+	err := d.whileOpen(ctx, inc.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
 		if inc.NeedsPerson() {
 			return nil
 		}
-		open, err := l.Store.OpenRunHeads(ctx, tx)
+		open, err := d.Store.OpenRunHeads(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("read open runs: %w", err)
 		}
 		if slices.ContainsFunc(open, func(h store.RunHead) bool { return h.Service == inc.Service && h.State.Acting() }) {
 			return nil // it tells in a moment whether it helped
 		}
-		if sick, err := l.sickElsewhere(ctx, tx, inc); err != nil || sick {
+		if sick, err := d.sickElsewhere(ctx, tx, inc); err != nil || sick {
 			return err
 		}
-		healed, err := l.healedBy(ctx, tx, inc)
+		healed, err := d.healedBy(ctx, tx, inc)
 		if err != nil {
 			return err
 		}
 		inc.State, inc.ResolvedAt, inc.Resolution = grace.IncidentResolved, &now, healed
-		return l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentResolved, grace.Self, healed, now))
+		return d.Store.Append(ctx, tx, incidentChange(inc, event.IncidentResolved, grace.Self, healed, now))
 	})
 	if err != nil {
 		return fmt.Errorf("resolve incident %s: %w", inc.ID, err)
@@ -408,19 +393,19 @@ func (l *Loop) resolveIncident(ctx context.Context, inc grace.Incident, now time
 }
 
 // watches tells whether there is a signal of a sensor or source.
-func (l *Loop) watches(sensor string) bool {
-	return slices.ContainsFunc(l.mirror.allSignals(), func(s grace.Signal) bool { return sourceOf(s) == sensor })
+func (d *decider) watches(sensor string) bool {
+	return slices.ContainsFunc(d.mirror.allSignals(), func(s grace.Signal) bool { return sourceOf(s) == sensor })
 }
 
 // sickElsewhere tells whether what is stored says that a service of an incident
 // is sick, or was when last seen: this replica may know less than others. A blind
 // one is not about that.
-func (l *Loop) sickElsewhere(ctx context.Context, tx store.Querier, inc grace.Incident) (bool, error) {
+func (d *decider) sickElsewhere(ctx context.Context, tx store.Querier, inc grace.Incident) (bool, error) {
 	if inc.Kind == grace.IncidentBlind {
 		return false, nil
 	}
 	for _, id := range concerned(inc) {
-		if sick, err := l.storedSick(ctx, tx, id); err != nil || sick {
+		if sick, err := d.storedSick(ctx, tx, id); err != nil || sick {
 			return sick, err
 		}
 	}
@@ -429,8 +414,8 @@ func (l *Loop) sickElsewhere(ctx context.Context, tx store.Querier, inc grace.In
 
 // storedSick tells whether what is stored says that a service is sick, or was
 // when last seen.
-func (l *Loop) storedSick(ctx context.Context, tx store.Querier, id grace.ServiceID) (bool, error) {
-	rows, err := l.Store.Signals(ctx, tx, id)
+func (d *decider) storedSick(ctx context.Context, tx store.Querier, id grace.ServiceID) (bool, error) {
+	rows, err := d.Store.Signals(ctx, tx, id)
 	if err != nil {
 		return false, fmt.Errorf("look at the signals of %s: %w", id, err)
 	}
@@ -442,20 +427,20 @@ func (l *Loop) storedSick(ctx context.Context, tx store.Querier, id grace.Servic
 // noteRecovered notes which services of an incident that stays open have been
 // well for the hold-down: when they are sick again that is another condition,
 // and told.
-func (l *Loop) noteRecovered(ctx context.Context, of grace.Incident, well map[grace.ServiceID]time.Time, holdDown time.Duration, now time.Time) error {
+func (d *decider) noteRecovered(ctx context.Context, of grace.Incident, well map[grace.ServiceID]time.Time, holdDown time.Duration, now time.Time) error {
 	recovered := func(inc grace.Incident, id grace.ServiceID) bool {
 		return inc.Covers(id) && wellFor(inc, id, well, holdDown, now)
 	}
 	if !slices.ContainsFunc(concerned(of), func(id grace.ServiceID) bool { return recovered(of, id) }) {
 		return nil
 	}
-	err := l.whileOpen(ctx, of.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
+	err := d.whileOpen(ctx, of.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
 		before := len(inc.Recovered)
 		for _, id := range concerned(inc) {
 			if !recovered(inc, id) {
 				continue
 			}
-			sick, err := l.storedSick(ctx, tx, id)
+			sick, err := d.storedSick(ctx, tx, id)
 			if err != nil {
 				return err
 			}
@@ -466,7 +451,7 @@ func (l *Loop) noteRecovered(ctx context.Context, of grace.Incident, well map[gr
 		if len(inc.Recovered) == before {
 			return nil
 		}
-		return l.Store.Append(ctx, tx, incidentChange(inc, event.IncidentRefreshed, grace.Self, "", now))
+		return d.Store.Append(ctx, tx, incidentChange(inc, event.IncidentRefreshed, grace.Self, "", now))
 	})
 	if err != nil {
 		return fmt.Errorf("note what recovered of incident %s: %w", of.ID, err)
@@ -485,15 +470,15 @@ func covering(inc grace.Incident, more []grace.ServiceID) grace.Incident {
 
 // healedBy says who or what made the services of an incident well, or what became
 // of the data that a blind one is about.
-func (l *Loop) healedBy(ctx context.Context, tx store.Querier, inc grace.Incident) (string, error) {
+func (d *decider) healedBy(ctx context.Context, tx store.Querier, inc grace.Incident) (string, error) {
 	switch {
 	case inc.Kind != grace.IncidentBlind:
-	case l.watches(inc.Sensor):
+	case d.watches(inc.Sensor):
 		return "its data is back", nil
 	default:
 		return "nothing is watched by it any more", nil
 	}
-	heads, err := l.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: inc.Service, Since: inc.OpenedAt.Add(-pastWindow)})
+	heads, err := d.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: inc.Service, Since: inc.OpenedAt.Add(-pastWindow)})
 	if err != nil {
 		return "", fmt.Errorf("read the runs of %s: %w", inc.Service, err)
 	}

@@ -33,70 +33,80 @@ func orphaned(p grace.Prediction, now time.Time) bool {
 }
 
 // unresolved ends an entry for lack of data.
-func (l *Loop) unresolved(p grace.Prediction, now time.Time) said {
+func (f *forecaster) unresolved(p grace.Prediction, now time.Time) said {
 	p.Outcome, p.Resolved = grace.PredictionUnresolved, &now
-	return said{foreseen: &foreseen{Prediction: p, state: event.Resolved, owner: l.Owner}}
+	return said{foreseen: &foreseen{Prediction: p, state: event.Resolved, owner: f.Owner}}
 }
 
-// loadLedger teaches the agents what was resolved before the restart, and lets
-// open predictions go on.
-func (l *Loop) loadLedger(ctx context.Context) error {
-	now := l.Now()
-	entries, err := l.Store.Ledger(ctx, l.Store.Q(), now.Add(-ledgerWindow))
+// load teaches the agents what was resolved before the restart, and lets open
+// predictions go on. It gives those that nobody resolves any more.
+func (f *forecaster) load(ctx context.Context) (late []said, err error) {
+	now := f.Now()
+	entries, err := f.Store.Ledger(ctx, f.Store.Q(), now.Add(-ledgerWindow))
 	if err != nil {
-		return fmt.Errorf("load the ledger of predictions: %w", err)
+		return nil, fmt.Errorf("load the ledger of predictions: %w", err)
 	}
-	var late []said
 	kept := entries[:0]
 	for _, p := range entries {
 		if orphaned(p, now) {
-			late = append(late, l.unresolved(p, now))
+			late = append(late, f.unresolved(p, now))
 			continue
 		}
 		kept = append(kept, p)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.swept = now
-	l.eachAgent(func(a *predict.Agent) { a.Restore(kept) })
-	l.keep(nil, late...)
-	return nil
+	f.agents.Lock()
+	defer f.agents.Unlock()
+	f.swept = now
+	f.eachAgent(func(a *predict.Agent) { a.Restore(kept) })
+	return late, nil
 }
 
-// sweep closes what is open though its series has long gone: one that never came
-// back after a restart, or was another replica's, which is no more.
-func (l *Loop) sweep(ctx context.Context, now time.Time) error {
+// sweep closes, once an hour, what is open though its series has long gone: one that
+// never came back after a restart, or was another replica's, which is no more.
+func (f *forecaster) sweep(ctx context.Context, now time.Time) (late []said, err error) {
+	if !f.sweepDue(now) {
+		return nil, nil
+	}
 	filter := store.PredictionFilter{Outcome: grace.PredictionOpen, To: now.Add(-overdue)}
-	var late []said
 	for page := (store.Page{Limit: store.MaxLimit}); ; {
-		open, next, err := l.Store.Predictions(ctx, l.Store.Q(), filter, page)
+		open, next, err := f.Store.Predictions(ctx, f.Store.Q(), filter, page)
 		if err != nil {
-			return fmt.Errorf("look for predictions that nobody resolves: %w", err)
+			return nil, fmt.Errorf("look for predictions that nobody resolves: %w", err)
 		}
 		for _, p := range open {
 			if orphaned(p, now) {
-				late = append(late, l.unresolved(p, now))
+				late = append(late, f.unresolved(p, now))
 			}
 		}
 		if page.Cursor = next; next == "" {
 			break
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.eachAgent(func(a *predict.Agent) { a.Forget(func(p grace.Prediction) bool { return orphaned(p, now) }) })
-	l.keep(nil, late...)
-	return nil
+	f.agents.Lock()
+	defer f.agents.Unlock()
+	f.eachAgent(func(a *predict.Agent) { a.Forget(func(p grace.Prediction) bool { return orphaned(p, now) }) })
+	return late, nil
+}
+
+// sweepDue tells whether it is time for a look, which then begins.
+func (f *forecaster) sweepDue(now time.Time) bool {
+	f.agents.Lock()
+	defer f.agents.Unlock()
+	due := now.Sub(f.swept) >= sweepEvery
+	if due {
+		f.swept = now
+	}
+	return due
 }
 
 // eachAgent does something with the own agent and those of all shards, one after
-// the other. The caller holds l.mu.
-func (l *Loop) eachAgent(do func(*predict.Agent)) {
-	do(l.predict)
-	if l.Shards == nil {
+// the other. The caller holds f.agents.
+func (f *forecaster) eachAgent(do func(*predict.Agent)) {
+	do(f.predict)
+	if f.Shards == nil {
 		return
 	}
-	for i := range l.Shards.Shards() {
-		l.Shards.Do(i, do)
+	for i := range f.Shards.Shards() {
+		f.Shards.Do(i, do)
 	}
 }

@@ -25,11 +25,11 @@ type memory struct {
 
 // load reads the log. Events after the cursor that was read before it must be
 // given to add.
-func (m *memory) load(ctx context.Context, l *Loop, cfg learn.Config) error {
-	now := l.Now()
+func (m *memory) load(ctx context.Context, co *common, cfg learn.Config) error {
+	now := co.Now()
 	m.mu.Lock() // also while reading: what is learned meanwhile goes into the new book
 	defer m.mu.Unlock()
-	entries, err := l.Store.LearningSince(ctx, l.Store.Q(), now.Add(-learningWindow))
+	entries, err := co.Store.LearningSince(ctx, co.Store.Q(), now.Add(-learningWindow))
 	if err != nil {
 		return fmt.Errorf("load the learning log: %w", err)
 	}
@@ -64,18 +64,18 @@ func (m *memory) Rank(service grace.ServiceID, code grace.Code, playbook grace.P
 
 // Rates gives the success rates of the last 90 days. Where there are many
 // outcomes they may be some seconds old.
-func (l *Loop) Rates(now time.Time, bucket time.Duration) []learn.Row {
+func (v *views) Rates(now time.Time, bucket time.Duration) []learn.Row {
 	count := func() ([]learn.Row, error) {
-		l.memory.mu.Lock()
-		defer l.memory.mu.Unlock()
-		if l.memory.book == nil {
+		v.memory.mu.Lock()
+		defer v.memory.mu.Unlock()
+		if v.memory.book == nil {
 			return nil, nil
 		}
-		return l.memory.book.Rows(now, bucket), nil
+		return v.memory.book.Rows(now, bucket), nil
 	}
 	var rows []learn.Row
 	if bucket == 0 {
-		rows, _ = l.rates.get(now, count, l.spawn)
+		rows, _ = v.rates.get(now, count, v.spawn)
 	} else {
 		rows, _ = count()
 	}

@@ -14,41 +14,28 @@ import (
 // Observe takes samples from a sensor or the API. When it returns nil, every
 // change of a signal that they caused is durable. It wraps ErrBusy or ErrNoRoom
 // when samples were not taken.
-func (l *Loop) Observe(ctx context.Context, samples ...grace.Sample) error {
-	return l.observe(ctx, true, samples)
+func (in *ingest) Observe(ctx context.Context, samples ...grace.Sample) error {
+	return in.observe(ctx, true, samples)
 }
 
 // Judge is Observe for samples whose series are forecast elsewhere, by the
 // agents of shards.
-func (l *Loop) Judge(ctx context.Context, samples ...grace.Sample) error {
-	return l.observe(ctx, false, samples)
+func (in *ingest) Judge(ctx context.Context, samples ...grace.Sample) error {
+	return in.observe(ctx, false, samples)
 }
 
-// Recall shows the forecasts what was measured before this process began; it is
-// no symptom of anything now.
-func (l *Loop) Recall(_ context.Context, samples ...grace.Sample) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, s := range samples {
-		if s.Kind == grace.SampleMetric {
-			l.predict.Observe(s.Service, s.Metric, s.At, s.Value)
-		}
-	}
-	return nil
-}
-
-func (l *Loop) observe(ctx context.Context, forecast bool, samples []grace.Sample) error {
-	lost, queued, full := l.sensed(forecast, samples)
+func (in *ingest) observe(ctx context.Context, forecast bool, samples []grace.Sample) error {
+	lost, queued, full := in.sensed(forecast, samples)
 	if full {
 		// Perhaps the store is back; if not, its error says what is wrong.
-		if err := l.flush(ctx); err != nil {
+		if err := in.flush(ctx); err != nil {
 			return fmt.Errorf("%w, %d samples were not taken: %w", ErrBusy, len(samples), err)
 		}
 		return fmt.Errorf("%w, %d samples were not taken", ErrBusy, len(samples))
 	}
-	l.stats.samples.Add(int64(len(samples)))
+	in.stats.samples.Add(int64(len(samples)))
 	if queued {
-		if err := l.flush(ctx); err != nil {
+		if err := in.flush(ctx); err != nil {
 			return err
 		}
 	}
@@ -60,61 +47,64 @@ func (l *Loop) observe(ctx context.Context, forecast bool, samples []grace.Sampl
 
 // sensed shows samples to the agents, and queues what they change. The lock is
 // given back whatever a sample does: a panic must not end all intake.
-func (l *Loop) sensed(forecast bool, samples []grace.Sample) (lost int, queued, full bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.unsaved.full() {
+func (in *ingest) sensed(forecast bool, samples []grace.Sample) (lost int, queued, full bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.unsaved.full() {
 		return 0, false, true
 	}
 	var changed []grace.Signal
-	now := l.Now()
-	l.noticeStep(now)
+	now := in.Now()
+	in.noticeStep(now)
 	for _, s := range samples {
 		if s.At.Unix() < 0 {
 			continue // no clock says so
 		}
 		if s.At.After(now.Add(farAhead)) {
 			s.At = now
-			l.stats.clamped.Add(1)
+			in.stats.clamped.Add(1)
 		}
 		s.Code = s.Code.Canonical()
-		dropped := l.sense.Dropped()
-		changed = append(changed, l.sense.Observe(s)...)
+		dropped := in.sense.Dropped()
+		changed = append(changed, in.sense.Observe(s)...)
 		if s.Kind == grace.SampleAlert {
-			lost += l.sense.Dropped() - dropped
+			lost += in.sense.Dropped() - dropped
 		}
 		if forecast && s.Kind == grace.SampleMetric {
-			l.predict.Observe(s.Service, s.Metric, s.At, s.Value)
+			in.forecaster.observe(s)
 		}
 	}
-	l.keep(changed)
+	in.keep(changed)
 	// Also what others could not write, or are writing: a peer that was told
 	// so sends its samples again, and they change nothing the second time.
-	return lost, l.unsaved.pending() > 0, false
+	return lost, in.unsaved.pending() > 0, false
 }
 
 // Post records events from outside with what was read from them.
-func (l *Loop) Post(ctx context.Context, events []grace.Event, samples []grace.Sample, predictions []grace.Prediction) error {
+func (in *ingest) Post(ctx context.Context, events []grace.Event, samples []grace.Sample, predictions []grace.Prediction) error {
 	if len(events) > 0 {
-		err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-			return l.Store.Append(ctx, tx, event.Posted{Events: events})
+		err := in.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+			return in.Store.Append(ctx, tx, event.Posted{Events: events})
 		})
 		if err != nil {
 			return fmt.Errorf("record events: %w", err)
 		}
 	}
-	if err := l.Observe(ctx, samples...); err != nil {
+	if err := in.Observe(ctx, samples...); err != nil {
 		return err
 	}
-	return l.foretold(ctx, predictions)
+	in.mu.Lock()
+	in.keep(nil, in.forecaster.posted(predictions)...)
+	in.mu.Unlock()
+	return in.flush(ctx)
 }
 
 // Metric gives the newest value of a series, and the distance at which its
 // values come, 0 when that is not known.
-func (l *Loop) Metric(service grace.ServiceID, metric string, since time.Time) (value float64, at time.Time, every time.Duration, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	points := l.sense.Points(service, metric, time.Time{})
+func (in *ingest) Metric(service grace.ServiceID, metric string, since time.Time) (value float64, at time.Time, every time.Duration, ok bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	points := in.sense.Points(service, metric, time.Time{})
 	n := len(points)
 	if n > 1 {
 		every = points[n-1].At.Sub(points[n-2].At)
@@ -127,11 +117,11 @@ func (l *Loop) Metric(service grace.ServiceID, metric string, since time.Time) (
 
 // persist writes signal changes with the triggers they are, and what else was
 // said.
-func (l *Loop) persist(ctx context.Context, changed []grace.Signal, more ...said) error {
-	l.mu.Lock()
-	l.keep(changed, more...)
-	l.mu.Unlock()
-	return l.flush(ctx)
+func (in *ingest) persist(ctx context.Context, changed []grace.Signal, more ...said) error {
+	in.mu.Lock()
+	in.keep(changed, more...)
+	in.mu.Unlock()
+	return in.flush(ctx)
 }
 
 // changed says that a signal changed, and which trigger that is. A quiet change, whose

@@ -41,44 +41,44 @@ type due struct {
 
 // decideAll is one pass: it diagnoses what all signals say together, decides
 // each cause, and settles the triggers that led to none.
-func (l *Loop) decideAll(ctx context.Context) error {
-	l.shiftClocks()
-	st := l.stages.Load()
-	sc := l.look(st)
+func (d *decider) decideAll(ctx context.Context) error {
+	d.shiftClocks()
+	st := d.stages.Load()
+	sc := d.look(st)
 	// Whatever fails here, somebody is told of what lasts.
-	pending, err := l.Store.PendingTriggers(ctx, l.Store.Q(), triggerBatch)
+	pending, err := d.Store.PendingTriggers(ctx, d.Store.Q(), triggerBatch)
 	if err == nil {
-		err = l.storm(ctx, st, sc)
+		err = d.storm(ctx, st, sc)
 	}
 	if err == nil {
-		err = l.decideList(ctx, st, sc, pending)
+		err = d.decideList(ctx, st, sc, pending)
 	}
-	return errors.Join(err, l.settle(ctx, st, pending, sc), l.escalate(ctx, st, sc.Diagnoses, sc.Signals, sc.At))
+	return errors.Join(err, d.settle(ctx, st, pending, sc), d.escalate(ctx, st, sc.Diagnoses, sc.Signals, sc.At))
 }
 
 // decideList decides the diagnoses that it is time for.
-func (l *Loop) decideList(ctx context.Context, st *stages, sc *decide.Scene, pending []grace.Trigger) error {
-	now, storm := sc.At, l.stormNow.Load() != nil
+func (d *decider) decideList(ctx context.Context, st *stages, sc *decide.Scene, pending []grace.Trigger) error {
+	now, storm := sc.At, d.stormNow.Load() != nil
 	current := map[string]bool{}
 	waiting := byService(pending)
 	var list []due
-	for _, d := range sc.Diagnoses {
-		key := considered(d)
+	for _, dia := range sc.Diagnoses {
+		key := considered(dia)
 		current[key] = true
-		if now.Sub(d.Since) < st.GroupWait {
+		if now.Sub(dia.Since) < st.GroupWait {
 			continue // its other symptoms may still be on their way
 		}
-		mine := triggersOf(d, waiting)
-		last, seen := l.considered[key]
+		mine := triggersOf(dia, waiting)
+		last, seen := d.considered[key]
 		if seen && len(mine) == 0 && (now.Sub(last.at) < st.Reconsider || storm && last.storm) {
 			continue // while a storm lasts nothing is done: the "no" stands
 		}
-		list = append(list, due{d, mine})
+		list = append(list, due{dia, mine})
 	}
-	err := l.decideEach(ctx, st, sc, list, storm)
-	for id := range l.considered {
+	err := d.decideEach(ctx, st, sc, list, storm)
+	for id := range d.considered {
 		if !current[id] {
-			delete(l.considered, id)
+			delete(d.considered, id)
 		}
 	}
 	return err
@@ -91,14 +91,14 @@ const maxFailures = 3
 // decideEach decides diagnoses, the most urgent first. In a storm many are
 // decided in one transaction: a thousand waits for the disk would take seconds.
 // One that cannot be decided does not keep the others from it.
-func (l *Loop) decideEach(ctx context.Context, st *stages, sc *decide.Scene, list []due, storm bool) error {
+func (d *decider) decideEach(ctx context.Context, st *stages, sc *decide.Scene, list []due, storm bool) error {
 	var failed error
 	for failures := 0; len(list) > 0 && failures < maxFailures; {
 		n := 1
 		if storm {
 			n = min(len(list), stormBatch)
 		}
-		said, err := l.decideTogether(ctx, st, sc, list[:n])
+		said, err := d.decideTogether(ctx, st, sc, list[:n])
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("decide %s on %s: %w", list[0].diagnosis.Code, list[0].diagnosis.Cause, err))
 			list = list[n:]
@@ -106,7 +106,7 @@ func (l *Loop) decideEach(ctx context.Context, st *stages, sc *decide.Scene, lis
 			continue
 		}
 		for i, dec := range said {
-			l.considered[considered(list[i].diagnosis)] = consideration{
+			d.considered[considered(list[i].diagnosis)] = consideration{
 				at: sc.At, service: dec.Service, failed: dec.Failed(), storm: storm,
 			}
 		}
@@ -116,9 +116,9 @@ func (l *Loop) decideEach(ctx context.Context, st *stages, sc *decide.Scene, lis
 }
 
 // deciding runs f in a transaction while no other process or goroutine decides.
-func (l *Loop) deciding(ctx context.Context, f func(context.Context, store.Tx) error) error {
-	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		if err := l.Store.LockDeciding(ctx, tx); err != nil {
+func (co *common) deciding(ctx context.Context, f func(context.Context, store.Tx) error) error {
+	return co.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		if err := co.Store.LockDeciding(ctx, tx); err != nil {
 			return err
 		}
 		return f(ctx, tx)
@@ -130,16 +130,16 @@ func (l *Loop) deciding(ctx context.Context, f func(context.Context, store.Tx) e
 // must see that run: at least one is decided. Without a trigger that no replica has
 // decided yet a "no" is not written again when it was said last, nor when it only says
 // that a run for the same is open: that run's decision is the answer.
-func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene, list []due) ([]grace.Decision, error) {
+func (d *decider) decideTogether(ctx context.Context, st *stages, sc *decide.Scene, list []due) ([]grace.Decision, error) {
 	began := time.Now()
 	var said, decided []grace.Decision
-	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+	err := d.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
 		said, decided = nil, nil
-		p, err := l.present(ctx, tx, sc)
+		p, err := d.present(ctx, tx, sc)
 		if err != nil {
 			return err
 		}
-		pending, err := l.pending(ctx, tx, list)
+		pending, err := d.pending(ctx, tx, list)
 		if err != nil {
 			return err
 		}
@@ -147,11 +147,11 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene,
 		var parts []content.Parts
 		for _, one := range list {
 			triggers := slices.DeleteFunc(slices.Clone(one.triggers), func(t grace.Trigger) bool { return !pending[t.ID] })
-			s, k, err := l.snapshot(ctx, tx, st, p, one.diagnosis.Cause)
+			s, k, err := d.snapshot(ctx, tx, st, p, one.diagnosis.Cause)
 			if err != nil {
 				return err
 			}
-			if err := l.remember(ctx, tx, st, &s, one.diagnosis.Kind, one.diagnosis.Code); err != nil {
+			if err := d.remember(ctx, tx, st, &s, one.diagnosis.Kind, one.diagnosis.Code); err != nil {
 				return err
 			}
 			for _, t := range triggers {
@@ -160,7 +160,7 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene,
 			dec, run := st.rules.Decide(s, k)
 			said = append(said, dec)
 			if run == nil {
-				answered, err := l.answered(ctx, tx, p, dec, triggers)
+				answered, err := d.answered(ctx, tx, p, dec, triggers)
 				if err != nil {
 					return err
 				}
@@ -171,7 +171,7 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene,
 			}
 			decided = append(decided, dec)
 			if run != nil && !run.Status.Terminal() {
-				if err := l.Engine.Enqueue(ctx, tx, run.ID, run); err != nil {
+				if err := d.Engine.Enqueue(ctx, tx, run.ID, run); err != nil {
 					return err
 				}
 			}
@@ -182,27 +182,27 @@ func (l *Loop) decideTogether(ctx context.Context, st *stages, sc *decide.Scene,
 			}
 		}
 		if len(decided) == 0 {
-			return l.Store.Append(ctx, tx, events...)
+			return d.Store.Append(ctx, tx, events...)
 		}
-		return l.record(ctx, tx, string(decided[0].ID), parts, events...)
+		return d.record(ctx, tx, string(decided[0].ID), parts, events...)
 	})
 	if err != nil {
 		return nil, err
 	}
 	for _, dec := range decided {
-		l.tell(dec, time.Since(began)/time.Duration(len(decided)))
+		d.tell(dec, time.Since(began)/time.Duration(len(decided)))
 	}
 	return said, nil
 }
 
 // pending gives the triggers that wait for a decision still: another replica may have
 // decided those of a list.
-func (l *Loop) pending(ctx context.Context, tx store.Tx, list []due) (map[grace.TriggerID]bool, error) {
+func (co *common) pending(ctx context.Context, tx store.Tx, list []due) (map[grace.TriggerID]bool, error) {
 	out := map[grace.TriggerID]bool{}
 	if !slices.ContainsFunc(list, func(d due) bool { return len(d.triggers) > 0 }) {
 		return out, nil
 	}
-	ids, err := l.Store.PendingTriggerIDs(ctx, tx)
+	ids, err := co.Store.PendingTriggerIDs(ctx, tx)
 	for _, id := range ids {
 		out[id] = true
 	}
@@ -213,25 +213,25 @@ func (l *Loop) pending(ctx context.Context, tx store.Tx, list []due) (map[grace.
 // trigger that waits, when the same was said last, a run for it is open, or it passes;
 // with some, when they all say what an open run is about, as two replicas do that heard
 // of the same.
-func (l *Loop) answered(ctx context.Context, tx store.Tx, p present, dec grace.Decision, triggers []grace.Trigger) (bool, error) {
+func (d *decider) answered(ctx context.Context, tx store.Tx, p present, dec grace.Decision, triggers []grace.Trigger) (bool, error) {
 	if len(triggers) == 0 {
 		if inHand(dec) || passes(dec) {
 			return true, nil
 		}
-		return l.saidLast(ctx, tx, dec)
+		return d.saidLast(ctx, tx, dec)
 	}
 	i := slices.IndexFunc(p.open, func(o grace.OpenRun) bool { return o.Service == dec.Service })
 	if !inHand(dec) || i < 0 {
 		return false, nil
 	}
-	run, err := l.Store.Run(ctx, tx, p.open[i].Run)
+	run, err := d.Store.Run(ctx, tx, p.open[i].Run)
 	other := func(t grace.Trigger) bool { return !slices.Contains(run.Condition, t.Signal) }
 	return err == nil && !slices.ContainsFunc(triggers, other), err
 }
 
 // saidLast tells whether a decision says what the last one about its service did.
-func (l *Loop) saidLast(ctx context.Context, tx store.Tx, dec grace.Decision) (bool, error) {
-	last, err := l.Store.LastDecision(ctx, tx, dec.Service)
+func (co *common) saidLast(ctx context.Context, tx store.Tx, dec grace.Decision) (bool, error) {
+	last, err := co.Store.LastDecision(ctx, tx, dec.Service)
 	if final(err) {
 		return false, nil
 	}
@@ -239,17 +239,17 @@ func (l *Loop) saidLast(ctx context.Context, tx store.Tx, dec grace.Decision) (b
 }
 
 // record writes what was decided, with the parts that it rests on.
-func (l *Loop) record(ctx context.Context, tx store.Tx, id string, parts []content.Parts, events ...event.Event) error {
-	if err := l.Store.Keep(ctx, tx, id, parts...); err != nil {
+func (co *common) record(ctx context.Context, tx store.Tx, id string, parts []content.Parts, events ...event.Event) error {
+	if err := co.Store.Keep(ctx, tx, id, parts...); err != nil {
 		return err
 	}
-	return l.Store.Append(ctx, tx, events...)
+	return co.Store.Append(ctx, tx, events...)
 }
 
 // tell counts and logs a decision that is written.
-func (l *Loop) tell(dec grace.Decision, took time.Duration) {
-	l.stats.decided(dec, took)
-	l.Log.Info("decision", "id", dec.ID, "decision", dec.Verdict, "service", dec.Service, "code", dec.Diagnosis.Code,
+func (co *common) tell(dec grace.Decision, took time.Duration) {
+	co.stats.decided(dec, took)
+	co.Log.Info("decision", "id", dec.ID, "decision", dec.Verdict, "service", dec.Service, "code", dec.Diagnosis.Code,
 		"kind", dec.Diagnosis.Kind, "playbook", event.PlaybookOf(dec), "run", dec.Run, "reason", event.Summary(dec))
 }
 

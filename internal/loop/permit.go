@@ -16,40 +16,40 @@ import (
 // before the first one once more all that was asked when the run was admitted: a
 // snapshot may have taken its time. While the store is away nobody can say, so it
 // waits.
-func (l *Loop) permit(ctx context.Context, run grace.Run, first bool) error {
+func (x *runs) permit(ctx context.Context, run grace.Run, first bool) error {
 	for {
-		set, err := l.Store.Mode(ctx, l.Store.Q())
+		set, err := x.Store.Mode(ctx, x.Store.Q())
 		if err == nil {
-			st := l.stages.Load()
-			if err := st.permits(set, l.Now()); err != nil || !first {
+			st := x.stages.Load()
+			if err := st.permits(set, x.Now()); err != nil || !first {
 				return err
 			}
 			var decided bool
-			if decided, err = l.permitFirst(ctx, st, run); decided {
+			if decided, err = x.permitFirst(ctx, st, run); decided {
 				return err
 			}
 			if err == nil { // not confirmed yet
-				l.Runner.Clock.Sleep(ctx, time.Second)
+				x.Runner.Clock.Sleep(ctx, time.Second)
 				continue
 			}
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("not done: whether it may be could not be read: %w", err)
 		}
-		l.Log.Warn("a step waits: whether it may be done cannot be read", "run", run.ID, "error", err)
-		l.Runner.Clock.Sleep(ctx, time.Second)
+		x.Log.Warn("a step waits: whether it may be done cannot be read", "run", run.ID, "error", err)
+		x.Runner.Clock.Sleep(ctx, time.Second)
 	}
 }
 
 // permitFirst asks whether anything may be changed now. It is not decided
 // while the store does not answer, or no sample has come yet.
-func (l *Loop) permitFirst(ctx context.Context, st *stages, run grace.Run) (decided bool, err error) {
-	l.noticeStill()
-	p, err := l.present(ctx, l.Store.Q(), l.glance(st))
+func (x *runs) permitFirst(ctx context.Context, st *stages, run grace.Run) (decided bool, err error) {
+	x.in.noticeStill()
+	p, err := x.present(ctx, x.Store.Q(), x.glance(st))
 	if err != nil {
 		return false, err
 	}
-	s, k, dec, err := l.admission(ctx, l.Store.Q(), st, p, run)
+	s, k, dec, err := x.admission(ctx, x.Store.Q(), st, p, run)
 	if err != nil {
 		return final(err), err
 	}

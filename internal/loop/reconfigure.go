@@ -14,63 +14,63 @@ import (
 // Reconfigure swaps the configuration, for an actor. It is in the audit log
 // first; on an error nothing has changed. One that says what the old one says puts
 // nothing off: what is known, and since when, stays.
-func (l *Loop) Reconfigure(ctx context.Context, cfg Config, actor string) error {
+func (c *commands) Reconfigure(ctx context.Context, cfg Config, actor string) error {
 	st, err := buildStages(cfg)
 	if err != nil {
 		return err
 	}
-	err = l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return l.Store.Append(ctx, tx, event.ConfigReloaded{
-			Detail: map[string]any{"trust": st.Govern, "services": len(st.Services), "playbooks": len(st.Playbooks)}, Actor: actor, At: l.Now(),
+	err = c.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return c.Store.Append(ctx, tx, event.ConfigReloaded{
+			Detail: map[string]any{"trust": st.Govern, "services": len(st.Services), "playbooks": len(st.Playbooks)}, Actor: actor, At: c.Now(),
 		})
 	})
 	if err != nil {
 		return fmt.Errorf("record the new configuration: %w", err)
 	}
-	if err := l.memory.load(ctx, l, st.Learn); err != nil {
-		l.Log.Warn("the learning log was not read again; ranking goes on with what it knows", "error", err)
+	if err := c.memory.load(ctx, c.common, st.Learn); err != nil {
+		c.Log.Warn("the learning log was not read again; ranking goes on with what it knows", "error", err)
 	}
-	if !l.swap(st) {
+	if !c.in.swap(st) {
 		return nil
 	}
-	if err := l.flush(ctx); err != nil {
-		l.Log.Warn("signals not written; they are kept and written later", "error", err)
+	if err := c.in.flush(ctx); err != nil {
+		c.Log.Warn("signals not written; they are kept and written later", "error", err)
 	}
-	err = l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return l.wakeWaiting(ctx, tx, "configuration", l.Now())
+	err = c.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return c.wakeWaiting(ctx, tx, "configuration", c.Now())
 	})
 	if err != nil {
-		l.Log.Warn("runs that wait were not told of the new configuration; they ask again in time", "error", err)
+		c.Log.Warn("runs that wait were not told of the new configuration; they ask again in time", "error", err)
 	}
-	l.nudge()
+	c.nudge()
 	return nil
 }
 
 // swap puts a configuration in force, and tells whether it says anything that the
 // old one did not.
-func (l *Loop) swap(st *stages) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.Now()
-	l.noticeStep(now)
-	c := change{before: l.stages.Load(), now: st, services: map[grace.ServiceID]bool{}}
+func (in *ingest) swap(st *stages) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	now := in.Now()
+	in.noticeStep(now)
+	c := change{before: in.stages.Load(), now: st, services: map[grace.ServiceID]bool{}}
 	if c.none() {
 		return false
 	}
-	changed := l.sense.Reconfigure(st.Sense, st.Objectives)
-	changed = append(changed, l.sense.Expect(st.Probes)...)
+	changed := in.sense.Reconfigure(st.Sense, st.Objectives)
+	changed = append(changed, in.sense.Expect(st.Probes)...)
 	if c.alerts() {
-		l.sense.ForgetLists()
+		in.sense.ForgetLists()
 	}
-	unconfirmed := l.sense.Unconfirm(c.touches, now)
-	l.mirror.unconfirm(unconfirmed, now) // before anything is admitted under the new stages
-	l.stages.Store(st)
-	l.reloaded.Store(true)
-	l.looking.Store(now.UnixMilli())
-	l.countFrom(now)
-	l.reconfigurePredict(st)
-	l.keep(changed)
-	l.mirror.signals(unknown(l.sense.Signals()))
+	unconfirmed := in.sense.Unconfirm(c.touches, now)
+	in.mirror.unconfirm(unconfirmed, now) // before anything is admitted under the new stages
+	in.stages.Store(st)
+	in.reloaded.Store(true)
+	in.looking.Store(now.UnixMilli())
+	in.countFrom(now)
+	in.forecaster.reconfigure(st)
+	in.keep(changed)
+	in.mirror.signals(unknown(in.sense.Signals()))
 	return true
 }
 

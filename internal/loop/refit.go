@@ -28,23 +28,23 @@ type refitter struct {
 }
 
 // refits keeps the forecasts of the hour up to date.
-func (l *Loop) refits(ctx context.Context) {
-	r := &refitter{model: forecast.Default(l.Models...)}
+func (f *forecaster) refits(ctx context.Context) {
+	r := &refitter{model: forecast.Default(f.Models...)}
 	eachSecond(ctx, func() {
 		began := time.Now()
-		for ctx.Err() == nil && time.Since(began) < refitShare && l.refitEach(r) {
+		for ctx.Err() == nil && time.Since(began) < refitShare && f.refitEach(r) {
 		}
 	})
 }
 
 // refitSome makes the forecasts of a Step: the same ones whatever the time they
 // take.
-func (l *Loop) refitSome() {
-	if l.stepRefits == nil {
-		l.stepRefits = &refitter{model: forecast.Default(l.Models...)}
+func (f *forecaster) refitSome() {
+	if f.stepRefits == nil {
+		f.stepRefits = &refitter{model: forecast.Default(f.Models...)}
 	}
 	for range refitsAStep {
-		if !l.refitEach(l.stepRefits) {
+		if !f.refitEach(f.stepRefits) {
 			return
 		}
 	}
@@ -52,24 +52,24 @@ func (l *Loop) refitSome() {
 
 // refitEach makes the next forecast of every agent, and tells whether there was
 // any.
-func (l *Loop) refitEach(r *refitter) bool {
-	own := func(f func(*predict.Agent)) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		f(l.predict)
+func (f *forecaster) refitEach(r *refitter) bool {
+	own := func(do func(*predict.Agent)) {
+		f.agents.Lock()
+		defer f.agents.Unlock()
+		do(f.predict)
 	}
-	found := l.refitOne(r, own)
-	if l.Shards == nil {
+	found := f.refitOne(r, own)
+	if f.Shards == nil {
 		return found
 	}
-	for i := range l.Shards.Shards() {
-		shard := func(f func(*predict.Agent)) { l.Shards.Do(i, f) }
-		found = l.refitOne(r, shard) || found
+	for i := range f.Shards.Shards() {
+		shard := func(do func(*predict.Agent)) { f.Shards.Do(i, do) }
+		found = f.refitOne(r, shard) || found
 	}
 	return found
 }
 
-func (l *Loop) refitOne(r *refitter, do func(func(*predict.Agent))) bool {
+func (f *forecaster) refitOne(r *refitter, do func(func(*predict.Agent))) bool {
 	found := false
 	do(func(a *predict.Agent) { found = a.NextRefit(&r.refit, refitScan) })
 	if !found {

@@ -330,7 +330,7 @@ func (f simFlow) Tx(_ string, fn func(heal.Journal) (heal.Mark, error)) (m heal.
 	}
 	l := f.e.l
 	err = l.Store.Do(f.e.ctx, func(ctx context.Context, tx store.Tx) error {
-		m, err = fn(journal{ctx: ctx, tx: tx, l: l, now: l.Now()})
+		m, err = fn(journal{ctx: ctx, tx: tx, runs: l.runs, now: l.Now()})
 		return err
 	})
 	return m, err

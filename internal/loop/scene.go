@@ -16,15 +16,22 @@ import (
 	"grace/internal/store"
 )
 
+// basis is what decisions rest on, and what a transaction reads of it.
+type basis struct {
+	*common
+
+	in *ingest
+}
+
 // look makes a scene of what is known now.
-func (l *Loop) look(st *stages) *decide.Scene { return l.sceneBy(st, st.rules.Look) }
+func (co *common) look(st *stages) *decide.Scene { return co.sceneBy(st, st.rules.Look) }
 
 // glance is a scene without what follows from it for a decision.
-func (l *Loop) glance(st *stages) *decide.Scene { return l.sceneBy(st, decide.Glance) }
+func (co *common) glance(st *stages) *decide.Scene { return co.sceneBy(st, decide.Glance) }
 
-func (l *Loop) sceneBy(st *stages, look func(time.Time, []grace.Signal, []grace.Prediction) *decide.Scene) *decide.Scene {
-	now := l.Now()
-	k := l.mirror.known(now, st.rules.PredictionsFresh())
+func (co *common) sceneBy(st *stages, look func(time.Time, []grace.Signal, []grace.Prediction) *decide.Scene) *decide.Scene {
+	now := co.Now()
+	k := co.mirror.known(now, st.rules.PredictionsFresh())
 	sc := look(now, k.signals, k.predictions)
 	sc.SignalMap, sc.PredictionMap = k.signalMap, k.predictionMap
 	return sc
@@ -32,7 +39,7 @@ func (l *Loop) sceneBy(st *stages, look func(time.Time, []grace.Signal, []grace.
 
 // evidenceSince is since when evidence counts: the start of the process, the last
 // change of its configuration, or when it woke.
-func (l *Loop) evidenceSince() time.Time { return time.UnixMilli(l.epoch.Load()).UTC() }
+func (co *common) evidenceSince() time.Time { return time.UnixMilli(co.epoch.Load()).UTC() }
 
 // present is what all decisions of a transaction look at: none of them changes
 // it, since the first one that makes a run is the last.
@@ -47,23 +54,23 @@ type present struct {
 	manual   map[grace.ServiceID]grace.IncidentID // of services with something that may have been left half done
 }
 
-func (l *Loop) present(ctx context.Context, q store.Querier, sc *decide.Scene) (present, error) {
-	p := present{Scene: sc, now: l.Now()}
-	mode, err := l.Store.Mode(ctx, q)
+func (co *common) present(ctx context.Context, q store.Querier, sc *decide.Scene) (present, error) {
+	p := present{Scene: sc, now: co.Now()}
+	mode, err := co.Store.Mode(ctx, q)
 	if err != nil {
 		return p, fmt.Errorf("read the mode: %w", err)
 	}
 	p.mode = mode.At(p.now)
-	open, err := l.Store.OpenRunHeads(ctx, q)
+	open, err := co.Store.OpenRunHeads(ctx, q)
 	if err != nil {
 		return p, fmt.Errorf("read open runs: %w", err)
 	}
 	p.open = opens(open)
-	p.openMap = l.openRuns.of(p.open)
-	if p.silences, err = l.Store.Silences(ctx, q, p.now); err != nil {
+	p.openMap = co.openRuns.of(p.open)
+	if p.silences, err = co.Store.Silences(ctx, q, p.now); err != nil {
 		return p, fmt.Errorf("read the silences: %w", err)
 	}
-	incidents, err := l.Store.OpenIncidents(ctx, q)
+	incidents, err := co.Store.OpenIncidents(ctx, q)
 	if err != nil {
 		return p, fmt.Errorf("read the open incidents: %w", err)
 	}
@@ -77,13 +84,13 @@ func (l *Loop) present(ctx context.Context, q store.Querier, sc *decide.Scene) (
 }
 
 // snapshot reads what is to be known of a service.
-func (l *Loop) snapshot(ctx context.Context, q store.Querier, st *stages, p present, service grace.ServiceID) (grace.Snapshot, decide.Known, error) {
+func (b *basis) snapshot(ctx context.Context, q store.Querier, st *stages, p present, service grace.ServiceID) (grace.Snapshot, decide.Known, error) {
 	s := grace.Snapshot{
-		At: p.now, Seen: p.At, Service: service, Mode: p.mode, Since: l.evidenceSince(), Manual: p.manual[service],
+		At: p.now, Seen: p.At, Service: service, Mode: p.mode, Since: b.evidenceSince(), Manual: p.manual[service],
 	}
 	k := decide.Known{Scene: p.Scene, Open: p.open, OpenMap: p.openMap, Silences: p.silences}
 	var err error
-	if k.Own, err = l.signalsNow(ctx, q, service); err == nil {
+	if k.Own, err = b.signalsNow(ctx, q, service); err == nil {
 		st.rules.Name(&s, &k)
 	}
 	return s, k, err
@@ -91,29 +98,29 @@ func (l *Loop) snapshot(ctx context.Context, q store.Querier, st *stages, p pres
 
 // remember adds what a decision about a service knows of before: its runs, and how
 // well playbooks have done.
-func (l *Loop) remember(ctx context.Context, q store.Querier, st *stages, s *grace.Snapshot, kind grace.TriggerKind, code grace.Code) error {
-	past, err := l.Store.RunHeads(ctx, q, store.RunHeadFilter{Service: s.Service, Since: s.At.Add(-pastWindow)})
+func (co *common) remember(ctx context.Context, q store.Querier, st *stages, s *grace.Snapshot, kind grace.TriggerKind, code grace.Code) error {
+	past, err := co.Store.RunHeads(ctx, q, store.RunHeadFilter{Service: s.Service, Since: s.At.Add(-pastWindow)})
 	if err != nil {
 		return fmt.Errorf("read past runs of %s: %w", s.Service, err)
 	}
 	if !st.rules.Observes(s.Mode, kind) {
 		past = slices.DeleteFunc(past, func(h store.RunHead) bool { return h.State == grace.RunObservedOnly })
 	}
-	s.Past = pasts(past, l.dated(s.At))
+	s.Past = pasts(past, co.dated(s.At))
 	for _, id := range st.rules.Suited(code) {
-		score, trials := l.memory.Rank(s.Service, code, id, s.At)
+		score, trials := co.memory.Rank(s.Service, code, id, s.At)
 		s.Posteriors = append(s.Posteriors, grace.Posterior{Code: code, Playbook: id, Score: score, Trials: trials})
 	}
 	return nil
 }
 
 // admission reads what the admission of a run looks at, and what was decided.
-func (l *Loop) admission(ctx context.Context, q store.Querier, st *stages, p present, run grace.Run) (s grace.Snapshot, k decide.Known, dec grace.Decision, err error) {
-	if s, k, err = l.snapshot(ctx, q, st, p, run.Service); err != nil {
+func (b *basis) admission(ctx context.Context, q store.Querier, st *stages, p present, run grace.Run) (s grace.Snapshot, k decide.Known, dec grace.Decision, err error) {
+	if s, k, err = b.snapshot(ctx, q, st, p, run.Service); err != nil {
 		return s, k, dec, err
 	}
-	s.Run, s.Decision, s.Storm = &run, run.Decision, l.stormNow.Load()
-	if dec, err = l.Store.Decision(ctx, q, run.Decision); err != nil {
+	s.Run, s.Decision, s.Storm = &run, run.Decision, b.stormNow.Load()
+	if dec, err = b.Store.Decision(ctx, q, run.Decision); err != nil {
 		return s, k, dec, fmt.Errorf("read the decision again: %w", err)
 	}
 	if dec.Proposal == nil {
@@ -138,9 +145,9 @@ func opens(heads []store.RunHead) []grace.OpenRun {
 // dated gives the time at which the limits take something to have been. What is
 // dated ahead of now is from before the clock was set back, and goes back with
 // it; where that was before this process began, to that time.
-func (l *Loop) dated(now time.Time) func(time.Time) time.Time {
+func (co *common) dated(now time.Time) func(time.Time) time.Time {
 	ahead := now.Add(propose.Ahead)
-	setBack, began := time.Duration(l.setBack.Load()), time.UnixMilli(l.epoch.Load())
+	setBack, began := time.Duration(co.setBack.Load()), time.UnixMilli(co.epoch.Load())
 	return func(t time.Time) time.Time {
 		if t.After(ahead) {
 			t = t.Add(setBack)

@@ -22,12 +22,12 @@ const settleAfter = 15 * time.Second
 
 // settle gives a decision to the triggers that no diagnosis took up: the
 // condition went away, or what is there is too little to act on.
-func (l *Loop) settle(ctx context.Context, st *stages, pending []grace.Trigger, sc *decide.Scene) error {
+func (d *decider) settle(ctx context.Context, st *stages, pending []grace.Trigger, sc *decide.Scene) error {
 	left := map[grace.ServiceID][]grace.Trigger{}
 	taken := map[grace.ServiceID]bool{}
-	for _, d := range sc.Diagnoses {
-		taken[d.Cause] = true
-		for _, v := range d.Victims {
+	for _, dia := range sc.Diagnoses {
+		taken[dia.Cause] = true
+		for _, v := range dia.Victims {
 			taken[v] = true
 		}
 	}
@@ -37,20 +37,20 @@ func (l *Loop) settle(ctx context.Context, st *stages, pending []grace.Trigger, 
 		}
 	}
 	for _, service := range slices.Sorted(maps.Keys(left)) {
-		if err := l.settleOne(ctx, st, sc, service, left[service]); err != nil {
+		if err := d.settleOne(ctx, st, sc, service, left[service]); err != nil {
 			return fmt.Errorf("settle %d triggers of %s: %w", len(left[service]), service, err)
 		}
 	}
 	return nil
 }
 
-func (l *Loop) settleOne(ctx context.Context, st *stages, sc *decide.Scene, service grace.ServiceID, triggers []grace.Trigger) error {
-	return l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		p, err := l.present(ctx, tx, sc)
+func (d *decider) settleOne(ctx context.Context, st *stages, sc *decide.Scene, service grace.ServiceID, triggers []grace.Trigger) error {
+	return d.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+		p, err := d.present(ctx, tx, sc)
 		if err != nil {
 			return err
 		}
-		s, k, err := l.snapshot(ctx, tx, st, p, service)
+		s, k, err := d.snapshot(ctx, tx, st, p, service)
 		if err != nil {
 			return err
 		}
@@ -63,15 +63,15 @@ func (l *Loop) settleOne(ctx context.Context, st *stages, sc *decide.Scene, serv
 		if dec.Reasons[0].Code == grace.ReasonCleared {
 			state = grace.TriggerCleared
 		}
-		return l.record(ctx, tx, string(dec.ID), []content.Parts{k.Parts}, decisionEvent(s, dec, nil, st.ApprovalTTL), event.TriggersAnswered{Triggers: triggers, State: state, At: dec.At})
+		return d.record(ctx, tx, string(dec.ID), []content.Parts{k.Parts}, decisionEvent(s, dec, nil, st.ApprovalTTL), event.TriggersAnswered{Triggers: triggers, State: state, At: dec.At})
 	})
 }
 
 // reconcile finds runs that are open in the store though the engine gave up on
 // them, and ends them where a person sees it. It is the net under the engine:
 // a run may not stay open for ever and hold its cone.
-func (l *Loop) reconcile(ctx context.Context) error {
-	open, err := l.Store.OpenRunHeads(ctx, l.Store.Q())
+func (d *decider) reconcile(ctx context.Context) error {
+	open, err := d.Store.OpenRunHeads(ctx, d.Store.Q())
 	if err != nil {
 		return fmt.Errorf("read open runs: %w", err)
 	}
@@ -79,22 +79,22 @@ func (l *Loop) reconcile(ctx context.Context) error {
 	for i, h := range open {
 		ids[i] = h.ID
 	}
-	failed, err := l.Engine.Failed(ids)
+	failed, err := d.Engine.Failed(ids)
 	if err != nil {
 		return err
 	}
 	for id, why := range failed {
-		if err := l.strand(ctx, id, why); err != nil {
+		if err := d.strand(ctx, id, why); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
-	now := l.Now()
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		run, err := l.Store.Run(ctx, tx, id)
+func (d *decider) strand(ctx context.Context, id grace.RunID, why string) error {
+	now := d.Now()
+	err := d.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		run, err := d.Store.Run(ctx, tx, id)
 		if err != nil || run.Status.Terminal() {
 			return err
 		}
@@ -118,13 +118,13 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 			event.IncidentChanged{Incident: inc, What: event.IncidentOpened, Reason: inc.Detail, At: now},
 		}
 		if asked {
-			withdrawn, err := l.withdraw(ctx, tx, run, now)
+			withdrawn, err := d.withdraw(ctx, tx, run, now)
 			if err != nil {
 				return err
 			}
 			list = append(list, withdrawn...)
 		}
-		return l.Store.Append(ctx, tx, list...)
+		return d.Store.Append(ctx, tx, list...)
 	})
 	if err != nil {
 		return fmt.Errorf("end the stranded run %s: %w", id, err)
@@ -132,35 +132,35 @@ func (l *Loop) strand(ctx context.Context, id grace.RunID, why string) error {
 	return nil
 }
 
-func (l *Loop) foreseenNoMore(ctx context.Context, h store.RunHead, turned []grace.ServiceID) (over bool, why string, err error) {
+func (d *decider) foreseenNoMore(ctx context.Context, h store.RunHead, turned []grace.ServiceID) (over bool, why string, err error) {
 	if !slices.Contains(turned, h.Service) {
 		return false, "", nil
 	}
-	signals, err := l.signalsNow(ctx, l.Store.Q(), h.Service)
+	signals, err := d.signalsNow(ctx, d.Store.Q(), h.Service)
 	come := decide.Come(signals, h.Code)
 	return err == nil && come.State != gate.EvidenceFresh, explain.Actual(decide.TrendTurned(h.Service).Reason()), err
 }
 
 // passed tells whether what began a run is over: its service has no condition any
 // more, and something has shown that.
-func (l *Loop) passed(ctx context.Context, h store.RunHead) (over bool, why string, err error) {
-	if l.conditions[h.Service] != nil {
+func (d *decider) passed(ctx context.Context, h store.RunHead) (over bool, why string, err error) {
+	if d.conditions[h.Service] != nil {
 		return false, "", nil
 	}
-	run, err := l.Store.Run(ctx, l.Store.Q(), h.ID)
+	run, err := d.Store.Run(ctx, d.Store.Q(), h.ID)
 	if err != nil {
 		return false, "", err
 	}
-	return l.condition(ctx, run).Clear, "what began it has passed", nil
+	return d.runs.condition(ctx, run).Clear, "what began it has passed", nil
 }
 
 // unfounded tells whether nothing is left of what a run rests on.
-func (l *Loop) unfounded(ctx context.Context, h store.RunHead) (over bool, why string, err error) {
-	run, err := l.Store.Run(ctx, l.Store.Q(), h.ID)
+func (d *decider) unfounded(ctx context.Context, h store.RunHead) (over bool, why string, err error) {
+	run, err := d.Store.Run(ctx, d.Store.Q(), h.ID)
 	if err != nil {
 		return false, "", err
 	}
-	signals, err := l.signalsNow(ctx, l.Store.Q(), h.Service)
+	signals, err := d.signalsNow(ctx, d.Store.Q(), h.Service)
 	if err != nil {
 		return false, "", err
 	}
@@ -168,26 +168,26 @@ func (l *Loop) unfounded(ctx context.Context, h store.RunHead) (over bool, why s
 	return !left, explain.Actual(decide.Evidence(run.Condition, nil).Reason()) + ": what is still wrong is decided anew", nil
 }
 
-func (l *Loop) callOffRun(ctx context.Context, h store.RunHead, why string) error {
-	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		a, err := l.Store.Approval(ctx, tx, grace.ApprovalID(h.ID))
+func (d *decider) callOffRun(ctx context.Context, h store.RunHead, why string) error {
+	return d.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		a, err := d.Store.Approval(ctx, tx, grace.ApprovalID(h.ID))
 		if err != nil || a.State != grace.ApprovalPending {
 			return err
 		}
-		now := l.Now()
+		now := d.Now()
 		a = cancelled(a, why, now)
 		m := grace.ControlMessage{Kind: grace.ControlReject, Actor: a.Actor, Reason: a.Reason, At: now}
-		if err := l.Engine.Send(ctx, tx, h.ID, "call off/"+string(a.ID), m); err != nil {
+		if err := d.Engine.Send(ctx, tx, h.ID, "call off/"+string(a.ID), m); err != nil {
 			return err
 		}
-		return l.Store.Append(ctx, tx, event.ApprovalAnswered{Approval: a, At: now})
+		return d.Store.Append(ctx, tx, event.ApprovalAnswered{Approval: a, At: now})
 	})
 }
 
 // withdraw takes back the question to a person that a run has waited for which
 // could not go on: its answer would start nothing.
-func (l *Loop) withdraw(ctx context.Context, tx store.Tx, run grace.Run, now time.Time) ([]event.Event, error) {
-	a, err := l.Store.Approval(ctx, tx, grace.ApprovalID(run.ID))
+func (d *decider) withdraw(ctx context.Context, tx store.Tx, run grace.Run, now time.Time) ([]event.Event, error) {
+	a, err := d.Store.Approval(ctx, tx, grace.ApprovalID(run.ID))
 	if errors.Is(err, store.ErrForged) {
 		return nil, nil // nobody acts on it; the run must end all the same
 	}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/stage/predict"
 )
 
 // stoodStill is how long this process may do nothing at all before what it knew is
@@ -15,44 +14,44 @@ const stoodStill = 10 * time.Second
 // noticeStill looks whether this process has stood still: it was stopped, or its
 // machine was. What was seen before is no evidence then, as after a start. Whoever
 // looks first after it has woken finds out, and the others wait for that.
-func (l *Loop) noticeStill() {
-	l.still.Lock()
-	defer l.still.Unlock()
+func (in *ingest) noticeStill() {
+	in.still.Lock()
+	defer in.still.Unlock()
 	var elapsed time.Duration
-	if l.Elapsed != nil {
-		elapsed = l.Elapsed()
+	if in.Elapsed != nil {
+		elapsed = in.Elapsed()
 	} else {
-		elapsed = time.Since(l.made)
+		elapsed = time.Since(in.made)
 	}
-	stood := elapsed - l.beat
-	l.beat = elapsed
+	stood := elapsed - in.beat
+	in.beat = elapsed
 	if stood < stoodStill {
 		return
 	}
-	l.Log.Warn("this process stood still; what it saw before counts no more", "for", stood.String())
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.Now()
-	l.noticeStep(now)
-	l.sense.Woke(now, stood)
-	l.mirror.unconfirm(l.mirror.allSignals(), now)
-	l.looking.Add(stood.Milliseconds())
-	l.countFrom(now)
-	l.woke.Store(true)
+	in.Log.Warn("this process stood still; what it saw before counts no more", "for", stood.String())
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	now := in.Now()
+	in.noticeStep(now)
+	in.sense.Woke(now, stood)
+	in.mirror.unconfirm(in.mirror.allSignals(), now)
+	in.looking.Add(stood.Milliseconds())
+	in.countFrom(now)
+	in.woke.Store(true)
 }
 
 // countFrom has evidence count from now on: nothing is foretold from what was
-// measured before either. The caller holds l.mu.
-func (l *Loop) countFrom(now time.Time) {
-	l.epoch.Store(now.UnixMilli())
-	l.mirror.foreseeAnew(now)
-	l.eachAgent(func(a *predict.Agent) { a.Since(now) })
+// measured before either. The caller holds in.mu.
+func (in *ingest) countFrom(now time.Time) {
+	in.epoch.Store(now.UnixMilli())
+	in.mirror.foreseeAnew(now)
+	in.forecaster.since(now)
 }
 
 // beats has it noticed within a second that the process stood still, whatever the
 // other goroutines wait for.
-func (l *Loop) beats(ctx context.Context) {
-	eachSecond(ctx, l.noticeStill)
+func (in *ingest) beats(ctx context.Context) {
+	eachSecond(ctx, in.noticeStill)
 }
 
 // eachSecond does something once a second until ctx ends.
@@ -71,16 +70,16 @@ func eachSecond(ctx context.Context, do func()) {
 
 // doubtConditions has what was sick when the process stood still shown anew before
 // somebody is told of it.
-func (l *Loop) doubtConditions(signals []grace.Signal) {
-	if !l.woke.Swap(false) {
+func (d *decider) doubtConditions(signals []grace.Signal) {
+	if !d.woke.Swap(false) {
 		return
 	}
-	l.looks = l.Now().Add(confirmGrace)
-	for _, c := range l.conditions {
+	d.looks = d.Now().Add(confirmGrace)
+	for _, c := range d.conditions {
 		c.confirmed = false
 	}
 	for _, s := range signals {
-		if c := l.conditions[s.Service]; c != nil && s.Sick() {
+		if c := d.conditions[s.Service]; c != nil && s.Sick() {
 			c.stored[s.Key] = true
 		}
 	}

@@ -19,11 +19,11 @@ const stormPrefix = "storm-"
 // storm opens one incident when the storm breaker opens, and resolves it when
 // it closes: one for all replicas, and the same one after a restart. That what was
 // sick is not seen any more does not close it.
-func (l *Loop) storm(ctx context.Context, st *stages, sc *decide.Scene) error {
+func (d *decider) storm(ctx context.Context, st *stages, sc *decide.Scene) error {
 	sick := sc.Sick
 	reason, open := st.rules.Storm(sick)
-	if !open && (l.stormOpen || !l.stormTold) {
-		inc, isOpen, err := l.stormIncident(ctx, l.Store.Q())
+	if !open && (d.stormOpen || !d.stormTold) {
+		inc, isOpen, err := d.stormIncident(ctx, d.Store.Q())
 		if err != nil {
 			return err
 		}
@@ -34,33 +34,33 @@ func (l *Loop) storm(ctx context.Context, st *stages, sc *decide.Scene) error {
 		}
 	}
 	if open {
-		l.stormNow.Store(&reason)
+		d.stormNow.Store(&reason)
 	} else {
-		l.stormNow.Store(nil)
+		d.stormNow.Store(nil)
 	}
-	if l.stormTold && open == l.stormOpen {
+	if d.stormTold && open == d.stormOpen {
 		return nil
 	}
-	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		inc, isOpen, err := l.stormIncident(ctx, tx)
+	err := d.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+		inc, isOpen, err := d.stormIncident(ctx, tx)
 		if err != nil || isOpen == open {
 			return err
 		}
 		if open {
-			return l.Store.Append(ctx, tx, stormOpened(sick, reason, sc.At))
+			return d.Store.Append(ctx, tx, stormOpened(sick, reason, sc.At))
 		}
-		return l.Store.Append(ctx, tx, stormClosed(inc, reason, sc.At))
+		return d.Store.Append(ctx, tx, stormClosed(inc, reason, sc.At))
 	})
 	if err != nil {
 		return fmt.Errorf("record the storm breaker: %w", err)
 	}
-	l.stormTold, l.stormOpen = true, open
+	d.stormTold, d.stormOpen = true, open
 	return nil
 }
 
 // stormIncident finds the open incident of a storm.
-func (l *Loop) stormIncident(ctx context.Context, tx store.Querier) (inc grace.Incident, found bool, err error) {
-	incidents, err := l.Store.OpenIncidents(ctx, tx)
+func (d *decider) stormIncident(ctx context.Context, tx store.Querier) (inc grace.Incident, found bool, err error) {
+	incidents, err := d.Store.OpenIncidents(ctx, tx)
 	if err != nil {
 		return inc, false, fmt.Errorf("read the open incidents: %w", err)
 	}
@@ -102,14 +102,14 @@ const gather = 10 * time.Second
 
 // widenStorm adds to the incident of a storm what has become sick since it was
 // told, and lasts: whoever looks after that has heard nothing of it.
-func (l *Loop) widenStorm(ctx context.Context, st *stages, incidents []grace.Incident, due []lasting, now time.Time) error {
+func (d *decider) widenStorm(ctx context.Context, st *stages, incidents []grace.Incident, due []lasting, now time.Time) error {
 	i := slices.IndexFunc(incidents, isStorm)
-	told := later(incidents[i].OpenedAt, l.stormGrew)
+	told := later(incidents[i].OpenedAt, d.stormGrew)
 	if len(untold(incidents, due)) == 0 || now.Sub(told).Abs() < gather {
 		return nil
 	}
-	err := l.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		incidents, err := l.Store.OpenIncidents(ctx, tx)
+	err := d.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+		incidents, err := d.Store.OpenIncidents(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("read the open incidents: %w", err)
 		}
@@ -117,7 +117,7 @@ func (l *Loop) widenStorm(ctx context.Context, st *stages, incidents []grace.Inc
 		if i < 0 {
 			return nil
 		}
-		due, err := l.helpless(ctx, tx, st, due, now)
+		due, err := d.helpless(ctx, tx, st, due, now)
 		if err != nil {
 			return err
 		}
@@ -126,15 +126,15 @@ func (l *Loop) widenStorm(ctx context.Context, st *stages, incidents []grace.Inc
 			return nil
 		}
 		why := incidents[i].Detail
-		if reason := l.stormNow.Load(); reason != nil {
+		if reason := d.stormNow.Load(); reason != nil {
 			why = explain.Line(*reason)
 		}
-		return l.Store.Append(ctx, tx, stormWidened(incidents[i], more, why, now))
+		return d.Store.Append(ctx, tx, stormWidened(incidents[i], more, why, now))
 	})
 	if err != nil {
 		return fmt.Errorf("tell what became sick in a storm: %w", err)
 	}
-	l.stormGrew = now
+	d.stormGrew = now
 	return nil
 }
 
@@ -142,12 +142,12 @@ func isStorm(i grace.Incident) bool { return i.Kind == grace.IncidentStorm }
 
 // helpless leaves out what is silenced, and what a run acts on that had begun
 // before the storm.
-func (l *Loop) helpless(ctx context.Context, tx store.Tx, st *stages, due []lasting, now time.Time) (out []lasting, err error) {
-	open, err := l.Store.OpenRunHeads(ctx, tx)
+func (d *decider) helpless(ctx context.Context, tx store.Tx, st *stages, due []lasting, now time.Time) (out []lasting, err error) {
+	open, err := d.Store.OpenRunHeads(ctx, tx)
 	if err != nil {
 		return nil, fmt.Errorf("read open runs: %w", err)
 	}
-	silences, err := l.Store.Silences(ctx, tx, now)
+	silences, err := d.Store.Silences(ctx, tx, now)
 	if err != nil {
 		return nil, fmt.Errorf("read the silences: %w", err)
 	}

@@ -18,11 +18,11 @@ const rousedAtOnce = 50
 // lookAfter looks at the runs that have not begun: it takes back questions whose
 // answer would start nothing, and has those look again that wait for something
 // which has changed.
-func (l *Loop) lookAfter(ctx context.Context) error {
-	turned, reloaded, opened := l.mirror.wellAgain(), l.reloaded.Swap(false), l.windowOpened()
-	open, err := l.Store.OpenRunHeads(ctx, l.Store.Q())
+func (d *decider) lookAfter(ctx context.Context) error {
+	turned, reloaded, opened := d.mirror.wellAgain(), d.reloaded.Swap(false), d.windowOpened()
+	open, err := d.Store.OpenRunHeads(ctx, d.Store.Q())
 	if err != nil {
-		l.reloaded.Store(reloaded)
+		d.reloaded.Store(reloaded)
 		return fmt.Errorf("read open runs: %w", err)
 	}
 	var failed error // about one, which keeps nothing from the others
@@ -35,7 +35,7 @@ func (l *Loop) lookAfter(ctx context.Context) error {
 	for _, h := range open {
 		switch h.State {
 		case grace.RunAwaitingApproval:
-			note(h.ID, l.callOff(ctx, h, turned, reloaded, opened))
+			note(h.ID, d.callOff(ctx, h, turned, reloaded, opened))
 		case grace.RunApproved:
 			approved = append(approved, h)
 		default:
@@ -44,15 +44,15 @@ func (l *Loop) lookAfter(ctx context.Context) error {
 	if len(approved) == 0 {
 		return failed
 	}
-	st := l.stages.Load()
-	p, err := l.present(ctx, l.Store.Q(), l.glance(st)) // once for all of them
+	st := d.stages.Load()
+	p, err := d.present(ctx, d.Store.Q(), d.glance(st)) // once for all of them
 	if err != nil {
 		return errors.Join(failed, err)
 	}
 	for range min(len(approved), rousedAtOnce) {
-		l.roused++
-		h := approved[l.roused%len(approved)]
-		note(h.ID, l.rouse(ctx, st, p, h))
+		d.roused++
+		h := approved[d.roused%len(approved)]
+		note(h.ID, d.rouse(ctx, st, p, h))
 	}
 	return failed
 }
@@ -62,42 +62,42 @@ func (l *Loop) lookAfter(ctx context.Context) error {
 // has passed and stayed so for the hold-down. (After a restart nobody knows what
 // was foreseen; then it is asked when the run is about to start.) After a change of
 // the configuration what it rests on may not be watched any more.
-func (l *Loop) callOff(ctx context.Context, h store.RunHead, turned []grace.ServiceID, reloaded, opened bool) (err error) {
+func (d *decider) callOff(ctx context.Context, h store.RunHead, turned []grace.ServiceID, reloaded, opened bool) (err error) {
 	over, why := false, ""
 	switch h.Kind {
 	case grace.TriggerProactive:
-		over, why, err = l.foreseenNoMore(ctx, h, turned)
+		over, why, err = d.foreseenNoMore(ctx, h, turned)
 	case grace.TriggerReactive:
-		if over, why, err = l.passed(ctx, h); err == nil && !over && reloaded {
-			over, why, err = l.unfounded(ctx, h)
+		if over, why, err = d.passed(ctx, h); err == nil && !over && reloaded {
+			over, why, err = d.unfounded(ctx, h)
 		}
 	case grace.TriggerManual: // a person wants it
 	}
 	if err == nil && !over && opened {
-		over, why, err = l.needless(ctx, h)
+		over, why, err = d.needless(ctx, h)
 	}
 	if err == nil && over {
-		err = l.callOffRun(ctx, h, why)
+		err = d.callOffRun(ctx, h, why)
 	}
 	return err
 }
 
 // windowOpened tells whether a change window has opened since it was asked last. It is
 // asked by the deciding goroutine alone.
-func (l *Loop) windowOpened() bool {
-	was := l.windowOpen
-	l.windowOpen = l.stages.Load().rules.Trust.Window(l.Now()).OK
-	return l.windowOpen && !was
+func (d *decider) windowOpened() bool {
+	was := d.windowOpen
+	d.windowOpen = d.stages.Load().rules.Trust.Window(d.Now()).OK
+	return d.windowOpen && !was
 }
 
 // needless tells whether a person was asked for the sole reason that no change window
 // was open: now one is, and what is decided anew needs no answer.
-func (l *Loop) needless(ctx context.Context, h store.RunHead) (over bool, why string, err error) {
-	run, err := l.Store.Run(ctx, l.Store.Q(), h.ID)
+func (d *decider) needless(ctx context.Context, h store.RunHead) (over bool, why string, err error) {
+	run, err := d.Store.Run(ctx, d.Store.Q(), h.ID)
 	if err != nil || run.Kind == grace.TriggerManual {
 		return false, "", err
 	}
-	dec, err := l.Store.Decision(ctx, l.Store.Q(), run.Decision)
+	dec, err := d.Store.Decision(ctx, d.Store.Q(), run.Decision)
 	if err != nil {
 		return false, "", err
 	}
@@ -108,12 +108,12 @@ func (l *Loop) needless(ctx context.Context, h store.RunHead) (over bool, why st
 
 // rouse has a run look again that waits to start, when what it was told it waits
 // for is not what it would be told now.
-func (l *Loop) rouse(ctx context.Context, st *stages, p present, h store.RunHead) error {
-	run, err := l.Store.Run(ctx, l.Store.Q(), h.ID)
+func (d *decider) rouse(ctx context.Context, st *stages, p present, h store.RunHead) error {
+	run, err := d.Store.Run(ctx, d.Store.Q(), h.ID)
 	if err != nil || len(run.Reasons) == 0 || run.Status != grace.RunApproved { // it has not asked yet
 		return err
 	}
-	s, k, dec, err := l.admission(ctx, l.Store.Q(), st, p, run)
+	s, k, dec, err := d.admission(ctx, d.Store.Q(), st, p, run)
 	if err != nil {
 		if final(err) {
 			return nil // it finds out itself, and ends
@@ -123,8 +123,8 @@ func (l *Loop) rouse(ctx context.Context, st *stages, p present, h store.RunHead
 	a := st.rules.Admit(s, k, dec)
 	if said := namesOf(a.Reasons); a.End != "" || said != namesOf(run.Reasons) {
 		m := grace.ControlMessage{Kind: grace.ControlLook, Actor: grace.Self, Reason: "what it waits for has changed", At: p.now}
-		return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-			return l.Engine.Send(ctx, tx, run.ID, "look/"+content.ID(said, a.End, run.Revision), m)
+		return d.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+			return d.Engine.Send(ctx, tx, run.ID, "look/"+content.ID(said, a.End, run.Revision), m)
 		})
 	}
 	return nil

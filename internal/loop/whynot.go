@@ -13,8 +13,8 @@ import (
 )
 
 // lastSaid gives the last consideration of a service.
-func (l *Loop) lastSaid(id grace.ServiceID) (last consideration) {
-	for _, c := range l.considered {
+func (d *decider) lastSaid(id grace.ServiceID) (last consideration) {
+	for _, c := range d.considered {
 		if c.service == id && c.at.After(last.at) {
 			last = c
 		}
@@ -24,15 +24,15 @@ func (l *Loop) lastSaid(id grace.ServiceID) (last consideration) {
 
 // blockedByOwnRun tells whether the last "no" only says that the remedy was
 // proposed a moment ago.
-func (l *Loop) blockedByOwnRun(id grace.ServiceID) bool {
-	return slices.ContainsFunc(l.lastSaid(id).failed, func(r grace.Reason) bool { return r.Code == grace.ReasonDuplicate })
+func (d *decider) blockedByOwnRun(id grace.ServiceID) bool {
+	return slices.ContainsFunc(d.lastSaid(id).failed, func(r grace.Reason) bool { return r.Code == grace.ReasonDuplicate })
 }
 
 // whyNotDone gives why what was proposed last for a service was not done: that
 // it was proposed a moment ago is no reason that a person could do anything
 // about. Without such a run it gives why.
-func (l *Loop) whyNotDone(ctx context.Context, tx store.Tx, id grace.ServiceID, why string, now time.Time) (string, error) {
-	heads, err := l.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: id, Since: now.Add(-pastWindow)})
+func (d *decider) whyNotDone(ctx context.Context, tx store.Tx, id grace.ServiceID, why string, now time.Time) (string, error) {
+	heads, err := d.Store.RunHeads(ctx, tx, store.RunHeadFilter{Service: id, Since: now.Add(-pastWindow)})
 	if err != nil {
 		return why, fmt.Errorf("read past runs of %s: %w", id, err)
 	}
@@ -43,7 +43,7 @@ func (l *Loop) whyNotDone(ctx context.Context, tx store.Tx, id grace.ServiceID, 
 	if !notDone(last.State) {
 		return why, nil
 	}
-	run, err := l.Store.Run(ctx, tx, last.ID)
+	run, err := d.Store.Run(ctx, tx, last.ID)
 	if err != nil || len(run.Reasons) == 0 {
 		return why, err
 	}
@@ -57,13 +57,13 @@ func notDone(s grace.RunStatus) bool {
 }
 
 // whyNot gives the reasons of the last "no" about a service.
-func (l *Loop) whyNot(id grace.ServiceID) string {
-	last := l.lastSaid(id)
+func (d *decider) whyNot(id grace.ServiceID) string {
+	last := d.lastSaid(id)
 	if len(last.failed) > 0 {
 		return explain.Lines(last.failed)
 	}
-	if c := l.conditions[id]; c != nil {
-		cause := l.recovering(id)
+	if c := d.conditions[id]; c != nil {
+		cause := d.recovering(id)
 		switch {
 		case c.worst.State == grace.SignalUnstable:
 			return "it keeps changing and passed when last seen; nothing is done to a service while it passes"
@@ -80,9 +80,9 @@ func (l *Loop) whyNot(id grace.ServiceID) string {
 
 // recovering gives a service that explains the symptoms of another for a moment still,
 // though it is well again.
-func (l *Loop) recovering(id grace.ServiceID) grace.ServiceID {
-	st, now := l.stages.Load(), l.Now()
-	for _, s := range l.mirror.allSignals() {
+func (d *decider) recovering(id grace.ServiceID) grace.ServiceID {
+	st, now := d.stages.Load(), d.Now()
+	for _, s := range d.mirror.allSignals() {
 		if s.State == grace.SignalOK && s.Severity.Serious() && !s.Fired.IsZero() && now.Sub(s.Fired) <= st.Diagnose.Aftermath.D() &&
 			s.Service != id && st.rules.Graph.DependsOn(id, s.Service) {
 			return s.Service

@@ -20,6 +20,29 @@ import (
 	"grace/internal/stage/propose"
 )
 
+// views is what people and programs see of it.
+type views struct {
+	*common
+	work
+
+	in         *ingest
+	forecaster *forecaster
+
+	assessed assessed // what was made of the signals
+	kpis     lazy[learn.KPIs]
+	rates    lazy[[]learn.Row] // over all time
+}
+
+// Start makes the answers that are dear to make before anybody asks.
+func (v *views) Start(ctx context.Context) { v.begin(ctx, v.warm) }
+
+func (v *views) warm(ctx context.Context) {
+	if _, err := v.KPIs(ctx); err != nil && ctx.Err() == nil {
+		v.Log.Warn("key figures not measured; they are when they are asked for", "error", err)
+	}
+	v.Rates(v.Now(), 0)
+}
+
 // assessed is what Health said last.
 type assessed struct {
 	mu       sync.Mutex
@@ -55,39 +78,39 @@ const (
 // every domain that brought services of its own. In a storm, when it takes long
 // to assess, it may be some ten times as old as it takes to assess, at most 5 s.
 // The caller must not change it.
-func (l *Loop) Health() []grace.HealthState {
-	health, _ := l.assessment()
+func (v *views) Health() []grace.HealthState {
+	health, _ := v.assessment()
 	return slices.Clone(health)
 }
 
 // Symptoms gives what is wrong, by service, as old as Health. Services with
 // nothing but ok signals are absent.
-func (l *Loop) Symptoms() map[grace.ServiceID]Symptoms {
-	_, symptoms := l.assessment()
+func (v *views) Symptoms() map[grace.ServiceID]Symptoms {
+	_, symptoms := v.assessment()
 	return maps.Clone(symptoms)
 }
 
 // assessment gives what was made last, or makes it anew where that is too old.
 // What takes long is made beside: who looks at a storm does not wait for it.
-func (l *Loop) assessment() ([]grace.HealthState, map[grace.ServiceID]Symptoms) {
-	a := &l.assessed
+func (v *views) assessment() ([]grace.HealthState, map[grace.ServiceID]Symptoms) {
+	a := &v.assessed
 	a.mu.Lock()
-	now, version, st := l.Now(), l.mirror.changes(), l.stages.Load()
+	now, version, st := v.Now(), v.mirror.changes(), v.stages.Load()
 	age := now.Sub(a.at)
 	usable := a.stages == st && age >= 0
 	fresh := usable && (a.version == version && age < healthFresh || a.took > healthFresh/100 && age < healthShare*a.took)
 	anew := !fresh && (!usable || a.took <= lazyQuick || age >= healthOld)
 	if anew {
-		a.make(l, st, version, now)
+		a.make(v, st, version, now)
 	}
 	beside := !fresh && !anew && !a.making
 	a.making = a.making || beside
 	health, symptoms := a.health, a.symptoms
 	a.mu.Unlock()
 	if beside {
-		l.spawn(func() { // under no lock meanwhile: others read the old one
+		v.spawn(func() { // under no lock meanwhile: others read the old one
 			var next assessed
-			next.make(l, st, version, now)
+			next.make(v, st, version, now)
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			a.making = false
@@ -98,18 +121,18 @@ func (l *Loop) assessment() ([]grace.HealthState, map[grace.ServiceID]Symptoms) 
 }
 
 // make assesses. The caller holds the lock.
-func (a *assessed) make(l *Loop, st *stages, version int64, now time.Time) {
+func (a *assessed) make(v *views, st *stages, version int64, now time.Time) {
 	began := time.Now()
-	a.health, a.symptoms = l.assess(st, now)
+	a.health, a.symptoms = v.assess(st, now)
 	a.stages, a.version, a.at, a.took = st, version, now, time.Since(began)
 }
 
-func (l *Loop) assess(st *stages, now time.Time) ([]grace.HealthState, map[grace.ServiceID]Symptoms) {
+func (v *views) assess(st *stages, now time.Time) ([]grace.HealthState, map[grace.ServiceID]Symptoms) {
 	by := map[grace.ServiceID][]grace.Signal{}
 	buf := make([]grace.Signal, 0, latestBatch)
-	for part := range slices.Chunk(l.mirror.allSignals(), latestBatch) {
+	for part := range slices.Chunk(v.mirror.allSignals(), latestBatch) {
 		buf = append(buf[:0], part...)
-		l.latest(buf, func(s *grace.Signal) bool { return s.State != grace.SignalOK }) // which are the symptoms
+		v.in.latest(buf, func(s *grace.Signal) bool { return s.State != grace.SignalOK }) // which are the symptoms
 		for _, s := range buf {
 			by[s.Service] = append(by[s.Service], s)
 			if svc, ok := st.rules.Graph.Service(s.Service); ok && svc.Domain != "" {
@@ -149,39 +172,39 @@ const latestBatch = 256
 // Latest gives signals with the values, times and messages of the newest samples that
 // this process has seen: what is published, and decided on, is of the last change. It
 // is for people to look at.
-func (l *Loop) Latest(signals []grace.Signal) []grace.Signal {
+func (in *ingest) Latest(signals []grace.Signal) []grace.Signal {
 	out := slices.Clone(signals)
 	for part := range slices.Chunk(out, latestBatch) {
-		l.latest(part, func(*grace.Signal) bool { return true })
+		in.latest(part, func(*grace.Signal) bool { return true })
 	}
 	return out
 }
 
 // latest is Latest, in place, for those signals that are wanted.
-func (l *Loop) latest(signals []grace.Signal, wanted func(*grace.Signal) bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (in *ingest) latest(signals []grace.Signal, wanted func(*grace.Signal) bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	for i := range signals {
 		if wanted(&signals[i]) {
-			signals[i] = l.sense.Latest(signals[i])
+			signals[i] = in.sense.Latest(signals[i])
 		}
 	}
 }
 
 // Signals gives all signals that this replica knows of, as they were published, sorted
 // by key. The caller must not change them.
-func (l *Loop) Signals() []grace.Signal { return l.mirror.allSignals() }
+func (v *views) Signals() []grace.Signal { return v.mirror.allSignals() }
 
 // Declared tells whether a service is configured or a domain's. Others are
 // shown and never acted on.
-func (l *Loop) Declared(id grace.ServiceID) bool { return l.stages.Load().rules.Declared(id) }
+func (v *views) Declared(id grace.ServiceID) bool { return v.stages.Load().rules.Declared(id) }
 
 // Graph gives the health graph in force.
-func (l *Loop) Graph() *healthgraph.Graph { return l.stages.Load().rules.Graph }
+func (v *views) Graph() *healthgraph.Graph { return v.stages.Load().rules.Graph }
 
 // Playbooks gives the playbooks in force, sorted by id.
-func (l *Loop) Playbooks() []grace.Playbook {
-	list := slices.Clone(l.stages.Load().Playbooks)
+func (v *views) Playbooks() []grace.Playbook {
+	list := slices.Clone(v.stages.Load().Playbooks)
 	slices.SortFunc(list, func(a, b grace.Playbook) int { return cmp.Compare(a.ID, b.ID) })
 	return list
 }
@@ -201,8 +224,8 @@ type ErrTrial struct{ Reason string }
 func (e *ErrTrial) Error() string { return e.Reason }
 
 // DryRun asks the gates about a playbook on a service and changes nothing.
-func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.ServiceID, params map[string]any) (Trial, error) {
-	st := l.stages.Load()
+func (v *views) DryRun(ctx context.Context, id grace.PlaybookID, service grace.ServiceID, params map[string]any) (Trial, error) {
+	st := v.stages.Load()
 	s, ok := st.rules.Graph.Service(service)
 	if !ok {
 		return Trial{}, &ErrTrial{fmt.Sprintf("unknown service %q", service)}
@@ -224,18 +247,18 @@ func (l *Loop) DryRun(ctx context.Context, id grace.PlaybookID, service grace.Se
 	if err != nil {
 		return Trial{}, &ErrTrial{err.Error()}
 	}
-	mode, err := l.Store.Mode(ctx, l.Store.Q())
+	mode, err := v.Store.Mode(ctx, v.Store.Q())
 	if err != nil {
 		return Trial{}, fmt.Errorf("read the mode: %w", err)
 	}
-	now := l.Now()
+	now := v.Now()
 	proposal := grace.Proposal{
 		Service: service, Playbook: id, Parameters: resolved, Risk: p.Risk, Auto: p.Auto, Impact: p.Impact, Kind: grace.TriggerManual,
-		BlastRadius: st.rules.BlastRadius(service, decide.ShownWell(l.mirror.allSignals())), Confidence: 1, Criticality: s.Criticality, At: now,
+		BlastRadius: st.rules.BlastRadius(service, decide.ShownWell(v.mirror.allSignals())), Confidence: 1, Criticality: s.Criticality, At: now,
 	}
-	v, policy, reasons := st.rules.Trust.Decide(govern.Input{Now: now, Mode: mode.At(now), Proposal: proposal})
+	verdict, policy, reasons := st.rules.Trust.Decide(govern.Input{Now: now, Mode: mode.At(now), Proposal: proposal})
 	p = heal.Preview(p, service, resolved)
-	return Trial{Playbook: p, Parameters: resolved, Verdict: v, Policy: policy, Reasons: reasons}, nil
+	return Trial{Playbook: p, Parameters: resolved, Verdict: verdict, Policy: policy, Reasons: reasons}, nil
 }
 
 // unbound says why a playbook does not run on a service.
@@ -248,26 +271,17 @@ func unbound(p grace.Playbook, service grace.ServiceID) string {
 
 // KPIs measures the key figures over the last 24 hours. Where there are
 // thousands of runs they may be some seconds old.
-func (l *Loop) KPIs(ctx context.Context) (learn.KPIs, error) {
-	now := l.Now()
-	return l.kpis.get(now, func() (learn.KPIs, error) { return l.measure(context.WithoutCancel(ctx), now) }, l.spawn)
+func (v *views) KPIs(ctx context.Context) (learn.KPIs, error) {
+	now := v.Now()
+	return v.kpis.get(now, func() (learn.KPIs, error) { return v.measure(context.WithoutCancel(ctx), now) }, v.spawn)
 }
 
-// spawn does something beside, if the loop has goroutines at all.
-func (l *Loop) spawn(f func()) {
-	if l.cancel == nil {
-		f()
-		return
-	}
-	l.done.Go(f)
-}
-
-func (l *Loop) measure(ctx context.Context, now time.Time) (learn.KPIs, error) {
-	heads, err := l.Store.RunHeadsActive(ctx, l.Store.Q(), now.Add(-24*time.Hour))
+func (v *views) measure(ctx context.Context, now time.Time) (learn.KPIs, error) {
+	heads, err := v.Store.RunHeadsActive(ctx, v.Store.Q(), now.Add(-24*time.Hour))
 	if err != nil {
 		return learn.KPIs{}, fmt.Errorf("read the runs of the last day: %w", err)
 	}
-	st := l.stages.Load()
+	st := v.stages.Load()
 	low := map[grace.PlaybookID]bool{}
 	for _, p := range st.Playbooks {
 		low[p.ID] = p.Risk == grace.RiskLow
@@ -280,7 +294,7 @@ func (l *Loop) measure(ctx context.Context, now time.Time) (learn.KPIs, error) {
 		}
 	}
 	k := learn.Measure(now, facts)
-	records, _ := l.Predicted()
+	records, _ := v.forecaster.Predicted()
 	wrong, told := 0, 0
 	for _, r := range records {
 		wrong += int(r.False)
@@ -292,15 +306,15 @@ func (l *Loop) measure(ctx context.Context, now time.Time) (learn.KPIs, error) {
 
 // EngineLag is the age of the oldest approved run that has not started, 0 when
 // there is none.
-func (l *Loop) EngineLag(ctx context.Context) (time.Duration, error) {
-	open, err := l.Store.OpenRunHeads(ctx, l.Store.Q())
+func (v *views) EngineLag(ctx context.Context) (time.Duration, error) {
+	open, err := v.Store.OpenRunHeads(ctx, v.Store.Q())
 	if err != nil {
 		return 0, err
 	}
 	var lag time.Duration
 	for _, h := range open {
 		if h.State == grace.RunApproved {
-			lag = max(lag, l.Now().Sub(h.CreatedAt))
+			lag = max(lag, v.Now().Sub(h.CreatedAt))
 		}
 	}
 	return lag, nil
@@ -318,7 +332,7 @@ type Stats struct {
 }
 
 // Stats gives the counters.
-func (l *Loop) Stats() *Stats { return &l.stats }
+func (v *views) Stats() *Stats { return &v.stats }
 
 // Samples counts samples observed, Triggers those that became triggers.
 func (s *Stats) Samples() int64 { return s.samples.Load() }

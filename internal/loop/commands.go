@@ -41,14 +41,17 @@ func (e *InvalidError) Error() string { return e.Err.Error() }
 // Unwrap gives what is wrong.
 func (e *InvalidError) Unwrap() error { return e.Err }
 
+// commands is what people and the configuration ask for.
+type commands struct{ *basis }
+
 // DecideApproval records a person's answer and tells the run, in one
 // transaction. revision 0 means any.
-func (l *Loop) DecideApproval(ctx context.Context, id grace.ApprovalID, approve bool, reason, actor string, revision int) (grace.Approval, error) {
+func (c *commands) DecideApproval(ctx context.Context, id grace.ApprovalID, approve bool, reason, actor string, revision int) (grace.Approval, error) {
 	var a grace.Approval
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		now := l.Now()
+	err := c.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		now := c.Now()
 		var err error
-		if a, err = l.Store.Approval(ctx, tx, id); err != nil {
+		if a, err = c.Store.Approval(ctx, tx, id); err != nil {
 			return err
 		}
 		switch {
@@ -67,19 +70,19 @@ func (l *Loop) DecideApproval(ctx context.Context, id grace.ApprovalID, approve 
 		a.Revision++
 		a.Actor, a.Reason, a.DecidedAt = actor, reason, &now
 		m := grace.ControlMessage{Kind: kind, Actor: actor, Reason: reason, At: now}
-		if err := l.Engine.Send(ctx, tx, a.Run, "approval/"+string(id), m); err != nil {
+		if err := c.Engine.Send(ctx, tx, a.Run, "approval/"+string(id), m); err != nil {
 			return err
 		}
-		return l.Store.Append(ctx, tx, event.ApprovalAnswered{Approval: a, At: now})
+		return c.Store.Append(ctx, tx, event.ApprovalAnswered{Approval: a, At: now})
 	})
 	return a, err
 }
 
 // Abort asks a run to stop and undo. It is recorded when this returns.
-func (l *Loop) Abort(ctx context.Context, id grace.RunID, actor, reason string) error {
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		now := l.Now()
-		run, err := l.Store.Run(ctx, tx, id)
+func (c *commands) Abort(ctx context.Context, id grace.RunID, actor, reason string) error {
+	err := c.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		now := c.Now()
+		run, err := c.Store.Run(ctx, tx, id)
 		if err != nil {
 			return err
 		}
@@ -87,15 +90,15 @@ func (l *Loop) Abort(ctx context.Context, id grace.RunID, actor, reason string) 
 			return &EndedError{run}
 		}
 		m := grace.ControlMessage{Kind: grace.ControlAbort, Actor: actor, Reason: reason, At: now}
-		if err := l.Engine.Send(ctx, tx, id, "abort/"+string(id), m); err != nil {
+		if err := c.Engine.Send(ctx, tx, id, "abort/"+string(id), m); err != nil {
 			return err
 		}
-		return l.Store.Append(ctx, tx, event.AbortRequested{
+		return c.Store.Append(ctx, tx, event.AbortRequested{
 			Request: grace.AbortRequest{Run: id, Actor: actor, Reason: reason, At: now}, Service: run.Service,
 		})
 	})
 	if err == nil {
-		l.Runner.Interrupt(id)
+		c.Runner.Interrupt(id)
 	}
 	return err
 }
@@ -103,10 +106,10 @@ func (l *Loop) Abort(ctx context.Context, id grace.RunID, actor, reason string) 
 // SetMode puts a mode in force. Admit asks for it before a run begins, and permit
 // before every try of every step: what has begun stops where it is when the mode
 // does not let it act any more.
-func (l *Loop) SetMode(ctx context.Context, set grace.ModeSetting, actor string) (grace.ModeSetting, error) {
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		now := l.Now()
-		old, err := l.Store.Mode(ctx, tx)
+func (c *commands) SetMode(ctx context.Context, set grace.ModeSetting, actor string) (grace.ModeSetting, error) {
+	err := c.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		now := c.Now()
+		old, err := c.Store.Mode(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("read the mode: %w", err)
 		}
@@ -117,51 +120,51 @@ func (l *Loop) SetMode(ctx context.Context, set grace.ModeSetting, actor string)
 		if set.Expires != nil && set.Fallback == "" {
 			set.Fallback = old.At(now)
 		}
-		return l.putMode(ctx, tx, set)
+		return c.putMode(ctx, tx, set)
 	})
-	l.nudge()
+	c.nudge()
 	return set, err
 }
 
 // endMode puts the mode in force that follows one whose time is over, for all to
 // see: what GRACE may do has changed.
-func (l *Loop) endMode(ctx context.Context) error {
-	over := func(set grace.ModeSetting) bool { return set.Expires != nil && !l.Now().Before(*set.Expires) }
-	set, err := l.Store.Mode(ctx, l.Store.Q())
+func (d *decider) endMode(ctx context.Context) error {
+	over := func(set grace.ModeSetting) bool { return set.Expires != nil && !d.Now().Before(*set.Expires) }
+	set, err := d.Store.Mode(ctx, d.Store.Q())
 	if err != nil {
 		return fmt.Errorf("read the mode: %w", err)
 	}
 	if !over(set) {
 		return nil
 	}
-	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		old, err := l.Store.Mode(ctx, tx)
+	return d.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		old, err := d.Store.Mode(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("read the mode: %w", err)
 		}
 		if !over(old) { // another replica was faster
 			return nil
 		}
-		now := l.Now()
+		now := d.Now()
 		next := grace.ModeSetting{
 			Mode: old.At(now), Actor: grace.Self, Since: now, Revision: old.Revision + 1,
 			Reason: fmt.Sprintf("the time of %s is over, which %s had set: %s", old.Mode, old.Actor, old.Reason),
 		}
-		return l.putMode(ctx, tx, next)
+		return d.putMode(ctx, tx, next)
 	})
 }
 
 // putMode writes a mode and has the runs that wait look at it.
-func (l *Loop) putMode(ctx context.Context, tx store.Tx, set grace.ModeSetting) error {
-	if err := l.wakeWaiting(ctx, tx, "mode "+string(set.Mode), set.Since); err != nil {
+func (co *common) putMode(ctx context.Context, tx store.Tx, set grace.ModeSetting) error {
+	if err := co.wakeWaiting(ctx, tx, "mode "+string(set.Mode), set.Since); err != nil {
 		return err
 	}
-	return l.Store.Append(ctx, tx, event.ModeSet{Mode: set})
+	return co.Store.Append(ctx, tx, event.ModeSet{Mode: set})
 }
 
 // ResolveIncident closes an incident.
-func (l *Loop) ResolveIncident(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
-	return l.changeIncident(ctx, id, actor, event.IncidentResolved, reason, func(inc *grace.Incident, now time.Time) {
+func (c *commands) ResolveIncident(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
+	return c.changeIncident(ctx, id, actor, event.IncidentResolved, reason, func(inc *grace.Incident, now time.Time) {
 		inc.State, inc.ResolvedAt, inc.ResolvedBy = grace.IncidentResolved, &now, actor
 		inc.Resolution = "resolved by " + actor
 		if reason != "" {
@@ -171,39 +174,39 @@ func (l *Loop) ResolveIncident(ctx context.Context, id grace.IncidentID, actor, 
 }
 
 // AcknowledgeIncident records that a person looks after an incident.
-func (l *Loop) AcknowledgeIncident(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
-	return l.changeIncident(ctx, id, actor, event.IncidentAcknowledged, reason, func(inc *grace.Incident, now time.Time) {
+func (c *commands) AcknowledgeIncident(ctx context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
+	return c.changeIncident(ctx, id, actor, event.IncidentAcknowledged, reason, func(inc *grace.Incident, now time.Time) {
 		inc.Acknowledged = &grace.Note{Actor: actor, Text: reason, At: now}
 	})
 }
 
 // NoteIncident records what a person says of an incident.
-func (l *Loop) NoteIncident(ctx context.Context, id grace.IncidentID, actor, text string) (grace.Incident, error) {
-	return l.changeIncident(ctx, id, actor, event.IncidentNoted, text, func(inc *grace.Incident, now time.Time) {
+func (c *commands) NoteIncident(ctx context.Context, id grace.IncidentID, actor, text string) (grace.Incident, error) {
+	return c.changeIncident(ctx, id, actor, event.IncidentNoted, text, func(inc *grace.Incident, now time.Time) {
 		inc.Notes = append(inc.Notes, grace.Note{Actor: actor, Text: text, At: now})
 	})
 }
 
-func (l *Loop) changeIncident(ctx context.Context, id grace.IncidentID, actor, what, reason string, change func(*grace.Incident, time.Time)) (grace.Incident, error) {
+func (c *commands) changeIncident(ctx context.Context, id grace.IncidentID, actor, what, reason string, change func(*grace.Incident, time.Time)) (grace.Incident, error) {
 	var inc grace.Incident
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+	err := c.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		var err error
-		if inc, err = l.Store.Incident(ctx, tx, id); err != nil {
+		if inc, err = c.Store.Incident(ctx, tx, id); err != nil {
 			return err
 		}
 		if inc.State == grace.IncidentResolved {
 			return fmt.Errorf("incident %s is resolved already: %w", id, store.ErrConflict)
 		}
-		now := l.Now()
+		now := c.Now()
 		change(&inc, now)
-		return l.Store.Append(ctx, tx, event.IncidentChanged{Incident: inc, What: what, Actor: actor, Reason: reason, At: now})
+		return c.Store.Append(ctx, tx, event.IncidentChanged{Incident: inc, What: what, Actor: actor, Reason: reason, At: now})
 	})
 	return inc, err
 }
 
 // AddSilence puts a silence in force.
-func (l *Loop) AddSilence(ctx context.Context, s grace.Silence, actor string) (grace.Silence, error) {
-	now := l.Now()
+func (c *commands) AddSilence(ctx context.Context, s grace.Silence, actor string) (grace.Silence, error) {
+	now := c.Now()
 	s.Actor, s.At, s.Ended = actor, now, nil
 	if s.Starts.IsZero() {
 		s.Starts = now
@@ -215,56 +218,51 @@ func (l *Loop) AddSilence(ctx context.Context, s grace.Silence, actor string) (g
 		return s, &InvalidError{fmt.Errorf("ends: %s is over already", s.Ends.UTC().Format(time.RFC3339))}
 	}
 	s.ID = grace.SilenceID("s-" + content.ID(s.Service, s.Regex, s.Labels, actor, s.Ends, now))
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return l.Store.Append(ctx, tx, event.SilenceChanged{Silence: s, Actor: actor, Reason: s.Reason, At: now})
+	err := c.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return c.Store.Append(ctx, tx, event.SilenceChanged{Silence: s, Actor: actor, Reason: s.Reason, At: now})
 	})
-	l.nudge()
+	c.nudge()
 	return s, err
 }
 
 // EndSilence ends a silence before its time.
-func (l *Loop) EndSilence(ctx context.Context, id grace.SilenceID, actor, reason string) (grace.Silence, error) {
+func (c *commands) EndSilence(ctx context.Context, id grace.SilenceID, actor, reason string) (grace.Silence, error) {
 	var s grace.Silence
-	err := l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+	err := c.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		var err error
-		if s, err = l.Store.Silence(ctx, tx, id); err != nil {
+		if s, err = c.Store.Silence(ctx, tx, id); err != nil {
 			return err
 		}
-		now := l.Now()
+		now := c.Now()
 		if s.Ended != nil || !now.Before(s.Ends) {
 			return fmt.Errorf("silence %s has ended already: %w", id, store.ErrConflict)
 		}
 		s.Ended = &grace.Note{Actor: actor, Text: reason, At: now}
-		return l.Store.Append(ctx, tx, event.SilenceChanged{Silence: s, Ended: true, Actor: actor, Reason: reason, At: now})
+		return c.Store.Append(ctx, tx, event.SilenceChanged{Silence: s, Ended: true, Actor: actor, Reason: reason, At: now})
 	})
-	l.nudge()
+	c.nudge()
 	return s, err
 }
 
 // ForgetSignal drops a signal that means nothing any more.
-func (l *Loop) ForgetSignal(ctx context.Context, key grace.SignalKey, actor, reason string) error {
-	l.mu.Lock()
-	s, found := l.sense.Forget(key)
-	if found {
-		l.keep([]grace.Signal{s})
-	}
-	l.mu.Unlock()
+func (c *commands) ForgetSignal(ctx context.Context, key grace.SignalKey, actor, reason string) error {
+	s, found := c.in.forget(key)
 	if !found {
 		return fmt.Errorf("signal %s: %w", key, store.ErrNotFound)
 	}
-	if err := l.flush(ctx); err != nil {
+	if err := c.in.flush(ctx); err != nil {
 		return err
 	}
-	l.mirror.signals([]grace.Signal{s})
-	return l.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
-		return l.Store.Append(ctx, tx, event.SignalForgotten{Key: key, Service: s.Service, Actor: actor, Reason: reason, At: l.Now()})
+	c.mirror.signals([]grace.Signal{s})
+	return c.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		return c.Store.Append(ctx, tx, event.SignalForgotten{Key: key, Service: s.Service, Actor: actor, Reason: reason, At: c.Now()})
 	})
 }
 
 // wakeWaiting has the runs that wait to start ask again: what they wait for may
 // not be there any more.
-func (l *Loop) wakeWaiting(ctx context.Context, tx store.Tx, why string, now time.Time) error {
-	open, err := l.Store.OpenRunHeads(ctx, tx)
+func (co *common) wakeWaiting(ctx context.Context, tx store.Tx, why string, now time.Time) error {
+	open, err := co.Store.OpenRunHeads(ctx, tx)
 	if err != nil {
 		return fmt.Errorf("read open runs: %w", err)
 	}
@@ -273,9 +271,26 @@ func (l *Loop) wakeWaiting(ctx context.Context, tx store.Tx, why string, now tim
 			continue
 		}
 		m := grace.ControlMessage{Kind: grace.ControlLook, Actor: grace.Self, Reason: why, At: now}
-		if err := l.Engine.Send(ctx, tx, h.ID, "look/"+content.ID(why, now), m); err != nil {
+		if err := co.Engine.Send(ctx, tx, h.ID, "look/"+content.ID(why, now), m); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// firstMode makes the mode of a store that has none.
+func (c *commands) firstMode(ctx context.Context) error {
+	return c.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		mode, err := c.Store.Mode(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("read the mode: %w", err)
+		}
+		if mode.Revision > 0 {
+			return nil
+		}
+		set := grace.ModeSetting{
+			Mode: c.stages.Load().Mode, Reason: "first start, from the configuration", Actor: grace.Self, Since: c.Now(), Revision: 1,
+		}
+		return c.Store.Append(ctx, tx, event.ModeSet{Mode: set})
+	})
 }

@@ -19,23 +19,27 @@ import (
 	"grace/internal/store"
 )
 
+// runs is what runs ask for: their way through the store, whether they may go on, and
+// what has become of what began them.
+type runs struct{ *basis }
+
 // Execute is the engine's run function.
-func (l *Loop) Execute(r *flow.Run) error {
+func (x *runs) Execute(r *flow.Run) error {
 	var run grace.Run
 	if err := r.Input(&run); err != nil {
 		return err
 	}
-	err := l.Runner.Run(&durable{l: l, r: r}, run)
+	err := x.Runner.Run(&durable{runs: x, r: r}, run)
 	if err != nil && !flow.Stopped(err) {
-		l.Log.Error("run broke off", "run", run.ID, "error", err)
+		x.Log.Error("run broke off", "run", run.ID, "error", err)
 	}
 	return err
 }
 
 // durable is heal.Flow on the engine and the store.
 type durable struct {
-	l *Loop
-	r *flow.Run
+	runs *runs
+	r    *flow.Run
 	// heeded: an abort that was on record before this process drove the run
 	// has been looked for. Later ones are heard of.
 	heeded bool
@@ -43,12 +47,14 @@ type durable struct {
 
 var _ heal.Flow = (*durable)(nil)
 
-func (d *durable) journal(ctx context.Context, tx store.Tx) heal.Journal { return d.l.Journal(ctx, tx) }
+func (d *durable) journal(ctx context.Context, tx store.Tx) heal.Journal {
+	return d.runs.Journal(ctx, tx)
+}
 
 // Journal gives a run's view of the store within one transaction, for a flow
 // that is not the engine's.
-func (l *Loop) Journal(ctx context.Context, tx store.Tx) heal.Journal {
-	return journal{ctx: ctx, tx: tx, l: l, now: l.Now()}
+func (x *runs) Journal(ctx context.Context, tx store.Tx) heal.Journal {
+	return journal{ctx: ctx, tx: tx, runs: x, now: x.Now()}
 }
 
 // Tx meets heal.Flow.
@@ -68,7 +74,7 @@ func (d *durable) Step(name string, do func(context.Context) grace.Outcome,
 		d.heed(ctx)
 		began := time.Now()
 		o := do(ctx)
-		d.l.stats.acted(name, o.Status, time.Since(began))
+		d.runs.stats.acted(name, o.Status, time.Since(began))
 		return o
 	}, func(ctx context.Context, tx store.Tx, o grace.Outcome) (heal.Mark, error) {
 		return record(d.journal(ctx, tx), o)
@@ -82,13 +88,13 @@ func (d *durable) heed(ctx context.Context) {
 		return
 	}
 	d.heeded = true
-	abort, err := d.l.Store.Abort(ctx, d.l.Store.Q(), d.r.ID())
+	abort, err := d.runs.Store.Abort(ctx, d.runs.Store.Q(), d.r.ID())
 	if err != nil {
 		// The step's own transaction looks again.
-		d.l.Log.Warn("look for an abort request before a step", "run", d.r.ID(), "error", err)
+		d.runs.Log.Warn("look for an abort request before a step", "run", d.r.ID(), "error", err)
 	}
 	if abort != nil {
-		d.l.Runner.Interrupt(d.r.ID())
+		d.runs.Runner.Interrupt(d.r.ID())
 	}
 }
 
@@ -99,8 +105,8 @@ func (d *durable) Owned(ctx context.Context) error {
 		if err == nil || errors.Is(err, flow.ErrTaken) || flow.Stopped(err) || ctx.Err() != nil {
 			return err
 		}
-		d.l.Log.Warn("a step waits: whether this process still has the run cannot be found out", "run", d.r.ID(), "error", err)
-		d.l.Runner.Clock.Sleep(ctx, time.Second)
+		d.runs.Log.Warn("a step waits: whether this process still has the run cannot be found out", "run", d.r.ID(), "error", err)
+		d.runs.Runner.Clock.Sleep(ctx, time.Second)
 	}
 }
 
@@ -111,10 +117,10 @@ func (d *durable) Control(until time.Time) (grace.ControlMessage, bool, error) {
 
 // journal is the store within one of a run's transactions.
 type journal struct {
-	ctx context.Context //nolint:containedctx // lives exactly as long as the transaction it belongs to
-	tx  store.Tx
-	l   *Loop
-	now time.Time
+	ctx  context.Context //nolint:containedctx // lives exactly as long as the transaction it belongs to
+	tx   store.Tx
+	runs *runs
+	now  time.Time
 }
 
 // Now is the time of the transaction.
@@ -123,18 +129,18 @@ func (j journal) Now() time.Time { return j.now }
 // Approval reads the approval, which the run then has for itself: a person who
 // decides at the very moment it expires comes before or after, never between.
 func (j journal) Approval(id grace.ApprovalID) (grace.Approval, error) {
-	return j.l.Store.LockApproval(j.ctx, j.tx, id)
+	return j.runs.Store.LockApproval(j.ctx, j.tx, id)
 }
 
 // Abort reads the abort request, nil when there is none.
 func (j journal) Abort(id grace.RunID) (*grace.AbortRequest, error) {
-	return j.l.Store.Abort(j.ctx, j.tx, id)
+	return j.runs.Store.Abort(j.ctx, j.tx, id)
 }
 
 // OpenIncident gives the open incident about what a run was for; nil if there is
 // none.
 func (j journal) OpenIncident(run grace.Run) (*grace.Incident, error) {
-	open, err := j.l.Store.OpenIncidents(j.ctx, j.tx)
+	open, err := j.runs.Store.OpenIncidents(j.ctx, j.tx)
 	if err != nil {
 		return nil, fmt.Errorf("read the open incidents: %w", err)
 	}
@@ -146,13 +152,15 @@ func (j journal) OpenIncident(run grace.Run) (*grace.Incident, error) {
 }
 
 // Save writes what has happened.
-func (j journal) Save(events ...event.Event) error { return j.l.Store.Append(j.ctx, j.tx, events...) }
+func (j journal) Save(events ...event.Event) error {
+	return j.runs.Store.Append(j.ctx, j.tx, events...)
+}
 
 // condition looks at what began a run, for its verification: at what is stored,
 // since this process may hear late of what another one saw.
-func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
-	l.noticeStill()
-	signals, err := l.signalsNow(ctx, l.Store.Q(), run.Service)
+func (x *runs) condition(ctx context.Context, run grace.Run) heal.Condition {
+	x.in.noticeStill()
+	signals, err := x.signalsNow(ctx, x.Store.Q(), run.Service)
 	if err != nil {
 		return heal.Condition{Text: "nothing shows that it is gone: " + err.Error()}
 	}
@@ -171,7 +179,7 @@ func (l *Loop) condition(ctx context.Context, run grace.Run) heal.Condition {
 		}
 	}
 	if run.Kind == grace.TriggerProactive {
-		out.Clear, out.Text = l.averted(ctx, signals, run)
+		out.Clear, out.Text = x.averted(ctx, signals, run)
 		return out
 	}
 	e := decide.Evidence(run.Condition, signals)
@@ -195,20 +203,20 @@ func missing(condition []grace.SignalKey, signals []grace.Signal) grace.SignalKe
 
 // averted tells whether what was foreseen has not come and is not foreseen any more,
 // by what is seen: that there is no data shows nothing.
-func (l *Loop) averted(ctx context.Context, signals []grace.Signal, run grace.Run) (clear bool, text string) {
+func (x *runs) averted(ctx context.Context, signals []grace.Signal, run grace.Run) (clear bool, text string) {
 	come := decide.Come(signals, run.Code)
 	if come.State != gate.EvidenceCleared {
 		return false, explain.Actual(come.Reason())
 	}
-	dec, err := l.Store.Decision(ctx, l.Store.Q(), run.Decision)
+	dec, err := x.Store.Decision(ctx, x.Store.Q(), run.Decision)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, "nothing shows that it has not come: " + err.Error()
 	}
-	st, now := l.stages.Load(), l.Now()
+	st, now := x.stages.Load(), x.Now()
 	all := Targets(&st.Config)
 	for _, metric := range foretold(dec.Diagnosis) {
 		wanted := slices.ContainsFunc(all, func(t predict.Target) bool { return t.Service == run.Service && t.Metric == metric })
-		if wanted && !l.measured(run.Service, metric) {
+		if wanted && !x.measured(run.Service, metric) {
 			return false, "nothing shows that it has not come: there is no data of " + metric
 		}
 	}
@@ -218,7 +226,7 @@ func (l *Loop) averted(ctx context.Context, signals []grace.Signal, run grace.Ru
 	if !shown && !decide.WellOrSilenced(signals)[run.Service] {
 		return false, "nothing shows that it has not come"
 	}
-	foreseen := st.rules.Foreseen(now, l.evidenceSince(), l.mirror.current(now, st.rules.PredictionsFresh()), run.Service, run.Code, st.Diagnose.MinLikelihood)
+	foreseen := st.rules.Foreseen(now, x.evidenceSince(), x.mirror.current(now, st.rules.PredictionsFresh()), run.Service, run.Code, st.Diagnose.MinLikelihood)
 	return foreseen.State == gate.EvidenceCleared, explain.Actual(foreseen.Reason())
 }
 
@@ -235,7 +243,7 @@ func foretold(d grace.Diagnosis) (metrics []string) {
 
 // measured tells whether a metric of a service has been measured a while ago at most,
 // and since evidence counts.
-func (l *Loop) measured(service grace.ServiceID, metric string) bool {
-	_, at, every, ok := l.Metric(service, metric, l.evidenceSince())
-	return ok && l.Now().Sub(at) <= max(l.stages.Load().rules.PredictionsFresh(), 2*every)
+func (x *runs) measured(service grace.ServiceID, metric string) bool {
+	_, at, every, ok := x.in.Metric(service, metric, x.evidenceSince())
+	return ok && x.Now().Sub(at) <= max(x.stages.Load().rules.PredictionsFresh(), 2*every)
 }

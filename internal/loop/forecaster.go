@@ -1,0 +1,83 @@
+package loop
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"grace"
+	"grace/internal/stage/predict"
+)
+
+// forecaster foretells what is measured, by its own agent and those of shards, and
+// keeps the ledger of what was foretold. What it finds it gives to whoever asked.
+type forecaster struct {
+	*common
+	work
+
+	agents     sync.Mutex // guards the own agent, and when it was asked; those of shards have locks of their own
+	predict    *predict.Agent
+	forecast   time.Time // when predict was last asked
+	swept      time.Time // when the ledger was last looked through for what nobody resolves
+	stepRefits *refitter // of Step; Start's has its own
+}
+
+func newForecaster(co *common, st *stages) *forecaster {
+	f := &forecaster{common: co, predict: predict.New(st.Predict, Targets(&st.Config))}
+	f.predict.Silence(st.Govern.PredictiveShadow)
+	return f
+}
+
+// Start begins to keep the forecasts of the hour up to date.
+func (f *forecaster) Start(ctx context.Context) { f.begin(ctx, f.refits) }
+
+// Recall shows the forecasts what was measured before this process began; it is
+// no symptom of anything now.
+func (f *forecaster) Recall(_ context.Context, samples ...grace.Sample) error {
+	f.agents.Lock()
+	defer f.agents.Unlock()
+	for _, s := range samples {
+		if s.Kind == grace.SampleMetric {
+			f.predict.Observe(s.Service, s.Metric, s.At, s.Value)
+		}
+	}
+	return nil
+}
+
+// observe takes a sample of a metric.
+func (f *forecaster) observe(s grace.Sample) {
+	f.agents.Lock()
+	defer f.agents.Unlock()
+	f.predict.Observe(s.Service, s.Metric, s.At, s.Value)
+}
+
+// evaluate gives what is to be written of what the own agent foresees, when it is time
+// for that.
+func (f *forecaster) evaluate(st *stages, now time.Time) []said {
+	f.agents.Lock()
+	due := now.Sub(f.forecast) >= st.PredictEvery
+	var r predict.Result
+	if due {
+		f.forecast = now
+		r = f.predict.Evaluate(now)
+	}
+	f.agents.Unlock()
+	if !due {
+		return nil
+	}
+	return f.foresee(st, r, nil)
+}
+
+// since has nothing foretold from what was measured before.
+func (f *forecaster) since(now time.Time) {
+	f.agents.Lock()
+	defer f.agents.Unlock()
+	f.eachAgent(func(a *predict.Agent) { a.Since(now) })
+}
+
+// clockStepped takes the times of what was done last to a clock that was set.
+func (f *forecaster) clockStepped(now time.Time) {
+	f.agents.Lock()
+	defer f.agents.Unlock()
+	f.forecast, f.swept = earlier(f.forecast, now), earlier(f.swept, now)
+}
