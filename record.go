@@ -48,6 +48,7 @@ type Incident struct {
 	Acknowledged *Note         `json:"acknowledged,omitempty" doc:"who looks after it"`
 	Notes        []Note        `json:"notes,omitempty"`
 	Manual       bool          `json:"manual,omitempty" doc:"something may have been left half done: only a person resolves it"`
+	Stopped      []SignalKey   `json:"stopped,omitempty" doc:"what a run was for that a person has aborted, as far as it is not over: until then GRACE does nothing more by itself"`
 	Unseen       []string      `json:"unseen,omitempty" doc:"services and signals of it that nothing watches any more: only a person resolves it, unless something does again"`
 	ResolvedAt   *time.Time    `json:"resolved_at,omitempty"`
 	ResolvedBy   string        `json:"resolved_by,omitempty" doc:"the person who resolved it; none when it resolved itself"`

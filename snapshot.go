@@ -26,6 +26,7 @@ type Snapshot struct {
 	Own        Digest      `json:"own,omitempty" doc:"list"`
 	Storm      *Reason     `json:"storm,omitempty" doc:"of an admission: the circuit breaker, while it is open"`
 	Manual     IncidentID  `json:"manual,omitempty" doc:"open incident of the service: something may have been left half done"`
+	Stopped    IncidentID  `json:"stopped,omitempty" doc:"open incident of the service: what a person has stopped the run for lasts"`
 	Past       []PastRun   `json:"past,omitempty" doc:"runs of the last day, of the service"`
 	Posteriors []Posterior `json:"posteriors,omitempty"`
 	Triggers   []TriggerID `json:"triggers,omitempty"`

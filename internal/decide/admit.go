@@ -15,9 +15,9 @@ func (r *Rules) Admit(s grace.Snapshot, k Known, dec grace.Decision) admit.Answe
 	run := *s.Run
 	in := admit.Input{Now: s.At, Mode: s.Mode, Run: run, Since: s.Since, Window: r.Trust.Window(s.At)}
 	in.Verdict, in.Trust = r.trustNow(s, k, dec)
-	in.Person = gate.Person("")
+	in.Person = gate.Person("", "")
 	if run.Kind != grace.TriggerManual {
-		in.Evidence, in.Person = r.ofRun(&s, &k), gate.Person(s.Manual)
+		in.Evidence, in.Person = r.ofRun(&s, &k), gate.Person(s.Manual, s.Stopped)
 	}
 	before := ahead(k.Open, run)
 	_, declared := r.Graph.Service(run.Service)

@@ -52,7 +52,7 @@ type Known struct {
 func (r *Rules) state(s *grace.Snapshot, k *Known) propose.State {
 	sick := slices.Concat(k.Sick, k.Unseen)
 	return propose.State{
-		Past: s.Past, Manual: s.Manual, Open: k.Open, Well: k.Well, Sick: sick, Total: r.population(sick), Undeclared: r.undeclared(sick),
+		Past: s.Past, Manual: s.Manual, Stopped: s.Stopped, Open: k.Open, Well: k.Well, Sick: sick, Total: r.population(sick), Undeclared: r.undeclared(sick),
 	}
 }
 

@@ -142,20 +142,25 @@ func evidenceHint(r grace.Reason) string {
 }
 
 func person(r grace.Reason) string {
+	kind, name, _ := strings.Cut(r.Source, "/")
 	switch {
 	case r.OK:
 		return "nothing"
-	case strings.HasPrefix(r.Source, "run/"):
-		return "a person stopped run " + id(r) + ", and what it was for lasts"
+	case r.Code == grace.ReasonAborted:
+		return fmt.Sprintf("a person aborted what was done about it (%s %s), and it lasts", kind, name)
 	}
-	return "something may have been left half done (incident " + id(r) + ")"
+	return fmt.Sprintf("something may have been left half done (%s %s)", kind, name)
 }
 
 func personHint(r grace.Reason) string {
-	if strings.HasPrefix(r.Source, "run/") {
-		return "grace run PLAYBOOK SERVICE heals it now; GRACE acts by itself again when it is over and comes back"
+	if r.Until != nil {
+		return until(r, "grace run PLAYBOOK SERVICE does it now; GRACE does it by itself from %s on")
 	}
-	return "look at the service, then grace incidents resolve " + id(r) + " --reason WHY"
+	resolve := "grace incidents resolve " + id(r) + " --reason WHY"
+	if r.Code == grace.ReasonAborted {
+		return "GRACE acts by itself again when it is over, or after " + resolve + "; grace run PLAYBOOK SERVICE does it now"
+	}
+	return "look at the service, then " + resolve
 }
 
 func redundancy(r grace.Reason) string {

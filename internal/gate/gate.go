@@ -27,15 +27,17 @@ func Declared(id grace.ServiceID, known bool) grace.Reason {
 	return New("declared", known, grace.ReasonUndeclared, string(id), nil)
 }
 
-// OfPerson is the gate that fails where a person is to look first.
-const OfPerson = "person"
-
 // Person holds that nothing is done while an incident is open, if any, because
-// something may have been left half done.
-func Person(manual grace.IncidentID) grace.Reason {
-	r := New(OfPerson, manual == "", grace.ReasonNeedsPerson, nil, nil)
-	if !r.OK {
-		r.Source = "incident/" + string(manual)
+// something may have been left half done, or because a person aborted what was done
+// and it lasts.
+func Person(manual, stopped grace.IncidentID) grace.Reason {
+	id, code := manual, grace.ReasonHalfDone
+	if id == "" {
+		id, code = stopped, grace.ReasonAborted
+	}
+	r := New("person", id == "", code, nil, nil)
+	if id != "" {
+		r.Source = "incident/" + string(id)
 	}
 	return r
 }

@@ -48,6 +48,8 @@ type Journal interface {
 	// OpenIncident gives the open incident about what a run was for; nil if there
 	// is none.
 	OpenIncident(run grace.Run) (*grace.Incident, error)
+	// Lasting gives the signals of a run's condition that are not shown to be over.
+	Lasting(run grace.Run) ([]grace.SignalKey, error)
 	// Save writes what has happened.
 	Save(events ...event.Event) error
 }

@@ -199,6 +199,12 @@ func (x *execution) save(j Journal, look func(Journal, *Mark) error, apply func(
 	out := apply(&next, m)
 	next.Revision++
 	next.Owner = m.Owner
+	if abortedByPerson(next, m) {
+		if out.stopped, err = j.Lasting(next); err != nil {
+			return m, fmt.Errorf("look at what it was for: %w", err)
+		}
+		out.openIncident = out.openIncident || len(out.stopped) > 0
+	}
 	var open *grace.Incident
 	if out.openIncident {
 		if open, err = j.OpenIncident(next); err != nil {
@@ -206,6 +212,15 @@ func (x *execution) save(j Journal, look func(Journal, *Mark) error, apply func(
 		}
 	}
 	return m, j.Save(events(next, m, out, open)...)
+}
+
+// abortedByPerson tells whether a person has stopped a run for what is wrong.
+func abortedByPerson(run grace.Run, m Mark) bool {
+	switch run.Status { //nolint:exhaustive // the others ended by themselves, or go on
+	case grace.RunRolledBack, grace.RunCancelled, grace.RunAborted:
+		return m.Abort != nil && run.Code != grace.CodeManual
+	}
+	return false
 }
 
 func (x *execution) advance(m Mark, apply func(*grace.Run, Mark) outcome) {

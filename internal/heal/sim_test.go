@@ -101,6 +101,8 @@ func (w *world) Abort(id grace.RunID) (*grace.AbortRequest, error) { return w.ab
 
 func (w *world) Admit(run grace.Run) (heal.Admission, error) { return w.admit(run), nil }
 
+func (w *world) Lasting(run grace.Run) ([]grace.SignalKey, error) { return run.Condition, nil }
+
 func (w *world) OpenIncident(grace.Run) (*grace.Incident, error) { return w.open, nil }
 
 func (w *world) Save(events ...event.Event) error {

@@ -20,7 +20,8 @@ type outcome struct {
 	approval     *grace.Approval
 	abort        *grace.AbortRequest // that nobody sent
 	openIncident bool
-	manual       bool // of the incident: something may have been left half done
+	manual       bool              // of the incident: something may have been left half done
+	stopped      []grace.SignalKey // of the incident: what lasts, though a person stopped the run for it
 }
 
 // copyRun gives a run whose steps can be changed without the original's
@@ -136,14 +137,14 @@ func events(run grace.Run, m Mark, out outcome, open *grace.Incident) []event.Ev
 	}
 	list = append(list, moved)
 	if run.Incident != "" {
-		list = append(list, tellPerson(run, m, out.manual, open))
+		list = append(list, tellPerson(run, m, out, open))
 	}
 	return list
 }
 
 // tellPerson opens the incident of a run that did not help, or adds the run to the
 // one that is open: who looks after that one is not called again.
-func tellPerson(run grace.Run, m Mark, manual bool, open *grace.Incident) event.IncidentChanged {
+func tellPerson(run grace.Run, m Mark, out outcome, open *grace.Incident) event.IncidentChanged {
 	severity := grace.SeverityWarning
 	if run.Status == grace.RunEscalated || run.Status == grace.RunAborted {
 		severity = grace.SeverityCritical
@@ -174,8 +175,18 @@ func tellPerson(run grace.Run, m Mark, manual bool, open *grace.Incident) event.
 		}
 		what, reason = event.IncidentUpdated, inc.News+": "+run.Error
 	}
-	inc.Detail, inc.Manual = run.Error, inc.Manual || manual
+	inc.Detail, inc.Manual = run.Error, inc.Manual || out.manual
+	if len(out.stopped) > 0 {
+		inc.Stopped = union(inc.Stopped, out.stopped)
+		inc.Detail += fmt.Sprintf("; GRACE does nothing more to %s by itself until this is over", run.Service)
+	}
 	return event.IncidentChanged{Incident: inc, What: what, Reason: reason, At: m.At}
+}
+
+func union(a, b []grace.SignalKey) []grace.SignalKey {
+	out := slices.Concat(a, b)
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // ofRun tells whether an open incident tells of an earlier run: it is that run's, or
@@ -192,7 +203,7 @@ func ending(s grace.RunStatus) string {
 		return "did not help"
 	case grace.RunRolledBack:
 		return "was undone"
-	case grace.RunAborted:
+	case grace.RunAborted, grace.RunCancelled:
 		return "was aborted"
 	case grace.RunEscalated:
 		return "failed"
@@ -217,7 +228,7 @@ func learning(run grace.Run, m Mark) grace.LearningEntry {
 // acted, that a person stopped, that a person wanted where nothing was wrong, or of which
 // it cannot be told whether it did anything, says nothing.
 func resultOf(run grace.Run) grace.Result {
-	if run.Abort != nil || run.StartedAt == nil || run.Code == grace.CodeManual || run.Unsure() {
+	if run.Abort != nil || run.StartedAt == nil || run.Code == grace.CodeManual || run.Status == grace.RunSucceeded && run.Unsure() {
 		return grace.ResultNeutral
 	}
 	return learn.ResultOf(run.Status)

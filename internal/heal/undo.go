@@ -58,7 +58,7 @@ func (x *execution) rollBack(why failure) error {
 		state := endState(why, undone, len(undo), len(stuck))
 		out := end(run, m, state, why.reason)
 		out.openIncident = why.abort == nil || !undone || len(stuck) > 0
-		out.manual = !undone || why.expiry || !why.ineffective && len(stuck) > 0
+		out.manual = !undone || !why.ineffective && len(stuck) > 0
 		return out
 	})
 }

@@ -243,6 +243,9 @@ func (d *decider) reword(ctx context.Context, st *stages, c lasting, incidents [
 	}
 	d.reworded[id] = now
 	err := d.whileOpen(ctx, id, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
+		if inc.Manual { // which says what was left
+			return nil
+		}
 		why, acting, err := d.whyLasting(ctx, tx, c, "", now)
 		if err != nil || acting {
 			return err

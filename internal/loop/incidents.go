@@ -197,6 +197,9 @@ func (d *decider) resolveIncidents(ctx context.Context, st *stages, incidents, b
 	var failed error // about one, which keeps nothing from the others
 	for _, inc := range incidents {
 		unwatched := d.unwatched(inc, well, watched)
+		if left := notOver(inc.Stopped, signals, st.HoldDown, now); len(left) < len(inc.Stopped) && len(inc.Unseen) == 0 {
+			failed = errors.Join(failed, d.stoppedNoMore(ctx, inc, left, now))
+		}
 		switch {
 		case len(unwatched) == 0 && len(stillUnseen(inc, signals)) < len(inc.Unseen):
 			failed = errors.Join(failed, d.watchedAgain(ctx, inc, signals, now))
@@ -314,6 +317,19 @@ func stillUnseen(inc grace.Incident, signals []grace.Signal) []string {
 				s.State != grace.SignalStale && s.State != grace.SignalUnknown
 		})
 	})
+}
+
+// stoppedNoMore takes from an incident what is over of that for which a person has
+// stopped a run: when it comes again GRACE acts again.
+func (d *decider) stoppedNoMore(ctx context.Context, of grace.Incident, left []grace.SignalKey, now time.Time) error {
+	err := d.whileOpen(ctx, of.ID, func(ctx context.Context, tx store.Tx, inc grace.Incident) error {
+		inc.Stopped = left
+		return d.Store.Append(ctx, tx, incidentChange(inc, event.IncidentRefreshed, grace.Self, "", now))
+	})
+	if err != nil {
+		return fmt.Errorf("go on with incident %s: %w", of.ID, err)
+	}
+	return nil
 }
 
 // watchedAgain takes from an incident what is shown again. When that is all, it resolves

@@ -151,6 +151,12 @@ func (j journal) OpenIncident(run grace.Run) (*grace.Incident, error) {
 	return &open[i], nil
 }
 
+// Lasting gives the signals of a run's condition that are not shown to be over.
+func (j journal) Lasting(run grace.Run) (keys []grace.SignalKey, err error) {
+	signals, err := j.runs.signalsNow(j.ctx, j.tx, run.Service)
+	return notOver(run.Condition, signals, 0, j.now), err
+}
+
 // Save writes what has happened.
 func (j journal) Save(events ...event.Event) error {
 	return j.runs.Store.Append(j.ctx, j.tx, events...)
@@ -188,6 +194,21 @@ func (x *runs) condition(ctx context.Context, run grace.Run) heal.Condition {
 		out.Clear, out.Text = false, "nothing shows that it is gone: there is no "+string(gone)+" any more"
 	}
 	return out
+}
+
+// notOver gives those of some signals that are not shown to have been well for so long.
+// One that is not there any more says nothing; what became of it its incident says.
+func notOver(keys []grace.SignalKey, signals []grace.Signal, holdDown time.Duration, now time.Time) (left []grace.SignalKey) {
+	for _, key := range keys {
+		i := slices.IndexFunc(signals, func(s grace.Signal) bool { return s.Key == key })
+		if i < 0 {
+			continue
+		}
+		if s := &signals[i]; s.State != grace.SignalOK || s.Unconfirmed || now.Sub(s.Since) < holdDown {
+			left = append(left, key)
+		}
+	}
+	return left
 }
 
 // missing gives a signal of a condition that is not there any more, empty for none:

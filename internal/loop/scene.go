@@ -51,7 +51,7 @@ type present struct {
 	open     []grace.OpenRun
 	openMap  content.Map
 	silences []grace.Silence
-	manual   map[grace.ServiceID]grace.IncidentID // of services with something that may have been left half done
+	held     map[grace.ServiceID]held
 }
 
 func (co *common) present(ctx context.Context, q store.Querier, sc *decide.Scene) (present, error) {
@@ -70,23 +70,37 @@ func (co *common) present(ctx context.Context, q store.Querier, sc *decide.Scene
 	if p.silences, err = co.Store.Silences(ctx, q, p.now); err != nil {
 		return p, fmt.Errorf("read the silences: %w", err)
 	}
+	p.held, err = co.heldServices(ctx, q)
+	return p, err
+}
+
+// held are the open incidents for which GRACE does nothing to a service.
+type held struct{ manual, stopped grace.IncidentID }
+
+func (co *common) heldServices(ctx context.Context, q store.Querier) (map[grace.ServiceID]held, error) {
 	incidents, err := co.Store.OpenIncidents(ctx, q)
 	if err != nil {
-		return p, fmt.Errorf("read the open incidents: %w", err)
+		return nil, fmt.Errorf("read the open incidents: %w", err)
 	}
-	p.manual = map[grace.ServiceID]grace.IncidentID{}
+	out := map[grace.ServiceID]held{}
 	for i := range incidents {
-		if inc := &incidents[i]; inc.Manual {
-			p.manual[inc.Service] = inc.ID
+		inc := &incidents[i]
+		h := out[inc.Service]
+		if inc.Manual {
+			h.manual = inc.ID
 		}
+		if len(inc.Stopped) > 0 {
+			h.stopped = inc.ID
+		}
+		out[inc.Service] = h
 	}
-	return p, nil
+	return out, nil
 }
 
 // snapshot reads what is to be known of a service.
 func (b *basis) snapshot(ctx context.Context, q store.Querier, st *stages, p present, service grace.ServiceID) (grace.Snapshot, decide.Known, error) {
 	s := grace.Snapshot{
-		At: p.now, Seen: p.At, Service: service, Mode: p.mode, Since: b.evidenceSince(), Manual: p.manual[service],
+		At: p.now, Seen: p.At, Service: service, Mode: p.mode, Since: b.evidenceSince(), Manual: p.held[service].manual, Stopped: p.held[service].stopped,
 	}
 	k := decide.Known{Scene: p.Scene, Open: p.open, OpenMap: p.openMap, Silences: p.silences}
 	var err error

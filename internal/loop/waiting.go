@@ -9,6 +9,8 @@ import (
 
 	"grace"
 	"grace/internal/content"
+	"grace/internal/explain"
+	"grace/internal/gate"
 	"grace/internal/store"
 )
 
@@ -25,6 +27,10 @@ func (d *decider) lookAfter(ctx context.Context) error {
 		d.reloaded.Store(reloaded)
 		return fmt.Errorf("read open runs: %w", err)
 	}
+	held, err := d.heldServices(ctx, d.Store.Q())
+	if err != nil {
+		return err
+	}
 	var failed error // about one, which keeps nothing from the others
 	note := func(id grace.RunID, err error) {
 		if err != nil {
@@ -35,7 +41,7 @@ func (d *decider) lookAfter(ctx context.Context) error {
 	for _, h := range open {
 		switch h.State {
 		case grace.RunAwaitingApproval:
-			note(h.ID, d.callOff(ctx, h, turned, reloaded, opened))
+			note(h.ID, d.callOff(ctx, h, held[h.Service], turned, reloaded, opened))
 		case grace.RunApproved:
 			approved = append(approved, h)
 		default:
@@ -62,16 +68,17 @@ func (d *decider) lookAfter(ctx context.Context) error {
 // has passed and stayed so for the hold-down. (After a restart nobody knows what
 // was foreseen; then it is asked when the run is about to start.) After a change of
 // the configuration what it rests on may not be watched any more.
-func (d *decider) callOff(ctx context.Context, h store.RunHead, turned []grace.ServiceID, reloaded, opened bool) (err error) {
-	over, why := false, ""
-	switch h.Kind {
-	case grace.TriggerProactive:
+func (d *decider) callOff(ctx context.Context, h store.RunHead, held held, turned []grace.ServiceID, reloaded, opened bool) (err error) {
+	r := gate.Person(held.manual, held.stopped)
+	over, why := !r.OK && h.Kind != grace.TriggerManual, explain.Actual(r)
+	switch {
+	case over:
+	case h.Kind == grace.TriggerProactive:
 		over, why, err = d.foreseenNoMore(ctx, h, turned)
-	case grace.TriggerReactive:
+	case h.Kind == grace.TriggerReactive:
 		if over, why, err = d.passed(ctx, h); err == nil && !over && reloaded {
 			over, why, err = d.unfounded(ctx, h)
 		}
-	case grace.TriggerManual: // a person wants it
 	}
 	if err == nil && !over && opened {
 		over, why, err = d.needless(ctx, h)

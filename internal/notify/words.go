@@ -262,11 +262,13 @@ func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
 		if strings.HasSuffix(e.Type, ".updated") {
 			m.Title = sentences(w.news(inc.News), inc.Title)
 		}
-		if m.Doing = "It tries again by itself when the reason for which it does not act has passed"; inc.NeedsPerson() {
+		switch m.Doing = "It tries again by itself when the reason for which it does not act has passed"; {
+		case inc.Manual:
+			m.Doing = fmt.Sprintf("Something may have been left half done: GRACE does nothing to %s until a person has looked: grace incidents resolve %s --reason WHY", inc.Service, inc.ID)
+		case inc.NeedsPerson():
 			m.Doing = "Only a person can tell that this is over"
-			if inc.Manual {
-				m.Doing = fmt.Sprintf("Something may have been left half done: it does nothing to %s until a person has looked: grace incidents resolve %s --reason WHY", inc.Service, inc.ID)
-			}
+		case len(inc.Stopped) > 0:
+			m.Doing = fmt.Sprintf("A person stopped it: GRACE does nothing more to %s by itself until this is over: grace run does, or grace incidents resolve %s --reason WHY", inc.Service, inc.ID)
 		}
 	case Escalated:
 		m.also = []Kind{Unhealed}

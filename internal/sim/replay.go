@@ -77,9 +77,9 @@ func oneDecision(_ *Sim, r *record) (bad []string) {
 	return bad
 }
 
-// forgetPerson has open incidents resolve themselves that are a person's.
+// forgetPerson has open incidents not say what keeps GRACE from acting.
 func (s *Sim) forgetPerson() error {
-	_, err := s.store.Q().Exec(s.ctx, `UPDATE grace_incidents SET doc = replace(doc, '"manual":true', '"manual":false') WHERE state = 'open'`)
+	_, err := s.store.Q().Exec(s.ctx, `UPDATE grace_incidents SET doc = replace(replace(doc, '"manual":true', '"manual":false'), '"stopped":[', '"was":[') WHERE state = 'open'`)
 	return err
 }
 

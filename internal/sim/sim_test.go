@@ -120,6 +120,7 @@ func TestPlantedBugs(t *testing.T) {
 		{check: "decisions_replay", m: Mutations{TouchRecord: true}},
 		{check: "one_decision_per_trigger", m: Mutations{DecideTwice: true}, story: uselessActions},
 		{check: "a_person_first", m: Mutations{ForgetPerson: true}, story: undoRefused},
+		{check: "a_person_first", m: Mutations{ForgetPerson: true}, story: aborted},
 		{check: "undone_once", m: Mutations{UndoTwice: true}, story: oneLie},
 		{check: "no_step_repeated", m: Mutations{RepeatSteps: true}, story: crashes},
 		{check: "audit_chain", m: Mutations{ForgeLog: true}},
@@ -213,6 +214,12 @@ func undoRefused(st *Story) {
 	for range 3 {
 		st.Events = append(st.Events, Event{At: time.Minute, Kind: Fail, Target: st.Events[0].Target})
 	}
+}
+
+// aborted: a person stops the remedy while it is being verified.
+func aborted(st *Story) {
+	uselessActions(st)
+	st.Events = append(st.Events[:2], Event{At: 80 * time.Second, Kind: AbortRuns})
 }
 
 // comesBack: a fault strikes again soon after it was healed.

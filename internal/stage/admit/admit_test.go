@@ -76,7 +76,7 @@ func TestAdmit(t *testing.T) {
 		{"not the window alone", []func(*Input){outside, require(grace.ReasonOutsideWindow, grace.ReasonRisk)}, grace.RunCancelled, time.Time{}, codes(grace.ReasonOutsideWindow, grace.ReasonRisk)},
 		{"no window opens any more", []func(*Input){func(in *Input) { in.Window = no("change_window", grace.ReasonOutsideWindow) }}, "", soon, codes(grace.ReasonOutsideWindow)},
 		{"nobody describes it any more", []func(*Input){func(in *Input) { in.Declared = no("declared", grace.ReasonUndeclared) }}, grace.RunCancelled, time.Time{}, codes(grace.ReasonUndeclared)},
-		{"something was left half done meanwhile, though somebody had approved", []func(*Input){approved, func(in *Input) { in.Person = gate.Person("i-1") }}, grace.RunCancelled, time.Time{}, codes(grace.ReasonNeedsPerson)},
+		{"something was left half done meanwhile, though somebody had approved", []func(*Input){approved, func(in *Input) { in.Person = gate.Person("i-1", "") }}, grace.RunCancelled, time.Time{}, codes(grace.ReasonHalfDone)},
 		{"it is over", []func(*Input){evidence(gate.EvidenceCleared)}, grace.RunCancelled, time.Time{}, codes(grace.ReasonCleared)},
 		{"it is silenced", []func(*Input){evidence(gate.EvidenceSilenced)}, grace.RunCancelled, time.Time{}, codes(grace.ReasonSilenced)},
 		{"it passes", []func(*Input){evidence(gate.EvidencePassing)}, "", soon, codes(grace.ReasonUnstable)},

@@ -92,21 +92,28 @@ func (in Input) personal(p grace.PastRun) bool {
 	return p.Kind == grace.TriggerManual && in.Diagnosis.Kind != grace.TriggerManual
 }
 
+// stoppedFor is how long nothing is done about what is foreseen once a person has
+// stopped that: a forecast never ends as a condition does.
+const stoppedFor = time.Hour
+
 // person holds that GRACE does nothing by itself where a person is to look first, and
 // goes on with nothing that a person has stopped.
 func (in Input) person() grace.Reason {
-	if in.Diagnosis.Kind == grace.TriggerManual {
-		return gate.Person("")
-	}
-	for _, p := range in.State.Past {
-		stopped := p.Aborted && (p.Status == grace.RunRolledBack || p.Status == grace.RunCancelled) // others leave an incident
-		if stopped && p.Service == in.Diagnosis.Cause && p.EndedAt != nil && !in.Diagnosis.Since.After(*p.EndedAt) {
-			r := gate.New(gate.OfPerson, false, grace.ReasonNeedsPerson, nil, nil)
-			r.Source = "run/" + string(p.Run)
-			return r
+	switch in.Diagnosis.Kind {
+	case grace.TriggerManual:
+		return gate.Person("", "")
+	case grace.TriggerProactive:
+		for _, p := range in.State.Past {
+			if p.Aborted && p.Kind == grace.TriggerProactive && p.Service == in.Diagnosis.Cause && in.Now.Sub(p.End()) < stoppedFor {
+				r := gate.New("person", false, grace.ReasonAborted, nil, nil)
+				until := p.End().Add(stoppedFor)
+				r.Source, r.Until = "run/"+string(p.Run), &until
+				return r
+			}
 		}
+	case grace.TriggerReactive:
 	}
-	return gate.Person(in.State.Manual)
+	return gate.Person(in.State.Manual, in.State.Stopped)
 }
 
 func notOpen(in Input) grace.Reason {

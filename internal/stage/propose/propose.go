@@ -99,8 +99,9 @@ type State struct {
 	Undeclared int
 	// Well are the services that are shown to be well now.
 	Well map[grace.ServiceID]bool
-	// Manual is an open incident of the service that only a person resolves.
-	Manual grace.IncidentID
+	// Manual and Stopped are open incidents of the service: something may have been
+	// left half done; what a person stopped a run for lasts.
+	Manual, Stopped grace.IncidentID
 }
 
 func (s State) ill(id grace.ServiceID) bool { return !s.Well[id] }

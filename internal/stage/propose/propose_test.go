@@ -109,6 +109,13 @@ func past(p grace.PlaybookID, state grace.RunStatus, at time.Duration) grace.Pas
 	return run
 }
 
+// stoppedForecast is a run for what was foreseen, which a person stopped so long ago.
+func stoppedForecast(ended time.Duration) grace.PastRun {
+	p := past("other", grace.RunCancelled, ended+time.Minute)
+	p.Kind, p.Aborted = grace.TriggerProactive, true
+	return p
+}
+
 func byHand(run grace.PastRun, code grace.Code) grace.PastRun {
 	run.Kind, run.Code = grace.TriggerManual, code
 	return run
@@ -218,20 +225,23 @@ func TestPropose(t *testing.T) {
 			p := past(flag, grace.RunCancelled, 4*time.Minute)
 			p.Aborted = true
 			in.State.Past, in.Diagnosis.Since = []grace.PastRun{p}, ago(5*time.Minute)
-		}, nil, "", map[string][]grace.ReasonCode{"person": {grace.ReasonNeedsPerson}}},
-		{"stopped and undone by a person: what comes again is another one", func(in *Input) {
-			p := past(flag, grace.RunRolledBack, 14*time.Minute)
-			p.Aborted, p.Result = true, grace.ResultNeutral
-			in.State.Past, in.Diagnosis.Since = []grace.PastRun{p}, ago(5*time.Minute)
+		}, nil, flush, nil},
+		{"what a person stopped a run for lasts", func(in *Input) { in.State.Stopped = "i-1" }, nil, "", map[string][]grace.ReasonCode{"person": {grace.ReasonAborted}}},
+		{"held, and wanted by a person", func(in *Input) {
+			in.State.Manual, in.State.Stopped, in.Diagnosis.Kind = "i-1", "i-2", grace.TriggerManual
 		}, nil, flag, nil},
-		{"stopped by a person, and wanted by one", func(in *Input) {
-			p := past(flush, grace.RunRolledBack, 4*time.Minute)
-			p.Aborted, p.Result = true, grace.ResultNeutral
-			in.State.Past, in.State.Manual, in.Diagnosis.Since, in.Diagnosis.Kind = []grace.PastRun{p}, "i-1", ago(5*time.Minute), grace.TriggerManual
+		{"what is foreseen, stopped by a person", func(in *Input) {
+			in.Diagnosis.Kind, in.State.Past = grace.TriggerProactive, []grace.PastRun{stoppedForecast(59*time.Minute)}
+		}, nil, "", map[string][]grace.ReasonCode{"person": {grace.ReasonAborted}}},
+		{"what is foreseen, stopped by a person an hour ago", func(in *Input) {
+			in.Diagnosis.Kind, in.State.Past = grace.TriggerProactive, []grace.PastRun{stoppedForecast(time.Hour)}
+		}, nil, flag, nil},
+		{"what is there, though a person stopped what was foreseen", func(in *Input) {
+			in.State.Past = []grace.PastRun{stoppedForecast(59*time.Minute)}
 		}, nil, flag, nil},
 		{"something may have been left half done", func(in *Input) {
 			in.State.Manual = "i-1"
-		}, nil, "", map[string][]grace.ReasonCode{"person": {grace.ReasonNeedsPerson}}},
+		}, nil, "", map[string][]grace.ReasonCode{"person": {grace.ReasonHalfDone}}},
 
 		{"backoff: another remedy at once", func(in *Input) { in.State.Past = []grace.PastRun{past(flush, grace.RunRolledBack, 4*time.Minute)} }, nil, flag, nil},
 		{"backoff", func(in *Input) {
