@@ -68,7 +68,7 @@ type IncidentRow struct {
 	Detail       string
 	Since        time.Time
 	Run          Link
-	Manual       bool // only a person resolves it
+	Held         string // what it waits for, and keeps GRACE from
 	Acknowledged *Remark
 	Notes        []Remark
 	Form         Form

@@ -51,6 +51,9 @@ func (d *Daemon) buildSensors(cfg *config.Config, origins map[string]any, histor
 				src.interval = max(src.interval, q.Interval.D())
 			}
 			src.Sensor, err = newQuerier(*spec.PromQL, spec.WarmUp, history, d.log)
+			if src.origin != nil { // it reads the past of what is wanted when it starts
+				src.origin = [...]any{src.origin, cfg.Objectives, cfg.Limits}
+			}
 		default:
 			src.kind, src.interval = "prometheus", spec.Prometheus.Interval.D()
 			src.Sensor, err = prometheus.New(*spec.Prometheus)

@@ -411,20 +411,20 @@ func (d *Daemon) reload(ctx context.Context, actor string) error {
 	if err != nil {
 		return err
 	}
-	// What the old sensors say must not confirm anything under the new
-	// configuration. Those that are in it as they were go on.
+	// What was read under the old configuration must not confirm anything under the new
+	// one: sensors that are in it as they were go on, and what others send is read by the
+	// new one before it is judged by it.
 	stopped := d.sensors.halt(list)
+	old := d.configure(cfg)
+	taken := d.telemetry.reconfigure(cfg)
 	if err := d.loop.Reconfigure(ctx, loopConfig(cfg, origins), actor); err != nil {
+		d.configure(old)
 		d.sensors.start(stopped)
-		return err
+		return errors.Join(err, d.telemetry.reconfigure(old))
 	}
 	d.startSensors(list)
-	d.alertsCame() // in the list that is read after every reload
-	d.mu.Lock()
-	old := d.cfg
-	d.cfg = cfg
-	d.mu.Unlock()
-	if err := errors.Join(d.telemetry.reconfigure(cfg), d.reloadNotify(ctx, cfg)); err != nil {
+	d.alertsCame() // the list of alerts is read after every reload
+	if err := errors.Join(taken, d.reloadNotify(ctx, cfg)); err != nil {
 		return fmt.Errorf("the new configuration is in force but for this: %w; reload again", err)
 	}
 	if cfg.Listen != old.Listen || cfg.DataDir != old.DataDir || cfg.Database != old.Database ||
@@ -434,6 +434,15 @@ func (d *Daemon) reload(ctx context.Context, actor string) error {
 	}
 	d.log.Info("configuration reloaded", "file", d.opts.configFile, "actor", actor)
 	return nil
+}
+
+// configure puts a configuration in force for what reads it where it is used, and gives
+// the one of before.
+func (d *Daemon) configure(cfg *config.Config) (old *config.Config) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old, d.cfg = d.cfg, cfg
+	return old
 }
 
 // ConfigError carries the problems of a configuration that was refused.

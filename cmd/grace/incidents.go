@@ -3,12 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"grace"
 	"grace/internal/cli"
+	"grace/internal/explain"
 )
 
 func newIncidents(a *app) *cobra.Command {
@@ -144,11 +144,7 @@ func (a *app) incident(w io.Writer, i grace.Incident) {
 	for _, n := range i.Notes {
 		_, _ = fmt.Fprintf(w, "\n%s, %s: %s\n", a.at(n.At), n.Actor, n.Text)
 	}
-	if i.NeedsPerson() && i.State == grace.IncidentOpen {
-		why := "something may have been left half done, and GRACE does nothing to the service until it is resolved"
-		if !i.Manual {
-			why = "nothing shows any more how " + strings.Join(i.Unseen, ", ") + " is, unless it is watched again"
-		}
-		_, _ = fmt.Fprintf(w, "\nIt does not resolve itself: %s. Look first, then\n  grace incidents resolve %s --reason WHY\n", why, i.ID)
+	if why := explain.Held(i); why != "" && i.State == grace.IncidentOpen {
+		_, _ = fmt.Fprintf(w, "\n%s Look first, then\n  grace incidents resolve %s --reason WHY\n", why, i.ID)
 	}
 }

@@ -237,7 +237,8 @@ func newRunsAbort(a *app) *cobra.Command {
 returns; the run then interrupts the step or the verification that it is at, and
 undoes, the newest first, every step that took effect or may have. Undoing is not
 interrupted, and what is irreversible stays: an incident says so. A run that had
-not begun is cancelled. Follow it with: grace runs show RUN
+not begun is cancelled. While what the run was for lasts, GRACE does nothing more
+to the service by itself. Follow it with: grace runs show RUN
 
 With --all every run that has not ended is asked to stop. To keep new ones from
 beginning, too: grace mode set stopped --reason "..."`,

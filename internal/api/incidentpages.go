@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/console"
+	"grace/internal/explain"
 	"grace/internal/store"
 )
 
@@ -63,7 +64,7 @@ func (s *server) incidentsView(ctx context.Context, v visit) (console.Incidents,
 func incidentRow(i grace.Incident) console.IncidentRow {
 	row := console.IncidentRow{
 		ID: string(i.ID), State: severityState(i.Severity), Title: i.Title, Kind: incidentWords(i.Kind), Sensor: i.Sensor, Detail: i.Detail,
-		Since: began(i), Run: incidentRun(i), Manual: i.NeedsPerson(),
+		Since: began(i), Run: incidentRun(i), Held: explain.Held(i),
 	}
 	if i.Service != "" {
 		row.Service = serviceLink(i.Service)

@@ -18,6 +18,20 @@ import (
 // Unsure is said of a run that succeeded, of which nobody knows whether it was the remedy.
 const Unsure = "whether it was the remedy cannot be told: a step was left unfinished when GRACE ended"
 
+// Held says what an open incident waits for and keeps GRACE from, empty for nothing but
+// that its services are well.
+func Held(i grace.Incident) string {
+	switch {
+	case i.Manual:
+		return "Something may have been left half done: GRACE does nothing to the service until a person resolves the incident."
+	case len(i.Unseen) > 0:
+		return "Nothing shows any more how " + List(i.Unseen) + " is: only a person resolves the incident, unless it is watched again."
+	case len(i.Stopped) > 0:
+		return "A person aborted a run for it: GRACE does nothing more to the service until that is over, or a person resolves the incident."
+	}
+	return ""
+}
+
 // words are how one gate is worded. A nil function stands for the value itself.
 type words struct {
 	actual, required, hint func(r grace.Reason) string

@@ -8,7 +8,7 @@ type EvidenceState string
 
 // Evidence states. Only what is fresh leads to an action.
 const (
-	EvidenceUnconfirmed EvidenceState = ""         // nothing has been seen since the start, or since the configuration changed
+	EvidenceUnconfirmed EvidenceState = ""         // nothing has been seen since the start, or since the configuration of it changed
 	EvidenceFresh       EvidenceState = "fresh"    // the newest sample shows the condition
 	EvidenceCleared     EvidenceState = "cleared"  // it is gone
 	EvidencePassing     EvidenceState = "passing"  // it is not over, but passed when last seen

@@ -226,6 +226,29 @@ func TestNotPassedOnWhenWell(t *testing.T) {
 	}
 }
 
+// TestPassedOnToWhoIsThere: whom others were told through may be gone when the receiver
+// hangs again.
+func TestPassedOnToWhoIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHung(t, hangs)
+		inc := grace.Incident{ID: "i-1", State: grace.IncidentOpen, Service: "web", Severity: grace.SeverityCritical, Title: "web is down"}
+		h.report(inc, "incident.opened")
+		h.at(40 * time.Second)
+		equal(t, len(h.passedOn()), 1)
+		h.n.Stop()
+		h.settings.Config.Receivers[1].Name = "third"
+		h.settings.Config.Routes[1].Receivers = []Name{"third"}
+		h.start()
+		inc.News = "it is worse"
+		h.report(inc, "incident.updated")
+		h.at(2 * time.Minute)
+		equal(t, len(h.passedOn()), 2)
+		if titles := h.titles(); !slices.Contains(titles, "hang cannot be told: It is worse. web is down") {
+			t.Errorf("the third was told %q", titles)
+		}
+	})
+}
+
 // TestPassedOnOfAnIncidentOnce: who is told that a receiver cannot be told of an incident hears
 // that once, however often the incident changes meanwhile.
 func TestPassedOnOfAnIncidentOnce(t *testing.T) {

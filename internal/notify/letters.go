@@ -31,8 +31,8 @@ func (w *worker) dead(ctx context.Context, row *store.Receiver, e grace.Event, m
 	return w.bury(ctx, row, d, m, others)
 }
 
-// bury keeps a dead letter, with the events by which others are told of it.
-func (w *worker) bury(ctx context.Context, row *store.Receiver, d store.DeadLetter, m *Message, others []event.Event) error {
+// bury keeps a dead letter, and tells others of it.
+func (w *worker) bury(ctx context.Context, row *store.Receiver, d store.DeadLetter, m *Message, others *event.NotifyStep) error {
 	row.Dead++
 	row.Error = d.Error
 	w.n.Log.ErrorContext(ctx, "notification refused; it is a dead letter", "receiver", w.name, "title", m.Title, "error", d.Error,
@@ -41,7 +41,12 @@ func (w *worker) bury(ctx context.Context, row *store.Receiver, d store.DeadLett
 		if err := w.setRefs(ctx, tx, d.Event, m, Thread{}); err != nil { // it can be sent again, and then has an end
 			return err
 		}
-		return w.n.Store.Append(ctx, tx, append(others, event.LetterChanged{Letter: d, At: d.At})...)
+		if others != nil {
+			if err := w.tellOthers(ctx, tx, *others); err != nil {
+				return err
+			}
+		}
+		return w.n.Store.Append(ctx, tx, event.LetterChanged{Letter: d, At: d.At})
 	})
 }
 

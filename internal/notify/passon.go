@@ -2,7 +2,9 @@ package notify
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"grace"
@@ -55,8 +57,7 @@ func (w *worker) passOnAll(ctx context.Context, row *store.Receiver, events []gr
 	if len(events) == 0 {
 		return nil
 	}
-	var told []event.Event
-	var subjects []string
+	told := map[string]event.NotifyStep{} // by subject: of two updates the newer one
 	next, now := *row, w.n.Now()
 	for _, e := range events {
 		next.PassedOn = e.ID
@@ -74,21 +75,17 @@ func (w *worker) passOnAll(ctx context.Context, row *store.Receiver, events []gr
 		if err != nil {
 			return err
 		}
-		for _, one := range others {
-			if i := slices.Index(subjects, m.Subject); i >= 0 {
-				told[i] = one
-				continue
-			}
-			told, subjects = append(told, one), append(subjects, m.Subject)
+		if others != nil {
+			told[m.Subject] = *others
 		}
 	}
 	err := w.record(ctx, next, func(ctx context.Context, tx store.Tx) error {
-		for _, subject := range subjects {
-			if err := w.n.Store.SetRef(ctx, tx, w.name, subject+passedSuffix, "1", now); err != nil {
+		for _, subject := range slices.Sorted(maps.Keys(told)) {
+			if err := w.tellOthers(ctx, tx, told[subject]); err != nil {
 				return err
 			}
 		}
-		return w.n.Store.Append(ctx, tx, told...)
+		return nil
 	})
 	if err == nil {
 		*row = next
@@ -120,31 +117,49 @@ func (w *worker) tellOpen(ctx context.Context, row *store.Receiver) error {
 	return w.record(ctx, *row, nil)
 }
 
-// forOthers is the event by which the receivers that do not get a message
-// anyway are told it; none when it needs no person, or was passed on before.
-func (w *worker) forOthers(ctx context.Context, m *Message, e grace.Event, now time.Time) ([]event.Event, error) {
-	if !m.Kind.needsPerson() || m.over() || m.stale || e.Type == eventPassedOn || e.Type == eventReminder {
-		return nil, nil
+// tellOthers passes a message on, and keeps to whom.
+func (w *worker) tellOthers(ctx context.Context, tx store.Tx, step event.NotifyStep) error {
+	before, err := w.n.Store.Ref(ctx, tx, w.name, step.Subject+passedSuffix)
+	if err != nil {
+		return err
 	}
+	others, _ := step.Payload.(ladderPayload)
+	all := strings.Join(append(strings.Fields(before), others.Receivers...), " ")
+	if err := w.n.Store.SetRef(ctx, tx, w.name, step.Subject+passedSuffix, all, step.At); err != nil {
+		return err
+	}
+	return w.n.Store.Append(ctx, tx, step)
+}
+
+// forOthers is the event by which the receivers that do not get a message anyway are
+// told it; nil when it needs no person, or all of them were told of its subject.
+func (w *worker) forOthers(ctx context.Context, m *Message, e grace.Event, now time.Time) (*event.NotifyStep, error) {
+	if !m.Kind.needsPerson() || m.over() || m.stale || e.Type == eventPassedOn || e.Type == eventReminder {
+		return nil, nil //nolint:nilnil // absent is an answer
+	}
+	told := ""
 	if m.open() && !own(e) { // who was told gets what follows without this
-		if told, err := w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Subject+passedSuffix); told != "" || err != nil {
+		var err error
+		if told, err = w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Subject+passedSuffix); err != nil {
 			return nil, err
 		}
 	}
 	var others []string
 	for _, name := range w.set.router.receivers {
-		if gets, err := w.gets(ctx, m, name); err != nil {
+		gets, err := w.gets(ctx, m, name)
+		if err != nil {
 			return nil, err
-		} else if !gets {
+		}
+		if !gets && !slices.Contains(strings.Fields(told), name) {
 			others = append(others, name)
 		}
 	}
 	if len(others) == 0 {
-		return nil, nil
+		return nil, nil //nolint:nilnil // likewise
 	}
 	if p, ok := ladderOf(e); ok {
 		e = p.Event
 	}
 	p := ladderPayload{Event: e, Receivers: others, Failed: w.name}
-	return []event.Event{event.NotifyStep{Type: eventPassedOn, Subject: m.Subject, Payload: p, At: now}}, nil
+	return &event.NotifyStep{Type: eventPassedOn, Subject: m.Subject, Payload: p, At: now}, nil
 }

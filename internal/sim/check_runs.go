@@ -37,7 +37,8 @@ func failureIsUndone(s *Sim, r *record) (bad []string) {
 	return bad
 }
 
-// aPersonFirst: after an undo that failed GRACE does nothing more to the service, for
+// aPersonFirst: after an undo that failed, or a run that the kill switch stopped, GRACE
+// does nothing more to the service, for
 // nobody of the story resolves the incident; nor does it go on with what a person has
 // stopped.
 func aPersonFirst(s *Sim, r *record) (bad []string) {
@@ -46,7 +47,7 @@ func aPersonFirst(s *Sim, r *record) (bad []string) {
 			if a.run.Service != b.run.Service || a.endedSeq == 0 || a.endedSeq > b.beganSeq || b.run.Kind == grace.TriggerManual {
 				continue
 			}
-			left := slices.ContainsFunc(a.run.Steps, func(rec grace.StepRecord) bool {
+			left := strings.HasSuffix(a.run.Error, "as it was left") || slices.ContainsFunc(a.run.Steps, func(rec grace.StepRecord) bool {
 				return rec.Phase == grace.PhaseUndo && rec.State == grace.StepFailed
 			})
 			stopped := a.run.Abort != nil && (a.run.Status == grace.RunRolledBack || a.run.Status == grace.RunCancelled)

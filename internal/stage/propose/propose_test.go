@@ -231,13 +231,13 @@ func TestPropose(t *testing.T) {
 			in.State.Manual, in.State.Stopped, in.Diagnosis.Kind = "i-1", "i-2", grace.TriggerManual
 		}, nil, flag, nil},
 		{"what is foreseen, stopped by a person", func(in *Input) {
-			in.Diagnosis.Kind, in.State.Past = grace.TriggerProactive, []grace.PastRun{stoppedForecast(59*time.Minute)}
+			in.Diagnosis.Kind, in.State.Past = grace.TriggerProactive, []grace.PastRun{stoppedForecast(59 * time.Minute)}
 		}, nil, "", map[string][]grace.ReasonCode{"person": {grace.ReasonAborted}}},
 		{"what is foreseen, stopped by a person an hour ago", func(in *Input) {
 			in.Diagnosis.Kind, in.State.Past = grace.TriggerProactive, []grace.PastRun{stoppedForecast(time.Hour)}
 		}, nil, flag, nil},
 		{"what is there, though a person stopped what was foreseen", func(in *Input) {
-			in.State.Past = []grace.PastRun{stoppedForecast(59*time.Minute)}
+			in.State.Past = []grace.PastRun{stoppedForecast(59 * time.Minute)}
 		}, nil, flag, nil},
 		{"something may have been left half done", func(in *Input) {
 			in.State.Manual = "i-1"
