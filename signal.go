@@ -101,6 +101,7 @@ type Sample struct {
 	Expires     time.Time         `json:"expires,omitzero" doc:"of a firing alert: its sender is silent unless it is repeated by then; of a list of alerts: until when it shows something"`
 	Silenced    string            `json:"silenced,omitempty" doc:"of an alert: by what its sender has silenced or inhibited it"`
 	Listed      bool              `json:"listed,omitempty" doc:"of an alert: it was read from the list of its Alertmanager; of a metric or an error: that list was read, after the alerts that it holds, or could not be"`
+	Repeated    time.Time         `json:"repeated,omitzero" doc:"of an alert of a list: when its sender sent it last, which alone shows anew that it fires"`
 	Message     string            `json:"message,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 }
@@ -160,11 +161,12 @@ type Signal struct {
 	// Passing: nothing is done about a signal that fires by hysteresis alone.
 	Passing bool `json:"passing,omitempty" doc:"it fires still, but its newest sample passed"`
 	// Unconfirmed: nothing is done about what no sample has shown since then.
-	Unconfirmed bool   `json:"unconfirmed,omitempty" doc:"from before a restart or a change of the configuration; no sample has come since"`
-	Silenced    string `json:"silenced,omitempty" doc:"by whom or what its source keeps it silent: it is not healed"`
-	Listed      bool   `json:"listed,omitempty" doc:"of an alert: its Alertmanager, which GRACE reads, lists it, and ends it when it does so no more; of one that is over: listed it"`
-	Lost        bool   `json:"lost,omitempty" doc:"of a gone one: it was sick when last seen, and nothing is heard of it any more"`
-	Gone        bool   `json:"gone,omitempty" doc:"its sensor, objective or alert is no more, and neither is the signal"`
+	Unconfirmed bool      `json:"unconfirmed,omitempty" doc:"from before a restart or a change of the configuration; no sample has come since"`
+	Silenced    string    `json:"silenced,omitempty" doc:"by whom or what its source keeps it silent: it is not healed"`
+	Repeated    time.Time `json:"repeated,omitzero" doc:"of an alert of a list: when its sender sent it last"`
+	Listed      bool      `json:"listed,omitempty" doc:"of an alert: its Alertmanager, which GRACE reads, lists it, and ends it when it does so no more; of one that is over: listed it"`
+	Lost        bool      `json:"lost,omitempty" doc:"of a gone one: it was sick when last seen, and nothing is heard of it any more"`
+	Gone        bool      `json:"gone,omitempty" doc:"its sensor, objective or alert is no more, and neither is the signal"`
 }
 
 // Sick tells whether the signal says that something is wrong now, seriously

@@ -115,7 +115,28 @@ func (r *Rules) ofDiagnosis(s *grace.Snapshot, k *Known, d *grace.Diagnosis) gat
 	if d.Kind == grace.TriggerProactive {
 		return unlessSilenced(r.Foreseen(s.At, s.Since, k.Predictions, d.Cause, d.Code, 0), k.Own)
 	}
-	return unlessSilenced(Evidence(d.Condition(), k.Own), k.Own)
+	return unlessSilenced(Evidence(d.Condition(), sinceLastRun(k.Own, s.Past)), k.Own)
+}
+
+// sinceLastRun takes from the alerts of a list that they are evidence, unless their
+// sender has sent them again since a run on the service ended: it may have helped.
+func sinceLastRun(signals []grace.Signal, past []grace.PastRun) []grace.Signal {
+	var ended time.Time
+	for _, p := range past {
+		switch p.Status { //nolint:exhaustive // the others did nothing
+		case grace.RunSucceeded, grace.RunIneffective, grace.RunRolledBack, grace.RunEscalated, grace.RunAborted:
+			if p.EndedAt != nil && p.EndedAt.After(ended) {
+				ended = *p.EndedAt
+			}
+		}
+	}
+	out := slices.Clone(signals)
+	for i := range out {
+		if s := &out[i]; !s.Repeated.IsZero() && !s.Repeated.After(ended) {
+			s.Unconfirmed = true
+		}
+	}
+	return out
 }
 
 // leastOf is the likelihood that the gate of a run asks for, still: what a person

@@ -27,6 +27,31 @@ func TestSilencedAtItsSource(t *testing.T) {
 	}
 }
 
+// TestSentAgainSinceTheLastRun: an alert that nobody has sent again since a run ended may
+// be what that run has healed.
+func TestSentAgainSinceTheLastRun(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	past := []grace.PastRun{{Status: grace.RunIneffective, EndedAt: new(now)}, {Status: grace.RunDenied, EndedAt: new(now.Add(time.Hour))}}
+	for _, tc := range []struct {
+		repeated time.Time
+		want     gate.EvidenceState
+	}{
+		{now.Add(-time.Second), gate.EvidenceUnconfirmed},
+		{now, gate.EvidenceUnconfirmed},
+		{now.Add(time.Second), gate.EvidenceFresh},
+		{time.Time{}, gate.EvidenceFresh}, // no list holds it
+	} {
+		signals := []grace.Signal{{Key: "web/am/Down", Kind: grace.SignalAlert, State: grace.SignalFiring, Repeated: tc.repeated}}
+		if e := Evidence([]grace.SignalKey{"web/am/Down"}, sinceLastRun(signals, past)); e.State != tc.want {
+			t.Errorf("sent at %s: %s, want %s", tc.repeated, e.State, tc.want)
+		}
+		if signals[0].Unconfirmed {
+			t.Error("what is known was changed")
+		}
+	}
+}
+
 // TestForeseen: what is foreseen is evidence while it is made anew and at least as
 // likely as its gate asks for; several predictions of the same make it likelier.
 func TestForeseen(t *testing.T) {

@@ -67,6 +67,7 @@ type Admission struct {
 // Condition is what the newest evidence says of what began a run.
 type Condition struct {
 	Clear bool   // it is gone, and something has shown that
+	Open  bool   // not clear: nothing shows yet, or any more, whether it is
 	Text  string // for people
 	// Worse names what is critically wrong with the service and was not before
 	// the first step; empty when nothing is.

@@ -51,6 +51,18 @@ func TestRecovery(t *testing.T) {
 			grace.RunRolledBack, 0, "firing again",
 		},
 		{
+			"is not seen when it should have cleared, and is clear", func(after time.Duration) heal.Condition {
+				return heal.Condition{Open: after < 3*time.Minute, Clear: after >= 3*time.Minute, Text: "no data"}
+			},
+			grace.RunSucceeded, 4 * time.Minute, "",
+		},
+		{
+			"is not seen for long: what may have helped is not undone", func(time.Duration) heal.Condition {
+				return heal.Condition{Open: true, Text: "no data"}
+			},
+			grace.RunAborted, 5 * time.Minute, "every check held, but nothing shows whether what began it has cleared: no data; what was done is as it was left",
+		},
+		{
 			"gets worse", func(after time.Duration) heal.Condition {
 				if after > 3*time.Second {
 					return heal.Condition{Text: "slow", Worse: "down"}

@@ -69,8 +69,11 @@ func (r *Runner) Run(f Flow, run grace.Run) error {
 	if failed.cleared {
 		return x.commit("cleared", nil, func(run *grace.Run, m Mark) outcome { return end(run, m, grace.RunCancelled, failed.reason) })
 	}
-	if failed.forbidden {
+	switch {
+	case failed.forbidden:
 		return x.standDown(*failed)
+	case failed.unseen: // undoing what may have helped is no better than the fault
+		return x.leave("unseen", *failed, false)
 	}
 	return x.rollBack(*failed)
 }
@@ -144,8 +147,9 @@ type failure struct {
 	abort  *grace.AbortRequest // a person asked
 	expiry bool                // the watchdog asked
 	// ineffective: it was done and did not help. forbidden: nothing more may be
-	// done, not even undone. cleared: nothing was done, since nothing is wrong.
-	ineffective, forbidden, cleared bool
+	// done, not even undone. cleared: nothing was done, since nothing is wrong. unseen:
+	// it was done, and nothing shows whether it helped.
+	ineffective, forbidden, cleared, unseen bool
 }
 
 // ClearedError says that what began a run is not there any more, or that it may

@@ -65,12 +65,15 @@ func (x *execution) rollBack(why failure) error {
 
 // standDown ends a run at once when nothing more may be done: neither the steps
 // that are left nor the undoing of those that were done. A person takes over.
-func (x *execution) standDown(why failure) error {
-	return x.commit("stood_down", nil, func(run *grace.Run, m Mark) outcome {
+func (x *execution) standDown(why failure) error { return x.leave("stood_down", why, true) }
+
+// leave ends a run and leaves what was done as it is.
+func (x *execution) leave(name string, why failure, manual bool) error {
+	return x.commit(name, nil, func(run *grace.Run, m Mark) outcome {
 		run.Error = ""
 		run.Abort = &grace.AbortRequest{Run: run.ID, Actor: grace.Self, Reason: why.reason, At: m.At} // it says nothing of the remedy
 		out := end(run, m, grace.RunAborted, why.reason+"; what was done is as it was left")
-		out.openIncident, out.manual, out.abort = true, true, run.Abort
+		out.openIncident, out.manual, out.abort = true, manual, run.Abort
 		return out
 	})
 }

@@ -19,6 +19,10 @@ const (
 	DefaultMinSamples = 3
 	resultsKey        = "results"
 	sinceKey          = "since"
+	unseenKey         = "unseen"
+	// unseenFor is how long, after RecoverIn, a sample is waited for that shows whether
+	// what began a run has cleared.
+	unseenFor = 2 * time.Minute
 )
 
 // takeBaseline records what capacity checks compare with, before anything is
@@ -75,10 +79,11 @@ func (x *execution) verify() (*failure, error) {
 	if x.run.Status == grace.RunSucceeded {
 		return nil, nil
 	}
-	if f := x.interrupted(); f != nil {
+	unseen := o.Data[unseenKey] != ""
+	if f := x.interrupted(); f != nil && (f.abort != nil || !unseen) {
 		return f, nil
 	}
-	return &failure{reason: "verification: " + o.Error, ineffective: true}, nil
+	return &failure{reason: "verification: " + o.Error, ineffective: !unseen, unseen: unseen}, nil
 }
 
 func decodeWatch(o grace.Outcome) (results []grace.CheckResult, recovered time.Time) {
@@ -103,8 +108,10 @@ func (x *execution) watch(ctx context.Context) grace.Outcome {
 		w.sample(ctx, now)
 		w.lookAtCondition(ctx, now)
 		results, verdict := w.judge(now)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && (verdict != verdictOpen || !w.unseen(now)) {
 			verdict = verdictFailed
+		} else if ctx.Err() != nil {
+			verdict = verdictUnseen
 		}
 		if verdict != verdictOpen {
 			return watchOutcome(ctx, w, results, verdict, x.Clock.Now())
@@ -122,6 +129,8 @@ func watchOutcome(ctx context.Context, w *watcher, results []grace.CheckResult, 
 	case v == verdictPassed:
 		o.Status = grace.OutcomeSucceeded
 		o.Data[sinceKey] = later(w.since, w.clearSince).Format(time.RFC3339Nano)
+	case v == verdictUnseen:
+		o.Error, o.Data[unseenKey] = "every check held, but nothing shows whether what began it has cleared: "+w.condition.Text, "true"
 	case ctx.Err() != nil:
 		o.Error = "interrupted: " + context.Cause(ctx).Error()
 	case w.worsened(now):
@@ -155,6 +164,7 @@ const (
 	verdictOpen verdict = iota
 	verdictPassed
 	verdictFailed
+	verdictUnseen // the checks held, and nothing shows whether it helped
 )
 
 // watcher holds the samples of the current soak.
@@ -172,6 +182,7 @@ type watcher struct {
 
 	condition  Condition // of the newest look
 	clearSince time.Time // zero while it is not clear
+	openSince  time.Time // zero while something shows whether it is
 	worseSince time.Time // zero while it is not worse
 }
 
@@ -200,7 +211,7 @@ func (w *watcher) now() time.Time {
 		return now
 	}
 	w.began = w.began.Add(step)
-	for _, t := range []*time.Time{&w.clearSince, &w.worseSince} {
+	for _, t := range []*time.Time{&w.clearSince, &w.openSince, &w.worseSince} {
 		if !t.IsZero() {
 			*t = t.Add(step)
 		}
@@ -253,6 +264,7 @@ func (w *watcher) lookAtCondition(ctx context.Context, now time.Time) {
 		}
 	}
 	mark(&w.clearSince, w.condition.Clear)
+	mark(&w.openSince, w.condition.Open)
 	mark(&w.worseSince, w.condition.Worse != "")
 }
 
@@ -260,6 +272,12 @@ func (w *watcher) lookAtCondition(ctx context.Context, now time.Time) {
 func (w *watcher) recovered(now time.Time) bool {
 	rests := len(w.x.run.Condition) > 0 || w.x.run.Kind == grace.TriggerProactive
 	return !w.clearSince.IsZero() && (!rests || now.Sub(w.clearSince) >= w.x.run.HoldDown.D())
+}
+
+// unseen tells whether it was time for the condition to have cleared, and nothing shows
+// whether it has.
+func (w *watcher) unseen(now time.Time) bool {
+	return w.condition.Open && now.Sub(w.began) >= w.x.run.RecoverIn.D()
 }
 
 // worsened tells whether the service has been clearly worse than before the
@@ -298,6 +316,10 @@ func (w *watcher) judge(now time.Time) ([]grace.CheckResult, verdict) {
 		return results, verdictFailed
 	case held && (len(w.x.run.Condition) > 0 && !w.clearSince.IsZero() || now.Sub(w.began) < w.x.run.RecoverIn.D()):
 		return results, verdictOpen // the condition clears more slowly than the checks, or must stay clear
+	case held && w.unseen(now) && now.Sub(later(w.openSince, w.began.Add(w.x.run.RecoverIn.D()))) < unseenFor:
+		return results, verdictOpen
+	case held && w.unseen(now):
+		return results, verdictUnseen
 	case bad && settled, late, held, len(w.checks) == 0:
 		return results, verdictFailed
 	case bad:

@@ -33,6 +33,9 @@ func (in *ingest) newest(row grace.Signal) grace.Signal {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	own, known := in.sense.Signal(row.Key)
+	if known && own.Repeated.After(row.Repeated) {
+		row.Repeated = own.Repeated
+	}
 	seen := row.Unconfirmed || known && own.At.After(row.At) // not yet, or later: then what is known here says when
 	switch {
 	case in.sense.PassedSince(row):

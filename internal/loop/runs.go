@@ -168,7 +168,7 @@ func (x *runs) condition(ctx context.Context, run grace.Run) heal.Condition {
 	x.in.noticeStill()
 	signals, err := x.signalsNow(ctx, x.Store.Q(), run.Service)
 	if err != nil {
-		return heal.Condition{Text: "nothing shows that it is gone: " + err.Error()}
+		return heal.Condition{Open: true, Text: "nothing shows that it is gone: " + err.Error()}
 	}
 	out := heal.Condition{}
 	for _, s := range signals {
@@ -178,22 +178,32 @@ func (x *runs) condition(ctx context.Context, run grace.Run) heal.Condition {
 		}
 	}
 	for i, s := range signals {
-		// Well before a restart is not well now; but a long window takes hours until it
-		// is judged again.
-		if s.Unconfirmed && s.State == grace.SignalOK && (run.Kind != grace.TriggerProactive || s.Kind != grace.SignalObjective) {
+		switch {
+		case s.Unconfirmed && s.State == grace.SignalOK && (run.Kind != grace.TriggerProactive || s.Kind != grace.SignalObjective):
+			// Well before a restart is not well now; but a long window takes hours until it
+			// is judged again.
 			signals[i].State = grace.SignalStale
+		case s.State == grace.SignalUnstable && !s.Unconfirmed:
+			signals[i].State = grace.SignalOK // it changed often before; it is well now
 		}
 	}
 	if run.Kind == grace.TriggerProactive {
-		out.Clear, out.Text = x.averted(ctx, signals, run)
-		return out
+		averted := x.averted(ctx, signals, run)
+		averted.Worse = out.Worse
+		return averted
 	}
 	e := decide.Evidence(run.Condition, signals)
-	out.Clear, out.Text = e.State == gate.EvidenceCleared, explain.Actual(e.Reason())
+	out.Clear, out.Open, out.Text = e.State == gate.EvidenceCleared, undecided(e), explain.Actual(e.Reason())
 	if gone := missing(run.Condition, signals); out.Clear && gone != "" && !decide.WellOrSilenced(signals)[run.Service] {
 		out.Clear, out.Text = false, "nothing shows that it is gone: there is no "+string(gone)+" any more"
 	}
 	return out
+}
+
+// undecided tells whether what is known says neither that something is there nor that it
+// is not.
+func undecided(e gate.Evidence) bool {
+	return e.State == gate.EvidenceNoData || e.State == gate.EvidenceUnconfirmed
 }
 
 // notOver gives those of some signals that are not shown to have been well for so long.
@@ -224,31 +234,34 @@ func missing(condition []grace.SignalKey, signals []grace.Signal) grace.SignalKe
 
 // averted tells whether what was foreseen has not come and is not foreseen any more,
 // by what is seen: that there is no data shows nothing.
-func (x *runs) averted(ctx context.Context, signals []grace.Signal, run grace.Run) (clear bool, text string) {
+func (x *runs) averted(ctx context.Context, signals []grace.Signal, run grace.Run) heal.Condition {
+	unseen := func(why string) heal.Condition {
+		return heal.Condition{Open: true, Text: "nothing shows that it has not come" + why}
+	}
 	come := decide.Come(signals, run.Code)
 	if come.State != gate.EvidenceCleared {
-		return false, explain.Actual(come.Reason())
+		return heal.Condition{Open: undecided(come), Text: explain.Actual(come.Reason())}
 	}
 	dec, err := x.Store.Decision(ctx, x.Store.Q(), run.Decision)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return false, "nothing shows that it has not come: " + err.Error()
+		return unseen(": " + err.Error())
 	}
 	st, now := x.stages.Load(), x.Now()
 	all := Targets(&st.Config)
 	for _, metric := range foretold(dec.Diagnosis) {
 		wanted := slices.ContainsFunc(all, func(t predict.Target) bool { return t.Service == run.Service && t.Metric == metric })
 		if wanted && !x.measured(run.Service, metric) {
-			return false, "nothing shows that it has not come: there is no data of " + metric
+			return unseen(": there is no data of " + metric)
 		}
 	}
 	shown := slices.ContainsFunc(signals, func(s grace.Signal) bool {
 		return s.Code == run.Code && s.State == grace.SignalOK && !s.Unconfirmed
 	})
 	if !shown && !decide.WellOrSilenced(signals)[run.Service] {
-		return false, "nothing shows that it has not come"
+		return unseen("")
 	}
 	foreseen := st.rules.Foreseen(now, x.evidenceSince(), x.mirror.current(now, st.rules.PredictionsFresh()), run.Service, run.Code, st.Diagnose.MinLikelihood)
-	return foreseen.State == gate.EvidenceCleared, explain.Actual(foreseen.Reason())
+	return heal.Condition{Clear: foreseen.State == gate.EvidenceCleared, Open: undecided(foreseen), Text: explain.Actual(foreseen.Reason())}
 }
 
 // foretold gives the metrics whose forecasts a diagnosis rests on.

@@ -89,6 +89,7 @@ type alert struct {
 	Annotations map[string]string `json:"annotations"`
 	StartsAt    time.Time         `json:"startsAt"`
 	EndsAt      time.Time         `json:"endsAt"`
+	UpdatedAt   time.Time         `json:"updatedAt"` // of a list: when it was sent last
 	Fingerprint string            `json:"fingerprint"`
 }
 

@@ -286,6 +286,9 @@ func (r *Reader) fires(ctx context.Context, list []json.RawMessage, m *mapper, b
 		}
 		s.Silenced, s.Listed = l.by(silences), true
 		s.Expires = began.Add(r.lasts())
+		if !l.UpdatedAt.IsZero() { // theirs is of a whole second
+			s.Repeated = began.Add(min(0, l.UpdatedAt.Sub(theirs)-time.Second))
+		}
 		key := keyOf(s)
 		if !l.EndsAt.IsZero() {
 			ends[key] = l.EndsAt

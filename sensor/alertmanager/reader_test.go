@@ -122,6 +122,13 @@ func TestReaderOfRealAlertmanager(t *testing.T) {
 	if down.Resolved || down.Silenced != "" || down.Service != "shop" || !down.StartsAt.Equal(started) || down.Fingerprint == "" {
 		t.Errorf("%+v", down)
 	}
+	if age := down.At.Sub(down.Repeated); down.Repeated.IsZero() || age < 0 || age > 30*time.Second {
+		t.Errorf("it was sent last at %s, by a list read at %s", down.Repeated, down.At)
+	}
+	again := until(t, next, "the list is read again", func(s []grace.Sample) bool { d, _ := alertOf(s, "Down"); return d.At.Sub(down.At) > 2*time.Second })
+	if d, _ := alertOf(again, "Down"); d.Repeated.Sub(down.Repeated).Abs() > 1100*time.Millisecond {
+		t.Errorf("nobody sent it again, and it was sent at %s and %s", down.Repeated, d.Repeated)
+	}
 	if l, _ := alertOf(first[2:], alertmanager.ListMetric); !l.Listed || l.Kind != grace.SampleMetric || l.Expires.Sub(l.At) != 10150*time.Millisecond {
 		t.Errorf("the last of a reading, after all alerts, is %+v", l)
 	}

@@ -194,12 +194,18 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 	listed := s.Listed || e.sig.Listed && (s.Resolved || e.held != grace.SignalOK)
 	told := s.Silenced != e.sig.Silenced || listed != e.sig.Listed
 	e.sig.Listed = listed
-	e.sig.Silenced, e.sig.Expires = s.Silenced, s.Expires
+	if s.Listed && e.sig.Silenced != "" && s.Silenced == "" {
+		e.doubt(s.At) // what was silent is to be sent again before anything is done about it
+	}
+	e.sig.Silenced, e.sig.Expires, e.sig.Repeated = s.Silenced, s.Expires, s.Repeated
 	if s.StartsAt.After(e.sig.StartsAt) {
 		e.sig.StartsAt = s.StartsAt
 	}
 	e.arrive(&a.cfg, s)
-	e.confirm(s.At)
+	// That a list holds it shows nothing new: its sender may have been away since.
+	if s.Repeated.IsZero() || s.Resolved || s.Repeated.After(e.since) {
+		e.confirm(s.At)
+	}
 	e.judged, e.passing = s.At, s.Resolved
 	if s.Resolved {
 		e.over = s.At

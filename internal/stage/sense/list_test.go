@@ -51,6 +51,36 @@ func through(a *Agent, from, to int, fault string) (changed []grace.Signal) {
 	return changed
 }
 
+// TestListedIsNotRepeated: that a list holds an alert confirms nothing of which its sender
+// has said nothing since the start, or since it was silent; the sender's next word does.
+func TestListedIsNotRepeated(t *testing.T) {
+	held := func(sec, repeated int, silenced string) grace.Sample {
+		s := listedAt(sec, false)
+		s.Repeated, s.Silenced = at(repeated), silenced
+		return s
+	}
+	a := New(DefaultConfig(), nil)
+	a.Restore([]grace.Signal{{Key: listedKey, Service: "cart", Sensor: "alertmanager", Metric: "HighLatency", Kind: grace.SignalAlert, State: grace.SignalFiring, At: at(-20)}}, at(0))
+	for _, step := range []struct {
+		sample      grace.Sample
+		unconfirmed bool
+	}{
+		{held(10, -10, ""), true},
+		{held(40, -10, ""), true},
+		{held(70, 50, ""), false},
+		{held(100, 50, ""), false},
+		{held(130, 110, "silence 1"), false},
+		{held(160, 140, ""), true},
+		{held(190, 140, ""), true},
+		{held(220, 200, ""), false},
+	} {
+		a.Observe(step.sample)
+		if s, _ := a.Signal(listedKey); s.Unconfirmed != step.unconfirmed || s.State != grace.SignalFiring {
+			t.Errorf("read at %s, sent at %s: %s, unconfirmed %v", step.sample.At, step.sample.Repeated, s.State, s.Unconfirmed)
+		}
+	}
+}
+
 // TestOverByTheList: that an alert is over is shown by every reading of the list that
 // held it, and by nothing while that cannot be read.
 func TestOverByTheList(t *testing.T) {
