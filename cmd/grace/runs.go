@@ -270,7 +270,7 @@ beginning, too: grace mode set stopped --reason "..."`,
 				raw = []byte(fmt.Sprintf(`{"run":%q,"abort":"requested"}`, args[0]))
 			}
 			return a.Show(raw, func(w io.Writer) {
-				_, _ = fmt.Fprintf(w, "Abort of %s is recorded; it undoes what it did. Follow it with: grace runs show %s\n", args[0], args[0])
+				_, _ = fmt.Fprintf(w, "Abort of %s is recorded; it stops, and undoes what can be undone. Follow it with: grace runs show %s\n", args[0], args[0])
 			})
 		},
 	}

@@ -70,11 +70,17 @@ func untaken(s grace.Snapshot, sc *Scene) (grace.Diagnosis, []grace.Reason) {
 	if t := s.Trigger; t != nil {
 		d.Code, d.Kind, d.Since = t.Code, t.Kind, t.At
 	}
-	firing := func(one grace.Signal) bool { return one.Service == s.Service && one.State == grace.SignalFiring }
-	if slices.ContainsFunc(sc.Signals, firing) {
-		return d, []grace.Reason{{Gate: "diagnosis", Code: grace.ReasonLowConfidence}}
+	reasons := []grace.Reason{{Gate: "trigger", Code: grace.ReasonCleared}}
+	for i := range sc.Signals {
+		switch one := &sc.Signals[i]; {
+		case one.Service != s.Service:
+		case one.State == grace.SignalFiring && !one.Passing && !one.Flapping:
+			return d, []grace.Reason{{Gate: "diagnosis", Code: grace.ReasonLowConfidence}}
+		case one.State == grace.SignalFiring:
+			reasons = []grace.Reason{gate.Evidence{State: gate.EvidencePassing, Text: one.Message, Source: "signal/" + string(one.Key)}.Reason()}
+		}
 	}
-	return d, []grace.Reason{{Gate: "trigger", Code: grace.ReasonCleared}}
+	return d, reasons
 }
 
 // Wanted is the diagnosis of a run that a person wants: what the service suffers

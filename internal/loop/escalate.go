@@ -215,12 +215,18 @@ func (d *decider) whyLasting(ctx context.Context, tx store.Tx, c lasting, silenc
 	switch why = d.whyNot(c.service); {
 	case silenced != "":
 		why = string(silenced) + ", which causes it, is silenced"
-	case c.undecided:
+	case c.undecided && !d.changing(c.service):
 		why = "it has just been diagnosed, and what is done about it is decided in a moment"
 	case d.blockedByOwnRun(c.service):
 		why, err = d.whyNotDone(ctx, tx, c.service, why, now)
 	}
 	return why, false, err
+}
+
+// changing tells whether a service keeps changing, of which nothing is decided.
+func (d *decider) changing(id grace.ServiceID) bool {
+	c := d.conditions[id]
+	return c != nil && (c.worst.State == grace.SignalUnstable || c.worst.Flapping)
 }
 
 // startGrace is how long a run that needs no answer may take to begin before somebody

@@ -367,6 +367,9 @@ func (d *decider) wellSince(signals []grace.Signal, now time.Time) map[grace.Ser
 	if d.well == nil {
 		d.well = map[grace.ServiceID]time.Time{}
 	}
+	for id := range d.in.failing() { // though not for long enough to fire: it has not stayed well
+		well[id] = false
+	}
 	for id := range d.well {
 		if !well[id] {
 			delete(d.well, id)

@@ -140,6 +140,13 @@ func (in *ingest) lookAtShards(st *stages, now time.Time) {
 	})
 }
 
+// failing gives the services of which something serious failed when seen last.
+func (in *ingest) failing() map[grace.ServiceID]bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.sense.Failing()
+}
+
 // forget drops a signal, and tells whether there was one.
 func (in *ingest) forget(key grace.SignalKey) (s grace.Signal, found bool) {
 	in.mu.Lock()

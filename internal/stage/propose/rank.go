@@ -112,7 +112,11 @@ func (a *Agent) refuse(in Input, c *candidate) grace.Reason {
 		return r
 	}
 	if last, found := in.proposed(id); found {
-		if until := last.At.Add(a.cfg.DuplicateWindow.D()); until.After(in.Now) {
+		from := last.At
+		if last.Status == grace.RunDenied { // a person's "no" is worth as much as another answer
+			from = last.End()
+		}
+		if until := from.Add(a.cfg.DuplicateWindow.D()); until.After(in.Now) {
 			r := ofPlaybook(id, grace.ReasonDuplicate, string(last.Status), nil)
 			r.Until = &until
 			return r

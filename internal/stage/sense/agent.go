@@ -250,6 +250,18 @@ func (a *Agent) Tick(now time.Time) []grace.Signal {
 	return changed
 }
 
+// Failing gives the services of which something serious that holds for well has failed
+// when it was seen last, though not for long enough to fire.
+func (a *Agent) Failing() map[grace.ServiceID]bool {
+	out := map[grace.ServiceID]bool{}
+	for _, e := range a.entries {
+		if e.fails > 0 && e.held == grace.SignalOK && !e.stale && e.sig.Severity.Serious() {
+			out[e.sig.Service] = true
+		}
+	}
+	return out
+}
+
 // Signals gives all current signals, sorted by key.
 func (a *Agent) Signals() []grace.Signal {
 	out := make([]grace.Signal, 0, len(a.entries))
