@@ -59,7 +59,7 @@ type Decision struct {
 	Reasons    []Reason    `json:"reasons" doc:"every gate, passed or not"`
 	Candidates []Candidate `json:"candidates,omitempty" doc:"what was looked at, by rank"`
 	Service    ServiceID   `json:"service"`
-	Triggers   []TriggerID `json:"triggers,omitempty"`
+	Triggers   []TriggerID `json:"triggers,omitempty" doc:"that it answers; it does not rest on them"`
 	Diagnosis  Diagnosis   `json:"diagnosis"`
 	Proposal   *Proposal   `json:"proposal,omitempty"`
 	Run        RunID       `json:"run,omitempty"`

@@ -29,7 +29,6 @@ type Snapshot struct {
 	Stopped    IncidentID  `json:"stopped,omitempty" doc:"open incident of the service: what a person has stopped the run for lasts"`
 	Past       []PastRun   `json:"past,omitempty" doc:"runs of the last day, of the service"`
 	Posteriors []Posterior `json:"posteriors,omitempty"`
-	Triggers   []TriggerID `json:"triggers,omitempty"`
 	Trigger    *Trigger    `json:"trigger,omitempty" doc:"of a decision that no diagnosis leads to: the oldest"`
 	Wanted     *Wanted     `json:"wanted,omitempty" doc:"by a person"`
 	Run        *Run        `json:"run,omitempty" doc:"of an admission: the run that is about to begin"`

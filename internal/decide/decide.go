@@ -14,7 +14,7 @@ import (
 // Decide gives the answer to what a snapshot is about and, where there is something
 // to do or to ask, its run.
 func (r *Rules) Decide(s grace.Snapshot, k Known) (grace.Decision, *grace.Run) {
-	dec := grace.Decision{ID: decisionID(s), Verdict: grace.VerdictNone, Mode: s.Mode, Service: s.Service, Triggers: s.Triggers, At: s.At}
+	dec := grace.Decision{ID: decisionID(s), Verdict: grace.VerdictNone, Mode: s.Mode, Service: s.Service, At: s.At}
 	in := propose.Input{Now: s.At, Playbooks: r.Playbooks, State: r.state(&s, &k), Posteriors: s.Posteriors}
 	switch d, found := k.about(s.Service); {
 	case s.Wanted != nil:

@@ -46,6 +46,11 @@ func (rd *Reader) Again(rec grace.Recorded, rules *Rules) (grace.Snapshot, []byt
 		return s, content.Blob(rules.Admit(s, k, dec)), nil
 	}
 	dec, _ := rules.Decide(s, k)
+	var then struct {
+		Triggers []grace.TriggerID `json:"triggers"`
+	}
+	_ = json.Unmarshal(rec.Answer, &then) // an answer that is none differs anyway
+	dec.Triggers = then.Triggers
 	return s, content.Blob(dec), nil
 }
 

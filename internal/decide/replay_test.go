@@ -34,9 +34,10 @@ func record(t *testing.T, cfg Config) (rd *Reader, rec grace.Recorded, blobs map
 	k.Open = []grace.OpenRun{{Run: "r-other", Service: "db", Status: grace.RunAwaitingApproval, CreatedAt: now.Add(-time.Hour)}}
 	k.OpenMap = MapOf(content.Map{}, k.Open, func(o grace.OpenRun) string { return string(o.Run) })
 	k.Silences = []grace.Silence{{ID: "s-1", Service: "cache*", Starts: now.Add(-time.Hour), Ends: now.Add(time.Hour)}}
-	s := grace.Snapshot{At: now, Seen: now, Service: "web", Mode: grace.ModeAutonomous, Since: now.Add(-time.Hour), Triggers: []grace.TriggerID{"t-1"}}
+	s := grace.Snapshot{At: now, Seen: now, Service: "web", Mode: grace.ModeAutonomous, Since: now.Add(-time.Hour)}
 	r.Name(&s, &k)
 	dec, _ := r.Decide(s, k)
+	dec.Triggers = []grace.TriggerID{"t-1"}
 	rec = RecordDecision(s, dec)
 	rec.Answer = content.Blob(dec)
 	blobs = map[grace.Digest][]byte{}

@@ -154,10 +154,8 @@ func (d *decider) decideTogether(ctx context.Context, st *stages, sc *decide.Sce
 			if err := d.remember(ctx, tx, st, &s, one.diagnosis.Kind, one.diagnosis.Code); err != nil {
 				return err
 			}
-			for _, t := range triggers {
-				s.Triggers = append(s.Triggers, t.ID)
-			}
 			dec, run := st.rules.Decide(s, k)
+			dec.Triggers = idsOf(triggers)
 			said = append(said, dec)
 			if run == nil {
 				answered, err := d.answered(ctx, tx, p, dec, triggers)

@@ -55,16 +55,21 @@ func (d *decider) settleOne(ctx context.Context, st *stages, sc *decide.Scene, s
 			return err
 		}
 		s.Trigger = &triggers[0]
-		for _, t := range triggers {
-			s.Triggers = append(s.Triggers, t.ID)
-		}
 		dec, _ := st.rules.Decide(s, k)
+		dec.Triggers = idsOf(triggers)
 		state := grace.TriggerDecided
 		if dec.Reasons[0].Code == grace.ReasonCleared {
 			state = grace.TriggerCleared
 		}
 		return d.record(ctx, tx, string(dec.ID), []content.Parts{k.Parts}, decisionEvent(s, dec, nil, st.ApprovalTTL), event.TriggersAnswered{Triggers: triggers, State: state, At: dec.At})
 	})
+}
+
+func idsOf(triggers []grace.Trigger) (ids []grace.TriggerID) {
+	for _, t := range triggers {
+		ids = append(ids, t.ID)
+	}
+	return ids
 }
 
 // reconcile finds runs that are open in the store though the engine gave up on
