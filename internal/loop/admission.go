@@ -1,12 +1,7 @@
 package loop
 
 import (
-	"fmt"
-
 	"grace"
-	"grace/internal/content"
-	"grace/internal/decide"
-	"grace/internal/event"
 	"grace/internal/heal"
 )
 
@@ -28,9 +23,8 @@ func (j journal) Admit(run grace.Run) (heal.Admission, error) {
 	}
 	a := st.rules.Admit(s, k, dec)
 	if a.End != "" || a.Wait.IsZero() || namesOf(a.Reasons) != namesOf(run.Reasons) { // else it was told so before
-		e := event.Admitted{Snapshot: decide.RecordAdmission(s, a)}
-		if err := j.runs.record(j.ctx, j.tx, e.Snapshot.ID, []content.Parts{k.Parts}, e); err != nil {
-			return heal.Admission{}, fmt.Errorf("record the admission: %w", err)
+		if err := j.runs.admitted(j.ctx, j.tx, s, k, a); err != nil {
+			return heal.Admission{}, err
 		}
 	}
 	out := heal.Admission{End: a.End, Wait: a.Wait, Reasons: a.Reasons}

@@ -8,8 +8,13 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/content"
+	"grace/internal/decide"
+	"grace/internal/event"
 	"grace/internal/explain"
 	"grace/internal/heal"
+	"grace/internal/stage/admit"
+	"grace/internal/store"
 )
 
 // permit asks before every try of a step whether the mode lets it happen, and
@@ -41,26 +46,43 @@ func (x *runs) permit(ctx context.Context, run grace.Run, first bool) error {
 	}
 }
 
-// permitFirst asks whether anything may be changed now. It is not decided
-// while the store does not answer, or no sample has come yet.
+// permitFirst asks whether anything may be changed now, and puts the answer on record.
+// It is not decided while the store does not answer, or no sample has come yet.
 func (x *runs) permitFirst(ctx context.Context, st *stages, run grace.Run) (decided bool, err error) {
 	x.in.noticeStill()
-	p, err := x.present(ctx, x.Store.Q(), x.glance(st))
-	if err != nil {
-		return false, err
-	}
-	s, k, dec, err := x.admission(ctx, x.Store.Q(), st, p, run)
+	var refused error
+	err = x.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		p, err := x.present(ctx, tx, x.glance(st))
+		if err != nil {
+			return err
+		}
+		s, k, dec, err := x.admission(ctx, tx, st, p, run)
+		if err != nil {
+			return err
+		}
+		a := st.rules.Admit(s, k, dec)
+		goes := a.End == "" && a.Wait.IsZero()
+		if decided = goes || !unsettled(a.Reasons, k.Signals) || p.now.Sub(s.Since) >= confirmWait; !decided {
+			return nil
+		}
+		if !goes {
+			refused = &heal.ClearedError{Text: heal.NotBegun + explain.Lines(a.Reasons)}
+		}
+		return x.admitted(ctx, tx, s, k, a)
+	})
 	if err != nil {
 		return final(err), err
 	}
-	a := st.rules.Admit(s, k, dec)
-	switch {
-	case a.End == "" && a.Wait.IsZero():
-		return true, nil
-	case unsettled(a.Reasons, k.Signals) && p.now.Sub(s.Since) < confirmWait && ctx.Err() == nil:
-		return false, nil
+	return decided, refused
+}
+
+// admitted puts the answer to whether a run may start on record.
+func (x *runs) admitted(ctx context.Context, tx store.Tx, s grace.Snapshot, k decide.Known, a admit.Answer) error {
+	e := event.Admitted{Snapshot: decide.RecordAdmission(s, a)}
+	if err := x.record(ctx, tx, e.Snapshot.ID, []content.Parts{k.Parts}, e); err != nil {
+		return fmt.Errorf("record the admission: %w", err)
 	}
-	return true, &heal.ClearedError{Text: heal.NotBegun + explain.Lines(a.Reasons)}
+	return nil
 }
 
 // unsettled tells whether all that stands in the way may be that the first samples
