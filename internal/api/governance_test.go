@@ -262,7 +262,7 @@ func TestWhyService(t *testing.T) {
 		t.Error(w.Summary)
 	}
 	e.apply(story())
-	if w := why("db"); !strings.Contains(w.Summary, "run r-1, flush_circuit_breakers on db, is waiting for approval") {
+	if w := why("db"); !strings.Contains(w.Summary, "until a person answers: run r-1, flush_circuit_breakers, waits for approval") {
 		t.Error(w.Summary)
 	}
 	if w := why("cart"); !strings.Contains(w.Summary, "attributed to db (circuit breaker open") {

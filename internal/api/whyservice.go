@@ -223,6 +223,9 @@ func doing(view ServiceView, c chain, recent []grace.Decision, silenced func(gra
 		if waits := explain.Waits(*c.run); waits != "" {
 			return fmt.Sprintf("Nothing is done on %s yet: run %s, %s, is approved and waits for %s.", id, c.run.ID, c.run.Playbook.ID, waits), nil
 		}
+		if c.run.Status == grace.RunAwaitingApproval {
+			return fmt.Sprintf("Nothing is done on %s until a person answers: run %s, %s, waits for approval (grace approve, grace deny).", id, c.run.ID, c.run.Playbook.ID), nil
+		}
 		return fmt.Sprintf("GRACE is at it: run %s, %s on %s, is %s.", c.run.ID, c.run.Playbook.ID, id, runWords(c.run.Status)), nil
 	}
 	if view.Health.Status == grace.HealthHealthy {
