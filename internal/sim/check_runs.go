@@ -50,7 +50,8 @@ func aPersonFirst(s *Sim, r *record) (bad []string) {
 			left := strings.HasSuffix(a.run.Error, "as it was left") || slices.ContainsFunc(a.run.Steps, func(rec grace.StepRecord) bool {
 				return rec.Phase == grace.PhaseUndo && rec.State == grace.StepFailed
 			})
-			stopped := a.run.Abort != nil && (a.run.Status == grace.RunRolledBack || a.run.Status == grace.RunCancelled)
+			stopped := a.run.Abort != nil && (a.run.Status == grace.RunRolledBack || a.run.Status == grace.RunCancelled) &&
+				slices.ContainsFunc(a.run.Condition, func(key grace.SignalKey) bool { return slices.Contains(b.run.Condition, key) })
 			if left || stopped && !b.run.SickSince.Add(s.maxSkew()).After(*a.run.EndedAt) {
 				bad = append(bad, fmt.Sprintf("%s on %s acted at %s after %s, of which an undo failed (%v) or which a person had stopped (%v)",
 					b.id, b.run.Service, s.since(b.began), a.id, left, stopped))
