@@ -153,16 +153,25 @@ func (d *Daemon) alertReader(c config.Alertmanager) (grace.Sensor, error) {
 }
 
 // ofTheList leaves out that alerts are over which Alertmanager's list says: it tells
-// what has ended from what nobody had sent again, and is read in a moment.
+// what has ended from what nobody had sent again, and is read in a moment. So it does
+// of those that fire: Alertmanager may notify of what it was sent long ago.
 func (d *Daemon) ofTheList(samples []grace.Sample) []grace.Sample {
 	r := d.alerts.Load()
 	if r == nil || d.config().Alertmanager.URL == "" {
 		return samples
 	}
-	now := time.Now()
-	return slices.DeleteFunc(slices.Clone(samples), func(s grace.Sample) bool {
-		return s.Sensor == alertmanager.Sensor && s.Resolved && r.Decides(s, now)
-	})
+	now, out := time.Now(), []grace.Sample{}
+	for _, s := range samples {
+		switch {
+		case s.Sensor != alertmanager.Sensor:
+		case s.Resolved && r.Decides(s, now):
+			continue
+		case !s.Resolved:
+			s.Repeated = s.StartsAt // it was sent then, at least
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // alertsCame has what Alertmanager lists be read.

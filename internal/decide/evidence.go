@@ -132,11 +132,17 @@ func sinceLastRun(signals []grace.Signal, past []grace.PastRun) []grace.Signal {
 	}
 	out := slices.Clone(signals)
 	for i := range out {
-		if s := &out[i]; !s.Repeated.IsZero() && !s.Repeated.After(ended) {
-			s.Unconfirmed = true
+		if !SentSince(&out[i], ended) {
+			out[i].Unconfirmed = true
 		}
 	}
 	return out
+}
+
+// SentSince tells whether a signal may say something of a time: an alert of a list
+// does not of what was after its sender sent it last.
+func SentSince(s *grace.Signal, t time.Time) bool {
+	return !s.Listed || s.Repeated.IsZero() || s.Repeated.After(t)
 }
 
 // leastOf is the likelihood that the gate of a run asks for, still: what a person

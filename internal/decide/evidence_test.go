@@ -42,7 +42,7 @@ func TestSentAgainSinceTheLastRun(t *testing.T) {
 		{now.Add(time.Second), gate.EvidenceFresh},
 		{time.Time{}, gate.EvidenceFresh}, // no list holds it
 	} {
-		signals := []grace.Signal{{Key: "web/am/Down", Kind: grace.SignalAlert, State: grace.SignalFiring, Repeated: tc.repeated}}
+		signals := []grace.Signal{{Key: "web/am/Down", Kind: grace.SignalAlert, State: grace.SignalFiring, Listed: true, Repeated: tc.repeated}}
 		if e := Evidence([]grace.SignalKey{"web/am/Down"}, sinceLastRun(signals, past)); e.State != tc.want {
 			t.Errorf("sent at %s: %s, want %s", tc.repeated, e.State, tc.want)
 		}

@@ -137,7 +137,7 @@ func evidenceHint(r grace.Reason) string {
 	case grace.ReasonSilenced:
 		return "grace silence list shows who silenced what; a silence of the alert's source ends there"
 	default:
-		return "the next sample decides"
+		return "the next sample decides; of an alert, that its sender sends it again"
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"grace/internal/decide"
 	"grace/internal/event"
 	"grace/internal/gate"
+	"grace/internal/heal"
 	"grace/internal/stage/predict"
 	"grace/internal/stage/sense"
 	"grace/internal/store"
@@ -232,6 +233,37 @@ func TestVerifiedRightAfterStandingStill(t *testing.T) {
 	pass()
 	if c := l.condition(t.Context(), run); !c.Clear {
 		t.Errorf("it passed again: %+v", c)
+	}
+}
+
+// TestVerifiedByWhatWasSentBefore: an alert that nobody has sent since a run's last step
+// says neither that the remedy helped nor that it did not.
+func TestVerifiedByWhatWasSentBefore(t *testing.T) {
+	t.Parallel()
+	l, tick := wound(t, nil)
+	service, stepped := benchService(1), l.Now().Add(time.Second)
+	key := grace.SignalKey(string(service) + "/alertmanager/Down/f1")
+	run := grace.Run{Service: service, Kind: grace.TriggerReactive, Condition: []grace.SignalKey{key}, Steps: []grace.StepRecord{{EndedAt: &stepped}}}
+	look := func(repeated time.Time, over bool) heal.Condition {
+		t.Helper()
+		tick()
+		s := grace.Sample{
+			Service: service, Sensor: "alertmanager", Metric: "Down", Kind: grace.SampleAlert, Fingerprint: "f1", Severity: grace.SeverityCritical,
+			At: l.Now(), Listed: !over, Resolved: over, Repeated: repeated,
+		}
+		if err := l.Observe(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		return l.condition(t.Context(), run)
+	}
+	if c := look(stepped, false); c.Clear || !c.Open {
+		t.Errorf("sent before the step: %+v", c)
+	}
+	if c := look(stepped.Add(time.Second), false); c.Clear || c.Open {
+		t.Errorf("sent after it: %+v", c)
+	}
+	if c := look(time.Time{}, true); !c.Clear {
+		t.Errorf("over: %+v", c)
 	}
 }
 

@@ -177,8 +177,11 @@ func (x *runs) condition(ctx context.Context, run grace.Run) heal.Condition {
 			out.Worse = s.Message
 		}
 	}
+	acted := lastStep(run)
 	for i, s := range signals {
 		switch {
+		case s.State == grace.SignalFiring && !decide.SentSince(&s, acted):
+			signals[i].Unconfirmed = true // it is of before
 		case s.Unconfirmed && s.State == grace.SignalOK && (run.Kind != grace.TriggerProactive || s.Kind != grace.SignalObjective):
 			// Well before a restart is not well now; but a long window takes hours until it
 			// is judged again.
@@ -198,6 +201,16 @@ func (x *runs) condition(ctx context.Context, run grace.Run) heal.Condition {
 		out.Clear, out.Text = false, "nothing shows that it is gone: there is no "+string(gone)+" any more"
 	}
 	return out
+}
+
+// lastStep gives when the last step of a run ended, so far.
+func lastStep(run grace.Run) (at time.Time) {
+	for _, s := range run.Steps {
+		if s.EndedAt != nil && s.EndedAt.After(at) {
+			at = *s.EndedAt
+		}
+	}
+	return at
 }
 
 // undecided tells whether what is known says neither that something is there nor that it

@@ -73,10 +73,10 @@ func (a *Agent) Observe(s grace.Sample) []grace.Signal {
 // observeError takes that a sensor could not look: what rests on it is stale,
 // with the reason, and has neither failed nor passed.
 func (a *Agent) observeError(s *grace.Sample) []grace.Signal {
-	if s.Listed {
-		a.failList(s)
-	}
 	var changed []grace.Signal
+	if s.Listed {
+		changed = a.failList(s)
+	}
 	blind := func(e *entry) {
 		if e.blind(&a.cfg, s) {
 			changed = append(changed, e.signal(&a.cfg))
@@ -194,17 +194,25 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 	listed := s.Listed || e.sig.Listed && (s.Resolved || e.held != grace.SignalOK)
 	told := s.Silenced != e.sig.Silenced || listed != e.sig.Listed
 	e.sig.Listed = listed
-	if s.Listed && e.sig.Silenced != "" && s.Silenced == "" {
+	if !s.Repeated.IsZero() && !s.Resolved && e.sig.Silenced != "" && s.Silenced == "" {
 		e.doubt(s.At) // what was silent is to be sent again before anything is done about it
 	}
-	e.sig.Silenced, e.sig.Expires, e.sig.Repeated = s.Silenced, s.Expires, s.Repeated
+	e.sig.Silenced, e.sig.Expires = s.Silenced, s.Expires
+	if s.Repeated.After(e.sig.Repeated) {
+		e.sig.Repeated = s.Repeated
+	}
 	if s.StartsAt.After(e.sig.StartsAt) {
 		e.sig.StartsAt = s.StartsAt
 	}
 	e.arrive(&a.cfg, s)
-	// That a list holds it shows nothing new: its sender may have been away since.
-	if s.Repeated.IsZero() || s.Resolved || s.Repeated.After(e.since) {
+	// That a list holds it, or is notified of, shows nothing new: whoever sends to it may
+	// have been away since.
+	e.unlisted = time.Time{}
+	switch {
+	case s.Repeated.IsZero(), s.Resolved, s.Repeated.After(e.since):
 		e.confirm(s.At)
+	case !s.Listed:
+		e.unlisted = s.At
 	}
 	e.judged, e.passing = s.At, s.Resolved
 	if s.Resolved {

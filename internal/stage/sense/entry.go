@@ -58,6 +58,7 @@ type entry struct {
 	fault    string    // why the sensor could not look; empty when it could
 	list     *list     // of an alert: what its sensor reads, as of the last Tick; nil when it reads none
 	over     time.Time // of an alert: when it was said to be over
+	unlisted time.Time // of an alert: when it came by a webhook, until a list is read that should hold it
 }
 
 // arrive notes that data came. Verdicts are consecutive also over a sensor error,

@@ -30,21 +30,46 @@ func (a *Agent) observeList(s *grace.Sample) []grace.Signal {
 	}
 	var changed []grace.Signal
 	for _, e := range a.entries {
-		if e.kind == kindAlert && e.sig.Listed && e.sig.Sensor == s.Sensor {
+		switch {
+		case e.kind != kindAlert || e.sig.Sensor != s.Sensor:
+		case e.sig.Listed:
 			changed = e.stillOver(&a.cfg, l, s.At, changed)
+		default: // it came from elsewhere by the same webhook
+			changed = e.ownWord(&a.cfg, s.At, changed)
 		}
 	}
 	slices.SortFunc(changed, compareKeys)
 	return changed
 }
 
-// failList notes that a list could not be read.
-func (a *Agent) failList(s *grace.Sample) {
+// ownWord takes an alert's webhook for its sender's own word, because no list that was
+// read since says more.
+func (e *entry) ownWord(cfg *Config, read time.Time, changed []grace.Signal) []grace.Signal {
+	at := e.unlisted
+	if at.IsZero() || read.Before(at) || e.held != grace.SignalFiring {
+		return changed
+	}
+	e.unlisted = time.Time{}
+	e.confirm(at)
+	if e.settle(cfg, e.sig.Severity, at) {
+		return append(changed, e.signal(cfg))
+	}
+	return changed
+}
+
+// failList notes that a list could not be read: what webhooks say is all there is.
+func (a *Agent) failList(s *grace.Sample) (changed []grace.Signal) {
 	l := a.listOf(s.Sensor)
 	if l.read.IsZero() {
 		l.read = s.At
 	}
 	l.fault, l.tried = s.Message, s.At
+	for _, e := range a.entries {
+		if e.kind == kindAlert && e.sig.Sensor == s.Sensor {
+			changed = e.ownWord(&a.cfg, s.At, changed)
+		}
+	}
+	return changed
 }
 
 func (a *Agent) listOf(sensor string) *list {

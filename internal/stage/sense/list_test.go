@@ -81,6 +81,39 @@ func TestListedIsNotRepeated(t *testing.T) {
 	}
 }
 
+// TestNotifiedIsNotRepeated: that Alertmanager notifies of an alert that began before this
+// process did confirms it only where the list that is read next does not hold it, for it
+// came from elsewhere then, or cannot be read.
+func TestNotifiedIsNotRepeated(t *testing.T) {
+	for name, tc := range map[string]struct {
+		began       int
+		next        []grace.Sample
+		unconfirmed bool
+	}{
+		"and began since":                  {5, nil, false},
+		"and nothing is read yet":          {-20, nil, true},
+		"and the list holds it, unsent":    {-20, []grace.Sample{func() grace.Sample { s := listedAt(11, false); s.Repeated = at(-10); return s }(), listAt(11, "")}, true},
+		"and the list holds it, sent anew": {-20, []grace.Sample{func() grace.Sample { s := listedAt(11, false); s.Repeated = at(8); return s }(), listAt(11, "")}, false},
+		"and the list does not hold it":    {-20, []grace.Sample{listAt(11, "")}, false},
+		"and was read before":              {-20, []grace.Sample{listAt(9, "")}, true},
+		"and the list cannot be read":      {-20, []grace.Sample{listAt(11, "refused")}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := New(DefaultConfig(), nil)
+			a.Restore(nil, at(0))
+			a.Unconfirm(func(grace.Signal, []string) bool { return true }, at(0))
+			word := alertAt(10, "f1", false)
+			word.StartsAt, word.Repeated = at(tc.began), at(tc.began)
+			for _, s := range append([]grace.Sample{word}, tc.next...) {
+				a.Observe(s)
+			}
+			if s, _ := a.Signal(listedKey); s.Unconfirmed != tc.unconfirmed || s.State != grace.SignalFiring {
+				t.Errorf("%s, unconfirmed %v", s.State, s.Unconfirmed)
+			}
+		})
+	}
+}
+
 // TestOverByTheList: that an alert is over is shown by every reading of the list that
 // held it, and by nothing while that cannot be read.
 func TestOverByTheList(t *testing.T) {
