@@ -183,6 +183,7 @@ type watcher struct {
 	condition  Condition // of the newest look
 	clearSince time.Time // zero while it is not clear
 	openSince  time.Time // zero while something shows whether it is
+	held       bool      // the checks, when they were judged last
 	worseSince time.Time // zero while it is not worse
 }
 
@@ -274,10 +275,10 @@ func (w *watcher) recovered(now time.Time) bool {
 	return !w.clearSince.IsZero() && (!rests || now.Sub(w.clearSince) >= w.x.run.HoldDown.D())
 }
 
-// unseen tells whether it was time for the condition to have cleared, and nothing shows
-// whether it has.
+// unseen tells whether the checks hold, it was time for the condition to have cleared,
+// and nothing shows whether it has.
 func (w *watcher) unseen(now time.Time) bool {
-	return w.condition.Open && now.Sub(w.began) >= w.x.run.RecoverIn.D()
+	return w.held && w.condition.Open && now.Sub(w.began) >= w.x.run.RecoverIn.D()
 }
 
 // worsened tells whether the service has been clearly worse than before the
@@ -309,6 +310,7 @@ func (w *watcher) judge(now time.Time) ([]grace.CheckResult, verdict) {
 	// while has looked too rarely to say that there is no data.
 	late := now.Sub(w.since) >= w.settle+max(w.soak, w.slowest)+5*w.tick && w.lookedOften()
 	held := verify.Passed(results) && now.Sub(w.since) >= w.soak
+	w.held = held
 	switch {
 	case held && w.recovered(now):
 		return results, verdictPassed
@@ -316,9 +318,9 @@ func (w *watcher) judge(now time.Time) ([]grace.CheckResult, verdict) {
 		return results, verdictFailed
 	case held && (len(w.x.run.Condition) > 0 && !w.clearSince.IsZero() || now.Sub(w.began) < w.x.run.RecoverIn.D()):
 		return results, verdictOpen // the condition clears more slowly than the checks, or must stay clear
-	case held && w.unseen(now) && now.Sub(later(w.openSince, w.began.Add(w.x.run.RecoverIn.D()))) < unseenFor:
+	case w.unseen(now) && now.Sub(later(w.openSince, w.began.Add(w.x.run.RecoverIn.D()))) < unseenFor:
 		return results, verdictOpen
-	case held && w.unseen(now):
+	case w.unseen(now):
 		return results, verdictUnseen
 	case bad && settled, late, held, len(w.checks) == 0:
 		return results, verdictFailed

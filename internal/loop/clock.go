@@ -76,7 +76,7 @@ func (co *common) setBackToo(s *grace.Signal) {
 	if back >= 0 {
 		return
 	}
-	for _, t := range []*time.Time{&s.At, &s.Since, &s.Fired, &s.FailingSince} {
+	for _, t := range []*time.Time{&s.At, &s.Since, &s.Fired, &s.FailingSince, &s.Repeated} {
 		if t.After(now.Add(farAhead)) {
 			*t = earlier(t.Add(back), now)
 		}

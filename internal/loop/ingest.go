@@ -68,7 +68,7 @@ func (in *ingest) load(ctx context.Context) (gone []grace.Signal, err error) {
 	for i := range signals {
 		// What is dated ahead would keep every new sample out until the clock has
 		// caught up.
-		for _, t := range []*time.Time{&signals[i].At, &signals[i].Since, &signals[i].Fired, &signals[i].FailingSince} {
+		for _, t := range []*time.Time{&signals[i].At, &signals[i].Since, &signals[i].Fired, &signals[i].FailingSince, &signals[i].Repeated} {
 			if !t.IsZero() {
 				*t = earlier(t.Add(-ahead), now)
 			}

@@ -118,7 +118,7 @@ func (m *mirror) clockStepped(now time.Time, step time.Duration) {
 	for i := range m.sorted {
 		s := m.sorted[i]
 		s.At, s.Since = earlier(s.At.Add(step), now), earlier(s.Since.Add(step), now)
-		for _, t := range []*time.Time{&s.Fired, &s.FailingSince} {
+		for _, t := range []*time.Time{&s.Fired, &s.FailingSince, &s.Repeated} {
 			if !t.IsZero() { // else what recovered explained others until that time came
 				*t = earlier(t.Add(step), now)
 			}

@@ -145,7 +145,7 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 			}
 			clamp(t)
 		}
-		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
+		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.sig.Repeated, &e.unlisted, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
 			clamp(t)
 		}
 		for i := range e.flips {
