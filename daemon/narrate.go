@@ -6,9 +6,8 @@ import (
 	"log/slog"
 	"strings"
 
-	"grace/internal/event"
-
 	"grace"
+	"grace/internal/event"
 )
 
 const (

@@ -9,13 +9,9 @@ import (
 	"time"
 	"unicode"
 
-	"grace/internal/event"
-
 	"grace"
+	"grace/internal/event"
 )
-
-// Event types whose payload GRACE acts on.
-const ()
 
 // EventInput is an event as POST /api/events takes it: the mesh's shape.
 type EventInput struct {

@@ -130,6 +130,9 @@ func sinceLastRun(signals []grace.Signal, past []grace.PastRun) []grace.Signal {
 			}
 		}
 	}
+	if ended.IsZero() {
+		return signals
+	}
 	out := slices.Clone(signals)
 	for i := range out {
 		if !SentSince(&out[i], ended) {

@@ -10,9 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"grace/internal/event"
-
 	"grace"
+	"grace/internal/event"
 )
 
 // retryPause between tries of one step; it doubles.

@@ -5,9 +5,8 @@ import (
 	"strings"
 	"time"
 
-	"grace/internal/event"
-
 	"grace"
+	"grace/internal/event"
 )
 
 // Flow makes one run durable. Names are unique within the run.

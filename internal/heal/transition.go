@@ -178,9 +178,9 @@ func tellPerson(run grace.Run, m Mark, out outcome, open *grace.Incident) event.
 	inc.Detail, inc.Manual = run.Error, inc.Manual || out.manual
 	if len(out.stopped) > 0 {
 		inc.Stopped = union(inc.Stopped, out.stopped)
-	}
-	if len(out.stopped) > 0 && !inc.Manual {
-		inc.Detail += fmt.Sprintf("; GRACE does nothing more to %s by itself until this is over", run.Service)
+		if !inc.Manual {
+			inc.Detail += fmt.Sprintf("; GRACE does nothing more to %s by itself until this is over", run.Service)
+		}
 	}
 	return event.IncidentChanged{Incident: inc, What: what, Reason: reason, At: m.At}
 }

@@ -7,9 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"grace/internal/event"
-
 	"grace"
+	"grace/internal/event"
 )
 
 // undoTries of one undo before the run escalates.

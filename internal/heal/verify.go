@@ -108,10 +108,12 @@ func (x *execution) watch(ctx context.Context) grace.Outcome {
 		w.sample(ctx, now)
 		w.lookAtCondition(ctx, now)
 		results, verdict := w.judge(now)
-		if ctx.Err() != nil && (verdict != verdictOpen || !w.unseen(now)) {
-			verdict = verdictFailed
-		} else if ctx.Err() != nil {
+		switch {
+		case ctx.Err() == nil:
+		case verdict == verdictOpen && w.unseen(now):
 			verdict = verdictUnseen
+		default:
+			verdict = verdictFailed
 		}
 		if verdict != verdictOpen {
 			return watchOutcome(ctx, w, results, verdict, x.Clock.Now())

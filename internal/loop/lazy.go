@@ -11,11 +11,11 @@ const (
 	// lazyShare bounds what is spent on one that costs more: one part in so many
 	// of the time.
 	lazyShare = 10
-	// lazyOld is when even a dear answer is not given any more.
+	// lazyOld is when even an expensive answer is not given any more.
 	lazyOld = time.Minute
 )
 
-// lazy keeps an answer that is dear to make. While another one is made it gives
+// lazy keeps an answer that is expensive to make. While another one is made it gives
 // the old one: who looks at a page of a large installation does not wait for
 // its history to be counted.
 type lazy[T any] struct {

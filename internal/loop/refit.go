@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// refitShare of each second is spent on forecasts at most: they are dear and
+	// refitShare of each second is spent on forecasts at most: they are expensive and
 	// hold for hours, so they wait for each other rather than for a processor
 	// that others need.
 	refitShare = 200 * time.Millisecond

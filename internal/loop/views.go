@@ -33,7 +33,7 @@ type views struct {
 	rates    lazy[[]learn.Row] // over all time
 }
 
-// Start makes the answers that are dear to make before anybody asks.
+// Start makes the answers that are expensive to make before anybody asks.
 func (v *views) Start(ctx context.Context) { v.begin(ctx, v.warm) }
 
 func (v *views) warm(ctx context.Context) {

@@ -5,9 +5,8 @@ import (
 	"net/http"
 	"strings"
 
-	"grace/internal/event"
-
 	"grace"
+	"grace/internal/event"
 )
 
 // teams posts an adaptive card to a workflow's webhook.

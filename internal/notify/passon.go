@@ -124,8 +124,9 @@ func (w *worker) tellOthers(ctx context.Context, tx store.Tx, step event.NotifyS
 		return err
 	}
 	others, _ := step.Payload.(ladderPayload)
-	all := strings.Join(append(strings.Fields(before), others.Receivers...), " ")
-	if err := w.n.Store.SetRef(ctx, tx, w.name, step.Subject+passedSuffix, all, step.At); err != nil {
+	all := append(strings.Fields(before), others.Receivers...)
+	slices.Sort(all)
+	if err := w.n.Store.SetRef(ctx, tx, w.name, step.Subject+passedSuffix, strings.Join(slices.Compact(all), " "), step.At); err != nil {
 		return err
 	}
 	return w.n.Store.Append(ctx, tx, step)

@@ -6,9 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"grace/internal/event"
-
 	"grace"
+	"grace/internal/event"
 )
 
 // What needs a person reaches others when its receiver refuses it, or fails for

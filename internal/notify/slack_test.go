@@ -17,9 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"grace/internal/event"
-
 	"grace"
+	"grace/internal/event"
 )
 
 // slackDouble answers as Slack's Web API does: 200 with ok, and a time stamp

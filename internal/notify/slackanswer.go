@@ -16,11 +16,10 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"grace/internal/event"
-
 	"github.com/slack-go/slack"
 
 	"grace"
+	"grace/internal/event"
 )
 
 const (

@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"grace/internal/event"
-
 	"grace"
+	"grace/internal/event"
 )
 
 // TestRaised: an incident that is raised goes to who is new by the routes, and to

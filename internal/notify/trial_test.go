@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"grace/internal/event"
-
 	"grace"
+	"grace/internal/event"
 )
 
 // queue is a receiver to which messages wait, and what became of them.

@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"grace/internal/event"
-
 	"grace"
+	"grace/internal/event"
 )
 
 var update = flag.Bool("update", false, "write the golden file anew")

@@ -105,7 +105,7 @@ func (v *view) fell(l *line, newest []float64) bool {
 	return true
 }
 
-// mayReach is a cheap look before the dear one: a least-squares line, with a
+// mayReach is a cheap look before the expensive one: a least-squares line, with a
 // wide allowance, says whether the threshold is within reach at all.
 func (v *view) mayReach(times, values []float64, ahead float64) bool {
 	n := float64(len(times))
