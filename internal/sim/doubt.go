@@ -54,6 +54,7 @@ func (s *Sim) flap(e Event, until time.Time) {
 func (s *Sim) change(e Event) {
 	id := grace.ServiceID(e.Target)
 	cfg := s.config
+	same := e.Kind == RemoveSensor && s.probe(id) == "" // a reload that changes nothing takes no evidence back
 	switch e.Kind {
 	case Reload:
 		cfg.Services = slices.Clone(cfg.Services)
@@ -89,7 +90,9 @@ func (s *Sim) change(e Event) {
 			s.end(p, 0, 2*second)
 		default:
 			s.fail(p.loop.Reconfigure(s.ctx, s.mutations.config(cfg), "sim"))
-			p.reload, p.changed[id] = s.now, s.now
+			if !same {
+				p.reload, p.changed[id] = s.now, s.now
+			}
 		}
 	}
 }

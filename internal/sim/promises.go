@@ -169,8 +169,9 @@ func (s *Sim) overdue(n Node, began time.Time) (why string, blind bool) {
 		silent := s.silentSince(key, v)
 		unseen := !silent.IsZero()
 		switch {
-		case v.last.Before(began) && !over(later(v.known, began)):
-			// Stored: nobody has said since the start that it lasts.
+		case (v.last.Before(began) || v.at.Before(began)) && !over(later(v.known, began)):
+			// Stored, or measured before and late: nobody has said since the start that it
+			// lasts.
 		case !unseen && over(v.known):
 			return fmt.Sprintf("%s has been bad since %s", key.metric, s.since(v.known)), false
 		case unseen && over(later(silent, began)):
