@@ -35,9 +35,9 @@ func floors() []struct {
 			"bench/*",    // drives real processes
 		}},
 		{8, []string{"cmd/*"}},
-		{7, []string{"daemon"}},
-		{6, []string{"internal/config", "internal/sim", "internal/cli"}},
-		{5, []string{"internal/loop", "internal/api", "internal/notify"}},
+		{7, []string{"daemon", "internal/cli"}},
+		{6, []string{"internal/config", "internal/sim", "internal/api"}},
+		{5, []string{"internal/loop", "internal/notify"}},
 		{4, []string{"internal/heal", "internal/store", "internal/flow", "internal/decide"}},
 		{3, slices.Concat(pure(), []string{
 			"sensor/*", "action/*", "domain/*", "gracetest", "internal/pgtest", "internal/systemdtest", "internal/clitest",

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"cmp"
-	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -11,7 +10,6 @@ import (
 	"grace"
 	"grace/internal/api"
 	"grace/internal/config"
-	"grace/internal/healthgraph"
 	"grace/sensor/alertmanager"
 	"grace/sensor/otlp"
 	"grace/sensor/remotewrite"
@@ -84,45 +82,30 @@ func (s *skipped) newest() []api.SkippedAlerts {
 	return out
 }
 
-// Skipped meets api.Backend.
-func (b backend) Skipped(problems []alertmanager.Skipped) {
-	b.d.skipped.add(problems)
+// senders is the daemon as the API sees it where alerts come in.
+type senders struct{ *Daemon }
+
+var _ api.Alerts = senders{}
+
+// Alertmanager meets api.Alerts.
+func (d senders) Alertmanager() api.Alertmanager {
+	return d.alertmanager()
+}
+
+// NotTaken meets api.Alerts.
+func (d senders) NotTaken() []api.SkippedAlerts { return d.skipped.newest() }
+
+// Skipped meets api.Alerts.
+func (d senders) Skipped(problems []alertmanager.Skipped) {
+	d.skipped.add(problems)
 	for i, p := range problems {
 		if i == maxLogged {
-			b.d.log.Warn("more alerts were not taken", "count", len(problems)-i)
+			d.log.Warn("more alerts were not taken", "count", len(problems)-i)
 			return
 		}
-		b.d.log.Warn("an alert was not taken", "alert", p.Alert, "fingerprint", p.Fingerprint, "kind", p.Kind, "reason", p.Reason, "count", p.Count)
+		d.log.Warn("an alert was not taken", "alert", p.Alert, "fingerprint", p.Fingerprint, "kind", p.Kind, "reason", p.Reason, "count", p.Count)
 	}
 }
-
-// Alerts meets api.Backend.
-func (b backend) Alerts(context.Context) api.AlertsView {
-	out := api.AlertsView{Undeclared: []api.UndeclaredService{}, Skipped: b.d.skipped.newest()}
-	by := map[grace.ServiceID][]grace.Signal{}
-	for _, s := range b.d.loop.Signals() {
-		if !b.d.loop.Declared(s.Service) {
-			by[s.Service] = append(by[s.Service], s)
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(by)) {
-		if worst, n := healthgraph.Worst(id, by[id]); n > 0 {
-			worst = b.d.loop.Latest([]grace.Signal{worst})[0]
-			u := api.UndeclaredService{Service: id, Signals: n, Worst: worst, Keys: []grace.SignalKey{}}
-			for _, s := range by[id] {
-				if s.State != grace.SignalOK {
-					u.Keys = append(u.Keys, s.Key)
-				}
-			}
-			slices.Sort(u.Keys)
-			out.Undeclared = append(out.Undeclared, u)
-		}
-	}
-	return out
-}
-
-// Sensors meets api.Backend.
-func (b backend) Sensors(context.Context) []api.SensorView { return b.d.sensors.views() }
 
 // ownSensors are the names under which GRACE's own receivers, and what it
 // concludes itself, speak.
@@ -148,14 +131,14 @@ func (d *Daemon) reserved(name string) bool {
 func (d *Daemon) alertReader(c config.Alertmanager) (grace.Sensor, error) {
 	return alertmanager.NewReader(alertmanager.ReaderConfig{
 		URL: c.URL, Client: c.HTTP.Config(), Mapping: c.Mapping(), Every: c.ReadEvery, Came: d.webhooks,
-		Known: d.known, Skipped: backend{Loop: d.loop, d: d}.Skipped,
+		Known: d.known, Skipped: senders{d}.Skipped,
 	})
 }
 
-// ofTheList leaves out that alerts are over which Alertmanager's list says: it tells
+// Heed leaves out that alerts are over which Alertmanager's list says: it tells
 // what has ended from what nobody had sent again, and is read in a moment. So it does
 // of those that fire: Alertmanager may notify of what it was sent long ago.
-func (d *Daemon) ofTheList(samples []grace.Sample) []grace.Sample {
+func (d senders) Heed(samples []grace.Sample) []grace.Sample {
 	r := d.alerts.Load()
 	if r == nil || d.config().Alertmanager.URL == "" {
 		return samples
@@ -174,8 +157,8 @@ func (d *Daemon) ofTheList(samples []grace.Sample) []grace.Sample {
 	return out
 }
 
-// alertsCame has what Alertmanager lists be read.
-func (d *Daemon) alertsCame() {
+// Came meets api.Alerts.
+func (d senders) Came() {
 	select {
 	case d.webhooks <- struct{}{}:
 	default: // it will be anyway

@@ -80,7 +80,6 @@ type Daemon struct {
 	api        *api.Handler
 	server     *http.Server
 	supervisor supervisor
-	placed     atomic.Pointer[placed]
 
 	ctx    context.Context //nolint:containedctx // the life of the background services, ended by Stop
 	cancel context.CancelFunc
@@ -267,8 +266,10 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 		MaxBody: int64(d.cfg.API.MaxBody), Timeout: d.cfg.API.WriteTimeout.D(), SessionTTL: d.cfg.API.SessionTTL.D(),
 		DecisionsPerMinute: d.cfg.API.DecisionsPerMinute, DecisionBurst: d.cfg.API.DecisionBurst,
 		SessionKey: d.home.derive("console session"), Metrics: d.metrics.handler(), MetricsOpen: d.cfg.Metrics.Unauthenticated,
-		Alertmanager: d.alertmanager, Reserved: d.reserved, OwnApproval: d.cfg.API.OwnApproval, SamePerson: d.samePerson, Receivers: d.telemetry.handlers(), Slack: d.slackInteractions(), Version: Version,
-	}, api.Deps{Store: d.store, Backend: backend{d.loop, d}, Bus: d.bus, Log: d.log.With("part", "api"), Now: now})
+		Reserved: d.reserved, OwnApproval: d.cfg.API.OwnApproval, SamePerson: d.samePerson, Receivers: d.telemetry.handlers(), Slack: d.slackInteractions(), Version: Version,
+	}, api.Deps{
+		Store: d.store, Core: d.loop, Process: process{d}, Alerts: senders{d}, Notifier: d.notifier, Bus: d.bus, Log: d.log.With("part", "api"), Now: now,
+	})
 	if err != nil {
 		return fmt.Errorf("build the API: %w", err)
 	}
@@ -423,7 +424,7 @@ func (d *Daemon) reload(ctx context.Context, actor string) error {
 		return errors.Join(err, d.telemetry.reconfigure(old))
 	}
 	d.startSensors(list)
-	d.alertsCame() // the list of alerts is read after every reload
+	senders{d}.Came() // the list of alerts is read after every reload
 	if err := errors.Join(taken, d.reloadNotify(ctx, cfg)); err != nil {
 		return fmt.Errorf("the new configuration is in force but for this: %w; reload again", err)
 	}

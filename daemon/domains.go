@@ -138,7 +138,7 @@ func (d *Daemon) coreParts() core.Parts {
 		},
 		Database: func(ctx context.Context) (grace.Health, string) {
 			return timed(ctx, "store", func(ctx context.Context) error {
-				if err := (backend{d.loop, d}).Ready(ctx); err != nil {
+				if err := d.ready(ctx); err != nil {
 					return err
 				}
 				_, _, err := d.store.AuditHead(ctx, d.store.Q())

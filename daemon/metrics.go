@@ -135,7 +135,7 @@ func (c storeCollector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(describe(name, help, names...), prometheus.GaugeValue, v, labels...)
 	}
 	up := 0.0
-	if (backend{c.d.loop, c.d}).Ready(ctx) == nil {
+	if c.d.ready(ctx) == nil {
 		up = 1
 	}
 	if counts, err := c.d.store.Count(ctx, c.d.store.Q(), now().Add(-24*time.Hour)); err == nil {

@@ -67,48 +67,6 @@ func (d *Daemon) slackInteractions() http.Handler {
 	})
 }
 
-// Notifications meets api.Backend.
-func (b backend) Notifications(ctx context.Context) (api.Notifications, error) {
-	s, err := b.d.notifier.Status(ctx)
-	if err != nil {
-		return api.Notifications{}, err
-	}
-	out := api.Notifications{Told: s.Told, Reason: s.Reason, Hint: s.Hint}
-	for _, r := range s.Receivers {
-		out.Receivers = append(out.Receivers, api.NotifyReceiver{
-			Name: r.Name, Type: r.Type, Delivered: r.Delivered, Waiting: r.Waiting, DeadLetters: r.Letters,
-			LastSuccess: r.LastSuccess, FailingSince: r.FailingSince, Error: r.Error, Retry: r.Retry,
-		})
-	}
-	return out, nil
-}
-
-// TestNotify meets api.Backend.
-func (b backend) TestNotify(ctx context.Context, receiver, actor string) ([]api.NotifyOutcome, error) {
-	list, err := b.d.notifier.Test(ctx, receiver, actor)
-	if err != nil {
-		return nil, unknownReceiver(err)
-	}
-	out := make([]api.NotifyOutcome, 0, len(list))
-	for _, o := range list {
-		out = append(out, api.NotifyOutcome(o))
-	}
-	return out, nil
-}
-
-// RetryDeadLetters meets api.Backend.
-func (b backend) RetryDeadLetters(ctx context.Context, id, actor string) (int, error) {
-	n, err := b.d.notifier.Retry(ctx, id, actor)
-	return n, unknownReceiver(err)
-}
-
-func unknownReceiver(err error) error {
-	if errors.Is(err, notify.ErrUnknown) {
-		return &api.Invalid{Message: err.Error()}
-	}
-	return err
-}
-
 // notifyCollector is the part of /metrics about telling people.
 type notifyCollector struct{ d *Daemon }
 

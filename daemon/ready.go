@@ -8,27 +8,25 @@ import (
 	"sync/atomic"
 	"time"
 
-	"grace"
-	"grace/domain/core"
 	"grace/internal/api"
 )
 
 const readyTimeout = 2 * time.Second
 
-// Ready meets api.Backend. It answers in time also when the database does not:
-// one question at a time is left to it, and until that is answered GRACE is not
-// ready.
-func (b backend) Ready(ctx context.Context) error {
+// ready is nil when GRACE can do its work. It answers in time also when the database
+// does not: one question at a time is left to it, and until that is answered GRACE is
+// not ready.
+func (d *Daemon) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	q := b.d.asking.ask(func() error { return b.ready(ctx) })
+	q := d.asking.ask(func() error { return d.works(ctx) })
 	err := errSilent
 	select {
 	case <-q.done:
 		err = q.err
 	case <-ctx.Done():
 	}
-	b.d.unready.note(err)
+	d.unready.note(err)
 	return err
 }
 
@@ -63,15 +61,15 @@ func (a *asking) ask(f func() error) *question {
 
 var errSilent = errors.New("the store does not answer in time")
 
-func (b backend) ready(ctx context.Context) error {
-	n, stuck, _ := b.d.loop.WriteQueue()
-	if err := b.d.store.Writable(ctx); err != nil {
+func (d *Daemon) works(ctx context.Context) error {
+	n, stuck, _ := d.loop.WriteQueue()
+	if err := d.store.Writable(ctx); err != nil {
 		return &api.Unready{Since: stuck, Err: fmt.Errorf("store: %w", err)}
 	}
 	if !stuck.IsZero() && now().Sub(stuck) > stuckAfter {
 		return fmt.Errorf("store: %d changes have waited to be written since %s; what is observed leads to nothing until they are", n, stuck.Format(time.RFC3339))
 	}
-	if _, _, err := b.d.engine.Depth(); err != nil {
+	if _, _, err := d.engine.Depth(); err != nil {
 		return err
 	}
 	return nil
@@ -95,11 +93,10 @@ func (u *unready) note(err error) {
 	u.text.Store(&text)
 }
 
-// mark makes the health of GRACE's database, and of GRACE as a whole, say it.
-func (u *unready) mark(h *grace.HealthState) {
-	text := u.text.Load()
-	if text == nil || h.Service != core.Database && h.Service != grace.CoreService {
-		return
+// words gives it, or nothing when GRACE was ready.
+func (u *unready) words() string {
+	if text := u.text.Load(); text != nil {
+		return *text
 	}
-	h.Status, h.Confidence, h.TopSymptoms = grace.HealthCritical, 1, []string{*text}
+	return ""
 }

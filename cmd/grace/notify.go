@@ -12,6 +12,7 @@ import (
 
 	"grace/internal/api"
 	"grace/internal/cli"
+	"grace/internal/notify"
 	"grace/internal/store"
 )
 
@@ -107,7 +108,7 @@ became of it. PagerDuty gets a resolve, so that nobody is called.`,
 				return err
 			}
 			body := map[string]any{"receiver": strings.Join(args, "")}
-			list, err := cli.Call[cli.Page[api.NotifyOutcome]](cmd.Context(), c.Client, http.MethodPost, "/api/notify/test", nil, body)
+			list, err := cli.Call[cli.Page[notify.TestOutcome]](cmd.Context(), c.Client, http.MethodPost, "/api/notify/test", nil, body)
 			if err != nil {
 				return err
 			}

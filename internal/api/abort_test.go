@@ -23,7 +23,7 @@ func TestAbortAll(t *testing.T) {
 	c.Runs[4].Status = grace.RunRollingBack // does already what an abort asks for
 	e.apply(c)
 	got := decode[Aborted](t, e.call("approver", "POST", "/api/runs/abort", `{"reason":"it does harm"}`))
-	if len(got.Runs) != 248 || len(got.Failed) != 0 || len(e.backend.aborted) != 248 {
+	if len(got.Runs) != 248 || len(got.Failed) != 0 || len(e.core.aborted) != 248 {
 		t.Errorf("%d runs were asked to stop, %d could not be", len(got.Runs), len(got.Failed))
 	}
 	problemOf(t, e.call("operator", "POST", "/api/runs/abort", `{"reason":"it does harm"}`), 403)

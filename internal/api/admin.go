@@ -54,7 +54,7 @@ func (s *server) registerAdmin(api huma.API) {
 		doc: "Read the configuration again. A bad one changes nothing and is answered with its problems", what: "the configuration",
 		errors: []int{http.StatusUnprocessableEntity},
 	}, func(ctx context.Context, _ *struct{}) (*body[Reloaded], error) {
-		if err := s.backend.Reload(ctx, callerOf(ctx).actor()); err != nil {
+		if err := s.process.Reload(ctx, callerOf(ctx).actor()); err != nil {
 			return nil, err
 		}
 		return ok(Reloaded{ReloadedAt: s.now().UTC()})
@@ -122,7 +122,7 @@ func (s *server) registerPlain(mux *http.ServeMux) {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 		defer cancel()
-		if err := s.backend.Ready(ctx); err != nil {
+		if err := s.process.Ready(ctx); err != nil {
 			p := problem(http.StatusServiceUnavailable, "not ready: %s", NotReady(err))
 			s.log.WarnContext(r.Context(), "not ready", "error", err)
 			p.retryAfter = time.Second
@@ -157,7 +157,7 @@ func writePlain(w http.ResponseWriter, text string) {
 	_, _ = w.Write([]byte(text + "\n")) // the peer is gone if this fails
 }
 
-// Unready is an error of Backend.Ready that is known to have begun at a time.
+// Unready is an error of Process.Ready that is known to have begun at a time.
 type Unready struct {
 	Since time.Time // zero: not known
 	Err   error
@@ -168,7 +168,7 @@ func (u *Unready) Error() string { return u.Err.Error() }
 // Unwrap gives the cause.
 func (u *Unready) Unwrap() error { return u.Err }
 
-// NotReady words an error of Backend.Ready for anyone who asks: a database's own
+// NotReady words an error of Process.Ready for anyone who asks: a database's own
 // error names hosts and users, so that one is only logged.
 func NotReady(err error) string {
 	since := ""

@@ -6,14 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"grace"
+	"grace/internal/healthgraph"
 	"grace/internal/store"
 	"grace/sensor/alertmanager"
 )
@@ -58,6 +61,32 @@ type SkippedAlerts struct {
 
 	Times int       `json:"times" doc:"how often"`
 	Last  time.Time `json:"last"`
+}
+
+// unused gives what came in and leads to no action.
+func (s *server) unused() AlertsView {
+	out := AlertsView{Undeclared: []UndeclaredService{}, Skipped: s.senders.NotTaken()}
+	by := map[grace.ServiceID][]grace.Signal{}
+	for _, sig := range s.core.Signals() {
+		if !s.core.Declared(sig.Service) {
+			by[sig.Service] = append(by[sig.Service], sig)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(by)) {
+		worst, n := healthgraph.Worst(id, by[id])
+		if n == 0 {
+			continue
+		}
+		u := UndeclaredService{Service: id, Signals: n, Worst: s.core.Latest([]grace.Signal{worst})[0], Keys: []grace.SignalKey{}}
+		for _, sig := range by[id] {
+			if sig.State != grace.SignalOK {
+				u.Keys = append(u.Keys, sig.Key)
+			}
+		}
+		slices.Sort(u.Keys)
+		out.Undeclared = append(out.Undeclared, u)
+	}
+	return out
 }
 
 // registerAlerts adds the receivers of alerts. They are not huma's, which would
@@ -106,7 +135,7 @@ func (s *server) registerAlerts(mux *http.ServeMux, api huma.API) {
 		method: http.MethodGet, path: "/api/sensors", id: "list-sensors", tag: "Telemetry", role: roleViewer,
 		doc: "Where samples come from, and what GRACE cannot see", what: "the sensors",
 	}, func(ctx context.Context, in *Paging) (*body[List[SensorView]], error) {
-		return ok(slicePage(s.backend.Sensors(ctx), func(v SensorView) string { return v.Name }, *in))
+		return ok(slicePage(s.process.Sensors(), func(v SensorView) string { return v.Name }, *in))
 	})
 }
 
@@ -138,7 +167,7 @@ func (e *notAlerts) Error() string { return e.err.Error() }
 
 func (s *server) alerts(ctx context.Context, r *http.Request, read readAlerts) (WebhookAnswer, error) {
 	out := WebhookAnswer{Skipped: []alertmanager.Skipped{}}
-	cfg := s.cfg.Alertmanager()
+	cfg := s.senders.Alertmanager()
 	signature := r.Header.Get(alertmanager.SignatureHeader)
 	if signature == "" {
 		if p := s.admitAlerts(ctx, cfg, r.Header.Get("Authorization")); p != nil {
@@ -151,7 +180,7 @@ func (s *server) alerts(ctx context.Context, r *http.Request, read readAlerts) (
 	case s.alertBodies <- struct{}{}:
 		defer func() { <-s.alertBodies }()
 	default:
-		return out, &Busy{Message: "nothing was taken: other alerts are being read", Hint: "send them again after the time in Retry-After", RetryAfter: time.Second}
+		return out, busy(time.Second, "nothing was taken: other alerts are being read").hint("send them again after the time in Retry-After")
 	}
 	in := io.Reader(r.Body)
 	if signature != "" { // it is of the whole body
@@ -175,12 +204,13 @@ func (s *server) alerts(ctx context.Context, r *http.Request, read readAlerts) (
 		return out, &notAlerts{err}
 	}
 	if len(batch.Skipped) > 0 {
-		s.backend.Skipped(batch.Skipped)
+		s.senders.Skipped(batch.Skipped)
 	}
 	if len(batch.Samples) > 0 {
-		if err := s.backend.Observe(ctx, batch.Samples); err != nil {
+		if err := s.core.Observe(ctx, s.senders.Heed(batch.Samples)...); err != nil {
 			return out, err
 		}
+		s.senders.Came()
 	}
 	if signature != "" {
 		if err := s.spend(ctx, signature); err != nil {

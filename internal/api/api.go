@@ -4,7 +4,7 @@
 //	request -> surround (id, log, panic, headers, body limit)
 //	        -> routes   (404, 405)
 //	        -> authenticate (token -> role, time limit)      pages: session
-//	        -> handler  -> store (reads) | Backend (all that changes anything)
+//	        -> handler  -> store (reads) | Core (all that changes anything)
 //
 // The contract:
 //
@@ -13,7 +13,7 @@
 //   - Nothing is served without a token but /healthz, /readyz, the login page
 //     with its style sheet, what Slack has signed and, if so configured, /metrics. An operation that names no role is
 //     refused to everybody.
-//   - The package changes nothing itself: every write goes through [Backend],
+//   - The package changes nothing itself: every write goes through [Core],
 //     which puts the change, its audit entry and its event in one transaction.
 //     Tokens are the exception; they are the API's own.
 //   - Lists are paged by cursor, newest first, and are never null.
@@ -35,6 +35,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -68,9 +69,6 @@ type Config struct {
 	// Metrics serves /metrics; nil is a 404. MetricsOpen serves it to anyone.
 	Metrics     http.Handler
 	MetricsOpen bool
-	// Alertmanager is asked at every request, so that a reload takes effect;
-	// nil means that only GRACE's own tokens may post alerts.
-	Alertmanager func() Alertmanager
 	// Reserved tells whether a name is that of a sensor of GRACE's own, for
 	// which nobody outside may speak; nil is none.
 	Reserved func(name string) bool
@@ -116,9 +114,6 @@ func (c Config) filled() Config {
 	fill(&c.DecisionsPerMinute, d.DecisionsPerMinute)
 	fill(&c.DecisionBurst, d.DecisionBurst)
 	fill(&c.Version, d.Version)
-	if c.Alertmanager == nil {
-		c.Alertmanager = func() Alertmanager { return Alertmanager{} }
-	}
 	if c.SamePerson == nil {
 		c.SamePerson = func(actor string) []string { return []string{actor} }
 	}
@@ -137,23 +132,30 @@ func fill[T comparable](field *T, value T) {
 
 // Deps are what the API stands on. All but Log and Now are required.
 type Deps struct {
-	Store   *store.Store
-	Backend Backend
-	Bus     *mesh.Bus
-	Log     *slog.Logger     // default: discards
-	Now     func() time.Time // default: time.Now
+	Store    *store.Store
+	Core     Core
+	Process  Process
+	Alerts   Alerts
+	Notifier Notifier
+	Bus      *mesh.Bus
+	Log      *slog.Logger     // default: discards
+	Now      func() time.Time // default: time.Now
 }
 
 type server struct {
 	cfg       Config
 	store     *store.Store
-	backend   Backend
+	core      Core
+	process   Process
+	senders   Alerts
+	notifier  Notifier
 	bus       *mesh.Bus
 	log       *slog.Logger
 	now       func() time.Time
 	pages     *console.Pages
 	decisions *limiter
 	reports   *reports
+	placed    atomic.Pointer[placed]
 	intake    chan struct{} // held while telemetry is taken
 	// alertBodies is held while a body with alerts is read.
 	alertBodies chan struct{}
@@ -201,10 +203,13 @@ func OpenAPI() ([]byte, error) {
 }
 
 func newServer(cfg Config, d Deps) (*server, error) {
-	if d.Store == nil || d.Backend == nil || d.Bus == nil {
-		return nil, errors.New("api: store, backend and bus are required")
+	if d.Store == nil || d.Core == nil || d.Process == nil || d.Alerts == nil || d.Notifier == nil || d.Bus == nil {
+		return nil, errors.New("api: all that it stands on is required, but for Log and Now")
 	}
-	s := &server{cfg: cfg.filled(), store: d.Store, backend: d.Backend, bus: d.Bus, log: d.Log, now: d.Now, intake: make(chan struct{}, maxIntake), alertBodies: make(chan struct{}, maxAlertBodies), reports: newReports()}
+	s := &server{
+		cfg: cfg.filled(), store: d.Store, core: d.Core, process: d.Process, senders: d.Alerts, notifier: d.Notifier, bus: d.Bus, log: d.Log, now: d.Now,
+		intake: make(chan struct{}, maxIntake), alertBodies: make(chan struct{}, maxAlertBodies), reports: newReports(),
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

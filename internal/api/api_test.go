@@ -196,28 +196,28 @@ func TestErrorsAreProblems(t *testing.T) {
 		e.handler.ServeHTTP(rec, req)
 		problemOf(t, rec, http.StatusRequestEntityTooLarge)
 	})
-	if len(e.backend.aborted) != 0 {
-		t.Errorf("a refused request had an effect: %v", e.backend.aborted)
+	if len(e.core.aborted) != 0 {
+		t.Errorf("a refused request had an effect: %v", e.core.aborted)
 	}
 }
 
-// What the backend says decides the status; what it says about GRACE's own
+// What the core says decides the status; what it says about GRACE's own
 // trouble stays in the log.
-func TestBackendErrors(t *testing.T) {
+func TestCoreErrors(t *testing.T) {
 	e := newEnv(t)
 	for name, tt := range map[string]struct {
 		err    error
 		status int
 		check  func(Problem) bool
 	}{
-		"ended":       {&Ended{State: grace.RunSucceeded, At: testNow}, 409, func(p Problem) bool { return p.State == "succeeded" }},
+		"ended":       {ended(grace.RunSucceeded), 409, func(p Problem) bool { return p.State == "succeeded" }},
 		"invalid":     {&Invalid{Message: "bad", Details: []Detail{{Location: "grace.yaml:3:1", Message: "unknown key", Hint: "remove it"}}}, 422, func(p Problem) bool { return len(p.Errors) == 1 && p.Errors[0].Hint == "remove it" }},
-		"wrapped":     {fmt.Errorf("deciding: %w", &Ended{State: grace.RunAborted, At: testNow}), 409, func(p Problem) bool { return p.State == "aborted" }},
+		"wrapped":     {fmt.Errorf("deciding: %w", ended(grace.RunAborted)), 409, func(p Problem) bool { return p.State == "aborted" }},
 		"unreachable": {unavailable{errors.New("dial db-7 as grace")}, 503, func(p Problem) bool { return !strings.Contains(p.Detail, "db-7") }},
 		"fault":       {errors.New("secret detail"), 500, func(p Problem) bool { return !strings.Contains(p.Detail, "secret") }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e.backend.fail(tt.err)
+			e.core.fail(tt.err)
 			rec := e.call("approver", "POST", "/api/runs/r-1/abort", `{"reason":"because"}`)
 			p := problemOf(t, rec, tt.status)
 			if !tt.check(p) {
@@ -243,7 +243,7 @@ func TestStoreThatCannotBeReadIs503(t *testing.T) {
 
 func TestPanicIs500(t *testing.T) {
 	e := newEnv(t)
-	e.backend.panics = true
+	e.core.panics = true
 	problemOf(t, e.call("viewer", "GET", "/api/health/state", ""), http.StatusInternalServerError)
 	if !strings.Contains(e.log.String(), "boom") {
 		t.Error("the panic is not in the log")
@@ -272,7 +272,7 @@ func TestPlainRoutes(t *testing.T) {
 	if rec.Code != http.StatusFound || rec.Header().Get("Location") != "./lite" {
 		t.Errorf("/ answers %d to %q", rec.Code, rec.Header().Get("Location"))
 	}
-	e.backend.fail(unavailable{errors.New("host db-7 refused")})
+	e.core.fail(unavailable{errors.New("host db-7 refused")})
 	if p := problemOf(t, e.call("", "GET", "/readyz", ""), http.StatusServiceUnavailable); strings.Contains(p.Detail, "db-7") {
 		t.Errorf("readyz tells strangers about hosts: %s", p.Detail)
 	}

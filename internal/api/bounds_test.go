@@ -50,7 +50,7 @@ func TestBoundsAtTheEdge(t *testing.T) {
 			}
 		})
 	}
-	if len(e.backend.samples) != 0 || len(e.backend.post.Events) != 0 {
+	if len(e.core.samples) != 0 || len(e.core.post.events) != 0 {
 		t.Error("something was taken")
 	}
 }
@@ -75,7 +75,7 @@ func TestAheadCountsAsNow(t *testing.T) {
 	if rec := e.call("operator", "POST", "/api/health/ingest_signal", body); rec.Code != http.StatusAccepted {
 		t.Fatal(rec.Body)
 	}
-	if got := e.backend.samples[0].At; !got.Equal(testNow) {
+	if got := e.core.samples[0].At; !got.Equal(testNow) {
 		t.Errorf("taken as of %s, want %s", got, testNow)
 	}
 }

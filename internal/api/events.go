@@ -42,6 +42,13 @@ type PredictionInput struct {
 	Impact     grace.Impact    `json:"impact,omitempty"`
 }
 
+// post is what POST /api/events was found to hold.
+type post struct {
+	events      []grace.Event
+	samples     []grace.Sample
+	predictions []grace.Prediction
+}
+
 func (s *server) postEvents(ctx context.Context, in *rawInput) (*body[Accepted], error) {
 	leave, err := s.admitIntake()
 	if err != nil {
@@ -54,7 +61,7 @@ func (s *server) postEvents(ctx context.Context, in *rawInput) (*body[Accepted],
 	}
 	var (
 		bad  findings
-		post Post
+		post post
 	)
 	for i, input := range inputs {
 		s.readEvent(ctx, input, place(i, len(inputs)), &post, &bad)
@@ -62,16 +69,16 @@ func (s *server) postEvents(ctx context.Context, in *rawInput) (*body[Accepted],
 	if err := bad.problem("no event was taken"); err != nil {
 		return nil, err
 	}
-	if err := s.report(ctx, post.Samples, post.Predictions); err != nil {
+	if err := s.report(ctx, post.samples, post.predictions); err != nil {
 		return nil, err
 	}
-	if err := s.backend.PostEvents(ctx, post); err != nil {
+	if err := s.core.Post(ctx, post.events, post.samples, post.predictions); err != nil {
 		return nil, err
 	}
 	return ok(Accepted{Accepted: len(inputs)})
 }
 
-func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *Post, bad *findings) {
+func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *post, bad *findings) {
 	now := s.now()
 	name(bad, at+".event_type", in.Type, "a dotted name, for example deploy.finished")
 	name(bad, at+".source", in.Source, "what sends the event")
@@ -107,15 +114,15 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 			}
 			sample := payload.sample(bad, at+".payload", now)
 			sample.Sensor = in.Source
-			post.Samples = append(post.Samples, sample)
+			post.samples = append(post.samples, sample)
 		}
 	case event.TypePrediction:
 		var payload PredictionInput
 		if s.readPayload(in.Payload, &payload, at, bad) {
-			post.Predictions = append(post.Predictions, payload.prediction(bad, at+".payload", in.Source, now))
+			post.predictions = append(post.predictions, payload.prediction(bad, at+".payload", in.Source, now))
 		}
 	}
-	post.Events = append(post.Events, posted)
+	post.events = append(post.events, posted)
 }
 
 // actorName judges a name that stands beside those of tokens in the audit log:

@@ -19,72 +19,77 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/decide"
 	"grace/internal/event"
 	"grace/internal/healthgraph"
+	"grace/internal/loop"
 	"grace/internal/mesh"
+	"grace/internal/notify"
 	"grace/internal/stage/learn"
 	"grace/internal/store"
 	"grace/sensor/alertmanager"
 )
 
-// fakeBackend notes what it was asked and answers as told.
-type fakeBackend struct {
+// fakeCore notes what it was asked and answers as told.
+type fakeCore struct {
 	mu            sync.Mutex
 	err           error // of the next writing call
 	unready       error
+	graph         *healthgraph.Graph
 	skipped       []alertmanager.Skipped
 	samples       []grace.Sample
-	post          Post
+	post          post
 	decided       []DecisionInput
-	byHand        []ByHand
+	byHand        []loop.ByHand
 	forgotten     []grace.SignalKey
-	latest        map[grace.SignalKey]grace.Signal // newer than what is stored
-	symptoms      map[grace.ServiceID]Symptoms     // besides those of what is stored
+	latest        map[grace.SignalKey]grace.Signal  // newer than what is stored
+	symptoms      map[grace.ServiceID]loop.Symptoms // besides those of what is stored
 	silences      []grace.Silence
 	hands         []string // what was done about silences and incidents
 	aborted       []string
-	asked         []string // what was to be computed again
 	mode          grace.ModeSetting
 	services      []ServiceView
 	kpis          learn.KPIs
-	notifications Notifications
-	alerts        AlertsView
+	notifications notify.Status
+	undeclared    []grace.Signal
+	notTaken      []SkippedAlerts
+	trusted       Alertmanager
 	panics        bool
 	store         *store.Store // whose learning log is counted
 }
 
-func (b *fakeBackend) fail(err error) { b.mu.Lock(); defer b.mu.Unlock(); b.err = err }
+func (b *fakeCore) fail(err error) { b.mu.Lock(); defer b.mu.Unlock(); b.err = err }
 
-func (b *fakeBackend) Observe(_ context.Context, samples []grace.Sample) error {
+func (b *fakeCore) Observe(_ context.Context, samples ...grace.Sample) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.samples = append(b.samples, samples...)
 	return b.err
 }
 
-func (b *fakeBackend) PostEvents(_ context.Context, post Post) error {
+func (b *fakeCore) Post(_ context.Context, events []grace.Event, samples []grace.Sample, predictions []grace.Prediction) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.post = post
+	b.post = post{events, samples, predictions}
 	return b.err
 }
 
-func (b *fakeBackend) Decide(_ context.Context, id grace.ApprovalID, in DecisionInput) (grace.Approval, error) {
+// DecideApproval names no run: nobody waits until it has moved.
+func (b *fakeCore) DecideApproval(_ context.Context, id grace.ApprovalID, approve bool, reason, actor string, revision int) (grace.Approval, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	in := DecisionInput{Approve: approve, Reason: reason, Actor: actor, Revision: revision}
 	b.decided = append(b.decided, in)
-	return grace.Approval{ID: id, Run: grace.RunID(id), State: grace.ApprovalApproved, Revision: in.Revision + 1, Actor: in.Actor, Reason: in.Reason}, b.err
+	return grace.Approval{ID: id, State: grace.ApprovalApproved, Revision: in.Revision + 1, Actor: in.Actor, Reason: in.Reason}, b.err
 }
 
-func (b *fakeBackend) Abort(_ context.Context, id grace.RunID, actor, reason string) error {
+func (b *fakeCore) Abort(_ context.Context, id grace.RunID, actor, reason string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.aborted = append(b.aborted, string(id)+" "+actor+" "+reason)
 	return b.err
 }
 
-func (b *fakeBackend) SetMode(_ context.Context, set grace.ModeSetting, actor string) (grace.ModeSetting, error) {
+func (b *fakeCore) SetMode(_ context.Context, set grace.ModeSetting, actor string) (grace.ModeSetting, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	set.Actor = actor
@@ -93,58 +98,58 @@ func (b *fakeBackend) SetMode(_ context.Context, set grace.ModeSetting, actor st
 }
 
 // did notes what was done by hand.
-func (b *fakeBackend) did(verb string, id any, actor, reason string) {
+func (b *fakeCore) did(verb string, id any, actor, reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.hands = append(b.hands, fmt.Sprintf("%s %v %s %s", verb, id, actor, reason))
 }
 
-func (b *fakeBackend) ResolveIncident(_ context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
+func (b *fakeCore) ResolveIncident(_ context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
 	b.did("resolve", id, actor, reason)
 	return grace.Incident{ID: id, State: grace.IncidentResolved}, b.err
 }
 
-func (b *fakeBackend) AcknowledgeIncident(_ context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
+func (b *fakeCore) AcknowledgeIncident(_ context.Context, id grace.IncidentID, actor, reason string) (grace.Incident, error) {
 	b.did("acknowledge", id, actor, reason)
 	return grace.Incident{ID: id, State: grace.IncidentOpen, Acknowledged: &grace.Note{Actor: actor, Text: reason}}, b.err
 }
 
-func (b *fakeBackend) NoteIncident(_ context.Context, id grace.IncidentID, actor, text string) (grace.Incident, error) {
+func (b *fakeCore) NoteIncident(_ context.Context, id grace.IncidentID, actor, text string) (grace.Incident, error) {
 	b.did("note", id, actor, text)
 	return grace.Incident{ID: id, State: grace.IncidentOpen, Notes: []grace.Note{{Actor: actor, Text: text}}}, b.err
 }
 
-func (b *fakeBackend) AddSilence(_ context.Context, s grace.Silence, actor string) (grace.Silence, error) {
+func (b *fakeCore) AddSilence(_ context.Context, s grace.Silence, actor string) (grace.Silence, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s.ID, s.Actor, s.Starts = "s-1", actor, cmp.Or(s.Starts, testNow)
 	if err := s.Validate(); err != nil {
-		return s, &Invalid{Message: err.Error()}
+		return s, &loop.InvalidError{Err: err}
 	}
 	b.silences = append(b.silences, s)
 	return s, b.err
 }
 
-func (b *fakeBackend) EndSilence(_ context.Context, id grace.SilenceID, actor, reason string) (grace.Silence, error) {
+func (b *fakeCore) EndSilence(_ context.Context, id grace.SilenceID, actor, reason string) (grace.Silence, error) {
 	b.did("end", id, actor, reason)
 	return grace.Silence{ID: id, Ended: &grace.Note{Actor: actor, Text: reason}}, b.err
 }
 
-func (b *fakeBackend) RunByHand(_ context.Context, want ByHand, actor string) (grace.Decision, error) {
+func (b *fakeCore) RunByHand(_ context.Context, want loop.ByHand, actor string) (grace.Decision, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.byHand = append(b.byHand, want)
 	return grace.Decision{ID: "dec-1", Verdict: grace.VerdictAllow, Service: want.Service, Run: "r-1"}, b.err
 }
 
-func (b *fakeBackend) ForgetSignal(_ context.Context, key grace.SignalKey, _, _ string) error {
+func (b *fakeCore) ForgetSignal(_ context.Context, key grace.SignalKey, _, _ string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.forgotten = append(b.forgotten, key)
 	return b.err
 }
 
-func (b *fakeBackend) Health(context.Context) []grace.HealthState {
+func (b *fakeCore) Health() []grace.HealthState {
 	if b.panics {
 		panic("boom")
 	}
@@ -155,16 +160,30 @@ func (b *fakeBackend) Health(context.Context) []grace.HealthState {
 	return out
 }
 
-func (b *fakeBackend) Domains(context.Context) []DomainView {
+func (b *fakeCore) Domains() []DomainView {
 	return []DomainView{{Name: "core", Telemetry: []grace.MetricSpec{{Name: "self_heal.success_rate", Kind: grace.MetricGauge, Unit: "1"}}}}
 }
 
-func (b *fakeBackend) Services(context.Context) []ServiceView {
-	return append([]ServiceView(nil), b.services...)
+// Graph is of the services as they are now.
+func (b *fakeCore) Graph() *healthgraph.Graph {
+	var services []grace.Service
+	for _, v := range b.services {
+		services = append(services, v.Service)
+	}
+	if b.graph == nil || !slices.EqualFunc(b.graph.Services(), services, func(a, c grace.Service) bool { return a.ID == c.ID }) {
+		b.graph = healthgraph.New(services)
+	}
+	return b.graph
 }
 
-func (b *fakeBackend) Symptoms(ctx context.Context) map[grace.ServiceID]Symptoms {
-	out := map[grace.ServiceID]Symptoms{}
+func (b *fakeCore) Declared(id grace.ServiceID) bool {
+	return slices.ContainsFunc(b.services, func(v ServiceView) bool { return v.ID == id })
+}
+
+func (b *fakeCore) Signals() []grace.Signal { return b.undeclared }
+
+func (b *fakeCore) Symptoms() map[grace.ServiceID]loop.Symptoms {
+	ctx, out := context.Background(), map[grace.ServiceID]loop.Symptoms{}
 	maps.Copy(out, b.symptoms)
 	signals, err := b.store.Signals(ctx, b.store.Q(), "")
 	if err != nil {
@@ -172,13 +191,13 @@ func (b *fakeBackend) Symptoms(ctx context.Context) map[grace.ServiceID]Symptoms
 	}
 	for _, v := range b.services {
 		if worst, n := healthgraph.Worst(v.ID, signals); n > 0 {
-			out[v.ID] = Symptoms{Worst: worst, Count: n, Silenced: healthgraph.Silenced(v.ID, signals)}
+			out[v.ID] = loop.Symptoms{Worst: worst, Count: n, Silenced: healthgraph.Silenced(v.ID, signals)}
 		}
 	}
 	return out
 }
 
-func (b *fakeBackend) Latest(_ context.Context, signals []grace.Signal) []grace.Signal {
+func (b *fakeCore) Latest(signals []grace.Signal) []grace.Signal {
 	out := slices.Clone(signals)
 	for i := range out {
 		if newer, ok := b.latest[out[i].Key]; ok {
@@ -188,67 +207,69 @@ func (b *fakeBackend) Latest(_ context.Context, signals []grace.Signal) []grace.
 	return out
 }
 
-func (b *fakeBackend) Skipped(problems []alertmanager.Skipped) {
+func (b *fakeCore) Skipped(problems []alertmanager.Skipped) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.skipped = append(b.skipped, problems...)
 }
 
-func (b *fakeBackend) Alerts(context.Context) AlertsView { return b.alerts }
+func (b *fakeCore) Alertmanager() Alertmanager { return b.trusted }
 
-func (b *fakeBackend) Sensors(context.Context) []SensorView {
+func (b *fakeCore) Heed(samples []grace.Sample) []grace.Sample { return samples }
+func (b *fakeCore) Came()                                      {}
+func (b *fakeCore) NotTaken() []SkippedAlerts                  { return b.notTaken }
+
+func (b *fakeCore) Sensors() []SensorView {
 	return []SensorView{{Name: "web-health", Type: "http", Service: "web", State: SensorOK, Since: testNow}}
 }
 
-func (b *fakeBackend) Playbooks(context.Context) []grace.Playbook {
+func (b *fakeCore) Playbooks() []grace.Playbook {
 	return []grace.Playbook{{ID: "restart_service", Title: "Restart", Risk: grace.RiskMedium}, {ID: "warm_cache", Risk: grace.RiskLow}}
 }
 
-func (b *fakeBackend) DryRun(_ context.Context, playbook grace.PlaybookID, service grace.ServiceID, params map[string]any) (DryRun, error) {
-	return DryRun{Playbook: grace.Playbook{ID: playbook}, Service: service, Parameters: params, Verdict: grace.VerdictDeny}, b.err
+func (b *fakeCore) DryRun(_ context.Context, playbook grace.PlaybookID, _ grace.ServiceID, params map[string]any) (loop.Trial, error) {
+	return loop.Trial{Playbook: grace.Playbook{ID: playbook}, Parameters: params, Verdict: grace.VerdictDeny}, b.err
 }
 
-func (b *fakeBackend) Reload(context.Context, string) error { return b.err }
-func (b *fakeBackend) Ready(context.Context) error          { return cmp.Or(b.unready, b.err) }
+func (b *fakeCore) Reload(context.Context, string) error { return b.err }
+func (b *fakeCore) Ready(context.Context) error          { return cmp.Or(b.unready, b.err) }
 
-func (b *fakeBackend) Rates(ctx context.Context, bucket time.Duration) []learn.Row {
-	entries, err := b.store.LearningSince(ctx, b.store.Q(), time.Time{})
+func (b *fakeCore) Rates(now time.Time, bucket time.Duration) []learn.Row {
+	entries, err := b.store.LearningSince(context.Background(), b.store.Q(), time.Time{})
 	if err != nil {
 		return nil
 	}
-	return learn.New(learn.DefaultConfig(), entries).Rows(time.Now(), bucket)
+	return learn.New(learn.DefaultConfig(), entries).Rows(now, bucket)
 }
 
-func (b *fakeBackend) Replay(_ context.Context, from, to time.Time, cursor string) (decide.Replayed, error) {
-	b.asked = append(b.asked, fmt.Sprint(from.UTC(), to.UTC(), cursor))
-	return decide.Replayed{Decisions: 3, Admissions: 1, Next: "more"}, nil
-}
-
-func (b *fakeBackend) Backtest(_ context.Context, rules *decide.Rules, _, _ time.Time, _ string) (decide.Backtested, error) {
-	return decide.Backtested{Decisions: len(rules.Services)}, nil
-}
-
-func (b *fakeBackend) KPIs(context.Context) (learn.KPIs, error) {
+func (b *fakeCore) KPIs(context.Context) (learn.KPIs, error) {
 	return b.kpis, nil
 }
 
-func (b *fakeBackend) Notifications(context.Context) (Notifications, error) {
+func (b *fakeCore) Unready() string {
+	if b.unready == nil {
+		return ""
+	}
+	return NotReady(b.unready)
+}
+
+func (b *fakeCore) Status(context.Context) (notify.Status, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.notifications, b.err
 }
 
-func (b *fakeBackend) TestNotify(_ context.Context, receiver, _ string) ([]NotifyOutcome, error) {
-	return []NotifyOutcome{{Receiver: receiver, OK: true}}, b.err
+func (b *fakeCore) Test(_ context.Context, receiver, _ string) ([]notify.TestOutcome, error) {
+	return []notify.TestOutcome{{Receiver: receiver, OK: true}}, b.err
 }
 
-func (b *fakeBackend) RetryDeadLetters(context.Context, string, string) (int, error) { return 1, b.err }
+func (b *fakeCore) Retry(context.Context, string, string) (int, error) { return 1, b.err }
 
 // env is the API over a real store, with a token for every role.
 type env struct {
 	t       *testing.T
 	store   *store.Store
-	backend *fakeBackend
+	core    *fakeCore
 	bus     *mesh.Bus
 	handler *Handler
 	tokens  map[string]string
@@ -268,7 +289,7 @@ func service(id grace.ServiceID, status grace.Health, symptoms ...string) Servic
 // newEnv builds the API; edit may change its configuration.
 func newEnv(t *testing.T, edit ...func(*Config)) *env {
 	t.Helper()
-	e := &env{t: t, backend: &fakeBackend{kpis: learn.KPIs{
+	e := &env{t: t, core: &fakeCore{kpis: learn.KPIs{
 		MeanTimeToRecover: grace.Duration(42 * time.Second), Succeeded24h: 27, Failed24h: 3, Rollbacks24h: 3, Proposals24h: 31, AutoApproved24h: 22,
 	}}, bus: mesh.New(), tokens: map[string]string{}, log: &bytes.Buffer{}, now: testNow}
 	st, err := store.Open(t.Context(), store.Options{
@@ -277,11 +298,11 @@ func newEnv(t *testing.T, edit ...func(*Config)) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.backend.store = st
-	e.backend.notifications.Told = true
+	e.core.store, e.core.trusted = st, Alertmanager{Bearer: "am-secret", HMAC: []byte("am-key"), Mapping: alertmanager.Mapping{}}
+	e.core.notifications.Told = true
 	t.Cleanup(st.Close)
 	e.store = st
-	e.backend.services = []ServiceView{
+	e.core.services = []ServiceView{
 		service("cart", grace.HealthDegraded, "latency_spike"), service("checkout", grace.HealthHealthy),
 		service("core", grace.HealthUnknown), service("db", grace.HealthCritical, "service_down"),
 	}
@@ -295,15 +316,12 @@ func newEnv(t *testing.T, edit ...func(*Config)) *env {
 	cfg := Config{
 		SessionKey: []byte("session"), Heartbeat: 20 * time.Millisecond,
 		Reserved: func(name string) bool { return name == "web-probe" },
-		Alertmanager: func() Alertmanager {
-			return Alertmanager{Bearer: "am-secret", HMAC: []byte("am-key"), Mapping: alertmanager.Mapping{}}
-		},
 	}
 	for _, f := range edit {
 		f(&cfg)
 	}
 	e.handler, err = New(cfg, Deps{
-		Store: st, Backend: e.backend, Bus: e.bus, Now: func() time.Time { return e.now },
+		Store: st, Core: e.core, Process: e.core, Alerts: e.core, Notifier: e.core, Bus: e.bus, Now: func() time.Time { return e.now },
 		Log: slog.New(slog.NewJSONHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
@@ -420,4 +438,12 @@ func story() event.Given {
 		}},
 		Audit: []grace.AuditEntry{{At: at(-4 * time.Minute), Actor: grace.Self, Action: "run.awaiting_approval", Object: "run/r-1", Service: "db"}},
 	}
+}
+
+func ended(status grace.RunStatus) error {
+	return &loop.EndedError{Run: grace.Run{ID: "r-1", Status: status, EndedAt: &testNow}}
+}
+
+func deniedByAna() error {
+	return &loop.DecidedError{Approval: grace.Approval{Actor: "token:ana", DecidedAt: new(at(-14 * time.Second)), State: grace.ApprovalDenied}}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"grace"
+	"grace/internal/mesh"
 	"grace/internal/store"
 )
 
@@ -174,7 +175,11 @@ func (s *server) decide(ctx context.Context, id grace.ApprovalID, in DecisionInp
 			err = s.notOwn(ctx, id)
 		}
 		if err == nil {
-			a, err = s.backend.Decide(ctx, id, in)
+			moved := s.bus.Subscribe(movedBuffer, "self_heal.run.*")
+			defer moved.Close()
+			if a, err = s.core.DecideApproval(ctx, id, in.Approve, in.Reason, in.Actor, in.Revision); err == nil {
+				s.awaitMoved(ctx, moved, a.Run)
+			}
 		}
 		return err
 	})
@@ -186,6 +191,36 @@ func (s *server) decide(ctx context.Context, id grace.ApprovalID, in DecisionInp
 		return grace.Approval{}, err
 	}
 	return a, nil
+}
+
+const (
+	// movedWithin is how long the answer to a decision waits for its run.
+	movedWithin = 2 * time.Second
+	movedBuffer = 1024 // events of runs meanwhile
+)
+
+// awaitMoved waits until a run that was decided on has moved on, so that who
+// decided does not still see it waiting. The decision stands either way.
+func (s *server) awaitMoved(ctx context.Context, moved *mesh.Subscription, id grace.RunID) {
+	ctx, cancel := context.WithTimeout(ctx, movedWithin)
+	defer cancel()
+	for {
+		run, err := s.store.Run(ctx, s.store.Q(), id)
+		if err != nil || run.Status != grace.RunAwaitingApproval {
+			return
+		}
+		for ours := false; !ours; {
+			select {
+			case <-ctx.Done():
+				return
+			case e, ok := <-moved.C():
+				if !ok {
+					return
+				}
+				ours = e.Resource == "run/"+string(id)
+			}
+		}
+	}
 }
 
 // Decide answers an approval for a person whom the caller knows, and who has no
@@ -241,7 +276,7 @@ func (s *server) setMode(ctx context.Context, in *modeInput) (*body[ModeView], e
 	case in.Body.Fallback != "":
 		return nil, problem(http.StatusUnprocessableEntity, "fallback is set but expires is not").hint("say when fallback is to take over")
 	}
-	m, err := s.backend.SetMode(ctx, set, callerOf(ctx).actor())
+	m, err := s.core.SetMode(ctx, set, callerOf(ctx).actor())
 	if err != nil {
 		return nil, err
 	}

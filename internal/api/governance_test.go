@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/internal/event"
+	"grace/internal/loop"
 	"grace/internal/store"
 )
 
@@ -27,11 +28,11 @@ func TestDecideApproval(t *testing.T) {
 		t.Errorf("%+v, ETag %s", a, rec.Header().Get("ETag"))
 	}
 	want := DecisionInput{Approve: true, Reason: "looks right", Actor: "token:approver", Revision: 1}
-	if len(e.backend.decided) != 1 || e.backend.decided[0] != want {
-		t.Errorf("decided %+v, want %+v", e.backend.decided, want)
+	if len(e.core.decided) != 1 || e.core.decided[0] != want {
+		t.Errorf("decided %+v, want %+v", e.core.decided, want)
 	}
 	decode[grace.Approval](t, e.call("admin", "POST", decisionPath, `{"decision":"deny","reason":"not now","revision":3}`))
-	if got := e.backend.decided[1]; got.Approve || got.Revision != 3 {
+	if got := e.core.decided[1]; got.Approve || got.Revision != 3 {
 		t.Errorf("decided %+v", got)
 	}
 }
@@ -56,23 +57,23 @@ func TestDecisionRefused(t *testing.T) {
 			problemOf(t, e.call("approver", "POST", decisionPath, tt.body, tt.header...), tt.status)
 		})
 	}
-	if len(e.backend.decided) != 0 {
-		t.Fatalf("a refused decision reached the backend: %+v", e.backend.decided)
+	if len(e.core.decided) != 0 {
+		t.Fatalf("a refused decision reached the core: %+v", e.core.decided)
 	}
-	e.backend.fail(&AlreadyDecided{By: "token:ana", At: at(-14 * time.Second), State: grace.ApprovalDenied})
+	e.core.fail(deniedByAna())
 	p := problemOf(t, e.call("approver", "POST", decisionPath, body), http.StatusConflict)
 	if p.DecidedBy != "token:ana" || p.DecidedAt == nil || !p.DecidedAt.Equal(at(-14*time.Second)) || p.State != "denied" || p.Approval != "r-1" ||
 		!strings.Contains(p.Detail, "token:ana") || !strings.Contains(p.Detail, "2026-03-01T09:30:48Z") {
 		t.Errorf("409 says %+v", p)
 	}
-	e.backend.fail(&Expired{At: at(-time.Minute)})
+	e.core.fail(&loop.ExpiredError{Approval: grace.Approval{Expires: at(-time.Minute)}})
 	p = problemOf(t, e.call("approver", "POST", decisionPath, body), http.StatusBadRequest)
 	if p.ExpiredAt == nil || !p.ExpiredAt.Equal(at(-time.Minute)) || !strings.Contains(p.Detail, "2026-03-01T09:30:02Z") {
 		t.Errorf("400 says %+v", p)
 	}
-	e.backend.fail(fmt.Errorf("write: %w", store.ErrConflict))
+	e.core.fail(fmt.Errorf("write: %w", store.ErrConflict))
 	problemOf(t, e.call("approver", "POST", decisionPath, body), http.StatusConflict)
-	e.backend.fail(store.ErrNotFound)
+	e.core.fail(store.ErrNotFound)
 	problemOf(t, e.call("approver", "POST", decisionPath, body), http.StatusNotFound)
 }
 
@@ -110,15 +111,15 @@ func TestRefusedDecisionsAreNotCounted(t *testing.T) {
 	for _, refusal := range []struct {
 		err  error
 		code int
-	}{{&Invalid{Message: "unknown service"}, 422}, {store.ErrNotFound, 404}, {store.ErrConflict, 409}, {&Expired{}, 400}} {
-		e.backend.fail(refusal.err)
+	}{{&Invalid{Message: "unknown service"}, 422}, {store.ErrNotFound, 404}, {store.ErrConflict, 409}, {&loop.ExpiredError{}, 400}} {
+		e.core.fail(refusal.err)
 		for range 3 {
 			if code := run(); code != refusal.code {
 				t.Fatalf("%v answers %d", refusal.err, code)
 			}
 		}
 	}
-	e.backend.fail(nil)
+	e.core.fail(nil)
 	for i, want := range []int{202, 202, 429} {
 		if code := run(); code != want {
 			t.Errorf("run %d answers %d, want %d", i, code, want)
@@ -136,7 +137,7 @@ func TestMode(t *testing.T) {
 	if m.InForce != grace.ModeStopped || m.Fallback != grace.ModeAutonomous || m.Actor != "token:admin" || !m.Since.Equal(testNow) {
 		t.Errorf("%+v", m)
 	}
-	e.backend.fail(store.ErrConflict)
+	e.core.fail(store.ErrConflict)
 	problemOf(t, e.call("admin", "PUT", "/api/governance/mode", `{"mode":"stopped","reason":"release","revision":1}`), http.StatusConflict)
 }
 
@@ -331,5 +332,28 @@ func TestWhyWaits(t *testing.T) {
 	why = decode[Explanation](t, e.call("viewer", "GET", "/api/runs/r-1/why", ""))
 	if want := "restart_service on db for service down: approved, waits for " + until + "."; why.Summary != want {
 		t.Errorf("%s\nwant\n%s", why.Summary, want)
+	}
+}
+
+// TestDecidedRunHasMoved: who decides is answered when the run has moved on, and not
+// shown it waiting any more.
+func TestDecidedRunHasMoved(t *testing.T) {
+	e := newEnv(t)
+	change := story()
+	e.apply(change)
+	moved := e.bus.Subscribe(1, "self_heal.run.*")
+	defer moved.Close()
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		e.handler.server.awaitMoved(t.Context(), moved, "r-1")
+	}()
+	run := change.Runs[0]
+	run.Status, run.Revision = grace.RunApproved, 2
+	e.apply(event.Given{Runs: []grace.Run{run}})
+	e.bus.Publish(grace.Event{Type: "self_heal.run.approved", Resource: "run/r-1"})
+	<-answered
+	if got, err := e.store.Run(t.Context(), e.store.Q(), "r-1"); err != nil || got.Status != grace.RunApproved {
+		t.Errorf("answered with %v, %v", got.Status, err)
 	}
 }

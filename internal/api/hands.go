@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"grace"
+	"grace/internal/loop"
 	"grace/internal/store"
 )
 
@@ -120,7 +121,7 @@ func (s *server) registerHands(api huma.API) {
 		method: http.MethodPost, path: "/api/silences/{id}/end", id: "end-silence", tag: tag, role: roleOperator,
 		doc: "End a silence before its time", what: "the silence", errors: missing,
 	}, func(ctx context.Context, in *silenceInput) (*body[grace.Silence], error) {
-		ended, err := s.backend.EndSilence(ctx, in.ID, callerOf(ctx).actor(), in.Body.Reason)
+		ended, err := s.core.EndSilence(ctx, in.ID, callerOf(ctx).actor(), in.Body.Reason)
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +131,7 @@ func (s *server) registerHands(api huma.API) {
 		method: http.MethodPost, path: "/api/signals/forget", id: "forget-signal", tag: tag, role: roleOperator,
 		doc: "Drop a signal that means nothing any more; one that is configured begins anew", what: "the signal", status: http.StatusNoContent, errors: missing,
 	}, func(ctx context.Context, in *signalForgetInput) (*struct{}, error) {
-		return nil, s.backend.ForgetSignal(ctx, in.Body.Key, callerOf(ctx).actor(), in.Body.Reason)
+		return nil, s.core.ForgetSignal(ctx, in.Body.Key, callerOf(ctx).actor(), in.Body.Reason)
 	})
 	s.registerIncidentHands(api, missing)
 }
@@ -163,7 +164,7 @@ func (s *server) addSilence(ctx context.Context, in SilenceBody) (grace.Silence,
 	if err := bad.problem("nothing was silenced"); err != nil {
 		return want, err
 	}
-	return s.backend.AddSilence(ctx, want, callerOf(ctx).actor())
+	return s.core.AddSilence(ctx, want, callerOf(ctx).actor())
 }
 
 // expression judges a regular expression that the whole of a name must match.
@@ -176,9 +177,9 @@ func expression(bad *findings, at, expr string) {
 // incidentHands is what people do about an incident, by its verb.
 func (s *server) incidentHands() map[string]func(context.Context, grace.IncidentID, string, string) (grace.Incident, error) {
 	return map[string]func(context.Context, grace.IncidentID, string, string) (grace.Incident, error){
-		"resolve":     s.backend.ResolveIncident,
-		"acknowledge": s.backend.AcknowledgeIncident,
-		"note":        s.backend.NoteIncident,
+		"resolve":     s.core.ResolveIncident,
+		"acknowledge": s.core.AcknowledgeIncident,
+		"note":        s.core.NoteIncident,
 	}
 }
 
@@ -220,7 +221,7 @@ func (s *server) registerIncidentHands(api huma.API, missing []int) {
 func (s *server) runByHand(ctx context.Context, in *byHandInput) (*body[grace.Decision], error) {
 	var dec grace.Decision
 	err := s.limited(ctx, func() (err error) {
-		dec, err = s.backend.RunByHand(ctx, ByHand{
+		dec, err = s.core.RunByHand(ctx, loop.ByHand{
 			Playbook: in.ID, Service: in.Body.Service, Parameters: in.Body.Parameters, Reason: in.Body.Reason, Override: in.Body.Override,
 		}, callerOf(ctx).actor())
 		return err

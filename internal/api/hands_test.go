@@ -35,8 +35,8 @@ func TestRunByHand(t *testing.T) {
 		{Playbook: "restart_service", Service: "checkout", Reason: "it hangs"},
 		{Playbook: "restart_service", Service: "checkout", Reason: "it hangs", Override: true},
 	}
-	if len(e.backend.byHand) != 2 || e.backend.byHand[0].Reason != want[0].Reason || !e.backend.byHand[1].Override || e.backend.byHand[0].Override {
-		t.Errorf("asked for %+v", e.backend.byHand)
+	if len(e.core.byHand) != 2 || e.core.byHand[0].Reason != want[0].Reason || !e.core.byHand[1].Override || e.core.byHand[0].Override {
+		t.Errorf("asked for %+v", e.core.byHand)
 	}
 }
 
@@ -46,7 +46,7 @@ func TestResolvedIncidentStays(t *testing.T) {
 	e.apply(event.Given{Incidents: []grace.Incident{{
 		ID: "i-1", State: grace.IncidentResolved, Title: "t", Severity: grace.SeverityWarning, OpenedAt: at(-time.Hour), ResolvedAt: new(at(-time.Minute)), Resolution: "resolved by token:ana: new disk",
 	}}})
-	e.backend.fail(fmt.Errorf("incident i-1: %w", store.ErrConflict))
+	e.core.fail(fmt.Errorf("incident i-1: %w", store.ErrConflict))
 	for _, verb := range []string{"resolve", "acknowledge", "note"} {
 		p := problemOf(t, e.call("operator", "POST", "/api/incidents/i-1/"+verb, `{"reason":"the disk is new"}`), http.StatusConflict)
 		if !strings.HasPrefix(p.Detail, "incident i-1 is already resolved since 20") || !strings.HasSuffix(p.Detail, ": resolved by token:ana: new disk") || p.State != "resolved" {
@@ -76,8 +76,8 @@ func TestHands(t *testing.T) {
 			t.Errorf("%s %s as %s: %d %s", tt.path, tt.body, tt.role, rec.Code, rec.Body)
 		}
 	}
-	if len(e.backend.forgotten) != 1 || e.backend.forgotten[0] != grace.SignalKey("web/alertmanager/Down/f1") {
-		t.Errorf("forgotten %v", e.backend.forgotten)
+	if len(e.core.forgotten) != 1 || e.core.forgotten[0] != grace.SignalKey("web/alertmanager/Down/f1") {
+		t.Errorf("forgotten %v", e.core.forgotten)
 	}
 	if rec := e.call("viewer", "GET", "/api/silences", ""); rec.Code != http.StatusOK {
 		t.Errorf("list: %d %s", rec.Code, rec.Body)
@@ -103,8 +103,8 @@ func TestSilencesAreBounded(t *testing.T) {
 			t.Errorf("%s: %+v", times, p)
 		}
 	}
-	if len(e.backend.silences) != 0 {
-		t.Fatalf("silenced: %+v", e.backend.silences)
+	if len(e.core.silences) != 0 {
+		t.Fatalf("silenced: %+v", e.core.silences)
 	}
 	if rec := add(`"ends":"2027-03-02T11:31:02+02:00"`); rec.Code != http.StatusCreated || !strings.Contains(rec.Body.String(), `"ends":"2027-03-02T09:31:02Z"`) {
 		t.Errorf("366 days: %d %s", rec.Code, rec.Body)

@@ -13,6 +13,7 @@ import (
 	"grace"
 	"grace/console"
 	"grace/internal/explain"
+	"grace/internal/loop"
 )
 
 const (
@@ -159,7 +160,7 @@ func covered(ids []grace.ServiceID) (text string, nothing bool) {
 }
 
 // holds says what a silence in force holds back now.
-func holds(row *console.SilenceRow, one grace.Silence, known []ServiceView, symptoms map[grace.ServiceID]Symptoms) {
+func holds(row *console.SilenceRow, one grace.Silence, known []ServiceView, symptoms map[grace.ServiceID]loop.Symptoms) {
 	matches := one.Matcher()
 	for _, view := range known {
 		ill := symptoms[view.ID]
@@ -253,7 +254,7 @@ func (s *server) endSilenceForm(v visit) {
 	reason := strings.TrimSpace(v.r.PostFormValue("reason"))
 	err := reasonGiven(reason)
 	if err == nil {
-		_, err = s.backend.EndSilence(v.r.Context(), id, callerOf(v.r.Context()).actor(), reason)
+		_, err = s.core.EndSilence(v.r.Context(), id, callerOf(v.r.Context()).actor(), reason)
 	}
 	if err != nil {
 		p := s.answer(v.r.Context(), "ending the silence", err)

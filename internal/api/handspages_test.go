@@ -79,7 +79,7 @@ func TestHandsPagesShowTheState(t *testing.T) {
 	if rec := b.send("GET", "/lite/incidents/i-1", nil); rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != "../../lite/incidents#i-1" {
 		t.Errorf("an incident's address: %d to %q", rec.Code, rec.Header().Get("Location"))
 	}
-	if len(e.backend.hands)+len(e.backend.silences) != 0 {
+	if len(e.core.hands)+len(e.core.silences) != 0 {
 		t.Error("a GET acted")
 	}
 }
@@ -120,14 +120,14 @@ func TestSilenceForm(t *testing.T) {
 	if body := b.send("POST", "/lite/silences", form("for", "soon")).Body.String(); !strings.Contains(body, `value="web*"`) || !strings.Contains(body, `value="team=shop, tier = web"`) || !strings.Contains(body, `value="soon"`) {
 		t.Errorf("what was typed is lost: %s", body)
 	}
-	if len(e.backend.silences) != 0 {
-		t.Fatalf("a refused form acted: %+v", e.backend.silences)
+	if len(e.core.silences) != 0 {
+		t.Fatalf("a refused form acted: %+v", e.core.silences)
 	}
 	rec := b.send("POST", "/lite/silences", form())
 	if rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != "../lite/silences#s-1" {
 		t.Fatalf("%d to %q", rec.Code, rec.Header().Get("Location"))
 	}
-	got := e.backend.silences[0]
+	got := e.core.silences[0]
 	if got.Service != "web*" || fmt.Sprint(got.Labels) != "map[team:shop tier:web]" || !got.Ends.Equal(at(90*time.Minute)) || got.Reason != "moving it" || got.Actor != "token:operator" {
 		t.Errorf("silenced %+v", got)
 	}
@@ -144,18 +144,18 @@ func TestEndSilenceForm(t *testing.T) {
 	if rec := b.send("POST", "/lite/silences/s-1", url.Values{"reason": {"it has moved"}}); rec.Code != http.StatusForbidden {
 		t.Errorf("without the form's token: %d", rec.Code)
 	}
-	if len(e.backend.hands) != 0 {
-		t.Fatalf("a refused form acted: %v", e.backend.hands)
+	if len(e.core.hands) != 0 {
+		t.Fatalf("a refused form acted: %v", e.core.hands)
 	}
-	e.backend.fail(fmt.Errorf("it has ended: %w", store.ErrConflict))
+	e.core.fail(fmt.Errorf("it has ended: %w", store.ErrConflict))
 	if rec := b.send("POST", "/lite/silences/s-3", url.Values{"csrf": {csrf}, "reason": {"it has moved"}}); rec.Code != http.StatusConflict || !strings.Contains(rec.Body.String(), "changed by somebody else") {
 		t.Errorf("one that has ended: %d", rec.Code)
 	}
-	e.backend.fail(nil)
+	e.core.fail(nil)
 	if rec := b.send("POST", "/lite/silences/s-1", url.Values{"csrf": {csrf}, "reason": {" it has moved "}}); rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != "../../lite/silences" {
 		t.Errorf("%d to %q", rec.Code, rec.Header().Get("Location"))
 	}
-	if got := e.backend.hands[len(e.backend.hands)-1]; got != "end s-1 token:operator it has moved" {
+	if got := e.core.hands[len(e.core.hands)-1]; got != "end s-1 token:operator it has moved" {
 		t.Errorf("did %q", got)
 	}
 }
@@ -178,23 +178,23 @@ func TestIncidentForm(t *testing.T) {
 	if rec := b.send("POST", "/lite/incidents/i-1", url.Values{"do": {"resolve"}, "reason": {"the disk is new"}}); rec.Code != http.StatusForbidden {
 		t.Errorf("without the form's token: %d", rec.Code)
 	}
-	if len(e.backend.hands) != 0 {
-		t.Fatalf("a refused form acted: %v", e.backend.hands)
+	if len(e.core.hands) != 0 {
+		t.Fatalf("a refused form acted: %v", e.core.hands)
 	}
-	e.backend.fail(fmt.Errorf("incident: %w", store.ErrNotFound))
+	e.core.fail(fmt.Errorf("incident: %w", store.ErrNotFound))
 	if code, body := send("none", "note", "the disk is new"); code != http.StatusNotFound || !strings.Contains(body, "the incident: not found") {
 		t.Errorf("one that is not there: %d", code)
 	}
-	e.backend.fail(nil)
-	e.backend.hands = nil
+	e.core.fail(nil)
+	e.core.hands = nil
 	for _, do := range []string{"acknowledge", "note", "resolve"} {
 		if code, body := send("i-1", do, "the disk is new"); code != http.StatusSeeOther {
 			t.Errorf("%s: %d %s", do, code, body)
 		}
 	}
 	want := []string{"acknowledge i-1 token:operator the disk is new", "note i-1 token:operator the disk is new", "resolve i-1 token:operator the disk is new"}
-	if !slices.Equal(e.backend.hands, want) {
-		t.Errorf("did %q", e.backend.hands)
+	if !slices.Equal(e.core.hands, want) {
+		t.Errorf("did %q", e.core.hands)
 	}
 }
 
@@ -218,7 +218,7 @@ func TestViewerHasNoHands(t *testing.T) {
 			}
 		}
 	}
-	if len(e.backend.hands)+len(e.backend.silences) != 0 {
+	if len(e.core.hands)+len(e.core.silences) != 0 {
 		t.Error("a viewer acted")
 	}
 }

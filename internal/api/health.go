@@ -150,11 +150,11 @@ func (s *server) service(ctx context.Context, in *serviceInput) (*body[ServiceDe
 		return nil, err
 	}
 	view.Silenced = q.of(view.Service)
-	return ok(ServiceDetail{ServiceView: view, Signals: s.backend.Latest(ctx, signals)})
+	return ok(ServiceDetail{ServiceView: view, Signals: s.core.Latest(signals)})
 }
 
 func (s *server) findService(ctx context.Context, id grace.ServiceID) (ServiceView, error) {
-	for _, v := range s.backend.Services(ctx) {
+	for _, v := range s.graph() {
 		if v.ID == id {
 			return v, nil
 		}

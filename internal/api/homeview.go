@@ -24,12 +24,12 @@ func (s *server) homeView(ctx context.Context, v visit) (console.Home, error) {
 	if err != nil {
 		return console.Home{}, err
 	}
-	kpis, err := s.backend.KPIs(ctx)
+	kpis, err := s.core.KPIs(ctx)
 	if err != nil {
 		return console.Home{}, err
 	}
 	page := console.Home{Frame: f, Needs: o.needs(), MoreRuns: o.more, KPIs: kpiTiles(kpis)}
-	told, err := s.backend.Notifications(ctx)
+	told, err := s.notifications(ctx)
 	if err != nil {
 		return console.Home{}, stored(err)
 	}

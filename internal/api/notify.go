@@ -8,7 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"grace"
+	"grace/internal/notify"
 	"grace/internal/store"
 )
 
@@ -57,14 +57,6 @@ func (r NotifyReceiver) Ails(now time.Time, at func(time.Time) string) string {
 	return text
 }
 
-// NotifyOutcome is what became of a test message.
-type NotifyOutcome struct {
-	Receiver string         `json:"receiver"`
-	OK       bool           `json:"ok"`
-	Error    string         `json:"error,omitempty"`
-	Took     grace.Duration `json:"took"`
-}
-
 type deadLettersInput struct {
 	Paging
 
@@ -92,7 +84,7 @@ func (s *server) registerNotify(api huma.API) {
 		method: http.MethodGet, path: "/api/notify/status", id: "get-notify-status", tag: tag, role: roleViewer,
 		doc: "Whether people are told, and how each receiver fares", what: "the receivers",
 	}, func(ctx context.Context, _ *struct{}) (*body[Notifications], error) {
-		n, err := s.backend.Notifications(ctx)
+		n, err := s.notifications(ctx)
 		if err != nil {
 			return nil, stored(err)
 		}
@@ -102,12 +94,12 @@ func (s *server) registerNotify(api huma.API) {
 		method: http.MethodPost, path: "/api/notify/test", id: "test-notify", tag: tag, role: roleOperator,
 		doc: "Send a test message through one receiver, or through each, and wait for the outcome", what: "the test message",
 		errors: []int{http.StatusUnprocessableEntity},
-	}, func(ctx context.Context, in *testNotifyInput) (*body[List[NotifyOutcome]], error) {
-		outcomes, err := s.backend.TestNotify(ctx, in.Body.Receiver, callerOf(ctx).actor())
+	}, func(ctx context.Context, in *testNotifyInput) (*body[List[notify.TestOutcome]], error) {
+		outcomes, err := s.notifier.Test(ctx, in.Body.Receiver, callerOf(ctx).actor())
 		if err != nil {
 			return nil, err
 		}
-		return ok(List[NotifyOutcome]{Items: outcomes})
+		return ok(List[notify.TestOutcome]{Items: outcomes})
 	})
 	handle(s, api, op{
 		method: http.MethodGet, path: "/api/notify/dead", id: "list-dead-letters", tag: tag, role: roleViewer,
@@ -127,9 +119,25 @@ func (s *server) registerNotify(api huma.API) {
 }
 
 func (s *server) retryDead(ctx context.Context, id string) (*body[Retried], error) {
-	n, err := s.backend.RetryDeadLetters(ctx, id, callerOf(ctx).actor())
+	n, err := s.notifier.Retry(ctx, id, callerOf(ctx).actor())
 	if err != nil {
 		return nil, err
 	}
 	return ok(Retried{Retried: n})
+}
+
+// notifications tells whether people are told, and how each receiver fares.
+func (s *server) notifications(ctx context.Context) (Notifications, error) {
+	status, err := s.notifier.Status(ctx)
+	if err != nil {
+		return Notifications{}, err
+	}
+	out := Notifications{Told: status.Told, Reason: status.Reason, Hint: status.Hint}
+	for _, r := range status.Receivers {
+		out.Receivers = append(out.Receivers, NotifyReceiver{
+			Name: r.Name, Type: r.Type, Delivered: r.Delivered, Waiting: r.Waiting, DeadLetters: r.Letters,
+			LastSuccess: r.LastSuccess, FailingSince: r.FailingSince, Error: r.Error, Retry: r.Retry,
+		})
+	}
+	return out, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/console"
+	"grace/internal/loop"
 	"grace/internal/stage/predict"
 	"grace/internal/store"
 )
@@ -324,7 +325,7 @@ const (
 // now is what the status page is made of.
 type overview struct {
 	services    []ServiceView
-	symptoms    map[grace.ServiceID]Symptoms
+	symptoms    map[grace.ServiceID]loop.Symptoms
 	open        []grace.Run
 	recent      []grace.Run
 	more        bool
@@ -337,7 +338,7 @@ type overview struct {
 
 func (s *server) overview(ctx context.Context, silenced silencer) (o overview, err error) {
 	q := s.store.Q()
-	if err := s.backend.Ready(ctx); err != nil {
+	if err := s.process.Ready(ctx); err != nil {
 		o.unready = NotReady(err)
 	}
 	o.services, o.symptoms = s.services(ctx, silenced), silenced.symptoms

@@ -180,7 +180,7 @@ func TestPagesShowTheState(t *testing.T) {
 			t.Errorf("%s: %d", path, rec.Code)
 		}
 	}
-	if len(e.backend.decided)+len(e.backend.aborted) != 0 {
+	if len(e.core.decided)+len(e.core.aborted) != 0 {
 		t.Error("a GET acted")
 	}
 }
@@ -217,20 +217,20 @@ func TestDecideForm(t *testing.T) {
 			t.Errorf("%s: %d, want %d with %q", name, rec.Code, tt.status, tt.want)
 		}
 	}
-	if len(e.backend.decided) != 0 {
-		t.Fatalf("a refused form acted: %+v", e.backend.decided)
+	if len(e.core.decided) != 0 {
+		t.Fatalf("a refused form acted: %+v", e.core.decided)
 	}
-	e.backend.fail(&AlreadyDecided{By: "token:ana", At: at(-14 * time.Second), State: grace.ApprovalDenied})
+	e.core.fail(deniedByAna())
 	rec := b.send("POST", "/lite/approvals/r-1", form())
 	if rec.Code != http.StatusConflict || !strings.Contains(rec.Body.String(), "already denied by token:ana") || !strings.Contains(rec.Body.String(), "looks right") {
 		t.Errorf("conflict: %d %s", rec.Code, rec.Body)
 	}
-	e.backend.fail(nil)
+	e.core.fail(nil)
 	rec = b.send("POST", "/lite/approvals/r-1", form("decision", "deny"))
 	if rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != "../../lite/approvals/r-1" {
 		t.Errorf("%d to %q", rec.Code, rec.Header().Get("Location"))
 	}
-	if got := e.backend.decided[len(e.backend.decided)-1]; got.Approve || got.Actor != "token:approver" || got.Revision != 1 || got.Reason != "looks right" {
+	if got := e.core.decided[len(e.core.decided)-1]; got.Approve || got.Actor != "token:approver" || got.Revision != 1 || got.Reason != "looks right" {
 		t.Errorf("decided %+v", got)
 	}
 	viewer := e.signIn("viewer")
@@ -269,15 +269,15 @@ func TestAbortForm(t *testing.T) {
 	if rec := b.send("POST", "/lite/runs/r-1/abort", url.Values{"csrf": {csrf}, "reason": {"x"}}); rec.Code != 422 {
 		t.Errorf("short reason: %d", rec.Code)
 	}
-	e.backend.fail(&Ended{State: grace.RunSucceeded, At: testNow})
+	e.core.fail(ended(grace.RunSucceeded))
 	if rec := b.send("POST", "/lite/runs/r-1/abort", url.Values{"csrf": {csrf}, "reason": {"stop it"}}); rec.Code != 409 || !strings.Contains(rec.Body.String(), "the run has ended") {
 		t.Errorf("ended: %d", rec.Code)
 	}
-	e.backend.fail(nil)
+	e.core.fail(nil)
 	if rec := b.send("POST", "/lite/runs/r-1/abort", url.Values{"csrf": {csrf}, "reason": {"stop it"}}); rec.Code != http.StatusSeeOther {
 		t.Errorf("abort: %d", rec.Code)
 	}
-	if got := e.backend.aborted[len(e.backend.aborted)-1]; got != "r-1 token:approver stop it" {
+	if got := e.core.aborted[len(e.core.aborted)-1]; got != "r-1 token:approver stop it" {
 		t.Errorf("aborted %q", got)
 	}
 }
@@ -329,8 +329,8 @@ func TestPagesWithoutTheStore(t *testing.T) {
 // the stored states say.
 func TestNotReady(t *testing.T) {
 	e := newEnv(t)
-	e.backend.services = []ServiceView{service("cart", grace.HealthHealthy)}
-	e.backend.unready = &Unready{Since: testNow, Err: &store.Outage{Reason: "the disk is full: make room"}}
+	e.core.services = []ServiceView{service("cart", grace.HealthHealthy)}
+	e.core.unready = &Unready{Since: testNow, Err: &store.Outage{Reason: "the disk is full: make room"}}
 	page := e.signIn("viewer").send("GET", "/lite", nil).Body.String()
 	for _, want := range []string{"GRACE cannot work, and what it shows may be old. GRACE needs you for 1.", "the disk is full: make room; since 2026-03-01 09:31 UTC"} {
 		if !strings.Contains(page, want) {

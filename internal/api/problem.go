@@ -17,6 +17,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"grace"
+	"grace/internal/loop"
+	"grace/internal/notify"
 	"grace/internal/store"
 )
 
@@ -150,11 +152,6 @@ func (s *server) answer(ctx context.Context, what string, err error) *Problem {
 		return p
 	}
 	caller := callerOf(ctx)
-	if busy, ok := errors.AsType[*Busy](err); ok {
-		p := problem(http.StatusServiceUnavailable, "%s: %s", what, busy.Message).hint("%s", busy.Hint)
-		p.retryAfter = busy.RetryAfter
-		return p
-	}
 	if out, ok := errors.AsType[*store.Outage](err); ok {
 		s.log.ErrorContext(ctx, "the store does not work", "what", what, "error", err, "request_id", caller.Request)
 		p := problem(http.StatusServiceUnavailable, "%s: the store cannot be written or read", what).hint("nothing is on record of it; samples and alerts may be kept, and are written later; %s", out.Reason)
@@ -178,26 +175,39 @@ const outageRetry = 5 * time.Second
 func known(what string, err error) *Problem {
 	var (
 		ready   *Problem
-		decided *AlreadyDecided
-		expired *Expired
-		ended   *Ended
+		decided *loop.DecidedError
+		expired *loop.ExpiredError
+		ended   *loop.EndedError
+		wrong   *loop.InvalidError
 		invalid *Invalid
 	)
 	switch {
 	case errors.As(err, &ready):
 		return ready
 	case errors.As(err, &decided):
-		p := problem(http.StatusConflict, "%s: %v", what, decided).hint("the decision stands; read the run for what came of it")
-		p.DecidedBy, p.DecidedAt, p.State = decided.By, &decided.At, string(decided.State)
-		return p
+		return alreadyDecided(what, decided.Approval)
 	case errors.As(err, &expired):
-		p := problem(http.StatusBadRequest, "%s: %v", what, expired).hint("if the condition lasts, GRACE asks again; approve that one")
-		p.ExpiredAt = &expired.At
+		at := expired.Approval.Expires
+		p := problem(http.StatusBadRequest, "%s: expired at %s", what, at.UTC().Format(time.RFC3339)).hint("if the condition lasts, GRACE asks again; approve that one")
+		p.ExpiredAt = &at
 		return p
 	case errors.As(err, &ended):
-		p := problem(http.StatusConflict, "%s: %v", what, ended)
-		p.State = string(ended.State)
+		at := ""
+		if ended.Run.EndedAt != nil {
+			at = " at " + ended.Run.EndedAt.UTC().Format(time.RFC3339)
+		}
+		p := problem(http.StatusConflict, "%s: the run has ended (%s)%s", what, ended.Run.Status, at)
+		p.State = string(ended.Run.Status)
 		return p
+	case errors.As(err, &wrong):
+		return problem(http.StatusUnprocessableEntity, "%s: %v", what, wrong)
+	case errors.Is(err, notify.ErrUnknown):
+		return problem(http.StatusUnprocessableEntity, "%s: %v", what, err)
+	case errors.Is(err, loop.ErrNoRoom):
+		return busy(time.Minute, "%s: not every alert was taken: %v", what, loop.ErrNoRoom).
+			hint("raise sense.max_series, or group alerts so that there are fewer; what was taken does no harm when it is sent again")
+	case errors.Is(err, loop.ErrBusy) && !outage(err):
+		return busy(5*time.Second, "%s: nothing was taken: %v", what, loop.ErrBusy).hint("send it again")
 	case errors.As(err, &invalid):
 		p := problem(http.StatusUnprocessableEntity, "%s: %s", what, invalid.Message)
 		for i := range invalid.Details {
@@ -214,6 +224,51 @@ func known(what string, err error) *Problem {
 	}
 	return nil
 }
+
+// alreadyDecided says that somebody was first.
+func alreadyDecided(what string, a grace.Approval) *Problem {
+	at := a.At
+	if a.DecidedAt != nil {
+		at = *a.DecidedAt
+	}
+	p := problem(http.StatusConflict, "%s: already %s by %s at %s", what, a.State, a.Actor, at.UTC().Format(time.RFC3339)).
+		hint("the decision stands; read the run for what came of it")
+	p.DecidedBy, p.DecidedAt, p.State = a.Actor, &at, string(a.State)
+	return p
+}
+
+// busy says that GRACE cannot take more at the moment. What was sent may have been
+// taken in part; sending it again does no harm.
+func busy(retry time.Duration, format string, args ...any) *Problem {
+	p := problem(http.StatusServiceUnavailable, format, args...)
+	p.retryAfter = retry
+	return p
+}
+
+// outage tells whether the store itself does not work.
+func outage(err error) bool {
+	_, out := errors.AsType[*store.Outage](err)
+	return out
+}
+
+// Invalid says what is wrong with the configuration that was to be loaded: 422.
+type Invalid struct {
+	Message string
+	Details []Detail
+}
+
+func (e *Invalid) Error() string { return e.Message }
+
+// Detail is one thing that is wrong.
+type Detail struct {
+	Location string `json:"location,omitempty" doc:"where: body.items[3].tags, or file:line:column of a configuration"`
+	Message  string `json:"message" doc:"what is wrong"`
+	Value    any    `json:"value,omitempty" doc:"what was found there"`
+	Hint     string `json:"hint,omitempty" doc:"what to do about it"`
+}
+
+// Error makes a Detail usable where errors are collected.
+func (d *Detail) Error() string { return d.Location + ": " + d.Message }
 
 // unavailable marks an error of the store itself.
 type unavailable struct{ error }

@@ -130,8 +130,8 @@ func TestOnePersonIsOneByEveryWay(t *testing.T) {
 			t.Errorf("%+v: %d", tt, got)
 		}
 	}
-	if len(e.backend.decided) != 1 || e.backend.decided[0].Actor != "slack:bob" {
-		t.Errorf("decided: %+v", e.backend.decided)
+	if len(e.core.decided) != 1 || e.core.decided[0].Actor != "slack:bob" {
+		t.Errorf("decided: %+v", e.core.decided)
 	}
 }
 

@@ -107,13 +107,13 @@ func (s *server) registerPlaybooks(api huma.API) {
 		method: http.MethodGet, path: "/api/playbooks/", id: "list-playbooks", tag: tag, role: roleViewer,
 		doc: "Playbooks, by name", what: "the playbooks",
 	}, func(ctx context.Context, in *Paging) (*body[List[grace.Playbook]], error) {
-		return ok(slicePage(s.backend.Playbooks(ctx), func(p grace.Playbook) string { return string(p.ID) }, *in))
+		return ok(slicePage(s.core.Playbooks(), func(p grace.Playbook) string { return string(p.ID) }, *in))
 	})
 	handle(s, api, op{
 		method: http.MethodGet, path: "/api/playbooks/{id}", id: "get-playbook", tag: tag, role: roleViewer,
 		doc: "One playbook", what: "the playbook", errors: missing,
 	}, func(ctx context.Context, in *playbookInput) (*body[grace.Playbook], error) {
-		for _, p := range s.backend.Playbooks(ctx) {
+		for _, p := range s.core.Playbooks() {
 			if p.ID == in.ID {
 				return ok(p)
 			}
@@ -124,11 +124,13 @@ func (s *server) registerPlaybooks(api huma.API) {
 		method: http.MethodPost, path: "/api/playbooks/{id}/dry_run", id: "dry-run-playbook", tag: tag, role: roleOperator,
 		doc: "What a playbook would do on a service now, and what the trust core would say", what: "the dry run", errors: missing,
 	}, func(ctx context.Context, in *dryRunInput) (*body[DryRun], error) {
-		d, err := s.backend.DryRun(ctx, in.ID, in.Body.Service, in.Body.Parameters)
+		t, err := s.core.DryRun(ctx, in.ID, in.Body.Service, in.Body.Parameters)
 		if err != nil {
 			return nil, err
 		}
-		return ok(d)
+		return ok(DryRun{
+			Playbook: t.Playbook, Service: in.Body.Service, Parameters: t.Parameters, Verdict: t.Verdict, Policy: t.Policy, Reasons: t.Reasons,
+		})
 	})
 }
 
@@ -137,7 +139,7 @@ func (s *server) registerDomains(api huma.API) {
 		method: http.MethodGet, path: "/api/domains", id: "list-domains", tag: "Domains", role: roleViewer,
 		doc: "What each domain registered: metrics with types and units, health nodes, playbooks", what: "the domains",
 	}, func(ctx context.Context, in *Paging) (*body[List[DomainView]], error) {
-		return ok(slicePage(s.backend.Domains(ctx), func(d DomainView) string { return d.Name }, *in))
+		return ok(slicePage(s.process.Domains(), func(d DomainView) string { return d.Name }, *in))
 	})
 }
 
@@ -190,7 +192,7 @@ func (s *server) registerLearning(api huma.API) {
 		method: http.MethodGet, path: "/api/self_heal/kpis", id: "get-kpis", tag: tag, role: roleViewer,
 		doc: "The key figures", what: "the key figures",
 	}, func(ctx context.Context, _ *struct{}) (*body[learn.KPIs], error) {
-		k, err := s.backend.KPIs(ctx)
+		k, err := s.core.KPIs(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -218,7 +220,7 @@ func (s *server) learning(ctx context.Context, in *learningInput) (*body[Learnin
 	}
 	var rates []learn.Row
 	if always {
-		rates = slices.DeleteFunc(s.backend.Rates(ctx, bucket), func(r learn.Row) bool {
+		rates = slices.DeleteFunc(s.core.Rates(now, bucket), func(r learn.Row) bool {
 			return in.Service != "" && r.Service != in.Service || in.Playbook != "" && r.Playbook != in.Playbook ||
 				in.Diagnosis != "" && r.Diagnosis != in.Diagnosis
 		})

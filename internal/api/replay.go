@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"grace/internal/decide"
+	"grace/internal/loop"
 )
 
 // recordedInput selects what was recorded.
@@ -45,7 +46,7 @@ func (s *server) registerReplay(api huma.API) {
 		doc: "Compute recorded decisions and admissions again, and compare byte for byte. A difference is named, with status 200", what: "the replay",
 	}, func(ctx context.Context, in *recordedInput) (*body[decide.Replayed], error) {
 		from, to := in.span(s.now())
-		return found(s.backend.Replay(ctx, from, to, in.Cursor))
+		return found(loop.Replay(ctx, s.store, from, to, in.Cursor))
 	})
 	handle(s, api, op{
 		method: http.MethodPost, path: "/api/backtest", id: "backtest", tag: tag, role: roleOperator,
@@ -62,6 +63,6 @@ func (s *server) registerReplay(api huma.API) {
 			return nil, problem(http.StatusUnprocessableEntity, "rules: %v", err)
 		}
 		from, to := in.span(s.now())
-		return found(s.backend.Backtest(ctx, rules, from, to, in.Cursor))
+		return found(loop.Backtest(ctx, s.store, rules, from, to, in.Cursor))
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"grace"
+	"grace/internal/loop"
 	"grace/internal/store"
 )
 
@@ -88,7 +89,7 @@ func (s *server) registerRuns(api huma.API) {
 // abort asks a run to stop on behalf of the caller. It has no rate: to stop is
 // never too fast.
 func (s *server) abort(ctx context.Context, id grace.RunID, reason string) error {
-	return s.backend.Abort(ctx, id, callerOf(ctx).actor(), reason)
+	return s.core.Abort(ctx, id, callerOf(ctx).actor(), reason)
 }
 
 // Aborted tells which runs were asked to stop.
@@ -114,7 +115,7 @@ func (s *server) abortAll(ctx context.Context, in *abortAllInput) (*body[Aborted
 				continue
 			}
 			err := s.abort(ctx, r.ID, in.Body.Reason)
-			if _, ended := errors.AsType[*Ended](err); ended {
+			if _, ended := errors.AsType[*loop.EndedError](err); ended {
 				continue
 			}
 			if err != nil {

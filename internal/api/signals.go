@@ -82,10 +82,8 @@ func (s *server) admitIntake() (leave func(), err error) {
 	case s.intake <- struct{}{}:
 		return func() { <-s.intake }, nil
 	default:
-		return nil, &Busy{
-			Message: fmt.Sprintf("nothing was taken: %d requests with telemetry are being taken already", maxIntake),
-			Hint:    "send it again after the time in Retry-After", RetryAfter: time.Second,
-		}
+		return nil, busy(time.Second, "nothing was taken: %d requests with telemetry are being taken already", maxIntake).
+			hint("send it again after the time in Retry-After")
 	}
 }
 
@@ -110,7 +108,7 @@ func (s *server) ingest(ctx context.Context, in *rawInput) (*body[Accepted], err
 	if err := s.report(ctx, samples, nil); err != nil {
 		return nil, err
 	}
-	if err := s.backend.Observe(ctx, samples); err != nil {
+	if err := s.core.Observe(ctx, samples...); err != nil {
 		return nil, err
 	}
 	return ok(Accepted{Accepted: len(samples)})

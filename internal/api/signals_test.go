@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"grace"
+	"grace/internal/loop"
 	"grace/sensor/alertmanager"
 )
 
@@ -26,7 +27,7 @@ func TestIngestSignal(t *testing.T) {
 		{Service: "db", Sensor: "ingest", Metric: "ping", Kind: grace.SampleProbe, At: testNow, Code: grace.CodeServiceDown, Severity: grace.SeverityCritical},
 		{Service: "db", Sensor: "ingest", Metric: "capacity", Kind: grace.SampleAlert, At: testNow, Code: grace.CodeCapacity, Severity: grace.SeverityWarning, Resolved: true, Message: "disk", Fingerprint: "capacity/capacity"},
 	}
-	if diff := cmp.Diff(want, e.backend.samples); diff != "" {
+	if diff := cmp.Diff(want, e.core.samples); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -70,8 +71,8 @@ func TestIngestSaysWhereAndWhat(t *testing.T) {
 			}
 		})
 	}
-	if len(e.backend.samples) != 0 {
-		t.Errorf("a refused batch was taken in part: %v", e.backend.samples)
+	if len(e.core.samples) != 0 {
+		t.Errorf("a refused batch was taken in part: %v", e.core.samples)
 	}
 }
 
@@ -84,19 +85,19 @@ func TestPostEvents(t *testing.T) {
 	if a := decode[Accepted](t, rec); a.Accepted != 3 {
 		t.Fatalf("%+v", a)
 	}
-	post := e.backend.post
-	if len(post.Events) != 3 || post.Events[0].Actor != "token:operator for ana" || post.Events[1].Actor != "token:operator" {
-		t.Errorf("events %+v", post.Events)
+	post := e.core.post
+	if len(post.events) != 3 || post.events[0].Actor != "token:operator for ana" || post.events[1].Actor != "token:operator" {
+		t.Errorf("events %+v", post.events)
 	}
 	wantSample := []grace.Sample{{Service: "cart", Sensor: "edge", Metric: "latency_ms", Kind: grace.SampleMetric, Value: 3, At: at(-2 * time.Second)}}
-	if diff := cmp.Diff(wantSample, post.Samples); diff != "" {
+	if diff := cmp.Diff(wantSample, post.samples); diff != "" {
 		t.Error(diff)
 	}
 	wantPrediction := []grace.Prediction{{
 		Key: `db/forecast/disk{mount="/var"}/capacity`, Service: "db", Metric: "disk", Series: `{mount="/var"}`, Code: grace.CodeCapacity, Title: "capacity of db", Likelihood: 0.8,
 		BreachAt: at(13*time.Minute + 58*time.Second), At: testNow,
 	}}
-	if diff := cmp.Diff(wantPrediction, post.Predictions); diff != "" {
+	if diff := cmp.Diff(wantPrediction, post.predictions); diff != "" {
 		t.Error(diff)
 	}
 	for name, tt := range map[string]struct{ body, location string }{
@@ -142,7 +143,7 @@ func TestAlertmanagerWebhook(t *testing.T) {
 		"not even an object": {role: "operator", body: `[]`, status: 400},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e.backend.samples = nil
+			e.core.samples = nil
 			body := tt.body
 			if body == "" {
 				body = webhook
@@ -150,17 +151,18 @@ func TestAlertmanagerWebhook(t *testing.T) {
 			rec := e.call(tt.role, "POST", "/api/alertmanager", body, tt.header...)
 			if tt.status != http.StatusAccepted {
 				problemOf(t, rec, tt.status)
-				if len(e.backend.samples) != 0 {
+				if len(e.core.samples) != 0 {
 					t.Error("a refused webhook had an effect")
 				}
 				return
 			}
-			if a := decode[WebhookAnswer](t, rec); a.Accepted != 1 || len(e.backend.samples) != 1 || e.backend.samples[0].Service != "db" {
-				t.Errorf("answer %+v, samples %+v", a, e.backend.samples)
+			if a := decode[WebhookAnswer](t, rec); a.Accepted != 1 || len(e.core.samples) != 1 || e.core.samples[0].Service != "db" {
+				t.Errorf("answer %+v, samples %+v", a, e.core.samples)
 			}
 		})
 	}
-	closed := newEnv(t, func(c *Config) { c.Alertmanager = nil })
+	closed := newEnv(t)
+	closed.core.trusted = Alertmanager{}
 	problemOf(t, closed.call("", "POST", "/api/alertmanager", webhook, "Authorization", "Bearer "), http.StatusUnauthorized)
 	problemOf(t, closed.call("", "POST", "/api/alertmanager", webhook, "X-Signature-256", alertmanager.Sign([]byte(webhook), nil, testNow)), http.StatusUnauthorized)
 }
@@ -173,12 +175,12 @@ func TestSignedOnce(t *testing.T) {
 	send := func() int {
 		return e.call("", "POST", "/api/alertmanager", webhook, "X-Signature-256", signature).Code
 	}
-	e.backend.fail(&Busy{Message: "busy"})
+	e.core.fail(loop.ErrBusy)
 	if got := send(); got != http.StatusServiceUnavailable {
 		t.Fatal(got)
 	}
-	e.backend.fail(nil)
-	e.backend.samples = nil
+	e.core.fail(nil)
+	e.core.samples = nil
 	for range 3 {
 		if got := send(); got != http.StatusAccepted {
 			t.Fatal(got)
@@ -189,7 +191,7 @@ func TestSignedOnce(t *testing.T) {
 	if got := send(); got != http.StatusAccepted {
 		t.Errorf("written in another way: %d", got)
 	}
-	if n := len(e.backend.samples); n != 1 {
+	if n := len(e.core.samples); n != 1 {
 		t.Errorf("taken %d times", n)
 	}
 	e.now = e.now.Add(alertmanager.Tolerance + time.Second)

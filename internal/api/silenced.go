@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"grace/internal/loop"
+
 	"grace"
 )
 
@@ -66,7 +68,7 @@ const matchesNothing = "it matches no service that GRACE knows now"
 // silencer tells what is silenced now. It is made once for an answer or a page.
 type silencer struct {
 	inForce  []inForce
-	symptoms map[grace.ServiceID]Symptoms
+	symptoms map[grace.ServiceID]loop.Symptoms
 }
 
 type inForce struct {
@@ -85,7 +87,7 @@ func (s *server) silencer(ctx context.Context) (silencer, error) {
 
 // silencerOf makes one of the silences in force.
 func (s *server) silencerOf(ctx context.Context, list []grace.Silence) silencer {
-	q := silencer{symptoms: s.backend.Symptoms(ctx)}
+	q := silencer{symptoms: s.core.Symptoms()}
 	for _, one := range list {
 		q.inForce = append(q.inForce, inForce{one, one.Matcher()})
 	}
@@ -118,7 +120,7 @@ func atSource(signals ...grace.Signal) (out []SilencedBy) {
 
 // services gives all services with what silences them.
 func (s *server) services(ctx context.Context, q silencer) []ServiceView {
-	views := s.backend.Services(ctx)
+	views := s.graph()
 	for i := range views {
 		views[i].Silenced = q.of(views[i].Service)
 	}
@@ -132,10 +134,10 @@ func (s *server) health(ctx context.Context) ([]HealthView, error) {
 		return nil, err
 	}
 	described := map[grace.ServiceID]grace.Service{}
-	for _, v := range s.backend.Services(ctx) {
+	for _, v := range s.graph() {
 		described[v.ID] = v.Service
 	}
-	states := s.backend.Health(ctx)
+	states := s.states()
 	out := make([]HealthView, 0, len(states))
 	for _, h := range states {
 		service := described[h.Service]
@@ -147,7 +149,7 @@ func (s *server) health(ctx context.Context) ([]HealthView, error) {
 
 // alertsView gives what leads to no action, with what silences it.
 func (s *server) alertsView(ctx context.Context, q silencer) AlertsView {
-	v := s.backend.Alerts(ctx)
+	v := s.unused()
 	for i := range v.Undeclared {
 		u := &v.Undeclared[i]
 		u.Silenced = append(q.silences(grace.Service{ID: u.Service}), atSource(u.Worst)...)
@@ -157,11 +159,11 @@ func (s *server) alertsView(ctx context.Context, q silencer) AlertsView {
 
 // silenceable gives all services that a silence may be about, with what they suffer
 // from: also those that only alerts speak of, which have nothing but a name.
-func (s *server) silenceable(ctx context.Context) ([]ServiceView, map[grace.ServiceID]Symptoms) {
-	views, symptoms := s.backend.Services(ctx), s.backend.Symptoms(ctx)
-	for _, u := range s.backend.Alerts(ctx).Undeclared {
+func (s *server) silenceable(ctx context.Context) ([]ServiceView, map[grace.ServiceID]loop.Symptoms) {
+	views, symptoms := s.graph(), s.core.Symptoms()
+	for _, u := range s.unused().Undeclared {
 		views = append(views, ServiceView{Service: grace.Service{ID: u.Service}})
-		symptoms[u.Service] = Symptoms{Worst: u.Worst, Count: u.Signals}
+		symptoms[u.Service] = loop.Symptoms{Worst: u.Worst, Count: u.Signals}
 	}
 	return views, symptoms
 }

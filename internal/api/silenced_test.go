@@ -10,6 +10,8 @@ import (
 
 	"grace"
 	"grace/internal/event"
+	"grace/internal/notify"
+	"grace/internal/store"
 	"grace/sensor/alertmanager"
 )
 
@@ -26,13 +28,11 @@ func silencedWorld(e *env) {
 			{Key: "db/shop/up", Service: "db", Sensor: "shop", Metric: "up", Code: grace.CodeServiceDown, State: grace.SignalFiring, Severity: grace.SeverityCritical, Since: at(-time.Minute)},
 		},
 	})
-	e.backend.alerts = AlertsView{
-		Undeclared: []UndeclaredService{
-			{Service: "billing", Signals: 1, Worst: grace.Signal{Metric: "DiskFull", Code: grace.CodeInvestigation, State: grace.SignalFiring, Message: "disk is full", Since: at(-time.Minute)}},
-			{Service: "ghost", Signals: 1, Worst: grace.Signal{Metric: "Down", State: grace.SignalFiring, Since: at(-time.Minute)}},
-		},
-		Skipped: []SkippedAlerts{{Skipped: alertmanager.Skipped{Alert: "Watchdog", Reason: "it has no label service"}, Times: 3, Last: at(-time.Second)}},
+	e.core.undeclared = []grace.Signal{
+		{Key: "billing/alertmanager/DiskFull/f2", Service: "billing", Metric: "DiskFull", Code: grace.CodeInvestigation, State: grace.SignalFiring, Message: "disk is full", Since: at(-time.Minute)},
+		{Key: "ghost/alertmanager/Down/f3", Service: "ghost", Metric: "Down", State: grace.SignalFiring, Since: at(-time.Minute)},
 	}
+	e.core.notTaken = []SkippedAlerts{{Skipped: alertmanager.Skipped{Alert: "Watchdog", Reason: "it has no label service"}, Times: 3, Last: at(-time.Second)}}
 }
 
 // What is silenced is said by the API wherever a service is, with who, until
@@ -98,7 +98,9 @@ func TestNewSilenceSaysWhatItMatches(t *testing.T) {
 func TestPagesShowSilencedAndAstray(t *testing.T) {
 	e := newEnv(t)
 	silencedWorld(e)
-	e.backend.notifications.Receivers = []NotifyReceiver{{Name: "pager", DeadLetters: 2, FailingSince: new(at(-time.Hour)), Error: "refused"}, {Name: "chat"}}
+	e.core.notifications.Receivers = []notify.ReceiverStatus{
+		{Receiver: store.Receiver{Name: "pager", FailingSince: new(at(-time.Hour)), Error: "refused"}, Letters: 2}, {Receiver: store.Receiver{Name: "chat"}},
+	}
 	b := e.signIn("viewer")
 	astray := []string{
 		"Undeclared services", ">billing</a>", "disk is full", "Alerts that were not taken", "Watchdog", "it has no label service",

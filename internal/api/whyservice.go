@@ -9,6 +9,7 @@ import (
 
 	"grace"
 	"grace/internal/explain"
+	"grace/internal/loop"
 	"grace/internal/store"
 )
 
@@ -38,7 +39,7 @@ func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explan
 	if err != nil {
 		return Explanation{}, stored(err)
 	}
-	all = s.backend.Latest(ctx, all)
+	all = s.core.Latest(all)
 	q, err := s.silencer(ctx)
 	if err != nil {
 		return Explanation{}, err
@@ -99,7 +100,7 @@ func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explan
 
 // waits tells which signals of a service, of which none is stored, are configured and
 // have had no sample yet, and how many they are.
-func waits(s Symptoms) (n int, words string) {
+func waits(s loop.Symptoms) (n int, words string) {
 	if s.Count == 0 || s.Worst.State != grace.SignalUnknown {
 		return 0, ""
 	}

@@ -7,6 +7,7 @@ import (
 
 	"grace"
 	"grace/internal/event"
+	"grace/internal/loop"
 )
 
 func (e *env) why(id string) Explanation {
@@ -24,7 +25,7 @@ func TestSignalsAreNewest(t *testing.T) {
 	e.apply(event.Given{Signals: []grace.Signal{stored}})
 	newest := stored
 	newest.Value, newest.At, newest.Message = 660, e.now, "conns 660 > 100"
-	e.backend.latest = map[grace.SignalKey]grace.Signal{newest.Key: newest}
+	e.core.latest = map[grace.SignalKey]grace.Signal{newest.Key: newest}
 	if got := decode[ServiceDetail](t, e.call("viewer", "GET", "/api/services/db", "")); len(got.Signals) != 1 || got.Signals[0].Value != 660 {
 		t.Errorf("signals: %+v", got.Signals)
 	}
@@ -64,7 +65,7 @@ func TestWhyFlapping(t *testing.T) {
 // nothing judges.
 func TestWhyWaitsForSample(t *testing.T) {
 	e := newEnv(t)
-	e.backend.symptoms = map[grace.ServiceID]Symptoms{"core": {Count: 2, Worst: grace.Signal{Service: "core", Sensor: "web-new", Metric: "up", State: grace.SignalUnknown}}}
+	e.core.symptoms = map[grace.ServiceID]loop.Symptoms{"core": {Count: 2, Worst: grace.Signal{Service: "core", Sensor: "web-new", Metric: "up", State: grace.SignalUnknown}}}
 	w := e.why("core")
 	const want = "up of sensor web-new is configured and waits for its first sample, and 1 more does"
 	if w.Summary != "Nothing is done on core: "+want+"." || !strings.Contains(w.Text, want) || strings.Contains(w.Text, "nothing judges it") || !strings.Contains(w.Text, "of its 2 signals") {

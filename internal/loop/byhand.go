@@ -67,14 +67,14 @@ func (c *commands) RunByHand(ctx context.Context, want ByHand, actor string) (gr
 func (st *stages) wants(want ByHand) error {
 	service, ok := st.rules.Graph.Service(want.Service)
 	if !ok {
-		return &ErrTrial{fmt.Sprintf("unknown service %q", want.Service)}
+		return &InvalidError{fmt.Errorf("unknown service %q", want.Service)}
 	}
 	i := slices.IndexFunc(st.Playbooks, func(p grace.Playbook) bool { return p.ID == want.Playbook })
 	if i < 0 {
-		return &ErrTrial{fmt.Sprintf("unknown playbook %q", want.Playbook)}
+		return &InvalidError{fmt.Errorf("unknown playbook %q", want.Playbook)}
 	}
 	if _, ok := st.Playbooks[i].Bind(service); !ok {
-		return &ErrTrial{unbound(st.Playbooks[i], want.Service)}
+		return &InvalidError{unbound(st.Playbooks[i], want.Service)}
 	}
 	return nil
 }

@@ -218,25 +218,20 @@ type Trial struct {
 	Reasons    []grace.Reason
 }
 
-// ErrTrial says why a playbook cannot be tried on a service.
-type ErrTrial struct{ Reason string }
-
-func (e *ErrTrial) Error() string { return e.Reason }
-
 // DryRun asks the gates about a playbook on a service and changes nothing.
 func (v *views) DryRun(ctx context.Context, id grace.PlaybookID, service grace.ServiceID, params map[string]any) (Trial, error) {
 	st := v.stages.Load()
 	s, ok := st.rules.Graph.Service(service)
 	if !ok {
-		return Trial{}, &ErrTrial{fmt.Sprintf("unknown service %q", service)}
+		return Trial{}, &InvalidError{fmt.Errorf("unknown service %q", service)}
 	}
 	i := slices.IndexFunc(st.Playbooks, func(p grace.Playbook) bool { return p.ID == id })
 	if i < 0 {
-		return Trial{}, &ErrTrial{fmt.Sprintf("unknown playbook %q", id)}
+		return Trial{}, &InvalidError{fmt.Errorf("unknown playbook %q", id)}
 	}
 	p, ok := st.Playbooks[i].Bind(s)
 	if !ok {
-		return Trial{}, &ErrTrial{unbound(p, service)}
+		return Trial{}, &InvalidError{unbound(p, service)}
 	}
 	p.Arguments = maps.Clone(p.Arguments)
 	if p.Arguments == nil {
@@ -245,7 +240,7 @@ func (v *views) DryRun(ctx context.Context, id grace.PlaybookID, service grace.S
 	maps.Copy(p.Arguments, params)
 	resolved, err := propose.ResolveParameters(p)
 	if err != nil {
-		return Trial{}, &ErrTrial{err.Error()}
+		return Trial{}, &InvalidError{err}
 	}
 	mode, err := v.Store.Mode(ctx, v.Store.Q())
 	if err != nil {
@@ -262,11 +257,11 @@ func (v *views) DryRun(ctx context.Context, id grace.PlaybookID, service grace.S
 }
 
 // unbound says why a playbook does not run on a service.
-func unbound(p grace.Playbook, service grace.ServiceID) string {
+func unbound(p grace.Playbook, service grace.ServiceID) error {
 	if len(p.Services) > 0 && !slices.Contains(p.Services, service) {
-		return fmt.Sprintf("playbook %q is for other services: its key services names %s, and not %s", p.ID, explain.List(p.Services), service)
+		return fmt.Errorf("playbook %q is for other services: its key services names %s, and not %s", p.ID, explain.List(p.Services), service)
 	}
-	return fmt.Sprintf("playbook %q has no binding for %q: add services[].bindings.%s", p.ID, service, p.ID)
+	return fmt.Errorf("playbook %q has no binding for %q: add services[].bindings.%s", p.ID, service, p.ID)
 }
 
 // KPIs measures the key figures over the last 24 hours. Where there are

@@ -268,8 +268,8 @@ func (n *Notifier) halt() {
 	n.done.Wait()
 }
 
-// Outcome of a test message.
-type Outcome struct {
+// TestOutcome of a test message.
+type TestOutcome struct {
 	Receiver string         `json:"receiver"`
 	OK       bool           `json:"ok"`
 	Error    string         `json:"error,omitempty"`
@@ -281,14 +281,14 @@ var ErrUnknown = errors.New("unknown receiver")
 
 // Test sends a message through one receiver, or through each when name is
 // empty, past routes and cursors.
-func (n *Notifier) Test(ctx context.Context, name, actor string) ([]Outcome, error) {
+func (n *Notifier) Test(ctx context.Context, name, actor string) ([]TestOutcome, error) {
 	var asked []*worker
 	for _, w := range n.current().workers {
 		if name == "" || name == w.name {
 			asked = append(asked, w)
 		}
 	}
-	out := make([]Outcome, len(asked))
+	out := make([]TestOutcome, len(asked))
 	var sending sync.WaitGroup
 	for i, w := range asked {
 		sending.Go(func() { out[i] = n.test(ctx, w, actor) })
@@ -300,7 +300,7 @@ func (n *Notifier) Test(ctx context.Context, name, actor string) ([]Outcome, err
 	return out, nil
 }
 
-func (n *Notifier) test(ctx context.Context, w *worker, actor string) Outcome {
+func (n *Notifier) test(ctx context.Context, w *worker, actor string) TestOutcome {
 	now := n.Now()
 	m := &Message{
 		Key: fmt.Sprintf("grace/%s/test-%d", w.name, now.UnixNano()), Kind: Test, Type: "self_heal.notify.test",
@@ -314,7 +314,7 @@ func (n *Notifier) test(ctx context.Context, w *worker, actor string) Outcome {
 	defer cancel()
 	began := time.Now()
 	_, err := w.out.send(ctx, m, Thread{})
-	o := Outcome{Receiver: w.name, OK: err == nil, Took: grace.Duration(time.Since(began).Round(time.Millisecond))}
+	o := TestOutcome{Receiver: w.name, OK: err == nil, Took: grace.Duration(time.Since(began).Round(time.Millisecond))}
 	if err != nil {
 		o.Error = err.Error()
 	}
