@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	"grace/internal/event"
-
 	"grace"
+	"grace/internal/event"
 )
 
 // TestAbortAll: one request stops all that can be stopped, and no rate holds it

@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"grace/internal/event"
-
 	"grace"
+	"grace/internal/event"
 )
 
 // TestNobodyApprovesTheirOwn: one token must not both report a condition and

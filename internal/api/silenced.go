@@ -6,9 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"grace/internal/loop"
-
 	"grace"
+	"grace/internal/loop"
 )
 
 // SilencedBy is what keeps GRACE's hands off a service: a silence here, which keeps

@@ -2,13 +2,11 @@ package diagnose
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"slices"
 	"time"
 
 	"grace"
+	"grace/internal/content"
 )
 
 // maxLikelihood: nothing is certain.
@@ -63,7 +61,7 @@ func (a *Agent) Diagnose(in Input) []grace.Diagnosis {
 func (a *Agent) diagnosis(p *patient, now time.Time) grace.Diagnosis {
 	likelihood, evidence := a.evidence(p, p.code)
 	d := grace.Diagnosis{
-		ID:       diagnosisID(p),
+		ID:       grace.DiagnosisID("d-" + content.ID(p.id, p.code, p.since)), // the same as long as the same condition lasts
 		Code:     p.code,
 		Cause:    p.id,
 		Kind:     grace.TriggerReactive,
@@ -169,12 +167,6 @@ func (p *patient) breachAt() *time.Time {
 		}
 	}
 	return first
-}
-
-// diagnosisID is the same as long as the same condition lasts.
-func diagnosisID(p *patient) grace.DiagnosisID {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", p.id, p.code, p.since.UnixMilli()))
-	return grace.DiagnosisID("d-" + hex.EncodeToString(sum[:8]))
 }
 
 func mostUrgentFirst(a, b grace.Diagnosis) int {

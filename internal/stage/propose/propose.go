@@ -68,6 +68,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/gate"
 )
 
@@ -182,7 +183,7 @@ func (a *Agent) Propose(in Input) Answer {
 	}
 	d := in.Diagnosis
 	out.Proposal = &grace.Proposal{
-		ID:          proposalID(d.ID, best.playbook.ID, in.Now),
+		ID:          grace.ProposalID("p-" + content.ID(d.ID, best.playbook.ID, in.Now)),
 		Diagnosis:   d.ID,
 		Code:        d.Code,
 		Kind:        d.Kind,

@@ -2,14 +2,10 @@ package propose
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"grace"
 	"grace/internal/gate"
@@ -210,10 +206,4 @@ func unknownLast(rank int) int {
 		return math.MaxInt
 	}
 	return rank
-}
-
-// proposalID is the same for the same diagnosis, playbook and millisecond.
-func proposalID(d grace.DiagnosisID, p grace.PlaybookID, now time.Time) grace.ProposalID {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", d, p, now.UnixMilli()))
-	return grace.ProposalID("p-" + hex.EncodeToString(sum[:8]))
 }
