@@ -64,7 +64,7 @@ type Daemon struct {
 	listener net.Listener
 
 	owner      string // this process, among replicas and over restarts
-	home       *home
+	home       *dataDirectory
 	store      *store.Store
 	bus        *mesh.Bus
 	engine     *flow.Engine
@@ -285,7 +285,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 	})
 	d.tasks.Go(func() { d.heartbeat(d.ctx) })
 	d.tasks.Go(func() { d.watchdog(d.ctx) })
-	d.tasks.Go(func() { d.keepHouse(d.ctx) })
+	d.tasks.Go(func() { d.enforceRetention(d.ctx) })
 	d.tasks.Go(func() { d.trace(d.ctx) })
 	d.tasks.Go(func() { d.countRuns(d.ctx) })
 	d.tasks.Go(func() { d.watchData(d.ctx) })
@@ -308,7 +308,7 @@ func (d *Daemon) httpServer(handler http.Handler) *http.Server {
 }
 
 func (d *Daemon) openSensors(context.Context) error {
-	list, err := d.buildSensors(d.cfg, d.origins(d.cfg), grace.SinkFunc(d.loop.Recall))
+	list, err := d.buildSensors(d.cfg, d.origins(d.cfg), grace.SinkFunc(d.loop.Backfill))
 	if err != nil {
 		return err
 	}
@@ -408,7 +408,7 @@ func (d *Daemon) reload(ctx context.Context, actor string) error {
 		return &ConfigError{Problems: problems}
 	}
 	origins := d.origins(cfg)
-	list, err := d.buildSensors(cfg, origins, grace.SinkFunc(d.loop.Recall))
+	list, err := d.buildSensors(cfg, origins, grace.SinkFunc(d.loop.Backfill))
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func (d *Daemon) reportForgery(ctx context.Context, f forgery) {
 }
 
 // databaseFile identifies the SQLite file that was opened; nil on PostgreSQL.
-func (h *home) databaseFile() (fs.FileInfo, error) {
+func (h *dataDirectory) databaseFile() (fs.FileInfo, error) {
 	if h.cfg.Database != "" {
 		return nil, nil //nolint:nilnil // there is no file to guard
 	}
@@ -125,7 +125,7 @@ func (h *home) databaseFile() (fs.FileInfo, error) {
 
 // sameFile refuses to go on with a database file that was deleted or replaced:
 // what is written to the one that is open would be gone with this process.
-func (h *home) sameFile(opened fs.FileInfo) error {
+func (h *dataDirectory) sameFile(opened fs.FileInfo) error {
 	if opened == nil {
 		return nil
 	}

@@ -117,7 +117,7 @@ func newReceivers(d *Daemon) (*receivers, error) {
 			for i, s := range samples {
 				samples[i].Metric = r.written(s.Service, s.Metric)
 			}
-			return d.loop.Judge(ctx, samples...)
+			return d.loop.ObserveWithoutForecast(ctx, samples...)
 		},
 		Evicted: func(e telemetry.Eviction) {
 			d.log.Warn("a series gave its place to another", "series", e.Labels, "why", e.Why, "others", e.Others)

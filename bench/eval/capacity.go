@@ -71,9 +71,9 @@ func capacityPredictions(claims []capacityClaim, n int) (rolled, test [][]predic
 	return rolled, test
 }
 
-// capacitySpoken gives for each series and block of the test 1 where the gate
+// capacityPublished gives for each series and block of the test 1 where the gate
 // speaks, else 0.
-func capacitySpoken(claims []capacityClaim, n int) []m4Score {
+func capacityPublished(claims []capacityClaim, n int) []m4Score {
 	out := make([]m4Score, n)
 	for i := range out {
 		out[i].claims = make([]float64, m4Horizon/m4Block)

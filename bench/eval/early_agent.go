@@ -19,8 +19,8 @@ const earlySure = 0.8
 
 // agentLooks is what the production agent said in one run over all series.
 type agentLooks struct {
-	said   [][]float64 // by series and row: the likelihood of what is said, spoken or in shadow; 0: nothing
-	spoken [][]bool
+	said      [][]float64 // by series and row: the likelihood of what is said, published or in shadow; 0: nothing
+	published [][]bool
 	// predictions are the claims with their outcome and their likelihood as
 	// first said.
 	predictions [][]prediction
@@ -42,7 +42,7 @@ func runAgent(series []earlySeries) agentLooks {
 			Service: grace.ServiceID(strconv.Itoa(i)), Metric: "m", Op: ">", Threshold: s.limit,
 			Code: grace.CodeLatencySpike, Impact: grace.ImpactMedium,
 		})
-		out.spoken = append(out.spoken, make([]bool, len(s.at)))
+		out.published = append(out.published, make([]bool, len(s.at)))
 		out.said = append(out.said, make([]float64, len(s.at)))
 	}
 	a := predict.New(cfg, targets)
@@ -64,7 +64,7 @@ func runAgent(series []earlySeries) agentLooks {
 
 // take keeps what the agent said at the newest row.
 func (out *agentLooks) take(l earlyLook, r predict.Result) {
-	for spoken, said := range map[bool][]grace.Prediction{true: r.Spoken, false: r.Shadow} {
+	for published, said := range map[bool][]grace.Prediction{true: r.Published, false: r.Shadow} {
 		for _, p := range said {
 			if p.Rule != earlyRule {
 				continue
@@ -74,15 +74,15 @@ func (out *agentLooks) take(l earlyLook, r predict.Result) {
 			}
 			if string(p.Service) == strconv.Itoa(l.series) {
 				out.said[l.series][l.row] = p.Likelihood
-				out.spoken[l.series][l.row] = spoken
+				out.published[l.series][l.row] = published
 			}
 		}
 	}
 	for _, p := range r.Resolved {
-		if p.Rule == earlyRule && (p.Outcome == grace.PredictionHit || p.Outcome == grace.PredictionFalse) {
+		if p.Rule == earlyRule && (p.Outcome == grace.PredictionTruePositive || p.Outcome == grace.PredictionFalsePositive) {
 			i, _ := strconv.Atoi(string(p.Service)) // as runAgent wrote it
 			// A hit may be one of a likelihood that was said later.
-			came := p.Outcome == grace.PredictionHit && !p.Breach.After(p.Made.Add(2*p.Horizon.D()))
+			came := p.Outcome == grace.PredictionTruePositive && !p.Breach.After(p.Made.Add(2*p.Horizon.D()))
 			said := out.first[p.ID]
 			said.came = came
 			out.predictions[i] = append(out.predictions[i], said)
@@ -125,7 +125,7 @@ func agentRows(series []earlySeries) []Row {
 	}{
 		{"agent, all claims", true, func(i, row int) bool { return looks.said[i][row] > 0 }},
 		{fmt.Sprintf("agent, likelihood >= %.2f", earlySure), true, func(i, row int) bool { return looks.said[i][row] >= earlySure }},
-		{"agent, spoken by default", true, func(i, row int) bool { return looks.spoken[i][row] }},
+		{"agent, published by default", true, func(i, row int) bool { return looks.published[i][row] }},
 	} {
 		results := make([]earlyResult, len(series))
 		for i, s := range series {

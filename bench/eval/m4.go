@@ -23,7 +23,7 @@ const (
 	m4Block = 6
 	// m4Limit is the quantile of the history that stands for a capacity.
 	m4Limit = 0.98
-	// m4Speaks: a claim of at least this likelihood is spoken.
+	// m4Speaks: a claim of at least this likelihood is published.
 	m4Speaks = 0.8
 	// m4Range is the range of predict_linear in hours: the one of two hours to
 	// seven days with the best precision here.
@@ -84,7 +84,7 @@ func m4(ctx context.Context, data string) ([]Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	breaches = append(breaches, m4BreachRow(m4Method{name: "agent, spoken by default", ours: true}, series, capacitySpoken(claims, len(series))))
+	breaches = append(breaches, m4BreachRow(m4Method{name: "agent, published by default", ours: true}, series, capacityPublished(claims, len(series))))
 	target := func(texts ...string) Row {
 		r := Row{Name: "target"}
 		for _, t := range texts {
@@ -103,7 +103,7 @@ func m4ForecastTable(n int, rows []Row) Table {
 		What: fmt.Sprintf("%d series, the 48 hours after each. A model sees the newest four weeks. OWA is the mean of sMAPE and MASE as shares of "+
 			"those of Naive2, as in the M4 competition (its winner: 0.44 over all of its hourly series); MSIS is that of the 95 %% band, as there; "+
 			"coverage in %%. The lstm is trained on the past of one half of the series and measured on the other.", n),
-		Columns: []string{"OWA", "sMAPE", "MASE", "MSIS", "in 95 % band", "in 80 % band"},
+		Columns: []string{"OWA", "sMAPE", "MASE", "MSIS", "in 95 % interval", "in 80 % interval"},
 		Rows:    rows,
 	}
 }
@@ -291,12 +291,12 @@ func all(n int) []int {
 }
 
 func m4BreachRow(m m4Method, series []m4Series, scores []m4Score) Row {
-	count := func(drawn []int) (right, spoken, breaches float64) {
+	count := func(drawn []int) (right, published, breaches float64) {
 		for _, i := range drawn {
 			for b, breach := range series[i].breaches() {
 				claimed := scores[i].claims[b] >= m4Speaks
 				if claimed {
-					spoken++
+					published++
 				}
 				if breach {
 					breaches++
@@ -306,14 +306,14 @@ func m4BreachRow(m m4Method, series []m4Series, scores []m4Score) Row {
 				}
 			}
 		}
-		return right, spoken, breaches
+		return right, published, breaches
 	}
 	n := len(series)
-	_, spoken, breaches := count(all(n))
+	_, published, breaches := count(all(n))
 	return Row{Name: m.name, Ours: m.ours, Cells: []Value{
-		bootstrap(n, 3, func(drawn []int) float64 { right, spoken, _ := count(drawn); return right / spoken }),
+		bootstrap(n, 3, func(drawn []int) float64 { right, published, _ := count(drawn); return right / published }),
 		bootstrap(n, 3, func(drawn []int) float64 { right, _, breaches := count(drawn); return right / breaches }),
-		figure(spoken, 0),
+		figure(published, 0),
 		figure(breaches, 0),
 	}}
 }

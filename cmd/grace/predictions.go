@@ -14,21 +14,21 @@ import (
 
 func newPredictions(a *app) *cobra.Command {
 	var (
-		q                      cli.ListQuery
-		service, rule, outcome string
-		spoken, shadow, sums   bool
+		q                       cli.ListQuery
+		service, rule, outcome  string
+		published, shadow, sums bool
 	)
 	cmd := &cobra.Command{
 		Use:   "predictions",
 		Short: "What GRACE predicted, and what became of it",
 		Long: `Every prediction is an entry of the ledger, from the first time a rule says so
-until it is resolved: hit, false, prevented or unresolved; a breach that nobody
+until it is resolved: true_positive, false_positive, prevented or unresolved; a breach that nobody
 foresaw is a miss. Predictions in shadow are recorded and resolved like the
 others, and nothing is done.`,
 		Args: cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if spoken && shadow {
-				return cli.UsageError("--spoken and --shadow leave nothing", "give one of them, or none for both")
+			if published && shadow {
+				return cli.UsageError("--published and --shadow leave nothing", "give one of them, or none for both")
 			}
 			c, err := a.client()
 			if err != nil {
@@ -38,8 +38,8 @@ others, and nothing is done.`,
 				return a.predictionSummary(cmd, c, service, rule)
 			}
 			values := q.Values("service", service, "rule", rule, "outcome", outcome)
-			if spoken {
-				values.Set("spoken", "true")
+			if published {
+				values.Set("published", "true")
 			}
 			if shadow {
 				values.Set("shadow", "true")
@@ -70,15 +70,15 @@ others, and nothing is done.`,
 	f.BoolVar(&sums, "summary", false, "how right each rule was in the last 30 days")
 	f.StringVar(&service, "service", "", "only of this service")
 	f.StringVar(&rule, "rule", "", "only by this rule, for example trend")
-	f.StringVar(&outcome, "outcome", "", "only open, hit, false, prevented, unresolved or miss")
-	f.BoolVar(&spoken, "spoken", false, "only those that were spoken")
+	f.StringVar(&outcome, "outcome", "", "only open, true_positive, false_positive, prevented, unresolved or false_negative")
+	f.BoolVar(&published, "published", false, "only those that were published")
 	f.BoolVar(&shadow, "shadow", false, "only those that stayed in shadow, and misses")
 	pageFlags(cmd, &q)
 	return cmd
 }
 
 func likely(p grace.Prediction) string {
-	if p.Outcome == grace.PredictionMiss {
+	if p.Outcome == grace.PredictionFalseNegative {
 		return "-"
 	}
 	return cli.Percent(p.Likelihood)
@@ -86,16 +86,16 @@ func likely(p grace.Prediction) string {
 
 func said(p grace.Prediction) string {
 	switch {
-	case p.Outcome == grace.PredictionMiss:
+	case p.Outcome == grace.PredictionFalseNegative:
 		return "-"
-	case p.Spoken != nil:
-		return "spoken"
+	case p.Published != nil:
+		return "published"
 	}
 	return "shadow"
 }
 
 func lead(p grace.Prediction) string {
-	if p.Outcome != grace.PredictionHit {
+	if p.Outcome != grace.PredictionTruePositive {
 		return "-"
 	}
 	return cli.Short(p.Lead.D())
@@ -113,20 +113,20 @@ func (a *app) predictionSummary(cmd *cobra.Command, c *client, service, rule str
 			return
 		}
 		t := cli.Table{Head: []string{
-			"RULE", "SPOKEN", "OPEN", "HITS", "FALSE", "PREVENTED", "UNRESOLVED", "MISSED", "PRECISION", "80 % BAND", "MEDIAN LEAD",
-			"ABSTAINED", "SHADOW HITS", "SHADOW FALSE",
+			"RULE", "PUBLISHED", "OPEN", "TRUE POS.", "FALSE POS.", "PREVENTED", "UNRESOLVED", "MISSED", "PRECISION", "80 % INTERVAL", "MEDIAN LEAD",
+			"ABSTAINED", "SHADOW TRUE POS.", "SHADOW FALSE POS.",
 		}}
 		for _, r := range s.Value.Rules {
 			precision, band, ahead := "-", "-", "-" // of nothing
-			if r.Hits+r.False > 0 {
+			if r.TruePositives+r.FalsePositives > 0 {
 				precision, band = cli.Percent(r.Precision), cli.Percent(r.Low)+" to "+cli.Percent(r.High)
 			}
-			if r.Hits > 0 {
+			if r.TruePositives > 0 {
 				ahead = cli.Short(r.MedianLead.D())
 			}
 			n := strconv.Itoa
-			t.Add(r.Rule, n(r.Spoken), n(r.Open), n(r.Hits), n(r.False), n(r.Prevented), n(r.Unresolved), n(r.Missed), precision,
-				band, ahead, n(r.Abstained), n(r.ShadowHits), n(r.ShadowFalse))
+			t.Add(r.Rule, n(r.Published), n(r.Open), n(r.TruePositives), n(r.FalsePositives), n(r.Prevented), n(r.Unresolved), n(r.Missed), precision,
+				band, ahead, n(r.Abstained), n(r.ShadowTruePositives), n(r.ShadowFalsePositives))
 		}
 		t.Write(w, a.Colour)
 		a.reliability(w, s.Value.Reliability)

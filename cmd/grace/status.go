@@ -49,7 +49,7 @@ func newStatus(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			predictions, err := c.Predictions(ctx, cli.ListQuery{Limit: cli.MaxPage}.Values("outcome", string(grace.PredictionOpen), "spoken", "true"))
+			predictions, err := c.Predictions(ctx, cli.ListQuery{Limit: cli.MaxPage}.Values("outcome", string(grace.PredictionOpen), "published", "true"))
 			if err != nil {
 				return err
 			}

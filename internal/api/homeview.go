@@ -178,7 +178,7 @@ func (s *server) conditions(ctx context.Context, o overview) (out []console.Cond
 	for _, p := range o.predictions {
 		out = append(out, console.Condition{
 			State:   console.State{Tone: console.TonePredicted, Label: "predicted"},
-			Service: serviceLink(p.Service), What: words(string(p.Code)),
+			Service: serviceLink(p.Service), What: humanize(string(p.Code)),
 			Detail: fmt.Sprintf("%s: breach in %s, likelihood %s", p.Metric, span(p.BreachAt.Sub(s.now())), percent(p.Likelihood)),
 			Since:  made(p), Doing: o.runLink(p.Service),
 		})
@@ -204,7 +204,7 @@ func (o overview) runLink(id grace.ServiceID) console.Link {
 }
 
 func conditionOf(sig grace.Signal, n int) (what, detail string, since time.Time) {
-	what = words(string(sig.Code))
+	what = humanize(string(sig.Code))
 	if what == "" {
 		what = sig.Metric
 	}
@@ -240,7 +240,7 @@ func runRow(r grace.Run, now time.Time) console.RunRow {
 }
 
 func entry(e grace.AuditEntry) console.Entry {
-	out := console.Entry{At: e.At, Actor: e.Actor, Action: strings.ReplaceAll(words(e.Action), ".", " "), Object: console.Link{Text: e.Object}, Reason: e.Reason}
+	out := console.Entry{At: e.At, Actor: e.Actor, Action: strings.ReplaceAll(humanize(e.Action), ".", " "), Object: console.Link{Text: e.Object}, Reason: e.Reason}
 	kind, id, _ := strings.Cut(e.Object, "/")
 	switch kind {
 	case "run":

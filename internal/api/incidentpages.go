@@ -137,7 +137,7 @@ func incidentWords(kind grace.IncidentKind) string {
 	case grace.IncidentStorm:
 		return "too much is sick at once"
 	}
-	return words(string(kind))
+	return humanize(string(kind))
 }
 
 func (s *server) incidentForm(v visit) {

@@ -378,7 +378,7 @@ func (s *server) predictions(ctx context.Context) ([]grace.Prediction, error) {
 			return nil, stored(err)
 		}
 		for _, p := range all {
-			told := p.Spoken != nil || p.Counts || p.Rule == predict.RuleExternal
+			told := p.Published != nil || p.Scored || p.Rule == predict.RuleExternal
 			if !told || seen[p.Key] || p.Resolved != nil || p.At.Before(recently) || !p.BreachAt.After(now) {
 				continue
 			}

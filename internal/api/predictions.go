@@ -15,13 +15,13 @@ import (
 type predictionsInput struct {
 	Paging
 
-	Service grace.ServiceID         `query:"service"`
-	Rule    string                  `query:"rule" doc:"for example trend; external: other systems"`
-	Outcome grace.PredictionOutcome `query:"outcome" enum:"open,hit,false,prevented,unresolved,miss"`
-	Spoken  bool                    `query:"spoken" doc:"only those that were spoken"`
-	Shadow  bool                    `query:"shadow" doc:"only those that stayed in shadow, and misses"`
-	From    time.Time               `query:"from" doc:"made at or after"`
-	To      time.Time               `query:"to" doc:"made before"`
+	Service   grace.ServiceID         `query:"service"`
+	Rule      string                  `query:"rule" doc:"for example trend; external: other systems"`
+	Outcome   grace.PredictionOutcome `query:"outcome" enum:"open,true_positive,false_positive,prevented,unresolved,false_negative"`
+	Published bool                    `query:"published" doc:"only those that were published"`
+	Shadow    bool                    `query:"shadow" doc:"only those that stayed in shadow, and misses"`
+	From      time.Time               `query:"from" doc:"made at or after"`
+	To        time.Time               `query:"to" doc:"made before"`
 }
 
 type predictionSummaryInput struct {
@@ -36,29 +36,29 @@ type PredictionSummary struct {
 	From        time.Time     `json:"from"`
 	To          time.Time     `json:"to"`
 	Breaches    int           `json:"breaches" doc:"that began, foreseen or not"`
-	Missed      int           `json:"missed" doc:"of them, those that no spoken prediction foresaw"`
+	Missed      int           `json:"missed" doc:"of them, those that no published prediction foresaw"`
 	Rules       []RuleSummary `json:"rules"`
-	Reliability []Reliability `json:"reliability" doc:"of spoken predictions, by likelihood"`
+	Reliability []Reliability `json:"reliability" doc:"of published predictions, by likelihood"`
 }
 
-// RuleSummary tells how right one rule was. What was spoken and what stayed in
+// RuleSummary tells how right one rule was. What was published and what stayed in
 // shadow are counted apart.
 type RuleSummary struct {
-	Rule        string         `json:"rule"`
-	Spoken      int            `json:"spoken" doc:"predictions, each counted once however often it was said"`
-	Open        int            `json:"open" doc:"of the spoken ones: not resolved yet"`
-	Hits        int            `json:"hits" doc:"a breach began within twice the horizon"`
-	False       int            `json:"false" doc:"none began"`
-	Prevented   int            `json:"prevented" doc:"none began, a run acted, and by the forecast it had begun"`
-	Unresolved  int            `json:"unresolved" doc:"too few samples to tell, or a run acted and the forecast leaves it open"`
-	Missed      int            `json:"missed" doc:"breaches that no spoken prediction of this rule foresaw, of series that it looks at"`
-	Precision   float64        `json:"precision" doc:"share of the hits among hits and false ones; 0 without any. A prevented one is no evidence: it cannot be seen"`
-	Low         float64        `json:"low" doc:"lower edge of the 80 % band of the precision"`
-	High        float64        `json:"high" doc:"upper edge of the 80 % band of the precision"`
-	MedianLead  grace.Duration `json:"median_lead" doc:"from the prediction to the breach, of the hits"`
-	Abstained   int            `json:"abstained" doc:"predictions that the gate kept in shadow"`
-	ShadowHits  int            `json:"shadow_hits" doc:"of those that stayed in shadow"`
-	ShadowFalse int            `json:"shadow_false" doc:"of those that stayed in shadow"`
+	Rule                 string         `json:"rule"`
+	Published            int            `json:"published" doc:"predictions, each counted once however often it was said"`
+	Open                 int            `json:"open" doc:"of the published ones: not resolved yet"`
+	TruePositives        int            `json:"true_positives" doc:"a breach began within twice the horizon"`
+	FalsePositives       int            `json:"false_positives" doc:"none began"`
+	Prevented            int            `json:"prevented" doc:"none began, a run acted, and by the forecast it had begun"`
+	Unresolved           int            `json:"unresolved" doc:"too few samples to tell, or a run acted and the forecast leaves it open"`
+	Missed               int            `json:"missed" doc:"breaches that no published prediction of this rule foresaw, of series that it looks at"`
+	Precision            float64        `json:"precision" doc:"share of the true positives among all positives; 0 without any. A prevented one is no evidence: it cannot be seen"`
+	Low                  float64        `json:"low" doc:"lower edge of the 80 % interval of the precision"`
+	High                 float64        `json:"high" doc:"upper edge of the 80 % interval of the precision"`
+	MedianLead           grace.Duration `json:"median_lead" doc:"from the prediction to the breach, of the true positives"`
+	Abstained            int            `json:"abstained" doc:"predictions that the gate kept in shadow"`
+	ShadowTruePositives  int            `json:"shadow_true_positives" doc:"of those that stayed in shadow"`
+	ShadowFalsePositives int            `json:"shadow_false_positives" doc:"of those that stayed in shadow"`
 }
 
 // Reliability compares what was said with what came.
@@ -66,8 +66,8 @@ type Reliability struct {
 	From     float64 `json:"from" doc:"of the likelihood"`
 	To       float64 `json:"to"`
 	Mean     float64 `json:"mean" doc:"likelihood that was said"`
-	Resolved int     `json:"resolved" doc:"hits and false ones"`
-	Rate     float64 `json:"rate" doc:"share of hits"`
+	Resolved int     `json:"resolved" doc:"true and false positives"`
+	Rate     float64 `json:"rate" doc:"share of true positives"`
 }
 
 // summarySpan is how far back predictions are counted unless asked otherwise.
@@ -80,8 +80,8 @@ func (s *server) registerPredictions(api huma.API) {
 		doc: "The ledger of predictions, the last made first: one entry from the first time a rule says so until it is resolved, and one for every breach that was missed", what: "the predictions",
 	}, func(ctx context.Context, in *predictionsInput) (*body[List[grace.Prediction]], error) {
 		f := store.PredictionFilter{Service: in.Service, Rule: in.Rule, Outcome: in.Outcome, From: in.From, To: in.To}
-		if in.Spoken != in.Shadow {
-			f.Spoken = &in.Spoken
+		if in.Published != in.Shadow {
+			f.Published = &in.Published
 		}
 		return listed(s.store.Predictions(ctx, s.store.Q(), f, in.page()))
 	})
@@ -108,7 +108,7 @@ func (s *server) predictionSummary(ctx context.Context, in *predictionSummaryInp
 	out.Breaches = record.Breaches
 	for _, r := range record.Rules {
 		if r.Rule == "" {
-			out.Missed = r.Shadow[grace.PredictionMiss]
+			out.Missed = r.Shadow[grace.PredictionFalseNegative]
 			continue
 		}
 		if in.Rule == "" || in.Rule == r.Rule {
@@ -125,19 +125,19 @@ func (s *server) predictionSummary(ctx context.Context, in *predictionSummaryInp
 
 func summarised(r store.RuleRecord) RuleSummary {
 	out := RuleSummary{
-		Rule: r.Rule, Open: r.Spoken[grace.PredictionOpen], Hits: r.Spoken[grace.PredictionHit], False: r.Spoken[grace.PredictionFalse],
-		Prevented: r.Spoken[grace.PredictionPrevented], Unresolved: r.Spoken[grace.PredictionUnresolved], Missed: r.Missed,
-		ShadowHits: r.Shadow[grace.PredictionHit], ShadowFalse: r.Shadow[grace.PredictionFalse],
+		Rule: r.Rule, Open: r.Published[grace.PredictionOpen], TruePositives: r.Published[grace.PredictionTruePositive], FalsePositives: r.Published[grace.PredictionFalsePositive],
+		Prevented: r.Published[grace.PredictionPrevented], Unresolved: r.Published[grace.PredictionUnresolved], Missed: r.Missed,
+		ShadowTruePositives: r.Shadow[grace.PredictionTruePositive], ShadowFalsePositives: r.Shadow[grace.PredictionFalsePositive],
 	}
-	for _, n := range r.Spoken {
-		out.Spoken += n
+	for _, n := range r.Published {
+		out.Published += n
 	}
 	for outcome, n := range r.Shadow {
 		if outcome != "" { // of other systems, about what nobody measures
 			out.Abstained += n
 		}
 	}
-	out.Precision, out.Low, out.High = predict.Share(out.Hits, out.False)
+	out.Precision, out.Low, out.High = predict.Share(out.TruePositives, out.FalsePositives)
 	if n := len(r.Leads); n > 0 {
 		out.MedianLead = grace.Duration(r.Leads[n/2])
 	}

@@ -86,7 +86,7 @@ func gatesView(d *grace.Decision) console.Gates {
 	g := console.Gates{Verdict: verdictWords(d.Verdict), Policy: d.Policy, Failed: len(d.Failed())}
 	for _, r := range d.Reasons {
 		g.Rows = append(g.Rows, console.Gate{
-			Name: words(r.Gate), OK: r.OK, Code: string(r.Code), Actual: explain.Actual(r), Required: explain.Required(r), Hint: explain.Hint(r),
+			Name: humanize(r.Gate), OK: r.OK, Code: string(r.Code), Actual: explain.Actual(r), Required: explain.Required(r), Hint: explain.Hint(r),
 		})
 	}
 	// What said no is what is looked for.

@@ -137,7 +137,7 @@ func TestConditionsAreCounted(t *testing.T) {
 	silencedWorld(e)
 	e.apply(event.Given{Predictions: []grace.Prediction{{
 		ID: "p-1", Key: "checkout/shop/latency_ms", Service: "checkout", Metric: "latency_ms", Code: grace.CodeLatencySpike, Likelihood: 0.9, Outcome: grace.PredictionOpen,
-		Spoken: new(at(-time.Minute)), At: at(-time.Minute), BreachAt: at(10 * time.Minute),
+		Published: new(at(-time.Minute)), At: at(-time.Minute), BreachAt: at(10 * time.Minute),
 	}}})
 	body := e.signIn("viewer").send("GET", "/lite", nil).Body.String()
 	_, section, _ := strings.Cut(body, `aria-labelledby="conditions"`)

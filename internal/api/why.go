@@ -137,7 +137,7 @@ func (c chain) summary() string {
 		if len(failed) == 0 {
 			return fmt.Sprintf("The decision on %s was %s.", d.Service, verdictWords(d.Verdict))
 		}
-		return fmt.Sprintf("For %s the decision was %s: %s.", words(string(d.Diagnosis.Code)), verdictWords(d.Verdict), gateWords(failed[0]))
+		return fmt.Sprintf("For %s the decision was %s: %s.", humanize(string(d.Diagnosis.Code)), verdictWords(d.Verdict), gateWords(failed[0]))
 	}
 	return "Nothing is recorded."
 }
@@ -164,9 +164,9 @@ func (c chain) stages() []Stage {
 }
 
 func triggerLine(t grace.Trigger) string {
-	line := fmt.Sprintf("%s: %s on %s (%s)", clock(t.At), words(string(t.Code)), t.Service, t.Severity)
+	line := fmt.Sprintf("%s: %s on %s (%s)", clock(t.At), humanize(string(t.Code)), t.Service, t.Severity)
 	if t.Kind == grace.TriggerProactive {
-		line = fmt.Sprintf("%s: %s on %s foreseen with likelihood %.2f", clock(t.At), words(string(t.Code)), t.Service, t.Likelihood)
+		line = fmt.Sprintf("%s: %s on %s foreseen with likelihood %.2f", clock(t.At), humanize(string(t.Code)), t.Service, t.Likelihood)
 		if t.BreachAt != nil {
 			line += ", breach at " + clock(*t.BreachAt)
 		}
@@ -180,7 +180,7 @@ func triggerLine(t grace.Trigger) string {
 func diagnosisLine(g grace.Diagnosis) string {
 	line := "nothing was diagnosed on " + string(g.Cause)
 	if g.Code != "" {
-		line = fmt.Sprintf("%s on %s", words(string(g.Code)), g.Cause)
+		line = fmt.Sprintf("%s on %s", humanize(string(g.Code)), g.Cause)
 	}
 	return line + DiagnosisFacts(g, clock)
 }
@@ -234,7 +234,7 @@ func decisionStages(d *grace.Decision) []Stage {
 	if d.Policy != "" {
 		verdict += " by policy " + d.Policy
 	}
-	gates.Lines = append(gates.Lines, fmt.Sprintf("%s, mode %s", verdict, words(string(d.Mode))))
+	gates.Lines = append(gates.Lines, fmt.Sprintf("%s, mode %s", verdict, humanize(string(d.Mode))))
 	for _, r := range d.Reasons {
 		mark := "yes"
 		if !r.OK {
@@ -246,7 +246,7 @@ func decisionStages(d *grace.Decision) []Stage {
 }
 
 func gateWords(r grace.Reason) string {
-	s := fmt.Sprintf("%s: %s, required %s", words(r.Gate), explain.Actual(r), explain.Required(r))
+	s := fmt.Sprintf("%s: %s, required %s", humanize(r.Gate), explain.Actual(r), explain.Required(r))
 	if !r.OK {
 		s += " (" + string(r.Code) + ")"
 		if hint := explain.Hint(r); hint != "" {

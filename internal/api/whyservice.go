@@ -128,7 +128,7 @@ func changing(signals []grace.Signal) string {
 func signalLine(sig grace.Signal) string {
 	line := fmt.Sprintf("%s %s since %s", sig.Metric, sig.State, clock(sig.Since))
 	if sig.Code != "" {
-		line += ": " + words(string(sig.Code))
+		line += ": " + humanize(string(sig.Code))
 	}
 	if sig.Threshold != 0 {
 		line += fmt.Sprintf(", %g against %g %s", sig.Value, sig.Threshold, sig.Unit)
@@ -235,7 +235,7 @@ func doing(view ServiceView, c chain, recent []grace.Decision, silenced func(gra
 	cause := victimOf(id, recent)
 	switch {
 	case cause != nil:
-		line := fmt.Sprintf("its symptoms are attributed to %s (%s, likelihood %.2f); ", cause.Diagnosis.Cause, words(string(cause.Diagnosis.Code)), cause.Diagnosis.Likelihood)
+		line := fmt.Sprintf("its symptoms are attributed to %s (%s, likelihood %.2f); ", cause.Diagnosis.Cause, humanize(string(cause.Diagnosis.Code)), cause.Diagnosis.Likelihood)
 		if by := silenced(cause.Diagnosis.Cause); len(by) > 0 {
 			line += "nothing is done there either: " + grace.Printable(by[0].Words(until))
 		} else {

@@ -10,8 +10,8 @@ import (
 	"grace/internal/explain"
 )
 
-// words makes a code readable: circuit_breaker_open -> circuit breaker open.
-func words(code string) string { return strings.ReplaceAll(code, "_", " ") }
+// humanize makes a code readable: circuit_breaker_open -> circuit breaker open.
+func humanize(code string) string { return strings.ReplaceAll(code, "_", " ") }
 
 func clock(t time.Time) string {
 	if t.IsZero() {
@@ -70,7 +70,7 @@ func runWords(state grace.RunStatus) string {
 	if state == grace.RunAwaitingApproval {
 		return "waiting for approval"
 	}
-	return words(string(state))
+	return humanize(string(state))
 }
 
 // runNow says where a run is, and what it waits for.
@@ -100,5 +100,5 @@ func cause(r grace.Run) string {
 	if r.Asked != nil {
 		return "what " + r.Asked.Actor + " asked for: " + r.Asked.Text
 	}
-	return words(string(r.Code))
+	return humanize(string(r.Code))
 }

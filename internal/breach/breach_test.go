@@ -27,7 +27,7 @@ func workdays(at int64, random *rand.Rand) float64 {
 func TestLearnsThePatternOfTheWeek(t *testing.T) {
 	m, s := New(30*time.Minute), State{}
 	random := rand.New(rand.NewPCG(1, 1))
-	var spoken, wrong, breaches int
+	var published, wrong, breaches int
 	foreseen := map[int64]bool{}
 	for at := monday; at < monday+28*int64(dayMillis); at += fiveMinutes {
 		m.Append(&s, at, workdays(at, random), 10, false)
@@ -41,7 +41,7 @@ func TestLearnsThePatternOfTheWeek(t *testing.T) {
 		if m.Outlook(&s).Worth < Balanced {
 			continue
 		}
-		spoken++
+		published++
 		foreseen[day] = true
 		if day%7 >= 5 || h != 8 && h != 9 {
 			wrong++
@@ -50,8 +50,8 @@ func TestLearnsThePatternOfTheWeek(t *testing.T) {
 	if len(foreseen) < breaches || breaches != 10 {
 		t.Errorf("foreseen on %d days of %d", len(foreseen), breaches)
 	}
-	if wrong > spoken/10 {
-		t.Errorf("%d of %d steps spoke at the wrong time", wrong, spoken)
+	if wrong > published/10 {
+		t.Errorf("%d of %d steps spoke at the wrong time", wrong, published)
 	}
 }
 

@@ -13,7 +13,7 @@ const (
 	TypeAsked      = "self_heal.signals.asked"
 	TypePrediction = "self_heal.prediction"
 	TypeResolved   = "self_heal.prediction.resolved"
-	TypeDemoted    = "self_heal.prediction.demoted"
+	TypeSuspended  = "self_heal.prediction.suspended"
 	TypeReadmitted = "self_heal.prediction.readmitted"
 	TypeLearned    = "self_heal.learned"
 	TypeAbort      = "self_heal.run.abort_requested"
@@ -128,7 +128,7 @@ func (e Predicted) derive(r *Rows) {
 		return
 	case Silenced, Standing:
 	}
-	if e.Telling != Resolved || p.Spoken != nil {
+	if e.Telling != Resolved || p.Published != nil {
 		r.operation(w)
 	}
 	w.object = "service/" + string(p.Service)
@@ -156,9 +156,9 @@ type RuleJudged struct {
 }
 
 func (e RuleJudged) derive(r *Rows) {
-	w := word{at: e.At, action: "prediction.demoted", object: "rule/" + e.Rule, detail: e.Detail}
-	kind := TypeDemoted
-	w.reason = fmt.Sprintf("%d of its last %d spoken predictions were false", e.False, e.Of)
+	w := word{at: e.At, action: "prediction.suspended", object: "rule/" + e.Rule, detail: e.Detail}
+	kind := TypeSuspended
+	w.reason = fmt.Sprintf("%d of its last %d published predictions were false", e.False, e.Of)
 	if e.Back {
 		w.action, kind = "prediction.readmitted", TypeReadmitted
 		w.reason = fmt.Sprintf("in shadow %d of its last %d predictions were false", e.False, e.Of)

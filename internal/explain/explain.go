@@ -32,8 +32,8 @@ func Held(i grace.Incident) string {
 	return ""
 }
 
-// words are how one gate is worded. A nil function stands for the value itself.
-type words struct {
+// wording are how one gate is worded. A nil function stands for the value itself.
+type wording struct {
 	actual, required, hint func(r grace.Reason) string
 }
 

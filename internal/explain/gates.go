@@ -15,7 +15,7 @@ func atMost(r grace.Reason) string { return "at most " + value(r.Required, r.Uni
 func below(r grace.Reason) string { return "fewer than " + value(r.Required, r.Unit) }
 
 // gates words each gate that there is.
-var gates = map[string]words{ //nolint:gochecknoglobals // a constant table
+var gates = map[string]wording{ //nolint:gochecknoglobals // a constant table
 	// Of propose.
 	"evidence": {evidence, say("fresh evidence that the condition is there"), evidenceHint},
 	"declared": {

@@ -91,7 +91,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		SystemDBPool:       cfg.PG,
 		ApplicationVersion: Version,
 		ExecutorID:         cfg.Executor,
-		Logger:             slog.New(calm{cfg.Logger.Handler(), drain.begun}),
+		Logger:             slog.New(shutdownLogFilter{cfg.Logger.Handler(), drain.begun}),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("prepare the run engine: %w", err)

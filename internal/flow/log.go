@@ -6,15 +6,15 @@ import (
 	"log/slog"
 )
 
-// calm keeps the engine's log free of what a stop causes: queries that were
+// shutdownLogFilter keeps the engine's log free of what a stop causes: queries that were
 // broken off because the engine was told to end are no errors.
-type calm struct {
+type shutdownLogFilter struct {
 	slog.Handler
 	stopping context.Context //nolint:containedctx // only asked whether it is done
 }
 
 // Handle meets slog.Handler.
-func (c calm) Handle(ctx context.Context, r slog.Record) error {
+func (c shutdownLogFilter) Handle(ctx context.Context, r slog.Record) error {
 	if c.stopping.Err() != nil && brokenOff(r) {
 		return nil
 	}
@@ -22,13 +22,13 @@ func (c calm) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // WithAttrs meets slog.Handler.
-func (c calm) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return calm{c.Handler.WithAttrs(attrs), c.stopping}
+func (c shutdownLogFilter) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return shutdownLogFilter{c.Handler.WithAttrs(attrs), c.stopping}
 }
 
 // WithGroup meets slog.Handler.
-func (c calm) WithGroup(name string) slog.Handler {
-	return calm{c.Handler.WithGroup(name), c.stopping}
+func (c shutdownLogFilter) WithGroup(name string) slog.Handler {
+	return shutdownLogFilter{c.Handler.WithGroup(name), c.stopping}
 }
 
 func brokenOff(r slog.Record) bool {

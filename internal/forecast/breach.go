@@ -3,15 +3,15 @@ package forecast
 import "math"
 
 const (
-	// softness: the past paths are few, so each is blurred by so many usual
+	// bandwidth: the past paths are few, so each is blurred by so many usual
 	// errors. It also stands for what was chosen in hindsight.
-	softness = 1.0
-	// modesty: what is forecast beyond a limit that is rarely passed was forecast
+	bandwidth = 1.0
+	// biasCorrection: what is forecast beyond a limit that is rarely passed was forecast
 	// too high more often than too low (regression towards the mean: the limit
 	// picks out the forecasts that err upwards), by so many usual errors.
-	modesty = 0.4
-	// doubt counts as so many past paths that tell of no breach.
-	doubt = 0.1
+	biasCorrection = 0.4
+	// quantileLevel counts as so many past paths that tell of no breach.
+	quantileLevel = 0.1
 )
 
 // Breach gives the likelihood that the series passes a limit (above it, or
@@ -54,11 +54,11 @@ func (f *Fitted) Breach(limit float64, above bool, block int, dst []float64) []f
 				}
 			}
 			if !math.IsInf(far, -1) {
-				sum += math.Erfc(-(far/usual-modesty)/softness/math.Sqrt2) / 2
+				sum += math.Erfc(-(far/usual-biasCorrection)/bandwidth/math.Sqrt2) / 2
 				paths++
 			}
 		}
-		dst = append(dst, sum/(paths+doubt))
+		dst = append(dst, sum/(paths+quantileLevel))
 	}
 	return dst
 }

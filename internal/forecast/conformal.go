@@ -9,7 +9,7 @@ const (
 	// smooth: the usual error of a step is the mean over so many on each side,
 	smooth = 2
 	// and leans so far to the mean over all of them.
-	lean = 0.15
+	shrinkage = 0.15
 	// independent errors there are in one path: neighbours err alike.
 	independent = 3
 )
@@ -40,7 +40,7 @@ func (f *Fitted) conform(w *Workspace) bool {
 		if n > 0 {
 			mean = sum / n
 		}
-		f.errors[h] = (1-lean)*mean + lean*all
+		f.errors[h] = (1-shrinkage)*mean + shrinkage*all
 	}
 	f.ranks = w.Floats(int(seen))[:0]
 	f.eachError(func(_, h int, e float64) {

@@ -26,7 +26,7 @@ const (
 	fillReset = 0.25
 	// fillKeepUp: the newest third goes on with at least this share of the slope.
 	fillKeepUp = 1.0 / 3
-	// fillScore is the normal quantile of an 80 % band.
+	// fillScore is the normal quantile of an 80 % interval.
 	fillScore = 1.2816
 	// fillFurthest in nanoseconds (thirty years) keeps within time's range.
 	fillFurthest = 1e18
@@ -98,8 +98,8 @@ func sinceReset(values []float64) ([]float64, bool) {
 // steady is a line that grows.
 type steady struct {
 	level            float64 // at the newest value
-	slope, low, high float64 // a step, with its 80 % band; all above 0
-	spread           float64 // half the 80 % band of values about the line
+	slope, low, high float64 // a step, with its 80 % interval; all above 0
+	spread           float64 // half the 80 % interval of values about the line
 }
 
 func steadily(w *Workspace, values []float64, day int) (steady, bool) {

@@ -33,7 +33,7 @@ func (x *execution) act() (*failure, error) {
 		}
 		o, err := x.step(fmt.Sprintf(doPrefix+"%d/%s", i, s.Name),
 			func(ctx context.Context) grace.Outcome { return x.do(ctx, i, s) },
-			func(run *grace.Run, m Mark, o grace.Outcome) outcome { return stepEnded(run, m, i, o) })
+			func(run *grace.Run, m Checkpoint, o grace.Outcome) outcome { return stepEnded(run, m, i, o) })
 		if err != nil {
 			return nil, err
 		}
@@ -60,7 +60,7 @@ func (x *execution) snapshot(i int, s grace.Step) (*failure, error) {
 			defer done()
 			return x.undoable(s, x.call(ctx, *s.Snapshot, s.Name, grace.PhaseDo, "snapshot", 1))
 		},
-		func(run *grace.Run, m Mark, o grace.Outcome) outcome {
+		func(run *grace.Run, m Checkpoint, o grace.Outcome) outcome {
 			run.Steps[i].Snapshot = o.Data
 			if o.Status == grace.OutcomeSucceeded {
 				markStarted(run, i, m)

@@ -52,7 +52,7 @@ func (x *execution) awaitApproval() (approved bool, err error) {
 		if _, _, err := x.flow.Control(until); err != nil {
 			return false, err
 		}
-		err := x.commit(fmt.Sprintf("approval/%d", try), func(j Journal, m *Mark) error {
+		err := x.commit(fmt.Sprintf("approval/%d", try), func(j Journal, m *Checkpoint) error {
 			a, err := j.Approval(id)
 			if err != nil {
 				return fmt.Errorf("read the approval: %w", err)
@@ -70,12 +70,12 @@ func (x *execution) awaitApproval() (approved bool, err error) {
 }
 
 func (x *execution) approvalExpiry(id grace.ApprovalID) (time.Time, error) {
-	mark, err := x.flow.Tx("approval", func(j Journal) (Mark, error) {
+	mark, err := x.flow.Tx("approval", func(j Journal) (Checkpoint, error) {
 		a, err := j.Approval(id)
 		if err != nil {
-			return Mark{}, fmt.Errorf("read the approval: %w", err)
+			return Checkpoint{}, fmt.Errorf("read the approval: %w", err)
 		}
-		return Mark{At: j.Now(), Owner: x.Owner, Approval: &a}, nil
+		return Checkpoint{At: j.Now(), Owner: x.Owner, Approval: &a}, nil
 	})
 	if err != nil {
 		return time.Time{}, err
@@ -83,7 +83,7 @@ func (x *execution) approvalExpiry(id grace.ApprovalID) (time.Time, error) {
 	return mark.Approval.Expires, nil
 }
 
-func (x *execution) settleApproval(run *grace.Run, m Mark) outcome {
+func (x *execution) settleApproval(run *grace.Run, m Checkpoint) outcome {
 	a := *m.Approval
 	switch {
 	case m.Abort != nil:
@@ -122,7 +122,7 @@ func (x *execution) settleApproval(run *grace.Run, m Mark) outcome {
 	}
 }
 
-func (x *execution) lookBeforeStart(j Journal, m *Mark) error {
+func (x *execution) lookBeforeStart(j Journal, m *Checkpoint) error {
 	m.Invalid = x.invalid()
 	var err error
 	if m.Admit, err = j.Admit(x.run); err != nil {
@@ -163,7 +163,7 @@ func (x *execution) invalid() string {
 	return strings.Join(problems, "; ")
 }
 
-func (x *execution) start(run *grace.Run, m Mark) outcome {
+func (x *execution) start(run *grace.Run, m Checkpoint) outcome {
 	switch {
 	case m.Abort != nil:
 		run.Reasons = nil // what it waited for is not why it ended

@@ -9,7 +9,7 @@
 //
 // [Runner.Run] reads top to bottom. It is driven by a [Flow], durable in
 // production and simulated in tests, and so is written for replay: whatever
-// decides its way is recorded in a [Mark] or in an action's outcome.
+// decides its way is recorded in a [Checkpoint] or in an action's outcome.
 //
 // Contract:
 //

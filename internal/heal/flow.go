@@ -12,11 +12,11 @@ import (
 // Flow makes one run durable. Names are unique within the run.
 type Flow interface {
 	// Tx runs fn in one transaction, once; a replay returns the recorded Mark.
-	Tx(name string, fn func(j Journal) (Mark, error)) (Mark, error)
+	Tx(name string, fn func(j Journal) (Checkpoint, error)) (Checkpoint, error)
 	// Step calls do (at least once, and not again once recorded) and commits
 	// record with the checkpoint.
 	Step(name string, do func(ctx context.Context) grace.Outcome,
-		record func(j Journal, o grace.Outcome) (Mark, error)) (grace.Outcome, Mark, error)
+		record func(j Journal, o grace.Outcome) (Checkpoint, error)) (grace.Outcome, Checkpoint, error)
 	// Owned tells whether this process still drives the run: asked before every
 	// try, since a process that stood still does not know it by itself.
 	Owned(ctx context.Context) error
@@ -73,9 +73,9 @@ type Condition struct {
 	Worse string
 }
 
-// Mark is what a transaction leaves for the run's further way. It is recorded,
+// Checkpoint is what a transaction leaves for the run's further way. It is recorded,
 // so a replay sees the same.
-type Mark struct {
+type Checkpoint struct {
 	At       time.Time           `json:"at"`
 	Owner    string              `json:"owner"`
 	Elapsed  time.Duration       `json:"elapsed"` // on the owner's Clock

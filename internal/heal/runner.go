@@ -36,11 +36,11 @@ type Runner struct {
 	Permit func(ctx context.Context, run grace.Run, first bool) error
 
 	mu     sync.Mutex
-	drives map[grace.RunID]*drive
+	active map[grace.RunID]*activeRun
 }
 
-// drive is what Interrupt reaches of a run that this process drives.
-type drive struct {
+// activeRun is what Interrupt reaches of a run that this process drives.
+type activeRun struct {
 	aborted bool                    // also what is begun from now on ends at once
 	cancel  context.CancelCauseFunc // of what is under way, nil between
 }
@@ -67,7 +67,7 @@ func (r *Runner) Run(f Flow, run grace.Run) error {
 		return err
 	}
 	if failed.cleared {
-		return x.commit("cleared", nil, func(run *grace.Run, m Mark) outcome { return end(run, m, grace.RunCancelled, failed.reason) })
+		return x.commit("cleared", nil, func(run *grace.Run, m Checkpoint) outcome { return end(run, m, grace.RunCancelled, failed.reason) })
 	}
 	switch {
 	case failed.forbidden:
@@ -82,16 +82,16 @@ func (r *Runner) Run(f Flow, run grace.Run) error {
 func (r *Runner) begin(id grace.RunID) func() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.drives == nil {
-		r.drives = map[grace.RunID]*drive{}
+	if r.active == nil {
+		r.active = map[grace.RunID]*activeRun{}
 	}
-	d := &drive{}
-	r.drives[id] = d
+	d := &activeRun{}
+	r.active[id] = d
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if r.drives[id] == d {
-			delete(r.drives, id)
+		if r.active[id] == d {
+			delete(r.active, id)
 		}
 	}
 }
@@ -102,7 +102,7 @@ func (r *Runner) begin(id grace.RunID) func() {
 func (r *Runner) Interrupt(id grace.RunID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d := r.drives[id]
+	d := r.active[id]
 	if d == nil {
 		return
 	}
@@ -118,7 +118,7 @@ func (x *execution) interruptible(ctx context.Context, left time.Duration) (cont
 	ctx, cancel := context.WithCancelCause(ctx)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	d := x.drives[x.run.ID]
+	d := x.active[x.run.ID]
 	d.cancel = cancel
 	if d.aborted {
 		cancel(errAborted)
@@ -137,7 +137,7 @@ type execution struct {
 	*Runner
 	flow Flow
 	run  grace.Run     // as the last transaction left it
-	mark Mark          // of the last transaction
+	mark Checkpoint    // of the last transaction
 	took time.Duration // from the first step to the mark; no step of the wall clock counts
 }
 
@@ -164,8 +164,8 @@ func (e *ClearedError) Error() string { return e.Text }
 // commit changes the run in one transaction. apply is called on what will be
 // stored and, also on a replay, on the run in memory: it may use nothing but
 // its arguments.
-func (x *execution) commit(name string, look func(j Journal, m *Mark) error, apply func(run *grace.Run, m Mark) outcome) error {
-	mark, err := x.flow.Tx(name, func(j Journal) (Mark, error) { return x.save(j, look, apply) })
+func (x *execution) commit(name string, look func(j Journal, m *Checkpoint) error, apply func(run *grace.Run, m Checkpoint) outcome) error {
+	mark, err := x.flow.Tx(name, func(j Journal) (Checkpoint, error) { return x.save(j, look, apply) })
 	if err != nil {
 		return err
 	}
@@ -175,20 +175,20 @@ func (x *execution) commit(name string, look func(j Journal, m *Mark) error, app
 
 // step does something outside and changes the run by its outcome.
 func (x *execution) step(name string, do func(ctx context.Context) grace.Outcome,
-	apply func(run *grace.Run, m Mark, o grace.Outcome) outcome,
+	apply func(run *grace.Run, m Checkpoint, o grace.Outcome) outcome,
 ) (grace.Outcome, error) {
-	o, mark, err := x.flow.Step(name, do, func(j Journal, o grace.Outcome) (Mark, error) {
-		return x.save(j, nil, func(run *grace.Run, m Mark) outcome { return apply(run, m, o) })
+	o, mark, err := x.flow.Step(name, do, func(j Journal, o grace.Outcome) (Checkpoint, error) {
+		return x.save(j, nil, func(run *grace.Run, m Checkpoint) outcome { return apply(run, m, o) })
 	})
 	if err != nil {
 		return o, err
 	}
-	x.advance(mark, func(run *grace.Run, m Mark) outcome { return apply(run, m, o) })
+	x.advance(mark, func(run *grace.Run, m Checkpoint) outcome { return apply(run, m, o) })
 	return o, nil
 }
 
-func (x *execution) save(j Journal, look func(Journal, *Mark) error, apply func(*grace.Run, Mark) outcome) (Mark, error) {
-	m := Mark{At: j.Now(), Owner: x.Owner, Elapsed: x.Clock.Elapsed()}
+func (x *execution) save(j Journal, look func(Journal, *Checkpoint) error, apply func(*grace.Run, Checkpoint) outcome) (Checkpoint, error) {
+	m := Checkpoint{At: j.Now(), Owner: x.Owner, Elapsed: x.Clock.Elapsed()}
 	abort, err := j.Abort(x.run.ID)
 	if err != nil {
 		return m, fmt.Errorf("look for an abort request: %w", err)
@@ -219,7 +219,7 @@ func (x *execution) save(j Journal, look func(Journal, *Mark) error, apply func(
 }
 
 // abortedByPerson tells whether a person has stopped a run for what is wrong.
-func abortedByPerson(run grace.Run, m Mark) bool {
+func abortedByPerson(run grace.Run, m Checkpoint) bool {
 	switch run.Status { //nolint:exhaustive // the others ended by themselves, or go on
 	case grace.RunRolledBack, grace.RunCancelled, grace.RunAborted:
 		return m.Abort != nil && run.Code != grace.CodeManual
@@ -227,7 +227,7 @@ func abortedByPerson(run grace.Run, m Mark) bool {
 	return false
 }
 
-func (x *execution) advance(m Mark, apply func(*grace.Run, Mark) outcome) {
+func (x *execution) advance(m Checkpoint, apply func(*grace.Run, Checkpoint) outcome) {
 	next := copyRun(x.run)
 	apply(&next, m)
 	next.Revision++
@@ -257,12 +257,12 @@ func (x *execution) watchdogLeft() time.Duration {
 	if x.run.StartedAt == nil {
 		return x.watchdog()
 	}
-	return x.watchdog() - x.took - x.mark.until(Mark{At: x.Clock.Now(), Owner: x.Owner, Elapsed: x.Clock.Elapsed()})
+	return x.watchdog() - x.took - x.mark.until(Checkpoint{At: x.Clock.Now(), Owner: x.Owner, Elapsed: x.Clock.Elapsed()})
 }
 
 // until is the time between two marks. From one process to the next only the
 // wall clock is known to both.
-func (m Mark) until(next Mark) time.Duration {
+func (m Checkpoint) until(next Checkpoint) time.Duration {
 	if m.Owner == next.Owner {
 		return next.Elapsed - m.Elapsed
 	}

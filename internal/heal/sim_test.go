@@ -42,7 +42,7 @@ type message struct {
 
 type checkpoint struct {
 	Outcome grace.Outcome
-	Mark    heal.Mark
+	Mark    heal.Checkpoint
 	Msg     *grace.ControlMessage
 }
 
@@ -140,12 +140,12 @@ func (f replayFlow) record(name string, c checkpoint) checkpoint {
 	return out
 }
 
-func (f replayFlow) Tx(name string, fn func(heal.Journal) (heal.Mark, error)) (heal.Mark, error) {
+func (f replayFlow) Tx(name string, fn func(heal.Journal) (heal.Checkpoint, error)) (heal.Checkpoint, error) {
 	if c, ok := f.w.done[name]; ok {
 		return c.Mark, nil
 	}
 	if f.crash(name) {
-		return heal.Mark{}, errCrash
+		return heal.Checkpoint{}, errCrash
 	}
 	m, err := fn(f.w)
 	if err != nil {
@@ -154,13 +154,13 @@ func (f replayFlow) Tx(name string, fn func(heal.Journal) (heal.Mark, error)) (h
 	return f.record(name, checkpoint{Mark: m}).Mark, nil
 }
 
-func (f replayFlow) Step(name string, do func(context.Context) grace.Outcome, record func(heal.Journal, grace.Outcome) (heal.Mark, error)) (grace.Outcome, heal.Mark, error) {
+func (f replayFlow) Step(name string, do func(context.Context) grace.Outcome, record func(heal.Journal, grace.Outcome) (heal.Checkpoint, error)) (grace.Outcome, heal.Checkpoint, error) {
 	if c, ok := f.w.done[name]; ok {
 		return c.Outcome, c.Mark, nil
 	}
 	o := do(f.w.t.Context())
 	if f.crash(name) {
-		return o, heal.Mark{}, errCrash
+		return o, heal.Checkpoint{}, errCrash
 	}
 	m, err := record(f.w, o)
 	if err != nil {

@@ -32,7 +32,7 @@ func copyRun(run grace.Run) grace.Run {
 	return run
 }
 
-func markStarted(run *grace.Run, i int, m Mark) {
+func markStarted(run *grace.Run, i int, m Checkpoint) {
 	if i < len(run.Steps) {
 		run.Steps[i].State = grace.StepStarted
 		run.Steps[i].StartedAt = &m.At
@@ -41,7 +41,7 @@ func markStarted(run *grace.Run, i int, m Mark) {
 
 // stepEnded records one step and the start of what follows: the next step, or
 // verification. A following step with a snapshot starts after that.
-func stepEnded(run *grace.Run, m Mark, i int, o grace.Outcome) outcome {
+func stepEnded(run *grace.Run, m Checkpoint, i int, o grace.Outcome) outcome {
 	rec := &run.Steps[i]
 	rec.Attempts = attempts(o)
 	rec.Resumed = o.Data[resumedKey] != ""
@@ -80,7 +80,7 @@ func attempts(o grace.Outcome) int {
 	return n
 }
 
-func undoEnded(run *grace.Run, m Mark, s grace.Step, o grace.Outcome) outcome {
+func undoEnded(run *grace.Run, m Checkpoint, s grace.Step, o grace.Outcome) outcome {
 	rec := grace.StepRecord{
 		Name: s.Name, Phase: grace.PhaseUndo, Action: s.Undo.Action, Attempts: attempts(o),
 		Output: o.Output, Error: o.Error, StartedAt: &o.Started, EndedAt: &m.At, State: grace.StepFailed,
@@ -94,7 +94,7 @@ func undoEnded(run *grace.Run, m Mark, s grace.Step, o grace.Outcome) outcome {
 	return outcome{moves: []event.Move{n}}
 }
 
-func succeeded(run *grace.Run, m Mark, recovered time.Time) outcome {
+func succeeded(run *grace.Run, m Checkpoint, recovered time.Time) outcome {
 	why := "every check held for the soak period"
 	if len(run.Condition) > 0 {
 		why += ", and what began it stayed clear for " + run.HoldDown.String()
@@ -108,7 +108,7 @@ func succeeded(run *grace.Run, m Mark, recovered time.Time) outcome {
 	return end(run, m, grace.RunSucceeded, why)
 }
 
-func end(run *grace.Run, m Mark, state grace.RunStatus, why string) outcome {
+func end(run *grace.Run, m Checkpoint, state grace.RunStatus, why string) outcome {
 	run.Status = state
 	run.EndedAt = &m.At
 	if run.Error == "" && state != grace.RunSucceeded {
@@ -119,7 +119,7 @@ func end(run *grace.Run, m Mark, state grace.RunStatus, why string) outcome {
 
 // events gives what one transition is. open is the incident that is open about what the
 // run was for.
-func events(run grace.Run, m Mark, out outcome, open *grace.Incident) []event.Event {
+func events(run grace.Run, m Checkpoint, out outcome, open *grace.Incident) []event.Event {
 	moved := event.RunMoved{Moves: out.moves, Abort: out.abort, At: m.At}
 	if run.Status.Terminal() {
 		e := learning(run, m)
@@ -144,7 +144,7 @@ func events(run grace.Run, m Mark, out outcome, open *grace.Incident) []event.Ev
 
 // tellPerson opens the incident of a run that did not help, or adds the run to the
 // one that is open: who looks after that one is not called again.
-func tellPerson(run grace.Run, m Mark, out outcome, open *grace.Incident) event.IncidentChanged {
+func tellPerson(run grace.Run, m Checkpoint, out outcome, open *grace.Incident) event.IncidentChanged {
 	severity := grace.SeverityWarning
 	if run.Status == grace.RunEscalated || run.Status == grace.RunAborted {
 		severity = grace.SeverityCritical
@@ -213,7 +213,7 @@ func ending(s grace.RunStatus) string {
 	return "ended " + string(s)
 }
 
-func learning(run grace.Run, m Mark) grace.LearningEntry {
+func learning(run grace.Run, m Checkpoint) grace.LearningEntry {
 	e := grace.LearningEntry{
 		ID: "l-" + string(run.ID), Service: run.Service, Diagnosis: run.Code, Playbook: run.Playbook.ID, Kind: run.Kind,
 		Run: run.ID, State: run.Status, Result: resultOf(run), TimeToRecover: run.RecoveredIn, Auto: run.Auto, At: m.At,

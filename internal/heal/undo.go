@@ -17,7 +17,7 @@ const undoTries = 3
 // rollBack undoes in reverse order what took effect or may have.
 func (x *execution) rollBack(why failure) error {
 	undo, stuck := x.effects()
-	if err := x.commit("rolling_back", nil, func(run *grace.Run, m Mark) outcome {
+	if err := x.commit("rolling_back", nil, func(run *grace.Run, m Checkpoint) outcome {
 		run.Status = grace.RunRollingBack
 		run.Error = why.reason
 		run.Abort = why.abort
@@ -30,7 +30,7 @@ func (x *execution) rollBack(why failure) error {
 		s := x.run.Playbook.Steps[i]
 		o, err := x.step(fmt.Sprintf(undoPrefix+"%d/%s", i, s.Name),
 			func(ctx context.Context) grace.Outcome { return x.undo(ctx, s) },
-			func(run *grace.Run, m Mark, o grace.Outcome) outcome { return undoEnded(run, m, s, o) })
+			func(run *grace.Run, m Checkpoint, o grace.Outcome) outcome { return undoEnded(run, m, s, o) })
 		if err != nil {
 			return err
 		}
@@ -45,7 +45,7 @@ func (x *execution) rollBack(why failure) error {
 		}
 	}
 	if !undone {
-		if err := x.commit("rollback_failed", nil, func(run *grace.Run, _ Mark) outcome {
+		if err := x.commit("rollback_failed", nil, func(run *grace.Run, _ Checkpoint) outcome {
 			run.Status = grace.RunRollbackFailed
 			run.Error += left
 			return outcome{moves: []event.Move{{Action: "rollback_failed", Reason: "not every step could be undone"}}}
@@ -53,7 +53,7 @@ func (x *execution) rollBack(why failure) error {
 			return err
 		}
 	}
-	return x.commit("ended", nil, func(run *grace.Run, m Mark) outcome {
+	return x.commit("ended", nil, func(run *grace.Run, m Checkpoint) outcome {
 		state := endState(why, undone, len(undo), len(stuck))
 		out := end(run, m, state, why.reason)
 		out.openIncident = why.abort == nil || !undone || len(stuck) > 0
@@ -68,7 +68,7 @@ func (x *execution) standDown(why failure) error { return x.leave("stood_down", 
 
 // leave ends a run and leaves what was done as it is.
 func (x *execution) leave(name string, why failure, manual bool) error {
-	return x.commit(name, nil, func(run *grace.Run, m Mark) outcome {
+	return x.commit(name, nil, func(run *grace.Run, m Checkpoint) outcome {
 		run.Error = ""
 		run.Abort = &grace.AbortRequest{Run: run.ID, Actor: grace.Self, Reason: why.reason, At: m.At} // it says nothing of the remedy
 		out := end(run, m, grace.RunAborted, why.reason+"; what was done is as it was left")

@@ -51,7 +51,7 @@ func (x *execution) takeBaseline() error {
 		}
 		o.Ended = x.Clock.Now()
 		return o
-	}, func(run *grace.Run, _ Mark, o grace.Outcome) outcome {
+	}, func(run *grace.Run, _ Checkpoint, o grace.Outcome) outcome {
 		run.Baseline = o.Data
 		return outcome{moves: []event.Move{{Action: "baseline", Reason: "serving capacity before the first step", Detail: o.Data}}}
 	})
@@ -65,7 +65,7 @@ func (x *execution) verify() (*failure, error) {
 	// moved the run on.
 	var results []grace.CheckResult
 	var recovered time.Time
-	o, err := x.step("verify", x.watch, func(run *grace.Run, m Mark, o grace.Outcome) outcome {
+	o, err := x.step("verify", x.watch, func(run *grace.Run, m Checkpoint, o grace.Outcome) outcome {
 		results, recovered = decodeWatch(o)
 		run.Checks = results
 		if o.Status == grace.OutcomeSucceeded && m.Abort == nil {

@@ -155,7 +155,7 @@ func (r *benchRig) decideFor(b *testing.B, i int) {
 	}
 	st := r.stages.Load()
 	sc := st.rules.Look(sig.At, []grace.Signal{sig}, nil)
-	if _, err := r.decideTogether(b.Context(), st, sc, []due{{sc.Diagnoses[0], []grace.Trigger{reactive(sig, sig.At)}}}); err != nil {
+	if _, err := r.decideTogether(b.Context(), st, sc, []workItem{{sc.Diagnoses[0], []grace.Trigger{reactive(sig, sig.At)}}}); err != nil {
 		b.Fatal(err)
 	}
 }

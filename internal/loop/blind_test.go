@@ -33,13 +33,13 @@ func TestBlindAfterSick(t *testing.T) {
 			Since: seen, At: tt.at, Fired: tt.fired, Message: "up: sensor error: too many open files",
 		}
 		l.conditions = map[grace.ServiceID]*condition{"web": {since: sick, worst: s, clear: seen}}
-		got := l.blindness(st, []grace.Signal{s}, sick.Add(st.patience("web")))
+		got := l.blindness(st, []grace.Signal{s}, sick.Add(st.escalateAfter("web")))
 		if (len(got) > 0) != tt.early {
 			t.Errorf("%s: told %v, want told at once: %t", name, got, tt.early)
 			continue
 		}
 		if len(got) == 0 {
-			got = l.blindness(st, []grace.Signal{s}, seen.Add(st.patience("web")))
+			got = l.blindness(st, []grace.Signal{s}, seen.Add(st.escalateAfter("web")))
 		}
 		if len(got) != 1 || strings.HasSuffix(got[0].Detail, sickWhenSeen) != (tt.says != "") || got[0].Since.Before(began) {
 			t.Errorf("%s: %+v, want it to say %q", name, got, tt.says)
@@ -65,7 +65,7 @@ func TestBlindInPart(t *testing.T) {
 		}
 		st := l.stages.Load()
 		l.blindness(st, signals, now)
-		got := l.blindness(st, signals, now.Add(st.patience("web")))
+		got := l.blindness(st, signals, now.Add(st.escalateAfter("web")))
 		if len(got) == 0 || !strings.HasPrefix(got[0].Title, want) {
 			t.Errorf("%+v, want %q", got, want)
 		}

@@ -58,8 +58,8 @@ func (c *commands) RunByHand(ctx context.Context, want ByHand, actor string) (gr
 	if err != nil {
 		return dec, fmt.Errorf("decide a run of %s on %s: %w", want.Playbook, want.Service, err)
 	}
-	c.tell(dec, time.Since(began))
-	c.nudge()
+	c.announce(dec, time.Since(began))
+	c.wakeDecider()
 	return dec, nil
 }
 

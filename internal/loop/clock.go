@@ -59,7 +59,7 @@ func (in *ingest) noticeStep(now time.Time) {
 	if step.Abs() < heal.ClockStep {
 		return
 	}
-	in.keep(in.sense.ClockStepped(now, step)) // another process, after a crash, knows how long it has lasted
+	in.enqueue(in.sense.ClockStepped(now, step)) // another process, after a crash, knows how long it has lasted
 	in.forecaster.clockStepped(now)
 	in.mirror.clockStepped(now, step)
 	in.shifted.Add(int64(step))

@@ -122,7 +122,7 @@ func (c *commands) SetMode(ctx context.Context, set grace.ModeSetting, actor str
 		}
 		return c.putMode(ctx, tx, set)
 	})
-	c.nudge()
+	c.wakeDecider()
 	return set, err
 }
 
@@ -221,7 +221,7 @@ func (c *commands) AddSilence(ctx context.Context, s grace.Silence, actor string
 	err := c.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		return c.Store.Append(ctx, tx, event.SilenceChanged{Silence: s, Actor: actor, Reason: s.Reason, At: now})
 	})
-	c.nudge()
+	c.wakeDecider()
 	return s, err
 }
 
@@ -240,7 +240,7 @@ func (c *commands) EndSilence(ctx context.Context, id grace.SilenceID, actor, re
 		s.Ended = &grace.Note{Actor: actor, Text: reason, At: now}
 		return c.Store.Append(ctx, tx, event.SilenceChanged{Silence: s, Ended: true, Actor: actor, Reason: reason, At: now})
 	})
-	c.nudge()
+	c.wakeDecider()
 	return s, err
 }
 

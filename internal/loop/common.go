@@ -14,8 +14,8 @@ type common struct {
 	Deps
 
 	stages   atomic.Pointer[stages]
-	mirror   mirror // what every replica's signals and predictions say
-	memory   memory // what ranking remembers
+	mirror   replicatedCache // what every replica's signals and predictions say
+	memory   scoreCache      // what ranking remembers
 	openRuns openMap
 	stats    Stats
 	wake     chan struct{} // of the decider
@@ -32,8 +32,8 @@ type common struct {
 	shifted  atomic.Int64 // by how much the clock was set, in ns, since the decider asked
 }
 
-// nudge wakes the decider.
-func (co *common) nudge() {
+// wakeDecider wakes the decider.
+func (co *common) wakeDecider() {
 	select {
 	case co.wake <- struct{}{}:
 	default:

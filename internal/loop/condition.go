@@ -154,9 +154,9 @@ func (d *decider) holdSilenced(ctx context.Context, st *stages, now time.Time) e
 	return nil
 }
 
-// patience is how long a condition of a service may last before a person is
+// escalateAfter is how long a condition of a service may last before a person is
 // told.
-func (st *stages) patience(id grace.ServiceID) time.Duration {
+func (st *stages) escalateAfter(id grace.ServiceID) time.Duration {
 	if st.critical(id) {
 		return st.EscalateCritical
 	}

@@ -62,12 +62,12 @@ func TestForeseenBeforeAReload(t *testing.T) {
 		At: l.Now(), Made: l.Now(), Likelihood: 0.95,
 	}
 	heard := grace.Event{Type: event.TypePrediction, Payload: event.Encode(event.Foresight{Service: service, Code: p.Code, Owner: "test", Prediction: p})}
-	l.hear(heard)
+	l.handleEvent(heard)
 	if got := l.foreseenNow(service, p.Code); got != gate.EvidenceFresh {
 		t.Fatalf("before: %q", got)
 	}
 	l.mu.Lock()
-	l.keep(nil, said{foreseen: &foreseen{Prediction: p, state: event.Standing, owner: l.Owner}}) // written with what the reload changes
+	l.enqueue(nil, pendingWrite{prediction: &predictionWrite{Prediction: p, state: event.Standing, owner: l.Owner}}) // written with what the reload changes
 	l.mu.Unlock()
 	tick()
 	if err := l.Reconfigure(t.Context(), l.stages.Load().Config, "test"); err != nil {
@@ -76,13 +76,13 @@ func TestForeseenBeforeAReload(t *testing.T) {
 	if got := l.foreseenNow(service, p.Code); got != gate.EvidenceUnconfirmed {
 		t.Errorf("written with the reload: %q", got)
 	}
-	l.hear(heard)
+	l.handleEvent(heard)
 	if got := l.foreseenNow(service, p.Code); got != gate.EvidenceUnconfirmed {
 		t.Errorf("heard late: %q", got)
 	}
 	tick()
 	p.At = l.Now()
-	l.hear(grace.Event{Type: event.TypePrediction, Payload: event.Encode(event.Foresight{Service: service, Code: p.Code, Owner: "test", Prediction: p})})
+	l.handleEvent(grace.Event{Type: event.TypePrediction, Payload: event.Encode(event.Foresight{Service: service, Code: p.Code, Owner: "test", Prediction: p})})
 	if got := l.foreseenNow(service, p.Code); got != gate.EvidenceFresh {
 		t.Errorf("made anew: %q", got)
 	}
@@ -138,7 +138,7 @@ func TestWordFromBefore(t *testing.T) {
 			}
 			tell := func(s grace.Signal) gate.EvidenceState {
 				l.apply(t, event.Given{Signals: []grace.Signal{s}})
-				l.hear(grace.Event{Type: event.TypeSignal, Actor: "another", Payload: event.Encode(s)})
+				l.handleEvent(grace.Event{Type: event.TypeSignal, Actor: "another", Payload: event.Encode(s)})
 				return l.evidenceNow(t, service, key)
 			}
 			if got := tell(word(before)); got != gate.EvidenceUnconfirmed {

@@ -126,7 +126,7 @@ func (d *decider) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time
 	by, began := map[grace.ServiceID]*lasting{}, time.UnixMilli(d.epoch.Load())
 	for _, id := range slices.Sorted(maps.Keys(d.conditions)) {
 		c := d.conditions[id]
-		if !c.clear.IsZero() || now.Sub(c.since) < st.patience(id) || !c.confirmed && now.Sub(began) < confirmGrace {
+		if !c.clear.IsZero() || now.Sub(c.since) < st.escalateAfter(id) || !c.confirmed && now.Sub(began) < confirmGrace {
 			continue
 		}
 		cause := cmp.Or(causeOf[id], id)
@@ -140,7 +140,7 @@ func (d *decider) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time
 			one.severity = c.worst.Severity
 		}
 		if id == cause {
-			one.text, one.itself, one.kinds = c.worst.Message, true, c.lasting(st.patience(id), now)
+			one.text, one.itself, one.kinds = c.worst.Message, true, c.lasting(st.escalateAfter(id), now)
 		} else {
 			one.victims = append(one.victims, id)
 			one.text = cmp.Or(one.text, string(id)+": "+c.worst.Message)

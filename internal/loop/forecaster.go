@@ -31,9 +31,9 @@ func newForecaster(co *common, st *stages) *forecaster {
 // Start begins to keep the forecasts of the hour up to date.
 func (f *forecaster) Start(ctx context.Context) { f.begin(ctx, f.refits) }
 
-// Recall shows the forecasts what was measured before this process began; it is
+// Backfill shows the forecasts what was measured before this process began; it is
 // no symptom of anything now.
-func (f *forecaster) Recall(_ context.Context, samples ...grace.Sample) error {
+func (f *forecaster) Backfill(_ context.Context, samples ...grace.Sample) error {
 	f.agents.Lock()
 	defer f.agents.Unlock()
 	for _, s := range samples {
@@ -53,7 +53,7 @@ func (f *forecaster) observe(s grace.Sample) {
 
 // evaluate gives what is to be written of what the own agent foresees, when it is time
 // for that.
-func (f *forecaster) evaluate(st *stages, now time.Time) []said {
+func (f *forecaster) evaluate(st *stages, now time.Time) []pendingWrite {
 	f.agents.Lock()
 	due := now.Sub(f.forecast) >= st.PredictEvery
 	var r predict.Result

@@ -48,8 +48,8 @@ func Targets(cfg *Config) []predict.Target {
 	return append(out, cfg.Limits...)
 }
 
-// foreseen is a prediction on its way to the store.
-type foreseen struct {
+// predictionWrite is a prediction on its way to the store.
+type predictionWrite struct {
 	grace.Prediction
 
 	state event.Telling
@@ -58,28 +58,28 @@ type foreseen struct {
 
 // foresee makes what is to be written of what an agent found. from is the shard
 // that it came from, nil for the loop's own agent.
-func (f *forecaster) foresee(st *stages, r predict.Result, from *int) []said {
-	f.mirror.turned(r.Turned)
+func (f *forecaster) foresee(st *stages, r predict.Result, from *int) []pendingWrite {
+	f.mirror.turned(r.Retracted)
 	f.mirror.lost(r.Lost)
 	told := event.Standing
 	if st.Govern.PredictiveShadow {
 		told = event.Silenced
 	}
-	out := make([]said, 0, len(r.Spoken)+len(r.Shadow)+len(r.Resolved)+len(r.Demoted))
+	out := make([]pendingWrite, 0, len(r.Published)+len(r.Shadow)+len(r.Resolved)+len(r.Suspended))
 	add := func(list []grace.Prediction, state event.Telling) {
 		for _, p := range list {
 			if state != event.Resolved {
 				p.Suggest = st.suggest(p, &f.memory)
 			}
-			out = append(out, said{foreseen: &foreseen{Prediction: p, state: state, owner: f.Owner}})
+			out = append(out, pendingWrite{prediction: &predictionWrite{Prediction: p, state: state, owner: f.Owner}})
 		}
 	}
 	// What ends first: a claim that is made anew is another entry.
 	add(r.Resolved, event.Resolved)
 	add(r.Shadow, event.InShadow)
-	add(r.Spoken, told)
-	for i := range r.Demoted {
-		out = append(out, said{demotion: &r.Demoted[i]})
+	add(r.Published, told)
+	for i := range r.Suspended {
+		out = append(out, pendingWrite{suspension: &r.Suspended[i]})
 	}
 	f.teach(r.Resolved, from)
 	return out
@@ -110,7 +110,7 @@ func (f *forecaster) teach(list []grace.Prediction, from *int) {
 }
 
 // suggest names the playbooks for what is foreseen, the most proven first.
-func (st *stages) suggest(p grace.Prediction, rank *memory) []grace.PlaybookID {
+func (st *stages) suggest(p grace.Prediction, rank *scoreCache) []grace.PlaybookID {
 	var out []grace.PlaybookID
 	for i := range st.Playbooks {
 		if slices.Contains(st.Playbooks[i].Triggers, p.Code) {
@@ -153,12 +153,12 @@ func (f *forecaster) stepShards(st *stages, now time.Time, found func(r predict.
 
 // posted takes what other systems predict. Where the series is measured it is
 // held to account like our own.
-func (f *forecaster) posted(predictions []grace.Prediction) []said {
+func (f *forecaster) posted(predictions []grace.Prediction) []pendingWrite {
 	state := event.Standing
 	if f.stages.Load().Govern.PredictiveShadow {
 		state = event.Silenced
 	}
-	out := make([]said, 0, len(predictions))
+	out := make([]pendingWrite, 0, len(predictions))
 	now := f.Now()
 	f.agents.Lock()
 	defer f.agents.Unlock()
@@ -168,7 +168,7 @@ func (f *forecaster) posted(predictions []grace.Prediction) []said {
 			p.Rule, p.Made, p.ID = predict.RuleExternal, p.At, fmt.Sprintf("%s@%d", p.Key, p.At.UnixMilli())
 			entry = p
 		}
-		out = append(out, said{foreseen: &foreseen{Prediction: entry, state: state}})
+		out = append(out, pendingWrite{prediction: &predictionWrite{Prediction: entry, state: state}})
 	}
 	return out
 }
@@ -196,7 +196,7 @@ func (f *forecaster) foretell(p grace.Prediction, now time.Time) (entry grace.Pr
 
 // event says what a prediction is: an entry of the ledger and, where it is to be acted
 // on, a trigger.
-func (f *foreseen) event(now time.Time) event.Predicted {
+func (f *predictionWrite) event(now time.Time) event.Predicted {
 	p := f.Prediction
 	e := event.Predicted{Prediction: p, Telling: f.state, Owner: f.owner, At: now}
 	if f.state == event.Standing {
@@ -215,10 +215,10 @@ func (f *foreseen) event(now time.Time) event.Predicted {
 
 // standingOf gives the predictions of a batch that are to be acted on or
 // judged.
-func standingOf(batch []said) []grace.Prediction {
+func standingOf(batch []pendingWrite) []grace.Prediction {
 	var out []grace.Prediction
 	for i := range batch {
-		if f := batch[i].foreseen; f != nil && (f.state == event.Standing || f.state == event.Silenced) {
+		if f := batch[i].prediction; f != nil && (f.state == event.Standing || f.state == event.Silenced) {
 			out = append(out, f.Prediction)
 		}
 	}
@@ -271,7 +271,7 @@ func (f *forecaster) acted(service grace.ServiceID, run grace.RunID) {
 }
 
 // Predicted gives every rule's record since this process began, and the
-// breaches that no spoken prediction foresaw.
+// breaches that no published prediction foresaw.
 func (f *forecaster) Predicted() (records []predict.RuleStats, missed int64) {
 	now := f.Now()
 	f.agents.Lock()

@@ -41,7 +41,7 @@ func TestForeseenChange(t *testing.T) {
 		{event.Standing, event.TypePrediction, false, 1},
 		{event.Resolved, event.TypeResolved, false, 0},
 	} {
-		c := event.Derive((&foreseen{Prediction: p, state: tt.state, owner: "me"}).event(now))
+		c := event.Derive((&predictionWrite{Prediction: p, state: tt.state, owner: "me"}).event(now))
 		if len(c.Predictions) != 1 || len(c.Triggers) != tt.triggers {
 			t.Errorf("state %d: %d entries, %d triggers", tt.state, len(c.Predictions), len(c.Triggers))
 		}
@@ -69,15 +69,15 @@ func TestForeseenChange(t *testing.T) {
 	}
 }
 
-func TestDemotionIsOnRecord(t *testing.T) {
-	one, two := said{demotion: &predict.Demotion{Rule: "trend", False: 3, Of: 12}}, said{demotion: &predict.Demotion{Rule: "trend", Back: true, Of: 20}}
+func TestSuspensionIsOnRecord(t *testing.T) {
+	one, two := pendingWrite{suspension: &predict.Suspension{Rule: "trend", False: 3, Of: 12}}, pendingWrite{suspension: &predict.Suspension{Rule: "trend", Back: true, Of: 20}}
 	c := event.Derive(one.event(""), two.event(""))
 	var got []string
 	for i, e := range c.Outbox {
 		got = append(got, e.Type, c.Audit[i].Action+" "+c.Audit[i].Object+": "+c.Audit[i].Reason)
 	}
 	want := []string{
-		"self_heal.prediction.demoted", "prediction.demoted rule/trend: 3 of its last 12 spoken predictions were false",
+		"self_heal.prediction.suspended", "prediction.suspended rule/trend: 3 of its last 12 published predictions were false",
 		"self_heal.prediction.readmitted", "prediction.readmitted rule/trend: in shadow 0 of its last 20 predictions were false",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -92,7 +92,7 @@ func TestMirrorOfSeveralRules(t *testing.T) {
 	said := func(rule string, likelihood float64, at time.Time) grace.Prediction {
 		return grace.Prediction{Key: "k", Rule: rule, Likelihood: likelihood, At: at}
 	}
-	var m mirror
+	var m replicatedCache
 	m.predictions([]grace.Prediction{said("trend", 0.9, now), said("early", 0.85, now)})
 	m.turned([]grace.Prediction{said("early", 0.85, now)})
 	rules := func() (out []string) {
@@ -121,20 +121,20 @@ func TestLostIsNoTurn(t *testing.T) {
 	said := grace.Prediction{Key: "k", Service: "api", Rule: "trend", At: now}
 	for _, tt := range []struct {
 		name string
-		end  func(*mirror)
+		end  func(*replicatedCache)
 		want []grace.ServiceID
 	}{
-		{"turned", func(m *mirror) { m.turned([]grace.Prediction{said}) }, []grace.ServiceID{"api"}},
-		{"lost", func(m *mirror) { m.lost([]grace.Prediction{said}) }, nil},
-		{"not said again", func(*mirror) {}, nil},
+		{"turned", func(m *replicatedCache) { m.turned([]grace.Prediction{said}) }, []grace.ServiceID{"api"}},
+		{"lost", func(m *replicatedCache) { m.lost([]grace.Prediction{said}) }, nil},
+		{"not said again", func(*replicatedCache) {}, nil},
 	} {
-		var m mirror
+		var m replicatedCache
 		m.predictions([]grace.Prediction{said})
 		tt.end(&m)
 		if got := m.current(now.Add(2*time.Minute), time.Minute); len(got) > 0 {
 			t.Errorf("%s: %+v", tt.name, got)
 		}
-		if got := m.wellAgain(); !slices.Equal(got, tt.want) {
+		if got := m.clearedPredictions(); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: well again %v, want %v", tt.name, got, tt.want)
 		}
 	}
@@ -173,9 +173,9 @@ func TestForetoldAnew(t *testing.T) {
 					a.Observe(benchService(0), "queue", l.Now(), value)
 				}
 			}
-			spoken := func() (n int) {
+			published := func() (n int) {
 				for _, a := range agents {
-					n += len(a.Evaluate(l.Now()).Spoken)
+					n += len(a.Evaluate(l.Now()).Published)
 				}
 				return n
 			}
@@ -184,17 +184,17 @@ func TestForetoldAnew(t *testing.T) {
 				l.beat = passed
 				measure(200 + 5*float64(i))
 			}
-			if n := spoken(); n != 2 {
-				t.Fatalf("%d are spoken before", n)
+			if n := published(); n != 2 {
+				t.Fatalf("%d are published before", n)
 			}
 			begin(t, l, &passed)
-			if n := spoken(); n != 0 {
-				t.Errorf("%d are spoken of what was measured before", n)
+			if n := published(); n != 0 {
+				t.Errorf("%d are published of what was measured before", n)
 			}
 			passed += time.Second
 			measure(200 + 5*43)
-			if n := spoken(); n != 2 {
-				t.Errorf("%d are spoken when it is measured again", n)
+			if n := published(); n != 2 {
+				t.Errorf("%d are published when it is measured again", n)
 			}
 		})
 	}
@@ -237,17 +237,17 @@ func TestShards(t *testing.T) {
 	for range 2 { // two seconds: PredictEvery
 		l.lookAtShards(st, now)
 	}
-	var spoken []string
+	var published []string
 	for _, s := range l.unsaved.waiting {
-		if s.foreseen.state == event.Standing {
-			spoken = append(spoken, s.foreseen.Series)
+		if s.prediction.state == event.Standing {
+			published = append(published, s.prediction.Series)
 		}
 	}
-	slices.Sort(spoken)
-	if !slices.Equal(spoken, []string{"a", "b", "c", "d"}) {
-		t.Errorf("spoken %v", spoken)
+	slices.Sort(published)
+	if !slices.Equal(published, []string{"a", "b", "c", "d"}) {
+		t.Errorf("published %v", published)
 	}
-	if records, _ := l.Predicted(); records[0].Spoken != 4 {
+	if records, _ := l.Predicted(); records[0].Published != 4 {
 		t.Errorf("%+v", records[0])
 	}
 
@@ -337,7 +337,7 @@ func TestLedgerAfterRestart(t *testing.T) {
 	}
 	err = s.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		return s.Append(ctx, tx, event.Given{Predictions: []grace.Prediction{
-			entry("a", grace.PredictionFalse, 3*time.Hour), entry("b", grace.PredictionFalse, 2*time.Hour),
+			entry("a", grace.PredictionFalsePositive, 3*time.Hour), entry("b", grace.PredictionFalsePositive, 2*time.Hour),
 			entry("old", grace.PredictionOpen, 48*time.Hour), entry("new", grace.PredictionOpen, time.Minute),
 		}})
 	})
@@ -415,7 +415,7 @@ func TestStepForecasts(t *testing.T) {
 					Service: "db", Metric: fmt.Sprintf("disk%d", i), Kind: grace.SampleMetric, Value: 20 + 0.2*float64(h) + 0.1*float64(h*7%5+i),
 					At: now.Add(time.Duration(h-15*24)*time.Hour + time.Minute),
 				}
-				if err := l.Recall(ctx, sample); err != nil {
+				if err := l.Backfill(ctx, sample); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -442,7 +442,7 @@ func TestStepForecasts(t *testing.T) {
 		t.Errorf("the second time %v: %s", again, cmp.Diff(made, same))
 	}
 	for _, p := range made {
-		if p.Spoken != nil || p.BreachAt.Before(p.At) || p.BreachAt.After(p.At.Add(48*time.Hour)) {
+		if p.Published != nil || p.BreachAt.Before(p.At) || p.BreachAt.After(p.At.Add(48*time.Hour)) {
 			t.Errorf("%+v", p)
 		}
 	}

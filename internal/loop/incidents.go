@@ -96,14 +96,14 @@ func (d *decider) blindness(st *stages, signals []grace.Signal, now time.Time) [
 			first = later(since, began)
 			if s.State == grace.SignalStale && !s.At.IsZero() && s.Since.Before(began) {
 				// That it is not seen was known before the start already.
-				first = earlier(first, later(s.Since, now.Add(confirmGrace-st.patience(s.Service))))
+				first = earlier(first, later(s.Since, now.Add(confirmGrace-st.escalateAfter(s.Service))))
 			}
 			if c := d.conditions[s.Service]; c != nil && c.worst.Key == s.Key && wasSick(s) { // and is not well because it is not seen any more
 				first = earlier(first, c.since)
 			}
 			d.unseen[s.Key] = first
 		}
-		if !s.Severity.Serious() || now.Sub(first) < st.patience(s.Service) || now.Before(d.looks) {
+		if !s.Severity.Serious() || now.Sub(first) < st.escalateAfter(s.Service) || now.Before(d.looks) {
 			continue
 		}
 		sensor := sourceOf(s)

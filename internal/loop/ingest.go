@@ -24,7 +24,7 @@ type ingest struct {
 	mu        sync.Mutex // guards the agent and what waits to be written
 	sense     *sense.Agent
 	lost      []grace.Signal                // what was sick when last seen, and is forgotten: until that is on record
-	unsaved   backlog                       // changes of signals that are to be written, in order
+	unsaved   writeQueue                    // changes of signals that are to be written, in order
 	published map[grace.SignalKey]published // what was said last of each signal
 	drift     heal.Drift                    // of the wall clock
 	stepped   time.Duration                 // by how much the clock was set since it was said last
@@ -103,7 +103,7 @@ func (in *ingest) tick(ctx context.Context) {
 		if err := in.elapse(ctx); err != nil && ctx.Err() == nil {
 			in.Log.Warn("signals not written; they are kept and written later", "error", err)
 		}
-		in.nudge()
+		in.wakeDecider()
 	})
 }
 
@@ -116,7 +116,7 @@ func (in *ingest) elapse(ctx context.Context) error {
 	}
 	in.mu.Lock()
 	changed := in.sense.Tick(now)
-	in.keep(changed, in.forecaster.evaluate(st, now)...)
+	in.enqueue(changed, in.forecaster.evaluate(st, now)...)
 	in.lostSick(changed)
 	asks := in.sense.Ask(now)
 	in.mu.Unlock()
@@ -136,7 +136,7 @@ func (in *ingest) lookAtShards(st *stages, now time.Time) {
 	in.forecaster.stepShards(st, now, func(r predict.Result, shard int) {
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		in.keep(nil, in.forecaster.foresee(st, r, &shard)...)
+		in.enqueue(nil, in.forecaster.foresee(st, r, &shard)...)
 	})
 }
 
@@ -152,7 +152,7 @@ func (in *ingest) forget(key grace.SignalKey) (s grace.Signal, found bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if s, found = in.sense.Forget(key); found {
-		in.keep([]grace.Signal{s})
+		in.enqueue([]grace.Signal{s})
 	}
 	return s, found
 }

@@ -26,21 +26,21 @@ const (
 // would have resolved it long ago.
 func orphaned(p grace.Prediction, now time.Time) bool {
 	from := p.Made
-	if p.Spoken != nil {
-		from = *p.Spoken
+	if p.Published != nil {
+		from = *p.Published
 	}
 	return p.Outcome == grace.PredictionOpen && now.Sub(from) > 2*p.Horizon.D()+overdue
 }
 
 // unresolved ends an entry for lack of data.
-func (f *forecaster) unresolved(p grace.Prediction, now time.Time) said {
+func (f *forecaster) unresolved(p grace.Prediction, now time.Time) pendingWrite {
 	p.Outcome, p.Resolved = grace.PredictionUnresolved, &now
-	return said{foreseen: &foreseen{Prediction: p, state: event.Resolved, owner: f.Owner}}
+	return pendingWrite{prediction: &predictionWrite{Prediction: p, state: event.Resolved, owner: f.Owner}}
 }
 
 // load teaches the agents what was resolved before the restart, and lets open
 // predictions go on. It gives those that nobody resolves any more.
-func (f *forecaster) load(ctx context.Context) (late []said, err error) {
+func (f *forecaster) load(ctx context.Context) (late []pendingWrite, err error) {
 	now := f.Now()
 	entries, err := f.Store.Ledger(ctx, f.Store.Q(), now.Add(-ledgerWindow))
 	if err != nil {
@@ -63,7 +63,7 @@ func (f *forecaster) load(ctx context.Context) (late []said, err error) {
 
 // sweep closes, once an hour, what is open though its series has long gone: one that
 // never came back after a restart, or was another replica's, which is no more.
-func (f *forecaster) sweep(ctx context.Context, now time.Time) (late []said, err error) {
+func (f *forecaster) sweep(ctx context.Context, now time.Time) (late []pendingWrite, err error) {
 	if !f.sweepDue(now) {
 		return nil, nil
 	}

@@ -198,7 +198,7 @@ func (l *Loop) Load(ctx context.Context) error {
 }
 
 // Relay lets the loop catch up with the outbox.
-func (l *Loop) Relay(ctx context.Context) { l.carry(ctx, l.carried.Load()) }
+func (l *Loop) Relay(ctx context.Context) { l.relayBatch(ctx, l.carried.Load()) }
 
 // Step lets the loop catch up with its clock and its store.
 func (l *Loop) Step(ctx context.Context) error {

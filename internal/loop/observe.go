@@ -18,9 +18,9 @@ func (in *ingest) Observe(ctx context.Context, samples ...grace.Sample) error {
 	return in.observe(ctx, true, samples)
 }
 
-// Judge is Observe for samples whose series are forecast elsewhere, by the
+// ObserveWithoutForecast is Observe for samples whose series are forecast elsewhere, by the
 // agents of shards.
-func (in *ingest) Judge(ctx context.Context, samples ...grace.Sample) error {
+func (in *ingest) ObserveWithoutForecast(ctx context.Context, samples ...grace.Sample) error {
 	return in.observe(ctx, false, samples)
 }
 
@@ -74,7 +74,7 @@ func (in *ingest) sensed(forecast bool, samples []grace.Sample) (lost int, queue
 			in.forecaster.observe(s)
 		}
 	}
-	in.keep(changed)
+	in.enqueue(changed)
 	// Also what others could not write, or are writing: a peer that was told
 	// so sends its samples again, and they change nothing the second time.
 	return lost, in.unsaved.pending() > 0, false
@@ -94,7 +94,7 @@ func (in *ingest) Post(ctx context.Context, events []grace.Event, samples []grac
 		return err
 	}
 	in.mu.Lock()
-	in.keep(nil, in.forecaster.posted(predictions)...)
+	in.enqueue(nil, in.forecaster.posted(predictions)...)
 	in.mu.Unlock()
 	return in.flush(ctx)
 }
@@ -117,9 +117,9 @@ func (in *ingest) Metric(service grace.ServiceID, metric string, since time.Time
 
 // persist writes signal changes with the triggers they are, and what else was
 // said.
-func (in *ingest) persist(ctx context.Context, changed []grace.Signal, more ...said) error {
+func (in *ingest) persist(ctx context.Context, changed []grace.Signal, more ...pendingWrite) error {
 	in.mu.Lock()
-	in.keep(changed, more...)
+	in.enqueue(changed, more...)
 	in.mu.Unlock()
 	return in.flush(ctx)
 }

@@ -145,10 +145,10 @@ func TestNoSilence(t *testing.T) {
 				told := slices.ContainsFunc(due, func(c lasting) bool { return c.service == id })
 				lasts := false
 				for p, began := range since {
-					lasts = lasts || p.service == id && looked[p] && passed-began > st.patience(id)
+					lasts = lasts || p.service == id && looked[p] && passed-began > st.escalateAfter(id)
 				}
 				if lasts && !told {
-					t.Fatalf("%s is sick since %v, it is %s, its patience is %s, and it is not overdue", id, since, passed, st.patience(id))
+					t.Fatalf("%s is sick since %v, it is %s, its patience is %s, and it is not overdue", id, since, passed, st.escalateAfter(id))
 				}
 				if told && l.conditions[id] == nil {
 					t.Fatalf("%s is overdue without a condition", id)

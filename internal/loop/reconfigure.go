@@ -42,7 +42,7 @@ func (c *commands) Reconfigure(ctx context.Context, cfg Config, actor string) er
 	if err != nil {
 		c.Log.Warn("runs that wait were not told of the new configuration; they ask again in time", "error", err)
 	}
-	c.nudge()
+	c.wakeDecider()
 	return nil
 }
 
@@ -69,7 +69,7 @@ func (in *ingest) swap(st *stages) bool {
 	in.looking.Store(now.UnixMilli())
 	in.countFrom(now)
 	in.forecaster.reconfigure(st)
-	in.keep(changed)
+	in.enqueue(changed)
 	in.mirror.signals(unknown(in.sense.Signals()))
 	return true
 }

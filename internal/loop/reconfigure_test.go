@@ -97,7 +97,7 @@ func TestRereadPutsNothingOff(t *testing.T) {
 	}
 	foreseen := func() gate.EvidenceState { return l.foreseenNow(service, grace.CodeCapacity) }
 	p := grace.Prediction{Key: "x", ID: "a", Rule: "trend", Service: service, Code: grace.CodeCapacity, At: l.Now(), Made: l.Now(), Likelihood: 0.95}
-	l.hear(grace.Event{Type: event.TypePrediction, Payload: event.Encode(event.Foresight{Service: service, Code: p.Code, Owner: "test", Prediction: p})})
+	l.handleEvent(grace.Event{Type: event.TypePrediction, Payload: event.Encode(event.Foresight{Service: service, Code: p.Code, Owner: "test", Prediction: p})})
 	since, looking := l.evidenceSince(), l.looking.Load()
 	l.reloaded.Store(false)
 	reload := func(cfg Config) {

@@ -26,7 +26,7 @@ func TestCulpritIsDropped(t *testing.T) {
 		if i == 2 {
 			s.Value = math.Inf(1) // JSON has no word for it
 		}
-		l.unsaved.add(said{at: now, signal: s})
+		l.unsaved.add(pendingWrite{at: now, signal: s})
 	}
 	l.mu.Unlock()
 	if err := l.flush(t.Context()); err != nil {

@@ -31,7 +31,7 @@ type relay struct {
 }
 
 // Start begins to carry.
-func (r *relay) Start(ctx context.Context) { r.begin(ctx, r.pump) }
+func (r *relay) Start(ctx context.Context) { r.begin(ctx, r.relayOutbox) }
 
 // load begins behind what is committed.
 func (r *relay) load(ctx context.Context) error {
@@ -43,14 +43,14 @@ func (r *relay) load(ctx context.Context) error {
 	return nil
 }
 
-// pump carries committed events from the outbox to the mesh, and takes from
+// relayOutbox carries committed events from the outbox to the mesh, and takes from
 // them what other replicas saw. A wake-up makes it quick, the poll sure.
-func (r *relay) pump(ctx context.Context) {
+func (r *relay) relayOutbox(ctx context.Context) {
 	wake := r.Store.Wake(ctx)
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for cursor := r.carried.Load(); ; {
-		cursor = r.carry(ctx, cursor)
+		cursor = r.relayBatch(ctx, cursor)
 		select {
 		case <-ctx.Done():
 			return
@@ -60,7 +60,7 @@ func (r *relay) pump(ctx context.Context) {
 	}
 }
 
-func (r *relay) carry(ctx context.Context, cursor int64) int64 {
+func (r *relay) relayBatch(ctx context.Context, cursor int64) int64 {
 	for {
 		events, err := r.Store.Events(ctx, r.Store.Q(), cursor, nil, pumpBatch)
 		if err != nil {
@@ -70,7 +70,7 @@ func (r *relay) carry(ctx context.Context, cursor int64) int64 {
 			return cursor
 		}
 		for _, e := range events {
-			r.hear(e)
+			r.handleEvent(e)
 			cursor = e.ID
 			r.carried.Store(cursor)
 		}
@@ -83,8 +83,8 @@ func (r *relay) carry(ctx context.Context, cursor int64) int64 {
 	}
 }
 
-// hear takes what matters here from an event of any replica.
-func (r *relay) hear(e grace.Event) {
+// handleEvent takes what matters here from an event of any replica.
+func (r *relay) handleEvent(e grace.Event) {
 	switch e.Type {
 	case event.TypeAbort:
 		r.Runner.Interrupt(grace.RunID(strings.TrimPrefix(e.Resource, "run/")))
@@ -116,7 +116,7 @@ func (in *ingest) heard(s grace.Signal, own bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !own {
-		in.doubt(s)
+		in.unconfirm(s)
 	}
 	in.mirror.signals([]grace.Signal{s})
 	in.lostSick([]grace.Signal{s})
@@ -124,14 +124,14 @@ func (in *ingest) heard(s grace.Signal, own bool) {
 		in.sense.Echoed(s)
 		return
 	}
-	in.keep(in.sense.Heard(s)) // the next tick writes it
+	in.enqueue(in.sense.Heard(s)) // the next tick writes it
 }
 
-// doubt takes a word for no evidence that another replica gave of what it saw before
+// unconfirm takes a word for no evidence that another replica gave of what it saw before
 // this process began, or its configuration changed, unless newer data has shown it
 // here. An alert that is known, and that no change touched, stands. The caller holds
 // in.mu.
-func (in *ingest) doubt(s grace.Signal) {
+func (in *ingest) unconfirm(s grace.Signal) {
 	epoch := in.epoch.Load()
 	if s.Gone || s.At.UnixMilli() > epoch {
 		return

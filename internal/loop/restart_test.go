@@ -58,8 +58,8 @@ func TestAnswerIsSeen(t *testing.T) {
 	word, _ := l.sense.Signal(key)
 	alert()
 	word.Unconfirmed = true
-	l.hear(grace.Event{Type: event.TypeSignal, Actor: "another", Payload: event.Encode(word)})
-	l.hear(grace.Event{Type: event.TypeAsked, Actor: "another", Payload: event.Encode([]grace.SignalKey{key})})
+	l.handleEvent(grace.Event{Type: event.TypeSignal, Actor: "another", Payload: event.Encode(word)})
+	l.handleEvent(grace.Event{Type: event.TypeAsked, Actor: "another", Payload: event.Encode([]grace.SignalKey{key})})
 	for range 10 {
 		alert()
 	}

@@ -29,25 +29,25 @@ func (x *runs) Execute(r *flow.Run) error {
 	if err := r.Input(&run); err != nil {
 		return err
 	}
-	err := x.Runner.Run(&durable{runs: x, r: r}, run)
+	err := x.Runner.Run(&flowAdapter{runs: x, r: r}, run)
 	if err != nil && !flow.Stopped(err) {
 		x.Log.Error("run broke off", "run", run.ID, "error", err)
 	}
 	return err
 }
 
-// durable is heal.Flow on the engine and the store.
-type durable struct {
+// flowAdapter is heal.Flow on the engine and the store.
+type flowAdapter struct {
 	runs *runs
 	r    *flow.Run
-	// heeded: an abort that was on record before this process drove the run
+	// abortChecked: an abort that was on record before this process drove the run
 	// has been looked for. Later ones are heard of.
-	heeded bool
+	abortChecked bool
 }
 
-var _ heal.Flow = (*durable)(nil)
+var _ heal.Flow = (*flowAdapter)(nil)
 
-func (d *durable) journal(ctx context.Context, tx store.Tx) heal.Journal {
+func (d *flowAdapter) journal(ctx context.Context, tx store.Tx) heal.Journal {
 	return d.runs.Journal(ctx, tx)
 }
 
@@ -58,36 +58,36 @@ func (x *runs) Journal(ctx context.Context, tx store.Tx) heal.Journal {
 }
 
 // Tx meets heal.Flow.
-func (d *durable) Tx(name string, fn func(heal.Journal) (heal.Mark, error)) (heal.Mark, error) {
-	return flow.Tx(d.r, name, func(ctx context.Context, tx store.Tx) (heal.Mark, error) { return fn(d.journal(ctx, tx)) })
+func (d *flowAdapter) Tx(name string, fn func(heal.Journal) (heal.Checkpoint, error)) (heal.Checkpoint, error) {
+	return flow.Tx(d.r, name, func(ctx context.Context, tx store.Tx) (heal.Checkpoint, error) { return fn(d.journal(ctx, tx)) })
 }
 
 // Step meets heal.Flow.
-func (d *durable) Step(name string, do func(context.Context) grace.Outcome,
-	record func(heal.Journal, grace.Outcome) (heal.Mark, error),
-) (grace.Outcome, heal.Mark, error) {
-	step := flow.Look[heal.Mark]
+func (d *flowAdapter) Step(name string, do func(context.Context) grace.Outcome,
+	record func(heal.Journal, grace.Outcome) (heal.Checkpoint, error),
+) (grace.Outcome, heal.Checkpoint, error) {
+	step := flow.Look[heal.Checkpoint]
 	if heal.Acts(name) {
-		step = flow.Step[heal.Mark]
+		step = flow.Step[heal.Checkpoint]
 	}
 	return step(d.r, name, func(ctx context.Context) grace.Outcome {
-		d.heed(ctx)
+		d.checkAbort(ctx)
 		began := time.Now()
 		o := do(ctx)
 		d.runs.stats.acted(name, o.Status, time.Since(began))
 		return o
-	}, func(ctx context.Context, tx store.Tx, o grace.Outcome) (heal.Mark, error) {
+	}, func(ctx context.Context, tx store.Tx, o grace.Outcome) (heal.Checkpoint, error) {
 		return record(d.journal(ctx, tx), o)
 	})
 }
 
-// heed looks for an abort that nobody will tell this process of: a step that a
+// checkAbort looks for an abort that nobody will tell this process of: a step that a
 // dead process left must not be done in spite of it.
-func (d *durable) heed(ctx context.Context) {
-	if d.heeded {
+func (d *flowAdapter) checkAbort(ctx context.Context) {
+	if d.abortChecked {
 		return
 	}
-	d.heeded = true
+	d.abortChecked = true
 	abort, err := d.runs.Store.Abort(ctx, d.runs.Store.Q(), d.r.ID())
 	if err != nil {
 		// The step's own transaction looks again.
@@ -99,7 +99,7 @@ func (d *durable) heed(ctx context.Context) {
 }
 
 // Owned meets heal.Flow. While the database is away nobody can say, so it waits.
-func (d *durable) Owned(ctx context.Context) error {
+func (d *flowAdapter) Owned(ctx context.Context) error {
 	for {
 		err := d.r.Owned(ctx)
 		if err == nil || errors.Is(err, flow.ErrTaken) || flow.Stopped(err) || ctx.Err() != nil {
@@ -111,7 +111,7 @@ func (d *durable) Owned(ctx context.Context) error {
 }
 
 // Control meets heal.Flow.
-func (d *durable) Control(until time.Time) (grace.ControlMessage, bool, error) {
+func (d *flowAdapter) Control(until time.Time) (grace.ControlMessage, bool, error) {
 	return d.r.Control(until)
 }
 

@@ -200,7 +200,7 @@ func (r *report) foreseen(out *strings.Builder) {
 	})
 	seen := map[grace.SignalKey]bool{}
 	for _, p := range predictions {
-		shadow := p.Outcome == grace.PredictionMiss || p.Spoken == nil && p.Rule != predict.RuleExternal
+		shadow := p.Outcome == grace.PredictionFalseNegative || p.Published == nil && p.Rule != predict.RuleExternal
 		if shadow {
 			if p.Horizon.D() > time.Hour {
 				fmt.Fprintf(out, "%s in shadow: %s on %s with %.2f by rule %s, at %s: %s\n", p.Made.Format(time.TimeOnly), p.Code, p.Service,

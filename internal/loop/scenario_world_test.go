@@ -324,7 +324,7 @@ type simFlow struct {
 }
 
 // Tx meets heal.Flow.
-func (f simFlow) Tx(_ string, fn func(heal.Journal) (heal.Mark, error)) (m heal.Mark, err error) {
+func (f simFlow) Tx(_ string, fn func(heal.Journal) (heal.Checkpoint, error)) (m heal.Checkpoint, err error) {
 	if err := f.e.gone(f.id); err != nil {
 		return m, err
 	}
@@ -338,10 +338,10 @@ func (f simFlow) Tx(_ string, fn func(heal.Journal) (heal.Mark, error)) (m heal.
 
 // Step meets heal.Flow.
 func (f simFlow) Step(name string, do func(context.Context) grace.Outcome,
-	record func(heal.Journal, grace.Outcome) (heal.Mark, error),
-) (grace.Outcome, heal.Mark, error) {
+	record func(heal.Journal, grace.Outcome) (heal.Checkpoint, error),
+) (grace.Outcome, heal.Checkpoint, error) {
 	o := do(f.e.ctx)
-	m, err := f.Tx(name, func(j heal.Journal) (heal.Mark, error) { return record(j, o) })
+	m, err := f.Tx(name, func(j heal.Journal) (heal.Checkpoint, error) { return record(j, o) })
 	return o, m, err
 }
 

@@ -89,14 +89,14 @@ func (d *decider) reconcile(ctx context.Context) error {
 		return err
 	}
 	for id, why := range failed {
-		if err := d.strand(ctx, id, why); err != nil {
+		if err := d.failOrphan(ctx, id, why); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *decider) strand(ctx context.Context, id grace.RunID, why string) error {
+func (d *decider) failOrphan(ctx context.Context, id grace.RunID, why string) error {
 	now := d.Now()
 	err := d.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		run, err := d.Store.Run(ctx, tx, id)

@@ -188,7 +188,7 @@ func TestWordBetweenStartAndReload(t *testing.T) {
 		word := row
 		word.At = began.Add(tt.seen)
 		word.Fired = word.At
-		l.hear(grace.Event{Type: event.TypeSignal, Actor: "another", Payload: event.Encode(word)})
+		l.handleEvent(grace.Event{Type: event.TypeSignal, Actor: "another", Payload: event.Encode(word)})
 		if got := look(); got != tt.want {
 			t.Errorf("seen %s after the change: %q, want %q", tt.seen, got, tt.want)
 		}

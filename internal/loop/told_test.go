@@ -34,7 +34,7 @@ func TestAnOlderIncidentIsResolved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	patience := st.patience(service)
+	patience := st.escalateAfter(service)
 	pass(began)
 	pass(began.Add(patience - time.Minute))
 	if _, err := l.ResolveIncident(t.Context(), "i-old", "ann", "that was yesterday's"); err != nil {
@@ -100,7 +100,7 @@ func TestARunThatWaitsKeepsNoIncident(t *testing.T) {
 	again := start.Add(time.Hour)
 	s.State, s.Since = grace.SignalFiring, again
 	pass(again)
-	pass(again.Add(st.patience(service)))
+	pass(again.Add(st.escalateAfter(service)))
 	open, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
 	if err != nil || len(open) != 1 || open[0].ID == "i-1" {
 		t.Errorf("sick again, and told by: %+v (%v)", open, err)
@@ -154,7 +154,7 @@ func TestAfterASilence(t *testing.T) {
 	if due := l.overdue(st, nil, ended.Add(20*time.Second)); len(due) > 0 {
 		t.Errorf("told 20 s after the silence: it counts since %s after it began", l.conditions[s.Service].since.Sub(began))
 	}
-	if due := l.overdue(st, nil, ended.Add(st.patience(s.Service))); len(due) != 1 {
+	if due := l.overdue(st, nil, ended.Add(st.escalateAfter(s.Service))); len(due) != 1 {
 		t.Error("not told when it is time")
 	}
 }
@@ -179,7 +179,7 @@ func TestAnotherFault(t *testing.T) {
 				if err := l.escalate(t.Context(), st, nil, signals, now); err != nil {
 					t.Fatal(err)
 				}
-				now = now.Add(st.patience(service))
+				now = now.Add(st.escalateAfter(service))
 			}
 			open, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
 			if err != nil {

@@ -29,8 +29,8 @@ type views struct {
 	forecaster *forecaster
 
 	assessed assessed // what was made of the signals
-	kpis     lazy[learn.KPIs]
-	rates    lazy[[]learn.Row] // over all time
+	kpis     staleWhileRevalidate[learn.KPIs]
+	rates    staleWhileRevalidate[[]learn.Row] // over all time
 }
 
 // Start makes the answers that are expensive to make before anybody asks.
@@ -292,8 +292,8 @@ func (v *views) measure(ctx context.Context, now time.Time) (learn.KPIs, error) 
 	records, _ := v.forecaster.Predicted()
 	wrong, told := 0, 0
 	for _, r := range records {
-		wrong += int(r.False)
-		told += int(r.Hits + r.False + r.Prevented)
+		wrong += int(r.FalsePositives)
+		told += int(r.TruePositives + r.FalsePositives + r.Prevented)
 	}
 	k.Criteria = append(k.Criteria, learn.FalsePredictions(wrong, told))
 	return k, nil

@@ -21,7 +21,7 @@ const rousedAtOnce = 50
 // answer would start nothing, and has those look again that wait for something
 // which has changed.
 func (d *decider) lookAfter(ctx context.Context) error {
-	turned, reloaded, opened := d.mirror.wellAgain(), d.reloaded.Swap(false), d.windowOpened()
+	turned, reloaded, opened := d.mirror.clearedPredictions(), d.reloaded.Swap(false), d.windowOpened()
 	open, err := d.Store.OpenRunHeads(ctx, d.Store.Q())
 	if err != nil {
 		d.reloaded.Store(reloaded)
@@ -41,7 +41,7 @@ func (d *decider) lookAfter(ctx context.Context) error {
 	for _, h := range open {
 		switch h.State {
 		case grace.RunAwaitingApproval:
-			note(h.ID, d.callOff(ctx, h, held[h.Service], turned, reloaded, opened))
+			note(h.ID, d.withdrawWaiting(ctx, h, held[h.Service], turned, reloaded, opened))
 		case grace.RunApproved:
 			approved = append(approved, h)
 		default:
@@ -63,12 +63,12 @@ func (d *decider) lookAfter(ctx context.Context) error {
 	return failed
 }
 
-// callOff takes back the question to a person whose answer would start nothing:
+// withdrawWaiting takes back the question to a person whose answer would start nothing:
 // what was foreseen is foreseen no more and has not come, or what began the run
 // has passed and stayed so for the hold-down. (After a restart nobody knows what
 // was foreseen; then it is asked when the run is about to start.) After a change of
 // the configuration what it rests on may not be watched any more.
-func (d *decider) callOff(ctx context.Context, h store.RunHead, held held, turned []grace.ServiceID, reloaded, opened bool) (err error) {
+func (d *decider) withdrawWaiting(ctx context.Context, h store.RunHead, held held, turned []grace.ServiceID, reloaded, opened bool) (err error) {
 	r := gate.Person(held.manual, held.stopped)
 	over, why := !r.OK && h.Kind != grace.TriggerManual, explain.Actual(r)
 	switch {

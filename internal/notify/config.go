@@ -35,7 +35,7 @@ type Config struct {
 // Receiver is one place where messages go. Which keys count depends on its type.
 type Receiver struct {
 	Name string `yaml:"name" required:"true" example:"team-web" doc:"unique; how routes, commands and metrics call it. A new name begins with what is new"`
-	Type string `yaml:"type" required:"true" enum:"slack,pagerduty,email,webhook,teams,ntfy,mattermost" doc:"what is spoken there"`
+	Type string `yaml:"type" required:"true" enum:"slack,pagerduty,email,webhook,teams,ntfy,mattermost" doc:"the kind of receiver"`
 
 	Token         string `yaml:"token" only:"slack,ntfy" secret:"true" example:"\"${env:SLACK_TOKEN}\"" doc:"of a Slack app with chat:write, or an access token of ntfy"`
 	Channel       string `yaml:"channel" only:"slack,mattermost" example:"\"#web-alerts\"" doc:"where it writes"`

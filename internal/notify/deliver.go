@@ -230,7 +230,7 @@ func (w *worker) event(ctx context.Context, row *store.Receiver, e grace.Event) 
 
 // mine gives the event's message when this receiver gets it.
 func (w *worker) mine(ctx context.Context, e grace.Event) (*Message, error) {
-	m, err := w.n.message(ctx, e)
+	m, err := w.n.message(ctx, e, false)
 	if m == nil || err != nil {
 		return nil, err
 	}

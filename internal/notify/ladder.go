@@ -82,7 +82,7 @@ func (n *Notifier) track(ctx context.Context, row store.Receiver, events []grace
 		if _, _, ends := subjectOf(e); ends {
 			continue
 		}
-		if messages[i], err = n.message(ctx, e); err != nil {
+		if messages[i], err = n.message(ctx, e, false); err != nil {
 			return err
 		}
 	}

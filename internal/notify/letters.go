@@ -84,12 +84,15 @@ func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait tim
 		return idle, err
 	}
 	d := letters[next]
-	m, err := w.n.message(ctx, d.Event)
+	m, err := w.again(ctx, d)
 	if err != nil {
 		return idle, err
 	}
 	if m == nil {
-		m = &Message{Kind: Unhealed, Title: d.Title, Thread: d.Event.Resource, Subject: d.Event.Resource, At: d.Event.Timestamp, Severity: grace.SeverityWarning}
+		w.n.Log.InfoContext(ctx, "dead letter not sent again: it tells nothing any more", "receiver", w.name, "title", d.Title, "letter", d.ID)
+		return 0, w.record(ctx, *row, func(ctx context.Context, tx store.Tx) error {
+			return w.n.Store.Append(ctx, tx, event.LetterDelivered{ID: d.ID, At: w.n.Now()})
+		})
 	}
 	m.Key, m.letter = "grace/"+w.name+"/"+strconv.FormatInt(d.Event.ID, 10), true
 	had, err := w.n.Store.Ref(ctx, w.n.Store.Q(), w.name, m.Key+hadSuffix)
@@ -130,6 +133,18 @@ func (w *worker) retryLetter(ctx context.Context, row *store.Receiver) (wait tim
 		return idle, err
 	}
 	return idle, w.failed(ctx, row, refused, busy.wait())
+}
+
+// again makes the message of a dead letter as things are now, nil when there is nothing
+// to tell any more. What is over meanwhile is told as that: its end was told before,
+// and nothing that is sent later would close what this opened.
+func (w *worker) again(ctx context.Context, d store.DeadLetter) (*Message, error) {
+	m, err := w.n.message(ctx, d.Event, true)
+	if m == nil || err != nil || !m.stale {
+		return m, err
+	}
+	m.Kind, m.Ended, m.Title, m.Do, m.Question = Resolved, true, "Over meanwhile: "+m.Title, "", nil
+	return m, nil
 }
 
 // due tells whether a letter has waited for long enough since it was tried last;

@@ -214,10 +214,11 @@ type ladderPayload struct {
 	Failed    string         `json:"failed,omitempty"` // the receiver that does not take it
 }
 
-// message makes the message of an event; nil when there is nothing to tell.
-func (n *Notifier) message(ctx context.Context, e grace.Event) (*Message, error) {
+// message makes the message of an event; nil when there is nothing to tell. With
+// asIsNow an incident is told as it is now, not as it was then.
+func (n *Notifier) message(ctx context.Context, e grace.Event, asIsNow bool) (*Message, error) {
 	if !own(e) {
-		return n.about(ctx, e, false)
+		return n.about(ctx, e, asIsNow)
 	}
 	p, ok := ladderOf(e)
 	if !ok {
@@ -254,7 +255,7 @@ func (n *Notifier) about(ctx context.Context, e grace.Event, asIsNow bool) (*Mes
 		return nil, err
 	}
 	m := &Message{Kind: kind, Type: e.Type, EventID: e.ID, Thread: e.Resource, Subject: e.Resource, At: e.Timestamp, Severity: grace.SeverityInfo}
-	w := n.words()
+	w := n.writer()
 	if kind == Resolved && strings.HasPrefix(e.Type, "self_heal.run.") && !f.wasApproved() && !f.began() {
 		return nil, nil //nolint:nilnil // what nobody had approved, nor was told of as acted, nobody waits for
 	}

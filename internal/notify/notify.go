@@ -163,9 +163,9 @@ func (n *Notifier) current() *setup {
 	return n.set
 }
 
-func (n *Notifier) words() words {
+func (n *Notifier) writer() messageWriter {
 	set := n.current()
-	return words{now: n.Now(), zone: set.Location, external: set.External, services: set.services}
+	return messageWriter{now: n.Now(), zone: set.Location, external: set.External, services: set.services}
 }
 
 // Start registers the receivers and begins to deliver.
@@ -304,8 +304,8 @@ func (n *Notifier) test(ctx context.Context, w *worker, actor string) TestOutcom
 	now := n.Now()
 	m := &Message{
 		Key: fmt.Sprintf("grace/%s/test-%d", w.name, now.UnixNano()), Kind: Test, Type: "self_heal.notify.test",
-		Title: "Test message of GRACE", What: "Sent" + by(actor) + " at " + n.words().stamp(now), Severity: grace.SeverityInfo,
-		Do: "Nothing: this receiver works", Thread: "test", Subject: "test", At: now, Link: n.words().link("", ""),
+		Title: "Test message of GRACE", What: "Sent" + by(actor) + " at " + n.writer().stamp(now), Severity: grace.SeverityInfo,
+		Do: "Nothing: this receiver works", Thread: "test", Subject: "test", At: now, Link: n.writer().link("", ""),
 	}
 	if _, pages := w.out.(*pagerduty); pages {
 		m.Ended = true // nobody is called out of bed

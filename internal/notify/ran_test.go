@@ -87,7 +87,7 @@ func TestActedIsOver(t *testing.T) {
 
 // TestRanSaysHow: what is sent when it is over says when it ended, and why.
 func TestRanSaysHow(t *testing.T) {
-	w := words{now: testNow, zone: time.UTC}
+	w := messageWriter{now: testNow, zone: time.UTC}
 	m := &Message{Kind: Acted}
 	run := grace.Run{
 		ID: "r-1", Status: grace.RunAborted, Service: "web", Code: grace.CodeServiceDown, Playbook: grace.Playbook{ID: "restart_service"},

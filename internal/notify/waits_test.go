@@ -11,7 +11,7 @@ import (
 // TestAnswerOfWhatWaits: who approves a run outside of a change window hears that
 // it waits, not that it acts.
 func TestAnswerOfWhatWaits(t *testing.T) {
-	w := words{now: time.Now(), zone: time.UTC}
+	w := messageWriter{now: time.Now(), zone: time.UTC}
 	outside := grace.Reason{Gate: "change_window", Code: grace.ReasonOutsideWindow, Until: new(time.Date(2026, 3, 1, 22, 0, 0, 0, time.UTC))}
 	approval := grace.Approval{ID: "r-1", Run: "r-1", Service: "web", Playbook: "restart_service", State: grace.ApprovalApproved}
 	for want, f := range map[string]facts{

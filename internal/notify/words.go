@@ -15,8 +15,8 @@ import (
 	"grace/internal/explain"
 )
 
-// words makes messages: pure, its time and place are fields.
-type words struct {
+// messageWriter makes messages: pure, its time and place are fields.
+type messageWriter struct {
 	now      time.Time
 	zone     *time.Location
 	external string // base of links, "" for none
@@ -29,7 +29,7 @@ const (
 	maxText  = 700
 )
 
-func (w words) run(m *Message, e grace.Event, f facts) {
+func (w messageWriter) run(m *Message, e grace.Event, f facts) {
 	var p runPayload
 	if json.Unmarshal(e.Payload, &p) != nil { // what is missing is read from the run
 		_ = json.Unmarshal(e.Payload, &p.Reason)
@@ -100,7 +100,7 @@ func (w words) run(m *Message, e grace.Event, f facts) {
 }
 
 // helped words that a run succeeded.
-func (w words) helped(m *Message, p runPayload, f facts) {
+func (w messageWriter) helped(m *Message, p runPayload, f facts) {
 	m.Doing, m.Ended = "It is done: the checks have held", true
 	switch m.Title = fmt.Sprintf("%s helped %s", p.Playbook, p.Service); {
 	case p.Code == grace.CodeManual: // nothing was wrong
@@ -114,7 +114,7 @@ func (w words) helped(m *Message, p runPayload, f facts) {
 }
 
 // ran words that a run began which has ended by now.
-func (w words) ran(m *Message, on string, run *grace.Run) {
+func (w messageWriter) ran(m *Message, on string, run *grace.Run) {
 	m.ran = run
 	m.Doing, m.Do = w.sentence(run.Error), "See what was done: grace why "+string(run.ID)
 	how := ""
@@ -146,7 +146,7 @@ func (w words) ran(m *Message, on string, run *grace.Run) {
 }
 
 // asked is the severity of a question about a service, and of its answer.
-func (w words) asked(id grace.ServiceID) grace.Severity {
+func (w messageWriter) asked(id grace.ServiceID) grace.Severity {
 	if c := w.services[id].Criticality; c == grace.CriticalityCritical || c == grace.CriticalityHigh {
 		return grace.SeverityCritical
 	}
@@ -154,7 +154,7 @@ func (w words) asked(id grace.ServiceID) grace.Severity {
 }
 
 // ask words a question.
-func (w words) ask(m *Message, p runPayload, f facts) {
+func (w messageWriter) ask(m *Message, p runPayload, f facts) {
 	m.Title = fmt.Sprintf("May GRACE run %s on %s?", p.Playbook, p.Service)
 	m.Severity = w.asked(p.Service)
 	m.Link = w.link("approvals", string(m.Run))
@@ -209,7 +209,7 @@ func answered(a grace.Approval) string {
 }
 
 // answer words the end of a question.
-func (w words) answer(m *Message, e grace.Event, f facts) {
+func (w messageWriter) answer(m *Message, e grace.Event, f facts) {
 	var a grace.Approval
 	if json.Unmarshal(e.Payload, &a) != nil || a.ID == "" {
 		if f.approval == nil {
@@ -240,7 +240,7 @@ func (w words) answer(m *Message, e grace.Event, f facts) {
 	}
 }
 
-func (w words) incident(m *Message, e grace.Event, inc *grace.Incident) {
+func (w messageWriter) incident(m *Message, e grace.Event, inc *grace.Incident) {
 	m.Incident, m.Run, m.Severity = inc.ID, inc.Run, inc.Severity
 	m.Services, m.recovered = slices.Clone(inc.Services), inc.Recovered
 	if inc.Service != "" && !slices.Contains(m.Services, inc.Service) {
@@ -308,7 +308,7 @@ func by(actor string) string {
 	return " by " + actor
 }
 
-func (w words) mode(m *Message, e grace.Event) {
+func (w messageWriter) mode(m *Message, e grace.Event) {
 	var set grace.ModeSetting
 	if json.Unmarshal(e.Payload, &set) != nil || set.Mode == "" || set.Revision == 1 {
 		return // the first start changes nothing
@@ -324,7 +324,7 @@ func (w words) mode(m *Message, e grace.Event) {
 }
 
 // finish bounds and cleans what came from outside, and adds whose it is.
-func (w words) finish(m *Message) {
+func (w messageWriter) finish(m *Message) {
 	for _, id := range m.Services {
 		if owner := w.services[id].Owner; owner != "" && !slices.Contains(m.Teams, owner) {
 			m.Teams = append(m.Teams, owner)
@@ -371,7 +371,7 @@ func plain(code string) string { return strings.ReplaceAll(code, "_", " ") }
 
 // sentence makes text begin with a capital letter and end without a full stop. An id
 // at its beginning is written as it is: a service's, or what only an id looks like.
-func (w words) sentence(text string) string {
+func (w messageWriter) sentence(text string) string {
 	text = strings.TrimRight(strings.TrimSpace(text), ".")
 	head, _, _ := strings.Cut(text, " ")
 	head = strings.TrimRight(head, ":,;")
@@ -386,7 +386,7 @@ func (w words) sentence(text string) string {
 
 // news words what an update of an incident added. When that is the end of a run, it
 // begins with the playbook's id.
-func (w words) news(text string) string {
+func (w messageWriter) news(text string) string {
 	if strings.Contains(text, " (run ") {
 		return text
 	}
@@ -399,7 +399,7 @@ func sentences(list ...string) string {
 	return strings.Join(list, ". ")
 }
 
-func (w words) link(kind, id string) string {
+func (w messageWriter) link(kind, id string) string {
 	if w.external == "" {
 		return ""
 	}
@@ -411,7 +411,7 @@ func (w words) link(kind, id string) string {
 }
 
 // stamp gives a time as local and relative.
-func (w words) stamp(t time.Time) string {
+func (w messageWriter) stamp(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}

@@ -75,7 +75,7 @@ func TestWords(t *testing.T) {
 	e.now = e.now.Add(90 * time.Second)
 	var b strings.Builder
 	for _, event := range events {
-		m, err := e.n.message(t.Context(), event)
+		m, err := e.n.message(t.Context(), event, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,7 +113,7 @@ func TestSpan(t *testing.T) {
 // TestIDsKeepTheirCase: a sentence begins with a capital letter, and an id as it is
 // written.
 func TestIDsKeepTheirCase(t *testing.T) {
-	w := words{now: testNow, services: map[grace.ServiceID]grace.Service{"web": {ID: "web"}}}
+	w := messageWriter{now: testNow, services: map[grace.ServiceID]grace.Service{"web": {ID: "web"}}}
 	for text, want := range map[string]string{
 		"the undo failed.":              "The undo failed",
 		"web does not answer":           "web does not answer",

@@ -155,12 +155,12 @@ type flow struct {
 
 type checkpoint struct {
 	Outcome grace.Outcome         `json:"outcome,omitzero"`
-	Mark    heal.Mark             `json:"mark,omitzero"`
+	Mark    heal.Checkpoint       `json:"mark,omitzero"`
 	Message *grace.ControlMessage `json:"message,omitempty"`
 }
 
 // Tx meets heal.Flow.
-func (f *flow) Tx(name string, fn func(heal.Journal) (heal.Mark, error)) (heal.Mark, error) {
+func (f *flow) Tx(name string, fn func(heal.Journal) (heal.Checkpoint, error)) (heal.Checkpoint, error) {
 	if c, ok, err := f.recall(name); ok || err != nil {
 		return c.Mark, err
 	}
@@ -176,8 +176,8 @@ func (f *flow) Tx(name string, fn func(heal.Journal) (heal.Mark, error)) (heal.M
 
 // Step meets heal.Flow.
 func (f *flow) Step(name string, do func(context.Context) grace.Outcome,
-	record func(heal.Journal, grace.Outcome) (heal.Mark, error),
-) (grace.Outcome, heal.Mark, error) {
+	record func(heal.Journal, grace.Outcome) (heal.Checkpoint, error),
+) (grace.Outcome, heal.Checkpoint, error) {
 	if c, ok, err := f.recall(name); ok || err != nil {
 		return c.Outcome, c.Mark, err
 	}
@@ -187,7 +187,7 @@ func (f *flow) Step(name string, do func(context.Context) grace.Outcome,
 	}
 	o := do(f.e.sim.ctx)
 	f.boundary()
-	m, err := f.commit(func(j heal.Journal) (heal.Mark, error) { return record(j, o) })
+	m, err := f.commit(func(j heal.Journal) (heal.Checkpoint, error) { return record(j, o) })
 	if err != nil {
 		return o, m, err
 	}
@@ -245,7 +245,7 @@ func (f *flow) Control(until time.Time) (grace.ControlMessage, bool, error) {
 	return *c.Message, true, nil
 }
 
-func (f *flow) commit(fn func(heal.Journal) (heal.Mark, error)) (m heal.Mark, err error) {
+func (f *flow) commit(fn func(heal.Journal) (heal.Checkpoint, error)) (m heal.Checkpoint, err error) {
 	s := f.e.sim
 	f.fence()
 	err = s.store.Do(s.ctx, func(ctx context.Context, tx store.Tx) error {

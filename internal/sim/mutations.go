@@ -211,8 +211,8 @@ type mutantFlow struct {
 
 // Step meets heal.Flow.
 func (f mutantFlow) Step(name string, do func(context.Context) grace.Outcome,
-	record func(heal.Journal, grace.Outcome) (heal.Mark, error),
-) (grace.Outcome, heal.Mark, error) {
+	record func(heal.Journal, grace.Outcome) (heal.Checkpoint, error),
+) (grace.Outcome, heal.Checkpoint, error) {
 	undo := strings.HasPrefix(name, "undo/")
 	switch {
 	case undo && f.m.ForgetUndo:

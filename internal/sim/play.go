@@ -66,8 +66,8 @@ func Play(ctx context.Context, st Story, m Mutations) (*Result, error) {
 	if p := s.alive("predicted"); p != nil {
 		records, _ := p.loop.Predicted()
 		for _, r := range records {
-			out.FalsePredictions += int(r.False)
-			out.Predictions += int(r.Hits + r.False + r.Prevented)
+			out.FalsePredictions += int(r.FalsePositives)
+			out.Predictions += int(r.TruePositives + r.FalsePositives + r.Prevented)
 		}
 	}
 	return out, nil

@@ -124,7 +124,7 @@ func (s *Sim) listen() {
 	}
 	incidents, runs := s.told()
 	for _, id := range late {
-		if s.spoken(id, blind[id], incidents, runs) {
+		if s.published(id, blind[id], incidents, runs) {
 			delete(s.hush, id)
 			continue
 		}
@@ -227,9 +227,9 @@ func (s *Sim) told() ([]grace.Incident, []store.RunHead) {
 	return incidents, append(open, recent...)
 }
 
-// spoken tells whether an incident says what is wrong with a service, or a run
+// published tells whether an incident says what is wrong with a service, or a run
 // acts on it or on what it depends on or what depends on it, or has just helped.
-func (s *Sim) spoken(id grace.ServiceID, blind bool, incidents []grace.Incident, runs []store.RunHead) bool {
+func (s *Sim) published(id grace.ServiceID, blind bool, incidents []grace.Incident, runs []store.RunHead) bool {
 	covers := func(i grace.Incident) bool {
 		return s.speaksOf(&i, id) && ((i.Kind == grace.IncidentBlind) == blind || s.unseen(i))
 	}

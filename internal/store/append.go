@@ -32,7 +32,7 @@ func newInserts() inserts {
 		incidents:   replacing("grace_incidents", "id", "state", "service", "at", "doc"),
 		silences:    replacing("grace_silences", "id", "ends_at", "doc", "seal"),
 		learning:    replacing("grace_learning", "id", "service", "playbook", "code", "at", "doc"),
-		predictions: replacing("grace_predictions", "id", "service", "at", "doc", "rule", "outcome", "spoken", "breach", "lead", "likelihood"),
+		predictions: replacing("grace_predictions", "id", "service", "at", "doc", "rule", "outcome", "published", "breach", "lead", "likelihood"),
 		letters:     replacing("grace_dead_letters", "id", "receiver", "retry", "at", "doc"),
 		operations: &insert{table: "grace_operations", columns: []string{
 			"at", "actor", "action", "object", "service", "reason", "detail",
@@ -262,7 +262,7 @@ func (s *Store) writePredictions(ctx context.Context, tx Tx, r *event.Rows) erro
 			breach = string(v.Key) + "@" + strconv.FormatInt(millis(*v.Breach), 10)
 		}
 		return []any{
-			id, string(v.Service), millis(at), doc, v.Rule, string(v.Outcome), bit(v.Spoken != nil), breach,
+			id, string(v.Service), millis(at), doc, v.Rule, string(v.Outcome), bit(v.Published != nil), breach,
 			v.Lead.D().Milliseconds(), v.Likelihood,
 		}, err
 	})

@@ -43,7 +43,7 @@ func openPostgres(ctx context.Context, url string) (*pgxpool.Pool, error) {
 		if err != nil {
 			return nil, err
 		}
-		return severed{c}, nil
+		return eofWrapper{c}, nil
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -56,15 +56,15 @@ func openPostgres(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-// severed is a connection whose end is an error of the network. A server that
+// eofWrapper is a connection whose end is an error of the network. A server that
 // goes down without a word ends the stream, which the driver reports as a
 // short message; the engine would take that for a run's own failure and give
 // the run up instead of trying again.
-type severed struct{ net.Conn }
+type eofWrapper struct{ net.Conn }
 
 var errSevered = errors.New("the server closed the connection")
 
-func (c severed) Read(b []byte) (int, error) {
+func (c eofWrapper) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if errors.Is(err, io.EOF) {
 		err = &net.OpError{Op: "read", Net: c.RemoteAddr().Network(), Addr: c.RemoteAddr(), Err: errSevered}

@@ -15,11 +15,11 @@ import (
 // PredictionFilter selects entries of the ledger of predictions; zero fields
 // select all. From and To are about the time when an entry was made.
 type PredictionFilter struct {
-	Service  grace.ServiceID
-	Rule     string
-	Outcome  grace.PredictionOutcome
-	Spoken   *bool // false: those that were only made in shadow
-	From, To time.Time
+	Service   grace.ServiceID
+	Rule      string
+	Outcome   grace.PredictionOutcome
+	Published *bool // false: those that were only made in shadow
+	From, To  time.Time
 }
 
 func (f PredictionFilter) where() where {
@@ -27,8 +27,8 @@ func (f PredictionFilter) where() where {
 	w.equal("service", string(f.Service))
 	w.equal("rule", f.Rule)
 	w.equal("outcome", string(f.Outcome))
-	if f.Spoken != nil {
-		w.add("spoken = ?", bit(*f.Spoken))
+	if f.Published != nil {
+		w.add("published = ?", bit(*f.Published))
 	}
 	w.between("at", f.From, f.To)
 	return w
@@ -47,27 +47,27 @@ const ledgerLimit = 20000
 // at most the newest 20,000.
 func (s *Store) Ledger(ctx context.Context, q Querier, since time.Time) ([]grace.Prediction, error) {
 	list, err := docsOf[grace.Prediction](ctx, s, q, "ledger of predictions", `SELECT doc FROM grace_predictions
-		WHERE outcome IN ('open', 'hit', 'false', 'miss') AND at >= $1 ORDER BY at DESC, id DESC LIMIT $2`, millis(since), ledgerLimit)
+		WHERE outcome IN ('open', 'true_positive', 'false_positive', 'false_negative') AND at >= $1 ORDER BY at DESC, id DESC LIMIT $2`, millis(since), ledgerLimit)
 	slices.Reverse(list)
 	return list, err
 }
 
-// RuleRecord counts what became of the predictions of one rule. Spoken and
+// RuleRecord counts what became of the predictions of one rule. Published and
 // shadow ones are counted apart; a rule "" holds the misses.
 type RuleRecord struct {
-	Rule   string
-	Spoken map[grace.PredictionOutcome]int
-	Shadow map[grace.PredictionOutcome]int
-	Leads  []time.Duration // of the hits among the spoken ones, shortest first
-	Met    int             // breaches that a spoken prediction of the rule foresaw
-	Missed int             // others, of series that the rule looks at
+	Rule      string
+	Published map[grace.PredictionOutcome]int
+	Shadow    map[grace.PredictionOutcome]int
+	Leads     []time.Duration // of the true positives among the published ones, shortest first
+	Met       int             // breaches that a published prediction of the rule foresaw
+	Missed    int             // others, of series that the rule looks at
 }
 
-// Reliability counts the spoken predictions with about one likelihood.
+// Reliability counts the published predictions with about one likelihood.
 type Reliability struct {
 	From, To  float64 // of the likelihood
 	Mean      float64 // likelihood of those in it
-	Resolved  int     // hit or false
+	Resolved  int     // true and false positives
 	CameTrue  int
 	summation float64
 }
@@ -85,7 +85,7 @@ const reliabilityBins = 10
 // counting is a PredictionRecord being made.
 type counting struct {
 	byRule   map[string]*RuleRecord
-	breaches map[string]map[string]bool // that the spoken predictions of a rule foresaw
+	breaches map[string]map[string]bool // that the published predictions of a rule foresaw
 	looked   map[string]map[string]bool // breaches of series that a rule looks at
 	bins     [reliabilityBins]Reliability
 }
@@ -93,7 +93,7 @@ type counting struct {
 func (c *counting) of(rule string) *RuleRecord {
 	r := c.byRule[rule]
 	if r == nil {
-		r = &RuleRecord{Rule: rule, Spoken: map[grace.PredictionOutcome]int{}, Shadow: map[grace.PredictionOutcome]int{}}
+		r = &RuleRecord{Rule: rule, Published: map[grace.PredictionOutcome]int{}, Shadow: map[grace.PredictionOutcome]int{}}
 		c.byRule[rule] = r
 		c.breaches[rule], c.looked[rule] = map[string]bool{}, map[string]bool{}
 	}
@@ -103,19 +103,19 @@ func (c *counting) of(rule string) *RuleRecord {
 // tally takes a count of entries that agree.
 func (c *counting) tally(row dbtx.Row) error {
 	var rule, outcome string
-	var spoken, n int
-	if err := row.Scan(&rule, &outcome, &spoken, &n); err != nil {
+	var published, n int
+	if err := row.Scan(&rule, &outcome, &published, &n); err != nil {
 		return err
 	}
 	counts := c.of(rule).Shadow
-	if spoken == 1 {
-		counts = c.of(rule).Spoken
+	if published == 1 {
+		counts = c.of(rule).Published
 	}
 	counts[grace.PredictionOutcome(outcome)] += n
 	return nil
 }
 
-// judged takes an entry that was spoken and came true or not.
+// judged takes an entry that was published and came true or not.
 func (c *counting) judged(row dbtx.Row) error {
 	var rule, outcome, breach string
 	var lead int64
@@ -126,7 +126,7 @@ func (c *counting) judged(row dbtx.Row) error {
 	b := &c.bins[min(max(int(likelihood*reliabilityBins), 0), reliabilityBins-1)]
 	b.Resolved++
 	b.summation += likelihood
-	if outcome == string(grace.PredictionHit) {
+	if outcome == string(grace.PredictionTruePositive) {
 		b.CameTrue++
 		r := c.of(rule)
 		r.Leads = append(r.Leads, time.Duration(lead)*time.Millisecond)
@@ -142,12 +142,12 @@ func (c *counting) began(row dbtx.Row) error {
 		return err
 	}
 	var entry struct {
-		Looked []string `json:"looked"`
+		Evaluated []string `json:"evaluated"`
 	}
 	if err := json.Unmarshal([]byte(doc), &entry); err != nil {
 		return fmt.Errorf("read an entry of the breach %s: %w", breach, err)
 	}
-	for _, rule := range entry.Looked {
+	for _, rule := range entry.Evaluated {
 		if c.byRule[rule] != nil { // a rule that never spoke has no record
 			c.looked[rule][breach] = true
 		}
@@ -163,9 +163,9 @@ func (s *Store) PredictionRecord(ctx context.Context, q Querier, f PredictionFil
 		columns, condition, end string
 		scan                    func(dbtx.Row) error
 	}{
-		{"rule, outcome, spoken, count(*)", "", " GROUP BY rule, outcome, spoken", c.tally},
+		{"rule, outcome, published, count(*)", "", " GROUP BY rule, outcome, published", c.tally},
 		{"count(DISTINCT breach)", "breach <> ''", "", func(row dbtx.Row) error { return row.Scan(&out.Breaches) }},
-		{"rule, outcome, breach, lead, likelihood", "spoken = 1 AND outcome IN ('hit', 'false')", "", c.judged},
+		{"rule, outcome, breach, lead, likelihood", "published = 1 AND outcome IN ('true_positive', 'false_positive')", "", c.judged},
 		{"breach, doc", "breach <> ''", "", c.began},
 	} {
 		w := f.where()

@@ -112,7 +112,7 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		// about, and is empty otherwise.
 		`ALTER TABLE grace_predictions ADD COLUMN rule TEXT NOT NULL DEFAULT ''`,
 		`ALTER TABLE grace_predictions ADD COLUMN outcome TEXT NOT NULL DEFAULT ''`,
-		`ALTER TABLE grace_predictions ADD COLUMN spoken BIGINT NOT NULL DEFAULT 0`,
+		`ALTER TABLE grace_predictions ADD COLUMN published BIGINT NOT NULL DEFAULT 0`,
 		`ALTER TABLE grace_predictions ADD COLUMN breach TEXT NOT NULL DEFAULT ''`,
 		`ALTER TABLE grace_predictions ADD COLUMN lead BIGINT NOT NULL DEFAULT 0`,
 		`ALTER TABLE grace_predictions ADD COLUMN likelihood DOUBLE PRECISION NOT NULL DEFAULT 0`,

@@ -78,7 +78,7 @@ type Store struct {
 	compressor  compressor
 	kept        keptBlobs
 	head        headWriter
-	wakes       wakes
+	wakes       notifier
 	written     writable
 	closing     sync.Once
 }

@@ -5,13 +5,13 @@ import (
 	"sync"
 )
 
-// wakes are the channels given out by Wake on SQLite.
-type wakes struct {
+// notifier are the channels given out by Wake on SQLite.
+type notifier struct {
 	mu       sync.Mutex
 	channels map[chan struct{}]struct{}
 }
 
-func (w *wakes) add() chan struct{} {
+func (w *notifier) add() chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.channels == nil {
@@ -22,14 +22,14 @@ func (w *wakes) add() chan struct{} {
 	return c
 }
 
-func (w *wakes) remove(c chan struct{}) {
+func (w *notifier) remove(c chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.channels, c)
 	close(c)
 }
 
-func (w *wakes) all() {
+func (w *notifier) all() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for c := range w.channels {

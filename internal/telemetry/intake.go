@@ -141,7 +141,7 @@ func (in *Intake) Reconfigure(cfg Config) error {
 			labels, err := parseKey(scratch[:0], []byte(e.key))
 			if err == nil {
 				scratch = labels
-				out := m.lead(labels, Meta{Kind: e.given})
+				out := m.resolve(labels, Meta{Kind: e.given})
 				if out.reason == Taken && in.digest(out.outputs) == e.digest {
 					continue
 				}

@@ -58,7 +58,7 @@ func newMapper(cfg Config, o Options) *mapper {
 	return m
 }
 
-func (m *mapper) lead(list []label, meta Meta) mapped {
+func (m *mapper) resolve(list []label, meta Meta) mapped {
 	labels := make(map[string]string, len(list))
 	for _, l := range list {
 		labels[normal(string(l.name))] = string(l.value)

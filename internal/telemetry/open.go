@@ -103,7 +103,7 @@ func (b *Batch) place(h uint64, meta Meta, histogram bool) (*entry, *shard, Reas
 	if histogram {
 		meta.Kind = KindHistogram
 	}
-	out := b.m.lead(b.labels, meta)
+	out := b.m.resolve(b.labels, meta)
 	switch {
 	case out.reason != Taken:
 		return nil, nil, out.reason

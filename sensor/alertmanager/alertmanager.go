@@ -262,7 +262,7 @@ func (m *mapper) sample(a alert, received time.Time, src source) (s grace.Sample
 	if !s.Resolved {
 		s.Value = 1
 	}
-	s, p = m.lead(s, a.Labels)
+	s, p = m.resolve(s, a.Labels)
 	s.Labels = kept(a.Labels)
 	return s, p
 }

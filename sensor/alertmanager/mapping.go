@@ -152,7 +152,7 @@ func expand(template string, labels map[string]string) (string, bool) {
 	}
 }
 
-func (m *mapper) lead(s grace.Sample, labels map[string]string) (grace.Sample, *Skipped) {
+func (m *mapper) resolve(s grace.Sample, labels map[string]string) (grace.Sample, *Skipped) {
 	service, code := labels[m.ServiceLabel], labels[m.CodeLabel]
 	s.Severity = severity(labels[m.SeverityLabel])
 	for _, r := range m.rules {

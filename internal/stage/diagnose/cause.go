@@ -11,10 +11,10 @@ import (
 // victim may be attributed to another victim as well, whose list nobody reads;
 // there is always a cause at the bottom, because mayCause has no cycle and p
 // depends on what its causes depend on.
-func (a *Agent) inhibit(all []*patient) {
-	suspects := make([]*patient, 0, len(all))
+func (a *Agent) inhibit(all []*suspect) {
+	suspects := make([]*suspect, 0, len(all))
 	ill := func(id grace.ServiceID) bool {
-		i, found := slices.BinarySearchFunc(all, id, func(p *patient, id grace.ServiceID) int { return cmp.Compare(p.id, id) })
+		i, found := slices.BinarySearchFunc(all, id, func(p *suspect, id grace.ServiceID) int { return cmp.Compare(p.id, id) })
 		return found && (all[i].condition >= conditionPredicted || all[i].recovering)
 	}
 	for _, p := range all {
@@ -37,7 +37,7 @@ func (a *Agent) inhibit(all []*patient) {
 // mayCause says whether a service is sick in a way that entitles it to explain
 // symptoms of another. Over a cycle only one of two may: the sicker, then the
 // likelier, then the earlier.
-func (a *Agent) mayCause(cause, victim *patient, ill func(grace.ServiceID) bool) bool {
+func (a *Agent) mayCause(cause, victim *suspect, ill func(grace.ServiceID) bool) bool {
 	switch {
 	case cause.condition == conditionSick, cause.recovering:
 	case cause.condition == conditionPredicted && victim.condition == conditionPredicted:
@@ -59,38 +59,38 @@ func (a *Agent) mayCause(cause, victim *patient, ill func(grace.ServiceID) bool)
 }
 
 // explained says whether the suspects account for everything that makes p sick.
-func (a *Agent) explained(p *patient, suspects []*patient) bool {
-	down := slices.ContainsFunc(suspects, func(s *patient) bool { return s.down })
+func (a *Agent) explained(p *suspect, suspects []*suspect) bool {
+	down := slices.ContainsFunc(suspects, func(s *suspect) bool { return s.down })
 	for i := range p.symptoms {
 		s := &p.symptoms[i]
-		if p.telling(s) && !down && !a.book.spreads(s.code) && s.code != codeStale {
+		if p.mustExplain(s) && !down && !a.book.spreads(s.code) && s.code != codeStale {
 			return false
 		}
 	}
 	return true
 }
 
-// telling symptoms are the ones that a suspect must explain: of a sick service
+// mustExplain symptoms are the ones that a suspect must explain: of a sick service
 // the serious ones, of another what there is.
-func (p *patient) telling(s *symptom) bool {
+func (p *suspect) mustExplain(s *symptom) bool {
 	switch p.condition {
 	case conditionSick:
 		return s.serious()
 	case conditionPredicted:
-		return s.standing == standingPredicted
+		return s.evidence == evidencePredicted
 	case conditionVague:
-		return s.standing == standingFiring || s.standing == standingStale
+		return s.evidence == evidenceFiring || s.evidence == evidenceStale
 	}
 	return true
 }
 
 // victimEvidence is what a victim's symptoms say about its cause: its heaviest
 // one, once. A victim without data says nothing.
-func (a *Agent) victimEvidence(victim, cause *patient) (grace.Evidence, bool) {
+func (a *Agent) victimEvidence(victim, cause *suspect) (grace.Evidence, bool) {
 	var heaviest *symptom
 	for i := range victim.symptoms {
 		s := &victim.symptoms[i]
-		if victim.telling(s) && s.standing != standingStale && (heaviest == nil || s.weight > heaviest.weight) {
+		if victim.mustExplain(s) && s.evidence != evidenceStale && (heaviest == nil || s.weight > heaviest.weight) {
 			heaviest = s
 		}
 	}
@@ -98,7 +98,7 @@ func (a *Agent) victimEvidence(victim, cause *patient) (grace.Evidence, bool) {
 		return grace.Evidence{}, false
 	}
 	return grace.Evidence{
-		Service: victim.id, Code: heaviest.code, Signal: heaviest.key, State: heaviest.standing.state(), Severity: heaviest.severity,
+		Service: victim.id, Code: heaviest.code, Signal: heaviest.key, State: heaviest.evidence.state(), Severity: heaviest.severity,
 		Weight: heaviest.weight * a.cfg.Victim,
 		Text:   "depends on " + string(cause.id) + ": " + heaviest.text,
 	}, true
@@ -112,7 +112,7 @@ func (a *Agent) victimEvidence(victim, cause *patient) (grace.Evidence, bool) {
 //	critical, unknown    | medium        | medium      | high     | high     | critical
 //
 // What is only predicted has the prediction's impact, or the first column's.
-func (a *Agent) impact(p *patient) grace.Impact {
+func (a *Agent) impact(p *suspect) grace.Impact {
 	criticality := grace.CriticalityUnknown
 	if s, known := a.graph.Service(p.id); known {
 		criticality = s.Criticality
@@ -137,11 +137,11 @@ func (a *Agent) impact(p *patient) grace.Impact {
 		row = [...]grace.Impact{low, medium, medium, medium, medium}
 	case grace.CriticalityUnknown, grace.CriticalityCritical:
 	}
-	return row[p.gravity()]
+	return row[p.impactColumn()]
 }
 
-// gravity is the column of the table of impacts.
-func (p *patient) gravity() int {
+// impactColumn is the column of the table of impacts.
+func (p *suspect) impactColumn() int {
 	warnings, worst := 0, 0
 	for i := range p.symptoms {
 		s := &p.symptoms[i]

@@ -32,12 +32,12 @@ type Input struct {
 type Agent struct {
 	cfg   Config
 	graph Graph
-	book  book
+	book  ruleSet
 }
 
 // New makes an agent. It expects a config that Validate passed.
 func New(cfg Config, g Graph) *Agent {
-	return &Agent{cfg: cfg, graph: g, book: newBook(rules())}
+	return &Agent{cfg: cfg, graph: g, book: newRuleSet(rules())}
 }
 
 // Diagnose gives one diagnosis for every sick cause, most urgent first:
@@ -58,7 +58,7 @@ func (a *Agent) Diagnose(in Input) []grace.Diagnosis {
 	return out
 }
 
-func (a *Agent) diagnosis(p *patient, now time.Time) grace.Diagnosis {
+func (a *Agent) diagnosis(p *suspect, now time.Time) grace.Diagnosis {
 	likelihood, evidence := a.evidence(p, p.code)
 	d := grace.Diagnosis{
 		ID:       grace.DiagnosisID("d-" + content.ID(p.id, p.code, p.since)), // the same as long as the same condition lasts
@@ -89,7 +89,7 @@ func (a *Agent) diagnosis(p *patient, now time.Time) grace.Diagnosis {
 
 // evidence weighs the patient's own symptoms for a code and gives those that
 // count, heaviest first.
-func (a *Agent) evidence(p *patient, code grace.Code) (float64, []grace.Evidence) {
+func (a *Agent) evidence(p *suspect, code grace.Code) (float64, []grace.Evidence) {
 	type witness struct {
 		grace.Evidence
 		metric  string
@@ -102,7 +102,7 @@ func (a *Agent) evidence(p *patient, code grace.Code) (float64, []grace.Evidence
 		if w := s.weight * factor; w > 0 {
 			witnesses = append(witnesses, witness{
 				Evidence: grace.Evidence{
-					Service: p.id, Code: evidenceCode(s), Signal: s.key, State: s.standing.state(), Severity: s.severity, Weight: w, Text: s.text,
+					Service: p.id, Code: evidenceCode(s), Signal: s.key, State: s.evidence.state(), Severity: s.severity, Weight: w, Text: s.text,
 				},
 				metric: s.metric, symptom: s.code,
 			})
@@ -133,11 +133,11 @@ func evidenceCode(s *symptom) grace.Code {
 }
 
 // severity is the worst of the signals that fire.
-func (p *patient) severity() grace.Severity {
+func (p *suspect) severity() grace.Severity {
 	worst := grace.Severity("")
 	for i := range p.symptoms {
 		s := &p.symptoms[i]
-		if s.standing == standingFiring && s.severity.Rank() > worst.Rank() {
+		if s.evidence == evidenceFiring && s.severity.Rank() > worst.Rank() {
 			worst = s.severity
 		}
 	}
@@ -145,21 +145,21 @@ func (p *patient) severity() grace.Severity {
 }
 
 // proactive: the code was predicted and does not fire.
-func (p *patient) proactive() bool {
+func (p *suspect) proactive() bool {
 	predicted := false
 	for _, s := range p.symptoms {
 		if s.code != p.code {
 			continue
 		}
-		if s.standing == standingFiring {
+		if s.evidence == evidenceFiring {
 			return false
 		}
-		predicted = predicted || s.standing == standingPredicted
+		predicted = predicted || s.evidence == evidencePredicted
 	}
 	return predicted
 }
 
-func (p *patient) breachAt() *time.Time {
+func (p *suspect) breachAt() *time.Time {
 	var first *time.Time
 	for _, s := range p.symptoms {
 		if s.breachAt != nil && s.code == p.code && (first == nil || s.breachAt.Before(*first)) {

@@ -245,11 +245,11 @@ func TestProactiveCarriesItsTime(t *testing.T) {
 // anew: who waits a moment for other symptoms does not wait for ever.
 func TestProactiveSince(t *testing.T) {
 	in := parse(t, "cart latency_spike 0.85 1 predicted")
-	spoken := now.Add(-20 * time.Second)
-	in.Predictions[0].At, in.Predictions[0].Spoken = now, &spoken
+	published := now.Add(-20 * time.Second)
+	in.Predictions[0].At, in.Predictions[0].Published = now, &published
 	first := New(DefaultConfig(), shop()).Diagnose(in)
 	in.Now, in.Predictions[0].At = now.Add(2*time.Second), now.Add(2*time.Second)
-	if again := New(DefaultConfig(), shop()).Diagnose(in); !first[0].Since.Equal(spoken) || again[0].ID != first[0].ID {
+	if again := New(DefaultConfig(), shop()).Diagnose(in); !first[0].Since.Equal(published) || again[0].ID != first[0].ID {
 		t.Errorf("known since %s, then another occurrence: %v", first[0].Since, again[0].ID != first[0].ID)
 	}
 }
@@ -292,7 +292,7 @@ func TestEchoesCountHalf(t *testing.T) {
 // What a code explains it must take as well as the explained code does, or a
 // new symptom could make the answer less likely.
 func TestRulesAreClosed(t *testing.T) {
-	b := newBook(rules())
+	b := newRuleSet(rules())
 	codes := []grace.Code{"disk_full", codeStale}
 	for _, r := range rules() {
 		codes = append(codes, r.code)

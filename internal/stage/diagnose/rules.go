@@ -103,14 +103,14 @@ func customRule(code grace.Code) rule {
 	}}
 }
 
-// book is the table made ready for look-up.
-type book struct {
+// ruleSet is the table made ready for look-up.
+type ruleSet struct {
 	rules map[grace.Code]rule
 	order map[grace.Code]int
 }
 
-func newBook(table []rule) book {
-	b := book{rules: make(map[grace.Code]rule, len(table)), order: make(map[grace.Code]int, len(table))}
+func newRuleSet(table []rule) ruleSet {
+	b := ruleSet{rules: make(map[grace.Code]rule, len(table)), order: make(map[grace.Code]int, len(table))}
 	for i, r := range table {
 		b.rules[r.code] = r
 		b.order[r.code] = 2 * i
@@ -118,7 +118,7 @@ func newBook(table []rule) book {
 	return b
 }
 
-func (b book) factor(code, symptom grace.Code) float64 {
+func (b ruleSet) factor(code, symptom grace.Code) float64 {
 	if code == symptom {
 		return 1
 	}
@@ -134,11 +134,11 @@ func (b book) factor(code, symptom grace.Code) float64 {
 
 // rank orders codes from specific to general; a custom one stands just before
 // the vague ones.
-func (b book) rank(code grace.Code) int {
+func (b ruleSet) rank(code grace.Code) int {
 	if i, known := b.order[code]; known {
 		return i
 	}
 	return b.order[grace.CodeDegradation] - 1
 }
 
-func (b book) spreads(code grace.Code) bool { return b.rules[code].spreads }
+func (b ruleSet) spreads(code grace.Code) bool { return b.rules[code].spreads }

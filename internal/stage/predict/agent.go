@@ -25,7 +25,7 @@ type Agent struct {
 	model   *breach.Model
 	groups  map[group]*tally
 	silent  bool
-	since   int64 // unix ms; nothing is spoken of a series that has no point from after it
+	since   int64 // unix ms; nothing is published of a series that has no point from after it
 	// remodelled: the horizon was changed by the configuration just taken.
 	remodelled bool
 
@@ -73,17 +73,17 @@ type known struct {
 
 // RuleStats counts what became of a rule's claims since the agent was made.
 type RuleStats struct {
-	Rule       string
-	Made       int64 // claims, spoken or not
-	Spoken     int64
-	Hits       int64 // of those that were spoken, as are the next three
-	False      int64
-	Prevented  int64
-	Unresolved int64
-	Abstained  int64 // claims that were resolved and never spoken
-	Shadowed   bool  // demoted
-	Precision  float64
-	Low, High  float64 // 10 % and 90 % bounds of it
+	Rule           string
+	Made           int64 // claims, published or not
+	Published      int64
+	TruePositives  int64 // of those that were published, as are the next three
+	FalsePositives int64
+	Prevented      int64
+	Unresolved     int64
+	Abstained      int64 // claims that were resolved and never published
+	Shadowed       bool  // suspended
+	Precision      float64
+	Low, High      float64 // 10 % and 90 % bounds of it
 }
 
 // New makes an agent. It expects what Validate passed.
@@ -160,27 +160,27 @@ func (a *Agent) Observe(service grace.ServiceID, metric string, at time.Time, va
 
 // Result is what looking at series brought.
 type Result struct {
-	// Spoken are the claims that the gate lets pass and that stand now, the
+	// Published are the claims that the gate lets pass and that stand now, the
 	// likeliest first: new ones and those that are said again. Where everything
-	// is kept silent, they have no Spoken time.
-	Spoken []grace.Prediction
+	// is kept silent, they have no Published time.
+	Published []grace.Prediction
 	// Shadow are the claims that were first made now, and not let pass.
 	Shadow []grace.Prediction
-	// Turned are those that stood at the last look, were let pass, and do not
+	// Retracted are those that stood at the last look, were let pass, and do not
 	// stand any more. They are resolved later, by what the series does.
-	Turned []grace.Prediction
+	Retracted []grace.Prediction
 	// Lost are those of which the same is true for lack of data: nobody knows
 	// whether they have turned.
 	Lost []grace.Prediction
 	// Resolved are claims with their outcome, and misses.
 	Resolved []grace.Prediction
-	// Demoted are rules that speak no more, or again.
-	Demoted []Demotion
+	// Suspended are rules that speak no more, or again.
+	Suspended []Suspension
 }
 
 // Empty tells whether there is nothing in it.
 func (r *Result) Empty() bool {
-	return len(r.Spoken)+len(r.Shadow)+len(r.Turned)+len(r.Lost)+len(r.Resolved)+len(r.Demoted) == 0
+	return len(r.Published)+len(r.Shadow)+len(r.Retracted)+len(r.Lost)+len(r.Resolved)+len(r.Suspended) == 0
 }
 
 // Places is how many series Step passes by in one round, closed ones included.
@@ -208,7 +208,7 @@ func (a *Agent) Step(now time.Time, budget int) (r Result, done bool) {
 	if done = int(a.cursor) >= a.places; done {
 		a.cursor = 0
 	}
-	slices.SortStableFunc(r.Spoken, func(x, y grace.Prediction) int {
+	slices.SortStableFunc(r.Published, func(x, y grace.Prediction) int {
 		return cmp.Or(cmp.Compare(y.Likelihood, x.Likelihood), x.BreachAt.Compare(y.BreachAt), cmp.Compare(x.Key, y.Key))
 	})
 	return r, done
@@ -264,11 +264,11 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 		case c != nil && c.Stands && i != external && w.breach.mask&1 == 0:
 			c.Stands = false
 			switch {
-			case !c.Counts || c.Spoken == 0:
+			case !c.Scored || c.Published == 0:
 			case seen:
-				r.Turned = append(r.Turned, a.standing(s, w, i, c))
+				r.Retracted = append(r.Retracted, a.published(s, w, i, c))
 			default:
-				r.Lost = append(r.Lost, a.standing(s, w, i, c))
+				r.Lost = append(r.Lost, a.published(s, w, i, c))
 			}
 		}
 	}
@@ -292,31 +292,31 @@ func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Res
 	c.BreachAt, c.Low, c.High = now+said.breach.Milliseconds(), said.low, said.high
 	c.value = s.ring.newest()
 	if !c.Acted {
-		c.Would = c.Would || said.would
+		c.WouldBreach = c.WouldBreach || said.would
 	}
-	c.Counts = c.Counts || j.Speaks || j.Demoted
-	if j.Likely && c.Likely == 0 && c.Spoken == 0 {
+	c.Scored = c.Scored || j.Speaks || j.Suspended
+	if j.Likely && c.Likely == 0 && c.Published == 0 {
 		c.Likely, c.Score = now, said.score
 	}
-	if j.Speaks && fresh && c.Spoken == 0 {
-		c.Spoken, c.Score, c.Silent = now, said.score, a.silent
+	if j.Speaks && fresh && c.Published == 0 {
+		c.Published, c.Score, c.Silent = now, said.score, a.silent
 		if !a.silent {
-			a.stats[rule].Spoken++
+			a.stats[rule].Published++
 		}
 	}
-	if c.Silent && fresh && !a.silent { // from now on it is spoken
-		c.Silent, c.Spoken = false, now
-		a.stats[rule].Spoken++
+	if c.Silent && fresh && !a.silent { // from now on it is published
+		c.Silent, c.Published = false, now
+		a.stats[rule].Published++
 	}
-	if made || c.Spoken != 0 {
+	if made || c.Published != 0 {
 		c.title = title(w.target, w.threshold, c.value)
 		c.proof = said.evidence(a.rules[rule].name, w.target, j)
 	}
 	switch {
-	case c.Spoken != 0 && fresh:
-		r.Spoken = append(r.Spoken, a.standing(s, w, rule, c))
+	case c.Published != 0 && fresh:
+		r.Published = append(r.Published, a.published(s, w, rule, c))
 	case made:
-		r.Shadow = append(r.Shadow, a.standing(s, w, rule, c))
+		r.Shadow = append(r.Shadow, a.published(s, w, rule, c))
 	}
 }
 
@@ -335,41 +335,41 @@ func (a *Agent) settle(s *series, w *watch, res resolved, r *Result) grace.Predi
 	if res.rule < 0 {
 		a.missed++
 	} else {
-		a.tell(&a.stats[res.rule], &res)
-		came := res.outcome == grace.PredictionHit
-		if came || res.outcome == grace.PredictionFalse {
+		a.count(&a.stats[res.rule], &res)
+		came := res.outcome == grace.PredictionTruePositive
+		if came || res.outcome == grace.PredictionFalsePositive {
 			if c := &res.claim; c.First != 0 && c.From() != c.Made {
 				a.gate.Calibrate(res.rule, c.First, came && res.began <= c.Made+2*c.Horizon, res.at)
 			}
-			d, ok := a.gate.Learn(res.rule, a.groupOf(s, res.rule), &s.tallies[res.rule], res.claim.Score, came, res.claim.Likely != 0 || res.claim.Counts, res.claim.Counts, res.at)
+			d, ok := a.gate.Learn(res.rule, a.groupOf(s, res.rule), &s.tallies[res.rule], res.claim.Score, came, res.claim.Likely != 0 || res.claim.Scored, res.claim.Scored, res.at)
 			if ok {
 				d.Rule, d.At = a.rules[res.rule].name, time.UnixMilli(res.at).UTC()
-				r.Demoted = append(r.Demoted, d)
+				r.Suspended = append(r.Suspended, d)
 			}
 		}
 	}
 	return a.entry(s, w, res)
 }
 
-func (a *Agent) tell(t *RuleStats, res *resolved) {
-	if res.claim.Spoken == 0 || res.claim.Silent {
+func (a *Agent) count(t *RuleStats, res *resolved) {
+	if res.claim.Published == 0 || res.claim.Silent {
 		t.Abstained++
 		return
 	}
 	switch res.outcome {
-	case grace.PredictionHit:
-		t.Hits++
-	case grace.PredictionFalse:
-		t.False++
+	case grace.PredictionTruePositive:
+		t.TruePositives++
+	case grace.PredictionFalsePositive:
+		t.FalsePositives++
 	case grace.PredictionPrevented:
 		t.Prevented++
 	case grace.PredictionUnresolved:
 		t.Unresolved++
-	case grace.PredictionOpen, grace.PredictionMiss:
+	case grace.PredictionOpen, grace.PredictionFalseNegative:
 	}
 }
 
-// Acted takes that a run acted on a service: what was spoken of it and does not
+// Acted takes that a run acted on a service: what was published of it and does not
 // come true may have been prevented.
 func (a *Agent) Acted(service grace.ServiceID, run grace.RunID) {
 	for h := range Handle(a.places) {
@@ -388,7 +388,7 @@ func (a *Agent) Acted(service grace.ServiceID, run grace.RunID) {
 	}
 }
 
-// Stats gives every rule's record, and the breaches that no spoken claim
+// Stats gives every rule's record, and the breaches that no published claim
 // foresaw.
 func (a *Agent) Stats(now time.Time) (records []RuleStats, missed int64) {
 	out := slices.Clone(a.stats)
@@ -403,9 +403,9 @@ func (a *Agent) Stats(now time.Time) (records []RuleStats, missed int64) {
 // rule's precision they know of each other.
 func (r *RuleStats) Add(other RuleStats) {
 	r.Made += other.Made
-	r.Spoken += other.Spoken
-	r.Hits += other.Hits
-	r.False += other.False
+	r.Published += other.Published
+	r.TruePositives += other.TruePositives
+	r.FalsePositives += other.FalsePositives
 	r.Prevented += other.Prevented
 	r.Unresolved += other.Unresolved
 	r.Abstained += other.Abstained

@@ -35,11 +35,11 @@ func (p *tape) play(n int, value func(i int) float64) {
 
 func (p *tape) look() Result {
 	r := p.a.Evaluate(p.now)
-	p.all.Spoken = append(p.all.Spoken, r.Spoken...)
+	p.all.Published = append(p.all.Published, r.Published...)
 	p.all.Shadow = append(p.all.Shadow, r.Shadow...)
-	p.all.Turned = append(p.all.Turned, r.Turned...)
+	p.all.Retracted = append(p.all.Retracted, r.Retracted...)
 	p.all.Resolved = append(p.all.Resolved, r.Resolved...)
-	p.all.Demoted = append(p.all.Demoted, r.Demoted...)
+	p.all.Suspended = append(p.all.Suspended, r.Suspended...)
 	return r
 }
 
@@ -62,11 +62,11 @@ func TestOutcomes(t *testing.T) {
 		play func(p *tape)
 		want []string
 	}{
-		{"hit", func(p *tape) { p.play(130, rise) }, []string{"trend hit"}},
+		{"hit", func(p *tape) { p.play(130, rise) }, []string{"trend true_positive"}},
 		{"false", func(p *tape) {
 			p.play(60, rise)
 			p.play(400, flat)
-		}, []string{"trend false"}},
+		}, []string{"trend false_positive"}},
 		{"prevented", func(p *tape) {
 			p.play(60, rise)
 			p.a.Acted("cart", "r-1")
@@ -76,13 +76,13 @@ func TestOutcomes(t *testing.T) {
 			p.play(60, rise)
 			p.a.Acted("web", "r-1")
 			p.play(400, flat)
-		}, []string{"trend false"}},
+		}, []string{"trend false_positive"}},
 		{"no data", func(p *tape) {
 			p.play(60, rise)
 			p.now = p.now.Add(time.Hour)
 			p.look()
 		}, []string{"trend unresolved"}},
-		{"miss", func(p *tape) { p.play(10, func(int) float64 { return 700 }) }, []string{" miss"}},
+		{"miss", func(p *tape) { p.play(10, func(int) float64 { return 700 }) }, []string{" false_negative"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
@@ -92,10 +92,10 @@ func TestOutcomes(t *testing.T) {
 				t.Fatal(diff)
 			}
 			r := p.all.Resolved[0]
-			if r.Resolved == nil || r.ID == "" || (r.Outcome == grace.PredictionHit) != (r.Lead > 0) {
+			if r.Resolved == nil || r.ID == "" || (r.Outcome == grace.PredictionTruePositive) != (r.Lead > 0) {
 				t.Errorf("%+v", r)
 			}
-			if r.Outcome == grace.PredictionPrevented && (r.Run != "r-1" || !r.Would) {
+			if r.Outcome == grace.PredictionPrevented && (r.Run != "r-1" || !r.WouldBreach) {
 				t.Errorf("%+v", r)
 			}
 		})
@@ -109,30 +109,30 @@ func TestOneEntryAnEpisode(t *testing.T) {
 	p.play(60, flat)
 	p.play(60, rise)
 	p.play(60, flat)
-	if len(p.all.Spoken) < 3 || len(p.all.Turned) != 1 {
-		t.Fatalf("said %d times, turned %d times", len(p.all.Spoken), len(p.all.Turned))
+	if len(p.all.Published) < 3 || len(p.all.Retracted) != 1 {
+		t.Fatalf("said %d times, turned %d times", len(p.all.Published), len(p.all.Retracted))
 	}
-	for _, s := range p.all.Spoken {
-		if s.ID != p.all.Spoken[0].ID || s.Spoken == nil || s.Rule != "trend" || len(s.Evidence) != 2 {
+	for _, s := range p.all.Published {
+		if s.ID != p.all.Published[0].ID || s.Published == nil || s.Rule != "trend" || len(s.Evidence) != 2 {
 			t.Errorf("%+v", s)
 		}
 	}
-	if late := p.all.Spoken[0].At.Sub(start.Add(5 * time.Minute)); late > 2*time.Minute {
+	if late := p.all.Published[0].At.Sub(start.Add(5 * time.Minute)); late > 2*time.Minute {
 		t.Errorf("after a long calm the rise is seen %s late", late)
 	}
 }
 
 // What was measured before the configuration changed, or the process woke, is no
-// reason to speak, neither of a claim that was spoken nor of a new one; with the
+// reason to speak, neither of a claim that was published nor of a new one; with the
 // next point both are.
 func TestSince(t *testing.T) {
-	for name, before := range map[string]int{"spoken before": 70, "new": 0} {
+	for name, before := range map[string]int{"published before": 70, "new": 0} {
 		t.Run(name, func(t *testing.T) {
 			p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
 			p.play(60, flat)
 			p.play(before, rise)
-			if (len(p.all.Spoken) > 0) != (before > 0) {
-				t.Fatalf("said %d times", len(p.all.Spoken))
+			if (len(p.all.Published) > 0) != (before > 0) {
+				t.Fatalf("said %d times", len(p.all.Published))
 			}
 			for i := before; i < 71; i++ { // without a look
 				p.now = p.now.Add(5 * time.Second)
@@ -140,11 +140,11 @@ func TestSince(t *testing.T) {
 			}
 			p.a.Since(p.now.Add(20 * time.Second))
 			p.now = p.now.Add(21 * time.Second)
-			if r := p.look(); len(r.Spoken)+len(r.Turned)+len(r.Lost) > 0 {
+			if r := p.look(); len(r.Published)+len(r.Retracted)+len(r.Lost) > 0 {
 				t.Errorf("before a newer point: %+v", r)
 			}
 			p.a.Observe("cart", "latency_ms", p.now, rise(75))
-			if r := p.look(); len(r.Spoken) != 1 || r.Spoken[0].Spoken == nil {
+			if r := p.look(); len(r.Published) != 1 || r.Published[0].Published == nil {
 				t.Errorf("with a newer point: %+v", r)
 			}
 		})
@@ -158,14 +158,14 @@ func TestLost(t *testing.T) {
 	p.play(60, flat)
 	p.play(70, rise)
 	p.now = p.now.Add(2 * time.Minute)
-	if r := p.look(); len(r.Lost) != 1 || len(r.Turned) != 0 || r.Lost[0].Key != p.all.Spoken[0].Key {
+	if r := p.look(); len(r.Lost) != 1 || len(r.Retracted) != 0 || r.Lost[0].Key != p.all.Published[0].Key {
 		t.Fatalf("without data: %+v", r)
 	}
 	if r := p.look(); !r.Empty() {
 		t.Errorf("said twice: %+v", r)
 	}
 	p.a.Observe("cart", "latency_ms", p.now, rise(94))
-	if r := p.look(); len(r.Spoken) != 1 || r.Spoken[0].ID != p.all.Spoken[0].ID {
+	if r := p.look(); len(r.Published) != 1 || r.Published[0].ID != p.all.Published[0].ID {
 		t.Errorf("it is measured again: %+v", r)
 	}
 }
@@ -175,17 +175,17 @@ func TestSilence(t *testing.T) {
 	p.a.Silence(true)
 	p.play(60, flat)
 	p.play(130, rise)
-	if len(p.all.Spoken) == 0 || p.all.Spoken[0].Spoken != nil || !p.all.Spoken[0].Counts {
-		t.Fatalf("%+v", p.all.Spoken)
+	if len(p.all.Published) == 0 || p.all.Published[0].Published != nil || !p.all.Published[0].Scored {
+		t.Fatalf("%+v", p.all.Published)
 	}
-	if diff := cmp.Diff([]string{"trend hit", " miss"}, p.outcomes()); diff != "" {
+	if diff := cmp.Diff([]string{"trend true_positive", " false_negative"}, p.outcomes()); diff != "" {
 		t.Error(diff)
 	}
 	if !p.all.Resolved[1].Foreseen {
 		t.Error("a miss that was foreseen in shadow does not say so")
 	}
 	records, missed := p.a.Stats(p.now)
-	if records[0].Abstained != 1 || records[0].Spoken != 0 || missed != 1 {
+	if records[0].Abstained != 1 || records[0].Published != 0 || missed != 1 {
 		t.Errorf("%+v, %d missed", records[0], missed)
 	}
 }
@@ -225,11 +225,11 @@ func TestForetell(t *testing.T) {
 		BreachAt: p.now.Add(5 * time.Minute), At: p.now,
 	}
 	entry, ok := p.a.Foretell(said, p.now)
-	if !ok || entry.Rule != RuleExternal || entry.Spoken == nil || entry.Key != said.Key {
+	if !ok || entry.Rule != RuleExternal || entry.Published == nil || entry.Key != said.Key {
 		t.Fatalf("%v %+v", ok, entry)
 	}
 	p.play(400, flat)
-	if diff := cmp.Diff([]string{"external false"}, p.outcomes()); diff != "" {
+	if diff := cmp.Diff([]string{"external false_positive"}, p.outcomes()); diff != "" {
 		t.Error(diff)
 	}
 	if _, ok := p.a.Foretell(grace.Prediction{Service: "cart", Metric: "unknown"}, p.now); ok {
@@ -248,7 +248,7 @@ func TestLookers(t *testing.T) {
 	if len(p.all.Resolved) != 1 {
 		t.Fatalf("%+v", p.all.Resolved)
 	}
-	if diff := cmp.Diff([]string{"trend", "early"}, p.all.Resolved[0].Looked); diff != "" {
+	if diff := cmp.Diff([]string{"trend", "early"}, p.all.Resolved[0].Evaluated); diff != "" {
 		t.Error(diff)
 	}
 	_, all := watched(t, false, 5*1440, 5*1440-100, func(i int) float64 { return rhythm(i) + float64(i/(5*1440-30))*500 })
@@ -256,7 +256,7 @@ func TestLookers(t *testing.T) {
 		t.Fatal("no breach of what was learned")
 	}
 	for _, r := range all.Resolved {
-		if diff := cmp.Diff([]string{"trend_learned", "anomaly"}, r.Looked); r.Breach != nil && diff != "" {
+		if diff := cmp.Diff([]string{"trend_learned", "anomaly"}, r.Evaluated); r.Breach != nil && diff != "" {
 			t.Error(diff)
 		}
 	}
@@ -270,12 +270,12 @@ func TestWrongSeriesFallsSilent(t *testing.T) {
 		p.play(60, rise)
 		p.play(300, flat)
 	}
-	spoken := map[string]bool{}
-	for _, s := range p.all.Spoken {
-		spoken[s.ID] = true
+	published := map[string]bool{}
+	for _, s := range p.all.Published {
+		published[s.ID] = true
 	}
-	if len(spoken) != 1 || len(p.all.Shadow) < 5 {
-		t.Errorf("spoke %d times, %d times in shadow", len(spoken), len(p.all.Shadow))
+	if len(published) != 1 || len(p.all.Shadow) < 5 {
+		t.Errorf("spoke %d times, %d times in shadow", len(published), len(p.all.Shadow))
 	}
 }
 
@@ -298,7 +298,7 @@ func TestHandles(t *testing.T) {
 	a.Append(h, at, 1e9)
 	a.Append(h, at+1, math.Inf(1))
 	r := a.Evaluate(time.UnixMilli(at))
-	if len(r.Spoken) != 1 || r.Spoken[0].Series != name.Labels || r.Spoken[0].Role != grace.RoleLatency {
+	if len(r.Published) != 1 || r.Published[0].Series != name.Labels || r.Published[0].Role != grace.RoleLatency {
 		t.Fatalf("%+v", r)
 	}
 	a.Close(h)
@@ -326,7 +326,7 @@ func TestStep(t *testing.T) {
 	for done := false; !done; steps++ {
 		var r Result
 		r, done = a.Step(time.UnixMilli(at+200000), 300)
-		said += len(r.Spoken) + len(r.Shadow)
+		said += len(r.Published) + len(r.Shadow)
 	}
 	if said != n || steps != 4 {
 		t.Errorf("%d said in %d steps", said, steps)
@@ -363,7 +363,7 @@ func TestLearnedThreshold(t *testing.T) {
 		a.Append(h, at.Add(time.Duration(14*1440+i)*time.Minute).UnixMilli(), 400)
 	}
 	r := a.Evaluate(at.Add(14*24*time.Hour + 10*time.Minute))
-	if len(r.Resolved) != 1 || r.Resolved[0].Outcome != grace.PredictionMiss || !r.Resolved[0].Learned {
+	if len(r.Resolved) != 1 || r.Resolved[0].Outcome != grace.PredictionFalseNegative || !r.Resolved[0].Learned {
 		t.Errorf("%+v", r)
 	}
 }
@@ -390,7 +390,7 @@ func TestCapacity(t *testing.T) {
 	}
 	r := a.Evaluate(at)
 	found := false
-	for _, p := range append(r.Spoken, r.Shadow...) {
+	for _, p := range append(r.Published, r.Shadow...) {
 		found = found || p.Rule == "capacity" && p.BreachAt.After(at) && p.BreachAt.Before(at.Add(50*time.Hour))
 	}
 	if !found {
@@ -464,7 +464,7 @@ func TestAnythingGoes(t *testing.T) {
 			v := rapid.OneOf(rapid.Float64(), rapid.Float64Range(0, 1000), rapid.Just(math.NaN()), rapid.Just(math.MaxFloat64)).Draw(t, "v")
 			a.Observe("cart", "latency_ms", at, v)
 			r := a.Evaluate(at)
-			for _, p := range append(r.Spoken, r.Shadow...) {
+			for _, p := range append(r.Published, r.Shadow...) {
 				for _, f := range []float64{p.Likelihood, p.Low, p.High, p.Value} {
 					if math.IsNaN(f) || math.IsInf(f, 0) {
 						t.Fatalf("%+v", p)

@@ -28,7 +28,7 @@ func watched(t *testing.T, falls bool, n, lookFrom int, value func(i int) float6
 		a.Append(h, at.UnixMilli(), value(i))
 		if i%60 == 0 || i >= lookFrom {
 			r := a.Evaluate(at)
-			all.Spoken = append(all.Spoken, r.Spoken...)
+			all.Published = append(all.Published, r.Published...)
 			all.Shadow = append(all.Shadow, r.Shadow...)
 			all.Resolved = append(all.Resolved, r.Resolved...)
 		}
@@ -80,8 +80,8 @@ func TestAnomalyIsTheDetector(t *testing.T) {
 		if !falls && claims != 0 || falls && claims > fired {
 			t.Errorf("falls %v: %d claims of %d detections", falls, claims, fired)
 		}
-		if len(all.Spoken) != 0 {
-			t.Errorf("an untried rule speaks: %+v", all.Spoken)
+		if len(all.Published) != 0 {
+			t.Errorf("an untried rule speaks: %+v", all.Published)
 		}
 	}
 }
@@ -99,7 +99,7 @@ func TestAnomalyForesees(t *testing.T) {
 	})
 	hit := false
 	for _, p := range all.Resolved {
-		hit = hit || p.Rule == "anomaly" && p.Outcome == grace.PredictionHit && p.Lead > 0 && p.Spoken == nil
+		hit = hit || p.Rule == "anomaly" && p.Outcome == grace.PredictionTruePositive && p.Lead > 0 && p.Published == nil
 	}
 	if !hit {
 		t.Errorf("not foreseen: %+v", all)
@@ -155,7 +155,7 @@ func TestFill(t *testing.T) {
 		refit.Run(&w, forecast.Default())
 		a.Refitted(&refit)
 		r := a.Evaluate(at)
-		if len(r.Spoken) != 0 || len(r.Shadow) != 1 || r.Shadow[0].Rule != "fill" {
+		if len(r.Published) != 0 || len(r.Shadow) != 1 || r.Shadow[0].Rule != "fill" {
 			t.Fatalf("%+v", r)
 		}
 		p := r.Shadow[0]
@@ -176,7 +176,7 @@ func TestFill(t *testing.T) {
 			r = a.Evaluate(at)
 			for _, p := range r.Resolved {
 				if p.Rule == "fill" {
-					if p.Outcome != grace.PredictionHit || p.Lead.D() < 24*time.Hour {
+					if p.Outcome != grace.PredictionTruePositive || p.Lead.D() < 24*time.Hour {
 						t.Errorf("%+v", p)
 					}
 					return
@@ -212,7 +212,7 @@ func TestLearnedAfterRestart(t *testing.T) {
 			}
 		}
 		for _, p := range r.Resolved {
-			if p.ID != "x" || p.Outcome != grace.PredictionFalse {
+			if p.ID != "x" || p.Outcome != grace.PredictionFalsePositive {
 				t.Errorf("%+v", p)
 			}
 			if len(a.pending) != 1 {

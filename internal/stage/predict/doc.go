@@ -2,7 +2,7 @@
 // holds what it tells to what happens.
 //
 //	Append -> ring, hours, breach state           every sample, no allocation
-//	Step   -> rules -> claims -> gate -> spoken   some series at a time
+//	Step   -> rules -> claims -> gate -> published   some series at a time
 //	                     |         ^      shadow
 //	                     v         |
 //	                   ledger: hit, false, prevented, unresolved; and misses
@@ -21,18 +21,18 @@
 // A claim ends as
 //
 //	hit         a breach began within twice the horizon after it was made
-//	            (after it was first spoken, if it was)
+//	            (after it was first published, if it was)
 //	false       none did
 //	prevented   none did, a run acted, and the forecast's band says that without
 //	            it one had begun
 //	unresolved  the samples are too few to tell, or a run acted and the band
 //	            leaves it open
 //
-// and a breach that no spoken claim foresaw is a miss. Only hits and false ones
+// and a breach that no published claim foresaw is a miss. Only hits and false ones
 // move a rule's precision: what a remedy changed is no evidence for or against.
 //
 // The [Gate] knows from resolved claims how often a rule is right: on the
-// series, on similar ones, over all. A claim is spoken only while the lower
+// series, on similar ones, over all. A claim is published only while the lower
 // bound of that on its series is high enough and the claim itself is likely
 // enough; all others are made in shadow: recorded and resolved, and nothing is
 // done. (Of a rule whose scores know the series the bound is that of its likely
@@ -41,7 +41,7 @@
 // The rule `trend` draws a robust line (Theil-Sen: the median of the slopes of
 // all pairs of points, which a third of outliers does not bend):
 //
-//	value      ·  ·/ ┄┄┄┄┄ High (80 % band)
+//	value      ·  ·/ ┄┄┄┄┄ High (80 % interval)
 //	 threshold ──/────────────
 //	        ·/ ┄┄┄┄┄┄┄┄┄┄┄┄ Low
 //	     ·/ ·

@@ -27,8 +27,8 @@ func (a *Agent) entryID(s *series, w *watch, rule string, at int64) string {
 	return string(a.key(s, w)) + "/" + limit + "/" + rule + "@" + strconv.FormatInt(at, 10)
 }
 
-// standing is a claim as it is said now.
-func (a *Agent) standing(s *series, w *watch, rule int, c *Claim) grace.Prediction {
+// published is a claim as it is said now.
+func (a *Agent) published(s *series, w *watch, rule int, c *Claim) grace.Prediction {
 	p := grace.Prediction{
 		ID: c.id, Key: a.key(s, w), Service: s.name.Service, Metric: s.name.Metric, Code: code(w.target), Title: c.title,
 		Likelihood: c.Likelihood, Value: c.value, Threshold: w.threshold,
@@ -36,11 +36,11 @@ func (a *Agent) standing(s *series, w *watch, rule int, c *Claim) grace.Predicti
 		At: instant(c.Renewed), Made: instant(c.Made),
 		Series: s.name.Labels, Role: s.name.Role, Rule: a.rules[rule].name, Score: c.Score,
 		Horizon: grace.Duration(time.Duration(c.Horizon) * time.Millisecond), Learned: w.learned, Evidence: c.proof,
-		Outcome: grace.PredictionOpen, Run: c.Run, Would: c.Would, Counts: c.Counts,
+		Outcome: grace.PredictionOpen, Run: c.Run, WouldBreach: c.WouldBreach, Scored: c.Scored,
 	}
-	if c.Spoken != 0 && !c.Silent {
-		at := instant(c.Spoken)
-		p.Spoken = &at
+	if c.Published != 0 && !c.Silent {
+		at := instant(c.Published)
+		p.Published = &at
 	}
 	return p
 }
@@ -49,7 +49,7 @@ func (a *Agent) standing(s *series, w *watch, rule int, c *Claim) grace.Predicti
 func (a *Agent) entry(s *series, w *watch, res resolved) grace.Prediction {
 	var p grace.Prediction
 	if res.rule >= 0 {
-		p = a.standing(s, w, res.rule, &res.claim)
+		p = a.published(s, w, res.rule, &res.claim)
 	} else {
 		p = grace.Prediction{
 			ID: a.entryID(s, w, "miss", res.began), Key: a.key(s, w), Service: s.name.Service, Metric: s.name.Metric,
@@ -64,10 +64,10 @@ func (a *Agent) entry(s *series, w *watch, res resolved) grace.Prediction {
 	p.Resolved = &at
 	if res.began != 0 {
 		began := instant(res.began)
-		p.Breach, p.Looked = &began, a.lookers(s, w)
+		p.Breach, p.Evaluated = &began, a.lookers(s, w)
 	}
-	if res.outcome == grace.PredictionHit {
-		p.Lead = grace.Duration(res.lead())
+	if res.outcome == grace.PredictionTruePositive {
+		p.Lead = grace.Duration(res.leadTime())
 	}
 	return p
 }
@@ -159,19 +159,19 @@ func (a *Agent) Foretell(p grace.Prediction, now time.Time) (grace.Prediction, b
 		at := now.UnixMilli()
 		if c == nil {
 			w.open = append(w.open, open{rule, Claim{
-				Made: at, Spoken: at, Silent: a.silent, Score: p.Likelihood, samples: w.breach.count,
+				Made: at, Published: at, Silent: a.silent, Score: p.Likelihood, samples: w.breach.count,
 				Horizon: max(p.BreachAt.Sub(now), a.cfg.Horizon.D()).Milliseconds(),
 				id:      a.entryID(s, w, RuleExternal, at),
 			}})
 			c = &w.open[len(w.open)-1].Claim
 			a.stats[rule].Made++
 			if !a.silent {
-				a.stats[rule].Spoken++
+				a.stats[rule].Published++
 			}
 		}
 		c.Renewed, c.Stands, c.Likelihood, c.BreachAt = at, true, p.Likelihood, p.BreachAt.UnixMilli()
 		c.Low, c.High, c.value, c.title, c.proof = p.Low, p.High, s.ring.newest(), p.Title, p.Evidence
-		said := a.standing(s, w, rule, c)
+		said := a.published(s, w, rule, c)
 		said.Key = p.Key // as its source names it
 		said.Impact = p.Impact
 		return said, true
@@ -196,10 +196,10 @@ func (a *Agent) Restore(entries []grace.Prediction) {
 	for i := range entries {
 		p := &entries[i]
 		switch p.Outcome {
-		case grace.PredictionHit, grace.PredictionFalse:
+		case grace.PredictionTruePositive, grace.PredictionFalsePositive:
 			a.Learn(*p)
 			a.rememberBreach(p)
-		case grace.PredictionMiss:
+		case grace.PredictionFalseNegative:
 			a.rememberBreach(p)
 		case grace.PredictionOpen:
 			id := identity{seriesID{p.Service, p.Metric}, p.Series}
@@ -245,7 +245,7 @@ func (a *Agent) recallBreaches(s *series) {
 // Learn takes what another agent resolved.
 func (a *Agent) Learn(p grace.Prediction) {
 	rule := a.numberOf(p.Rule)
-	if rule < 0 || p.Resolved == nil || p.Outcome != grace.PredictionHit && p.Outcome != grace.PredictionFalse {
+	if rule < 0 || p.Resolved == nil || p.Outcome != grace.PredictionTruePositive && p.Outcome != grace.PredictionFalsePositive {
 		return
 	}
 	id := identity{seriesID{p.Service, p.Metric}, p.Series}
@@ -255,8 +255,8 @@ func (a *Agent) Learn(p grace.Prediction) {
 		tallyOf = &a.at(h).tallies[rule]
 	}
 	g := a.groupOf(&series{name: Series{Service: p.Service, Role: p.Role}}, rule)
-	likely := p.Counts || a.gate.Likely(rule, p.Likelihood)
-	a.gate.Learn(rule, g, tallyOf, p.Score, p.Outcome == grace.PredictionHit, likely, p.Counts, p.Resolved.UnixMilli())
+	likely := p.Scored || a.gate.Likely(rule, p.Likelihood)
+	a.gate.Learn(rule, g, tallyOf, p.Score, p.Outcome == grace.PredictionTruePositive, likely, p.Scored, p.Resolved.UnixMilli())
 	if tallyOf == &own {
 		a.known[known{id, uint8(rule)}] = own
 	}
@@ -292,11 +292,11 @@ func (a *Agent) reopen(s *series) {
 			}
 			c := Claim{
 				Made: p.Made.UnixMilli(), Renewed: p.At.UnixMilli(), Horizon: p.Horizon.D().Milliseconds(), BreachAt: p.BreachAt.UnixMilli(),
-				Score: p.Score, Likelihood: p.Likelihood, Low: p.Low, High: p.High, Would: p.Would, Run: p.Run, Acted: p.Run != "",
-				Counts: p.Counts, samples: w.breach.count, id: p.ID, title: p.Title, value: p.Value, proof: p.Evidence,
+				Score: p.Score, Likelihood: p.Likelihood, Low: p.Low, High: p.High, WouldBreach: p.WouldBreach, Run: p.Run, Acted: p.Run != "",
+				Scored: p.Scored, samples: w.breach.count, id: p.ID, title: p.Title, value: p.Value, proof: p.Evidence,
 			}
-			if p.Spoken != nil {
-				c.Spoken = p.Spoken.UnixMilli()
+			if p.Published != nil {
+				c.Published = p.Published.UnixMilli()
 			}
 			if w.learned {
 				w.threshold = p.Threshold // it is held to that one

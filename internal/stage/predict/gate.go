@@ -18,7 +18,7 @@ type GateConfig struct {
 	Doubt      float64        `json:"doubt" doc:"accepted chance that a rule that speaks is less precise than that"`
 	HalfLife   grace.Duration `json:"half_life" doc:"age at which a resolved prediction counts half"`
 	Borrowed   float64        `json:"borrowed" doc:"resolved predictions that what is known of similar series is worth on a new one"`
-	FalseShare float64        `json:"false_share" doc:"above this share of false ones among its last 20 spoken predictions a rule is put back into shadow"`
+	FalseShare float64        `json:"false_share" doc:"above this share of false ones among its last 20 published predictions a rule is put back into shadow"`
 }
 
 // DefaultGateConfig is right at least four times in five on every series with
@@ -68,13 +68,13 @@ type Prior struct {
 	Own bool
 }
 
-// proven is the likelihood that a rule needs to be spoken which is not believed
+// proven is the likelihood that a rule needs to be published which is not believed
 // from the start. What is at least so likely should be right nine times in ten on
 // the average (67 of 74 early warnings on NAB are), so that the rule is not put
 // back into shadow by chance again and again: that happens at one false one in ten.
 const proven = 0.85
 
-// least gives how likely a rule's claims must be to be spoken.
+// least gives how likely a rule's claims must be to be published.
 func (g *Gate) least(rule int) float64 {
 	if g.rules[rule].prior.Precision >= proven {
 		return g.cfg.Precision
@@ -135,8 +135,8 @@ func (t *tally) add(came bool, weight float64, now uint32, halfLife float64) {
 	t.right, t.wrong = float32(right), float32(wrong)
 }
 
-// lastSpoken claims of a rule decide whether it may go on speaking.
-const lastSpoken = 20
+// lastPublished claims of a rule decide whether it may go on speaking.
+const lastPublished = 20
 
 // streak remembers of the last claims which were false, the newest in bit 0.
 type streak struct {
@@ -149,20 +149,20 @@ func (s *streak) add(wrong bool) {
 	if wrong {
 		s.wrong |= 1
 	}
-	s.wrong &= 1<<lastSpoken - 1
-	s.n = min(s.n+1, lastSpoken)
+	s.wrong &= 1<<lastPublished - 1
+	s.n = min(s.n+1, lastPublished)
 }
 
 func (s *streak) falses() int { return bits.OnesCount32(s.wrong) }
 
-// standing is what the gate knows of one rule.
-type standing struct {
-	prior   Prior
-	tally   tally
-	curve   curve
-	demoted bool
-	// last holds the newest spoken claims; of a demoted rule the newest that
-	// would have been spoken.
+// ruleRecord is what the gate knows of one rule.
+type ruleRecord struct {
+	prior     Prior
+	tally     tally
+	curve     curve
+	suspended bool
+	// last holds the newest published claims; of a suspended rule the newest that
+	// would have been published.
 	last streak
 }
 
@@ -180,14 +180,14 @@ type standing struct {
 // groups and series live with their owners, 12 bytes each.
 type Gate struct {
 	cfg   GateConfig
-	rules []standing
+	rules []ruleRecord
 }
 
 // NewGate makes a gate for rules, which are known by their place.
 func NewGate(cfg GateConfig, priors []Prior) *Gate {
-	g := &Gate{cfg: cfg, rules: make([]standing, len(priors))}
+	g := &Gate{cfg: cfg, rules: make([]ruleRecord, len(priors))}
 	for i, p := range priors {
-		g.rules[i] = standing{prior: p, curve: curve{probability: p.Probability}}
+		g.rules[i] = ruleRecord{prior: p, curve: curve{probability: p.Probability}}
 	}
 	return g
 }
@@ -195,11 +195,11 @@ func NewGate(cfg GateConfig, priors []Prior) *Gate {
 // Judgement is the gate's word on a claim.
 type Judgement struct {
 	Speaks     bool
-	Likely     bool    // the claim is likely enough to be spoken, whatever its rule may
+	Likely     bool    // the claim is likely enough to be published, whatever its rule may
 	Likelihood float64 // that it comes true: 0.8 means four times in five
 	Precision  float64 // of the rule on this series
 	Bound      float64 // lower bound of it
-	Demoted    bool    // it would speak, were the rule not back in shadow
+	Suspended  bool    // it would speak, were the rule not back in shadow
 }
 
 // levels gives the precision of a rule over all other series, and the Beta of
@@ -220,7 +220,7 @@ func (g *Gate) levels(rule int, group, own *tally, now uint32) (overall, a, b fl
 	return overall, pool*similar + ownRight, pool*(1-similar) + ownWrong
 }
 
-// Judge tells whether a claim may be spoken, and how likely it is.
+// Judge tells whether a claim may be published, and how likely it is.
 func (g *Gate) Judge(rule int, group, own *tally, score float64, nowMillis int64) Judgement {
 	now := seconds(nowMillis)
 	overall, a, b := g.levels(rule, group, own, now)
@@ -237,13 +237,13 @@ func (g *Gate) Judge(rule int, group, own *tally, score float64, nowMillis int64
 		return j
 	}
 	j.Bound = mathext.InvRegIncBeta(a, b, g.cfg.Doubt)
-	j.Speaks = j.Bound >= g.cfg.Precision && !r.demoted
-	j.Demoted = j.Bound >= g.cfg.Precision && r.demoted
+	j.Speaks = j.Bound >= g.cfg.Precision && !r.suspended
+	j.Suspended = j.Bound >= g.cfg.Precision && r.suspended
 	return j
 }
 
-// Demotion says that a rule was put back into shadow, or let out again.
-type Demotion struct {
+// Suspension says that a rule was put back into shadow, or let out again.
+type Suspension struct {
 	Rule  string    `json:"rule"`
 	Back  bool      `json:"back"`  // it may speak again
 	False int       `json:"false"` // of its newest claims
@@ -251,7 +251,7 @@ type Demotion struct {
 	At    time.Time `json:"at"`
 }
 
-// Likely tells whether a likelihood that Judge gave is enough to be spoken.
+// Likely tells whether a likelihood that Judge gave is enough to be published.
 func (g *Gate) Likely(rule int, likelihood float64) bool { return likelihood >= g.least(rule) }
 
 // Calibrate takes what a score came to that a rule gave, beside the one that
@@ -261,15 +261,15 @@ func (g *Gate) Calibrate(rule int, score float64, came bool, nowMillis int64) {
 }
 
 // Learn takes a claim that came true or not, and whether it was likely enough to
-// be spoken. Spoken claims decide whether a rule is demoted; while it is, those
-// that would have been spoken decide whether it comes back: these are the ones
-// that count. It gives a Demotion, without a name, when one of these happens.
-func (g *Gate) Learn(rule int, group, own *tally, score float64, came, likely, counts bool, nowMillis int64) (Demotion, bool) {
+// be published. Published claims decide whether a rule is suspended; while it is, those
+// that would have been published decide whether it comes back: these are the ones
+// that count. It gives a Suspension, without a name, when one of these happens.
+func (g *Gate) Learn(rule int, group, own *tally, score float64, came, likely, counts bool, nowMillis int64) (Suspension, bool) {
 	now := seconds(nowMillis)
 	half := g.cfg.HalfLife.D().Seconds()
 	r := &g.rules[rule]
 	// A rule that knows the series is judged by what is likely enough to be
-	// spoken; its other claims only calibrate it.
+	// published; its other claims only calibrate it.
 	if !r.prior.Own || likely {
 		r.tally.add(came, 1, now, half)
 		group.add(came, 1, now, half)
@@ -277,25 +277,25 @@ func (g *Gate) Learn(rule int, group, own *tally, score float64, came, likely, c
 	}
 	r.curve.add(score, came, 1, now, half)
 	if !counts {
-		return Demotion{}, false
+		return Suspension{}, false
 	}
 	r.last.add(!came)
-	d := Demotion{False: r.last.falses(), Of: int(r.last.n)}
-	tooMany := float64(d.False) > g.cfg.FalseShare*lastSpoken+1e-9
+	d := Suspension{False: r.last.falses(), Of: int(r.last.n)}
+	tooMany := float64(d.False) > g.cfg.FalseShare*lastPublished+1e-9
 	switch {
-	case !r.demoted && tooMany:
-		r.demoted, r.last = true, streak{}
+	case !r.suspended && tooMany:
+		r.suspended, r.last = true, streak{}
 		return d, true
 	// Surer than to stay: else a rule at the edge would come and go.
-	case r.demoted && r.last.n == lastSpoken && float64(d.False) <= g.cfg.FalseShare*lastSpoken/2:
-		r.demoted, r.last, d.Back = false, streak{}, true
+	case r.suspended && r.last.n == lastPublished && float64(d.False) <= g.cfg.FalseShare*lastPublished/2:
+		r.suspended, r.last, d.Back = false, streak{}, true
 		return d, true
 	}
-	return Demotion{}, false
+	return Suspension{}, false
 }
 
 // Shadowed tells whether a rule is back in shadow as a whole.
-func (g *Gate) Shadowed(rule int) bool { return g.rules[rule].demoted }
+func (g *Gate) Shadowed(rule int) bool { return g.rules[rule].suspended }
 
 // Overall gives a rule's precision over all series, with its 10 % and 90 %
 // bounds.
@@ -306,7 +306,7 @@ func (g *Gate) Overall(rule int, nowMillis int64) (mean, low, high float64) {
 	return a / (a + b), mathext.InvRegIncBeta(a, b, 0.1), mathext.InvRegIncBeta(a, b, 0.9)
 }
 
-// Share gives the share of right ones and its 80 % band (Beta with a uniform
+// Share gives the share of right ones and its 80 % interval (Beta with a uniform
 // prior); 0, 0 and 1 where there are none.
 func Share(right, wrong int) (share, low, high float64) {
 	if right+wrong == 0 {

@@ -133,26 +133,26 @@ func TestAlwaysWrongFallsSilent(t *testing.T) {
 			now += hourMillis
 			g.Learn(0, group, &series[i%len(series)].own, 0.9, true, true, true, now)
 		}
-		spoken := 0
+		published := 0
 		for i := range 400 {
 			now += hourMillis
 			s := &series[i%len(series)]
 			score := rapid.Float64Range(0.5, 1).Draw(t, "score")
 			j := g.Judge(0, group, &s.own, score, now)
 			if j.Speaks {
-				spoken++
+				published++
 			}
-			g.Learn(0, group, &s.own, score, false, true, j.Speaks || j.Demoted, now)
+			g.Learn(0, group, &s.own, score, false, true, j.Speaks || j.Suspended, now)
 		}
-		if spoken > 3 { // the third false one demotes it, and nothing lets it out
-			t.Fatalf("spoke %d times", spoken)
+		if published > 3 { // the third false one suspends it, and nothing lets it out
+			t.Fatalf("spoke %d times", published)
 		}
 	})
 }
 
-func TestDemotionAndTheWayBack(t *testing.T) {
+func TestSuspensionAndTheWayBack(t *testing.T) {
 	g := NewGate(DefaultGateConfig(), []Prior{{Precision: 0.95, Strength: 400}})
-	var told []Demotion
+	var told []Suspension
 	speaks := 0
 	for i := range 400 {
 		var group, own tally // each claim on a service of its own: only the rule is judged
@@ -162,11 +162,11 @@ func TestDemotionAndTheWayBack(t *testing.T) {
 			speaks++
 		}
 		wrong := i < 60 && i%7 == 0
-		if d, ok := g.Learn(0, &group, &own, 0.9, !wrong, true, j.Speaks || j.Demoted, now); ok {
+		if d, ok := g.Learn(0, &group, &own, 0.9, !wrong, true, j.Speaks || j.Suspended, now); ok {
 			told = append(told, d)
 		}
 	}
-	if len(told) != 2 || told[0].Back || told[0].False != 3 || !told[1].Back || told[1].Of != lastSpoken {
+	if len(told) != 2 || told[0].Back || told[0].False != 3 || !told[1].Back || told[1].Of != lastPublished {
 		t.Errorf("told %+v", told)
 	}
 	if speaks < 200 {
@@ -174,14 +174,14 @@ func TestDemotionAndTheWayBack(t *testing.T) {
 	}
 }
 
-// Of many series with a precision of their own, what is spoken comes true as
+// Of many series with a precision of their own, what is published comes true as
 // often as is asked for, a rule that is right 95 % of the time speaks mostly,
 // and 0.8 means four times in five.
-func TestSpokenPrecisionAndReliability(t *testing.T) {
+func TestPublishedPrecisionAndReliability(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
 		low, high   float64 // precisions of the series
-		least, most float64 // share of claims that is spoken
+		least, most float64 // share of claims that is published
 	}{
 		{"right 95 %", 0.95, 0.95, 0.75, 1},
 		{"right 90 %", 0.9, 0.9, 0.3, 1},
@@ -191,7 +191,7 @@ func TestSpokenPrecisionAndReliability(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's stream
 			cfg := DefaultGateConfig()
-			cfg.FalseShare = 1 // demotion is another test's
+			cfg.FalseShare = 1 // suspension is another test's
 			g := NewGate(cfg, []Prior{Untried()})
 			const n = 40
 			var groups [4]tally
@@ -200,7 +200,7 @@ func TestSpokenPrecisionAndReliability(t *testing.T) {
 			for i := range precision {
 				precision[i] = tt.low + (tt.high-tt.low)*float64(i)/(n-1)
 			}
-			claims, spoken, right, sum := 0, 0, 0, 0.0
+			claims, published, right, sum := 0, 0, 0, 0.0
 			for i := range 20000 {
 				s := rng.IntN(n)
 				// The score says something: +-0.1 about the series' precision.
@@ -211,7 +211,7 @@ func TestSpokenPrecisionAndReliability(t *testing.T) {
 				j := g.Judge(0, &groups[s%4], &own[s], score, now)
 				claims++
 				if j.Speaks {
-					spoken++
+					published++
 					sum += j.Likelihood
 					if came {
 						right++
@@ -219,17 +219,17 @@ func TestSpokenPrecisionAndReliability(t *testing.T) {
 				}
 				g.Learn(0, &groups[s%4], &own[s], score, came, true, j.Speaks, now)
 			}
-			share := float64(spoken) / float64(claims)
+			share := float64(published) / float64(claims)
 			if share < tt.least || share > tt.most {
-				t.Errorf("%.3f of the claims are spoken", share)
+				t.Errorf("%.3f of the claims are published", share)
 			}
-			if spoken < 500 {
+			if published < 500 {
 				return
 			}
-			got, said := float64(right)/float64(spoken), sum/float64(spoken)
-			t.Logf("spoken %.3f, right %.3f, likelihood %.3f", share, got, said)
+			got, said := float64(right)/float64(published), sum/float64(published)
+			t.Logf("published %.3f, right %.3f, likelihood %.3f", share, got, said)
 			if got < cfg.Precision || math.Abs(got-said) > 0.04 {
-				t.Errorf("of what is spoken %.3f comes true, the mean likelihood is %.3f", got, said)
+				t.Errorf("of what is published %.3f comes true, the mean likelihood is %.3f", got, said)
 			}
 		})
 	}
@@ -301,7 +301,7 @@ func BenchmarkJudge(b *testing.B) {
 }
 
 // A rule whose score knows the series is calibrated by all of its claims, and
-// judged by those that are likely enough to be spoken.
+// judged by those that are likely enough to be published.
 func TestOwnScores(t *testing.T) {
 	cfg := DefaultGateConfig()
 	g := NewGate(cfg, []Prior{{Precision: 0.5, Strength: 2, Probability: true, Own: true}})

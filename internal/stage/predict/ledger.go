@@ -92,40 +92,40 @@ func (b *breachState) lasts(now, merge int64) bool {
 // Claim is what one rule says of one series and threshold: a breach begins
 // soon. From the first time it is said until it is resolved it is one claim.
 type Claim struct {
-	Made     int64 // when it was first said; all times are unix ms
-	Spoken   int64 // when it was first spoken; 0 while in shadow
-	Likely   int64 // when it was first likely enough to be spoken; 0: never, or it was spoken first
-	Renewed  int64 // when it was last said
-	Horizon  int64 // how far the rule looks ahead
-	BreachAt int64
+	Made      int64 // when it was first said; all times are unix ms
+	Published int64 // when it was first published; 0 while in shadow
+	Likely    int64 // when it was first likely enough to be published; 0: never, or it was published first
+	Renewed   int64 // when it was last said
+	Horizon   int64 // how far the rule looks ahead
+	BreachAt  int64
 
 	First      float64 // score as the rule gave it when it was made; 0: before a restart
-	Score      float64 // the same when it was first likely enough to be spoken, or spoken; else First
+	Score      float64 // the same when it was first likely enough to be published, or published; else First
 	Likelihood float64 // what the gate made of it
-	Low, High  float64 // the 80 % band of the value at BreachAt
+	Low, High  float64 // the 80 % interval of the value at BreachAt
 
-	// Would: without a remedy the series breaches, says the band of the
+	// WouldBreach: without a remedy the series breaches, says the band of the
 	// forecast. It is looked at when the breach does not come after a run acted.
-	Would   bool
-	Acted   bool
-	Run     grace.RunID // that acted
-	Stands  bool        // it was said at the last look: the trend has not turned
-	Silent  bool        // nothing is spoken: the gate let it pass, and it stays in shadow
-	Counts  bool        // the gate let it pass, or would have, were the rule not demoted
-	samples uint32      // that the series had when it was made
-	id      string
-	title   string
-	value   float64
-	proof   []string
+	WouldBreach bool
+	Acted       bool
+	Run         grace.RunID // that acted
+	Stands      bool        // it was said at the last look: the trend has not turned
+	Silent      bool        // nothing is published: the gate let it pass, and it stays in shadow
+	Scored      bool        // the gate let it pass, or would have, were the rule not suspended
+	samples     uint32      // that the series had when it was made
+	id          string
+	title       string
+	value       float64
+	proof       []string
 }
 
 // Until is the time before which the breach must begin.
 func (c *Claim) Until() int64 { return c.From() + 2*c.Horizon }
 
 // From is the time that a claim is judged from, and a lead counted: when it was
-// first spoken; of one in shadow, when it was first likely enough to be, if it
-// was. What would be spoken is judged as if it were.
-func (c *Claim) From() int64 { return max(c.Made, c.Likely, c.Spoken) }
+// first published; of one in shadow, when it was first likely enough to be, if it
+// was. What would be published is judged as if it were.
+func (c *Claim) From() int64 { return max(c.Made, c.Likely, c.Published) }
 
 // open is the claim of one rule.
 type open struct {
@@ -165,9 +165,9 @@ type resolved struct {
 	shadow  bool // of a miss: a claim in shadow had foreseen it
 }
 
-// lead is the time from the claim to the breach, never negative: a claim may be
-// spoken after its sample.
-func (r *resolved) lead() time.Duration {
+// leadTime is the time from the claim to the breach, never negative: a claim may be
+// published after its sample.
+func (r *resolved) leadTime() time.Duration {
 	return time.Duration(max(r.began-r.claim.From(), 0)) * time.Millisecond
 }
 
@@ -176,7 +176,7 @@ func (r *resolved) lead() time.Duration {
 func (w *watch) resolve(now, step int64, cfg LedgerConfig, out []resolved) []resolved {
 	if w.breach.news {
 		w.breach.news = false
-		out = w.meet(now, out)
+		out = w.resolveHits(now, out)
 	}
 	kept := w.open[:0]
 	for _, o := range w.open {
@@ -197,25 +197,25 @@ func (w *watch) resolve(now, step int64, cfg LedgerConfig, out []resolved) []res
 	return out
 }
 
-// meet resolves the claims that a breach makes true. If none of those that were
-// spoken did, it was missed; unless it is of a history, when nobody was there to
+// resolveHits resolves the claims that a breach makes true. If none of those that were
+// published did, it was missed; unless it is of a history, when nobody was there to
 // foresee it.
-func (w *watch) meet(now int64, out []resolved) []resolved {
+func (w *watch) resolveHits(now int64, out []resolved) []resolved {
 	began := w.breach.began
-	spoken, shadow := false, false
+	published, shadow := false, false
 	kept := w.open[:0]
 	for _, o := range w.open {
 		if began > o.Until() {
 			kept = append(kept, o)
 			continue
 		}
-		told := o.Spoken != 0 && !o.Silent
-		spoken, shadow = spoken || told, shadow || !told
-		out = append(out, resolved{rule: o.rule, claim: o.Claim, outcome: grace.PredictionHit, began: began, at: now})
+		told := o.Published != 0 && !o.Silent
+		published, shadow = published || told, shadow || !told
+		out = append(out, resolved{rule: o.rule, claim: o.Claim, outcome: grace.PredictionTruePositive, began: began, at: now})
 	}
 	w.open = kept
-	if !spoken && now-began < bygone {
-		out = append(out, resolved{rule: -1, outcome: grace.PredictionMiss, began: began, at: now, shadow: shadow})
+	if !published && now-began < bygone {
+		out = append(out, resolved{rule: -1, outcome: grace.PredictionFalseNegative, began: began, at: now, shadow: shadow})
 	}
 	return out
 }
@@ -225,12 +225,12 @@ func (w *watch) verdict(c *Claim, step int64, cfg LedgerConfig) grace.Prediction
 	seen := int64(w.breach.count - c.samples)
 	usual := (c.Until() - c.Made) / max(step, 1)
 	switch {
-	case c.Acted && c.Would:
+	case c.Acted && c.WouldBreach:
 		return grace.PredictionPrevented
 	case c.Acted: // the remedy may be the reason, or there was nothing
 		return grace.PredictionUnresolved
 	case seen < min(breachWindow, max(usual, 1)) || float64(seen) < cfg.Witness*float64(usual):
 		return grace.PredictionUnresolved
 	}
-	return grace.PredictionFalse
+	return grace.PredictionFalsePositive
 }

@@ -32,24 +32,24 @@ func play(w *watch, series string, at map[int]func()) []resolved {
 func TestLedger(t *testing.T) {
 	quiet := "............................................"
 	tests := []struct {
-		name   string
-		series string
-		spoken bool // at minute 5; the horizon is 10 minutes
-		acted  bool
-		would  bool
-		want   []grace.PredictionOutcome
-		lead   time.Duration
+		name      string
+		series    string
+		published bool // at minute 5; the horizon is 10 minutes
+		acted     bool
+		would     bool
+		want      []grace.PredictionOutcome
+		lead      time.Duration
 	}{
-		{"hit", "...............####...", true, false, false, []grace.PredictionOutcome{grace.PredictionHit}, 13 * time.Minute},
-		{"hit within twice the horizon", "......................####", true, false, false, []grace.PredictionOutcome{grace.PredictionHit}, 20 * time.Minute},
-		{"hit in shadow is missed", "...............####...", false, false, false, []grace.PredictionOutcome{grace.PredictionHit, grace.PredictionMiss}, 13 * time.Minute},
-		{"too late", "...........................####......", true, false, false, []grace.PredictionOutcome{grace.PredictionFalse, grace.PredictionMiss}, 0},
-		{"false", quiet, true, false, false, []grace.PredictionOutcome{grace.PredictionFalse}, 0},
-		{"single samples are no breach", ".......#....#.....#.....#..#......#....", true, false, false, []grace.PredictionOutcome{grace.PredictionFalse}, 0},
-		{"three of four are", "...........#.##.......", true, false, false, []grace.PredictionOutcome{grace.PredictionHit}, 10 * time.Minute},
+		{"hit", "...............####...", true, false, false, []grace.PredictionOutcome{grace.PredictionTruePositive}, 13 * time.Minute},
+		{"hit within twice the horizon", "......................####", true, false, false, []grace.PredictionOutcome{grace.PredictionTruePositive}, 20 * time.Minute},
+		{"hit in shadow is missed", "...............####...", false, false, false, []grace.PredictionOutcome{grace.PredictionTruePositive, grace.PredictionFalseNegative}, 13 * time.Minute},
+		{"too late", "...........................####......", true, false, false, []grace.PredictionOutcome{grace.PredictionFalsePositive, grace.PredictionFalseNegative}, 0},
+		{"false", quiet, true, false, false, []grace.PredictionOutcome{grace.PredictionFalsePositive}, 0},
+		{"single samples are no breach", ".......#....#.....#.....#..#......#....", true, false, false, []grace.PredictionOutcome{grace.PredictionFalsePositive}, 0},
+		{"three of four are", "...........#.##.......", true, false, false, []grace.PredictionOutcome{grace.PredictionTruePositive}, 10 * time.Minute},
 		{"prevented", quiet, true, true, true, []grace.PredictionOutcome{grace.PredictionPrevented}, 0},
 		{"a remedy, and perhaps nothing to remedy", quiet, true, true, false, []grace.PredictionOutcome{grace.PredictionUnresolved}, 0},
-		{"a remedy that did not help", "...............####...", true, true, true, []grace.PredictionOutcome{grace.PredictionHit}, 13 * time.Minute},
+		{"a remedy that did not help", "...............####...", true, true, true, []grace.PredictionOutcome{grace.PredictionTruePositive}, 13 * time.Minute},
 		{"no data", ".....                          ", true, false, false, []grace.PredictionOutcome{grace.PredictionUnresolved}, 0},
 		{"little data", ".....  .   .   .    .          ", true, false, false, []grace.PredictionOutcome{grace.PredictionUnresolved}, 0},
 	}
@@ -57,19 +57,19 @@ func TestLedger(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var w watch
 			got := play(&w, tt.series, map[int]func(){5: func() {
-				c := Claim{Made: 5 * minuteMillis, Horizon: 10 * minuteMillis, Acted: tt.acted, Would: tt.would, samples: w.breach.count}
-				if tt.spoken {
-					c.Spoken = c.Made
+				c := Claim{Made: 5 * minuteMillis, Horizon: 10 * minuteMillis, Acted: tt.acted, WouldBreach: tt.would, samples: w.breach.count}
+				if tt.published {
+					c.Published = c.Made
 				}
 				w.open = append(w.open, open{0, c})
 			}})
 			var outcomes []grace.PredictionOutcome
 			for _, r := range got {
 				outcomes = append(outcomes, r.outcome)
-				if r.outcome == grace.PredictionHit && r.lead() != tt.lead {
-					t.Errorf("lead %s", r.lead())
+				if r.outcome == grace.PredictionTruePositive && r.leadTime() != tt.lead {
+					t.Errorf("lead %s", r.leadTime())
 				}
-				if r.outcome == grace.PredictionMiss && r.shadow == tt.spoken {
+				if r.outcome == grace.PredictionFalseNegative && r.shadow == tt.published {
 					t.Errorf("foreseen in shadow: %v", r.shadow)
 				}
 			}
@@ -89,10 +89,10 @@ func TestSpeakingLateMovesTheTime(t *testing.T) {
 	got := play(&w, ".....................................####.....", map[int]func(){
 		5: func() { w.open = append(w.open, open{0, Claim{Made: 5 * minuteMillis, Horizon: 10 * minuteMillis}}) },
 		20: func() {
-			w.claim(0).Spoken = 20 * minuteMillis
+			w.claim(0).Published = 20 * minuteMillis
 		},
 	})
-	if len(got) != 1 || got[0].outcome != grace.PredictionHit || got[0].lead() != 20*time.Minute {
+	if len(got) != 1 || got[0].outcome != grace.PredictionTruePositive || got[0].leadTime() != 20*time.Minute {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -101,7 +101,7 @@ func TestBreachesMerge(t *testing.T) {
 	var w watch
 	calm := "............................" // 28 minutes
 	got := play(&w, "...####"+calm+"####"+calm+calm+calm+"####...", nil)
-	if len(got) != 2 || got[0].outcome != grace.PredictionMiss || got[1].outcome != grace.PredictionMiss {
+	if len(got) != 2 || got[0].outcome != grace.PredictionFalseNegative || got[1].outcome != grace.PredictionFalseNegative {
 		t.Fatalf("got %+v", got)
 	}
 	if got[0].began != 6*minuteMillis || got[1].began != (3+4+28+4+84+3)*minuteMillis {
@@ -123,7 +123,7 @@ func TestSlowSeriesAreJudged(t *testing.T) {
 			w.open = append(w.open, open{0, Claim{Made: 10 * hour, Horizon: hour / 2, samples: w.breach.count}})
 		}
 	}
-	if len(got) != 1 || got[0].outcome != grace.PredictionFalse || got[0].at != 11*hour {
+	if len(got) != 1 || got[0].outcome != grace.PredictionFalsePositive || got[0].at != 11*hour {
 		t.Errorf("got %+v", got)
 	}
 }

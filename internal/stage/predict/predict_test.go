@@ -88,7 +88,7 @@ func TestEvaluate(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a := New(DefaultConfig(), []Target{tt.target})
 			now := feed(a, tt.n, tt.value)
-			got := a.Evaluate(now).Spoken
+			got := a.Evaluate(now).Published
 			if !tt.likely {
 				if got != nil {
 					t.Errorf("got %+v", got)
@@ -119,19 +119,19 @@ func TestBadFitIsSilent(t *testing.T) {
 	cfg := DefaultConfig()
 	a := New(cfg, []Target{limit})
 	now := feed(a, 60, value)
-	if got := a.Evaluate(now).Spoken; got != nil {
+	if got := a.Evaluate(now).Published; got != nil {
 		t.Errorf("got %+v", got)
 	}
 	cfg.MinFit = 0
 	a.Reconfigure(cfg, []Target{limit})
-	if a.Evaluate(now).Spoken == nil {
+	if a.Evaluate(now).Published == nil {
 		t.Error("silent for another reason")
 	}
 }
 
 func TestTitleAndKey(t *testing.T) {
 	a := New(DefaultConfig(), []Target{target()})
-	p := a.Evaluate(feed(a, 20, func(i int) float64 { return 200 + 10*float64(i) })).Spoken[0]
+	p := a.Evaluate(feed(a, 20, func(i int) float64 { return 200 + 10*float64(i) })).Published[0]
 	if want := "latency_ms 390 ms, rising towards 500 ms"; p.Title != want {
 		t.Errorf("title %q", p.Title)
 	}
@@ -143,10 +143,10 @@ func TestTitleAndKey(t *testing.T) {
 func TestStaleSeriesIsSilent(t *testing.T) {
 	a := New(DefaultConfig(), []Target{target()})
 	now := feed(a, 20, func(i int) float64 { return 200 + 10*float64(i) })
-	if a.Evaluate(now.Add(time.Minute)).Spoken == nil {
+	if a.Evaluate(now.Add(time.Minute)).Published == nil {
 		t.Error("silent too soon")
 	}
-	if got := a.Evaluate(now.Add(61 * time.Second)).Spoken; got != nil {
+	if got := a.Evaluate(now.Add(61 * time.Second)).Published; got != nil {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -213,7 +213,7 @@ func TestSymmetryAndOrder(t *testing.T) {
 		down.Op, down.Threshold = "<", -500
 		likelihood := func(target Target, sign float64) float64 {
 			a := New(DefaultConfig(), []Target{target})
-			for _, p := range a.Evaluate(feed(a, n, func(i int) float64 { return sign * at(i) })).Spoken {
+			for _, p := range a.Evaluate(feed(a, n, func(i int) float64 { return sign * at(i) })).Published {
 				return p.Likelihood
 			}
 			return 0
@@ -236,7 +236,7 @@ func TestFewFalseAlarms(t *testing.T) {
 		a := New(DefaultConfig(), []Target{target()})
 		now := feed(a, 60, func(i int) float64 { return 400 + 30*noise(i+1000*s) })
 		looks++
-		alarms += len(a.Evaluate(now).Spoken)
+		alarms += len(a.Evaluate(now).Published)
 	}
 	if alarms > looks/50 {
 		t.Errorf("%d of %d", alarms, looks)
@@ -261,14 +261,14 @@ func TestTrendEndsWithADrop(t *testing.T) {
 		a.Observe("cart", "latency_ms", at, 200+4*float64(i)+float64(i%3))
 		at = at.Add(10 * time.Second)
 	}
-	if r := a.Evaluate(at); len(r.Spoken) != 1 {
+	if r := a.Evaluate(at); len(r.Published) != 1 {
 		t.Fatalf("a clean rise: %+v", r)
 	}
 	for range 2 { // one alone may be an outlier
 		a.Observe("cart", "latency_ms", at, 200)
 		at = at.Add(10 * time.Second)
 	}
-	if r := a.Evaluate(at); len(r.Spoken) != 0 || len(r.Turned) != 1 {
+	if r := a.Evaluate(at); len(r.Published) != 0 || len(r.Retracted) != 1 {
 		t.Errorf("right after the restart: %+v", r)
 	}
 }

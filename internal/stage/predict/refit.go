@@ -28,7 +28,7 @@ type outlook struct {
 	at         int64 // unix ms; 0: there is none
 	breachAt   int64
 	likelihood float32
-	low, high  float32 // the 80 % band at breachAt
+	low, high  float32 // the 80 % interval at breachAt
 	full       full
 }
 
@@ -57,7 +57,7 @@ func lookCapacity(v *view) (raw, bool) {
 	}
 	if at := until(o.full.at, v.now); o.full.at != 0 && at <= horizon {
 		r.breach, r.note = at, o.full.text(v)
-		r.low, r.high = o.full.band(v.threshold)
+		r.low, r.high = o.full.predictionInterval(v.threshold)
 	}
 	return r, true
 }
@@ -75,7 +75,7 @@ func lookFill(v *view) (raw, bool) {
 	if score < enough {
 		return raw{}, false
 	}
-	low, high := o.full.band(v.threshold)
+	low, high := o.full.predictionInterval(v.threshold)
 	return raw{
 		score: min(score, maxLikelihood), horizon: horizon, breach: until(o.full.at, v.now), low: low, high: high,
 		would: until(o.full.latest, v.now) <= 2*horizon, n: int(v.hours.known), note: o.full.text(v),
@@ -84,9 +84,9 @@ func lookFill(v *view) (raw, bool) {
 
 func until(at, now int64) time.Duration { return time.Duration(max(at-now, 0)) * time.Millisecond }
 
-// band is where the value is at that time: as far from the threshold as it goes
+// predictionInterval is where the value is at that time: as far from the threshold as it goes
 // in the time by which it may be early or late.
-func (f *full) band(threshold float64) (low, high float64) {
+func (f *full) predictionInterval(threshold float64) (low, high float64) {
 	by := func(ms int64) float64 { return threshold + f.slope*float64(ms)/float64(hourLength) }
 	late, early := by(f.at-f.latest), by(f.at-f.earliest)
 	return min(late, early), max(late, early)

@@ -21,13 +21,13 @@ func TestBreachesOverARestart(t *testing.T) {
 	}
 	before := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
 	before.play(60, rise)
-	if len(before.all.Spoken) == 0 {
-		t.Fatal("nothing was spoken")
+	if len(before.all.Published) == 0 {
+		t.Fatal("nothing was published")
 	}
-	open := before.all.Spoken[len(before.all.Spoken)-1]
+	open := before.all.Published[len(before.all.Published)-1]
 	met := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
 	met.play(130, rise)
-	if diff := cmp.Diff([]string{"trend hit"}, met.outcomes()); diff != "" {
+	if diff := cmp.Diff([]string{"trend true_positive"}, met.outcomes()); diff != "" {
 		t.Fatal(diff)
 	}
 
@@ -38,11 +38,11 @@ func TestBreachesOverARestart(t *testing.T) {
 		play   func(p *tape)
 		want   []string
 	}{
-		{"a claim comes true with the first samples", []grace.Prediction{open}, before.now, func(p *tape) { p.play(12, beyond) }, []string{"trend hit"}},
+		{"a claim comes true with the first samples", []grace.Prediction{open}, before.now, func(p *tape) { p.play(12, beyond) }, []string{"trend true_positive"}},
 		{"the history knew an older breach", []grace.Prediction{open}, before.now, func(p *tape) {
 			history(p, 200, 200, 200, 200, 900, 900, 900, 900)
 			p.play(12, beyond)
-		}, []string{"trend hit"}},
+		}, []string{"trend true_positive"}},
 		{"a breach that goes on is not found again", met.all.Resolved, met.now, func(p *tape) {
 			history(p, 200, 200, 200, 200, 200, 450, 900, 900, 900)
 			p.play(12, beyond)
@@ -54,7 +54,7 @@ func TestBreachesOverARestart(t *testing.T) {
 		{"a new one is", met.all.Resolved, met.now.Add(2 * time.Hour), func(p *tape) {
 			history(p, 200, 200, 200, 200, 200, 200)
 			p.play(12, beyond)
-		}, []string{" miss"}},
+		}, []string{" false_negative"}},
 		{"nobody was there to foresee what is long past", nil, met.now, func(p *tape) {
 			history(p, 200, 200, 200, 200, 200, 200, 900, 900, 900)
 			p.now = p.now.Add(3 * time.Hour)
@@ -74,6 +74,6 @@ func TestBreachesOverARestart(t *testing.T) {
 
 // missed is a breach as it is in the ledger when nobody foresaw it.
 func missed(p grace.Prediction) grace.Prediction {
-	p.Rule, p.Outcome, p.Spoken = "", grace.PredictionMiss, nil
+	p.Rule, p.Outcome, p.Published = "", grace.PredictionFalseNegative, nil
 	return p
 }

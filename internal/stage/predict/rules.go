@@ -14,7 +14,7 @@ const (
 	maxLikelihood = 0.95
 	// band80 standard deviations about the line hold 80 %.
 	band80 = 1.2816
-	// wouldBreach: the whole 80 % band is past the threshold.
+	// wouldBreach: the whole 80 % interval is past the threshold.
 	wouldBreach = 0.9
 	// maxRules bounds the table, since every series has room for each of them.
 	maxRules = 8
@@ -22,7 +22,7 @@ const (
 
 // rule is a named producer of claims: it looks at one series and one threshold
 // and says how likely a breach begins within its horizon. What it says is
-// neither trusted nor spoken before the gate has judged it.
+// neither trusted nor published before the gate has judged it.
 type rule struct {
 	name  string
 	prior Prior
@@ -43,7 +43,7 @@ type raw struct {
 	score     float64       // within 0 and 1; higher is likelier
 	horizon   time.Duration // how far it looks ahead
 	breach    time.Duration // from now
-	low, high float64       // the 80 % band of the value then
+	low, high float64       // the 80 % interval of the value then
 	would     bool          // without a remedy it breaches, with 90 % or more
 	n         int           // points behind it
 	slope     float64       // per second, 0 if it is no trend
@@ -52,7 +52,7 @@ type raw struct {
 }
 
 // RuleExternal stands for what other systems predict: it is held to account like
-// the rules, and spoken in any case.
+// the rules, and published in any case.
 const RuleExternal = "external"
 
 // external is the place of RuleExternal.

@@ -87,7 +87,7 @@ func (a *Agent) observeError(s *grace.Sample) []grace.Signal {
 	}
 	if line := a.series[seriesID{s.Service, s.Metric}]; line != nil {
 		for _, e := range line.objectives {
-			if (e.sig.Sensor == s.Sensor || e.sig.Sensor == "") && !line.seenBeside(s.Sensor, s.At.Add(-e.patience(&a.cfg))) {
+			if (e.sig.Sensor == s.Sensor || e.sig.Sensor == "") && !line.seenBeside(s.Sensor, s.At.Add(-e.staleTimeout(&a.cfg))) {
 				blind(e)
 			}
 		}
@@ -154,7 +154,7 @@ func (a *Agent) judgeObjective(e *entry, line *series, s *grace.Sample) bool {
 	if e.burn != nil {
 		v, ok = e.burn.rate(e.objective, s.At)
 	} else {
-		v, ok, a.scratch = line.aggregate(e.objective, s.At, e.since, e.patience(&a.cfg), a.scratch)
+		v, ok, a.scratch = line.aggregate(e.objective, s.At, e.since, e.staleTimeout(&a.cfg), a.scratch)
 	}
 	e.sig.Sensor = s.Sensor
 	e.arrive(&a.cfg, s)
@@ -195,7 +195,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 	told := s.Silenced != e.sig.Silenced || listed != e.sig.Listed
 	e.sig.Listed = listed
 	if !s.Repeated.IsZero() && !s.Resolved && e.sig.Silenced != "" && s.Silenced == "" {
-		e.doubt(s.At) // what was silent is to be sent again before anything is done about it
+		e.unconfirm(s.At) // what was silent is to be sent again before anything is done about it
 	}
 	e.sig.Silenced, e.sig.Expires = s.Silenced, s.Expires
 	if s.Repeated.After(e.sig.Repeated) {
@@ -238,7 +238,7 @@ func (a *Agent) Tick(now time.Time) []grace.Signal {
 			e.list = a.lists[e.sig.Sensor]
 		}
 		e.expire(now)
-		e.wear(&a.cfg, now)
+		e.markStale(&a.cfg, now)
 		if e.kind == kindObjective {
 			e.fireIfDue(&a.cfg, now)
 		}
@@ -341,7 +341,7 @@ func (a *Agent) feedOf(s *grace.Sample) (*series, *feed) {
 func (a *Agent) add(e *entry) {
 	a.entries[e.sig.Key] = e
 	if !a.since.IsZero() {
-		e.doubt(a.since)
+		e.unconfirm(a.since)
 	}
 }
 

@@ -18,7 +18,7 @@ func (a *Agent) Unconfirm(match func(s grace.Signal, sensors []string) bool, now
 		if !match(e.sig, a.sensorsOf(e)) || e.unconfirmed && e.since.Equal(now) {
 			continue
 		}
-		e.doubt(now)
+		e.unconfirm(now)
 		changed = append(changed, e.signal(&a.cfg))
 	}
 	slices.SortFunc(changed, compareKeys)

@@ -16,7 +16,7 @@ const disputeTold = time.Minute
 
 // wordLasts is how long what another replica saw counts: until it has been asked
 // again, and had the time to look.
-func (e *entry) wordLasts(cfg *Config) time.Duration { return askEvery + e.patience(cfg) }
+func (e *entry) wordLasts(cfg *Config) time.Duration { return askEvery + e.staleTimeout(cfg) }
 
 // disputes tells whether a probe or objective of this replica fails, while another
 // replica saw the same one pass a moment ago.

@@ -47,7 +47,7 @@ type entry struct {
 	fails       int
 	passes      int
 	breachSince time.Time   // the first of the current fails
-	flips       []time.Time // the newest changes, oldest first
+	transitions []time.Time // the newest changes, oldest first
 	gaps        [2]time.Duration
 	interval    time.Duration // as configured, or as another process has it: the gaps are not known at first
 	// trusted is set by the first Tick after Restore: the time of a restart
@@ -67,7 +67,7 @@ func (e *entry) arrive(cfg *Config, s *grace.Sample) {
 	at := s.At
 	silence := e.silence(at)
 	e.space(at)
-	if silence > e.patience(cfg) {
+	if silence > e.staleTimeout(cfg) {
 		e.fails, e.passes = 0, 0
 	}
 	e.sig.At = at
@@ -146,8 +146,8 @@ func (e *entry) expire(now time.Time) {
 	}
 }
 
-// doubt has a sample that is newer than since show what the entry says.
-func (e *entry) doubt(since time.Time) {
+// unconfirm has a sample that is newer than since show what the entry says.
+func (e *entry) unconfirm(since time.Time) {
 	e.since = since
 	e.unconfirmed, e.sig.Unconfirmed = true, true
 }
@@ -215,9 +215,9 @@ func (e *entry) flip(cfg *Config, at time.Time) {
 	if cfg.FlapTransitions == 0 {
 		return
 	}
-	e.flips = append(e.flips, at)
-	if extra := len(e.flips) - cfg.FlapTransitions; extra > 0 {
-		e.flips = append(e.flips[:0], e.flips[extra:]...)
+	e.transitions = append(e.transitions, at)
+	if extra := len(e.transitions) - cfg.FlapTransitions; extra > 0 {
+		e.transitions = append(e.transitions[:0], e.transitions[extra:]...)
 	}
 }
 
@@ -232,7 +232,7 @@ const flapShare = 4
 // damp marks the signal flapping, or calm again.
 func (e *entry) damp(cfg *Config, now time.Time) {
 	recent, window := 0, e.flapWindow(cfg)
-	for _, t := range e.flips {
+	for _, t := range e.transitions {
 		if now.Sub(t) < window {
 			recent++
 		}
@@ -244,8 +244,8 @@ func (e *entry) damp(cfg *Config, now time.Time) {
 	e.flapping = cfg.FlapTransitions > 0 && recent >= cfg.FlapTransitions
 }
 
-// patience is how long the entry may be without data.
-func (e *entry) patience(cfg *Config) time.Duration {
+// staleTimeout is how long the entry may be without data.
+func (e *entry) staleTimeout(cfg *Config) time.Duration {
 	switch {
 	case e.kind == kindAlert && e.held == grace.SignalOK && e.list != nil:
 		return max(cfg.StaleAfter.D(), e.list.lasts)
@@ -273,8 +273,8 @@ func (e *entry) silence(now time.Time) time.Duration {
 	return now.Sub(e.sig.At)
 }
 
-// wear makes the entry stale when its data stopped.
-func (e *entry) wear(cfg *Config, now time.Time) {
+// markStale makes the entry stale when its data stopped.
+func (e *entry) markStale(cfg *Config, now time.Time) {
 	if e.restored && e.trusted.IsZero() {
 		e.trusted = now
 	}
@@ -282,7 +282,7 @@ func (e *entry) wear(cfg *Config, now time.Time) {
 		e.wearOver(cfg, now)
 		return
 	}
-	if e.stale || e.held == grace.SignalUnknown || e.silence(now) <= e.patience(cfg) {
+	if e.stale || e.held == grace.SignalUnknown || e.silence(now) <= e.staleTimeout(cfg) {
 		return
 	}
 	e.stale = true

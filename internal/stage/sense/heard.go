@@ -37,7 +37,7 @@ func (a *Agent) Heard(s grace.Signal) []grace.Signal {
 	if e.stale && !newer {
 		return nil
 	}
-	e.hear(s)
+	e.adoptPublished(s)
 	e.lostElsewhere()
 	fails := s.SeenFailing()
 	if fails {
@@ -68,14 +68,14 @@ func (a *Agent) Echoed(s grace.Signal) {
 	switch e := a.entries[s.Key]; {
 	case e == nil || e.stale && !s.At.After(e.sig.At):
 	case e.expected && disputed(s):
-		e.hear(s)
+		e.adoptPublished(s)
 	case e.heard != nil && !s.At.Before(e.heard.At):
 		e.heard = nil
 	}
 }
 
-// hear keeps what was published last, unless it answers less than is known here.
-func (e *entry) hear(s grace.Signal) {
+// adoptPublished keeps what was published last, unless it answers less than is known here.
+func (e *entry) adoptPublished(s grace.Signal) {
 	if disputed(s) && e.heard != nil && disputed(*e.heard) && s.Fired.Before(e.heard.Fired) {
 		return
 	}
@@ -247,7 +247,7 @@ func (e *entry) asks(cfg *Config, now time.Time) bool {
 			first = 0
 		}
 	case e.seenElsewhere():
-		doubted, first = e.heard.At, e.patience(cfg)/2
+		doubted, first = e.heard.At, e.staleTimeout(cfg)/2
 	case e.disputes(cfg):
 		doubted = e.passedAt
 	case e.disputed():
@@ -255,7 +255,7 @@ func (e *entry) asks(cfg *Config, now time.Time) bool {
 	case !e.adopted:
 		return false
 	case e.kind == kindAlert && e.sig.Expires.IsZero(): // it is repeated rarely
-		first = e.patience(cfg) / 4
+		first = e.staleTimeout(cfg) / 4
 	case e.kind == kindAlert:
 		first = e.sig.Expires.Sub(doubted) / 2
 	}
@@ -274,7 +274,7 @@ func (e *entry) seenElsewhere() bool {
 // none has been heard for too long: nobody sees it any more. It gives whether it
 // did.
 func (e *entry) unseen(cfg *Config, now time.Time) bool {
-	if !e.seenElsewhere() || now.Sub(e.heard.At) <= e.patience(cfg) {
+	if !e.seenElsewhere() || now.Sub(e.heard.At) <= e.staleTimeout(cfg) {
 		return false
 	}
 	e.sig.At, e.sig.Fired, e.sig.Since = e.heard.At, e.heard.Fired, now

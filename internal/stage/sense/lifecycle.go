@@ -20,7 +20,7 @@ func (a *Agent) Restore(signals []grace.Signal, now time.Time) []grace.Signal {
 	a.since = now
 	for _, e := range a.entries {
 		if e.sig.At.IsZero() {
-			e.doubt(now)
+			e.unconfirm(now)
 		}
 	}
 	var gone []grace.Signal
@@ -51,7 +51,7 @@ func (a *Agent) Restore(signals []grace.Signal, now time.Time) []grace.Signal {
 		if !s.Expires.IsZero() && s.Expires.Before(now) { // what repeats it has not been heard yet
 			e.sig.Expires = now.Add(heardAgain)
 		}
-		e.doubt(now)
+		e.unconfirm(now)
 	}
 	slices.SortFunc(gone, compareKeys)
 	return gone
@@ -148,8 +148,8 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.sig.Repeated, &e.unlisted, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
 			clamp(t)
 		}
-		for i := range e.flips {
-			clamp(&e.flips[i])
+		for i := range e.transitions {
+			clamp(&e.transitions[i])
 		}
 		if !e.restored || !e.trusted.IsZero() {
 			e.trusted = now.Add(-silent)
@@ -295,7 +295,7 @@ func (a *Agent) sweep(now time.Time) []grace.Signal {
 			a.follow(e, *e.heard, false) // it is sent to another replica now
 		case e.overLong(&a.cfg, now):
 			gone = append(gone, a.forget(e, "resolved"))
-		case e.stale && !e.unread(&a.cfg, now) && silence > e.patience(&a.cfg)+a.cfg.AlertStaleAfter.D():
+		case e.stale && !e.unread(&a.cfg, now) && silence > e.staleTimeout(&a.cfg)+a.cfg.AlertStaleAfter.D():
 			s := a.forget(e, "forgotten, its data stopped at "+e.sig.At.UTC().Format(time.RFC3339))
 			s.Lost = e.held == grace.SignalFiring
 			gone = append(gone, s)

@@ -112,7 +112,7 @@ func (e *entry) wearOver(cfg *Config, now time.Time) {
 	if l == nil {
 		return
 	}
-	lasts := e.patience(cfg)
+	lasts := e.staleTimeout(cfg)
 	switch readable := now.Sub(l.read) <= lasts; {
 	case !readable && !e.stale && e.silence(now) > lasts:
 		e.stale, e.fault = true, l.fault
@@ -125,7 +125,7 @@ func (e *entry) wearOver(cfg *Config, now time.Time) {
 // unread tells whether it is an alert that is over, as far as is known, while its list
 // is asked for in vain: nothing is forgotten that may have come back.
 func (e *entry) unread(cfg *Config, now time.Time) bool {
-	return e.kind == kindAlert && e.held == grace.SignalOK && e.list != nil && now.Sub(e.list.tried) <= e.patience(cfg)
+	return e.kind == kindAlert && e.held == grace.SignalOK && e.list != nil && now.Sub(e.list.tried) <= e.staleTimeout(cfg)
 }
 
 // overLong tells whether an alert is over for so long that it is forgotten. While

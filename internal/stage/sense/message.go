@@ -17,7 +17,7 @@ func (e *entry) signal(cfg *Config) grace.Signal {
 	s.FailingSince = e.failingSince(s)
 	s.Interval = grace.Duration(e.sampleInterval())
 	if s.Flapping {
-		s.Message += "; flapping: " + strconv.Itoa(len(e.flips)) + " changes within " + short(e.flapWindow(cfg))
+		s.Message += "; flapping: " + strconv.Itoa(len(e.transitions)) + " changes within " + short(e.flapWindow(cfg))
 	}
 	return s
 }

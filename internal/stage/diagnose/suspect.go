@@ -8,33 +8,33 @@ import (
 	"grace"
 )
 
-// standing of a piece of evidence, the weakest first.
-type standing int
+// evidenceState of a piece of evidence, the weakest first.
+type evidenceState int
 
 const (
-	standingStale standing = iota
-	standingRecovered
-	standingPredicted
-	standingFiring
+	evidenceStale evidenceState = iota
+	evidenceRecovered
+	evidencePredicted
+	evidenceFiring
 )
 
 // state is the signal's; a prediction has none.
-func (s standing) state() grace.SignalState {
+func (s evidenceState) state() grace.SignalState {
 	switch s {
-	case standingFiring:
+	case evidenceFiring:
 		return grace.SignalFiring
-	case standingRecovered:
+	case evidenceRecovered:
 		return grace.SignalOK
-	case standingStale:
+	case evidenceStale:
 		return grace.SignalStale
-	case standingPredicted:
+	case evidencePredicted:
 	}
 	return grace.SignalUnknown
 }
 
 // symptom is one signal or prediction, weighed.
 type symptom struct {
-	standing standing
+	evidence evidenceState
 	code     grace.Code
 	metric   string
 	severity grace.Severity
@@ -49,7 +49,7 @@ type symptom struct {
 
 // serious symptoms make a service sick; the others are hints.
 func (s *symptom) serious() bool {
-	return s.standing == standingFiring && s.severity.Serious()
+	return s.evidence == evidenceFiring && s.severity.Serious()
 }
 
 // condition of a service: how much it is entitled to explain the symptoms of
@@ -62,8 +62,8 @@ const (
 	conditionSick                       // a serious symptom fires
 )
 
-// patient is a service with symptoms.
-type patient struct {
+// suspect is a service with symptoms.
+type suspect struct {
 	id         grace.ServiceID
 	symptoms   []symptom
 	condition  condition
@@ -75,16 +75,16 @@ type patient struct {
 	since      time.Time
 
 	victim  bool // its symptoms are attributed to others
-	victims []*patient
+	victims []*suspect
 }
 
 // patients sorts symptoms by service and finds what fits each best.
-func (a *Agent) patients(in Input) []*patient {
-	byID := map[grace.ServiceID]*patient{}
+func (a *Agent) patients(in Input) []*suspect {
+	byID := map[grace.ServiceID]*suspect{}
 	add := func(id grace.ServiceID, s symptom) {
 		p := byID[id]
 		if p == nil {
-			p = &patient{id: id}
+			p = &suspect{id: id}
 			byID[id] = p
 		}
 		p.symptoms = append(p.symptoms, s)
@@ -99,15 +99,15 @@ func (a *Agent) patients(in Input) []*patient {
 			add(p.Service, foresee(p))
 		}
 	}
-	out := make([]*patient, 0, len(byID))
+	out := make([]*suspect, 0, len(byID))
 	for _, p := range byID {
 		slices.SortFunc(p.symptoms, func(a, b symptom) int {
-			return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.standing, b.standing), cmp.Compare(a.code, b.code))
+			return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.evidence, b.evidence), cmp.Compare(a.code, b.code))
 		})
-		a.examine(p, in.Now)
+		a.score(p, in.Now)
 		out = append(out, p)
 	}
-	slices.SortFunc(out, func(a, b *patient) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(out, func(a, b *suspect) int { return cmp.Compare(a.id, b.id) })
 	return out
 }
 
@@ -140,10 +140,10 @@ func (a *Agent) weigh(s grace.Signal, now time.Time) (symptom, bool) {
 		if s.Flapping && s.Passing || s.Silenced != "" {
 			return out, false // for people to look at: it weighs nothing and makes no victims
 		}
-		out.standing = standingFiring
+		out.evidence = evidenceFiring
 		return out, true
 	case grace.SignalStale:
-		out.standing, out.code, out.weight = standingStale, codeStale, a.cfg.Stale
+		out.evidence, out.code, out.weight = evidenceStale, codeStale, a.cfg.Stale
 		return out, true
 	case grace.SignalOK:
 		age, window := now.Sub(s.Fired), a.cfg.Window.D()
@@ -152,7 +152,7 @@ func (a *Agent) weigh(s grace.Signal, now time.Time) (symptom, bool) {
 			return out, false
 		}
 		age = max(age, 0)
-		out.standing, out.fired = standingRecovered, s.Fired
+		out.evidence, out.fired = evidenceRecovered, s.Fired
 		out.weight *= a.cfg.Recovered * (1 - float64(age)/float64(window))
 		out.text = "recovered " + age.Truncate(time.Second).String() + " ago: " + out.text
 		return out, true
@@ -166,27 +166,27 @@ func foresee(p grace.Prediction) symptom {
 	// At is renewed by every look. Waiting for other symptoms from it would wait
 	// for as long as the looks are no further apart than the wait.
 	since := p.At
-	if p.Spoken != nil {
-		since = *p.Spoken
+	if p.Published != nil {
+		since = *p.Published
 	}
 	return symptom{
-		standing: standingPredicted, code: cmp.Or(p.Code, grace.CodeDegradation), metric: p.Metric,
+		evidence: evidencePredicted, code: cmp.Or(p.Code, grace.CodeDegradation), metric: p.Metric,
 		weight: min(p.Likelihood, 1), key: p.Key, since: since, breachAt: &breachAt, impact: p.Impact,
 		text: cmp.Or(p.Title, p.Metric) + ", expected at " + breachAt.UTC().Format("15:04:05 MST"),
 	}
 }
 
-// examine finds the patient's condition and the code that fits best.
-func (a *Agent) examine(p *patient, now time.Time) {
+// score finds the patient's condition and the code that fits best.
+func (a *Agent) score(p *suspect, now time.Time) {
 	for i := range p.symptoms {
 		s := &p.symptoms[i]
 		switch {
 		case s.serious():
 			p.condition = conditionSick
 			p.down = p.down || s.code == grace.CodeServiceDown
-		case s.standing == standingPredicted:
+		case s.evidence == evidencePredicted:
 			p.condition = max(p.condition, conditionPredicted)
-		case s.standing == standingRecovered:
+		case s.evidence == evidenceRecovered:
 			if s.severity.Serious() && now.Sub(s.fired) <= a.cfg.Aftermath.D() {
 				p.recovering = true
 				p.down = p.down || s.code == grace.CodeServiceDown
@@ -209,11 +209,11 @@ func (a *Agent) examine(p *patient, now time.Time) {
 // those that fire, or that are predicted where nothing serious fires. Where
 // data only stopped there is none: that GRACE does not see a service is told to
 // people, and is no reason to do anything to it.
-func (a *Agent) candidates(p *patient) []grace.Code {
+func (a *Agent) candidates(p *suspect) []grace.Code {
 	var codes []grace.Code
 	for i := range p.symptoms {
 		s := &p.symptoms[i]
-		named := s.standing == standingFiring || (s.standing == standingPredicted && p.condition != conditionSick)
+		named := s.evidence == evidenceFiring || (s.evidence == evidencePredicted && p.condition != conditionSick)
 		if named && !slices.Contains(codes, s.code) {
 			codes = append(codes, s.code)
 		}
@@ -225,14 +225,14 @@ func (a *Agent) candidates(p *patient) []grace.Code {
 }
 
 // oldest gives the time of the oldest symptom of the highest standing.
-func oldest(p *patient) time.Time {
+func oldest(p *suspect) time.Time {
 	var since time.Time
-	best := standingStale
+	best := evidenceStale
 	for _, s := range p.symptoms {
 		switch {
-		case s.standing == standingRecovered:
-		case s.standing > best || since.IsZero() || (s.standing == best && s.since.Before(since)):
-			best, since = max(best, s.standing), s.since
+		case s.evidence == evidenceRecovered:
+		case s.evidence > best || since.IsZero() || (s.evidence == best && s.since.Before(since)):
+			best, since = max(best, s.evidence), s.since
 		}
 	}
 	return since

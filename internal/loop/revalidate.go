@@ -15,10 +15,10 @@ const (
 	lazyOld = time.Minute
 )
 
-// lazy keeps an answer that is expensive to make. While another one is made it gives
+// staleWhileRevalidate keeps an answer that is expensive to make. While another one is made it gives
 // the old one: who looks at a page of a large installation does not wait for
 // its history to be counted.
-type lazy[T any] struct {
+type staleWhileRevalidate[T any] struct {
 	mu     sync.Mutex
 	value  T
 	at     time.Time // the zero time: there is none
@@ -27,7 +27,7 @@ type lazy[T any] struct {
 }
 
 // get gives the answer of make, by spawn where an old one will do meanwhile.
-func (z *lazy[T]) get(now time.Time, make func() (T, error), spawn func(func())) (T, error) {
+func (z *staleWhileRevalidate[T]) get(now time.Time, make func() (T, error), spawn func(func())) (T, error) {
 	z.mu.Lock()
 	age, value := now.Sub(z.at), z.value
 	anew := z.at.IsZero() || z.took < lazyQuick || age > lazyOld || age < 0
@@ -45,7 +45,7 @@ func (z *lazy[T]) get(now time.Time, make func() (T, error), spawn func(func()))
 	return value, nil
 }
 
-func (z *lazy[T]) fill(now time.Time, make func() (T, error)) (T, error) {
+func (z *staleWhileRevalidate[T]) fill(now time.Time, make func() (T, error)) (T, error) {
 	began := time.Now()
 	value, err := make()
 	z.mu.Lock()

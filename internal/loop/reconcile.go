@@ -33,8 +33,8 @@ type consideration struct {
 	storm   bool           // the storm breaker was open
 }
 
-// due is a diagnosis that is to be decided now.
-type due struct {
+// workItem is a diagnosis that is to be decided now.
+type workItem struct {
 	diagnosis grace.Diagnosis
 	triggers  []grace.Trigger
 }
@@ -61,9 +61,9 @@ func (d *decider) decideList(ctx context.Context, st *stages, sc *decide.Scene, 
 	now, storm := sc.At, d.stormNow.Load() != nil
 	current := map[string]bool{}
 	waiting := byService(pending)
-	var list []due
+	var list []workItem
 	for _, dia := range sc.Diagnoses {
-		key := considered(dia)
+		key := dedupKey(dia)
 		current[key] = true
 		if now.Sub(dia.Since) < st.GroupWait {
 			continue // its other symptoms may still be on their way
@@ -73,7 +73,7 @@ func (d *decider) decideList(ctx context.Context, st *stages, sc *decide.Scene, 
 		if seen && len(mine) == 0 && (now.Sub(last.at) < st.Reconsider || storm && last.storm) {
 			continue // while a storm lasts nothing is done: the "no" stands
 		}
-		list = append(list, due{dia, mine})
+		list = append(list, workItem{dia, mine})
 	}
 	err := d.decideEach(ctx, st, sc, list, storm)
 	for id := range d.considered {
@@ -91,7 +91,7 @@ const maxFailures = 3
 // decideEach decides diagnoses, the most urgent first. In a storm many are
 // decided in one transaction: a thousand waits for the disk would take seconds.
 // One that cannot be decided does not keep the others from it.
-func (d *decider) decideEach(ctx context.Context, st *stages, sc *decide.Scene, list []due, storm bool) error {
+func (d *decider) decideEach(ctx context.Context, st *stages, sc *decide.Scene, list []workItem, storm bool) error {
 	var failed error
 	for failures := 0; len(list) > 0 && failures < maxFailures; {
 		n := 1
@@ -106,7 +106,7 @@ func (d *decider) decideEach(ctx context.Context, st *stages, sc *decide.Scene, 
 			continue
 		}
 		for i, dec := range said {
-			d.considered[considered(list[i].diagnosis)] = consideration{
+			d.considered[dedupKey(list[i].diagnosis)] = consideration{
 				at: sc.At, service: dec.Service, failed: dec.Failed(), storm: storm,
 			}
 		}
@@ -130,7 +130,7 @@ func (co *common) deciding(ctx context.Context, f func(context.Context, store.Tx
 // must see that run: at least one is decided. Without a trigger that no replica has
 // decided yet a "no" is not written again when it was said last, nor when it only says
 // that a run for the same is open: that run's decision is the answer.
-func (d *decider) decideTogether(ctx context.Context, st *stages, sc *decide.Scene, list []due) ([]grace.Decision, error) {
+func (d *decider) decideTogether(ctx context.Context, st *stages, sc *decide.Scene, list []workItem) ([]grace.Decision, error) {
 	began := time.Now()
 	var said, decided []grace.Decision
 	err := d.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
@@ -188,16 +188,16 @@ func (d *decider) decideTogether(ctx context.Context, st *stages, sc *decide.Sce
 		return nil, err
 	}
 	for _, dec := range decided {
-		d.tell(dec, time.Since(began)/time.Duration(len(decided)))
+		d.announce(dec, time.Since(began)/time.Duration(len(decided)))
 	}
 	return said, nil
 }
 
 // pending gives the triggers that wait for a decision still: another replica may have
 // decided those of a list.
-func (co *common) pending(ctx context.Context, tx store.Tx, list []due) (map[grace.TriggerID]bool, error) {
+func (co *common) pending(ctx context.Context, tx store.Tx, list []workItem) (map[grace.TriggerID]bool, error) {
 	out := map[grace.TriggerID]bool{}
-	if !slices.ContainsFunc(list, func(d due) bool { return len(d.triggers) > 0 }) {
+	if !slices.ContainsFunc(list, func(d workItem) bool { return len(d.triggers) > 0 }) {
 		return out, nil
 	}
 	ids, err := co.Store.PendingTriggerIDs(ctx, tx)
@@ -233,7 +233,7 @@ func (co *common) saidLast(ctx context.Context, tx store.Tx, dec grace.Decision)
 	if final(err) {
 		return false, nil
 	}
-	return err == nil && considered(last.Diagnosis) == considered(dec.Diagnosis) && signature(last) == signature(dec), err
+	return err == nil && dedupKey(last.Diagnosis) == dedupKey(dec.Diagnosis) && signature(last) == signature(dec), err
 }
 
 // record writes what was decided, with the parts that it rests on.
@@ -244,8 +244,8 @@ func (co *common) record(ctx context.Context, tx store.Tx, id string, parts []co
 	return co.Store.Append(ctx, tx, events...)
 }
 
-// tell counts and logs a decision that is written.
-func (co *common) tell(dec grace.Decision, took time.Duration) {
+// announce counts and logs a decision that is written.
+func (co *common) announce(dec grace.Decision, took time.Duration) {
 	co.stats.decided(dec, took)
 	co.Log.Info("decision", "id", dec.ID, "decision", dec.Verdict, "service", dec.Service, "code", dec.Diagnosis.Code,
 		"kind", dec.Diagnosis.Kind, "playbook", event.PlaybookOf(dec), "run", dec.Run, "reason", event.Summary(dec))
@@ -261,9 +261,9 @@ func inHand(dec grace.Decision) bool {
 	return slices.ContainsFunc(dec.Reasons, func(r grace.Reason) bool { return r.Gate == propose.GateOpen && !r.OK })
 }
 
-// considered identifies a diagnosis over time: a prediction's has a new id with
+// dedupKey identifies a diagnosis over time: a prediction's has a new id with
 // every evaluation.
-func considered(d grace.Diagnosis) string {
+func dedupKey(d grace.Diagnosis) string {
 	if d.Kind == grace.TriggerReactive {
 		return string(d.ID)
 	}

@@ -123,7 +123,7 @@ func TestRepeatedWhileWriting(t *testing.T) {
 		t.Fatal("accepted while the store is away")
 	}
 	l.mu.Lock()
-	l.unsaved.take(flushBatch) // another one writes it just now
+	l.unsaved.takeFront(flushBatch) // another one writes it just now
 	l.mu.Unlock()
 	l.flushing.Lock()
 	answered := make(chan error, 1)

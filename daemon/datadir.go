@@ -34,8 +34,8 @@ const (
 	keyBytes    = 32
 )
 
-// home is the data folder with its key and its lock.
-type home struct {
+// dataDirectory is the data folder with its key and its lock.
+type dataDirectory struct {
 	cfg  *config.Config
 	key  []byte
 	lock *os.File
@@ -49,14 +49,14 @@ type home struct {
 
 // openHome makes the data folder ready. With exclusive, and on SQLite, nobody
 // else may have it open.
-func openHome(cfg *config.Config, exclusive bool) (*home, error) {
+func openHome(cfg *config.Config, exclusive bool) (*dataDirectory, error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w; set data_dir to a place that GRACE may write", err)
 	}
 	if err := private(cfg.DataDir, othersWrite); err != nil {
 		return nil, err
 	}
-	h := &home{cfg: cfg}
+	h := &dataDirectory{cfg: cfg}
 	if exclusive && cfg.Database == "" {
 		// The folder itself: a lock file can be deleted, and a second GRACE would
 		// lock the next one.
@@ -76,9 +76,9 @@ func openHome(cfg *config.Config, exclusive bool) (*home, error) {
 	return h, nil
 }
 
-func (h *home) keyPath() string { return filepath.Join(h.cfg.DataDir, keyFile) }
+func (h *dataDirectory) keyPath() string { return filepath.Join(h.cfg.DataDir, keyFile) }
 
-func (h *home) close() error {
+func (h *dataDirectory) close() error {
 	if h.lock == nil {
 		return nil
 	}
@@ -161,13 +161,13 @@ func private(path string, others fs.FileMode) error {
 }
 
 // derive makes a key for another purpose, the same on all replicas.
-func (h *home) derive(purpose string) []byte {
+func (h *dataDirectory) derive(purpose string) []byte {
 	m := hmac.New(sha256.New, h.key)
 	m.Write([]byte(purpose))
 	return m.Sum(nil)
 }
 
-func (h *home) database() string {
+func (h *dataDirectory) database() string {
 	if h.cfg.Database == "" {
 		return "sqlite"
 	}
@@ -176,7 +176,7 @@ func (h *home) database() string {
 
 // openStore opens the database; with inspect also one whose audit log does not
 // verify.
-func (h *home) openStore(ctx context.Context, inspect bool) (*store.Store, error) {
+func (h *dataDirectory) openStore(ctx context.Context, inspect bool) (*store.Store, error) {
 	url := "sqlite:" + filepath.Join(h.cfg.DataDir, databaseFile)
 	if h.cfg.Database != "" {
 		expanded, _, err := grace.ExpandSecrets(h.cfg.Database)
@@ -205,7 +205,7 @@ func (h *home) openStore(ctx context.Context, inspect bool) (*store.Store, error
 
 // bootstrapToken gives the local command line an admin token at the first
 // start, in a file that only this user reads.
-func (h *home) bootstrapToken(ctx context.Context, s *store.Store) error {
+func (h *dataDirectory) bootstrapToken(ctx context.Context, s *store.Store) error {
 	path := filepath.Join(h.cfg.DataDir, tokenFile)
 	if data, err := os.ReadFile(path); err == nil {
 		t, err := s.TokenByHash(ctx, s.Q(), store.HashToken(strings.TrimSpace(string(data))))

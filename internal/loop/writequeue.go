@@ -32,39 +32,39 @@ var ErrBusy = errors.New("too much waits to be written")
 // known as sense.max_series allows.
 var ErrNoRoom = errors.New("as many series and alerts are known as sense.max_series allows")
 
-// said is one thing that sense or predict said and that is not durable yet.
-type said struct {
-	number   int64 // in the order in which it was said, from 1
-	at       time.Time
-	signal   grace.Signal
-	quiet    bool              // of a signal: it changed, but not its state
-	foreseen *foreseen         // instead of a signal
-	demotion *predict.Demotion // likewise
+// pendingWrite is one thing that sense or predict pendingWrite and that is not durable yet.
+type pendingWrite struct {
+	number     int64 // in the order in which it was said, from 1
+	at         time.Time
+	signal     grace.Signal
+	quiet      bool                // of a signal: it changed, but not its state
+	prediction *predictionWrite    // instead of a signal
+	suspension *predict.Suspension // likewise
 }
 
 // key is what a later word replaces.
-func (s *said) key() string {
+func (s *pendingWrite) key() string {
 	switch {
-	case s.foreseen != nil:
-		return "prediction/" + s.foreseen.ID
-	case s.demotion != nil:
-		return "rule/" + s.demotion.Rule
+	case s.prediction != nil:
+		return "prediction/" + s.prediction.ID
+	case s.suspension != nil:
+		return "rule/" + s.suspension.Rule
 	}
 	return "signal/" + string(s.signal.Key)
 }
 
-// service is whom it is about; a demotion is about none.
-func (s *said) service() grace.ServiceID {
-	if s.foreseen != nil {
-		return s.foreseen.Service
+// service is whom it is about; a suspension is about none.
+func (s *pendingWrite) service() grace.ServiceID {
+	if s.prediction != nil {
+		return s.prediction.Service
 	}
 	return s.signal.Service
 }
 
-// backlog is what waits to be written, in the order in which it was said. It is
+// writeQueue is what waits to be written, in the order in which it was said. It is
 // bounded while the store is away. The zero value is empty; its owner locks.
-type backlog struct {
-	waiting []said
+type writeQueue struct {
+	waiting []pendingWrite
 	// writing is how many of them, from the front, a transaction under way is
 	// writing.
 	writing int
@@ -81,25 +81,25 @@ type backlog struct {
 }
 
 // add puts something behind what waits.
-func (b *backlog) add(s said) {
+func (b *writeQueue) add(s pendingWrite) {
 	b.last++
 	s.number = b.last
 	b.waiting = append(b.waiting, s)
 }
 
 // pending counts what is not durable.
-func (b *backlog) pending() int { return len(b.waiting) }
+func (b *writeQueue) pending() int { return len(b.waiting) }
 
-func (b *backlog) full() bool { return len(b.waiting) >= backlogFull }
+func (b *writeQueue) full() bool { return len(b.waiting) >= backlogFull }
 
-// take gives the oldest n for writing; done or back must follow.
-func (b *backlog) take(n int) []said {
+// takeFront gives the oldest n for writing; done or back must follow.
+func (b *writeQueue) takeFront(n int) []pendingWrite {
 	b.writing = min(n, len(b.waiting))
 	return b.waiting[:b.writing:b.writing]
 }
 
 // done removes what was written.
-func (b *backlog) done() {
+func (b *writeQueue) done() {
 	if b.writing > 0 && b.waiting[b.writing-1].number >= b.leftOut {
 		b.durable = b.waiting[b.writing-1].number
 	}
@@ -112,7 +112,7 @@ func (b *backlog) done() {
 
 // back leaves what could not be written in its place, and makes room if there
 // is too much.
-func (b *backlog) back() {
+func (b *writeQueue) back() {
 	b.writing = 0
 	if len(b.waiting) <= max(backlogLong, 2*b.shortest) && !b.full() || len(b.waiting) == b.shortest {
 		return
@@ -121,7 +121,7 @@ func (b *backlog) back() {
 	for i := range b.waiting {
 		last[b.waiting[i].key()] = i
 	}
-	kept := make([]said, 0, len(last))
+	kept := make([]pendingWrite, 0, len(last))
 	for i := range b.waiting {
 		if last[b.waiting[i].key()] == i {
 			kept = append(kept, b.waiting[i])
@@ -131,12 +131,12 @@ func (b *backlog) back() {
 }
 
 // event gives what was said.
-func (s *said) event(owner string) event.Event {
+func (s *pendingWrite) event(owner string) event.Event {
 	switch {
-	case s.foreseen != nil:
-		return s.foreseen.event(s.at)
-	case s.demotion != nil:
-		d := *s.demotion
+	case s.prediction != nil:
+		return s.prediction.event(s.at)
+	case s.suspension != nil:
+		d := *s.suspension
 		return event.RuleJudged{Rule: d.Rule, Back: d.Back, False: d.False, Of: d.Of, Detail: d, At: s.at}
 	}
 	return changed(s.signal, s.quiet, owner, s.at)
@@ -149,9 +149,9 @@ type published struct {
 	flapping bool
 }
 
-// keep queues changes to be written. The caller holds in.mu since it made them,
+// enqueue queues changes to be written. The caller holds in.mu since it made them,
 // so they are queued in the order in which they happened.
-func (in *ingest) keep(changed []grace.Signal, more ...said) {
+func (in *ingest) enqueue(changed []grace.Signal, more ...pendingWrite) {
 	if len(changed)+len(more) == 0 {
 		return
 	}
@@ -164,7 +164,7 @@ func (in *ingest) keep(changed []grace.Signal, more ...said) {
 		before, known := in.published[s.Key]
 		// What another replica has said first is no entry of the log again.
 		quiet := !s.Gone && (known && before == word || in.mirror.says(s.Key, word))
-		in.unsaved.add(said{at: now, signal: s, quiet: quiet})
+		in.unsaved.add(pendingWrite{at: now, signal: s, quiet: quiet})
 		if in.published[s.Key] = word; s.Gone {
 			delete(in.published, s.Key)
 		}
@@ -193,7 +193,7 @@ func (in *ingest) flush(ctx context.Context) error {
 			in.mu.Unlock()
 			return nil
 		}
-		batch := in.unsaved.take(flushBatch)
+		batch := in.unsaved.takeFront(flushBatch)
 		in.mu.Unlock()
 		if err := in.writeQueued(ctx, batch); err != nil {
 			return fmt.Errorf("write %d signal changes: %w", len(batch), err)
@@ -203,7 +203,7 @@ func (in *ingest) flush(ctx context.Context) error {
 
 // writeQueued writes the oldest of what is queued, what the store would never
 // take left out. The caller holds l.flushing.
-func (in *ingest) writeQueued(ctx context.Context, batch []said) error {
+func (in *ingest) writeQueued(ctx context.Context, batch []pendingWrite) error {
 	refused, err := in.writeOrDrop(ctx, batch)
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -225,7 +225,7 @@ func (in *ingest) writeQueued(ctx context.Context, batch []said) error {
 // and the audit log says so; if even this cannot be written, the fault is the
 // store's after all and nothing is dropped. Without it one value that cannot be
 // stored would keep every later one from being written, for good.
-func (in *ingest) writeOrDrop(ctx context.Context, batch []said) (refused int, err error) {
+func (in *ingest) writeOrDrop(ctx context.Context, batch []pendingWrite) (refused int, err error) {
 	err = in.writeBatch(ctx, batch)
 	switch {
 	case err == nil:
@@ -234,7 +234,7 @@ func (in *ingest) writeOrDrop(ctx context.Context, batch []said) (refused int, e
 		return 0, err
 	case len(batch) > 1:
 		half := len(batch) / 2
-		for _, part := range [][]said{batch[:half], batch[half:]} {
+		for _, part := range [][]pendingWrite{batch[:half], batch[half:]} {
 			n, err := in.writeOrDrop(ctx, part)
 			refused += n
 			if err != nil {
@@ -262,7 +262,7 @@ func (in *ingest) WriteQueue() (pending int, stuck time.Time, refused int64) {
 }
 
 // writeBatch writes a batch in one transaction.
-func (in *ingest) writeBatch(ctx context.Context, batch []said) error {
+func (in *ingest) writeBatch(ctx context.Context, batch []pendingWrite) error {
 	standing := standingOf(batch)
 	events := make([]event.Event, len(batch))
 	err := in.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
@@ -294,6 +294,6 @@ func (in *ingest) writeBatch(ctx context.Context, batch []said) error {
 	in.mirror.signals(signals)
 	in.mirror.predictions(standing)
 	in.stats.triggers.Add(triggers)
-	in.nudge()
+	in.wakeDecider()
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 func TestLazy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var z lazy[int]
+		var z staleWhileRevalidate[int]
 		made := 0
 		slow := func() (int, error) {
 			time.Sleep(100 * time.Millisecond)

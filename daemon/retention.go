@@ -14,9 +14,9 @@ const (
 	forgetBatch   = 500
 )
 
-// keepHouse prunes what retention allows, soon after the start and then every
+// enforceRetention prunes what retention allows, soon after the start and then every
 // hour.
-func (d *Daemon) keepHouse(ctx context.Context) {
+func (d *Daemon) enforceRetention(ctx context.Context) {
 	timer := time.NewTimer(houseFirst)
 	defer timer.Stop()
 	for {

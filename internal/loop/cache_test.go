@@ -20,7 +20,7 @@ import (
 func TestClockSetBackAfterARecovery(t *testing.T) {
 	t.Parallel()
 	ahead := time.Date(2026, 3, 1, 13, 0, 0, 0, time.UTC)
-	var m mirror
+	var m replicatedCache
 	m.signals([]grace.Signal{
 		{Key: "redis/probe/up", Service: "redis", State: grace.SignalOK, At: ahead, Since: ahead, Fired: ahead.Add(-time.Second)},
 		{Key: "api/probe/up", Service: "api", State: grace.SignalOK, At: ahead, Since: ahead},
@@ -41,7 +41,7 @@ func TestMirror(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	rapid.Check(t, func(t *rapid.T) {
-		var m mirror
+		var m replicatedCache
 		want := map[grace.SignalKey]grace.Signal{}
 		now := start
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {

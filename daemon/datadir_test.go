@@ -131,7 +131,7 @@ func TestDatabaseFileGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	h := &home{cfg: cfg}
+	h := &dataDirectory{cfg: cfg}
 	opened, err := h.databaseFile()
 	if err != nil {
 		t.Fatal(err)

@@ -13,9 +13,9 @@ import (
 	"grace/internal/decide"
 )
 
-// mirror holds the signals and predictions of all replicas: what this one
+// replicatedCache holds the signals and predictions of all replicas: what this one
 // wrote, and what it hears of the others over the outbox.
-type mirror struct {
+type replicatedCache struct {
 	mu        sync.Mutex
 	version   int64                                // of the signals
 	sorted    []grace.Signal                       // by key, as allSignals gave them last; never changed
@@ -33,7 +33,7 @@ type mirror struct {
 	dirty                    map[grace.ServiceID]bool
 }
 
-func (m *mirror) signals(list []grace.Signal) {
+func (m *replicatedCache) signals(list []grace.Signal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range list {
@@ -54,7 +54,7 @@ func (m *mirror) signals(list []grace.Signal) {
 }
 
 // says tells whether a signal is known to be so.
-func (m *mirror) says(k grace.SignalKey, word published) bool {
+func (m *replicatedCache) says(k grace.SignalKey, word published) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.signal(k)
@@ -62,7 +62,7 @@ func (m *mirror) says(k grace.SignalKey, word published) bool {
 }
 
 // unconfirm takes signals as they are known and no longer as evidence.
-func (m *mirror) unconfirm(list []grace.Signal, now time.Time) {
+func (m *replicatedCache) unconfirm(list []grace.Signal, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.unconfirmed == nil {
@@ -80,7 +80,7 @@ func (m *mirror) unconfirm(list []grace.Signal, now time.Time) {
 
 // doubt takes a signal for no evidence until a sample comes that is newer than
 // since, as what this process saw is from before.
-func (m *mirror) doubt(key grace.SignalKey, since time.Time) {
+func (m *replicatedCache) doubt(key grace.SignalKey, since time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, waits := m.unconfirmed[key]; waits {
@@ -92,7 +92,7 @@ func (m *mirror) doubt(key grace.SignalKey, since time.Time) {
 	m.unconfirmed[key] = since
 }
 
-func (m *mirror) isUnconfirmed(key grace.SignalKey) bool {
+func (m *replicatedCache) isUnconfirmed(key grace.SignalKey) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, waits := m.unconfirmed[key]
@@ -104,7 +104,7 @@ func (m *mirror) isUnconfirmed(key grace.SignalKey) bool {
 // confirmed by a sample later than a time that has not come yet is so by the
 // next one. Set ahead, they stay: a source whose clock was not set would be late
 // until it had caught up.
-func (m *mirror) clockStepped(now time.Time, step time.Duration) {
+func (m *replicatedCache) clockStepped(now time.Time, step time.Duration) {
 	if step > 0 {
 		return
 	}
@@ -137,7 +137,7 @@ func earlier(a, b time.Time) time.Time {
 // foreseeAnew forgets all predictions, also those that are on their way: they are
 // made anew under another configuration, or from new samples. That is no turn of any
 // trend.
-func (m *mirror) foreseeAnew(now time.Time) {
+func (m *replicatedCache) foreseeAnew(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.anew = now
@@ -145,7 +145,7 @@ func (m *mirror) foreseeAnew(now time.Time) {
 }
 
 // signal gives what is known under a key, or nil. The caller holds the lock.
-func (m *mirror) signal(k grace.SignalKey) *grace.Signal {
+func (m *replicatedCache) signal(k grace.SignalKey) *grace.Signal {
 	if s, ok := m.changed[k]; ok {
 		return s
 	}
@@ -158,7 +158,7 @@ func (m *mirror) signal(k grace.SignalKey) *grace.Signal {
 func byKey(s grace.Signal, k grace.SignalKey) int { return cmp.Compare(s.Key, k) }
 
 // change sets or, with nil, removes a signal. The caller holds the lock.
-func (m *mirror) change(k grace.SignalKey, s *grace.Signal) {
+func (m *replicatedCache) change(k grace.SignalKey, s *grace.Signal) {
 	if m.changed == nil {
 		m.changed = map[grace.SignalKey]*grace.Signal{}
 	}
@@ -176,7 +176,7 @@ func (m *mirror) change(k grace.SignalKey, s *grace.Signal) {
 }
 
 // changes counts the changes of signals.
-func (m *mirror) changes() int64 {
+func (m *replicatedCache) changes() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.version
@@ -184,7 +184,7 @@ func (m *mirror) changes() int64 {
 
 // predictions takes what was said now. Of several rules' words on a series the
 // likeliest counts.
-func (m *mirror) predictions(list []grace.Prediction) {
+func (m *replicatedCache) predictions(list []grace.Prediction) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.predicted == nil {
@@ -203,7 +203,7 @@ func (m *mirror) predictions(list []grace.Prediction) {
 
 // turned forgets predictions that do not stand any more. What other replicas
 // foresaw ends by itself, see current.
-func (m *mirror) turned(list []grace.Prediction) {
+func (m *replicatedCache) turned(list []grace.Prediction) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, p := range list {
@@ -214,7 +214,7 @@ func (m *mirror) turned(list []grace.Prediction) {
 }
 
 // lost forgets predictions for lack of data. That is no turn of any trend.
-func (m *mirror) lost(list []grace.Prediction) {
+func (m *replicatedCache) lost(list []grace.Prediction) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, p := range list {
@@ -225,7 +225,7 @@ func (m *mirror) lost(list []grace.Prediction) {
 }
 
 // end forgets a prediction. The caller holds the lock.
-func (m *mirror) end(p grace.Prediction) {
+func (m *replicatedCache) end(p grace.Prediction) {
 	delete(m.predicted, p.Key)
 	if m.ended == nil {
 		m.ended = map[grace.ServiceID]bool{}
@@ -233,9 +233,9 @@ func (m *mirror) end(p grace.Prediction) {
 	m.ended[p.Service] = true
 }
 
-// wellAgain gives the services of which something was predicted since it was
+// clearedPredictions gives the services of which something was predicted since it was
 // asked last, and nothing is any more.
-func (m *mirror) wellAgain() []grace.ServiceID {
+func (m *replicatedCache) clearedPredictions() []grace.ServiceID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.ended) == 0 {
@@ -252,14 +252,14 @@ func (m *mirror) wellAgain() []grace.ServiceID {
 // allSignals gives the signals sorted by key. The caller must not change them:
 // the same list is given again while nothing changes, and what has changed is
 // merged into it, since sorting all anew in every pass of a storm is expensive.
-func (m *mirror) allSignals() []grace.Signal {
+func (m *replicatedCache) allSignals() []grace.Signal {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.merge()
 	return m.sorted
 }
 
-func (m *mirror) merge() {
+func (m *replicatedCache) merge() {
 	if len(m.changed) == 0 {
 		return
 	}
@@ -282,14 +282,14 @@ func (m *mirror) merge() {
 // current gives the predictions that were renewed within fresh, sorted by key,
 // and forgets the others: whether they have turned, or nobody measures any more
 // what they are about, is known to those who made them.
-func (m *mirror) current(now time.Time, fresh time.Duration) []grace.Prediction {
+func (m *replicatedCache) current(now time.Time, fresh time.Duration) []grace.Prediction {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.renewed(now, fresh)
 }
 
 // renewed is current for who holds the lock.
-func (m *mirror) renewed(now time.Time, fresh time.Duration) []grace.Prediction {
+func (m *replicatedCache) renewed(now time.Time, fresh time.Duration) []grace.Prediction {
 	var predictions []grace.Prediction
 	for _, p := range m.predicted {
 		if now.Sub(p.At) > fresh {
@@ -310,7 +310,7 @@ type known struct {
 }
 
 // known gives all that is known, with predictions that were renewed within fresh.
-func (m *mirror) known(now time.Time, fresh time.Duration) known {
+func (m *replicatedCache) known(now time.Time, fresh time.Duration) known {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.merge()
@@ -331,7 +331,7 @@ func (m *mirror) known(now time.Time, fresh time.Duration) known {
 
 // of gives the signals of a service. All keys of one begin with its name. The caller
 // holds the lock, and nothing has changed since the last merge.
-func (m *mirror) of(id grace.ServiceID) (own []grace.Signal) {
+func (m *replicatedCache) of(id grace.ServiceID) (own []grace.Signal) {
 	prefix := string(id) + "/"
 	i, _ := slices.BinarySearchFunc(m.sorted, grace.SignalKey(prefix), byKey)
 	for ; i < len(m.sorted) && strings.HasPrefix(string(m.sorted[i].Key), prefix); i++ {

@@ -15,9 +15,9 @@ import (
 // entry of that age counts for 1 %.
 const learningWindow = 90 * 24 * time.Hour
 
-// memory is the learning log as ranking needs it, kept up to date by events:
+// scoreCache is the learning log as ranking needs it, kept up to date by events:
 // reading it in every deciding transaction would grow with the history.
-type memory struct {
+type scoreCache struct {
 	mu   sync.Mutex
 	book *learn.Book
 	seen map[string]bool // entries that were read from the store, and may come as events again
@@ -25,7 +25,7 @@ type memory struct {
 
 // load reads the log. Events after the cursor that was read before it must be
 // given to add.
-func (m *memory) load(ctx context.Context, co *common, cfg learn.Config) error {
+func (m *scoreCache) load(ctx context.Context, co *common, cfg learn.Config) error {
 	now := co.Now()
 	m.mu.Lock() // also while reading: what is learned meanwhile goes into the new book
 	defer m.mu.Unlock()
@@ -43,7 +43,7 @@ func (m *memory) load(ctx context.Context, co *common, cfg learn.Config) error {
 	return nil
 }
 
-func (m *memory) add(e grace.LearningEntry) {
+func (m *scoreCache) add(e grace.LearningEntry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.book == nil || m.seen[e.ID] {
@@ -53,7 +53,7 @@ func (m *memory) add(e grace.LearningEntry) {
 }
 
 // Rank meets propose.Ranker.
-func (m *memory) Rank(service grace.ServiceID, code grace.Code, playbook grace.PlaybookID, now time.Time) (score, trials float64) {
+func (m *scoreCache) Rank(service grace.ServiceID, code grace.Code, playbook grace.PlaybookID, now time.Time) (score, trials float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.book == nil {
