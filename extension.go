@@ -66,7 +66,7 @@ type Outcome struct {
 type Action interface {
 	Name() string
 	// Validate judges the settings of a step before anything starts; ${} are
-	// still in place.
+	// still in place. A [FieldError] names the setting that is wrong.
 	Validate(with map[string]any) error
 	// Do acts until done or ctx ends. What went wrong is in the Outcome.
 	Do(ctx context.Context, req ActionRequest) Outcome

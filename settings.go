@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -38,8 +39,8 @@ func (t *Text) UnmarshalJSON(data []byte) error {
 
 // DecodeSettings reads the settings of an action (a step's With) into a struct
 // by its json tags. It is strict: an unknown key or a value of the wrong kind
-// is an error that names the key, because a misspelt setting that is silently
-// left out acts differently from what the operator wrote.
+// is an error that names the key (see [FieldError]), because a misspelt setting
+// that is silently left out acts differently from what the operator wrote.
 func DecodeSettings(with map[string]any, into any) error {
 	data, err := json.Marshal(with)
 	if err != nil {
@@ -52,10 +53,19 @@ func DecodeSettings(with map[string]any, into any) error {
 		return nil
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("setting %s: want %s, got %s", wrong.Field, settingKind(wrong.Type), wrong.Value)
+		path := wrong.Field
+		for key := range with {
+			if strings.EqualFold(key, path) {
+				path = key // as it was written: a field without a tag has Go's name
+			}
+		}
+		return Field(path, "want %s, got %s", settingKind(wrong.Type), wrong.Value)
 	}
-	if key, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fmt.Errorf("unknown setting %s", key)
+	if quoted, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		if key, _ := strconv.Unquote(quoted); with[key] != nil && bytes.Count(data, []byte(quoted+":")) == 1 {
+			return Field(key, "unknown setting")
+		}
+		return fmt.Errorf("unknown setting %s", quoted) // somewhere below
 	}
 	return fmt.Errorf("read settings: %w", err)
 }

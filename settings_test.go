@@ -15,6 +15,10 @@ func TestDecodeSettings(t *testing.T) {
 		URL   Text            `json:"url"`
 		Env   map[string]Text `json:"env"`
 		Codes []int           `json:"codes"`
+		To    struct {
+			Port int `json:"port"`
+		} `json:"to"`
+		Nested map[string]string
 	}
 	for _, tt := range []struct {
 		name string
@@ -23,8 +27,11 @@ func TestDecodeSettings(t *testing.T) {
 	}{
 		{"good", map[string]any{"url": "http://x", "env": map[string]any{"N": 3, "B": true, "F": 1.5}, "codes": []any{0, 2}}, ""},
 		{"nothing", nil, ""},
-		{"unknown key", map[string]any{"ulr": "http://x"}, `unknown setting "ulr"`},
-		{"wrong kind", map[string]any{"codes": "zero"}, "setting codes: want"},
+		{"unknown key", map[string]any{"ulr": "http://x"}, "ulr: unknown setting"},
+		{"wrong kind", map[string]any{"codes": "zero"}, "codes: want a list"},
+		{"unknown key below", map[string]any{"to": map[string]any{"url": "http://x"}}, `unknown setting "url"`},
+		{"key in another case", map[string]any{"NESTED": 3}, "NESTED: want a mapping"},
+		{"wrong kind below", map[string]any{"to": map[string]any{"port": "x"}}, "to.port: want a whole number"},
 		{"list for text", map[string]any{"url": []any{"a"}}, "want text"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

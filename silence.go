@@ -36,30 +36,29 @@ type Silence struct {
 func (s *Silence) Validate() error {
 	var errs []error
 	if s.Service == "" && s.Regex == "" && len(s.Labels) == 0 {
-		errs = append(errs, errors.New("service: say what is silenced: service, regex or labels"))
+		errs = append(errs, Field("service", "say what is silenced: service, regex or labels"))
 	}
 	if s.Service != "" && s.Regex != "" {
-		errs = append(errs, errors.New("regex: give either service or regex"))
+		errs = append(errs, Field("regex", "give either service or regex"))
 	}
 	if _, err := path.Match(s.Service, ""); err != nil {
-		errs = append(errs, fmt.Errorf("service: %q: %w", s.Service, err))
+		errs = append(errs, Field("service", "%q: %w", s.Service, err))
 	}
 	for k, v := range s.Labels {
 		if _, err := path.Match(v, ""); err != nil {
-			errs = append(errs, fmt.Errorf("labels.%s: %q: %w", k, v, err))
+			errs = append(errs, Field("labels."+k, "%q: %w", v, err))
 		}
 	}
-	if _, err := s.compiled(); err != nil {
-		errs = append(errs, fmt.Errorf("regex: %w", err))
-	}
+	_, err := s.compiled()
+	errs = append(errs, Under("regex", err))
 	if s.Reason == "" {
-		errs = append(errs, errors.New("reason: is missing; others want to know why"))
+		errs = append(errs, Field("reason", "is missing; others want to know why"))
 	}
 	switch lasts := s.Ends.Sub(s.Starts); {
 	case !s.Ends.After(s.Starts):
-		errs = append(errs, fmt.Errorf("ends: %s is not after the start %s", s.Ends.UTC().Format(time.RFC3339), s.Starts.UTC().Format(time.RFC3339)))
+		errs = append(errs, Field("ends", "%s is not after the start %s", s.Ends.UTC().Format(time.RFC3339), s.Starts.UTC().Format(time.RFC3339)))
 	case lasts > MaxSilence:
-		errs = append(errs, fmt.Errorf("ends: it would last %d days, and a silence lasts at most %d; give an earlier end, it can be silenced again then", days(lasts), days(MaxSilence)))
+		errs = append(errs, Field("ends", "it would last %d days, and a silence lasts at most %d; give an earlier end, it can be silenced again then", days(lasts), days(MaxSilence)))
 	}
 	return errors.Join(errs...)
 }

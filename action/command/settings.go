@@ -1,7 +1,6 @@
 package command
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -31,39 +30,39 @@ func decode(with map[string]any) (settings, error) {
 		return s, err
 	}
 	if len(s.Argv) == 0 || s.Argv[0] == "" {
-		return s, errors.New("argv is missing: give the program and its arguments as a list; there is no shell")
+		return s, grace.Field("argv", "is missing: give the program and its arguments as a list; there is no shell")
 	}
 	if len(s.Argv) == 1 && strings.ContainsAny(string(s.Argv[0]), " \t") {
-		return s, fmt.Errorf("argv %q: give the program and its arguments as a list; there is no shell", s.Argv[0])
+		return s, grace.Field("argv", "%q: give the program and its arguments as a list; there is no shell", s.Argv[0])
 	}
 	for i, arg := range s.Argv {
 		if hasSecret(arg) {
-			return s, fmt.Errorf("argv[%d] holds a secret, and every user of the host can read argv: pass it in env", i)
+			return s, grace.Field(fmt.Sprintf("argv[%d]", i), "holds a secret, and every user of the host can read argv: pass it in env")
 		}
 		if strings.ContainsRune(string(arg), 0) {
-			return s, fmt.Errorf("argv[%d] holds a NUL", i)
+			return s, grace.Field(fmt.Sprintf("argv[%d]", i), "holds a NUL")
 		}
 	}
 	if hasSecret(s.Dir) {
-		return s, errors.New("dir holds a secret: pass it in env")
+		return s, grace.Field("dir", "holds a secret: pass it in env")
 	}
 	for name := range s.Env {
 		if !variable(name) {
-			return s, fmt.Errorf("env: %q is no name of a variable", name)
+			return s, grace.Field("env", "%q is no name of a variable", name)
 		}
 	}
 	for _, name := range s.Inherit {
 		if !variable(name) {
-			return s, fmt.Errorf("inherit: %q is no name of a variable", name)
+			return s, grace.Field("inherit", "%q is no name of a variable", name)
 		}
 	}
 	for _, code := range s.OKCodes {
 		if code < 0 || code > 255 {
-			return s, fmt.Errorf("ok_codes: %d is no exit code (0 to 255)", code)
+			return s, grace.Field("ok_codes", "%d is no exit code (0 to 255)", code)
 		}
 	}
 	if s.KillAfter < 0 {
-		return s, fmt.Errorf("kill_after: %s is less than nothing", s.KillAfter)
+		return s, grace.Field("kill_after", "%s is less than nothing", s.KillAfter)
 	}
 	return s, nil
 }

@@ -48,7 +48,7 @@ func (s *statuses) UnmarshalJSON(data []byte) error {
 	}
 	var many []int
 	if err := json.Unmarshal(data, &many); err != nil {
-		return errors.New("setting expect: want a status or a list of statuses, for example [200, 202]")
+		return grace.Field("expect", "want a status or a list of statuses, for example [200, 202]")
 	}
 	*s = many
 	return nil
@@ -62,7 +62,7 @@ func decode(with map[string]any) (settings, error) {
 
 func (s settings) validate() error {
 	if s.URL == "" {
-		return errors.New("url is missing: say which address to call")
+		return grace.Field("url", "is missing: say which address to call")
 	}
 	if err := validURL(string(s.URL)); err != nil {
 		return err
@@ -73,7 +73,7 @@ func (s settings) validate() error {
 		}
 	}
 	if m := s.method(); !httpclient.Token(m) && !strings.Contains(m, "${") {
-		return fmt.Errorf("method %q is no HTTP method", m)
+		return grace.Field("method", "%q is no HTTP method", m)
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.Headers)) {
 		if err := httpclient.ValidHeader(k, string(s.Headers[k])); err != nil {
@@ -81,16 +81,16 @@ func (s settings) validate() error {
 		}
 	}
 	if h := s.idempotencyHeader(); h != "" && !httpclient.Token(h) {
-		return fmt.Errorf("idempotency_header: %q is no header name", h)
+		return grace.Field("idempotency_header", "%q is no header name", h)
 	}
 	for _, code := range s.Expect {
 		if code < 100 || code > 599 {
-			return fmt.Errorf("expect: %d is no HTTP status", code)
+			return grace.Field("expect", "%d is no HTTP status", code)
 		}
 	}
 	for name, path := range s.Capture {
 		if name == "" || path == "" {
-			return errors.New("capture: want a name and the path of a field, for example replicas: spec.replicas")
+			return grace.Field("capture", "want a name and the path of a field, for example replicas: spec.replicas")
 		}
 	}
 	return nil
@@ -101,14 +101,14 @@ func validURL(raw string) error {
 		return nil // even the scheme comes later
 	}
 	if scheme, _, _ := strings.Cut(raw, "/"); !strings.HasSuffix(scheme, ":") {
-		return fmt.Errorf("url %q has no scheme: write it whole, for example http://%s", raw, strings.TrimLeft(raw, "/"))
+		return grace.Field("url", "%q has no scheme: write it whole, for example http://%s", raw, strings.TrimLeft(raw, "/"))
 	}
 	u, err := url.Parse(httpclient.Filled(raw))
 	if err != nil {
-		return fmt.Errorf("url: %w", err)
+		return grace.Field("url", "%w", err)
 	}
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return fmt.Errorf("url %q: want http:// or https:// and a host", raw)
+		return grace.Field("url", "%q: want http:// or https:// and a host", raw)
 	}
 	return nil
 }

@@ -111,13 +111,13 @@ func decode(with map[string]any) (settings, error) {
 	unit := string(s.Unit)
 	switch {
 	case unit == "":
-		return s, errors.New("unit is missing: say which unit, for example nginx.service")
+		return s, grace.Field("unit", "is missing: say which unit, for example nginx.service")
 	case strings.ContainsAny(unit, " \t\n/*?[]"):
-		return s, fmt.Errorf("unit %q: want the name of one unit", unit)
+		return s, grace.Field("unit", "%q: want the name of one unit", unit)
 	case !slices.Contains([]grace.Text{verbRestart, verbStart, verbStop, verbStatus}, s.Verb) && !strings.Contains(string(s.Verb), "${"):
-		return s, fmt.Errorf("verb %q: want restart, start, stop or status", s.Verb)
+		return s, grace.Field("verb", "%q: want restart, start, stop or status", s.Verb)
 	case s.Bus != busSystem && s.Bus != busUser && !strings.Contains(string(s.Bus), "${"):
-		return s, fmt.Errorf("bus %q: want system or user", s.Bus)
+		return s, grace.Field("bus", "%q: want system or user", s.Bus)
 	}
 	if !strings.HasSuffix(unit, "}") {
 		s.Unit = grace.Text(withSuffix(unit))

@@ -187,13 +187,9 @@ func (c *checker) checkStages() {
 	checkNet(root.key("predict").key("lstm"), f.Predict.LSTM)
 	root.key("diagnose").addError(f.Diagnose.Validate())
 	root.key("propose").addError(f.Propose.Validate())
-	for _, err := range c.govern().Validate() {
-		if strings.HasPrefix(err.Error(), "change_windows[") {
-			root.addError(err)
-		} else {
-			root.key("trust").addError(err)
-		}
-	}
+	root.key("trust").addError(f.Trust.Validate())
+	_, err := govern.NewSchedule(c.govern().Windows)
+	root.key("change_windows").addError(err)
 	names := map[string]string{}
 	for i, w := range f.ChangeWindows {
 		unique(root.key("change_windows").item(i).key("name"), "change window", w.Name, names)

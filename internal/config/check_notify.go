@@ -151,10 +151,8 @@ func takesAll(r notify.Route) bool {
 // checkRoute looks at what a route matches. A team or a pattern that matches
 // nothing is a warning: domains bring services of their own.
 func (c *checker) checkRoute(at spot, r notify.Route) {
-	for i, w := range r.Hours {
-		_, err := govern.NewSchedule([]govern.Window{w})
-		at.key("hours").item(i).addError(err)
-	}
+	_, err := govern.NewSchedule(r.Hours)
+	at.key("hours").addError(err)
 	var owners []string
 	for _, s := range c.services {
 		owners = append(owners, s.Owner)

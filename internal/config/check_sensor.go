@@ -105,7 +105,7 @@ func (c *checker) checkSensors() []SensorSpec {
 		}
 		spec := s.spec()
 		if !at.key("type").failed() && !at.key("metrics").failed() && !at.key("queries").failed() {
-			at.addError(spec.validate()) // which does not say in which of several metrics
+			at.addError(spec.validate())
 		}
 		c.checkNames(at, s, names)
 		out = append(out, spec)

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"strings"
 
+	"grace"
 	"grace/internal/httpclient"
 )
 
@@ -35,19 +37,9 @@ func (c HTTPClient) check(at spot) {
 // checkTLS looks at the files, without which no client is made.
 func checkTLS(at spot, t TLS) {
 	if err := httpclient.TLS(t).ReadFiles(); err != nil && !at.failed() {
-		key, text := tlsFault(err)
-		at.key(key).add(tlsHint+"; GRACE does not start without it", "%s", text)
+		f := grace.FieldErrors(err)[0]
+		at.key(f.Path).add(tlsHint+"; GRACE does not start without it", "%v", f.Err)
 	}
-}
-
-// tlsFault gives the key that an error about the files is about. One about both is
-// said of the certificate.
-func tlsFault(err error) (key, text string) {
-	key, text, _ = strings.Cut(err.Error(), ": ")
-	if key == "cert and key" {
-		return "cert", "with its key: " + text
-	}
-	return key, text
 }
 
 const tlsHint = "write a PEM file there that the user GRACE runs as can read"
@@ -64,8 +56,8 @@ func checkSettingsTLS(at spot, v any) {
 		}
 	}
 	if err := t.ReadFiles(); err != nil && t.Validate() == nil && !at.failed() {
-		key, text := tlsFault(err)
-		at.key(key).warn(tlsHint+"; until then the step fails", "%s", text)
+		f := grace.FieldErrors(err)[0]
+		at.key(f.Path).warn(tlsHint+"; until then the step fails", "%v", f.Err)
 	}
 }
 
@@ -85,7 +77,7 @@ func checkTarget(at spot, address string) {
 func checkClientURL(at spot, text, example string) {
 	if strings.HasPrefix(text, "unix://") {
 		if _, _, err := httpclient.Target(text); err != nil {
-			at.add("for example unix:///run/app.sock", "%v", err)
+			at.add("for example unix:///run/app.sock", "%v", errors.Unwrap(err)) // without its key
 		}
 		return
 	}

@@ -19,7 +19,8 @@
 //   - The struct types behind the file (their tags yaml, doc, default, enum,
 //     min, max, required, example) are the one source of the decoder, of Schema
 //     and of Reference, so the three cannot drift apart. A stage's section is the
-//     stage's own Config, with its own defaults and its own validation.
+//     stage's own Config, with its own defaults and its own validation, which names
+//     keys by grace.FieldError.
 //   - Secrets are references, ${env:NAME} or ${file:PATH}. They are not resolved
 //     here: whoever needs one calls grace.ExpandSecrets at the last moment.
 package config

@@ -22,10 +22,10 @@ func testOptions() Options {
 	want := func(key string) func(map[string]any) error {
 		return func(with map[string]any) error {
 			if _, ok := with[key]; !ok {
-				return errors.New(key + " is missing: say what to act on")
+				return grace.Field(key, "is missing: say what to act on")
 			}
-			if _, isText := with["argv"].(string); isText {
-				return errors.New("setting argv: want []string, got string")
+			if with["verb"] == "explode" {
+				return errors.Join(errors.New("nothing explodes here"), errors.New("it is no bomb")) // names no key
 			}
 			return nil
 		}

@@ -1,11 +1,11 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"grace"
 )
 
 // spot is a key of a file: where a check looks, and where it reports.
@@ -40,39 +40,13 @@ func (s spot) within() bool {
 	return false
 }
 
-// leadingKey is how the stages begin the text of a validation error.
-var leadingKey = regexp.MustCompile(`^(?:setting |unknown setting )?"?([a-zA-Z_][a-zA-Z0-9_]*(?:\[\d+\]|\.[a-zA-Z_][a-zA-Z0-9_-]*)*)"?(:? )`)
-
-// addError reports a stage's or an action's own validation error at the key it
-// begins with, as far as the file has it; joined errors one by one.
+// addError reports what a stage or an action says of its own settings: at the
+// keys that it names (see [grace.FieldError]), and else here.
 func (s spot) addError(err error) {
-	if err == nil {
-		return
-	}
-	if joined, ok := errors.AsType[interface {
-		error
-		Unwrap() []error
-	}](err); ok {
-		for _, e := range joined.Unwrap() {
-			s.addError(e)
+	for _, f := range grace.FieldErrors(&grace.FieldError{Path: s.path, Err: err}) {
+		if at := (spot{s.d, f.Path}); !at.failed() && !at.within() {
+			at.add("", "%s", strings.ReplaceAll(f.Err.Error(), "\n", ", "))
 		}
-		return
-	}
-	text := err.Error()
-	at := s
-	if m := leadingKey.FindStringSubmatch(text); m != nil {
-		key := m[1]
-		if strings.ToLower(key[:1]) != key[:1] {
-			key = snake(key)
-		}
-		if m[2] == ": " {
-			at, text = s.key(key), text[len(m[0]):]
-		} else if s.key(key).given() {
-			at = s.key(key)
-		}
-	}
-	if !at.failed() && !at.within() {
-		at.add("", "%s", text)
 	}
 }
 

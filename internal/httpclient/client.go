@@ -67,7 +67,7 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 func Transport(cfg Config) (*http.Transport, error) {
 	conf, err := cfg.TLS.Config()
 	if err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
+		return nil, grace.Under("tls", err)
 	}
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
 	t := &http.Transport{
@@ -83,7 +83,7 @@ func Transport(cfg Config) (*http.Transport, error) {
 	if cfg.Proxy != "" {
 		proxy, err := url.Parse(cfg.Proxy)
 		if err != nil {
-			return nil, fmt.Errorf("proxy: %w", err)
+			return nil, grace.Field("proxy", "%w", err)
 		}
 		t.Proxy = http.ProxyURL(proxy)
 		t.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {

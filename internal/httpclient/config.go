@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"maps"
 	"net/url"
 	"os"
@@ -60,15 +59,15 @@ type Config struct {
 // Validate names everything that is wrong with the configuration. Files and
 // secrets are not looked at.
 func (c Config) Validate() error {
-	errs := []error{c.Auth.Validate(), c.TLS.Validate()}
+	errs := []error{c.Auth.Validate(), grace.Under("tls", c.TLS.Validate())}
 	if c.Proxy != "" {
 		u, err := url.Parse(c.Proxy)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5" {
-			errs = append(errs, errors.New("proxy: want http://, https:// or socks5:// and a host"))
+			errs = append(errs, grace.Field("proxy", "want http://, https:// or socks5:// and a host"))
 		}
 	}
 	if c.UnixSocket != "" && !strings.HasPrefix(c.UnixSocket, "/") && !strings.HasPrefix(c.UnixSocket, "@") {
-		errs = append(errs, errors.New("unix_socket: want an absolute path, for example /run/app.sock"))
+		errs = append(errs, grace.Field("unix_socket", "want an absolute path, for example /run/app.sock"))
 	}
 	return errors.Join(errs...)
 }
@@ -77,16 +76,16 @@ func (c Config) Validate() error {
 func (a Auth) Validate() error {
 	switch {
 	case a.BearerToken != "" && a.Username != "":
-		return errors.New("bearer_token and username exclude each other")
+		return grace.Field("bearer_token", "excludes username; remove one of the two")
 	case a.Password != "" && a.Username == "":
-		return errors.New("password without username")
+		return grace.Field("password", "there is no username for it")
 	}
 	for _, k := range slices.Sorted(maps.Keys(a.Headers)) {
 		if err := ValidHeader(k, a.Headers[k]); err != nil {
 			return err
 		}
 		if strings.EqualFold(k, "Authorization") && (a.BearerToken != "" || a.Username != "") {
-			return errors.New("the header Authorization excludes bearer_token and username")
+			return grace.Field("headers."+k, "excludes bearer_token and username; remove it, or them")
 		}
 	}
 	return nil
@@ -114,9 +113,9 @@ func Token(text string) bool {
 func ValidHeader(name, value string) error {
 	switch {
 	case !Token(name):
-		return fmt.Errorf("headers: %q is no header name; it has no spaces or colons, for example X-Api-Key", name)
+		return grace.Field("headers", "%q is no header name; it has no spaces or colons, for example X-Api-Key", name)
 	case hasControl(value):
-		return fmt.Errorf("headers.%s: it holds a line break or another control character; write it without one", name)
+		return grace.Field("headers."+name, "it holds a line break or another control character; write it without one")
 	}
 	return nil
 }
@@ -129,38 +128,38 @@ func hasControl(value string) bool {
 // Validate names what is wrong with the settings; ReadFiles looks at the files.
 func (t TLS) Validate() error {
 	if (t.Cert == "") != (t.Key == "") {
-		return errors.New("tls: cert and key go together")
+		return errors.New("cert and key go together")
 	}
 	return nil
 }
 
-// ReadFiles names what is wrong with the files, as New would. The error begins
-// with the key it is about, or with "cert and key".
+// ReadFiles names what is wrong with the files, as New would. The error is a
+// [grace.FieldError]; one about both the certificate and its key is of cert.
 func (t TLS) ReadFiles() error {
 	_, err := t.Config()
 	return err
 }
 
-// Config reads the files. The error begins with the key it is about.
+// Config reads the files, with the errors of ReadFiles.
 func (t TLS) Config() (*tls.Config, error) {
 	conf := &tls.Config{ServerName: t.ServerName, InsecureSkipVerify: t.Insecure, MinVersion: tls.VersionTLS12} //nolint:gosec // insecure is the operator's word
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)
 		if err != nil {
-			return nil, fmt.Errorf("ca: %w", err)
+			return nil, grace.Field("ca", "%w", err)
 		}
 		if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
 			conf.RootCAs = x509.NewCertPool()
 		}
 		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca: %s holds no PEM certificate", t.CA)
+			return nil, grace.Field("ca", "%s holds no PEM certificate", t.CA)
 		}
 	}
 	if t.Cert != "" {
 		load := func() (*tls.Certificate, error) {
 			pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 			if err != nil {
-				return nil, &Fault{fmt.Errorf("cert and key: %w", err)}
+				return nil, grace.Field("cert", "with its key: %w", &Fault{err})
 			}
 			return &pair, nil
 		}
@@ -179,7 +178,7 @@ func Target(address string) (httpURL, socket string, err error) {
 	if rest, ok := strings.CutPrefix(address, "unix://"); ok {
 		socket, path, _ := strings.Cut(rest, ":")
 		if !strings.HasPrefix(socket, "/") || path != "" && path[0] != '/' {
-			return "", "", fmt.Errorf("url %q: want unix:///path/of.sock or unix:///path/of.sock:/path", address)
+			return "", "", grace.Field("url", "%q: want unix:///path/of.sock or unix:///path/of.sock:/path", address)
 		}
 		if path == "" {
 			path = "/"
@@ -188,10 +187,10 @@ func Target(address string) (httpURL, socket string, err error) {
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return "", "", fmt.Errorf("url %q: want http:// or https:// and a host, or unix:// and the path of a socket", grace.CleanOutput(address))
+		return "", "", grace.Field("url", "%q: want http:// or https:// and a host, or unix:// and the path of a socket", grace.CleanOutput(address))
 	}
 	if n, err := strconv.Atoi(u.Port()); u.Port() != "" && (err != nil || n < 1 || n > 65535) {
-		return "", "", fmt.Errorf("url %q: a port is a number from 1 to 65535", address)
+		return "", "", grace.Field("url", "%q: a port is a number from 1 to 65535", address)
 	}
 	return address, "", nil
 }

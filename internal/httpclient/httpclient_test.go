@@ -255,15 +255,15 @@ func TestClassify(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	for want, cfg := range map[string]httpclient.Config{
-		"exclude each other":             {Auth: httpclient.Auth{BearerToken: "a", Username: "b"}},
-		"password without":               {Auth: httpclient.Auth{Password: "a"}},
-		"no header name":                 {Auth: httpclient.Auth{Headers: map[string]string{"X-Api Key": "a"}}},
-		"headers.X-Key: it holds a line": {Auth: httpclient.Auth{Headers: map[string]string{"X-Key": "a\nb"}}},
-		"header Authorization":           {Auth: httpclient.Auth{BearerToken: "a", Headers: map[string]string{"authorization": "b"}}},
-		"go together":                    {TLS: httpclient.TLS{Cert: "a"}},
-		"ca: open":                       {TLS: httpclient.TLS{CA: "no-such-file"}},
-		"proxy":                          {Proxy: "proxy:3128"},
-		"unix_socket":                    {UnixSocket: "run/app.sock"},
+		"bearer_token: excludes":          {Auth: httpclient.Auth{BearerToken: "a", Username: "b"}},
+		"password: there is no username":  {Auth: httpclient.Auth{Password: "a"}},
+		"no header name":                  {Auth: httpclient.Auth{Headers: map[string]string{"X-Api Key": "a"}}},
+		"headers.X-Key: it holds a line":  {Auth: httpclient.Auth{Headers: map[string]string{"X-Key": "a\nb"}}},
+		"headers.authorization: excludes": {Auth: httpclient.Auth{BearerToken: "a", Headers: map[string]string{"authorization": "b"}}},
+		"go together":                     {TLS: httpclient.TLS{Cert: "a"}},
+		"ca: open":                        {TLS: httpclient.TLS{CA: "no-such-file"}},
+		"proxy":                           {Proxy: "proxy:3128"},
+		"unix_socket":                     {UnixSocket: "run/app.sock"},
 	} {
 		if _, err := httpclient.New(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

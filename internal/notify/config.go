@@ -132,7 +132,7 @@ type route struct {
 	key   string // a route that was changed is another one
 }
 
-// NewRouter reads the routes. The error begins with the key it is about.
+// NewRouter reads the routes. Its errors are [grace.FieldError].
 func NewRouter(c Config) (*Router, error) {
 	r := &Router{}
 	for _, one := range c.Receivers {
@@ -141,7 +141,7 @@ func NewRouter(c Config) (*Router, error) {
 	for i, one := range c.Routes {
 		hours, err := govern.NewSchedule(one.Hours)
 		if err != nil {
-			return nil, fmt.Errorf("routes[%d].hours: %w", i, err)
+			return nil, grace.Under(fmt.Sprintf("routes[%d].hours", i), err)
 		}
 		r.routes = append(r.routes, route{one, hours, fmt.Sprintf("%x", sha256.Sum256(event.Encode(one)))[:16]})
 	}

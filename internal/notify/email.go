@@ -37,20 +37,20 @@ func newEmail(r Receiver) (*email, error) {
 	e := &email{cfg: r, now: time.Now}
 	var err error
 	if e.tls, err = r.TLS.Config(); err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
+		return nil, grace.Under("tls", err)
 	}
 	host, _, err := net.SplitHostPort(r.Server)
 	if err != nil {
-		return nil, fmt.Errorf("server: %q is not a host with a port", r.Server)
+		return nil, grace.Field("server", "%q is not a host with a port", r.Server)
 	}
 	e.tls.ServerName = cmp.Or(e.tls.ServerName, host)
 	if e.from, err = mail.ParseAddress(r.From); err != nil {
-		return nil, fmt.Errorf("from: %q is not a mail address", r.From)
+		return nil, grace.Field("from", "%q is not a mail address", r.From)
 	}
 	for i, text := range r.To {
 		to, err := mail.ParseAddress(text)
 		if err != nil {
-			return nil, fmt.Errorf("to[%d]: %q is not a mail address", i, text)
+			return nil, grace.Field(fmt.Sprintf("to[%d]", i), "%q is not a mail address", text)
 		}
 		e.to = append(e.to, to)
 	}

@@ -124,7 +124,7 @@ func (n *Notifier) build(s Settings) (*setup, error) {
 
 func newSender(r Receiver) (sender, error) {
 	if r.TLS.Mode != "" && r.Type != "email" {
-		return nil, fmt.Errorf("tls.mode: %q is only for type email; remove it, or give ca, cert, key, server_name or insecure", r.TLS.Mode)
+		return nil, grace.Field("tls.mode", "%q is only for type email; remove it, or give ca, cert, key, server_name or insecure", r.TLS.Mode)
 	}
 	client, err := newClient(r)
 	if err != nil {
@@ -146,11 +146,11 @@ func newSender(r Receiver) (sender, error) {
 	case "mattermost":
 		return &mattermost{cfg: r, http: client}, nil
 	}
-	return nil, fmt.Errorf("unknown type %q", r.Type)
+	return nil, grace.Field("type", "unknown %q", r.Type)
 }
 
 // Check tells what is wrong with a receiver's settings that its type alone
-// finds: templates, certificates. The error begins with the key it is about.
+// finds: templates, certificates. The error is a [grace.FieldError].
 func Check(r Receiver) error {
 	_, err := newSender(r)
 	return err

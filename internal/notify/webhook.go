@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"regexp"
@@ -59,7 +58,7 @@ func newWebhook(r Receiver, client *http.Client) (*webhook, error) {
 			err = t.Execute(&out, sample)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
+			return nil, grace.Field(key, "%w", err)
 		}
 		return t, nil
 	}

@@ -71,7 +71,7 @@ func (c Config) Validate() error {
 		{"samples_per_request", c.Limits.SamplesPerRequest},
 	} {
 		if l.value <= 0 {
-			errs = append(errs, fmt.Errorf("limits.%s: %d is not positive; a limit cannot be switched off, raise it instead", l.key, l.value))
+			errs = append(errs, grace.Field("limits."+l.key, "%d is not positive; a limit cannot be switched off, raise it instead", l.value))
 		}
 	}
 	for _, d := range []struct {
@@ -85,24 +85,22 @@ func (c Config) Validate() error {
 		{"quantile_half_life", c.QuantileHalfLife},
 	} {
 		if d.value <= 0 {
-			errs = append(errs, fmt.Errorf("%s: %s is not a positive duration", d.key, d.value))
+			errs = append(errs, grace.Field(d.key, "%s is not a positive duration", d.value))
 		}
 	}
 	if c.OutOfOrder < 0 {
-		errs = append(errs, fmt.Errorf("out_of_order: %s is negative", c.OutOfOrder))
+		errs = append(errs, grace.Field("out_of_order", "%s is negative", c.OutOfOrder))
 	}
 	if c.ForgetAfter < c.IdleAfter {
-		errs = append(errs, fmt.Errorf("forget_after: %s is less than idle_after %s", c.ForgetAfter, c.IdleAfter))
+		errs = append(errs, grace.Field("forget_after", "%s is less than idle_after %s", c.ForgetAfter, c.IdleAfter))
 	}
 	for i, l := range c.ServiceLabels {
 		if l == "" {
-			errs = append(errs, fmt.Errorf("service_labels[%d]: is empty", i))
+			errs = append(errs, grace.Field(fmt.Sprintf("service_labels[%d]", i), "is empty"))
 		}
 	}
 	for i, r := range c.Rules {
-		for _, err := range r.problems() {
-			errs = append(errs, fmt.Errorf("rules[%d].%w", i, err))
-		}
+		errs = append(errs, grace.Under(fmt.Sprintf("rules[%d]", i), r.Validate()))
 	}
 	return errors.Join(errs...)
 }

@@ -26,43 +26,37 @@ type Rule struct {
 }
 
 // Validate names everything that is wrong with the rule.
-func (r Rule) Validate() error { return errors.Join(r.problems()...) }
-
-func (r Rule) problems() []error {
+func (r Rule) Validate() error {
 	var errs []error
 	if r.Metric == "" && len(r.Labels) == 0 {
-		errs = append(errs, errors.New("metric: is missing, and labels too: the rule would take everything; write metric: \"*\" if that is meant"))
+		errs = append(errs, grace.Field("metric", "is missing, and labels too: the rule would take everything; write metric: \"*\" if that is meant"))
 	}
 	if !r.Role.Valid() {
-		errs = append(errs, fmt.Errorf("role: unknown %q, want latency, errors, saturation, traffic or capacity", r.Role))
+		errs = append(errs, grace.Field("role", "unknown %q, want latency, errors, saturation, traffic or capacity", r.Role))
 	}
 	switch r.Direction {
 	case DirectionNone, DirectionUp, DirectionDown:
 	default:
-		errs = append(errs, fmt.Errorf("direction: unknown %q, want up or down", r.Direction))
+		errs = append(errs, grace.Field("direction", "unknown %q, want up or down", r.Direction))
 	}
 	switch r.Kind {
 	case KindUnknown, KindGauge, KindCounter, KindDelta, KindHistogram:
 	default:
-		errs = append(errs, fmt.Errorf("kind: unknown %q, want gauge, counter, delta or histogram", r.Kind))
+		errs = append(errs, grace.Field("kind", "unknown %q, want gauge, counter, delta or histogram", r.Kind))
 	}
-	for _, t := range []struct{ key, text string }{{"service", r.Service}, {"as", r.As}} {
-		if err := checkTemplate(t.text); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", t.key, err))
-		}
-	}
+	errs = append(errs, grace.Under("service", checkTemplate(r.Service)), grace.Under("as", checkTemplate(r.As)))
 	for name := range r.Labels {
 		if name == "" {
-			errs = append(errs, errors.New("labels: a name is empty"))
+			errs = append(errs, grace.Field("labels", "a name is empty"))
 		}
 	}
 	if r.Drop && (r.Role != "" || r.Service != "" || r.As != "") {
-		errs = append(errs, errors.New("drop: a series that is passed over has no role, service or other name"))
+		errs = append(errs, grace.Field("drop", "a series that is passed over has no role, service or other name"))
 	}
 	if !r.Drop && r.Role == "" && r.Service == "" && r.As == "" && r.Kind == "" {
-		errs = append(errs, errors.New("role: is missing; give a role, or drop: true"))
+		errs = append(errs, grace.Field("role", "is missing; give a role, or drop: true"))
 	}
-	return errs
+	return errors.Join(errs...)
 }
 
 func checkTemplate(text string) error {

@@ -66,9 +66,7 @@ func (m Mapping) compile() (*mapper, error) {
 	var errs []error
 	for i, r := range m.Map {
 		c, err := r.compile()
-		if err != nil {
-			errs = append(errs, fmt.Errorf("map[%d]: %w", i, err))
-		}
+		errs = append(errs, grace.Under(fmt.Sprintf("map[%d]", i), err))
 		out.rules = append(out.rules, c)
 	}
 	return out, errors.Join(errs...)
@@ -78,16 +76,14 @@ func (r Rule) compile() (rule, error) {
 	out := rule{Rule: r}
 	switch {
 	case len(r.Match) == 0:
-		return out, errors.New("match is missing: it would take every alert; for example match: {alertname: \"Nginx*\"}")
+		return out, grace.Field("match", "is missing: it would take every alert; for example match: {alertname: \"Nginx*\"}")
 	case r.Service == "" && r.Code == "" && r.Severity == "":
 		return out, errors.New("it gives neither a service nor a code nor a severity; add one of them, for example service: web")
 	case !r.Severity.Valid():
-		return out, fmt.Errorf("severity %q: want info, warning or critical", r.Severity)
+		return out, grace.Field("severity", "%q: want info, warning or critical", r.Severity)
 	}
-	for _, template := range []string{string(r.Service), string(r.Code)} {
-		if err := checkTemplate(template); err != nil {
-			return out, err
-		}
+	if err := errors.Join(grace.Under("service", checkTemplate(string(r.Service))), grace.Under("code", checkTemplate(string(r.Code)))); err != nil {
+		return out, err
 	}
 	for name, value := range r.Match {
 		m := matcher{name: name}
@@ -98,7 +94,7 @@ func (r Rule) compile() (rule, error) {
 		}
 		var err error
 		if m.regex, err = regexp.Compile("^(?s:" + expression + ")$"); err != nil {
-			return out, fmt.Errorf("match %s: %w; what begins with ~ is a regular expression (RE2) of the whole value", name, err)
+			return out, grace.Field("match."+name, "%w; what begins with ~ is a regular expression (RE2) of the whole value", err)
 		}
 		out.labels = append(out.labels, m)
 	}

@@ -100,7 +100,7 @@ func (c Config) Validate() error {
 		value int
 	}{{"max_decoded", c.MaxDecoded}, {"max_parts", c.MaxParts}, {"concurrent", c.Concurrent}, {"waiting", c.Waiting}} {
 		if l.value <= 0 {
-			errs = append(errs, fmt.Errorf("%s: %d is not positive", l.key, l.value))
+			errs = append(errs, grace.Field(l.key, "%d is not positive", l.value))
 		}
 	}
 	for _, d := range []struct {
@@ -109,15 +109,15 @@ func (c Config) Validate() error {
 		least time.Duration
 	}{{"max_wait", c.MaxWait, time.Millisecond}, {"read_timeout", c.ReadTimeout, time.Millisecond}, {"retry_after", c.RetryAfter, time.Second}} {
 		if d.value.D() < d.least {
-			errs = append(errs, fmt.Errorf("%s: %s is less than %s", d.key, d.value, d.least))
+			errs = append(errs, grace.Field(d.key, "%s is less than %s", d.value, d.least))
 		}
 	}
 	for i, pattern := range c.DropResource {
 		if pattern == "" {
-			errs = append(errs, fmt.Errorf("drop_resource[%d]: is empty", i))
+			errs = append(errs, grace.Field(fmt.Sprintf("drop_resource[%d]", i), "is empty"))
 		}
 		if strings.Count(pattern, "*") > 1 {
-			errs = append(errs, fmt.Errorf("drop_resource[%d]: %q has more than one *", i, pattern))
+			errs = append(errs, grace.Field(fmt.Sprintf("drop_resource[%d]", i), "%q has more than one *", pattern))
 		}
 	}
 	return errors.Join(errs...)

@@ -58,17 +58,17 @@ func (t Target) Validate() error {
 		_, _, err := httpclient.Target(t.URL)
 		errs = append(errs, err, t.Client.Validate(), t.Body.Validate())
 		if t.Method != "" && !httpclient.Token(t.Method) {
-			errs = append(errs, fmt.Errorf("method %q is no HTTP method: want one word, for example GET or HEAD", t.Method))
+			errs = append(errs, grace.Field("method", "%q is no HTTP method: want one word, for example GET or HEAD", t.Method))
 		}
 		if t.Status != 0 && (t.Status < 100 || t.Status > 599) {
-			errs = append(errs, fmt.Errorf("status %d is no HTTP status", t.Status))
+			errs = append(errs, grace.Field("status", "%d is no HTTP status", t.Status))
 		}
 	case TCP:
 		errs = append(errs, validAddress(t.Address))
 	case Command:
 		errs = append(errs, validArgv(t.Argv), validFormat(t.Format))
 	default:
-		errs = append(errs, fmt.Errorf("type %q: want http, tcp or command", t.Type))
+		errs = append(errs, grace.Field("type", "%q: want http, tcp or command", t.Type))
 	}
 	return errors.Join(errs...)
 }
@@ -76,27 +76,27 @@ func (t Target) Validate() error {
 func validAddress(address string) error {
 	if path, ok := strings.CutPrefix(address, "unix://"); ok {
 		if !strings.HasPrefix(path, "/") {
-			return fmt.Errorf("address %q: want unix:// and an absolute path", address)
+			return grace.Field("address", "%q: want unix:// and an absolute path", address)
 		}
 		return nil
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil || port == "" {
-		return fmt.Errorf("address %q: want host:port", address)
+		return grace.Field("address", "%q: want host:port", address)
 	}
 	if n, err := strconv.Atoi(port); err == nil && (n < 1 || n > 65535) {
-		return fmt.Errorf("address %q: a port is a number from 1 to 65535", address)
+		return grace.Field("address", "%q: a port is a number from 1 to 65535", address)
 	}
 	return nil
 }
 
 func validArgv(argv []string) error {
 	if len(argv) == 0 || argv[0] == "" {
-		return errors.New("argv is missing: give the program and its arguments as a list; there is no shell")
+		return grace.Field("argv", "is missing: give the program and its arguments as a list; there is no shell")
 	}
 	for i, arg := range argv {
 		if strings.Contains(arg, "${env:") || strings.Contains(arg, "${file:") {
-			return fmt.Errorf("argv[%d] holds a secret, and every user of the host can read argv: pass it in env", i)
+			return grace.Field(fmt.Sprintf("argv[%d]", i), "holds a secret, and every user of the host can read argv: pass it in env")
 		}
 	}
 	return nil

@@ -3,7 +3,6 @@ package probe
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -25,7 +24,7 @@ func validFormat(format string) error {
 	case "", FormatNagios, FormatPrometheus, FormatJSON:
 		return nil
 	}
-	return fmt.Errorf("format %q: want nagios, prometheus or json", format)
+	return grace.Field("format", "%q: want nagios, prometheus or json", format)
 }
 
 // read takes the numbers of a command's output, and in Nagios' format what its

@@ -3,7 +3,6 @@ package probe
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -43,12 +42,12 @@ func (b Body) compile() (condition, error) {
 	if b.Regex != "" {
 		var err error
 		if c.regex, err = regexp.Compile(b.Regex); err != nil {
-			return c, fmt.Errorf("regex: %w", err)
+			return c, grace.Field("regex", "%w", err)
 		}
 	}
 	for path := range b.JSON {
 		if path == "" {
-			return c, errors.New("json: a path is empty: write the keys with dots, for example status.database")
+			return c, grace.Field("json", "a path is empty: write the keys with dots, for example status.database")
 		}
 	}
 	return c, nil

@@ -66,16 +66,16 @@ type Config struct {
 func (c Config) Validate() error {
 	var errs []error
 	if c.Name == "" {
-		errs = append(errs, errors.New("name is missing"))
+		errs = append(errs, grace.Field("name", "is missing"))
 	}
 	if c.Service == "" {
-		errs = append(errs, errors.New("service is missing: say which service the probe is about"))
+		errs = append(errs, grace.Field("service", "is missing: say which service the probe is about"))
 	}
 	if c.Interval < 0 {
-		errs = append(errs, fmt.Errorf("interval %s is negative", c.Interval))
+		errs = append(errs, grace.Field("interval", "%s is negative", c.Interval))
 	}
 	if !c.Severity.Valid() {
-		errs = append(errs, fmt.Errorf("severity %q: want info, warning or critical", c.Severity))
+		errs = append(errs, grace.Field("severity", "%q: want info, warning or critical", c.Severity))
 	}
 	return errors.Join(append(errs, c.Target.Validate())...)
 }

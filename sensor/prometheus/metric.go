@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"grace"
 	"grace/internal/exposition"
 )
 
@@ -47,26 +48,26 @@ type Metric struct {
 func (m Metric) Validate() error {
 	var errs []error
 	if m.Name == "" {
-		errs = append(errs, errors.New("name is missing"))
+		errs = append(errs, grace.Field("name", "is missing"))
 	}
 	if m.Source == "" {
-		errs = append(errs, errors.New("source is missing: say which metric family to read"))
+		errs = append(errs, grace.Field("source", "is missing: say which metric family to read"))
 	}
 	if math.IsNaN(m.Scale) || math.IsInf(m.Scale, 0) {
-		errs = append(errs, fmt.Errorf("scale %v is no number to multiply by", m.Scale))
+		errs = append(errs, grace.Field("scale", "%v is no number to multiply by", m.Scale))
 	}
 	switch m.As {
 	case "", AsValue, AsRate, AsPerSecond:
 	case AsRatio:
 		if m.Over == nil || m.Over.Source == "" {
-			errs = append(errs, errors.New("over is missing: a ratio needs what it is a share of"))
+			errs = append(errs, grace.Field("over", "is missing: a ratio needs what it is a share of"))
 		}
 	case AsQuantile:
 		if !(m.Quantile > 0 && m.Quantile < 1) { // so written that NaN fails too
-			errs = append(errs, fmt.Errorf("quantile %v: want more than 0 and less than 1, for example 0.99", m.Quantile))
+			errs = append(errs, grace.Field("quantile", "%v: want more than 0 and less than 1, for example 0.99", m.Quantile))
 		}
 	default:
-		errs = append(errs, fmt.Errorf("as %q: want value, rate, per_second, ratio or quantile", m.As))
+		errs = append(errs, grace.Field("as", "%q: want value, rate, per_second, ratio or quantile", m.As))
 	}
 	return errors.Join(errs...)
 }

@@ -81,10 +81,10 @@ type Config struct {
 func (c Config) Validate() error {
 	var errs []error
 	if c.Name == "" {
-		errs = append(errs, errors.New("name is missing"))
+		errs = append(errs, grace.Field("name", "is missing"))
 	}
 	if c.Service == "" {
-		errs = append(errs, errors.New("service is missing: say which service the metrics are about"))
+		errs = append(errs, grace.Field("service", "is missing: say which service the metrics are about"))
 	}
 	_, _, err := httpclient.Target(c.URL)
 	errs = append(errs, err, c.Client.Validate())
@@ -92,15 +92,14 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("interval, timeout, sample_limit and body_limit must not be less than nothing"))
 	}
 	if !c.Severity.Valid() {
-		errs = append(errs, fmt.Errorf("severity %q: want info, warning or critical", c.Severity))
+		errs = append(errs, grace.Field("severity", "%q: want info, warning or critical", c.Severity))
 	}
 	seen := map[string]bool{upMetric: true}
-	for _, m := range c.Metrics {
-		if err := m.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("metric %s: %w", m.Name, err))
-		}
+	for i, m := range c.Metrics {
+		at := fmt.Sprintf("metrics[%d]", i)
+		errs = append(errs, grace.Under(at, m.Validate()))
 		if seen[m.Name] {
-			errs = append(errs, fmt.Errorf("metric %s is there twice", m.Name))
+			errs = append(errs, grace.Field(at+".name", "%s is there twice", m.Name))
 		}
 		seen[m.Name] = true
 	}

@@ -263,19 +263,19 @@ func TestValidate(t *testing.T) {
 		return func(c *prometheus.Config) { c.Metrics = []prometheus.Metric{m} }
 	}
 	for want, change := range map[string]func(*prometheus.Config){
-		"name is missing":    func(c *prometheus.Config) { c.Name = "" },
-		"service is missing": func(c *prometheus.Config) { c.Service = "" },
-		"url":                func(c *prometheus.Config) { c.URL = "127.0.0.1/metrics" },
-		"less than nothing":  func(c *prometheus.Config) { c.BodyLimit = -1 },
-		"severity":           func(c *prometheus.Config) { c.Severity = "page" },
-		"there twice":        func(c *prometheus.Config) { c.Metrics = append(c.Metrics, c.Metrics...) },
-		"metric up is there": metric(prometheus.Metric{Name: "up", Source: "b"}),
-		"source is missing":  metric(prometheus.Metric{Name: "a"}),
-		"as \"sum\"":         metric(prometheus.Metric{Name: "a", Source: "b", As: "sum"}),
-		"quantile 1.5":       metric(prometheus.Metric{Name: "a", Source: "b", As: "quantile", Quantile: 1.5}),
-		"quantile 0":         metric(prometheus.Metric{Name: "a", Source: "b", As: "quantile"}),
-		"over is missing":    metric(prometheus.Metric{Name: "a", Source: "b", As: "ratio"}),
-		"scale":              metric(prometheus.Metric{Name: "a", Source: "b", Scale: math.Inf(1)}),
+		"name: is missing":                  func(c *prometheus.Config) { c.Name = "" },
+		"service: is missing":               func(c *prometheus.Config) { c.Service = "" },
+		"url":                               func(c *prometheus.Config) { c.URL = "127.0.0.1/metrics" },
+		"less than nothing":                 func(c *prometheus.Config) { c.BodyLimit = -1 },
+		"severity":                          func(c *prometheus.Config) { c.Severity = "page" },
+		"metrics[1].name: a is there twice": func(c *prometheus.Config) { c.Metrics = append(c.Metrics, c.Metrics...) },
+		"metrics[0].name: up is there":      metric(prometheus.Metric{Name: "up", Source: "b"}),
+		"metrics[0].source: is missing":     metric(prometheus.Metric{Name: "a"}),
+		"metrics[0].as: \"sum\"":            metric(prometheus.Metric{Name: "a", Source: "b", As: "sum"}),
+		"quantile: 1.5":                     metric(prometheus.Metric{Name: "a", Source: "b", As: "quantile", Quantile: 1.5}),
+		"quantile: 0":                       metric(prometheus.Metric{Name: "a", Source: "b", As: "quantile"}),
+		"over: is missing":                  metric(prometheus.Metric{Name: "a", Source: "b", As: "ratio"}),
+		"scale":                             metric(prometheus.Metric{Name: "a", Source: "b", Scale: math.Inf(1)}),
 	} {
 		c := good
 		change(&c)

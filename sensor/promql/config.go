@@ -64,32 +64,28 @@ type Query struct {
 func (c Config) Validate() error {
 	var errs []error
 	if c.Name == "" {
-		errs = append(errs, errors.New("name is missing"))
+		errs = append(errs, grace.Field("name", "is missing"))
 	}
 	if _, socket, err := httpclient.Target(c.URL); err != nil {
-		errs = append(errs, errors.New("url: want http:// or https:// and a host, for example http://127.0.0.1:9090"))
+		errs = append(errs, grace.Field("url", "want http:// or https:// and a host, for example http://127.0.0.1:9090"))
 	} else if u, err := url.Parse(c.URL); socket == "" && (err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
-		errs = append(errs, errors.New("url: credentials go into username and password, parameters into headers or the query"))
+		errs = append(errs, grace.Field("url", "credentials go into username and password, parameters into headers or the query"))
 	}
 	if c.Interval < 0 || c.Timeout < 0 || c.SeriesLimit < 0 || c.BodyLimit < 0 || c.Concurrency < 0 || c.Part < 0 {
 		errs = append(errs, errors.New("interval, timeout, series_limit, body_limit, concurrency and part must not be negative"))
 	}
 	if c.Dialect != "" && c.Dialect != PromQL && c.Dialect != MetricsQL {
-		errs = append(errs, fmt.Errorf("dialect %q: want promql or metricsql", c.Dialect))
+		errs = append(errs, grace.Field("dialect", "%q: want promql or metricsql", c.Dialect))
 	}
 	errs = append(errs, c.Client.Validate())
 	if len(c.Queries) == 0 {
-		errs = append(errs, errors.New("queries are missing: say what to ask"))
+		errs = append(errs, grace.Field("queries", "is missing: say what to ask"))
 	}
 	for i, q := range c.Queries {
-		if err := q.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("query %s: %w", q.Name, err))
-		}
-		if err := c.parse(q.Query); err != nil {
-			errs = append(errs, fmt.Errorf("query %s: %w", q.Name, err))
-		}
+		at := fmt.Sprintf("queries[%d]", i)
+		errs = append(errs, grace.Under(at, q.Validate()), grace.Under(at+".query", c.parse(q.Query)))
 		if slices.ContainsFunc(c.Queries[:i], q.Meets) {
-			errs = append(errs, fmt.Errorf("query %s is there twice for the same service", q.Name))
+			errs = append(errs, grace.Field(at+".name", "%s is there twice for the same service", q.Name))
 		}
 	}
 	return errors.Join(errs...)
@@ -137,22 +133,22 @@ func (q Query) Meets(other Query) bool {
 func (q Query) Validate() error {
 	var errs []error
 	if q.Name == "" {
-		errs = append(errs, errors.New("name is missing"))
+		errs = append(errs, grace.Field("name", "is missing"))
 	}
 	if strings.TrimSpace(q.Query) == "" {
-		errs = append(errs, errors.New("query is missing"))
+		errs = append(errs, grace.Field("query", "is missing"))
 	}
 	if q.Service == "" && q.ServiceLabel == "" {
-		errs = append(errs, errors.New("service or service_label is missing: say whose metric it is"))
+		errs = append(errs, grace.Field("service", "is missing, and service_label too: say whose metric it is"))
 	}
 	if q.Interval < 0 {
-		errs = append(errs, fmt.Errorf("interval %s is negative", q.Interval))
+		errs = append(errs, grace.Field("interval", "%s is negative", q.Interval))
 	}
 	if math.IsNaN(q.Scale) || math.IsInf(q.Scale, 0) {
-		errs = append(errs, fmt.Errorf("scale %v is no number to multiply by", q.Scale))
+		errs = append(errs, grace.Field("scale", "%v is no number to multiply by", q.Scale))
 	}
 	if !q.Role.Valid() {
-		errs = append(errs, fmt.Errorf("role %q: want latency, errors, saturation, traffic or capacity", q.Role))
+		errs = append(errs, grace.Field("role", "%q: want latency, errors, saturation, traffic or capacity", q.Role))
 	}
 	return errors.Join(errs...)
 }

@@ -437,32 +437,32 @@ func TestValidate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*promql.Config){
-		"name is missing":    func(c *promql.Config) { c.Name = "" },
-		"url: want":          func(c *promql.Config) { c.URL = "prometheus:9090" },
-		"url: credentials":   func(c *promql.Config) { c.URL = "http://u:p@prometheus:9090" },
-		"negative":           func(c *promql.Config) { c.BodyLimit = -1 },
-		"dialect":            func(c *promql.Config) { c.Dialect = "graphite" },
-		"1:5: parse error":   one(func(q *promql.Query) { q.Query = "sum(" }),
-		"yields a text":      one(func(q *promql.Query) { q.Query = `"seven"` }),
-		"exclude each other": func(c *promql.Config) { c.Client.BearerToken, c.Client.Username = "a", "b" },
-		"password without":   func(c *promql.Config) { c.Client.Password = "a" },
-		"header Authorization": func(c *promql.Config) {
+		"name: is missing":               func(c *promql.Config) { c.Name = "" },
+		"url: want":                      func(c *promql.Config) { c.URL = "prometheus:9090" },
+		"url: credentials":               func(c *promql.Config) { c.URL = "http://u:p@prometheus:9090" },
+		"negative":                       func(c *promql.Config) { c.BodyLimit = -1 },
+		"dialect":                        func(c *promql.Config) { c.Dialect = "graphite" },
+		"1:5: parse error":               one(func(q *promql.Query) { q.Query = "sum(" }),
+		"yields a text":                  one(func(q *promql.Query) { q.Query = `"seven"` }),
+		"bearer_token: excludes":         func(c *promql.Config) { c.Client.BearerToken, c.Client.Username = "a", "b" },
+		"password: there is no username": func(c *promql.Config) { c.Client.Password = "a" },
+		"headers.authorization: excludes": func(c *promql.Config) {
 			c.Client.BearerToken, c.Client.Headers = "a", map[string]string{"authorization": "b"}
 		},
-		"go together":         func(c *promql.Config) { c.Client.TLS.Cert = "a" },
-		"ca: open":            func(c *promql.Config) { c.Client.TLS.CA = "no-such-file" },
-		"no PEM":              func(c *promql.Config) { c.Client.TLS.CA = notPEM },
-		"cert and key: open":  func(c *promql.Config) { c.Client.TLS.Cert, c.Client.TLS.Key = "no-such", "no-such" },
-		"queries are missing": func(c *promql.Config) { c.Queries = nil },
-		"m is there twice":    func(c *promql.Config) { c.Queries = append(c.Queries, query("m")) },
+		"go together":                       func(c *promql.Config) { c.Client.TLS.Cert = "a" },
+		"ca: open":                          func(c *promql.Config) { c.Client.TLS.CA = "no-such-file" },
+		"no PEM":                            func(c *promql.Config) { c.Client.TLS.CA = notPEM },
+		"tls.cert: with its key: open":      func(c *promql.Config) { c.Client.TLS.Cert, c.Client.TLS.Key = "no-such", "no-such" },
+		"queries: is missing":               func(c *promql.Config) { c.Queries = nil },
+		"queries[1].name: m is there twice": func(c *promql.Config) { c.Queries = append(c.Queries, query("m")) },
 		"m is there twice for the": func(c *promql.Config) { // the label may say shop
 			c.Queries = append(c.Queries, promql.Query{Name: "m", Query: "m", ServiceLabel: "app"})
 		},
-		"query is missing":         one(func(q *promql.Query) { q.Query = " " }),
-		"service or service_label": one(func(q *promql.Query) { q.Service = "" }),
-		"interval":                 one(func(q *promql.Query) { q.Interval = -1 }),
-		"scale":                    one(func(q *promql.Query) { q.Scale = math.Inf(1) }),
-		"role":                     one(func(q *promql.Query) { q.Role = "speed" }),
+		"queries[0].query: is missing":   one(func(q *promql.Query) { q.Query = " " }),
+		"queries[0].service: is missing": one(func(q *promql.Query) { q.Service = "" }),
+		"interval":                       one(func(q *promql.Query) { q.Interval = -1 }),
+		"scale":                          one(func(q *promql.Query) { q.Scale = math.Inf(1) }),
+		"role":                           one(func(q *promql.Query) { q.Role = "speed" }),
 	} {
 		c := good
 		change(&c)

@@ -71,11 +71,11 @@ func (c Config) Validate() error {
 		value int
 	}{{"max_body", c.MaxBody}, {"max_decoded", c.MaxDecoded}, {"concurrent", c.Concurrent}} {
 		if l.value <= 0 {
-			errs = append(errs, fmt.Errorf("%s: %d is not positive", l.key, l.value))
+			errs = append(errs, grace.Field(l.key, "%d is not positive", l.value))
 		}
 	}
 	if c.RetryAfter.D() < time.Second {
-		errs = append(errs, fmt.Errorf("retry_after: %s is less than a second", c.RetryAfter))
+		errs = append(errs, grace.Field("retry_after", "%s is less than a second", c.RetryAfter))
 	}
 	return errors.Join(errs...)
 }

@@ -2,7 +2,6 @@ package diagnose
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"grace"
@@ -45,13 +44,13 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	var errs []error
 	if c.Window <= 0 {
-		errs = append(errs, fmt.Errorf("window: %s is not a positive duration", c.Window))
+		errs = append(errs, grace.Field("window", "%s is not a positive duration", c.Window))
 	}
 	if c.GroupWait < 0 || c.GroupWait > c.Window {
-		errs = append(errs, fmt.Errorf("group_wait: %s is not between 0 and the window", c.GroupWait))
+		errs = append(errs, grace.Field("group_wait", "%s is not between 0 and the window", c.GroupWait))
 	}
 	if c.Aftermath < 0 || c.Aftermath > c.Window {
-		errs = append(errs, fmt.Errorf("aftermath: %s is not between 0 and the window", c.Aftermath))
+		errs = append(errs, grace.Field("aftermath", "%s is not between 0 and the window", c.Aftermath))
 	}
 	for _, p := range []struct {
 		key   string
@@ -67,7 +66,7 @@ func (c Config) Validate() error {
 		{"victim", c.Victim},
 	} {
 		if !(p.value >= 0 && p.value <= 1) { // also refuses NaN
-			errs = append(errs, fmt.Errorf("%s: %v is not between 0 and 1", p.key, p.value))
+			errs = append(errs, grace.Field(p.key, "%v is not between 0 and 1", p.value))
 		}
 	}
 	if c.Critical < c.Warning || c.Warning < c.Info {

@@ -2,6 +2,7 @@ package govern
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -65,12 +66,12 @@ func defaultPolicies() []Policy {
 	}
 }
 
-// Validate gives every fault. The text of each begins with the key it is
-// about, for example "policies[1].decision: ...".
-func (c Config) Validate() []error {
+// Validate joins every fault; each is a [grace.FieldError], of
+// policies[1].decision for example.
+func (c Config) Validate() error {
 	var errs []error
 	fault := func(key, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+		errs = append(errs, grace.Field(key, format, args...))
 	}
 	if c.MaxBlastRadius < 0 || c.MaxBlastRadius > 10 {
 		fault("max_blast_radius", "%d: want 0 to 10", c.MaxBlastRadius)
@@ -94,13 +95,8 @@ func (c Config) Validate() []error {
 		names[p.Name] = i
 		p.validate(func(sub, format string, args ...any) { fault(key+"."+sub, format, args...) })
 	}
-	for i, w := range c.Windows {
-		_, wrong := compileWindow(w)
-		for _, err := range wrong {
-			errs = append(errs, fmt.Errorf("change_windows[%d].%w", i, err))
-		}
-	}
-	return errs
+	_, err := NewSchedule(c.Windows)
+	return errors.Join(append(errs, grace.Under("change_windows", err))...)
 }
 
 type faultFunc func(key, format string, args ...any)

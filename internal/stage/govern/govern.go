@@ -34,7 +34,6 @@
 package govern
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -51,8 +50,8 @@ type Agent struct {
 
 // New reads a configuration. The error joins everything Validate finds.
 func New(cfg Config) (*Agent, error) {
-	if errs := cfg.Validate(); len(errs) > 0 {
-		return nil, fmt.Errorf("trust core configuration: %w", errors.Join(errs...))
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("trust core configuration: %w", err)
 	}
 	a := &Agent{cfg: cfg}
 	a.cfg.AutoRisks = normalRisks(cfg.AutoRisks)
@@ -61,13 +60,11 @@ func New(cfg Config) (*Agent, error) {
 		c := &a.cfg.Policies[i].Conditions
 		c.Risk = normalRisks(c.Risk)
 	}
-	for _, w := range cfg.Windows {
-		compiled, wrong := compileWindow(w)
-		if len(wrong) > 0 {
-			return nil, fmt.Errorf("change window %s: %w", w.Name, errors.Join(wrong...))
-		}
-		a.windows = append(a.windows, compiled)
+	open, err := NewSchedule(cfg.Windows)
+	if err != nil {
+		return nil, fmt.Errorf("change windows: %w", err)
 	}
+	a.windows = open.windows
 	return a, nil
 }
 

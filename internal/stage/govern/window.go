@@ -1,11 +1,14 @@
 package govern
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"grace"
 )
 
 // Window is a time of the week in which changes are welcome.
@@ -33,11 +36,11 @@ type window struct {
 
 const day = 24 * 60
 
-// compileWindow reads a window. The error begins with the key it is about.
-func compileWindow(w Window) (window, []error) {
+// compileWindow reads a window. Its errors are [grace.FieldError].
+func compileWindow(w Window) (window, error) {
 	var out window
 	var errs []error
-	wrong := func(key, value, want string) { errs = append(errs, fmt.Errorf("%s: %q: want %s", key, value, want)) }
+	wrong := func(key, value, want string) { errs = append(errs, grace.Field(key, "%q: want %s", value, want)) }
 	dayNames := [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"} // by time.Weekday
 	for _, name := range w.Days {
 		i := slices.Index(dayNames[:], strings.ToLower(name))
@@ -66,7 +69,7 @@ func compileWindow(w Window) (window, []error) {
 	if err != nil || w.TimeZone == "Local" {
 		wrong("time_zone", w.TimeZone, "an IANA name, for example Europe/Berlin")
 	}
-	return out, errs
+	return out, errors.Join(errs...)
 }
 
 func clock(s string) (minutes int, err error) {

@@ -7,6 +7,8 @@ import (
 	_ "time/tzdata"
 
 	"pgregory.net/rapid"
+
+	"grace"
 )
 
 func windows(t testing.TB, ws ...Window) *Agent {
@@ -172,8 +174,8 @@ func TestBadWindows(t *testing.T) {
 	} {
 		cfg := DefaultConfig()
 		cfg.Windows = []Window{w}
-		errs := cfg.Validate()
-		if len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), "change_windows[0]."+key+": ") {
+		errs := grace.FieldErrors(cfg.Validate())
+		if len(errs) != 1 || errs[0].Path != "change_windows[0]."+key {
 			t.Errorf("%s: got %v", key, errs)
 		}
 	}

@@ -30,7 +30,6 @@ package learn
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -54,22 +53,22 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate joins every fault; the text of each begins with its key.
+// Validate joins every fault; each is a [grace.FieldError].
 func (c Config) Validate() error {
 	var errs []error
 	positive := func(key string, v float64) {
 		if !(v > 0) || math.IsInf(v, 0) {
-			errs = append(errs, fmt.Errorf("%s: %v: want more than 0", key, v))
+			errs = append(errs, grace.Field(key, "%v: want more than 0", v))
 		}
 	}
 	if c.HalfLife <= 0 {
-		errs = append(errs, fmt.Errorf("half_life: %s: want more than 0s", c.HalfLife))
+		errs = append(errs, grace.Field("half_life", "%s: want more than 0s", c.HalfLife))
 	}
 	positive("prior_alpha", c.PriorAlpha)
 	positive("prior_beta", c.PriorBeta)
 	positive("min_trials", c.MinTrials)
 	if !(c.FallbackWeight >= 0 && c.FallbackWeight <= 1) {
-		errs = append(errs, fmt.Errorf("fallback_weight: %v: want 0 to 1", c.FallbackWeight))
+		errs = append(errs, grace.Field("fallback_weight", "%v: want 0 to 1", c.FallbackWeight))
 	}
 	return errors.Join(errs...)
 }

@@ -2,7 +2,6 @@ package predict
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"time"
 
@@ -47,41 +46,33 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	var errs []error
 	if c.Every < grace.Duration(time.Second) {
-		errs = append(errs, fmt.Errorf("every: %s is less than a second", c.Every))
+		errs = append(errs, grace.Field("every", "%s is less than a second", c.Every))
 	}
 	if c.Horizon <= 0 {
-		errs = append(errs, fmt.Errorf("horizon: %s is not a positive duration", c.Horizon))
+		errs = append(errs, grace.Field("horizon", "%s is not a positive duration", c.Horizon))
 	}
 	if c.Step <= 0 || c.Step > c.Horizon {
-		errs = append(errs, fmt.Errorf("step: %s is not between 0 and the horizon", c.Step))
+		errs = append(errs, grace.Field("step", "%s is not between 0 and the horizon", c.Step))
 	}
 	if c.MinSamples < 6 {
-		errs = append(errs, fmt.Errorf("min_samples: %d is less than 6", c.MinSamples))
+		errs = append(errs, grace.Field("min_samples", "%d is less than 6", c.MinSamples))
 	}
 	if c.MaxSamples < c.MinSamples || c.MaxSamples > finePoints {
-		errs = append(errs, fmt.Errorf("max_samples: %d is not between min_samples and %d", c.MaxSamples, finePoints))
+		errs = append(errs, grace.Field("max_samples", "%d is not between min_samples and %d", c.MaxSamples, finePoints))
 	}
 	if !(c.MinLikelihood >= 0.5 && c.MinLikelihood <= maxLikelihood) { // also refuses NaN
-		errs = append(errs, fmt.Errorf("min_likelihood: %v is not between 0.5 and %v", c.MinLikelihood, maxLikelihood))
+		errs = append(errs, grace.Field("min_likelihood", "%v is not between 0.5 and %v", c.MinLikelihood, maxLikelihood))
 	}
 	if c.StaleAfter <= 0 {
-		errs = append(errs, fmt.Errorf("stale_after: %s is not a positive duration", c.StaleAfter))
+		errs = append(errs, grace.Field("stale_after", "%s is not a positive duration", c.StaleAfter))
 	}
 	if !(c.Reach > 0) {
-		errs = append(errs, fmt.Errorf("reach: %v is not positive", c.Reach))
+		errs = append(errs, grace.Field("reach", "%v is not positive", c.Reach))
 	}
 	if !(c.MinFit >= 0 && c.MinFit < 1) {
-		errs = append(errs, fmt.Errorf("min_fit: %v is not between 0 and 1", c.MinFit))
+		errs = append(errs, grace.Field("min_fit", "%v is not between 0 and 1", c.MinFit))
 	}
-	for _, section := range []struct {
-		key string
-		err error
-	}{{"gate", c.Gate.Validate()}, {"ledger", c.Ledger.Validate()}} {
-		if section.err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", section.key, section.err))
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, grace.Under("gate", c.Gate.Validate()), grace.Under("ledger", c.Ledger.Validate()))...)
 }
 
 // Target is a threshold that a series should not pass.
@@ -102,16 +93,16 @@ func (t Target) Validate() error {
 		{"service", string(t.Service)}, {"metric", t.Metric}, {"code", string(t.Code)},
 	} {
 		if f.value == "" {
-			errs = append(errs, fmt.Errorf("%s: is missing", f.key))
+			errs = append(errs, grace.Field(f.key, "is missing"))
 		}
 	}
 	switch t.Op {
 	case ">", ">=", "<", "<=":
 	default:
-		errs = append(errs, fmt.Errorf("op: unknown %q, want >, >=, < or <=", t.Op))
+		errs = append(errs, grace.Field("op", "unknown %q, want >, >=, < or <=", t.Op))
 	}
 	if math.IsNaN(t.Threshold) || math.IsInf(t.Threshold, 0) {
-		errs = append(errs, errors.New("threshold: is not a finite number"))
+		errs = append(errs, grace.Field("threshold", "is not a finite number"))
 	}
 	return errors.Join(errs...)
 }

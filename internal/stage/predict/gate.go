@@ -2,7 +2,6 @@ package predict
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"math/bits"
 	"time"
@@ -47,11 +46,11 @@ func (c GateConfig) Validate() error {
 		{"false_share", c.FalseShare, 0, 1},
 	} {
 		if !(f.value >= f.low && f.value <= f.high) { // also refuses NaN
-			errs = append(errs, fmt.Errorf("%s: %v is not between %v and %v", f.key, f.value, f.low, f.high))
+			errs = append(errs, grace.Field(f.key, "%v is not between %v and %v", f.value, f.low, f.high))
 		}
 	}
 	if c.HalfLife <= 0 {
-		errs = append(errs, fmt.Errorf("half_life: %s is not a positive duration", c.HalfLife))
+		errs = append(errs, grace.Field("half_life", "%s is not a positive duration", c.HalfLife))
 	}
 	return errors.Join(errs...)
 }

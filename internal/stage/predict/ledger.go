@@ -2,7 +2,6 @@ package predict
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"grace"
@@ -24,10 +23,10 @@ func DefaultLedgerConfig() LedgerConfig {
 func (c LedgerConfig) Validate() error {
 	var errs []error
 	if c.Merge < 0 {
-		errs = append(errs, fmt.Errorf("merge: %s is negative", c.Merge))
+		errs = append(errs, grace.Field("merge", "%s is negative", c.Merge))
 	}
 	if !(c.Witness >= 0 && c.Witness <= 1) {
-		errs = append(errs, fmt.Errorf("witness: %v is not between 0 and 1", c.Witness))
+		errs = append(errs, grace.Field("witness", "%v is not between 0 and 1", c.Witness))
 	}
 	return errors.Join(errs...)
 }

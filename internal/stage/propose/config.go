@@ -2,7 +2,6 @@ package propose
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"time"
 
@@ -41,12 +40,12 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate joins every fault; the text of each begins with its key.
+// Validate joins every fault; each is a [grace.FieldError].
 func (c Config) Validate() error {
 	var errs []error
 	want := func(ok bool, key string, value any, what string) {
 		if !ok {
-			errs = append(errs, fmt.Errorf("%s: %v: want %s", key, value, what))
+			errs = append(errs, grace.Field(key, "%v: want %s", value, what))
 		}
 	}
 	share := func(v float64) bool { return v >= 0 && v <= 1 } // false for NaN

@@ -2,7 +2,6 @@ package sense
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -43,12 +42,12 @@ func (c Config) Validate() error {
 	var errs []error
 	atLeast := func(key string, v, least int) {
 		if v < least {
-			errs = append(errs, fmt.Errorf("%s: %d is less than %d", key, v, least))
+			errs = append(errs, grace.Field(key, "%d is less than %d", v, least))
 		}
 	}
 	positive := func(key string, d grace.Duration) {
 		if d <= 0 {
-			errs = append(errs, fmt.Errorf("%s: %s is not a positive duration", key, d))
+			errs = append(errs, grace.Field(key, "%s is not a positive duration", d))
 		}
 	}
 	atLeast("fail_after", c.FailAfter, 1)
@@ -102,30 +101,30 @@ func (o Objective) Validate() error {
 		{"name", o.Name}, {"service", string(o.Service)}, {"metric", o.Metric}, {"code", string(o.Code)},
 	} {
 		if f.value == "" {
-			errs = append(errs, fmt.Errorf("%s: is missing", f.key))
+			errs = append(errs, grace.Field(f.key, "is missing"))
 		}
 	}
 	if o.Aggregation != "" && !slices.Contains(Aggregations(), o.Aggregation) {
-		errs = append(errs, fmt.Errorf("aggregation: unknown %q, want one of %v", o.Aggregation, Aggregations()))
+		errs = append(errs, grace.Field("aggregation", "unknown %q, want one of %v", o.Aggregation, Aggregations()))
 	}
 	if o.Window < 0 {
-		errs = append(errs, fmt.Errorf("window: %s is negative", o.Window))
+		errs = append(errs, grace.Field("window", "%s is negative", o.Window))
 	}
 	errs = append(errs, o.validateBudget()...)
 	if o.Window == 0 && o.Aggregation != "" && o.Aggregation != aggregateLast && o.Aggregation != aggregateBurn {
-		errs = append(errs, fmt.Errorf("window: is missing, aggregation %s needs one", o.Aggregation))
+		errs = append(errs, grace.Field("window", "is missing, aggregation %s needs one", o.Aggregation))
 	}
 	if o.For < 0 {
-		errs = append(errs, fmt.Errorf("for: %s is negative", o.For))
+		errs = append(errs, grace.Field("for", "%s is negative", o.For))
 	}
 	if _, known := opposite(o.Op); !known {
-		errs = append(errs, fmt.Errorf("op: unknown %q, want >, >=, < or <=", o.Op))
+		errs = append(errs, grace.Field("op", "unknown %q, want >, >=, < or <=", o.Op))
 	}
 	if math.IsNaN(o.Threshold) || math.IsInf(o.Threshold, 0) {
-		errs = append(errs, errors.New("threshold: is not a finite number"))
+		errs = append(errs, grace.Field("threshold", "is not a finite number"))
 	}
 	if !o.Severity.Valid() {
-		errs = append(errs, fmt.Errorf("severity: unknown %q, want info, warning or critical", o.Severity))
+		errs = append(errs, grace.Field("severity", "unknown %q, want info, warning or critical", o.Severity))
 	}
 	return errors.Join(errs...)
 }
@@ -134,19 +133,19 @@ func (o Objective) validateBudget() []error {
 	var errs []error
 	switch burns := o.Aggregation == aggregateBurn; {
 	case !burns && o.Budget != 0:
-		errs = append(errs, fmt.Errorf("budget: is for aggregation %s only", aggregateBurn))
+		errs = append(errs, grace.Field("budget", "is for aggregation %s only", aggregateBurn))
 	case !burns && o.Total != "":
-		errs = append(errs, fmt.Errorf("total: is for aggregation %s only", aggregateBurn))
+		errs = append(errs, grace.Field("total", "is for aggregation %s only", aggregateBurn))
 	case burns && !(o.Budget > 0 && o.Budget < 1): // also refuses NaN
-		errs = append(errs, fmt.Errorf("budget: %v is not a share between 0 and 1, such as 0.01 for 1 %%", o.Budget))
+		errs = append(errs, grace.Field("budget", "%v is not a share between 0 and 1, such as 0.01 for 1 %%", o.Budget))
 	case burns && o.Total != "" && o.Total == o.Metric:
-		errs = append(errs, errors.New("total: is the metric itself; it counts all events, metric the bad ones"))
+		errs = append(errs, grace.Field("total", "is the metric itself; it counts all events, metric the bad ones"))
 	case burns && o.Window == 0 && o.Threshold != 0:
-		errs = append(errs, errors.New("threshold: needs a window; without both, an error budget has the three usual ones"))
+		errs = append(errs, grace.Field("threshold", "needs a window; without both, an error budget has the three usual ones"))
 	case burns && o.Window != 0 && o.Threshold <= 0:
-		errs = append(errs, fmt.Errorf("threshold: %v is not a positive multiple of the budget, such as 14.4", o.Threshold))
+		errs = append(errs, grace.Field("threshold", "%v is not a positive multiple of the budget, such as 14.4", o.Threshold))
 	case burns && o.Op != ">" && o.Op != ">=":
-		errs = append(errs, fmt.Errorf("op: %q makes no sense for %s, want >", o.Op, aggregateBurn))
+		errs = append(errs, grace.Field("op", "%q makes no sense for %s, want >", o.Op, aggregateBurn))
 	}
 	return errs
 }

@@ -225,34 +225,34 @@ func wanted(c grace.Check, baseline *float64) string {
 }
 
 // ValidateCheck judges a check before anything starts. The error joins every
-// fault; each begins with the key it is about.
+// fault; each is a [grace.FieldError].
 func ValidateCheck(c grace.Check) error {
 	var errs []error
-	fault := func(bad bool, format string, args ...any) {
+	fault := func(bad bool, key, format string, args ...any) {
 		if bad {
-			errs = append(errs, fmt.Errorf(format, args...))
+			errs = append(errs, grace.Field(key, format, args...))
 		}
 	}
 	switch c.Type {
 	case grace.CheckHTTPHealth:
-		fault(c.URL == "", "url: missing; an http_health check asks one")
-		fault(c.Status != 0 && (c.Status < 100 || c.Status > 599), "status: %d: want an HTTP status, or none for any 2xx", c.Status)
+		fault(c.URL == "", "url", "missing; an http_health check asks one")
+		fault(c.Status != 0 && (c.Status < 100 || c.Status > 599), "status", "%d: want an HTTP status, or none for any 2xx", c.Status)
 	case grace.CheckCommand:
-		fault(len(c.Argv) == 0 || c.Argv[0] == "", "argv: missing; a command check runs it without a shell")
+		fault(len(c.Argv) == 0 || c.Argv[0] == "", "argv", "missing; a command check runs it without a shell")
 	case grace.CheckMetricThreshold:
-		fault(c.Metric == "", "metric: missing")
-		fault(!slices.Contains([]string{"<", "<=", ">", ">="}, c.Op), "op: %q: want <, <=, > or >=", c.Op)
-		fault(math.IsNaN(c.Threshold) || math.IsInf(c.Threshold, 0), "threshold: %v: want a number", c.Threshold)
+		fault(c.Metric == "", "metric", "missing")
+		fault(!slices.Contains([]string{"<", "<=", ">", ">="}, c.Op), "op", "%q: want <, <=, > or >=", c.Op)
+		fault(math.IsNaN(c.Threshold) || math.IsInf(c.Threshold, 0), "threshold", "%v: want a number", c.Threshold)
 	case grace.CheckMetricTrend:
-		fault(c.Metric == "", "metric: missing")
-		fault(!slices.Contains([]string{falling, rising, steady}, c.Direction), "direction: %q: want falling, rising or steady", c.Direction)
+		fault(c.Metric == "", "metric", "missing")
+		fault(!slices.Contains([]string{falling, rising, steady}, c.Direction), "direction", "%q: want falling, rising or steady", c.Direction)
 	case grace.CheckCapacity:
-		fault(c.Metric == "", "metric: missing; it counts the serving instances")
+		fault(c.Metric == "", "metric", "missing; it counts the serving instances")
 	default:
-		fault(true, "type: %q: want http_health, metric_threshold, metric_trend, command or capacity", c.Type)
+		fault(true, "type", "%q: want http_health, metric_threshold, metric_trend, command or capacity", c.Type)
 	}
-	fault(c.MinSamples < 0, "min_samples: %d: want 1 or more, or none for %d", c.MinSamples, defaultMinSamples)
-	fault(c.Interval < 0, "interval: %s: want more than 0s, or none for 1s", c.Interval)
-	fault(!(c.Tolerate >= 0 && c.Tolerate <= 1), "tolerate: %v: want a share from 0 to 1", c.Tolerate)
+	fault(c.MinSamples < 0, "min_samples", "%d: want 1 or more, or none for %d", c.MinSamples, defaultMinSamples)
+	fault(c.Interval < 0, "interval", "%s: want more than 0s, or none for 1s", c.Interval)
+	fault(!(c.Tolerate >= 0 && c.Tolerate <= 1), "tolerate", "%v: want a share from 0 to 1", c.Tolerate)
 	return errors.Join(errs...)
 }
