@@ -49,7 +49,7 @@ func (p process) Reload(ctx context.Context, actor string) error {
 		return err
 	}
 	bad := &api.Invalid{Message: "the configuration was refused and nothing has changed"}
-	for _, one := range refused.Problems {
+	for _, one := range refused.Problems.Errors() {
 		bad.Details = append(bad.Details, api.Detail{
 			Location: fmt.Sprintf("%s:%d:%d %s", one.File, one.Line, one.Column, one.Key), Message: one.Message, Hint: one.Hint,
 		})

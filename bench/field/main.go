@@ -12,6 +12,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"grace/internal/cli"
+	"grace/internal/stage/learn"
 )
 
 func main() {
@@ -189,6 +192,12 @@ func (j *judge) verdict(rows []row, took time.Duration) error {
 	for _, text := range append(append(append([]string{}, needless...), silences...), untrue...) {
 		fmt.Println("  ", text)
 	}
+	var kpis learn.KPIs
+	if err := j.ask(http.MethodGet, "/api/self_heal/kpis", nil, &kpis); err != nil {
+		return fmt.Errorf("read the key figures: %w", err)
+	}
+	criteria := cli.Criteria(kpis.Criteria)
+	criteria.Write(os.Stdout, false)
 	fmt.Printf("%d faults in %.0f s, %d actions\n", len(rows), took.Seconds(), actions)
 	fmt.Printf("successes without recovery: %d\nactions on what was well or silenced: %d\nsilences: %d\n", len(untrue), len(needless), len(silences))
 	if bad := len(needless) + len(silences) + len(untrue) + wrong; bad > 0 {

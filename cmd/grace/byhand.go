@@ -28,7 +28,7 @@ guardrail that says no asks for approval as ever. It needs a token with the role
 approver.
 
 With --override the limits of time pass: rate, backoff, duplicate, circuit
-breaker.`,
+breaker. The exit code is 6 when a gate refuses and nothing is done.`,
 		Example: "  grace run restart_service web --reason \"it hangs, I have looked\"",
 		Args:    cli.ExactArgs("PLAYBOOK", "SERVICE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,7 +47,13 @@ breaker.`,
 			if err != nil {
 				return refusedNames(cmd.Context(), c, err, args[0], args[1])
 			}
-			return a.Show(d.Raw, func(w io.Writer) { a.byHand(w, d.Value, override) })
+			if err := a.Show(d.Raw, func(w io.Writer) { a.byHand(w, d.Value, override) }); err != nil {
+				return err
+			}
+			if v := d.Value.Verdict; v != grace.VerdictAllow && v != grace.VerdictRequireApproval {
+				return &cli.Failure{Code: cli.ExitNotAllowed, Message: "nothing was done", Silent: true}
+			}
+			return nil
 		},
 	}
 	f := cmd.Flags()

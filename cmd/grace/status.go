@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"grace"
 	"grace/internal/api"
 	"grace/internal/cli"
-	"grace/internal/stage/learn"
 )
 
 func newStatus(a *app) *cobra.Command {
@@ -127,29 +125,10 @@ func (a *app) lastDay(w io.Writer, open []grace.Run, kpis kpiView) {
 		a.runTable(w, open)
 	}
 	_, _ = fmt.Fprintf(w, "\nLast 24 h: %s\n", cli.KeyFigures(kpis))
-	a.criteria(w, kpis.Criteria)
-}
-
-// criteria shows what healing must achieve, and whether it does.
-func (a *app) criteria(w io.Writer, list []learn.Criterion) {
-	if len(list) == 0 {
-		return
+	if len(kpis.Criteria) > 0 {
+		t := cli.Criteria(kpis.Criteria)
+		t.Write(w, a.Colour)
 	}
-	t := cli.Table{Head: []string{"  TARGET", "", "NOW", "95 % INTERVAL", "OF", ""}, Tones: map[int]bool{5: true}}
-	for _, c := range list {
-		text := cli.Percent
-		if c.Value > 1 || strings.HasSuffix(c.Target, "min") {
-			text = func(v float64) string {
-				return cli.Short(time.Duration(v * float64(time.Second)).Round(100 * time.Millisecond))
-			}
-		}
-		now, interval := "-", "-"
-		if c.N > 0 {
-			now, interval = text(c.Value), text(c.Low)+" to "+text(c.High)
-		}
-		t.Add("  "+c.Name, c.Target, now, interval, strconv.Itoa(c.N), strings.ReplaceAll(c.Met, "_", " "))
-	}
-	t.Write(w, a.Colour)
 }
 
 func (a *app) headline(w io.Writer, unready string, health []healthView, runs, approvals, incidents int) {

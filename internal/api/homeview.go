@@ -258,47 +258,21 @@ func entry(e grace.AuditEntry) console.Entry {
 	return out
 }
 
-// Targets of the key figures, as the console shows them everywhere.
-const (
-	targetRecover   = 5 * time.Minute
-	targetSuccess   = 0.85
-	targetAuto      = 0.6
-	targetRollbacks = 0.05
-	// fewRuns is below what a share says anything.
-	fewRuns = 20
-)
-
+// kpiTiles shows what healing must achieve, and whether it does, as grace status does.
 func kpiTiles(k learn.KPIs) []console.KPI {
-	ended := k.Succeeded24h + k.Failed24h
-	recovered := console.KPI{Name: "Time to recover", Value: "-", Target: "< 5 min", Note: count(k.Succeeded24h, "recovery", "recoveries")}
-	if k.Succeeded24h > 0 {
-		recovered.Value, recovered.Missed = span(k.MeanTimeToRecover.D()), k.MeanTimeToRecover.D() >= targetRecover
+	var out []console.KPI
+	for _, c := range k.Criteria {
+		tile := console.KPI{Name: strings.ToUpper(c.Name[:1]) + c.Name[1:], Value: "-", Target: c.Target, Note: "no data in 24 h", Missed: c.Met == "fail"}
+		if c.N > 0 {
+			text := percent
+			if strings.HasSuffix(c.Target, "min") {
+				text = func(seconds float64) string { return span(time.Duration(seconds * float64(time.Second))) }
+			}
+			tile.Value, tile.Note = text(c.Value), fmt.Sprintf("of %d; 95 %% interval %s to %s", c.N, text(c.Low), text(c.High))
+		}
+		out = append(out, tile)
 	}
-	return []console.KPI{
-		recovered,
-		share("Auto-approved", "> 60 %", k.AutoApproved24h, k.Proposals24h, func(v float64) bool { return v > targetAuto }),
-		share("Success", "> 85 %", k.Succeeded24h, ended, func(v float64) bool { return v > targetSuccess }),
-		share("Rolled back", "< 5 %", k.Rollbacks24h, ended, func(v float64) bool { return v < targetRollbacks }),
-		{Name: "Proposals a minute", Value: fmt.Sprintf("%.1f", k.ProposalsPerMin), Note: count(k.Proactive24h, "proactive", "proactive") + " in 24 h"},
-	}
-}
-
-// share is a figure that is a share of runs: always with its n, and judged
-// against the target only when n is enough to judge.
-func share(name, target string, part, all int, met func(float64) bool) console.KPI {
-	k := console.KPI{Name: name, Value: "-", Target: target, Note: fmt.Sprintf("%d of %d", part, all)}
-	if all == 0 {
-		k.Note = "no runs in 24 h"
-		return k
-	}
-	v := float64(part) / float64(all)
-	k.Value = percent(v)
-	if all < fewRuns {
-		k.Note += ", too few to judge"
-		return k
-	}
-	k.Missed = !met(v)
-	return k
+	return append(out, console.KPI{Name: "Proposals a minute", Value: fmt.Sprintf("%.1f", k.ProposalsPerMin), Note: count(k.Proactive24h, "proactive", "proactive") + " in 24 h"})
 }
 
 func count(n int, one, more string) string {

@@ -11,6 +11,7 @@ import (
 
 	"grace"
 	"grace/console"
+	"grace/internal/event"
 	"grace/internal/explain"
 	"grace/internal/heal"
 	"grace/internal/store"
@@ -271,16 +272,18 @@ func approvalState(a grace.Approval, now time.Time) (st console.State, settled s
 	return st, fmt.Sprintf("%s%s", a.State, quoted(a.Reason))
 }
 
-// stepWords says what a step does: its name, its action and the settings that
-// tell it from others. Secrets are still references here.
+// stepWords says what a step does: its name, its action and all its settings. Secrets
+// are still references here.
 func stepWords(name, action string, with map[string]any, irreversible bool) string {
 	var parts []string
 	for _, key := range slices.Sorted(maps.Keys(with)) {
 		switch value := with[key].(type) {
-		case string, bool, int, int64, float64:
-			parts = append(parts, fmt.Sprintf("%s %v", key, value))
 		case []any:
 			parts = append(parts, key+" "+strings.Trim(fmt.Sprint(value), "[]"))
+		case map[string]any, map[string]string:
+			parts = append(parts, key+" "+string(event.Encode(value)))
+		default:
+			parts = append(parts, fmt.Sprintf("%s %v", key, value))
 		}
 	}
 	text := name + ": " + action

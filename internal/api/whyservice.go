@@ -94,6 +94,9 @@ func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explan
 	if len(noted) > 0 {
 		e.Stages = append(e.Stages, Stage{Name: "outcome", Title: "Why nothing is being done", Lines: noted})
 	}
+	if unready := s.process.Unready(); unready != "" {
+		e.Summary = "What is shown may be old, for GRACE cannot work: " + unready + ". " + e.Summary
+	}
 	e.Text = text(e.Summary, e.Stages)
 	return e, nil
 }

@@ -109,3 +109,22 @@ func KeyFigures(k learn.KPIs) string {
 	return fmt.Sprintf("success %s, approval %s, mean time to recover %s, rollbacks %d, auto-approved %d",
 		success, approval, recovery, k.Rollbacks24h, k.AutoApproved24h)
 }
+
+// Criteria shows what healing must achieve, and whether it does.
+func Criteria(list []learn.Criterion) Table {
+	t := Table{Head: []string{"  TARGET", "", "NOW", "95 % INTERVAL", "OF", ""}, Tones: map[int]bool{5: true}}
+	for _, c := range list {
+		text := Percent
+		if strings.HasSuffix(c.Target, "min") {
+			text = func(v float64) string {
+				return Short(time.Duration(v * float64(time.Second)).Round(100 * time.Millisecond))
+			}
+		}
+		now, interval := "-", "-"
+		if c.N > 0 {
+			now, interval = text(c.Value), text(c.Low)+" to "+text(c.High)
+		}
+		t.Add("  "+c.Name, c.Target, now, interval, strconv.Itoa(c.N), strings.ReplaceAll(c.Met, "_", " "))
+	}
+	return t
+}

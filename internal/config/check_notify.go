@@ -28,7 +28,11 @@ func (c *checker) checkNotify() {
 		}
 		c.routed(route.key("receivers"), r.Receivers, names, used)
 		for j, rung := range r.Escalate {
-			c.routed(route.key("escalate").item(j).key("receivers"), rung.Receivers, names, used)
+			at := route.key("escalate").item(j)
+			c.routed(at.key("receivers"), rung.Receivers, names, used)
+			if j > 0 && rung.After <= r.Escalate[j-1].After {
+				at.key("after").add("write the rungs in the order of their times", "is %s, and the rung before it is at %s", shortDuration(rung.After), shortDuration(r.Escalate[j-1].After))
+			}
 		}
 		c.checkRoute(route, r)
 		if r.RepeatInterval > 0 && r.RepeatInterval < minRepeat {
@@ -117,8 +121,12 @@ func receiverKeys(at spot, r notify.Receiver) {
 			at.key(f.name).add("remove the key, or change the type", "a receiver of type %s has no %s; it belongs to %s",
 				r.Type, f.name, strings.Join(f.only, ", "))
 		}
-		if slices.Contains(required, f.name) && !given {
+		switch value := reflect.ValueOf(r).FieldByIndex(f.index); {
+		case !slices.Contains(required, f.name):
+		case !given:
 			at.key(f.name).add(exampleHint(f), "required key is missing for type %s", r.Type)
+		case value.Len() == 0 && !at.key(f.name).failed():
+			at.key(f.name).add(exampleHint(f), "is empty")
 		}
 	}
 }

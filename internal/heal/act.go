@@ -132,7 +132,7 @@ func (x *execution) do(ctx context.Context, i int, s grace.Step) grace.Outcome {
 			o.Data[resumedKey] = "true"
 		}
 		if o.Status == grace.OutcomeSucceeded || !o.Retryable || attempt > s.Retries {
-			return certain(o, maybe)
+			return x.lookAfter(ctx, i, s, certain(o, maybe))
 		}
 		maybe = maybe || o.Status != grace.OutcomeFailed
 		x.Clock.Sleep(ctx, pause)
@@ -141,6 +141,30 @@ func (x *execution) do(ctx context.Context, i int, s grace.Step) grace.Outcome {
 			return certain(o, maybe)
 		}
 	}
+}
+
+// lookAfter looks once at what became of a step of which nobody can say whether it took
+// effect: one that helped is not undone for want of an answer. That the service is well
+// says so of the last step alone.
+func (x *execution) lookAfter(ctx context.Context, i int, s grace.Step, o grace.Outcome) grace.Outcome {
+	if o.Status != grace.OutcomeUnknown || s.ReadOnly || ctx.Err() != nil ||
+		s.Check == nil && slices.ContainsFunc(x.run.Playbook.Steps[i+1:], mutates) {
+		return o
+	}
+	checks, what := x.checksOf(s)
+	if found, _ := x.effectOf(ctx, checks); found == effectThere {
+		o.Status, o.Output, o.Error = grace.OutcomeSucceeded, o.Error+"; "+what, ""
+	}
+	return o
+}
+
+// checksOf gives what tells whether a step took effect, and how that is said: its own
+// check, else the playbook's verification.
+func (x *execution) checksOf(s grace.Step) (checks []grace.Check, what string) {
+	if s.Check != nil {
+		return []grace.Check{*s.Check}, "its effect is there"
+	}
+	return x.run.Playbook.Verify, "the service is well, by this step or without it"
 }
 
 // certain makes a failure unknown when an earlier try may have taken effect:
@@ -217,10 +241,7 @@ const (
 // effect is missing: the step is to be done. What cannot be told is unknown, which
 // is neither "done" nor "do it again": the run is undone, or a person looks at it.
 func (x *execution) resume(ctx context.Context, s grace.Step) (o grace.Outcome, settled bool) {
-	checks := x.run.Playbook.Verify
-	if s.Check != nil {
-		checks = []grace.Check{*s.Check}
-	}
+	checks, what := x.checksOf(s)
 	deadline := x.Clock.Now().Add(or(x.run.Playbook.Settle, DefaultSettle))
 	for {
 		found, detail := x.effectOf(ctx, checks)
@@ -234,10 +255,6 @@ func (x *execution) resume(ctx context.Context, s grace.Step) (o grace.Outcome, 
 		late := !x.Clock.Now().Before(deadline)
 		switch {
 		case found == effectThere:
-			what := "its effect is there"
-			if s.Check == nil {
-				what = "the service is well, by this step or without it"
-			}
 			return grace.Outcome{Status: grace.OutcomeSucceeded, Output: "left unfinished by another process; " + what}, true
 		case ctx.Err() != nil: // an abort is looked at next
 			return o, false

@@ -142,3 +142,28 @@ func TestSnapshotThatCannotBeUndone(t *testing.T) {
 		})
 	}
 }
+
+// TestNoAnswerIsLookedAfter: a step that gave no answer and helped is not undone for
+// want of the answer; one that did not help is.
+func TestNoAnswerIsLookedAfter(t *testing.T) {
+	for name, helps := range map[string]bool{"it helped": true, "it did not": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.onCall = func(req grace.ActionRequest) grace.Outcome {
+				w.healthy = helps
+				if req.Phase == grace.PhaseUndo {
+					return grace.Outcome{Status: grace.OutcomeSucceeded}
+				}
+				return grace.Outcome{Status: grace.OutcomeUnknown, Error: "no answer within 20s"}
+			}
+			run := w.drive(w.start(aRun(w, undoable("one"))))
+			undone := slices.Contains(w.calls, "undo/one#r-1/undo/one")
+			if undone == helps || helps != (run.Status == grace.RunSucceeded) {
+				t.Errorf("undone %v, state %s (%s) after %v", undone, run.Status, run.Error, w.calls)
+			}
+			if helps && run.Steps[0].State != grace.StepSucceeded {
+				t.Errorf("the step: %+v", run.Steps[0])
+			}
+		})
+	}
+}

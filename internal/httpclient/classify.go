@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -90,10 +91,21 @@ func own(err error) bool {
 		return true
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		// A resolver that does not answer is not a name that does not exist.
-		return !dns.IsNotFound || dns.Err == "unknown port"
+		// A resolver that does not answer is not a name that does not exist; nor is an
+		// address with a part too many or too large.
+		return !dns.IsNotFound || dns.Err == "unknown port" || NoHost(dns.Name)
 	}
 	return impossible(err)
+}
+
+// NoHost tells of an address that cannot exist: one of numbers alone that is none. No
+// name ends in a number.
+func NoHost(host string) bool {
+	last := host[strings.LastIndex(strings.TrimSuffix(host, "."), ".")+1:]
+	if _, err := strconv.ParseUint(strings.TrimSuffix(last, "."), 10, 64); err != nil {
+		return false
+	}
+	return net.ParseIP(host) == nil
 }
 
 // socksRefuses tells whether a SOCKS proxy would not do what it was asked. Some

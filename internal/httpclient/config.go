@@ -189,6 +189,9 @@ func Target(address string) (httpURL, socket string, err error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return "", "", grace.Field("url", "%q: want http:// or https:// and a host, or unix:// and the path of a socket", grace.CleanOutput(address))
 	}
+	if NoHost(u.Hostname()) {
+		return "", "", grace.Field("url", "%q: %s is no IP address, and no name of a host", grace.CleanOutput(address), u.Hostname())
+	}
 	if n, err := strconv.Atoi(u.Port()); u.Port() != "" && (err != nil || n < 1 || n > 65535) {
 		return "", "", grace.Field("url", "%q: a port is a number from 1 to 65535", address)
 	}

@@ -340,3 +340,32 @@ func TestAvertedIsSeen(t *testing.T) {
 		t.Error("it is not measured any more")
 	}
 }
+
+// TestVerifiedByTheFirstPass: that the newest sample passes is not yet that it is over,
+// nor that the remedy did not help.
+func TestVerifiedByTheFirstPass(t *testing.T) {
+	t.Parallel()
+	l, tick := wound(t, nil)
+	service := benchService(1)
+	run := grace.Run{Service: service, Kind: grace.TriggerReactive, Condition: []grace.SignalKey{grace.SignalKey(string(service) + "/probe/up")}}
+	look := func(value float64) heal.Condition {
+		t.Helper()
+		tick()
+		s := grace.Sample{Service: service, Sensor: "probe", Metric: "up", Kind: grace.SampleProbe, Severity: grace.SeverityCritical, Value: value, At: l.Now()}
+		if err := l.Observe(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		return l.condition(t.Context(), run)
+	}
+	look(0)
+	look(0)
+	if c := look(0); c.Clear || c.Open {
+		t.Errorf("down: %+v", c)
+	}
+	if c := look(1); c.Clear || !c.Open {
+		t.Errorf("up once: %+v", c)
+	}
+	if c := look(1); !c.Clear {
+		t.Errorf("up twice: %+v", c)
+	}
+}

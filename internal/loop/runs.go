@@ -214,9 +214,9 @@ func lastStep(run grace.Run) (at time.Time) {
 }
 
 // undecided tells whether what is known says neither that something is there nor that it
-// is not.
+// is not: that the newest sample passes is not yet that it is over.
 func undecided(e gate.Evidence) bool {
-	return e.State == gate.EvidenceNoData || e.State == gate.EvidenceUnconfirmed
+	return e.State == gate.EvidenceNoData || e.State == gate.EvidenceUnconfirmed || e.State == gate.EvidencePassing
 }
 
 // notOver gives those of some signals that are not shown to have been well for so long.

@@ -21,9 +21,14 @@ func (t *teams) send(ctx context.Context, m *Message, _ Thread) (Thread, error) 
 	if s.err != nil {
 		return Thread{}, s.err
 	}
-	colour := map[grace.Severity]string{grace.SeverityCritical: "attention", grace.SeverityWarning: "warning"}[m.Severity]
-	if m.Ended {
+	colour := "default"
+	switch {
+	case m.Ended:
 		colour = "good"
+	case m.Severity == grace.SeverityCritical:
+		colour = "attention"
+	case m.Severity == grace.SeverityWarning:
+		colour = "warning"
 	}
 	facts := []map[string]string{}
 	for _, p := range m.parts() {

@@ -158,3 +158,26 @@ func TestRetryDelivered(t *testing.T) {
 	}
 	equal(t, len(e.letters()), 0)
 }
+
+// TestRetryWhenOver: a dead letter about what is over meanwhile opens nothing any more:
+// its end has been sent, and none would follow.
+func TestRetryWhenOver(t *testing.T) {
+	answer := http.StatusBadRequest
+	var kinds []string
+	double := newDouble(t, func(w http.ResponseWriter, g got) {
+		kinds = append(kinds, string(g.body))
+		w.WriteHeader(answer)
+	})
+	e := newEnv(t, Settings{Config: Config{Receivers: []Receiver{hook("hook", double)}}})
+	e.incident("i-1", "web", "opened")
+	e.turn("hook")
+	e.incident("i-1", "web", "resolved")
+	answer, kinds = http.StatusOK, nil
+	e.turn("hook")
+	e.retry("hook:1")
+	e.turn("hook")
+	if len(kinds) != 2 || !strings.Contains(kinds[1], `"kind":"resolved"`) || !strings.Contains(kinds[1], `"ended":true`) || !strings.Contains(kinds[1], "Over meanwhile") {
+		t.Errorf("%q", kinds)
+	}
+	equal(t, len(e.letters()), 0)
+}

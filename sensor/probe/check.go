@@ -80,9 +80,12 @@ func validAddress(address string) error {
 		}
 		return nil
 	}
-	_, port, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
 	if err != nil || port == "" {
 		return grace.Field("address", "%q: want host:port", address)
+	}
+	if httpclient.NoHost(host) {
+		return grace.Field("address", "%q: %s is no IP address, and no name of a host", address, host)
 	}
 	if n, err := strconv.Atoi(port); err == nil && (n < 1 || n > 65535) {
 		return grace.Field("address", "%q: a port is a number from 1 to 65535", address)

@@ -26,8 +26,8 @@ func (a *Agent) choose(in Input, service grace.Service) (best *candidate, candid
 	var ranked []candidate
 	triggered := 0
 	for _, p := range in.Playbooks {
-		if !slices.Contains(p.Triggers, d.Code) {
-			continue
+		if !slices.Contains(p.Triggers, d.Code) || len(p.Services) > 0 && !slices.Contains(p.Services, service.ID) {
+			continue // it is for something else, or for others
 		}
 		triggered++
 		bound, ok := p.Bind(service)
@@ -56,13 +56,16 @@ func (a *Agent) choose(in Input, service grace.Service) (best *candidate, candid
 			one.Refused = &r
 		} else if best == nil {
 			best, one.Chosen = c, true
+			if r.Code == grace.ReasonOverridden {
+				reasons = append(reasons, r)
+			}
 		}
 		looked = append(looked, one)
 	}
 	score, trials := a.doNothing(in)
 	candidates = append(append(looked, candidates...), grace.Candidate{Playbook: DoNothing, Score: score, Trials: trials})
 	if best != nil {
-		return best, candidates, []grace.Reason{gate.New("playbook", true, "", string(best.playbook.ID), nil)}
+		return best, candidates, append(reasons, gate.New("playbook", true, "", string(best.playbook.ID), nil))
 	}
 	for _, c := range candidates {
 		if c.Refused != nil {
