@@ -29,7 +29,7 @@ func spawnReplicas(t *testing.T, n int, database, text string) []*process {
 	return all
 }
 
-// TestReplicasDecideOnce: the same trouble, told to every replica at the same
+// TestReplicasDecideOnce: the same condition, told to every replica at the same
 // moment, is one decision and one run, and the decision follows from what is recorded.
 func TestReplicasDecideOnce(t *testing.T) {
 	t.Parallel()

@@ -160,7 +160,7 @@ func (r *receivers) handlers() api.Receivers {
 	return api.Receivers{"/api/v1/write": r.afterRecall(r.write), "/v1/metrics": r.afterRecall(r.otlp.Handler(api.Sender))}
 }
 
-// afterRecall has senders come again until the history was read.
+// afterRecall has senders retry until the history was read.
 func (r *receivers) afterRecall(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if !r.ready.Load() {
@@ -325,7 +325,7 @@ func (r *receivers) Collect(out chan<- prometheus.Metric) {
 			prometheus.CounterValue, float64(n), answer)
 	}
 	for answer, n := range map[string]uint64{"all": o.Requests, "refused": o.Refused, "busy": o.Later} {
-		out <- prometheus.MustNewConstMetric(describe("grace_otlp_requests_total", "OTLP requests, and how many of them were refused or told to come again.", "answer"),
+		out <- prometheus.MustNewConstMetric(describe("grace_otlp_requests_total", "OTLP requests, and how many of them were refused or told to retry.", "answer"),
 			prometheus.CounterValue, float64(n), answer)
 	}
 }

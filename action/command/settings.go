@@ -62,7 +62,7 @@ func decode(with map[string]any) (settings, error) {
 		}
 	}
 	if s.KillAfter < 0 {
-		return s, grace.Field("kill_after", "%s is less than nothing", s.KillAfter)
+		return s, grace.Field("kill_after", "%s is negative", s.KillAfter)
 	}
 	return s, nil
 }

@@ -155,7 +155,7 @@ func (p *prometheus) start(ctx context.Context, s site) error {
 	return prom.ready(ctx, "http://"+p.speed.prometheus+"/-/ready")
 }
 
-// restartPause keeps one trouble that raises several alerts about a service
+// restartPause keeps one condition that raises several alerts about a service
 // from restarting it several times.
 const restartPause = 30 * time.Second
 

@@ -1,5 +1,5 @@
 // Command load puts GRACE under the load of a large installation and measures
-// what it does to her.
+// what it does to it.
 //
 //	a store with --runs runs, seeded through the store
 //	   └> grace serve: 1,000 services, each probed every 6 s here

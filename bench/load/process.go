@@ -55,7 +55,7 @@ type process struct {
 	client *http.Client // with the pages' session
 }
 
-// start starts GRACE and waits until she is ready.
+// start starts GRACE and waits until it is ready.
 func start(ctx context.Context, o options) (*process, error) {
 	listen, err := free()
 	if err != nil {

@@ -249,7 +249,7 @@ func (r *faultReport) note(run grace.Run, seen *time.Time) {
 }
 
 // recovered notes when the shop was last seen unwell. Few customers may have
-// met the trouble, so it is not earlier than what ended it.
+// met the condition, so it is not earlier than what ended it.
 func (r *faultReport) recovered(at time.Time) { r.RecoveredS = since(r.InjectedAt, at) }
 
 func later(a, b time.Time) time.Time {

@@ -30,7 +30,7 @@ type chapter struct {
 	limit    *limit // GRACE must foresee that it is reached, and act before
 }
 
-// chapters is the story. Each acts on its own kind of trouble, so that no
+// chapters is the story. Each acts on its own kind of fault, so that no
 // limit of one (duplicates, backoff, rate) is met by another.
 func chapters() []chapter {
 	return []chapter{

@@ -167,7 +167,7 @@ func (s *server) limited(ctx context.Context, decide func() error) error {
 		return p
 	}
 	err := decide()
-	if p := known("", err); p != nil && slices.Contains([]int{http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}, p.Status) {
+	if p := known("", err); p != nil && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}, p.Status) {
 		s.decisions.giveBack(person)
 	}
 	return err

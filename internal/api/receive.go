@@ -47,7 +47,7 @@ func Sender(r *http.Request) string {
 	return host
 }
 
-// Errors of Authorize: the sender may come again, or never with this token.
+// Errors of Authorize: the sender may retry, or never with this token.
 var (
 	ErrStoreAway = errors.New("checking the token")
 	ErrRole      = errors.New("the token's role is too low")

@@ -82,7 +82,7 @@ func (s *server) admitIntake() (leave func(), err error) {
 	case s.intake <- struct{}{}:
 		return func() { <-s.intake }, nil
 	default:
-		return nil, busy(time.Second, "nothing was taken: %d requests with telemetry are being taken already", maxIntake).
+		return nil, busy(time.Second, "nothing was taken: %d requests with telemetry are in flight", maxIntake).
 			hint("send it again after the time in Retry-After")
 	}
 }

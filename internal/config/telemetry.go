@@ -15,7 +15,7 @@ import (
 // by OTLP.
 type Telemetry struct {
 	telemetry.Config
-	MaxBody    Size      `yaml:"max_body" doc:"largest request, unpacked" default:"32MiB"`
+	MaxBody    Size      `yaml:"max_body" doc:"largest request, decompressed" default:"32MiB"`
 	OTLPListen string    `yaml:"otlp_listen" doc:"address and port of the OTLP receiver for gRPC, which has its own; OTLP over HTTP is at /v1/metrics of the API" example:"127.0.0.1:4317"`
 	WarmUp     []History `yaml:"warm_up" doc:"where the history of what is sent can be read when GRACE starts, so that a restart does not blind the forecasts"`
 }

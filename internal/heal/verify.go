@@ -42,7 +42,7 @@ func (x *execution) takeBaseline() error {
 				continue
 			}
 			c = expandCheck(c, x.vars())
-			// A capacity reading from shortly before the trouble is the honest
+			// A capacity reading from shortly before the condition is the honest
 			// one: during it, crashed instances are missing already.
 			since := x.run.SickSince.Add(-time.Minute)
 			if r := x.Prober.Probe(ctx, x.serviceOf(c), c, since); r.OK {

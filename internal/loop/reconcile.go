@@ -256,7 +256,7 @@ func passes(dec grace.Decision) bool {
 	return slices.ContainsFunc(dec.Reasons, func(r grace.Reason) bool { return r.Code == grace.ReasonUnstable })
 }
 
-// inHand tells whether a run for the same trouble is open.
+// inHand tells whether a run for the same condition is open.
 func inHand(dec grace.Decision) bool {
 	return slices.ContainsFunc(dec.Reasons, func(r grace.Reason) bool { return r.Gate == propose.GateOpen && !r.OK })
 }

@@ -36,7 +36,7 @@ type refusal struct{ err error }
 func (r *refusal) Error() string { return r.err.Error() }
 func (r *refusal) Unwrap() error { return r.err }
 
-// later is an answer that says when to come again.
+// later is an answer that says when to retry.
 type later struct {
 	err   error
 	after time.Duration

@@ -152,7 +152,7 @@ func rateLimit(s *Sim, r *record) (bad []string) {
 	return bad
 }
 
-// backoff: after k failures in a row for the same trouble no run starts for
+// backoff: after k failures in a row for the same condition no run starts for
 // 5 min doubled k-1 times, less a fifth for the jitter.
 func backoff(s *Sim, r *record) (bad []string) {
 	for _, run := range r.Runs {
@@ -178,7 +178,7 @@ func backoff(s *Sim, r *record) (bad []string) {
 	return bad
 }
 
-// endedBefore gives the runs for the same trouble that had ended when run was
+// endedBefore gives the runs for the same condition that had ended when run was
 // made, in the order of their ends.
 func (r *record) endedBefore(run grace.Run) []grace.Run {
 	var out []grace.Run

@@ -54,7 +54,7 @@ func (s *Sim) closeIncidents() {
 	}
 }
 
-// detect notes that the operator sees trouble on a service.
+// detect notes that the operator sees a condition of a service.
 func (s *Sim) detect(id grace.ServiceID, at time.Time) {
 	for _, i := range s.incidents {
 		ended := !i.Mitigated.IsZero() && at.After(i.Mitigated)

@@ -89,7 +89,7 @@ func TestGRPCRefusals(t *testing.T) {
 		"long":        {message: make([]byte, 20_000), code: codes.ResourceExhausted, text: "larger than max"},
 		"bomb":        {message: make([]byte, 4<<20), option: grpc.UseCompressor(gzip.Name), code: codes.ResourceExhausted, text: "larger than max"},
 		"many parts":  {message: marshal(t, request(gauge("heat", number(0, 1, many...)))), code: codes.ResourceExhausted, text: "raise max_parts"},
-		"behind":      {message: []byte{}, code: codes.Unavailable, text: "come again later", retry: 7 * time.Second, behind: true},
+		"behind":      {message: []byte{}, code: codes.Unavailable, text: "retry later", retry: 7 * time.Second, behind: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t, func(c *otlp.Config) {

@@ -61,13 +61,13 @@ const Sensor = "otlp"
 
 // Config bounds a request, and how many there are at once.
 type Config struct {
-	MaxDecoded  int            `json:"max_decoded" doc:"bytes of a request unpacked"`
+	MaxDecoded  int            `json:"max_decoded" doc:"bytes of a request, decompressed"`
 	MaxParts    int            `json:"max_parts" doc:"points, attributes and texts of a request"`
 	Concurrent  int            `json:"concurrent" doc:"requests decoded at once"`
-	Waiting     int            `json:"waiting" doc:"further requests that wait for their turn; more are told to come again"`
+	Waiting     int            `json:"waiting" doc:"further requests that wait for their turn; more are told to retry"`
 	MaxWait     grace.Duration `json:"max_wait" doc:"how long they wait"`
 	ReadTimeout grace.Duration `json:"read_timeout" doc:"until the whole body of an HTTP request is there"`
-	RetryAfter  grace.Duration `json:"retry_after" doc:"when who is told to come again should"`
+	RetryAfter  grace.Duration `json:"retry_after" doc:"when who is told to retry should"`
 
 	DropResource []string `json:"drop_resource" doc:"attributes of resources that are no labels, where the resource names a service; a * stands for any text"`
 }
@@ -169,7 +169,7 @@ type refusal struct {
 	status int // of HTTP
 	code   codes.Code
 	text   string
-	retry  time.Duration // to come again after; 0 if that is of no use
+	retry  time.Duration // to retry after; 0 if that is of no use
 }
 
 func refuse(status int, code codes.Code, format string, args ...any) *refusal {
@@ -187,7 +187,7 @@ func (r *Receiver) count(no *refusal) *refusal {
 }
 
 func (r *Receiver) comeLater(why string) *refusal {
-	no := refuse(http.StatusTooManyRequests, codes.ResourceExhausted, "%s: come again later", why)
+	no := refuse(http.StatusTooManyRequests, codes.ResourceExhausted, "%s: retry later", why)
 	no.retry = r.cfg.RetryAfter.D()
 	return no
 }
@@ -195,7 +195,7 @@ func (r *Receiver) comeLater(why string) *refusal {
 // enter lets a request into the house, if there is room; leave must follow.
 func (r *Receiver) enter() *refusal {
 	if r.intake.Behind() {
-		no := refuse(http.StatusServiceUnavailable, codes.Unavailable, "samples cannot be passed on at the moment: come again later")
+		no := refuse(http.StatusServiceUnavailable, codes.Unavailable, "samples cannot be passed on at the moment: retry later")
 		no.retry = r.cfg.RetryAfter.D()
 		return no
 	}

@@ -89,7 +89,7 @@ func (c Config) Validate() error {
 	_, _, err := httpclient.Target(c.URL)
 	errs = append(errs, err, c.Client.Validate())
 	if c.Interval < 0 || c.Timeout < 0 || c.SampleLimit < 0 || c.BodyLimit < 0 {
-		errs = append(errs, errors.New("interval, timeout, sample_limit and body_limit must not be less than nothing"))
+		errs = append(errs, errors.New("interval, timeout, sample_limit and body_limit must not be negative"))
 	}
 	if !c.Severity.Valid() {
 		errs = append(errs, grace.Field("severity", "%q: want info, warning or critical", c.Severity))

@@ -11,7 +11,7 @@
 //	     was taken, and must not be sent again
 //	413  more bytes than MaxBody, or than MaxDecoded by the block's own word
 //	415  another content type or encoding: neither gzip nor anything else is
-//	     unpacked, so that no request is larger inside than it says outside
+//	     decompressed, so that no request is larger inside than it says outside
 //	503  too many requests at once, or the store is away: nothing was taken, and
 //	     Retry-After says when to send again
 //
@@ -53,8 +53,8 @@ const (
 // Config bounds a request, and how many there are at once.
 type Config struct {
 	MaxBody    int            `json:"max_body" doc:"bytes of a request as sent"`
-	MaxDecoded int            `json:"max_decoded" doc:"bytes of a request unpacked"`
-	Concurrent int            `json:"concurrent" doc:"requests at once; more are told to come again"`
+	MaxDecoded int            `json:"max_decoded" doc:"bytes of a request, decompressed"`
+	Concurrent int            `json:"concurrent" doc:"requests at once; more are told to retry"`
 	RetryAfter grace.Duration `json:"retry_after" doc:"when"`
 }
 
@@ -176,7 +176,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case h.places <- struct{}{}:
 		defer func() { <-h.places }()
 	default:
-		h.later(w, fmt.Sprintf("nothing was taken: %d requests are being taken already", h.cfg.Concurrent))
+		h.later(w, fmt.Sprintf("nothing was taken: %d requests are in flight", h.cfg.Concurrent))
 		return
 	}
 	if h.in.Behind() {
@@ -260,7 +260,7 @@ func (h *Handler) unpack(s *scratch, w http.ResponseWriter, r *http.Request) (bo
 	if n > h.cfg.MaxDecoded {
 		h.tooLarge.Add(1)
 		return nil, http.StatusRequestEntityTooLarge,
-			fmt.Errorf("the body would have %d bytes unpacked, the limit is %d; send fewer samples at once, or raise telemetry.max_body", n, h.cfg.MaxDecoded)
+			fmt.Errorf("the body would have %d bytes decompressed, the limit is %d; send fewer samples at once, or raise telemetry.max_body", n, h.cfg.MaxDecoded)
 	}
 	if n > mostExpansion*len(packed) {
 		h.malformed.Add(1)

@@ -129,7 +129,7 @@ func (b *Book) Add(entries ...grace.LearningEntry) {
 	}
 }
 
-// Rank gives the chance that the playbook helps the service with this trouble,
+// Rank gives the chance that the playbook helps the service with this condition,
 // and the decayed number of outcomes behind it; see the package comment.
 func (b *Book) Rank(service grace.ServiceID, code grace.Code, playbook grace.PlaybookID, now time.Time) (score, trials float64) {
 	own, others := b.tallies(remedy{code, playbook}, service, now)
@@ -213,7 +213,7 @@ func ResultOf(s grace.RunStatus) grace.Result {
 	return grace.ResultNeutral
 }
 
-// Row is the record of one playbook for one trouble of one service within one
+// Row is the record of one playbook for one condition of one service within one
 // span of time. Its counts are whole: nothing decays here.
 type Row struct {
 	Service           grace.ServiceID  `json:"service"`

@@ -37,8 +37,8 @@ type Agent struct {
 	labelled map[seriesID]int // open series with labels
 	known    map[known]tally  // of series that are not open
 
-	pending  map[identity][]grace.Prediction // open claims of before a restart, whose series have not come yet
-	breaches map[breached]int64              // unix ms, of before a restart, whose series have not come yet
+	pending  map[identity][]grace.Prediction // open claims from before a restart, whose series have not come yet
+	breaches map[breached]int64              // unix ms, from before a restart, whose series have not come yet
 	left     []grace.Prediction              // resolved without a look
 	cursor   Handle                          // where Step goes on
 	refit    Handle                          // where NextRefit goes on

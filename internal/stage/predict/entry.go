@@ -188,7 +188,7 @@ func (a *Agent) numberOf(rule string) int {
 	return -1
 }
 
-// Restore takes the ledger of before a restart, oldest first: what was resolved
+// Restore takes the ledger from before a restart, oldest first: what was resolved
 // teaches the gate again, what is open goes on as soon as its series comes, and a
 // breach that the ledger knows is not found anew in the history of its series.
 // So the ledger is all that needs keeping.
@@ -262,7 +262,7 @@ func (a *Agent) Learn(p grace.Prediction) {
 	}
 }
 
-// Forget drops open claims of before a restart whose series have not come, and
+// Forget drops open claims from before a restart whose series have not come, and
 // never will as gone says.
 func (a *Agent) Forget(gone func(grace.Prediction) bool) {
 	for id, waiting := range a.pending {
@@ -274,7 +274,7 @@ func (a *Agent) Forget(gone func(grace.Prediction) bool) {
 	}
 }
 
-// reopen puts the open claims of before a restart to their series.
+// reopen puts the open claims from before a restart to their series.
 func (a *Agent) reopen(s *series) {
 	id := s.name.identity()
 	waiting := a.pending[id]

@@ -46,7 +46,7 @@ type breachState struct {
 	times [breachWindow]int64 // of the newest samples, in a ring; unix ms
 	began int64               // of the newest breach: the sample that made it one
 	ended int64               // the newest sample of the newest breach
-	calm  int64               // a claim of before a restart was made then, so no breach lasted; 0: there is none
+	calm  int64               // a claim from before a restart was made then, so no breach lasted; 0: there is none
 	count uint32              // samples seen
 	mask  uint8               // which of the newest were beyond; bit 0 is the newest
 	on    bool

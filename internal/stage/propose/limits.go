@@ -55,12 +55,12 @@ func (a *Agent) rate(in Input) grace.Reason {
 	return r
 }
 
-// same tells whether a run was about the trouble that is looked at.
+// same tells whether a run was about the condition that is looked at.
 func (in Input) same(p grace.PastRun) bool {
 	return p.Service == in.Diagnosis.Cause && p.Code == in.Diagnosis.Code
 }
 
-// again tells whether a run's trouble is looked at once more, perhaps under
+// again tells whether a run's condition is looked at once more, perhaps under
 // another name: what is left of a slow queue is first a latency and then a lack
 // of capacity. So counts what began before the run ended, and what is foretold,
 // because a forecast right after a remedy rests on what was before it.

@@ -43,7 +43,7 @@
 // come first, by score; then those with too few outcomes, which all count as
 // even; then the rest, by score. Equals are ordered by lower risk, then lower
 // impact, then by name. Doing nothing takes part: under the name [DoNothing]
-// the learning log may hold how often trouble passed by itself; until it has
+// the learning log may hold how often a condition passed by itself; until it has
 // MinTrials outcomes, Config.DoNothing is assumed.
 //
 // # Confidence
@@ -90,7 +90,7 @@ type Graph interface {
 type State struct {
 	Past []grace.PastRun
 	Open []grace.OpenRun
-	// Sick are the services that are themselves the cause of trouble now.
+	// Sick are the services that are themselves the cause of a condition now.
 	// Victims do not count: one sick database is not a storm.
 	Sick []grace.ServiceID
 	// Total is the number of services there are, Undeclared how many of the sick
