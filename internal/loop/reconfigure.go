@@ -49,6 +49,7 @@ func (c *commands) Reconfigure(ctx context.Context, cfg Config, actor string) er
 // swap puts a configuration in force, and tells whether it says anything that the
 // old one did not.
 func (in *ingest) swap(st *stages) bool {
+	in.noticeStill() // before it counts from now on
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	now := in.Now()

@@ -35,7 +35,7 @@ func (in *ingest) noticeStill() {
 	in.noticeStep(now)
 	in.sense.Woke(now, stood)
 	in.mirror.unconfirm(in.mirror.allSignals(), now)
-	in.looking.Add(stood.Milliseconds())
+	in.looking.Store(min(now.UnixMilli(), in.looking.Load()+stood.Milliseconds())) // it may have been reloaded since
 	in.countFrom(now)
 	in.woke.Store(true)
 }
