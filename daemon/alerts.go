@@ -173,3 +173,18 @@ func (d *Daemon) known() []grace.Signal {
 	}
 	return d.loop.Signals()
 }
+
+// byAlertsAlone gives the services that no sensor looks at: what becomes of them only
+// alerts tell.
+func (d *Daemon) byAlertsAlone() (out []grace.ServiceID) {
+	watched := map[grace.ServiceID]bool{}
+	for _, s := range d.loop.Signals() {
+		watched[s.Service] = watched[s.Service] || s.Kind != grace.SignalAlert
+	}
+	for _, s := range d.loop.Graph().Services() {
+		if s.Domain == "" && !watched[s.ID] {
+			out = append(out, s.ID)
+		}
+	}
+	return out
+}

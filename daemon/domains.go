@@ -163,8 +163,8 @@ func (d *Daemon) coreParts() core.Parts {
 			case lag > backlogLimit:
 				return grace.HealthDegraded, fmt.Sprintf("%d events behind", lag)
 			}
-			if blind := d.sensors.blind(); blind != "" {
-				return grace.HealthDegraded, blind
+			if text := blind(d.sensors.views(), d.byAlertsAlone); text != "" {
+				return grace.HealthDegraded, text
 			}
 			return grace.HealthHealthy, "events flow"
 		},

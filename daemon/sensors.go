@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +16,8 @@ import (
 
 	"grace"
 	"grace/internal/api"
+	"grace/internal/explain"
+	"grace/sensor/alertmanager"
 )
 
 const (
@@ -280,10 +281,11 @@ func (s *sensors) views() []api.SensorView {
 	return out
 }
 
-// blind says which sensors GRACE does not see by; empty is none.
-func (s *sensors) blind() string {
+// blind says which sensors GRACE does not see by; empty is none. byAlerts gives the
+// services that nothing but alerts tells of.
+func blind(views []api.SensorView, byAlerts func() []grace.ServiceID) string {
 	var parts []string
-	views := s.views()
+	unwatched := ""
 	for _, v := range views {
 		if !v.Blind {
 			continue
@@ -293,14 +295,24 @@ func (s *sensors) blind() string {
 			text += ": " + v.LastError
 		}
 		parts = append(parts, text+")")
+		if v.Name == alertmanager.Sensor {
+			if ids := byAlerts(); len(ids) > 0 {
+				unwatched = "; nothing else watches " + some(ids, "services")
+			}
+		}
 	}
 	if len(parts) == 0 {
 		return ""
 	}
+	return fmt.Sprintf("GRACE does not see by %d of %d sensors: %s%s", len(parts), len(views), some(parts, "sensors"), unwatched)
+}
+
+// some names the first of a list, and how many more there are.
+func some[T ~string](list []T, what string) string {
 	const shown = 3
-	text := fmt.Sprintf("GRACE does not see by %d of %d sensors: %s", len(parts), len(views), strings.Join(parts[:min(shown, len(parts))], ", "))
-	if len(parts) > shown {
-		text += fmt.Sprintf(" and %d more", len(parts)-shown)
+	text := explain.List(list[:min(shown, len(list))])
+	if more := len(list) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more %s", more, what)
 	}
 	return text
 }

@@ -173,6 +173,14 @@ func TestAlertsAreReadBack(t *testing.T) {
 	health(grace.HealthHealthy, 0)
 	away.Store(true)
 	health(grace.HealthUnknown, 1)
+	patience.Until(t, func() error {
+		var state grace.HealthState
+		c.call(http.MethodGet, "/api/health/state?service=core.trigger_mesh", nil, &state)
+		if text := strings.Join(state.TopSymptoms, " "); !strings.Contains(text, "; nothing else watches web") {
+			return fmt.Errorf("core.trigger_mesh: %s", text)
+		}
+		return nil
+	})
 	away.Store(false)
 	health(grace.HealthHealthy, 0)
 }

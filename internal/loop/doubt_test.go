@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -367,5 +368,35 @@ func TestVerifiedByTheFirstPass(t *testing.T) {
 	}
 	if c := look(1); !c.Clear {
 		t.Errorf("up twice: %+v", c)
+	}
+}
+
+// TestOverBeforeItsTurn: what another replica has seen to, while this one waited for its
+// turn to decide, needs no decision of its own.
+func TestOverBeforeItsTurn(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 3, nil)
+	service := benchService(1)
+	look := func(value float64) {
+		t.Helper()
+		s := grace.Sample{Service: service, Sensor: "probe", Metric: "up", Kind: grace.SampleProbe, Code: grace.CodeServiceDown, Severity: grace.SeverityCritical, Value: value, At: time.Now()}
+		if err := l.Observe(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		look(0)
+	}
+	st := l.stages.Load()
+	sc := l.look(st)
+	for range 3 {
+		look(1)
+	}
+	said, err := l.decideTogether(t.Context(), st, sc, []workItem{{diagnosis: sc.Diagnoses[0]}})
+	if err != nil || len(said) != 1 || !passes(said[0]) {
+		t.Fatalf("%+v, %v", said, err)
+	}
+	if dec, err := l.Store.LastDecision(t.Context(), l.Store.Q(), service); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("on record: %+v, %v", dec, err)
 	}
 }

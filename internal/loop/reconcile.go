@@ -251,9 +251,10 @@ func (co *common) announce(dec grace.Decision, took time.Duration) {
 		"kind", dec.Diagnosis.Kind, "playbook", event.PlaybookOf(dec), "run", dec.Run, "reason", event.Summary(dec))
 }
 
-// passes tells whether what it is about passed when it was last seen.
+// passes tells whether what it is about passed when it was last seen, or is over:
+// another replica may have seen to it while this one waited for its turn.
 func passes(dec grace.Decision) bool {
-	return slices.ContainsFunc(dec.Reasons, func(r grace.Reason) bool { return r.Code == grace.ReasonUnstable })
+	return slices.ContainsFunc(dec.Reasons, func(r grace.Reason) bool { return r.Code == grace.ReasonUnstable || r.Code == grace.ReasonCleared })
 }
 
 // inHand tells whether a run for the same condition is open.

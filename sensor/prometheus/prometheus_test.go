@@ -266,7 +266,7 @@ func TestValidate(t *testing.T) {
 		"name: is missing":                  func(c *prometheus.Config) { c.Name = "" },
 		"service: is missing":               func(c *prometheus.Config) { c.Service = "" },
 		"url":                               func(c *prometheus.Config) { c.URL = "127.0.0.1/metrics" },
-		"must not be negative":                 func(c *prometheus.Config) { c.BodyLimit = -1 },
+		"must not be negative":              func(c *prometheus.Config) { c.BodyLimit = -1 },
 		"severity":                          func(c *prometheus.Config) { c.Severity = "page" },
 		"metrics[1].name: a is there twice": func(c *prometheus.Config) { c.Metrics = append(c.Metrics, c.Metrics...) },
 		"metrics[0].name: up is there":      metric(prometheus.Metric{Name: "up", Source: "b"}),
