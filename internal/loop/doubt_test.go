@@ -400,3 +400,32 @@ func TestOverBeforeItsTurn(t *testing.T) {
 		t.Errorf("on record: %+v, %v", dec, err)
 	}
 }
+
+// TestRunAbout: what a late word of the same adds nothing to is an open run, or the last
+// one when it healed what is over.
+func TestRunAbout(t *testing.T) {
+	t.Parallel()
+	at := time.Now()
+	over := grace.Decision{Service: "web", Reasons: []grace.Reason{{Gate: "evidence", Code: grace.ReasonCleared}}}
+	open := grace.Decision{Service: "web", Reasons: []grace.Reason{{Gate: "open", Code: grace.ReasonDuplicate}}}
+	past := func(status grace.RunStatus) []grace.PastRun {
+		return []grace.PastRun{{Run: "r-1", Service: "web", Status: grace.RunSucceeded, At: at.Add(-time.Hour)}, {Run: "r-2", Service: "web", Status: status, At: at}}
+	}
+	running := []grace.OpenRun{{Run: "r-3", Service: "web"}}
+	for name, tt := range map[string]struct {
+		open []grace.OpenRun
+		past []grace.PastRun
+		dec  grace.Decision
+		want grace.RunID
+	}{
+		"one is open":               {running, past(grace.RunSucceeded), open, "r-3"},
+		"one has healed it":         {nil, past(grace.RunSucceeded), over, "r-2"},
+		"the last one did not":      {nil, past(grace.RunRolledBack), over, ""},
+		"it is not over":            {nil, past(grace.RunSucceeded), open, ""},
+		"nothing was done about it": {nil, nil, over, ""},
+	} {
+		if got := runAbout(tt.open, tt.past, tt.dec); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}

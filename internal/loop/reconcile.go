@@ -158,7 +158,7 @@ func (d *decider) decideTogether(ctx context.Context, st *stages, sc *decide.Sce
 			dec.Triggers = idsOf(triggers)
 			said = append(said, dec)
 			if run == nil {
-				answered, err := d.answered(ctx, tx, p, dec, triggers)
+				answered, err := d.answered(ctx, tx, p, s.Past, dec, triggers)
 				if err != nil {
 					return err
 				}
@@ -209,22 +209,42 @@ func (co *common) pending(ctx context.Context, tx store.Tx, list []workItem) (ma
 
 // answered tells whether a decision that makes no run is on record already: without a
 // trigger that waits, when the same was said last, a run for it is open, or it passes;
-// with some, when they all say what an open run is about, as two replicas do that heard
-// of the same.
-func (d *decider) answered(ctx context.Context, tx store.Tx, p present, dec grace.Decision, triggers []grace.Trigger) (bool, error) {
+// with some, when they all say what an open run is about, or one that has healed it
+// since, as two replicas do that heard of the same.
+func (d *decider) answered(ctx context.Context, tx store.Tx, p present, past []grace.PastRun, dec grace.Decision, triggers []grace.Trigger) (bool, error) {
 	if len(triggers) == 0 {
 		if inHand(dec) || passes(dec) {
 			return true, nil
 		}
 		return d.saidLast(ctx, tx, dec)
 	}
-	i := slices.IndexFunc(p.open, func(o grace.OpenRun) bool { return o.Service == dec.Service })
-	if !inHand(dec) || i < 0 {
+	about := runAbout(p.open, past, dec)
+	if about == "" {
 		return false, nil
 	}
-	run, err := d.Store.Run(ctx, tx, p.open[i].Run)
-	other := func(t grace.Trigger) bool { return !slices.Contains(run.Condition, t.Signal) }
+	run, err := d.Store.Run(ctx, tx, about)
+	other := func(t grace.Trigger) bool {
+		return !slices.Contains(run.Condition, t.Signal) || run.EndedAt != nil && t.At.After(*run.EndedAt)
+	}
 	return err == nil && !slices.ContainsFunc(triggers, other), err
+}
+
+// runAbout gives the run that a decision without one leaves things to: the open one on
+// its service, or the newest when that healed what is over; empty for none.
+func runAbout(open []grace.OpenRun, past []grace.PastRun, dec grace.Decision) grace.RunID {
+	if i := slices.IndexFunc(open, func(o grace.OpenRun) bool { return o.Service == dec.Service }); inHand(dec) && i >= 0 {
+		return open[i].Run
+	}
+	var last grace.PastRun
+	for _, run := range past {
+		if run.Service == dec.Service && (last.Run == "" || run.End().After(last.End())) {
+			last = run
+		}
+	}
+	if last.Status != grace.RunSucceeded || !slices.ContainsFunc(dec.Reasons, func(r grace.Reason) bool { return r.Code == grace.ReasonCleared }) {
+		return ""
+	}
+	return last.Run
 }
 
 // saidLast tells whether a decision says what the last one about its service did.
