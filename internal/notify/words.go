@@ -189,7 +189,10 @@ func because(failed []grace.Reason) string {
 	var out []string
 	for _, r := range failed {
 		text := plain(r.Gate)
-		if r.Actual != nil {
+		switch {
+		case r.Gate == "playbook_auto":
+			text = "the playbook, which is not to run without a person"
+		case r.Actual != nil:
 			text += " (" + explain.Actual(r) + ", without a person " + explain.Required(r) + ")"
 		}
 		out = append(out, text)
@@ -268,7 +271,7 @@ func (w messageWriter) incident(m *Message, e grace.Event, inc *grace.Incident) 
 		case inc.NeedsPerson():
 			m.Doing = "Only a person can tell that this is over"
 		case len(inc.Stopped) > 0:
-			m.Doing = fmt.Sprintf("A person stopped it: GRACE does nothing more to %s by itself until this is over: grace run does, or grace incidents resolve %s --reason WHY", inc.Service, inc.ID)
+			m.Doing = fmt.Sprintf("A person stopped it: GRACE does nothing more to %s by itself until this is over. To let it act again: grace incidents resolve %s --reason WHY; to act yourself: grace run PLAYBOOK %s --reason WHY", inc.Service, inc.ID, inc.Service)
 		}
 	case Escalated:
 		m.also = []Kind{Unhealed}
