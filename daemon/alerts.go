@@ -87,9 +87,19 @@ type senders struct{ *Daemon }
 
 var _ api.Alerts = senders{}
 
-// Alertmanager meets api.Alerts.
+// Alertmanager gives what the webhook trusts now, its secrets resolved.
 func (d senders) Alertmanager() api.Alertmanager {
-	return d.alertmanager()
+	c := d.config().Alertmanager
+	out := api.Alertmanager{Mapping: c.Mapping()}
+	bearer, _, err := grace.ExpandSecrets(c.Bearer)
+	hmac, _, errHMAC := grace.ExpandSecrets(c.HMAC)
+	if err != nil || errHMAC != nil {
+		// Without its secret the webhook only takes tokens of our own.
+		d.log.Error("the Alertmanager webhook's secret cannot be read", "bearer", err, "hmac", errHMAC)
+		return out
+	}
+	out.Bearer, out.HMAC = bearer, []byte(hmac)
+	return out
 }
 
 // NotTaken meets api.Alerts.

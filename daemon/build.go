@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/api"
 	"grace/internal/config"
 	"grace/internal/decide"
 	"grace/internal/httpclient"
@@ -132,21 +131,6 @@ func (d *Daemon) startSensors(list []source) {
 		}
 	}
 	d.sensors.start(list)
-}
-
-// alertmanager gives what the webhook trusts now, its secrets resolved.
-func (d *Daemon) alertmanager() api.Alertmanager {
-	c := d.config().Alertmanager
-	out := api.Alertmanager{Mapping: c.Mapping()}
-	bearer, _, err := grace.ExpandSecrets(c.Bearer)
-	hmac, _, errHMAC := grace.ExpandSecrets(c.HMAC)
-	if err != nil || errHMAC != nil {
-		// Without its secret the webhook only takes tokens of our own.
-		d.log.Error("the Alertmanager webhook's secret cannot be read", "bearer", err, "hmac", errHMAC)
-		return out
-	}
-	out.Bearer, out.HMAC = bearer, []byte(hmac)
-	return out
 }
 
 // prober takes verification's measurements.

@@ -284,6 +284,7 @@ func (s *sensors) views() []api.SensorView {
 // blind says which sensors GRACE does not see by; empty is none. byAlerts gives the
 // services that nothing but alerts tells of.
 func blind(views []api.SensorView, byAlerts func() []grace.ServiceID) string {
+	const shown = 3
 	var parts []string
 	unwatched := ""
 	for _, v := range views {
@@ -297,24 +298,14 @@ func blind(views []api.SensorView, byAlerts func() []grace.ServiceID) string {
 		parts = append(parts, text+")")
 		if v.Name == alertmanager.Sensor {
 			if ids := byAlerts(); len(ids) > 0 {
-				unwatched = "; nothing else watches " + some(ids, "services")
+				unwatched = "; nothing else watches " + explain.Some(ids, shown)
 			}
 		}
 	}
 	if len(parts) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("GRACE does not see by %d of %d sensors: %s%s", len(parts), len(views), some(parts, "sensors"), unwatched)
-}
-
-// some names the first of a list, and how many more there are.
-func some[T ~string](list []T, what string) string {
-	const shown = 3
-	text := explain.List(list[:min(shown, len(list))])
-	if more := len(list) - shown; more > 0 {
-		text += fmt.Sprintf(" and %d more %s", more, what)
-	}
-	return text
+	return fmt.Sprintf("GRACE does not see by %d of %d sensors: %s%s", len(parts), len(views), explain.Some(parts, shown), unwatched)
 }
 
 // named tells whether a sensor of this name runs.

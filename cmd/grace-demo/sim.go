@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -220,7 +219,7 @@ func judged(c learn.Criterion) string {
 		return "no data"
 	}
 	text := cli.Percent
-	if strings.HasSuffix(c.Target, "min") {
+	if c.InSeconds() {
 		text = func(v float64) string { return cli.Short(time.Duration(v * float64(time.Second)).Round(time.Second)) }
 	}
 	return fmt.Sprintf("%s (%s to %s) of %d: %s", text(c.Value), text(c.Low), text(c.High), c.N, c.Met)

@@ -23,7 +23,7 @@ func newPredictions(a *app) *cobra.Command {
 		Short: "What GRACE predicted, and what became of it",
 		Long: `Every prediction is an entry of the ledger, from the first time a rule says so
 until it is resolved: true_positive, false_positive, prevented or unresolved; a breach that nobody
-foresaw is a miss. Predictions in shadow are recorded and resolved like the
+foresaw is a false_negative. Predictions in shadow are recorded and resolved like the
 others, and nothing is done.`,
 		Args: cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -117,16 +117,16 @@ func (a *app) predictionSummary(cmd *cobra.Command, c *client, service, rule str
 			"ABSTAINED", "SHADOW TRUE POS.", "SHADOW FALSE POS.",
 		}}
 		for _, r := range s.Value.Rules {
-			precision, band, ahead := "-", "-", "-" // of nothing
+			precision, interval, ahead := "-", "-", "-" // of nothing
 			if r.TruePositives+r.FalsePositives > 0 {
-				precision, band = cli.Percent(r.Precision), cli.Percent(r.Low)+" to "+cli.Percent(r.High)
+				precision, interval = cli.Percent(r.Precision), cli.Percent(r.Low)+" to "+cli.Percent(r.High)
 			}
 			if r.TruePositives > 0 {
 				ahead = cli.Short(r.MedianLead.D())
 			}
 			n := strconv.Itoa
 			t.Add(r.Rule, n(r.Published), n(r.Open), n(r.TruePositives), n(r.FalsePositives), n(r.Prevented), n(r.Unresolved), n(r.Missed), precision,
-				band, ahead, n(r.Abstained), n(r.ShadowTruePositives), n(r.ShadowFalsePositives))
+				interval, ahead, n(r.Abstained), n(r.ShadowTruePositives), n(r.ShadowFalsePositives))
 		}
 		t.Write(w, a.Colour)
 		a.reliability(w, s.Value.Reliability)

@@ -18,7 +18,7 @@ import (
 // What it refuses is told apart by its type: [*loop.DecidedError],
 // [*loop.ExpiredError], [*loop.EndedError], [*loop.InvalidError], loop.ErrNoRoom and
 // loop.ErrBusy are answers to the client, store.ErrNotFound is a 404 and
-// store.ErrConflict a 409. Any other error is GRACE's own trouble: 503 when it comes
+// store.ErrConflict a 409. Any other error is GRACE's own fault: 503 when it comes
 // from a store or a peer that does not answer, 500 otherwise.
 type Core interface {
 	Intake

@@ -152,11 +152,7 @@ func covered(ids []grace.ServiceID) (text string, nothing bool) {
 	if len(ids) == 0 {
 		return "Matches no service that GRACE knows: look at the name.", true
 	}
-	text = "Matches " + count(len(ids), "service", "services") + ": " + explain.List(ids[:min(len(ids), shownHeld)])
-	if more := len(ids) - shownHeld; more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	return text + ".", false
+	return "Matches " + count(len(ids), "service", "services") + ": " + explain.Some(ids, shownHeld) + ".", false
 }
 
 // holds says what a silence in force holds back now.

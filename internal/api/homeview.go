@@ -265,7 +265,7 @@ func kpiTiles(k learn.KPIs) []console.KPI {
 		tile := console.KPI{Name: strings.ToUpper(c.Name[:1]) + c.Name[1:], Value: "-", Target: c.Target, Note: "no data in 24 h", Missed: c.Met == "fail"}
 		if c.N > 0 {
 			text := percent
-			if strings.HasSuffix(c.Target, "min") {
+			if c.InSeconds() {
 				text = func(seconds float64) string { return span(time.Duration(seconds * float64(time.Second))) }
 			}
 			tile.Value, tile.Note = text(c.Value), fmt.Sprintf("of %d; 95 %% interval %s to %s", c.N, text(c.Low), text(c.High))

@@ -185,18 +185,15 @@ func known(what string, err error) *Problem {
 	case errors.As(err, &ready):
 		return ready
 	case errors.As(err, &decided):
-		return alreadyDecided(what, decided.Approval)
+		p, at := problem(http.StatusConflict, "%s: %v", what, decided).hint("the decision stands; read the run for what came of it"), decided.At()
+		p.DecidedBy, p.DecidedAt, p.State = decided.Approval.Actor, &at, string(decided.Approval.State)
+		return p
 	case errors.As(err, &expired):
-		at := expired.Approval.Expires
-		p := problem(http.StatusBadRequest, "%s: expired at %s", what, at.UTC().Format(time.RFC3339)).hint("if the condition lasts, GRACE asks again; approve that one")
-		p.ExpiredAt = &at
+		p := problem(http.StatusBadRequest, "%s: %v", what, expired).hint("if the condition lasts, GRACE asks again; approve that one")
+		p.ExpiredAt = &expired.Approval.Expires
 		return p
 	case errors.As(err, &ended):
-		at := ""
-		if ended.Run.EndedAt != nil {
-			at = " at " + ended.Run.EndedAt.UTC().Format(time.RFC3339)
-		}
-		p := problem(http.StatusConflict, "%s: the run has ended (%s)%s", what, ended.Run.Status, at)
+		p := problem(http.StatusConflict, "%s: %v", what, ended)
 		p.State = string(ended.Run.Status)
 		return p
 	case errors.As(err, &wrong):
@@ -223,18 +220,6 @@ func known(what string, err error) *Problem {
 		return problem(http.StatusConflict, "%s: it was changed by somebody else meanwhile", what).hint("read it again and repeat")
 	}
 	return nil
-}
-
-// alreadyDecided says that somebody was first.
-func alreadyDecided(what string, a grace.Approval) *Problem {
-	at := a.At
-	if a.DecidedAt != nil {
-		at = *a.DecidedAt
-	}
-	p := problem(http.StatusConflict, "%s: already %s by %s at %s", what, a.State, a.Actor, at.UTC().Format(time.RFC3339)).
-		hint("the decision stands; read the run for what came of it")
-	p.DecidedBy, p.DecidedAt, p.State = a.Actor, &at, string(a.State)
-	return p
 }
 
 // busy says that GRACE cannot take more at the moment. What was sent may have been
@@ -291,7 +276,7 @@ func stored(err error) error {
 	return unavailable{err}
 }
 
-// unreachable tells trouble that passes (a database that is down or slow)
+// unreachable tells a fault that passes (a database that is down or slow)
 // from a fault of ours.
 func unreachable(err error) bool {
 	var (

@@ -52,7 +52,7 @@ func (s *server) registerStream(api huma.API) {
 	}, s.stream)
 }
 
-// stream answers 400 and 503 as problems; once it has begun, trouble ends it
+// stream answers 400 and 503 as problems; once it has begun, a fault ends it
 // and the client comes back with the last id it saw.
 func (s *server) stream(ctx context.Context, in *streamInput) (*huma.StreamResponse, error) {
 	patterns := splitTypes(in.Types)

@@ -115,7 +115,7 @@ func Criteria(list []learn.Criterion) Table {
 	t := Table{Head: []string{"  TARGET", "", "NOW", "95 % INTERVAL", "OF", ""}, Tones: map[int]bool{5: true}}
 	for _, c := range list {
 		text := Percent
-		if strings.HasSuffix(c.Target, "min") {
+		if c.InSeconds() {
 			text = func(v float64) string {
 				return Short(time.Duration(v * float64(time.Second)).Round(100 * time.Millisecond))
 			}

@@ -186,3 +186,13 @@ func List[T ~string](ids []T) string {
 	}
 	return strings.Join(words, ", ")
 }
+
+// Some names the first of several things of one kind, at most so many, and says how
+// many more there are.
+func Some[T ~string](ids []T, most int) string {
+	text := List(ids[:min(len(ids), most)])
+	if more := len(ids) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}

@@ -16,21 +16,33 @@ import (
 type DecidedError struct{ Approval grace.Approval }
 
 func (e *DecidedError) Error() string {
-	return fmt.Sprintf("approval %s is already %s by %s", e.Approval.ID, e.Approval.State, e.Approval.Actor)
+	return fmt.Sprintf("already %s by %s at %s", e.Approval.State, e.Approval.Actor, e.At().UTC().Format(time.RFC3339))
+}
+
+// At gives when it was decided, or, where that is not known, asked.
+func (e *DecidedError) At() time.Time {
+	if e.Approval.DecidedAt != nil {
+		return *e.Approval.DecidedAt
+	}
+	return e.Approval.At
 }
 
 // ExpiredError says that nobody decided in time.
 type ExpiredError struct{ Approval grace.Approval }
 
 func (e *ExpiredError) Error() string {
-	return fmt.Sprintf("approval %s expired at %s", e.Approval.ID, e.Approval.Expires.UTC().Format(time.RFC3339))
+	return "expired at " + e.Approval.Expires.UTC().Format(time.RFC3339)
 }
 
 // EndedError says that a run has ended already.
 type EndedError struct{ Run grace.Run }
 
 func (e *EndedError) Error() string {
-	return fmt.Sprintf("run %s has ended: %s", e.Run.ID, e.Run.Status)
+	text := fmt.Sprintf("the run has ended (%s)", e.Run.Status)
+	if e.Run.EndedAt != nil {
+		text += " at " + e.Run.EndedAt.UTC().Format(time.RFC3339)
+	}
+	return text
 }
 
 // InvalidError says what is wrong with what a person asked for.

@@ -179,12 +179,7 @@ func untold(incidents []grace.Incident, due []lasting) (more []grace.ServiceID) 
 }
 
 func stormWidened(inc grace.Incident, more []grace.ServiceID, why string, now time.Time) event.IncidentChanged {
-	const named = 20
-	text := explain.List(more[:min(len(more), named)])
-	if len(more) > named {
-		text += fmt.Sprintf(" and %d more", len(more)-named)
-	}
-	inc.News = "sick too: " + text
+	inc.News = "sick too: " + explain.Some(more, 20)
 	inc = covering(inc, more)
 	inc.Title = fmt.Sprintf("%d more services are sick while the circuit breaker is open: nothing is done automatically", len(more))
 	if len(more) == 1 {

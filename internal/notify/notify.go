@@ -268,7 +268,7 @@ func (n *Notifier) halt() {
 	n.done.Wait()
 }
 
-// TestOutcome of a test message.
+// TestOutcome is what became of a test message.
 type TestOutcome struct {
 	Receiver string         `json:"receiver"`
 	OK       bool           `json:"ok"`

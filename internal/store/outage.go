@@ -18,7 +18,7 @@ import (
 // Outage is the error of a database that cannot be written or read at the
 // moment: a full or read-only disk, a damaged file. Nothing was changed.
 //
-// It is a net.Error, which the engine takes for trouble that passes: a run that
+// It is a net.Error, which the engine takes for a fault that passes: a run that
 // meets it waits in its place until the database is back, and does nothing
 // meanwhile.
 type Outage struct {

@@ -2,6 +2,7 @@ package learn
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	"grace"
@@ -18,6 +19,9 @@ type Criterion struct {
 	High   float64 `json:"high" doc:"upper end of the 95 % interval"`
 	Met    string  `json:"met" enum:"pass,fail,no_data"`
 }
+
+// InSeconds tells whether the figure is a time; else it is a share.
+func (c Criterion) InSeconds() bool { return strings.HasSuffix(c.Target, "min") }
 
 // The targets.
 const (
