@@ -1,14 +1,17 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/contrib/exporters/autoexport"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -24,7 +27,7 @@ func (d *Daemon) trace(ctx context.Context) {
 	if !otelConfigured(os.Environ()) {
 		return
 	}
-	exporter, err := autoexport.NewSpanExporter(ctx)
+	exporter, err := newExporter(ctx)
 	if err != nil {
 		d.log.Error("traces are not exported", "error", err)
 		return
@@ -45,13 +48,33 @@ func (d *Daemon) trace(ctx context.Context) {
 	d.follow(ctx, "traces of runs", func(e grace.Event) { d.traceEnded(ctx, tracer, e) }, "self_heal.run.*")
 }
 
+// newExporter makes what the standard variables name; the exporters read the others of
+// them themselves.
+func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
+	if name := os.Getenv("OTEL_TRACES_EXPORTER"); name != "" && name != "otlp" {
+		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER=%s: want otlp or none", name)
+	}
+	protocol := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf")
+	switch protocol {
+	case "grpc":
+		return otlptracegrpc.New(ctx)
+	case "http/protobuf":
+		return otlptracehttp.New(ctx)
+	}
+	return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL=%s: want grpc or http/protobuf", protocol)
+}
+
 func otelConfigured(environ []string) bool {
+	wanted := false
 	for _, kv := range environ {
-		if strings.HasPrefix(kv, "OTEL_EXPORTER_OTLP_") || (strings.HasPrefix(kv, "OTEL_TRACES_EXPORTER=") && kv != "OTEL_TRACES_EXPORTER=none") {
-			return true
+		switch {
+		case kv == "OTEL_TRACES_EXPORTER=none":
+			return false
+		case strings.HasPrefix(kv, "OTEL_EXPORTER_OTLP_"), strings.HasPrefix(kv, "OTEL_TRACES_EXPORTER="):
+			wanted = true
 		}
 	}
-	return false
+	return wanted
 }
 
 func (d *Daemon) traceEnded(ctx context.Context, tracer trace.Tracer, e grace.Event) {
