@@ -1,0 +1,249 @@
+package series
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"grace"
+)
+
+const (
+	evaluationTimeout = 30 * time.Second
+	// maxSamples of one evaluation in memory, as Prometheus has it.
+	maxSamples = 50_000_000
+)
+
+func newEngine() *promql.Engine {
+	return promql.NewEngine(promql.EngineOpts{
+		MaxSamples: maxSamples, Timeout: evaluationTimeout, LookbackDelta: Lookback,
+		EnableAtModifier: true, EnableNegativeOffset: true, UseStartTimestamps: true, Parser: newParser(),
+		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
+	})
+}
+
+// Result is what an expression gives at a time.
+type Result struct {
+	At       time.Time
+	Elements []Element
+	// Compared tells whether Elements are of what passes, too. Else they are of what
+	// fails alone.
+	Compared bool
+	evidence evidence
+}
+
+// Element is one of a result.
+type Element struct {
+	Labels map[string]string // without the metric's name
+	Value  float64
+	// Threshold is what Value is compared with; NaN where nothing is.
+	Threshold float64
+	Fails     bool
+	// Newest is when the newest sample was measured that the element rests on: of
+	// what it is made of, the oldest of those. Zero where nothing was found.
+	Newest time.Time
+}
+
+// Newest tells when the newest sample was measured of what bears on labels, as it does
+// for Element.Newest. It is zero when there is none.
+func (r *Result) Newest(of map[string]string) time.Time {
+	var ev evidence // of its own: the other may be in use
+	for _, m := range r.evidence.picked {
+		ev.picked = append(ev.picked, measured{series: m.series})
+	}
+	at, _ := ev.newest(labels.FromMap(of))
+	return at
+}
+
+// Sensors names whose series the expression looks at, sorted.
+func (r *Result) Sensors() []string {
+	var out []string
+	for _, m := range r.evidence.picked {
+		for _, s := range m.series {
+			if i, known := slices.BinarySearch(out, s.sensor); !known {
+				out = slices.Insert(out, i, s.sensor)
+			}
+		}
+	}
+	return out
+}
+
+// Evaluate gives what an expression says at a time.
+func (db *DB) Evaluate(ctx context.Context, e *Expr, at time.Time) (Result, error) {
+	r := Result{At: at, Compared: e.op != 0}
+	// First what there is, then what it says: of a sample that comes in between nobody
+	// shall think that it was looked at.
+	back := db.lookAt(e, at, &r.evidence)
+	if e.plain && db.newestOf(e, at, back, &r) {
+		return r, nil
+	}
+	opts := promql.NewPrometheusQueryOpts(false, back, nil)
+	values, err := db.query(ctx, opts, e.value, at)
+	if err != nil {
+		return r, err
+	}
+	limit := math.NaN()
+	bounds := map[uint64]float64{}
+	switch {
+	case e.constant:
+		limit = e.bound
+	case e.limit != "":
+		bound, err := db.query(ctx, opts, e.limit, at)
+		if err != nil {
+			return r, err
+		}
+		if len(bound) == 1 {
+			limit = bound[0].F
+		}
+	case e.each != "":
+		each, err := db.query(ctx, opts, e.each, at)
+		if err != nil {
+			return r, err
+		}
+		for _, s := range each {
+			bounds[s.Metric.Hash()] = s.F
+		}
+	}
+	for _, s := range values {
+		if s.H != nil {
+			continue // a histogram is no number
+		}
+		ls := s.Metric.DropReserved(func(name string) bool { return name == MetricLabel })
+		one := Element{Value: s.F, Threshold: limit, Fails: true}
+		switch {
+		case e.each != "":
+			bound, ok := bounds[s.Metric.Hash()]
+			if !ok {
+				continue
+			}
+			one.Threshold, one.Fails = bound, holds(e.op, s.F, bound)
+		case e.op != 0:
+			one.Fails = holds(e.op, s.F, limit)
+		}
+		if e.op != 0 && (math.IsNaN(one.Value) || math.IsNaN(one.Threshold)) {
+			continue // nothing was measured: no requests, no share of them that failed
+		}
+		var enough bool
+		if one.Newest, enough = r.evidence.newest(ls); enough {
+			one.Labels = ls.Map()
+			r.Elements = append(r.Elements, one)
+		}
+	}
+	return r, nil
+}
+
+// newestOf gives what a selector picks, as it is now, without the engine: as long as
+// nothing was measured later than that.
+func (db *DB) newestOf(e *Expr, at time.Time, back time.Duration, r *Result) bool {
+	now := at.UnixMilli()
+	var out []Element
+	for _, k := range db.find(e.picks[0].matchers) {
+		s, ok := k.newest(db)
+		switch {
+		case !ok:
+			continue
+		case s.at > now || s.histogram():
+			return false
+		case s.stale() || s.at <= now-back.Milliseconds() || math.IsNaN(s.float):
+			continue
+		}
+		ls := k.labels.DropReserved(func(name string) bool { return name == MetricLabel })
+		out = append(out, Element{
+			Labels: ls.Map(), Value: s.float, Threshold: e.bound, Fails: holds(e.op, s.float, e.bound), Newest: time.UnixMilli(s.at).UTC(),
+		})
+	}
+	r.Elements = out
+	return true
+}
+
+func holds(op parser.ItemType, a, b float64) bool {
+	switch op {
+	case parser.LSS:
+		return a < b
+	case parser.LTE:
+		return a <= b
+	case parser.GTR:
+		return a > b
+	case parser.GTE:
+		return a >= b
+	}
+	return false
+}
+
+// Value is one of an answer.
+type Value struct {
+	Labels map[string]string
+	Value  float64
+}
+
+// Query gives what an expression says at a time of what is kept. Of a number that is one
+// value without labels; histograms are left out.
+func (db *DB) Query(ctx context.Context, text string, at time.Time) ([]Value, error) {
+	found, err := db.query(ctx, promql.NewPrometheusQueryOpts(false, Lookback, nil), text, at)
+	out := make([]Value, 0, len(found))
+	for _, s := range found {
+		if s.H == nil {
+			out = append(out, Value{s.Metric.Map(), s.F})
+		}
+	}
+	return out, err
+}
+
+// query gives what PromQL says: a vector, of a number its only element.
+func (db *DB) query(ctx context.Context, opts promql.QueryOpts, text string, at time.Time) (promql.Vector, error) {
+	q, err := db.engine.NewInstantQuery(ctx, db, opts, text, at)
+	if err != nil {
+		return nil, fmt.Errorf("evaluate %s: %w", text, err)
+	}
+	defer q.Close()
+	res := q.Exec(ctx)
+	if res.Err != nil {
+		return nil, fmt.Errorf("evaluate %s: %w", text, res.Err)
+	}
+	switch v := res.Value.(type) {
+	case promql.Vector:
+		return append(promql.Vector(nil), v...), nil // its memory is used again
+	case promql.Scalar:
+		return promql.Vector{{T: v.T, F: v.V}}, nil
+	default:
+		return nil, fmt.Errorf("evaluate %s: it yields a %s", text, v.Type())
+	}
+}
+
+// Appended counts the samples that came of what an expression looks at, since the
+// expressions were changed last, and tells how far the newest of them was from the one
+// before.
+func (db *DB) Appended(e *Expr) (n uint64, gap time.Duration) {
+	watched := db.watched.Load()
+	gap = math.MaxInt64
+	for _, p := range e.picks {
+		if s := watched.byText[p.text]; s != nil {
+			n += s.appended.Load()
+			gap = min(gap, time.Duration(s.gap.Load())*time.Millisecond)
+		}
+	}
+	return n, gap
+}
+
+// Newest gives the newest value that is kept of a service's metric, when that was
+// measured, and how long after the one before.
+func (db *DB) Newest(metric string, service grace.ServiceID) (value float64, at time.Time, every time.Duration, ok bool) {
+	matchers := []*labels.Matcher{
+		labels.MustNewMatcher(labels.MatchEqual, MetricLabel, metric),
+		labels.MustNewMatcher(labels.MatchEqual, ServiceLabel, string(service)),
+	}
+	newest := int64(-1)
+	for _, k := range db.find(matchers) {
+		if s, live := k.newest(db); live && s.at > newest && !s.stale() && !s.histogram() {
+			newest, value, ok = s.at, s.float, true
+			every = time.Duration(s.gap) * time.Millisecond
+		}
+	}
+	return value, time.UnixMilli(newest).UTC(), every, ok
+}

@@ -1,0 +1,163 @@
+package series
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// evidence tells when what an element of a result rests on was measured last. An
+// element rests on those of a selector's series that have the element's labels, as far
+// as they have labels of these names at all: sum by (service) of a service's own.
+type evidence struct {
+	picked []measured // by each of the expression's selectors
+	// names and key are memory for those of an element's labels.
+	names []string
+	key   []byte
+}
+
+// measured are the series that a selector picks.
+type measured struct {
+	series []timed
+	// of has them by the names of an element's labels: most elements of a result have
+	// the same.
+	of map[string][]shared
+}
+
+type timed struct {
+	labels labels.Labels
+	sensor string
+	at     int64 // Unix ms, of the newest sample
+	first  int64 // Unix ms, of the oldest that is kept
+}
+
+// shared are series which have the same of an element's names.
+type shared struct {
+	names  []string
+	newest map[uint64]int64 // sample's time, by the values of these labels
+}
+
+// A window that has only begun says little: two errors in the first three requests after
+// a start are no outage. What an expression makes of a range counts once a twelfth of it
+// has been seen, as the short one of an error budget's two windows is of the long one.
+const thinShare = 12
+
+// thin stands for the time of what has not been seen for long enough.
+const thin = -1
+
+// longestLookback bounds how old a sample may be that stands for now, where samples
+// come rarely.
+const longestLookback = 2 * time.Hour
+
+// lookAt finds what an expression's selectors pick, and how far back a sample may be
+// that stands for now: 5 minutes, or longer where samples come more rarely. A series
+// that ended is none.
+func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
+	back := Lookback
+	now := at.UnixMilli()
+	for _, p := range e.picks {
+		var m measured
+		for _, k := range db.find(p.matchers) {
+			s, ok := k.newestUntil(db, now)
+			if !ok || s.stale() {
+				continue
+			}
+			back = max(back, min(2*time.Duration(s.gap)*time.Millisecond, longestLookback))
+			m.series = append(m.series, timed{k.labels, k.sensor, s.at, s.first})
+		}
+		ev.picked = append(ev.picked, m)
+	}
+	for i, p := range e.picks { // what is older than all that the engine sees bears on nothing
+		oldest := now - p.back - (back - Lookback).Milliseconds()
+		m := &ev.picked[i]
+		m.series = slices.DeleteFunc(m.series, func(s timed) bool { return s.at <= oldest })
+		for j := range m.series {
+			if s := &m.series[j]; now-s.first < p.reach/thinShare {
+				s.at = thin
+			}
+		}
+	}
+	return back
+}
+
+// newest gives the oldest, over the selectors, of the newest samples that bear on
+// labels; false when some of them have not been seen for long enough.
+func (ev *evidence) newest(ls labels.Labels) (at time.Time, enough bool) {
+	ev.names, ev.key = ev.names[:0], ev.key[:0]
+	ls.Range(func(l labels.Label) {
+		if l.Name != MetricLabel {
+			ev.names = append(ev.names, l.Name)
+			ev.key = append(append(ev.key, l.Name...), 0)
+		}
+	})
+	oldest := int64(math.MaxInt64)
+	for i := range ev.picked {
+		if at, ok := ev.picked[i].newest(ls, ev.names, ev.key); ok {
+			oldest = min(oldest, at)
+		}
+	}
+	switch oldest {
+	case math.MaxInt64:
+		return time.Time{}, true
+	case thin:
+		return time.Time{}, false
+	}
+	return time.UnixMilli(oldest).UTC(), true
+}
+
+// newest gives the time of the newest sample among the series that agree with labels,
+// which have these names.
+func (m *measured) newest(ls labels.Labels, names []string, key []byte) (at int64, ok bool) {
+	by, known := m.of[string(key)]
+	if !known {
+		by = m.share(names)
+		if m.of == nil {
+			m.of = map[string][]shared{}
+		}
+		m.of[string(key)] = by
+	}
+	at = math.MinInt64
+	for _, s := range by {
+		if t, found := s.newest[hashOf(ls, s.names)]; found {
+			at, ok = max(at, t), true
+		}
+	}
+	return at, ok
+}
+
+// share sorts the series by which of the names they have, and their values.
+func (m *measured) share(names []string) (out []shared) {
+	places := map[string]int{}
+	has := make([]byte, len(names))
+	for _, s := range m.series {
+		for i, name := range names {
+			has[i] = '0'
+			if s.labels.Has(name) {
+				has[i] = '1'
+			}
+		}
+		place, known := places[string(has)]
+		if !known {
+			place = len(out)
+			places[string(has)] = place
+			out = append(out, shared{newest: map[uint64]int64{}})
+			for i, name := range names {
+				if has[i] == '1' {
+					out[place].names = append(out[place].names, name)
+				}
+			}
+		}
+		h := hashOf(s.labels, out[place].names)
+		if at, known := out[place].newest[h]; !known || s.at > at {
+			out[place].newest[h] = s.at
+		}
+	}
+	return out
+}
+
+func hashOf(ls labels.Labels, names []string) uint64 {
+	h, _ := ls.HashForLabels(nil, names...)
+	return h
+}

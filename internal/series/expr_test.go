@@ -1,0 +1,164 @@
+package series
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What a comparison is taken apart into.
+func TestCompile(t *testing.T) {
+	for text, want := range map[string]string{
+		`a > 5`:                             "> 5 | a",
+		`a >= -5`:                           ">= -5 | a",
+		`a < -(5)`:                          "< -5 | a",
+		`a < (-(5))`:                        "< -5 | a",
+		`5 < a`:                             "> 5 | a",
+		`5 <= a`:                            ">= 5 | a",
+		`5 > a`:                             "< 5 | a",
+		`5 >= a`:                            "<= 5 | a",
+		`((a{x="y"}) > (5))`:                `> 5 | (a{x="y"})`,
+		`a > 2 + 3`:                         "> [2 + 3] | a",
+		`a > Inf`:                           "> +Inf | a",
+		`-a > 5`:                            "> 5 | -a",
+		`a > scalar(b)`:                     "> [scalar(b)] | a",
+		`scalar(b) > a`:                     "< [scalar(b)] | a",
+		`time() - a > 60`:                   "> 60 | time() - a",
+		`time() > a`:                        "< [time()] | a",
+		`a > 5 > 3`:                         "> 3 | a > 5",
+		`sum(rate(a[5m])) / sum(b) > 0.01`:  "> 0.01 | sum(rate(a[5m])) / sum(b)",
+		`a > b`:                             "> {(0 * clamp(a, -1, 1)) + (b)} | (a) + (0 * clamp(b, -1, 1))",
+		`a <= on (x) b`:                     "<= {(0 * clamp(a, -1, 1)) + on (x) (b)} | (a) + on (x) (0 * clamp(b, -1, 1))",
+		`a < ignoring (x) group_left (y) b`: "< {(0 * clamp(a, -1, 1)) + ignoring (x) group_left (y) (b)} | (a) + ignoring (x) group_left (y) (0 * clamp(b, -1, 1))",
+		`a + c > b`:                         "> {(0 * clamp(a + c, -1, 1)) + (b)} | (a + c) + (0 * clamp(b, -1, 1))",
+		`a > 5 and b`:                       "its outermost operator is no comparison",
+		`a > 5 or b > 5`:                    "its outermost operator is no comparison",
+		`a unless b`:                        "its outermost operator is no comparison",
+		`a`:                                 "its outermost operator is no comparison",
+		`absent(a > 5)`:                     "its outermost operator is no comparison",
+		`-(a > 5)`:                          "its outermost operator is no comparison",
+		`5`:                                 "its outermost operator is no comparison",
+		`a == 5`:                            "it compares with ==: nothing comes closer to that",
+		`a != b`:                            "it compares with !=: nothing comes closer to that",
+		`a > bool 5`:                        "with bool it gives an element whatever the outcome",
+		`1 > bool 5`:                        "with bool it gives an element whatever the outcome",
+	} {
+		e := compiled(t, text)
+		if got := apart(e); got != want {
+			t.Errorf("%s: %s\nwant %s", text, got, want)
+		}
+		if e.String() != text {
+			t.Errorf("%s: written as %s", text, e)
+		}
+		if falls := strings.HasPrefix(want, "<"); e.Falls() != falls {
+			t.Errorf("%s: falls %v", text, e.Falls())
+		}
+		if threshold, ok := e.Threshold(); ok != e.constant || threshold != e.bound {
+			t.Errorf("%s: threshold %v, %v", text, threshold, ok)
+		}
+		// What it was taken apart into can be read again.
+		for _, part := range []string{e.value, e.limit, e.each} {
+			if part != "" {
+				compiled(t, part)
+			}
+		}
+	}
+}
+
+// apart writes an expression as op, threshold and value, or why it cannot be foretold.
+func apart(e *Expr) string {
+	switch {
+	case e.Op() == "":
+		if e.value != e.text {
+			return "value " + e.value
+		}
+		return e.Unpredictable()
+	case e.Unpredictable() != "":
+		return "both " + e.Unpredictable()
+	case e.constant:
+		return fmt.Sprintf("%s %v | %s", e.Op(), e.bound, e.value)
+	case e.limit != "":
+		return fmt.Sprintf("%s [%s] | %s", e.Op(), e.limit, e.value)
+	}
+	return fmt.Sprintf("%s {%s} | %s", e.Op(), e.each, e.value)
+}
+
+func TestCompileErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		``: "not PromQL, at ", `a >`: "not PromQL, at 1:4", `sum(`: "not PromQL, at ", `a > "x"`: "not PromQL, at ",
+		`"x"`: "a text: want numbers", `a[5m]`: "a range of samples: want numbers", `a[5m:1m]`: "a range of samples: want numbers",
+		`1 > 2`: "not PromQL, at ", `{}`: "not PromQL, at ", `nofunction(a)`: "not PromQL, at ",
+	} {
+		if e, err := Compile(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, %v does not say %q", text, e, err, want)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	for text, want := range map[string][]string{
+		`a > 5`:                            {"a"},
+		`rate(a[5m]) > on () b and c`:      {"a", "b", "c"},
+		`a / a{x="y"}`:                     {"a"},
+		`{"my.metric"} > 5`:                {"my.metric"},
+		`{__name__=~"a|b"} or {x="y"}`:     nil,
+		`absent(a) or vector(1)`:           {"a"},
+		`max_over_time(a[5m:1m]) > time()`: {"a"},
+		`1`:                                nil,
+	} {
+		if got := compiled(t, text).Metrics(); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+	got := compiled(t, `a{x="y",b!="c"} / {b!="c",x="y",__name__="a"}`).Selectors()
+	if len(got) != 2 || got[0] != got[1] || got[0] != `{__name__="a",b!="c",x="y"}` {
+		t.Errorf("%v: want the same twice", got)
+	}
+}
+
+// How far back the samples are kept.
+func TestReach(t *testing.T) {
+	for text, want := range map[string][]float64{ // minutes
+		`a > 5`:                   {5},
+		`rate(a[10m]) > b`:        {15, 5},
+		`a offset 1h`:             {65},
+		`rate(a[10m] offset 1h)`:  {75},
+		`a offset -1h`:            {5},
+		`max_over_time(a[1h:1m])`: {65},
+		`max_over_time(rate(a[10m])[1h:1m] offset 30m)`:                          {105},
+		`min_over_time(max_over_time(rate(a[10m] offset 1m)[1h:1m])[2h:1m]) > b`: {196, 5},
+	} {
+		var got []float64
+		for _, p := range compiled(t, text).picks {
+			got = append(got, float64(p.back)/60_000)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: kept for %v min, want %v", text, got, want)
+		}
+	}
+}
+
+func FuzzCompile(f *testing.F) {
+	for _, form := range forms() {
+		f.Add(strings.ReplaceAll(form, "OP", ">="))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		e, err := Compile(text)
+		if err != nil {
+			return
+		}
+		for _, part := range []string{e.value, e.limit, e.each} {
+			if part == "" {
+				continue
+			}
+			if _, err := Compile(part); err != nil {
+				t.Errorf("%q has a part %q: %v", text, part, err)
+			}
+		}
+		if e.plain && (!e.constant || len(e.picks) != 1 || math.IsNaN(e.bound)) {
+			t.Errorf("%q is plain", text)
+		}
+	})
+}

@@ -1,0 +1,204 @@
+package series
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// kept is what a series has that expressions look at. But for its labels it is
+// guarded by the lock of the series' shard.
+type kept struct {
+	labels    labels.Labels
+	sensor    string // that its samples came from when it was opened
+	entry     *entry
+	gone      atomic.Bool
+	selectors []*selector
+	samples   samples
+	latest    value                     // the newest of the samples
+	sums      *histogram.FloatHistogram // of a delta, so far
+}
+
+// append keeps a sample.
+func (k *kept) append(at int64, v value) error {
+	keep := int64(0)
+	for _, s := range k.selectors {
+		s.appended.Add(1)
+		s.gap.Store(k.entry.gap)
+		keep = max(keep, s.keep)
+	}
+	k.latest = v
+	return k.samples.append(at, v, keep)
+}
+
+// seen is the newest sample of a series.
+type seen struct {
+	value
+
+	at    int64 // Unix ms
+	gap   int32 // ms from the one before
+	first int64 // Unix ms, of the oldest that is kept
+}
+
+func (s *seen) histogram() bool { return s.integer != nil || s.decimal != nil }
+
+// newest gives the newest sample, and whether there is one.
+func (k *kept) newest(db *DB) (seen, bool) {
+	sh := db.shard(k.entry.hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	at, ok := k.samples.newest()
+	s := seen{value: k.latest, at: at, gap: k.entry.gap}
+	if ok {
+		s.first = k.samples.chunks[0].first
+	}
+	return s, ok && !k.gone.Load()
+}
+
+// newestUntil gives the newest sample that is not later than a time.
+func (k *kept) newestUntil(db *DB, now int64) (seen, bool) {
+	s, ok := k.newest(db)
+	if !ok || s.at <= now {
+		return s, ok
+	}
+	before := k.within(db, math.MinInt64, now)
+	if len(before) == 0 {
+		return s, false
+	}
+	err := before[len(before)-1].until(now, func(at int64, v value) error {
+		s.at, s.value = at, v
+		return nil
+	})
+	return s, err == nil && s.at <= now
+}
+
+// cutAfter lets go of what is later than a time.
+func (k *kept) cutAfter(at int64) {
+	var last value
+	if err := k.samples.cutAfter(at, &last); err != nil {
+		k.samples = samples{} // what cannot be read is not kept
+	}
+	k.latest = last
+}
+
+// leave takes the series out of what picks it.
+func (k *kept) leave() {
+	k.gone.Store(true)
+	for _, s := range k.selectors {
+		s.change(nil)
+	}
+}
+
+// selector is what picks series for expressions. Two expressions that pick the same
+// series share it.
+type selector struct {
+	matchers []*labels.Matcher
+	keep     int64         // ms: as far back as some expression looks
+	appended atomic.Uint64 // samples of its series
+	gap      atomic.Int32  // ms between the newest of them and the one before
+
+	mu     sync.Mutex
+	series []*kept
+	untidy bool // not sorted, or with series that are gone
+}
+
+// change adds a series, or notes that one is gone.
+func (s *selector) change(k *kept) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.untidy = true
+	if k != nil {
+		s.series = append(s.series, k)
+	}
+}
+
+// list gives the series that it picks, sorted by their labels: the sum of the same
+// numbers in another order is another number. The list is not to be changed.
+func (s *selector) list() []*kept {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.untidy {
+		tidy := slices.DeleteFunc(slices.Clone(s.series), func(k *kept) bool { return k.gone.Load() })
+		slices.SortFunc(tidy, func(a, b *kept) int { return labels.Compare(a.labels, b.labels) })
+		s.series, s.untidy = tidy, false
+	}
+	return s.series
+}
+
+func (s *selector) picks(ls labels.Labels) bool { return matches(s.matchers, ls) }
+
+func matches(matchers []*labels.Matcher, ls labels.Labels) bool {
+	for _, m := range matchers {
+		if !m.Matches(ls.Get(m.Name)) {
+			return false
+		}
+	}
+	return true
+}
+
+// selectors are all that expressions pick series by.
+type selectors struct {
+	byText map[string]*selector
+	byName map[string][]*selector // those that name one metric
+	others []*selector
+}
+
+func newSelectors() *selectors {
+	return &selectors{byText: map[string]*selector{}, byName: map[string][]*selector{}}
+}
+
+// add takes a selector of an expression.
+func (w *selectors) add(p pick) {
+	s := w.byText[p.text]
+	if s == nil {
+		s = &selector{matchers: p.matchers}
+		w.byText[p.text] = s
+		if name := nameOf(p.matchers); name != "" {
+			w.byName[name] = append(w.byName[name], s)
+		} else {
+			w.others = append(w.others, s)
+		}
+	}
+	s.keep = max(s.keep, p.back)
+}
+
+// nameOf gives the metric that matchers name, if they name one.
+func nameOf(matchers []*labels.Matcher) string {
+	for _, m := range matchers {
+		if m.Name == MetricLabel && m.Type == labels.MatchEqual {
+			return m.Value
+		}
+	}
+	return ""
+}
+
+// of gives the selectors that pick a series.
+func (w *selectors) of(ls labels.Labels) []*selector {
+	var out []*selector
+	for _, s := range w.byName[ls.Get(MetricLabel)] {
+		if s.picks(ls) {
+			out = append(out, s)
+		}
+	}
+	for _, s := range w.others {
+		if s.picks(ls) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// matchersText writes matchers in one way only.
+func matchersText(matchers []*labels.Matcher) string {
+	parts := make([]string, len(matchers))
+	for i, m := range matchers {
+		parts[i] = m.String()
+	}
+	slices.Sort(parts)
+	return strings.Join(slices.Compact(parts), ",")
+}
