@@ -138,6 +138,13 @@ compare-ingest: ## GRACE's remote-write receiver next to Prometheus' own, in sam
 	bin/ingest -json bin/ingest.json $(INGEST)
 	$(took)
 
+.PHONY: compare-promql
+compare-promql: ## what expressions say here next to Debian's Prometheus, over the same samples, and the tests of its engine (1 minute; PROMQL=flags)
+	@mkdir -p bin && $(GO) build -o bin/promql ./bench/promql
+	bin/promql $(PROMQL)
+	cd bench/promqltest && $(GO) test ./...
+	$(took)
+
 .PHONY: golden
 golden: ## write golden files, openapi.json and docs/configuration.md anew; read the diff
 	@for dir in $(call with_tests,$(UPDATE_FLAG)); do echo "$$dir"; $(GO) test -count=1 $$dir -update >/dev/null; done
