@@ -147,7 +147,7 @@ func (w *world) begun(e *Expr, when time.Time, back time.Duration, of labels.Lab
 			if !ok || !matches(p.matchers, l.labels) || !agrees(l.labels, of) || when.UnixMilli()-at >= p.back+(back-Lookback).Milliseconds() {
 				continue
 			}
-			if 12*(when.UnixMilli()-l.samples[0].At) < p.reach {
+			if p.reach > 0 && when.UnixMilli()-w.oldest(l) < p.reach/thinShare {
 				at = -1
 			}
 			newest = max(newest, at)
@@ -157,4 +157,16 @@ func (w *world) begun(e *Expr, when time.Time, back time.Duration, of labels.Lab
 		}
 	}
 	return false
+}
+
+// oldest gives the time of the oldest sample that is kept of a line.
+func (w *world) oldest(l line) int64 {
+	for i := range w.shards {
+		for _, e := range w.shards[i].list {
+			if e.kept != nil && labels.Equal(e.kept.labels, l.labels) && len(e.kept.samples.chunks) > 0 {
+				return e.kept.samples.chunks[0].first
+			}
+		}
+	}
+	return 0
 }

@@ -74,7 +74,7 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 		m := &ev.picked[i]
 		m.series = slices.DeleteFunc(m.series, func(s timed) bool { return s.at <= oldest })
 		for j := range m.series {
-			if s := &m.series[j]; now-s.first < p.reach/thinShare {
+			if s := &m.series[j]; p.reach > 0 && now-s.first < p.reach/thinShare {
 				s.at = thin
 			}
 		}

@@ -37,7 +37,7 @@ func (w *world) naive(e *Expr, when time.Time, back time.Duration, of labels.Lab
 		for _, l := range w.lines {
 			at, ok := newestOfLine(l, now)
 			if ok && matches(p.matchers, l.labels) && agrees(l.labels, of) && now-at < p.back+(back-Lookback).Milliseconds() {
-				if 12*(now-l.samples[0].At) < p.reach {
+				if p.reach > 0 && now-w.oldest(l) < p.reach/thinShare {
 					at = -1
 				}
 				newest = max(newest, at)
