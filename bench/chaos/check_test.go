@@ -29,13 +29,14 @@ func TestChecks(t *testing.T) {
 		lost, doubled, violations int
 	}{
 		"nothing": {func(r *result) {
-			checkTriggers(r, []grace.Trigger{trigger}, decided)
+			checkTriggers(r, []grace.Trigger{trigger}, decided, nil)
 			checkRuns(r, []grace.Run{ended}, []grace.ServiceID{"svc0"})
 			checkSteps(r, []grace.AuditEntry{entry, {Object: "run/r2", Action: entry.Action, Reason: "s1"}})
 			checkEffects(r, []grace.Run{ended}, once)
 		}, 0, 0, 0},
-		"a trigger without a decision":   {func(r *result) { checkTriggers(r, []grace.Trigger{trigger}, nil) }, 1, 0, 1},
-		"a trigger that waits":           {func(r *result) { checkTriggers(r, []grace.Trigger{pending}, decided) }, 1, 0, 1},
+		"a trigger without a decision":   {func(r *result) { checkTriggers(r, []grace.Trigger{trigger}, nil, nil) }, 1, 0, 1},
+		"one that another's run heals":   {func(r *result) { checkTriggers(r, []grace.Trigger{trigger}, nil, []grace.Run{ended}) }, 0, 0, 0},
+		"a trigger that waits":           {func(r *result) { checkTriggers(r, []grace.Trigger{pending}, decided, []grace.Run{ended}) }, 1, 0, 1},
 		"an accepted one without a run":  {func(r *result) { checkRuns(r, []grace.Run{ended}, []grace.ServiceID{"svc1"}) }, 1, 0, 1},
 		"a run that does not end":        {func(r *result) { checkRuns(r, []grace.Run{open}, nil) }, 1, 0, 2},
 		"two runs":                       {func(r *result) { checkRuns(r, []grace.Run{ended, again}, nil) }, 0, 1, 1},

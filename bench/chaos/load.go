@@ -116,10 +116,12 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 }
 
 // playSource does what the source of an alert does: it resolves it when the
-// service is well, and repeats it while GRACE waits for fresh evidence.
+// service is well, and repeats it while GRACE may wait for fresh evidence: before a run
+// begins, and while one runs that a process left which was killed.
 func (l *load) playSource(ctx context.Context, run *grace.Run, alert map[string]any) {
 	resolved := run.Status == grace.RunVerifying
-	if !resolved && (run.Status != grace.RunApproved || len(run.Reasons) == 0) {
+	waits := run.Status == grace.RunApproved && len(run.Reasons) > 0 || run.Status == grace.RunRunning
+	if !resolved && !waits {
 		return
 	}
 	again := maps.Clone(alert)
