@@ -84,12 +84,13 @@ func (r *result) double(format string, args ...any) {
 	r.violate(format, args...)
 }
 
-// checkTriggers wants every trigger answered: by a decision, or by the run that its
-// service has, which was begun for another word of the same.
+// checkTriggers wants every trigger answered: by a decision, or by a run of its service
+// that was about the same signal, and had not ended before.
 func checkTriggers(r *result, triggers []grace.Trigger, decisions []grace.Decision, runs []grace.Run) {
-	healed := map[grace.ServiceID]bool{}
-	for i := range runs {
-		healed[runs[i].Service] = true
+	answered := func(t grace.Trigger) bool {
+		return slices.ContainsFunc(runs, func(run grace.Run) bool {
+			return run.Service == t.Service && slices.Contains(run.Condition, t.Signal) && (run.EndedAt == nil || !t.At.After(*run.EndedAt))
+		})
 	}
 	decided := map[grace.TriggerID]bool{}
 	for _, d := range decisions {
@@ -98,8 +99,8 @@ func checkTriggers(r *result, triggers []grace.Trigger, decisions []grace.Decisi
 		}
 	}
 	for _, t := range triggers {
-		if t.State == grace.TriggerPending || !decided[t.ID] && !healed[t.Service] {
-			r.lose("trigger %s of %s is %s, decided %v, its service healed %v", t.ID, t.Service, t.State, decided[t.ID], healed[t.Service])
+		if t.State == grace.TriggerPending || !decided[t.ID] && !answered(t) {
+			r.lose("trigger %s of %s is %s, decided %v, and no run was about it", t.ID, t.Service, t.State, decided[t.ID])
 		}
 	}
 }

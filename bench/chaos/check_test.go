@@ -20,6 +20,12 @@ func TestChecks(t *testing.T) {
 	trigger := grace.Trigger{ID: "t1", Service: "svc0", State: grace.TriggerDecided}
 	pending := trigger
 	pending.State = grace.TriggerPending
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	healed := ended
+	healed.Condition, healed.EndedAt = []grace.SignalKey{"svc0/alert"}, &at
+	late, anew := trigger, trigger
+	late.Signal, late.At = "svc0/alert", at
+	anew.Signal, anew.At = "svc0/alert", at.Add(time.Second)
 	decided := []grace.Decision{{ID: "d1", Triggers: []grace.TriggerID{"t1"}}}
 	once := map[string]int{"r1/do/s1": 1}
 	entry := grace.AuditEntry{Object: "run/r1", Action: "run.step_succeeded", Reason: "s1"}
@@ -35,7 +41,9 @@ func TestChecks(t *testing.T) {
 			checkEffects(r, []grace.Run{ended}, once)
 		}, 0, 0, 0},
 		"a trigger without a decision":   {func(r *result) { checkTriggers(r, []grace.Trigger{trigger}, nil, nil) }, 1, 0, 1},
-		"one that another's run heals":   {func(r *result) { checkTriggers(r, []grace.Trigger{trigger}, nil, []grace.Run{ended}) }, 0, 0, 0},
+		"one that another's run heals":   {func(r *result) { checkTriggers(r, []grace.Trigger{late}, nil, []grace.Run{healed}) }, 0, 0, 0},
+		"one of another signal":          {func(r *result) { checkTriggers(r, []grace.Trigger{late}, nil, []grace.Run{ended}) }, 1, 0, 1},
+		"one from after the run":         {func(r *result) { checkTriggers(r, []grace.Trigger{anew}, nil, []grace.Run{healed}) }, 1, 0, 1},
 		"a trigger that waits":           {func(r *result) { checkTriggers(r, []grace.Trigger{pending}, decided, []grace.Run{ended}) }, 1, 0, 1},
 		"an accepted one without a run":  {func(r *result) { checkRuns(r, []grace.Run{ended}, []grace.ServiceID{"svc1"}) }, 1, 0, 1},
 		"a run that does not end":        {func(r *result) { checkRuns(r, []grace.Run{open}, nil) }, 1, 0, 2},

@@ -24,6 +24,8 @@ const (
 	// postAgain is the pause after a refused or failed request.
 	postAgain = 50 * time.Millisecond
 	lookAgain = 100 * time.Millisecond
+	// stuckAfter so many looks a run that shows nothing new waits for something.
+	stuckAfter = 30
 	// thinking bounds the time between a worker's services.
 	thinking = time.Second
 )
@@ -91,6 +93,7 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 	l.mu.Lock()
 	l.accepted = append(l.accepted, service)
 	l.mu.Unlock()
+	shown, still := "", 0
 	for {
 		var page struct {
 			Items []grace.Run `json:"items"`
@@ -100,7 +103,12 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 			if page.Items[0].Status.Terminal() {
 				break
 			}
-			l.playSource(ctx, &page.Items[0], alert)
+			run := &page.Items[0]
+			if now := fmt.Sprint(run.ID, run.Status, len(run.Steps)); now != shown {
+				shown, still = now, 0
+			}
+			still++
+			l.playSource(ctx, run, alert, still > stuckAfter)
 		}
 		select {
 		case <-ctx.Done():
@@ -117,10 +125,11 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 
 // playSource does what the source of an alert does: it resolves it when the
 // service is well, and repeats it while GRACE may wait for fresh evidence: before a run
-// begins, and while one runs that a process left which was killed.
-func (l *load) playSource(ctx context.Context, run *grace.Run, alert map[string]any) {
+// begins, and while one that a process left which was killed does not go on. Of one that
+// goes on it would be a new occurrence, said after the end.
+func (l *load) playSource(ctx context.Context, run *grace.Run, alert map[string]any, stuck bool) {
 	resolved := run.Status == grace.RunVerifying
-	waits := run.Status == grace.RunApproved && len(run.Reasons) > 0 || run.Status == grace.RunRunning
+	waits := run.Status == grace.RunApproved && len(run.Reasons) > 0 || run.Status == grace.RunRunning && stuck
 	if !resolved && !waits {
 		return
 	}
