@@ -157,7 +157,7 @@ func (b *Batch) refuseHistograms(r Reason, samples []Sample) {
 		return
 	}
 	for i := range samples {
-		if samples[i].Histogram != nil || samples[i].Float != nil {
+		if samples[i].histogram() {
 			b.histograms++
 		}
 	}
@@ -169,7 +169,7 @@ func (b *Batch) take(sh *shard, e *entry, meta *Meta, s *Sample) Reason {
 	if r := b.judge(e, s); r != Taken {
 		return r
 	}
-	stale, histogram := s.stale(), s.Histogram != nil || s.Float != nil
+	stale, histogram := s.stale(), s.histogram()
 	if histogram && !stale && !s.valid() {
 		return BadHistogram
 	}
@@ -285,6 +285,8 @@ func (e *entry) forecastOf(sh *shard, start, at int64, v float64) (reset bool) {
 	}
 	return reset
 }
+
+func (s *Sample) histogram() bool { return s.Histogram != nil || s.Float != nil }
 
 func (s *Sample) stale() bool {
 	v := value{0, s.Value, s.Histogram, s.Float}

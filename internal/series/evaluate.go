@@ -143,7 +143,7 @@ func (db *DB) Evaluate(ctx context.Context, e *Expr, at time.Time) (Result, erro
 func (db *DB) newestOf(e *Expr, at time.Time, back time.Duration, r *Result) bool {
 	now := at.UnixMilli()
 	var out []Element
-	for _, k := range db.find(e.picks[0].matchers) {
+	for _, k := range db.picked(e.picks[0].text, e.picks[0].matchers) {
 		s, ok := k.newest(db)
 		switch {
 		case !ok:

@@ -59,7 +59,7 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 	now := at.UnixMilli()
 	for _, p := range e.picks {
 		var m measured
-		for _, k := range db.find(p.matchers) {
+		for _, k := range db.picked(p.text, p.matchers) {
 			s, ok := k.newestUntil(db, now)
 			if !ok || s.stale() {
 				continue

@@ -76,7 +76,7 @@ func (db *DB) withoutReplica(labels []label, name string) ([]label, uint64) {
 
 // place makes the entry of the canonical key b.key.
 func (b *Batch) place(h, replica uint64, meta *Meta, samples []Sample) Reason {
-	if s := &samples[0]; s.Histogram != nil || s.Float != nil {
+	if samples[0].histogram() {
 		meta.Kind = kindOfHistogram(meta.Kind)
 	}
 	out := b.m.resolve(b.labels, *meta)

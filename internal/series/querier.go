@@ -38,11 +38,15 @@ func (q *querier) Select(_ context.Context, _ bool, hints *storage.SelectHints, 
 	return set
 }
 
-// find gives the series that matchers pick, sorted by their labels. Where no
-// expression has the same matchers, all series are looked through of which samples
-// are kept.
+// find gives the series that matchers pick, sorted by their labels.
 func (db *DB) find(matchers []*labels.Matcher) []*kept {
-	if s := db.watched.Load().byText[matchersText(matchers)]; s != nil {
+	return db.picked(matchersText(matchers), matchers)
+}
+
+// picked is find of matchers whose text is known. Where no expression has the same
+// matchers, all series are looked through of which samples are kept.
+func (db *DB) picked(text string, matchers []*labels.Matcher) []*kept {
+	if s := db.watched.Load().byText[text]; s != nil {
 		return s.list()
 	}
 	var out []*kept

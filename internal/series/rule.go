@@ -169,10 +169,6 @@ func glob(pattern, text string) bool {
 	return false
 }
 
-// Normal writes a metric's name as the series that come out have it: an
-// objective may name OpenTelemetry's http.server.request.duration_p99.
-func Normal(name string) string { return normal(name) }
-
 // normal writes a name as Prometheus would. A '*' stays, for patterns.
 func normal(name string) string {
 	clean := func(c rune) bool {
