@@ -215,7 +215,7 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 		return err
 	}
 	d.loop, err = loop.New(loopConfig(d.cfg, d.origins(d.cfg)), loop.Deps{
-		Store: d.store, Bus: d.bus, Runner: runner, Engine: d.engine, Shards: d.telemetry, Models: models,
+		Store: d.store, Bus: d.bus, Runner: runner, Engine: d.engine, Series: d.telemetry.db, Shards: d.telemetry, Models: models,
 		Log: d.log, Now: now, Owner: owner, Elapsed: elapsed(),
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"grace"
 	"grace/internal/config"
 	"grace/internal/notify"
+	"grace/internal/series"
 	"grace/sensor/prometheus"
 )
 
@@ -279,12 +280,18 @@ func metricsSeen(cfg *config.Config, looks []sight) []Finding {
 			wanted = append(wanted, m)
 		}
 	}
+	expr := func(service grace.ServiceID, text string) {
+		if e, err := series.Compile(text); err == nil {
+			for _, metric := range e.Metrics() {
+				want(service, metric)
+			}
+		}
+	}
 	for _, o := range cfg.Objectives {
-		want(o.Service, o.Metric)
-		want(o.Service, o.Total)
+		expr(o.Service, o.Expr)
 	}
 	for _, l := range cfg.Limits {
-		want(l.Service, l.Metric)
+		expr(l.Service, l.Expr)
 	}
 	for _, look := range looks {
 		for _, s := range look.samples {

@@ -97,7 +97,7 @@ func TestLookAtQueries(t *testing.T) {
 	}
 	judged := "objectives: ["
 	for _, m := range []string{"a", "b", "c", "d", "typo", "other"} {
-		judged += fmt.Sprintf(`{name: %s, service: web, metric: %s, op: ">", threshold: 1, code: service_down}, `, m, m)
+		judged += fmt.Sprintf(`{name: %s, service: web, expr: %s > 1, code: service_down}, `, m, m)
 	}
 	saw(t, looked(t, sensor("a", "b", "c", "d", "e", "typo", "gone")+judged+"]\n"), map[string][2]string{
 		"sensor prom": {daemon.FoundOK, "a, b, c, d, e"}, "metric web/a": {daemon.FoundOK, ""}, "metric web/b": {daemon.FoundOK, ""},
@@ -122,7 +122,7 @@ func TestLookAtPage(t *testing.T) {
 	defer page.Close()
 	saw(t, looked(t, "sensors: [{name: page, type: prometheus, service: web, url: "+page.URL+", metrics: [{name: users, source: users}, "+
 		"{name: rps, source: requests_total, as: per_second}, {name: typo, source: userz}]}]\n"+
-		`objectives: [{name: n, service: web, metric: rps, op: ">", threshold: 1, code: service_down}]`+"\n"), map[string][2]string{
+		`objectives: [{name: n, service: web, expr: 'rps{service="web"} > 1', code: service_down}]`+"\n"), map[string][2]string{
 		"sensor page": {daemon.FoundOK, "rps"}, "metric web/rps": {daemon.FoundOK, ""}, "metric web/users": {"", ""},
 		"metric web/typo": {daemon.FoundWarning, "no such series: userz (compare source"},
 	})

@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"time"
 
-	"grace/internal/telemetry"
+	"grace/internal/series"
 )
 
 // refusedEvery is how often the log tells of refused samples: senders that are
@@ -14,12 +14,12 @@ const refusedEvery = time.Minute
 // refusals tells the log which samples were refused, and why.
 type refusals struct {
 	log    *slog.Logger
-	told   map[telemetry.Reason]uint64
+	told   map[series.Reason]uint64
 	toldAt time.Time
 }
 
 // look tells what came since it last told, once in refusedEvery at most.
-func (r *refusals) look(samples []telemetry.ReasonCount, now time.Time) {
+func (r *refusals) look(samples []series.ReasonCount, now time.Time) {
 	if !r.toldAt.IsZero() && now.Sub(r.toldAt) < refusedEvery {
 		return
 	}
@@ -33,9 +33,9 @@ func (r *refusals) look(samples []telemetry.ReasonCount, now time.Time) {
 		return
 	}
 	r.toldAt = now
-	r.told = make(map[telemetry.Reason]uint64, len(samples))
+	r.told = make(map[series.Reason]uint64, len(samples))
 	for _, s := range samples {
 		r.told[s.Reason] = s.Count
 	}
-	r.log.Warn("samples of senders were refused; docs/telemetry.md has the reasons", news...)
+	r.log.Warn("samples of senders were refused; docs/series.md has the reasons", news...)
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"grace/internal/telemetry"
+	"grace/internal/series"
 )
 
 // The log says at once that samples are refused, then once a minute with what
@@ -29,7 +29,7 @@ func TestRefusalsAreTold(t *testing.T) {
 		{at: 145 * time.Second, taken: 20, full: 10, want: "series_per_source=1"},
 	} {
 		out.Reset()
-		r.look([]telemetry.ReasonCount{{Reason: telemetry.Taken, Count: step.taken}, {Reason: telemetry.SourceFull, Count: step.full}}, start.Add(step.at))
+		r.look([]series.ReasonCount{{Reason: series.Taken, Count: step.taken}, {Reason: series.SourceFull, Count: step.full}}, start.Add(step.at))
 		got := out.String()
 		if (step.want == "") != (got == "") || !strings.Contains(got, step.want) || strings.Contains(got, "taken=") {
 			t.Errorf("after %s: %q, want %q", step.at, got, step.want)

@@ -33,7 +33,7 @@ sensors:
     service: web
     metrics: [{name: errors, source: errors_total, as: ratio, over: {source: all_total}}]
   - {name: prom, type: promql, url: 'http://127.0.0.1:1', queries: [{name: slow, query: up, service: web}]}
-objectives: [{name: slow, service: web, metric: slow, op: '>', threshold: 1, code: latency_spike}]
+objectives: [{name: slow, service: web, expr: 'slow{service="web"} > 1', code: latency_spike}]
 change_windows: [{name: night, start: "01:00", end: "05:00", time_zone: Europe/Berlin}]
 telemetry: {rules: [{metric: 'http_*', role: latency}]}
 alertmanager: {url: 'http://127.0.0.1:1', map: [{match: {alertname: Down}, service: web}], http: {tls: {ca: CA}}}

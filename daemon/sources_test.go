@@ -359,18 +359,15 @@ func TestOthersDoNotSpeakForSensors(t *testing.T) {
 // TestDottedObjective: an objective may name OpenTelemetry's metric as it is.
 func TestDottedObjective(t *testing.T) {
 	_, c := newHome(t, "services: [{name: shop, criticality: medium}]\n"+
-		"objectives: [{name: queue, service: shop, metric: queue.depth, op: '>', threshold: 100, code: capacity}]\n").embed(t)
-	at := time.Now().Add(-4 * time.Second)
-	for i := range 4 {
-		body := map[string]any{"resourceMetrics": []any{map[string]any{
+		"objectives: [{name: queue, service: shop, expr: '{\"queue.depth\",service=\"shop\"} > 100', code: capacity}]\n").embed(t)
+	seenSick(t, c, func() {
+		c.call(http.MethodPost, "/v1/metrics", map[string]any{"resourceMetrics": []any{map[string]any{
 			"resource": map[string]any{"attributes": []any{map[string]any{"key": "service.name", "value": map[string]any{"stringValue": "shop"}}}},
 			"scopeMetrics": []any{map[string]any{"metrics": []any{map[string]any{
 				"name": "queue.depth", "gauge": map[string]any{"dataPoints": []any{map[string]any{
-					"asInt": "150", "timeUnixNano": fmt.Sprint(at.Add(time.Duration(i) * time.Second).UnixNano()),
+					"asInt": "150", "timeUnixNano": fmt.Sprint(time.Now().UnixNano()),
 				}}},
 			}}}},
-		}}}
-		c.call(http.MethodPost, "/v1/metrics", body, nil)
-	}
-	seenSick(t, c)
+		}}}, nil)
+	})
 }

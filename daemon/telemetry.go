@@ -20,20 +20,16 @@ import (
 	"grace"
 	"grace/internal/api"
 	"grace/internal/config"
-	"grace/internal/loop"
+	"grace/internal/series"
 	"grace/internal/stage/predict"
-	"grace/internal/telemetry"
 	"grace/sensor/otlp"
 	"grace/sensor/promql"
 	"grace/sensor/remotewrite"
 )
 
 const (
-	// sweepEvery is how often the intake looks for series that fell silent.
+	// sweepEvery is how often it is looked for series that fell silent.
 	sweepEvery = 5 * time.Second
-	// forwardTimeout bounds how long a sender waits until its samples of
-	// objectives are durable.
-	forwardTimeout = 5 * time.Second
 	// recallTimeout bounds how long senders wait for the history.
 	recallTimeout = 2 * time.Minute
 	// stopGRPC is how long open calls may take when the daemon stops.
@@ -43,83 +39,32 @@ const (
 // receivers take series that others send, and hand them to forecasting agents
 // of their own: one for each shard, so that senders do not wait for each other.
 type receivers struct {
-	d      *Daemon
-	intake *telemetry.Intake
-	agents []*predict.Agent // guarded by the intake's shards
-	wanted atomic.Pointer[wants]
-	ready  atomic.Bool // the history was read
-	write  *remotewrite.Handler
-	otlp   *otlp.Receiver
-	grpc   *grpc.Server
+	d        *Daemon
+	db       *series.DB
+	agents   []*predict.Agent // guarded by the shards of db
+	services atomic.Pointer[map[grace.ServiceID]bool]
+	ready    atomic.Bool // the history was read
+	write    *remotewrite.Handler
+	otlp     *otlp.Receiver
+	grpc     *grpc.Server
 }
 
-// wants is what the configuration asks of telemetry.
-type wants struct {
-	services map[grace.ServiceID]bool
-	// metrics are named by objectives and limits: what the intake calls them,
-	// and as they are written, where that differs (dots).
-	metrics map[metricID]string
-	named   map[metricID]string
-}
-
-type metricID struct {
-	service grace.ServiceID
-	metric  string
-}
-
-func wantsOf(cfg *config.Config) *wants {
-	w := &wants{services: map[grace.ServiceID]bool{}, metrics: map[metricID]string{}, named: map[metricID]string{}}
-	name := func(service grace.ServiceID, metric string, wanted bool) {
-		id := metricID{service, telemetry.Normal(metric)}
-		w.named[id] = metric
-		if wanted {
-			w.metrics[id] = metric
-		}
-	}
-	for _, s := range cfg.Services {
-		w.services[s.ID] = true
-	}
-	for _, o := range cfg.Objectives {
-		name(o.Service, o.Metric, true)
-		if o.Total != "" {
-			name(o.Service, o.Total, true)
-		}
-	}
-	for _, l := range cfg.Limits {
-		name(l.Service, l.Metric, false)
-	}
-	return w
-}
-
-// newReceivers builds the intake and its agents.
+// newReceivers builds where series are kept, and the agents that forecast them.
 func newReceivers(d *Daemon) (*receivers, error) {
 	r := &receivers{d: d}
-	r.wanted.Store(wantsOf(d.cfg))
-	var sinks []telemetry.Sink
-	cfg := loopConfig(d.cfg, nil)
-	targets := loop.Targets(&cfg)
+	r.know(d.cfg)
+	var sinks []series.Sink
 	for range shards() {
-		agent := predict.New(d.cfg.Predict, targets)
+		agent := predict.New(d.cfg.Predict, nil)
 		agent.Silence(d.cfg.Govern.PredictiveShadow)
 		r.agents = append(r.agents, agent)
-		sinks = append(sinks, forecaster{agent, r.written})
+		sinks = append(sinks, forecaster{agent})
 	}
 	var err error
-	r.intake, err = telemetry.New(d.cfg.Telemetry.Config, telemetry.Options{
+	r.db, err = series.New(d.cfg.Telemetry.Config, series.Options{
 		Sinks: sinks,
-		Known: func(id grace.ServiceID) bool { return r.wanted.Load().services[id] },
-		Wanted: func(id grace.ServiceID, metric string) bool {
-			return r.wanted.Load().metrics[metricID{id, metric}] != ""
-		},
-		Forward: func(samples []grace.Sample) error {
-			ctx, cancel := context.WithTimeout(d.ctx, forwardTimeout)
-			defer cancel()
-			for i, s := range samples {
-				samples[i].Metric = r.written(s.Service, s.Metric)
-			}
-			return d.loop.ObserveWithoutForecast(ctx, samples...)
-		},
-		Evicted: func(e telemetry.Eviction) {
+		Known: func(id grace.ServiceID) bool { return (*r.services.Load())[id] },
+		Evicted: func(e series.Eviction) {
 			d.log.Warn("a series gave its place to another", "series", e.Labels, "why", e.Why, "others", e.Others)
 		},
 		Now: now,
@@ -130,19 +75,20 @@ func newReceivers(d *Daemon) (*receivers, error) {
 	body := int(d.cfg.Telemetry.MaxBody)
 	write, metrics := remotewrite.DefaultConfig(), otlp.DefaultConfig()
 	write.MaxBody, write.MaxDecoded, metrics.MaxDecoded = body, body, body
-	if r.write, err = remotewrite.New(write, r.intake, api.Sender); err != nil {
+	if r.write, err = remotewrite.New(write, r.db, api.Sender); err != nil {
 		return nil, err
 	}
-	r.otlp, err = otlp.New(metrics, r.intake)
+	r.otlp, err = otlp.New(metrics, r.db)
 	return r, err
 }
 
-// written gives a metric the name that an objective or a limit has for it.
-func (r *receivers) written(service grace.ServiceID, metric string) string {
-	if name := r.wanted.Load().named[metricID{service, metric}]; name != "" {
-		return name
+// know says which services are declared.
+func (r *receivers) know(cfg *config.Config) {
+	declared := map[grace.ServiceID]bool{}
+	for _, s := range cfg.Services {
+		declared[s.ID] = true
 	}
-	return metric
+	r.services.Store(&declared)
 }
 
 // shards is a power of two: two for each processor, so that it is rare that one
@@ -233,18 +179,44 @@ func (r *receivers) close() {
 // that comes after one of now would be late.
 func (r *receivers) recall(ctx context.Context, list []config.History) {
 	for i, h := range list {
-		cfg := promql.Config{Name: fmt.Sprintf("telemetry.warm_up[%d]", i), URL: h.URL, Client: h.Config(), Part: telemetry.HistoryPart}
+		cfg := promql.Config{Name: fmt.Sprintf("telemetry.warm_up[%d]", i), URL: h.URL, Client: h.Config()}
 		for j, selector := range h.Selectors {
 			// Whose a series is, the rules say.
-			cfg.Queries = append(cfg.Queries, promql.Query{Name: fmt.Sprint(j), Query: selector, ServiceLabel: telemetry.MetricLabel})
+			cfg.Queries = append(cfg.Queries, promql.Query{Name: fmt.Sprint(j), Query: selector, ServiceLabel: series.MetricLabel})
 		}
 		r.d.log.Info("reading history; senders wait", "url", h.URL, "since", h.Since)
 		n, err := r.recallFrom(ctx, cfg, h)
+		more, failed := r.rehearse(ctx, cfg, h)
+		n, err = n+more, errors.Join(err, failed)
 		if err != nil && r.d.ctx.Err() == nil {
 			r.d.log.Warn("some of the history could not be read; forecasts know less for a while", "url", h.URL, "error", err)
 		}
 		r.d.log.Info("history read", "url", h.URL, "points", n)
 	}
+}
+
+// rehearse shows the forecasts what objectives and limits would have been held against.
+func (r *receivers) rehearse(ctx context.Context, cfg promql.Config, h config.History) (n int, err error) {
+	var samples []series.Sample
+	for i, one := range r.d.loop.Rehearsals() {
+		cfg.Queries = []promql.Query{{Name: fmt.Sprintf("objective %d", i), Query: one.Expr, ServiceLabel: series.MetricLabel}}
+		past, err := promql.New(cfg)
+		if err != nil {
+			return n, err
+		}
+		read, err := past.History(ctx, now().Add(-h.Since.D()), h.Step.D(), func(labels map[string]string, history []promql.Point) {
+			samples = samples[:0]
+			for _, p := range history {
+				samples = append(samples, series.Sample{At: p.At, Value: p.Value})
+			}
+			delete(labels, series.MetricLabel)
+			one.Observe(labels, samples)
+		})
+		if n += read; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 func (r *receivers) recallFrom(ctx context.Context, cfg promql.Config, h config.History) (int, error) {
@@ -253,22 +225,22 @@ func (r *receivers) recallFrom(ctx context.Context, cfg promql.Config, h config.
 		return 0, err
 	}
 	var key []byte
-	var points []telemetry.Point
+	var samples []series.Sample
 	return past.History(ctx, now().Add(-h.Since.D()), h.Step.D(), func(labels map[string]string, history []promql.Point) {
-		key, points = key[:0], points[:0]
+		key, samples = key[:0], samples[:0]
 		for _, name := range slices.Sorted(maps.Keys(labels)) {
-			key = telemetry.AppendLabel(key, name, labels[name])
+			key = series.AppendLabel(key, name, labels[name])
 		}
 		for _, p := range history {
-			points = append(points, telemetry.Point{At: p.At, Value: p.Value})
+			samples = append(samples, series.Sample{At: p.At, Value: p.Value})
 		}
-		b := r.intake.Begin(telemetry.From{Sensor: remotewrite.Sensor, Source: cfg.Name, History: true})
-		b.Points(key, telemetry.Meta{}, points...)
+		b := r.db.Begin(series.From{Sensor: remotewrite.Sensor, Source: cfg.Name, History: true})
+		b.Append(key, series.Meta{}, samples...)
 		b.End()
 	})
 }
 
-// sweep lets time pass in the intake until ctx ends.
+// sweep lets time pass for the series until ctx ends.
 func (r *receivers) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -278,8 +250,8 @@ func (r *receivers) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			r.intake.Sweep()
-			refused.look(r.intake.Stats().Samples, time.Now())
+			r.db.Sweep()
+			refused.look(r.db.Stats().Samples, time.Now())
 		}
 	}
 }
@@ -287,8 +259,8 @@ func (r *receivers) sweep(ctx context.Context) {
 // reconfigure takes the rules and limits of a new configuration over. Targets
 // reach the agents by the loop.
 func (r *receivers) reconfigure(cfg *config.Config) error {
-	r.wanted.Store(wantsOf(cfg))
-	return r.intake.Reconfigure(cfg.Telemetry.Config)
+	r.know(cfg)
+	return r.db.Reconfigure(cfg.Telemetry.Config)
 }
 
 // Shards and Do meet loop.Predictors.
@@ -296,7 +268,7 @@ func (r *receivers) Shards() int { return len(r.agents) }
 
 // Do runs f on an agent while no sample reaches it.
 func (r *receivers) Do(shard int, f func(*predict.Agent)) {
-	r.intake.Do(shard, func(telemetry.Sink) { f(r.agents[shard]) })
+	r.db.Do(shard, func(series.Sink) { f(r.agents[shard]) })
 }
 
 // Describe meets prometheus.Collector; the set never changes.
@@ -304,18 +276,18 @@ func (r *receivers) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeB
 
 // Collect meets prometheus.Collector.
 func (r *receivers) Collect(out chan<- prometheus.Metric) {
-	s := r.intake.Stats()
+	s := r.db.Stats()
 	for _, c := range s.Samples {
 		out <- prometheus.MustNewConstMetric(describe("grace_telemetry_samples_total", "Samples that senders sent, by what became of them.", "reason"),
 			prometheus.CounterValue, float64(c.Count), c.Reason.String())
 	}
-	out <- prometheus.MustNewConstMetric(describe("grace_telemetry_series", "Series that are kept."), prometheus.GaugeValue, float64(s.Series))
+	out <- prometheus.MustNewConstMetric(describe("grace_telemetry_series", "Series that are known."), prometheus.GaugeValue, float64(s.Series))
+	out <- prometheus.MustNewConstMetric(describe("grace_telemetry_series_kept", "Series of which samples are kept, because an expression looks at them."),
+		prometheus.GaugeValue, float64(s.Kept))
 	for what, n := range map[string]uint64{"opened": s.Opened, "evicted": s.Evicted, "forgotten": s.Forgotten} {
 		out <- prometheus.MustNewConstMetric(describe("grace_telemetry_series_total", "Series, by what became of them.", "kind"),
 			prometheus.CounterValue, float64(n), what)
 	}
-	out <- prometheus.MustNewConstMetric(describe("grace_telemetry_unsent_total", "Samples of objectives that were lost because they could not be written."),
-		prometheus.CounterValue, float64(s.Unsent))
 	w, o := r.write.Stats(), r.otlp.Stats()
 	for answer, n := range map[string]uint64{
 		"taken": w.Taken, "partial": w.Partial, "malformed": w.Malformed, "too_large": w.TooLarge,
@@ -331,23 +303,17 @@ func (r *receivers) Collect(out chan<- prometheus.Metric) {
 }
 
 // forecaster makes a sink of an agent.
-type forecaster struct {
-	agent   *predict.Agent
-	written func(service grace.ServiceID, metric string) string
-}
+type forecaster struct{ agent *predict.Agent }
 
-// Open meets telemetry.Sink.
-func (f forecaster) Open(s telemetry.Series) uint32 {
+func (f forecaster) Open(s series.Series) uint32 {
 	return uint32(f.agent.Open(predict.Series{
-		Service: s.Service, Metric: f.written(s.Service, s.Metric), Labels: s.Labels, Role: s.Role, Unit: s.Unit,
-		Falls: s.Direction == telemetry.DirectionDown,
+		Service: s.Service, Metric: s.Metric, Labels: s.Labels, Role: s.Role, Unit: s.Unit, Falls: s.Direction == series.DirectionDown,
 	}))
 }
 
-// Append meets telemetry.Sink.
 func (f forecaster) Append(h uint32, atMillis int64, v float64) {
 	f.agent.Append(predict.Handle(h), atMillis, v)
 }
 
-// Close meets telemetry.Sink.
+// Close meets series.Sink.
 func (f forecaster) Close(h uint32) { f.agent.Close(predict.Handle(h)) }

@@ -109,7 +109,7 @@ sensors:
     queries:
       - {name: open_connections, service: orders, query: 'open_connections{job="app"}'}
 objectives:
-  - {name: leak, service: orders, metric: open_connections, op: ">", threshold: %d, code: connection_leak, severity: critical}
+  - {name: leak, service: orders, expr: 'open_connections{service="orders"} > %d', code: connection_leak, severity: critical}
 playbooks:
 `, s.at("prometheus"), leakLimit)
 	return b.String() + s.playbooks(self)

@@ -3,7 +3,7 @@
 // a sample.
 //
 //	payload, encoded once ──> prometheus --web.enable-remote-write-receiver
-//	                      └─> GRACE: sensor/remotewrite, internal/telemetry,
+//	                      └─> GRACE: sensor/remotewrite, internal/series,
 //	                          internal/stage/predict, in a process of its own
 //
 // The series are what applications, hosts and Kubernetes export: half of them
@@ -18,9 +18,10 @@
 // run with their defaults, in turn, with fresh ones for every round.
 //
 // What is not the same: Prometheus writes a log ahead to disk, and keeps every
-// sample. GRACE's intake keeps for each series what its models need, makes rates
-// and quantiles of counters and buckets, and looks at every series for what it
-// will do, once in 30 seconds of the load's time as in production. So this
+// sample. GRACE keeps the samples of the buckets, which an expression looks at, and of
+// other series what its models need, with rates of counters; once in 30 seconds of the
+// load's time, as in production, it evaluates the expression (a quantile of every
+// service) and looks at every series for what it will do. So this
 // does not say that one stores faster than the other; it says what taking the
 // samples of a Prometheus costs on the machine that GRACE runs on.
 package main

@@ -107,8 +107,8 @@ func (o options) parts() int { return (o.series + perRequest - 1) / perRequest }
 func notes() []string {
 	return []string{
 		"per core: samples divided by user and system time of the receiving process; making series is not measured",
-		"Prometheus also writes every sample to a log on disk and keeps it; GRACE makes rates and quantiles, keeps what its models need, and looks at every series once in 30 s of the load's time",
-		"12 of 24 series are buckets of histograms, which GRACE makes three quantiles of",
+		"Prometheus also writes every sample to a log on disk and keeps it; GRACE makes rates, keeps the buckets and of other series what its models need, and looks at every series once in 30 s of the load's time",
+		"12 of 24 series are buckets of histograms, which an expression makes a quantile of every service of",
 	}
 }
 

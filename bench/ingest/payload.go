@@ -9,7 +9,7 @@ import (
 
 	"github.com/klauspost/compress/snappy"
 
-	"grace/internal/telemetry"
+	"grace/internal/series"
 )
 
 // perRequest series, what a busy Prometheus sends at once.
@@ -21,16 +21,16 @@ const services = 200
 // interval between two times, in ms.
 const interval = 15_000
 
-// series is one of the load.
-type series struct {
+// load is one series of it.
+type load struct {
 	labels []byte // encoded as prometheus.Label fields
 	next   func(step int) float64
 }
 
 // build makes n series: histograms of 12 buckets, as many counters and gauges.
-func build(n int) []series {
+func build(n int) []load {
 	bounds := []string{"0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"}
-	var out []series
+	var out []load
 	for i := 0; len(out) < n; i++ {
 		service := i % services
 		base := [][2]string{
@@ -46,21 +46,21 @@ func build(n int) []series {
 		}
 		for b, le := range bounds {
 			weight := float64((b+1)*(i%5+1)) / 4
-			out = append(out, series{
+			out = append(out, load{
 				labels: encode("http_server_request_duration_seconds_bucket", append(slices.Clone(base), [2]string{"le", le})),
 				next:   func(step int) float64 { return math.Floor(weight * float64(step)) },
 			})
 		}
 		for k, name := range []string{"http_server_requests_total", "rpc_client_errors_total", "network_receive_bytes_total"} {
 			for code := range 2 {
-				out = append(out, series{
+				out = append(out, load{
 					labels: encode(name, append(slices.Clone(base), [2]string{"code", strconv.Itoa(200 + 300*code)})),
 					next:   func(step int) float64 { return float64((step*step + 7*step) * (k + 1 + code)) },
 				})
 			}
 		}
 		for k, name := range []string{"go_goroutines", "process_resident_memory_bytes", "process_open_fds", "worker_queue_length", "http_server_requests_in_flight", "cache_available_bytes"} {
-			out = append(out, series{
+			out = append(out, load{
 				labels: encode(name, base),
 				next:   func(step int) float64 { return 1000 * (2 + math.Sin(float64(step+i)/(10+float64(k)))) },
 			})
@@ -76,7 +76,7 @@ func field(b []byte, number int, value []byte) []byte {
 
 // encode sorts labels by name, as senders have to.
 func encode(name string, labels [][2]string) []byte {
-	labels = append(labels, [2]string{telemetry.MetricLabel, name})
+	labels = append(labels, [2]string{series.MetricLabel, name})
 	slices.SortFunc(labels, func(a, b [2]string) int {
 		if a[0] < b[0] {
 			return -1
@@ -85,14 +85,14 @@ func encode(name string, labels [][2]string) []byte {
 	})
 	var out []byte
 	for _, l := range labels {
-		out = telemetry.AppendLabel(out, l[0], l[1])
+		out = series.AppendLabel(out, l[0], l[1])
 	}
 	return out
 }
 
 // requests encodes a number of times from a step on, each with some samples of
 // every series that are interval apart.
-func requests(list []series, first int64, from, times, samples int) [][]byte {
+func requests(list []load, first int64, from, times, samples int) [][]byte {
 	var out [][]byte
 	var body, one, sample []byte
 	for t := range times {

@@ -6,16 +6,17 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
 
 	"grace"
+	"grace/internal/series"
 	"grace/internal/stage/predict"
-	"grace/internal/telemetry"
 	"grace/sensor/remotewrite"
 )
 
-// shards of the intake, each with an agent that predicts.
+// shards of the series, each with an agent that predicts.
 const shards = 16
 
 // forecaster is the sink of one shard.
@@ -24,10 +25,10 @@ type forecaster struct {
 	newest int64 // Unix ms: what time it is in the load
 }
 
-func (f *forecaster) Open(s telemetry.Series) uint32 {
+func (f *forecaster) Open(s series.Series) uint32 {
 	return uint32(f.agent.Open(predict.Series{
 		Service: s.Service, Metric: s.Metric, Labels: s.Labels, Role: s.Role, Unit: s.Unit,
-		Falls: s.Direction == telemetry.DirectionDown,
+		Falls: s.Direction == series.DirectionDown,
 	}))
 }
 
@@ -42,17 +43,22 @@ func (f *forecaster) Close(h uint32) { f.agent.Close(predict.Handle(h)) }
 // context ends. All series are looked at after so many requests, as they are
 // every 30 seconds of the load's time. It prints its address.
 func serve(ctx context.Context, out io.Writer, requests int) error {
-	sinks := make([]telemetry.Sink, shards)
+	sinks := make([]series.Sink, shards)
 	for i := range sinks {
 		sinks[i] = &forecaster{agent: predict.New(predict.DefaultConfig(), targets())}
 	}
-	cfg := telemetry.DefaultConfig()
+	cfg := series.DefaultConfig()
 	cfg.Limits.SeriesPerSource, cfg.Limits.SeriesPerService = cfg.Limits.Series, cfg.Limits.Series
-	in, err := telemetry.New(cfg, telemetry.Options{Sinks: sinks})
+	db, err := series.New(cfg, series.Options{Sinks: sinks})
 	if err != nil {
 		return err
 	}
-	handler, err := remotewrite.New(remotewrite.DefaultConfig(), in, nil)
+	slow, err := series.Compile("histogram_quantile(0.99, sum by (service, le) (rate(http_server_request_duration_seconds_bucket[5m]))) > 8")
+	if err != nil {
+		return err
+	}
+	db.Watch([]*series.Expr{slow})
+	handler, err := remotewrite.New(remotewrite.DefaultConfig(), db, nil)
 	if err != nil {
 		return err
 	}
@@ -66,11 +72,13 @@ func serve(ctx context.Context, out io.Writer, requests int) error {
 		handler.ServeHTTP(w, r)
 		// Before the answer ends, so that what it costs is measured.
 		if taken.Add(1)%int64(requests) == 0 {
-			evaluate(in)
+			if _, err := db.Evaluate(r.Context(), slow, time.UnixMilli(evaluate(db))); err != nil {
+				fmt.Fprintln(os.Stderr, "ingest:", err)
+			}
 		}
 	})
 	mux.HandleFunc("/stats", func(w http.ResponseWriter, _ *http.Request) {
-		s := in.Stats()
+		s := db.Stats()
 		fmt.Fprintf(w, "series %d\n", s.Series)
 		for _, c := range s.Samples {
 			fmt.Fprintf(w, "%v %d\n", c.Reason, c.Count)
@@ -85,31 +93,28 @@ func serve(ctx context.Context, out io.Writer, requests int) error {
 	return nil
 }
 
-// targets are two thresholds of every service; for other series the agents
-// learn them.
+// targets are a threshold of every service; for other series the agents learn them.
 func targets() []predict.Target {
 	var out []predict.Target
 	for i := range services {
 		s := grace.ServiceID(fmt.Sprintf("app-%d", i))
-		out = append(
-			out,
-			predict.Target{Service: s, Metric: "http_server_request_duration_seconds_p99", Op: ">", Threshold: 8, Code: grace.CodeLatencySpike, Impact: grace.ImpactLow},
-			predict.Target{Service: s, Metric: "worker_queue_length", Op: ">", Threshold: 2990, Code: grace.CodeCapacity, Impact: grace.ImpactLow},
-		)
+		out = append(out, predict.Target{Service: s, Metric: "worker_queue_length", Op: ">", Threshold: 2990, Code: grace.CodeCapacity, Impact: grace.ImpactLow})
 	}
 	return out
 }
 
-// evaluate looks at all series, as the daemon does: some at a time, so that no
-// shard is held for long.
-func evaluate(in *telemetry.Intake) {
+// evaluate looks at all series that are forecast, as the daemon does: some at a time, so
+// that no shard is held for long. It gives what time it is in the load, in Unix ms.
+func evaluate(db *series.DB) (now int64) {
 	const budget = 500
-	for i := range in.Shards() {
+	for i := range db.Shards() {
 		for done := false; !done; {
-			in.Do(i, func(s telemetry.Sink) {
+			db.Do(i, func(s series.Sink) {
 				f := s.(*forecaster)
 				_, done = f.agent.Step(time.UnixMilli(f.newest), budget)
+				now = max(now, f.newest)
 			})
 		}
 	}
+	return now
 }

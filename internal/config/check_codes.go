@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"grace"
+	"grace/internal/series"
+	"grace/sensor/probe"
 )
 
 // builtinCodes are those that the rules of diagnosis know.
@@ -188,10 +190,13 @@ func (c *checker) metricsOf(service grace.ServiceID) (known []source, open bool)
 		}
 		switch s.Type {
 		case "http", "tcp":
-			known = append(known, source{s.Name + "_latency_ms", every}, source{s.Type + "_health", every})
+			known = append(known, source{series.ProbeSuccess, every}, source{probe.Duration, every})
+			if s.Type == "http" {
+				known = append(known, source{probe.StatusCode, every})
+			}
 		case "command":
 			open = open || s.Format != ""
-			known = append(known, source{s.Type + "_health", every})
+			known = append(known, source{series.ProbeSuccess, every})
 		case "prometheus":
 			known = append(known, source{"up", every})
 		}
@@ -232,11 +237,25 @@ func (c *checker) checkMetric(at spot, service grace.ServiceID, name string) {
 // checkMetrics looks at where objectives and limits get their numbers.
 func (c *checker) checkMetrics() {
 	for i, o := range c.file.Objectives {
-		at := c.root.key("objectives").item(i)
-		c.checkMetric(at.key("metric"), o.Service, o.Metric)
-		c.checkMetric(at.key("total"), o.Service, o.Total)
+		c.checkExpr(c.root.key("objectives").item(i).key("expr"), o.Service, o.Expr)
 	}
 	for i, l := range c.file.Limits {
-		c.checkMetric(c.root.key("limits").item(i).key("metric"), l.Service, l.Metric)
+		c.checkExpr(c.root.key("limits").item(i).key("expr"), l.Service, l.Expr)
 	}
+}
+
+// checkExpr looks at the metrics that an expression names.
+func (c *checker) checkExpr(at spot, service grace.ServiceID, text string) {
+	for _, metric := range metricsIn(text) {
+		c.checkMetric(at, service, metric)
+	}
+}
+
+// metricsIn gives the metrics that an expression names; none if it is none.
+func metricsIn(text string) []string {
+	e, err := series.Compile(text)
+	if err != nil {
+		return nil
+	}
+	return e.Metrics()
 }

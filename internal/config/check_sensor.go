@@ -253,19 +253,29 @@ func (c *checker) checkTimes(at spot, s sensor) {
 	}
 }
 
-// checkObjectives looks at the objectives.
+// watched looks at whose an expression is, and what it is called: the name is part of
+// the keys of signals and predictions, after the service.
+func (c *checker) watched(at spot, what string, service grace.ServiceID, name string, names map[string]string) {
+	if service != "" {
+		c.service(at.key("service"), service)
+	}
+	if name != "" {
+		unique(at.key("name"), what, string(service)+"/"+name, names)
+	}
+}
+
+// checkObjectives looks at the objectives and limits.
 func (c *checker) checkObjectives() {
 	names := map[string]string{}
 	for i, o := range c.file.Objectives {
 		at := c.root.key("objectives").item(i)
-		c.service(at.key("service"), o.Service)
-		if o.Name != "" {
-			for _, one := range o.Expand() {
-				// The name is part of a signal's key, after service and metric.
-				unique(at.key("name"), "objective", string(o.Service)+"/"+o.Metric+"/"+one.Name, names)
-			}
-		}
+		c.watched(at, "objective", o.Service, o.Name, names)
 		at.addError(o.Validate())
+	}
+	for i, l := range c.file.Limits {
+		at := c.root.key("limits").item(i)
+		c.watched(at, "limit", l.Service, l.Name, names)
+		at.addError(l.Validate())
 	}
 }
 

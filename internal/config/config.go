@@ -52,9 +52,9 @@ type Config struct {
 
 	Services   []grace.Service   // configured ones and those of domains, by id
 	Sensors    []SensorSpec      // in the order of the file
-	Objectives []sense.Objective // in the order of the file; error budgets as the objectives they stand for
-	Limits     []predict.Target  // in the order of the file
-	Playbooks  []grace.Playbook  // the domains' and configured ones, by id; a service's bindings are in Services
+	Objectives []sense.Objective // in the order of the file, as are the limits
+	Limits     []sense.Limit
+	Playbooks  []grace.Playbook // the domains' and configured ones, by id; a service's bindings are in Services
 
 	Sense       sense.Config
 	Predict     predict.Config
@@ -127,7 +127,6 @@ func Parse(name string, data []byte, dir string, o Options) (*Config, Problems) 
 	c.checkServices()
 	sensors := c.checkSensors()
 	c.checkObjectives()
-	c.checkLimits()
 	c.checkTelemetry()
 	c.checkAlertmanager()
 	c.checkPlaces()
@@ -164,16 +163,17 @@ func (c *checker) build(sensors []SensorSpec) *Config {
 	var objectives []sense.Objective
 	for _, o := range f.Objectives {
 		known, _ := c.metricsOf(o.Service)
+		metrics := metricsIn(o.Expr)
 		for _, k := range known {
-			if k.metric == o.Metric {
+			if slices.Contains(metrics, k.metric) {
 				o.Interval = max(o.Interval, k.interval.D())
 			}
 		}
-		objectives = append(objectives, o.Expand()...)
+		objectives = append(objectives, o)
 	}
 	return &Config{
 		Listen: f.Listen, DataDir: f.DataDir, Database: f.Database, Mode: f.Mode, Location: c.location, Log: f.Log,
-		Services: services, Sensors: sensors, Objectives: objectives, Limits: c.limits(), Telemetry: f.Telemetry, Playbooks: playbooks,
+		Services: services, Sensors: sensors, Objectives: objectives, Limits: f.Limits, Telemetry: f.Telemetry, Playbooks: playbooks,
 		Sense: f.Sense, Predict: f.Predict.Config, LSTM: f.Predict.LSTM, Diagnose: f.Diagnose, Propose: f.Propose,
 		Govern: c.govern(), Learn: f.Learn, ApprovalTTL: f.Trust.ApprovalTTL,
 		EscalateAfter: f.EscalateAfter, EscalateAfterCritical: f.EscalateAfterCritical, HoldDown: f.HoldDown, RecoverWithin: f.RecoverWithin,

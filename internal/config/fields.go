@@ -8,13 +8,13 @@ import (
 	"unicode"
 
 	"grace"
+	"grace/internal/series"
 	"grace/internal/stage/diagnose"
 	"grace/internal/stage/govern"
 	"grace/internal/stage/learn"
 	"grace/internal/stage/predict"
 	"grace/internal/stage/propose"
 	"grace/internal/stage/sense"
-	"grace/internal/telemetry"
 )
 
 // field is one key of a section, as the decoder, the schema and the reference
@@ -157,8 +157,8 @@ func withDefaults(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(predict.DefaultGateConfig())
 	case reflect.TypeFor[predict.LedgerConfig]():
 		return reflect.ValueOf(predict.DefaultLedgerConfig())
-	case reflect.TypeFor[telemetry.Config]():
-		return reflect.ValueOf(telemetry.DefaultConfig())
+	case reflect.TypeFor[series.Config]():
+		return reflect.ValueOf(series.DefaultConfig())
 	case reflect.TypeFor[diagnose.Config]():
 		return reflect.ValueOf(diagnose.DefaultConfig())
 	case reflect.TypeFor[propose.Config]():

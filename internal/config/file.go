@@ -29,7 +29,7 @@ type file struct {
 	Sensors               []sensor          `yaml:"sensors" doc:"where samples come from"`
 	Alertmanager          Alertmanager      `yaml:"alertmanager" doc:"alerts of others: the webhook POST /api/alertmanager, and POST /api/v2/alerts for a Prometheus that sends without an Alertmanager"`
 	Objectives            []sense.Objective `yaml:"objectives" doc:"when a metric is a symptom"`
-	Limits                []predict.Target  `yaml:"limits" doc:"what must not run out, such as disk space, connections or a quota: a breach is predicted, and is no symptom by itself"`
+	Limits                []sense.Limit     `yaml:"limits" doc:"what must not run out, such as disk space, connections or a quota: a breach is predicted, and is no symptom by itself"`
 	Telemetry             Telemetry         `yaml:"telemetry" doc:"series that others send: Prometheus remote write at /api/v1/write, OTLP at /v1/metrics"`
 	Playbooks             []playbook        `yaml:"playbooks" doc:"remedies of your own, and changes to the built-in ones: one with the id of a built-in playbook changes only the keys it gives"`
 	PlaybooksDir          string            `yaml:"playbooks_dir" doc:"folder of further playbooks, one or a list in each .yaml file; relative to this file" example:"playbooks"`
@@ -157,15 +157,15 @@ type metric struct {
 	Name     string            `yaml:"name" doc:"the metric's name in objectives and checks" required:"true" example:"latency_p99_ms"`
 	Source   string            `yaml:"source" doc:"the page's metric name; _count and _sum of a histogram work too" required:"true" example:"http_request_duration_seconds"`
 	Labels   map[string]string `yaml:"labels" doc:"only series with these labels; all that match are added up"`
-	As       string            `yaml:"as" doc:"value: as it is; rate: a counter, judged by aggregation rate or increase; per_second: a counter's rise a second since the last scrape; ratio: its rise over that of over; quantile: of a histogram's rise" enum:"value,rate,per_second,ratio,quantile" default:"value"`
+	As       string            `yaml:"as" doc:"value: as it is; rate: a counter, for rate() in an expression; per_second: a counter's rise a second since the last scrape; ratio: its rise over that of over; quantile: of a histogram's rise" enum:"value,rate,per_second,ratio,quantile" default:"value"`
 	Quantile float64           `yaml:"quantile" doc:"with as: quantile" min:"0" max:"1" example:"0.99"`
-	Over     *series           `yaml:"over" doc:"with as: ratio, what it is divided by"`
+	Over     *pageSeries       `yaml:"over" doc:"with as: ratio, what it is divided by"`
 	Scale    float64           `yaml:"scale" doc:"multiplies the value, for example 1000 from seconds to milliseconds (default 1)"`
 	Unit     string            `yaml:"unit" doc:"for people" example:"ms"`
 }
 
-// series names series of a Prometheus page.
-type series struct {
+// pageSeries names series of a Prometheus page.
+type pageSeries struct {
 	Source string            `yaml:"source" doc:"the page's metric name" required:"true"`
 	Labels map[string]string `yaml:"labels" doc:"only series with these labels"`
 }

@@ -1,20 +1,18 @@
 package config
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
 	"grace"
-	"grace/internal/stage/predict"
-	"grace/internal/telemetry"
+	"grace/internal/series"
 	"grace/sensor/promql"
 )
 
 // Telemetry is about series that others send: by Prometheus remote write and
 // by OTLP.
 type Telemetry struct {
-	telemetry.Config
+	series.Config
 	MaxBody    Size      `yaml:"max_body" doc:"largest request, decompressed" default:"32MiB"`
 	OTLPListen string    `yaml:"otlp_listen" doc:"address and port of the OTLP receiver for gRPC, which has its own; OTLP over HTTP is at /v1/metrics of the API" example:"127.0.0.1:4317"`
 	WarmUp     []History `yaml:"warm_up" doc:"where the history of what is sent can be read when GRACE starts, so that a restart does not blind the forecasts"`
@@ -69,29 +67,6 @@ func (c *checker) checkTelemetry() {
 			}
 		}
 	}
-}
-
-// checkLimits looks at what must not run out.
-func (c *checker) checkLimits() {
-	seen := map[string]string{}
-	for i, l := range c.file.Limits {
-		at := c.root.key("limits").item(i)
-		c.service(at.key("service"), l.Service)
-		unique(at.key("metric"), "limit of", fmt.Sprintf("%s/%s %s %g", l.Service, l.Metric, l.Op, l.Threshold), seen)
-		at.addError(l.Validate())
-	}
-}
-
-// limits gives them with what is left out.
-func (c *checker) limits() []predict.Target {
-	out := make([]predict.Target, 0, len(c.file.Limits))
-	for _, l := range c.file.Limits {
-		if l.Impact == "" {
-			l.Impact = grace.ImpactLow
-		}
-		out = append(out, l)
-	}
-	return out
 }
 
 // warmUpDefault is how far back a promql sensor reads when it starts.

@@ -60,6 +60,12 @@ func (in *ingest) noticeStep(now time.Time) {
 		return
 	}
 	in.enqueue(in.sense.ClockStepped(now, step)) // another process, after a crash, knows how long it has lasted
+	if step < 0 {
+		in.Series.ClockSetBack(now)
+	}
+	for _, w := range in.watches {
+		w.at = earlier(w.at, now)
+	}
 	in.forecaster.clockStepped(now)
 	in.mirror.clockStepped(now, step)
 	in.shifted.Add(int64(step))

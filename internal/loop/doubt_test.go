@@ -12,7 +12,6 @@ import (
 	"grace/internal/event"
 	"grace/internal/gate"
 	"grace/internal/heal"
-	"grace/internal/stage/predict"
 	"grace/internal/stage/sense"
 	"grace/internal/store"
 )
@@ -303,7 +302,7 @@ func TestAvertedIsSeen(t *testing.T) {
 	t.Parallel()
 	service := benchService(1)
 	l, tick := wound(t, func(cfg *Config) {
-		cfg.Limits = []predict.Target{{Service: service, Metric: "disk", Op: ">", Threshold: 95, Code: grace.CodeCapacity, Impact: grace.ImpactLow}}
+		cfg.Limits = []sense.Limit{{Name: "disk", Service: service, Expr: fmt.Sprintf(`disk{service=%q} > 95`, service), Code: grace.CodeCapacity}}
 	})
 	run := grace.Run{Service: service, Code: grace.CodeCapacity, Kind: grace.TriggerProactive, Decision: "d"}
 	l.apply(t, event.Given{Decisions: []grace.Decision{{ID: "d", Service: service, At: l.Now(), Diagnosis: grace.Diagnosis{

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"grace"
 	"grace/internal/stage/predict"
 )
 
@@ -23,33 +22,13 @@ type forecaster struct {
 }
 
 func newForecaster(co *common, st *stages) *forecaster {
-	f := &forecaster{common: co, predict: predict.New(st.Predict, Targets(&st.Config))}
+	f := &forecaster{common: co, predict: predict.New(st.Predict, targetsOf(watches(&st.Config)))}
 	f.predict.Silence(st.Govern.PredictiveShadow)
 	return f
 }
 
 // Start begins to keep the forecasts of the hour up to date.
 func (f *forecaster) Start(ctx context.Context) { f.begin(ctx, f.refits) }
-
-// Backfill shows the forecasts what was measured before this process began; it is
-// no symptom of anything now.
-func (f *forecaster) Backfill(_ context.Context, samples ...grace.Sample) error {
-	f.agents.Lock()
-	defer f.agents.Unlock()
-	for _, s := range samples {
-		if s.Kind == grace.SampleMetric {
-			f.predict.Observe(s.Service, s.Metric, s.At, s.Value)
-		}
-	}
-	return nil
-}
-
-// observe takes a sample of a metric.
-func (f *forecaster) observe(s grace.Sample) {
-	f.agents.Lock()
-	defer f.agents.Unlock()
-	f.predict.Observe(s.Service, s.Metric, s.At, s.Value)
-}
 
 // evaluate gives what is to be written of what the own agent foresees, when it is time
 // for that.

@@ -29,25 +29,6 @@ type Predictors interface {
 	Do(shard int, f func(*predict.Agent))
 }
 
-// Targets are the thresholds of a configuration, for the agents of shards too: it
-// makes a forecast of every objective whose metric itself is held
-// against the threshold. A counter, which is judged by its rate, always rises:
-// its own value says nothing.
-func Targets(cfg *Config) []predict.Target {
-	var out []predict.Target
-	for _, o := range cfg.Objectives {
-		switch o.Aggregation {
-		case "rate", "increase", "count", "sum", "burn_rate":
-			continue
-		}
-		out = append(out, predict.Target{
-			Service: o.Service, Metric: o.Metric, Op: o.Op, Threshold: o.Threshold, Code: o.Code, Unit: o.Unit,
-			Impact: grace.ImpactLow,
-		})
-	}
-	return append(out, cfg.Limits...)
-}
-
 // predictionWrite is a prediction on its way to the store.
 type predictionWrite struct {
 	grace.Prediction
@@ -252,13 +233,17 @@ func (f *forecaster) hearPrediction(e grace.Event) {
 	}
 }
 
-// reconfigure gives the agents their limits and targets.
+// reconfigure gives the agents their limits, and the own one its targets: series that
+// others send are held against thresholds by what expressions make of them.
 func (f *forecaster) reconfigure(st *stages) {
-	all := Targets(&st.Config)
 	f.agents.Lock()
 	defer f.agents.Unlock()
 	f.eachAgent(func(a *predict.Agent) {
-		a.Reconfigure(st.Predict, all)
+		var targets []predict.Target
+		if a == f.predict {
+			targets = targetsOf(watches(&st.Config))
+		}
+		a.Reconfigure(st.Predict, targets)
 		a.Silence(st.Govern.PredictiveShadow)
 	})
 }

@@ -23,6 +23,7 @@ type ingest struct {
 
 	mu        sync.Mutex // guards the agent and what waits to be written
 	sense     *sense.Agent
+	watches   []*watch
 	lost      []grace.Signal                // what was sick when last seen, and is forgotten: until that is on record
 	unsaved   writeQueue                    // changes of signals that are to be written, in order
 	published map[grace.SignalKey]published // what was said last of each signal
@@ -37,9 +38,11 @@ type ingest struct {
 }
 
 func newIngest(co *common, f *forecaster, st *stages) *ingest {
-	return &ingest{
+	in := &ingest{
 		common: co, forecaster: f, made: time.Now(), sense: sense.New(st.Sense, st.Objectives), published: map[grace.SignalKey]published{},
 	}
+	in.watch(&st.Config)
+	return in
 }
 
 // Start begins to let time pass.
@@ -115,7 +118,7 @@ func (in *ingest) elapse(ctx context.Context) error {
 		in.Log.Warn("a step of the clock is not on record", "error", err)
 	}
 	in.mu.Lock()
-	changed := in.sense.Tick(now)
+	changed := append(in.evaluate(ctx, now), in.sense.Tick(now)...)
 	in.enqueue(changed, in.forecaster.evaluate(st, now)...)
 	in.lostSick(changed)
 	asks := in.sense.Ask(now)

@@ -11,6 +11,7 @@ import (
 	"grace/internal/forecast"
 	"grace/internal/heal"
 	"grace/internal/mesh"
+	"grace/internal/series"
 	"grace/internal/stage/learn"
 	"grace/internal/stage/predict"
 	"grace/internal/stage/sense"
@@ -22,9 +23,9 @@ type Config struct {
 	decide.Config // what decisions look at
 
 	Objectives  []sense.Objective
-	Limits      []predict.Target // what must not run out: forecast, and no symptom by itself
-	Probes      []sense.Probe    // known before their first sample
-	AlertSource string           // how alerts are read: when it changes they must be shown anew
+	Limits      []sense.Limit
+	Probes      []sense.Probe // known before their first sample
+	AlertSource string        // how alerts are read: when it changes they must be shown anew
 	// Sources is what makes each sensor, by its name: when it changes, all that the
 	// sensor shows must be shown anew. Under "" is what may make any other. Nil:
 	// nobody can tell, so that every change touches everything.
@@ -56,6 +57,8 @@ type Deps struct {
 	Bus    *mesh.Bus
 	Runner *heal.Runner
 	Engine Engine // its run function is [Loop.Execute]
+	// Series keeps what is measured; nil: the loop makes its own.
+	Series *series.DB
 	// Shards has agents beside the loop's own, for series that others send; nil for none.
 	Shards Predictors
 	Models []forecast.Model // trained ones, which take part in the forecasts
@@ -96,6 +99,11 @@ func New(cfg Config, deps Deps) (*Loop, error) {
 		return nil, err
 	}
 	l := &Loop{common: &common{Deps: deps, wake: make(chan struct{}, 1)}}
+	if deps.Series == nil {
+		if l.Series, err = series.New(series.DefaultConfig(), series.Options{Now: func() time.Time { return l.Now() }}); err != nil {
+			return nil, err
+		}
+	}
 	l.stages.Store(st)
 	l.forecaster = newForecaster(l.common, st)
 	l.ingest = newIngest(l.common, l.forecaster, st)

@@ -7,14 +7,14 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/series"
 	"grace/internal/stage/predict"
-	"grace/internal/telemetry"
 )
 
 // fleet is many series of many services, each with a threshold, on the agents
 // of shards.
 type fleet struct {
-	intake *telemetry.Intake
+	db     *series.DB
 	agents []*predict.Agent
 	keys   [][]byte
 	at     time.Time
@@ -22,7 +22,7 @@ type fleet struct {
 
 type sink struct{ agent *predict.Agent }
 
-func (s sink) Open(t telemetry.Series) uint32 {
+func (s sink) Open(t series.Series) uint32 {
 	return uint32(s.agent.Open(predict.Series{Service: t.Service, Metric: t.Metric, Labels: t.Labels, Role: t.Role}))
 }
 func (s sink) Append(h uint32, at int64, v float64) { s.agent.Append(predict.Handle(h), at, v) }
@@ -31,7 +31,7 @@ func (s sink) Close(h uint32)                       { s.agent.Close(predict.Hand
 func (f *fleet) Shards() int { return len(f.agents) }
 
 func (f *fleet) Do(shard int, do func(*predict.Agent)) {
-	f.intake.Do(shard, func(telemetry.Sink) { do(f.agents[shard]) })
+	f.db.Do(shard, func(series.Sink) { do(f.agents[shard]) })
 }
 
 // newFleet has n series: of 1,000 services, 10 metrics each, on n/10,000
@@ -47,25 +47,25 @@ func newFleet(b *testing.B, n int) *fleet {
 			Op: ">", Threshold: 95, Code: grace.CodeCapacity, Impact: grace.ImpactLow,
 		})
 	}
-	cfg := telemetry.DefaultConfig()
+	cfg := series.DefaultConfig()
 	cfg.Limits.SeriesPerSource = n
-	cfg.Rules = []telemetry.Rule{{Metric: "m*_usage", Role: grace.RoleSaturation}}
-	var sinks []telemetry.Sink
+	cfg.Rules = []series.Rule{{Metric: "m*_usage", Role: grace.RoleSaturation}}
+	var sinks []series.Sink
 	for range 16 {
 		agent := predict.New(predict.DefaultConfig(), targets)
 		f.agents = append(f.agents, agent)
 		sinks = append(sinks, sink{agent})
 	}
 	var err error
-	f.intake, err = telemetry.New(cfg, telemetry.Options{Sinks: sinks, Now: func() time.Time { return f.at }})
+	f.db, err = series.New(cfg, series.Options{Sinks: sinks, Now: func() time.Time { return f.at }})
 	if err != nil {
 		b.Fatal(err)
 	}
 	for i := range n {
 		var key []byte
-		key = telemetry.AppendLabel(key, telemetry.MetricLabel, fmt.Sprintf("m%d_usage", i%metrics))
-		key = telemetry.AppendLabel(key, "instance", fmt.Sprintf("10.0.%d.%d:9100", i/metrics/services/250, i/metrics/services%250))
-		key = telemetry.AppendLabel(key, "service", fmt.Sprintf("service-%d", i/metrics%services))
+		key = series.AppendLabel(key, series.MetricLabel, fmt.Sprintf("m%d_usage", i%metrics))
+		key = series.AppendLabel(key, "instance", fmt.Sprintf("10.0.%d.%d:9100", i/metrics/services/250, i/metrics/services%250))
+		key = series.AppendLabel(key, "service", fmt.Sprintf("service-%d", i/metrics%services))
 		f.keys = append(f.keys, key)
 	}
 	return f
@@ -76,10 +76,10 @@ func (f *fleet) scrape(b *testing.B) {
 	f.at = f.at.Add(30 * time.Second)
 	const request = 2000
 	for from := 0; from < len(f.keys); from += request {
-		batch := f.intake.Begin(telemetry.From{Sensor: "bench", Source: "bench"})
+		batch := f.db.Begin(series.From{Sensor: "bench", Source: "bench"})
 		for i, key := range f.keys[from:min(from+request, len(f.keys))] {
 			wave := float64((i*7 + int(f.at.Unix()/30)*13) % 40)
-			batch.Points(key, telemetry.Meta{Kind: telemetry.KindGauge}, telemetry.Point{At: f.at.UnixMilli(), Value: 40 + wave})
+			batch.Append(key, series.Meta{Kind: series.KindGauge}, series.Sample{At: f.at.UnixMilli(), Value: 40 + wave})
 		}
 		if r := batch.End(); r.Samples != min(request, len(f.keys)-from) || r.Refused() > 0 {
 			b.Fatalf("%d samples, %v", r.Samples, r.Err())

@@ -15,17 +15,7 @@ import (
 // change of a signal that they caused is durable. It wraps ErrBusy or ErrNoRoom
 // when samples were not taken.
 func (in *ingest) Observe(ctx context.Context, samples ...grace.Sample) error {
-	return in.observe(ctx, true, samples)
-}
-
-// ObserveWithoutForecast is Observe for samples whose series are forecast elsewhere, by the
-// agents of shards.
-func (in *ingest) ObserveWithoutForecast(ctx context.Context, samples ...grace.Sample) error {
-	return in.observe(ctx, false, samples)
-}
-
-func (in *ingest) observe(ctx context.Context, forecast bool, samples []grace.Sample) error {
-	lost, queued, full := in.sensed(forecast, samples)
+	lost, queued, full := in.sensed(ctx, samples)
 	if full {
 		// Perhaps the store is back; if not, its error says what is wrong.
 		if err := in.flush(ctx); err != nil {
@@ -47,7 +37,7 @@ func (in *ingest) observe(ctx context.Context, forecast bool, samples []grace.Sa
 
 // sensed shows samples to the agents, and queues what they change. The lock is
 // given back whatever a sample does: a panic must not end all intake.
-func (in *ingest) sensed(forecast bool, samples []grace.Sample) (lost int, queued, full bool) {
+func (in *ingest) sensed(ctx context.Context, samples []grace.Sample) (lost int, queued, full bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.unsaved.full() {
@@ -56,7 +46,7 @@ func (in *ingest) sensed(forecast bool, samples []grace.Sample) (lost int, queue
 	var changed []grace.Signal
 	now := in.Now()
 	in.noticeStep(now)
-	for _, s := range samples {
+	for i, s := range samples {
 		if s.At.Unix() < 0 {
 			continue // no clock says so
 		}
@@ -70,8 +60,9 @@ func (in *ingest) sensed(forecast bool, samples []grace.Sample) (lost int, queue
 		if s.Kind == grace.SampleAlert {
 			lost += in.sense.Dropped() - dropped
 		}
-		if forecast && s.Kind == grace.SampleMetric {
-			in.forecaster.observe(s)
+		in.Series.Observe(s)
+		if i == len(samples)-1 || !samples[i+1].At.Equal(samples[i].At) { // what was measured at once is judged at once
+			changed = append(changed, in.evaluate(ctx, s.At)...)
 		}
 	}
 	in.enqueue(changed)
@@ -102,17 +93,11 @@ func (in *ingest) Post(ctx context.Context, events []grace.Event, samples []grac
 // Metric gives the newest value of a series, and the distance at which its
 // values come, 0 when that is not known.
 func (in *ingest) Metric(service grace.ServiceID, metric string, since time.Time) (value float64, at time.Time, every time.Duration, ok bool) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	points := in.sense.Points(service, metric, time.Time{})
-	n := len(points)
-	if n > 1 {
-		every = points[n-1].At.Sub(points[n-2].At)
-	}
-	if n == 0 || points[n-1].At.Before(since) {
+	value, at, every, ok = in.Series.Newest(metric, service)
+	if !ok || at.Before(since) {
 		return 0, time.Time{}, every, false
 	}
-	return points[n-1].Value, points[n-1].At, every, true
+	return value, at, every, true
 }
 
 // persist writes signal changes with the triggers they are, and what else was

@@ -58,6 +58,7 @@ func (in *ingest) swap(st *stages) bool {
 	if c.none() {
 		return false
 	}
+	in.watch(&st.Config)
 	changed := in.sense.Reconfigure(st.Sense, st.Objectives)
 	changed = append(changed, in.sense.Expect(st.Probes)...)
 	if c.alerts() {
@@ -142,7 +143,7 @@ func (st *stages) looksAt(id grace.ServiceID) (out []any) {
 		}
 	}
 	for _, o := range st.Objectives {
-		if o.Service == id {
+		if o.Service == id || o.Service == "" {
 			out = append(out, o)
 		}
 	}

@@ -18,7 +18,7 @@ func TestTouched(t *testing.T) {
 	build := func(change func(*Config)) *stages {
 		cfg := unwired(t, now).stages.Load().Config
 		cfg.Services, cfg.Probes = slices.Clone(cfg.Services), slices.Clone(cfg.Probes)
-		cfg.Objectives = []sense.Objective{{Name: "slow", Service: "web", Metric: "latency", Op: ">", Threshold: 300, Code: grace.CodeLatencySpike}}
+		cfg.Objectives = []sense.Objective{{Name: "slow", Service: "web", Expr: `latency{service="web"} > 300`, Code: grace.CodeLatencySpike}}
 		cfg.Sources = map[string]any{"": "the rest", "probe": "http://web", "slow": "http://web/slow", "scrape": "http://web/metrics"}
 		change(&cfg)
 		st, err := buildStages(cfg)
@@ -41,7 +41,7 @@ func TestTouched(t *testing.T) {
 		"a sensor is there no more":  {func(c *Config) { delete(c.Sources, "scrape") }, false, true, false, false},
 		"what nobody names":          {func(c *Config) { c.Sources[""] = "other" }, false, false, true, false},
 		"nobody can tell any more":   {func(c *Config) { c.Sources = nil }, true, true, true, false},
-		"its objective":              {func(c *Config) { c.Objectives[0].Threshold = 200 }, true, true, true, true},
+		"its objective":              {func(c *Config) { c.Objectives[0].Expr = `latency{service="web"} > 200` }, true, true, true, true},
 		"its probe":                  {func(c *Config) { c.Probes[0].Severity = grace.SeverityWarning }, true, true, true, true},
 		"a probe of it is gone":      {func(c *Config) { c.Probes = c.Probes[1:] }, true, true, true, true},
 		"a probe of another is gone": {func(c *Config) { c.Probes = slices.Delete(c.Probes, 1, 2) }, false, false, false, false},

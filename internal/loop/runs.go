@@ -15,7 +15,6 @@ import (
 	"grace/internal/flow"
 	"grace/internal/gate"
 	"grace/internal/heal"
-	"grace/internal/stage/predict"
 	"grace/internal/store"
 )
 
@@ -260,11 +259,9 @@ func (x *runs) averted(ctx context.Context, signals []grace.Signal, run grace.Ru
 		return unseen(": " + err.Error())
 	}
 	st, now := x.stages.Load(), x.Now()
-	all := Targets(&st.Config)
-	for _, metric := range foretold(dec.Diagnosis) {
-		wanted := slices.ContainsFunc(all, func(t predict.Target) bool { return t.Service == run.Service && t.Metric == metric })
-		if wanted && !x.measured(run.Service, metric) {
-			return unseen(": there is no data of " + metric)
+	for _, name := range foretold(dec.Diagnosis) {
+		if m, wanted := x.in.measured(run.Service, name); wanted && !x.recent(m) {
+			return unseen(": there is no data of " + name)
 		}
 	}
 	shown := slices.ContainsFunc(signals, func(s grace.Signal) bool {
@@ -277,7 +274,7 @@ func (x *runs) averted(ctx context.Context, signals []grace.Signal, run grace.Ru
 	return heal.Condition{Clear: foreseen.State == gate.EvidenceCleared, Open: undecided(foreseen), Text: explain.Actual(foreseen.Reason())}
 }
 
-// foretold gives the metrics whose forecasts a diagnosis rests on.
+// foretold gives the objectives and limits whose forecasts a diagnosis rests on.
 func foretold(d grace.Diagnosis) (metrics []string) {
 	for _, e := range d.Evidence {
 		if rest, is := strings.CutPrefix(string(e.Signal), string(d.Cause)+"/predict/"); is && e.Code == d.Code {
@@ -288,9 +285,8 @@ func foretold(d grace.Diagnosis) (metrics []string) {
 	return metrics
 }
 
-// measured tells whether a metric of a service has been measured a while ago at most,
-// and since evidence counts.
-func (x *runs) measured(service grace.ServiceID, metric string) bool {
-	_, at, every, ok := x.in.Metric(service, metric, x.evidenceSince())
-	return ok && x.Now().Sub(at) <= max(x.stages.Load().rules.PredictionsFresh(), 2*every)
+// recent tells whether something was measured a while ago at most, and since evidence
+// counts.
+func (x *runs) recent(m measurement) bool {
+	return !m.at.Before(x.evidenceSince()) && x.Now().Sub(m.at) <= max(x.stages.Load().rules.PredictionsFresh(), 2*m.every)
 }

@@ -33,7 +33,7 @@ type scenarioConfig struct {
 		grace.Service
 	} `json:"services"`
 	Objectives []sense.Objective `json:"objectives"`
-	Limits     []predict.Target  `json:"limits"`
+	Limits     []sense.Limit     `json:"limits"`
 	Playbooks  []grace.Playbook  `json:"playbooks"`
 	Sense      sense.Config      `json:"sense"`
 	Predict    predict.Config    `json:"predict"`

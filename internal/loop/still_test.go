@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -81,7 +82,7 @@ func TestLateIsNoEvidence(t *testing.T) {
 			t.Helper()
 			cfg := l.stages.Load().Config
 			cfg.Objectives = append(cfg.Objectives, sense.Objective{
-				Service: service, Metric: "lag", Name: "high", Op: ">", Threshold: 1, Severity: grace.SeverityCritical, Code: grace.CodeLatencySpike,
+				Service: service, Name: "high", Expr: fmt.Sprintf(`lag{service=%q} > 1`, service), Severity: grace.SeverityCritical, Code: grace.CodeLatencySpike,
 			})
 			if err := l.Reconfigure(t.Context(), cfg, "ann"); err != nil {
 				t.Fatal(err)
@@ -104,7 +105,7 @@ func TestLateIsNoEvidence(t *testing.T) {
 		{"an alert", nil, "start", sample(grace.SampleAlert), "/probe/up"},
 		{"a probe that nobody knew", nil, "woke", sample(grace.SampleProbe), "/probe/up"},
 		{"an alert", nil, "woke", sample(grace.SampleAlert), "/probe/up"},
-		{"a new objective", nil, "configuration", lag, "/objective/lag/high"},
+		{"a new objective", nil, "configuration", lag, "/objective/high"},
 		{"a probe that nobody knew", nil, "configuration", sample(grace.SampleProbe), "/probe/up"},
 	} {
 		t.Run(tt.name+", "+tt.begin, func(t *testing.T) {

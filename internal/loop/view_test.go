@@ -14,7 +14,7 @@ import (
 func TestShownIsNewest(t *testing.T) {
 	l := steppedLoop(t, 2, func(cfg *Config) {
 		cfg.Objectives = []sense.Objective{{
-			Name: "many", Service: benchService(0), Metric: "conns", Op: ">", Threshold: 100, Code: grace.CodeCapacity, Severity: grace.SeverityWarning,
+			Name: "many", Service: benchService(0), Expr: fmt.Sprintf(`conns{service=%q} > 100`, benchService(0)), Code: grace.CodeCapacity, Severity: grace.SeverityWarning,
 		}}
 	})
 	now := time.Now().Truncate(time.Second)

@@ -168,7 +168,7 @@ func TestDayOfSeries(t *testing.T) {
 	l := steppedLoop(t, services, func(cfg *Config) {
 		for i := range services {
 			cfg.Objectives = append(cfg.Objectives, sense.Objective{
-				Name: "slow", Service: benchService(i), Metric: "m0", Aggregation: "avg", Window: grace.Duration(5 * time.Minute), Op: ">", Threshold: 1000,
+				Name: "slow", Service: benchService(i), Expr: fmt.Sprintf(`avg_over_time(m0{service=%q}[5m]) > 1000`, benchService(i)),
 				Code: grace.CodeLatencySpike, Severity: grace.SeverityWarning,
 			})
 		}

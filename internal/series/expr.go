@@ -79,6 +79,9 @@ func (e *Expr) Op() string {
 	return e.op.String()
 }
 
+// Value gives the expression of what is compared: the left side, as a rule.
+func (e *Expr) Value() string { return e.value }
+
 // Threshold gives what is compared with, where that is always the same number.
 func (e *Expr) Threshold() (float64, bool) { return e.bound, e.constant }
 

@@ -102,8 +102,10 @@ func (m Mutations) config(cfg loop.Config) loop.Config {
 	if m.Jumpy {
 		objectives := make([]sense.Objective, len(cfg.Objectives))
 		for i, o := range cfg.Objectives {
-			if o.Metric == metricMemory && i < 8 { // the first service's; of all it would be a storm
-				o.Threshold = 0.1
+			if o.Code == memoryLeak && i < 8 { // the first service's; of all it would be a storm
+				l := limit{Objective: o, metric: metricMemory, op: ">", threshold: 0.1}
+				l.hold()
+				o = l.Objective
 			}
 			objectives[i] = o
 		}

@@ -75,14 +75,9 @@ func ruleFor(code grace.Code) string {
 func (r *reference) observe(s *Sim, samples []grace.Sample) {
 	for _, m := range samples {
 		for _, o := range s.limits[m.Service] {
-			if o.Metric != m.Metric {
-				continue
+			if o.metric == m.Metric {
+				r.count(m.Service, o.Code, o.breached(m.Value))
 			}
-			bad := m.Value > o.Threshold
-			if o.Op != ">" {
-				bad = o.Op == "<" && m.Value < o.Threshold || o.Op == ">=" && m.Value >= o.Threshold
-			}
-			r.count(m.Service, o.Code, bad)
 		}
 		if m.Metric == metricUp {
 			r.count(m.Service, grace.CodeServiceDown, m.Value == 0)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	"grace"
@@ -60,7 +61,9 @@ func loopConfig(st Story, epoch time.Time) loop.Config {
 			ID: n.ID, Owner: "sim", Criticality: n.Criticality, DependsOn: n.DependsOn, Bindings: bindings(n),
 		})
 		cfg.Probes = append(cfg.Probes, sense.Probe{Service: n.ID, Sensor: probeSensor, Metric: metricUp})
-		cfg.Objectives = append(cfg.Objectives, objectives(n)...)
+		for _, l := range limits(n) {
+			cfg.Objectives = append(cfg.Objectives, l.Objective)
+		}
 	}
 	return cfg
 }
@@ -95,24 +98,55 @@ func playbooks() []grace.Playbook {
 	return out
 }
 
-func objectives(n Node) []sense.Objective {
-	all := []sense.Objective{
-		{Metric: metricLatency, Op: ">", Threshold: latencyLimit, Code: grace.CodeLatencySpike, Severity: grace.SeverityCritical, Unit: "ms"},
-		{Metric: metricErrors, Op: ">", Threshold: errorLimit, Code: grace.CodeElevatedErrors, Severity: grace.SeverityCritical},
-		{Metric: metricLoad, Op: ">", Threshold: loadLimit, Code: grace.CodeCapacity, Severity: grace.SeverityWarning},
-		{Metric: metricMemory, Op: ">", Threshold: memoryLimit, Code: memoryLeak, Severity: grace.SeverityCritical},
+// limit is a threshold that a metric is held to, and the objective that says so.
+type limit struct {
+	sense.Objective
+
+	metric, op string
+	threshold  float64
+}
+
+func (l *limit) breached(v float64) bool {
+	switch l.op {
+	case ">":
+		return v > l.threshold
+	case "<":
+		return v < l.threshold
+	default:
+		return v >= l.threshold
 	}
+}
+
+// hold gives the objective its expression.
+func (l *limit) hold() {
+	l.Expr = fmt.Sprintf("%s{service=%q} %s %g", l.metric, l.Service, l.op, l.threshold)
+}
+
+func limits(n Node) []limit {
+	critical := func(metric, op string, threshold float64, code grace.Code) limit {
+		l := limit{metric: metric, op: op, threshold: threshold}
+		l.Code, l.Severity = code, grace.SeverityCritical
+		return l
+	}
+	all := []limit{
+		critical(metricLatency, ">", latencyLimit, grace.CodeLatencySpike),
+		critical(metricErrors, ">", errorLimit, grace.CodeElevatedErrors),
+		critical(metricLoad, ">", loadLimit, grace.CodeCapacity),
+		critical(metricMemory, ">", memoryLimit, memoryLeak),
+	}
+	all[0].Unit, all[2].Severity = "ms", grace.SeverityWarning
 	if n.Flag {
-		all = append(all, sense.Objective{Metric: metricFlag, Op: ">", Threshold: flagLimit, Code: grace.CodeFlagIssue, Severity: grace.SeverityCritical})
+		all = append(all, critical(metricFlag, ">", flagLimit, grace.CodeFlagIssue))
 	}
 	if n.Cache {
-		all = append(all, sense.Objective{Metric: metricCache, Op: "<", Threshold: cacheLimit, Code: grace.CodeCacheCold, Severity: grace.SeverityCritical})
+		all = append(all, critical(metricCache, "<", cacheLimit, grace.CodeCacheCold))
 	}
 	if len(n.DependsOn) > 0 {
-		all = append(all, sense.Objective{Metric: metricBreaker, Op: ">=", Threshold: 1, Code: grace.CodeCircuitBreakerOpen, Severity: grace.SeverityCritical})
+		all = append(all, critical(metricBreaker, ">=", 1, grace.CodeCircuitBreakerOpen))
 	}
 	for i := range all {
 		all[i].Name, all[i].Service = string(all[i].Code), n.ID
+		all[i].hold()
 	}
 	return all
 }

@@ -39,7 +39,7 @@ func (s *Sim) proof(p *process, c call) {
 		}
 		for _, o := range s.limits[run.Service] { // or what was foreseen has come
 			if o.Code == run.Code {
-				condition = append(condition, grace.SignalKey(string(o.Service)+"/objective/"+o.Metric))
+				condition = append(condition, grace.SignalKey(string(o.Service)+"/objective/"+o.Name))
 			}
 		}
 	}
@@ -198,7 +198,7 @@ func (s *Sim) seriesOf(id grace.ServiceID) []series {
 		out = append(out, series{id, name, metricUp})
 	}
 	for _, o := range s.limits[id] {
-		out = append(out, series{service: id, metric: o.Metric})
+		out = append(out, series{service: id, metric: o.metric})
 	}
 	return out
 }

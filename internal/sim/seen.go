@@ -126,18 +126,9 @@ func (s *Sim) judge(m grace.Sample) (key series, bad, serious bool) {
 	case grace.SampleMetric:
 	}
 	for _, o := range s.limits[m.Service] {
-		if o.Metric != m.Metric {
-			continue
+		if o.metric == m.Metric {
+			return series{service: m.Service, metric: m.Metric}, o.breached(m.Value), true
 		}
-		switch o.Op {
-		case ">":
-			bad = m.Value > o.Threshold
-		case "<":
-			bad = m.Value < o.Threshold
-		default:
-			bad = m.Value >= o.Threshold
-		}
-		return series{service: m.Service, metric: m.Metric}, bad, true
 	}
 	return key, false, false
 }
@@ -147,6 +138,12 @@ func (s *Sim) seenOf(key grace.SignalKey) *seen {
 	service, sensor, metric := splitKey(key)
 	if sensor == "objective" {
 		sensor = ""
+		for _, l := range s.limits[service] {
+			if l.Name == metric {
+				metric = l.metric
+				break
+			}
+		}
 	}
 	return s.seen[series{service, sensor, metric}]
 }

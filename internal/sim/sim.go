@@ -13,7 +13,6 @@ import (
 	"grace"
 	"grace/internal/decide"
 	"grace/internal/loop"
-	"grace/internal/stage/sense"
 	"grace/internal/store"
 )
 
@@ -38,7 +37,7 @@ type Sim struct {
 
 	world     *world
 	operator  operator // nil: GRACE
-	limits    map[grace.ServiceID][]sense.Objective
+	limits    map[grace.ServiceID][]limit
 	tasks     []*task // of a reference operator
 	store     *store.Store
 	engine    *engine
@@ -86,9 +85,9 @@ func newSim(ctx context.Context, st Story, m Mutations) *Sim {
 		hush: map[grace.ServiceID]time.Time{}, calms: map[grace.ServiceID]*wellSpell{}, over: map[grace.IncidentID]map[grace.ServiceID]string{}, flapping: map[grace.ServiceID]time.Time{},
 	}
 	s.config = loopConfig(st, s.epoch)
-	s.limits = map[grace.ServiceID][]sense.Objective{}
-	for _, o := range s.config.Objectives {
-		s.limits[o.Service] = append(s.limits[o.Service], o)
+	s.limits = map[grace.ServiceID][]limit{}
+	for _, n := range st.Services {
+		s.limits[n.ID] = limits(n)
 	}
 	s.engine = &engine{sim: s, runs: map[grace.RunID]*entry{}}
 	return s

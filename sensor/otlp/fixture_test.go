@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -21,7 +22,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
-	"grace/internal/telemetry"
+	"grace/internal/series"
 	"grace/sensor/otlp"
 )
 
@@ -34,17 +35,17 @@ func nano(after time.Duration) uint64 { return uint64(began.Add(after).UnixNano(
 type sink struct {
 	mu     sync.Mutex
 	names  []string
-	series []telemetry.Series
+	series []series.Series
 	values map[string][]float64
 	at     map[string][]int64
 	closed int
 }
 
-func (s *sink) Open(series telemetry.Series) uint32 {
+func (s *sink) Open(opened series.Series) uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.names = append(s.names, fmt.Sprintf("%s/%s%s", series.Service, series.Metric, series.Labels))
-	s.series = append(s.series, series)
+	s.names = append(s.names, fmt.Sprintf("%s/%s%s", opened.Service, opened.Metric, opened.Labels))
+	s.series = append(s.series, opened)
 	return uint32(len(s.names) - 1)
 }
 
@@ -73,17 +74,17 @@ func (s *sink) got() map[string][]float64 {
 // house is a receiver with an intake and its sink.
 type house struct {
 	*otlp.Receiver
-	intake *telemetry.Intake
-	sink   *sink
-	now    time.Time
+	db   *series.DB
+	sink *sink
+	now  time.Time
 }
 
-func newHouse(t testing.TB, adjust func(*otlp.Config), change ...func(*telemetry.Config, *telemetry.Options)) *house {
+func newHouse(t testing.TB, adjust func(*otlp.Config), change ...func(*series.Config, *series.Options)) *house {
 	t.Helper()
 	h := &house{sink: &sink{}, now: began.Add(time.Minute)}
-	tc := telemetry.DefaultConfig()
+	tc := series.DefaultConfig()
 	tc.KeepUnmapped, tc.NoDefaultRules = true, true
-	opt := telemetry.Options{Sinks: []telemetry.Sink{h.sink}, Now: func() time.Time { return h.now }}
+	opt := series.Options{Sinks: []series.Sink{h.sink}, Now: func() time.Time { return h.now }}
 	for _, f := range change {
 		f(&tc, &opt)
 	}
@@ -92,10 +93,10 @@ func newHouse(t testing.TB, adjust func(*otlp.Config), change ...func(*telemetry
 		adjust(&cfg)
 	}
 	var err error
-	if h.intake, err = telemetry.New(tc, opt); err != nil {
+	if h.db, err = series.New(tc, opt); err != nil {
 		t.Fatal(err)
 	}
-	if h.Receiver, err = otlp.New(cfg, h.intake); err != nil {
+	if h.Receiver, err = otlp.New(cfg, h.db); err != nil {
 		t.Fatal(err)
 	}
 	return h
@@ -191,4 +192,32 @@ func (h *house) send(t testing.TB, req *collector.ExportMetricsServiceRequest) *
 		t.Fatalf("status %d: %v", resp.StatusCode, bad)
 	}
 	return good.GetPartialSuccess()
+}
+
+// watch has expressions looked at, before their series come.
+func (h *house) watch(t testing.TB, texts ...string) []*series.Expr {
+	t.Helper()
+	var list []*series.Expr
+	for _, text := range texts {
+		e, err := series.Compile(text)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		list = append(list, e)
+	}
+	h.db.Watch(list)
+	return list
+}
+
+// says gives what an expression says of shop at a time; NaN when it gives nothing.
+func (h *house) says(t testing.TB, e *series.Expr, at time.Time) float64 {
+	t.Helper()
+	r, err := h.db.Evaluate(t.Context(), e, at)
+	if err != nil || len(r.Elements) > 1 {
+		t.Fatalf("%s: %v, %v", e, r.Elements, err)
+	}
+	if len(r.Elements) == 0 {
+		return math.NaN()
+	}
+	return r.Elements[0].Value
 }

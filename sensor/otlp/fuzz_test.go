@@ -43,6 +43,7 @@ type outcome struct {
 func judge(t *testing.T, body []byte, kind string) outcome {
 	t.Helper()
 	h := newHouse(t, func(c *otlp.Config) { c.MaxDecoded, c.MaxParts = 1<<20, 10_000 })
+	h.watch(t, `{__name__=~".+"}`) // so that histograms are kept
 	resp, good, bad := h.post(t, body, kind)
 	out := outcome{resp.StatusCode, good.GetPartialSuccess().GetRejectedDataPoints(), h.sink.got()}
 	st := h.Stats()

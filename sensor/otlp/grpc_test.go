@@ -3,6 +3,7 @@ package otlp_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -20,7 +21,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"grace"
-	"grace/internal/telemetry"
 	"grace/sensor/otlp"
 )
 
@@ -81,26 +81,17 @@ func TestGRPCRefusals(t *testing.T) {
 		option  grpc.CallOption
 		code    codes.Code
 		text    string
-		retry   time.Duration
-		behind  bool
 	}{
 		"no protobuf": {message: []byte("hello"), code: codes.InvalidArgument, text: "read the request"},
 		"cut":         {message: marshal(t, request(gauge("heat", number(0, 1))))[:30], code: codes.InvalidArgument, text: "read the request"},
 		"long":        {message: make([]byte, 20_000), code: codes.ResourceExhausted, text: "larger than max"},
 		"bomb":        {message: make([]byte, 4<<20), option: grpc.UseCompressor(gzip.Name), code: codes.ResourceExhausted, text: "larger than max"},
 		"many parts":  {message: marshal(t, request(gauge("heat", number(0, 1, many...)))), code: codes.ResourceExhausted, text: "raise max_parts"},
-		"behind":      {message: []byte{}, code: codes.Unavailable, text: "retry later", retry: 7 * time.Second, behind: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t, func(c *otlp.Config) {
 				c.MaxDecoded, c.MaxParts, c.RetryAfter = 10_000, 1000, grace.Duration(7*time.Second)
-			}, func(_ *telemetry.Config, o *telemetry.Options) {
-				o.Wanted = func(grace.ServiceID, string) bool { return true }
-				o.Forward = func([]grace.Sample) error { return errors.New("the log is full") }
 			})
-			if tt.behind {
-				fillUp(t, h.intake)
-			}
 			conn := dial(t, h.serve(t, otlp.GRPC{}))
 			options := []grpc.CallOption{grpc.ForceCodec(bytesCodec{})}
 			if tt.option != nil {
@@ -111,38 +102,43 @@ func TestGRPCRefusals(t *testing.T) {
 			if st.Code() != tt.code || !strings.Contains(st.Message(), tt.text) {
 				t.Errorf("%v: %s, want %v with %q", st.Code(), st.Message(), tt.code, tt.text)
 			}
-			retry := time.Duration(0)
-			for _, d := range st.Details() {
-				if info, ok := d.(*errdetails.RetryInfo); ok {
-					retry = info.GetRetryDelay().AsDuration()
-				}
-			}
-			if retry != tt.retry {
-				t.Errorf("retry after %s, want %s", retry, tt.retry)
-			}
 			got := h.Stats()
-			if got.Requests != 1 || got.Refused+got.Later != 1 || (got.Later == 1) != (tt.retry > 0) {
+			if got.Requests != 1 || got.Refused != 1 || got.Later != 0 {
 				t.Errorf("%+v", got)
 			}
 		})
 	}
 }
 
-// fillUp hands over more than a loop that takes nothing can leave waiting.
-func fillUp(t *testing.T, in *telemetry.Intake) {
-	t.Helper()
-	var key []byte
-	for at := int64(1); !in.Behind(); at++ {
-		if at > 200 {
-			t.Fatal("the intake is never behind")
+// TestGRPCOverload: who is told to come later is told when.
+func TestGRPCOverload(t *testing.T) {
+	h := newHouse(t, func(c *otlp.Config) {
+		c.Concurrent, c.Waiting, c.RetryAfter = 1, 1, grace.Duration(7*time.Second)
+	})
+	var ends []*io.PipeWriter
+	done, reading := make(chan int, 2), make(chan struct{}, 2)
+	for range 2 {
+		ends = append(ends, h.stall(done, reading))
+	}
+	<-reading
+	<-reading
+	client := collector.NewMetricsServiceClient(dial(t, h.serve(t, otlp.GRPC{})))
+	_, err := client.Export(t.Context(), request())
+	st := status.Convert(err)
+	if st.Code() != codes.ResourceExhausted || !strings.Contains(st.Message(), "retry later") || len(st.Details()) != 1 {
+		t.Fatalf("%v: %s %v", st.Code(), st.Message(), st.Details())
+	}
+	if info, ok := st.Details()[0].(*errdetails.RetryInfo); !ok || info.GetRetryDelay().AsDuration() != 7*time.Second {
+		t.Errorf("%v", st.Details())
+	}
+	for _, w := range ends {
+		_ = w.Close()
+		if code := <-done; code != 200 {
+			t.Errorf("one that waited got %d", code)
 		}
-		b := in.Begin(telemetry.From{Sensor: "test"})
-		for i := range 500 {
-			key = telemetry.AppendLabel(key[:0], telemetry.MetricLabel, "m"+string(rune('A'+i)))
-			key = telemetry.AppendLabel(key, "service", "s"+string(rune('A'+i)))
-			b.Points(key, telemetry.Meta{Kind: telemetry.KindGauge}, telemetry.Point{At: began.UnixMilli() + at, Value: 1})
-		}
-		b.End()
+	}
+	if got := h.Stats(); got.Later != 1 || got.Refused != 0 {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -2,7 +2,6 @@ package otlp_test
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,7 +15,6 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"grace"
-	"grace/internal/telemetry"
 	"grace/sensor/otlp"
 )
 
@@ -146,15 +144,7 @@ func TestOverload(t *testing.T) {
 	done := make(chan int, 2)
 	reading := make(chan struct{}, 2)
 	for range 2 {
-		r, w := io.Pipe()
-		ends = append(ends, w)
-		go func() {
-			req := httptest.NewRequest(http.MethodPost, otlp.Path, &watched{Reader: r, reading: reading})
-			req.Header.Set("Content-Type", typeProtobuf)
-			rec := httptest.NewRecorder()
-			h.Handler(nil).ServeHTTP(rec, req)
-			done <- rec.Code
-		}()
+		ends = append(ends, h.stall(done, reading))
 	}
 	<-reading
 	<-reading
@@ -176,6 +166,20 @@ func TestOverload(t *testing.T) {
 	if h.send(t, request(gauge("heat", number(time.Second, 1)))) != nil {
 		t.Error("refused although there is room again")
 	}
+}
+
+// stall sends a request that ends when what it gives is closed, and tells when it is
+// being read and what it was answered.
+func (h *house) stall(done chan<- int, reading chan struct{}) *io.PipeWriter {
+	r, w := io.Pipe()
+	go func() {
+		req := httptest.NewRequest(http.MethodPost, otlp.Path, &watched{Reader: r, reading: reading})
+		req.Header.Set("Content-Type", typeProtobuf)
+		rec := httptest.NewRecorder()
+		h.Handler(nil).ServeHTTP(rec, req)
+		done <- rec.Code
+	}()
+	return w
 }
 
 // watched tells when somebody begins to read it.
@@ -207,19 +211,6 @@ func TestStalledBody(t *testing.T) {
 	answer := make([]byte, 12)
 	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 408" {
 		t.Errorf("%q, %v", answer, err)
-	}
-}
-
-// When the loop takes nothing, senders keep their points.
-func TestBehind(t *testing.T) {
-	h := newHouse(t, nil, func(_ *telemetry.Config, o *telemetry.Options) {
-		o.Wanted = func(grace.ServiceID, string) bool { return true }
-		o.Forward = func([]grace.Sample) error { return errors.New("the log is full") }
-	})
-	fillUp(t, h.intake)
-	resp, _, _ := h.post(t, nil, typeProtobuf)
-	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "5" {
-		t.Errorf("%d %v", resp.StatusCode, resp.Header)
 	}
 }
 

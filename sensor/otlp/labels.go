@@ -12,7 +12,7 @@ import (
 
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 
-	"grace/internal/telemetry"
+	"grace/internal/series"
 )
 
 // scopeLabel names the instrumentation scope, as in Prometheus.
@@ -74,10 +74,10 @@ func (k *keyring) scope(name string) error {
 
 func byName(a, b label) int { return cmp.Compare(a.name, b.name) }
 
-// series gives the key of a point's series, which holds until the next call. Of
+// keyOf gives the key of a point's series, which holds until the next call. Of
 // labels with one name that of the point counts, and of these the first.
-func (k *keyring) series(metric string, attributes []*common.KeyValue, more ...label) []byte {
-	k.inner = append(k.inner[:0], label{telemetry.MetricLabel, metric})
+func (k *keyring) keyOf(metric string, attributes []*common.KeyValue, more ...label) []byte {
+	k.inner = append(k.inner[:0], label{series.MetricLabel, metric})
 	for _, a := range attributes {
 		k.inner = append(k.inner, label{a.GetKey(), text(a.GetValue())})
 	}
@@ -93,7 +93,7 @@ func (k *keyring) series(metric string, attributes []*common.KeyValue, more ...l
 			next, out = out[0], out[1:]
 		}
 		if !written || next.name != last {
-			k.key = telemetry.AppendLabel(k.key, next.name, next.value)
+			k.key = series.AppendLabel(k.key, next.name, next.value)
 		}
 		written, last = true, next.name
 	}

@@ -4,7 +4,7 @@
 //
 // # Points
 //
-// Every data point goes to [telemetry.Intake], which maps, judges and limits
+// Every data point goes to [series.DB], which maps, judges and limits
 // the series. Its labels are the attributes of the resource, the scope's name
 // (otel_scope_name) and the attributes of the point, of which the nearest to the
 // point counts. Attributes that change with every start and tell nothing more
@@ -14,8 +14,11 @@
 //	gauge                                      a value
 //	sum, monotonic or delta                    a rate per second
 //	sum, cumulative and not monotonic          a value: how many there are
-//	histogram, exponential histogram           a rate, p50, p95 and p99
+//	histogram                                  NAME_bucket with the label le, NAME_count, NAME_sum
+//	exponential histogram                      a native histogram
 //	summary                                    the rate of its count, its quantiles
+//
+// What is delta is added up: expressions see counters, as those of Prometheus.
 //
 // A point flagged "no recorded value" ends its series until the next point. A
 // start time later than the point before is a reset.
@@ -53,7 +56,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"grace"
-	"grace/internal/telemetry"
+	"grace/internal/series"
 )
 
 // Sensor is the sensor name of the samples.
@@ -135,24 +138,22 @@ type Stats struct {
 // Receiver takes requests. It is safe for concurrent use.
 type Receiver struct {
 	cfg    Config
-	intake *telemetry.Intake
+	db     *series.DB
 	inside chan struct{} // one for each request in the house
 	slots  chan struct{} // one for each that is being decoded
-	spans  spans
 	gzips  sync.Pool
 
 	requests, refused, later, points, refusedPoints atomic.Uint64
 }
 
 // New makes a receiver, or says what is wrong with its configuration.
-func New(cfg Config, intake *telemetry.Intake) (*Receiver, error) {
+func New(cfg Config, db *series.DB) (*Receiver, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("otlp receiver: %w", err)
 	}
 	return &Receiver{
-		cfg: cfg, intake: intake,
+		cfg: cfg, db: db,
 		inside: make(chan struct{}, cfg.Concurrent+cfg.Waiting), slots: make(chan struct{}, cfg.Concurrent),
-		spans: newSpans(maxSpans),
 	}, nil
 }
 
@@ -194,11 +195,6 @@ func (r *Receiver) comeLater(why string) *refusal {
 
 // enter lets a request into the house, if there is room; leave must follow.
 func (r *Receiver) enter() *refusal {
-	if r.intake.Behind() {
-		no := refuse(http.StatusServiceUnavailable, codes.Unavailable, "samples cannot be passed on at the moment: retry later")
-		no.retry = r.cfg.RetryAfter.D()
-		return no
-	}
 	select {
 	case r.inside <- struct{}{}:
 		return nil

@@ -16,7 +16,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/resource"
 
-	"grace/internal/telemetry"
+	"grace/internal/series"
 	"grace/sensor/otlp"
 )
 
@@ -46,14 +46,23 @@ func TestSDK(t *testing.T) {
 			"delta":      func(sdk.InstrumentKind) metricdata.Temporality { return metricdata.DeltaTemporality },
 		} {
 			t.Run(name+" "+kind, func(t *testing.T) {
-				h := newHouse(t, nil, func(c *telemetry.Config, o *telemetry.Options) {
+				h := newHouse(t, nil, func(c *series.Config, o *series.Options) {
 					c.NoDefaultRules, c.KeepUnmapped, o.Now = false, false, time.Now
 				})
+				watched := h.watch(
+					t,
+					`histogram_quantile(0.5, sum by (le) (rate({"http.server.request.duration_bucket"}[2s])))`,
+					`histogram_quantile(0.99, sum by (le) (rate({"http.server.request.duration_bucket"}[2s])))`,
+					`{"http.server.request.duration_count"}`,
+					`histogram_quantile(0.5, rate({"rpc.server.duration"}[2s]))`,
+					`histogram_quantile(0.99, rate({"rpc.server.duration"}[2s]))`,
+					`histogram_count({"rpc.server.duration"})`,
+				)
 				exporter, err := export(t, h, temporality)
 				if err != nil {
 					t.Fatal(err)
 				}
-				measure(t, exporter, func() { check(t, h) })
+				measure(t, exporter, func() { check(t, h, watched) })
 			})
 		}
 	}
@@ -116,13 +125,13 @@ func measure(t *testing.T, exporter sdk.Exporter, then func()) {
 		failures.Add(t.Context(), 3)
 		active.Add(t.Context(), 2)
 		// The clock of points is that of the process: a while must pass.
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 		must(provider.ForceFlush(t.Context()))
 	}
 	then()
 }
 
-func check(t *testing.T, h *house) {
+func check(t *testing.T, h *house, watched []*series.Expr) {
 	t.Helper()
 	got := h.sink.got()
 	within := func(name string, atLeast int, low, high float64) {
@@ -137,13 +146,14 @@ func check(t *testing.T, h *house) {
 			}
 		}
 	}
-	const most = 100 / .02
+	const most = 100 / .1
 	http := `{http_response_status_code="200",http_route="/",otel_scope_name="example"}`
-	within("shop/http_server_request_duration_p50"+http, 2, .05, .06)
-	within("shop/http_server_request_duration_p99"+http, 2, .09, .1)
 	within("shop/http_server_request_duration_rate"+http, 2, 1, most)
-	within(`shop/rpc_server_duration_p50{otel_scope_name="example"}`, 2, 48, 52)
-	within(`shop/rpc_server_duration_p99{otel_scope_name="example"}`, 2, 48, 52)
+	for i, want := range [][2]float64{{.05, .06}, {.09, .1}, {300, 300}, {48, 52}, {48, 52}, {300, 300}} {
+		if v := h.says(t, watched[i], time.Now()); !(v >= want[0] && v <= want[1]) {
+			t.Errorf("%s is %v, want %v to %v", watched[i], v, want[0], want[1])
+		}
+	}
 	within(`shop/shop_errors_rate{otel_scope_name="example"}`, 2, .1, most)
 	within(`shop/system_cpu_utilization{otel_scope_name="example",state="user"}`, 3, .25, .25)
 	found := false

@@ -9,11 +9,13 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/value"
 	collector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	metrics "go.opentelemetry.io/proto/otlp/metrics/v1"
 
 	"grace"
-	"grace/internal/telemetry"
+	"grace/internal/series"
 )
 
 const (
@@ -22,25 +24,23 @@ const (
 	cumulative      = metrics.AggregationTemporality_AGGREGATION_TEMPORALITY_CUMULATIVE
 )
 
-// staleMarker is the NaN by which Prometheus, and telemetry, say that a series
-// ended.
-func staleMarker() float64 { return math.Float64frombits(0x7ff0000000000002) }
+// staleMarker is the NaN by which Prometheus says that a series ended.
+func staleMarker() float64 { return math.Float64frombits(value.StaleNaN) }
 
 // taking hands the points of one request on.
 type taking struct {
 	keyring
 	r       *Receiver
-	batch   *telemetry.Batch
+	batch   *series.Batch
 	metric  *metrics.Metric
 	points  int
 	refused map[string]int // points that went no further, by reason
-	counts  []float64
-	bounds  []float64
+	again   int            // samples that were refused besides the first of their point
 }
 
 func (r *Receiver) take(source string, req *collector.ExportMetricsServiceRequest) *collector.ExportMetricsServiceResponse {
 	t := &taking{r: r, refused: map[string]int{}, keyring: keyring{drop: r.cfg.DropResource}}
-	t.batch = r.intake.Begin(telemetry.From{Sensor: Sensor, Source: source})
+	t.batch = r.db.Begin(series.From{Sensor: Sensor, Source: source})
 	for _, rm := range req.GetResourceMetrics() {
 		t.resource(rm.GetResource().GetAttributes())
 		for _, sm := range rm.GetScopeMetrics() {
@@ -68,10 +68,9 @@ func (r *Receiver) take(source string, req *collector.ExportMetricsServiceReques
 // maxMessage bounds the bytes of the reasons that a sender is told.
 const maxMessage = 4096
 
-// rejected sums up. A summary is one point and several samples: so that there
-// are never more points refused than came, their number is the bound.
-func (t *taking) rejected(report *telemetry.Report) (int, string) {
-	n, parts := report.Refused(), []string(nil)
+// rejected sums up.
+func (t *taking) rejected(report *series.Report) (int, string) {
+	n, parts := report.Refused()-t.again, []string(nil)
 	for _, reason := range slices.Sorted(maps.Keys(t.refused)) {
 		n += t.refused[reason]
 		parts = append(parts, fmt.Sprintf("%d of %d points refused: %s", t.refused[reason], t.points, reason))
@@ -83,7 +82,7 @@ func (t *taking) rejected(report *telemetry.Report) (int, string) {
 	if len(message) > maxMessage {
 		message = strings.ToValidUTF8(message[:maxMessage], "") + "..."
 	}
-	return min(n, t.points), message
+	return n, message
 }
 
 // maxName bounds the bytes of a metric's name, which is in the key of each of
@@ -123,22 +122,22 @@ func (t *taking) refuse(points int, format string, args ...any) {
 func (t *taking) take() {
 	switch d := t.metric.GetData().(type) {
 	case *metrics.Metric_Gauge:
-		t.numbers(d.Gauge.GetDataPoints(), telemetry.KindGauge)
+		t.numbers(d.Gauge.GetDataPoints(), series.KindGauge)
 	case *metrics.Metric_Sum:
 		points, temporality := d.Sum.GetDataPoints(), d.Sum.GetAggregationTemporality()
 		switch {
 		case !t.temporal(temporality, len(points)):
 		case temporality == delta:
-			t.numbers(points, telemetry.KindDelta)
+			t.numbers(points, series.KindDelta)
 		case d.Sum.GetIsMonotonic():
-			t.numbers(points, telemetry.KindCounter)
+			t.numbers(points, series.KindCounter)
 		default:
-			t.numbers(points, telemetry.KindGauge)
+			t.numbers(points, series.KindGauge)
 		}
 	case *metrics.Metric_Histogram:
 		if t.temporal(d.Histogram.GetAggregationTemporality(), len(d.Histogram.GetDataPoints())) {
 			for _, p := range d.Histogram.GetDataPoints() {
-				t.histogram(p, d.Histogram.GetAggregationTemporality() == delta)
+				t.classic(p, d.Histogram.GetAggregationTemporality() == delta)
 			}
 		}
 	case *metrics.Metric_ExponentialHistogram:
@@ -177,7 +176,7 @@ func times(start, at uint64) (startMillis, atMillis int64) {
 	return startMillis, atMillis
 }
 
-func (t *taking) numbers(points []*metrics.NumberDataPoint, kind telemetry.Kind) {
+func (t *taking) numbers(points []*metrics.NumberDataPoint, kind series.Kind) {
 	for _, p := range points {
 		t.points++
 		var v float64
@@ -196,45 +195,72 @@ func (t *taking) numbers(points []*metrics.NumberDataPoint, kind telemetry.Kind)
 		if p.GetFlags()&noRecordedValue != 0 {
 			v = staleMarker()
 		}
-		key := t.series(t.metric.GetName(), p.GetAttributes())
-		t.batch.Points(key, telemetry.Meta{Kind: kind, Unit: t.metric.GetUnit(), Start: start}, telemetry.Point{At: at, Value: v})
+		key := t.keyOf(t.metric.GetName(), p.GetAttributes())
+		t.batch.Append(key, series.Meta{Kind: kind, Unit: t.metric.GetUnit(), Start: start}, series.Sample{At: at, Value: v})
 	}
 }
 
-func (t *taking) histogram(p *metrics.HistogramDataPoint, isDelta bool) {
-	t.counts = t.counts[:0]
-	for _, c := range p.GetBucketCounts() {
-		t.counts = append(t.counts, float64(c))
-	}
-	bounds := p.GetExplicitBounds()
-	if len(t.counts) == 0 { // without buckets it still has a rate
-		t.counts, bounds = append(t.counts, float64(p.GetCount())), nil
-	}
-	// A last bound of +Inf has nothing beyond it.
-	if n := len(bounds); n > 0 && math.IsInf(bounds[n-1], 1) && len(t.counts) == n+1 {
-		t.counts[n-1] += t.counts[n]
-		bounds, t.counts = bounds[:n-1], t.counts[:n]
-	}
-	t.whole(t.series(t.metric.GetName(), p.GetAttributes()), p, isDelta, bounds)
-}
-
-// point is what the kinds of histograms have in common.
-type point interface {
-	GetStartTimeUnixNano() uint64
-	GetTimeUnixNano() uint64
-	GetFlags() uint32
-}
-
-// whole hands on a histogram whose counts are in t.counts.
-func (t *taking) whole(key []byte, p point, isDelta bool, bounds []float64) {
+// classic hands on a histogram with bounds as Prometheus has it: a series of each bucket,
+// which counts what is up to its bound, one of the count and one of the sum.
+func (t *taking) classic(p *metrics.HistogramDataPoint, isDelta bool) {
 	t.points++
-	if p.GetFlags()&noRecordedValue != 0 {
-		t.batch.EndHistogram(key)
+	bounds, counts := p.GetExplicitBounds(), p.GetBucketCounts()
+	stale := p.GetFlags()&noRecordedValue != 0
+	switch n := len(counts); {
+	case n == 0 || stale && n != len(bounds)+1: // without buckets it still has a count
+		bounds, counts = nil, nil
+	case n != len(bounds)+1:
+		t.refuse(1, "a point has %d counts for %d bounds", n, len(bounds))
+		return
+	case n > maxClassic:
+		t.refuse(1, "a point has %d buckets, the limit is %d", n, maxClassic)
 		return
 	}
+	for i, b := range bounds {
+		if math.IsNaN(b) || i > 0 && b <= bounds[i-1] {
+			t.refuse(1, "the bounds of a point do not rise: %v at %d", b, i)
+			return
+		}
+	}
 	start, at := times(p.GetStartTimeUnixNano(), p.GetTimeUnixNano())
-	meta := telemetry.Meta{Kind: telemetry.KindHistogram, Unit: t.metric.GetUnit(), Start: start}
-	t.batch.Histogram(key, meta, telemetry.Histogram{At: at, Start: start, Delta: isDelta, Bounds: bounds, Counts: t.counts})
+	one := func(ending, unit string, v float64, more ...label) {
+		if stale {
+			v = staleMarker()
+		}
+		key := t.keyOf(t.metric.GetName()+ending, p.GetAttributes(), more...)
+		t.batch.Append(key, series.Meta{Kind: counted(isDelta), Unit: unit, Start: start}, series.Sample{At: at, Value: v})
+	}
+	defer t.onePoint(t.batch.Refused())
+	upTo := uint64(0)
+	for i, b := range bounds {
+		upTo += counts[i]
+		if !math.IsInf(b, 1) { // the last one comes anyway
+			one("_bucket", "", float64(upTo), label{"le", strconv.FormatFloat(b, 'f', -1, 64)})
+		}
+	}
+	all := p.GetCount()
+	if counts != nil {
+		all = upTo + counts[len(counts)-1] // else quantiles would go astray
+	}
+	one("_bucket", "", float64(all), label{"le", "+Inf"})
+	one("_count", "", float64(all))
+	if p.Sum != nil {
+		one("_sum", t.metric.GetUnit(), p.GetSum())
+	}
+}
+
+// onePoint counts the samples that were refused since there were so many of them as one:
+// they are of one point.
+func (t *taking) onePoint(before int) { t.again += max(t.batch.Refused()-before-1, 0) }
+
+// maxClassic bounds the buckets of a point; senders have some 15.
+const maxClassic = 512
+
+func counted(isDelta bool) series.Kind {
+	if isDelta {
+		return series.KindDelta
+	}
+	return series.KindCounter
 }
 
 // maxQuantiles of a summary; senders have less than ten.
@@ -254,32 +280,38 @@ func (t *taking) summary(p *metrics.SummaryDataPoint) {
 	if stale {
 		count = staleMarker()
 	}
+	defer t.onePoint(t.batch.Refused())
 	name := t.metric.GetName()
-	key := t.series(name+"_count", p.GetAttributes())
-	t.batch.Points(key, telemetry.Meta{Kind: telemetry.KindCounter, Start: start}, telemetry.Point{At: at, Value: count})
+	key := t.keyOf(name+"_count", p.GetAttributes())
+	t.batch.Append(key, series.Meta{Kind: series.KindCounter, Start: start}, series.Sample{At: at, Value: count})
 	for _, q := range p.GetQuantileValues() {
 		v := q.GetValue()
 		if stale {
 			v = staleMarker()
 		}
-		key := t.series(name, p.GetAttributes(), label{"quantile", strconv.FormatFloat(q.GetQuantile(), 'f', -1, 64)})
-		t.batch.Points(key, telemetry.Meta{Kind: telemetry.KindGauge, Unit: t.metric.GetUnit()}, telemetry.Point{At: at, Value: v})
+		key := t.keyOf(name, p.GetAttributes(), label{"quantile", strconv.FormatFloat(q.GetQuantile(), 'f', -1, 64)})
+		t.batch.Append(key, series.Meta{Kind: series.KindGauge, Unit: t.metric.GetUnit()}, series.Sample{At: at, Value: v})
 	}
 }
 
 // exponential hands on a histogram whose buckets grow by a factor.
 func (t *taking) exponential(p *metrics.ExponentialHistogramDataPoint, isDelta bool) {
-	key := t.series(t.metric.GetName(), p.GetAttributes())
-	if p.GetFlags()&noRecordedValue != 0 {
-		t.whole(key, p, isDelta, nil)
-		return
+	t.points++
+	sample, err := native(p, isDelta)
+	kind := series.KindHistogram
+	if isDelta {
+		kind = series.KindDelta
 	}
-	own, err := spanOf(p)
-	if err != nil {
-		t.points++
+	switch stale := p.GetFlags()&noRecordedValue != 0; {
+	case stale && isDelta:
+		sample = series.Sample{Float: &histogram.FloatHistogram{Sum: staleMarker()}}
+	case stale:
+		sample = series.Sample{Histogram: &histogram.Histogram{Sum: staleMarker()}}
+	case err != nil:
 		t.refuse(1, "%v", err)
 		return
 	}
-	t.bounds, t.counts = t.r.spans.widen(key, own).buckets(p, t.bounds[:0], t.counts[:0])
-	t.whole(key, p, isDelta, t.bounds)
+	start, at := times(p.GetStartTimeUnixNano(), p.GetTimeUnixNano())
+	sample.At = at
+	t.batch.Append(t.keyOf(t.metric.GetName(), p.GetAttributes()), series.Meta{Kind: kind, Unit: t.metric.GetUnit(), Start: start}, sample)
 }

@@ -13,7 +13,7 @@ import (
 	metrics "go.opentelemetry.io/proto/otlp/metrics/v1"
 	resource "go.opentelemetry.io/proto/otlp/resource/v1"
 
-	"grace/internal/telemetry"
+	"grace/internal/series"
 	"grace/sensor/otlp"
 )
 
@@ -66,8 +66,6 @@ func grown(start, at time.Duration, scale, offset int32, counts ...uint64) *metr
 func TestPoints(t *testing.T) {
 	const s = time.Second
 	integer := &metrics.NumberDataPoint{TimeUnixNano: nano(20 * s), Value: &metrics.NumberDataPoint_AsInt{AsInt: -7}}
-	late := buckets(0, 30*s, 0, 0, 0)
-	late.Flags = 1
 	for name, tt := range map[string]struct {
 		metrics []*metrics.Metric
 		want    map[string][]float64
@@ -87,12 +85,6 @@ func TestPoints(t *testing.T) {
 		"no recorded value":       {metrics: []*metrics.Metric{sum("orders", cumulative, true, number(10*s, 20), flagged(20*s), number(30*s, 50), number(40*s, 60))}, want: map[string][]float64{"shop/orders_rate": {1}}},
 		"not a number":            {metrics: []*metrics.Metric{gauge("heat", number(10*s, math.NaN()), number(20*s, math.Inf(1)), number(30*s, 1))}, want: map[string][]float64{"shop/heat": {1}}},
 		"duplicate":               {metrics: []*metrics.Metric{gauge("heat", number(10*s, 1), number(10*s, 1), number(20*s, 2))}, want: map[string][]float64{"shop/heat": {1, 2}}},
-		"histogram":               {metrics: []*metrics.Metric{histogram("wait", cumulative, buckets(0, 10*s, 10, 0, 0), buckets(0, 20*s, 10, 100, 0))}, want: map[string][]float64{"shop/wait_rate": {1, 10}, "shop/wait_p50": {.05, .5099}, "shop/wait_p95": {.095, .9519}, "shop/wait_p99": {.099, .9904}}},
-		"delta histogram":         {metrics: []*metrics.Metric{histogram("wait", delta, buckets(0, 10*s, 0, 10, 0))}, want: map[string][]float64{"shop/wait_rate": {1}, "shop/wait_p50": {.55}, "shop/wait_p95": {.955}, "shop/wait_p99": {.991}}},
-		"histogram with stale":    {metrics: []*metrics.Metric{histogram("wait", cumulative, buckets(0, 20*s, 0, 10, 0), late, buckets(0, 40*s, 100, 100, 0))}, want: map[string][]float64{"shop/wait_rate": {.5}, "shop/wait_p50": {.55}, "shop/wait_p95": {.955}, "shop/wait_p99": {.991}}},
-		"histogram, no buckets":   {metrics: []*metrics.Metric{histogram("wait", delta, &metrics.HistogramDataPoint{StartTimeUnixNano: nano(0), TimeUnixNano: nano(10 * s), Count: 30})}, want: map[string][]float64{"shop/wait_rate": {3}}},
-		"histogram up to +Inf":    {metrics: []*metrics.Metric{histogram("wait", delta, &metrics.HistogramDataPoint{StartTimeUnixNano: nano(0), TimeUnixNano: nano(10 * s), BucketCounts: []uint64{10, 0, 0}, ExplicitBounds: []float64{1, math.Inf(1)}})}, want: map[string][]float64{"shop/wait_rate": {1}, "shop/wait_p50": {.5}, "shop/wait_p95": {.95}, "shop/wait_p99": {.99}}},
-		"exponential":             {metrics: []*metrics.Metric{exponential("wait", delta, grown(0, 10*s, 0, 1, 5, 5))}, want: map[string][]float64{"shop/wait_rate": {1}, "shop/wait_p50": {4}, "shop/wait_p95": {7.6}, "shop/wait_p99": {7.92}}},
 		"summary":                 {metrics: []*metrics.Metric{summary("wait", 0, 10*s, 10), summary("wait", 0, 20*s, 40)}, want: map[string][]float64{"shop/wait_rate": {1, 3}, "shop/wait_p50": {.5, .5}, "shop/wait_p99_9": {.999, .999}}},
 		"no temporality":          {metrics: []*metrics.Metric{sum("orders", 0, true, number(10*s, 1), number(20*s, 2)), gauge("heat", number(10*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 2, message: "2 of 3 points refused: orders: its aggregation temporality is neither"},
 		"no value":                {metrics: []*metrics.Metric{gauge("heat", &metrics.NumberDataPoint{TimeUnixNano: nano(10 * s)}, number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "heat: a point has no value"},
@@ -103,7 +95,7 @@ func TestPoints(t *testing.T) {
 		"a year ahead":            {metrics: []*metrics.Metric{histogram("wait", delta, buckets(0, 365*24*time.Hour, 1, 1, 1)), gauge("heat", number(365*24*time.Hour, 1), number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 2, message: "is the sender's clock right?"},
 		"time beyond all":         {metrics: []*metrics.Metric{gauge("heat", &metrics.NumberDataPoint{TimeUnixNano: math.MaxUint64, Value: integer.Value}, number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "is the sender's clock right?"},
 		"counts without bounds":   {metrics: []*metrics.Metric{histogram("wait", delta, buckets(0, 10*s, 1, 1)), gauge("heat", number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "bounds"},
-		"scale beyond all":        {metrics: []*metrics.Metric{exponential("wait", delta, grown(0, 10*s, math.MinInt32, 0, 1)), gauge("heat", number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "its scale is -2147483648"},
+		"scale beyond all":        {metrics: []*metrics.Metric{exponential("wait", delta, grown(0, 10*s, math.MinInt32, 0, 1)), gauge("heat", number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "its scale is -2147483648, want -4 to 20"},
 		"buckets beyond numbers":  {metrics: []*metrics.Metric{exponential("wait", delta, grown(0, 10*s, 0, math.MaxInt32, 1, 1)), gauge("heat", number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "beyond all numbers"},
 		"quantiles beyond use":    {metrics: []*metrics.Metric{{Name: "wait", Data: &metrics.Metric_Summary{Summary: &metrics.Summary{DataPoints: []*metrics.SummaryDataPoint{{QuantileValues: make([]*metrics.SummaryDataPoint_ValueAtQuantile, 101)}}}}}, gauge("heat", number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "101 quantiles, the limit is 100"},
 		"more buckets than known": {metrics: []*metrics.Metric{exponential("wait", delta, grown(0, 10*s, 20, 0, make([]uint64, 5000)...)), gauge("heat", number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "5000 buckets, the limit is 4096"},
@@ -137,31 +129,6 @@ func TestSummaryCountsOnce(t *testing.T) {
 	partial := h.send(t, request(summary("wait", 0, 365*24*time.Hour, 10)))
 	if partial.GetRejectedDataPoints() != 1 {
 		t.Errorf("%v", partial)
-	}
-}
-
-// Deltas of other buckets each time add up: what was slow a minute ago does not
-// become fast because nothing slow came since.
-func TestExponentialDeltasAddUp(t *testing.T) {
-	h := newHouse(t, nil)
-	const s = time.Second
-	// 90 observations of about 1, 10 of about 1000, then single ones in between.
-	slow := make([]uint64, 11)
-	slow[0], slow[10] = 90, 10
-	h.send(t, request(exponential("wait", delta,
-		grown(0, 10*s, 0, -1, slow...),
-		grown(10*s, 11*s, 0, 3, 1),
-		grown(11*s, 12*s, 3, 8, 1, 0, 0, 0, 0, 0, 0, 0, 1),
-		grown(12*s, 13*s, 0, -3, 1),
-	)))
-	p99 := h.sink.got()["shop/wait_p99"]
-	if len(p99) != 4 {
-		t.Fatalf("%d points", len(p99))
-	}
-	for i, v := range p99 {
-		if v < 512 || v > 1024 {
-			t.Errorf("point %d: p99 is %v", i, v)
-		}
 	}
 }
 
@@ -234,7 +201,7 @@ func TestLabels(t *testing.T) {
 // the first of its series and those of the others are kept.
 func TestManySeries(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, nil, func(c *telemetry.Config, _ *telemetry.Options) { c.Limits.SeriesPerSource = 1000 })
+	h := newHouse(t, nil, func(c *series.Config, _ *series.Options) { c.Limits.SeriesPerSource = 1000 })
 	const all, each = 100_000, 10_000
 	refused := int64(0)
 	for first := 0; first < all; first += each {

@@ -112,8 +112,9 @@ type Result struct {
 	Code     grace.Code     // of a failure: what it means by itself
 	Severity grace.Severity // of a failure, where the check says so itself
 	Detail   string         // what was seen; never holds a secret
-	Latency  time.Duration
-	Answered bool // something came back, good or bad; only then Latency counts
+	Latency  time.Duration  // also of a failure
+	Answered bool           // something came back, good or bad
+	Status   int            // of an HTTP answer; 0 without one
 	Numbers  []Number
 	At       time.Time // when the check began: what it saw may be as old
 }

@@ -132,7 +132,7 @@ func (c *Checker) http(ctx context.Context) Result {
 		}
 		return r
 	}
-	r := Result{Answered: true, Latency: time.Since(began), Code: grace.CodeElevatedErrors}
+	r := Result{Answered: true, Status: resp.StatusCode, Latency: time.Since(began), Code: grace.CodeElevatedErrors}
 	wanted := "2xx"
 	if c.target.Status != 0 {
 		wanted = strconv.Itoa(c.target.Status)

@@ -7,12 +7,12 @@
 // and yields
 //
 //	http_health | tcp_health | command_health   probe: 1 passed, 0 failed, with the reason
-//	<name>_latency_ms                           metric, of an HTTP or TCP answer
+//	probe_duration_seconds                      metric, of HTTP and TCP: how long it took, also to fail
+//	probe_http_status_code                      metric, of HTTP: 0 when there was no answer
 //	<number>                                    metric, of a command with a format
 //
-// A target that does not answer is a failed sample. It has no latency sample:
-// the time spent waiting says nothing about how fast the service answers. What a
-// failure means, unless Config.Code says otherwise:
+// The metrics are named as blackbox_exporter names them. A target that does not answer
+// is a failed sample. What a failure means, unless Config.Code says otherwise:
 //
 //	refused, reset, no route to it, no such host, exit   service_down
 //	no answer in time after the connection was accepted  latency_spike
@@ -49,6 +49,12 @@ import (
 const (
 	DefaultInterval = 10 * time.Second
 	DefaultTimeout  = 5 * time.Second
+)
+
+// Metrics of a probe.
+const (
+	Duration   = "probe_duration_seconds"
+	StatusCode = "probe_http_status_code"
 )
 
 // Config of a probe. Left out values get the defaults named at the fields.
@@ -174,11 +180,15 @@ func (p *Probe) samples(r Result) []grace.Sample {
 			Service: p.cfg.Service, Sensor: p.cfg.Name, Metric: n.Name, Kind: grace.SampleMetric, Value: n.Value, Unit: n.Unit, At: r.At,
 		})
 	}
-	if r.Answered && p.cfg.Type != Command {
-		out = append(out, grace.Sample{
-			Service: p.cfg.Service, Sensor: p.cfg.Name, Metric: p.cfg.Name + "_latency_ms",
-			Kind: grace.SampleMetric, Value: float64(r.Latency) / float64(time.Millisecond), Unit: "ms", At: r.At,
-		})
+	if r.Fault || p.cfg.Type == Command {
+		return out
+	}
+	metric := grace.Sample{Service: p.cfg.Service, Sensor: p.cfg.Name, Kind: grace.SampleMetric, At: r.At}
+	metric.Metric, metric.Value, metric.Unit = Duration, r.Latency.Seconds(), "s"
+	out = append(out, metric)
+	if p.cfg.Type == HTTP {
+		metric.Metric, metric.Value, metric.Unit = StatusCode, float64(r.Status), ""
+		out = append(out, metric)
 	}
 	return out
 }

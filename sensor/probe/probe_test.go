@@ -188,8 +188,11 @@ func TestSamples(t *testing.T) {
 	if h := got[0]; h.Metric != "http_health" || h.Kind != grace.SampleProbe || h.Value != 0 || h.Code != grace.CodeDegradation || h.Severity != grace.SeverityCritical {
 		t.Errorf("health %+v", h)
 	}
-	if l := got[1]; l.Metric != "web_latency_ms" || l.Kind != grace.SampleMetric || l.Value <= 0 || l.Unit != "ms" || !l.At.Equal(got[0].At) {
-		t.Errorf("latency %+v", l)
+	if l := got[1]; l.Metric != probe.Duration || l.Kind != grace.SampleMetric || l.Value <= 0 || l.Unit != "s" || !l.At.Equal(got[0].At) {
+		t.Errorf("duration %+v", l)
+	}
+	if s := got[2]; s.Metric != probe.StatusCode || s.Value != http.StatusServiceUnavailable {
+		t.Errorf("status %+v", s)
 	}
 	if p.Lost() < 2 {
 		t.Errorf("lost %d", p.Lost())

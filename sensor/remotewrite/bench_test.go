@@ -10,18 +10,18 @@ import (
 
 	"github.com/klauspost/compress/snappy"
 
-	"grace/internal/telemetry"
+	"grace/internal/series"
 )
 
 // load is what a Prometheus with an application behind sends: n series with
 // nine labels.
-func load(n, points int, from int64) []series {
-	list := make([]series, n)
+func load(n, points int, from int64) []sent {
+	list := make([]sent, n)
 	for i := range list {
 		list[i].labels = fmt.Sprintf("http_server_requests_in_flight{cluster=production-eu-west-1,container=cart,handler=/api/v1/carts/%d/items,"+
 			"instance=10.42.%d.%d:9090,job=cart,method=GET,namespace=shop,pod=cart-7d9f8b6c5d-%05d,service=cart}", i%50, i%7, i%250, i)
 		for p := range points {
-			list[i].points = append(list[i].points, telemetry.Point{At: from + int64(p)*15_000, Value: float64(i%100) + float64(p)})
+			list[i].points = append(list[i].points, series.Sample{At: from + int64(p)*15_000, Value: float64(i%100) + float64(p)})
 		}
 	}
 	return list
@@ -30,17 +30,17 @@ func load(n, points int, from int64) []series {
 // counting is a sink that costs next to nothing.
 type counting struct{ n uint32 }
 
-func (c *counting) Open(telemetry.Series) uint32  { c.n++; return c.n }
+func (c *counting) Open(series.Series) uint32     { c.n++; return c.n }
 func (c *counting) Append(uint32, int64, float64) { c.n++ }
 func (c *counting) Close(uint32)                  {}
 
-func intake(b *testing.B, cfg telemetry.Config) *telemetry.Intake {
+func intake(b *testing.B, cfg series.Config) *series.DB {
 	b.Helper()
-	sinks := make([]telemetry.Sink, 16)
+	sinks := make([]series.Sink, 16)
 	for i := range sinks {
 		sinks[i] = &counting{}
 	}
-	in, err := telemetry.New(cfg, telemetry.Options{Sinks: sinks, Now: func() time.Time { return start }})
+	in, err := series.New(cfg, series.Options{Sinks: sinks, Now: func() time.Time { return start }})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func BenchmarkWrite(b *testing.B) {
 	for _, tt := range []struct {
 		name, kind string
 		points     int
-		encode     func(...series) []byte
+		encode     func(...sent) []byte
 	}{
 		{"1.0/2000x1", typeV1, 1, encode1},
 		{"1.0/2000x5", typeV1, 5, encode1},
@@ -72,13 +72,13 @@ func BenchmarkWrite(b *testing.B) {
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			const requests = 64 // then their times come anew, moved by the clock
-			cfg := telemetry.DefaultConfig()
+			cfg := series.DefaultConfig()
 			clock := start
-			sinks := make([]telemetry.Sink, 16)
+			sinks := make([]series.Sink, 16)
 			for i := range sinks {
 				sinks[i] = &counting{}
 			}
-			in, err := telemetry.New(cfg, telemetry.Options{Sinks: sinks, Now: func() time.Time { return clock }})
+			in, err := series.New(cfg, series.Options{Sinks: sinks, Now: func() time.Time { return clock }})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -137,9 +137,9 @@ func BenchmarkOpen(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
-		in := intake(b, telemetry.DefaultConfig())
+		in := intake(b, series.DefaultConfig())
 		b.StartTimer()
-		batch := in.Begin(telemetry.From{Source: "bench"})
+		batch := in.Begin(series.From{Source: "bench"})
 		d.reset(batch, body)
 		if err := d.v1(); err != nil {
 			b.Fatal(err)

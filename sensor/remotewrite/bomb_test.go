@@ -9,13 +9,13 @@ import (
 	"strings"
 	"testing"
 
-	"grace/internal/telemetry"
+	"grace/internal/series"
 )
 
 // TestSmallBlockLargeClaim: a block of a few bytes that says it has 30 MB takes
 // no memory for them.
 func TestSmallBlockLargeClaim(t *testing.T) {
-	in, err := telemetry.New(telemetry.DefaultConfig(), telemetry.Options{})
+	in, err := series.New(series.DefaultConfig(), series.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestSmallBlockLargeClaim(t *testing.T) {
 
 // TestBudget: what all requests in flight become together is bounded.
 func TestBudget(t *testing.T) {
-	in, err := telemetry.New(telemetry.DefaultConfig(), telemetry.Options{})
+	in, err := series.New(series.DefaultConfig(), series.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,14 +4,12 @@ import (
 	"errors"
 	"math"
 
-	"grace/internal/telemetry"
+	"grace/internal/series"
 )
 
-// sink is what a decoder hands the series to: telemetry.Batch.
+// sink is what a decoder hands the series to: series.Batch.
 type sink interface {
-	Points(key []byte, meta telemetry.Meta, points ...telemetry.Point)
-	Histogram(key []byte, meta telemetry.Meta, p telemetry.Histogram)
-	EndHistogram(key []byte)
+	Append(key []byte, meta series.Meta, samples ...series.Sample)
 }
 
 // decoder holds the memory for one request at a time.
@@ -20,10 +18,9 @@ type decoder struct {
 	body []byte
 
 	key     []byte
-	points  []telemetry.Point
+	numbers []series.Sample
 	natives []reader // histograms of one series, not read yet
 	symbols []symbol
-	native  native
 
 	samples    int // handed over
 	histograms int
@@ -50,7 +47,7 @@ func (d *decoder) v1() error {
 			var sub reader
 			switch {
 			case number != 1:
-				err = r.skip(wire) // metadata of metric families, and what is not known
+				err = r.skip(number, wire) // metadata of metric families, and what is not known
 			case wire != wireBytes:
 				err = errType
 			default:
@@ -77,7 +74,7 @@ func located(err error, at int, what string) error {
 // series1 reads one prometheus.TimeSeries. Its labels are the key as they are,
 // when they stand together as every sender writes them.
 func (d *decoder) series1(r reader) error {
-	d.points, d.natives = d.points[:0], d.natives[:0]
+	d.numbers, d.natives = d.numbers[:0], d.natives[:0]
 	var key []byte
 	gathered := false // the labels were apart, and were copied together
 	from, to := r.pos, r.pos
@@ -91,7 +88,7 @@ func (d *decoder) series1(r reader) error {
 			return located(err, at, "prometheus.TimeSeries")
 		}
 		if number > 4 {
-			if err := r.skip(wire); err != nil {
+			if err := r.skip(number, wire); err != nil {
 				return located(err, at, "prometheus.TimeSeries")
 			}
 			continue
@@ -116,7 +113,7 @@ func (d *decoder) series1(r reader) error {
 			if err != nil {
 				return located(err, at, "prometheus.Sample")
 			}
-			d.points = append(d.points, p)
+			d.numbers = append(d.numbers, p)
 		case 4:
 			d.natives = append(d.natives, sub)
 		}
@@ -125,12 +122,12 @@ func (d *decoder) series1(r reader) error {
 	if gathered {
 		key = d.key
 	}
-	return d.hand(key, telemetry.Meta{})
+	return d.hand(key, series.Meta{})
 }
 
 // sample reads a sample of either version. The time a counter began came to the
 // samples of version 2 late, see Meta.Start.
-func sample(r reader) (p telemetry.Point, start int64, err error) {
+func sample(r reader) (p series.Sample, start int64, err error) {
 	for r.more() {
 		number, wire, err := r.field()
 		if err != nil {
@@ -156,7 +153,7 @@ func sample(r reader) (p telemetry.Point, start int64, err error) {
 		case number <= 3:
 			return p, 0, errType
 		default:
-			if err := r.skip(wire); err != nil {
+			if err := r.skip(number, wire); err != nil {
 				return p, 0, err
 			}
 		}
@@ -165,17 +162,15 @@ func sample(r reader) (p telemetry.Point, start int64, err error) {
 }
 
 // hand gives a series that was read to the sink.
-func (d *decoder) hand(key []byte, meta telemetry.Meta) error {
-	if len(d.points) > 0 {
-		d.samples += len(d.points)
-		d.out.Points(key, meta, d.points...)
+func (d *decoder) hand(key []byte, meta series.Meta) error {
+	if len(d.numbers) > 0 {
+		d.samples += len(d.numbers)
+		d.out.Append(key, meta, d.numbers...)
 	}
 	for _, r := range d.natives {
 		d.histograms++
-		p, err := d.native.read(r)
+		s, start, err := nativeSample(r)
 		switch {
-		case errors.Is(err, errStale):
-			d.out.EndHistogram(key)
 		case errors.Is(err, errUnsupported):
 			d.refused++
 			if d.problem == nil {
@@ -184,10 +179,11 @@ func (d *decoder) hand(key []byte, meta telemetry.Meta) error {
 		case err != nil:
 			return located(err, r.pos, "a native histogram")
 		default:
-			if p.Start == 0 {
-				p.Start = meta.Start
+			own := meta
+			if start != 0 {
+				own.Start = start
 			}
-			d.out.Histogram(key, meta, p)
+			d.out.Append(key, own, s)
 		}
 	}
 	return nil

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"grace/internal/telemetry"
+	"grace/internal/series"
 )
 
 var (
@@ -31,7 +31,7 @@ func (d *decoder) v2() error {
 			switch {
 			case err != nil:
 			case number != wanted:
-				err = r.skip(wire)
+				err = r.skip(number, wire)
 			case wire != wireBytes:
 				err = errType
 			default:
@@ -63,8 +63,8 @@ func (d *decoder) symbol(ref uint64) ([]byte, error) {
 
 // series2 reads one io.prometheus.write.v2.TimeSeries.
 func (d *decoder) series2(r reader) error {
-	d.points, d.natives, d.key = d.points[:0], d.natives[:0], d.key[:0]
-	var meta telemetry.Meta
+	d.numbers, d.natives, d.key = d.numbers[:0], d.natives[:0], d.key[:0]
+	var meta series.Meta
 	var refs [2]uint64
 	odd := 0
 	label := func(ref uint64) error {
@@ -81,7 +81,7 @@ func (d *decoder) series2(r reader) error {
 		if err != nil {
 			return err
 		}
-		d.key = telemetry.AppendLabel(d.key, name, value)
+		d.key = series.AppendLabel(d.key, name, value)
 		return nil
 	}
 	for r.more() {
@@ -107,7 +107,7 @@ func (d *decoder) series2(r reader) error {
 		case number <= 6:
 			err = errType
 		default:
-			err = r.skip(wire)
+			err = r.skip(number, wire)
 		}
 		if err != nil {
 			return located(err, at, "io.prometheus.write.v2.TimeSeries")
@@ -120,7 +120,7 @@ func (d *decoder) series2(r reader) error {
 }
 
 // part2 reads one field of a series.
-func (d *decoder) part2(number uint64, sub reader, meta *telemetry.Meta, label func(uint64) error) error {
+func (d *decoder) part2(number uint64, sub reader, meta *series.Meta, label func(uint64) error) error {
 	switch number {
 	case 1:
 		for sub.more() {
@@ -140,7 +140,7 @@ func (d *decoder) part2(number uint64, sub reader, meta *telemetry.Meta, label f
 		if start > 0 {
 			meta.Start = start
 		}
-		d.points = append(d.points, p)
+		d.numbers = append(d.numbers, p)
 	case 3:
 		d.natives = append(d.natives, sub)
 	case 5:
@@ -149,14 +149,14 @@ func (d *decoder) part2(number uint64, sub reader, meta *telemetry.Meta, label f
 	return nil // exemplars have no use here
 }
 
-func (d *decoder) metadata(r reader, meta *telemetry.Meta) error {
+func (d *decoder) metadata(r reader, meta *series.Meta) error {
 	for r.more() {
 		number, wire, err := r.field()
 		if err != nil {
 			return err
 		}
 		if number != 1 && number != 4 {
-			if err := r.skip(wire); err != nil {
+			if err := r.skip(number, wire); err != nil {
 				return err
 			}
 			continue
@@ -175,11 +175,11 @@ func (d *decoder) metadata(r reader, meta *telemetry.Meta) error {
 		}
 		switch v {
 		case typeCounter:
-			meta.Kind = telemetry.KindCounter
+			meta.Kind = series.KindCounter
 		case typeGauge, typeGaugeHistogram:
-			meta.Kind = telemetry.KindGauge
+			meta.Kind = series.KindGauge
 		default:
-			meta.Kind = telemetry.KindUnknown // _sum, _count and _bucket tell by their names
+			meta.Kind = series.KindUnknown // _sum, _count and _bucket tell by their names
 		}
 	}
 	return nil

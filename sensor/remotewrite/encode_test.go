@@ -6,30 +6,30 @@ import (
 	"slices"
 	"strings"
 
-	"grace/internal/telemetry"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"grace/internal/series"
 )
 
 // message writes protobuf fields.
 type message []byte
 
-func (m message) varint(number int, v uint64) message {
-	return binary.AppendUvarint(binary.AppendUvarint(m, uint64(number)<<3|wireVarint), v)
+func (m message) varint(number protowire.Number, v uint64) message {
+	return protowire.AppendVarint(protowire.AppendTag(m, number, protowire.VarintType), v)
 }
 
-func (m message) bytes(number int, b []byte) message {
-	m = binary.AppendUvarint(binary.AppendUvarint(m, uint64(number)<<3|wireBytes), uint64(len(b)))
-	return append(m, b...)
+func (m message) bytes(number protowire.Number, b []byte) message {
+	return protowire.AppendBytes(protowire.AppendTag(m, number, protowire.BytesType), b)
 }
 
-func (m message) double(number int, v float64) message {
-	m = binary.AppendUvarint(m, uint64(number)<<3|wireFixed64)
-	return binary.LittleEndian.AppendUint64(m, math.Float64bits(v))
+func (m message) double(number protowire.Number, v float64) message {
+	return protowire.AppendFixed64(protowire.AppendTag(m, number, protowire.Fixed64Type), math.Float64bits(v))
 }
 
-// series is what tests write in either version.
-type series struct {
+// sent is a series that tests write in either version.
+type sent struct {
 	labels  string // name{a=b,c=d}
-	points  []telemetry.Point
+	points  []series.Sample
 	natives []message
 	kind    uint64 // metadata of version 2
 	unit    string
@@ -49,11 +49,11 @@ func pairs(text string) [][2]string {
 	return out
 }
 
-func encodePoint(p telemetry.Point) message {
+func encodePoint(p series.Sample) message {
 	return message{}.double(1, p.Value).varint(2, uint64(p.At))
 }
 
-func encode1(list ...series) []byte {
+func encode1(list ...sent) []byte {
 	var out message
 	for _, s := range list {
 		var m message
@@ -71,7 +71,7 @@ func encode1(list ...series) []byte {
 	return out
 }
 
-func encode2(list ...series) []byte {
+func encode2(list ...sent) []byte {
 	symbols := []string{""}
 	ref := func(s string) uint64 {
 		i := slices.Index(symbols, s)
@@ -107,7 +107,7 @@ func encode2(list ...series) []byte {
 	return append(out, all...)
 }
 
-func zig(v int64) uint64 { return uint64(v<<1) ^ uint64(v>>63) }
+func zig(v int64) uint64 { return protowire.EncodeZigZag(v) }
 
 // nativeHistogram writes one with consecutive buckets from an index.
 func nativeHistogram(at, schema, from int64, counts ...int64) message {

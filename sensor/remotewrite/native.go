@@ -3,238 +3,58 @@ package remotewrite
 import (
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 
-	"grace/internal/telemetry"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/value"
+	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+
+	"grace/internal/series"
 )
 
-var (
-	errUnsupported = errors.New("the native histogram is not supported")
-	errStale       = errors.New("the stale marker")
-)
+// errUnsupported is about a native histogram that is one; other errors are about bytes
+// that are none.
+var errUnsupported = errors.New("the native histogram is not supported")
 
 const (
-	staleMarker   = 0x7ff0000000000002
-	schemaCustom  = -53
-	schemaLowest  = -4
-	schemaHighest = 8
-	resetYes      = 1
-	resetGauge    = 3
-	maxNative     = 4096 // buckets of one histogram
+	// maxNative bounds each list of a histogram: buckets, spans, bounds.
+	maxNative = 4096
+	// maxNativeBytes is what a histogram of as many has as sent, and room to spare. It
+	// bounds the memory that decoding takes before the lists are counted.
+	maxNativeBytes = 256 << 10
 )
 
-type span struct {
-	offset int64
-	length uint64
-}
-
-// native reads native histograms, one at a time, into memory it keeps. Both
-// versions have the same message.
-type native struct {
-	schema          int64
-	zero, zeroWidth float64
-	negative        float64 // counted below zero
-	spans           []span
-	deltas          []int64
-	counts          []float64
-	custom          []float64
-	dense           []float64 // counts of custom buckets
-	hint            uint64
-	exponential     telemetry.Exponential
-	negDelta        int64
-}
-
-// read gives the point. Errors that are errUnsupported are about a histogram
-// that is one; others about bytes that are none.
-func (n *native) read(r reader) (p telemetry.Histogram, err error) {
-	*n = native{spans: n.spans[:0], deltas: n.deltas[:0], counts: n.counts[:0], custom: n.custom[:0], dense: n.dense[:0], exponential: n.exponential}
-	var sum float64
-	for r.more() {
-		number, wire, err := r.field()
-		if err != nil {
-			return p, err
-		}
-		switch wire {
-		case wireVarint:
-			v, ok := r.varint()
-			if !ok {
-				return p, errTruncated
-			}
-			switch number {
-			case 4:
-				n.schema = zigzag(v)
-			case 6:
-				n.zero = float64(v)
-			case 14:
-				n.hint = v
-			case 15:
-				p.At = int64(v)
-			case 17:
-				p.Start = int64(v)
-			default:
-				err = n.one(number, v)
-			}
-		case wireFixed64:
-			bits, e := r.fixed64()
-			v := math.Float64frombits(bits)
-			switch err = e; number {
-			case 3:
-				sum = v
-			case 5:
-				n.zeroWidth = v
-			case 7:
-				n.zero = v
-			default:
-				n.float(number, v)
-			}
-		case wireBytes:
-			var sub reader
-			if sub, err = r.bytes(); err == nil {
-				err = n.list(number, sub)
-			}
-		default:
-			err = r.skip(wire)
-		}
-		if err != nil {
-			return p, err
-		}
+// nativeSample reads a native histogram; both versions have the same message. Start is
+// when it began, 0 if that is not said.
+func nativeSample(r reader) (s series.Sample, start int64, err error) {
+	if n := r.end - r.pos; n > maxNativeBytes {
+		return s, 0, fmt.Errorf("%w: it has %d bytes, the limit is %d", errUnsupported, n, maxNativeBytes)
 	}
-	if math.Float64bits(sum) == staleMarker {
-		return p, errStale
+	var m writev2.Histogram
+	if err := m.Unmarshal(r.body[r.pos:r.end]); err != nil {
+		return s, 0, fmt.Errorf("read the message: %w", err)
 	}
-	return n.point(p)
-}
-
-// one takes an element of a list that is not packed.
-func (n *native) one(number, v uint64) error {
-	switch number {
-	case 9:
-		n.negDelta += zigzag(v)
-		n.negative += max(float64(n.negDelta), 0)
-	case 12:
-		n.deltas = append(n.deltas, zigzag(v))
+	s.At = m.Timestamp
+	if value.IsStaleNaN(m.Sum) {
+		s.Histogram = &histogram.Histogram{Sum: m.Sum} // whatever else it says is of no observation
+		return s, 0, nil
 	}
-	if len(n.deltas) > maxNative {
-		return fmt.Errorf("%w: it has more than %d buckets", errUnsupported, maxNative)
+	if most := max(
+		len(m.PositiveSpans), len(m.NegativeSpans), len(m.PositiveDeltas), len(m.NegativeDeltas),
+		len(m.PositiveCounts), len(m.NegativeCounts), len(m.CustomValues),
+	); most > maxNative {
+		return s, 0, fmt.Errorf("%w: it has %d buckets, spans or bounds, the limit is %d", errUnsupported, most, maxNative)
 	}
-	return nil
-}
-
-func (n *native) float(number uint64, v float64) {
-	switch number {
-	case 10:
-		n.negative += v
-	case 13:
-		n.counts = append(n.counts, v)
-	case 16:
-		n.custom = append(n.custom, v)
+	if !histogram.IsValidSchema(m.Schema) {
+		return s, 0, fmt.Errorf("%w: schema %d, want %d to %d or %d", errUnsupported, m.Schema,
+			histogram.ExponentialSchemaMin, histogram.ExponentialSchemaMax, histogram.CustomBucketsSchema)
 	}
-}
-
-// list takes packed lists and spans.
-func (n *native) list(number uint64, r reader) error {
-	switch number {
-	case 9, 12:
-		for r.more() {
-			v, ok := r.varint()
-			if !ok {
-				return errTruncated
-			}
-			if err := n.one(number, v); err != nil {
-				return err
-			}
-		}
-	case 10, 13, 16:
-		if (r.end-r.pos)/8 > maxNative {
-			return fmt.Errorf("%w: it has more than %d buckets", errUnsupported, maxNative)
-		}
-		for r.more() {
-			bits, err := r.fixed64()
-			if err != nil {
-				return err
-			}
-			n.float(number, math.Float64frombits(bits))
-		}
-	case 11:
-		var s span
-		for r.more() {
-			number, wire, err := r.field()
-			if err != nil {
-				return err
-			}
-			if wire != wireVarint {
-				if err := r.skip(wire); err != nil {
-					return err
-				}
-				continue
-			}
-			v, ok := r.varint()
-			if !ok {
-				return errTruncated
-			}
-			switch number {
-			case 1:
-				s.offset = zigzag(v)
-			case 2:
-				s.length = v
-			}
-		}
-		n.spans = append(n.spans, s)
+	if m.ResetHint < 0 || m.ResetHint > writev2.Histogram_RESET_HINT_GAUGE {
+		m.ResetHint = writev2.Histogram_RESET_HINT_UNSPECIFIED // as one that is not said
 	}
-	return nil
-}
-
-// point makes the buckets.
-func (n *native) point(p telemetry.Histogram) (telemetry.Histogram, error) {
-	custom := n.schema == schemaCustom
-	switch {
-	case n.hint == resetGauge:
-		return p, fmt.Errorf("%w: it is a gauge histogram", errUnsupported)
-	case !custom && (n.schema < schemaLowest || n.schema > schemaHighest):
-		return p, fmt.Errorf("%w: schema %d, want %d to %d or %d", errUnsupported, n.schema, schemaLowest, schemaHighest, schemaCustom)
-	case len(n.counts) > maxNative || len(n.custom) > maxNative || len(n.spans) > maxNative:
-		return p, fmt.Errorf("%w: it has more than %d buckets", errUnsupported, maxNative)
-	}
-	if custom {
-		n.dense = slices.Grow(n.dense, len(n.custom)+1)[:len(n.custom)+1]
-		clear(n.dense)
+	if m.IsFloatHistogram() {
+		s.Float = m.ToFloatHistogram()
 	} else {
-		n.exponential.Begin(int32(n.schema), n.zero+n.negative, n.zeroWidth)
+		s.Histogram = m.ToIntHistogram()
 	}
-	index, i, have := int64(0), 0, len(n.deltas)+len(n.counts)
-	last := int64(0)
-	for _, s := range n.spans {
-		index += s.offset
-		for range s.length {
-			if i >= have {
-				return p, fmt.Errorf("%w: its spans have more buckets than there are counts", errUnsupported)
-			}
-			var c float64
-			if i < len(n.deltas) {
-				last += n.deltas[i]
-				c = float64(last)
-			} else {
-				c = n.counts[i-len(n.deltas)]
-			}
-			switch {
-			case index > math.MaxInt32/2 || index < math.MinInt32/2:
-				return p, fmt.Errorf("%w: a bucket has the index %d", errUnsupported, index)
-			case !custom:
-				n.exponential.Add(int32(index), c)
-			case index < 0 || index > int64(len(n.custom)):
-				return p, fmt.Errorf("%w: a bucket has the index %d of %d bounds", errUnsupported, index, len(n.custom))
-			default:
-				n.dense[index] += c
-			}
-			index++
-			i++
-		}
-	}
-	if custom {
-		p.Bounds, p.Counts = n.custom, n.dense
-	} else {
-		p.Bounds, p.Counts = n.exponential.Buckets()
-	}
-	return p, nil
+	return s, m.StartTimestamp, nil
 }

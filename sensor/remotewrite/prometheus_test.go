@@ -11,10 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"grace"
 	"grace/internal/patience"
-	"grace/internal/telemetry"
+	"grace/internal/series"
 )
 
 // An unmodified Prometheus remote-writes what it measures of itself. It sends
@@ -34,13 +35,18 @@ func TestRealPrometheus(t *testing.T) {
 	for name, message := range messages {
 		t.Run(name, func(t *testing.T) {
 			sink := &recorder{values: map[string][]float64{}}
-			in, err := telemetry.New(telemetry.DefaultConfig(), telemetry.Options{
-				Sinks: []telemetry.Sink{sink}, Known: func(s grace.ServiceID) bool { return s == "prometheus" },
+			db, err := series.New(series.DefaultConfig(), series.Options{
+				Sinks: []series.Sink{sink}, Known: func(s grace.ServiceID) bool { return s == "prometheus" },
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			h, err := New(DefaultConfig(), in, nil)
+			p99, err := series.Compile("histogram_quantile(0.99, sum by (job, le) (rate(prometheus_http_request_duration_seconds_bucket[1m])))")
+			if err != nil {
+				t.Fatal(err)
+			}
+			db.Watch([]*series.Expr{p99})
+			h, err := New(DefaultConfig(), db, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,21 +62,31 @@ func TestRealPrometheus(t *testing.T) {
 			}))
 			defer server.Close()
 			startPrometheus(t, bin, server.URL, message)
-			want := []string{"_p99{", "prometheus/up{", "prometheus/process_cpu_seconds_rate{", "prometheus/go_goroutines{", "prometheus/prometheus_http_request_duration_seconds_p99{"}
-			for _, missing := range want {
+			refused := func() {
+				select {
+				case a := <-answers:
+					t.Fatalf("answered %s", a)
+				default:
+				}
+			}
+			for _, missing := range []string{"prometheus/up{", "prometheus/process_cpu_seconds_rate{", "prometheus/go_goroutines{"} {
 				patience.Until(t, func() error {
-					select {
-					case a := <-answers:
-						t.Fatalf("answered %s", a)
-					default:
-					}
+					refused()
 					if text := sink.text(); !strings.Contains(text, missing) {
 						return fmt.Errorf("%q did not come out; there were %.2000s", missing, text)
 					}
 					return nil
 				})
 			}
-			for _, c := range in.Stats().Samples {
+			patience.Until(t, func() error {
+				refused()
+				r, err := db.Evaluate(t.Context(), p99, time.Now())
+				if err != nil || len(r.Elements) != 1 || !(r.Elements[0].Value > 0) || r.Elements[0].Labels["job"] != "prometheus" {
+					return fmt.Errorf("%s gives %+v, %w", p99, r.Elements, err)
+				}
+				return nil
+			})
+			for _, c := range db.Stats().Samples {
 				if c.Reason.Refused() && c.Count > 0 {
 					t.Errorf("%d samples refused: %v", c.Count, c.Reason)
 				}

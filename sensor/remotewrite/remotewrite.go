@@ -4,7 +4,7 @@
 //
 // [Handler] reads a request into memory it uses again, goes through the bytes
 // without building messages of them, and hands every series to
-// internal/telemetry as it comes. What it answers:
+// internal/series as it comes. What it answers:
 //
 //	204  everything was taken, or passed over as the rules want
 //	400  something was refused: the body says what, how many and why. The rest
@@ -12,14 +12,15 @@
 //	413  more bytes than MaxBody, or than MaxDecoded by the block's own word
 //	415  another content type or encoding: neither gzip nor anything else is
 //	     decompressed, so that no request is larger inside than it says outside
-//	503  too many requests at once, or the store is away: nothing was taken, and
-//	     Retry-After says when to send again
+//	503  too many requests at once: nothing was taken, and Retry-After says when to
+//	     send again
 //
 // Version 2.0 gets the counts of what was written in its headers. Samples that
 // rules pass over count as written: they were received, and sending them again
 // would change nothing. Exemplars are read over and none is written. Native
-// histograms become quantiles like others; gauge histograms, and schemas that
-// are not known, are refused one by one.
+// histograms, of integers, of floats and with buckets of their own, are kept as they
+// are; schemas that are not known, and more buckets than anybody has, are refused one by
+// one.
 package remotewrite
 
 import (
@@ -38,7 +39,7 @@ import (
 	"github.com/klauspost/compress/snappy"
 
 	"grace"
-	"grace/internal/telemetry"
+	"grace/internal/series"
 )
 
 // Sensor is the sensor name of the samples.
@@ -94,7 +95,7 @@ type Stats struct {
 // Handler takes remote-write requests. It is safe for concurrent use.
 type Handler struct {
 	cfg    Config
-	in     *telemetry.Intake
+	db     *series.DB
 	source func(*http.Request) string
 	places chan struct{}
 	pool   sync.Pool
@@ -105,14 +106,14 @@ type Handler struct {
 
 // New makes a handler. Source names the sender whose series are counted
 // together; without one it is the peer's address.
-func New(cfg Config, in *telemetry.Intake, source func(*http.Request) string) (*Handler, error) {
+func New(cfg Config, db *series.DB, source func(*http.Request) string) (*Handler, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("remote write: %w", err)
 	}
 	if source == nil {
 		source = peer
 	}
-	h := &Handler{cfg: cfg, in: in, source: source, places: make(chan struct{}, cfg.Concurrent)}
+	h := &Handler{cfg: cfg, db: db, source: source, places: make(chan struct{}, cfg.Concurrent)}
 	h.pool.New = func() any { return &scratch{} }
 	return h, nil
 }
@@ -177,10 +178,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer func() { <-h.places }()
 	default:
 		h.later(w, fmt.Sprintf("nothing was taken: %d requests are in flight", h.cfg.Concurrent))
-		return
-	}
-	if h.in.Behind() {
-		h.later(w, "nothing was taken: samples taken before wait for the store")
 		return
 	}
 	s := h.pool.Get().(*scratch)
@@ -283,7 +280,7 @@ func (h *Handler) unpack(s *scratch, w http.ResponseWriter, r *http.Request) (bo
 
 // take decodes a body, and answers.
 func (h *Handler) take(w http.ResponseWriter, s *scratch, body []byte, v2 bool, source string) {
-	batch := h.in.Begin(telemetry.From{Sensor: Sensor, Source: source})
+	batch := h.db.Begin(series.From{Sensor: Sensor, Source: source})
 	d := &s.decoder
 	d.reset(batch, body)
 	var broken error

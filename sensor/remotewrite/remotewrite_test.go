@@ -18,23 +18,23 @@ import (
 	"github.com/klauspost/compress/snappy"
 
 	"grace"
-	"grace/internal/telemetry"
+	"grace/internal/series"
 )
 
 var start = time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
 
-func at(seconds, value float64) telemetry.Point {
-	return telemetry.Point{At: start.UnixMilli() + int64(seconds*1000), Value: value}
+func at(seconds, value float64) series.Sample {
+	return series.Sample{At: start.UnixMilli() + int64(seconds*1000), Value: value}
 }
 
 // recorder is a sink that remembers values by service/metric{labels}.
 type recorder struct {
 	mu     sync.Mutex
-	series []telemetry.Series
+	series []series.Series
 	values map[string][]float64
 }
 
-func (r *recorder) Open(s telemetry.Series) uint32 {
+func (r *recorder) Open(s series.Series) uint32 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.series = append(r.series, s)
@@ -66,22 +66,19 @@ func (r *recorder) text() string {
 type bench struct {
 	*Handler
 	*recorder
-	t       *testing.T
-	forward error
+	t *testing.T
 }
 
-func newBench(t *testing.T, change func(*telemetry.Config, *Config)) *bench {
+func newBench(t *testing.T, change func(*series.Config, *Config)) *bench {
 	t.Helper()
 	b := &bench{recorder: &recorder{values: map[string][]float64{}}, t: t}
-	tc, c := telemetry.DefaultConfig(), DefaultConfig()
+	tc, c := series.DefaultConfig(), DefaultConfig()
 	if change != nil {
 		change(&tc, &c)
 	}
-	in, err := telemetry.New(tc, telemetry.Options{
-		Sinks: []telemetry.Sink{b.recorder}, Now: func() time.Time { return start.Add(time.Minute) },
-		Known:   func(s grace.ServiceID) bool { return s == "cart" },
-		Wanted:  func(_ grace.ServiceID, m string) bool { return m == "wanted" },
-		Forward: func([]grace.Sample) error { return b.forward },
+	in, err := series.New(tc, series.Options{
+		Sinks: []series.Sink{b.recorder}, Now: func() time.Time { return start.Add(time.Minute) },
+		Known: func(s grace.ServiceID) bool { return s == "cart" },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -123,17 +120,17 @@ func check(t *testing.T, w *httptest.ResponseRecorder, status int, texts ...stri
 	}
 }
 
-func good() series {
-	return series{labels: "jobs_pending{job=cart}", points: []telemetry.Point{at(0, 1), at(15, 2)}}
+func good() sent {
+	return sent{labels: "jobs_pending{job=cart}", points: []series.Sample{at(0, 1), at(15, 2)}}
 }
 
 const goodText = "cart/jobs_pending{job=\"cart\"}[1 2]"
 
 func TestVersions(t *testing.T) {
-	list := []series{
+	list := []sent{
 		good(),
-		{labels: "http_requests_total{code=200,job=cart}", points: []telemetry.Point{at(0, 10), at(10, 30)}},
-		{labels: "somebodys_gauge{job=other}", points: []telemetry.Point{at(0, 10)}},
+		{labels: "http_requests_total{code=200,job=cart}", points: []series.Sample{at(0, 10), at(10, 30)}},
+		{labels: "somebodys_gauge{job=other}", points: []series.Sample{at(0, 10)}},
 	}
 	want := "cart/http_requests_rate{code=\"200\",job=\"cart\"}[2] " + goodText
 	t.Run("1.0", func(t *testing.T) {
@@ -168,7 +165,7 @@ func written(t *testing.T, w *httptest.ResponseRecorder, samples, histograms int
 func TestMetadata(t *testing.T) {
 	b := newBench(t, nil)
 	check(t, b.send(typeV2, encode2(
-		series{labels: "jobs_pending{job=cart}", kind: typeCounter, unit: "seconds", created: at(-10, 0).At, points: []telemetry.Point{at(0, 50), at(10, 60)}},
+		sent{labels: "jobs_pending{job=cart}", kind: typeCounter, unit: "seconds", created: at(-10, 0).At, points: []series.Sample{at(0, 50), at(10, 60)}},
 	)), http.StatusNoContent)
 	if got, want := b.text(), "cart/jobs_pending_rate{job=\"cart\"}[5 1]"; got != want {
 		t.Errorf("came out %s, want %s", got, want)
@@ -192,40 +189,6 @@ func TestUnusual(t *testing.T) {
 	}
 }
 
-func TestNativeHistograms(t *testing.T) {
-	list := []series{{labels: "http_request_duration_seconds{job=cart}", natives: []message{
-		nativeHistogram(at(0, 0).At, 3, -8, 1, 1, 1, 1),
-		nativeHistogram(at(10, 0).At, 3, -8, 11, 11, 11, 11),
-		nativeHistogram(at(20, 0).At, 99, 0, 1),
-	}}}
-	for kind, body := range map[string][]byte{typeV1: encode1(list...), typeV2: encode2(list...)} {
-		b := newBench(t, nil)
-		w := b.send(kind, body)
-		check(t, w, http.StatusBadRequest, "1 of 3 native histograms refused", "schema 99")
-		if kind == typeV2 {
-			written(t, w, 0, 2)
-		}
-		// 40 observations up to 2^(-5/8) = 0.648, from 2^(-9/8) = 0.459, in
-		// buckets that were merged to four for a doubling.
-		got := b.text()
-		for _, want := range []string{"_rate{job=\"cart\"}[4]", "_p50{job=\"cart\"}[0.5", "_p99{job=\"cart\"}[0.7"} {
-			if !strings.Contains(got, want) {
-				t.Errorf("came out %s, want %s", got, want)
-			}
-		}
-	}
-	// Buckets with bounds of their own; lists in several parts are one.
-	b := newBench(t, nil)
-	custom := message{}.varint(4, zig(-53)).bytes(11, message{}.varint(1, 0).varint(2, 3)).bytes(12, []byte{4, 0, 0}).
-		double(16, 0.1).double(16, 0.2).varint(15, uint64(at(0, 0).At))
-	later := append(slices.Clone(custom), message{}.varint(15, uint64(at(10, 0).At))...)
-	later = append(later, message{}.bytes(12, []byte{20, 0, 0})...)
-	check(t, b.send(typeV1, encode1(series{labels: "rpc_duration_seconds{job=cart}", natives: []message{custom, later}}, good())), http.StatusNoContent)
-	if !strings.Contains(b.text(), goodText) {
-		t.Errorf("came out %s", b.text())
-	}
-}
-
 // Bad input is refused with the reason and the place, counted, and nothing of
 // the good is lost.
 func TestBadInput(t *testing.T) {
@@ -236,21 +199,21 @@ func TestBadInput(t *testing.T) {
 		many = append(many, fmt.Sprintf("l%02d=v", i))
 	}
 	year := 365 * 86400.0
-	bad := func(s series) []byte { return encode1(s, good()) }
-	points := []telemetry.Point{at(0, 1)}
+	bad := func(s sent) []byte { return encode1(s, good()) }
+	points := []series.Sample{at(0, 1)}
 	for _, tt := range []struct {
 		name   string
 		body   []byte
 		texts  []string
 		nogood bool
 	}{
-		{name: "huge label", body: bad(series{labels: "a_pending{job=cart,l=" + huge + "}", points: points}), texts: []string{"1 of 3 samples", "4000 bytes", "2048", "telemetry.limits.label_length"}},
-		{name: "many labels", body: bad(series{labels: "a_pending{job=cart," + strings.Join(many, ",") + "}", points: points}), texts: []string{"72 labels", "64", "limits.labels"}},
-		{name: "no name", body: bad(series{labels: "{job=cart}", points: points}), texts: []string{"bad_labels", "__name__"}},
-		{name: "not UTF-8", body: bad(series{labels: "a_pending{job=cart,l=\xff}", points: points}), texts: []string{"not UTF-8"}},
-		{name: "doubled label", body: bad(series{labels: "a_pending{job=cart,l=1,l=2}", points: points}), texts: []string{"twice"}},
-		{name: "clock a year ahead", body: bad(series{labels: "a_pending{job=cart}", points: []telemetry.Point{at(year, 1)}}), texts: []string{"too_far_ahead", "2027-03-01T09:30", "clock"}},
-		{name: "clock a year behind", body: bad(series{labels: "a_pending{job=cart}", points: []telemetry.Point{at(-year, 1)}}), texts: []string{"too_old", "2025-03-01T09:30", "clock"}},
+		{name: "huge label", body: bad(sent{labels: "a_pending{job=cart,l=" + huge + "}", points: points}), texts: []string{"1 of 3 samples", "4000 bytes", "2048", "telemetry.limits.label_length"}},
+		{name: "many labels", body: bad(sent{labels: "a_pending{job=cart," + strings.Join(many, ",") + "}", points: points}), texts: []string{"72 labels", "64", "limits.labels"}},
+		{name: "no name", body: bad(sent{labels: "{job=cart}", points: points}), texts: []string{"bad_labels", "__name__"}},
+		{name: "not UTF-8", body: bad(sent{labels: "a_pending{job=cart,l=\xff}", points: points}), texts: []string{"not UTF-8"}},
+		{name: "doubled label", body: bad(sent{labels: "a_pending{job=cart,l=1,l=2}", points: points}), texts: []string{"twice"}},
+		{name: "clock a year ahead", body: bad(sent{labels: "a_pending{job=cart}", points: []series.Sample{at(year, 1)}}), texts: []string{"too_far_ahead", "2027-03-01T09:30", "clock"}},
+		{name: "clock a year behind", body: bad(sent{labels: "a_pending{job=cart}", points: []series.Sample{at(-year, 1)}}), texts: []string{"too_old", "2025-03-01T09:30", "clock"}},
 		{name: "wrong protobuf behind the good", body: append(slices.Clone(body), "wrong"...), texts: []string{"no protobuf", fmt.Sprintf("byte %d", len(body)), "2 samples before were taken"}},
 		{name: "truncated protobuf", body: slices.Concat(body, body[:len(body)-3]), texts: []string{"ends within a field"}},
 		{name: "a group", body: append(slices.Clone(body), 0x0b), texts: []string{"another type"}},
@@ -296,7 +259,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"no type", "app;;lication", "snappy", packed, 415, "application/x-protobuf"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := newBench(t, func(_ *telemetry.Config, c *Config) { c.MaxBody = 1_000_000 })
+			b := newBench(t, func(_ *series.Config, c *Config) { c.MaxBody = 1_000_000 })
 			check(t, b.post(tt.kind, tt.encoding, tt.body), tt.status, tt.text)
 			if len(b.values) != 0 {
 				t.Errorf("came out %s", b.text())
@@ -328,17 +291,17 @@ func (broken) Read([]byte) (int, error) { return 0, errors.New("cut") }
 // others keep theirs.
 func TestManySeries(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, func(c *telemetry.Config, _ *Config) { c.Limits.SeriesPerSource = 20_000 })
+	b := newBench(t, func(c *series.Config, _ *Config) { c.Limits.SeriesPerSource = 20_000 })
 	check(t, b.send(typeV1, encode1(good())), http.StatusNoContent)
-	var list []series
+	var list []sent
 	for i := range 100_000 {
-		list = append(list, series{labels: fmt.Sprintf("a_pending{job=cart,id=%d}", i), points: []telemetry.Point{at(0, 1)}})
+		list = append(list, sent{labels: fmt.Sprintf("a_pending{job=cart,id=%d}", i), points: []series.Sample{at(0, 1)}})
 	}
 	check(t, b.send(typeV1, encode1(list...)), http.StatusBadRequest,
 		"80001 of 100000 samples refused (series_per_source)", "has 20000 series, the limit is 20000", "telemetry.limits.series_per_source")
 	r := httptest.NewRequest(http.MethodPost, "/api/v1/write", bytes.NewReader(snappy.Encode(nil, encode1(
-		series{labels: "b_pending{job=cart}", points: []telemetry.Point{at(0, 1)}},
-		series{labels: "jobs_pending{job=cart}", points: []telemetry.Point{at(30, 3)}},
+		sent{labels: "b_pending{job=cart}", points: []series.Sample{at(0, 1)}},
+		sent{labels: "jobs_pending{job=cart}", points: []series.Sample{at(30, 3)}},
 	))))
 	r.RemoteAddr = "192.0.2.77:1234"
 	w := httptest.NewRecorder()
@@ -350,7 +313,7 @@ func TestManySeries(t *testing.T) {
 }
 
 func TestOverload(t *testing.T) {
-	b := newBench(t, func(_ *telemetry.Config, c *Config) { c.Concurrent = 1 })
+	b := newBench(t, func(_ *series.Config, c *Config) { c.Concurrent = 1 })
 	hold, arrived := make(chan struct{}), make(chan struct{})
 	done := make(chan int)
 	go func() {
@@ -381,17 +344,4 @@ func (g *gate) Read([]byte) (int, error) {
 	g.once.Do(func() { close(g.arrived) })
 	<-g.hold
 	return 0, io.EOF
-}
-
-// When the store does not take what is wanted, senders are told to wait before
-// anything is lost, and nothing is once it is back.
-func TestStoreAway(t *testing.T) {
-	b := newBench(t, func(c *telemetry.Config, _ *Config) { c.Limits.SamplesPerRequest = 1_000_000 })
-	b.forward = errors.New("away")
-	s := series{labels: "wanted{job=cart}"}
-	for i := range 30_000 {
-		s.points = append(s.points, at(float64(i)/1000, 1))
-	}
-	check(t, b.send(typeV1, encode1(s)), http.StatusNoContent)
-	check(t, b.send(typeV1, encode1(good())), http.StatusServiceUnavailable)
 }

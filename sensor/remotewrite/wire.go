@@ -1,22 +1,22 @@
 package remotewrite
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Wire types of protobuf.
 const (
-	wireVarint  = 0
-	wireFixed64 = 1
-	wireBytes   = 2
-	wireFixed32 = 5
+	wireVarint  = int(protowire.VarintType)
+	wireFixed64 = int(protowire.Fixed64Type)
+	wireBytes   = int(protowire.BytesType)
 )
 
 var (
 	errTruncated = errors.New("it ends within a field")
-	errWire      = errors.New("a field has a wire type that is not known")
 	errNumber    = errors.New("a field has no number")
 	errType      = errors.New("a field has another type than the message gives it")
 )
@@ -42,14 +42,8 @@ func (r *reader) more() bool { return r.pos < r.end }
 
 // varint reads one; ok is false when it does not end within the message.
 func (r *reader) varint() (uint64, bool) {
-	if r.pos < r.end {
-		if c := r.body[r.pos]; c < 0x80 {
-			r.pos++
-			return uint64(c), true
-		}
-	}
-	v, n := binary.Uvarint(r.body[r.pos:r.end])
-	if n <= 0 {
+	v, n := protowire.ConsumeVarint(r.body[r.pos:r.end])
+	if n < 0 {
 		return 0, false
 	}
 	r.pos += n
@@ -70,47 +64,33 @@ func (r *reader) field() (number uint64, wire int, err error) {
 
 // bytes gives the bounds of a field of wire type wireBytes.
 func (r *reader) bytes() (sub reader, err error) {
-	n, ok := r.varint()
-	if !ok || n > uint64(r.end-r.pos) {
+	part, n := protowire.ConsumeBytes(r.body[r.pos:r.end])
+	if n < 0 {
 		return reader{}, errTruncated
 	}
-	sub = reader{body: r.body, pos: r.pos, end: r.pos + int(n)}
-	r.pos = sub.end
-	return sub, nil
+	r.pos += n
+	return reader{body: r.body, pos: r.pos - len(part), end: r.pos}, nil
 }
 
 func (r *reader) fixed64() (uint64, error) {
-	if r.end-r.pos < 8 {
+	v, n := protowire.ConsumeFixed64(r.body[r.pos:r.end])
+	if n < 0 {
 		return 0, errTruncated
 	}
-	v := binary.LittleEndian.Uint64(r.body[r.pos:])
-	r.pos += 8
+	r.pos += n
 	return v, nil
 }
 
 // skip passes over the value of a field that is not known.
-func (r *reader) skip(wire int) error {
-	n := 0
-	switch wire {
-	case wireVarint:
-		if _, ok := r.varint(); !ok {
-			return errTruncated
-		}
-	case wireFixed64:
-		n = 8
-	case wireBytes:
-		_, err := r.bytes()
-		return err
-	case wireFixed32:
-		n = 4
-	default:
-		return errWire
-	}
-	if r.end-r.pos < n {
+func (r *reader) skip(number uint64, wire int) error {
+	n := protowire.ConsumeFieldValue(protowire.Number(number), protowire.Type(wire), r.body[r.pos:r.end])
+	switch err := protowire.ParseError(n); {
+	case n >= 0:
+		r.pos += n
+		return nil
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errTruncated
+	default:
+		return fmt.Errorf("pass over field %d: %w", number, err)
 	}
-	r.pos += n
-	return nil
 }
-
-func zigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }

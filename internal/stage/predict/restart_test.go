@@ -16,7 +16,7 @@ func TestBreachesOverARestart(t *testing.T) {
 	// history of the minutes before now, oldest first.
 	history := func(p *tape, values ...float64) {
 		for i, v := range values {
-			p.a.Observe("cart", "latency_ms", p.now.Add(time.Duration(i-len(values))*time.Minute), v)
+			p.a.Observe(Series{Service: "cart", Metric: "latency_ms"}, p.now.Add(time.Duration(i-len(values))*time.Minute), v)
 		}
 	}
 	before := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}

@@ -1,6 +1,7 @@
 package predict
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -148,7 +149,7 @@ func title(t *Target, threshold, value float64) string {
 		direction = "falling"
 	}
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) + unit }
-	return t.Metric + " " + number(value) + ", " + direction + " towards " + number(threshold)
+	return cmp.Or(t.Text, t.Metric) + " " + number(value) + ", " + direction + " towards " + number(threshold)
 }
 
 // evidence says in words what a rule saw.

@@ -16,6 +16,7 @@ type Series struct {
 	Role    grace.Role
 	Unit    string
 	Falls   bool // it gets worse downwards; a learned threshold is a lower one
+	Judged  bool // it is there for a target alone
 }
 
 // Handle stands for an open series.
@@ -63,9 +64,6 @@ func (a *Agent) Open(name Series) Handle {
 	*s = series{name: name, used: true}
 	a.index[id] = h
 	a.open++
-	if name.Labels != "" {
-		a.labelled[id.seriesID]++
-	}
 	s.watches = a.watchesOf(s, nil)
 	a.attend(s)
 	for i := range s.tallies {
@@ -108,11 +106,6 @@ func (a *Agent) Close(h Handle) {
 		a.abandon(s, &s.watches[i])
 	}
 	delete(a.index, id)
-	if id.labels != "" {
-		if a.labelled[id.seriesID]--; a.labelled[id.seriesID] == 0 {
-			delete(a.labelled, id.seriesID)
-		}
-	}
 	*s = series{}
 	a.free = append(a.free, h)
 	a.open--
@@ -157,11 +150,16 @@ func (a *Agent) Append(h Handle, atMillis int64, v float64) {
 	}
 }
 
+// targetsOf gives the places of the targets of a series.
+func (a *Agent) targetsOf(s *Series) []int {
+	return append(slices.Clip(a.byID[seriesID{s.Service, s.Metric}]), a.byID[seriesID{"", s.Metric}]...)
+}
+
 // watchesOf gives a watch for every target of a series, and keeps what is known
 // of those it had.
 func (a *Agent) watchesOf(s *series, before []watch) []watch {
 	var out []watch
-	for _, i := range a.byID[seriesID{s.name.Service, s.name.Metric}] {
+	for _, i := range a.targetsOf(&s.name) {
 		t := &a.targets[i]
 		w := watch{target: t, threshold: t.Threshold}
 		old := slices.IndexFunc(before, func(b watch) bool {

@@ -2,6 +2,7 @@ package sense
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -19,25 +20,23 @@ const sweepEvery = time.Minute
 
 // Agent judges samples. It is not safe for concurrent use.
 type Agent struct {
-	cfg     Config
-	series  map[seriesID]*series
-	entries map[grace.SignalKey]*entry
-	lists   map[string]*list // by sensor
-	feeds   int
-	dropped int
-	swept   time.Time
-	since   time.Time // after when a sample must have been seen to count: the start, or the newest change
-	scratch []float64
+	cfg        Config
+	objectives map[string]*objective // by ID
+	entries    map[grace.SignalKey]*entry
+	lists      map[string]*list // by sensor
+	measures   map[metricID]sources
+	measuring  int // sensors in all of them
+	dropped    int
+	swept      time.Time
+	since      time.Time // after when a sample must have been seen to count: the start, or the newest change
 }
 
 // New makes an agent whose objectives are all unknown. It expects what
 // Validate passed.
 func New(cfg Config, objectives []Objective) *Agent {
 	a := &Agent{
-		cfg:     cfg,
-		series:  make(map[seriesID]*series),
-		entries: make(map[grace.SignalKey]*entry),
-		lists:   make(map[string]*list),
+		cfg: cfg, objectives: map[string]*objective{}, entries: map[grace.SignalKey]*entry{}, lists: map[string]*list{},
+		measures: map[metricID]sources{},
 	}
 	a.setObjectives(objectives)
 	return a
@@ -85,47 +84,27 @@ func (a *Agent) observeError(s *grace.Sample) []grace.Signal {
 	if e := a.entries[probeKey(s.Service, s.Sensor, s.Metric)]; e != nil && e.kind == kindProbe {
 		blind(e)
 	}
-	if line := a.series[seriesID{s.Service, s.Metric}]; line != nil {
-		for _, e := range line.objectives {
-			if (e.sig.Sensor == s.Sensor || e.sig.Sensor == "") && !line.seenBeside(s.Sensor, s.At.Add(-e.staleTimeout(&a.cfg))) {
-				blind(e)
-			}
+	for _, id := range slices.Sorted(maps.Keys(a.objectives)) {
+		o := a.objectives[id]
+		e := o.entries[s.Service]
+		if e != nil && slices.Contains(o.metrics, s.Metric) && !a.beside(s, s.At.Add(-e.staleTimeout(&a.cfg))) {
+			blind(e)
 		}
 	}
 	return changed
 }
 
+// observeValue takes what was measured. What a probe found is judged already; of the
+// others the objectives say what they mean, see Judge.
 func (a *Agent) observeValue(s *grace.Sample) []grace.Signal {
-	line, f := a.feedOf(s)
-	if f == nil {
-		a.dropped++
+	if !a.measured(s) || s.Kind != grace.SampleProbe {
 		return nil
 	}
-	if f.insert(Point{At: s.At, Value: s.Value}, line.retain, a.cfg.MaxPoints) != inserted {
-		return nil
+	e := a.probe(Probe{Service: s.Service, Sensor: s.Sensor, Metric: s.Metric})
+	if a.judgeProbe(e, s) {
+		return []grace.Signal{e.word(&a.cfg)}
 	}
-	var changed []grace.Signal
-	if s.Kind == grace.SampleProbe {
-		if f.probe == nil {
-			f.probe = a.probe(Probe{Service: s.Service, Sensor: s.Sensor, Metric: s.Metric})
-		}
-		if a.judgeProbe(f.probe, s) {
-			changed = append(changed, f.probe.word(&a.cfg))
-		} else {
-			changed = f.probe.answer(&a.cfg, changed)
-		}
-	}
-	for _, e := range line.totals {
-		e.burn.take(e.objective, s, true)
-	}
-	for _, e := range line.objectives {
-		if a.judgeObjective(e, line, s) {
-			changed = append(changed, e.word(&a.cfg))
-		} else {
-			changed = e.answer(&a.cfg, changed)
-		}
-	}
-	return changed
+	return e.answer(&a.cfg, nil)
 }
 
 func (a *Agent) judgeProbe(e *entry, s *grace.Sample) bool {
@@ -137,35 +116,9 @@ func (a *Agent) judgeProbe(e *entry, s *grace.Sample) bool {
 	recoded := e.sig.State == grace.SignalFiring && code != e.sig.Code
 	e.sig.Code = code
 	e.sig.Value, e.sig.Unit, e.note = s.Value, s.Unit, s.Message
-	e.arrive(&a.cfg, s)
-	e.judge(&a.cfg, s.Value <= 0, s.At)
+	e.arrive(&a.cfg, s.At, s.Labels)
+	e.judge(&a.cfg, s.Value <= 0, s.At, s.At)
 	return e.settle(&a.cfg, cmp.Or(s.Severity, e.sig.Severity), s.At) || recoded
-}
-
-func (a *Agent) judgeObjective(e *entry, line *series, s *grace.Sample) bool {
-	if e.burn != nil {
-		e.burn.take(e.objective, s, false)
-	}
-	if s.At.Before(e.sig.At) {
-		return false // another sensor is ahead; its verdict stands
-	}
-	var v float64
-	var ok bool
-	if e.burn != nil {
-		v, ok = e.burn.rate(e.objective, s.At)
-	} else {
-		v, ok, a.scratch = line.aggregate(e.objective, s.At, e.since, e.staleTimeout(&a.cfg), a.scratch)
-	}
-	e.sig.Sensor = s.Sensor
-	e.arrive(&a.cfg, s)
-	switch {
-	case ok:
-		e.sig.Value = v
-		e.judge(&a.cfg, e.objective.breached(v), s.At)
-	case e.objective.Aggregation == aggregateLast: // it passes, and another sensor that saw it fail has not looked again
-		e.unconfirmed = true
-	}
-	return e.settle(&a.cfg, e.objective.Severity, s.At)
 }
 
 func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
@@ -204,7 +157,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 	if s.StartsAt.After(e.sig.StartsAt) {
 		e.sig.StartsAt = s.StartsAt
 	}
-	e.arrive(&a.cfg, s)
+	e.arrive(&a.cfg, s.At, s.Labels)
 	// That a list holds it, or is notified of, shows nothing new: whoever sends to it may
 	// have been away since.
 	e.unlisted = time.Time{}
@@ -302,40 +255,8 @@ func (a *Agent) Latest(s grace.Signal) grace.Signal {
 	return s
 }
 
-// Points gives the points of a service's metric from since on, of all sensors,
-// oldest first.
-func (a *Agent) Points(service grace.ServiceID, metric string, since time.Time) []Point {
-	line := a.series[seriesID{service, metric}]
-	if line == nil {
-		return nil
-	}
-	return line.merged(since)
-}
-
-// Dropped counts the samples that MaxSeries left no room for.
+// Dropped counts what MaxSeries left no room for.
 func (a *Agent) Dropped() int { return a.dropped }
-
-// feedOf finds or makes the feed of a sample; nil when there is no room.
-func (a *Agent) feedOf(s *grace.Sample) (*series, *feed) {
-	id := seriesID{s.Service, s.Metric}
-	line := a.series[id]
-	if line != nil {
-		if f := line.feed(s.Sensor); f != nil {
-			return line, f
-		}
-	}
-	if a.feeds >= a.cfg.MaxSeries {
-		return nil, nil
-	}
-	if line == nil {
-		line = &series{retain: a.cfg.Retain.D()}
-		a.series[id] = line
-	}
-	f := &feed{sensor: s.Sensor}
-	line.feeds = append(line.feeds, f)
-	a.feeds++
-	return line, f
-}
 
 // add takes in an entry that has no data yet.
 func (a *Agent) add(e *entry) {
@@ -373,6 +294,4 @@ func alertKey(s *grace.Sample) grace.SignalKey {
 	return key + "/" + grace.SignalKey(s.Fingerprint)
 }
 
-func objectiveKey(o *Objective) grace.SignalKey {
-	return probeKey(o.Service, objectiveSensor, o.Metric) + "/" + grace.SignalKey(o.Name)
-}
+func compareKeys(a, b grace.Signal) int { return cmp.Compare(a.Key, b.Key) }

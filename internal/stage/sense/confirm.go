@@ -35,21 +35,15 @@ func (a *Agent) After(key grace.SignalKey) time.Time {
 }
 
 // sensorsOf gives the sensors that an entry rests on: of an objective all that have
-// measured what it is held against.
-func (a *Agent) sensorsOf(e *entry) (names []string) {
-	if e.sig.Sensor != "" { // of an objective without data
-		names = append(names, e.sig.Sensor)
-	}
+// measured what its expression looks at.
+func (a *Agent) sensorsOf(e *entry) []string {
 	if e.kind != kindObjective {
-		return names
+		return []string{e.sig.Sensor}
 	}
-	for _, metric := range []string{e.sig.Metric, e.objective.Total} {
-		line := a.series[seriesID{e.sig.Service, metric}]
-		if metric == "" || line == nil {
-			continue
-		}
-		for _, f := range line.feeds {
-			names = append(names, f.sensor)
+	names := slices.Clone(e.sensors)
+	for _, metric := range e.objective.metrics {
+		for sensor := range a.measures[metricID{e.sig.Service, metric}] {
+			names = append(names, sensor)
 		}
 	}
 	return names

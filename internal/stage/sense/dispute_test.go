@@ -13,7 +13,7 @@ import (
 
 // replica is one of several that look at the same service, each at its own time.
 type replica struct {
-	agent    *Agent
+	agent    *house
 	skew     time.Duration
 	waiting  []grace.Signal // said when a word was heard: written with the next tick
 	looked   int            // when it looked last, as it knows; -1 before
@@ -35,15 +35,15 @@ type world struct {
 	told       []string
 }
 
-func (w *world) fresh() *Agent {
+func (w *world) fresh() *house {
 	every := time.Duration(w.every) * time.Second
 	if w.objective {
-		return New(DefaultConfig(), []Objective{{
-			Service: "cart", Metric: "up", Name: "down", Op: "<", Threshold: 1, Severity: grace.SeverityCritical, Code: grace.CodeServiceDown,
+		return newHouse(DefaultConfig(), []Objective{{
+			Service: "cart", Name: "down", Expr: `up{service="cart"} < 1`, Severity: grace.SeverityCritical, Code: grace.CodeServiceDown,
 			Interval: every, For: w.patience,
 		}})
 	}
-	a := New(DefaultConfig(), nil)
+	a := newHouse(DefaultConfig(), nil)
 	a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health", Interval: every}})
 	return a
 }
@@ -255,7 +255,7 @@ func TestDisputeStories(t *testing.T) {
 
 // looks shows an agent what its probe saw, every 10 s from a time on: 1 a pass, 0 a
 // failure. It gives what was said last.
-func looks(a *Agent, from int, saw string) (last grace.Signal) {
+func looks(a *house, from int, saw string) (last grace.Signal) {
 	for i, c := range saw {
 		for _, word := range a.Observe(probeAt(from+10*i, float64(c-'0'))) {
 			last = word
@@ -264,8 +264,8 @@ func looks(a *Agent, from int, saw string) (last grace.Signal) {
 	return last
 }
 
-func expecting() *Agent {
-	a := New(DefaultConfig(), nil)
+func expecting() *house {
+	a := newHouse(DefaultConfig(), nil)
 	a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health", Interval: 10 * time.Second}})
 	return a
 }

@@ -22,8 +22,11 @@ type entry struct {
 	sig  grace.Signal // as last published, but Value, Labels, At and Fired as of the newest sample
 	kind entryKind
 	// objective is nil but for kindObjective.
-	objective *Objective
-	burn      *burn // of an error budget, else nil
+	objective *objective
+	failing   map[uint64]*failing // its elements that fail, by their labels
+	total     int                 // elements when it was judged last, and how many of them failed
+	failed    int
+	sensors   []string // whose series they were made of
 	// expected: a configured probe or objective, so it is never forgotten.
 	expected bool
 
@@ -33,6 +36,7 @@ type entry struct {
 	since       time.Time
 	passing     bool              // the newest verdict
 	judged      time.Time         // when it was given
+	shown       time.Time         // when the sample was measured that shows it
 	heard       *grace.Signal     // what another replica has published since this one did
 	passedAt    time.Time         // when another replica saw it pass last, since its state changed here
 	failedAt    time.Time         // when another replica saw it fail last
@@ -63,16 +67,15 @@ type entry struct {
 
 // arrive notes that data came. Verdicts are consecutive also over a sensor error,
 // but not over a time without data that makes stale.
-func (e *entry) arrive(cfg *Config, s *grace.Sample) {
-	at := s.At
+func (e *entry) arrive(cfg *Config, at time.Time, labels map[string]string) {
 	silence := e.silence(at)
 	e.space(at)
 	if silence > e.staleTimeout(cfg) {
 		e.fails, e.passes = 0, 0
 	}
 	e.sig.At = at
-	if !maps.Equal(s.Labels, e.sig.Labels) {
-		e.sig.Labels = bounded(s.Labels)
+	if !maps.Equal(labels, e.sig.Labels) {
+		e.sig.Labels = bounded(labels)
 	}
 	e.restored, e.adopted, e.fault = false, false, ""
 	if !e.stale {
@@ -157,9 +160,10 @@ func (e *entry) unconfirm(since time.Time) {
 // replica has seen it since.
 func (e *entry) confirm(at time.Time) { e.unconfirmed = !at.After(e.since) }
 
-// judge takes one verdict of a probe or objective.
-func (e *entry) judge(cfg *Config, bad bool, at time.Time) {
-	e.passing, e.judged = !bad, at
+// judge takes one verdict of a probe or objective, of a time, that was shown by what was
+// measured then or before.
+func (e *entry) judge(cfg *Config, bad bool, at, shown time.Time) {
+	e.passing, e.judged, e.shown = !bad, at, shown
 	if bad {
 		e.passes = 0
 		e.fails++
@@ -181,7 +185,7 @@ func (e *entry) judge(cfg *Config, bad bool, at time.Time) {
 		e.sig.Fired = at
 	}
 	if !bad || e.held == grace.SignalFiring {
-		e.confirm(at) // what fails, not yet for long enough, does not show that all is well
+		e.confirm(shown) // what fails, not yet for long enough, does not show that all is well
 	}
 }
 
@@ -194,7 +198,7 @@ func (e *entry) fireIfDue(cfg *Config, now time.Time) {
 	}
 	e.hold(cfg, grace.SignalFiring, now)
 	e.sig.Fired = e.sig.At // no later than it was seen
-	e.confirm(e.judged)
+	e.confirm(e.shown)
 }
 
 func (e *entry) hold(cfg *Config, state grace.SignalState, at time.Time) {

@@ -15,7 +15,7 @@ import (
 func TestSplitSamples(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		kind := rapid.SampledFrom([]grace.SampleKind{grace.SampleProbe, grace.SampleAlert}).Draw(t, "kind")
-		agents := []*Agent{New(DefaultConfig(), nil), New(DefaultConfig(), nil), New(DefaultConfig(), nil)}
+		agents := []*house{newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil)}
 		key := grace.SignalKey("cart/http/http_health")
 		var row grace.Signal // as published last
 		say := func(words []word) {
@@ -48,8 +48,8 @@ func TestSplitSamples(t *testing.T) {
 func TestLostElsewhere(t *testing.T) {
 	for name, silent := range map[string]bool{"its sensor is broken": false, "it gets no samples": true} {
 		t.Run(name, func(t *testing.T) {
-			far, near := New(DefaultConfig(), nil), New(DefaultConfig(), nil)
-			agents := []*Agent{far, near}
+			far, near := newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil)
+			agents := []*house{far, near}
 			say := func(words []word) {
 				for len(words) > 0 {
 					words = append(words[1:], deliver(agents, words[0])...)
@@ -63,7 +63,7 @@ func TestLostElsewhere(t *testing.T) {
 			for _, a := range agents {
 				a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health"}})
 			}
-			observe := func(a *Agent, samples ...grace.Sample) {
+			observe := func(a *house, samples ...grace.Sample) {
 				for _, s := range samples {
 					say(by(a, a.Observe(s)))
 				}
@@ -89,7 +89,7 @@ func TestLostElsewhere(t *testing.T) {
 // TestAdopt: what only another replica was told goes stale although that one is
 // gone, and is taken for its own when it is sent here.
 func TestAdopt(t *testing.T) {
-	far, near := New(DefaultConfig(), nil), New(DefaultConfig(), nil)
+	far, near := newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil)
 	word := far.Observe(alertAt(0, "f1", false))[0]
 	near.Heard(word)
 	if got, _ := near.Signal(word.Key); got.State != grace.SignalFiring || got.Unconfirmed {
@@ -119,11 +119,11 @@ func TestAdopt(t *testing.T) {
 // one has no data any more, until it is as old itself; then that is what was seen last.
 func TestSeenLater(t *testing.T) {
 	cfg := DefaultConfig()
-	far, near := New(cfg, nil), New(cfg, nil)
+	far, near := newHouse(cfg, nil), newHouse(cfg, nil)
 	up := []Probe{{Service: "cart", Sensor: "http", Metric: "up"}}
 	far.Expect(up)
 	near.Expect(up)
-	look := func(a *Agent, sec int, value float64) []grace.Signal {
+	look := func(a *house, sec int, value float64) []grace.Signal {
 		return a.Observe(grace.Sample{Service: "cart", Sensor: "http", Metric: "up", Kind: grace.SampleProbe, Value: value, Severity: grace.SeverityCritical, At: at(sec)})
 	}
 	look(near, 0, 1)
@@ -151,7 +151,7 @@ func TestSeenLater(t *testing.T) {
 // repeated by now, goes stale though that replica is gone. It has been asked
 // before, and what it says of a repeat keeps it.
 func TestAdoptedExpires(t *testing.T) {
-	far, near := New(DefaultConfig(), nil), New(DefaultConfig(), nil)
+	far, near := newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil)
 	say := func(sec int) {
 		s := alertAt(sec, "f1", false)
 		s.Expires = at(sec + 240)
@@ -186,14 +186,14 @@ func TestAskAfterRestart(t *testing.T) {
 		kind := rapid.SampledFrom([]grace.SampleKind{grace.SampleProbe, grace.SampleAlert}).Draw(t, "kind")
 		key := grace.SignalKey("cart/http/http_health")
 		configured := rapid.Bool().Draw(t, "configured")
-		fresh := func() *Agent {
-			a := New(DefaultConfig(), nil)
+		fresh := func() *house {
+			a := newHouse(DefaultConfig(), nil)
 			if configured && kind == grace.SampleProbe {
 				a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health"}})
 			}
 			return a
 		}
-		agents := []*Agent{fresh(), fresh(), fresh()}
+		agents := []*house{fresh(), fresh(), fresh()}
 		waits, asked := make([]bool, len(agents)), make([]bool, len(agents)) // for a sample after its restart; it has asked since
 		var row grace.Signal
 		now := 0
@@ -254,7 +254,7 @@ func TestAskAfterRestart(t *testing.T) {
 // TestAskIsRare: what is asked of nobody who could answer is asked ever more
 // rarely, and not at all once a sample has come.
 func TestAskIsRare(t *testing.T) {
-	a := New(DefaultConfig(), nil)
+	a := newHouse(DefaultConfig(), nil)
 	a.Restore([]grace.Signal{{Key: "cart/http/http_health", Service: "cart", Sensor: "http", Metric: "http_health", State: grace.SignalFiring, At: at(0), Since: at(0)}}, at(10))
 	asked := 0
 	for s := range 3600 {
@@ -272,7 +272,7 @@ func TestAskIsRare(t *testing.T) {
 // TestNobodySeesIt: what one replica cannot look at, and another sees, is known as
 // that one sees it, for as long as it is heard; then nobody sees it.
 func TestNobodySeesIt(t *testing.T) {
-	blind, seeing := New(DefaultConfig(), nil), New(DefaultConfig(), nil)
+	blind, seeing := newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil)
 	key := grace.SignalKey("cart/http/http_health")
 	blind.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health"}})
 	for s := range 3 {

@@ -12,10 +12,11 @@ import (
 	"grace"
 )
 
-// TestLabels: a signal has those of its newest sample. That they alone change, as
-// where two of a pair send by turns, is nothing to publish: it goes with what is.
+// TestLabels: a signal has those of its newest sample, and of an objective those of the
+// element that it tells of. That they alone change, as where two of a pair send by turns,
+// is nothing to publish: it goes with what is.
 func TestLabels(t *testing.T) {
-	a := New(DefaultConfig(), []Objective{slow()})
+	a := newHouse(DefaultConfig(), []Objective{slow()})
 	with := func(s grace.Sample, host string) grace.Sample {
 		s.Labels = map[string]string{"host": host}
 		return s
@@ -26,6 +27,12 @@ func TestLabels(t *testing.T) {
 			published = append(published, fmt.Sprintf("%d %s %s %s", int(p.At.Sub(start).Seconds()), p.Metric, p.State, p.Labels["host"]))
 		}
 		for _, now := range a.Signals() {
+			if s.Kind == grace.SampleMetric {
+				s.Labels = map[string]string{"host": "b", "job": "prom", "service": "cart"}
+				if s.At.Equal(at(0)) {
+					s.Labels["host"] = "a"
+				}
+			}
 			if now.Metric == s.Metric && !maps.Equal(now.Labels, s.Labels) {
 				t.Errorf("at %s: labels of %s are %v, want %v", s.At, s.Metric, now.Labels, s.Labels)
 			}
@@ -33,7 +40,7 @@ func TestLabels(t *testing.T) {
 	}
 	for i, host := range []string{"a", "b", "a", "b", "a"} {
 		see(with(alertAt(10*i, "f", false), host))
-		see(with(metricAt(10*i, 100), host))
+		see(with(metricAt(10*i, 100+float64(10*(i%2))), host))
 		see(with(probeAt(10*i, 1), host))
 	}
 	late := with(alertAt(15, "f", false), "late")
@@ -51,7 +58,7 @@ func TestLabels(t *testing.T) {
 	if diff := gocmp.Diff(want, published); diff != "" {
 		t.Error(diff)
 	}
-	again := New(DefaultConfig(), []Objective{slow()})
+	again := newHouse(DefaultConfig(), []Objective{slow()})
 	again.Restore(a.Signals(), at(100))
 	if key := probeKey("cart", "http", "http_health"); again.entries[key].sig.Labels["host"] != "c" {
 		t.Error("lost by a restart")
@@ -78,7 +85,7 @@ func TestLabelsAreBounded(t *testing.T) {
 			for range 5 {
 				s := alertAt(0, "f", false)
 				s.Labels = maps.Clone(tt.given)
-				published := New(DefaultConfig(), nil).Observe(s)[0]
+				published := newHouse(DefaultConfig(), nil).Observe(s)[0]
 				clear(s.Labels)
 				names, got := slices.Sorted(maps.Keys(published.Labels)), ""
 				if n := len(names); n > 0 {

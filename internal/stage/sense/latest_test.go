@@ -9,7 +9,7 @@ import (
 // TestLatest: a published signal is shown with what was seen since, where that says
 // the same; another replica's newer word, and another state, stand.
 func TestLatest(t *testing.T) {
-	a := New(DefaultConfig(), []Objective{slow()})
+	a := newHouse(DefaultConfig(), []Objective{slow()})
 	var probe, metric grace.Signal // as published
 	for sec := range 30 {
 		for _, s := range append(a.Observe(probeAt(sec, 0)), a.Observe(metricAt(sec, float64(600+sec)))...) {

@@ -25,7 +25,7 @@ func (a *Agent) Restore(signals []grace.Signal, now time.Time) []grace.Signal {
 	}
 	var gone []grace.Signal
 	for _, s := range signals {
-		e := a.entries[s.Key]
+		e := a.restored(s)
 		switch {
 		case e == nil && s.Configured:
 			gone = append(gone, removed(s, "not configured any more"))
@@ -55,6 +55,20 @@ func (a *Agent) Restore(signals []grace.Signal, now time.Time) []grace.Signal {
 	}
 	slices.SortFunc(gone, compareKeys)
 	return gone
+}
+
+// restored finds the entry of a signal from before: of an objective that names services
+// by a label it is made anew.
+func (a *Agent) restored(s grace.Signal) *entry {
+	if e := a.entries[s.Key]; e != nil {
+		return e
+	}
+	for _, o := range a.objectives {
+		if o.Service == "" && objectiveKey(&o.Objective, s.Service) == s.Key {
+			return a.entryOf(o, s.Service)
+		}
+	}
+	return nil
 }
 
 // heardAgain is how soon after a start an alert is repeated, or read again, that would
@@ -145,8 +159,12 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 			}
 			clamp(t)
 		}
-		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.sig.Repeated, &e.unlisted, &e.firingSince, &e.breachSince, &e.since, &e.judged} {
+		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.sig.Repeated, &e.unlisted, &e.firingSince, &e.breachSince, &e.since, &e.judged, &e.shown} {
 			clamp(t)
+		}
+		for _, f := range e.failing {
+			clamp(&f.since)
+			clamp(&f.newest)
 		}
 		for i := range e.transitions {
 			clamp(&e.transitions[i])
@@ -167,9 +185,10 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 			changed = append(changed, e.signal(&a.cfg))
 		}
 	}
-	for _, line := range a.series {
-		for _, f := range line.feeds {
-			f.cut(now)
+	for _, from := range a.measures {
+		for sensor, last := range from {
+			clamp(&last)
+			from[sensor] = last
 		}
 	}
 	for _, l := range a.lists {
@@ -191,22 +210,18 @@ func restoredNote(s grace.Signal) string {
 }
 
 // Reconfigure changes limits and objectives and keeps all that is known: an
-// objective of the same service, metric and name keeps its state and is judged
-// by its new terms from the next sample on. It gives the signals of objectives
-// that are gone, sorted by key; they are not known any more.
+// objective of the same service and name keeps its state and is judged by its new terms
+// from the next sample on. It gives the signals of objectives that are gone, sorted by
+// key; they are not known any more.
 func (a *Agent) Reconfigure(cfg Config, objectives []Objective) []grace.Signal {
 	a.cfg = cfg
-	kept := make(map[grace.SignalKey]bool, len(objectives))
-	for i := range objectives {
-		kept[objectiveKey(&objectives[i])] = true
-	}
+	a.setObjectives(objectives)
 	var gone []grace.Signal
-	for key, e := range a.entries {
-		if e.kind == kindObjective && !kept[key] {
+	for _, e := range a.entries {
+		if o := e.objective; o != nil && a.objectives[o.ID()] != o {
 			gone = append(gone, a.forget(e, "objective removed"))
 		}
 	}
-	a.setObjectives(objectives)
 	slices.SortFunc(gone, compareKeys)
 	return gone
 }
@@ -232,52 +247,25 @@ func (a *Agent) Expect(probes []Probe) []grace.Signal {
 	return gone
 }
 
-func (a *Agent) setObjectives(objectives []Objective) {
-	for _, line := range a.series {
-		line.objectives, line.totals = nil, nil
-		line.retain = a.cfg.Retain.D()
-	}
-	for i := range objectives {
-		o := objectives[i].withDefaults()
-		key := objectiveKey(&o)
-		e := a.entries[key]
-		if e == nil {
-			e = &entry{kind: kindObjective, sig: grace.Signal{
-				Key: key, Service: o.Service, Metric: o.Metric, Severity: o.Severity, Kind: grace.SignalObjective, Configured: true,
-			}}
-			a.add(e)
+// setObjectives compiles objectives, and gives them the signals that they had before.
+func (a *Agent) setObjectives(list []Objective) {
+	before := a.objectives
+	a.objectives = make(map[string]*objective, len(list))
+	for _, one := range list {
+		o := compile(one)
+		a.objectives[o.ID()] = o
+		if o.Service != "" { // known before anything is measured
+			a.entryOf(o, o.Service)
 		}
-		if before := e.objective; o.Aggregation != aggregateBurn {
-			e.burn = nil
-		} else if e.burn == nil || before.Window != o.Window || before.Total != o.Total {
-			e.burn = newBurn(o.Window.D())
-		}
-		e.objective, e.expected, e.interval = &o, true, o.Interval
-		// A new severity is told with the next sample, as a change.
-		e.sig.Code, e.sig.Threshold, e.sig.Unit = o.Code, o.Threshold, o.Unit
-
-		line := a.line(o.Service, o.Metric)
-		if !slices.Contains(line.objectives, e) {
-			line.objectives = append(line.objectives, e)
-		}
-		if o.Aggregation != aggregateBurn { // which counts without points
-			line.retain = max(line.retain, o.Window.D())
-		} else if o.Total != "" {
-			total := a.line(o.Service, o.Total)
-			total.totals = append(total.totals, e)
+		if was := before[o.ID()]; was != nil {
+			for service, e := range was.entries {
+				if was.Expr != o.Expr {
+					clear(e.failing)
+				}
+				a.entryOf(o, service)
+			}
 		}
 	}
-}
-
-// line finds or makes the series of a metric that an objective asks for.
-func (a *Agent) line(service grace.ServiceID, metric string) *series {
-	id := seriesID{service, metric}
-	s := a.series[id]
-	if s == nil {
-		s = &series{retain: a.cfg.Retain.D()}
-		a.series[id] = s
-	}
-	return s
 }
 
 // sweep forgets alerts that are long resolved, probes and alerts that nobody
@@ -286,7 +274,7 @@ func (a *Agent) line(service grace.ServiceID, metric string) *series {
 func (a *Agent) sweep(now time.Time) []grace.Signal {
 	var gone []grace.Signal
 	for _, e := range a.entries {
-		if e.expected {
+		if e.expected && (e.kind != kindObjective || e.objective.Service != "") {
 			continue
 		}
 		silence := e.silence(now)
@@ -301,18 +289,8 @@ func (a *Agent) sweep(now time.Time) []grace.Signal {
 			gone = append(gone, s)
 		}
 	}
-	for id, line := range a.series {
-		if len(line.objectives)+len(line.totals) > 0 || now.Sub(line.newest()) <= line.retain || hasProbe(line) {
-			continue
-		}
-		a.feeds -= len(line.feeds)
-		delete(a.series, id)
-	}
+	a.sweepSources(now)
 	return gone
-}
-
-func hasProbe(line *series) bool {
-	return slices.ContainsFunc(line.feeds, func(f *feed) bool { return f.probe != nil })
 }
 
 // Forget drops the signal of a key, for a person who knows that it means
@@ -323,37 +301,25 @@ func (a *Agent) Forget(key grace.SignalKey) (gone grace.Signal, found bool) {
 		return gone, false
 	}
 	gone = a.forget(e, "forgotten on request")
-	if e.expected {
-		again := &entry{kind: e.kind, objective: e.objective, expected: true, sig: grace.Signal{
-			Key: key, Service: e.sig.Service, Sensor: e.sig.Sensor, Metric: e.sig.Metric, Code: e.sig.Code, Severity: e.sig.Severity,
-			Threshold: e.sig.Threshold, Unit: e.sig.Unit, Kind: e.sig.Kind, Configured: true,
-		}}
-		if e.burn != nil {
-			again.burn = newBurn(e.objective.Window.D())
-		}
-		a.add(again)
-		for _, line := range a.series {
-			replaceEntry(line.objectives, e, again)
-			replaceEntry(line.totals, e, again)
-		}
-		return again.signal(&a.cfg), true
+	if !e.expected {
+		return gone, true
 	}
-	return gone, true
-}
-
-func replaceEntry(list []*entry, old, now *entry) {
-	if i := slices.Index(list, old); i >= 0 {
-		list[i] = now
+	again := &entry{kind: e.kind, expected: true, interval: e.interval, sig: grace.Signal{
+		Key: key, Service: e.sig.Service, Sensor: e.sig.Sensor, Metric: e.sig.Metric, Code: e.sig.Code, Severity: e.sig.Severity,
+		Unit: e.sig.Unit, Kind: e.sig.Kind, Configured: true,
+	}}
+	a.add(again)
+	if o := e.objective; o != nil {
+		again = a.entryOf(o, e.sig.Service)
 	}
+	return again.signal(&a.cfg), true
 }
 
 // forget drops an entry and gives its last signal, as gone.
 func (a *Agent) forget(e *entry, why string) grace.Signal {
 	delete(a.entries, e.sig.Key)
-	if line := a.series[seriesID{e.sig.Service, e.sig.Metric}]; line != nil {
-		if f := line.feed(e.sig.Sensor); f != nil && f.probe == e {
-			f.probe = nil
-		}
+	if o := e.objective; o != nil {
+		delete(o.entries, e.sig.Service)
 	}
 	return removed(e.sig, why)
 }

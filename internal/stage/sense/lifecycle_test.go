@@ -12,7 +12,7 @@ import (
 	"grace"
 )
 
-func firing(a *Agent) string {
+func firing(a *house) string {
 	var out []string
 	for _, s := range a.Signals() {
 		out = append(out, fmt.Sprintf("%s=%s", s.Key, s.State))
@@ -21,7 +21,7 @@ func firing(a *Agent) string {
 }
 
 func TestRestore(t *testing.T) {
-	before := New(DefaultConfig(), []Objective{slow()})
+	before := newHouse(DefaultConfig(), []Objective{slow()})
 	for i := range 2 {
 		before.Observe(probeAt(i, 0))
 		before.Observe(metricAt(i, 900))
@@ -29,7 +29,7 @@ func TestRestore(t *testing.T) {
 	}
 	all := before.Signals()
 
-	a := New(DefaultConfig(), []Objective{slow()})
+	a := newHouse(DefaultConfig(), []Objective{slow()})
 	if gone := a.Restore(all, time.Time{}); len(gone) != 0 {
 		t.Errorf("gone: %+v", gone)
 	}
@@ -52,16 +52,16 @@ func TestRestore(t *testing.T) {
 		t.Errorf("two passes do: %+v", got)
 	}
 	got := a.Tick(at(down + 61)) // nobody has measured the latency since
-	if len(got) != 1 || got[0].State != grace.SignalStale || got[0].Key != "cart/objective/latency_p99_ms/slow" {
+	if len(got) != 1 || got[0].State != grace.SignalStale || got[0].Key != "cart/objective/slow" {
 		t.Errorf("got %+v", got)
 	}
-	want := "cart/alertmanager/HighLatency/f1=firing cart/http/http_health=ok cart/objective/latency_p99_ms/slow=stale"
+	want := "cart/alertmanager/HighLatency/f1=firing cart/http/http_health=ok cart/objective/slow=stale"
 	if got := firing(a); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 
-	other := New(DefaultConfig(), nil)
-	if gone := other.Restore(all, time.Time{}); len(gone) != 1 || !gone[0].Gone || gone[0].Key != "cart/objective/latency_p99_ms/slow" {
+	other := newHouse(DefaultConfig(), nil)
+	if gone := other.Restore(all, time.Time{}); len(gone) != 1 || !gone[0].Gone || gone[0].Key != "cart/objective/slow" {
 		t.Errorf("gone: %+v", gone)
 	}
 	if got := firing(other); strings.Contains(got, "objective") {
@@ -72,13 +72,13 @@ func TestRestore(t *testing.T) {
 // A sensor that was renamed or removed while GRACE was down leaves no ghost;
 // what others send is not configured, and stays.
 func TestRestoreLeavesNoGhost(t *testing.T) {
-	before := New(DefaultConfig(), nil)
+	before := newHouse(DefaultConfig(), nil)
 	before.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health"}})
 	before.Observe(probeAt(0, 0))
 	before.Observe(probeAt(1, 0))
 	before.Observe(alertAt(1, "f1", false))
 
-	a := New(DefaultConfig(), nil)
+	a := newHouse(DefaultConfig(), nil)
 	a.Expect([]Probe{{Service: "cart", Sensor: "renamed", Metric: "http_health"}})
 	gone := a.Restore(before.Signals(), time.Time{})
 	if len(gone) != 1 || !gone[0].Gone || gone[0].Key != "cart/http/http_health" {
@@ -90,7 +90,7 @@ func TestRestoreLeavesNoGhost(t *testing.T) {
 }
 
 func TestUnconfirm(t *testing.T) {
-	a := New(DefaultConfig(), nil)
+	a := newHouse(DefaultConfig(), nil)
 	a.Observe(probeAt(0, 0))
 	a.Observe(probeAt(1, 0))
 	a.Observe(alertAt(1, "f1", false))
@@ -108,7 +108,7 @@ func TestUnconfirm(t *testing.T) {
 
 // After the clock was ahead and is set right, new samples are not late.
 func TestClockStepped(t *testing.T) {
-	a := New(DefaultConfig(), []Objective{slow()})
+	a := newHouse(DefaultConfig(), []Objective{slow()})
 	ahead := 3600 * 24
 	a.Observe(probeAt(ahead, 1))
 	a.Observe(metricAt(ahead, 100))
@@ -138,7 +138,7 @@ func TestClockStepped(t *testing.T) {
 }
 
 func TestForget(t *testing.T) {
-	a := New(DefaultConfig(), []Objective{slow()})
+	a := newHouse(DefaultConfig(), []Objective{slow()})
 	a.Observe(metricAt(0, 900))
 	a.Observe(metricAt(1, 900))
 	a.Observe(alertAt(1, "f1", false))
@@ -148,7 +148,7 @@ func TestForget(t *testing.T) {
 	if _, found := a.Forget("nobody/knows/it"); found {
 		t.Error("found what is not there")
 	}
-	again, found := a.Forget("cart/objective/latency_p99_ms/slow")
+	again, found := a.Forget("cart/objective/slow")
 	if !found || again.Gone || again.State != grace.SignalUnknown {
 		t.Errorf("an objective begins anew: %+v, %t", again, found)
 	}
@@ -166,9 +166,9 @@ func TestRestoreOfStale(t *testing.T) {
 		{"was ok", "0 0 1 1 _ _ _ _ _ _ _ _", "cart/http/http_health=stale", grace.SignalOK},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			before := New(DefaultConfig(), nil)
+			before := newHouse(DefaultConfig(), nil)
 			play(before, 10, tt.series, probeAt)
-			a := New(DefaultConfig(), nil)
+			a := newHouse(DefaultConfig(), nil)
 			a.Restore(before.Signals(), time.Time{})
 			a.Tick(at(200))
 			if got := firing(a); got != tt.want {
@@ -186,7 +186,7 @@ func TestRestoreOfStale(t *testing.T) {
 func TestFiresByTimeThenSilent(t *testing.T) {
 	o := slow()
 	o.For = seconds(30)
-	before := New(DefaultConfig(), []Objective{o})
+	before := newHouse(DefaultConfig(), []Objective{o})
 	if got := play(before, 10, "900 900 900 _ _ _ _ _ _ _", metricAt); got != "30 firing, 90 stale" {
 		t.Fatal(got)
 	}
@@ -194,7 +194,7 @@ func TestFiresByTimeThenSilent(t *testing.T) {
 	if !s.Fired.Equal(s.At) {
 		t.Errorf("it fired %s when it was last seen %s", s.Fired, s.At)
 	}
-	a := New(DefaultConfig(), []Objective{o})
+	a := newHouse(DefaultConfig(), []Objective{o})
 	a.Restore([]grace.Signal{s}, at(200))
 	if got := a.Observe(metricAt(210, 100)); len(got) != 1 || got[0].State != grace.SignalFiring {
 		t.Errorf("one pass does not end it: %+v", got)
@@ -204,11 +204,11 @@ func TestFiresByTimeThenSilent(t *testing.T) {
 // What went silent while it fired, and fires again, has been firing since then, also
 // over a restart: else nobody would be told of it in time.
 func TestFiringSinceBeforeItWentSilent(t *testing.T) {
-	before := New(DefaultConfig(), nil)
+	before := newHouse(DefaultConfig(), nil)
 	play(before, 10, "0 0 _ _ _ _ _ _ _ _", probeAt)
-	a := New(DefaultConfig(), nil)
+	a := newHouse(DefaultConfig(), nil)
 	a.Restore(before.Signals(), at(200))
-	for name, agent := range map[string]*Agent{"the same process": before, "the next one": a} {
+	for name, agent := range map[string]*house{"the same process": before, "the next one": a} {
 		if got := agent.Observe(probeAt(210, 0)); len(got) != 1 || got[0].State != grace.SignalFiring || !got[0].Since.Equal(at(10)) {
 			t.Errorf("%s: %+v", name, got)
 		}
@@ -218,17 +218,17 @@ func TestFiringSinceBeforeItWentSilent(t *testing.T) {
 func TestReconfigure(t *testing.T) {
 	other := slow()
 	other.Name = "very slow"
-	a := New(DefaultConfig(), []Objective{slow(), other})
+	a := newHouse(DefaultConfig(), []Objective{slow(), other})
 	a.Observe(metricAt(0, 900))
 	a.Observe(metricAt(10, 900))
 
 	worse := slow()
-	worse.Severity, worse.Threshold = grace.SeverityCritical, 700
+	worse.Severity, worse.Expr = grace.SeverityCritical, `latency_p99_ms > 700`
 	gone := a.Reconfigure(DefaultConfig(), []Objective{worse})
-	if len(gone) != 1 || !gone[0].Gone || gone[0].Key != "cart/objective/latency_p99_ms/very slow" {
+	if len(gone) != 1 || !gone[0].Gone || gone[0].Key != "cart/objective/very slow" {
 		t.Errorf("gone: %+v", gone)
 	}
-	if got := firing(a); got != "cart/objective/latency_p99_ms/slow=firing" {
+	if got := firing(a); got != "cart/objective/slow=firing" {
 		t.Errorf("kept: %s", got)
 	}
 	got := a.Observe(metricAt(20, 900))
@@ -238,7 +238,7 @@ func TestReconfigure(t *testing.T) {
 }
 
 func TestExpect(t *testing.T) {
-	a := New(DefaultConfig(), nil)
+	a := newHouse(DefaultConfig(), nil)
 	a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health"}, {Service: "cart", Sensor: "tcp", Metric: "tcp_health"}})
 	a.Observe(probeAt(0, 1))
 	a.Tick(at(3600 * 24))
@@ -256,8 +256,8 @@ func TestExpect(t *testing.T) {
 
 func TestMemoryIsBounded(t *testing.T) {
 	cfg := DefaultConfig()
-	cfg.MaxPoints, cfg.MaxSeries = 50, 3
-	a := New(cfg, nil)
+	cfg.MaxSeries = 3
+	a := newHouse(cfg, nil)
 	for i := range 1000 {
 		a.Observe(metricAt(i, float64(i)))
 		a.Observe(metricAt(i-1, -1)) // late and there already
@@ -267,20 +267,14 @@ func TestMemoryIsBounded(t *testing.T) {
 		s.Sensor = fmt.Sprint("sensor", i)
 		a.Observe(s)
 	}
-	if n := len(a.Points("cart", "latency_p99_ms", time.Time{})); n != 50 {
-		t.Errorf("%d points", n)
-	}
-	if f := a.series[seriesID{"cart", "latency_p99_ms"}].feeds[0]; cap(f.buf) > 256 {
-		t.Errorf("room for %d points", cap(f.buf))
-	}
-	if a.feeds != 3 || len(a.Signals()) > 5 || a.Dropped() == 0 {
-		t.Errorf("%d feeds, %d signals, %d dropped", a.feeds, len(a.Signals()), a.Dropped())
+	if a.measuring != 3 || len(a.Signals()) > 5 || a.Dropped() == 0 {
+		t.Errorf("%d measured, %d signals, %d dropped", a.measuring, len(a.Signals()), a.Dropped())
 	}
 	a.Tick(at(1000 + 24*3600)) // stale now
 	a.Tick(at(1000 + 48*3600)) // forgotten
 	a.Tick(at(1000 + 49*3600)) // with their points
-	if len(a.entries) != 0 || len(a.series) != 0 || a.feeds != 0 {
-		t.Errorf("left: %d entries, %d series, %d feeds", len(a.entries), len(a.series), a.feeds)
+	if len(a.entries) != 0 || len(a.measures) != 0 || a.measuring != 0 {
+		t.Errorf("left: %d entries, %d measures of %d sensors", len(a.entries), len(a.measures), a.measuring)
 	}
 }
 
@@ -291,23 +285,19 @@ func TestValidate(t *testing.T) {
 	bad := Config{FlapTransitions: 1}
 	for _, key := range []string{
 		"fail_after", "recover_after", "stale_after", "alert_stale_after",
-		"flap_transitions", "flap_window", "retain", "max_points", "max_series",
+		"flap_transitions", "flap_window", "retain", "max_series",
 	} {
 		if err := bad.Validate(); err == nil || !strings.Contains(err.Error(), key+":") {
 			t.Errorf("%s is not named in: %v", key, err)
 		}
 	}
-	o := Objective{Aggregation: "median", Op: "=", Severity: "bad", Window: -1, For: -1}
-	for _, key := range []string{"name", "service", "metric", "code", "aggregation", "window", "for", "op", "severity"} {
+	if err := slow().Validate(); err != nil {
+		t.Error(err)
+	}
+	o := Objective{Service: "cart", ServiceLabel: "app", Expr: "up ==", Severity: "bad", For: -1}
+	for _, key := range []string{"name", "code", "service_label", "expr", "for", "severity"} {
 		if err := o.Validate(); err == nil || !strings.Contains(err.Error(), key+":") {
 			t.Errorf("%s is not named in: %v", key, err)
-		}
-	}
-	for _, aggregation := range Aggregations()[1:] {
-		o := slow()
-		o.Aggregation = aggregation
-		if err := o.Validate(); err == nil {
-			t.Errorf("%s without a window passes", aggregation)
 		}
 	}
 }
@@ -317,7 +307,7 @@ func TestValidate(t *testing.T) {
 // and a firing probe had enough failures.
 func TestChangesAddUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a := New(DefaultConfig(), []Objective{slow()})
+		a := newHouse(DefaultConfig(), []Objective{slow()})
 		type word struct {
 			state    grace.SignalState
 			severity grace.Severity
@@ -369,78 +359,6 @@ func TestChangesAddUp(t *testing.T) {
 	})
 }
 
-// The windowed aggregates equal their definitions over all points ever seen.
-func TestAggregatesEqualOracle(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		o := slow()
-		o.Aggregation = rapid.SampledFrom([]string{"min", "max", "sum", "count", "p50", "p99"}).Draw(t, "aggregation")
-		o.Window = seconds(rapid.IntRange(1, 60).Draw(t, "window"))
-		a := New(DefaultConfig(), []Objective{o})
-		seen := map[int]float64{}
-		newest := -1
-		for range rapid.IntRange(1, 50).Draw(t, "samples") {
-			sec := max(0, newest+rapid.IntRange(-20, 20).Draw(t, "step"))
-			v := float64(rapid.IntRange(0, 1000).Draw(t, "v"))
-			a.Observe(metricAt(sec, v))
-			if _, dup := seen[sec]; !dup {
-				seen[sec] = v
-			}
-			if sec <= newest {
-				continue // late: kept, judged with the next one
-			}
-			newest = sec
-			var window []float64
-			for s, v := range seen {
-				if at(s).After(at(newest).Add(-o.Window.D())) && s <= newest {
-					window = append(window, v)
-				}
-			}
-			if got, want := a.Signals()[0].Value, oracle(o.Aggregation, window); got != want {
-				t.Fatalf("%s of %v = %v, got %v", o.Aggregation, window, want, got)
-			}
-		}
-	})
-}
-
-// oracle finds a percentile by counting: the least value that enough of the
-// values do not exceed.
-func oracle(aggregation string, values []float64) float64 {
-	total, least, most := 0.0, values[0], values[0]
-	for _, v := range values {
-		total += v
-		least, most = min(least, v), max(most, v)
-	}
-	percentile := func(p int) float64 {
-		best := most
-		for _, v := range values {
-			n := 0
-			for _, w := range values {
-				if w <= v {
-					n++
-				}
-			}
-			if 100*n >= p*len(values) && v < best {
-				best = v
-			}
-		}
-		return best
-	}
-	switch aggregation {
-	case "min":
-		return least
-	case "max":
-		return most
-	case "sum":
-		return total
-	case "count":
-		return float64(len(values))
-	case "p50":
-		return percentile(50)
-	default:
-		return percentile(99)
-	}
-}
-
 func TestQuietSamplesDoNotAllocate(t *testing.T) {
 	a, next := busyAgent()
 	if n := testing.AllocsPerRun(1000, func() { a.Observe(next()) }); n > 0 {
@@ -448,15 +366,12 @@ func TestQuietSamplesDoNotAllocate(t *testing.T) {
 	}
 }
 
-// busyAgent has a full series with three objectives, and gives ever new
-// samples of it that change nothing.
+// busyAgent has three objectives, and gives ever new samples that change nothing.
 func busyAgent() (*Agent, func() grace.Sample) {
 	p99, rate := slow(), slow()
-	p99.Name, p99.Aggregation, p99.Window = "p99", "p99", seconds(60)
-	rate.Name, rate.Aggregation, rate.Window = "rate", "rate", seconds(60)
-	cfg := DefaultConfig()
-	cfg.MaxPoints = 500
-	a := New(cfg, []Objective{slow(), p99, rate})
+	p99.Name, p99.Expr = "p99", `quantile_over_time(0.99, latency_p99_ms[1m]) > 500`
+	rate.Name, rate.Expr = "rate", `rate(latency_p99_ms[1m]) > 500`
+	a := New(DefaultConfig(), []Objective{slow(), p99, rate})
 	sec, labels := 0, map[string]string{"role": "latency", "instance": "web-1"}
 	next := func() grace.Sample {
 		sec++
@@ -478,20 +393,20 @@ func BenchmarkObserve(b *testing.B) {
 	}
 }
 
-// TestOnlyWhatIsJudgedConfirms: after a restart the first point of a rate, or of
-// an error budget, is data and no verdict.
+// TestOnlyWhatIsJudgedConfirms: after a restart the first point of a rate is
+// data and no verdict; nor is one of two that are divided by each other.
 func TestOnlyWhatIsJudgedConfirms(t *testing.T) {
 	objectives := []Objective{
-		{Name: "rate", Service: "cart", Metric: "errors", Aggregation: "rate", Window: seconds(120), Op: ">", Threshold: 1, Severity: grace.SeverityCritical, Code: grace.CodeElevatedErrors},
-		{Name: "budget", Service: "cart", Metric: "errors", Aggregation: aggregateBurn, Window: seconds(3600), Budget: .01, Op: ">", Threshold: 14, Severity: grace.SeverityCritical, Code: grace.CodeElevatedErrors},
+		{Name: "rate", Service: "cart", Expr: `rate(errors[2m]) > 1`, Severity: grace.SeverityCritical, Code: grace.CodeElevatedErrors},
+		{Name: "share", Service: "cart", Expr: `rate(errors[2m]) / rate(requests[2m]) > 0.5`, Severity: grace.SeverityCritical, Code: grace.CodeElevatedErrors},
 	}
-	before := New(DefaultConfig(), objectives).Signals()
+	before := newHouse(DefaultConfig(), objectives).Signals()
 	for i := range before {
 		before[i].State, before[i].At, before[i].Fired = grace.SignalFiring, at(0), at(0)
 	}
-	a := New(DefaultConfig(), objectives)
+	a := newHouse(DefaultConfig(), objectives)
 	a.Restore(before, at(10))
-	for i, want := range []map[string]bool{{"rate": true, "budget": true}, {"rate": false, "budget": true}} {
+	for i, want := range []map[string]bool{{"rate": true, "share": true}, {"rate": false, "share": true}} {
 		a.Observe(grace.Sample{Service: "cart", Sensor: "m", Metric: "errors", Kind: grace.SampleMetric, Value: 0, At: at(20 + 20*i)})
 		for _, s := range a.Signals() {
 			for name, unconfirmed := range want {

@@ -1,12 +1,15 @@
 package sense
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"grace"
+	"grace/internal/series"
 )
 
 // signal gives the published signal with its message. Messages are written
@@ -93,29 +96,45 @@ func times(n int) string {
 	return strconv.Itoa(n) + " times"
 }
 
-// objectiveMessage reads "p99 of latency_ms over 1m 812 ms > 500 ms for 10s".
+// objectiveMessage reads "latency_ms 812 ms > 500 ms for 10s", and of several elements
+// which it is about.
 func (e *entry) objectiveMessage() string {
 	o := e.objective
 	var b strings.Builder
-	switch o.Aggregation {
-	case aggregateLast:
-		b.WriteString(o.Metric)
-	case aggregateBurn:
-		b.WriteString("burn rate of " + o.Metric + " over " + short(o.Window.D()) + " and " + short(o.Window.D()/12) + ", budget " + quantity(o.Budget*100, "%") + ":")
+	b.WriteString(e.sig.Metric)
+	op := o.expr.Op()
+	switch {
+	case op == "" && e.failed == 0:
+		b.WriteString(": " + o.Name + " gives nothing")
+	case op == "":
+		b.WriteString(": " + o.Name + " gives " + quantity(e.sig.Value, o.Unit))
 	default:
-		b.WriteString(o.Aggregation + " of " + o.Metric + " over " + short(o.Window.D()))
+		if e.failed == 0 {
+			op, _ = opposite(op)
+		}
+		b.WriteString(" " + quantity(e.sig.Value, o.Unit) + " " + op + " " + quantity(e.sig.Threshold, o.Unit))
 	}
-	b.WriteString(" " + quantity(e.sig.Value, o.Unit))
-	breached := o.breached(e.sig.Value)
-	op := o.Op
-	if !breached {
-		op, _ = opposite(o.Op)
+	if e.total > 1 {
+		b.WriteString(", " + strconv.Itoa(e.failed) + " of " + strconv.Itoa(e.total) + " series" + distinct(e.sig.Labels))
 	}
-	b.WriteString(" " + op + " " + quantity(o.Threshold, o.Unit))
-	if breached && o.For > 0 && e.held == grace.SignalFiring {
+	if e.failed > 0 && o.For > 0 && e.held == grace.SignalFiring {
 		b.WriteString(" for " + short(o.For.D()))
 	}
 	return b.String()
+}
+
+// distinct writes the labels that tell an element from others of its service.
+func distinct(labels map[string]string) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		if name != series.ServiceLabel && name != series.JobLabel {
+			parts = append(parts, name+"="+strconv.Quote(labels[name]))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return ", the worst {" + strings.Join(parts, ", ") + "}"
 }
 
 func withNote(text, note string) string {

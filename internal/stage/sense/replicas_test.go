@@ -10,11 +10,11 @@ import (
 
 // word is what one of several agents says.
 type word struct {
-	by *Agent
+	by *house
 	grace.Signal
 }
 
-func by(a *Agent, signals []grace.Signal) (words []word) {
+func by(a *house, signals []grace.Signal) (words []word) {
 	for _, s := range signals {
 		words = append(words, word{a, s})
 	}
@@ -22,7 +22,7 @@ func by(a *Agent, signals []grace.Signal) (words []word) {
 }
 
 // deliver gives a word to all agents, and what they say to it.
-func deliver(agents []*Agent, w word) (more []word) {
+func deliver(agents []*house, w word) (more []word) {
 	for _, a := range agents {
 		if a == w.by {
 			a.Echoed(w.Signal)
@@ -35,7 +35,7 @@ func deliver(agents []*Agent, w word) (more []word) {
 
 // round delivers words to all agents, and what they say to them, until all is
 // said; then time passes for each.
-func round(agents []*Agent, words []word, now time.Time) (all []grace.Signal) {
+func round(agents []*house, words []word, now time.Time) (all []grace.Signal) {
 	say := func(words []word) {
 		for len(words) > 0 && len(all) < 10000 {
 			all = append(all, words[0].Signal)
@@ -60,7 +60,7 @@ func round(agents []*Agent, words []word, now time.Time) (all []grace.Signal) {
 // it moved.
 func TestSenderMoves(t *testing.T) {
 	for _, resolved := range []bool{false, true} {
-		agents := []*Agent{New(DefaultConfig(), nil), New(DefaultConfig(), nil), New(DefaultConfig(), nil)}
+		agents := []*house{newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil)}
 		words := round(agents, by(agents[0], agents[0].Observe(alertAt(0, "f1", false))), at(0))
 		key := words[0].Key
 		if resolved {
@@ -76,7 +76,7 @@ func TestSenderMoves(t *testing.T) {
 		if got, known := agents[0].Signal(key); !known || got.State != grace.SignalFiring {
 			t.Errorf("resolved: %t: the one that was sent it first knows %+v, %t", resolved, got, known)
 		}
-		agents = []*Agent{agents[0]} // the others end
+		agents = []*house{agents[0]} // the others end
 		for s := 12 * 3600; s < 20*3600; s += 30 {
 			if words := round(agents, nil, at(s)); len(words) > 0 {
 				if words[0].State != grace.SignalStale {
@@ -96,7 +96,7 @@ func TestSenderMoves(t *testing.T) {
 // patience enough here, is taken for stale until that is known, and then no more,
 // nor by a replica that starts later.
 func TestSentRarely(t *testing.T) {
-	agents := []*Agent{New(DefaultConfig(), nil), New(DefaultConfig(), nil)}
+	agents := []*house{newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil)}
 	var row grace.Signal
 	stale := 0
 	for s := range 7200 {
@@ -104,7 +104,7 @@ func TestSentRarely(t *testing.T) {
 			if stale > 2 {
 				t.Errorf("taken for stale %d times", stale)
 			}
-			agents[1], stale = New(DefaultConfig(), nil), 0
+			agents[1], stale = newHouse(DefaultConfig(), nil), 0
 			agents[1].Restore([]grace.Signal{row}, at(s))
 		}
 		var words []word
@@ -125,7 +125,7 @@ func TestSentRarely(t *testing.T) {
 // TestAskedRarely: an alert that is repeated all the time costs the replicas that
 // are not sent it few questions.
 func TestAskedRarely(t *testing.T) {
-	agents := []*Agent{New(DefaultConfig(), nil), New(DefaultConfig(), nil), New(DefaultConfig(), nil)}
+	agents := []*house{newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil)}
 	words := 0
 	for s := 0; s < 3600; s += 10 {
 		sample := alertAt(s, "f1", false)
@@ -140,7 +140,7 @@ func TestAskedRarely(t *testing.T) {
 // TestFailsAfterSilence: a first sample that fails after a time without data is
 // nowhere taken for a pass.
 func TestFailsAfterSilence(t *testing.T) {
-	agents := []*Agent{New(DefaultConfig(), nil), New(DefaultConfig(), nil)}
+	agents := []*house{newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil)}
 	for s := range 400 {
 		var words []word
 		switch s {
@@ -159,7 +159,7 @@ func TestFailsAfterSilence(t *testing.T) {
 
 // TestForgottenSick: an alert that was firing when last seen is forgotten as lost.
 func TestForgottenSick(t *testing.T) {
-	a := New(DefaultConfig(), nil)
+	a := newHouse(DefaultConfig(), nil)
 	a.Observe(alertAt(0, "f1", false))
 	for s := 0; s < 24*3600; s += 60 {
 		for _, word := range a.Tick(at(s)) {
@@ -197,15 +197,15 @@ func TestCutOff(t *testing.T) {
 		for i, kind := range []grace.SampleKind{grace.SampleProbe, grace.SampleMetric, grace.SampleProbe, grace.SampleMetric} {
 			every := []int{3, 3, 30, 30}[i]
 			t.Run(fmt.Sprintf("%s, %s every %d s", name, kind, every), func(t *testing.T) {
-				fresh := func() *Agent {
-					a := New(DefaultConfig(), []Objective{{
-						Service: "cart", Metric: "up", Name: "down", Op: "<", Threshold: 1, Severity: grace.SeverityCritical, Code: grace.CodeServiceDown,
+				fresh := func() *house {
+					a := newHouse(DefaultConfig(), []Objective{{
+						Service: "cart", Name: "down", Expr: `up{service="cart"} < 1`, Severity: grace.SeverityCritical, Code: grace.CodeServiceDown,
 						Interval: time.Duration(every) * time.Second,
 					}})
 					a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health", Interval: time.Duration(every) * time.Second}})
 					return a
 				}
-				agents := []*Agent{fresh(), fresh(), fresh()}
+				agents := []*house{fresh(), fresh(), fresh()}
 				var row grace.Signal
 				sees, words, told, wrong := story.first, 0, false, 0
 				for s := range 1200 {
@@ -218,7 +218,7 @@ func TestCutOff(t *testing.T) {
 							}
 						}
 					}
-					var living []*Agent
+					var living []*house
 					var said []word
 					for i, a := range agents {
 						if sees[i] == gone {
@@ -260,8 +260,8 @@ func TestCutOff(t *testing.T) {
 // TestClockAheadWhileOneIsBlind: what only one replica sees does not become stale
 // because all clocks are set ahead.
 func TestClockAheadWhileOneIsBlind(t *testing.T) {
-	blind, seeing := New(DefaultConfig(), nil), New(DefaultConfig(), nil)
-	agents := []*Agent{blind, seeing}
+	blind, seeing := newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil)
+	agents := []*house{blind, seeing}
 	for _, a := range agents {
 		a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health", Interval: 5 * time.Second}})
 	}
@@ -296,7 +296,7 @@ func TestClockAheadWhileOneIsBlind(t *testing.T) {
 // TestBlindAtTheSameSample: a replica that took its word from another one, and says
 // that nothing is seen any more, is contradicted by that one with its next sample.
 func TestBlindAtTheSameSample(t *testing.T) {
-	a := New(DefaultConfig(), nil)
+	a := newHouse(DefaultConfig(), nil)
 	a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health", Interval: 5 * time.Second}})
 	for s := 0; s <= 30; s += 5 {
 		a.Observe(probeAt(s, 0))
@@ -316,7 +316,7 @@ func TestBlindAtTheSameSample(t *testing.T) {
 func TestSeesAgain(t *testing.T) {
 	t.Parallel()
 	for _, value := range []float64{0, 1} {
-		agents := []*Agent{New(DefaultConfig(), nil), New(DefaultConfig(), nil)}
+		agents := []*house{newHouse(DefaultConfig(), nil), newHouse(DefaultConfig(), nil)}
 		for _, a := range agents {
 			a.Expect([]Probe{{Service: "cart", Sensor: "http", Metric: "http_health", Interval: 10 * time.Second}})
 		}
@@ -359,11 +359,11 @@ func TestAdoptedFromBefore(t *testing.T) {
 			Severity: grace.SeverityCritical, At: at(sec), Since: at(10), Fired: at(sec),
 		}
 	}
-	for name, begin := range map[string]func(*Agent){
-		"start":         func(a *Agent) { a.Restore(nil, at(20)) },
-		"configuration": func(a *Agent) { a.Unconfirm(func(grace.Signal, []string) bool { return true }, at(20)) },
+	for name, begin := range map[string]func(*house){
+		"start":         func(a *house) { a.Restore(nil, at(20)) },
+		"configuration": func(a *house) { a.Unconfirm(func(grace.Signal, []string) bool { return true }, at(20)) },
 	} {
-		a := New(DefaultConfig(), nil)
+		a := newHouse(DefaultConfig(), nil)
 		begin(a)
 		for _, step := range []struct {
 			seen        int

@@ -1,0 +1,270 @@
+package loop
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"grace"
+	"grace/internal/series"
+	"grace/internal/stage/predict"
+	"grace/internal/stage/sense"
+)
+
+// evaluateEvery is how often an expression is evaluated at most whose samples come in
+// between others: it is Prometheus' default.
+const evaluateEvery = 15 * time.Second
+
+// watch is an expression that is evaluated when something was measured that it looks at.
+type watch struct {
+	name      string // of the objective or limit
+	objective string // its id; empty for a limit
+	service   grace.ServiceID
+	label     string // that names the service, where service does not
+	expr      *series.Expr
+	target    *predict.Target // nil where nothing can be foretold
+	constant  bool            // the threshold is the target's
+
+	appended uint64    // samples when it was evaluated last
+	at       time.Time // when that was
+	newest   map[grace.ServiceID]measurement
+}
+
+// measurement is when what bears on a service was measured last, and how long after
+// the one before.
+type measurement struct {
+	at    time.Time
+	every time.Duration
+}
+
+// watches gives what is to be evaluated, in the order of the configuration.
+func watches(cfg *Config) []*watch {
+	var out []*watch
+	add := func(o *sense.Objective, impact grace.Impact) *watch {
+		expr, err := series.Compile(o.Expr)
+		if err != nil {
+			return &watch{} // Validate refuses it
+		}
+		w := &watch{
+			name: o.Name, objective: o.ID(), service: o.Service, label: cmp.Or(o.ServiceLabel, series.ServiceLabel), expr: expr,
+			newest: map[grace.ServiceID]measurement{},
+		}
+		if expr.Unpredictable() == "" {
+			t := predict.Target{Service: o.Service, Metric: o.Name, Text: o.Name, Op: expr.Op(), Code: o.Code, Unit: o.Unit, Impact: impact}
+			if metrics := expr.Metrics(); len(metrics) == 1 {
+				t.Text = metrics[0]
+			}
+			t.Threshold, w.constant = expr.Threshold()
+			w.target = &t
+		}
+		out = append(out, w)
+		return w
+	}
+	for i := range cfg.Objectives {
+		add(&cfg.Objectives[i], grace.ImpactLow)
+	}
+	for _, l := range cfg.Limits {
+		w := add(&sense.Objective{Name: l.Name, Service: l.Service, ServiceLabel: l.ServiceLabel, Expr: l.Expr, Code: l.Code, Unit: l.Unit}, cmp.Or(l.Impact, grace.ImpactLow))
+		w.objective = ""
+	}
+	return out
+}
+
+// targetsOf gives the thresholds of what can be foretold.
+func targetsOf(list []*watch) []predict.Target {
+	var out []predict.Target
+	for _, w := range list {
+		if w.target != nil {
+			out = append(out, *w.target)
+		}
+	}
+	return out
+}
+
+// watch has the series kept that the configuration looks at. Of what it looked at
+// before it is known when that was evaluated. The caller holds in.mu.
+func (in *ingest) watch(cfg *Config) {
+	before := in.watches
+	in.watches = watches(cfg)
+	exprs := make([]*series.Expr, 0, len(in.watches))
+	for _, w := range in.watches {
+		exprs = append(exprs, w.expr)
+		same := func(b *watch) bool {
+			return b.objective == w.objective && b.name == w.name && b.service == w.service && b.expr.String() == w.expr.String()
+		}
+		if i := slices.IndexFunc(before, same); i >= 0 {
+			w.newest = before[i].newest
+		}
+	}
+	for _, metric := range checked(cfg.Playbooks) {
+		if e, err := series.Compile(fmt.Sprintf("{%q}", metric)); err == nil {
+			exprs = append(exprs, e)
+		}
+	}
+	in.Series.Watch(exprs)
+}
+
+// checked gives the metrics that remedies are verified by.
+func checked(list []grace.Playbook) (metrics []string) {
+	for _, p := range list {
+		for _, c := range p.Verify {
+			if c.Metric != "" && !slices.Contains(metrics, c.Metric) {
+				metrics = append(metrics, c.Metric)
+			}
+		}
+	}
+	return metrics
+}
+
+// evaluate gives the signals that change by what was measured. Of each expression the
+// time at which it is evaluated only goes on. The caller holds in.mu.
+func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.Signal) {
+	for _, w := range in.watches {
+		appended, every := in.Series.Appended(w.expr)
+		at := at
+		if w.at.After(at) {
+			at = w.at
+		}
+		since, missing := at.Sub(w.at), w.expr.Op() == "" // that nothing comes may be what it says
+		if appended == w.appended && (!missing || since < evaluateEvery) || appended != w.appended && since < min(every/2, evaluateEvery) {
+			continue
+		}
+		w.appended, w.at = appended, at
+		r, err := in.Series.Evaluate(ctx, w.expr, at)
+		switch {
+		case err == nil && w.objective != "":
+			changed = append(changed, in.sense.Judge(w.objective, r)...)
+		case err != nil && ctx.Err() != nil:
+			w.appended-- // it is evaluated again
+			return changed
+		case err != nil && w.objective != "":
+			changed = append(changed, in.sense.Failed(w.objective, at, err.Error())...)
+		}
+		in.forecaster.observe(w, &r)
+		w.measured(&r)
+	}
+	return changed
+}
+
+// Backfill shows the forecasts what was measured before this process began, oldest
+// first; it is no symptom of anything now.
+func (in *ingest) Backfill(ctx context.Context, samples ...grace.Sample) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for i, s := range samples {
+		if s.Kind != grace.SampleMetric {
+			continue
+		}
+		in.Series.Observe(s)
+		if i < len(samples)-1 && samples[i+1].At.Equal(s.At) {
+			continue
+		}
+		for _, w := range in.watches {
+			if w.target == nil || !slices.Contains(w.expr.Metrics(), s.Metric) {
+				continue
+			}
+			if r, err := in.Series.Evaluate(ctx, w.expr, s.At); err == nil {
+				in.forecaster.observe(w, &r)
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// Rehearsal is an expression whose past a forecast may begin with.
+type Rehearsal struct {
+	Expr    string
+	Observe func(labels map[string]string, points []series.Sample)
+}
+
+// Rehearsals gives what can be foretold from what another system has kept: what is held
+// against a number.
+func (in *ingest) Rehearsals() (out []Rehearsal) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, w := range in.watches {
+		if w.target == nil || !w.constant {
+			continue
+		}
+		out = append(out, Rehearsal{w.expr.Value(), func(labels map[string]string, points []series.Sample) {
+			for _, p := range points {
+				at := time.UnixMilli(p.At)
+				in.forecaster.observe(w, &series.Result{At: at, Elements: []series.Element{{Labels: labels, Value: p.Value, Newest: at}}})
+			}
+		}})
+	}
+	return out
+}
+
+// whose tells whose an element is; none when it does not say.
+func (w *watch) whose(e *series.Element) grace.ServiceID {
+	return cmp.Or(w.service, grace.ServiceID(e.Labels[w.label]))
+}
+
+// measured notes when what bears on each service was measured.
+func (w *watch) measured(r *series.Result) {
+	for i := range r.Elements {
+		e := &r.Elements[i]
+		id := w.whose(e)
+		if m := w.newest[id]; e.Newest.After(m.at) {
+			if !m.at.IsZero() {
+				m.every = e.Newest.Sub(m.at)
+			}
+			m.at = e.Newest
+			w.newest[id] = m
+		}
+	}
+}
+
+// observe takes what an expression gives for forecasts.
+func (f *forecaster) observe(w *watch, r *series.Result) {
+	if w.target == nil {
+		return
+	}
+	f.agents.Lock()
+	defer f.agents.Unlock()
+	for i := range r.Elements {
+		e := &r.Elements[i]
+		service := w.whose(e)
+		if service == "" || e.Newest.IsZero() {
+			continue
+		}
+		v := e.Value
+		if !w.constant {
+			v -= e.Threshold
+		}
+		f.predict.Observe(predict.Series{Service: service, Metric: w.name, Labels: w.seriesLabels(e.Labels), Unit: w.target.Unit}, e.Newest, v)
+	}
+}
+
+// seriesLabels writes the labels that tell an element from the others of its service.
+func (w *watch) seriesLabels(labels map[string]string) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		if name != w.label && name != series.ServiceLabel && name != series.JobLabel {
+			parts = append(parts, name+"="+strconv.Quote(labels[name]))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "{" + strings.Join(parts, ",") + "}"
+}
+
+// measured tells when what an objective or limit looks at was measured last of a
+// service, and whether there is one of that name.
+func (in *ingest) measured(service grace.ServiceID, name string) (m measurement, wanted bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, w := range in.watches {
+		if w.name == name && (w.service == "" || w.service == service) && w.target != nil {
+			return w.newest[service], true
+		}
+	}
+	return m, false
+}

@@ -1,0 +1,93 @@
+package loop
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"grace"
+	"grace/internal/series"
+	"grace/internal/stage/sense"
+)
+
+// watching is a loop with objectives, and time in steps of a second.
+func watching(t *testing.T, objectives ...sense.Objective) (l *Loop, tick func()) {
+	t.Helper()
+	l, pass := wound(t, func(cfg *Config) { cfg.Objectives = objectives })
+	return l, func() {
+		pass()
+		if err := l.elapse(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func stateOf(l *Loop, key grace.SignalKey) grace.SignalState {
+	s, _ := l.sense.Signal(key)
+	return s.State
+}
+
+// What nobody measures is judged all the same, where that is what an objective is about.
+func TestAbsenceIsJudged(t *testing.T) {
+	t.Parallel()
+	service := benchService(1)
+	l, tick := watching(t, sense.Objective{Name: "gone", Service: service, Expr: fmt.Sprintf(`absent(up{service=%q})`, service), Code: grace.CodeDegradation})
+	for range 60 {
+		tick()
+	}
+	if got := stateOf(l, grace.SignalKey(service)+"/objective/gone"); got != grace.SignalFiring {
+		t.Errorf("nobody measures it: %q", got)
+	}
+}
+
+// Series that edges append by themselves are judged with the next second.
+func TestAppendedBesideTheLoop(t *testing.T) {
+	t.Parallel()
+	service := benchService(1)
+	l, tick := watching(t, sense.Objective{Name: "queue", Expr: `queue > 10`, Code: grace.CodeCapacity})
+	key := series.AppendLabel(series.AppendLabel([]byte(nil), series.MetricLabel, "queue"), "service", string(service))
+	for i := range 40 {
+		tick()
+		if i%5 == 0 {
+			b := l.Series.Begin(series.From{Sensor: "remote_write", Source: "test"})
+			b.Append(key, series.Meta{}, series.Sample{At: l.Now().UnixMilli(), Value: 20})
+			if r := b.End(); r.Err() != nil {
+				t.Fatal(r.Err())
+			}
+		}
+	}
+	if got := stateOf(l, grace.SignalKey(service)+"/objective/queue"); got != grace.SignalFiring {
+		t.Errorf("appended, but %q", got)
+	}
+	for range 120 {
+		tick()
+	}
+	if got := stateOf(l, grace.SignalKey(service)+"/objective/queue"); got != grace.SignalStale {
+		t.Errorf("silent, but %q", got)
+	}
+}
+
+// An expression that many sensors feed by turns is evaluated no more often than each of
+// them measures.
+func TestEvaluatedAsOftenAsItIsMeasured(t *testing.T) {
+	t.Parallel()
+	l, _ := watching(t, sense.Objective{Name: "queue", Expr: `queue > 10`, Code: grace.CodeCapacity})
+	start := l.Now()
+	now := start
+	l.Now = func() time.Time { return now }
+	w := l.ingest.watches[0]
+	evaluated, last := 0, w.at
+	for i := range 600 { // 10 services, each every 10 s
+		now = start.Add(time.Duration(i) * time.Second)
+		s := grace.Sample{Service: benchService(i % 10), Sensor: fmt.Sprintf("s%d", i%10), Metric: "queue", Kind: grace.SampleMetric, Value: 1, At: now}
+		if err := l.Observe(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if w = l.ingest.watches[0]; !w.at.Equal(last) {
+			evaluated, last = evaluated+1, w.at
+		}
+	}
+	if evaluated < 100 || evaluated > 140 {
+		t.Errorf("evaluated %d times in 600 s, want every 5 s", evaluated)
+	}
+}

@@ -1,0 +1,45 @@
+package sense
+
+import (
+	"errors"
+
+	"grace"
+	"grace/internal/series"
+)
+
+// Limit is an expression of PromQL that says what must not run out: a breach is
+// predicted, and is no symptom by itself.
+type Limit struct {
+	Name         string          `json:"name" doc:"unique among the objectives and limits of a service"`
+	Service      grace.ServiceID `json:"service" doc:"whose it is; without it, the label service_label of each element names the service"`
+	ServiceLabel string          `json:"service_label" doc:"the label that names the service, where service does not (default service)"`
+	Expr         string          `json:"expr" doc:"PromQL whose outermost operator is <, <=, > or >="`
+	Code         grace.Code      `json:"code" doc:"what a breach would be a symptom of"`
+	Unit         string          `json:"unit" doc:"of what is compared, for people"`
+	Impact       grace.Impact    `json:"impact" enum:"low,medium,high,critical" doc:"of a breach; by default judged by the service's criticality"`
+}
+
+// Validate names everything that is wrong with the limit.
+func (l Limit) Validate() error {
+	var errs []error
+	for _, f := range []struct{ key, value string }{
+		{"name", l.Name}, {"expr", l.Expr}, {"code", string(l.Code)},
+	} {
+		if f.value == "" {
+			errs = append(errs, grace.Field(f.key, "is missing"))
+		}
+	}
+	if l.Expr != "" {
+		e, err := series.Compile(l.Expr)
+		switch {
+		case err != nil:
+			errs = append(errs, grace.Field("expr", "%v", err))
+		case e.Unpredictable() != "":
+			errs = append(errs, grace.Field("expr", "cannot be predicted: %s", e.Unpredictable()))
+		}
+	}
+	if l.Service != "" && l.ServiceLabel != "" {
+		errs = append(errs, grace.Field("service_label", "%q: service says whose it is already", l.ServiceLabel))
+	}
+	return errors.Join(errs...)
+}

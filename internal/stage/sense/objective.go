@@ -1,0 +1,341 @@
+package sense
+
+import (
+	"cmp"
+	"errors"
+	"hash/fnv"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"grace"
+	"grace/internal/series"
+)
+
+// Objective is an expression of PromQL that says what is wrong: with every service of
+// which it gives an element.
+type Objective struct {
+	Name         string          `json:"name" doc:"unique among the objectives of a service"`
+	Service      grace.ServiceID `json:"service" doc:"whose it is; without it, the label service_label of each element names the service"`
+	ServiceLabel string          `json:"service_label" doc:"the label that names the service, where service does not (default service)"`
+	Expr         string          `json:"expr" doc:"PromQL over what the sensors measure. Where its outermost operator is <, <=, > or >=, what passes is seen too, and a breach is predicted"`
+	For          grace.Duration  `json:"for" doc:"how long an element must be there before it fires"`
+	Code         grace.Code      `json:"code" doc:"what it is a symptom of"`
+	Severity     grace.Severity  `json:"severity" enum:"info,warning,critical" doc:"default warning"`
+	Unit         string          `json:"unit" doc:"of what is compared, for people"`
+	Interval     time.Duration   `json:"-"` // at which samples come; 0 is not known
+}
+
+// ID is what an objective is known by.
+func (o *Objective) ID() string { return string(o.Service) + "/" + o.Name }
+
+// Validate names everything that is wrong with the objective.
+func (o Objective) Validate() error {
+	var errs []error
+	for _, f := range []struct{ key, value string }{
+		{"name", o.Name}, {"expr", o.Expr}, {"code", string(o.Code)},
+	} {
+		if f.value == "" {
+			errs = append(errs, grace.Field(f.key, "is missing"))
+		}
+	}
+	if o.Expr != "" {
+		if _, err := series.Compile(o.Expr); err != nil {
+			errs = append(errs, grace.Field("expr", "%v", err))
+		}
+	}
+	if o.Service != "" && o.ServiceLabel != "" {
+		errs = append(errs, grace.Field("service_label", "%q: service says whose it is already", o.ServiceLabel))
+	}
+	if o.For < 0 {
+		errs = append(errs, grace.Field("for", "%s is negative", o.For))
+	}
+	if !o.Severity.Valid() {
+		errs = append(errs, grace.Field("severity", "unknown %q, want info, warning or critical", o.Severity))
+	}
+	return errors.Join(errs...)
+}
+
+// objective is one with its expression, and the signals that it gives.
+type objective struct {
+	Objective
+
+	expr    *series.Expr
+	metrics []string // that the expression names
+	entries map[grace.ServiceID]*entry
+}
+
+func compile(o Objective) *objective {
+	o.ServiceLabel = cmp.Or(o.ServiceLabel, series.ServiceLabel)
+	o.Severity = cmp.Or(o.Severity, grace.SeverityWarning)
+	out := &objective{Objective: o, entries: map[grace.ServiceID]*entry{}}
+	if out.expr, _ = series.Compile(o.Expr); out.expr != nil { // Validate refuses it
+		out.metrics = out.expr.Metrics()
+	}
+	return out
+}
+
+// metric is what signals are called after: the metric that the expression looks at, if
+// it is one.
+func (o *objective) metric() string {
+	if len(o.metrics) == 1 {
+		return o.metrics[0]
+	}
+	return o.Name
+}
+
+// of tells whose an element is; none when it does not say.
+func (o *objective) of(e *series.Element) grace.ServiceID {
+	if o.Service != "" {
+		return o.Service
+	}
+	return grace.ServiceID(e.Labels[o.ServiceLabel])
+}
+
+// failing is an element that fails.
+type failing struct {
+	since  time.Time // of the first of the samples that failed in a row
+	newest time.Time
+	count  int // of these
+}
+
+// verdict is what the elements of one service say.
+type verdict struct {
+	element       *series.Element // that is told of: the worst
+	fails         *failing        // nil when all pass
+	newest        time.Time       // when the newest of what was measured was
+	total, failed int
+}
+
+// Judge takes what the expression of an objective gives, and gives the signals that
+// changed, sorted by key. What rests on no newer sample than before is judged already.
+func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
+	o := a.objectives[id]
+	if o == nil {
+		return nil
+	}
+	sensors := r.Sensors()
+	by := map[grace.ServiceID][]*series.Element{}
+	for i := range r.Elements {
+		if service := o.of(&r.Elements[i]); service != "" {
+			by[service] = append(by[service], &r.Elements[i])
+		}
+	}
+	var changed []grace.Signal
+	for _, service := range slices.Sorted(maps.Keys(by)) {
+		e := a.entryOf(o, service)
+		if e == nil {
+			continue // there is no room
+		}
+		e.sensors = sensors
+		changed = a.conclude(e, a.judgeElements(e, by[service], r.At), changed)
+	}
+	if e := o.entries[grace.CoreService]; e != nil && e.fault != "" && len(by[grace.CoreService]) == 0 {
+		changed = append(changed, a.forget(e, "it can be evaluated again"))
+	}
+	if r.Compared {
+		return changed
+	}
+	for _, service := range slices.Sorted(maps.Keys(o.entries)) {
+		if len(by[service]) == 0 { // what is not there passes, once something else was measured
+			e := o.entries[service]
+			e.sensors = sensors
+			changed = a.conclude(e, a.judgeNone(e, r.Newest(o.labels(service))), changed)
+		}
+	}
+	return changed
+}
+
+// labels are those by which the samples are found that bear on a service.
+func (o *objective) labels(service grace.ServiceID) map[string]string {
+	if o.Service != "" {
+		return nil
+	}
+	return map[string]string{o.ServiceLabel: string(service)}
+}
+
+func (a *Agent) conclude(e *entry, changes bool, changed []grace.Signal) []grace.Signal {
+	if changes {
+		return append(changed, e.word(&a.cfg))
+	}
+	return e.answer(&a.cfg, changed)
+}
+
+// Failed takes that an objective could not be evaluated: its signals are stale, with the
+// reason. One that finds its services by a label may have none: that is told of GRACE.
+func (a *Agent) Failed(id string, at time.Time, why string) (changed []grace.Signal) {
+	o := a.objectives[id]
+	if o == nil {
+		return nil
+	}
+	if o.Service == "" {
+		a.entryOf(o, grace.CoreService)
+	}
+	for _, service := range slices.Sorted(maps.Keys(o.entries)) {
+		e := o.entries[service]
+		if e.blind(&a.cfg, &grace.Sample{At: at, Message: why}) {
+			changed = append(changed, e.signal(&a.cfg))
+		}
+	}
+	return changed
+}
+
+// judgeElements judges a service by what an objective gives of it.
+func (a *Agent) judgeElements(e *entry, list []*series.Element, now time.Time) bool {
+	v := e.weigh(&a.cfg, list, now)
+	if v.element == nil || !v.newest.After(e.sig.At) {
+		return false
+	}
+	e.arrive(&a.cfg, v.newest, v.element.Labels)
+	e.sig.Value, e.sig.Threshold = finite(v.element.Value), finite(v.element.Threshold)
+	e.total, e.failed = v.total, v.failed
+	if v.fails == nil {
+		e.judge(&a.cfg, false, v.newest, v.newest)
+	} else {
+		e.fails = v.fails.count - 1
+		if e.held != grace.SignalFiring {
+			e.breachSince = v.fails.since
+		}
+		e.judge(&a.cfg, true, v.newest, v.fails.newest)
+	}
+	return e.settle(&a.cfg, e.objective.Severity, v.newest)
+}
+
+// judgeNone judges a service of which an objective gives nothing, by what was measured
+// last that bears on it.
+func (a *Agent) judgeNone(e *entry, newest time.Time) bool {
+	clear(e.failing)
+	if !newest.After(e.sig.At) {
+		return false
+	}
+	e.arrive(&a.cfg, newest, nil)
+	e.sig.Value, e.total, e.failed = 0, 0, 0
+	e.judge(&a.cfg, false, newest, newest)
+	return e.settle(&a.cfg, e.objective.Severity, newest)
+}
+
+// weigh finds the worst of a service's elements: of those that fail the one that does
+// for longest, else the one that is closest to it. What nobody measures any more, and
+// has not ended, has no say; what was measured before a restart alone has the last.
+func (e *entry) weigh(cfg *Config, list []*series.Element, now time.Time) (v verdict) {
+	seen := make(map[uint64]*failing, len(e.failing))
+	for _, one := range list {
+		at := one.Newest
+		if at.IsZero() {
+			at = now // that nothing is there cannot be measured
+		}
+		if now.Sub(at) > e.staleTimeout(cfg) {
+			continue
+		}
+		v.total++
+		if at.After(v.newest) {
+			v.newest = at
+		}
+		if !one.Fails {
+			if v.fails == nil && (v.element == nil || e.closer(one, v.element)) {
+				v.element = one
+			}
+			continue
+		}
+		v.failed++
+		key := fingerprint(one.Labels)
+		f := e.failing[key]
+		if f == nil && e.objective.expr.Op() == "" && !one.Newest.IsZero() && !at.After(e.sig.At) {
+			continue // it was not there when this was judged
+		}
+		if f == nil || at.Sub(f.newest) > e.staleTimeout(cfg) {
+			f = &failing{since: at}
+		}
+		if f.count == 0 || at.After(f.newest) {
+			f.count++
+			f.newest = at
+		}
+		seen[key] = f
+		if v.fails == nil || e.worse(f, one, v.fails, v.element) {
+			v.fails, v.element = f, one
+		}
+	}
+	e.failing = seen
+	if v.fails != nil && v.element.Newest.IsZero() {
+		blind := *v.fails
+		blind.newest = time.Time{} // it is no evidence
+		v.fails = &blind
+	}
+	return v
+}
+
+// worse tells whether an element that fails is to be told of rather than another.
+func (e *entry) worse(f *failing, one *series.Element, than *failing, other *series.Element) bool {
+	switch shown, was := f.newest.After(e.since), than.newest.After(e.since); {
+	case shown != was:
+		return shown
+	case f.count != than.count:
+		return f.count > than.count
+	case !f.since.Equal(than.since):
+		return f.since.Before(than.since)
+	default:
+		return e.closer(one, other)
+	}
+}
+
+// closer tells whether an element is further on the way to failing than another.
+func (e *entry) closer(one, other *series.Element) bool {
+	d, o := one.Value-one.Threshold, other.Value-other.Threshold
+	if math.IsNaN(one.Threshold) {
+		d, o = one.Value, other.Value
+	}
+	if e.objective.expr.Falls() {
+		return d < o
+	}
+	return d > o
+}
+
+// finite bounds a number to those that can be written.
+func finite(v float64) float64 {
+	switch {
+	case math.IsNaN(v):
+		return 0
+	case math.IsInf(v, 0):
+		return math.Copysign(math.MaxFloat64, v)
+	}
+	return v
+}
+
+func fingerprint(labels map[string]string) uint64 {
+	h := fnv.New64a()
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		_, _ = h.Write([]byte(name))
+		_, _ = h.Write([]byte{0})
+		_, _ = h.Write([]byte(labels[name]))
+		_, _ = h.Write([]byte{0})
+	}
+	return h.Sum64()
+}
+
+// entryOf finds or makes the signal of an objective for a service; nil when there is
+// no room.
+func (a *Agent) entryOf(o *objective, service grace.ServiceID) *entry {
+	if e := o.entries[service]; e != nil {
+		return e
+	}
+	key := objectiveKey(&o.Objective, service)
+	e := a.entries[key]
+	if e == nil {
+		if len(a.entries) >= a.cfg.MaxSeries {
+			a.dropped++
+			return nil
+		}
+		e = &entry{sig: grace.Signal{Key: key, Service: service, Kind: grace.SignalObjective, Configured: true, Severity: o.Severity}}
+		a.add(e)
+	}
+	e.kind, e.objective, e.expected, e.interval = kindObjective, o, true, o.Interval
+	// A new severity is told with the next sample, as a change.
+	e.sig.Kind, e.sig.Configured, e.sig.Metric, e.sig.Code, e.sig.Unit = grace.SignalObjective, true, o.metric(), o.Code, o.Unit
+	o.entries[service] = e
+	return e
+}
+
+func objectiveKey(o *Objective, service grace.ServiceID) grace.SignalKey {
+	return probeKey(service, objectiveSensor, o.Name)
+}

@@ -1,0 +1,179 @@
+package sense
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"grace"
+)
+
+// of gives a sample of a pod of a service.
+func of(service grace.ServiceID, pod string, sec int, value float64) grace.Sample {
+	return grace.Sample{
+		Service: service, Sensor: "prom", Metric: "lag", Kind: grace.SampleMetric, Value: value, At: at(sec), Labels: map[string]string{"pod": pod},
+	}
+}
+
+func lagging(change func(*Objective)) *house {
+	o := Objective{Name: "lag", Expr: "lag > 10", Code: grace.CodeLatencySpike, Severity: grace.SeverityCritical, Unit: "s"}
+	if change != nil {
+		change(&o)
+	}
+	return newHouse(DefaultConfig(), []Objective{o})
+}
+
+// states writes what is known: "cart=ok web=firing".
+func states(a *house) string {
+	var out []string
+	for _, s := range a.Signals() {
+		out = append(out, fmt.Sprintf("%s=%s", s.Service, s.State))
+	}
+	return strings.Join(out, " ")
+}
+
+// An objective without a service has a signal of each that its elements name, keeps
+// them over a restart, and forgets them with their data.
+func TestServicesByLabel(t *testing.T) {
+	a := lagging(nil)
+	for i := range 3 {
+		a.Observe(of("cart", "c-1", 10*i, 1))
+		a.Observe(of("web", "w-1", 10*i, 20))
+	}
+	if got := states(a); got != "cart=ok web=firing" {
+		t.Fatal(got)
+	}
+	again := lagging(nil)
+	if gone := again.Restore(a.Signals(), at(30)); len(gone) != 0 {
+		t.Errorf("gone by a restart: %+v", gone)
+	}
+	if s, _ := again.Signal("web/objective/lag"); s.State != grace.SignalFiring || !s.Unconfirmed {
+		t.Errorf("restored: %+v", s)
+	}
+	again.Observe(of("web", "w-1", 40, 20))
+	if s, _ := again.Signal("web/objective/lag"); s.State != grace.SignalFiring || s.Unconfirmed {
+		t.Errorf("seen again: %+v", s)
+	}
+	again.Tick(at(140))
+	again.Tick(at(300))
+	gone := again.Tick(at(40 + 6*3600))
+	if len(gone) != 2 || !gone[0].Gone || gone[0].Lost || !gone[1].Lost {
+		t.Errorf("forgotten: %+v", gone)
+	}
+	if got := states(again); got != "" {
+		t.Errorf("left: %s", got)
+	}
+}
+
+// Each element must fail for long enough by itself: pods that fail by turns do not make
+// a service that does.
+func TestElementsFailByThemselves(t *testing.T) {
+	a := lagging(func(o *Objective) { o.For = seconds(25) })
+	for i := range 20 {
+		a.Observe(of("web", "w-1", 10*i, []float64{20, 1}[i%2]))
+		a.Observe(of("web", "w-2", 10*i+5, []float64{1, 20}[i%2]))
+		a.Tick(at(10*i + 5))
+	}
+	if got := states(a); got != "web=ok" {
+		t.Errorf("by turns: %s", got)
+	}
+	for i := range 4 {
+		a.Observe(of("web", "w-1", 200+10*i, 1))
+		a.Observe(of("web", "w-2", 205+10*i, 20))
+		a.Tick(at(205 + 10*i))
+	}
+	s := a.Signals()[0]
+	if s.State != grace.SignalFiring || s.Labels["pod"] != "w-2" || s.Message != `lag 20 s > 10 s, 1 of 2 series, the worst {pod="w-2"} for 25s` {
+		t.Errorf("one of them all the time: %+v", s)
+	}
+}
+
+// What nobody measures any more has no say, and what ended has none at once.
+func TestDeadElement(t *testing.T) {
+	for name, ended := range map[string]bool{"silent": false, "ended": true} {
+		t.Run(name, func(t *testing.T) {
+			a := lagging(nil)
+			for i := range 3 {
+				a.Observe(of("web", "w-1", 10*i, 20))
+				a.Observe(of("web", "w-2", 10*i, 1))
+			}
+			if got := states(a); got != "web=firing" {
+				t.Fatal(got)
+			}
+			if ended {
+				a.db.Observe(of("web", "w-1", 25, math.Float64frombits(0x7ff0000000000002)))
+			}
+			over := 0
+			for sec := 30; over == 0 && sec < 600; sec += 10 {
+				a.Observe(of("web", "w-2", sec, 1))
+				if states(a) == "web=ok" {
+					over = sec
+				}
+			}
+			if want := map[bool]int{true: 40, false: 100}[ended]; over != want { // two passes; after a minute of silence
+				t.Errorf("over after %d s, want %d", over, want)
+			}
+		})
+	}
+}
+
+// Of what does not compare only what fails is seen: it passes when something else is
+// measured, and it is not there.
+func TestConditionWithoutComparison(t *testing.T) {
+	a := newHouse(DefaultConfig(), []Objective{{
+		Name: "both", Service: "web", Expr: `lag{service="web"} > 10 and on() load > 5`, Code: grace.CodeCapacity,
+	}})
+	load := func(sec int, v float64) grace.Sample {
+		return grace.Sample{Service: "web", Sensor: "prom", Metric: "load", Kind: grace.SampleMetric, Value: v, At: at(sec)}
+	}
+	var got []string
+	for i, v := range []float64{1, 1, 9, 9, 9, 1, 1, 1} {
+		a.Observe(load(10*i, v))
+		a.Observe(of("web", "w-1", 10*i, 20))
+		got = append(got, string(a.Signals()[0].State))
+	}
+	if want := []string{"ok", "ok", "ok", "firing", "firing", "firing", "ok", "ok"}; !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+// That something is absent is told, and is no evidence to act by.
+func TestAbsentIsNoEvidence(t *testing.T) {
+	a := newHouse(DefaultConfig(), []Objective{{Name: "gone", Service: "web", Expr: `absent(lag{service="web"})`, Code: grace.CodeServiceDown}})
+	a.Restore(nil, at(0))
+	for sec := 10; sec <= 40; sec += 10 {
+		a.judge(at(sec))
+	}
+	if s := a.Signals()[0]; s.State != grace.SignalFiring || !s.Unconfirmed {
+		t.Errorf("absent: %+v", s)
+	}
+	a.Observe(of("web", "w-1", 50, 1))
+	a.Observe(of("web", "w-1", 60, 1))
+	if s := a.Signals()[0]; s.State != grace.SignalOK || s.Unconfirmed {
+		t.Errorf("there: %+v", s)
+	}
+}
+
+// What cannot be evaluated is stale, with the reason, for GRACE too: it may have found
+// no service yet.
+func TestNotEvaluated(t *testing.T) {
+	a := lagging(nil)
+	for i, want := range []string{"core=stale", "core=stale web=stale"} {
+		got := a.Failed("/lag", at(10+20*i), "many-to-many matching")
+		if len(got) == 0 || got[0].State != grace.SignalStale || got[0].Message != "lag: sensor error: many-to-many matching" {
+			t.Errorf("%+v", got)
+		}
+		if got := states(a); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		changed := a.Observe(of("web", "w-1", 20+20*i, 1))
+		if !slices.ContainsFunc(changed, func(s grace.Signal) bool { return s.Service == grace.CoreService && s.Gone && !s.Lost }) {
+			t.Errorf("evaluated again: %+v", changed)
+		}
+		if got := states(a); got != "web=ok" {
+			t.Errorf("evaluated again: %s", got)
+		}
+	}
+}
