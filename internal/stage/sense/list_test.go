@@ -32,8 +32,8 @@ func listedAt(sec int, over bool) grace.Sample {
 }
 
 // wasListed gives an agent with an alert that the list held, and is over at 30.
-func wasListed(cfg Config) *Agent {
-	a := New(cfg, nil)
+func wasListed(cfg Config) *house {
+	a := newHouse(cfg, nil)
 	for _, s := range []grace.Sample{listedAt(0, false), listAt(0, ""), listedAt(30, true), listAt(30, "")} {
 		a.Observe(s)
 	}
@@ -41,7 +41,7 @@ func wasListed(cfg Config) *Agent {
 }
 
 // through lets seconds pass, with a reading every 30, which fails with a fault.
-func through(a *Agent, from, to int, fault string) (changed []grace.Signal) {
+func through(a *house, from, to int, fault string) (changed []grace.Signal) {
 	for sec := from; sec < to; sec++ {
 		if sec%30 == 0 {
 			changed = append(changed, a.Observe(listAt(sec, fault))...)
@@ -59,7 +59,7 @@ func TestListedIsNotRepeated(t *testing.T) {
 		s.Repeated, s.Silenced = at(repeated), silenced
 		return s
 	}
-	a := New(DefaultConfig(), nil)
+	a := newHouse(DefaultConfig(), nil)
 	a.Restore([]grace.Signal{{Key: listedKey, Service: "cart", Sensor: "alertmanager", Metric: "HighLatency", Kind: grace.SignalAlert, State: grace.SignalFiring, At: at(-20)}}, at(0))
 	for _, step := range []struct {
 		sample      grace.Sample
@@ -99,7 +99,7 @@ func TestNotifiedIsNotRepeated(t *testing.T) {
 		"and the list cannot be read":      {-20, []grace.Sample{listAt(11, "refused")}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := New(DefaultConfig(), nil)
+			a := newHouse(DefaultConfig(), nil)
 			a.Restore(nil, at(0))
 			a.Unconfirm(func(grace.Signal, []string) bool { return true }, at(0))
 			word := alertAt(10, "f1", false)
@@ -167,7 +167,7 @@ func wasFiring(s grace.Signal) bool { return s.Fired.Equal(s.At) }
 func TestOverWithoutAList(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.AlertStaleAfter = seconds(180)
-	a := New(cfg, nil)
+	a := newHouse(cfg, nil)
 	a.Observe(alertAt(0, "f1", false))
 	a.Observe(alertAt(30, "f1", true))
 	var got []grace.Signal
@@ -182,7 +182,7 @@ func TestOverWithoutAList(t *testing.T) {
 // TestFiresWithoutItsList: an alert that a webhook brought fires on, though the list
 // cannot be read; one that the list held is stale as soon as it always was.
 func TestFiresWithoutItsList(t *testing.T) {
-	a := New(DefaultConfig(), nil)
+	a := newHouse(DefaultConfig(), nil)
 	a.Observe(listedAt(0, false))
 	a.Observe(alertAt(0, "f2", false))
 	a.Observe(listAt(0, ""))
@@ -216,7 +216,7 @@ func TestOverAfterARestart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := wasListed(DefaultConfig())
 			through(before, 31, 31+tt.away, "refused")
-			a, start := New(DefaultConfig(), nil), 40+tt.away
+			a, start := newHouse(DefaultConfig(), nil), 40+tt.away
 			a.Restore(before.Signals(), at(start))
 			for range 2 { // a change of the configuration shows nothing
 				through(a, start, start+50, "refused")
@@ -242,11 +242,11 @@ func TestOverAfterARestart(t *testing.T) {
 // TestOverAndTheClock: that the clock was set, or the process stood still, is no time in
 // which the list could not be read, and keeps no later reading out.
 func TestOverAndTheClock(t *testing.T) {
-	for name, step := range map[string]func(a *Agent) (now int){
-		"ahead": func(a *Agent) int { a.ClockStepped(at(3700), time.Hour); return 3700 },
-		"back":  func(a *Agent) int { a.ClockStepped(at(-3500), -time.Hour); return -3500 },
-		"stood": func(a *Agent) int { a.Woke(at(3700), time.Hour); return 3700 },
-		"stood, and read since": func(a *Agent) int {
+	for name, step := range map[string]func(a *house) (now int){
+		"ahead": func(a *house) int { a.ClockStepped(at(3700), time.Hour); return 3700 },
+		"back":  func(a *house) int { a.ClockStepped(at(-3500), -time.Hour); return -3500 },
+		"stood": func(a *house) int { a.Woke(at(3700), time.Hour); return 3700 },
+		"stood, and read since": func(a *house) int {
 			a.Observe(listAt(3700, ""))
 			a.Woke(at(3700), time.Hour)
 			return 3700
@@ -275,7 +275,7 @@ func TestOverAndTheClock(t *testing.T) {
 // none does.
 func TestOneReplicaReadsTheList(t *testing.T) {
 	a, b := wasListed(DefaultConfig()), wasListed(DefaultConfig())
-	agents := []*Agent{a, b}
+	agents := []*house{a, b}
 	mirror := map[grace.SignalKey]grace.Signal{}
 	pass := func(from, to int, faults ...string) {
 		for sec := from; sec < to; sec++ {
@@ -309,7 +309,7 @@ func TestOneReplicaReadsTheList(t *testing.T) {
 func TestOKNeedsAReading(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := DefaultConfig()
-		a := New(cfg, nil)
+		a := newHouse(cfg, nil)
 		var shown time.Time // by a reading, the alert itself, or not denied for long since a start
 		now := 0
 		observe := func(s grace.Sample) {
@@ -331,13 +331,14 @@ func TestOKNeedsAReading(t *testing.T) {
 			case 3, 4:
 				if rapid.Bool().Draw(t, "start") {
 					known := a.Signals()
-					a = New(cfg, nil)
+					a = newHouse(cfg, nil)
 					a.Restore(known, at(now))
 				} else {
 					a.Reconfigure(cfg, nil)
 					a.ForgetLists()
 				}
-				if slices.ContainsFunc(a.Signals(), func(s grace.Signal) bool { return s.State == grace.SignalOK }) {
+				well := []grace.SignalState{grace.SignalOK, grace.SignalUnstable}
+				if slices.ContainsFunc(a.Signals(), func(s grace.Signal) bool { return slices.Contains(well, s.State) }) {
 					shown = at(now)
 				}
 				observe(listAt(now, "refused"))
