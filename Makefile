@@ -138,6 +138,12 @@ compare-ingest: ## GRACE's remote-write receiver next to Prometheus' own, in sam
 	bin/ingest -json bin/ingest.json $(INGEST)
 	$(took)
 
+.PHONY: idle
+idle: build ## what GRACE costs while nothing happens: processor time and memory, watching 50 services on one host (2 minutes; IDLE=flags)
+	@mkdir -p bin && $(GO) build -o bin/idle ./bench/idle
+	bin/idle $(IDLE)
+	$(took)
+
 .PHONY: compare-promql
 compare-promql: ## what expressions say here next to Debian's Prometheus, over the same samples, and the tests of its engine (1 minute; PROMQL=flags)
 	@mkdir -p bin && $(GO) build -o bin/promql ./bench/promql
