@@ -37,6 +37,22 @@ type Tx interface {
 	Querier
 	Commit(ctx context.Context) error
 	Rollback(ctx context.Context) error
+	// OnCommit has f called once it is known that the transaction was committed; never
+	// when it was not, and perhaps not even then.
+	OnCommit(f func())
+}
+
+// Commits is OnCommit for who makes a [Tx] or commits it.
+type Commits struct{ then []func() }
+
+// OnCommit meets [Tx].
+func (c *Commits) OnCommit(f func()) { c.then = append(c.then, f) }
+
+// Committed tells that the transaction was.
+func (c *Commits) Committed() {
+	for _, f := range c.then {
+		f()
+	}
 }
 
 // Result is what a write has done.

@@ -32,7 +32,7 @@ func TestFenced(t *testing.T) {
 			if _, err := conn.Exec(t.Context(), "CREATE TABLE records (name text)"); err != nil {
 				t.Fatal(err)
 			}
-			began, told := make(chan string, 8), make(chan string, 8)
+			began, told, committed := make(chan string, 8), make(chan string, 8), make(chan string, 8)
 			release := map[string]chan struct{}{"a": make(chan struct{}), "b": make(chan struct{})}
 			drive := func(name string) func(*Run) error {
 				return func(r *Run) error {
@@ -41,6 +41,7 @@ func TestFenced(t *testing.T) {
 						<-release[name]
 						return grace.Outcome{Status: grace.OutcomeSucceeded}
 					}, func(ctx context.Context, tx dbtx.Tx, _ grace.Outcome) (string, error) {
+						tx.OnCommit(func() { committed <- name })
 						_, err := tx.Exec(ctx, "INSERT INTO records VALUES ($1)", name)
 						return name, err
 					})
@@ -85,6 +86,9 @@ func TestFenced(t *testing.T) {
 			}
 			if by, err := pgx.CollectRows(rows, pgx.RowTo[string]); err != nil || len(by) != 1 || by[0] != "b" {
 				t.Errorf("recorded by %v, %v; want b alone", by, err)
+			}
+			if by := patience.Next(t, "word of the commit", committed); by != "b" || len(committed) != 0 {
+				t.Errorf("%s believes that it has recorded it, and %d others", by, len(committed))
 			}
 		})
 	}

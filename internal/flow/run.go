@@ -101,12 +101,18 @@ func Tx[R any](r *Run, name string, fn func(ctx context.Context, tx dbtx.Tx) (R,
 	ran := false
 	kept, err := dbos.RunAsTransaction(r.ctx, r.engine.ds, func(ctx context.Context, tx dbos.Tx) (sealed, error) {
 		ran = true
-		result, err := fn(ctx, ourTx{tx})
+		commits := &dbtx.Commits{} // of this try
+		result, err := fn(ctx, ourTx{tx, commits})
 		if err != nil {
 			return sealed{}, err
 		}
-		return r.engine.seal(r.id, name, result)
+		out, err := r.engine.seal(r.id, name, result)
+		out.fresh = commits
+		return out, err
 	}, dbos.WithStepName(name))
+	if err == nil && kept.fresh != nil { // this very try was committed, and no other record found
+		kept.fresh.Committed()
+	}
 	if err == nil && !ran && !r.recorded[name] {
 		err = errRecorded
 	}

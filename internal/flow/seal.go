@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"grace"
+	"grace/internal/dbtx"
 )
 
 // ErrForged: a run's input, or a checkpoint of it, was written or changed by
@@ -24,6 +25,8 @@ const inputName = ""
 type sealed struct {
 	Value json.RawMessage `json:"value"`
 	Seal  string          `json:"seal"`
+	// fresh is not recorded: what has it was never read from the record.
+	fresh *dbtx.Commits
 }
 
 func (e *Engine) seal(id grace.RunID, name string, v any) (sealed, error) {

@@ -14,7 +14,10 @@ import (
 // errors pass through as they are.
 
 // ourTx is a transaction of the engine, for our code.
-type ourTx struct{ dbos.Tx }
+type ourTx struct {
+	dbos.Tx
+	*dbtx.Commits
+}
 
 func (t ourTx) Exec(ctx context.Context, query string, args ...any) (dbtx.Result, error) {
 	return t.Tx.Exec(ctx, query, args...)

@@ -62,13 +62,22 @@ func (r sqlRow) Scan(dest ...any) error {
 
 type sqlTx struct {
 	sqlQuerier
+	*dbtx.Commits
+
 	tx *sql.Tx
 }
 
-func newSQLTx(tx *sql.Tx) Tx { return sqlTx{sqlQuerier{tx}, tx} }
+func newSQLTx(tx *sql.Tx) Tx { return sqlTx{sqlQuerier{tx}, &dbtx.Commits{}, tx} }
 
-func (t sqlTx) Commit(context.Context) error   { return t.tx.Commit() }
+func (t sqlTx) Commit(context.Context) error   { return committed(t.Commits, t.tx.Commit()) }
 func (t sqlTx) Rollback(context.Context) error { return t.tx.Rollback() }
+
+func committed(c *dbtx.Commits, err error) error {
+	if err == nil {
+		c.Committed()
+	}
+	return err
+}
 
 // pgConn is what *pgxpool.Pool and pgx.Tx have in common.
 type pgConn interface {
@@ -114,10 +123,12 @@ func (r pgRows) Close() error {
 
 type pgTx struct {
 	pgQuerier
+	*dbtx.Commits
+
 	tx pgx.Tx
 }
 
-func newPgTx(tx pgx.Tx) Tx { return pgTx{pgQuerier{tx}, tx} }
+func newPgTx(tx pgx.Tx) Tx { return pgTx{pgQuerier{tx}, &dbtx.Commits{}, tx} }
 
-func (t pgTx) Commit(ctx context.Context) error   { return t.tx.Commit(ctx) }
+func (t pgTx) Commit(ctx context.Context) error   { return committed(t.Commits, t.tx.Commit(ctx)) }
 func (t pgTx) Rollback(ctx context.Context) error { return t.tx.Rollback(ctx) }
