@@ -53,7 +53,7 @@ func (c *commands) RunByHand(ctx context.Context, want ByHand, actor string) (gr
 		}
 		e := decisionEvent(s, dec, run, st.ApprovalTTL)
 		e.Actor, e.Why = actor, want.Reason
-		return c.record(ctx, tx, string(dec.ID), []content.Parts{k.Parts}, e)
+		return c.Store.Record(ctx, tx, []content.Parts{k.Parts}, e)
 	})
 	if err != nil {
 		return dec, fmt.Errorf("decide a run of %s on %s: %w", want.Playbook, want.Service, err)

@@ -79,7 +79,7 @@ func (x *runs) permitFirst(ctx context.Context, st *stages, run grace.Run) (deci
 // admitted puts the answer to whether a run may start on record.
 func (x *runs) admitted(ctx context.Context, tx store.Tx, s grace.Snapshot, k decide.Known, a admit.Answer) error {
 	e := event.Admitted{Snapshot: decide.RecordAdmission(s, a)}
-	if err := x.record(ctx, tx, e.Snapshot.ID, []content.Parts{k.Parts}, e); err != nil {
+	if err := x.Store.Record(ctx, tx, []content.Parts{k.Parts}, e); err != nil {
 		return fmt.Errorf("record the admission: %w", err)
 	}
 	return nil

@@ -179,10 +179,7 @@ func (d *decider) decideTogether(ctx context.Context, st *stages, sc *decide.Sce
 				break
 			}
 		}
-		if len(decided) == 0 {
-			return d.Store.Append(ctx, tx, events...)
-		}
-		return d.record(ctx, tx, string(decided[0].ID), parts, events...)
+		return d.Store.Record(ctx, tx, parts, events...)
 	})
 	if err != nil {
 		return nil, err
@@ -254,14 +251,6 @@ func (co *common) saidLast(ctx context.Context, tx store.Tx, dec grace.Decision)
 		return false, nil
 	}
 	return err == nil && dedupKey(last.Diagnosis) == dedupKey(dec.Diagnosis) && signature(last) == signature(dec), err
-}
-
-// record writes what was decided, with the parts that it rests on.
-func (co *common) record(ctx context.Context, tx store.Tx, id string, parts []content.Parts, events ...event.Event) error {
-	if err := co.Store.Keep(ctx, tx, id, parts...); err != nil {
-		return err
-	}
-	return co.Store.Append(ctx, tx, events...)
 }
 
 // announce counts and logs a decision that is written.

@@ -61,7 +61,7 @@ func (d *decider) settleOne(ctx context.Context, st *stages, sc *decide.Scene, s
 		if dec.Reasons[0].Code == grace.ReasonCleared {
 			state = grace.TriggerCleared
 		}
-		return d.record(ctx, tx, string(dec.ID), []content.Parts{k.Parts}, decisionEvent(s, dec, nil, st.ApprovalTTL), event.TriggersAnswered{Triggers: triggers, State: state, At: dec.At})
+		return d.Store.Record(ctx, tx, []content.Parts{k.Parts}, decisionEvent(s, dec, nil, st.ApprovalTTL), event.TriggersAnswered{Triggers: triggers, State: state, At: dec.At})
 	})
 }
 

@@ -3,24 +3,20 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"grace"
 	"grace/internal/event"
 )
 
 // writeAborts keeps the first request for each run.
-func (s *Store) writeAborts(ctx context.Context, tx Tx, r *event.Rows) error {
+func (s *Store) writeAborts(b *batch, r *event.Rows) error {
 	for _, a := range r.Aborts {
 		doc, err := encode(a)
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, s.sql(`INSERT INTO grace_aborts (run, at, doc) VALUES ($1, $2, $3)
-			ON CONFLICT (run) DO NOTHING`), clean(string(a.Run)), millis(a.At), doc)
-		if err != nil {
-			return fmt.Errorf("run %s: %w", a.Run, err)
-		}
+		b.exec("run "+string(a.Run), `INSERT INTO grace_aborts (run, at, doc) VALUES ($1, $2, $3)
+			ON CONFLICT (run) DO NOTHING`, clean(string(a.Run)), millis(a.At), doc)
 	}
 	return nil
 }

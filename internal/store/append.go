@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/event"
 )
 
@@ -55,14 +56,24 @@ func newInserts() inserts {
 // It takes the head row's lock when that has entries of the permanent log or messages,
 // so it comes last in a transaction, and once.
 func (s *Store) Append(ctx context.Context, tx Tx, events ...event.Event) error {
-	return s.write(ctx, tx, event.Derive(events...))
+	return s.write(ctx, tx, &batch{dialect: s.dialect}, event.Derive(events...))
 }
 
-func (s *Store) write(ctx context.Context, tx Tx, r event.Rows) error {
+// Record is Append with the parts that what is written rests on. The caller holds the
+// lock of deciding.
+func (s *Store) Record(ctx context.Context, tx Tx, parts []content.Parts, events ...event.Event) error {
+	b := batch{dialect: s.dialect}
+	if err := s.keep(ctx, tx, &b, parts); err != nil {
+		return err
+	}
+	return s.write(ctx, tx, &b, event.Derive(events...))
+}
+
+func (s *Store) write(ctx context.Context, tx Tx, b *batch, r event.Rows) error {
 	for _, part := range []struct {
 		what  string
 		empty bool
-		write func(context.Context, Tx, *event.Rows) error
+		write func(*batch, *event.Rows) error
 	}{
 		{"runs", len(r.Runs) == 0, s.writeRuns},
 		{"approvals", len(r.Approvals) == 0, s.writeApprovals},
@@ -78,17 +89,20 @@ func (s *Store) write(ctx context.Context, tx Tx, r event.Rows) error {
 		{"predictions", len(r.Predictions) == 0, s.writePredictions},
 		{"dead letters", len(r.Letters)+len(r.Delivered) == 0, s.writeLetters},
 		{"operational log", len(r.Operations) == 0, s.writeOperations},
-		// Last: the lock of all writers.
-		{"log", len(r.Audit) == 0 && len(r.Outbox) == 0, s.writeLog},
 	} {
 		if part.empty {
 			continue
 		}
-		if err := part.write(ctx, tx, &r); err != nil {
+		b.part = part.what
+		if err := part.write(b, &r); err != nil {
 			return fmt.Errorf("write %s: %w", part.what, err)
 		}
 	}
-	return nil
+	if len(r.Audit) == 0 && len(r.Outbox) == 0 {
+		return b.send(ctx, tx)
+	}
+	b.part = "log" // last: the lock of all writers
+	return s.writeLog(ctx, tx, b, &r)
 }
 
 const (
@@ -100,7 +114,7 @@ const (
 		auto = $6, undone = $7, doc = $8 WHERE id = $9 AND revision = $10`
 )
 
-func (s *Store) writeRuns(ctx context.Context, tx Tx, rows *event.Rows) error {
+func (s *Store) writeRuns(b *batch, rows *event.Rows) error {
 	for i := range rows.Runs {
 		r := &rows.Runs[i]
 		doc, err := encode(r)
@@ -114,7 +128,7 @@ func (s *Store) writeRuns(ctx context.Context, tx Tx, rows *event.Rows) error {
 			if err != nil {
 				return err
 			}
-			err = s.revise(ctx, tx, "run", string(r.ID), 1, insertRun,
+			err = b.revise("run", string(r.ID), 1, insertRun,
 				string(r.ID), 1, string(r.Status), open, string(r.Service), string(r.Playbook.ID), string(r.Code),
 				string(r.Kind), cone, millis(r.SickSince), millis(r.CreatedAt), optionalMillis(r.EndedAt), recovered,
 				auto, undone, doc)
@@ -123,7 +137,7 @@ func (s *Store) writeRuns(ctx context.Context, tx Tx, rows *event.Rows) error {
 			}
 			continue
 		}
-		err = s.revise(ctx, tx, "run", string(r.ID), r.Revision, updateRun,
+		err = b.revise("run", string(r.ID), r.Revision, updateRun,
 			r.Revision, string(r.Status), open, optionalMillis(r.EndedAt), recovered, auto, undone, doc,
 			string(r.ID), r.Revision-1)
 		if err != nil {
@@ -133,27 +147,22 @@ func (s *Store) writeRuns(ctx context.Context, tx Tx, rows *event.Rows) error {
 	return nil
 }
 
-// revise runs a statement that changes one row where the stored revision is
-// the one before, and nothing otherwise.
-func (s *Store) revise(ctx context.Context, tx Tx, kind, id string, revision int, text string, args ...any) error {
+// revise adds a statement that changes one row where the stored revision is the one
+// before, and nothing otherwise.
+func (b *batch) revise(kind, id string, revision int, text string, args ...any) error {
 	if revision < 1 {
 		return fmt.Errorf("%s %s: revision %d; the first is 1", kind, id, revision)
 	}
-	result, err := tx.Exec(ctx, s.sql(text), args...)
-	if err != nil {
-		return err
-	}
-	n, err := result.RowsAffected()
-	if err != nil {
-		return err
-	}
-	if n != 1 {
-		return fmt.Errorf("%s %s: revision %d does not follow the stored one: %w", kind, id, revision, ErrConflict)
-	}
+	b.add(statement{about: kind + " " + id, text: b.dialect.sql(text), args: args, check: func(changed int64) error {
+		if changed != 1 {
+			return fmt.Errorf("revision %d does not follow the stored one: %w", revision, ErrConflict)
+		}
+		return nil
+	}})
 	return nil
 }
 
-func (s *Store) writeApprovals(ctx context.Context, tx Tx, r *event.Rows) error {
+func (s *Store) writeApprovals(b *batch, r *event.Rows) error {
 	for i := range r.Approvals {
 		a := &r.Approvals[i]
 		doc, err := encode(a)
@@ -161,11 +170,11 @@ func (s *Store) writeApprovals(ctx context.Context, tx Tx, r *event.Rows) error 
 			return err
 		}
 		if a.Revision == 1 {
-			err = s.revise(ctx, tx, "approval", string(a.ID), 1, `INSERT INTO grace_approvals
+			err = b.revise("approval", string(a.ID), 1, `INSERT INTO grace_approvals
 				(id, revision, state, at, doc, seal) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING`,
 				string(a.ID), 1, string(a.State), millis(a.At), doc, s.seal("grace_approvals", string(a.ID), doc))
 		} else {
-			err = s.revise(ctx, tx, "approval", string(a.ID), a.Revision, `UPDATE grace_approvals
+			err = b.revise("approval", string(a.ID), a.Revision, `UPDATE grace_approvals
 				SET revision = $1, state = $2, doc = $3, seal = $4 WHERE id = $5 AND revision = $6`,
 				a.Revision, string(a.State), doc, s.seal("grace_approvals", string(a.ID), doc), string(a.ID), a.Revision-1)
 		}
@@ -176,7 +185,7 @@ func (s *Store) writeApprovals(ctx context.Context, tx Tx, r *event.Rows) error 
 	return nil
 }
 
-func (s *Store) writeMode(ctx context.Context, tx Tx, r *event.Rows) error {
+func (s *Store) writeMode(b *batch, r *event.Rows) error {
 	doc, err := encode(r.Mode)
 	if err != nil {
 		return err
@@ -184,14 +193,14 @@ func (s *Store) writeMode(ctx context.Context, tx Tx, r *event.Rows) error {
 	seal := s.seal("grace_mode", strconv.Itoa(r.Mode.Revision), doc)
 	// Not "the revision before": a row that was put back to an earlier one is
 	// replaced like any other.
-	return s.revise(ctx, tx, "mode", string(r.Mode.Mode), r.Mode.Revision, `INSERT INTO grace_mode AS m (id, revision, doc, seal)
+	return b.revise("mode", string(r.Mode.Mode), r.Mode.Revision, `INSERT INTO grace_mode AS m (id, revision, doc, seal)
 		VALUES (1, $1, $2, $3) ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, doc = excluded.doc, seal = excluded.seal
 		WHERE m.revision < excluded.revision`, r.Mode.Revision, doc, seal)
 }
 
 // writeSignals replaces the rows of signals, and deletes those of signals that
 // are gone.
-func (s *Store) writeSignals(ctx context.Context, tx Tx, r *event.Rows) error {
+func (s *Store) writeSignals(b *batch, r *event.Rows) error {
 	kept := make([]grace.Signal, 0, len(r.Signals))
 	for _, v := range r.Signals {
 		if !v.Gone {
@@ -199,25 +208,23 @@ func (s *Store) writeSignals(ctx context.Context, tx Tx, r *event.Rows) error {
 			continue
 		}
 		// Another replica may have seen it since.
-		if _, err := tx.Exec(ctx, s.sql("DELETE FROM grace_signals WHERE id = $1 AND at <= $2"), clean(string(v.Key)), millis(v.At)); err != nil {
-			return fmt.Errorf("delete %s: %w", v.Key, err)
-		}
+		b.exec("delete "+string(v.Key), "DELETE FROM grace_signals WHERE id = $1 AND at <= $2", clean(string(v.Key)), millis(v.At))
 	}
-	return write(ctx, s.dialect, tx, s.inserts.signals, kept, func(v grace.Signal) ([]any, error) {
+	return write(b, s.inserts.signals, kept, func(v grace.Signal) ([]any, error) {
 		doc, err := encode(v)
 		return []any{string(v.Key), string(v.Service), string(v.State), millis(v.At), doc}, err
 	})
 }
 
-func (s *Store) writeTriggers(ctx context.Context, tx Tx, r *event.Rows) error {
-	return write(ctx, s.dialect, tx, s.inserts.triggers, r.Triggers, func(v grace.Trigger) ([]any, error) {
+func (s *Store) writeTriggers(b *batch, r *event.Rows) error {
+	return write(b, s.inserts.triggers, r.Triggers, func(v grace.Trigger) ([]any, error) {
 		doc, err := encode(v)
 		return []any{string(v.ID), string(v.State), string(v.Kind), string(v.Service), millis(v.At), doc}, err
 	})
 }
 
-func (s *Store) writeDecisions(ctx context.Context, tx Tx, r *event.Rows) error {
-	return write(ctx, s.dialect, tx, s.inserts.decisions, r.Decisions, func(v grace.Decision) ([]any, error) {
+func (s *Store) writeDecisions(b *batch, r *event.Rows) error {
+	return write(b, s.inserts.decisions, r.Decisions, func(v grace.Decision) ([]any, error) {
 		text, err := encode(v)
 		doc := s.compressor.compress([]byte(text))
 		return []any{
@@ -227,29 +234,29 @@ func (s *Store) writeDecisions(ctx context.Context, tx Tx, r *event.Rows) error 
 	})
 }
 
-func (s *Store) writeIncidents(ctx context.Context, tx Tx, r *event.Rows) error {
-	return write(ctx, s.dialect, tx, s.inserts.incidents, r.Incidents, func(v grace.Incident) ([]any, error) {
+func (s *Store) writeIncidents(b *batch, r *event.Rows) error {
+	return write(b, s.inserts.incidents, r.Incidents, func(v grace.Incident) ([]any, error) {
 		doc, err := encode(v)
 		return []any{string(v.ID), string(v.State), string(v.Service), millis(v.OpenedAt), doc}, err
 	})
 }
 
-func (s *Store) writeSilences(ctx context.Context, tx Tx, r *event.Rows) error {
-	return write(ctx, s.dialect, tx, s.inserts.silences, r.Silences, func(v grace.Silence) ([]any, error) {
+func (s *Store) writeSilences(b *batch, r *event.Rows) error {
+	return write(b, s.inserts.silences, r.Silences, func(v grace.Silence) ([]any, error) {
 		doc, err := encode(v)
 		return []any{string(v.ID), millis(v.Ends), doc, s.seal("grace_silences", clean(string(v.ID)), doc)}, err
 	})
 }
 
-func (s *Store) writeLearning(ctx context.Context, tx Tx, r *event.Rows) error {
-	return write(ctx, s.dialect, tx, s.inserts.learning, r.Learning, func(v grace.LearningEntry) ([]any, error) {
+func (s *Store) writeLearning(b *batch, r *event.Rows) error {
+	return write(b, s.inserts.learning, r.Learning, func(v grace.LearningEntry) ([]any, error) {
 		doc, err := encode(v)
 		return []any{v.ID, string(v.Service), string(v.Playbook), string(v.Diagnosis), millis(v.At), doc}, err
 	})
 }
 
-func (s *Store) writePredictions(ctx context.Context, tx Tx, r *event.Rows) error {
-	return write(ctx, s.dialect, tx, s.inserts.predictions, r.Predictions, func(v grace.Prediction) ([]any, error) {
+func (s *Store) writePredictions(b *batch, r *event.Rows) error {
+	return write(b, s.inserts.predictions, r.Predictions, func(v grace.Prediction) ([]any, error) {
 		doc, err := encode(v)
 		at, id, breach := v.Made, v.ID, ""
 		if at.IsZero() {
@@ -268,20 +275,18 @@ func (s *Store) writePredictions(ctx context.Context, tx Tx, r *event.Rows) erro
 	})
 }
 
-func (s *Store) writeLetters(ctx context.Context, tx Tx, r *event.Rows) error {
+func (s *Store) writeLetters(b *batch, r *event.Rows) error {
 	for _, id := range r.Delivered {
-		if _, err := tx.Exec(ctx, s.sql("DELETE FROM grace_dead_letters WHERE id = $1"), clean(id)); err != nil {
-			return fmt.Errorf("remove %s: %w", id, err)
-		}
+		b.exec("remove "+id, "DELETE FROM grace_dead_letters WHERE id = $1", clean(id))
 	}
-	return write(ctx, s.dialect, tx, s.inserts.letters, r.Letters, func(v DeadLetter) ([]any, error) {
+	return write(b, s.inserts.letters, r.Letters, func(v DeadLetter) ([]any, error) {
 		doc, err := encode(v)
 		return []any{v.ID, v.Receiver, bit(v.Retry), millis(v.At), doc}, err
 	})
 }
 
-func (s *Store) writeOperations(ctx context.Context, tx Tx, r *event.Rows) error {
-	return write(ctx, s.dialect, tx, s.inserts.operations, r.Operations, func(e grace.AuditEntry) ([]any, error) {
+func (s *Store) writeOperations(b *batch, r *event.Rows) error {
+	return write(b, s.inserts.operations, r.Operations, func(e grace.AuditEntry) ([]any, error) {
 		if e.At.IsZero() {
 			e.At = s.now()
 		}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"strconv"
 	"strings"
 	"sync"
@@ -100,9 +99,9 @@ func writeRows(b *strings.Builder, n, columns, first int) {
 	}
 }
 
-// write inserts items; row gives the values of one, keys first. Of items with
+// write adds the statements that insert items; row gives the values of one, keys first. Of items with
 // the same key the last counts, which PostgreSQL would refuse to decide.
-func write[T any](ctx context.Context, d dialect, tx Tx, in *insert, items []T, row func(T) ([]any, error)) error {
+func write[T any](b *batch, in *insert, items []T, row func(T) ([]any, error)) error {
 	width := len(in.columns)
 	for len(items) > 0 {
 		n := min(len(items), maxRows)
@@ -123,9 +122,7 @@ func write[T any](ctx context.Context, d dialect, tx Tx, in *insert, items []T, 
 				args = append(args, values...)
 			}
 		}
-		if _, err := tx.Exec(ctx, in.text(d, len(args)/width), args...); err != nil {
-			return err
-		}
+		b.add(statement{text: in.text(b.dialect, len(args)/width), args: args})
 		items = items[n:]
 	}
 	return nil

@@ -7,10 +7,11 @@
 //
 // # Writing
 //
-// [Store.Append] is the only way in: it writes what [event.Derive] makes of events. Runs,
-// approvals and the mode carry a revision and are written only over the one
-// before it; a writer that lost a race gets [ErrConflict] and its transaction
-// is to be rolled back. All other rows are inserted, or replaced by id.
+// [Store.Append] is the only way in: it writes what [event.Derive] makes of events, in
+// as few round trips as the transaction lets it. Runs, approvals and the mode carry a
+// revision and are written only over the one before it; a writer that lost a race gets
+// [ErrConflict] and its transaction is to be rolled back. All other rows are inserted,
+// or replaced by id.
 //
 // Append ends by taking the lock on the head row, under which audit entries are
 // linked to the chain and events are numbered. It is held until commit, so
@@ -25,7 +26,7 @@
 // for this very transaction. A transaction of the engine, as package flow
 // hands it out, is as good as one of Do, but repeating it is the engine's business.
 //
-// What decisions rest on ([Store.Keep]) is kept by digest, once for all that name it.
+// What decisions rest on ([Store.Record]) is kept by digest, once for all that name it.
 //
 // # Reading
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,26 +25,31 @@ type head struct {
 	eventID int64
 }
 
-// writeLog appends audit entries and events. The head row's lock, taken here
-// and held until commit, makes their order the order of commits.
-func (s *Store) writeLog(ctx context.Context, tx Tx, r *event.Rows) error {
+// writeLog sends what is to be written before, and appends audit entries and events. The
+// head row's lock, taken here and held until commit, makes their order the order of
+// commits.
+func (s *Store) writeLog(ctx context.Context, tx Tx, b *batch, r *event.Rows) error {
 	var h head
 	var seal string
 	seen := s.newest.Load()
-	err := tx.QueryRow(ctx, s.sql("SELECT seq, hash, event_id, seal FROM grace_head WHERE id = 1 /*lock*/")).
-		Scan(&h.seq, &h.hash, &h.eventID, &seal)
-	if err != nil {
+	b.add(statement{
+		text: s.sql("SELECT seq, hash, event_id, seal FROM grace_head WHERE id = 1 /*lock*/"),
+		into: []any{&h.seq, &h.hash, &h.eventID, &seal},
+	})
+	if err := b.send(ctx, tx); err != nil {
 		return err
 	}
 	if err := s.checkHead(seen, h.seq, h.hash, seal); err != nil {
-		return err
+		return fmt.Errorf("write %s: %w", b.part, err)
 	}
 	entries := s.auditRows(&h, r.Audit)
 	events := s.eventRows(&h, r.Outbox)
 	if s.Postgres() {
-		return s.appendPostgres(ctx, tx, h, entries, events)
+		s.appendPostgres(b, h, entries, events)
+	} else {
+		s.appendSQLite(b, h, entries, events)
 	}
-	return s.appendSQLite(ctx, tx, h, entries, events)
+	return b.send(ctx, tx)
 }
 
 func (s *Store) auditRows(h *head, entries []grace.AuditEntry) []any {
@@ -86,23 +92,22 @@ func optionalJSON(raw json.RawMessage) *string {
 	return &text
 }
 
-func (s *Store) appendSQLite(ctx context.Context, tx Tx, h head, entries, events []any) error {
-	for _, part := range []struct {
-		in   *insert
-		rows []any
-	}{{s.inserts.audit, entries}, {s.inserts.events, events}} {
-		width := len(part.in.columns)
-		for rows := part.rows; len(rows) > 0; {
-			n := min(len(rows)/width, maxRows)
-			if _, err := tx.Exec(ctx, part.in.text(s.dialect, n), rows[:n*width]...); err != nil {
-				return err
-			}
-			rows = rows[n*width:]
-		}
-	}
-	_, err := tx.Exec(ctx, "UPDATE grace_head SET seq = $1, hash = $2, event_id = $3, seal = $4 WHERE id = 1",
+func (s *Store) appendSQLite(b *batch, h head, entries, events []any) {
+	b.insert(s.inserts.audit, entries, 0)
+	b.insert(s.inserts.events, events, 0)
+	b.exec("", "UPDATE grace_head SET seq = $1, hash = $2, event_id = $3, seal = $4 WHERE id = 1",
 		h.seq, h.hash, h.eventID, s.sealHead(h.seq, h.hash))
-	return err
+}
+
+// insert adds statements of at most maxRows rows, until no more than some are left.
+func (b *batch) insert(in *insert, rows []any, leave int) (left []any) {
+	width := len(in.columns)
+	for len(rows) > leave*width {
+		n := min(len(rows)/width, maxRows)
+		b.add(statement{text: in.text(b.dialect, n), args: rows[:n*width]})
+		rows = rows[n*width:]
+	}
+	return rows
 }
 
 // headWriter keeps the texts of appendPostgres by the number of rows.
@@ -112,34 +117,19 @@ type headWriter struct {
 }
 
 // appendPostgres appends in one statement, since every round trip to the
-// server lengthens the time that other writers wait. What exceeds maxRows of
-// either goes ahead in statements of its own.
-func (s *Store) appendPostgres(ctx context.Context, tx Tx, h head, entries, events []any) error {
-	entries, err := s.appendAhead(ctx, tx, s.inserts.audit, entries)
-	if err != nil {
-		return err
-	}
-	events, err = s.appendAhead(ctx, tx, s.inserts.events, events)
-	if err != nil {
-		return err
-	}
-	text := s.head.text(s.dialect, &s.inserts, len(entries)/len(s.inserts.audit.columns), len(events)/len(s.inserts.events.columns))
+// server lengthens the time that other writers wait, and a transaction of the engine
+// sends no batches. What exceeds maxRows of either goes ahead in statements of its own.
+func (s *Store) appendPostgres(b *batch, h head, entries, events []any) {
+	entries = b.insert(s.inserts.audit, entries, maxRows)
+	events = b.insert(s.inserts.events, events, maxRows)
 	args := make([]any, 0, len(entries)+len(events)+4)
 	args = append(args, entries...)
 	args = append(args, events...)
 	args = append(args, h.seq, h.hash, h.eventID, s.sealHead(h.seq, h.hash))
-	_, err = tx.Exec(ctx, text, args...)
-	return err
-}
-
-// appendAhead leaves between 1 and maxRows rows, unless there were none.
-func (s *Store) appendAhead(ctx context.Context, tx Tx, in *insert, rows []any) (rest []any, err error) {
-	for size := maxRows * len(in.columns); len(rows) > size; rows = rows[size:] {
-		if _, err := tx.Exec(ctx, in.text(s.dialect, maxRows), rows[:size]...); err != nil {
-			return nil, err
-		}
-	}
-	return rows, nil
+	b.add(statement{
+		text: s.head.text(s.dialect, &s.inserts, len(entries)/len(s.inserts.audit.columns), len(events)/len(s.inserts.events.columns)),
+		args: args,
+	})
 }
 
 func (w *headWriter) text(d dialect, in *inserts, entries, events int) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,38 +41,48 @@ func keepBlobs(decisions grace.Duration) grace.Duration {
 type keptBlobs struct {
 	mu   sync.Mutex
 	used map[grace.Digest]time.Time // stored, and said to be in use then
-	// fresh were written in a transaction that may not have been committed. Where the
-	// snapshot named proof is there, it has.
-	fresh []grace.Digest
-	proof string
 }
 
-// Keep stores the parts of what is recorded in the transaction, of which a snapshot has
-// the id proof. The caller holds the lock of deciding: one that keeps at a time.
-func (s *Store) Keep(ctx context.Context, tx Tx, proof string, parts ...content.Parts) error {
-	k := &s.kept
+// known tells whether a blob is stored, and its row says well enough that it is in use.
+func (k *keptBlobs) known(d grace.Digest, now time.Time) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := s.confirmKept(ctx, tx); err != nil {
-		return fmt.Errorf("look what is kept: %w", err)
+	return now.Sub(k.used[d]).Abs() < knownFor
+}
+
+// add remembers blobs that are stored.
+func (k *keptBlobs) add(digests []grace.Digest, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.used == nil || len(k.used) > mostKnown {
+		k.used = map[grace.Digest]time.Time{}
 	}
+	for _, d := range digests {
+		k.used[d] = now
+	}
+}
+
+// keep adds the statements that store what is not yet of the parts of what is recorded.
+// That something is stored is known when the transaction is committed, and not before:
+// what one wrote of which nobody knows that is written again.
+func (s *Store) keep(ctx context.Context, tx Tx, b *batch, parts []content.Parts) error {
 	now := s.now()
 	rows := map[grace.Digest][]byte{}
+	var fresh, found []grace.Digest
 	known := func(digests []grace.Digest) (map[grace.Digest]bool, error) {
 		have := map[grace.Digest]bool{}
 		var ask []grace.Digest
 		for _, d := range digests {
 			_, here := rows[d]
-			if have[d] = here || now.Sub(k.used[d]).Abs() < knownFor; !have[d] {
+			if have[d] = here || s.kept.known(d, now); !have[d] {
 				ask = append(ask, d)
 			}
 		}
 		if len(ask) < askFrom {
 			return have, nil
 		}
-		return have, s.findBlobs(ctx, tx, ask, now.Add(-knownFor), func(d grace.Digest) { have[d], k.used[d] = true, now })
+		return have, s.findBlobs(ctx, tx, ask, now.Add(-knownFor), func(d grace.Digest) { have[d], found = true, append(found, d) })
 	}
-	var fresh []grace.Digest
 	put := func(d grace.Digest, blob []byte) {
 		if _, twice := rows[d]; !twice {
 			rows[d], fresh = blob, append(fresh, d)
@@ -82,38 +93,13 @@ func (s *Store) Keep(ctx context.Context, tx Tx, proof string, parts ...content.
 			return fmt.Errorf("look what is kept: %w", err)
 		}
 	}
-	k.fresh, k.proof = fresh, proof
+	slices.Sort(fresh) // those that two write at once they lock in the same order
+	tx.OnCommit(func() { s.kept.add(append(fresh, found...), now) })
+	b.part = "what a decision rests on"
 	at := millis(now)
-	err := write(ctx, s.dialect, tx, s.inserts.blobs, fresh, func(d grace.Digest) ([]any, error) {
+	return write(b, s.inserts.blobs, fresh, func(d grace.Digest) ([]any, error) {
 		return []any{string(d), at, s.compressor.compress(rows[d])}, nil
 	})
-	if err != nil {
-		return fmt.Errorf("keep what a decision rests on: %w", err)
-	}
-	return nil
-}
-
-// confirmKept looks whether the last transaction that kept something was committed. The
-// caller holds k.mu.
-func (s *Store) confirmKept(ctx context.Context, tx Tx) error {
-	k := &s.kept
-	if k.used == nil || len(k.used) > mostKnown {
-		k.used = map[grace.Digest]time.Time{}
-	}
-	if len(k.fresh) == 0 {
-		return nil
-	}
-	var n int
-	if err := tx.QueryRow(ctx, s.sql("SELECT count(*) FROM grace_snapshots WHERE id = $1"), clean(k.proof)).Scan(&n); err != nil {
-		return err
-	}
-	if n > 0 {
-		for _, d := range k.fresh {
-			k.used[d] = s.now()
-		}
-	}
-	k.fresh = nil
-	return nil
 }
 
 // findBlobs finds those that are stored and were in use after a time.
@@ -173,8 +159,8 @@ func (s *Store) RecordedBytes(ctx context.Context, q Querier, since time.Time) (
 	return decisions, bytes, nil
 }
 
-func (s *Store) writeSnapshots(ctx context.Context, tx Tx, r *event.Rows) error {
-	return write(ctx, s.dialect, tx, s.inserts.snapshots, r.Snapshots, func(v grace.Recorded) ([]any, error) {
+func (s *Store) writeSnapshots(b *batch, r *event.Rows) error {
+	return write(b, s.inserts.snapshots, r.Snapshots, func(v grace.Recorded) ([]any, error) {
 		return []any{v.ID, string(v.Kind), string(v.Service), millis(v.At), s.compressor.compress(v.Snapshot), s.compressor.compress(v.Answer)}, nil
 	})
 }

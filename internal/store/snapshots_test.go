@@ -2,11 +2,15 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"grace"
 	"grace/internal/content"
@@ -17,14 +21,17 @@ import (
 // countBlobs counts what is kept, and in how many bytes.
 func countBlobs(t *testing.T, s *store.Store) (n, size int) {
 	t.Helper()
-	table := "grace_blobs"
-	if s.Postgres() {
-		table = "grace.blobs"
-	}
-	if err := s.Q().QueryRow(t.Context(), "SELECT count(*), COALESCE(sum(length(body)), 0) FROM "+table).Scan(&n, &size); err != nil {
+	if err := s.Q().QueryRow(t.Context(), "SELECT count(*), COALESCE(sum(length(body)), 0) FROM "+blobTable(s)).Scan(&n, &size); err != nil {
 		t.Fatal(err)
 	}
 	return n, size
+}
+
+func blobTable(s *store.Store) string {
+	if s.Postgres() {
+		return "grace.blobs"
+	}
+	return "grace_blobs"
 }
 
 func recorded(id string, when time.Time) grace.Recorded {
@@ -35,13 +42,7 @@ func recorded(id string, when time.Time) grace.Recorded {
 func keep(t *testing.T, s *store.Store, r grace.Recorded, m content.Map, fail error) {
 	t.Helper()
 	err := s.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
-		if err := s.LockDeciding(ctx, tx); err != nil {
-			return err
-		}
-		if err := s.Keep(ctx, tx, r.ID, content.Parts{Maps: []content.Map{m}, Blobs: [][]byte{[]byte(`{"config":1}`)}}); err != nil {
-			return err
-		}
-		if err := s.Append(ctx, tx, event.Given{Snapshots: []grace.Recorded{r}}); err != nil {
+		if err := record(ctx, s, tx, r, m); err != nil {
 			return err
 		}
 		return fail
@@ -49,6 +50,15 @@ func keep(t *testing.T, s *store.Store, r grace.Recorded, m content.Map, fail er
 	if !errors.Is(err, fail) {
 		t.Fatal(err)
 	}
+}
+
+func record(ctx context.Context, s *store.Store, tx store.Tx, r grace.Recorded, m content.Map) error {
+	if err := s.LockDeciding(ctx, tx); err != nil {
+		return err
+	}
+	parts := content.Parts{Maps: []content.Map{m}}
+	parts.Add([]byte(`{"config":1}`))
+	return s.Record(ctx, tx, []content.Parts{parts}, event.Given{Snapshots: []grace.Recorded{r}})
 }
 
 func readBack(t *testing.T, s *store.Store, m content.Map) {
@@ -98,6 +108,86 @@ func TestKeep(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// TestKeepAgain: what a try wrote that was rolled back counts as stored neither for the
+// next try of the same transaction nor for later ones; what was committed does.
+func TestKeepAgain(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			url := b.url(t)
+			s := open(t, url)
+			first, second := hundred().With("try", []byte(`1`)), hundred().With("try", []byte(`2`))
+			tries := 0
+			err := s.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
+				if tries++; tries > 1 {
+					return record(ctx, s, tx, recorded("second", t0), second)
+				}
+				return errors.Join(record(ctx, s, tx, recorded("first", t0), first), conflict(t, url))
+			})
+			if err != nil || tries != 2 {
+				t.Fatalf("%d tries: %v", tries, err)
+			}
+			readBack(t, s, second)
+			if _, err := s.Blob(t.Context(), s.Q(), first.Digest()); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("of the try that was rolled back: %v", err)
+			}
+			keep(t, s, recorded("later", t0), first, nil)
+			readBack(t, s, first)
+			forget(t, s)
+			keep(t, s, recorded("once more", t0), first, nil)
+			if n, _ := countBlobs(t, s); n != 0 {
+				t.Errorf("%d blobs were written again of what is known to be stored", n)
+			}
+		})
+	}
+}
+
+// TestKeepUnknown: nobody knows whether a transaction was committed whose commit
+// failed, so what it wrote is written again.
+func TestKeepUnknown(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *store.Store) {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := s.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+			err := record(ctx, s, tx, recorded("lost", t0), hundred())
+			cancel() // before the commit
+			return err
+		})
+		if err == nil {
+			t.Fatal("it was committed")
+		}
+		keep(t, s, recorded("again", t0), hundred(), nil)
+		readBack(t, s, hundred())
+	})
+}
+
+// conflict gives an error with which a database asks for another try, while a transaction
+// writes.
+func conflict(t *testing.T, url string) error {
+	t.Helper()
+	path, is := strings.CutPrefix(url, "sqlite:")
+	if !is {
+		return &pgconn.PgError{Code: "40001"}
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	_, err = db.ExecContext(t.Context(), "BEGIN IMMEDIATE")
+	return err
+}
+
+// forget deletes all blobs behind the store's back.
+func forget(t *testing.T, s *store.Store) {
+	t.Helper()
+	err := s.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		_, err := tx.Exec(ctx, "DELETE FROM "+blobTable(s))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
