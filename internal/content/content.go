@@ -69,13 +69,20 @@ func Read(d grace.Digest, get func(grace.Digest) ([]byte, error)) ([]byte, error
 // can be read again.
 type Parts struct {
 	Maps  []Map
-	Blobs [][]byte
+	Blobs []Named
+}
+
+// Named is a blob with its digest.
+type Named struct {
+	Digest grace.Digest
+	Blob   []byte
 }
 
 // Add adds a blob and gives its name.
 func (p *Parts) Add(blob []byte) grace.Digest {
-	p.Blobs = append(p.Blobs, blob)
-	return Sum(blob)
+	d := Sum(blob)
+	p.Blobs = append(p.Blobs, Named{d, blob})
+	return d
 }
 
 // Missing puts what has to be stored, see [Map.Missing].
@@ -86,16 +93,16 @@ func (p *Parts) Missing(known func([]grace.Digest) (map[grace.Digest]bool, error
 		}
 	}
 	digests := make([]grace.Digest, len(p.Blobs))
-	for i, blob := range p.Blobs {
-		digests[i] = Sum(blob)
+	for i, b := range p.Blobs {
+		digests[i] = b.Digest
 	}
 	have, err := known(digests)
 	if err != nil {
 		return err
 	}
-	for i, d := range digests {
-		if !have[d] {
-			put(d, p.Blobs[i])
+	for _, b := range p.Blobs {
+		if !have[b.Digest] {
+			put(b.Digest, b.Blob)
 		}
 	}
 	return nil

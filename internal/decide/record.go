@@ -15,7 +15,7 @@ import (
 // Name names in a snapshot what is known, and notes what has to be stored with it.
 func (r *Rules) Name(s *grace.Snapshot, k *Known) {
 	s.Config, s.Signals, s.Predictions, s.Open = r.digest, k.SignalMap.Digest(), k.PredictionMap.Digest(), k.OpenMap.Digest()
-	k.Parts = content.Parts{Maps: []content.Map{k.SignalMap, k.PredictionMap, k.OpenMap}, Blobs: [][]byte{r.blob}}
+	k.Parts = content.Parts{Maps: []content.Map{k.SignalMap, k.PredictionMap, k.OpenMap}, Blobs: []content.Named{{Digest: r.digest, Blob: r.blob}}}
 	if len(k.Silences) > 0 {
 		s.Silences = k.Parts.Add(content.Blob(k.Silences))
 	}
