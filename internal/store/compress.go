@@ -13,6 +13,10 @@ const zstdMagic = "\x28\xb5\x2f\xfd"
 // maxDocument bounds what a compressed document may become, in bytes.
 const maxDocument = 32 << 20
 
+// leastCompressed is the size of the shortest document that is compressed: shorter ones
+// hardly get smaller, and most blobs are short.
+const leastCompressed = 256
+
 // compressor compresses documents that are many and alike: decisions, and what they rest
 // on.
 type compressor struct {
@@ -21,7 +25,7 @@ type compressor struct {
 }
 
 func newCompressor() (c compressor, err error) {
-	if c.w, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1),
+	if c.w, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 		zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false)); err != nil {
 		return c, err
 	}
@@ -30,6 +34,9 @@ func newCompressor() (c compressor, err error) {
 }
 
 func (c compressor) compress(doc []byte) []byte {
+	if len(doc) < leastCompressed {
+		return append([]byte{}, doc...) // no document is NULL
+	}
 	return c.w.EncodeAll(doc, make([]byte, 0, len(doc)/4+64))
 }
 
