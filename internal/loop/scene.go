@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -202,11 +203,24 @@ func unsure(h store.RunHead) bool {
 type openMap struct {
 	mu   sync.Mutex
 	last content.Map
+	runs map[grace.RunID]grace.OpenRun // that are in it
 }
 
 func (o *openMap) of(open []grace.OpenRun) content.Map {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.last = decide.MapOf(o.last, open, func(r grace.OpenRun) string { return string(r.Run) })
+	now := make(map[grace.RunID]grace.OpenRun, len(open))
+	for _, r := range open {
+		now[r.Run] = r
+		if old, is := o.runs[r.Run]; !is || !reflect.DeepEqual(old, r) {
+			o.last = o.last.With(string(r.Run), content.Blob(r))
+		}
+	}
+	for id := range o.runs {
+		if _, is := now[id]; !is {
+			o.last = o.last.Without(string(id))
+		}
+	}
+	o.runs = now
 	return o.last
 }
