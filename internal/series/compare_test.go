@@ -14,7 +14,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// forms are expressions of all kinds; OP is one of the four comparisons.
+// forms are expressions of all kinds; OP is one of the four that put in order.
 func forms() []string {
 	return []string{
 		`a OP 3`, `3 OP a`, `(a OP 3)`, `-a OP -(3)`, `a + 0 OP 1 + 2`, `a OP (2 + 1)`, `a offset 30s OP 3`,
@@ -26,9 +26,10 @@ func forms() []string {
 		`a OP fill (2) b`, `a OP fill_right (5) b`, `a OP fill_left (-3) b`, `a OP fill_left (1) fill_right (Inf) b`,
 		`sum(rate(a[1m])) / sum(rate(b[1m])) OP 0.5`, `max_over_time(a[2m]) OP b`, `a / b OP 2`, `a OP b / c`, `a OP b OP 1`,
 		`histogram_count(a) OP 2`, `quantile(0.5, a) OP 2`,
+		`a == 3`, `a != 3`, `3 != a`, `count(a) == count(b)`, `a != b`,
 		// of these only what fails is known
-		`a == 3`, `a != 3`, `a OP bool 3`, `a OP 3 and b`, `a OP 3 or b OP 2`, `a unless b OP 3`, `absent(a)`, `absent(a OP 3)`, `vector(1)`, `a`,
-		`1 OP bool 2`, `scalar(a)`, `count(a) == count(b)`,
+		`a OP bool 3`, `a OP 3 and b`, `a OP 3 or b OP 2`, `a unless b OP 3`, `absent(a)`, `absent(a OP 3)`, `vector(1)`, `a`,
+		`1 OP bool 2`, `scalar(a)`,
 	}
 }
 
@@ -89,13 +90,13 @@ func failsAsPromQL(t fataler, w *world, e *Expr, when time.Time) int {
 		}
 	}
 	for _, one := range r.Elements {
-		if one.Fails {
+		if one.Holds {
 			got = append(got, fmt.Sprintf("%s %v", labels.FromMap(one.Labels), one.Value))
 		}
-		if e.op != 0 && (math.IsNaN(one.Threshold) || math.IsNaN(one.Value) || one.Fails != holds(e.op, one.Value, one.Threshold)) {
+		if e.op != 0 && (e.undefined(one.Threshold) || e.undefined(one.Value) || one.Holds != holds(e.op, one.Value, one.Threshold)) {
 			t.Fatalf("%s: %+v", e, one)
 		}
-		if e.op == 0 && (!one.Fails || !math.IsNaN(one.Threshold)) {
+		if e.op == 0 && (!one.Holds || !math.IsNaN(one.Threshold)) {
 			t.Fatalf("%s: %+v", e, one)
 		}
 	}
@@ -129,7 +130,7 @@ func TestPasses(t *testing.T) {
 		}
 		var got []string
 		for _, one := range evaluate(t, w.DB, e, after(1)).Elements {
-			got = append(got, fmt.Sprintf("{inst=%s} %.6g/%v %v", one.Labels["inst"], one.Value, one.Threshold, one.Fails))
+			got = append(got, fmt.Sprintf("{inst=%s} %.6g/%v %v", one.Labels["inst"], one.Value, one.Threshold, one.Holds))
 		}
 		slices.Sort(got)
 		if strings.Join(got, ", ") != want {

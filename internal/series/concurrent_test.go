@@ -130,7 +130,7 @@ func TestConcurrentAll(t *testing.T) {
 			r.Newest(map[string]string{"service": "s1"})
 			r.Sensors()
 			db.Appended(list[0])
-			db.Newest("jobs_pending", "s1")
+			db.Watches(list[0])
 		},
 		func(i int) { db.Watch(list[:1+i%len(list)]) },
 		func(i int) {

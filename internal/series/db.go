@@ -189,6 +189,10 @@ func (sh *shard) pickAnew(e *entry, m *mapper, now *selectors) (idle bool) {
 		return false
 	}
 	list, _ := parseKey(nil, []byte(e.key))
+	if !now.names[string(find(list, MetricLabel))] && len(now.others) == 0 { // of most series nothing more is asked
+		e.keepFor(labels.EmptyLabels(), nil)
+		return !e.forecast
+	}
 	ls := labelsOf(list, m.resolve(list, Meta{Kind: e.given}).series.Service)
 	e.keepFor(ls, now.of(ls))
 	return e.kept == nil && !e.forecast

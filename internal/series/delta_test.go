@@ -67,8 +67,8 @@ func TestDeltaNotANumber(t *testing.T) {
 	if r.Count(NotANumber) != 2 || r.Count(Taken) != 2 || !slices.Equal(out.got, []float64{1.5}) {
 		t.Errorf("%+v, %v", r, out.got)
 	}
-	if v, _, _, ok := db.Newest("orders", "shop"); !ok || v != 50 {
-		t.Errorf("added up: %v, %v", v, ok)
+	if v, err := db.Query(t.Context(), `orders{service="shop"}`, time.UnixMilli(1e12)); err != nil || len(v) != 1 || v[0].Value != 50 {
+		t.Errorf("added up: %v, %v", v, err)
 	}
 }
 

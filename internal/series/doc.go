@@ -33,7 +33,7 @@
 //
 // They are evaluated as Prometheus does: a sample stands for now for 5 minutes, or for
 // twice the interval at which the series comes, if that is longer. Of an expression whose
-// outermost operator is <, <=, > or >= the [Result] has what passes, too, and what it is
+// outermost operator compares the [Result] has what does not hold, too, and what it is
 // compared with. Each [Element] knows when the newest sample was measured that it rests
 // on; what was made of a range is given once a twelfth of it has been seen.
 //

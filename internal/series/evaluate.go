@@ -32,10 +32,12 @@ func newEngine() *promql.Engine {
 type Result struct {
 	At       time.Time
 	Elements []Element
-	// Compared tells whether Elements are of what passes, too. Else they are of what
-	// fails alone.
+	// Compared tells whether Elements are of what does not hold, too.
 	Compared bool
-	evidence evidence
+	// Undefined are the labels of what has no say: what is no number, where it is compared
+	// (no requests, no share of them that failed), and what has not been seen for long enough.
+	Undefined []map[string]string
+	evidence  evidence
 }
 
 // Element is one of a result.
@@ -44,7 +46,9 @@ type Element struct {
 	Value  float64
 	// Threshold is what Value is compared with; NaN where nothing is.
 	Threshold float64
-	Fails     bool
+	// Holds tells that the comparison does; true where there is none. Of an objective
+	// that is what fails.
+	Holds bool
 	// Newest is when the newest sample was measured that the element rests on: of
 	// what it is made of, the oldest of those. Zero where nothing was found.
 	Newest time.Time
@@ -60,6 +64,10 @@ func (r *Result) Newest(of map[string]string) time.Time {
 	at, _ := ev.newest(labels.FromMap(of))
 	return at
 }
+
+// Every tells how far the newest samples that the expression looks at are from those
+// before, of the selector whose samples come most rarely; 0 where that is not known.
+func (r *Result) Every() time.Duration { return time.Duration(r.evidence.every) * time.Millisecond }
 
 // Sensors names whose series the expression looks at, sorted.
 func (r *Result) Sensors() []string {
@@ -115,25 +123,28 @@ func (db *DB) Evaluate(ctx context.Context, e *Expr, at time.Time) (Result, erro
 			continue // a histogram is no number
 		}
 		ls := s.Metric.DropReserved(func(name string) bool { return name == MetricLabel })
-		one := Element{Value: s.F, Threshold: limit, Fails: true}
+		one := Element{Value: s.F, Threshold: limit, Holds: true}
 		switch {
 		case e.each != "":
 			bound, ok := bounds[s.Metric.Hash()]
 			if !ok {
 				continue
 			}
-			one.Threshold, one.Fails = bound, holds(e.op, s.F, bound)
+			one.Threshold, one.Holds = bound, holds(e.op, s.F, bound)
 		case e.op != 0:
-			one.Fails = holds(e.op, s.F, limit)
+			one.Holds = holds(e.op, s.F, limit)
 		}
-		if e.op != 0 && (math.IsNaN(one.Value) || math.IsNaN(one.Threshold)) {
-			continue // nothing was measured: no requests, no share of them that failed
+		if e.undefined(one.Value) || e.undefined(one.Threshold) {
+			r.Undefined = append(r.Undefined, ls.Map())
+			continue
 		}
 		var enough bool
-		if one.Newest, enough = r.evidence.newest(ls); enough {
-			one.Labels = ls.Map()
-			r.Elements = append(r.Elements, one)
+		if one.Newest, enough = r.evidence.newest(ls); !enough {
+			r.Undefined = append(r.Undefined, ls.Map())
+			continue
 		}
+		one.Labels = ls.Map()
+		r.Elements = append(r.Elements, one)
 	}
 	return r, nil
 }
@@ -143,6 +154,7 @@ func (db *DB) Evaluate(ctx context.Context, e *Expr, at time.Time) (Result, erro
 func (db *DB) newestOf(e *Expr, at time.Time, back time.Duration, r *Result) bool {
 	now := at.UnixMilli()
 	var out []Element
+	var undefined []map[string]string
 	for _, k := range db.picked(e.picks[0].text, e.picks[0].matchers) {
 		s, ok := k.newest(db)
 		switch {
@@ -150,17 +162,25 @@ func (db *DB) newestOf(e *Expr, at time.Time, back time.Duration, r *Result) boo
 			continue
 		case s.at > now || s.histogram():
 			return false
-		case s.stale() || s.at <= now-back.Milliseconds() || math.IsNaN(s.float):
+		case s.stale() || s.at <= now-back.Milliseconds():
 			continue
 		}
 		ls := k.labels.DropReserved(func(name string) bool { return name == MetricLabel })
+		if e.undefined(s.float) {
+			undefined = append(undefined, ls.Map())
+			continue
+		}
 		out = append(out, Element{
-			Labels: ls.Map(), Value: s.float, Threshold: e.bound, Fails: holds(e.op, s.float, e.bound), Newest: time.UnixMilli(s.at).UTC(),
+			Labels: ls.Map(), Value: s.float, Threshold: e.bound, Holds: holds(e.op, s.float, e.bound), Newest: time.UnixMilli(s.at).UTC(),
 		})
 	}
-	r.Elements = out
+	r.Elements, r.Undefined = out, undefined
 	return true
 }
+
+// undefined tells whether a number says nothing where it is compared. To be another is
+// all that holds of it.
+func (e *Expr) undefined(v float64) bool { return math.IsNaN(v) && e.op != 0 && e.op != parser.NEQ }
 
 func holds(op parser.ItemType, a, b float64) bool {
 	switch op {
@@ -172,6 +192,10 @@ func holds(op parser.ItemType, a, b float64) bool {
 		return a > b
 	case parser.GTE:
 		return a >= b
+	case parser.EQLC:
+		return a == b
+	case parser.NEQ:
+		return a != b
 	}
 	return false
 }
@@ -214,6 +238,12 @@ func (db *DB) query(ctx context.Context, opts promql.QueryOpts, text string, at 
 	default:
 		return nil, fmt.Errorf("evaluate %s: it yields a %s", text, v.Type())
 	}
+}
+
+// Watches tells whether the samples are kept of what an expression looks at.
+func (db *DB) Watches(e *Expr) bool {
+	watched := db.watched.Load()
+	return !slices.ContainsFunc(e.picks, func(p pick) bool { s := watched.byText[p.text]; return s == nil || s.keep < p.back })
 }
 
 // Appended counts the samples that came of what an expression looks at, since the

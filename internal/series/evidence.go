@@ -13,6 +13,7 @@ import (
 // as they have labels of these names at all: sum by (service) of a service's own.
 type evidence struct {
 	picked []measured // by each of the expression's selectors
+	every  int32      // ms between the newest samples of that whose samples come most rarely
 	// names and key are memory for those of an element's labels.
 	names []string
 	key   []byte
@@ -59,6 +60,8 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 	now := at.UnixMilli()
 	for _, p := range e.picks {
 		var m measured
+		var newest int64
+		var gap int32
 		for _, k := range db.picked(p.text, p.matchers) {
 			s, ok := k.newestUntil(db, now)
 			if !ok || s.stale() {
@@ -66,7 +69,11 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 			}
 			back = max(back, min(2*time.Duration(s.gap)*time.Millisecond, longestLookback))
 			m.series = append(m.series, timed{k.labels, k.sensor, s.at, s.first})
+			if s.at > newest {
+				newest, gap = s.at, s.gap
+			}
 		}
+		ev.every = max(ev.every, gap)
 		ev.picked = append(ev.picked, m)
 	}
 	for i, p := range e.picks { // what is older than all that the engine sees bears on nothing

@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"grace"
 )
 
-// Expr is an expression of PromQL that says when something is wrong: for every
-// element that it gives. Where its outermost operator compares with <, <=, > or >=,
-// what passes is known too, and how far it is from the threshold.
+// Expr is an expression of PromQL. Of an objective it says when something is wrong, of
+// a check when it is well: for every element that it gives. Where its outermost operator
+// compares, what does not pass it is known too, and how far that is from the threshold.
 type Expr struct {
 	text  string
 	op    parser.ItemType // of the comparison; 0 for none
@@ -25,6 +28,7 @@ type Expr struct {
 	constant    bool
 	plain       bool   // value is what a selector picks, as it is now, and the limit constant
 	unlike      string // why it cannot be foretold
+	filters     bool   // what holds of nothing gives no element
 	picks       []pick
 }
 
@@ -34,6 +38,7 @@ type pick struct {
 	text     string // the matchers
 	back     int64
 	reach    int64 // of its range; 0 for what is looked at as it is now
+	past     bool  // it looks at nothing of now
 }
 
 // Lookback is how old a sample may be that stands for now.
@@ -58,6 +63,7 @@ func Compile(text string) (*Expr, error) {
 	}
 	e := &Expr{text: text, value: text}
 	e.compare(parsed)
+	e.filters = filters(parsed)
 	e.pick(parsed, nil)
 	return e, nil
 }
@@ -71,7 +77,16 @@ func (e *Expr) Unpredictable() string { return e.unlike }
 // Falls tells whether what is compared is wrong when it is low.
 func (e *Expr) Falls() bool { return e.op == parser.LSS || e.op == parser.LTE }
 
-// Op gives the comparison: <, <=, > or >=; empty for none.
+// Filters tells whether the expression gives an element only of what holds, as a
+// comparison does, or what is made of one.
+func (e *Expr) Filters() bool { return e.filters }
+
+// Now tells whether some selector looks at now.
+func (e *Expr) Now() bool {
+	return slices.ContainsFunc(e.picks, func(p pick) bool { return !p.past })
+}
+
+// Op gives the comparison; empty for none.
 func (e *Expr) Op() string {
 	if e.op == 0 {
 		return ""
@@ -92,12 +107,11 @@ func (e *Expr) compare(parsed parser.Expr) {
 	case !ok || !outer.Op.IsComparisonOperator():
 		e.unlike = "its outermost operator is no comparison"
 		return
-	case outer.Op == parser.EQLC || outer.Op == parser.NEQ:
-		e.unlike = "it compares with " + outer.Op.String() + ": nothing comes closer to that"
-		return
 	case outer.ReturnBool:
 		e.unlike = "with bool it gives an element whatever the outcome"
 		return
+	case outer.Op == parser.EQLC || outer.Op == parser.NEQ:
+		e.unlike = "it compares with " + outer.Op.String() + ": nothing comes closer to that"
 	}
 	left, right := outer.LHS, outer.RHS
 	e.op = outer.Op
@@ -123,11 +137,9 @@ func (e *Expr) compare(parsed parser.Expr) {
 	}
 }
 
-// nothing is 0 for every element, also for those that are infinite.
+// nothing is 0 for every element, also for those that are infinite, or no number.
 func nothing(of parser.Expr) parser.Expr {
-	number := func(v float64) parser.Expr { return &parser.NumberLiteral{Val: v} }
-	finite := &parser.Call{Func: parser.Functions["clamp"], Args: parser.Expressions{of, number(-1), number(1)}}
-	return &parser.BinaryExpr{Op: parser.MUL, LHS: number(0), RHS: finite}
+	return &parser.BinaryExpr{Op: parser.GTR, LHS: of, RHS: &parser.NumberLiteral{Val: math.Inf(1)}, ReturnBool: true}
 }
 
 // bounded reads a threshold that is a number.
@@ -156,9 +168,39 @@ func mirrored(op parser.ItemType) parser.ItemType {
 		return parser.GTE
 	case parser.GTR:
 		return parser.LSS
-	default:
+	case parser.GTE:
 		return parser.LTE
+	default:
+		return op
 	}
+}
+
+// filters tells whether an expression gives nothing where nothing holds.
+func filters(node parser.Node) bool {
+	switch n := node.(type) {
+	case *parser.BinaryExpr:
+		switch {
+		case n.Op.IsComparisonOperator(), n.Op == parser.LUNLESS:
+			return !n.ReturnBool
+		case n.Op == parser.LOR:
+			return filters(n.LHS) && filters(n.RHS)
+		case n.VectorMatching != nil && (n.VectorMatching.FillValues.LHS != nil || n.VectorMatching.FillValues.RHS != nil):
+			return false
+		}
+	case *parser.Call:
+		switch n.Func.Name {
+		case "absent", "absent_over_time":
+			return true
+		case "scalar", "vector":
+			return false
+		}
+	}
+	for child := range parser.ChildrenIter(node) {
+		if filters(child) {
+			return true
+		}
+	}
+	return false
 }
 
 func unwrap(e parser.Expr) parser.Expr {
@@ -186,6 +228,7 @@ func (e *Expr) pick(node parser.Node, path []parser.Node) {
 func picked(v *parser.VectorSelector, path []parser.Node) pick {
 	p := pick{matchers: v.LabelMatchers, text: matchersText(v.LabelMatchers)}
 	back := v.OriginalOffset
+	p.past = back > 0 || v.Timestamp != nil
 	for _, above := range path {
 		switch above := above.(type) {
 		case *parser.MatrixSelector:
@@ -193,6 +236,7 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 			back += above.Range
 		case *parser.SubqueryExpr:
 			back += above.Range + above.OriginalOffset
+			p.past = p.past || above.OriginalOffset > 0 || above.Timestamp != nil
 		}
 	}
 	p.back = max(back, 0).Milliseconds() + Lookback.Milliseconds()
@@ -208,6 +252,37 @@ func (e *Expr) Metrics() []string {
 		}
 	}
 	return out
+}
+
+// Named is a metric that an expression names, and whose: empty where it does not say.
+type Named struct {
+	Metric  string
+	Service grace.ServiceID
+}
+
+// Named gives the metrics that the expression names, each with its service.
+func (e *Expr) Named() (out []Named) {
+	for _, p := range e.picks {
+		one := Named{nameOf(p.matchers), grace.ServiceID(equals(p.matchers, ServiceLabel))}
+		if one.Metric != "" && !slices.Contains(out, one) {
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// Without gives the expression with selectors that leave out what they ask of a label
+// with this part: they pick whatever it may stand for.
+func (e *Expr) Without(part string) *Expr {
+	out := *e
+	out.picks = nil
+	for _, p := range e.picks {
+		p.matchers = slices.DeleteFunc(slices.Clone(p.matchers), func(m *labels.Matcher) bool { return strings.Contains(m.Value, part) })
+		if p.text = matchersText(p.matchers); nameOf(p.matchers) != "" {
+			out.picks = append(out.picks, p)
+		}
+	}
+	return &out
 }
 
 // Selectors writes what picks the expression's series.

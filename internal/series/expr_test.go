@@ -29,10 +29,10 @@ func TestCompile(t *testing.T) {
 		`time() > a`:                        "< [time()] | a",
 		`a > 5 > 3`:                         "> 3 | a > 5",
 		`sum(rate(a[5m])) / sum(b) > 0.01`:  "> 0.01 | sum(rate(a[5m])) / sum(b)",
-		`a > b`:                             "> {(0 * clamp(a, -1, 1)) + (b)} | (a) + (0 * clamp(b, -1, 1))",
-		`a <= on (x) b`:                     "<= {(0 * clamp(a, -1, 1)) + on (x) (b)} | (a) + on (x) (0 * clamp(b, -1, 1))",
-		`a < ignoring (x) group_left (y) b`: "< {(0 * clamp(a, -1, 1)) + ignoring (x) group_left (y) (b)} | (a) + ignoring (x) group_left (y) (0 * clamp(b, -1, 1))",
-		`a + c > b`:                         "> {(0 * clamp(a + c, -1, 1)) + (b)} | (a + c) + (0 * clamp(b, -1, 1))",
+		`a > b`:                             "> {(a > bool +Inf) + (b)} | (a) + (b > bool +Inf)",
+		`a <= on (x) b`:                     "<= {(a > bool +Inf) + on (x) (b)} | (a) + on (x) (b > bool +Inf)",
+		`a < ignoring (x) group_left (y) b`: "< {(a > bool +Inf) + ignoring (x) group_left (y) (b)} | (a) + ignoring (x) group_left (y) (b > bool +Inf)",
+		`a + c > b`:                         "> {(a + c > bool +Inf) + (b)} | (a + c) + (b > bool +Inf)",
 		`a > 5 and b`:                       "its outermost operator is no comparison",
 		`a > 5 or b > 5`:                    "its outermost operator is no comparison",
 		`a unless b`:                        "its outermost operator is no comparison",
@@ -40,8 +40,8 @@ func TestCompile(t *testing.T) {
 		`absent(a > 5)`:                     "its outermost operator is no comparison",
 		`-(a > 5)`:                          "its outermost operator is no comparison",
 		`5`:                                 "its outermost operator is no comparison",
-		`a == 5`:                            "it compares with ==: nothing comes closer to that",
-		`a != b`:                            "it compares with !=: nothing comes closer to that",
+		`a == 5`:                            "== 5 | a: it compares with ==: nothing comes closer to that",
+		`a != b`:                            "!= {(a > bool +Inf) + (b)} | (a) + (b > bool +Inf): it compares with !=: nothing comes closer to that",
 		`a > bool 5`:                        "with bool it gives an element whatever the outcome",
 		`1 > bool 5`:                        "with bool it gives an element whatever the outcome",
 	} {
@@ -76,7 +76,9 @@ func apart(e *Expr) string {
 		}
 		return e.Unpredictable()
 	case e.Unpredictable() != "":
-		return "both " + e.Unpredictable()
+		one := *e
+		one.unlike = ""
+		return apart(&one) + ": " + e.Unpredictable()
 	case e.constant:
 		return fmt.Sprintf("%s %v | %s", e.Op(), e.bound, e.value)
 	case e.limit != "":
@@ -161,4 +163,28 @@ func FuzzCompile(f *testing.F) {
 			t.Errorf("%q is plain", text)
 		}
 	})
+}
+
+// What gives an element only of what holds, and what looks at now.
+func TestFilters(t *testing.T) {
+	for text, want := range map[string]string{
+		`a > 3`: "filters now", `a == 3`: "filters now", `-(a > 3)`: "filters now", `a > 3 and b`: "filters now", `a and b`: "now", `a unless b`: "filters now",
+		`a > 3 or b < 2`: "filters now", `a > 3 or b`: "now", `count(a > 3) or vector(0)`: "now", `count(a > 3)`: "filters now", `absent(a > 3)`: "filters now",
+		`absent_over_time(a[5m])`: "filters now", `a > bool 3`: "now", `(a > 3) > bool 2`: "now", `scalar(a > 3)`: "now", `vector(scalar(a > 3))`: "now", `a`: "now",
+		`sum(rate(a[5m]))`: "now", `a + (b > 3)`: "filters now", `(a > 3) + fill(0) b`: "now", `label_replace(a > 3, "x", "y", "z", "")`: "filters now", `time()`: "",
+		`vector(1) > 0`: "filters", `a offset 1h > 3`: "filters", `a @ 5 > 3`: "filters", `max_over_time(a[1h:] offset 1h) > 3`: "filters", `a > b offset 1h`: "filters now",
+		`max_over_time(a[1h:]) > 3`: "filters now", `a offset -1m > 3`: "filters now", `a @ end() > 3`: "filters now",
+	} {
+		e := compiled(t, text)
+		var got []string
+		if e.Filters() {
+			got = append(got, "filters")
+		}
+		if e.Now() {
+			got = append(got, "now")
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
 }

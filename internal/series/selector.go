@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"grace"
 )
 
 // kept is what a series has that expressions look at. But for its labels it is
@@ -144,12 +146,13 @@ func matches(matchers []*labels.Matcher, ls labels.Labels) bool {
 // selectors are all that expressions pick series by.
 type selectors struct {
 	byText map[string]*selector
-	byName map[string][]*selector // those that name one metric
+	byName map[Named][]*selector // those that name one metric, and perhaps one service
+	names  map[string]bool
 	others []*selector
 }
 
 func newSelectors() *selectors {
-	return &selectors{byText: map[string]*selector{}, byName: map[string][]*selector{}}
+	return &selectors{byText: map[string]*selector{}, byName: map[Named][]*selector{}, names: map[string]bool{}}
 }
 
 // add takes a selector of an expression.
@@ -159,7 +162,9 @@ func (w *selectors) add(p pick) {
 		s = &selector{matchers: p.matchers}
 		w.byText[p.text] = s
 		if name := nameOf(p.matchers); name != "" {
-			w.byName[name] = append(w.byName[name], s)
+			of := Named{name, grace.ServiceID(equals(p.matchers, ServiceLabel))}
+			w.byName[of] = append(w.byName[of], s)
+			w.names[name] = true
 		} else {
 			w.others = append(w.others, s)
 		}
@@ -168,9 +173,12 @@ func (w *selectors) add(p pick) {
 }
 
 // nameOf gives the metric that matchers name, if they name one.
-func nameOf(matchers []*labels.Matcher) string {
+func nameOf(matchers []*labels.Matcher) string { return equals(matchers, MetricLabel) }
+
+// equals gives what a label has to be, if matchers say so.
+func equals(matchers []*labels.Matcher, name string) string {
 	for _, m := range matchers {
-		if m.Name == MetricLabel && m.Type == labels.MatchEqual {
+		if m.Name == name && m.Type == labels.MatchEqual {
 			return m.Value
 		}
 	}
@@ -180,14 +188,16 @@ func nameOf(matchers []*labels.Matcher) string {
 // of gives the selectors that pick a series.
 func (w *selectors) of(ls labels.Labels) []*selector {
 	var out []*selector
-	for _, s := range w.byName[ls.Get(MetricLabel)] {
-		if s.picks(ls) {
-			out = append(out, s)
-		}
+	name, service := ls.Get(MetricLabel), grace.ServiceID(ls.Get(ServiceLabel))
+	lists := [...][]*selector{w.byName[Named{Metric: name}], nil, w.others}
+	if service != "" {
+		lists[1] = w.byName[Named{name, service}]
 	}
-	for _, s := range w.others {
-		if s.picks(ls) {
-			out = append(out, s)
+	for _, list := range lists {
+		for _, s := range list {
+			if s.picks(ls) {
+				out = append(out, s)
+			}
 		}
 	}
 	return out

@@ -106,23 +106,25 @@ func TestAppended(t *testing.T) {
 	}
 }
 
-func TestNewest(t *testing.T) {
+// Of many services' selectors only those of its own are asked about a series, and what
+// they may stand for is picked where a part of it is not known yet.
+func TestWatchOfService(t *testing.T) {
 	r := newRig(t, nil)
-	r.watch(`jobs_pending > 5`, `x > 5`)
-	if _, _, _, ok := r.Newest("jobs_pending", "cart"); ok {
-		t.Error("found before anything came")
+	list := r.watch(`jobs_pending{service="cart"} > 5`, `jobs_pending{service="shop"} > 5`)
+	if n := len(r.watched.Load().byName[Named{"jobs_pending", "cart"}]); n != 1 {
+		t.Errorf("%d selectors of one service", n)
 	}
-	r.put("jobs_pending{i=1,job=cart}", at(0, 1), at(15, 2))
-	r.put("jobs_pending{i=2,job=cart}", at(0, 3), at(20, 4))
-	r.put("jobs_pending{i=3,job=cart}", at(0, 3), at(40, 4), at(50, stale))
-	r.put("x{job=cart}", whole(0, 1, 2))
-	if v, when, every, ok := r.Newest("jobs_pending", "cart"); !ok || v != 4 || !when.Equal(after(20)) || every != 20*time.Second {
-		t.Errorf("%v at %s, every %s, %v", v, when, every, ok)
+	r.put("jobs_pending{job=cart}", at(0, 1))
+	one := compiled(t, `jobs_pending{service="cart",shard="${shard}"} > 5`)
+	if !r.Watches(list[0]) || r.Watches(one) || r.Watches(compiled(t, `max_over_time(jobs_pending{service="cart"}[1h]) > 5`)) {
+		t.Error("what is watched is not known")
 	}
-	for _, of := range []string{"x", "jobs"} {
-		if v, _, _, ok := r.Newest(of, "cart"); ok {
-			t.Errorf("%s: %v, want no number", of, v)
-		}
+	any := one.Without("${")
+	if got := any.Selectors(); !r.Watches(any) || len(got) != 1 || got[0] != list[0].Selectors()[0] || any.String() != one.String() {
+		t.Errorf("%s: %v", any, got)
+	}
+	if none := compiled(t, `{__name__="${metric}"} > 5`).Without("${"); len(none.Selectors()) != 0 {
+		t.Errorf("picks all there is: %v", none.Selectors())
 	}
 }
 

@@ -133,7 +133,7 @@ func (w *world) when(t *rapid.T) time.Time {
 func inWords(list []Element) string {
 	var out []string
 	for _, e := range list {
-		out = append(out, fmt.Sprintf("%s %v/%v %v %s", labels.FromMap(e.Labels), e.Value, e.Threshold, e.Fails, e.Newest.Format("15:04:05.000")))
+		out = append(out, fmt.Sprintf("%s %v/%v %v %s", labels.FromMap(e.Labels), e.Value, e.Threshold, e.Holds, e.Newest.Format("15:04:05.000")))
 	}
 	slices.Sort(out)
 	return strings.Join(out, "\n")
@@ -143,7 +143,7 @@ func inWords(list []Element) string {
 func TestFastPath(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.SampledFrom([]string{"3", "-5", "-(1)", "0.1", "NaN", "Inf", "-Inf"}).Draw(t, "limit")
-		op := rapid.SampledFrom([]string{">", ">=", "<", "<="}).Draw(t, "op")
+		op := rapid.SampledFrom([]string{">", ">=", "<", "<=", "==", "!="}).Draw(t, "op")
 		selector := rapid.SampledFrom([]string{`a`, `a{service="s1"}`, `a{inst=~"1|2"}`, `{__name__="a",inst!="2"}`}).Draw(t, "selector")
 		text := selector + op + limit
 		if rapid.Bool().Draw(t, "mirrored") {
@@ -160,7 +160,7 @@ func TestFastPath(t *testing.T) {
 		for range 4 {
 			when := w.when(t)
 			got, want := evaluate(t, w.DB, e, when), evaluate(t, w.DB, &slow, when)
-			if inWords(got.Elements) != inWords(want.Elements) || !got.Compared {
+			if inWords(got.Elements) != inWords(want.Elements) || fmt.Sprint(got.Undefined) != fmt.Sprint(want.Undefined) || !got.Compared {
 				t.Fatalf("%s at %s:\n%s\nwant\n%s", e, when, inWords(got.Elements), inWords(want.Elements))
 			}
 		}
@@ -172,7 +172,7 @@ func TestFastPathIsTaken(t *testing.T) {
 	for text, plain := range map[string]bool{
 		`a > 5`: true, `5 < a`: true, `(a) >= (5)`: true, `a{x="y"} < -(5)`: true,
 		`a offset 1m > 5`: false, `a @ 100 > 5`: false, `a @ end() > 5`: false, `a > time()`: false, `a > b`: false,
-		`a == 5`: false, `rate(a[1m]) > 5`: false, `a > bool 5`: false, `-a > 5`: false, `a > 5 > 3`: false, `a`: false, `a > 2 + 3`: false,
+		`a == 5`: true, `rate(a[1m]) > 5`: false, `a > bool 5`: false, `-a > 5`: false, `a > 5 > 3`: false, `a`: false, `a > 2 + 3`: false,
 	} {
 		if e := compiled(t, text); e.plain != plain {
 			t.Errorf("%s: plain %v, want %v", text, e.plain, plain)

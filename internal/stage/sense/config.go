@@ -81,6 +81,10 @@ func opposite(op string) (string, bool) {
 		return ">=", true
 	case "<=":
 		return ">", true
+	case "==":
+		return "!=", true
+	case "!=":
+		return "==", true
 	}
 	return "", false
 }

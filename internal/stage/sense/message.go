@@ -1,9 +1,6 @@
 package sense
 
 import (
-	"maps"
-	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,15 +104,18 @@ func (e *entry) objectiveMessage() string {
 	case op == "" && e.failed == 0:
 		b.WriteString(": " + o.Name + " gives nothing")
 	case op == "":
-		b.WriteString(": " + o.Name + " gives " + quantity(e.sig.Value, o.Unit))
+		b.WriteString(": " + o.Name + " gives " + series.Quantity(e.sig.Value, o.Unit))
 	default:
 		if e.failed == 0 {
 			op, _ = opposite(op)
 		}
-		b.WriteString(" " + quantity(e.sig.Value, o.Unit) + " " + op + " " + quantity(e.sig.Threshold, o.Unit))
+		b.WriteString(" " + series.Quantity(e.sig.Value, o.Unit) + " " + op + " " + series.Quantity(e.sig.Threshold, o.Unit))
 	}
 	if e.total > 1 {
-		b.WriteString(", " + strconv.Itoa(e.failed) + " of " + strconv.Itoa(e.total) + " series" + distinct(e.sig.Labels))
+		b.WriteString(", " + strconv.Itoa(e.failed) + " of " + strconv.Itoa(e.total) + " series")
+		if labels := series.Distinct(e.sig.Labels); labels != "" {
+			b.WriteString(", the worst " + labels)
+		}
 	}
 	if e.failed > 0 && o.For > 0 && e.held == grace.SignalFiring {
 		b.WriteString(" for " + short(o.For.D()))
@@ -123,42 +123,11 @@ func (e *entry) objectiveMessage() string {
 	return b.String()
 }
 
-// distinct writes the labels that tell an element from others of its service.
-func distinct(labels map[string]string) string {
-	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(labels)) {
-		if name != series.ServiceLabel && name != series.JobLabel {
-			parts = append(parts, name+"="+strconv.Quote(labels[name]))
-		}
-	}
-	if len(parts) == 0 {
-		return ""
-	}
-	return ", the worst {" + strings.Join(parts, ", ") + "}"
-}
-
 func withNote(text, note string) string {
 	if note == "" {
 		return text
 	}
 	return text + ": " + note
-}
-
-// quantity writes a number as an operator would: 812 ms, 2.35 %, 0.00123.
-func quantity(v float64, unit string) string {
-	var text string
-	switch abs := math.Abs(v); {
-	case abs >= 100 && abs < 1e15:
-		text = strconv.FormatFloat(math.Round(v), 'f', -1, 64)
-	case abs >= 1 && abs < 100:
-		text = strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
-	default:
-		text = strconv.FormatFloat(v, 'g', 3, 64)
-	}
-	if unit == "" {
-		return text
-	}
-	return text + " " + unit
 }
 
 // short writes 1m for 1m0s.

@@ -19,7 +19,7 @@ type Objective struct {
 	Name         string          `json:"name" doc:"unique among the objectives of a service"`
 	Service      grace.ServiceID `json:"service" doc:"whose it is; without it, the label service_label of each element names the service"`
 	ServiceLabel string          `json:"service_label" doc:"the label that names the service, where service does not (default service)"`
-	Expr         string          `json:"expr" doc:"PromQL over what the sensors measure. Where its outermost operator is <, <=, > or >=, what passes is seen too, and a breach is predicted"`
+	Expr         string          `json:"expr" doc:"PromQL over what the sensors measure. Where its outermost operator compares, what passes is seen too, and with <, <=, > and >= a breach is predicted"`
 	For          grace.Duration  `json:"for" doc:"how long an element must be there before it fires"`
 	Code         grace.Code      `json:"code" doc:"what it is a symptom of"`
 	Severity     grace.Severity  `json:"severity" enum:"info,warning,critical" doc:"default warning"`
@@ -232,7 +232,7 @@ func (e *entry) weigh(cfg *Config, list []*series.Element, now time.Time) (v ver
 		if at.After(v.newest) {
 			v.newest = at
 		}
-		if !one.Fails {
+		if !one.Holds {
 			if v.fails == nil && (v.element == nil || e.closer(one, v.element)) {
 				v.element = one
 			}
