@@ -75,7 +75,7 @@ type Action interface {
 // Reading is one measurement for verification.
 type Reading struct {
 	At     time.Time // of the measurement: the same time again is no new sample
-	Value  float64   // 1 passed or 0 failed for http_health and command, else the metric's value
+	Value  float64   // 1 passed or 0 failed for http_health, command and expr, else the value of the expression
 	OK     bool      // false: no data newer than was asked for
 	Detail string
 	// Every is the distance at which measurements come, where the prober does
@@ -83,7 +83,7 @@ type Reading struct {
 	Every time.Duration
 }
 
-// Prober takes one measurement for verification. A metric older than since is
+// Prober takes one measurement for verification. A sample older than since is
 // no data: what was measured before a remedy says nothing about it.
 type Prober interface {
 	Probe(ctx context.Context, service ServiceID, check Check, since time.Time) Reading

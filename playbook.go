@@ -157,27 +157,24 @@ type CheckType string
 
 // Check types. Any other fails closed.
 const (
-	CheckHTTPHealth      CheckType = "http_health"
-	CheckMetricThreshold CheckType = "metric_threshold"
-	CheckMetricTrend     CheckType = "metric_trend"
-	CheckCommand         CheckType = "command"
-	CheckCapacity        CheckType = "capacity"
+	CheckHTTPHealth CheckType = "http_health"
+	CheckCommand    CheckType = "command"
+	CheckExpr       CheckType = "expr"
+	CheckTrend      CheckType = "trend"
+	CheckCapacity   CheckType = "capacity"
 )
 
 // Check is one thing verification wants to see. Which fields count depends on
-// the type: http_health URL and Status; metric_threshold Metric, Op and
-// Threshold; metric_trend Metric and Direction; command Argv; capacity Metric
-// (serving instances must not have become fewer than before the run).
+// the type: http_health URL and Status; command Argv; expr Expr, which must hold of all
+// that it gives; trend Expr, a value, and Direction; capacity Expr, a value (serving
+// instances must not have become fewer than before the run).
 type Check struct {
 	Name       string    `json:"name,omitempty" doc:"for people; the type when not given"`
-	Type       CheckType `json:"type" doc:"capacity: the metric, of serving instances, must not have fallen"`
-	Service    ServiceID `json:"service,omitempty" doc:"whose metric; the run's service when empty"`
+	Type       CheckType `json:"type" doc:"expr: expr must hold; trend: its value must go in a direction; capacity: its value, of serving instances, must not have fallen"`
 	URL        string    `json:"url,omitempty" doc:"http_health: what is asked"`
 	Status     int       `json:"status,omitempty" doc:"http_health: wanted HTTP status (default any 2xx)"`
-	Metric     string    `json:"metric,omitempty" doc:"metric_threshold, metric_trend, capacity: the metric's name"`
-	Op         string    `json:"op,omitempty" enum:"<,<=,>,>=" doc:"metric_threshold: how the value must compare to threshold"`
-	Threshold  float64   `json:"threshold,omitempty" doc:"metric_threshold: in the metric's unit"`
-	Direction  string    `json:"direction,omitempty" enum:"falling,rising,steady" doc:"metric_trend: where it must be going over the soak"`
+	Expr       string    `json:"expr,omitempty" doc:"PromQL, with ${service} and parameters. expr: what must hold, for example queue{service=\"${service}\"} < 5; trend, capacity: one value, for example sum(up{service=\"${service}\"})"`
+	Direction  string    `json:"direction,omitempty" enum:"falling,rising,steady" doc:"trend: where it must be going over the soak"`
 	Argv       []string  `json:"argv,omitempty" doc:"command: program and arguments; exit code 0 passes"`
 	MinSamples int       `json:"min_samples,omitempty" doc:"fewer samples in the soak fail (default 3)"`
 	Interval   Duration  `json:"interval,omitempty" doc:"between probes (default 1s)"`

@@ -139,18 +139,14 @@ type prober struct{ d *Daemon }
 const probeTimeout = 5 * time.Second
 
 // Probe meets grace.Prober.
-func (p prober) Probe(ctx context.Context, service grace.ServiceID, c grace.Check, since time.Time) grace.Reading {
+func (p prober) Probe(ctx context.Context, _ grace.ServiceID, c grace.Check, since time.Time) grace.Reading {
 	switch c.Type {
 	case grace.CheckHTTPHealth:
 		return p.check(ctx, probe.Target{Type: probe.HTTP, URL: c.URL, Status: c.Status})
 	case grace.CheckCommand:
 		return p.check(ctx, probe.Target{Type: probe.Command, Argv: c.Argv})
-	case grace.CheckMetricThreshold, grace.CheckMetricTrend, grace.CheckCapacity:
-		v, at, every, ok := p.d.loop.Metric(service, c.Metric, since)
-		if !ok {
-			return grace.Reading{Every: every, Detail: fmt.Sprintf("no sample of %s/%s since %s", service, c.Metric, since.UTC().Format(time.TimeOnly))}
-		}
-		return grace.Reading{At: at, Value: v, OK: true, Every: every, Detail: fmt.Sprintf("%s %g", c.Metric, v)}
+	case grace.CheckExpr, grace.CheckTrend, grace.CheckCapacity:
+		return p.d.loop.Measure(ctx, c, since)
 	}
 	return grace.Reading{Detail: fmt.Sprintf("unknown check type %q", c.Type)}
 }

@@ -41,7 +41,7 @@ func (*oven) Playbooks() []grace.Playbook {
 		Triggers: []grace.Code{grace.CodeServiceDown}, Services: []grace.ServiceID{"lab.oven"},
 		Binding: grace.Binding{
 			Steps:  []grace.Step{{Name: "open", Action: "vent", With: map[string]any{"door": "${service}"}, Irreversible: true}},
-			Verify: []grace.Check{{Type: grace.CheckMetricThreshold, Metric: "celsius", Op: "<", Threshold: 100, Interval: grace.Duration(50 * time.Millisecond)}},
+			Verify: []grace.Check{{Type: grace.CheckExpr, Expr: `celsius{service="${service}"} < 100`, Interval: grace.Duration(50 * time.Millisecond)}},
 			Settle: grace.Duration(2 * time.Second), Soak: grace.Duration(200 * time.Millisecond),
 		},
 	}}

@@ -203,7 +203,7 @@ func (p *Prober) Probe(_ context.Context, _ grace.ServiceID, check grace.Check, 
 	if now == nil {
 		now = time.Now
 	}
-	for _, key := range []string{check.Name, check.Metric, string(check.Type)} {
+	for _, key := range []string{check.Name, check.Expr, string(check.Type)} {
 		values, scripted := p.scripts[key]
 		if key == "" || !scripted {
 			continue

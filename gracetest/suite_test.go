@@ -176,7 +176,7 @@ func TestSuitesFail(t *testing.T) {
 func TestProberFollowsItsScript(t *testing.T) {
 	now := time.Unix(5, 0)
 	p := &gracetest.Prober{Now: func() time.Time { return now }}
-	check := grace.Check{Type: grace.CheckMetricThreshold, Metric: "errors"}
+	check := grace.Check{Type: grace.CheckExpr, Expr: "errors"}
 	probe := func() grace.Reading { return p.Probe(t.Context(), "shop", check, time.Time{}) }
 	if r := probe(); r.OK {
 		t.Error("data without a script")

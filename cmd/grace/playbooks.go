@@ -11,6 +11,7 @@ import (
 
 	"grace"
 	"grace/internal/cli"
+	"grace/internal/stage/verify"
 )
 
 func newPlaybooks(a *app) *cobra.Command {
@@ -116,29 +117,9 @@ func (a *app) playbook(w io.Writer, p grace.Playbook) {
 	if len(p.Verify) > 0 {
 		_, _ = fmt.Fprintln(w, "\nVerified by")
 		for _, c := range p.Verify {
-			_, _ = fmt.Fprintf(w, "  %s\n", cli.OneLine(strings.TrimPrefix(c.Name+": "+checkText(c), ": "), 120))
+			_, _ = fmt.Fprintf(w, "  %s\n", cli.OneLine(strings.TrimPrefix(c.Name+": "+verify.Wanted(c), ": "), 120))
 		}
 	}
-}
-
-// checkText words what a check wants to see.
-func checkText(c grace.Check) string {
-	switch c.Type {
-	case grace.CheckHTTPHealth:
-		if c.Status != 0 {
-			return fmt.Sprintf("%s answers %d", c.URL, c.Status)
-		}
-		return c.URL + " answers 2xx"
-	case grace.CheckMetricThreshold:
-		return fmt.Sprintf("%s %s %s", c.Metric, c.Op, cli.Number(c.Threshold))
-	case grace.CheckMetricTrend:
-		return fmt.Sprintf("%s is %s", c.Metric, c.Direction)
-	case grace.CheckCommand:
-		return fmt.Sprintf("%s exits with 0", strings.Join(c.Argv, " "))
-	case grace.CheckCapacity:
-		return c.Metric + " is not less than before"
-	}
-	return string(c.Type)
 }
 
 func maybeShort(d grace.Duration) string {

@@ -98,7 +98,7 @@ func (d *Domain) Playbooks() []grace.Playbook {
 				Undo: &grace.Call{Action: "command", With: command("cupsdisable", "${printer}")},
 			}},
 			Verify: []grace.Check{{
-				Type: grace.CheckMetricTrend, Service: "print", Metric: MetricWaiting, Direction: "falling",
+				Type: grace.CheckTrend, Expr: MetricWaiting + `{service="print"}`, Direction: "falling",
 			}},
 		},
 	}}

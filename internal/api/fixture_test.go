@@ -406,7 +406,7 @@ func story() event.Given {
 			{Name: "flush", Action: "http", With: map[string]any{"url": "http://db/breaker", "method": "POST"}, Undo: &grace.Call{Action: "http", With: map[string]any{"url": "http://db/breaker/open"}}},
 			{Name: "note", Action: "command", With: map[string]any{"argv": []any{"logger", "flushed"}}, Irreversible: true},
 		},
-		Verify: []grace.Check{{Name: "errors", Type: grace.CheckMetricThreshold, Metric: "error_ratio", Op: "<", Threshold: 0.05}},
+		Verify: []grace.Check{{Name: "errors", Type: grace.CheckExpr, Expr: `error_ratio{service="cart"} < 0.05`}},
 	}}
 	proposal := grace.Proposal{
 		ID: "p-1", Diagnosis: "d-1", Code: diagnosis.Code, Service: "db", Playbook: playbook.ID, Risk: grace.RiskMedium, Impact: grace.ImpactLow,

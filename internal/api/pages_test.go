@@ -156,7 +156,7 @@ func TestPagesShowTheState(t *testing.T) {
 		"/lite/services":          {"1 healthy not shown", "flush_circuit_breakers: needs you", "attributed to db", `href="../lite"`},
 		"/lite/services?all=1":    {"checkout"},
 		"/lite/services?q=nobody": {"No service matches"},
-		"/lite/runs/r-1":          {"waiting for approval", "cannot be undone", "planned", "error_ratio &lt; 0.05", "blast_radius_too_large", "Abort this run"},
+		"/lite/runs/r-1":          {"waiting for approval", "cannot be undone", "planned", "error_ratio{service=&#34;cart&#34;} &lt; 0.05", "blast_radius_too_large", "Abort this run"},
 		"/lite/approvals/r-1":     {"flush: http (method POST, url http://db/breaker)", "undo flush", "2</td>", "has not been tried on db", `value="approve"`},
 	} {
 		rec := b.send("GET", path, nil)

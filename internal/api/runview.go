@@ -14,6 +14,7 @@ import (
 	"grace/internal/event"
 	"grace/internal/explain"
 	"grace/internal/heal"
+	"grace/internal/stage/verify"
 	"grace/internal/store"
 )
 
@@ -184,29 +185,9 @@ func checksView(r grace.Run) []console.Check {
 		return out
 	}
 	for _, c := range r.Playbook.Verify {
-		out = append(out, console.Check{Name: checkName(c.Name, c.Type), State: stepState(grace.StepPending, r.Status), Wanted: wanted(c), Actual: "-", Probes: "-"})
+		out = append(out, console.Check{Name: checkName(c.Name, c.Type), State: stepState(grace.StepPending, r.Status), Wanted: verify.Wanted(c), Actual: "-", Probes: "-"})
 	}
 	return out
-}
-
-// wanted words what a check asks for, before it has run.
-func wanted(c grace.Check) string {
-	switch c.Type {
-	case grace.CheckHTTPHealth:
-		if c.Status != 0 {
-			return fmt.Sprintf("%s answers %d", c.URL, c.Status)
-		}
-		return c.URL + " answers 2xx"
-	case grace.CheckMetricThreshold:
-		return fmt.Sprintf("%s %s %g", c.Metric, c.Op, c.Threshold)
-	case grace.CheckMetricTrend:
-		return c.Metric + " " + c.Direction
-	case grace.CheckCommand:
-		return strings.Join(c.Argv, " ") + " exits 0"
-	case grace.CheckCapacity:
-		return c.Metric + " not below what it was"
-	}
-	return "unknown check: fails"
 }
 
 func (s *server) approvalView(ctx context.Context, v visit) (console.Approval, error) {

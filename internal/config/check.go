@@ -74,8 +74,15 @@ func unique(at spot, kind, name string, first map[string]string) bool {
 
 // service reports a service that is not there.
 func (c *checker) service(at spot, id grace.ServiceID) {
+	if hint, unknown := c.unknown(id); unknown {
+		at.add(hint, "unknown service %s", quote(string(id)))
+	}
+}
+
+// unknown tells whether no service has this name, and what to do about it.
+func (c *checker) unknown(id grace.ServiceID) (hint string, unknown bool) {
 	if _, ok := c.services[id]; ok || id == "" || c.anyName || id == grace.CoreService {
-		return
+		return "", false
 	}
 	var known []string
 	for k := range c.services {
@@ -83,11 +90,11 @@ func (c *checker) service(at spot, id grace.ServiceID) {
 			known = append(known, string(k))
 		}
 	}
-	hint := didYouMean(string(id), known)
+	hint = didYouMean(string(id), known)
 	if !strings.HasPrefix(hint, "did you mean") {
 		hint = strings.TrimSuffix("define it under services; "+hint, "; ")
 	}
-	at.add(hint, "unknown service %s", quote(string(id)))
+	return hint, true
 }
 
 // playbook reports a playbook that is not there.

@@ -8,6 +8,7 @@ import (
 
 	"grace"
 	"grace/internal/heal"
+	"grace/internal/series"
 	"grace/internal/stage/propose"
 	"grace/internal/stage/verify"
 )
@@ -154,14 +155,11 @@ func (c *checker) checkCheck(at spot, check grace.Check, vars []string) {
 	if at.failed() {
 		return
 	}
-	for key, text := range map[string]string{"url": check.URL, "metric": check.Metric} {
+	for key, text := range map[string]string{"url": check.URL, "expr": check.Expr} {
 		c.checkReferences(at.key(key), text, vars)
 	}
 	for i, arg := range check.Argv {
 		c.checkReferences(at.key("argv").item(i), arg, vars)
-	}
-	if len(references(string(check.Service))) == 0 {
-		c.service(at.key("service"), check.Service)
 	}
 	if check.Type == grace.CheckCommand && len(check.Argv) > 0 {
 		at.key("argv").item(0).program(check.Argv[0], "")
@@ -175,37 +173,45 @@ func (c *checker) checkCheck(at spot, check grace.Check, vars []string) {
 
 // checkMeasured looks at the metrics by which a run on a service is verified:
 // whether they come, and how long that takes.
-func (c *checker) checkMeasured(at spot, p grace.Playbook, service grace.ServiceID) {
+func (c *checker) checkMeasured(remedy spot, p grace.Playbook, service grace.ServiceID) {
 	for i, check := range p.Verify {
-		here := at.key("verify").item(i)
-		if check.Metric == "" || here.failed() || !here.given() {
+		here := remedy.key("verify").item(i)
+		e, err := series.Compile(verify.Outline(check.Expr))
+		if check.Expr == "" || here.failed() || !here.given() || err != nil {
 			continue
 		}
-		of := service
-		if check.Service != "" && !strings.Contains(string(check.Service), "${") {
-			of = check.Service
-		}
-		if of == "" {
-			continue
-		}
-		c.checkMetric(here.key("metric"), of, check.Metric)
-		known, _ := c.metricsOf(of)
-		for _, k := range known {
-			n := check.MinSamples
-			if n == 0 {
-				n = heal.DefaultMinSamples
+		for _, named := range e.Named() {
+			at, of := here.key("expr"), named.Service
+			if of == "" || of == "${service}" {
+				of = service
 			}
-			needs, has := time.Duration(n)*k.interval.D(), or(p.Settle, heal.DefaultSettle)+or(p.Soak, heal.DefaultSoak)
-			switch watchdog := or(p.Watchdog, heal.DefaultWatchdog); {
-			case k.metric != check.Metric || needs <= has:
-			case needs+k.interval.D() >= watchdog:
-				here.key("metric").add("read it more often, lower min_samples, or raise watchdog", "%s is read every %s: %d samples take %s, but the run is aborted after %s",
-					check.Metric, shortDuration(k.interval), n, shortDuration(grace.Duration(needs)), shortDuration(grace.Duration(watchdog)))
-			default:
-				here.key("metric").warn("read it more often, lower min_samples, or say so with soak: "+shortDuration(grace.Duration(needs)),
-					"%s is read every %s: %d samples take %s, longer than settle and soak (%s), so that verification waits for them",
-					check.Metric, shortDuration(k.interval), n, shortDuration(grace.Duration(needs)), shortDuration(grace.Duration(has)))
+			if hint, unknown := c.unknown(of); unknown && len(references(string(of))) == 0 {
+				at.warn(hint, "unknown service %s", quote(string(of)))
 			}
+			c.checkMetric(at, of, named.Metric)
+			c.checkInterval(at, p, check, of, named.Metric)
+		}
+	}
+}
+
+// checkInterval looks at how long it takes until a metric has come often enough.
+func (c *checker) checkInterval(at spot, p grace.Playbook, check grace.Check, service grace.ServiceID, metric string) {
+	known, _ := c.metricsOf(service)
+	n := check.MinSamples
+	if n == 0 {
+		n = heal.DefaultMinSamples
+	}
+	for _, k := range known {
+		needs, has := time.Duration(n)*k.interval.D(), or(p.Settle, heal.DefaultSettle)+or(p.Soak, heal.DefaultSoak)
+		switch watchdog := or(p.Watchdog, heal.DefaultWatchdog); {
+		case k.metric != metric || needs <= has:
+		case needs+k.interval.D() >= watchdog:
+			at.add("read it more often, lower min_samples, or raise watchdog", "%s is read every %s: %d samples take %s, but the run is aborted after %s",
+				metric, shortDuration(k.interval), n, shortDuration(grace.Duration(needs)), shortDuration(grace.Duration(watchdog)))
+		default:
+			at.warn("read it more often, lower min_samples, or say so with soak: "+shortDuration(grace.Duration(needs)),
+				"%s is read every %s: %d samples take %s, longer than settle and soak (%s), so that verification waits for them",
+				metric, shortDuration(k.interval), n, shortDuration(grace.Duration(needs)), shortDuration(grace.Duration(has)))
 		}
 	}
 }

@@ -172,7 +172,7 @@ func (d *decoder) syntaxHint(message string, line, column int) string {
 	case strings.Contains(message, "cannot start any token"):
 		return "text that begins with one of @ ` % > | needs quotes"
 	case strings.Contains(message, "unexpected end of stream"):
-		return "a quote, a bracket or a brace that was opened before is not closed"
+		return "a quote, a bracket or a brace that was opened before is not closed; an expression that has some is written in quotes"
 	case strings.Contains(message, "did not find expected"):
 		return "is a comma, a bracket or a quote missing here, or is the indentation off? What follows was not looked at"
 	}

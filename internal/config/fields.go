@@ -121,7 +121,7 @@ func enumOf(t reflect.Type, tag string) []string {
 	case reflect.TypeFor[grace.ParameterType]():
 		return texts(grace.ParameterString, grace.ParameterInt, grace.ParameterDuration)
 	case reflect.TypeFor[grace.CheckType]():
-		return texts(grace.CheckHTTPHealth, grace.CheckMetricThreshold, grace.CheckMetricTrend, grace.CheckCommand, grace.CheckCapacity)
+		return texts(grace.CheckHTTPHealth, grace.CheckCommand, grace.CheckExpr, grace.CheckTrend, grace.CheckCapacity)
 	}
 	return nil
 }

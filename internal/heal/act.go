@@ -272,7 +272,7 @@ func (x *execution) resume(ctx context.Context, s grace.Step) (o grace.Outcome, 
 
 // needsSeveral tells whether one reading of a check says nothing.
 func needsSeveral(c grace.Check) bool {
-	return c.Type == grace.CheckMetricTrend || c.Type == grace.CheckCapacity
+	return c.Type == grace.CheckTrend || c.Type == grace.CheckCapacity
 }
 
 // effectOf judges checks by one reading each: the effect is there when all of
@@ -290,7 +290,7 @@ func (x *execution) effectOf(ctx context.Context, checks []grace.Check) (found e
 		}
 		c = expandCheck(c, x.vars())
 		// Metrics must be newer than the start of the interrupted step.
-		r := x.Prober.Probe(ctx, x.serviceOf(c), c, x.mark.At)
+		r := x.Prober.Probe(ctx, x.run.Service, c, x.mark.At)
 		switch {
 		case !r.OK:
 			found, detail = effectUnknown, "no data: "+r.Detail

@@ -128,3 +128,45 @@ func TestValuesAreData(t *testing.T) {
 		})
 	}
 }
+
+// What is put into an expression stays a name within its quotes, or a number.
+func TestValuesInExpressions(t *testing.T) {
+	vars := []variable{
+		{name: "service", value: "web"},
+		{name: "shard", value: "a b"},
+		{name: "limit", value: float64(5)},
+		{name: "window", value: "1m0s"},
+		{name: "wild", value: `x"} or vector(1) > bool {y="`},
+		{name: "none", value: "1 or vector(1)"},
+	}
+	for _, tc := range []struct{ in, want string }{
+		{`queue{service="${service}",shard='${shard}'} < ${limit}`, `queue{service="web",shard='a b'} < 5`},
+		{"max_over_time(queue{service=~`${service}-.*`}[${window}]) < 5 # it's ${limit}", "max_over_time(queue{service=~`web-.*`}[1m0s]) < 5 # it's 5"},
+		{`queue{shard="\"${shard}"} < ${limit}`, `queue{shard="\"a b"} < 5`},
+		{`queue{shard="${wild}"} < 5`, `queue{shard="${wild}"} < 5`},
+		{`queue < ${none}`, `queue < ${none}`},
+		{`queue < ${shard}`, `queue < ${shard}`},
+		{`queue < ${unknown}`, `queue < ${unknown}`},
+	} {
+		if got := expandCheck(grace.Check{Expr: tc.in}, vars).Expr; got != tc.want {
+			t.Errorf("%s became %s, want %s", tc.in, got, tc.want)
+		}
+	}
+}
+
+func TestWatched(t *testing.T) {
+	check := func(expr string) *grace.Check { return &grace.Check{Type: grace.CheckExpr, Expr: expr} }
+	p := grace.Playbook{Binding: grace.Binding{
+		Steps: []grace.Step{
+			{Check: check(`flag{service="${service}"} < 1`), Undo: &grace.Call{Check: check(`size == ${snapshot.size}`)}}, {Check: &grace.Check{Type: grace.CheckCommand}},
+		},
+		Verify: []grace.Check{*check(`queue{service="${service}",shard="${shard}"} < ${limit}`)},
+	}}
+	want := []string{
+		`queue{service="web",shard="a"} < 7`, `queue{service="web",shard="${shard}"} < 7`,
+		`flag{service="web"} < 1`, `flag{service="web"} < 1`, `size == 0000000000000001`, `size == 0000000000000001`,
+	}
+	if diff := cmp.Diff(want, Watched(p, "web", map[string]any{"shard": "a", "limit": 7})); diff != "" {
+		t.Error(diff)
+	}
+}

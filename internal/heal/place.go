@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"grace/internal/stage/verify"
 )
 
 // place is where in an action's settings a value is put in. Values come from
@@ -26,6 +28,7 @@ const (
 	inOption       // an argument that the program may take for an option
 	inWord         // an argument behind --, or the program itself
 	inScript       // the text of sh -c
+	inExpr         // PromQL
 )
 
 // placeOf tells by a setting's name what it is: the names are the same in all
@@ -75,6 +78,8 @@ func argumentOf(before []string) place {
 var (
 	hostForm = regexp.MustCompile(`^[A-Za-z0-9._:\[\]-]+$`)
 	wordForm = regexp.MustCompile(`^[A-Za-z0-9._:/@%+=,-]*$`)
+	// numberForm is a number or a duration of PromQL.
+	numberForm = regexp.MustCompile(`^(-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?|([0-9]+(ms|[smhdwy]))+)$`)
 )
 
 // fit gives a value as it is to stand behind before; given is it in its own
@@ -104,7 +109,20 @@ func (p place) fit(before, value string, given any, last bool) (string, error) {
 		if !wordForm.MatchString(value) {
 			return "", errors.New("the shell would read it as more than a word; give it as an argument of its own")
 		}
+	case inExpr:
+		return fitExpr(verify.Quoted(before), value)
 	case plain, inArgv, inWord:
+	}
+	return value, nil
+}
+
+// fitExpr makes a value a part of an expression, within quotes or outside.
+func fitExpr(quoted bool, value string) (string, error) {
+	switch {
+	case quoted && strings.ContainsFunc(value, func(r rune) bool { return unicode.IsControl(r) || strings.ContainsRune("\"'`\\", r) }):
+		return "", errors.New("within the quotes of an expression it cannot have quotes, backslashes or control characters")
+	case !quoted && !numberForm.MatchString(value):
+		return "", errors.New("outside of quotes an expression takes a number or a duration")
 	}
 	return value, nil
 }

@@ -146,14 +146,14 @@ func TestClearedBeforeTheFirstStep(t *testing.T) {
 // there or comes, done again when its own check says to the end that it is missing,
 // and otherwise neither.
 func TestLeftUnfinished(t *testing.T) {
-	missing := grace.Check{Type: grace.CheckMetricThreshold, Metric: "m", Op: ">", Threshold: 1}
+	missing := grace.Check{Type: grace.CheckExpr, Expr: "m > 1"}
 	late := func(after time.Duration) (float64, bool) { // what was begun takes its time
 		if after < 8*time.Second {
 			return 0, true
 		}
-		return 2, true
+		return 1, true
 	}
-	trend := grace.Check{Type: grace.CheckMetricTrend, Metric: "m", Direction: "falling", MinSamples: 3}
+	trend := grace.Check{Type: grace.CheckTrend, Expr: "m", Direction: "falling", MinSamples: 3}
 	for _, tc := range []struct {
 		name   string
 		check  *grace.Check // of the step
@@ -162,7 +162,7 @@ func TestLeftUnfinished(t *testing.T) {
 		calls  int // of the step
 		want   grace.RunStatus
 	}{
-		{"its check holds", &missing, missing, func(time.Duration) (float64, bool) { return 2, true }, 1, grace.RunSucceeded},
+		{"its check holds", &missing, missing, func(time.Duration) (float64, bool) { return 1, true }, 1, grace.RunSucceeded},
 		{"its check does not hold", &missing, missing, func(time.Duration) (float64, bool) { return 0, true }, 2, grace.RunRolledBack},
 		{"its check holds late", &missing, missing, late, 1, grace.RunSucceeded},
 		{"none of its own, and verification holds late", nil, missing, late, 1, grace.RunSucceeded},
@@ -200,7 +200,7 @@ func TestLeftUnfinishedAndCleared(t *testing.T) {
 	w := newWorld(t)
 	w.crashAt = "do/0/one"
 	run := aRun(w, undoable("one"))
-	run.Playbook.Steps[0].Check = &grace.Check{Type: grace.CheckMetricThreshold, Metric: "m", Op: ">", Threshold: 1}
+	run.Playbook.Steps[0].Check = &grace.Check{Type: grace.CheckExpr, Expr: "m > 1"}
 	w.metric = func(time.Time) (float64, bool) { return 0, true }
 	w.permit = func(_ context.Context, _ grace.Run, first bool) error {
 		if first && len(w.calls) > 0 {
@@ -222,7 +222,7 @@ func (s slowMetric) Probe(_ context.Context, _ grace.ServiceID, _ grace.Check, s
 	if at.Before(since) {
 		return grace.Reading{Every: time.Minute, Detail: "no sample"}
 	}
-	return grace.Reading{At: at, Value: 2, OK: true, Every: time.Minute}
+	return grace.Reading{At: at, Value: 1, OK: true, Every: time.Minute}
 }
 
 // TestSlowMetric: a remedy is not undone because its metric comes slowly.
@@ -231,7 +231,7 @@ func TestSlowMetric(t *testing.T) {
 	r := w.runner("p")
 	r.Prober = slowMetric{w}
 	run := aRun(w, undoable("one"))
-	run.Playbook.Verify = []grace.Check{{Type: grace.CheckMetricThreshold, Metric: "m", Op: ">", Threshold: 1}}
+	run.Playbook.Verify = []grace.Check{{Type: grace.CheckExpr, Expr: "m > 1"}}
 	if err := r.Run(replayFlow{w}, w.start(run)); err != nil {
 		t.Fatal(err)
 	}

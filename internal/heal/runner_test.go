@@ -326,7 +326,7 @@ func TestWithoutAnyCheckNothingSucceeds(t *testing.T) {
 func TestNoDataIsNotAPass(t *testing.T) {
 	w := newWorld(t)
 	run := aRun(w, undoable("one"))
-	run.Playbook.Verify = []grace.Check{{Name: "errors", Type: grace.CheckMetricThreshold, Metric: "error_ratio", Op: "<", Threshold: 0.1}}
+	run.Playbook.Verify = []grace.Check{{Name: "errors", Type: grace.CheckExpr, Expr: "error_ratio < 0.1"}}
 	w.metric = func(time.Time) (float64, bool) { return 0, false }
 	if got := w.drive(w.start(run)); got.Status != grace.RunRolledBack {
 		t.Errorf("state %s, want rolled_back", got.Status)
@@ -439,7 +439,7 @@ func TestClockStep(t *testing.T) {
 func TestCapacityMustNotShrink(t *testing.T) {
 	w := newWorld(t)
 	run := aRun(w, undoable("one"))
-	run.Playbook.Verify = []grace.Check{{Name: "serving", Type: grace.CheckCapacity, Metric: "instances"}}
+	run.Playbook.Verify = []grace.Check{{Name: "serving", Type: grace.CheckCapacity, Expr: `instances{service="${service}"}`}}
 	serving := 3.0
 	w.metric = func(time.Time) (float64, bool) { return serving, true }
 	w.onCall = func(req grace.ActionRequest) grace.Outcome {
@@ -448,6 +448,30 @@ func TestCapacityMustNotShrink(t *testing.T) {
 	}
 	if got := w.drive(w.start(run)); got.Status != grace.RunRolledBack {
 		t.Errorf("state %s, want rolled_back: it serves with fewer instances than before", got.Status)
+	}
+}
+
+// Evidence that ends while the checks are watched is none, however often they held before.
+func TestEvidenceThatEnds(t *testing.T) {
+	for name, back := range map[string]time.Duration{"for good": time.Hour, "for a while": 20 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			run := aRun(w, undoable("one"))
+			run.Playbook.Verify, run.Playbook.Soak = []grace.Check{{Name: "queue", Type: grace.CheckExpr, Expr: "queue < 5"}}, grace.Duration(10*time.Second)
+			run.Playbook.Settle = grace.Duration(30 * time.Second)
+			began := w.now
+			w.metric = func(now time.Time) (float64, bool) {
+				after := now.Sub(began)
+				return 1, after < 5*time.Second || after > back
+			}
+			want := grace.RunSucceeded
+			if back > time.Minute {
+				want = grace.RunRolledBack
+			}
+			if got := w.drive(w.start(run)); got.Status != want {
+				t.Errorf("state %s (%s), want %s", got.Status, got.Error, want)
+			}
+		})
 	}
 }
 

@@ -164,7 +164,7 @@ func (x *execution) undone(ctx context.Context, s grace.Step) func(since time.Ti
 	case s.Undo.Check != nil:
 		c := expandCheck(*s.Undo.Check, x.vars(snapshotVars(before)...))
 		return func(since time.Time) (bool, string) {
-			r := x.Prober.Probe(ctx, x.serviceOf(c), c, since)
+			r := x.Prober.Probe(ctx, x.run.Service, c, since)
 			return r.OK && holds(c, r.Value), r.Detail
 		}
 	case s.Snapshot != nil:

@@ -45,8 +45,8 @@ func (x *execution) takeBaseline() error {
 			// A capacity reading from shortly before the condition is the honest
 			// one: during it, crashed instances are missing already.
 			since := x.run.SickSince.Add(-time.Minute)
-			if r := x.Prober.Probe(ctx, x.serviceOf(c), c, since); r.OK {
-				o.Data[c.Metric] = strconv.FormatFloat(r.Value, 'g', -1, 64)
+			if r := x.Prober.Probe(ctx, x.run.Service, c, since); r.OK {
+				o.Data[c.Expr] = strconv.FormatFloat(r.Value, 'g', -1, 64)
 			}
 		}
 		o.Ended = x.Clock.Now()
@@ -175,6 +175,7 @@ type watcher struct {
 	checks       []grace.Check
 	samples      [][]verify.Sample
 	looks        []int // probes taken in the current soak, with an answer or without
+	newest       []grace.Reading
 	due          []time.Time
 	began, since time.Time // of the watch, of the current soak
 	drift        Drift     // of the wall clock, since it was looked at last
@@ -195,7 +196,7 @@ func newWatcher(x *execution, began time.Time) *watcher {
 		x: x, began: began, since: began,
 		settle: or(p.Settle, DefaultSettle), soak: or(p.Soak, DefaultSoak), tick: defaultInterval,
 		samples: make([][]verify.Sample, len(p.Verify)), due: make([]time.Time, len(p.Verify)),
-		looks: make([]int, len(p.Verify)),
+		looks: make([]int, len(p.Verify)), newest: make([]grace.Reading, len(p.Verify)),
 	}
 	w.drift.Moved(began, x.Clock.Elapsed())
 	for _, c := range p.Verify {
@@ -239,7 +240,8 @@ func (w *watcher) sample(ctx context.Context, now time.Time) {
 		}
 		w.due[i] = now.Add(or(c.Interval, defaultInterval))
 		w.looks[i]++
-		r := w.x.Prober.Probe(ctx, w.x.serviceOf(c), c, w.since)
+		r := w.x.Prober.Probe(ctx, w.x.run.Service, c, w.since)
+		w.newest[i] = r
 		w.slowest = max(w.slowest, time.Duration(minSamples(c)+1)*r.Every)
 		if !r.OK {
 			continue // judged by too few samples
@@ -306,6 +308,11 @@ func (w *watcher) judge(now time.Time) ([]grace.CheckResult, verdict) {
 		results[i] = verify.Judge(c, w.samples[i], w.x.baseline(c))
 		enough := results[i].Samples >= minSamples(c)
 		bad = bad || (!results[i].Passed && enough) || (results[i].Failed > 0 && c.Tolerate == 0)
+		if r := w.newest[i]; !r.OK { // what was seen before is no more: it may come again
+			blind := verify.Judge(c, append(slices.Clone(w.samples[i]), verify.Sample{At: now, Detail: r.Detail}), w.x.baseline(c))
+			blind.Samples, blind.Failed = results[i].Samples, results[i].Failed
+			results[i] = blind
+		}
 	}
 	settled := now.Sub(w.began) >= w.settle
 	// Time alone does not fail a remedy: a process that was not scheduled for a
@@ -349,18 +356,11 @@ func minSamples(c grace.Check) int {
 }
 
 func (x *execution) baseline(c grace.Check) *float64 {
-	v, err := strconv.ParseFloat(x.run.Baseline[c.Metric], 64)
+	v, err := strconv.ParseFloat(x.run.Baseline[c.Expr], 64)
 	if err != nil {
 		return nil
 	}
 	return &v
-}
-
-func (x *execution) serviceOf(c grace.Check) grace.ServiceID {
-	if c.Service != "" {
-		return c.Service
-	}
-	return x.run.Service
 }
 
 // holds judges a single reading.

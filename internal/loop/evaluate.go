@@ -3,7 +3,6 @@ package loop
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -101,24 +100,8 @@ func (in *ingest) watch(cfg *Config) {
 			w.newest = before[i].newest
 		}
 	}
-	for _, metric := range checked(cfg.Playbooks) {
-		if e, err := series.Compile(fmt.Sprintf("{%q}", metric)); err == nil {
-			exprs = append(exprs, e)
-		}
-	}
-	in.Series.Watch(exprs)
-}
-
-// checked gives the metrics that remedies are verified by.
-func checked(list []grace.Playbook) (metrics []string) {
-	for _, p := range list {
-		for _, c := range p.Verify {
-			if c.Metric != "" && !slices.Contains(metrics, c.Metric) {
-				metrics = append(metrics, c.Metric)
-			}
-		}
-	}
-	return metrics
+	in.kept = append(exprs, checks(cfg)...)
+	in.watchAll()
 }
 
 // evaluate gives the signals that change by what was measured. Of each expression the

@@ -9,6 +9,7 @@ import (
 
 	"grace"
 	"grace/internal/heal"
+	"grace/internal/series"
 	"grace/internal/stage/predict"
 	"grace/internal/stage/sense"
 )
@@ -24,6 +25,8 @@ type ingest struct {
 	mu        sync.Mutex // guards the agent and what waits to be written
 	sense     *sense.Agent
 	watches   []*watch
+	kept      []*series.Expr                // that the configuration looks at
+	runChecks map[string]runCheck           // what open runs look at besides, by its text
 	lost      []grace.Signal                // what was sick when last seen, and is forgotten: until that is on record
 	unsaved   writeQueue                    // changes of signals that are to be written, in order
 	published map[grace.SignalKey]published // what was said last of each signal
@@ -40,6 +43,7 @@ type ingest struct {
 func newIngest(co *common, f *forecaster, st *stages) *ingest {
 	in := &ingest{
 		common: co, forecaster: f, made: time.Now(), sense: sense.New(st.Sense, st.Objectives), published: map[grace.SignalKey]published{},
+		runChecks: map[string]runCheck{},
 	}
 	in.watch(&st.Config)
 	return in

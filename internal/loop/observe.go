@@ -90,16 +90,6 @@ func (in *ingest) Post(ctx context.Context, events []grace.Event, samples []grac
 	return in.flush(ctx)
 }
 
-// Metric gives the newest value of a series, and the distance at which its
-// values come, 0 when that is not known.
-func (in *ingest) Metric(service grace.ServiceID, metric string, since time.Time) (value float64, at time.Time, every time.Duration, ok bool) {
-	value, at, every, ok = in.Series.Newest(metric, service)
-	if !ok || at.Before(since) {
-		return 0, time.Time{}, every, false
-	}
-	return value, at, every, true
-}
-
 // persist writes signal changes with the triggers they are, and what else was
 // said.
 func (in *ingest) persist(ctx context.Context, changed []grace.Signal, more ...pendingWrite) error {

@@ -186,10 +186,9 @@ func (w *world) apply(e effect) {
 }
 
 // Probe meets grace.Prober, as the daemon's does.
-func (w *world) Probe(_ context.Context, service grace.ServiceID, c grace.Check, since time.Time) grace.Reading {
+func (w *world) Probe(ctx context.Context, service grace.ServiceID, c grace.Check, since time.Time) grace.Reading {
 	if c.Type != grace.CheckHTTPHealth {
-		v, at, every, ok := w.loop.Metric(service, c.Metric, since)
-		return grace.Reading{At: at, Value: v, Every: every, OK: ok}
+		return w.loop.Measure(ctx, c, since)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

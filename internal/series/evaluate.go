@@ -10,8 +10,6 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
-
-	"grace"
 )
 
 const (
@@ -259,21 +257,4 @@ func (db *DB) Appended(e *Expr) (n uint64, gap time.Duration) {
 		}
 	}
 	return n, gap
-}
-
-// Newest gives the newest value that is kept of a service's metric, when that was
-// measured, and how long after the one before.
-func (db *DB) Newest(metric string, service grace.ServiceID) (value float64, at time.Time, every time.Duration, ok bool) {
-	matchers := []*labels.Matcher{
-		labels.MustNewMatcher(labels.MatchEqual, MetricLabel, metric),
-		labels.MustNewMatcher(labels.MatchEqual, ServiceLabel, string(service)),
-	}
-	newest := int64(-1)
-	for _, k := range db.find(matchers) {
-		if s, live := k.newest(db); live && s.at > newest && !s.stale() && !s.histogram() {
-			newest, value, ok = s.at, s.float, true
-			every = time.Duration(s.gap) * time.Millisecond
-		}
-	}
-	return value, time.UnixMilli(newest).UTC(), every, ok
 }

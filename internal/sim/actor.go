@@ -143,7 +143,7 @@ func (w *world) apply(id grace.ServiceID, name string, with map[string]any, half
 type prober struct{ p *process }
 
 // Probe meets grace.Prober.
-func (p prober) Probe(_ context.Context, id grace.ServiceID, c grace.Check, since time.Time) grace.Reading {
+func (p prober) Probe(ctx context.Context, id grace.ServiceID, c grace.Check, since time.Time) grace.Reading {
 	sim := p.p.sim
 	s := sim.world.service(id)
 	if s == nil {
@@ -157,18 +157,13 @@ func (p prober) Probe(_ context.Context, id grace.ServiceID, c grace.Check, sinc
 		return grace.Reading{At: p.p.now(), Value: v, OK: true}
 	}
 	// As in production: what sensors measured, and not before since.
-	v, at, every, ok := p.p.loop.Metric(id, c.Metric, since)
-	return grace.Reading{At: at, Value: v, Every: every, OK: ok}
+	return p.p.loop.Measure(ctx, c, since)
 }
 
 // pass gives a value that every check of the plan holds for.
 func pass(c grace.Check) float64 {
-	switch c.Type {
-	case grace.CheckHTTPHealth:
-		return 1
-	case grace.CheckCapacity:
+	if c.Type == grace.CheckCapacity {
 		return 1000
-	default:
-		return 0
 	}
+	return 1
 }

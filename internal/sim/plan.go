@@ -159,7 +159,7 @@ func bindings(n Node) map[grace.PlaybookID]grace.Binding {
 	up := grace.Check{Name: "up", Type: grace.CheckHTTPHealth, URL: "sim://${service}", Interval: grace.Duration(2 * time.Second)}
 	check := func(metric, op string, limit float64) grace.Check {
 		return grace.Check{
-			Name: metric, Type: grace.CheckMetricThreshold, Metric: metric, Op: op, Threshold: limit,
+			Name: metric, Type: grace.CheckExpr, Expr: fmt.Sprintf(`%s{service="${service}"} %s %g`, metric, op, limit),
 			Interval: grace.Duration(2 * time.Second), MinSamples: 2,
 		}
 	}
@@ -192,7 +192,7 @@ func bindings(n Node) map[grace.PlaybookID]grace.Binding {
 	restart.AutoOverride = &auto
 	out[core.RestartService] = restart
 	scale := bind(actScale, true, map[string]any{"delta": "${min_delta}"}, check(metricLoad, "<=", loadLimit),
-		grace.Check{Name: "no instance lost", Type: grace.CheckCapacity, Metric: metricInstances, MinSamples: 2})
+		grace.Check{Name: "no instance lost", Type: grace.CheckCapacity, Expr: metricInstances + `{service="${service}"}`, MinSamples: 2})
 	scale.Arguments = map[string]any{"min_delta": moreInstances(n)}
 	scale.Settle = grace.Duration(drain)
 	out[core.ScaleUpInstances] = scale

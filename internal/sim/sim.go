@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -382,7 +381,7 @@ func (s *Sim) verified(n *entry) {
 		}
 	}
 	for _, c := range run.Playbook.Verify {
-		if bad := svc.beyond[cmp.Or(c.Metric, metricUp)]; bad > tooLong {
+		if bad := svc.beyond[c.Name]; bad > tooLong {
 			s.untrue = append(s.untrue, fmt.Sprintf("run %s of %s on %s succeeded though %s had been bad for %d s", n.id, run.Playbook.ID, run.Service, c.Name, bad))
 		}
 	}

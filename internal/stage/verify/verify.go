@@ -14,14 +14,28 @@
 //
 // # Types
 //
-//	http_health       a probe passes with value 1
-//	command           a probe passes with value 1
-//	metric_threshold  a probe passes when "value Op Threshold" holds
-//	metric_trend      the series as a whole moves in Direction; at least 3
-//	                  probes with data, whatever MinSamples says
-//	capacity          the newest value is not below the one from before the
-//	                  run (the baseline); without a baseline it fails. Only
-//	                  the newest counts: a rolling restart may dip in between
+//	http_health  a probe passes with value 1
+//	command      a probe passes with value 1
+//	expr         a probe passes with value 1: see [Read]
+//	trend        the series as a whole moves in Direction; at least 3 probes
+//	             with data, whatever MinSamples says
+//	capacity     the newest value is not below the one from before the run
+//	             (the baseline); without a baseline it fails. Only the newest
+//	             counts: a rolling restart may dip in between
+//
+// # Expressions
+//
+// [Read] turns what an expression gives into a probe. All that it gives must rest
+// on samples that were measured since the remedy: one element that does not, or
+// is no number, leaves the probe without data, as an expression does that gives
+// nothing, or cannot be evaluated. But one element that fails is a failure,
+// whatever the others are.
+//
+//   - A comparison passes when it holds of every element.
+//   - Another expression of what holds (and, or, unless, absent) passes when it
+//     gives an element, and fails when it gives none although what it looks at
+//     was measured.
+//   - A trend and a capacity are of one value: of several nobody could tell which.
 //
 // # Trend
 //
@@ -51,6 +65,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/series"
 )
 
 // defaultMinSamples is how many probes with data a check wants unless it says
@@ -107,13 +122,11 @@ func Judge(c grace.Check, samples []Sample, baseline *float64) grace.CheckResult
 // passesOf tells which single values pass.
 func passesOf(c grace.Check, baseline *float64) func(float64) bool {
 	switch c.Type {
-	case grace.CheckHTTPHealth, grace.CheckCommand:
+	case grace.CheckHTTPHealth, grace.CheckCommand, grace.CheckExpr:
 		return func(v float64) bool { return v == 1 }
-	case grace.CheckMetricThreshold:
-		return func(v float64) bool { return compare(v, c.Op, c.Threshold) }
 	case grace.CheckCapacity:
 		return func(v float64) bool { return baseline != nil && v >= *baseline }
-	case grace.CheckMetricTrend:
+	case grace.CheckTrend:
 		return func(float64) bool { return true } // a single value has no trend
 	}
 	return func(float64) bool { return false }
@@ -127,15 +140,18 @@ func judge(c grace.Check, samples, data []Sample, failed int, baseline *float64)
 	if !newest.hasData() {
 		return false, "the newest sample has no data" + detail(newest)
 	}
-	if need := minSamples(c); len(data) < need {
-		return false, fmt.Sprintf("newest %s%s, %d of %d samples failed, and fewer than %d have data",
-			number(newest.Value), detail(newest), failed, len(samples), need)
+	found := "newest " + number(newest.Value) + detail(newest)
+	if c.Type == grace.CheckExpr && newest.Detail != "" {
+		found = newest.Detail // it has the numbers
 	}
-	found := fmt.Sprintf("newest %s%s, %d of %d samples failed", number(newest.Value), detail(newest), failed, len(samples))
+	found += fmt.Sprintf(", %d of %d samples failed", failed, len(samples))
+	if need := minSamples(c); len(data) < need {
+		return false, fmt.Sprintf("%s, and fewer than %d have data", found, need)
+	}
 	switch c.Type {
-	case grace.CheckHTTPHealth, grace.CheckCommand, grace.CheckMetricThreshold:
+	case grace.CheckHTTPHealth, grace.CheckCommand, grace.CheckExpr:
 		return passesOf(c, baseline)(newest.Value) && tolerated(c, failed, len(samples)), found
-	case grace.CheckMetricTrend:
+	case grace.CheckTrend:
 		moves, text := trend(c.Direction, data, baseline)
 		return moves && tolerated(c, failed, len(samples)), text + ", " + found
 	case grace.CheckCapacity:
@@ -156,7 +172,7 @@ func minSamples(c grace.Check) int {
 	if n == 0 {
 		n = defaultMinSamples
 	}
-	if c.Type == grace.CheckMetricTrend {
+	if c.Type == grace.CheckTrend {
 		n = max(n, 3) // two points are a line, not a trend
 	}
 	return n
@@ -166,7 +182,7 @@ func noData(samples []Sample) string {
 	if len(samples) == 0 {
 		return "no samples"
 	}
-	return fmt.Sprintf("no data in %d samples%s", len(samples), detail(samples[len(samples)-1]))
+	return "no data" + detail(samples[len(samples)-1])
 }
 
 func detail(s Sample) string {
@@ -176,52 +192,40 @@ func detail(s Sample) string {
 	return " (" + s.Detail + ")"
 }
 
-func number(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
-
-func compare(v float64, op string, threshold float64) bool {
-	switch op {
-	case "<":
-		return v < threshold
-	case "<=":
-		return v <= threshold
-	case ">":
-		return v > threshold
-	case ">=":
-		return v >= threshold
-	}
-	return false
-}
+func number(v float64) string { return series.Quantity(v, "") }
 
 // wanted says what would pass.
 func wanted(c grace.Check, baseline *float64) string {
-	var what string
-	switch c.Type {
-	case grace.CheckHTTPHealth:
-		what = c.URL + " answers with "
-		if c.Status == 0 {
-			what += "2xx"
-		} else {
-			what += strconv.Itoa(c.Status)
-		}
-	case grace.CheckCommand:
-		what = strings.Join(c.Argv, " ") + " exits with 0"
-	case grace.CheckMetricThreshold:
-		what = fmt.Sprintf("%s %s %s", c.Metric, c.Op, number(c.Threshold))
-	case grace.CheckMetricTrend:
-		what = c.Metric + " " + c.Direction
-	case grace.CheckCapacity:
-		what = c.Metric + " not less than before the run"
-		if baseline != nil {
-			what += " (" + number(*baseline) + ")"
-		}
-	default:
-		return "a known type of check"
+	what := Wanted(c)
+	if c.Type == grace.CheckCapacity && baseline != nil {
+		what += " (" + number(*baseline) + ")"
 	}
 	what += fmt.Sprintf(", at least %d samples", minSamples(c))
 	if c.Tolerate > 0 && c.Type != grace.CheckCapacity {
 		what += fmt.Sprintf(", at most %s %% failed", number(c.Tolerate*100))
 	}
 	return what
+}
+
+// Wanted says what a check is to show.
+func Wanted(c grace.Check) string {
+	expr := strings.Join(strings.Fields(c.Expr), " ")
+	switch c.Type {
+	case grace.CheckHTTPHealth:
+		if c.Status != 0 {
+			return c.URL + " answers with " + strconv.Itoa(c.Status)
+		}
+		return c.URL + " answers with 2xx"
+	case grace.CheckCommand:
+		return strings.Join(c.Argv, " ") + " exits with 0"
+	case grace.CheckExpr:
+		return expr
+	case grace.CheckTrend:
+		return expr + " " + c.Direction
+	case grace.CheckCapacity:
+		return expr + " not less than before the run"
+	}
+	return "a known type of check"
 }
 
 // ValidateCheck judges a check before anything starts. The error joins every
@@ -239,17 +243,11 @@ func ValidateCheck(c grace.Check) error {
 		fault(c.Status != 0 && (c.Status < 100 || c.Status > 599), "status", "%d: want an HTTP status, or none for any 2xx", c.Status)
 	case grace.CheckCommand:
 		fault(len(c.Argv) == 0 || c.Argv[0] == "", "argv", "missing; a command check runs it without a shell")
-	case grace.CheckMetricThreshold:
-		fault(c.Metric == "", "metric", "missing")
-		fault(!slices.Contains([]string{"<", "<=", ">", ">="}, c.Op), "op", "%q: want <, <=, > or >=", c.Op)
-		fault(math.IsNaN(c.Threshold) || math.IsInf(c.Threshold, 0), "threshold", "%v: want a number", c.Threshold)
-	case grace.CheckMetricTrend:
-		fault(c.Metric == "", "metric", "missing")
-		fault(!slices.Contains([]string{falling, rising, steady}, c.Direction), "direction", "%q: want falling, rising or steady", c.Direction)
-	case grace.CheckCapacity:
-		fault(c.Metric == "", "metric", "missing; it counts the serving instances")
+	case grace.CheckExpr, grace.CheckTrend, grace.CheckCapacity:
+		errs = append(errs, validateExpr(c))
+		fault(c.Type == grace.CheckTrend && !slices.Contains([]string{falling, rising, steady}, c.Direction), "direction", "%q: want falling, rising or steady", c.Direction)
 	default:
-		fault(true, "type", "%q: want http_health, metric_threshold, metric_trend, command or capacity", c.Type)
+		fault(true, "type", "%q: want http_health, command, expr, trend or capacity", c.Type)
 	}
 	fault(c.MinSamples < 0, "min_samples", "%d: want 1 or more, or none for %d", c.MinSamples, defaultMinSamples)
 	fault(c.Interval < 0, "interval", "%s: want more than 0s, or none for 1s", c.Interval)

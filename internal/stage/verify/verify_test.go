@@ -15,8 +15,8 @@ import (
 
 var start = time.Date(2026, 3, 2, 9, 31, 0, 0, time.UTC)
 
-// series makes samples a second apart; NaN stands for no data.
-func series(values ...float64) []Sample {
+// points makes samples a second apart; NaN stands for no data.
+func points(values ...float64) []Sample {
 	out := make([]Sample, len(values))
 	for i, v := range values {
 		out[i] = Sample{At: start.Add(time.Duration(i) * time.Second), Value: v, OK: !math.IsNaN(v)}
@@ -31,11 +31,11 @@ func TestJudge(t *testing.T) {
 	gap := math.NaN()
 	health := grace.Check{Type: grace.CheckHTTPHealth, URL: "http://x/health"}
 	command := grace.Check{Type: grace.CheckCommand, Argv: []string{"true"}}
-	below := grace.Check{Type: grace.CheckMetricThreshold, Metric: "p99_ms", Op: "<", Threshold: 200}
+	below := grace.Check{Type: grace.CheckExpr, Expr: "p99_ms < 200"}
 	trendTo := func(direction string) grace.Check {
-		return grace.Check{Type: grace.CheckMetricTrend, Metric: "p99_ms", Direction: direction}
+		return grace.Check{Type: grace.CheckTrend, Expr: "p99_ms", Direction: direction}
 	}
-	capacity := grace.Check{Type: grace.CheckCapacity, Metric: "instances"}
+	capacity := grace.Check{Type: grace.CheckCapacity, Expr: "instances"}
 	with := func(c grace.Check, edit func(*grace.Check)) grace.Check { edit(&c); return c }
 	tolerant := func(c grace.Check, share float64) grace.Check {
 		return with(c, func(c *grace.Check) { c.Tolerate = share })
@@ -47,62 +47,60 @@ func TestJudge(t *testing.T) {
 		baseline *float64
 		want     bool
 	}{
-		{"health", health, series(1, 1, 1), nil, true},
-		{"health fails once", health, series(1, 0, 1), nil, false},
-		{"health is not half", health, series(1, 1, 0.5), nil, false},
-		{"command", command, series(1, 1, 1, 1), nil, true},
-		{"command fails at last", command, series(1, 1, 1, 0), nil, false},
+		{"health", health, points(1, 1, 1), nil, true},
+		{"health fails once", health, points(1, 0, 1), nil, false},
+		{"health is not half", health, points(1, 1, 0.5), nil, false},
+		{"command", command, points(1, 1, 1, 1), nil, true},
+		{"command fails at last", command, points(1, 1, 1, 0), nil, false},
 		{"no samples", health, nil, nil, false},
-		{"no data", health, series(gap, gap, gap, gap), nil, false},
-		{"too few", health, series(1, 1), nil, false},
-		{"too few with data", tolerant(health, 1), series(gap, 1, 1), nil, false},
-		{"one is enough when said so", with(health, func(c *grace.Check) { c.MinSamples = 1 }), series(1), nil, true},
-		{"a gap is a failure", health, series(1, gap, 1, 1), nil, false},
-		{"a value that is no number", health, append(series(1, 1, 1), Sample{At: start.Add(time.Hour), Value: math.NaN(), OK: true}), nil, false},
-		{"tolerated", tolerant(health, 0.25), series(0, 1, 1, 1), nil, true},
-		{"tolerated gap", tolerant(health, 0.25), series(gap, 1, 1, 1), nil, true},
-		{"more than tolerated", tolerant(health, 0.25), series(0, 0, 1, 1, 1), nil, false},
-		{"the newest is never tolerated", tolerant(health, 1), series(1, 1, 1, 0), nil, false},
-		{"a gap at last is never tolerated", tolerant(health, 1), series(1, 1, 1, gap), nil, false},
-		{"a gap at last is not a small value", tolerant(below, 1), series(1, 1, 1, gap), nil, false},
+		{"no data", health, points(gap, gap, gap, gap), nil, false},
+		{"too few", health, points(1, 1), nil, false},
+		{"too few with data", tolerant(health, 1), points(gap, 1, 1), nil, false},
+		{"one is enough when said so", with(health, func(c *grace.Check) { c.MinSamples = 1 }), points(1), nil, true},
+		{"a gap is a failure", health, points(1, gap, 1, 1), nil, false},
+		{"a value that is no number", health, append(points(1, 1, 1), Sample{At: start.Add(time.Hour), Value: math.NaN(), OK: true}), nil, false},
+		{"tolerated", tolerant(health, 0.25), points(0, 1, 1, 1), nil, true},
+		{"tolerated gap", tolerant(health, 0.25), points(gap, 1, 1, 1), nil, true},
+		{"more than tolerated", tolerant(health, 0.25), points(0, 0, 1, 1, 1), nil, false},
+		{"the newest is never tolerated", tolerant(health, 1), points(1, 1, 1, 0), nil, false},
+		{"a gap at last is never tolerated", tolerant(health, 1), points(1, 1, 1, gap), nil, false},
+		{"a gap at last is not a small value", tolerant(below, 1), points(1, 1, 1, gap), nil, false},
 		{"the newest by time", health, []Sample{{At: start.Add(3), Value: 1, OK: true}, {At: start, OK: false}, {At: start.Add(1), Value: 1, OK: true}}, nil, false},
 
-		{"below", below, series(190, 199.9, 150), nil, true},
-		{"at the threshold", below, series(190, 200, 150), nil, false},
-		{"at most", with(below, func(c *grace.Check) { c.Op = "<=" }), series(200, 200, 200), nil, true},
-		{"above", with(below, func(c *grace.Check) { c.Op = ">" }), series(201, 201, 201), nil, true},
-		{"at least", with(below, func(c *grace.Check) { c.Op = ">=" }), series(200, 201, 199), nil, false},
+		{"holds", below, points(1, 1, 1), nil, true},
+		{"does not hold at last", below, points(1, 1, 0), nil, false},
+		{"a value is no verdict", below, points(1, 1, 150), nil, false},
 
-		{"falling", trendTo("falling"), series(400, 350, 300, 250), nil, true},
-		{"falling with an outlier", trendTo("falling"), series(400, 350, 900, 300, 280, 250), nil, true},
-		{"flat is not falling", trendTo("falling"), series(300, 301, 299, 300), nil, false},
-		{"a slope that the halves do not bear out", trendTo("falling"), series(1, 4, 2, 3, 2, 1), nil, false},
-		{"rising is not falling", trendTo("falling"), series(250, 300, 350, 400), nil, false},
-		{"has fallen before", trendTo("falling"), series(200, 201, 199, 200), new(400.0), true},
-		{"has fallen before, but turns", trendTo("falling"), series(200, 220, 240, 260), new(400.0), false},
-		{"has not fallen", trendTo("falling"), series(400, 401, 399, 400), new(400.0), false},
-		{"falling, as high as before", trendTo("falling"), series(500, 450, 420, 400), new(400.0), true},
-		{"falling takes three", with(trendTo("falling"), func(c *grace.Check) { c.MinSamples = 1 }), series(400, 300), nil, false},
+		{"falling", trendTo("falling"), points(400, 350, 300, 250), nil, true},
+		{"falling with an outlier", trendTo("falling"), points(400, 350, 900, 300, 280, 250), nil, true},
+		{"flat is not falling", trendTo("falling"), points(300, 301, 299, 300), nil, false},
+		{"a slope that the halves do not bear out", trendTo("falling"), points(1, 4, 2, 3, 2, 1), nil, false},
+		{"rising is not falling", trendTo("falling"), points(250, 300, 350, 400), nil, false},
+		{"has fallen before", trendTo("falling"), points(200, 201, 199, 200), new(400.0), true},
+		{"has fallen before, but turns", trendTo("falling"), points(200, 220, 240, 260), new(400.0), false},
+		{"has not fallen", trendTo("falling"), points(400, 401, 399, 400), new(400.0), false},
+		{"falling, as high as before", trendTo("falling"), points(500, 450, 420, 400), new(400.0), true},
+		{"falling takes three", with(trendTo("falling"), func(c *grace.Check) { c.MinSamples = 1 }), points(400, 300), nil, false},
 		{"all at one time", trendTo("falling"), []Sample{{start, 3, true, ""}, {start, 2, true, ""}, {start, 1, true, ""}}, nil, false},
-		{"rising", trendTo("rising"), series(10, 20, 30, 40), nil, true},
-		{"rising below zero", trendTo("rising"), series(-40, -30, -20, -10), nil, true},
-		{"has risen before", trendTo("rising"), series(80, 80, 80), new(40.0), true},
-		{"falling is not rising", trendTo("rising"), series(40, 30, 20), nil, false},
-		{"steady", trendTo("steady"), series(100, 103, 98, 101), nil, true},
-		{"steady at zero", trendTo("steady"), series(0, 0, 0), nil, true},
-		{"moving is not steady", trendTo("steady"), series(100, 110, 120, 130), nil, false},
-		{"trend with a gap", trendTo("falling"), series(400, gap, 300, 250), nil, false},
+		{"rising", trendTo("rising"), points(10, 20, 30, 40), nil, true},
+		{"rising below zero", trendTo("rising"), points(-40, -30, -20, -10), nil, true},
+		{"has risen before", trendTo("rising"), points(80, 80, 80), new(40.0), true},
+		{"falling is not rising", trendTo("rising"), points(40, 30, 20), nil, false},
+		{"steady", trendTo("steady"), points(100, 103, 98, 101), nil, true},
+		{"steady at zero", trendTo("steady"), points(0, 0, 0), nil, true},
+		{"moving is not steady", trendTo("steady"), points(100, 110, 120, 130), nil, false},
+		{"trend with a gap", trendTo("falling"), points(400, gap, 300, 250), nil, false},
 
-		{"capacity", capacity, series(3, 3, 3), new(3.0), true},
-		{"capacity has grown", capacity, series(3, 3, 4), new(3.0), true},
-		{"capacity shrank", capacity, series(3, 3, 2), new(3.0), false},
-		{"capacity came back", capacity, series(3, 2, 3), new(3.0), true},
-		{"capacity before is not known", capacity, series(3, 3, 3), nil, false},
-		{"capacity before is no number", capacity, series(3, 3, 3), new(gap), false},
+		{"capacity", capacity, points(3, 3, 3), new(3.0), true},
+		{"capacity has grown", capacity, points(3, 3, 4), new(3.0), true},
+		{"capacity shrank", capacity, points(3, 3, 2), new(3.0), false},
+		{"capacity came back", capacity, points(3, 2, 3), new(3.0), true},
+		{"capacity before is not known", capacity, points(3, 3, 3), nil, false},
+		{"capacity before is no number", capacity, points(3, 3, 3), new(gap), false},
 
-		{"unknown type", grace.Check{Type: "vibes"}, series(1, 1, 1), nil, false},
-		{"no type", grace.Check{}, series(1, 1, 1), nil, false},
-		{"bad check", with(below, func(c *grace.Check) { c.Op = "~" }), series(1, 1, 1), nil, false},
+		{"unknown type", grace.Check{Type: "vibes"}, points(1, 1, 1), nil, false},
+		{"no type", grace.Check{}, points(1, 1, 1), nil, false},
+		{"bad check", with(below, func(c *grace.Check) { c.Expr = "p99_ms ~ 5" }), points(1, 1, 1), nil, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,13 +116,13 @@ func TestJudge(t *testing.T) {
 }
 
 func TestResultReads(t *testing.T) {
-	c := grace.Check{Name: "fast again", Type: grace.CheckMetricThreshold, Metric: "p99_ms", Op: "<", Threshold: 200, Tolerate: 0.5}
-	samples := series(150, 250, 180)
-	samples[2].Detail = "scraped"
+	c := grace.Check{Name: "fast again", Type: grace.CheckExpr, Expr: "p99_ms\n  < 200", Tolerate: 0.5}
+	samples := points(1, 0, 1)
+	samples[2].Detail = `180 < 200 {pod="a"}`
 	want := grace.CheckResult{
-		Name: "fast again", Type: grace.CheckMetricThreshold, Passed: true, Samples: 3, Failed: 1,
+		Name: "fast again", Type: grace.CheckExpr, Passed: true, Samples: 3, Failed: 1,
 		Wanted: "p99_ms < 200, at least 3 samples, at most 50 % failed",
-		Actual: "newest 180 (scraped), 1 of 3 samples failed",
+		Actual: `180 < 200 {pod="a"}, 1 of 3 samples failed`,
 	}
 	if diff := cmp.Diff(want, Judge(c, samples, nil)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -157,15 +155,22 @@ func TestValidateCheck(t *testing.T) {
 		{"url", grace.Check{Type: grace.CheckHTTPHealth}},
 		{"status", grace.Check{Type: grace.CheckHTTPHealth, URL: "http://x", Status: 42}},
 		{"argv", grace.Check{Type: grace.CheckCommand, Argv: []string{""}}},
-		{"metric", grace.Check{Type: grace.CheckMetricThreshold, Op: "<"}},
-		{"op", grace.Check{Type: grace.CheckMetricThreshold, Metric: "m", Op: "=="}},
-		{"threshold", grace.Check{Type: grace.CheckMetricThreshold, Metric: "m", Op: "<", Threshold: math.Inf(1)}},
-		{"direction", grace.Check{Type: grace.CheckMetricTrend, Metric: "m", Direction: "down"}},
-		{"metric", grace.Check{Type: grace.CheckCapacity}},
+		{"", grace.Check{Type: grace.CheckExpr, Expr: `max_over_time(m{service="${service}"}[${window}]) < ${limit}`}},
+		{"expr", grace.Check{Type: grace.CheckExpr}},
+		{"expr", grace.Check{Type: grace.CheckExpr, Expr: "m <"}},
+		{"expr", grace.Check{Type: grace.CheckExpr, Expr: "m"}},
+		{"expr", grace.Check{Type: grace.CheckExpr, Expr: "m == bool 1"}},
+		{"expr", grace.Check{Type: grace.CheckExpr, Expr: "vector(1) > 0"}},
+		{"expr", grace.Check{Type: grace.CheckExpr, Expr: "m offset 1h > 0"}},
+		{"expr", grace.Check{Type: grace.CheckTrend, Expr: "m > 0", Direction: falling}},
+		{"direction", grace.Check{Type: grace.CheckTrend, Expr: "m", Direction: "down"}},
+		{"expr", grace.Check{Type: grace.CheckCapacity}},
+		{"expr", grace.Check{Type: grace.CheckCapacity, Expr: "up == 1"}},
+		{"", grace.Check{Type: grace.CheckCapacity, Expr: "count(up == 1)"}},
 		{"type", grace.Check{Type: "vibes"}},
-		{"min_samples", grace.Check{Type: grace.CheckCapacity, Metric: "m", MinSamples: -1}},
-		{"interval", grace.Check{Type: grace.CheckCapacity, Metric: "m", Interval: -1}},
-		{"tolerate", grace.Check{Type: grace.CheckCapacity, Metric: "m", Tolerate: math.NaN()}},
+		{"min_samples", grace.Check{Type: grace.CheckCapacity, Expr: "m", MinSamples: -1}},
+		{"interval", grace.Check{Type: grace.CheckCapacity, Expr: "m", Interval: -1}},
+		{"tolerate", grace.Check{Type: grace.CheckCapacity, Expr: "m", Tolerate: math.NaN()}},
 	}
 	for _, tt := range tests {
 		err := ValidateCheck(tt.check)
@@ -184,11 +189,10 @@ func TestValidateCheck(t *testing.T) {
 func drawCheck(t *rapid.T) grace.Check {
 	return grace.Check{
 		Type: rapid.SampledFrom([]grace.CheckType{
-			grace.CheckHTTPHealth, grace.CheckCommand, grace.CheckMetricThreshold, grace.CheckMetricTrend, grace.CheckCapacity, "other",
+			grace.CheckHTTPHealth, grace.CheckCommand, grace.CheckExpr, grace.CheckTrend, grace.CheckCapacity, "other",
 		}).Draw(t, "type"),
-		URL: "http://x", Argv: []string{"true"}, Metric: "m",
-		Op:         rapid.SampledFrom([]string{"<", "<=", ">", ">="}).Draw(t, "op"),
-		Threshold:  rapid.Float64Range(-2, 2).Draw(t, "threshold"),
+		URL: "http://x", Argv: []string{"true"},
+		Expr:       rapid.SampledFrom([]string{"m", "m > 1"}).Draw(t, "expr"),
 		Direction:  rapid.SampledFrom([]string{falling, rising, steady}).Draw(t, "direction"),
 		MinSamples: rapid.IntRange(0, 5).Draw(t, "min"),
 		Tolerate:   rapid.Float64Range(0, 1).Draw(t, "tolerate"),
@@ -199,7 +203,7 @@ func drawCheck(t *rapid.T) grace.Check {
 func TestFailsClosed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := drawCheck(t)
-		samples := series(rapid.SliceOfN(rapid.SampledFrom([]float64{0, 1, 1, 1, 2, -1, 1e308, math.NaN()}), 0, 8).Draw(t, "values")...)
+		samples := points(rapid.SliceOfN(rapid.SampledFrom([]float64{0, 1, 1, 1, 2, -1, 1e308, math.NaN()}), 0, 8).Draw(t, "values")...)
 		baseline := rapid.SampledFrom([]*float64{nil, new(0.0), new(1.0), new(5.0)}).Draw(t, "baseline")
 		r := Judge(c, samples, baseline)
 
@@ -236,8 +240,8 @@ func TestTrendIsSymmetric(t *testing.T) {
 			v := rapid.Float64Range(-1000, 1000).Draw(t, "baseline")
 			baseline, mirror = new(v), new(-v)
 		}
-		down, _ := trend(falling, series(values...), baseline)
-		up, _ := trend(rising, series(mirrored...), mirror)
+		down, _ := trend(falling, points(values...), baseline)
+		up, _ := trend(rising, points(mirrored...), mirror)
 		if down != up {
 			t.Fatalf("falling %v, its mirror image rising %v", down, up)
 		}
@@ -249,7 +253,7 @@ func TestLongSeries(t *testing.T) {
 	for i := range values {
 		values[i] = 1000 - float64(i)/100
 	}
-	began := series(values...)
+	began := points(values...)
 	if moves, text := trend(falling, began, nil); !moves {
 		t.Errorf("not falling: %s", text)
 	}
