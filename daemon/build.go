@@ -11,6 +11,7 @@ import (
 	"grace/internal/decide"
 	"grace/internal/httpclient"
 	"grace/internal/loop"
+	"grace/internal/series"
 	"grace/sensor/alertmanager"
 	"grace/sensor/otlp"
 	"grace/sensor/probe"
@@ -34,8 +35,8 @@ func loopConfig(cfg *config.Config, origins map[string]any) loop.Config {
 }
 
 // buildSensors makes the sensors of a configuration. They do nothing yet. What
-// they read of the past goes to history.
-func (d *Daemon) buildSensors(cfg *config.Config, origins map[string]any, history grace.Sink) ([]source, error) {
+// they read of the past goes to history, and pages to db.
+func (d *Daemon) buildSensors(cfg *config.Config, origins map[string]any, history grace.Sink, db *series.DB) ([]source, error) {
 	var out []source
 	for _, spec := range cfg.Sensors {
 		src := source{service: spec.Service(), origin: origins[spec.Name()]}
@@ -55,7 +56,7 @@ func (d *Daemon) buildSensors(cfg *config.Config, origins map[string]any, histor
 			}
 		default:
 			src.kind, src.interval = "prometheus", spec.Prometheus.Interval.D()
-			src.Sensor, err = prometheus.New(*spec.Prometheus)
+			src.Sensor, err = prometheus.New(*spec.Prometheus, db)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("sensor %q: %w", spec.Name(), err)

@@ -103,7 +103,7 @@ func New(cfg *config.Config, opts ...Option) (*Daemon, error) {
 	d := &Daemon{opts: o, log: o.log, cfg: cfg, turn: make(chan struct{}, 1), webhooks: make(chan struct{}, 1), fatal: make(chan error, 1), supervisor: newSupervisor(os.Getenv)}
 	d.born = time.Now()
 	d.forgeries.heard = make(chan forgery, maxForgeries)
-	if _, err := d.buildSensors(cfg, nil, nil); err != nil {
+	if _, err := d.buildSensors(cfg, nil, nil, nil); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -308,7 +308,7 @@ func (d *Daemon) httpServer(handler http.Handler) *http.Server {
 }
 
 func (d *Daemon) openSensors(context.Context) error {
-	list, err := d.buildSensors(d.cfg, d.origins(d.cfg), grace.SinkFunc(d.loop.Backfill))
+	list, err := d.buildSensors(d.cfg, d.origins(d.cfg), grace.SinkFunc(d.loop.Backfill), d.telemetry.db)
 	if err != nil {
 		return err
 	}
@@ -408,7 +408,7 @@ func (d *Daemon) reload(ctx context.Context, actor string) error {
 		return &ConfigError{Problems: problems}
 	}
 	origins := d.origins(cfg)
-	list, err := d.buildSensors(cfg, origins, grace.SinkFunc(d.loop.Backfill))
+	list, err := d.buildSensors(cfg, origins, grace.SinkFunc(d.loop.Backfill), d.telemetry.db)
 	if err != nil {
 		return err
 	}

@@ -14,12 +14,11 @@ import (
 	"grace/internal/config"
 	"grace/internal/notify"
 	"grace/internal/series"
-	"grace/sensor/prometheus"
 )
 
 // Finding is what one look at the surroundings found.
 type Finding struct {
-	Kind   string `json:"kind" doc:"sensor, metric, program, secret or receiver"`
+	Kind   string `json:"kind" doc:"sensor, query, objective, limit, program, secret or receiver"`
 	Name   string `json:"name"`
 	State  string `json:"state" doc:"ok, warning or failed"`
 	Detail string `json:"detail,omitempty"`
@@ -48,7 +47,12 @@ func Look(ctx context.Context, cfg *config.Config, tell bool) ([]Finding, error)
 	}
 	d := &Daemon{opts: collect(nil), log: slog.New(slog.DiscardHandler), cfg: cfg}
 	none := grace.SinkFunc(func(context.Context, ...grace.Sample) error { return nil })
-	list, err := d.buildSensors(soon(cfg), nil, none)
+	exprs := judged(cfg)
+	db, err := lookInto(cfg, exprs)
+	if err != nil {
+		return nil, err
+	}
+	list, err := d.buildSensors(soon(cfg), nil, none, db)
 	if err != nil {
 		return nil, err
 	}
@@ -59,18 +63,18 @@ func Look(ctx context.Context, cfg *config.Config, tell bool) ([]Finding, error)
 			switch q, ok := src.Sensor.(*querier); {
 			case ok:
 				seen[i] = lookQueries(ctx, src, q)
-			case i < len(cfg.Sensors):
-				seen[i] = lookOnce(ctx, src, cfg.Sensors[i].Prometheus)
 			default:
-				seen[i] = lookOnce(ctx, src, nil)
+				seen[i] = lookOnce(ctx, src)
 			}
+			db.Observe(seen[i].samples...)
 		})
 	}
 	looking.Wait()
 	for _, s := range seen {
 		out = append(out, s.sensor)
 	}
-	out = append(out, metricsSeen(cfg, seen)...)
+	out = append(out, selected(db, exprs)...)
+	out = append(out, unanswered(seen)...)
 	if !tell {
 		return out, nil
 	}
@@ -99,15 +103,11 @@ type sight struct {
 	gaps    []gap
 }
 
-// gap is a metric that a sensor is to give and did not.
-type gap struct {
-	service grace.ServiceID // none of a query whose answer names it
-	metric  string
-	why     string
-}
+// gap is a query that a sensor asks and that gave nothing.
+type gap struct{ query, why string }
 
 // lookEvery is the interval of sensors that are to look once: they begin within
-// one, spread over it, and look again while metrics are missing that need it.
+// one, spread over it.
 const lookEvery = grace.Duration(500 * time.Millisecond)
 
 // soon gives a configuration whose sensors look at once.
@@ -142,7 +142,7 @@ func lookQueries(ctx context.Context, src source, q *querier) sight {
 		switch {
 		case failed || len(a.Samples) == 0:
 			why := cmp.Or(a.Problem, "its query has an empty answer: see in Prometheus whether all names and labels in it are there")
-			out.gaps = append(out.gaps, gap{a.Query.Service, a.Query.Name, why})
+			out.gaps = append(out.gaps, gap{src.Name() + "/" + a.Query.Name, why})
 		case a.Problem != "":
 			partly = append(partly, a.Query.Name+": "+a.Problem)
 		}
@@ -161,9 +161,8 @@ func lookQueries(ctx context.Context, src source, q *querier) sight {
 	return out
 }
 
-// lookOnce runs a sensor until its first samples have come, and, of a page that is
-// scraped, until each of its metrics has come or is said to be missing.
-func lookOnce(ctx context.Context, src source, page *prometheus.Config) sight {
+// lookOnce runs a sensor until its first samples have come.
+func lookOnce(ctx context.Context, src source) sight {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	var mu sync.Mutex
@@ -174,7 +173,7 @@ func lookOnce(ctx context.Context, src source, page *prometheus.Config) sight {
 		mu.Lock()
 		defer mu.Unlock()
 		samples = append(samples, more...)
-		if _, wait := missing(page, samples); len(samples) > 0 && !wait {
+		if len(samples) > 0 {
 			once.Do(func() { close(enough) })
 		}
 		return nil
@@ -199,40 +198,7 @@ func lookOnce(ctx context.Context, src source, page *prometheus.Config) sight {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	gaps, _ := missing(page, samples)
-	return sight{finding(src, samples, err), samples, gaps}
-}
-
-// missing names the metrics that a page that was read did not give, and tells
-// whether another look may bring one of them.
-func missing(page *prometheus.Config, samples []grace.Sample) (gaps []gap, wait bool) {
-	var said []string
-	came := map[string]bool{}
-	for _, s := range samples {
-		switch {
-		case s.Kind == grace.SampleMetric:
-			came[s.Metric] = true
-		case s.Kind == grace.SampleSensorError || s.Value == 0:
-			return nil, false
-		default:
-			said = strings.Split(s.Message, "; ")
-		}
-	}
-	if page == nil || len(samples) == 0 {
-		return nil, false
-	}
-	for _, m := range page.Metrics {
-		if came[m.Name] {
-			continue
-		}
-		g := gap{page.Service, m.Name, fmt.Sprintf("no value in %s: a rate, ratio or quantile needs something to happen meanwhile", lookTime)}
-		i := slices.IndexFunc(said, func(text string) bool { return strings.HasPrefix(text, m.Name+": ") })
-		if i >= 0 {
-			g.why = strings.TrimPrefix(said[i], m.Name+": ") + " (compare source and labels with the page)"
-		}
-		gaps, wait = append(gaps, g), wait || i < 0
-	}
-	return gaps, wait
+	return sight{finding(src, samples, err), samples, nil}
 }
 
 // finding judges what a sensor said.
@@ -265,53 +231,70 @@ func finding(src source, samples []grace.Sample, err error) Finding {
 	return f
 }
 
-// metricsSeen says of each metric that is judged whether a look brought it, and of
-// each other one that a sensor is to give that it did not.
-func metricsSeen(cfg *config.Config, looks []sight) []Finding {
-	type metric struct {
-		service grace.ServiceID
-		name    string
-	}
-	seen := map[metric]bool{}
-	why := map[metric]string{}
-	var wanted []metric
-	want := func(service grace.ServiceID, name string) {
-		if m := (metric{service, name}); name != "" && !slices.Contains(wanted, m) {
-			wanted = append(wanted, m)
-		}
-	}
-	expr := func(service grace.ServiceID, text string) {
+// judgedBy is an expression that something is judged or foretold by.
+type judgedBy struct {
+	kind, name string
+	expr       *series.Expr
+}
+
+func judged(cfg *config.Config) (out []judgedBy) {
+	add := func(kind string, service grace.ServiceID, name, text string) {
 		if e, err := series.Compile(text); err == nil {
-			for _, metric := range e.Metrics() {
-				want(service, metric)
-			}
+			out = append(out, judgedBy{kind, strings.TrimPrefix(string(service)+"/"+name, "/"), e})
 		}
 	}
 	for _, o := range cfg.Objectives {
-		expr(o.Service, o.Expr)
+		add("objective", o.Service, o.Name, o.Expr)
 	}
 	for _, l := range cfg.Limits {
-		expr(l.Service, l.Expr)
+		add("limit", l.Service, l.Name, l.Expr)
 	}
-	for _, look := range looks {
-		for _, s := range look.samples {
-			seen[metric{s.Service, s.Metric}] = s.Kind != grace.SampleSensorError
-		}
-		for _, g := range look.gaps {
-			why[metric{g.service, g.metric}] = g.why
-			if g.service != "" || !slices.ContainsFunc(wanted, func(m metric) bool { return m.name == g.metric }) {
-				want(g.service, g.metric)
+	return out
+}
+
+// lookInto makes what keeps the series that expressions look at.
+func lookInto(cfg *config.Config, list []judgedBy) (*series.DB, error) {
+	db, err := series.New(cfg.Telemetry.Config, series.Options{Now: now})
+	if err != nil {
+		return nil, fmt.Errorf("keep series: %w", err)
+	}
+	var exprs []*series.Expr
+	for _, one := range list {
+		exprs = append(exprs, one.expr)
+	}
+	db.Watch(exprs)
+	return db, nil
+}
+
+// selected says of each expression what its selectors found.
+func selected(db *series.DB, list []judgedBy) (out []Finding) {
+	for _, one := range list {
+		f := Finding{Kind: one.kind, Name: one.name, State: FoundOK}
+		var found, none []string
+		for _, s := range db.Selected(one.expr) {
+			if s.Series == 0 {
+				none = append(none, s.Selector)
+			} else {
+				found = append(found, fmt.Sprintf("%d of %s", s.Series, s.Selector))
 			}
 		}
-	}
-	var out []Finding
-	for _, m := range wanted {
-		f := Finding{Kind: "metric", Name: strings.TrimPrefix(string(m.service)+"/"+m.name, "/"), State: FoundOK}
-		if !seen[m] {
+		f.Detail = strings.Join(found, ", ")
+		if len(none) > 0 {
 			f.State = FoundWarning
-			f.Detail = grace.Printable(cmp.Or(why[m], why[metric{"", m.name}], "no sensor gave it in one look; what others send is not seen here"))
+			f.Detail = strings.Join(append([]string{"no sensor gave " + strings.Join(none, ", ") + " in one look; what others send is not seen here"}, found...), "; ")
 		}
+		f.Detail = grace.Printable(f.Detail)
 		out = append(out, f)
+	}
+	return out
+}
+
+// unanswered names the queries that gave nothing.
+func unanswered(looks []sight) (out []Finding) {
+	for _, look := range looks {
+		for _, g := range look.gaps {
+			out = append(out, Finding{Kind: "query", Name: g.query, State: FoundWarning, Detail: grace.Printable(g.why)})
+		}
 	}
 	return out
 }

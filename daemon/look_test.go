@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"grace/daemon"
@@ -100,30 +99,30 @@ func TestLookAtQueries(t *testing.T) {
 		judged += fmt.Sprintf(`{name: %s, service: web, expr: %s > 1, code: service_down}, `, m, m)
 	}
 	saw(t, looked(t, sensor("a", "b", "c", "d", "e", "typo", "gone")+judged+"]\n"), map[string][2]string{
-		"sensor prom": {daemon.FoundOK, "a, b, c, d, e"}, "metric web/a": {daemon.FoundOK, ""}, "metric web/b": {daemon.FoundOK, ""},
-		"metric web/c": {daemon.FoundOK, ""}, "metric web/d": {daemon.FoundOK, ""}, "metric web/e": {"", ""},
-		"metric web/typo": {daemon.FoundWarning, "empty answer"}, "metric web/gone": {daemon.FoundWarning, "empty answer"},
-		"metric web/other": {daemon.FoundWarning, "no sensor gave it"},
+		"sensor prom": {daemon.FoundOK, "a, b, c, d, e"}, "objective web/a": {daemon.FoundOK, "1 of a"}, "objective web/d": {daemon.FoundOK, ""},
+		"query prom/typo": {daemon.FoundWarning, "empty answer"}, "query prom/gone": {daemon.FoundWarning, "empty answer"},
+		"objective web/typo": {daemon.FoundWarning, "no sensor gave typo in one look"}, "objective web/other": {daemon.FoundWarning, "no sensor gave other"},
 	})
 	saw(t, looked(t, sensor("a", "wrong")), map[string][2]string{
-		"sensor prom": {daemon.FoundFailed, "no such thing"}, "metric web/wrong": {daemon.FoundWarning, "no such thing"},
+		"sensor prom": {daemon.FoundFailed, "no such thing"}, "query prom/wrong": {daemon.FoundWarning, "no such thing"},
 	})
 	saw(t, looked(t, sensor("gone")), map[string][2]string{"sensor prom": {daemon.FoundWarning, "no query has a value"}})
-	saw(t, looked(t, sensor("wrong")), map[string][2]string{"sensor prom": {daemon.FoundFailed, "no such thing"}, "metric web/wrong": {"", ""}})
+	saw(t, looked(t, sensor("wrong")), map[string][2]string{"sensor prom": {daemon.FoundFailed, "no such thing"}, "query prom/wrong": {"", ""}})
 }
 
-// A page is looked at until what needs two looks has come, and what it lacks is
-// named, judged or not.
+// Of a page it is said which of its series each expression looks at.
 func TestLookAtPage(t *testing.T) {
-	var asked atomic.Int64
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintf(w, "# TYPE requests_total counter\nrequests_total %d\n# TYPE users gauge\nusers 7\n", asked.Add(1))
+		_, _ = fmt.Fprint(w, "# TYPE requests_total counter\nrequests_total{code=\"200\"} 5\nrequests_total{code=\"500\"} 1\n# TYPE users gauge\nusers 7\n")
 	}))
 	defer page.Close()
-	saw(t, looked(t, "sensors: [{name: page, type: prometheus, service: web, url: "+page.URL+", metrics: [{name: users, source: users}, "+
-		"{name: rps, source: requests_total, as: per_second}, {name: typo, source: userz}]}]\n"+
-		`objectives: [{name: n, service: web, expr: 'rps{service="web"} > 1', code: service_down}]`+"\n"), map[string][2]string{
-		"sensor page": {daemon.FoundOK, "rps"}, "metric web/rps": {daemon.FoundOK, ""}, "metric web/users": {"", ""},
-		"metric web/typo": {daemon.FoundWarning, "no such series: userz (compare source"},
+	saw(t, looked(t, "sensors: [{name: page, type: prometheus, service: web, url: "+page.URL+"}]\n"+
+		"objectives:\n"+
+		"  - {name: errors, expr: 'rate(requests_total{code=\"500\"}[5m]) / sum by (service) (rate(requests_total[5m])) > 0.1', code: elevated_errors}\n"+
+		"  - {name: other, service: web, expr: 'requests_total{service=\"db\"} > userz', code: service_down}\n"+
+		"limits: [{name: full, service: web, expr: 'users > 1', code: capacity}]\n"), map[string][2]string{
+		"sensor page": {daemon.FoundOK, "up"}, "objective errors": {daemon.FoundOK, `1 of requests_total{code="500"}, 2 of requests_total`},
+		"objective web/other": {daemon.FoundWarning, `no sensor gave requests_total{service="db"}, userz in one look`},
+		"limit web/full":      {daemon.FoundOK, "1 of users"},
 	})
 }

@@ -31,7 +31,6 @@ sensors:
     type: prometheus
     url: http://127.0.0.1:1/metrics
     service: web
-    metrics: [{name: errors, source: errors_total, as: ratio, over: {source: all_total}}]
   - {name: prom, type: promql, url: 'http://127.0.0.1:1', queries: [{name: slow, query: up, service: web}]}
 objectives: [{name: slow, service: web, expr: 'slow{service="web"} > 1', code: latency_spike}]
 change_windows: [{name: night, start: "01:00", end: "05:00", time_zone: Europe/Berlin}]
@@ -65,7 +64,7 @@ func TestReadAgain(t *testing.T) {
 			t.Fatal(problems.Err())
 		}
 		d.cfg = cfg
-		list, err := d.buildSensors(cfg, d.origins(cfg), nil)
+		list, err := d.buildSensors(cfg, d.origins(cfg), nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

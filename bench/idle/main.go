@@ -122,7 +122,7 @@ func configuration(listen, dir, host string, services int) string {
 	b.WriteString("sensors:\n")
 	for i := range services {
 		fmt.Fprintf(&b, "  - {name: h%d, type: http, service: s%d, interval: 10s, url: %s/s%d}\n", i, i, host, i)
-		fmt.Fprintf(&b, "  - {name: m%d, type: prometheus, service: s%d, interval: 10s, url: %s/s%d/metrics, metrics: [{name: queue_depth, source: queue_depth}]}\n", i, i, host, i)
+		fmt.Fprintf(&b, "  - {name: m%d, type: prometheus, service: s%d, interval: 10s, url: %s/s%d/metrics}\n", i, i, host, i)
 	}
 	b.WriteString("objectives:\n")
 	for i := range services {

@@ -198,10 +198,8 @@ func (c *checker) metricsOf(service grace.ServiceID) (known []source, open bool)
 			open = open || s.Format != ""
 			known = append(known, source{series.ProbeSuccess, every})
 		case "prometheus":
+			open = true // what its page has
 			known = append(known, source{"up", every})
-		}
-		for _, m := range s.Metrics {
-			known = append(known, source{m.Name, every})
 		}
 	}
 	return known, open

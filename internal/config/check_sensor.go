@@ -92,10 +92,6 @@ func (c *checker) checkSensors() []SensorSpec {
 		if service := at.key("service"); s.Service == "" && s.Type != "promql" && !service.failed() {
 			service.add("name the service it watches", "is missing")
 		}
-		metrics := map[string]string{}
-		for j, m := range s.Metrics {
-			unique(at.key("metrics").item(j).key("name"), "metric", m.Name, metrics)
-		}
 		for j, q := range s.Queries {
 			asked := at.key("queries").item(j)
 			s.oneMetric(at.key("queries"), j)
@@ -104,7 +100,7 @@ func (c *checker) checkSensors() []SensorSpec {
 			}
 		}
 		spec := s.spec()
-		if !at.key("type").failed() && !at.key("metrics").failed() && !at.key("queries").failed() {
+		if !at.key("type").failed() && !at.key("queries").failed() {
 			at.addError(spec.validate())
 		}
 		c.checkNames(at, s, names)
@@ -172,20 +168,10 @@ func (s sensor) spec() SensorSpec {
 			},
 		}}
 	}
-	p := &prometheus.Config{
+	return SensorSpec{Prometheus: &prometheus.Config{
 		Name: s.Name, Service: s.Service, URL: s.URL, Client: s.client().Config(),
 		Interval: s.Interval, Timeout: s.Timeout, Code: s.Code, Severity: s.Severity,
-	}
-	for _, m := range s.Metrics {
-		x := prometheus.Metric{
-			Name: m.Name, Source: m.Source, Labels: m.Labels, As: m.As, Quantile: m.Quantile, Scale: m.Scale, Unit: m.Unit,
-		}
-		if m.Over != nil {
-			x.Over = &prometheus.Series{Source: m.Over.Source, Labels: m.Over.Labels}
-		}
-		p.Metrics = append(p.Metrics, x)
-	}
-	return SensorSpec{Prometheus: p}
+	}}
 }
 
 func (s SensorSpec) validate() error {

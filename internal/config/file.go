@@ -112,7 +112,7 @@ type playbook struct {
 // sensor is one source of samples. Which keys count depends on its type.
 type sensor struct {
 	Name            string            `yaml:"name" doc:"unique; it is part of the identity of its signals" required:"true" example:"web-health"`
-	Type            string            `yaml:"type" doc:"http, tcp and command are probes: 1 passed, 0 failed; prometheus scrapes a /metrics page; promql asks the API of a Prometheus" enum:"http,tcp,command,prometheus,promql" required:"true"`
+	Type            string            `yaml:"type" doc:"http, tcp and command are probes: 1 passed, 0 failed; prometheus scrapes a /metrics page, whose series expressions look at; promql asks the API of a Prometheus" enum:"http,tcp,command,prometheus,promql" required:"true"`
 	Service         grace.ServiceID   `yaml:"service" doc:"the service it watches; of promql that of queries that name none" example:"web"`
 	Interval        grace.Duration    `yaml:"interval" doc:"between two samples" default:"10s" min:"100ms"`
 	Timeout         grace.Duration    `yaml:"timeout" doc:"an answer that takes longer is a failure" default:"5s" min:"1ms"`
@@ -141,7 +141,6 @@ type sensor struct {
 	Queries         []query           `yaml:"queries" only:"promql" doc:"what is asked, and what the answers are metrics of"`
 	Dialect         string            `yaml:"dialect" only:"promql" enum:"promql,metricsql" doc:"of the queries; those of VictoriaMetrics' metricsql are not checked beforehand (default promql)"`
 	WarmUp          grace.Duration    `yaml:"warm_up" only:"promql" doc:"how much history is read at the start, so that a restart does not blind the forecasts (default 24h)"`
-	Metrics         []metric          `yaml:"metrics" only:"prometheus" doc:"which of the page's series become metrics of the service"`
 }
 
 // client says how the sensor asks.
@@ -150,24 +149,6 @@ func (s sensor) client() HTTPClient {
 		Auth: httpclient.Auth{Headers: s.Headers, BearerToken: s.BearerToken, Username: s.Username, Password: s.Password},
 		TLS:  s.TLS, Proxy: s.Proxy, UnixSocket: s.UnixSocket,
 	}
-}
-
-// metric is one metric read from a Prometheus page.
-type metric struct {
-	Name     string            `yaml:"name" doc:"the metric's name in objectives and checks" required:"true" example:"latency_p99_ms"`
-	Source   string            `yaml:"source" doc:"the page's metric name; _count and _sum of a histogram work too" required:"true" example:"http_request_duration_seconds"`
-	Labels   map[string]string `yaml:"labels" doc:"only series with these labels; all that match are added up"`
-	As       string            `yaml:"as" doc:"value: as it is; rate: a counter, for rate() in an expression; per_second: a counter's rise a second since the last scrape; ratio: its rise over that of over; quantile: of a histogram's rise" enum:"value,rate,per_second,ratio,quantile" default:"value"`
-	Quantile float64           `yaml:"quantile" doc:"with as: quantile" min:"0" max:"1" example:"0.99"`
-	Over     *pageSeries       `yaml:"over" doc:"with as: ratio, what it is divided by"`
-	Scale    float64           `yaml:"scale" doc:"multiplies the value, for example 1000 from seconds to milliseconds (default 1)"`
-	Unit     string            `yaml:"unit" doc:"for people" example:"ms"`
-}
-
-// pageSeries names series of a Prometheus page.
-type pageSeries struct {
-	Source string            `yaml:"source" doc:"the page's metric name" required:"true"`
-	Labels map[string]string `yaml:"labels" doc:"only series with these labels"`
 }
 
 // Alertmanager is about the alerts of others: how they are trusted and read.

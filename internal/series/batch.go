@@ -80,22 +80,26 @@ func (b *Batch) Refused() int {
 	return r.Refused()
 }
 
-// Append takes samples of one series, oldest first. The key is read, not kept.
-func (b *Batch) Append(key []byte, meta Meta, samples ...Sample) {
+// Append takes samples of one series, oldest first. The key is read, not kept. It tells
+// whether the series is one of those that are known.
+func (b *Batch) Append(key []byte, meta Meta, samples ...Sample) bool {
 	samples = samples[:b.room(samples, key)]
 	if len(samples) == 0 {
-		return
+		return false
 	}
 	h := maphash.Bytes(b.db.seed, key)
-	if reason, known := b.known(h, key, 0, &meta, samples); !known {
-		if reason == Taken {
-			reason = b.open(h, key, &meta, samples)
-		}
-		if reason != Taken {
-			b.refuse(reason, len(samples), key)
-			b.refuseHistograms(reason, samples)
-		}
+	reason, known := b.known(h, key, 0, &meta, samples)
+	if known {
+		return true
 	}
+	if reason == Taken {
+		reason = b.open(h, key, &meta, samples)
+	}
+	if reason != Taken {
+		b.refuse(reason, len(samples), key)
+		b.refuseHistograms(reason, samples)
+	}
+	return reason == Taken
 }
 
 // room gives how many of some samples the limit of a request lets in.

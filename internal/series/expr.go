@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -289,7 +290,20 @@ func (e *Expr) Without(part string) *Expr {
 func (e *Expr) Selectors() []string {
 	out := make([]string, len(e.picks))
 	for i, p := range e.picks {
-		out[i] = "{" + p.text + "}"
+		out[i] = p.selector()
 	}
 	return out
+}
+
+// selector writes what picks the series, as people do.
+func (p *pick) selector() string {
+	name := nameOf(p.matchers)
+	if !model.LegacyValidation.IsValidMetricName(name) {
+		return "{" + p.text + "}"
+	}
+	rest := slices.DeleteFunc(slices.Clone(p.matchers), func(m *labels.Matcher) bool { return m.Name == MetricLabel })
+	if len(rest) == 0 {
+		return name
+	}
+	return name + "{" + matchersText(rest) + "}"
 }

@@ -114,10 +114,6 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s: %v, want %v", text, got, want)
 		}
 	}
-	got := compiled(t, `a{x="y",b!="c"} / {b!="c",x="y",__name__="a"}`).Selectors()
-	if len(got) != 2 || got[0] != got[1] || got[0] != `{__name__="a",b!="c",x="y"}` {
-		t.Errorf("%v: want the same twice", got)
-	}
 }
 
 // How far back the samples are kept.

@@ -136,3 +136,18 @@ func (o *one) Labels() labels.Labels { return o.labels }
 
 // Iterator walks over its samples.
 func (o *one) Iterator(used chunkenc.Iterator) chunkenc.Iterator { return over(o.chunks, used) }
+
+// Selected is how many series a selector of an expression picks.
+type Selected struct {
+	Selector string
+	Series   int
+}
+
+// Selected gives what each selector of an expression picks of the series that are kept.
+func (db *DB) Selected(e *Expr) []Selected {
+	out := make([]Selected, len(e.picks))
+	for i, p := range e.picks {
+		out[i] = Selected{p.selector(), len(db.picked(p.text, p.matchers))}
+	}
+	return out
+}

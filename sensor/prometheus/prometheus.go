@@ -1,23 +1,11 @@
 // Package prometheus is the sensor that scrapes a service's /metrics.
 //
-// Every scrape yields a probe sample "up" (1, or 0 with what went wrong) and
-// one metric sample for each configured [Metric] that had data. A metric whose
-// family or series is missing yields no sample, so that it becomes stale, and
-// is named in the message of "up"; it is never taken for zero.
-//
-// What a metric's value is, by As:
-//
-//	value       the sum over the matching series, now (the default)
-//	rate        the same, of a counter: passed on raw, to be judged by the
-//	            aggregations rate and increase
-//	per_second  a counter's increase per second since the scrape before
-//	ratio       the increase of Source over the increase of Over since then
-//	quantile    of the observations of a histogram since then, in the way of
-//	            histogram_quantile (linear within a bucket)
-//
-// The last three need two scrapes, and activity in between: nothing observed is
-// no data. A counter that fell was reset, and counts from zero. Failed scrapes
-// in between are bridged.
+// Every scrape yields a probe sample "up" (1, or 0 with what went wrong), and all series
+// of the page are appended to the series that expressions look at, as Prometheus would
+// have them: with the labels service, job (the sensor's name) and instance, and the
+// series "up" beside them. A label of the page that is called so too becomes
+// exported_service and so on. What a page does not have any more has ended, and so has
+// everything while the target does not answer: both get Prometheus' stale marker.
 //
 // A sample is dated when its scrape began, so that it is no evidence of anything
 // later. A scrape during which GRACE itself stood still is no failure of the target.
@@ -29,7 +17,8 @@
 // A scrape that fails because the target does not answer is a failed "up", with
 // a code by what went wrong (see Config.Code). One that fails for GRACE's own
 // reasons (a secret that is missing, no file descriptors, an address that cannot
-// exist) is a sample of kind sensor_error: it says nothing about the target.
+// exist) is a sample of kind sensor_error: it says nothing about the target, and ends
+// nothing.
 package prometheus
 
 import (
@@ -38,16 +27,15 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"math"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"grace"
 	"grace/internal/exposition"
 	"grace/internal/httpclient"
+	"grace/internal/series"
 )
 
 // Defaults of Config.
@@ -74,7 +62,6 @@ type Config struct {
 	Code        grace.Code        // of a failed "up"; default: elevated_errors of a 5xx, latency_spike of a timeout, else service_down
 	Severity    grace.Severity    // of "up"; default critical
 	Seed        uint64            // of the first scrape's offset within the interval
-	Metrics     []Metric
 }
 
 // Validate names everything that is wrong with the configuration.
@@ -93,15 +80,6 @@ func (c Config) Validate() error {
 	}
 	if !c.Severity.Valid() {
 		errs = append(errs, grace.Field("severity", "%q: want info, warning or critical", c.Severity))
-	}
-	seen := map[string]bool{upMetric: true}
-	for i, m := range c.Metrics {
-		at := fmt.Sprintf("metrics[%d]", i)
-		errs = append(errs, grace.Under(at, m.Validate()))
-		if seen[m.Name] {
-			errs = append(errs, grace.Field(at+".name", "%s is there twice", m.Name))
-		}
-		seen[m.Name] = true
 	}
 	return errors.Join(errs...)
 }
@@ -128,6 +106,7 @@ func (c Config) withDefaults() Config {
 // Sensor scrapes one target.
 type Sensor struct {
 	cfg    Config
+	db     *series.DB
 	url    string
 	client *httpclient.Client
 	since  func(time.Time) time.Duration
@@ -136,12 +115,13 @@ type Sensor struct {
 
 var _ grace.Sensor = (*Sensor)(nil)
 
-// New makes a sensor, or says what is wrong with its configuration.
-func New(cfg Config) (*Sensor, error) {
+// New makes a sensor whose pages are kept in db, or says what is wrong with its
+// configuration.
+func New(cfg Config, db *series.DB) (*Sensor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("prometheus sensor %s: %w", cfg.Name, err)
 	}
-	s := &Sensor{cfg: cfg.withDefaults(), since: time.Since}
+	s := &Sensor{cfg: cfg.withDefaults(), db: db, since: time.Since}
 	var socket string
 	var err error
 	if s.url, socket, err = httpclient.Target(cfg.URL); err != nil {
@@ -169,7 +149,8 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 	defer s.client.CloseIdleConnections()
 	next := time.NewTimer(s.offset())
 	defer next.Stop()
-	var before *scrape // the newest good one
+	keep := newKeeper(s.db, &s.cfg)
+	defer func() { keep.end(time.Now()) }()
 	for {
 		select {
 		case <-ctx.Done():
@@ -177,18 +158,18 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 		case <-next.C:
 		}
 		began := time.Now()
-		now, fail := s.scrape(ctx, began)
+		page, fail := s.scrape(ctx, began)
 		if ctx.Err() != nil {
 			return nil // cut short by the end: it says nothing about the target
 		}
-		samples := s.samples(before, now, fail)
-		if fail == nil {
-			before = now
-		} else {
-			samples[0].At = began
+		switch {
+		case fail == nil:
+			keep.page(page, began)
+		case !fail.own:
+			keep.failed(began)
 		}
-		if err := sink.Observe(ctx, samples...); err != nil {
-			s.lost.Add(uint64(len(samples)))
+		if err := sink.Observe(ctx, s.up(began, fail)); err != nil {
+			s.lost.Add(1)
 		}
 		next.Reset(max(0, s.cfg.Interval.D()-time.Since(began)))
 	}
@@ -200,13 +181,6 @@ func (s *Sensor) offset() time.Duration {
 	_, _ = h.Write([]byte(s.cfg.Name))
 	rnd := rand.New(rand.NewPCG(s.cfg.Seed, h.Sum64()))
 	return time.Duration(rnd.Int64N(int64(s.cfg.Interval)))
-}
-
-// scrape is one good answer.
-type scrape struct {
-	at     time.Time
-	points map[string][]exposition.Point // by name
-	types  map[string]string
 }
 
 // failure is a scrape without a usable answer.
@@ -231,32 +205,32 @@ func refused(err error) *failure {
 	return f
 }
 
-func (s *Sensor) scrape(ctx context.Context, began time.Time) (*scrape, *failure) {
-	now, fail := s.ask(ctx, began)
+func (s *Sensor) scrape(ctx context.Context, began time.Time) (*exposition.Page, *failure) {
+	page, fail := s.ask(ctx)
 	if err := httpclient.Overran(s.since(began), s.cfg.Timeout.D()); err != nil {
 		return nil, refused(err)
 	}
-	return now, fail
+	return page, fail
 }
 
 // ask scrapes once.
-func (s *Sensor) ask(ctx context.Context, began time.Time) (*scrape, *failure) {
+func (s *Sensor) ask(ctx context.Context) (*exposition.Page, *failure) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout.D(), fmt.Errorf("no whole answer within %s", s.cfg.Timeout))
 	defer cancel()
 	body, kind, fail := s.fetch(ctx)
 	if fail != nil {
 		return nil, fail
 	}
-	now, err := s.parse(body, kind, began)
+	page, err := s.parse(body, kind)
 	if err != nil {
 		// It answers, and what it says cannot be read. A limit is ours.
 		return nil, &failure{err: err, code: grace.CodeElevatedErrors, own: errors.Is(err, exposition.ErrLimit)}
 	}
-	return now, nil
+	return page, nil
 }
 
 // parse reads a page.
-func (s *Sensor) parse(body []byte, contentType string, at time.Time) (*scrape, error) {
+func (s *Sensor) parse(body []byte, contentType string) (*exposition.Page, error) {
 	page, err := exposition.Parse(body, contentType, s.cfg.SampleLimit)
 	switch {
 	case errors.Is(err, exposition.ErrLimit):
@@ -264,11 +238,7 @@ func (s *Sensor) parse(body []byte, contentType string, at time.Time) (*scrape, 
 	case err != nil:
 		return nil, fmt.Errorf("read the metrics: %s", grace.CleanOutput(err.Error()))
 	}
-	now := &scrape{at: at, points: map[string][]exposition.Point{}, types: page.Types}
-	for _, p := range page.Points {
-		now.points[p.Name] = append(now.points[p.Name], p)
-	}
-	return now, nil
+	return page, nil
 }
 
 func (s *Sensor) fetch(ctx context.Context) (body []byte, contentType string, fail *failure) {
@@ -310,45 +280,20 @@ func (s *Sensor) unwanted(resp *http.Response) *failure {
 	return &failure{err: errors.New(grace.CleanOutput(text)), code: grace.CodeElevatedErrors}
 }
 
-// samples judges one scrape; before is nil at the first.
-func (s *Sensor) samples(before, now *scrape, fail *failure) []grace.Sample {
+// up judges one scrape.
+func (s *Sensor) up(began time.Time, fail *failure) grace.Sample {
 	up := grace.Sample{
 		Service: s.cfg.Service, Sensor: s.cfg.Name, Metric: upMetric, Kind: grace.SampleProbe,
-		Code: s.cfg.Code, Severity: s.cfg.Severity, At: time.Now(),
+		Code: s.cfg.Code, Severity: s.cfg.Severity, At: began, Value: 1,
 	}
 	if fail != nil {
-		up.Message = fail.Error()
+		up.Value, up.Message = 0, fail.Error()
 		if up.Code == "" {
 			up.Code = fail.code
 		}
 		if fail.own {
 			up.Kind = grace.SampleSensorError
 		}
-		return []grace.Sample{up}
 	}
-	up.Value, up.At = 1, now.at
-	out := []grace.Sample{up}
-	var missing []string
-	for _, m := range s.cfg.Metrics {
-		r, err := m.read(before, now)
-		if m.As == AsRatio && err == nil && !(Series{m.Source, m.Labels}).exposed(now) {
-			missing = append(missing, fmt.Sprintf("%s: %v, counted as 0", m.Name, Series{m.Source, m.Labels}.missing()))
-		}
-		if errors.Is(err, errNotYet) {
-			continue
-		}
-		if err != nil {
-			missing = append(missing, m.Name+": "+err.Error())
-			continue
-		}
-		if r.value *= m.scale(); math.IsNaN(r.value) || math.IsInf(r.value, 0) {
-			continue
-		}
-		out = append(out, grace.Sample{
-			Service: s.cfg.Service, Sensor: s.cfg.Name, Metric: m.Name,
-			Kind: grace.SampleMetric, Value: r.value, Unit: m.Unit, At: r.at,
-		})
-	}
-	out[0].Message = strings.Join(missing, "; ")
-	return out
+	return up
 }

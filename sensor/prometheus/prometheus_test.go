@@ -3,7 +3,6 @@ package prometheus_test
 import (
 	"context"
 	"fmt"
-	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +18,7 @@ import (
 	"grace/gracetest"
 	"grace/internal/httpclient"
 	"grace/internal/patience"
+	"grace/internal/series"
 	"grace/sensor/prometheus"
 )
 
@@ -51,7 +51,7 @@ func scrapes(t *testing.T, n int, cfg prometheus.Config) [][]grace.Sample {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = grace.Duration(5 * time.Second)
 	}
-	s, err := prometheus.New(cfg)
+	s, err := prometheus.New(cfg, database(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,136 +78,26 @@ func scrapes(t *testing.T, n int, cfg prometheus.Config) [][]grace.Sample {
 	return out[:n]
 }
 
-func value(samples []grace.Sample, metric string) float64 {
-	for _, s := range samples {
-		if s.Metric == metric {
-			return s.Value
+// page is what a target exposes.
+const page = "# TYPE temperature gauge\ntemperature{room=\"a\"} 20\n"
+
+// database keeps no series.
+func database(t *testing.T, exprs ...string) *series.DB {
+	t.Helper()
+	db, err := series.New(series.DefaultConfig(), series.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []*series.Expr
+	for _, text := range exprs {
+		e, err := series.Compile(text)
+		if err != nil {
+			t.Fatal(err)
 		}
+		list = append(list, e)
 	}
-	return math.NaN()
-}
-
-const page1 = `# TYPE requests_total counter
-requests_total{code="200",path="/a"} 100
-requests_total{code="200",path="/b"} 50
-requests_total{code="500",path="/a"} 1
-# TYPE temperature gauge
-temperature{room="a"} 20
-temperature{room="b"} 22.5
-untyped_thing 7
-# TYPE latency_seconds histogram
-latency_seconds_bucket{path="/a",le="0.1"} 10
-latency_seconds_bucket{path="/a",le="0.5"} 10
-latency_seconds_bucket{path="/a",le="1"} 10
-latency_seconds_bucket{path="/a",le="+Inf"} 10
-latency_seconds_sum{path="/a"} 0.5
-latency_seconds_count{path="/a"} 10
-# TYPE size_bytes summary
-size_bytes{quantile="0.5"} 3
-size_bytes_sum 30
-size_bytes_count 10
-`
-
-const page2 = `# TYPE requests_total counter
-requests_total{code="200",path="/a"} 130
-requests_total{code="200",path="/b"} 20
-requests_total{code="500",path="/a"} 11
-requests_total{code="500",path="/b"} 5
-# TYPE latency_seconds histogram
-latency_seconds_bucket{path="/a",le="0.1"} 60
-latency_seconds_bucket{path="/a",le="0.5"} 100
-latency_seconds_bucket{path="/a",le="1"} 110
-latency_seconds_bucket{path="/a",le="+Inf"} 110
-latency_seconds_sum{path="/a"} 12
-latency_seconds_count{path="/a"} 110
-`
-
-func TestMetrics(t *testing.T) {
-	ok := map[string]string{"code": "200"}
-	bad := map[string]string{"code": "500"}
-	metrics := []prometheus.Metric{
-		{Name: "all", Source: "requests_total", As: "rate"},
-		{Name: "ok", Source: "requests_total", Labels: ok},
-		{Name: "heat", Source: "temperature", Labels: map[string]string{"room": "b"}, As: "value"},
-		{Name: "thing", Source: "untyped_thing"},
-		{Name: "ratio", Source: "requests_total", Labels: bad, As: "ratio", Over: &prometheus.Series{Source: "requests_total"}, Scale: 100},
-		{Name: "p50", Source: "latency_seconds", As: "quantile", Quantile: .5, Scale: 1000, Unit: "ms"},
-		{Name: "p90", Source: "latency_seconds", As: "quantile", Quantile: .9},
-		{Name: "count", Source: "latency_seconds_count"},
-		{Name: "sum", Source: "size_bytes_sum"},
-		{Name: "speed", Source: "requests_total", Labels: bad, As: "per_second"},
-		{Name: "none", Source: "no_such_family"},
-		{Name: "unmatched", Source: "temperature", Labels: map[string]string{"room": "c"}},
-		{Name: "wrong", Source: "latency_seconds"},
-	}
-	got := scrapes(t, 2, prometheus.Config{URL: target(t, page1, page2), Metrics: metrics})
-	check := func(scrape int, want map[string]float64) {
-		t.Helper()
-		for name, w := range want {
-			if v := value(got[scrape], name); math.Abs(v-w) > 1e-9 {
-				t.Errorf("scrape %d: %s is %v, want %v", scrape, name, v, w)
-			}
-		}
-		if len(got[scrape]) != len(want) {
-			t.Errorf("scrape %d: %d samples, want %d: %+v", scrape, len(got[scrape]), len(want), got[scrape])
-		}
-	}
-	check(0, map[string]float64{"up": 1, "all": 151, "ok": 150, "heat": 22.5, "thing": 7, "count": 10, "sum": 30})
-	// Requests grew by 30, by 20 (reset from 50), by 10 and by 5 (new): 15 of 65.
-	// 100 observations: 50 up to 0.1, 40 more up to 0.5, 10 more up to 1.
-	elapsed := got[1][0].At.Sub(got[0][0].At).Seconds()
-	check(1, map[string]float64{
-		"up": 1, "all": 166, "ok": 150, "ratio": 100 * 15.0 / 65, "p50": 100, "p90": .5, "count": 110, "speed": 15 / elapsed,
-	})
-	for _, text := range []string{"none: no such series: no_such_family", `unmatched: no such series: temperature{room="c"}`, "wrong: it is a histogram"} {
-		if !strings.Contains(got[0][0].Message, text) {
-			t.Errorf("up says %q, want %q", got[0][0].Message, text)
-		}
-	}
-}
-
-func hist(le01, le1, inf int) string {
-	return fmt.Sprintf("# TYPE h histogram\nh_bucket{le=\"0.1\"} %d\nh_bucket{le=\"1\"} %d\nh_bucket{le=\"+Inf\"} %d\nh_sum 1\nh_count %d\n", le01, le1, inf, inf)
-}
-
-func TestQuantileEdges(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		pages []string
-		want  float64 // NaN: no sample
-	}{
-		{"nothing observed", []string{hist(5, 5, 5), hist(5, 5, 5)}, math.NaN()},
-		{"reset counts from zero", []string{hist(100, 100, 100), hist(0, 10, 10)}, .1 + .9*.5},
-		{"reset although a bucket grew", []string{hist(5, 100, 100), hist(10, 20, 20)}, .1},
-		{"above the last bound", []string{hist(0, 0, 0), hist(0, 0, 10)}, 1},
-		{"in the first bucket", []string{hist(0, 0, 0), hist(10, 10, 10)}, .05},
-		{"bridges a failed scrape", []string{hist(0, 0, 0), "500", hist(10, 10, 10)}, .05},
-		{"not from one scrape", []string{hist(5, 5, 5)}, math.NaN()},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			n := len(tt.pages)
-			got := scrapes(t, n, prometheus.Config{
-				URL: target(t, tt.pages...), Metrics: []prometheus.Metric{{Name: "q", Source: "h", As: "quantile", Quantile: .5}},
-			})
-			v := value(got[n-1], "q")
-			if math.IsNaN(tt.want) != math.IsNaN(v) || math.Abs(v-tt.want) > 1e-9 {
-				t.Errorf("%v, want %v", v, tt.want)
-			}
-		})
-	}
-}
-
-func TestRatioWithoutErrorsYet(t *testing.T) {
-	got := scrapes(t, 2, prometheus.Config{
-		URL:     target(t, "all_total 10\n", "all_total 20\n"),
-		Metrics: []prometheus.Metric{{Name: "r", Source: "errors_total", As: "ratio", Over: &prometheus.Series{Source: "all_total"}}},
-	})
-	if v := value(got[1], "r"); v != 0 {
-		t.Errorf("ratio %v, want 0", v)
-	}
-	if m := got[1][0].Message; !strings.Contains(m, "errors_total, counted as 0") {
-		t.Errorf("up says %q", m)
-	}
+	db.Watch(list)
+	return db
 }
 
 func headers(value string) httpclient.Config {
@@ -220,7 +110,7 @@ func TestFailures(t *testing.T) {
 	t.Cleanup(hang.Close)
 	closed := httptest.NewServer(nil)
 	closed.Close()
-	away := httptest.NewServer(http.RedirectHandler(target(t, page1), http.StatusFound))
+	away := httptest.NewServer(http.RedirectHandler(target(t, page), http.StatusFound))
 	t.Cleanup(away.Close)
 	const many = "x 1\n" +
 		"# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n"
@@ -255,48 +145,36 @@ func TestFailures(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	good := prometheus.Config{Name: "m", Service: "s", URL: "http://127.0.0.1/metrics", Metrics: []prometheus.Metric{{Name: "a", Source: "b"}}}
+	good := prometheus.Config{Name: "m", Service: "s", URL: "http://127.0.0.1/metrics"}
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	metric := func(m prometheus.Metric) func(*prometheus.Config) {
-		return func(c *prometheus.Config) { c.Metrics = []prometheus.Metric{m} }
-	}
 	for want, change := range map[string]func(*prometheus.Config){
-		"name: is missing":                  func(c *prometheus.Config) { c.Name = "" },
-		"service: is missing":               func(c *prometheus.Config) { c.Service = "" },
-		"url":                               func(c *prometheus.Config) { c.URL = "127.0.0.1/metrics" },
-		"must not be negative":              func(c *prometheus.Config) { c.BodyLimit = -1 },
-		"severity":                          func(c *prometheus.Config) { c.Severity = "page" },
-		"metrics[1].name: a is there twice": func(c *prometheus.Config) { c.Metrics = append(c.Metrics, c.Metrics...) },
-		"metrics[0].name: up is there":      metric(prometheus.Metric{Name: "up", Source: "b"}),
-		"metrics[0].source: is missing":     metric(prometheus.Metric{Name: "a"}),
-		"metrics[0].as: \"sum\"":            metric(prometheus.Metric{Name: "a", Source: "b", As: "sum"}),
-		"quantile: 1.5":                     metric(prometheus.Metric{Name: "a", Source: "b", As: "quantile", Quantile: 1.5}),
-		"quantile: 0":                       metric(prometheus.Metric{Name: "a", Source: "b", As: "quantile"}),
-		"over: is missing":                  metric(prometheus.Metric{Name: "a", Source: "b", As: "ratio"}),
-		"scale":                             metric(prometheus.Metric{Name: "a", Source: "b", Scale: math.Inf(1)}),
+		"name: is missing":     func(c *prometheus.Config) { c.Name = "" },
+		"service: is missing":  func(c *prometheus.Config) { c.Service = "" },
+		"url":                  func(c *prometheus.Config) { c.URL = "127.0.0.1/metrics" },
+		"must not be negative": func(c *prometheus.Config) { c.BodyLimit = -1 },
+		"severity":             func(c *prometheus.Config) { c.Severity = "page" },
 	} {
 		c := good
 		change(&c)
-		if _, err := prometheus.New(c); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := prometheus.New(c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
 	}
 }
 
 func TestConformance(t *testing.T) {
-	url := target(t, page1)
+	url := target(t, page)
 	gracetest.Sensor(t, func(t *testing.T) grace.Sensor {
 		s, err := prometheus.New(prometheus.Config{
 			Name: "metrics", Service: "shop", URL: url, Interval: grace.Duration(10 * time.Millisecond), Timeout: grace.Duration(time.Second),
-			Metrics: []prometheus.Metric{{Name: "heat", Source: "temperature"}, {Name: "none", Source: "none"}},
-		})
+		}, database(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
-	}, gracetest.SensorCase{Service: "shop", Metrics: []string{"up", "heat"}})
+	}, gracetest.SensorCase{Service: "shop", Metrics: []string{"up"}})
 }
 
 // What an unmodified Prometheus exposes about itself is read as it is.
@@ -321,25 +199,26 @@ func TestRealPrometheus(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	exprs := []string{
+		`go_goroutines{job="prom"} > 0`,
+		`rate(prometheus_http_requests_total{handler="/metrics",code="200"}[2s]) > 0`,
+		`histogram_quantile(0.99, rate(prometheus_http_request_duration_seconds_bucket{handler="/metrics"}[2s])) > 0`,
+	}
+	db := database(t, exprs...)
 	s, err := prometheus.New(prometheus.Config{
 		Name: "prom", Service: "prometheus", URL: "http://" + addr + "/metrics", Interval: grace.Duration(50 * time.Millisecond), Timeout: grace.Duration(2 * time.Second),
-		Metrics: []prometheus.Metric{
-			{Name: "goroutines", Source: "go_goroutines"},
-			{Name: "ok_rate", Source: "prometheus_http_requests_total", Labels: map[string]string{"handler": "/metrics", "code": "200"}, As: "per_second"},
-			{Name: "p99", Source: "prometheus_http_request_duration_seconds", Labels: map[string]string{"handler": "/metrics"}, As: "quantile", Quantile: .99, Scale: 1000, Unit: "ms"},
-		},
-	})
+	}, db)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := &gracetest.Recorder{}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx, rec) }()
+	go func() { done <- s.Run(ctx, &gracetest.Recorder{}) }()
 	patience.Until(t, func() error {
-		all := rec.Samples()
-		if goroutines, rate, p99 := value(all, "goroutines"), value(all, "ok_rate"), value(all, "p99"); goroutines <= 0 || rate <= 0 || p99 <= 0 {
-			return fmt.Errorf("of %d samples, goroutines %v, ok_rate %v, p99 %v", len(all), goroutines, rate, p99)
+		for _, text := range exprs {
+			if got, err := db.Query(t.Context(), text, time.Now()); err != nil || len(got) != 1 {
+				return fmt.Errorf("%s: %v, %v", text, got, err)
+			}
 		}
 		return nil
 	})

@@ -22,7 +22,7 @@ func TestStoodStill(t *testing.T) {
 			fmt.Fprintln(w, "up 1")
 		}))
 		defer srv.Close()
-		s, err := New(Config{Name: "shop", Service: "shop", URL: srv.URL})
+		s, err := New(Config{Name: "shop", Service: "shop", URL: srv.URL}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +40,7 @@ func TestStoodStill(t *testing.T) {
 // later than its begin.
 func TestFailureIsDatedByItsBegin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := New(Config{Name: "shop", Service: "shop", URL: "http://127.0.0.1:1/metrics", Interval: grace.Duration(10 * time.Second)})
+		s, err := New(Config{Name: "shop", Service: "shop", URL: "http://127.0.0.1:1/metrics", Interval: grace.Duration(10 * time.Second)}, newScraped(t).db)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,7 +9,7 @@ import (
 
 // sink is what a decoder hands the series to: series.Batch.
 type sink interface {
-	Append(key []byte, meta series.Meta, samples ...series.Sample)
+	Append(key []byte, meta series.Meta, samples ...series.Sample) (known bool)
 }
 
 // decoder holds the memory for one request at a time.

@@ -17,7 +17,7 @@ type collector struct {
 	histograms int
 }
 
-func (c *collector) Append(_ []byte, _ series.Meta, samples ...series.Sample) {
+func (c *collector) Append(_ []byte, _ series.Meta, samples ...series.Sample) bool {
 	for _, s := range samples {
 		var lists [5]int
 		switch {
@@ -38,6 +38,7 @@ func (c *collector) Append(_ []byte, _ series.Meta, samples ...series.Sample) {
 			c.t.Errorf("a histogram has lists of %v", lists)
 		}
 	}
+	return true
 }
 
 func seeds() []sent {

@@ -133,8 +133,9 @@ type handed struct {
 	metas   []series.Meta
 }
 
-func (h *handed) Append(_ []byte, meta series.Meta, samples ...series.Sample) {
+func (h *handed) Append(_ []byte, meta series.Meta, samples ...series.Sample) bool {
 	h.samples, h.metas = append(h.samples, samples...), append(h.metas, meta)
+	return true
 }
 
 // What Prometheus' own encoding writes comes out as it went in, of both versions.

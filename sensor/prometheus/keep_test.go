@@ -1,0 +1,244 @@
+package prometheus
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"grace/internal/exposition"
+	"grace/internal/series"
+)
+
+const page1 = `# TYPE requests_total counter
+requests_total{code="200",path="/a"} 100
+requests_total{code="200",path="/b"} 50
+requests_total{code="500",path="/a"} 100
+# TYPE temperature gauge
+temperature{room="a"} 20
+temperature{room="b",job="furnace",service=""} 22.5
+untyped_thing 7
+# TYPE latency_seconds histogram
+latency_seconds_bucket{path="/a",le="0.1"} 100
+latency_seconds_bucket{path="/a",le="0.5"} 100
+latency_seconds_bucket{path="/a",le="1"} 100
+latency_seconds_bucket{path="/a",le="+Inf"} 100
+latency_seconds_sum{path="/a"} 5
+latency_seconds_count{path="/a"} 100
+# TYPE size_bytes summary
+size_bytes{quantile="0.5"} 3
+size_bytes_sum 30
+size_bytes_count 10
+`
+
+const page2 = `# TYPE requests_total counter
+requests_total{code="200",path="/a"} 130
+requests_total{code="200",path="/b"} 20
+requests_total{code="500",path="/a"} 115
+# TYPE latency_seconds histogram
+latency_seconds_bucket{path="/a",le="0.1"} 150
+latency_seconds_bucket{path="/a",le="0.5"} 190
+latency_seconds_bucket{path="/a",le="1"} 200
+latency_seconds_bucket{path="/a",le="+Inf"} 200
+latency_seconds_sum{path="/a"} 12
+latency_seconds_count{path="/a"} 200
+`
+
+// scraped is a target whose pages are kept.
+type scraped struct {
+	*keeper
+	watched map[string]*series.Expr
+}
+
+var start = time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
+
+func after(sec int) time.Time { return start.Add(time.Duration(sec) * time.Second) }
+
+func newScraped(t testing.TB, exprs ...string) *scraped {
+	t.Helper()
+	cfg := series.DefaultConfig()
+	db, err := series.New(cfg, series.Options{Now: func() time.Time { return after(60) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &scraped{newKeeper(db, &Config{Name: "shop-metrics", Service: "shop", URL: "http://127.0.0.1:9100/metrics"}), map[string]*series.Expr{}}
+	for _, text := range exprs {
+		if s.watched[text], err = series.Compile(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db.Watch(slices.Collect(maps.Values(s.watched)))
+	return s
+}
+
+func (s *scraped) scrape(t testing.TB, sec int, text string) {
+	t.Helper()
+	page, err := exposition.Parse([]byte(text), exposition.Text, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.page(page, after(sec))
+}
+
+// says gives what every expression gives at a time: its elements, without what all have.
+func (s *scraped) says(t testing.TB, sec int) map[string]map[string]float64 {
+	t.Helper()
+	out := map[string]map[string]float64{}
+	for text, e := range s.watched {
+		r, err := s.db.Evaluate(t.Context(), e, after(sec))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range r.Elements {
+			maps.DeleteFunc(one.Labels, func(name, value string) bool {
+				own := map[string]string{"service": "shop", "job": "shop-metrics", "instance": "127.0.0.1:9100"}
+				return own[name] == value
+			})
+			if out[text] == nil {
+				out[text] = map[string]float64{}
+			}
+			out[text][fmt.Sprint(one.Labels)] = math.Round(one.Value*1e6) / 1e6
+			if want := after(sec).Truncate(10 * time.Second); !one.Newest.Equal(want) {
+				t.Errorf("%s at %d s rests on what was measured at %s, want %s", text, sec, one.Newest, want)
+			}
+		}
+	}
+	return out
+}
+
+// TestPages: expressions look at the series of pages as at those that Prometheus scrapes.
+func TestPages(t *testing.T) {
+	const (
+		share    = `sum(rate(requests_total{code="500"}[20s])) / sum(rate(requests_total[20s]))`
+		median   = `histogram_quantile(0.5, sum by (le) (rate(latency_seconds_bucket[20s])))`
+		resets   = `resets(requests_total{path="/b"}[20s])`
+		heat     = `temperature`
+		thing    = `untyped_thing > 5`
+		size     = `size_bytes_sum / size_bytes_count`
+		quantile = `size_bytes{quantile="0.5"}`
+		up       = `up == 1`
+	)
+	s := newScraped(t, share, median, resets, heat, thing, size, quantile, up)
+	s.scrape(t, 0, page1)
+	if diff := cmp.Diff(map[string]map[string]float64{
+		heat:     {"map[room:a]": 20, "map[exported_job:furnace room:b]": 22.5},
+		thing:    {"map[]": 7},
+		size:     {"map[]": 3},
+		quantile: {"map[quantile:0.5]": 3},
+		up:       {"map[]": 1},
+		resets:   {"map[code:200 path:/b]": 0},
+	}, s.says(t, 5)); diff != "" {
+		t.Errorf("after one page (-want +got):\n%s", diff)
+	}
+	s.scrape(t, 10, page2)
+	// Requests grew by 30, by 20 (they began anew, from 50) and by 15; 100 were observed:
+	// 50 up to 0.1, 40 more up to 0.5. What the second page does not have has ended.
+	if diff := cmp.Diff(map[string]map[string]float64{
+		share:  {"map[]": math.Round(15.0/65*1e6) / 1e6},
+		median: {"map[]": .1},
+		resets: {"map[code:200 path:/b]": 1},
+		up:     {"map[]": 1},
+	}, s.says(t, 15)); diff != "" {
+		t.Errorf("after two pages (-want +got):\n%s", diff)
+	}
+}
+
+// TestNoPage: what cannot be scraped has ended, and begins again.
+func TestNoPage(t *testing.T) {
+	const up, heat, dated = `up`, `temperature{room="a"}`, `dated`
+	s := newScraped(t, up, heat, dated)
+	page := "temperature{room=\"a\"} 20\n" + fmt.Sprintf("dated 1 %d\n", after(10).UnixMilli())
+	both := func(up float64, more ...string) map[string]map[string]float64 {
+		out := map[string]map[string]float64{"up": {"map[]": up}, dated: {"map[]": 1}}
+		for _, text := range more {
+			out[text] = map[string]float64{"map[room:a]": 20}
+		}
+		return out
+	}
+	s.scrape(t, 10, page)
+	if diff := cmp.Diff(both(1, heat), s.says(t, 10)); diff != "" {
+		t.Errorf("there (-want +got):\n%s", diff)
+	}
+	s.failed(after(11))
+	delete(s.watched, dated)                             // it ends by itself, after the look-back
+	got := func(sec int) map[string]map[string]float64 { // without looking at when it was measured
+		out := map[string]map[string]float64{}
+		for text, e := range s.watched {
+			r, err := s.db.Evaluate(t.Context(), e, after(sec))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, one := range r.Elements {
+				out[text] = map[string]float64{"": one.Value}
+			}
+		}
+		return out
+	}
+	if diff := cmp.Diff(map[string]map[string]float64{up: {"": 0}}, got(12)); diff != "" {
+		t.Errorf("away (-want +got):\n%s", diff)
+	}
+	s.scrape(t, 20, page)
+	if diff := cmp.Diff(map[string]map[string]float64{up: {"": 1}, heat: {"": 20}}, got(21)); diff != "" {
+		t.Errorf("again (-want +got):\n%s", diff)
+	}
+	s.end(after(22))
+	if diff := cmp.Diff(map[string]map[string]float64{}, got(23)); diff != "" || len(s.seen) != 0 {
+		t.Errorf("scraped no more (-want +got):\n%s%v", diff, s.seen)
+	}
+}
+
+// Only series that somebody looks at, or that are forecast, are remembered.
+func TestRemembered(t *testing.T) {
+	s := newScraped(t, "untyped_thing")
+	s.scrape(t, 0, page1)
+	for key := range s.seen {
+		t.Logf("%q", key)
+	}
+	if n := len(s.seen); n > 4 {
+		t.Errorf("%d series are remembered", n)
+	}
+}
+
+// FuzzPage: whatever a target answers, twice, what is kept are numbers of its service.
+func FuzzPage(f *testing.F) {
+	const (
+		plain     = "# TYPE m counter\nm{a=\"b\"} 3\nm{a=\"c\"} 4\n"
+		histogram = "# TYPE h histogram\nh_bucket{le=\"0.1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 0.3\nh_count 2\n"
+		summary   = "# TYPE s summary\ns{quantile=\"0.9\"} 7\ns_sum 9\ns_count 3\n"
+	)
+	f.Add(plain+histogram, plain+histogram)
+	f.Add(histogram, "# TYPE h histogram\nh_bucket{le=\"NaN\"} 1\nh_count 1e308\n")
+	f.Add("m 1e309\nm NaN\n", "m -Inf\n")
+	f.Add(summary, "s{quantile=\"0.9\"} NaN\n# TYPE s gauge\n")
+	f.Add("m{a=\"\xff\",job=\"x\"} 1 9223372036854775807\n", "\x00")
+	f.Fuzz(func(t *testing.T, first, second string) {
+		s := newScraped(t, `{service="shop"}`, `up{exported_service=""}`)
+		read := false
+		for i, text := range []string{first, second} {
+			page, err := exposition.Parse([]byte(text), exposition.Text, 0)
+			if read = err == nil; read {
+				s.page(page, after(10*i))
+			} else {
+				s.failed(after(10 * i))
+			}
+		}
+		for text, e := range s.watched {
+			r, err := s.db.Evaluate(t.Context(), e, after(12))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if up := text[0] == 'u'; len(r.Elements) == 0 || up && read && r.Elements[0].Value != 1 {
+				t.Errorf("%s: %+v", text, r.Elements)
+			}
+			for _, one := range r.Elements {
+				if one.Labels["job"] != "shop-metrics" || one.Labels["instance"] != "127.0.0.1:9100" || one.Labels["service"] != "shop" {
+					t.Errorf("%+v", one)
+				}
+			}
+		}
+	})
+}
