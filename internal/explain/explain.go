@@ -1,4 +1,4 @@
-// Package explain words reasons for people. The stages say in values what was found
+// Package explain words reasons and numbers for people. The stages say in values what was found
 // and what would have been needed; here, and nowhere else, they become sentences,
 // with what to do about them: the keys of the configuration and the commands.
 //

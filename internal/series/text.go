@@ -2,7 +2,6 @@ package series
 
 import (
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,21 +20,4 @@ func Distinct(labels map[string]string) string {
 		return ""
 	}
 	return "{" + strings.Join(parts, ", ") + "}"
-}
-
-// Quantity writes a number as an operator would: 812 ms, 2.35 %, 0.00123.
-func Quantity(v float64, unit string) string {
-	var text string
-	switch abs := math.Abs(v); {
-	case abs >= 100 && abs < 1e15:
-		text = strconv.FormatFloat(math.Round(v), 'f', -1, 64)
-	case abs >= 1 && abs < 100:
-		text = strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
-	default:
-		text = strconv.FormatFloat(v, 'g', 3, 64)
-	}
-	if unit == "" {
-		return text
-	}
-	return text + " " + unit
 }

@@ -2,11 +2,11 @@ package predict
 
 import (
 	"slices"
-	"strconv"
 	"time"
 
 	"grace"
 	"grace/internal/detect"
+	"grace/internal/explain"
 )
 
 // oddness is what the detectors know of a series whose threshold is learned, and
@@ -54,10 +54,9 @@ func lookAnomaly(v *view) (raw, bool) {
 		return raw{}, false
 	}
 	low, high := float64(v.odd.low), float64(v.odd.high)
-	number := func(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
 	since := time.Duration(v.now-v.odd.at) * time.Millisecond
 	return raw{
 		score: float64(v.odd.score), horizon: horizon, breach: max(horizon/2-since, 0), low: low, high: high,
-		note: "odd at " + instant(v.odd.at).Format(time.DateTime) + " UTC; until then it was within " + number(low) + " and " + number(high),
+		note: "odd at " + instant(v.odd.at).Format(time.DateTime) + " UTC; until then it was within " + explain.Quantity(low, v.target.Unit) + " and " + explain.Quantity(high, v.target.Unit),
 	}, true
 }

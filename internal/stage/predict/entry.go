@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/explain"
 )
 
 // key identifies what is predicted, whichever rule says it.
@@ -53,7 +54,7 @@ func (a *Agent) entry(s *series, w *watch, res resolved) grace.Prediction {
 	} else {
 		p = grace.Prediction{
 			ID: a.entryID(s, w, "miss", res.began), Key: a.key(s, w), Service: s.name.Service, Metric: s.name.Metric,
-			Code: code(w.target), Title: s.name.Metric + " passed " + strconv.FormatFloat(w.threshold, 'g', 4, 64) + " unforeseen",
+			Code: code(w.target), Title: s.name.Metric + " passed " + explain.Quantity(w.threshold, w.target.Unit) + " unforeseen",
 			Value: s.ring.newest(), Threshold: w.threshold, BreachAt: instant(res.began), Impact: w.target.Impact,
 			At: instant(res.at), Made: instant(res.began), Series: s.name.Labels, Role: s.name.Role, Learned: w.learned,
 			Foreseen: res.shadow,

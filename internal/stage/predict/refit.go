@@ -2,10 +2,10 @@ package predict
 
 import (
 	"math"
-	"strconv"
 	"time"
 
 	"grace"
+	"grace/internal/explain"
 	"grace/internal/forecast"
 )
 
@@ -94,11 +94,7 @@ func (f *full) predictionInterval(threshold float64) (low, high float64) {
 
 func (f *full) text(v *view) string {
 	clock := func(at int64) string { return instant(at).Format("2006-01-02 15:04") }
-	unit := v.target.Unit
-	if unit != "" {
-		unit = " " + unit
-	}
-	return "changes by " + strconv.FormatFloat(f.slope, 'g', 3, 64) + unit + " an hour: at the limit " + clock(f.at) +
+	return "changes by " + explain.Quantity(f.slope, v.target.Unit) + " an hour: at the limit " + clock(f.at) +
 		" UTC, with 80 % between " + clock(f.earliest) + " and " + clock(f.latest)
 }
 

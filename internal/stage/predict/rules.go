@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"grace/internal/breach"
+	"grace/internal/explain"
 )
 
 const (
@@ -140,28 +141,19 @@ func lookEarly(v *view) (raw, bool) {
 }
 
 func title(t *Target, threshold, value float64) string {
-	unit := ""
-	if t.Unit != "" {
-		unit = " " + t.Unit
-	}
 	direction := "rising"
 	if !t.upward() {
 		direction = "falling"
 	}
-	number := func(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) + unit }
-	return cmp.Or(t.Text, t.Metric) + " " + number(value) + ", " + direction + " towards " + number(threshold)
+	return cmp.Or(t.Text, t.Metric) + " " + explain.Quantity(value, t.Unit) + ", " + direction + " towards " + explain.Quantity(threshold, t.Unit)
 }
 
 // evidence says in words what a rule saw.
 func (r *raw) evidence(rule string, t *Target, j Judgement) []string {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) }
-	unit := t.Unit
-	if unit != "" {
-		unit = " " + unit
-	}
 	out := make([]string, 0, 3)
 	if r.slope != 0 {
-		out = append(out, "changes by "+number(60*r.slope)+unit+" a minute over "+strconv.Itoa(r.n)+
+		out = append(out, "changes by "+explain.Quantity(60*r.slope, t.Unit)+" a minute over "+strconv.Itoa(r.n)+
 			" points; the line accounts for "+number(100*r.fit)+" % of their spread")
 	}
 	if r.note != "" {

@@ -282,7 +282,7 @@ func TestMessages(t *testing.T) {
 		want      string
 	}{
 		{"objective", &withFor, []grace.Sample{metricAt(0, 600), metricAt(10, 812.4)}, 10, "latency_p99_ms 812 ms > 500 ms for 10s"},
-		{"objective ok", &withFor, []grace.Sample{metricAt(0, 0.25)}, 0, "latency_p99_ms 0.25 ms <= 500 ms"},
+		{"objective ok", &withFor, []grace.Sample{metricAt(0, 0.25)}, 0, "latency_p99_ms 250 µs <= 500 ms"},
 		{"window", &share, []grace.Sample{metricAt(0, 9), metricAt(10, 9.876), metricAt(20, 9.876)}, 20, "latency_p99_ms 9.88 % > 2.35 %"},
 		{"no data", &withFor, nil, 0, "latency_p99_ms: no data yet"},
 		{"stale", &withFor, []grace.Sample{metricAt(3, 9)}, 90, "latency_p99_ms: no data since 14:15:03 UTC"},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/explain"
 	"grace/internal/series"
 )
 
@@ -104,12 +105,12 @@ func (e *entry) objectiveMessage() string {
 	case op == "" && e.failed == 0:
 		b.WriteString(": " + o.Name + " gives nothing")
 	case op == "":
-		b.WriteString(": " + o.Name + " gives " + series.Quantity(e.sig.Value, o.Unit))
+		b.WriteString(": " + o.Name + " gives " + explain.Quantity(e.sig.Value, o.Unit))
 	default:
 		if e.failed == 0 {
 			op, _ = opposite(op)
 		}
-		b.WriteString(" " + series.Quantity(e.sig.Value, o.Unit) + " " + op + " " + series.Quantity(e.sig.Threshold, o.Unit))
+		b.WriteString(" " + explain.Quantity(e.sig.Value, o.Unit) + " " + op + " " + explain.Quantity(e.sig.Threshold, o.Unit))
 	}
 	if e.total > 1 {
 		b.WriteString(", " + strconv.Itoa(e.failed) + " of " + strconv.Itoa(e.total) + " series")

@@ -58,6 +58,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"grace/internal/explain"
 	"math"
 	"slices"
 	"strconv"
@@ -65,7 +66,6 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/series"
 )
 
 // defaultMinSamples is how many probes with data a check wants unless it says
@@ -192,7 +192,7 @@ func detail(s Sample) string {
 	return " (" + s.Detail + ")"
 }
 
-func number(v float64) string { return series.Quantity(v, "") }
+func number(v float64) string { return explain.Quantity(v, "") }
 
 // wanted says what would pass.
 func wanted(c grace.Check, baseline *float64) string {
