@@ -34,7 +34,9 @@ type Prediction struct {
 	Impact     Impact     `json:"impact"`
 	At         time.Time  `json:"at" doc:"when it was last said"`
 	Made       time.Time  `json:"made,omitzero" doc:"when it was first said, in shadow or not"`
-	Published  *time.Time `json:"published,omitempty" doc:"when it was first published; absent in shadow"`
+	Published  *time.Time `json:"published,omitempty" doc:"when it was first published: it may be acted on; absent in shadow"`
+	Advised    *time.Time `json:"advised,omitempty" doc:"when it was first shown as advice: it is likely enough to be told, and not trusted to be acted on"`
+	Ended      *time.Time `json:"ended,omitempty" doc:"since when it is said no more, because the trend has turned or there is no data; what became of it is seen at its time"`
 
 	Series      string            `json:"series,omitempty" doc:"labels of the series, where a metric has several"`
 	Role        Role              `json:"role,omitempty" enum:"latency,errors,saturation,traffic,capacity" doc:"what the series says of the service"`

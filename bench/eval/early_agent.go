@@ -64,7 +64,13 @@ func runAgent(series []earlySeries) agentLooks {
 
 // take keeps what the agent said at the newest row.
 func (out *agentLooks) take(l earlyLook, r predict.Result) {
-	for published, said := range map[bool][]grace.Prediction{true: r.Published, false: r.Shadow} {
+	unpublished := r.Shadow
+	for _, p := range r.Advice {
+		if p.At.Equal(p.Made) {
+			unpublished = append(unpublished, p)
+		}
+	}
+	for published, said := range map[bool][]grace.Prediction{true: r.Published, false: unpublished} {
 		for _, p := range said {
 			if p.Rule != earlyRule {
 				continue

@@ -14,22 +14,19 @@ import (
 
 func newPredictions(a *app) *cobra.Command {
 	var (
-		q                       cli.ListQuery
-		service, rule, outcome  string
-		published, shadow, sums bool
+		q                               cli.ListQuery
+		service, rule, outcome          string
+		published, advice, shadow, sums bool
 	)
 	cmd := &cobra.Command{
 		Use:   "predictions",
 		Short: "What GRACE predicted, and what became of it",
 		Long: `Every prediction is an entry of the ledger, from the first time a rule says so
 until it is resolved: true_positive, false_positive, prevented or unresolved; a breach that nobody
-foresaw is a false_negative. Predictions in shadow are recorded and resolved like the
-others, and nothing is done.`,
+foresaw is a false_negative. What is published may be acted on. Advice is shown, and what
+is less likely stays in shadow: both are recorded and resolved alike, and nothing is done.`,
 		Args: cli.ExactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if published && shadow {
-				return cli.UsageError("--published and --shadow leave nothing", "give one of them, or none for both")
-			}
 			c, err := a.client()
 			if err != nil {
 				return err
@@ -40,6 +37,9 @@ others, and nothing is done.`,
 			values := q.Values("service", service, "rule", rule, "outcome", outcome)
 			if published {
 				values.Set("published", "true")
+			}
+			if advice {
+				values.Set("advice", "true")
 			}
 			if shadow {
 				values.Set("shadow", "true")
@@ -72,7 +72,8 @@ others, and nothing is done.`,
 	f.StringVar(&rule, "rule", "", "only by this rule, for example trend")
 	f.StringVar(&outcome, "outcome", "", "only open, true_positive, false_positive, prevented, unresolved or false_negative")
 	f.BoolVar(&published, "published", false, "only those that were published")
-	f.BoolVar(&shadow, "shadow", false, "only those that stayed in shadow, and misses")
+	f.BoolVar(&advice, "advice", false, "only those that were advice and nothing more")
+	f.BoolVar(&shadow, "shadow", false, "only those that were never told, and misses")
 	pageFlags(cmd, &q)
 	return cmd
 }
@@ -84,12 +85,16 @@ func likely(p grace.Prediction) string {
 	return cli.Percent(p.Likelihood)
 }
 
+const saidAdvice = "advice"
+
 func said(p grace.Prediction) string {
 	switch {
 	case p.Outcome == grace.PredictionFalseNegative:
 		return "-"
 	case p.Published != nil:
 		return "published"
+	case p.Advised != nil:
+		return saidAdvice
 	}
 	return "shadow"
 }
@@ -114,7 +119,7 @@ func (a *app) predictionSummary(cmd *cobra.Command, c *client, service, rule str
 		}
 		t := cli.Table{Head: []string{
 			"RULE", "PUBLISHED", "OPEN", "TRUE POS.", "FALSE POS.", "PREVENTED", "UNRESOLVED", "MISSED", "PRECISION", "80 % INTERVAL", "MEDIAN LEAD",
-			"ABSTAINED", "SHADOW TRUE POS.", "SHADOW FALSE POS.",
+			"ADVICE", "ITS TRUE POS.", "ITS FALSE POS.", "ABSTAINED", "SHADOW TRUE POS.", "SHADOW FALSE POS.",
 		}}
 		for _, r := range s.Value.Rules {
 			precision, interval, ahead := "-", "-", "-" // of nothing
@@ -126,7 +131,7 @@ func (a *app) predictionSummary(cmd *cobra.Command, c *client, service, rule str
 			}
 			n := strconv.Itoa
 			t.Add(r.Rule, n(r.Published), n(r.Open), n(r.TruePositives), n(r.FalsePositives), n(r.Prevented), n(r.Unresolved), n(r.Missed), precision,
-				interval, ahead, n(r.Abstained), n(r.ShadowTruePositives), n(r.ShadowFalsePositives))
+				interval, ahead, n(r.Advised), n(r.AdvisedTruePositives), n(r.AdvisedFalsePositives), n(r.Abstained), n(r.ShadowTruePositives), n(r.ShadowFalsePositives))
 		}
 		t.Write(w, a.Colour)
 		a.reliability(w, s.Value.Reliability)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -47,7 +46,7 @@ func newStatus(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			predictions, err := c.Predictions(ctx, cli.ListQuery{Limit: cli.MaxPage}.Values("outcome", string(grace.PredictionOpen), "published", "true"))
+			predictions, err := c.Predictions(ctx, cli.ListQuery{Limit: cli.MaxPage}.Values("standing", "true"))
 			if err != nil {
 				return err
 			}
@@ -235,16 +234,18 @@ func (a *app) sick(w io.Writer, health []healthView) {
 // foreseen lists what is said to come, soonest first. What should have come by
 // now is open until twice the horizon, and no news.
 func (a *app) foreseen(w io.Writer, open []grace.Prediction) {
-	now := time.Now()
-	list := slices.DeleteFunc(slices.Clone(open), func(p grace.Prediction) bool { return p.BreachAt.Before(now) })
-	if len(list) == 0 {
+	if len(open) == 0 {
 		return
 	}
-	slices.SortStableFunc(list, func(x, y grace.Prediction) int { return x.BreachAt.Compare(y.BreachAt) })
-	t := cli.Table{Head: []string{"  SERVICE", "CODE", "LIKELY", "BREACH AT", "WHAT"}}
-	for _, p := range list {
-		t.Add("  "+string(p.Service), string(p.Code), likely(p), a.at(p.BreachAt), cli.OneLine(p.Title, 80))
+	t := cli.Table{Head: []string{"  SERVICE", "CODE", "LIKELY", "BREACH AT", "SAID", "WHAT"}}
+	advice := false
+	for _, p := range open {
+		advice = advice || said(p) == saidAdvice
+		t.Add("  "+string(p.Service), string(p.Code), likely(p), a.at(p.BreachAt), said(p), cli.OneLine(p.Title, 80))
 	}
 	_, _ = fmt.Fprintln(w, "\nPredicted")
 	t.Write(w, a.Colour)
+	if advice {
+		_, _ = fmt.Fprintln(w, "  Nothing acts on advice: its rule has not been right often enough on that series yet.")
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"grace"
 	"grace/console"
 	"grace/internal/stage/learn"
+	"grace/internal/store"
 )
 
 func (s *server) homeView(ctx context.Context, v visit) (console.Home, error) {
@@ -74,9 +75,18 @@ func (o overview) headline(now time.Time, needs int) (string, console.Tone) {
 	}
 	say(health[grace.HealthCritical], "failing", console.ToneFailing)
 	say(health[grace.HealthDegraded], "degraded", console.ToneDegraded)
-	if n := len(o.predictions); n > 0 {
-		say(n, "predicted in "+span(o.predictions[0].BreachAt.Sub(now)), console.TonePredicted)
+	var next time.Time
+	trusted, advice := 0, 0
+	for _, p := range slices.Backward(o.predictions) {
+		if store.ToldOf(&p) == store.ToldAdvice {
+			advice++
+			continue
+		}
+		trusted++
+		next = p.BreachAt
 	}
+	say(trusted, "predicted in "+span(next.Sub(now)), console.TonePredicted)
+	say(advice, "foreseen as advice", console.TonePredicted)
 	if unknown := health[grace.HealthUnknown]; len(parts) > 0 || unknown < len(o.services) {
 		say(unknown, "without data", console.ToneNoData)
 	}
@@ -176,8 +186,12 @@ func (s *server) conditions(ctx context.Context, o overview) (out []console.Cond
 		out = append(out, c)
 	}
 	for _, p := range o.predictions {
+		label := "predicted"
+		if store.ToldOf(&p) == store.ToldAdvice {
+			label = "advice"
+		}
 		out = append(out, console.Condition{
-			State:   console.State{Tone: console.TonePredicted, Label: "predicted"},
+			State:   console.State{Tone: console.TonePredicted, Label: label},
 			Service: serviceLink(p.Service), What: humanize(string(p.Code)),
 			Detail: fmt.Sprintf("%s: breach in %s, likelihood %s", p.Metric, span(p.BreachAt.Sub(s.now())), percent(p.Likelihood)),
 			Since:  made(p), Doing: o.runLink(p.Service),

@@ -359,27 +359,32 @@ func (s *server) overview(ctx context.Context, silenced silencer) (o overview, e
 	if o.entries, _, err = s.store.AuditEntries(ctx, q, store.AuditFilter{}, store.Page{Limit: shownEntries}); err != nil {
 		return o, stored(err)
 	}
-	o.predictions, err = s.predictions(ctx)
+	o.predictions, err = s.foreseen(ctx, store.PredictionFilter{})
 	return o, err
 }
 
-// predictions gives the newest one of every series that is still to come.
-func (s *server) predictions(ctx context.Context) ([]grace.Prediction, error) {
+// foreseen gives what is still to come of what a filter selects, published or advice: the
+// newest one of every series, the next breach first.
+func (s *server) foreseen(ctx context.Context, only store.PredictionFilter) ([]grace.Prediction, error) {
 	now := s.now()
 	recently := now.Add(-predictionLife)
 	seen := map[grace.SignalKey]bool{}
 	var out []grace.Prediction
+	told := []store.Told{store.ToldToAct, store.ToldAdvice}
 	for _, f := range []store.PredictionFilter{
-		{Outcome: grace.PredictionOpen},
-		{Rule: predict.RuleExternal, From: recently}, // of what nobody measures
+		{Service: only.Service, Rule: only.Rule, Told: told, Outcome: grace.PredictionOpen},
+		{Service: only.Service, Rule: predict.RuleExternal, From: recently}, // of what nobody measures
 	} {
+		if only.Rule != "" && f.Rule != only.Rule {
+			continue
+		}
 		all, _, err := s.store.Predictions(ctx, s.store.Q(), f, store.Page{Limit: store.MaxLimit})
 		if err != nil {
 			return nil, stored(err)
 		}
 		for _, p := range all {
-			told := p.Published != nil || p.Scored || p.Rule == predict.RuleExternal
-			if !told || seen[p.Key] || p.Resolved != nil || p.At.Before(recently) || !p.BreachAt.After(now) {
+			if seen[p.Key] || p.Resolved != nil || p.Ended != nil || p.At.Before(recently) || !p.BreachAt.After(now) ||
+				len(only.Told) > 0 && !slices.Contains(only.Told, store.ToldOf(&p)) {
 				continue
 			}
 			seen[p.Key] = true

@@ -19,7 +19,9 @@ type predictionsInput struct {
 	Rule      string                  `query:"rule" doc:"for example trend; external: other systems"`
 	Outcome   grace.PredictionOutcome `query:"outcome" enum:"open,true_positive,false_positive,prevented,unresolved,false_negative"`
 	Published bool                    `query:"published" doc:"only those that were published"`
-	Shadow    bool                    `query:"shadow" doc:"only those that stayed in shadow, and misses"`
+	Advice    bool                    `query:"advice" doc:"only those that were advice and nothing more"`
+	Shadow    bool                    `query:"shadow" doc:"only those that were never told, and misses"`
+	Standing  bool                    `query:"standing" doc:"only what is foreseen now, published or advice: the newest of each series, the next breach first"`
 	From      time.Time               `query:"from" doc:"made at or after"`
 	To        time.Time               `query:"to" doc:"made before"`
 }
@@ -44,21 +46,24 @@ type PredictionSummary struct {
 // RuleSummary tells how right one rule was. What was published and what stayed in
 // shadow are counted apart.
 type RuleSummary struct {
-	Rule                 string         `json:"rule"`
-	Published            int            `json:"published" doc:"predictions, each counted once however often it was said"`
-	Open                 int            `json:"open" doc:"of the published ones: not resolved yet"`
-	TruePositives        int            `json:"true_positives" doc:"a breach began within twice the horizon"`
-	FalsePositives       int            `json:"false_positives" doc:"none began"`
-	Prevented            int            `json:"prevented" doc:"none began, a run acted, and by the forecast it had begun"`
-	Unresolved           int            `json:"unresolved" doc:"too few samples to tell, or a run acted and the forecast leaves it open"`
-	Missed               int            `json:"missed" doc:"breaches that no published prediction of this rule foresaw, of series that it looks at"`
-	Precision            float64        `json:"precision" doc:"share of the true positives among all positives; 0 without any. A prevented one is no evidence: it cannot be seen"`
-	Low                  float64        `json:"low" doc:"lower edge of the 80 % interval of the precision"`
-	High                 float64        `json:"high" doc:"upper edge of the 80 % interval of the precision"`
-	MedianLead           grace.Duration `json:"median_lead" doc:"from the prediction to the breach, of the true positives"`
-	Abstained            int            `json:"abstained" doc:"predictions that the gate kept in shadow"`
-	ShadowTruePositives  int            `json:"shadow_true_positives" doc:"of those that stayed in shadow"`
-	ShadowFalsePositives int            `json:"shadow_false_positives" doc:"of those that stayed in shadow"`
+	Rule                  string         `json:"rule"`
+	Published             int            `json:"published" doc:"predictions, each counted once however often it was said"`
+	Open                  int            `json:"open" doc:"of the published ones: not resolved yet"`
+	TruePositives         int            `json:"true_positives" doc:"a breach began within twice the horizon"`
+	FalsePositives        int            `json:"false_positives" doc:"none began"`
+	Prevented             int            `json:"prevented" doc:"none began, a run acted, and by the forecast it had begun"`
+	Unresolved            int            `json:"unresolved" doc:"too few samples to tell, or a run acted and the forecast leaves it open"`
+	Missed                int            `json:"missed" doc:"breaches that no published prediction of this rule foresaw, of series that it looks at"`
+	Precision             float64        `json:"precision" doc:"share of the true positives among all positives; 0 without any. A prevented one is no evidence: it cannot be seen"`
+	Low                   float64        `json:"low" doc:"lower edge of the 80 % interval of the precision"`
+	High                  float64        `json:"high" doc:"upper edge of the 80 % interval of the precision"`
+	MedianLead            grace.Duration `json:"median_lead" doc:"from the prediction to the breach, of the true positives"`
+	Advised               int            `json:"advised" doc:"predictions that were advice and nothing more"`
+	AdvisedTruePositives  int            `json:"advised_true_positives"`
+	AdvisedFalsePositives int            `json:"advised_false_positives"`
+	Abstained             int            `json:"abstained" doc:"predictions that were told to nobody"`
+	ShadowTruePositives   int            `json:"shadow_true_positives" doc:"of those that were told to nobody"`
+	ShadowFalsePositives  int            `json:"shadow_false_positives" doc:"of those that were told to nobody"`
 }
 
 // Reliability compares what was said with what came.
@@ -80,8 +85,14 @@ func (s *server) registerPredictions(api huma.API) {
 		doc: "The ledger of predictions, the last made first: one entry from the first time a rule says so until it is resolved, and one for every breach that was missed", what: "the predictions",
 	}, func(ctx context.Context, in *predictionsInput) (*body[List[grace.Prediction]], error) {
 		f := store.PredictionFilter{Service: in.Service, Rule: in.Rule, Outcome: in.Outcome, From: in.From, To: in.To}
-		if in.Published != in.Shadow {
-			f.Published = &in.Published
+		for told, wanted := range []bool{store.ToldNobody: in.Shadow, store.ToldToAct: in.Published, store.ToldAdvice: in.Advice} {
+			if wanted {
+				f.Told = append(f.Told, store.Told(told))
+			}
+		}
+		if in.Standing {
+			list, err := s.foreseen(ctx, f)
+			return listed(list, "", err)
 		}
 		return listed(s.store.Predictions(ctx, s.store.Q(), f, in.page()))
 	})
@@ -127,10 +138,14 @@ func summarised(r store.RuleRecord) RuleSummary {
 	out := RuleSummary{
 		Rule: r.Rule, Open: r.Published[grace.PredictionOpen], TruePositives: r.Published[grace.PredictionTruePositive], FalsePositives: r.Published[grace.PredictionFalsePositive],
 		Prevented: r.Published[grace.PredictionPrevented], Unresolved: r.Published[grace.PredictionUnresolved], Missed: r.Missed,
+		AdvisedTruePositives: r.Advice[grace.PredictionTruePositive], AdvisedFalsePositives: r.Advice[grace.PredictionFalsePositive],
 		ShadowTruePositives: r.Shadow[grace.PredictionTruePositive], ShadowFalsePositives: r.Shadow[grace.PredictionFalsePositive],
 	}
 	for _, n := range r.Published {
 		out.Published += n
+	}
+	for _, n := range r.Advice {
+		out.Advised += n
 	}
 	for outcome, n := range r.Shadow {
 		if outcome != "" { // of other systems, about what nobody measures

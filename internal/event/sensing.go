@@ -12,6 +12,8 @@ const (
 	TypeSignal     = "health.signal"
 	TypeAsked      = "self_heal.signals.asked"
 	TypePrediction = "self_heal.prediction"
+	TypeAdvice     = "self_heal.prediction.advice"
+	TypeEnded      = "self_heal.prediction.ended"
 	TypeResolved   = "self_heal.prediction.resolved"
 	TypeSuspended  = "self_heal.prediction.suspended"
 	TypeReadmitted = "self_heal.prediction.readmitted"
@@ -75,6 +77,8 @@ type Telling int
 // Ways to tell a prediction.
 const (
 	InShadow Telling = iota // kept in the ledger only
+	Advice                  // told: nothing is done
+	Ended                   // told: it is said no more
 	Silenced                // told, and judged for the record: nothing is done
 	Standing                // told, and a trigger
 	Resolved                // what became of it
@@ -126,6 +130,10 @@ func (e Predicted) derive(r *Rows) {
 		w.action, kind = "prediction."+string(p.Outcome), TypeResolved
 	case InShadow:
 		return
+	case Advice:
+		w.action, kind = "prediction.advised", TypeAdvice
+	case Ended:
+		w.action, kind = "prediction.ended", TypeEnded
 	case Silenced, Standing:
 	}
 	if e.Telling != Resolved || p.Published != nil {

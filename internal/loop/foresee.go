@@ -46,7 +46,7 @@ func (f *forecaster) foresee(st *stages, r predict.Result, from *int) []pendingW
 	if st.Govern.PredictiveShadow {
 		told = event.Silenced
 	}
-	out := make([]pendingWrite, 0, len(r.Published)+len(r.Shadow)+len(r.Resolved)+len(r.Suspended))
+	out := make([]pendingWrite, 0, len(r.Published)+len(r.Shadow)+len(r.Advice)+len(r.Resolved)+len(r.Suspended))
 	add := func(list []grace.Prediction, state event.Telling) {
 		for _, p := range list {
 			if state != event.Resolved {
@@ -57,7 +57,11 @@ func (f *forecaster) foresee(st *stages, r predict.Result, from *int) []pendingW
 	}
 	// What ends first: a claim that is made anew is another entry.
 	add(r.Resolved, event.Resolved)
+	for _, list := range [][]grace.Prediction{r.Withdrawn, r.Retracted, r.Lost} {
+		add(list, event.Ended)
+	}
 	add(r.Shadow, event.InShadow)
+	add(r.Advice, event.Advice)
 	add(r.Published, told)
 	for i := range r.Suspended {
 		out = append(out, pendingWrite{suspension: &r.Suspended[i]})

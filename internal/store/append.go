@@ -269,7 +269,7 @@ func (s *Store) writePredictions(b *batch, r *event.Rows) error {
 			breach = string(v.Key) + "@" + strconv.FormatInt(millis(*v.Breach), 10)
 		}
 		return []any{
-			id, string(v.Service), millis(at), doc, v.Rule, string(v.Outcome), bit(v.Published != nil), breach,
+			id, string(v.Service), millis(at), doc, v.Rule, string(v.Outcome), int(ToldOf(&v)), breach,
 			v.Lead.D().Milliseconds(), v.Likelihood,
 		}, err
 	})

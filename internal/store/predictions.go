@@ -15,11 +15,32 @@ import (
 // PredictionFilter selects entries of the ledger of predictions; zero fields
 // select all. From and To are about the time when an entry was made.
 type PredictionFilter struct {
-	Service   grace.ServiceID
-	Rule      string
-	Outcome   grace.PredictionOutcome
-	Published *bool // false: those that were only made in shadow
-	From, To  time.Time
+	Service  grace.ServiceID
+	Rule     string
+	Outcome  grace.PredictionOutcome
+	Told     []Told // any of these
+	From, To time.Time
+}
+
+// Told is how much a prediction was told.
+type Told int
+
+// Ways in which a prediction was told.
+const (
+	ToldNobody Told = iota // it was made in shadow, or is a miss
+	ToldToAct              // published
+	ToldAdvice             // and nothing acts on it
+)
+
+// ToldOf tells how much a prediction was told.
+func ToldOf(p *grace.Prediction) Told {
+	switch {
+	case p.Published != nil:
+		return ToldToAct
+	case p.Advised != nil:
+		return ToldAdvice
+	}
+	return ToldNobody
 }
 
 func (f PredictionFilter) where() where {
@@ -27,8 +48,12 @@ func (f PredictionFilter) where() where {
 	w.equal("service", string(f.Service))
 	w.equal("rule", f.Rule)
 	w.equal("outcome", string(f.Outcome))
-	if f.Published != nil {
-		w.add("published = ?", bit(*f.Published))
+	if len(f.Told) > 0 {
+		marks, args := make([]string, len(f.Told)), make([]any, len(f.Told))
+		for i, t := range f.Told {
+			marks[i], args[i] = "?", int(t)
+		}
+		w.add("published IN ("+strings.Join(marks, ", ")+")", args...)
 	}
 	w.between("at", f.From, f.To)
 	return w
@@ -52,11 +77,12 @@ func (s *Store) Ledger(ctx context.Context, q Querier, since time.Time) ([]grace
 	return list, err
 }
 
-// RuleRecord counts what became of the predictions of one rule. Published and
-// shadow ones are counted apart; a rule "" holds the misses.
+// RuleRecord counts what became of the predictions of one rule. Published ones, advice
+// and shadow ones are counted apart; a rule "" holds the misses.
 type RuleRecord struct {
 	Rule      string
 	Published map[grace.PredictionOutcome]int
+	Advice    map[grace.PredictionOutcome]int
 	Shadow    map[grace.PredictionOutcome]int
 	Leads     []time.Duration // of the true positives among the published ones, shortest first
 	Met       int             // breaches that a published prediction of the rule foresaw
@@ -93,7 +119,7 @@ type counting struct {
 func (c *counting) of(rule string) *RuleRecord {
 	r := c.byRule[rule]
 	if r == nil {
-		r = &RuleRecord{Rule: rule, Published: map[grace.PredictionOutcome]int{}, Shadow: map[grace.PredictionOutcome]int{}}
+		r = &RuleRecord{Rule: rule, Published: map[grace.PredictionOutcome]int{}, Advice: map[grace.PredictionOutcome]int{}, Shadow: map[grace.PredictionOutcome]int{}}
 		c.byRule[rule] = r
 		c.breaches[rule], c.looked[rule] = map[string]bool{}, map[string]bool{}
 	}
@@ -108,8 +134,12 @@ func (c *counting) tally(row dbtx.Row) error {
 		return err
 	}
 	counts := c.of(rule).Shadow
-	if published == 1 {
+	switch Told(published) {
+	case ToldToAct:
 		counts = c.of(rule).Published
+	case ToldAdvice:
+		counts = c.of(rule).Advice
+	case ToldNobody:
 	}
 	counts[grace.PredictionOutcome(outcome)] += n
 	return nil

@@ -49,7 +49,6 @@ func TestLedgerOfPredictions(t *testing.T) {
 		apply(t, s, event.Given{Predictions: []grace.Prediction{foretold("a", "trend", grace.PredictionTruePositive, true, 0.85, 1, 20)}})
 		apply(t, s, event.Given{Predictions: []grace.Prediction{foretold("f", "trend", grace.PredictionOpen, true, 0.9, 60, 0)}})
 
-		yes := true
 		ids := func(f store.PredictionFilter) string {
 			t.Helper()
 			list, _, err := s.Predictions(ctx, q, f, store.Page{})
@@ -61,8 +60,8 @@ func TestLedgerOfPredictions(t *testing.T) {
 		}
 		equal(t, ids(store.PredictionFilter{}), "fgedcba")
 		equal(t, ids(store.PredictionFilter{Rule: "trend", Outcome: grace.PredictionTruePositive}), "ca")
-		equal(t, ids(store.PredictionFilter{Published: &yes}), "fdca")
-		equal(t, ids(store.PredictionFilter{Published: new(bool)}), "geb")
+		equal(t, ids(store.PredictionFilter{Told: []store.Told{store.ToldToAct}}), "fdca")
+		equal(t, ids(store.PredictionFilter{Told: []store.Told{store.ToldNobody, store.ToldAdvice}}), "geb")
 		equal(t, ids(store.PredictionFilter{Service: "web"}), "")
 
 		ledger := must[[]grace.Prediction](t)(s.Ledger(ctx, q, at(2)))

@@ -162,8 +162,13 @@ type Result struct {
 	// likeliest first: new ones and those that are said again. Where everything
 	// is kept silent, they have no Published time.
 	Published []grace.Prediction
-	// Shadow are the claims that were first made now, and not let pass.
+	// Shadow are the claims that were first made now, and neither let pass nor advice.
 	Shadow []grace.Prediction
+	// Advice are the claims that are not let pass and likely enough to be told: when they
+	// become so, when their likelihood changes, and again while they stand.
+	Advice []grace.Prediction
+	// Withdrawn were advice at the last look, and are it no more.
+	Withdrawn []grace.Prediction
 	// Retracted are those that stood at the last look, were let pass, and do not
 	// stand any more. They are resolved later, by what the series does.
 	Retracted []grace.Prediction
@@ -178,7 +183,7 @@ type Result struct {
 
 // Empty tells whether there is nothing in it.
 func (r *Result) Empty() bool {
-	return len(r.Published)+len(r.Shadow)+len(r.Retracted)+len(r.Lost)+len(r.Resolved)+len(r.Suspended) == 0
+	return len(r.Published)+len(r.Shadow)+len(r.Advice)+len(r.Withdrawn)+len(r.Retracted)+len(r.Lost)+len(r.Resolved)+len(r.Suspended) == 0
 }
 
 // Places is how many series Step passes by in one round, closed ones included.
@@ -261,13 +266,7 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 		// What is beyond the threshold has not turned away from it.
 		case c != nil && c.Stands && i != external && w.breach.mask&1 == 0:
 			c.Stands = false
-			switch {
-			case !c.Scored || c.Published == 0:
-			case seen:
-				r.Retracted = append(r.Retracted, a.published(s, w, i, c))
-			default:
-				r.Lost = append(r.Lost, a.published(s, w, i, c))
-			}
+			a.ended(s, w, i, c, seen, now, r)
 		}
 	}
 }
@@ -287,6 +286,9 @@ func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Res
 		a.stats[rule].Made++
 	}
 	c.Renewed, c.Stands, c.Likelihood = now, true, j.Likelihood
+	if c.Published != 0 {
+		c.Ended = 0
+	}
 	c.BreachAt, c.Low, c.High = now+said.breach.Milliseconds(), said.low, said.high
 	c.value = s.ring.newest()
 	if !c.Acted {
@@ -306,13 +308,18 @@ func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Res
 		c.Silent, c.Published = false, now
 		a.stats[rule].Published++
 	}
-	if made || c.Published != 0 {
+	advised := fresh && c.advises(a.cfg.Gate.Advise, now)
+	if made || c.Published != 0 || advised {
 		c.title = title(w.target, w.threshold, c.value)
 		c.proof = said.evidence(a.rules[rule].name, w.target, j)
 	}
 	switch {
 	case c.Published != 0 && fresh:
 		r.Published = append(r.Published, a.published(s, w, rule, c))
+	case advised:
+		r.Advice = append(r.Advice, a.published(s, w, rule, c))
+	case c.withdraws(a.cfg.Gate.Advise, now):
+		r.Withdrawn = append(r.Withdrawn, a.published(s, w, rule, c))
 	case made:
 		r.Shadow = append(r.Shadow, a.published(s, w, rule, c))
 	}

@@ -37,6 +37,9 @@ func (p *tape) look() Result {
 	r := p.a.Evaluate(p.now)
 	p.all.Published = append(p.all.Published, r.Published...)
 	p.all.Shadow = append(p.all.Shadow, r.Shadow...)
+	p.all.Advice = append(p.all.Advice, r.Advice...)
+	p.all.Withdrawn = append(p.all.Withdrawn, r.Withdrawn...)
+	p.all.Lost = append(p.all.Lost, r.Lost...)
 	p.all.Retracted = append(p.all.Retracted, r.Retracted...)
 	p.all.Resolved = append(p.all.Resolved, r.Resolved...)
 	p.all.Suspended = append(p.all.Suspended, r.Suspended...)
@@ -322,7 +325,7 @@ func TestStep(t *testing.T) {
 	for done := false; !done; steps++ {
 		var r Result
 		r, done = a.Step(time.UnixMilli(at+200000), 300)
-		said += len(r.Published) + len(r.Shadow)
+		said += len(r.Published) + len(r.Shadow) + len(r.Advice)
 	}
 	if said != n || steps != 4 {
 		t.Errorf("%d said in %d steps", said, steps)
@@ -386,7 +389,7 @@ func TestCapacity(t *testing.T) {
 	}
 	r := a.Evaluate(at)
 	found := false
-	for _, p := range append(r.Published, r.Shadow...) {
+	for _, p := range append(append(r.Published, r.Shadow...), r.Advice...) {
 		found = found || p.Rule == "capacity" && p.BreachAt.After(at) && p.BreachAt.Before(at.Add(50*time.Hour))
 	}
 	if !found {
@@ -460,7 +463,7 @@ func TestAnythingGoes(t *testing.T) {
 			v := rapid.OneOf(rapid.Float64(), rapid.Float64Range(0, 1000), rapid.Just(math.NaN()), rapid.Just(math.MaxFloat64)).Draw(t, "v")
 			a.Observe(Series{Service: "cart", Metric: "latency_ms"}, at, v)
 			r := a.Evaluate(at)
-			for _, p := range append(r.Published, r.Shadow...) {
+			for _, p := range append(append(r.Published, r.Shadow...), r.Advice...) {
 				for _, f := range []float64{p.Likelihood, p.Low, p.High, p.Value} {
 					if math.IsNaN(f) || math.IsInf(f, 0) {
 						t.Fatalf("%+v", p)

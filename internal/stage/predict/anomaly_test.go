@@ -29,7 +29,7 @@ func watched(t *testing.T, falls bool, n, lookFrom int, value func(i int) float6
 		if i%60 == 0 || i >= lookFrom {
 			r := a.Evaluate(at)
 			all.Published = append(all.Published, r.Published...)
-			all.Shadow = append(all.Shadow, r.Shadow...)
+			all.Shadow = append(append(all.Shadow, r.Shadow...), r.Advice...)
 			all.Resolved = append(all.Resolved, r.Resolved...)
 		}
 	}
@@ -155,10 +155,10 @@ func TestFill(t *testing.T) {
 		refit.Run(&w, forecast.Default())
 		a.Refitted(&refit)
 		r := a.Evaluate(at)
-		if len(r.Published) != 0 || len(r.Shadow) != 1 || r.Shadow[0].Rule != "fill" {
+		if len(r.Published) != 0 || len(r.Advice) != 1 || r.Advice[0].Rule != "fill" {
 			t.Fatalf("%+v", r)
 		}
-		p := r.Shadow[0]
+		p := r.Advice[0]
 		// At 78.4 now, 11.6 are left.
 		if want := at.Add(29 * time.Hour); p.BreachAt.Before(want.Add(-2*time.Hour)) || p.BreachAt.After(want.Add(2*time.Hour)) {
 			t.Errorf("full at %v, want %v", p.BreachAt, want)

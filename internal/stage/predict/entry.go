@@ -39,10 +39,10 @@ func (a *Agent) published(s *series, w *watch, rule int, c *Claim) grace.Predict
 		Horizon: grace.Duration(time.Duration(c.Horizon) * time.Millisecond), Learned: w.learned, Evidence: c.proof,
 		Outcome: grace.PredictionOpen, Run: c.Run, WouldBreach: c.WouldBreach, Scored: c.Scored,
 	}
-	if c.Published != 0 && !c.Silent {
-		at := instant(c.Published)
-		p.Published = &at
+	if !c.Silent {
+		p.Published = instantOrNil(c.Published)
 	}
+	p.Advised, p.Ended = instantOrNil(c.Advised), instantOrNil(c.Ended)
 	return p
 }
 
@@ -86,6 +86,21 @@ func (a *Agent) lookers(s *series, w *watch) []string {
 }
 
 func instant(millis int64) time.Time { return time.UnixMilli(millis).UTC() }
+
+func instantOrNil(millis int64) *time.Time {
+	if millis == 0 {
+		return nil
+	}
+	at := instant(millis)
+	return &at
+}
+
+func millisOrZero(at *time.Time) int64 {
+	if at == nil {
+		return 0
+	}
+	return at.UnixMilli()
+}
 
 // meant finds the series that another system's prediction is about, and how far
 // that is from its threshold, below 0 when it is beyond. Where no labels are
@@ -287,10 +302,8 @@ func (a *Agent) reopen(s *series) {
 			c := Claim{
 				Made: p.Made.UnixMilli(), Renewed: p.At.UnixMilli(), Horizon: p.Horizon.D().Milliseconds(), BreachAt: p.BreachAt.UnixMilli(),
 				Score: p.Score, Likelihood: p.Likelihood, Low: p.Low, High: p.High, WouldBreach: p.WouldBreach, Run: p.Run, Acted: p.Run != "",
+				Published: millisOrZero(p.Published), Advised: millisOrZero(p.Advised), Ended: millisOrZero(p.Ended),
 				Scored: p.Scored, samples: w.breach.count, id: p.ID, title: p.Title, value: p.Value, proof: p.Evidence,
-			}
-			if p.Published != nil {
-				c.Published = p.Published.UnixMilli()
 			}
 			if w.learned {
 				w.threshold = p.Threshold // it is held to that one

@@ -17,6 +17,7 @@ type GateConfig struct {
 	Doubt      float64        `json:"doubt" doc:"accepted chance that a rule that speaks is less precise than that"`
 	HalfLife   grace.Duration `json:"half_life" doc:"age at which a resolved prediction counts half"`
 	Borrowed   float64        `json:"borrowed" doc:"resolved predictions that what is known of similar series is worth on a new one"`
+	Advise     float64        `json:"advise" doc:"likelihood from which what may not be published is shown as advice, which nothing acts on; 0: never"`
 	FalseShare float64        `json:"false_share" doc:"above this share of false ones among its last 20 published predictions a rule is put back into shadow"`
 }
 
@@ -28,6 +29,7 @@ func DefaultGateConfig() GateConfig {
 		Doubt:      0.2,
 		HalfLife:   grace.Duration(30 * 24 * 3600e9),
 		Borrowed:   8,
+		Advise:     0.6,
 		FalseShare: 0.1,
 	}
 }
@@ -44,6 +46,7 @@ func (c GateConfig) Validate() error {
 		{"doubt", c.Doubt, 0.001, 0.5},
 		{"borrowed", c.Borrowed, 1, 1000},
 		{"false_share", c.FalseShare, 0, 1},
+		{"advise", c.Advise, 0, 0.99},
 	} {
 		if !(f.value >= f.low && f.value <= f.high) { // also refuses NaN
 			errs = append(errs, grace.Field(f.key, "%v is not between %v and %v", f.value, f.low, f.high))

@@ -93,6 +93,8 @@ func (b *breachState) lasts(now, merge int64) bool {
 type Claim struct {
 	Made      int64 // when it was first said; all times are unix ms
 	Published int64 // when it was first published; 0 while in shadow
+	Advised   int64 // when it was first told as advice
+	Ended     int64 // since when it is not said any more, of what was published or told as advice
 	Likely    int64 // when it was first likely enough to be published; 0: never, or it was published first
 	Renewed   int64 // when it was last said
 	Horizon   int64 // how far the rule looks ahead
@@ -111,7 +113,8 @@ type Claim struct {
 	Stands      bool        // it was said at the last look: the trend has not turned
 	Silent      bool        // nothing is published: the gate let it pass, and it stays in shadow
 	Scored      bool        // the gate let it pass, or would have, were the rule not suspended
-	samples     uint32      // that the series had when it was made
+	told        advice
+	samples     uint32 // that the series had when it was made
 	id          string
 	title       string
 	value       float64
