@@ -187,6 +187,9 @@ func (b *Batch) take(sh *shard, e *entry, meta *Meta, s *Sample) Reason {
 	if e.kept != nil && e.kept.append(s.At, v) != nil {
 		return BadHistogram
 	}
+	if e.kept != nil {
+		e.kept.measured = meta.Measured
+	}
 	switch {
 	case stale:
 		e.lastAt, e.since = s.At, -1

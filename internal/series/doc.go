@@ -6,6 +6,7 @@
 //	                  └ End: Report     └ open: labels -> rules, selectors
 //
 //	[Compile] text ─> Expr ─ Watch ─> selectors        Evaluate ─> Result{Elements}
+//	Group ─> [Recorder] ─ Step ─> Begin                what rules record is a series too
 //
 // # Series
 //
@@ -36,6 +37,13 @@
 // outermost operator compares the [Result] has what does not hold, too, and what it is
 // compared with. Each [Element] knows when the newest sample was measured that it rests
 // on; what was made of a range is given once a twelfth of it has been seen.
+//
+// # Recordings
+//
+// A [Recorder] evaluates recording rules, group by group, and appends what they give. Only
+// those are made that some expression looks at, directly or by way of others. Their samples
+// have the time of the evaluation, as in Prometheus, but count as evidence from when that
+// was measured which they rest on; what rests on nothing, such as absent(x), is none.
 //
 // # Limits
 //

@@ -169,7 +169,7 @@ func (db *DB) newestOf(e *Expr, at time.Time, back time.Duration, r *Result) boo
 			continue
 		}
 		out = append(out, Element{
-			Labels: ls.Map(), Value: s.float, Threshold: e.bound, Holds: holds(e.op, s.float, e.bound), Newest: time.UnixMilli(s.at).UTC(),
+			Labels: ls.Map(), Value: s.float, Threshold: e.bound, Holds: holds(e.op, s.float, e.bound), Newest: s.evidence(),
 		})
 	}
 	r.Elements, r.Undefined = out, undefined

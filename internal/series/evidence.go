@@ -32,6 +32,9 @@ type timed struct {
 	sensor string
 	at     int64 // Unix ms, of the newest sample
 	first  int64 // Unix ms, of the oldest that is kept
+	// measured is when what the newest sample rests on was measured: of a recording
+	// before it was made.
+	measured int64
 }
 
 // shared are series which have the same of an element's names.
@@ -68,9 +71,9 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 				continue
 			}
 			back = max(back, min(2*time.Duration(s.gap)*time.Millisecond, longestLookback))
-			m.series = append(m.series, timed{k.labels, k.sensor, s.at, s.first})
-			if s.at > newest {
-				newest, gap = s.at, s.gap
+			m.series = append(m.series, timed{k.labels, k.sensor, s.at, s.first, s.measured})
+			if s.measured > newest {
+				newest, gap = s.measured, s.gap
 			}
 		}
 		ev.every = max(ev.every, gap)
@@ -82,7 +85,7 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 		m.series = slices.DeleteFunc(m.series, func(s timed) bool { return s.at <= oldest })
 		for j := range m.series {
 			if s := &m.series[j]; p.reach > 0 && now-s.first < p.reach/thinShare {
-				s.at = thin
+				s.measured = thin
 			}
 		}
 	}
@@ -139,6 +142,9 @@ func (m *measured) share(names []string) (out []shared) {
 	places := map[string]int{}
 	has := make([]byte, len(names))
 	for _, s := range m.series {
+		if s.measured == never {
+			continue // it bears no evidence
+		}
 		for i, name := range names {
 			has[i] = '0'
 			if s.labels.Has(name) {
@@ -157,8 +163,8 @@ func (m *measured) share(names []string) (out []shared) {
 			}
 		}
 		h := hashOf(s.labels, out[place].names)
-		if at, known := out[place].newest[h]; !known || s.at > at {
-			out[place].newest[h] = s.at
+		if at, known := out[place].newest[h]; !known || s.measured > at {
+			out[place].newest[h] = s.measured
 		}
 	}
 	return out

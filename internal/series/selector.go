@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -23,6 +24,7 @@ type kept struct {
 	selectors []*selector
 	samples   samples
 	latest    value                     // the newest of the samples
+	measured  int64                     // when what it rests on was measured, see Meta
 	sums      *histogram.FloatHistogram // of a delta, so far
 }
 
@@ -45,6 +47,16 @@ type seen struct {
 	at    int64 // Unix ms
 	gap   int32 // ms from the one before
 	first int64 // Unix ms, of the oldest that is kept
+	// measured is when what it rests on was measured; never: nothing was.
+	measured int64
+}
+
+// evidence is when that was measured, as a time; zero for never.
+func (s *seen) evidence() time.Time {
+	if s.measured == never {
+		return time.Time{}
+	}
+	return time.UnixMilli(s.measured).UTC()
 }
 
 func (s *seen) histogram() bool { return s.integer != nil || s.decimal != nil }
@@ -55,7 +67,10 @@ func (k *kept) newest(db *DB) (seen, bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	at, ok := k.samples.newest()
-	s := seen{value: k.latest, at: at, gap: k.entry.gap}
+	s := seen{value: k.latest, at: at, gap: k.entry.gap, measured: at}
+	if k.measured != 0 {
+		s.measured = min(k.measured, at)
+	}
 	if ok {
 		s.first = k.samples.chunks[0].first
 	}
@@ -72,8 +87,9 @@ func (k *kept) newestUntil(db *DB, now int64) (seen, bool) {
 	if len(before) == 0 {
 		return s, false
 	}
+	newest := s.measured
 	err := before[len(before)-1].until(now, func(at int64, v value) error {
-		s.at, s.value = at, v
+		s.at, s.value, s.measured = at, v, min(newest, at)
 		return nil
 	})
 	return s, err == nil && s.at <= now
@@ -85,7 +101,7 @@ func (k *kept) cutAfter(at int64) {
 	if err := k.samples.cutAfter(at, &last); err != nil {
 		k.samples = samples{} // what cannot be read is not kept
 	}
-	k.latest = last
+	k.latest, k.measured = last, min(k.measured, at)
 }
 
 // leave takes the series out of what picks it.

@@ -70,4 +70,7 @@ type Meta struct {
 	Kind  Kind
 	Unit  string // as the source has it, for example "s" or "By"
 	Start int64  // Unix milliseconds at which a counter began, 0 if unknown
+	// Measured is when that was measured which a recording is made of, in Unix
+	// milliseconds. 0: when the sample is from.
+	Measured int64
 }

@@ -1,0 +1,257 @@
+package series
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	prom "github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/promql"
+)
+
+// RecordingSensor is the sensor whose series recordings are.
+const RecordingSensor = "rules"
+
+// Recording is an expression whose result is appended as a series.
+type Recording struct {
+	Name   string // of the series
+	Expr   string
+	Labels map[string]string // that its elements get, over their own
+}
+
+// Group is recordings that are made one after the other, each seeing what those before
+// it gave.
+type Group struct {
+	Name     string // unique
+	Interval time.Duration
+	Offset   time.Duration // how far in the past they are evaluated
+	Limit    int           // elements that a recording may have; 0: any number
+	Rules    []Recording
+}
+
+// Recorder makes recordings as Prometheus does: their samples have the time at which they
+// were evaluated, and what an element no longer gives ends with a stale marker. But they
+// know when that was measured which they rest on, so that evidence is no fresher for
+// having been recorded. It is not safe for concurrent use.
+type Recorder struct {
+	db     *DB
+	groups []*recordingGroup
+}
+
+type recordingGroup struct {
+	Group
+
+	phase time.Duration // of its evaluations: not all at once
+	at    time.Time     // of the newest one
+	rules []*recording
+}
+
+type recording struct {
+	Recording
+
+	expr  *Expr
+	keys  map[string]bool // of the series that it gave last
+	wrong string          // why it could not be evaluated the last time
+}
+
+// NewRecorder gives a recorder without recordings.
+func (db *DB) NewRecorder() *Recorder { return &Recorder{db: db} }
+
+// Configure changes what is recorded to what of some groups the expressions in force
+// look at, directly or by way of other recordings, and gives the expressions of those.
+// Recordings that were there before go on; the series of others end.
+func (r *Recorder) Configure(groups []Group, watched []*Expr) []*Expr {
+	before := map[string]*recording{}
+	times := map[string]time.Time{}
+	for _, g := range r.groups {
+		times[g.Name] = g.at
+		for _, rec := range g.rules {
+			before[g.Name+"\x00"+rec.id()] = rec
+		}
+	}
+	r.groups = r.groups[:0:0]
+	for _, g := range groups {
+		made := &recordingGroup{Group: g, phase: phaseOf(g.Name, g.Interval), at: times[g.Name]}
+		for _, one := range g.Rules {
+			expr, err := Compile(one.Expr)
+			if err != nil {
+				continue // whoever reads the configuration refuses it
+			}
+			made.rules = append(made.rules, &recording{Recording: one, expr: expr, keys: map[string]bool{}})
+		}
+		r.groups = append(r.groups, made)
+	}
+	used := r.used(watched)
+	for _, g := range r.groups {
+		g.rules = slices.DeleteFunc(g.rules, func(rec *recording) bool { return !slices.Contains(used, rec.expr) })
+		for i, rec := range g.rules {
+			id := g.Name + "\x00" + rec.id()
+			if was := before[id]; was != nil {
+				g.rules[i] = was
+				delete(before, id)
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(before)) {
+		r.end(before[id].keys, r.db.opt.Now())
+	}
+	return used
+}
+
+func (rec *recording) id() string { return fmt.Sprintf("%q %q %q", rec.Name, rec.Expr, rec.Labels) }
+
+// phaseOf spreads groups over their interval.
+func phaseOf(name string, interval time.Duration) time.Duration {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name))
+	seconds := max(uint64(interval/time.Second), 1)
+	return time.Duration(h.Sum64()%seconds) * time.Second
+}
+
+// used gives the expressions of the recordings that some expressions look at.
+func (r *Recorder) used(watched []*Expr) (out []*Expr) {
+	for queue := slices.Clone(watched); len(queue) > 0; queue = queue[1:] {
+		for _, g := range r.groups {
+			for _, rec := range g.rules {
+				if queue[0].looksAt(rec.Name) && !slices.Contains(out, rec.expr) {
+					out, queue = append(out, rec.expr), append(queue, rec.expr)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// looksAt tells whether a selector may pick series of a metric.
+func (e *Expr) looksAt(metric string) bool {
+	return slices.ContainsFunc(e.picks, func(p pick) bool {
+		return !slices.ContainsFunc(p.matchers, func(m *labels.Matcher) bool { return m.Name == MetricLabel && !m.Matches(metric) })
+	})
+}
+
+// RecordingState says that a recording cannot be evaluated any more, or can again.
+type RecordingState struct {
+	Group, Name string
+	Wrong       string // empty: it can again
+}
+
+// Step makes the recordings that are due, and gives those whose state has changed.
+func (r *Recorder) Step(ctx context.Context, now time.Time) (changed []RecordingState) {
+	for _, g := range r.groups {
+		at := now.Add(-g.phase).Truncate(g.Interval).Add(g.phase)
+		if at.Equal(g.at) {
+			continue
+		}
+		g.at = at
+		for _, rec := range g.rules {
+			wrong := ""
+			if err := r.record(ctx, rec, at.Add(-g.Offset), g.Limit); err != nil {
+				if ctx.Err() != nil {
+					return changed
+				}
+				wrong = err.Error()
+			}
+			if (wrong == "") != (rec.wrong == "") {
+				changed = append(changed, RecordingState{g.Name, rec.Name, wrong})
+			}
+			rec.wrong = wrong
+		}
+	}
+	return changed
+}
+
+// Failing counts the recordings that could not be evaluated the last time.
+func (r *Recorder) Failing() (n int) {
+	for _, g := range r.groups {
+		for _, rec := range g.rules {
+			if rec.wrong != "" {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// never stands for the time of what rests on nothing that was measured.
+const never = math.MinInt64
+
+// record evaluates a recording and appends what it gives.
+func (r *Recorder) record(ctx context.Context, rec *recording, at time.Time, limit int) error {
+	var ev evidence
+	back := r.db.lookAt(rec.expr, at, &ev)
+	values, err := r.db.query(ctx, promql.NewPrometheusQueryOpts(false, back, nil), rec.expr.text, at)
+	if err != nil {
+		return err
+	}
+	if limit > 0 && len(values) > limit {
+		return fmt.Errorf("it gives %d elements, and the limit of its group is %d", len(values), limit)
+	}
+	keys := make(map[string]bool, len(values))
+	type row struct {
+		key      []byte
+		measured int64
+		sample   Sample
+	}
+	rows := make([]row, 0, len(values))
+	for _, s := range values {
+		newest, enough := ev.newest(s.Metric.DropReserved(func(name string) bool { return name == MetricLabel }))
+		if !enough {
+			continue
+		}
+		one := row{key: rec.key(s.Metric), measured: never, sample: Sample{At: at.UnixMilli(), Value: s.F}}
+		if !newest.IsZero() {
+			one.measured = min(newest.UnixMilli(), one.sample.At)
+		}
+		if s.H != nil {
+			one.sample.Float = s.H.Copy()
+		}
+		if keys[string(one.key)] {
+			return errors.New("with the labels of the rule, two of its elements have the same labels")
+		}
+		keys[string(one.key)] = true
+		rows = append(rows, one)
+	}
+	b := r.db.Begin(From{Sensor: RecordingSensor, Source: RecordingSensor, History: true})
+	for i := range rows {
+		b.Append(rows[i].key, Meta{Measured: rows[i].measured}, rows[i].sample)
+	}
+	report := b.End()
+	gone := rec.keys
+	rec.keys = keys
+	maps.DeleteFunc(gone, func(key string, _ bool) bool { return keys[key] })
+	r.end(gone, at)
+	if n := report.Count(SourceFull) + report.Count(ServiceFull) + report.Count(Full); n > 0 {
+		return report.Err()
+	}
+	return nil
+}
+
+// key gives that of the series that an element is recorded in.
+func (rec *recording) key(element labels.Labels) []byte {
+	b := labels.NewBuilder(element)
+	for name, value := range rec.Labels {
+		b.Set(name, value)
+	}
+	b.Set(MetricLabel, rec.Name)
+	var key []byte
+	b.Labels().Range(func(l labels.Label) { key = AppendLabel(key, l.Name, l.Value) })
+	return key
+}
+
+// end ends series.
+func (r *Recorder) end(keys map[string]bool, at time.Time) {
+	if len(keys) == 0 {
+		return
+	}
+	b := r.db.Begin(From{Sensor: RecordingSensor, Source: RecordingSensor, History: true})
+	defer b.End()
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		b.Append([]byte(key), Meta{}, Sample{At: at.UnixMilli(), Value: math.Float64frombits(prom.StaleNaN)})
+	}
+}
