@@ -28,6 +28,7 @@ type watch struct {
 	expr      *series.Expr
 	target    *predict.Target // nil where nothing can be foretold
 	constant  bool            // the threshold is the target's
+	lead      *lead           // of a rule: how its elements find their services
 
 	appended uint64    // samples when it was evaluated last
 	at       time.Time // when that was
@@ -44,6 +45,7 @@ type measurement struct {
 // watches gives what is to be evaluated, in the order of the configuration.
 func watches(cfg *Config) []*watch {
 	var out []*watch
+	services := servicesOf(cfg)
 	add := func(o *sense.Objective, impact grace.Impact) *watch {
 		expr, err := series.Compile(o.Expr)
 		if err != nil {
@@ -51,7 +53,7 @@ func watches(cfg *Config) []*watch {
 		}
 		w := &watch{
 			name: o.Name, objective: o.ID(), service: o.Service, label: cmp.Or(o.ServiceLabel, series.ServiceLabel), expr: expr,
-			newest: map[grace.ServiceID]measurement{},
+			lead: leadOf(o, services), newest: map[grace.ServiceID]measurement{},
 		}
 		if expr.Unpredictable() == "" {
 			t := predict.Target{Service: o.Service, Metric: o.Name, Text: o.Name, Op: expr.Op(), Code: o.Code, Unit: o.Unit, Impact: impact}
@@ -100,6 +102,7 @@ func (in *ingest) watch(cfg *Config) {
 			w.newest = before[i].newest
 		}
 	}
+	in.recordings = cfg.Recordings
 	in.kept = append(exprs, checks(cfg)...)
 	in.watchAll()
 }
@@ -119,6 +122,8 @@ func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.S
 		}
 		w.appended, w.at = appended, at
 		r, err := in.Series.Evaluate(ctx, w.expr, at)
+		w.lead.assign(&r)
+		in.tell(w)
 		switch {
 		case err == nil && w.objective != "":
 			changed = append(changed, in.sense.Judge(w.objective, r)...)
@@ -152,6 +157,7 @@ func (in *ingest) Backfill(ctx context.Context, samples ...grace.Sample) error {
 				continue
 			}
 			if r, err := in.Series.Evaluate(ctx, w.expr, s.At); err == nil {
+				w.lead.assign(&r)
 				in.forecaster.observe(w, &r)
 			}
 		}
@@ -177,7 +183,9 @@ func (in *ingest) Rehearsals() (out []Rehearsal) {
 		out = append(out, Rehearsal{w.expr.Value(), func(labels map[string]string, points []series.Sample) {
 			for _, p := range points {
 				at := time.UnixMilli(p.At)
-				in.forecaster.observe(w, &series.Result{At: at, Elements: []series.Element{{Labels: labels, Value: p.Value, Newest: at}}})
+				r := series.Result{At: at, Elements: []series.Element{{Labels: labels, Value: p.Value, Newest: at}}}
+				w.lead.assign(&r)
+				in.forecaster.observe(w, &r)
 			}
 		}})
 	}
@@ -186,7 +194,7 @@ func (in *ingest) Rehearsals() (out []Rehearsal) {
 
 // whose tells whose an element is; none when it does not say.
 func (w *watch) whose(e *series.Element) grace.ServiceID {
-	return cmp.Or(w.service, grace.ServiceID(e.Labels[w.label]))
+	return cmp.Or(e.Service, w.service, grace.ServiceID(e.Labels[w.label]))
 }
 
 // measured notes when what bears on each service was measured.

@@ -22,16 +22,18 @@ type ingest struct {
 
 	forecaster *forecaster // which is asked under mu, so that its word comes in order
 
-	mu        sync.Mutex // guards the agent and what waits to be written
-	sense     *sense.Agent
-	watches   []*watch
-	kept      []*series.Expr                // that the configuration looks at
-	runChecks map[string]runCheck           // what open runs look at besides, by its text
-	lost      []grace.Signal                // what was sick when last seen, and is forgotten: until that is on record
-	unsaved   writeQueue                    // changes of signals that are to be written, in order
-	published map[grace.SignalKey]published // what was said last of each signal
-	drift     heal.Drift                    // of the wall clock
-	stepped   time.Duration                 // by how much the clock was set since it was said last
+	mu         sync.Mutex // guards the agent and what waits to be written
+	sense      *sense.Agent
+	watches    []*watch
+	kept       []*series.Expr      // that the configuration looks at
+	runChecks  map[string]runCheck // what open runs look at besides, by its text
+	recorder   *series.Recorder
+	recordings []series.Group                // of the configuration
+	lost       []grace.Signal                // what was sick when last seen, and is forgotten: until that is on record
+	unsaved    writeQueue                    // changes of signals that are to be written, in order
+	published  map[grace.SignalKey]published // what was said last of each signal
+	drift      heal.Drift                    // of the wall clock
+	stepped    time.Duration                 // by how much the clock was set since it was said last
 
 	flushing sync.Mutex // held while unsaved is being written
 
@@ -45,6 +47,7 @@ func newIngest(co *common, f *forecaster, st *stages) *ingest {
 		common: co, forecaster: f, made: time.Now(), sense: sense.New(st.Sense, st.Objectives), published: map[grace.SignalKey]published{},
 		runChecks: map[string]runCheck{},
 	}
+	in.recorder = in.Series.NewRecorder()
 	in.watch(&st.Config)
 	return in
 }
@@ -122,6 +125,7 @@ func (in *ingest) elapse(ctx context.Context) error {
 		in.Log.Warn("a step of the clock is not on record", "error", err)
 	}
 	in.mu.Lock()
+	in.record(ctx)
 	changed := append(in.evaluate(ctx, now), in.sense.Tick(now)...)
 	in.enqueue(changed, in.forecaster.evaluate(st, now)...)
 	in.lostSick(changed)

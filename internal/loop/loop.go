@@ -24,8 +24,10 @@ type Config struct {
 
 	Objectives  []sense.Objective
 	Limits      []sense.Limit
-	Probes      []sense.Probe // known before their first sample
-	AlertSource string        // how alerts are read: when it changes they must be shown anew
+	Recordings  []series.Group // made before what looks at them is evaluated
+	RuleMap     RuleMap        // of objectives that are rules
+	Probes      []sense.Probe  // known before their first sample
+	AlertSource string         // how alerts are read: when it changes they must be shown anew
 	// Sources is what makes each sensor, by its name: when it changes, all that the
 	// sensor shows must be shown anew. Under "" is what may make any other. Nil:
 	// nobody can tell, so that every change touches everything.

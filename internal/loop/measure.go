@@ -78,7 +78,8 @@ func (in *ingest) keepCheck(e *series.Expr) {
 	}
 }
 
-// watchAll has the series kept that the configuration and open runs look at.
+// watchAll has the series kept that the configuration and open runs look at, and those
+// recorded that are made of others.
 func (in *ingest) watchAll() {
 	now := in.Now()
 	maps.DeleteFunc(in.runChecks, func(_ string, c runCheck) bool { return now.Sub(c.at).Abs() > askedFor })
@@ -86,5 +87,5 @@ func (in *ingest) watchAll() {
 	for _, c := range in.runChecks {
 		list = append(list, c.expr)
 	}
-	in.Series.Watch(list)
+	in.Series.Watch(append(list, in.recorder.Configure(in.recordings, list)...))
 }

@@ -135,7 +135,7 @@ func (st *stages) source(name string) any {
 	return st.Sources[""]
 }
 
-// looksAt gives the probes and objectives of a service.
+// looksAt gives the probes and objectives of a service, and what rules add to them.
 func (st *stages) looksAt(id grace.ServiceID) (out []any) {
 	for _, p := range st.Probes {
 		if p.Service == id {
@@ -147,5 +147,5 @@ func (st *stages) looksAt(id grace.ServiceID) (out []any) {
 			out = append(out, o)
 		}
 	}
-	return out
+	return append(out, st.RuleMap, st.Recordings)
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"grace"
 )
 
 const (
@@ -41,7 +43,9 @@ type Result struct {
 // Element is one of a result.
 type Element struct {
 	Labels map[string]string // without the metric's name
-	Value  float64
+	// Service is whose it is, where somebody has found that out.
+	Service grace.ServiceID
+	Value   float64
 	// Threshold is what Value is compared with; NaN where nothing is.
 	Threshold float64
 	// Holds tells that the comparison does; true where there is none. Of an objective

@@ -17,9 +17,9 @@ type mapped struct {
 	series Series
 }
 
-// fallbacks name a service, but only one that is declared: a job may be
-// anything.
-func fallbacks() []string {
+// ServiceFallbacks are labels that name a service, but only one that is declared: a job
+// may be anything.
+func ServiceFallbacks() []string {
 	return []string{"job", "app", "app_kubernetes_io_name", "k8s_deployment_name", "deployment", "container"}
 }
 
@@ -79,7 +79,7 @@ func (m *mapper) service(r *rule, labels map[string]string) (grace.ServiceID, bo
 			return grace.ServiceID(v), true
 		}
 	}
-	for _, l := range fallbacks() {
+	for _, l := range ServiceFallbacks() {
 		v := labels[l]
 		if v != "" && m.known(grace.ServiceID(v)) {
 			return grace.ServiceID(v), true

@@ -26,7 +26,9 @@ type entry struct {
 	failing   map[uint64]*failing // its elements that fail, by their labels
 	total     int                 // elements when it was judged last, and how many of them failed
 	failed    int
-	sensors   []string // whose series they were made of
+	sensors   []string          // whose series they were made of
+	told      map[string]string // the labels of the one that was told of last
+	lastFail  time.Time         // when it failed last
 	// expected: a configured probe or objective, so it is never forgotten.
 	expected bool
 
@@ -165,7 +167,7 @@ func (e *entry) confirm(at time.Time) { e.unconfirmed = !at.After(e.since) }
 func (e *entry) judge(cfg *Config, bad bool, at, shown time.Time) {
 	e.passing, e.judged, e.shown = !bad, at, shown
 	if bad {
-		e.passes = 0
+		e.passes, e.lastFail = 0, at
 		e.fails++
 		if e.fails == 1 && (e.held != grace.SignalFiring || e.breachSince.IsZero()) {
 			e.breachSince = at
@@ -177,7 +179,7 @@ func (e *entry) judge(cfg *Config, bad bool, at, shown time.Time) {
 		}
 		e.fails = 0
 		e.passes++
-		if e.held != grace.SignalFiring || e.passes >= cfg.RecoverAfter {
+		if e.held != grace.SignalFiring || e.passes >= cfg.RecoverAfter && !e.keepsFiring(at) {
 			e.hold(cfg, grace.SignalOK, at)
 		}
 	}
@@ -187,6 +189,11 @@ func (e *entry) judge(cfg *Config, bad bool, at, shown time.Time) {
 	if !bad || e.held == grace.SignalFiring {
 		e.confirm(shown) // what fails, not yet for long enough, does not show that all is well
 	}
+}
+
+// keepsFiring tells whether it failed too shortly ago to be over.
+func (e *entry) keepsFiring(at time.Time) bool {
+	return e.objective != nil && at.Sub(e.lastFail) < e.objective.KeepFiring.D()
 }
 
 func (e *entry) fireIfDue(cfg *Config, now time.Time) {

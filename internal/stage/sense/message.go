@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/annotation"
 	"grace/internal/explain"
 	"grace/internal/series"
 )
@@ -94,14 +95,36 @@ func times(n int) string {
 	return strconv.Itoa(n) + " times"
 }
 
-// objectiveMessage reads "latency_ms 812 ms > 500 ms for 10s", and of several elements
-// which it is about.
+// maxText bounds what an objective's own text says, in bytes.
+const maxText = 2000
+
+// objectiveMessage is the objective's own text, where it has one, and what was found.
 func (e *entry) objectiveMessage() string {
+	o := e.objective
+	facts := e.facts()
+	if o.Objective.Labels != nil && e.sig.Service == grace.CoreService {
+		facts += "; it names no service: lead it to one by rules.map"
+	}
+	if o.Text == "" || e.failed == 0 {
+		return facts
+	}
+	text := strings.Join(strings.Fields(grace.Printable(annotation.Expand(o.Text, e.sig.Labels, e.sig.Value, e.sig.At))), " ")
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "…"
+	}
+	return text + " (" + facts + ")"
+}
+
+// facts reads "latency_ms 812 ms > 500 ms for 10s", and of several elements which it is
+// about.
+func (e *entry) facts() string {
 	o := e.objective
 	var b strings.Builder
 	b.WriteString(e.sig.Metric)
 	op := o.expr.Op()
 	switch {
+	case op == "" && e.failed > 0 && o.Text != "":
+		b.WriteString(": " + explain.Quantity(e.sig.Value, o.Unit))
 	case op == "" && e.failed == 0:
 		b.WriteString(": " + o.Name + " gives nothing")
 	case op == "":

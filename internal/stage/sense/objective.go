@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/annotation"
 	"grace/internal/series"
 )
 
@@ -24,7 +25,11 @@ type Objective struct {
 	Code         grace.Code      `json:"code" doc:"what it is a symptom of"`
 	Severity     grace.Severity  `json:"severity" enum:"info,warning,critical" doc:"default warning"`
 	Unit         string          `json:"unit" doc:"of what is compared, for people"`
-	Interval     time.Duration   `json:"-"` // at which samples come; 0 is not known
+	Text         string          `json:"text" doc:"what people are told while it fires, with the templates of Prometheus' annotations" example:"\"{{ $labels.pod }} has {{ $value | humanizePercentage }} left\""`
+	// KeepFiring is Prometheus' keep_firing_for.
+	KeepFiring grace.Duration    `json:"keep_firing_for" doc:"how long it goes on firing after the last failure"`
+	Interval   time.Duration     `json:"-"` // at which samples come; 0 is not known
+	Labels     map[string]string `json:"-"` // of a rule of Prometheus; nil: it is none
 }
 
 // ID is what an objective is known by.
@@ -50,6 +55,12 @@ func (o Objective) Validate() error {
 	}
 	if o.For < 0 {
 		errs = append(errs, grace.Field("for", "%s is negative", o.For))
+	}
+	if o.KeepFiring < 0 {
+		errs = append(errs, grace.Field("keep_firing_for", "%s is negative", o.KeepFiring))
+	}
+	if err := annotation.Check(o.Text); err != nil {
+		errs = append(errs, grace.Field("text", "%v", err))
 	}
 	if !o.Severity.Valid() {
 		errs = append(errs, grace.Field("severity", "unknown %q, want info, warning or critical", o.Severity))
@@ -87,10 +98,7 @@ func (o *objective) metric() string {
 
 // of tells whose an element is; none when it does not say.
 func (o *objective) of(e *series.Element) grace.ServiceID {
-	if o.Service != "" {
-		return o.Service
-	}
-	return grace.ServiceID(e.Labels[o.ServiceLabel])
+	return cmp.Or(e.Service, o.Service, grace.ServiceID(e.Labels[o.ServiceLabel]))
 }
 
 // failing is an element that fails.
@@ -141,18 +149,24 @@ func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
 		if len(by[service]) == 0 { // what is not there passes, once something else was measured
 			e := o.entries[service]
 			e.sensors = sensors
-			changed = a.conclude(e, a.judgeNone(e, r.Newest(o.labels(service))), changed)
+			changed = a.conclude(e, a.judgeNone(e, r.Newest(e.about(service))), changed)
 		}
 	}
 	return changed
 }
 
-// labels are those by which the samples are found that bear on a service.
-func (o *objective) labels(service grace.ServiceID) map[string]string {
-	if o.Service != "" {
+// about gives the labels by which the samples are found that bear on a service: of a
+// rule those of the element that was told of last, from which its service was found out.
+func (e *entry) about(service grace.ServiceID) map[string]string {
+	switch o := e.objective; {
+	case o.Service != "":
 		return nil
+	case o.Objective.Labels == nil:
+		return map[string]string{o.ServiceLabel: string(service)}
+	case e.told == nil:
+		return e.sig.Labels // from before a restart
 	}
-	return map[string]string{o.ServiceLabel: string(service)}
+	return e.told
 }
 
 func (a *Agent) conclude(e *entry, changes bool, changed []grace.Signal) []grace.Signal {
@@ -188,6 +202,7 @@ func (a *Agent) judgeElements(e *entry, list []*series.Element, now time.Time) b
 		return false
 	}
 	e.arrive(&a.cfg, v.newest, v.element.Labels)
+	e.told = v.element.Labels
 	e.sig.Value, e.sig.Threshold = finite(v.element.Value), finite(v.element.Threshold)
 	e.total, e.failed = v.total, v.failed
 	if v.fails == nil {

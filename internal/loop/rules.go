@@ -1,0 +1,111 @@
+package loop
+
+import (
+	"context"
+	"maps"
+
+	"grace"
+	"grace/internal/annotation"
+	"grace/internal/labelmap"
+	"grace/internal/series"
+	"grace/internal/stage/sense"
+)
+
+// RuleMap leads what rules of Prometheus find to services.
+type RuleMap struct {
+	ServiceLabel string
+	Rules        []labelmap.Rule
+}
+
+// servicesOf gives the map of a configuration.
+func servicesOf(cfg *Config) *labelmap.Services {
+	rules, err := labelmap.Compile(cfg.RuleMap.Rules)
+	if err != nil {
+		rules = &labelmap.Map{} // whoever reads the configuration refuses it
+	}
+	declared := map[grace.ServiceID]bool{}
+	for i := range cfg.Services {
+		declared[cfg.Services[i].ID] = true
+	}
+	return &labelmap.Services{
+		Label: cfg.RuleMap.ServiceLabel, Fallback: series.ServiceFallbacks(), Rules: rules,
+		Declared: func(id grace.ServiceID) bool { return declared[id] },
+	}
+}
+
+// lead is how the elements of a rule find their services.
+type lead struct {
+	services *labelmap.Services
+	labels   map[string]string // of the rule
+	stray    map[string]string // the labels of an element that names no declared service
+	said     bool
+}
+
+func leadOf(o *sense.Objective, services *labelmap.Services) *lead {
+	if o.Labels == nil {
+		return nil
+	}
+	return &lead{services: services, labels: o.Labels}
+}
+
+// assign finds whose the elements of a rule are.
+func (l *lead) assign(r *series.Result) {
+	if l == nil {
+		return
+	}
+	l.stray = nil
+	for i := range r.Elements {
+		e := &r.Elements[i]
+		all := make(map[string]string, len(e.Labels)+len(l.labels))
+		maps.Copy(all, e.Labels)
+		for name, text := range l.labels {
+			all[name] = annotation.Expand(text, e.Labels, e.Value, r.At)
+		}
+		var declared bool
+		if e.Service, declared = l.services.Of(all); !declared && e.Holds && l.stray == nil {
+			l.stray = all
+		}
+	}
+}
+
+// tell logs once of what fails and is no declared service's: it is shown all the same.
+func (in *ingest) tell(w *watch) {
+	l := w.lead
+	if l == nil || l.stray == nil || l.said {
+		return
+	}
+	l.said = true
+	id, _ := l.services.Of(l.stray)
+	in.Log.Warn("a rule found what no declared service is: it is shown as that service's; lead it to one by rules.map, or declare the service",
+		"rule", w.name, "service", id, "labels", l.stray)
+}
+
+// record makes the recordings that are due. The caller holds in.mu.
+func (in *ingest) record(ctx context.Context) {
+	for _, c := range in.recorder.Step(ctx, in.Now()) {
+		if c.Wrong == "" {
+			in.Log.Info("a recording rule can be evaluated again", "group", c.Group, "rule", c.Name)
+			continue
+		}
+		in.Log.Warn("a recording rule cannot be evaluated: what looks at it goes stale", "group", c.Group, "rule", c.Name, "error", c.Wrong)
+	}
+}
+
+// RuleStats are the rules of Prometheus that something is wrong with.
+type RuleStats struct {
+	Unmapped int // found something that no declared service is
+	Failing  int // recording rules that cannot be evaluated
+}
+
+// RuleStats counts them as of now.
+func (in *ingest) RuleStats() RuleStats {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	s := RuleStats{Failing: in.recorder.Failing()}
+	for _, w := range in.watches {
+		if w.lead != nil && w.lead.stray != nil {
+			s.Unmapped++
+		}
+	}
+	return s
+}
