@@ -23,7 +23,7 @@ const (
 func newEngine() *promql.Engine {
 	return promql.NewEngine(promql.EngineOpts{
 		MaxSamples: maxSamples, Timeout: evaluationTimeout, LookbackDelta: Lookback,
-		EnableAtModifier: true, EnableNegativeOffset: true, UseStartTimestamps: true, Parser: newParser(),
+		EnableAtModifier: true, EnableNegativeOffset: true, UseStartTimestamps: true, Parser: Parser(),
 		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
 	})
 }

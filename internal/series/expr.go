@@ -45,13 +45,14 @@ type pick struct {
 // Lookback is how old a sample may be that stands for now.
 const Lookback = 5 * time.Minute
 
-func newParser() parser.Parser {
+// Parser gives the parser of the language, as expressions are read.
+func Parser() parser.Parser {
 	return parser.NewParser(parser.Options{EnableExperimentalFunctions: true, EnableBinopFillModifiers: true, EnableUnquotedUTF8Names: true})
 }
 
 // Compile reads an expression. Its error says where it is wrong.
 func Compile(text string) (*Expr, error) {
-	parsed, err := newParser().ParseExpr(text)
+	parsed, err := Parser().ParseExpr(text)
 	if err != nil {
 		return nil, fmt.Errorf("not PromQL, at %w", err)
 	}
