@@ -151,6 +151,12 @@ compare-promql: ## what expressions say here next to Debian's Prometheus, over t
 	cd bench/promqltest && $(GO) test ./...
 	$(took)
 
+.PHONY: rules
+rules: ## load every rule file and SLO below RULES=folder; fails when one cannot be used
+	@mkdir -p bin && $(GO) build -o bin/rules ./bench/rules
+	bin/rules $(RULES)
+	$(took)
+
 .PHONY: golden
 golden: ## write golden files, openapi.json and docs/configuration.md anew; read the diff
 	@for dir in $(call with_tests,$(UPDATE_FLAG)); do echo "$$dir"; $(GO) test -count=1 $$dir -update >/dev/null; done

@@ -40,7 +40,7 @@ func floors() []struct {
 		{5, []string{"internal/loop", "internal/notify"}},
 		{4, []string{"internal/heal", "internal/store", "internal/flow", "internal/decide"}},
 		{3, slices.Concat(pure(), []string{
-			"sensor/*", "action/*", "domain/*", "gracetest", "internal/pgtest", "internal/systemdtest", "internal/clitest",
+			"internal/rulefile", "sensor/*", "action/*", "domain/*", "gracetest", "internal/pgtest", "internal/systemdtest", "internal/clitest",
 		})},
 		{2, ground()},
 		{1, []string{".", "console", "examples/shop", "internal/guard/child"}},
@@ -59,7 +59,7 @@ func pure() []string {
 // alone, the graph, the log, the words for reasons, the intake that every
 // telemetry edge hands its series to, and the transaction.
 func ground() []string {
-	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/series", "internal/httpclient", "internal/exposition", "internal/explain", "internal/gate", "internal/content", "internal/patience", "internal/guard", "internal/healthgraph", "internal/audit", "internal/mesh", "internal/dbtx"}
+	return []string{"internal/forecast", "internal/detect", "internal/breach", "internal/series", "internal/labelmap", "internal/annotation", "internal/httpclient", "internal/exposition", "internal/explain", "internal/gate", "internal/content", "internal/patience", "internal/guard", "internal/healthgraph", "internal/audit", "internal/mesh", "internal/dbtx"}
 }
 
 // replayed lists what must not know the clock or the world: the stages, and

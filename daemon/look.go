@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -47,8 +48,8 @@ func Look(ctx context.Context, cfg *config.Config, tell bool) ([]Finding, error)
 	}
 	d := &Daemon{opts: collect(nil), log: slog.New(slog.DiscardHandler), cfg: cfg}
 	none := grace.SinkFunc(func(context.Context, ...grace.Sample) error { return nil })
-	exprs := judged(cfg)
-	db, err := lookInto(cfg, exprs)
+	exprs, rules := judged(cfg), ruleExprs(cfg)
+	db, err := lookInto(cfg, exprs, rules)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +75,7 @@ func Look(ctx context.Context, cfg *config.Config, tell bool) ([]Finding, error)
 		out = append(out, s.sensor)
 	}
 	out = append(out, selected(db, exprs)...)
+	out = append(out, rulesSeen(db, cfg, rules)...)
 	out = append(out, unanswered(seen)...)
 	if !tell {
 		return out, nil
@@ -244,7 +246,9 @@ func judged(cfg *config.Config) (out []judgedBy) {
 		}
 	}
 	for _, o := range cfg.Objectives {
-		add("objective", o.Service, o.Name, o.Expr)
+		if o.Labels == nil { // rules are about many
+			add("objective", o.Service, o.Name, o.Expr)
+		}
 	}
 	for _, l := range cfg.Limits {
 		add("limit", l.Service, l.Name, l.Expr)
@@ -253,12 +257,12 @@ func judged(cfg *config.Config) (out []judgedBy) {
 }
 
 // lookInto makes what keeps the series that expressions look at.
-func lookInto(cfg *config.Config, list []judgedBy) (*series.DB, error) {
+func lookInto(cfg *config.Config, list []judgedBy, rules []*series.Expr) (*series.DB, error) {
 	db, err := series.New(cfg.Telemetry.Config, series.Options{Now: now})
 	if err != nil {
 		return nil, fmt.Errorf("keep series: %w", err)
 	}
-	var exprs []*series.Expr
+	exprs := slices.Clone(rules)
 	for _, one := range list {
 		exprs = append(exprs, one.expr)
 	}
@@ -287,6 +291,54 @@ func selected(db *series.DB, list []judgedBy) (out []Finding) {
 		out = append(out, f)
 	}
 	return out
+}
+
+// ruleExprs are the expressions of rules of Prometheus, alerting and recording ones.
+func ruleExprs(cfg *config.Config) (out []*series.Expr) {
+	add := func(text string) {
+		if e, err := series.Compile(text); err == nil {
+			out = append(out, e)
+		}
+	}
+	for _, o := range cfg.Objectives {
+		if o.Labels != nil {
+			add(o.Expr)
+		}
+	}
+	for _, g := range cfg.Recordings {
+		for _, r := range g.Rules {
+			add(r.Expr)
+		}
+	}
+	return out
+}
+
+// rulesSeen says of the metrics that rules look at how many a look brought.
+func rulesSeen(db *series.DB, cfg *config.Config, rules []*series.Expr) []Finding {
+	recorded := map[string]bool{}
+	for _, g := range cfg.Recordings {
+		for _, r := range g.Rules {
+			recorded[r.Name] = true
+		}
+	}
+	came := map[string]bool{}
+	for _, e := range rules {
+		for _, s := range db.Selected(e) {
+			if s.Metric != "" && !recorded[s.Metric] {
+				came[s.Metric] = came[s.Metric] || s.Series > 0
+			}
+		}
+	}
+	if len(came) == 0 {
+		return nil
+	}
+	f := Finding{Kind: "metric", Name: fmt.Sprintf("%d of rules", len(came)), State: FoundOK}
+	missing := slices.DeleteFunc(slices.Sorted(maps.Keys(came)), func(metric string) bool { return came[metric] })
+	if len(missing) > 0 {
+		f.State = FoundWarning
+		f.Detail = fmt.Sprintf("no sensor gave %d of them in one look (%s); what others send is not seen here", len(missing), config.Examples(missing))
+	}
+	return []Finding{f}
 }
 
 // unanswered names the queries that gave nothing.

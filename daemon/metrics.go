@@ -158,6 +158,9 @@ func (c storeCollector) Collect(out chan<- prometheus.Metric) {
 	gauge("grace_write_queue_stuck_seconds", "For how long nothing of the write queue could be written; 0 while it can.", waited)
 	out <- prometheus.MustNewConstMetric(describe("grace_writes_refused_total", "Changes that were dropped because the store did not take them; the audit log names each."),
 		prometheus.CounterValue, float64(refused))
+	rules := c.d.loop.RuleStats()
+	gauge("grace_rules_unmapped", "Rules that have found what no declared service is; it is shown all the same.", float64(rules.Unmapped))
+	gauge("grace_recording_rules_failing", "Recording rules that cannot be evaluated.", float64(rules.Failing))
 	if queued, _, err := c.d.engine.Depth(); err == nil {
 		gauge("grace_queue_depth", "What waits, by kind.", float64(queued), "runs")
 	}

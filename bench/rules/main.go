@@ -1,4 +1,4 @@
-// Rules loads every file of rules below some folders, as rule_files and slos would, and
+// Command rules loads every file of rules below some folders, as rule_files and slos would, and
 // tells what is in them and what is wrong: make rules RULES=folder. It ends with exit code
 // 1 when some rule cannot be used.
 package main

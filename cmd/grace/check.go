@@ -21,6 +21,7 @@ func newCheck(a *app) *cobra.Command {
 	var (
 		path         string
 		live, notify bool
+		verbose      bool
 	)
 	cmd := &cobra.Command{
 		Use:   "check [FILE]",
@@ -28,7 +29,8 @@ func newCheck(a *app) *cobra.Command {
 		Long: `Find every problem in a configuration, with file, line, key and what to do about
 it. Nothing is started and nothing is contacted. The exit code is 7 when there is
 an error; warnings alone leave it 0. What this machine lacks (secrets, programs)
-is a warning, since GRACE may run on another one.
+is a warning, since GRACE may run on another one. Of files of rules it says how many
+they hold, what of that is predicted and whose it is; with -v by the name of every rule.
 
 With --live it looks at the surroundings too, once: every sensor is asked,
 programs and secrets are looked for, and metrics that objectives and limits judge
@@ -45,14 +47,19 @@ no failure of the configuration.`,
 				return missingFile(path, err)
 			}
 			cfg, problems := daemon.Load(path)
-			if (live || notify) && problems.Err() == nil {
-				return a.checkLive(cmd.Context(), path, cfg, problems, notify)
+			show := func(w io.Writer) {
+				summary(w, path, cfg)
+				rulesSummary(w, cfg, verbose)
 			}
-			return a.showProblems(path, problems, func(w io.Writer) { summary(w, path, cfg) })
+			if (live || notify) && problems.Err() == nil {
+				return a.checkLive(cmd.Context(), path, cfg, problems, notify, show)
+			}
+			return a.showProblems(path, problems, cfg, show)
 		},
 	}
 	configFlag(cmd, &path)
 	cmd.Flags().BoolVar(&live, "live", false, "also ask every sensor once, and look for programs, secrets and metrics")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "name every rule of rule_files and slos")
 	cmd.Flags().BoolVar(&notify, "notify", false, "like --live, and send a test message to every receiver")
 	return cmd
 }
@@ -70,7 +77,7 @@ func summary(w io.Writer, path string, cfg *config.Config) {
 }
 
 // checkLive shows what one look at the surroundings found.
-func (a *app) checkLive(ctx context.Context, path string, cfg *config.Config, problems config.Problems, notify bool) error {
+func (a *app) checkLive(ctx context.Context, path string, cfg *config.Config, problems config.Problems, notify bool, show func(io.Writer)) error {
 	found, err := daemon.Look(ctx, cfg, notify)
 	if err != nil {
 		return err
@@ -82,11 +89,11 @@ func (a *app) checkLive(ctx context.Context, path string, cfg *config.Config, pr
 		}
 	}
 	if a.JSON {
-		err = a.ShowJSON(map[string]any{"ok": bad == 0, "file": path, "problems": append(config.Problems{}, problems...), "found": append([]daemon.Finding{}, found...)})
+		err = a.ShowJSON(map[string]any{"ok": bad == 0, "file": path, "problems": append(config.Problems{}, problems...), "rules": cfg.RuleFiles, "found": append([]daemon.Finding{}, found...)})
 	} else {
 		err = a.Show(nil, func(w io.Writer) {
 			_, _ = io.WriteString(w, problems.String())
-			summary(w, path, cfg)
+			show(w)
 			t := cli.Table{Head: []string{"WHAT", "NAME", "STATE", "DETAIL"}, Tones: map[int]bool{2: true}}
 			for _, f := range found {
 				t.Add(f.Kind, f.Name, f.State, cli.OneLine(cli.OrDash(f.Detail), 140))
@@ -109,14 +116,18 @@ func missingFile(path string, err error) *cli.Failure {
 }
 
 // showProblems prints what was found; fine is what to say when nothing is in
-// the way.
-func (a *app) showProblems(path string, problems config.Problems, fine func(io.Writer)) error {
+// the way. cfg is nil when something is, or where there is none.
+func (a *app) showProblems(path string, problems config.Problems, cfg *config.Config, fine func(io.Writer)) error {
 	bad := problems.Err() != nil
 	if a.JSON {
 		if problems == nil {
 			problems = config.Problems{}
 		}
-		if err := a.ShowJSON(map[string]any{"ok": !bad, "file": path, "problems": problems}); err != nil {
+		out := map[string]any{"ok": !bad, "file": path, "problems": problems}
+		if cfg != nil && len(cfg.RuleFiles) > 0 {
+			out["rules"] = cfg.RuleFiles
+		}
+		if err := a.ShowJSON(out); err != nil {
 			return err
 		}
 	} else if err := a.Show(nil, func(w io.Writer) {
@@ -164,7 +175,7 @@ playbooks folder. The exit code is 7 when there is an error.`,
 			case err != nil:
 				return fmt.Errorf("read playbook: %w", err)
 			}
-			return a.showProblems(args[0], config.Lint(args[0], data, daemon.ConfigOptions()), func(w io.Writer) {
+			return a.showProblems(args[0], config.Lint(args[0], data, daemon.ConfigOptions()), nil, func(w io.Writer) {
 				_, _ = fmt.Fprintf(w, "%s: ok\n", args[0])
 			})
 		},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/labelmap"
 	"grace/internal/stage/govern"
 )
 
@@ -21,6 +22,11 @@ type checker struct {
 	options  Options
 	location *time.Location
 	sources  []*decoder // of playbook files
+
+	rules        []*ruleFile
+	ruleProblems Problems
+	leads        *labelmap.Services // of what rules find to services
+	treated      []string           // codes that some playbook treats
 
 	playbooks map[grace.PlaybookID]grace.Playbook // seed and configured, merged
 	written   []writtenPlaybook
@@ -47,7 +53,7 @@ func (c *checker) problems() Problems {
 	for _, d := range c.sources {
 		out = append(out, d.problems...)
 	}
-	return out
+	return append(out, c.ruleProblems...)
 }
 
 // nameForm keeps names apart in keys, URLs and command lines.

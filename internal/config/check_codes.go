@@ -64,7 +64,13 @@ func (c *checker) checkCodes() {
 			x.code(c.root.key("alertmanager").key("map").item(i).key("code"), service, r.Code)
 		}
 	}
+	for _, f := range c.rules {
+		for _, r := range f.alerts {
+			x.rule(c.root.key(f.named), r)
+		}
+	}
 	x.warnUntreated()
+	c.treated = x.treated
 	for i, p := range c.file.Trust.Policies {
 		at := c.root.key("trust").key("policies").item(i).key("conditions").key("code")
 		if at.given() {
@@ -116,6 +122,17 @@ func (x *codes) code(at spot, service grace.ServiceID, code grace.Code) {
 	u := x.bare[n]
 	if !slices.Contains(u.codes, string(code)) {
 		u.codes, u.could = append(u.codes, string(code)), append(u.could, could...)
+	}
+}
+
+// rule looks at the code of a rule whose service is known beforehand. Codes that nobody
+// treats at all are told of by their file.
+func (x *codes) rule(at spot, r *alertRule) {
+	id, declared := x.leads.Of(r.labels)
+	if code := r.objective.Code; declared && code != grace.CodeInvestigation && slices.Contains(x.treated, string(code)) {
+		x.code(at, id, code)
+	} else {
+		x.raised = append(x.raised, string(code))
 	}
 }
 
@@ -176,8 +193,7 @@ type source struct {
 // metricsOf gives the metrics that sensors give of a service; open is when there
 // are others whose names only the source knows.
 func (c *checker) metricsOf(service grace.ServiceID) (known []source, open bool) {
-	t := c.file.Telemetry
-	open = len(t.Rules) > 0 || len(t.WarmUp) > 0 || t.OTLPListen != "" || c.domains(service)
+	open = c.root.key("telemetry").given() || c.domains(service)
 	for _, s := range c.file.Sensors {
 		every := s.interval()
 		for _, q := range s.Queries {

@@ -268,9 +268,7 @@ func (c *checker) checkObjectives() {
 // Mapping gives what the alertmanager sensor reads alerts with.
 func (a Alertmanager) Mapping() alertmanager.Mapping {
 	m := alertmanager.Mapping{ServiceLabel: a.ServiceLabel, CodeLabel: a.CodeLabel, SeverityLabel: a.SeverityLabel, ReplicaLabel: a.ReplicaLabel}
-	for _, r := range a.Map {
-		m.Map = append(m.Map, alertmanager.Rule{Match: r.Match, Service: r.Service, Code: r.Code, Severity: r.Severity})
-	}
+	m.Map = mapOf(a.Map)
 	return m
 }
 

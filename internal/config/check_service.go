@@ -143,7 +143,7 @@ func (c *checker) checkBinding(at spot, s service, id grace.PlaybookID) {
 // checkWatched warns of services that nothing in the file looks at. Who sends alerts
 // may name them: where alertmanager is set up, or nothing at all is looked at, all.
 func (c *checker) checkWatched() {
-	if len(c.file.Sensors)+len(c.file.Objectives) == 0 || c.root.key("alertmanager").given() || c.root.key("sensors").failed() || c.root.key("objectives").failed() {
+	if len(c.file.Sensors)+len(c.file.Objectives) == 0 || len(c.rules) > 0 || c.root.key("alertmanager").given() || c.root.key("sensors").failed() || c.root.key("objectives").failed() {
 		return
 	}
 	for i, s := range c.file.Services {

@@ -12,7 +12,9 @@ import (
 	_ "time/tzdata" // change windows must not depend on what the host has installed
 
 	"grace"
+	"grace/internal/labelmap"
 	"grace/internal/notify"
+	"grace/internal/series"
 	"grace/internal/stage/diagnose"
 	"grace/internal/stage/govern"
 	"grace/internal/stage/learn"
@@ -52,8 +54,11 @@ type Config struct {
 
 	Services   []grace.Service   // configured ones and those of domains, by id
 	Sensors    []SensorSpec      // in the order of the file
-	Objectives []sense.Objective // in the order of the file, as are the limits
+	Objectives []sense.Objective // in the order of the file, as are the limits; then those that are rules
 	Limits     []sense.Limit
+	Recordings []series.Group
+	Rules      Rules
+	RuleFiles  []RuleFile
 	Playbooks  []grace.Playbook // the domains' and configured ones, by id; a service's bindings are in Services
 
 	Sense       sense.Config
@@ -87,6 +92,9 @@ func (c *Config) Playbook(id grace.PlaybookID) (grace.Playbook, bool) {
 	}
 	return c.Playbooks[i], true
 }
+
+// RuleMap leads what rules find to services.
+func (c *Config) RuleMap() []labelmap.Rule { return mapOf(c.Rules.Map) }
 
 // Load reads a file. One that cannot be read is a problem like any other. The
 // problems call the file by the path as given; its playbooks_dir starts at its
@@ -123,6 +131,7 @@ func Parse(name string, data []byte, dir string, o Options) (*Config, Problems) 
 	c := newChecker(spot{d, ""}, &f, o)
 	c.addPlaybooks(dir)
 	c.addServices()
+	c.addRules(dir)
 	c.checkPlaybooks()
 	c.checkServices()
 	sensors := c.checkSensors()
@@ -136,6 +145,7 @@ func Parse(name string, data []byte, dir string, o Options) (*Config, Problems) 
 	c.checkWatched()
 	c.checkMetrics()
 	c.checkCodes()
+	c.checkRules()
 	c.checkTrap()
 	c.checkHost()
 
@@ -171,9 +181,11 @@ func (c *checker) build(sensors []SensorSpec) *Config {
 		}
 		objectives = append(objectives, o)
 	}
+	ruled, recordings := c.ruled()
+	objectives = append(objectives, ruled...)
 	return &Config{
 		Listen: f.Listen, DataDir: f.DataDir, Database: f.Database, Mode: f.Mode, Location: c.location, Log: f.Log,
-		Services: services, Sensors: sensors, Objectives: objectives, Limits: f.Limits, Telemetry: f.Telemetry, Playbooks: playbooks,
+		Services: services, Sensors: sensors, Objectives: objectives, Limits: f.Limits, Recordings: recordings, Rules: f.Rules, RuleFiles: c.ruleFiles(), Telemetry: f.Telemetry, Playbooks: playbooks,
 		Sense: f.Sense, Predict: f.Predict.Config, LSTM: f.Predict.LSTM, Diagnose: f.Diagnose, Propose: f.Propose,
 		Govern: c.govern(), Learn: f.Learn, ApprovalTTL: f.Trust.ApprovalTTL,
 		EscalateAfter: f.EscalateAfter, EscalateAfterCritical: f.EscalateAfterCritical, HoldDown: f.HoldDown, RecoverWithin: f.RecoverWithin,

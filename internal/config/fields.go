@@ -104,7 +104,7 @@ func enumOf(t reflect.Type, tag string) []string {
 	if tag != "" {
 		return split(tag)
 	}
-	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
 		t = t.Elem()
 	}
 	switch t {

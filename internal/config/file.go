@@ -29,6 +29,9 @@ type file struct {
 	Sensors               []sensor          `yaml:"sensors" doc:"where samples come from"`
 	Alertmanager          Alertmanager      `yaml:"alertmanager" doc:"alerts of others: the webhook POST /api/alertmanager, and POST /api/v2/alerts for a Prometheus that sends without an Alertmanager"`
 	Objectives            []sense.Objective `yaml:"objectives" doc:"when a metric is a symptom"`
+	RuleFiles             []string          `yaml:"rule_files" doc:"files of alerting and recording rules, as Prometheus or Kubernetes (PrometheusRule) has them, with * for any text; relative to this file. Every alerting rule is an objective" example:"[rules/*.yaml]"`
+	SLOs                  []string          `yaml:"slos" doc:"files of service level objectives, in OpenSLO or as Sloth has them, with * for any text; relative to this file. Each is an objective for four windows in which its budget burns too fast" example:"[slos/*.yaml]"`
+	Rules                 Rules             `yaml:"rules" doc:"what rule_files and slos mean here: whose a rule is, and of what it is a symptom"`
 	Limits                []sense.Limit     `yaml:"limits" doc:"what must not run out, such as disk space, connections or a quota: a breach is predicted, and is no symptom by itself"`
 	Telemetry             Telemetry         `yaml:"telemetry" doc:"series that others send: Prometheus remote write at /api/v1/write, OTLP at /v1/metrics"`
 	Playbooks             []playbook        `yaml:"playbooks" doc:"remedies of your own, and changes to the built-in ones: one with the id of a built-in playbook changes only the keys it gives"`

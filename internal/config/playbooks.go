@@ -87,7 +87,7 @@ func (c *checker) readFolder(dir string) {
 		path := filepath.Join(folder, e.Name())
 		d := newDecoder(path, reflect.TypeFor[playbook]())
 		c.sources = append(c.sources, d)
-		data, err := readPlaybook(path)
+		data, err := readBounded(path, maxPlaybookFile, "a playbook file")
 		if err != nil {
 			p := unreadable(path, err)
 			p.Hint = ""
@@ -101,17 +101,17 @@ func (c *checker) readFolder(dir string) {
 // maxPlaybookFile bounds a playbook file in bytes.
 const maxPlaybookFile = 1 << 20
 
-// readPlaybook reads a file of bounded size: a device gives no end, and a FIFO
+// readBounded reads a file of bounded size: a device gives no end, and a FIFO
 // waits for whoever writes to it.
-func readPlaybook(path string) ([]byte, error) {
+func readBounded(path string, limit int64, what string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a file: %s", path, info.Mode().Type())
-	case info.Size() > maxPlaybookFile:
-		return nil, fmt.Errorf("%s has %d bytes, a playbook file may have %d", path, info.Size(), maxPlaybookFile)
+	case info.Size() > limit:
+		return nil, fmt.Errorf("%s has %d bytes, %s may have %d", path, info.Size(), what, limit)
 	}
 	return os.ReadFile(path)
 }

@@ -53,7 +53,7 @@ func watches(cfg *Config) []*watch {
 		}
 		w := &watch{
 			name: o.Name, objective: o.ID(), service: o.Service, label: cmp.Or(o.ServiceLabel, series.ServiceLabel), expr: expr,
-			lead: leadOf(o, services), newest: map[grace.ServiceID]measurement{},
+			lead: leadOf(o, expr, services), newest: map[grace.ServiceID]measurement{},
 		}
 		if expr.Unpredictable() == "" {
 			t := predict.Target{Service: o.Service, Metric: o.Name, Text: o.Name, Op: expr.Op(), Code: o.Code, Unit: o.Unit, Impact: impact}

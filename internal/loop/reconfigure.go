@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/event"
 	"grace/internal/store"
 )
@@ -21,7 +22,7 @@ func (c *commands) Reconfigure(ctx context.Context, cfg Config, actor string) er
 	}
 	err = c.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
 		return c.Store.Append(ctx, tx, event.ConfigReloaded{
-			Detail: map[string]any{"trust": st.Govern, "services": len(st.Services), "playbooks": len(st.Playbooks)}, Actor: actor, At: c.Now(),
+			Detail: st.detail(), Actor: actor, At: c.Now(),
 		})
 	})
 	if err != nil {
@@ -44,6 +45,16 @@ func (c *commands) Reconfigure(ctx context.Context, cfg Config, actor string) er
 	}
 	c.wakeDecider()
 	return nil
+}
+
+// detail is what the audit log keeps of a configuration. What is judged, and what rules
+// record, is in it by its digest: the file of a rule may be another one.
+func (st *stages) detail() map[string]any {
+	judged := fmt.Sprintf("%+v", []any{st.Objectives, st.Limits, st.Recordings, st.RuleMap})
+	return map[string]any{
+		"trust": st.Govern, "services": len(st.Services), "playbooks": len(st.Playbooks), "objectives": len(st.Objectives),
+		"judged": content.Sum([]byte(judged)),
+	}
 }
 
 // swap puts a configuration in force, and tells whether it says anything that the

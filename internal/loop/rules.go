@@ -37,15 +37,16 @@ func servicesOf(cfg *Config) *labelmap.Services {
 type lead struct {
 	services *labelmap.Services
 	labels   map[string]string // of the rule
+	fixed    map[string]string // that its expression asks for
 	stray    map[string]string // the labels of an element that names no declared service
 	said     bool
 }
 
-func leadOf(o *sense.Objective, services *labelmap.Services) *lead {
+func leadOf(o *sense.Objective, expr *series.Expr, services *labelmap.Services) *lead {
 	if o.Labels == nil {
 		return nil
 	}
-	return &lead{services: services, labels: o.Labels}
+	return &lead{services: services, labels: o.Labels, fixed: expr.Fixed()}
 }
 
 // assign finds whose the elements of a rule are.
@@ -56,7 +57,8 @@ func (l *lead) assign(r *series.Result) {
 	l.stray = nil
 	for i := range r.Elements {
 		e := &r.Elements[i]
-		all := make(map[string]string, len(e.Labels)+len(l.labels))
+		all := make(map[string]string, len(e.Labels)+len(l.labels)+len(l.fixed))
+		maps.Copy(all, l.fixed)
 		maps.Copy(all, e.Labels)
 		for name, text := range l.labels {
 			all[name] = annotation.Expand(text, e.Labels, e.Value, r.At)

@@ -114,3 +114,28 @@ func TestRulesReconfigured(t *testing.T) {
 		t.Errorf("recorded for nothing: %v", got)
 	}
 }
+
+// What a rule finds that no declared service is, people are told of all the same: with an
+// Alertmanager somebody else does that, here it is GRACE alone that knows.
+func TestUnmappedIsTold(t *testing.T) {
+	t.Parallel()
+	l, step := ruled(t)
+	step(180, 0.2)
+	for range 40 {
+		step(5, 0.2)
+		if err := l.decideOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open, err := l.Store.OpenIncidents(t.Context(), l.Store.Q())
+	if err != nil {
+		t.Fatal(err)
+	}
+	about := map[grace.ServiceID]string{}
+	for _, i := range open {
+		about[i.Service] = i.Title
+	}
+	if about[grace.CoreService] == "" || about[benchService(1)] == "" {
+		t.Errorf("incidents: %v", about)
+	}
+}

@@ -291,7 +291,7 @@ func (r *sloReader) wanted(s *SLO, n *yaml.Node, what string, counters bool) (co
 	}
 	q, err := count(n.Value, counters)
 	if err != nil {
-		r.add(Problem{Place: placeOf(n), Group: s.Service, Rule: s.Name, Message: fmt.Sprintf("%s: %v", what, err)})
+		r.add(Problem{Place: placeOf(n), Group: s.Service, Rule: s.Name, Message: fmt.Sprintf("%s: %v", what, err), Hint: "want PromQL, with {{.window}} for its range where GRACE is to choose that"})
 		return counted{}, false
 	}
 	return q, true

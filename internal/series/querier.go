@@ -140,6 +140,7 @@ func (o *one) Iterator(used chunkenc.Iterator) chunkenc.Iterator { return over(o
 // Selected is how many series a selector of an expression picks.
 type Selected struct {
 	Selector string
+	Metric   string // that it names, if it does
 	Series   int
 }
 
@@ -147,7 +148,7 @@ type Selected struct {
 func (db *DB) Selected(e *Expr) []Selected {
 	out := make([]Selected, len(e.picks))
 	for i, p := range e.picks {
-		out[i] = Selected{p.selector(), len(db.picked(p.text, p.matchers))}
+		out[i] = Selected{p.selector(), nameOf(p.matchers), len(db.picked(p.text, p.matchers))}
 	}
 	return out
 }

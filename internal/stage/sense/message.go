@@ -102,7 +102,7 @@ const maxText = 2000
 func (e *entry) objectiveMessage() string {
 	o := e.objective
 	facts := e.facts()
-	if o.Objective.Labels != nil && e.sig.Service == grace.CoreService {
+	if o.Labels != nil && e.sig.Service == grace.CoreService {
 		facts += "; it names no service: lead it to one by rules.map"
 	}
 	if o.Text == "" || e.failed == 0 {

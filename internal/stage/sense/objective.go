@@ -161,7 +161,7 @@ func (e *entry) about(service grace.ServiceID) map[string]string {
 	switch o := e.objective; {
 	case o.Service != "":
 		return nil
-	case o.Objective.Labels == nil:
+	case o.Labels == nil:
 		return map[string]string{o.ServiceLabel: string(service)}
 	case e.told == nil:
 		return e.sig.Labels // from before a restart

@@ -177,3 +177,67 @@ func TestNotEvaluated(t *testing.T) {
 		}
 	}
 }
+
+// A rule is told of in its own words, and goes on firing for as long as it says; what is
+// nobody's says so.
+func TestRule(t *testing.T) {
+	a := lagging(func(o *Objective) {
+		o.Labels = map[string]string{"alertname": "Lag"}
+		o.Text = "{{ $labels.pod }} lags by\n{{ $value | humanizeDuration }}"
+		o.KeepFiring = grace.Duration(60e9)
+	})
+	a.Observe(of("web", "w-1", 0, 20))
+	a.Observe(of("web", "w-1", 10, 90))
+	s, _ := a.Signal("web/objective/lag")
+	if s.State != grace.SignalFiring || s.Message != "w-1 lags by 1m 30s (lag 90 s > 10 s)" {
+		t.Fatalf("%+v", s)
+	}
+	for sec := 20; sec < 70; sec += 10 {
+		a.Observe(of("web", "w-1", sec, 1))
+		if s, _ = a.Signal("web/objective/lag"); s.State != grace.SignalFiring || !s.Passing || strings.Contains(s.Message, "lags") {
+			t.Fatalf("after %d s: %+v", sec, s)
+		}
+	}
+	a.Observe(of("web", "w-1", 70, 1))
+	if s, _ = a.Signal("web/objective/lag"); s.State != grace.SignalOK {
+		t.Errorf("a minute after the last failure: %+v", s)
+	}
+	a.Observe(of(grace.CoreService, "w-1", 70, 1))
+	if s, _ = a.Signal("core/objective/lag"); !strings.Contains(s.Message, "rules.map") {
+		t.Errorf("%q", s.Message)
+	}
+	for _, o := range []Objective{{Text: "{{ nothing }}"}, {KeepFiring: -1}} {
+		o.Name, o.Expr, o.Code = "x", "x > 1", "y"
+		if o.Validate() == nil {
+			t.Errorf("%+v passes", o)
+		}
+	}
+}
+
+// What a rule no longer finds passes by what was measured of the same element, and not by
+// what is measured of others.
+func TestRuleWithoutElements(t *testing.T) {
+	a := lagging(func(o *Objective) {
+		o.Labels, o.Expr = map[string]string{"alertname": "Lag"}, `lag == 20`
+	})
+	for sec := 0; sec < 50; sec += 10 {
+		a.Observe(of("web", "w-1", sec, 20))
+		a.Observe(of("cart", "c-1", sec, 1))
+	}
+	key := grace.SignalKey("web/objective/lag")
+	if s, _ := a.Signal(key); s.State != grace.SignalFiring {
+		t.Fatalf("%+v", s)
+	}
+	for sec := 50; sec < 100; sec += 10 {
+		a.Observe(of("cart", "c-1", sec, 1))
+	}
+	if s, _ := a.Signal(key); s.State == grace.SignalOK {
+		t.Errorf("others are measured: %+v", s)
+	}
+	for sec := 100; sec < 130; sec += 10 {
+		a.Observe(of("web", "w-1", sec, 1))
+	}
+	if s, _ := a.Signal(key); s.State != grace.SignalOK {
+		t.Errorf("it is measured, and passes: %+v", s)
+	}
+}

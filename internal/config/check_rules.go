@@ -1,0 +1,251 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"grace"
+	"grace/internal/rulefile"
+	"grace/internal/series"
+)
+
+// RuleFile is what a file of rules comes to.
+type RuleFile struct {
+	Path       string `json:"path"`
+	Alerts     int    `json:"alerts" doc:"alerting rules"`
+	Recordings int    `json:"recordings" doc:"recording rules"`
+	// By what they say, the names of alerting rules.
+	Predicted     []string            `json:"predicted" doc:"what they alert on is foretold"`
+	Unpredictable map[string][]string `json:"unpredictable" doc:"by why what they alert on is not"`
+	Services      map[string][]string `json:"services" doc:"by the service that they are about, where that is known beforehand"`
+	AtRunTime     []string            `json:"at_run_time" doc:"the labels of what they find say whose it is"`
+	Undeclared    map[string][]string `json:"undeclared" doc:"by a service that they name and that is not declared"`
+	Unmapped      []string            `json:"unmapped" doc:"nothing says whose they are: what they find is shown of GRACE itself"`
+	Untreated     map[string][]string `json:"untreated" doc:"by a code that no playbook treats"`
+	Unsent        []string            `json:"unsent" doc:"metrics that nothing in the configuration gives"`
+	Unused        []string            `json:"unused" doc:"recording rules that nothing looks at: they are not evaluated"`
+}
+
+// maxExamples bounds the names that a warning about many gives.
+const maxExamples = 5
+
+// Examples names some of many.
+func Examples(names []string) string {
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	if len(names) <= maxExamples {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxExamples], ", "), len(names)-maxExamples)
+}
+
+// checkRules looks at what rules would do here. Of many that have the same to be said it
+// is said once, with how many they are.
+func (c *checker) checkRules() {
+	c.checkRecordings()
+	sent := c.sent()
+	for _, f := range c.rules {
+		f.Unpredictable, f.Services, f.Undeclared, f.Untreated = map[string][]string{}, map[string][]string{}, map[string][]string{}, map[string][]string{}
+		unsent := map[string]bool{}
+		for _, r := range f.alerts {
+			if r.expr == nil {
+				continue
+			}
+			if why := r.expr.Unpredictable(); why != "" {
+				f.Unpredictable[why] = append(f.Unpredictable[why], r.objective.Name)
+			} else {
+				f.Predicted = append(f.Predicted, r.objective.Name)
+			}
+			c.whose(f, r)
+			if code := string(r.objective.Code); !slices.Contains(c.treated, code) {
+				f.Untreated[code] = append(f.Untreated[code], r.objective.Name)
+			}
+			for _, metric := range r.expr.Metrics() {
+				unsent[metric] = sent != nil && !sent[metric]
+			}
+		}
+		for _, g := range f.groups {
+			for _, r := range g.Rules {
+				for _, metric := range metricsIn(r.Expr) {
+					unsent[metric] = sent != nil && !sent[metric]
+				}
+			}
+		}
+		maps.DeleteFunc(unsent, func(_ string, is bool) bool { return !is })
+		f.Unsent = slices.Sorted(maps.Keys(unsent))
+		c.warnRules(f)
+	}
+	c.checkRuleCodes()
+}
+
+// whose finds out what is known beforehand of whose a rule is.
+func (c *checker) whose(f *ruleFile, r *alertRule) {
+	id, declared := c.leads.Of(r.labels)
+	name := r.objective.Name
+	switch {
+	case declared:
+		f.Services[string(id)] = append(f.Services[string(id)], name)
+	case id != grace.CoreService:
+		f.Undeclared[string(id)] = append(f.Undeclared[string(id)], name)
+	case slices.ContainsFunc(c.leading(), func(label string) bool { return r.expr.MayHave(label) }):
+		f.AtRunTime = append(f.AtRunTime, name)
+	default:
+		f.Unmapped = append(f.Unmapped, name)
+	}
+}
+
+// leading are the labels by which a service may be found.
+func (c *checker) leading() []string {
+	out := append([]string{c.file.Rules.ServiceLabel}, series.ServiceFallbacks()...)
+	for _, r := range c.file.Rules.Map {
+		if r.Service != "" {
+			out = append(out, slices.Collect(maps.Keys(r.Match))...)
+		}
+	}
+	return out
+}
+
+// sent gives the metrics that the configuration says come; nil when others may, too.
+func (c *checker) sent() map[string]bool {
+	if c.root.key("telemetry").given() {
+		return nil
+	}
+	out := map[string]bool{series.ProbeSuccess: true}
+	for _, s := range c.file.Sensors {
+		known, _ := c.metricsOf(s.Service)
+		for _, k := range known {
+			out[k.metric] = true
+		}
+		for _, q := range s.Queries {
+			out[q.Name] = true
+		}
+	}
+	for _, f := range c.rules {
+		for _, g := range f.groups {
+			for _, r := range g.Rules {
+				out[r.Name] = true
+			}
+		}
+	}
+	return out
+}
+
+// checkRecordings finds recording rules that nothing looks at.
+func (c *checker) checkRecordings() {
+	var exprs []*series.Expr
+	add := func(text string) {
+		if e, err := series.Compile(text); err == nil {
+			exprs = append(exprs, e)
+		}
+	}
+	for _, o := range c.file.Objectives {
+		add(o.Expr)
+	}
+	for _, l := range c.file.Limits {
+		add(l.Expr)
+	}
+	for _, p := range c.playbooks {
+		for _, check := range p.Verify {
+			add(check.Expr)
+		}
+	}
+	for _, s := range c.services {
+		for _, b := range s.Bindings {
+			for _, check := range b.Verify {
+				add(check.Expr)
+			}
+		}
+	}
+	var groups []series.Group
+	for _, f := range c.rules {
+		groups = append(groups, f.groups...)
+		for _, r := range f.alerts {
+			if r.expr != nil {
+				exprs = append(exprs, r.expr)
+			}
+		}
+	}
+	unused := series.Unused(groups, exprs)
+	for _, f := range c.rules {
+		for _, g := range f.groups {
+			for _, r := range g.Rules {
+				if slices.Contains(unused, r.Name) && !slices.Contains(f.Unused, r.Name) {
+					f.Unused = append(f.Unused, r.Name)
+				}
+			}
+		}
+	}
+}
+
+// warnRules says what is to be said of a file.
+func (c *checker) warnRules(f *ruleFile) {
+	if len(f.alerts) == 0 {
+		return
+	}
+	warn := func(hint, format string, args ...any) {
+		c.note(f.Path, rulefile.Problem{Place: f.alerts[0].Place, Message: fmt.Sprintf(format, args...), Hint: hint}, true)
+	}
+	if n := len(f.Unmapped); n > 0 {
+		warn("lead them to services by rules.map, for example {match: {alertname: \""+f.alertOf(f.Unmapped[0])+"\"}, service: NAME}",
+			"nothing says whose %d of %d alerting rules are (%s): what they find is shown of GRACE itself", n, f.Alerts, Examples(f.Unmapped))
+	}
+	if len(f.Undeclared) > 0 {
+		names := slices.Collect(maps.Keys(f.Undeclared))
+		rules := 0
+		for _, list := range f.Undeclared {
+			rules += len(list)
+		}
+		warn("declare them under services, or lead the rules to others by rules.map", "%d of %d alerting rules are about services that are not declared (%s): people are told, and nothing is done", rules, f.Alerts, Examples(names))
+	}
+	for _, code := range slices.Sorted(maps.Keys(f.Untreated)) {
+		list := f.Untreated[code]
+		warn(didYouMean(code, slices.Compact(slices.Sorted(slices.Values(c.treated)))),
+			"no playbook treats the code %s of %d of %d alerting rules (%s): GRACE would tell people, and do nothing", quote(code), len(list), f.Alerts, Examples(list))
+	}
+	if len(f.Unsent) > 0 {
+		warn("add sensors that read them, or send them by remote write or OTLP and say telemetry: {}",
+			"nothing in the configuration gives %d metrics that its rules look at (%s): what rests on them alone is never judged", len(f.Unsent), Examples(f.Unsent))
+	}
+}
+
+// alertOf gives the alert's own name of a rule.
+func (f *ruleFile) alertOf(name string) string {
+	for _, r := range f.alerts {
+		if r.objective.Name == name {
+			return r.Alert
+		}
+	}
+	return name
+}
+
+// checkRuleCodes warns of codes in rules.map that no rule gets: a code is a rule's, not
+// that of what it finds.
+func (c *checker) checkRuleCodes() {
+	if len(c.rules) == 0 {
+		return
+	}
+	used := map[int]bool{}
+	for _, f := range c.rules {
+		for _, r := range f.alerts {
+			if _, which := c.leads.Rules.Find(r.labels); which >= 0 {
+				used[which] = true
+			}
+		}
+	}
+	for i, r := range c.file.Rules.Map {
+		at := c.root.key("rules").key("map").item(i)
+		if !used[i] && (r.Code != "" || r.Severity != "") && !at.failed() {
+			at.warn("a code and a severity are a rule's, by the labels that it has itself or asks for by =; those of what it finds lead to a service alone",
+				"no rule has these labels, so that none gets its code or severity")
+		}
+	}
+}
+
+// ruleFiles gives what the files of rules come to.
+func (c *checker) ruleFiles() (out []RuleFile) {
+	for _, f := range c.rules {
+		out = append(out, f.RuleFile)
+	}
+	return out
+}
