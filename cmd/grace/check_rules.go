@@ -35,6 +35,7 @@ func rulesSummary(w io.Writer, cfg *config.Config, verbose bool) {
 			line(len(list), "with the code "+code+", which no playbook treats", list)
 		})
 		line(len(f.Unsent), "metrics that nothing here gives", f.Unsent)
+		line(len(f.Long), "look back further than a day: so long samples are kept in memory", f.Long)
 		line(len(f.Unused), "recording rules that nothing looks at: not evaluated", f.Unused)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"grace"
 	"grace/internal/rulefile"
@@ -25,6 +26,7 @@ type RuleFile struct {
 	Unmapped      []string            `json:"unmapped" doc:"nothing says whose they are: what they find is shown of GRACE itself"`
 	Untreated     map[string][]string `json:"untreated" doc:"by a code that no playbook treats"`
 	Unsent        []string            `json:"unsent" doc:"metrics that nothing in the configuration gives"`
+	Long          []string            `json:"long" doc:"rules that look back further than a day: so long samples are kept in memory"`
 	Unused        []string            `json:"unused" doc:"recording rules that nothing looks at: they are not evaluated"`
 }
 
@@ -57,6 +59,7 @@ func (c *checker) checkRules() {
 			} else {
 				f.Predicted = append(f.Predicted, r.objective.Name)
 			}
+			f.long(r.expr, r.objective.Name)
 			c.whose(f, r)
 			if code := string(r.objective.Code); !slices.Contains(c.treated, code) {
 				f.Untreated[code] = append(f.Untreated[code], r.objective.Name)
@@ -67,7 +70,14 @@ func (c *checker) checkRules() {
 		}
 		for _, g := range f.groups {
 			for _, r := range g.Rules {
-				for _, metric := range metricsIn(r.Expr) {
+				expr, err := series.Compile(r.Expr)
+				if err != nil {
+					continue
+				}
+				if !slices.Contains(f.Unused, r.Name) {
+					f.long(expr, r.Name)
+				}
+				for _, metric := range expr.Metrics() {
 					unsent[metric] = sent != nil && !sent[metric]
 				}
 			}
@@ -77,6 +87,16 @@ func (c *checker) checkRules() {
 		c.warnRules(f)
 	}
 	c.checkRuleCodes()
+}
+
+// longBack is how far back a rule may look without a word: what it looks at is in memory.
+const longBack = 24*time.Hour + series.Lookback
+
+// long notes a rule that looks back far, but over what an SLO records, which is little.
+func (f *ruleFile) long(e *series.Expr, name string) {
+	if f.named != "slos" && e.Back() > longBack {
+		f.Long = append(f.Long, name)
+	}
 }
 
 // whose finds out what is known beforehand of whose a rule is.
@@ -202,6 +222,9 @@ func (c *checker) warnRules(f *ruleFile) {
 		list := f.Untreated[code]
 		warn(didYouMean(code, slices.Compact(slices.Sorted(slices.Values(c.treated)))),
 			"no playbook treats the code %s of %d of %d alerting rules (%s): GRACE would tell people, and do nothing", quote(code), len(list), f.Alerts, Examples(list))
+	}
+	if len(f.Long) > 0 {
+		warn("have them look back less far, or leave them out", "%d rules look back further than a day (%s): so long the samples that they look at are kept in memory", len(f.Long), Examples(f.Long))
 	}
 	if len(f.Unsent) > 0 {
 		warn("add sensors that read them, or send them by remote write or OTLP and say telemetry: {}",

@@ -2,6 +2,7 @@ package series
 
 import (
 	"slices"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -29,6 +30,15 @@ func (e *Expr) Fixed() map[string]string {
 		}
 	}
 	return out
+}
+
+// Back is how far back the expression looks: so long the samples are kept that it picks.
+func (e *Expr) Back() time.Duration {
+	var back int64
+	for _, p := range e.picks {
+		back = max(back, p.back)
+	}
+	return time.Duration(back) * time.Millisecond
 }
 
 // MayHave tells whether an element of the expression may have a label, as far as its form
