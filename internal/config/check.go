@@ -25,7 +25,7 @@ type checker struct {
 
 	rules        []*ruleFile
 	ruleProblems Problems
-	leads        *labelmap.Services // of what rules find to services
+	resolver     *labelmap.Services // of what rules find to services
 	treated      []string           // codes that some playbook treats
 
 	playbooks map[grace.PlaybookID]grace.Playbook // seed and configured, merged

@@ -128,7 +128,7 @@ func (x *codes) code(at spot, service grace.ServiceID, code grace.Code) {
 // rule looks at the code of a rule whose service is known beforehand. Codes that nobody
 // treats at all are told of by their file.
 func (x *codes) rule(at spot, r *alertRule) {
-	id, declared := x.leads.Of(r.labels)
+	id, declared := x.resolver.Of(r.labels)
 	if code := r.objective.Code; declared && code != grace.CodeInvestigation && slices.Contains(x.treated, string(code)) {
 		x.code(at, id, code)
 	} else {

@@ -101,22 +101,22 @@ func (f *ruleFile) long(e *series.Expr, name string) {
 
 // whose finds out what is known beforehand of whose a rule is.
 func (c *checker) whose(f *ruleFile, r *alertRule) {
-	id, declared := c.leads.Of(r.labels)
+	id, declared := c.resolver.Of(r.labels)
 	name := r.objective.Name
 	switch {
 	case declared:
 		f.Services[string(id)] = append(f.Services[string(id)], name)
 	case id != grace.CoreService:
 		f.Undeclared[string(id)] = append(f.Undeclared[string(id)], name)
-	case slices.ContainsFunc(c.leading(), func(label string) bool { return r.expr.MayHave(label) }):
+	case slices.ContainsFunc(c.deciding(), func(label string) bool { return r.expr.MayHave(label) }):
 		f.AtRunTime = append(f.AtRunTime, name)
 	default:
 		f.Unmapped = append(f.Unmapped, name)
 	}
 }
 
-// leading are the labels by which a service may be found.
-func (c *checker) leading() []string {
+// deciding are the labels by which a service may be found.
+func (c *checker) deciding() []string {
 	out := append([]string{c.file.Rules.ServiceLabel}, series.ServiceFallbacks()...)
 	for _, r := range c.file.Rules.Map {
 		if r.Service != "" {
@@ -207,7 +207,7 @@ func (c *checker) warnRules(f *ruleFile) {
 		c.note(f.Path, rulefile.Problem{Place: f.alerts[0].Place, Message: fmt.Sprintf(format, args...), Hint: hint}, true)
 	}
 	if n := len(f.Unmapped); n > 0 {
-		warn("lead them to services by rules.map, for example {match: {alertname: \""+f.alertOf(f.Unmapped[0])+"\"}, service: NAME}",
+		warn("map them to services with rules.map, for example {match: {alertname: \""+f.alertOf(f.Unmapped[0])+"\"}, service: NAME}",
 			"nothing says whose %d of %d alerting rules are (%s): what they find is shown of GRACE itself", n, f.Alerts, Examples(f.Unmapped))
 	}
 	if len(f.Undeclared) > 0 {
@@ -216,7 +216,7 @@ func (c *checker) warnRules(f *ruleFile) {
 		for _, list := range f.Undeclared {
 			rules += len(list)
 		}
-		warn("declare them under services, or lead the rules to others by rules.map", "%d of %d alerting rules are about services that are not declared (%s): people are told, and nothing is done", rules, f.Alerts, Examples(names))
+		warn("declare them under services, or map the rules to others with rules.map", "%d of %d alerting rules are about services that are not declared (%s): people are told, and nothing is done", rules, f.Alerts, Examples(names))
 	}
 	for _, code := range slices.Sorted(maps.Keys(f.Untreated)) {
 		list := f.Untreated[code]
@@ -251,7 +251,7 @@ func (c *checker) checkRuleCodes() {
 	used := map[int]bool{}
 	for _, f := range c.rules {
 		for _, r := range f.alerts {
-			if _, which := c.leads.Rules.Find(r.labels); which >= 0 {
+			if _, which := c.resolver.Rules.Find(r.labels); which >= 0 {
 				used[which] = true
 			}
 		}
@@ -259,7 +259,7 @@ func (c *checker) checkRuleCodes() {
 	for i, r := range c.file.Rules.Map {
 		at := c.root.key("rules").key("map").item(i)
 		if !used[i] && (r.Code != "" || r.Severity != "") && !at.failed() {
-			at.warn("a code and a severity are a rule's, by the labels that it has itself or asks for by =; those of what it finds lead to a service alone",
+			at.warn("a code and a severity are a rule's, by the labels that it has itself or asks for by =; those of what it finds only name a service",
 				"no rule has these labels, so that none gets its code or severity")
 		}
 	}

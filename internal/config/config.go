@@ -93,7 +93,7 @@ func (c *Config) Playbook(id grace.PlaybookID) (grace.Playbook, bool) {
 	return c.Playbooks[i], true
 }
 
-// RuleMap leads what rules find to services.
+// RuleMap says whose what rules find is.
 func (c *Config) RuleMap() []labelmap.Rule { return mapOf(c.Rules.Map) }
 
 // Load reads a file. One that cannot be read is a problem like any other. The

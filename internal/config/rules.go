@@ -89,7 +89,7 @@ func (c *checker) addRules(dir string) {
 	c.judgeRules()
 }
 
-// checkRuleMap looks at how rules are led to services.
+// checkRuleMap looks at how rules are resolved to services.
 func (c *checker) checkRuleMap(at spot) error {
 	for i, r := range c.file.Rules.Map {
 		service := at.key("map").item(i).key("service")
@@ -103,7 +103,7 @@ func (c *checker) checkRuleMap(at spot) error {
 	if err != nil {
 		rules = &labelmap.Map{}
 	}
-	c.leads = &labelmap.Services{
+	c.resolver = &labelmap.Services{
 		Label: c.file.Rules.ServiceLabel, Fallback: series.ServiceFallbacks(), Rules: rules,
 		Declared: func(id grace.ServiceID) bool { _, ok := c.services[id]; return ok },
 	}
@@ -244,7 +244,7 @@ func (c *checker) judgeRules() {
 			own["alertname"] = r.Alert
 			r.expr, r.labels = expr, expr.Fixed()
 			maps.Copy(r.labels, own)
-			found, _ := c.leads.Rules.Find(r.labels)
+			found, _ := c.resolver.Rules.Find(r.labels)
 			o := &r.objective
 			o.ServiceLabel, o.Expr, o.Labels, o.Text = settings.ServiceLabel, r.Expr, own, r.Text()
 			o.For, o.KeepFiring = grace.Duration(r.For), grace.Duration(r.KeepFiring)

@@ -11,7 +11,7 @@ import (
 // maxName bounds the name of a service, in characters.
 const maxName = 200
 
-// Services leads what rules find to services: by the first rule that matches, else by a
+// Services resolves what rules find to services: by the first rule that matches, else by a
 // label, else by one that usually names a service where what it names is declared.
 type Services struct {
 	Label    string   // that names the service

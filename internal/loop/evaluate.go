@@ -28,7 +28,7 @@ type watch struct {
 	expr      *series.Expr
 	target    *predict.Target // nil where nothing can be foretold
 	constant  bool            // the threshold is the target's
-	lead      *lead           // of a rule: how its elements find their services
+	resolver  *resolver       // of a rule: whose its elements are
 
 	appended uint64    // samples when it was evaluated last
 	at       time.Time // when that was
@@ -53,7 +53,7 @@ func watches(cfg *Config) []*watch {
 		}
 		w := &watch{
 			name: o.Name, objective: o.ID(), service: o.Service, label: cmp.Or(o.ServiceLabel, series.ServiceLabel), expr: expr,
-			lead: leadOf(o, expr, services), newest: map[grace.ServiceID]measurement{},
+			resolver: resolverOf(o, expr, services), newest: map[grace.ServiceID]measurement{},
 		}
 		if expr.Unpredictable() == "" {
 			t := predict.Target{Service: o.Service, Metric: o.Name, Text: o.Name, Op: expr.Op(), Code: o.Code, Unit: o.Unit, Impact: impact}
@@ -122,8 +122,8 @@ func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.S
 		}
 		w.appended, w.at = appended, at
 		r, err := in.Series.Evaluate(ctx, w.expr, at)
-		w.lead.assign(&r)
-		in.tell(w)
+		w.resolver.resolve(&r)
+		in.logUnmapped(w)
 		switch {
 		case err == nil && w.objective != "":
 			changed = append(changed, in.sense.Judge(w.objective, r)...)
@@ -157,7 +157,7 @@ func (in *ingest) Backfill(ctx context.Context, samples ...grace.Sample) error {
 				continue
 			}
 			if r, err := in.Series.Evaluate(ctx, w.expr, s.At); err == nil {
-				w.lead.assign(&r)
+				w.resolver.resolve(&r)
 				in.forecaster.observe(w, &r)
 			}
 		}
@@ -184,7 +184,7 @@ func (in *ingest) Rehearsals() (out []Rehearsal) {
 			for _, p := range points {
 				at := time.UnixMilli(p.At)
 				r := series.Result{At: at, Elements: []series.Element{{Labels: labels, Value: p.Value, Newest: at}}}
-				w.lead.assign(&r)
+				w.resolver.resolve(&r)
 				in.forecaster.observe(w, &r)
 			}
 		}})

@@ -11,7 +11,7 @@ import (
 	"grace/internal/stage/sense"
 )
 
-// RuleMap leads what rules of Prometheus find to services.
+// RuleMap resolves what rules of Prometheus find to services.
 type RuleMap struct {
 	ServiceLabel string
 	Rules        []labelmap.Rule
@@ -33,28 +33,28 @@ func servicesOf(cfg *Config) *labelmap.Services {
 	}
 }
 
-// lead is how the elements of a rule find their services.
-type lead struct {
+// resolver finds whose the elements of a rule are.
+type resolver struct {
 	services *labelmap.Services
 	labels   map[string]string // of the rule
 	fixed    map[string]string // that its expression asks for
-	stray    map[string]string // the labels of an element that names no declared service
-	said     bool
+	unmapped map[string]string // the labels of an element that names no declared service
+	logged   bool
 }
 
-func leadOf(o *sense.Objective, expr *series.Expr, services *labelmap.Services) *lead {
+func resolverOf(o *sense.Objective, expr *series.Expr, services *labelmap.Services) *resolver {
 	if o.Labels == nil {
 		return nil
 	}
-	return &lead{services: services, labels: o.Labels, fixed: expr.Fixed()}
+	return &resolver{services: services, labels: o.Labels, fixed: expr.Fixed()}
 }
 
-// assign finds whose the elements of a rule are.
-func (l *lead) assign(r *series.Result) {
+// resolve finds whose the elements of a rule are.
+func (l *resolver) resolve(r *series.Result) {
 	if l == nil {
 		return
 	}
-	l.stray = nil
+	l.unmapped = nil
 	for i := range r.Elements {
 		e := &r.Elements[i]
 		all := make(map[string]string, len(e.Labels)+len(l.labels)+len(l.fixed))
@@ -64,22 +64,22 @@ func (l *lead) assign(r *series.Result) {
 			all[name] = annotation.Expand(text, e.Labels, e.Value, r.At)
 		}
 		var declared bool
-		if e.Service, declared = l.services.Of(all); !declared && e.Holds && l.stray == nil {
-			l.stray = all
+		if e.Service, declared = l.services.Of(all); !declared && e.Holds && l.unmapped == nil {
+			l.unmapped = all
 		}
 	}
 }
 
-// tell logs once of what fails and is no declared service's: it is shown all the same.
-func (in *ingest) tell(w *watch) {
-	l := w.lead
-	if l == nil || l.stray == nil || l.said {
+// logUnmapped logs once of what fails and is no declared service's: it is shown all the same.
+func (in *ingest) logUnmapped(w *watch) {
+	l := w.resolver
+	if l == nil || l.unmapped == nil || l.logged {
 		return
 	}
-	l.said = true
-	id, _ := l.services.Of(l.stray)
-	in.Log.Warn("a rule found what no declared service is: it is shown as that service's; lead it to one by rules.map, or declare the service",
-		"rule", w.name, "service", id, "labels", l.stray)
+	l.logged = true
+	id, _ := l.services.Of(l.unmapped)
+	in.Log.Warn("a rule found what no declared service is: it is shown as that service's; map it to one with rules.map, or declare the service",
+		"rule", w.name, "service", id, "labels", l.unmapped)
 }
 
 // record makes the recordings that are due. The caller holds in.mu.
@@ -105,7 +105,7 @@ func (in *ingest) RuleStats() RuleStats {
 	defer in.mu.Unlock()
 	s := RuleStats{Failing: in.recorder.Failing()}
 	for _, w := range in.watches {
-		if w.lead != nil && w.lead.stray != nil {
+		if w.resolver != nil && w.resolver.unmapped != nil {
 			s.Unmapped++
 		}
 	}

@@ -31,9 +31,9 @@ func (r *sloReader) openSLO(n *yaml.Node) {
 			continue
 		}
 		if target := key(objective, "target"); target != nil {
-			r.keep(one, target, 1)
+			r.accept(one, target, 1)
 		} else {
-			r.keep(one, key(objective, "targetPercent"), 100)
+			r.accept(one, key(objective, "targetPercent"), 100)
 		}
 	}
 }

@@ -266,8 +266,8 @@ func (r *sloReader) document(n *yaml.Node) {
 	}
 }
 
-// keep takes an SLO that is whole.
-func (r *sloReader) keep(s SLO, target *yaml.Node, whole float64) {
+// accept takes an SLO that is whole.
+func (r *sloReader) accept(s SLO, target *yaml.Node, whole float64) {
 	v, err := strconv.ParseFloat(text(target), 64)
 	at := s.Place
 	if target != nil {

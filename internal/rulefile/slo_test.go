@@ -99,7 +99,7 @@ func (b *budget) burn(t *testing.T, window string) (float64, bool) {
 	if len(r.Elements) == 0 {
 		return math.NaN(), false
 	}
-	return r.Elements[0].Value, r.Elements[0].Fails
+	return r.Elements[0].Value, r.Elements[0].Holds
 }
 
 // A budget burns as fast as the naive share says, and is told of while both windows do.

@@ -22,7 +22,7 @@ func (r *sloReader) sloth(n *yaml.Node) {
 			Labels: merged(common, labelsOf(key(one, "labels"))), Description: text(key(one, "description")),
 		}
 		if r.slothIndicator(&s, key(one, "sli")) {
-			r.keep(s, key(one, "objective"), 100)
+			r.accept(s, key(one, "objective"), 100)
 		}
 	}
 }

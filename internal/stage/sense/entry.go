@@ -27,7 +27,7 @@ type entry struct {
 	total     int                 // elements when it was judged last, and how many of them failed
 	failed    int
 	sensors   []string          // whose series they were made of
-	told      map[string]string // the labels of the one that was told of last
+	reported  map[string]string // the labels of the one that was reported last
 	lastFail  time.Time         // when it failed last
 	// expected: a configured probe or objective, so it is never forgotten.
 	expected bool

@@ -103,7 +103,7 @@ func (e *entry) objectiveMessage() string {
 	o := e.objective
 	facts := e.facts()
 	if o.Labels != nil && e.sig.Service == grace.CoreService {
-		facts += "; it names no service: lead it to one by rules.map"
+		facts += "; it names no service: map it to one with rules.map"
 	}
 	if o.Text == "" || e.failed == 0 {
 		return facts

@@ -156,17 +156,17 @@ func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
 }
 
 // about gives the labels by which the samples are found that bear on a service: of a
-// rule those of the element that was told of last, from which its service was found out.
+// rule those of the element that was reported last, from which its service was resolved.
 func (e *entry) about(service grace.ServiceID) map[string]string {
 	switch o := e.objective; {
 	case o.Service != "":
 		return nil
 	case o.Labels == nil:
 		return map[string]string{o.ServiceLabel: string(service)}
-	case e.told == nil:
+	case e.reported == nil:
 		return e.sig.Labels // from before a restart
 	}
-	return e.told
+	return e.reported
 }
 
 func (a *Agent) conclude(e *entry, changes bool, changed []grace.Signal) []grace.Signal {
@@ -202,7 +202,7 @@ func (a *Agent) judgeElements(e *entry, list []*series.Element, now time.Time) b
 		return false
 	}
 	e.arrive(&a.cfg, v.newest, v.element.Labels)
-	e.told = v.element.Labels
+	e.reported = v.element.Labels
 	e.sig.Value, e.sig.Threshold = finite(v.element.Value), finite(v.element.Threshold)
 	e.total, e.failed = v.total, v.failed
 	if v.fails == nil {
