@@ -15,8 +15,9 @@ import (
 	"github.com/prometheus/prometheus/promql"
 )
 
-// RecordingSensor is the sensor whose series recordings are.
-const RecordingSensor = "rules"
+// RecordingSensor is the sensor whose series recordings are; no sensor of a configuration
+// can be called so.
+const RecordingSensor = "recording rules"
 
 // Recording is an expression whose result is appended as a series.
 type Recording struct {
