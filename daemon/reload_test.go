@@ -77,13 +77,13 @@ func TestReadAgain(t *testing.T) {
 		text, trust string
 		other       []string
 	}{
-		"the same":        {text, trust, nil},
-		"an address":      {strings.Replace(text, "'127.0.0.1:1', service", "'127.0.0.1:2', service", 1), trust, []string{"port"}},
-		"within a metric": {strings.Replace(text, "all_total", "any_total", 1), trust, []string{"page"}},
-		"a reference":     {strings.Replace(text, "${env:TOKEN}", "${env:HOME}", 1), trust, []string{"front"}},
-		"whom to trust":   {text, trust + "\n", []string{"front", alertmanager.Sensor}},
-		"a query":         {strings.Replace(text, "query: up", "query: down", 1), trust, []string{"prom"}},
-		"how often":       {strings.Replace(text, "map: [", "read_every: 7s, map: [", 1), trust, []string{alertmanager.Sensor}},
+		"the same":      {text, trust, nil},
+		"an address":    {strings.Replace(text, "'127.0.0.1:1', service", "'127.0.0.1:2', service", 1), trust, []string{"port"}},
+		"a page":        {strings.Replace(text, "1/metrics", "2/metrics", 1), trust, []string{"page"}},
+		"a reference":   {strings.Replace(text, "${env:TOKEN}", "${env:HOME}", 1), trust, []string{"front"}},
+		"whom to trust": {text, trust + "\n", []string{"front", alertmanager.Sensor}},
+		"a query":       {strings.Replace(text, "query: up", "query: down", 1), trust, []string{"prom"}},
+		"how often":     {strings.Replace(text, "map: [", "read_every: 7s, map: [", 1), trust, []string{alertmanager.Sensor}},
 	} {
 		write(file, tt.text)
 		write(ca, tt.trust)
