@@ -56,10 +56,8 @@ func watches(cfg *Config) []*watch {
 			resolver: resolverOf(o, expr, services), newest: map[grace.ServiceID]measurement{},
 		}
 		if expr.Unpredictable() == "" {
-			t := predict.Target{Service: o.Service, Metric: o.Name, Text: o.Name, Op: expr.Op(), Code: o.Code, Unit: o.Unit, Impact: impact}
-			if metrics := expr.Metrics(); len(metrics) == 1 {
-				t.Text = metrics[0]
-			}
+			t := predict.Target{Service: o.Service, Metric: o.Name, Op: expr.Op(), Code: o.Code, Unit: o.Unit, Impact: impact}
+			t.Text, t.Metrics = cmp.Or(expr.Measured(), o.Name), expr.Metrics()
 			t.Threshold, w.constant = expr.Threshold()
 			w.target = &t
 		}

@@ -287,6 +287,15 @@ func (e *Expr) Without(part string) *Expr {
 	return &out
 }
 
+// Measured is the metric that the expression compares as it was measured; empty where it
+// makes something else of what was.
+func (e *Expr) Measured() string {
+	if len(e.picks) != 1 || !e.plain {
+		return ""
+	}
+	return nameOf(e.picks[0].matchers)
+}
+
 // Selectors writes what picks the expression's series.
 func (e *Expr) Selectors() []string {
 	out := make([]string, len(e.picks))

@@ -79,6 +79,7 @@ type Target struct {
 	Service   grace.ServiceID // whose series; empty: any service's
 	Metric    string          // of the series
 	Text      string          // what is measured, for people; the metric if left out
+	Metrics   []string        // that the series is made of, as others call them
 	Op        string          // >, >=, < or <=: how the series compares to Threshold when it is breached
 	Threshold float64         // in the series' unit
 	Code      grace.Code      // what a breach would be a symptom of

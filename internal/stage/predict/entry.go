@@ -123,7 +123,7 @@ func (a *Agent) meant(p grace.Prediction) (*series, float64) {
 
 // measures tells whether a series is, or is made of, what another system calls so.
 func (s *series) measures(metric string) bool {
-	return s.name.Metric == metric || slices.ContainsFunc(s.watches, func(w watch) bool { return w.target.Text == metric })
+	return s.name.Metric == metric || slices.ContainsFunc(s.watches, func(w watch) bool { return slices.Contains(w.target.Metrics, metric) })
 }
 
 // distance from the newest value to the threshold of a code, in the unit of the

@@ -283,7 +283,7 @@ func TestMessages(t *testing.T) {
 	}{
 		{"objective", &withFor, []grace.Sample{metricAt(0, 600), metricAt(10, 812.4)}, 10, "latency_p99_ms 812 ms > 500 ms for 10s"},
 		{"objective ok", &withFor, []grace.Sample{metricAt(0, 0.25)}, 0, "latency_p99_ms 250 µs <= 500 ms"},
-		{"window", &share, []grace.Sample{metricAt(0, 9), metricAt(10, 9.876), metricAt(20, 9.876)}, 20, "latency_p99_ms 9.88 % > 2.35 %"},
+		{"window", &share, []grace.Sample{metricAt(0, 9), metricAt(10, 9.876), metricAt(20, 9.876)}, 20, "share 9.88 % > 2.35 %"},
 		{"no data", &withFor, nil, 0, "latency_p99_ms: no data yet"},
 		{"stale", &withFor, []grace.Sample{metricAt(3, 9)}, 90, "latency_p99_ms: no data since 14:15:03 UTC"},
 		{"probe", nil, []grace.Sample{probeAt(0, 0), probeAt(1, 0)}, 1, "http_health failed 2 times: connection refused"},

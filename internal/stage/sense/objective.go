@@ -87,13 +87,13 @@ func compile(o Objective) *objective {
 	return out
 }
 
-// metric is what signals are called after: the metric that the expression looks at, if
-// it is one.
+// metric is what signals are called after: the metric that the expression compares, or
+// the objective that makes something else of what was measured.
 func (o *objective) metric() string {
-	if len(o.metrics) == 1 {
-		return o.metrics[0]
+	if o.expr == nil {
+		return o.Name
 	}
-	return o.Name
+	return cmp.Or(o.expr.Measured(), o.Name)
 }
 
 // of tells whose an element is; none when it does not say.
