@@ -216,8 +216,12 @@ func TestRealPrometheus(t *testing.T) {
 	go func() { done <- s.Run(ctx, &gracetest.Recorder{}) }()
 	patience.Until(t, func() error {
 		for _, text := range exprs {
-			if got, err := db.Query(t.Context(), text, time.Now()); err != nil || len(got) != 1 {
-				return fmt.Errorf("%s: %v, %v", text, got, err)
+			got, err := db.Query(t.Context(), text, time.Now())
+			if err != nil {
+				return err
+			}
+			if len(got) != 1 {
+				return fmt.Errorf("%s: %v", text, got)
 			}
 		}
 		return nil

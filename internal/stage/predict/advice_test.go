@@ -74,8 +74,14 @@ func TestAdviceIsNotRepeated(t *testing.T) {
 		likelihood float64
 		told, ends bool
 	}{
-		{1, 0.7, true, false}, {1 + minute, 0.75, false, false}, {1 + 2*minute, 0.81, true, false}, {1 + 7*minute, 0.81, true, false},
-		{1 + 8*minute, 0.55, false, false}, {1 + 9*minute, 0.45, false, true}, {1 + 10*minute, 0.4, false, false}, {1 + 11*minute, 0.62, true, false},
+		{1, 0.7, true, false},
+		{1 + minute, 0.75, false, false},
+		{1 + 2*minute, 0.81, true, false},
+		{1 + 7*minute, 0.81, true, false},
+		{1 + 8*minute, 0.55, false, false},
+		{1 + 9*minute, 0.45, false, true},
+		{1 + 10*minute, 0.4, false, false},
+		{1 + 11*minute, 0.62, true, false},
 	} {
 		c.Likelihood = step.likelihood
 		if told, ends := c.advises(0.6, step.at), c.withdraws(0.6, step.at); told != step.told || ends != step.ends {

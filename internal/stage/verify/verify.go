@@ -58,12 +58,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"grace/internal/explain"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"grace/internal/explain"
 
 	"grace"
 )
