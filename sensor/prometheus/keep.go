@@ -2,6 +2,7 @@ package prometheus
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"net/url"
 	"slices"
@@ -43,15 +44,17 @@ func newKeeper(db *series.DB, cfg *Config) *keeper {
 	}}
 }
 
-// page appends what a scrape found, and ends what is not there any more.
-func (k *keeper) page(page *exposition.Page, at time.Time) {
+// page appends what a scrape found, and ends what is not there any more. It tells which
+// series there is no room for. What the page dates later than its scrape began was not
+// measured later.
+func (k *keeper) page(page *exposition.Page, at time.Time) error {
 	b := k.begin()
 	k.pages++
 	for i := range page.Points {
 		p := &page.Points[i]
 		sample := series.Sample{At: at.UnixMilli(), Value: p.Value}
 		if !p.At.IsZero() {
-			sample.At = p.At.UnixMilli()
+			sample.At = min(p.At.UnixMilli(), sample.At)
 		}
 		k.series(p.Name, &p.Labels)
 		open := b.Append(k.key, series.Meta{Kind: kindOf(page, p.Name)}, sample)
@@ -59,9 +62,15 @@ func (k *keeper) page(page *exposition.Page, at time.Time) {
 			k.seen[string(k.key)] = k.pages
 		}
 	}
+	refused := b.End()
+	b = k.begin() // of which no limit takes anything
 	k.up(b, at, 1)
 	k.gone(b, at)
 	b.End()
+	if n := refused.Count(series.RequestFull) + refused.Count(series.SourceFull) + refused.Count(series.ServiceFull) + refused.Count(series.Full); n > 0 {
+		return fmt.Errorf("%d series of the page were not taken: %w", n, refused.Err())
+	}
+	return nil
 }
 
 // failed notes that nothing was found.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,7 +82,9 @@ func (s *scraped) scrape(t testing.TB, sec int, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.page(page, after(sec))
+	if err := s.page(page, after(sec)); err != nil {
+		t.Error(err)
+	}
 }
 
 // says gives what every expression gives at a time: its elements, without what all have.
@@ -191,6 +194,41 @@ func TestNoPage(t *testing.T) {
 	}
 }
 
+// What there is no room for is told, and takes nothing from up and from what has ended;
+// what the page dates ahead was measured when it was scraped.
+func TestNoRoom(t *testing.T) {
+	cfg := series.DefaultConfig()
+	cfg.Limits.SeriesPerSource = 3
+	db, err := series.New(cfg, series.Options{Now: func() time.Time { return after(60) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	everything, err := series.Compile(`{__name__=~".+"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Watch([]*series.Expr{everything})
+	k := newKeeper(db, &Config{Name: "m", Service: "shop", URL: "http://127.0.0.1/metrics"})
+	if err := k.page(&exposition.Page{Points: []exposition.Point{{Name: "a", Value: 1, At: after(50)}}}, after(0)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := db.Evaluate(t.Context(), everything, after(1))
+	if err != nil || len(r.Elements) != 2 || !r.Elements[0].Newest.Equal(after(0)) {
+		t.Errorf("%v, %+v", err, r.Elements)
+	}
+	page, err := exposition.Parse([]byte(page1), exposition.Text, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.page(page, after(10)); err == nil || !strings.Contains(err.Error(), "series of the page were not taken") {
+		t.Errorf("%v", err)
+	}
+	up, err := db.Query(t.Context(), `up`, after(11))
+	if err != nil || len(up) != 1 || up[0].Value != 1 {
+		t.Errorf("%v, %v", up, err)
+	}
+}
+
 // Only series that somebody looks at, or that are forecast, are remembered.
 func TestRemembered(t *testing.T) {
 	s := newScraped(t, "untyped_thing")
@@ -221,7 +259,9 @@ func FuzzPage(f *testing.F) {
 		for i, text := range []string{first, second} {
 			page, err := exposition.Parse([]byte(text), exposition.Text, 0)
 			if read = err == nil; read {
-				s.page(page, after(10*i))
+				if err := s.page(page, after(10*i)); err != nil {
+					t.Error(err)
+				}
 			} else {
 				s.failed(after(10 * i))
 			}

@@ -164,7 +164,9 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 		}
 		switch {
 		case fail == nil:
-			keep.page(page, began)
+			if err := keep.page(page, began); err != nil {
+				fail = &failure{err: err, own: true}
+			}
 		case !fail.own:
 			keep.failed(began)
 		}
