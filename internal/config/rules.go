@@ -246,7 +246,7 @@ func (c *checker) judgeRules() {
 			maps.Copy(r.labels, own)
 			found, _ := c.resolver.Rules.Find(r.labels)
 			o := &r.objective
-			o.ServiceLabel, o.Expr, o.Labels, o.Text = settings.ServiceLabel, r.Expr, own, r.Text()
+			o.ServiceLabel, o.Expr, o.Labels, o.Text, o.Resolve = settings.ServiceLabel, r.Expr, own, r.Text(), c.resolver.Labels()
 			o.For, o.KeepFiring = grace.Duration(r.For), grace.Duration(r.KeepFiring)
 			o.Code = grace.Code(cmp.Or(found.Code, r.labels[settings.CodeLabel], r.Code, string(grace.CodeInvestigation))).Canonical()
 			o.Severity = cmp.Or(found.Severity, settings.severity(r.Labels[settings.SeverityLabel]))

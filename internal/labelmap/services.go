@@ -2,6 +2,8 @@ package labelmap
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -18,6 +20,20 @@ type Services struct {
 	Fallback []string // labels that may, tried in this order
 	Rules    *Map
 	Declared func(grace.ServiceID) bool
+}
+
+// Labels names the labels by which a service may be found.
+func (s *Services) Labels() []string {
+	out := append([]string{s.Label}, s.Fallback...)
+	for _, r := range s.Rules.rules {
+		out = slices.AppendSeq(out, maps.Keys(r.Match))
+		for _, part := range strings.Split(string(r.Service), "${")[1:] {
+			name, _, _ := strings.Cut(part, "}")
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // Of tells whose labels are, and whether that service is declared. It is GRACE's own

@@ -114,6 +114,13 @@ func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.S
 		if w.at.After(at) {
 			at = w.at
 		}
+		if why := in.broken(w); why != "" {
+			if w.objective != "" && at.Sub(w.at) >= evaluateEvery {
+				w.at = at
+				changed = append(changed, in.sense.Failed(w.objective, at, why)...)
+			}
+			continue
+		}
 		since, missing := at.Sub(w.at), w.expr.Op() == "" // that nothing comes may be what it says
 		if appended == w.appended && (!missing || since < evaluateEvery) || appended != w.appended && since < min(every/2, evaluateEvery) {
 			continue

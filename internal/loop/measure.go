@@ -67,11 +67,7 @@ const askedFor = time.Hour
 func (in *ingest) keepCheck(e *series.Expr) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	_, known := in.runChecks[e.String()]
 	watches := in.Series.Watches(e)
-	if watches && !known {
-		return
-	}
 	in.runChecks[e.String()] = runCheck{e, in.Now()}
 	if !watches {
 		in.watchAll()

@@ -276,7 +276,7 @@ func (r *sloReader) accept(s SLO, target *yaml.Node, whole float64) {
 	switch s.Target = v / whole; {
 	case s.Service == "" || s.Name == "":
 		r.add(Problem{Place: s.Place, Message: "an SLO without a service or a name"})
-	case err != nil || s.Target <= 0 || s.Target >= 1:
+	case err != nil || !(s.Target > 0 && s.Target < 1): // also when it is no number
 		r.add(Problem{Place: at, Rule: s.Name, Group: s.Service, Message: fmt.Sprintf("%q is no target", text(target)), Hint: fmt.Sprintf("want more than 0 and less than %g, for example %g", whole, 0.999*whole)})
 	default:
 		r.out = append(r.out, s)

@@ -54,6 +54,8 @@ type Element struct {
 	// Newest is when the newest sample was measured that the element rests on: of
 	// what it is made of, the oldest of those. Zero where nothing was found.
 	Newest time.Time
+	// Whole is the same where each series counts that stands for now: a sum is made of all.
+	Whole time.Time
 }
 
 // Newest tells when the newest sample was measured of what bears on labels, as it does
@@ -63,7 +65,7 @@ func (r *Result) Newest(of map[string]string) time.Time {
 	for _, m := range r.evidence.picked {
 		ev.picked = append(ev.picked, measured{series: m.series})
 	}
-	at, _ := ev.newest(labels.FromMap(of))
+	at, _, _ := ev.newest(labels.FromMap(of))
 	return at
 }
 
@@ -141,7 +143,7 @@ func (db *DB) Evaluate(ctx context.Context, e *Expr, at time.Time) (Result, erro
 			continue
 		}
 		var enough bool
-		if one.Newest, enough = r.evidence.newest(ls); !enough {
+		if one.Newest, one.Whole, enough = r.evidence.newest(ls); !enough {
 			r.Undefined = append(r.Undefined, ls.Map())
 			continue
 		}
@@ -173,7 +175,7 @@ func (db *DB) newestOf(e *Expr, at time.Time, back time.Duration, r *Result) boo
 			continue
 		}
 		out = append(out, Element{
-			Labels: ls.Map(), Value: s.float, Threshold: e.bound, Holds: holds(e.op, s.float, e.bound), Newest: s.evidence(),
+			Labels: ls.Map(), Value: s.float, Threshold: e.bound, Holds: holds(e.op, s.float, e.bound), Newest: s.evidence(), Whole: s.evidence(),
 		})
 	}
 	r.Elements, r.Undefined = out, undefined

@@ -22,6 +22,7 @@ type evidence struct {
 // measured are the series that a selector picks.
 type measured struct {
 	series []timed
+	ranged bool // the expression makes something of a range of it
 	// of has them by the names of an element's labels: most elements of a result have
 	// the same.
 	of map[string][]shared
@@ -39,9 +40,13 @@ type timed struct {
 
 // shared are series which have the same of an element's names.
 type shared struct {
-	names  []string
-	newest map[uint64]int64 // sample's time, by the values of these labels
+	names []string
+	times map[uint64]span // by the values of these labels
 }
+
+// span are the times of the newest samples of several series: of the newest of them, and
+// of the oldest.
+type span struct{ newest, oldest int64 }
 
 // A window that has only begun says little: two errors in the first three requests after
 // a start are no outage. What an expression makes of a range counts once a twelfth of it
@@ -62,7 +67,7 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 	back := Lookback
 	now := at.UnixMilli()
 	for _, p := range e.picks {
-		var m measured
+		m := measured{ranged: p.reach > 0}
 		var newest int64
 		var gap int32
 		for _, k := range db.picked(p.text, p.matchers) {
@@ -93,8 +98,9 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 }
 
 // newest gives the oldest, over the selectors, of the newest samples that bear on
-// labels; false when some of them have not been seen for long enough.
-func (ev *evidence) newest(ls labels.Labels) (at time.Time, enough bool) {
+// labels; false when some of them have not been seen for long enough. whole is the same
+// where each series counts that stands for now: a sum is made of all.
+func (ev *evidence) newest(ls labels.Labels) (at, whole time.Time, enough bool) {
 	ev.names, ev.key = ev.names[:0], ev.key[:0]
 	ls.Range(func(l labels.Label) {
 		if l.Name != MetricLabel {
@@ -102,24 +108,31 @@ func (ev *evidence) newest(ls labels.Labels) (at time.Time, enough bool) {
 			ev.key = append(append(ev.key, l.Name...), 0)
 		}
 	})
-	oldest := int64(math.MaxInt64)
+	least := span{math.MaxInt64, math.MaxInt64}
 	for i := range ev.picked {
-		if at, ok := ev.picked[i].newest(ls, ev.names, ev.key); ok {
-			oldest = min(oldest, at)
+		m := &ev.picked[i]
+		t, ok := m.times(ls, ev.names, ev.key)
+		if !ok {
+			continue
 		}
+		least.newest = min(least.newest, t.newest)
+		if m.ranged {
+			t.oldest = t.newest
+		}
+		least.oldest = min(least.oldest, t.oldest)
 	}
-	switch oldest {
+	switch least.newest {
 	case math.MaxInt64:
-		return time.Time{}, true
+		return time.Time{}, time.Time{}, true
 	case thin:
-		return time.Time{}, false
+		return time.Time{}, time.Time{}, false
 	}
-	return time.UnixMilli(oldest).UTC(), true
+	return time.UnixMilli(least.newest).UTC(), time.UnixMilli(least.oldest).UTC(), true
 }
 
-// newest gives the time of the newest sample among the series that agree with labels,
-// which have these names.
-func (m *measured) newest(ls labels.Labels, names []string, key []byte) (at int64, ok bool) {
+// times gives those of the newest samples of the series that agree with labels, which
+// have these names.
+func (m *measured) times(ls labels.Labels, names []string, key []byte) (t span, ok bool) {
 	by, known := m.of[string(key)]
 	if !known {
 		by = m.share(names)
@@ -128,13 +141,13 @@ func (m *measured) newest(ls labels.Labels, names []string, key []byte) (at int6
 		}
 		m.of[string(key)] = by
 	}
-	at = math.MinInt64
+	t = span{math.MinInt64, math.MaxInt64}
 	for _, s := range by {
-		if t, found := s.newest[hashOf(ls, s.names)]; found {
-			at, ok = max(at, t), true
+		if found, is := s.times[hashOf(ls, s.names)]; is {
+			t, ok = span{max(t.newest, found.newest), min(t.oldest, found.oldest)}, true
 		}
 	}
-	return at, ok
+	return t, ok
 }
 
 // share sorts the series by which of the names they have, and their values.
@@ -155,7 +168,7 @@ func (m *measured) share(names []string) (out []shared) {
 		if !known {
 			place = len(out)
 			places[string(has)] = place
-			out = append(out, shared{newest: map[uint64]int64{}})
+			out = append(out, shared{times: map[uint64]span{}})
 			for i, name := range names {
 				if has[i] == '1' {
 					out[place].names = append(out[place].names, name)
@@ -163,9 +176,11 @@ func (m *measured) share(names []string) (out []shared) {
 			}
 		}
 		h := hashOf(s.labels, out[place].names)
-		if at, known := out[place].newest[h]; !known || s.measured > at {
-			out[place].newest[h] = s.measured
+		t, known := out[place].times[h]
+		if !known {
+			t = span{s.measured, s.measured}
 		}
+		out[place].times[h] = span{max(t.newest, s.measured), min(t.oldest, s.measured)}
 	}
 	return out
 }

@@ -28,6 +28,7 @@ type Expr struct {
 	bound       float64 // what limit is, if that is constant
 	constant    bool
 	plain       bool   // value is what a selector picks, as it is now, and the limit constant
+	sparse      bool   // what is compared is not there where all is well
 	unlike      string // why it cannot be foretold
 	filters     bool   // what holds of nothing gives no element
 	picks       []pick
@@ -116,7 +117,7 @@ func (e *Expr) compare(parsed parser.Expr) {
 		e.unlike = "it compares with " + outer.Op.String() + ": nothing comes closer to that"
 	}
 	left, right := outer.LHS, outer.RHS
-	e.op = outer.Op
+	e.op, e.sparse = outer.Op, filters(left) || filters(right)
 	switch {
 	case right.Type() == parser.ValueTypeScalar && left.Type() == parser.ValueTypeVector:
 		e.value, e.limit = left.String(), right.String()
@@ -286,6 +287,10 @@ func (e *Expr) Without(part string) *Expr {
 	}
 	return &out
 }
+
+// Sparse tells that a comparison may give nothing, passing or failing, where all is well:
+// one of its sides filters.
+func (e *Expr) Sparse() bool { return e.sparse }
 
 // Measured is the metric that the expression compares as it was measured; empty where it
 // makes something else of what was.

@@ -68,12 +68,13 @@ func (db *DB) NewRecorder() *Recorder { return &Recorder{db: db} }
 // look at, directly or by way of other recordings, and gives the expressions of those.
 // Recordings that were there before go on; the series of others end.
 func (r *Recorder) Configure(groups []Group, watched []*Expr) []*Expr {
-	before := map[string]*recording{}
+	before, ends := map[string]*recording{}, map[string]time.Time{}
 	times := map[string]time.Time{}
 	for _, g := range r.groups {
 		times[g.Name] = g.at
 		for _, rec := range g.rules {
-			before[g.Name+"\x00"+rec.id()] = rec
+			id := g.Name + "\x00" + rec.id()
+			before[id], ends[id] = rec, g.at.Add(-g.Offset).Add(time.Millisecond) // after its newest sample
 		}
 	}
 	r.groups = r.groups[:0:0]
@@ -100,7 +101,7 @@ func (r *Recorder) Configure(groups []Group, watched []*Expr) []*Expr {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(before)) {
-		r.end(before[id].keys, r.db.opt.Now())
+		r.end(before[id].keys, ends[id])
 	}
 	return used
 }
@@ -167,6 +168,19 @@ func (r *Recorder) Step(ctx context.Context, now time.Time) (changed []Recording
 	return changed
 }
 
+// Broken tells why a recording that an expression looks at could not be evaluated the last
+// time; empty if none.
+func (r *Recorder) Broken(e *Expr) string {
+	for _, g := range r.groups {
+		for _, rec := range g.rules {
+			if rec.wrong != "" && slices.Contains(e.Metrics(), rec.Name) {
+				return "the recording " + rec.Name + ": " + rec.wrong
+			}
+		}
+	}
+	return ""
+}
+
 // Failing counts the recordings that could not be evaluated the last time.
 func (r *Recorder) Failing() (n int) {
 	for _, g := range r.groups {
@@ -201,7 +215,7 @@ func (r *Recorder) record(ctx context.Context, rec *recording, at time.Time, lim
 	}
 	rows := make([]row, 0, len(values))
 	for _, s := range values {
-		newest, enough := ev.newest(s.Metric.DropReserved(func(name string) bool { return name == MetricLabel }))
+		newest, _, enough := ev.newest(s.Metric.DropReserved(func(name string) bool { return name == MetricLabel }))
 		if !enough {
 			continue
 		}
@@ -227,7 +241,7 @@ func (r *Recorder) record(ctx context.Context, rec *recording, at time.Time, lim
 	rec.keys = keys
 	maps.DeleteFunc(gone, func(key string, _ bool) bool { return keys[key] })
 	r.end(gone, at)
-	if n := report.Count(SourceFull) + report.Count(ServiceFull) + report.Count(Full); n > 0 {
+	if report.Refused() > 0 {
 		return report.Err()
 	}
 	return nil

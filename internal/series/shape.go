@@ -9,11 +9,16 @@ import (
 )
 
 // Fixed gives the labels that the expression's selectors ask for by =, where none asks for
-// another value: what it is about, also where its elements do not say so any more.
+// another value: what it is about, also where its elements do not say so any more. What
+// only decides whether there is an element says nothing of that.
 func (e *Expr) Fixed() map[string]string {
 	out := map[string]string{}
-	for _, p := range e.picks {
-		for _, m := range p.matchers {
+	parsed, err := Parser().ParseExpr(e.text)
+	if err != nil {
+		return out
+	}
+	for _, selector := range subjects(parsed, nil) {
+		for _, m := range selector.LabelMatchers {
 			if m.Name == MetricLabel || m.Type != labels.MatchEqual {
 				continue
 			}
@@ -28,6 +33,26 @@ func (e *Expr) Fixed() map[string]string {
 		if value == "" {
 			delete(out, name)
 		}
+	}
+	return out
+}
+
+// subjects gives the selectors of what the elements are about: not those of the right side
+// of and and unless, nor of the side from which labels are taken over.
+func subjects(node parser.Node, out []*parser.VectorSelector) []*parser.VectorSelector {
+	switch n := node.(type) {
+	case *parser.VectorSelector:
+		return append(out, n)
+	case *parser.BinaryExpr:
+		switch {
+		case n.Op == parser.LAND, n.Op == parser.LUNLESS, n.VectorMatching != nil && n.VectorMatching.Card == parser.CardManyToOne:
+			return subjects(n.LHS, out)
+		case n.VectorMatching != nil && n.VectorMatching.Card == parser.CardOneToMany:
+			return subjects(n.RHS, out)
+		}
+	}
+	for child := range parser.ChildrenIter(node) {
+		out = subjects(child, out)
 	}
 	return out
 }

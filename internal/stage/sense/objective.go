@@ -29,6 +29,7 @@ type Objective struct {
 	// KeepFiring is Prometheus' keep_firing_for.
 	KeepFiring grace.Duration    `json:"keep_firing_for" doc:"how long it goes on firing after the last failure"`
 	Interval   time.Duration     `json:"-"` // at which samples come; 0 is not known
+	Resolve    []string          `json:"-"` // the labels by which the service of what a rule finds is resolved
 	Labels     map[string]string `json:"-"` // of a rule of Prometheus; nil: it is none
 }
 
@@ -142,7 +143,7 @@ func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
 	if e := o.entries[grace.CoreService]; e != nil && e.fault != "" && len(by[grace.CoreService]) == 0 {
 		changed = append(changed, a.forget(e, "it can be evaluated again"))
 	}
-	if r.Compared {
+	if r.Compared && !o.expr.Sparse() {
 		return changed
 	}
 	for _, service := range slices.Sorted(maps.Keys(o.entries)) {
@@ -156,17 +157,26 @@ func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
 }
 
 // about gives the labels by which the samples are found that bear on a service: of a
-// rule those of the element that was reported last, from which its service was resolved.
+// rule those of the element that was reported last by which its service was resolved: its
+// pod may be another one now.
 func (e *entry) about(service grace.ServiceID) map[string]string {
 	switch o := e.objective; {
 	case o.Service != "":
 		return nil
 	case o.Labels == nil:
 		return map[string]string{o.ServiceLabel: string(service)}
-	case e.reported == nil:
-		return e.sig.Labels // from before a restart
 	}
-	return e.reported
+	labels := e.reported
+	if labels == nil {
+		labels = e.sig.Labels // from before a restart
+	}
+	out := map[string]string{}
+	for _, name := range e.objective.Resolve {
+		if v := labels[name]; v != "" {
+			out[name] = v
+		}
+	}
+	return out
 }
 
 func (a *Agent) conclude(e *entry, changes bool, changed []grace.Signal) []grace.Signal {
@@ -238,6 +248,9 @@ func (e *entry) weigh(cfg *Config, list []*series.Element, now time.Time) (v ver
 	for _, one := range list {
 		at := one.Newest
 		if at.IsZero() {
+			if !one.Holds {
+				continue // it rests on what has ended
+			}
 			at = now // that nothing is there cannot be measured
 		}
 		if now.Sub(at) > e.staleTimeout(cfg) {

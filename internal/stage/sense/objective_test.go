@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"grace"
+	"grace/internal/series"
 )
 
 // of gives a sample of a pod of a service.
@@ -214,11 +215,11 @@ func TestRule(t *testing.T) {
 	}
 }
 
-// What a rule no longer finds passes by what was measured of the same element, and not by
-// what is measured of others.
+// What a rule no longer finds passes by what was measured of the same service, also of a
+// pod that is new, and not by what is measured of others.
 func TestRuleWithoutElements(t *testing.T) {
 	a := lagging(func(o *Objective) {
-		o.Labels, o.Expr = map[string]string{"alertname": "Lag"}, `lag == 20`
+		o.Labels, o.Expr, o.Resolve = map[string]string{"alertname": "Lag"}, `lag > 10 and lag < 1000`, []string{"app", "service"}
 	})
 	for sec := 0; sec < 50; sec += 10 {
 		a.Observe(of("web", "w-1", sec, 20))
@@ -234,10 +235,54 @@ func TestRuleWithoutElements(t *testing.T) {
 	if s, _ := a.Signal(key); s.State == grace.SignalOK {
 		t.Errorf("others are measured: %+v", s)
 	}
-	for sec := 100; sec < 130; sec += 10 {
-		a.Observe(of("web", "w-1", sec, 1))
+	for sec := 400; sec < 430; sec += 10 { // what is not measured any more stands for 5 minutes
+		a.Observe(of("web", "w-2", sec, 1))
 	}
 	if s, _ := a.Signal(key); s.State != grace.SignalOK {
 		t.Errorf("it is measured, and passes: %+v", s)
+	}
+}
+
+// What is compared may not be there where all is well: then it passes by what was measured.
+func TestSparseComparison(t *testing.T) {
+	for _, expr := range []string{`(lag > 10) < 1000`, `count by (service) (lag > 10) > 0`, `(lag > 10) == 20`} {
+		a := lagging(func(o *Objective) { o.Expr = expr })
+		for sec := 0; sec < 50; sec += 10 {
+			a.Observe(of("web", "w-1", sec, 20))
+		}
+		if s, _ := a.Signal("web/objective/lag"); s.State != grace.SignalFiring {
+			t.Fatalf("%s: %+v", expr, s)
+		}
+		for sec := 50; sec < 80; sec += 10 {
+			a.Observe(of("web", "w-1", sec, 1))
+		}
+		if s, _ := a.Signal("web/objective/lag"); s.State != grace.SignalOK || s.Unconfirmed {
+			t.Errorf("%s, well again: %+v", expr, s)
+		}
+	}
+}
+
+// What rests on series that have ended does not pass, whatever the engine makes of the
+// range before their end.
+func TestEndedDoesNotPass(t *testing.T) {
+	a := lagging(func(o *Objective) { o.Expr = `max by (service) (max_over_time(lag[1m])) > 10` })
+	for sec := 0; sec <= 20; sec += 10 {
+		a.Observe(of("web", "w-1", sec, 20))
+	}
+	a.Observe(of("web", "w-1", 81, 1))
+	var key []byte
+	for _, l := range [][2]string{{"__name__", "lag"}, {"job", "prom"}, {"pod", "w-1"}, {"service", "web"}} {
+		key = series.AppendLabel(key, l[0], l[1])
+	}
+	b := a.db.Begin(series.From{Sensor: "prom", Source: "prom", History: true})
+	if !b.Append(key, series.Meta{}, series.Sample{At: at(82).UnixMilli(), Value: math.Float64frombits(0x7ff0000000000002)}) {
+		t.Fatal("it is another series")
+	}
+	b.End()
+	for sec := 90; sec < 130; sec += 10 {
+		a.Observe(of("cart", "c-1", sec, 1))
+	}
+	if s, _ := a.Signal("web/objective/lag"); s.State == grace.SignalOK || s.At.After(at(81)) {
+		t.Errorf("%+v", s)
 	}
 }

@@ -16,20 +16,20 @@ import (
 // shows nothing.
 func Read(c grace.Check, e *series.Expr, r *series.Result, since time.Time) grace.Reading {
 	var held, failed []*series.Element
-	var old, odd *series.Element
+	var old, undefined *series.Element
 	if len(r.Undefined) > 0 {
-		odd = &series.Element{Labels: r.Undefined[0]}
+		undefined = &series.Element{Labels: r.Undefined[0]}
 	}
 	for i := range r.Elements {
 		switch one := &r.Elements[i]; {
-		case one.Newest.IsZero() || one.Newest.Before(since):
-			if old == nil || one.Newest.Before(old.Newest) {
+		case one.Whole.IsZero() || one.Whole.Before(since):
+			if old == nil || one.Whole.Before(old.Whole) {
 				old = one
 			}
 		case r.Compared && !one.Holds:
 			failed = append(failed, one)
 		case math.IsNaN(one.Value) || math.IsInf(one.Value, 0):
-			odd = one
+			undefined = one
 		default:
 			held = append(held, one)
 		}
@@ -40,15 +40,15 @@ func Read(c grace.Check, e *series.Expr, r *series.Result, since time.Time) grac
 	case single && len(r.Elements) > 1:
 		out.Detail = fmt.Sprintf("%d values, and it takes one: put sum() or max() around them", len(r.Elements))
 	case !single && len(failed) > 0:
-		out.At, out.OK, out.Detail = slices.MaxFunc(failed, byTime).Newest, true, words(e, failed, len(r.Elements))
+		out.At, out.OK, out.Detail = slices.MaxFunc(failed, byTime).Newest, true, describe(e, failed, len(r.Elements))
 	case old != nil:
-		out.Detail = unseen(e, old.Newest, since) + label(old)
-	case odd != nil:
-		out.Detail = "no number, or not measured for long enough" + label(odd)
+		out.Detail = unseen(e, old.Whole, since) + label(old)
+	case undefined != nil:
+		out.Detail = "no number, or not measured for long enough" + label(undefined)
 	case single && len(held) > 0:
 		out.At, out.Value, out.OK = held[0].Newest, held[0].Value, true
 	case len(held) > 0:
-		out.At, out.Value, out.OK, out.Detail = slices.MinFunc(held, byTime).Newest, 1, true, words(e, held, len(held))
+		out.At, out.Value, out.OK, out.Detail = slices.MinFunc(held, byTime).Newest, 1, true, describe(e, held, len(held))
 	case newest.IsZero() || newest.Before(since):
 		out.Detail = unseen(e, newest, since)
 	case single || r.Compared:
@@ -61,8 +61,8 @@ func Read(c grace.Check, e *series.Expr, r *series.Result, since time.Time) grac
 
 func byTime(a, b *series.Element) int { return a.Newest.Compare(b.Newest) }
 
-// words tells of the worst of the elements that hold or fail, of so many in all.
-func words(e *series.Expr, list []*series.Element, all int) string {
+// describe tells of the worst of the elements that hold or fail, of so many in all.
+func describe(e *series.Expr, list []*series.Element, all int) string {
 	margin := func(one *series.Element) float64 {
 		d := one.Value - one.Threshold
 		switch e.Op() {

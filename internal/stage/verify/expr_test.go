@@ -38,6 +38,8 @@ func TestRead(t *testing.T) {
 		{"one pod not measured, another fails", `queue < 5`, "", line{"a": {3, 3, 3, 3, 8}, "b": {3, 3}}, true, 0, 30, `8, not < 5 {pod="a"}, 1 of 2 fail`},
 		{"the one measured least recently", `queue < 5`, "", line{"a": {3, 3, 3, 3, 3}, "b": {3, 3, 3}}, true, 1, 0, `3 < 5 {pod="a"}, the worst of 2`},
 		{"as a sum", `sum(queue) < 5`, "", line{"a": {3, 3}}, false, 0, 0, `no sample of queue since 09:31:00, the newest is from 09:30:45`},
+		{"a sum of which a part was measured before the step", `sum(queue) < 50`, "", line{"a": {3, 3, 3, 3, 3}, "b": {3, 3}}, false, 0, 0, `no sample of queue since 09:31:00, the newest is from 09:30:45`},
+		{"a sum of which a part has ended", `sum(queue) < 50`, "", line{"a": {3, 3, 3, 3, 3}, "b": {3, gone}}, true, 1, 30, `3 < 50`},
 		{"of two selectors", `sum(queue) + on () sum(errors) < 500`, "", line{"a": {3, 3, 3}}, false, 0, 0, `no sample of queue, errors since 09:31:00, the newest is from 09:30:45`},
 		{"never measured", `lag < 5`, "", line{"a": {3, 3, 3}}, false, 0, 0, `no sample of lag since 09:31:00, or not for long enough`},
 		{"ended", `queue < 5`, "", line{"a": {3, 3, 3, gone}}, false, 0, 0, `no sample of queue since 09:31:00, or not for long enough`},
