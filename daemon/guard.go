@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/content"
 	"grace/internal/event"
 	"grace/internal/store"
 )
@@ -91,7 +92,7 @@ func (d *Daemon) reportForgery(ctx context.Context, f forgery) {
 	d.log.Error("somebody writes to the database beside GRACE; what was written is not acted on", "what", f.what, "error", f.err)
 	at := now()
 	inc := grace.Incident{
-		ID: grace.IncidentID(fmt.Sprintf("inc-forged-%d", at.UnixMilli())), State: grace.IncidentOpen, Severity: grace.SeverityCritical,
+		ID: grace.IncidentID("inc-forged-" + content.ID(f.what, at)), State: grace.IncidentOpen, Severity: grace.SeverityCritical,
 		// Of no service: it is not over when one is well.
 		Title:    "The database was written to beside GRACE: " + f.what,
 		Detail:   f.err.Error() + ". It is not acted on. Find out who can write to the database, then run: grace audit verify",
