@@ -29,7 +29,7 @@ func TestMeasure(t *testing.T) {
 	service := benchService(1)
 	var cfg Config
 	l, pass := wound(t, func(c *Config) {
-		verified(c, `queue{service="${service}",shard="${shard}"} < ${limit}`)
+		verified(c, `queue{service="${service}",shard="${shard}"} < ${limit}`, `depth{service="${service}"} < 5`)
 		cfg = *c
 	})
 	put := func(metric, shard string, v float64) {
@@ -75,6 +75,13 @@ func TestMeasure(t *testing.T) {
 	put("queue", "a", 3)
 	ask(true, 1, `queue{service=%q,shard="a"} < 5`)
 	ask(false, 0, `queue{service=%q} < 5`) // one was measured before
+	put("depth", "a", 1)
+	ask(true, 1, `depth{service=%q} < 5`)
+	cfg.Playbooks = nil // while a run of it is verified
+	if err := l.Reconfigure(t.Context(), cfg, "test"); err != nil {
+		t.Fatal(err)
+	}
+	ask(true, 1, `depth{service=%q} < 5`)
 }
 
 // What open runs ask is forgotten when they have ended.

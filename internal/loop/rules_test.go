@@ -139,3 +139,38 @@ func TestUnmappedIsTold(t *testing.T) {
 		t.Errorf("incidents: %v", about)
 	}
 }
+
+// What looks at a recording that cannot be evaluated is stale, with the reason, also when
+// it has never found a service; and goes on when it can be.
+func TestRecordingFails(t *testing.T) {
+	t.Parallel()
+	l, step := ruled(t)
+	core := grace.SignalKey(grace.CoreService) + "/objective/HighErrors"
+	cfg := l.stages.Load().Config
+	right := cfg.Recordings
+	// Two jobs of one series: many-to-many.
+	cfg.Recordings = []series.Group{{Name: "shop", Interval: 15 * time.Second, Rules: []series.Recording{
+		{Name: "job:errors:ratio1m", Expr: `errors_total / on (job) group_left {__name__=~"errors_total|requests_total"}`},
+	}}}
+	if err := l.Reconfigure(t.Context(), cfg, "test"); err != nil {
+		t.Fatal(err)
+	}
+	step(90, 0.2)
+	if s, _ := l.sense.Signal(core); s.State != grace.SignalStale || !strings.Contains(s.Message, "the recording job:errors:ratio1m") {
+		t.Errorf("it cannot be evaluated: %+v", s)
+	}
+	if got := l.RuleStats(); got.Failing != 1 {
+		t.Errorf("%+v", got)
+	}
+	cfg.Recordings = right
+	if err := l.Reconfigure(t.Context(), cfg, "test"); err != nil {
+		t.Fatal(err)
+	}
+	step(180, 0.2)
+	if got := stateOf(l, grace.SignalKey(benchService(1))+"/objective/HighErrors"); got != grace.SignalFiring {
+		t.Errorf("it can be evaluated again: %q", got)
+	}
+	if s, _ := l.sense.Signal(core); strings.Contains(s.Message, "the recording") {
+		t.Errorf("it can be evaluated again: %+v", s)
+	}
+}
