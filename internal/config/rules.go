@@ -231,7 +231,7 @@ func (c *checker) judgeRules() {
 			}
 		}
 	}
-	settings := &c.file.Rules
+	settings, resolve := &c.file.Rules, c.resolver.Labels()
 	for _, f := range c.rules {
 		for _, r := range f.alerts {
 			expr, err := series.Compile(r.Expr)
@@ -246,7 +246,7 @@ func (c *checker) judgeRules() {
 			maps.Copy(r.labels, own)
 			found, _ := c.resolver.Rules.Find(r.labels)
 			o := &r.objective
-			o.ServiceLabel, o.Expr, o.Labels, o.Text, o.Resolve = settings.ServiceLabel, r.Expr, own, r.Text(), c.resolver.Labels()
+			o.ServiceLabel, o.Expr, o.Labels, o.Text, o.Resolve = settings.ServiceLabel, r.Expr, own, r.Text(), resolve
 			o.For, o.KeepFiring = grace.Duration(r.For), grace.Duration(r.KeepFiring)
 			o.Code = grace.Code(cmp.Or(found.Code, r.labels[settings.CodeLabel], r.Code, string(grace.CodeInvestigation))).Canonical()
 			o.Severity = cmp.Or(found.Severity, settings.severity(r.Labels[settings.SeverityLabel]))

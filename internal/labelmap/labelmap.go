@@ -113,19 +113,25 @@ func pattern(text string) string {
 }
 
 func checkTemplate(text string) error {
+	_, err := labelsIn(text)
+	return err
+}
+
+// labelsIn names the labels of a template.
+func labelsIn(text string) (names []string, err error) {
 	for rest := text; ; {
 		_, after, found := strings.Cut(rest, "${")
 		if !found {
-			return nil
+			return names, nil
 		}
 		name, next, closed := strings.Cut(after, "}")
 		if !closed || name == "" {
-			return fmt.Errorf("%q: a ${label} is not closed or has no name; write for example ${job}", text)
+			return names, fmt.Errorf("%q: a ${label} is not closed or has no name; write for example ${job}", text)
 		}
 		if strings.Contains(name, ":") {
-			return fmt.Errorf("%q: ${%s} is no label; secrets are not read here", text, name)
+			return names, fmt.Errorf("%q: ${%s} is no label; secrets are not read here", text, name)
 		}
-		rest = next
+		names, rest = append(names, name), next
 	}
 }
 

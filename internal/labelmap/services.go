@@ -27,10 +27,8 @@ func (s *Services) Labels() []string {
 	out := append([]string{s.Label}, s.Fallback...)
 	for _, r := range s.Rules.rules {
 		out = slices.AppendSeq(out, maps.Keys(r.Match))
-		for _, part := range strings.Split(string(r.Service), "${")[1:] {
-			name, _, _ := strings.Cut(part, "}")
-			out = append(out, name)
-		}
+		names, _ := labelsIn(string(r.Service))
+		out = append(out, names...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

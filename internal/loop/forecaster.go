@@ -21,10 +21,9 @@ type forecaster struct {
 	stepRefits *refitter // of Step; Start's has its own
 }
 
+// newForecaster makes one that reconfigure gives its targets.
 func newForecaster(co *common, st *stages) *forecaster {
-	f := &forecaster{common: co, predict: predict.New(st.Predict, targetsOf(watches(&st.Config)))}
-	f.predict.Silence(st.Govern.PredictiveShadow)
-	return f
+	return &forecaster{common: co, predict: predict.New(st.Predict, nil)}
 }
 
 // Start begins to keep the forecasts of the hour up to date.

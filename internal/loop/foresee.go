@@ -239,13 +239,13 @@ func (f *forecaster) hearPrediction(e grace.Event) {
 
 // reconfigure gives the agents their limits, and the own one its targets: series that
 // others send are held against thresholds by what expressions make of them.
-func (f *forecaster) reconfigure(st *stages) {
+func (f *forecaster) reconfigure(st *stages, own []predict.Target) {
 	f.agents.Lock()
 	defer f.agents.Unlock()
 	f.eachAgent(func(a *predict.Agent) {
 		var targets []predict.Target
 		if a == f.predict {
-			targets = targetsOf(watches(&st.Config))
+			targets = own
 		}
 		a.Reconfigure(st.Predict, targets)
 		a.Silence(st.Govern.PredictiveShadow)

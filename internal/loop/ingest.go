@@ -50,6 +50,7 @@ func newIngest(co *common, f *forecaster, st *stages) *ingest {
 	}
 	in.recorder = in.Series.NewRecorder()
 	in.watch(&st.Config)
+	f.reconfigure(st, targetsOf(in.watches))
 	return in
 }
 

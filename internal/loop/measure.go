@@ -16,11 +16,10 @@ import (
 // Measure gives what the expression of a check shows now; of what was measured before
 // since it shows nothing.
 func (in *ingest) Measure(ctx context.Context, c grace.Check, since time.Time) grace.Reading {
-	e, err := series.Compile(c.Expr)
+	e, err := in.runCheck(c.Expr)
 	if err != nil {
 		return grace.Reading{Detail: err.Error()}
 	}
-	in.keepCheck(e)
 	r, err := in.Series.Evaluate(ctx, e, in.Now())
 	if err != nil {
 		return grace.Reading{Detail: err.Error()}
@@ -53,8 +52,8 @@ func checks(cfg *Config) (out []*series.Expr) {
 	return out
 }
 
-// runCheck is the expression of an open run that the configuration does not lead to: it was
-// decided by another one, or by hand with other parameters.
+// runCheck is an expression by which an open run is verified. The configuration may not lead
+// to it: the run was decided by another one, or by hand with other parameters.
 type runCheck struct {
 	expr *series.Expr
 	at   time.Time // when a run asked last
@@ -63,15 +62,23 @@ type runCheck struct {
 // askedFor is how long it is watched after that: longer than any run pauses.
 const askedFor = time.Hour
 
-// keepCheck has the samples kept that a check of a run looks at, from its first look on.
-func (in *ingest) keepCheck(e *series.Expr) {
+// runCheck gives the expression of a run's check, and has the samples kept that it looks
+// at, from its first look on.
+func (in *ingest) runCheck(text string) (*series.Expr, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	watches := in.Series.Watches(e)
-	in.runChecks[e.String()] = runCheck{e, in.Now()}
-	if !watches {
+	e := in.runChecks[text].expr
+	if e == nil {
+		var err error
+		if e, err = series.Compile(text); err != nil {
+			return nil, err
+		}
+	}
+	in.runChecks[text] = runCheck{e, in.Now()}
+	if !in.Series.Watches(e) {
 		in.watchAll()
 	}
+	return e, nil
 }
 
 // watchAll has the series kept that the configuration and open runs look at, and those

@@ -81,7 +81,7 @@ func (in *ingest) swap(st *stages) bool {
 	in.reloaded.Store(true)
 	in.looking.Store(now.UnixMilli())
 	in.countFrom(now)
-	in.forecaster.reconfigure(st)
+	in.forecaster.reconfigure(st, targetsOf(in.watches))
 	in.enqueue(changed)
 	in.mirror.signals(unknown(in.sense.Signals()))
 	return true

@@ -21,25 +21,29 @@ type Limit struct {
 
 // Validate names everything that is wrong with the limit.
 func (l Limit) Validate() error {
+	e, err := validate(l.Name, l.Expr, l.Code, l.Service, l.ServiceLabel)
+	if e != nil && e.Unpredictable() != "" {
+		err = errors.Join(err, grace.Field("expr", "cannot be predicted: %s", e.Unpredictable()))
+	}
+	return err
+}
+
+// validate names what is wrong with an objective or a limit, and gives its expression; nil
+// if that is none.
+func validate(name, text string, code grace.Code, service grace.ServiceID, label string) (e *series.Expr, err error) {
 	var errs []error
-	for _, f := range []struct{ key, value string }{
-		{"name", l.Name}, {"expr", l.Expr}, {"code", string(l.Code)},
-	} {
+	for _, f := range []struct{ key, value string }{{"name", name}, {"expr", text}, {"code", string(code)}} {
 		if f.value == "" {
 			errs = append(errs, grace.Field(f.key, "is missing"))
 		}
 	}
-	if l.Expr != "" {
-		e, err := series.Compile(l.Expr)
-		switch {
-		case err != nil:
+	if text != "" {
+		if e, err = series.Compile(text); err != nil {
 			errs = append(errs, grace.Field("expr", "%v", err))
-		case e.Unpredictable() != "":
-			errs = append(errs, grace.Field("expr", "cannot be predicted: %s", e.Unpredictable()))
 		}
 	}
-	if l.Service != "" && l.ServiceLabel != "" {
-		errs = append(errs, grace.Field("service_label", "%q: service says whose it is already", l.ServiceLabel))
+	if service != "" && label != "" {
+		errs = append(errs, grace.Field("service_label", "%q: service says whose it is already", label))
 	}
-	return errors.Join(errs...)
+	return e, errors.Join(errs...)
 }

@@ -38,22 +38,8 @@ func (o *Objective) ID() string { return string(o.Service) + "/" + o.Name }
 
 // Validate names everything that is wrong with the objective.
 func (o Objective) Validate() error {
-	var errs []error
-	for _, f := range []struct{ key, value string }{
-		{"name", o.Name}, {"expr", o.Expr}, {"code", string(o.Code)},
-	} {
-		if f.value == "" {
-			errs = append(errs, grace.Field(f.key, "is missing"))
-		}
-	}
-	if o.Expr != "" {
-		if _, err := series.Compile(o.Expr); err != nil {
-			errs = append(errs, grace.Field("expr", "%v", err))
-		}
-	}
-	if o.Service != "" && o.ServiceLabel != "" {
-		errs = append(errs, grace.Field("service_label", "%q: service says whose it is already", o.ServiceLabel))
-	}
+	_, err := validate(o.Name, o.Expr, o.Code, o.Service, o.ServiceLabel)
+	errs := []error{err}
 	if o.For < 0 {
 		errs = append(errs, grace.Field("for", "%s is negative", o.For))
 	}
