@@ -114,7 +114,7 @@ field: build ## 25 faults on real programs, by alerts too, with restarts, kills 
 	bin/field $(FIELD)
 
 .PHONY: eval
-eval: ## predictions on real series next to the usual tools; writes docs/evaluation.md (GRACE_EVAL_DATA=folder EVAL=flags of another run)
+eval: ## predictions on real series next to the usual tools; writes docs/evaluation.md (GRACE_EVAL_DATA=folder; EVAL='-half choose' to choose constants by)
 	@mkdir -p bin && $(GO) build -o bin/eval ./bench/eval
 	GRACE_EVAL_DATA="$${GRACE_EVAL_DATA:-../shared/data}" bin/eval $(or $(EVAL),-docs docs/evaluation.md)
 	$(took)

@@ -8,7 +8,7 @@ type PredictionOutcome string
 // Prediction outcomes. Only true and false positives move a rule's precision.
 const (
 	PredictionOpen          PredictionOutcome = "open"
-	PredictionTruePositive  PredictionOutcome = "true_positive"  // the breach began within twice the horizon
+	PredictionTruePositive  PredictionOutcome = "true_positive"  // the breach began in the time that was said
 	PredictionFalsePositive PredictionOutcome = "false_positive" // it did not
 	PredictionPrevented     PredictionOutcome = "prevented"      // a run acted; by the forecast it would have begun
 	PredictionUnresolved    PredictionOutcome = "unresolved"     // too few samples to tell, or a run acted and the forecast leaves it open
@@ -25,7 +25,7 @@ type Prediction struct {
 	Metric     string     `json:"metric"`
 	Code       Code       `json:"code"`
 	Title      string     `json:"title"`
-	Likelihood float64    `json:"likelihood" minimum:"0" maximum:"1" doc:"that the breach begins within twice the horizon: of those with 0.8, four in five do"`
+	Likelihood float64    `json:"likelihood" minimum:"0" maximum:"1" doc:"that the breach begins before until: of those with 0.8, four in five do"`
 	Value      float64    `json:"value" doc:"now"`
 	Threshold  float64    `json:"threshold"`
 	BreachAt   time.Time  `json:"breach_at"`
@@ -42,7 +42,7 @@ type Prediction struct {
 	Role        Role              `json:"role,omitempty" enum:"latency,errors,saturation,traffic,capacity" doc:"what the series says of the service"`
 	Rule        string            `json:"rule,omitempty" doc:"that said so"`
 	Score       float64           `json:"score,omitempty" doc:"as the rule gave it, before calibration"`
-	Horizon     Duration          `json:"horizon,omitempty" doc:"how far the rule looks ahead"`
+	Until       time.Time         `json:"until,omitzero" doc:"the breach must begin before, or the prediction was false"`
 	Learned     bool              `json:"learned,omitempty" doc:"the threshold was learned from the series, nobody set it"`
 	Evidence    []string          `json:"evidence,omitempty" doc:"what it rests on"`
 	Suggest     []PlaybookID      `json:"suggested_playbooks,omitempty"`
@@ -52,6 +52,8 @@ type Prediction struct {
 	Resolved    *time.Time        `json:"resolved,omitempty"`
 	Evaluated   []string          `json:"evaluated,omitempty" doc:"once a breach began: the rules that look at the series, whether they foresaw it or not"`
 	Run         RunID             `json:"run,omitempty" doc:"that acted on it"`
+	Rehearsed   bool              `json:"rehearsed,omitempty" doc:"of the past: what the rules would have said, before this process watched"`
+	Block       bool              `json:"block,omitempty" doc:"what a forecast said of a block of six hours, held to what came: it teaches how right forecasts are, and nobody was told"`
 	Foreseen    bool              `json:"foreseen_in_shadow,omitempty" doc:"of a false negative: a rule in shadow had foreseen it"`
 	WouldBreach bool              `json:"would_breach,omitempty" doc:"by the forecast it breaches with at least 90 % if nothing is done"`
 	Scored      bool              `json:"scored,omitempty" doc:"it was published, or would have been were its rule not back in shadow"`

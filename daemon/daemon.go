@@ -22,6 +22,7 @@ import (
 	"grace/internal/loop"
 	"grace/internal/mesh"
 	"grace/internal/notify"
+	"grace/internal/stage/predict"
 	"grace/internal/store"
 	"grace/sensor/alertmanager"
 )
@@ -75,6 +76,7 @@ type Daemon struct {
 	alerts     atomic.Pointer[alertmanager.Reader] // the newest
 	webhooks   chan struct{}                       // alerts came: what Alertmanager lists is read
 	telemetry  *receivers
+	gate       *predict.Gate // of the agents of receivers and loop
 	notifier   *notify.Notifier
 	metrics    *metrics
 	api        *api.Handler
@@ -207,6 +209,7 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.gate = predict.NewGate(d.cfg.Predict.Gate)
 	if d.telemetry, err = newReceivers(d); err != nil {
 		return err
 	}
@@ -215,7 +218,7 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 		return err
 	}
 	d.loop, err = loop.New(loopConfig(d.cfg, d.origins(d.cfg)), loop.Deps{
-		Store: d.store, Bus: d.bus, Runner: runner, Engine: d.engine, Series: d.telemetry.db, Shards: d.telemetry, Models: models,
+		Store: d.store, Bus: d.bus, Runner: runner, Engine: d.engine, Series: d.telemetry.db, Shards: d.telemetry, Gate: d.gate, Models: models,
 		Log: d.log, Now: now, Owner: owner, Elapsed: elapsed(),
 	})
 	if err != nil {

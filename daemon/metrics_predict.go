@@ -34,11 +34,7 @@ func (c predictionCollector) Collect(out chan<- prometheus.Metric) {
 		count(resolved, resolvedHelp, r.Unresolved, byOutcome, r.Rule, string(grace.PredictionUnresolved))
 		gauge("self_heal_prediction_precision", "Share of a rule's predictions that come true, shadow included, as it is believed now.", r.Precision, r.Rule)
 		gauge("self_heal_prediction_precision_low", "Lower edge of the 80 % interval of that share.", r.Low, r.Rule)
-		shadowed := 0.0
-		if r.Shadowed {
-			shadowed = 1
-		}
-		gauge("self_heal_prediction_rule_suspended", "1 while too many of a rule's published predictions were false, so that it is back in shadow.", shadowed, r.Rule)
+		gauge("self_heal_prediction_rule_suspended", "For how many services too many of a rule's published predictions were false, so that it is back in shadow.", float64(r.Suspended), r.Rule)
 	}
 	count("self_heal_predictions_missed_total", "Breaches that no published prediction foresaw.", missed, nil)
 }

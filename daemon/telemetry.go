@@ -55,7 +55,7 @@ func newReceivers(d *Daemon) (*receivers, error) {
 	r.know(d.cfg)
 	var sinks []series.Sink
 	for range shards() {
-		agent := predict.New(d.cfg.Predict, nil)
+		agent := predict.New(d.cfg.Predict, nil, d.gate)
 		agent.Silence(d.cfg.Govern.PredictiveShadow)
 		r.agents = append(r.agents, agent)
 		sinks = append(sinks, forecaster{agent})

@@ -2,10 +2,6 @@ package main
 
 import (
 	"math"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 )
 
@@ -68,44 +64,3 @@ func TestPredictLinear(t *testing.T) {
 		t.Errorf("%v and %v (%v), want the line", f.Points[0], f.Points[47], err)
 	}
 }
-
-// TestM4Tables runs everything on two made series.
-func TestM4Tables(t *testing.T) {
-	folder := t.TempDir()
-	if err := os.Mkdir(filepath.Join(folder, "m4hourly"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	write := func(name string, from, to int) {
-		var b strings.Builder
-		b.WriteString("V1,V2\n")
-		for series := range 2 {
-			b.WriteString("S")
-			for i := from; i < to; i++ {
-				b.WriteString("," + number(50+float64(series)+10*math.Sin(float64(i)*math.Pi/12)+float64(i*i%7)))
-			}
-			b.WriteString(",\n")
-		}
-		if err := os.WriteFile(filepath.Join(folder, "m4hourly", name), []byte(b.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("Hourly-train.csv", 0, 700)
-	write("Hourly-test.csv", 700, 748)
-	tables, err := m4(t.Context(), folder)
-	if err != nil || len(tables) != 2 {
-		t.Fatalf("%d tables, %v", len(tables), err)
-	}
-	for _, table := range tables {
-		for _, row := range table.Rows {
-			if len(row.Cells) != len(table.Columns) {
-				t.Errorf("%s, %s: %d cells for %d columns", table.Title, row.Name, len(row.Cells), len(table.Columns))
-			}
-		}
-	}
-	write("Hourly-test.csv", 700, 740)
-	if _, err := m4(t.Context(), folder); err == nil {
-		t.Error("a short test file passes")
-	}
-}
-
-func number(v float64) string { return strconv.FormatFloat(v, 'f', 4, 64) }

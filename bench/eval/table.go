@@ -19,6 +19,7 @@ type Table struct {
 	Columns []string `json:"columns"` // without the first, which names the row
 	Rows    []Row    `json:"rows"`
 	Notes   []string `json:"notes,omitempty"`
+	lines   bool     // targets: a line each, for a terminal
 }
 
 // Row is one method's or one target's line.
@@ -68,11 +69,7 @@ func figure(v float64, digits int) Value {
 // same interval.
 func bootstrap(n, digits int, statistic func(series []int) float64) Value {
 	const draws = 200
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	v := figure(statistic(all), digits)
+	v := figure(statistic(all(n)), digits)
 	if v.Text != "" || n < 2 {
 		return v
 	}
@@ -94,10 +91,26 @@ func bootstrap(n, digits int, statistic func(series []int) float64) Value {
 	return v
 }
 
+func all(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
 // Text is the table for a terminal.
 func (t Table) Text() string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\n%s\n", t.Title, strings.Repeat("=", len([]rune(t.Title))))
+	for _, r := range t.Rows {
+		if c := r.cells(); t.lines {
+			fmt.Fprintf(&b, "target %s: wanted %s, got %s: %s\n", r.Name, c[0], c[1], c[2])
+		}
+	}
+	if t.lines {
+		return b.String()
+	}
 	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "\t"+strings.Join(t.Columns, "\t"))
 	for _, r := range t.Rows {

@@ -44,8 +44,9 @@ func (f *forecaster) Close(h uint32) { f.agent.Close(predict.Handle(h)) }
 // every 30 seconds of the load's time. It prints its address.
 func serve(ctx context.Context, out io.Writer, requests int) error {
 	sinks := make([]series.Sink, shards)
+	gate := predict.NewGate(predict.DefaultGateConfig())
 	for i := range sinks {
-		sinks[i] = &forecaster{agent: predict.New(predict.DefaultConfig(), targets())}
+		sinks[i] = &forecaster{agent: predict.New(predict.DefaultConfig(), targets(), gate)}
 	}
 	cfg := series.DefaultConfig()
 	cfg.Limits.SeriesPerSource, cfg.Limits.SeriesPerService = cfg.Limits.Series, cfg.Limits.Series

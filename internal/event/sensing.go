@@ -157,6 +157,7 @@ func orEmpty[T any](list []T) []T {
 // RuleJudged says that a rule of prediction may not speak any more, or again.
 type RuleJudged struct {
 	Rule      string
+	Service   grace.ServiceID
 	Back      bool // it may speak again
 	False, Of int  // of its newest predictions
 	Detail    any
@@ -164,7 +165,7 @@ type RuleJudged struct {
 }
 
 func (e RuleJudged) derive(r *Rows) {
-	w := word{at: e.At, action: "prediction.suspended", object: "rule/" + e.Rule, detail: e.Detail}
+	w := word{at: e.At, action: "prediction.suspended", object: "rule/" + e.Rule, service: e.Service, detail: e.Detail}
 	kind := TypeSuspended
 	w.reason = fmt.Sprintf("%d of its last %d published predictions were false", e.False, e.Of)
 	if e.Back {

@@ -1,6 +1,9 @@
 package forecast
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 const (
 	// bandwidth: the past paths are few, so each is blurred by so many usual
@@ -14,9 +17,14 @@ const (
 	quantileLevel = 0.1
 )
 
-// Breach gives the likelihood that the series passes a limit (above it, or
-// below) at least once in each block of so many steps, appended to dst. The
-// last block may be shorter. Nothing is given for a limit that is no number.
+// maxRun bounds how many steps a breach may need.
+const maxRun = 8
+
+// Breach gives the likelihood that the series is in breach of a limit (above it, or
+// below) in each block of so many steps, appended to dst: that run of run + 1 steps one
+// after the other pass it, of which the last is in the block; with a run of 1 a single
+// step is enough. The last block may be shorter. Nothing is given for a limit that is no
+// number.
 //
 // The errors of every past path, which belong together, are laid upon the
 // forecast; the likelihood is the share of those that pass the limit, each
@@ -28,10 +36,10 @@ const (
 // test at once. A softness of 1.5 fits all three better (log loss 0.152, 0.160 and
 // 0.189 against 0.157, 0.162 and 0.194), but then fewer breaches are as likely as
 // 0.8: 54 % of the test's instead of 56.
-func (f *Fitted) Breach(limit float64, above bool, block int, dst []float64) []float64 {
+func (f *Fitted) Breach(limit float64, above bool, block, run int, dst []float64) []float64 {
 	p := f.problem
 	level := (limit - p.centre) / p.scale
-	if block < 1 || math.IsNaN(level) {
+	if block < 1 || run < 1 || run > maxRun || math.IsNaN(level) {
 		return dst
 	}
 	sign := 1.0
@@ -49,8 +57,16 @@ func (f *Fitted) Breach(limit float64, above bool, block int, dst []float64) []f
 		for r, origin := range p.Origins[:len(p.Origins)-1] {
 			far := math.Inf(-1)
 			for h := from; h < to; h++ {
-				if p.Seen[origin+h] {
-					far = max(far, sign*(points[h]+p.Values[origin+h]-f.paths[r][h]-level))
+				var room [maxRun + 1]float64
+				near := room[:0] // of the newest steps, how far beyond each is
+				for back := h; back >= max(h-run, 0) && (run > 1 || back == h); back-- {
+					if p.Seen[origin+back] {
+						near = append(near, sign*(points[back]+p.Values[origin+back]-f.paths[r][back]-level))
+					}
+				}
+				if len(near) >= run {
+					slices.Sort(near)
+					far = max(far, near[len(near)-run])
 				}
 			}
 			if !math.IsInf(far, -1) {

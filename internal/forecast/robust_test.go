@@ -33,7 +33,7 @@ func finite(t *testing.T, f *Fitted) {
 	}
 	for _, limit := range []float64{0, 1e300, -1e300, math.Inf(1), out.Points[0]} {
 		for _, above := range []bool{true, false} {
-			for _, p := range f.Breach(limit, above, 6, nil) {
+			for _, p := range f.Breach(limit, above, 6, 1, nil) {
 				if !(p >= 0 && p < 1) {
 					t.Fatalf("likelihood %v of passing %v", p, limit)
 				}
@@ -282,27 +282,33 @@ func TestBreach(t *testing.T) {
 	if !ok {
 		t.Fatal("nothing said")
 	}
-	above := f.Breach(112, true, 12, nil)
+	above := f.Breach(112, true, 12, 1, nil)
 	if len(above) != 4 || above[0] < 0.9 || above[1] > 0.1 || above[2] < 0.9 || above[3] > 0.1 {
 		t.Errorf("above 112: %.2f, want the first half of each day", above)
 	}
-	below := f.Breach(88, false, 12, nil)
+	below := f.Breach(88, false, 12, 1, nil)
 	if len(below) != 4 || below[0] > 0.1 || below[1] < 0.9 || below[2] > 0.1 || below[3] < 0.9 {
 		t.Errorf("below 88: %.2f, want the second half of each day", below)
 	}
-	close := f.Breach(120.5, true, 12, nil)[0]
+	close := f.Breach(120.5, true, 12, 1, nil)[0]
 	if close < 0.1 || close > 0.9 {
 		t.Errorf("at the top: %.2f, want neither likely nor unlikely", close)
 	}
 	for _, limit := range []float64{110, 115, 119, 120, 121, 123} {
-		if a, b := f.Breach(limit, true, 12, nil)[0], f.Breach(limit+1, true, 12, nil)[0]; b > a+1e-12 {
+		if a, b := f.Breach(limit, true, 12, 1, nil)[0], f.Breach(limit+1, true, 12, 1, nil)[0]; b > a+1e-12 {
 			t.Errorf("passing %v is likelier than passing %v", limit+1, limit)
 		}
 	}
-	if got := f.Breach(math.NaN(), true, 12, nil); got != nil {
+	if one, run := f.Breach(119.9, true, 12, 1, nil)[0], f.Breach(119.9, true, 12, 3, nil)[0]; run >= one {
+		t.Errorf("that three hours pass the top is as likely (%.2f) as that one does (%.2f)", run, one)
+	}
+	if long := f.Breach(112, true, 12, 3, nil); long[0] < 0.9 || long[1] > 0.1 {
+		t.Errorf("three hours above 112: %.2f", long)
+	}
+	if got := f.Breach(math.NaN(), true, 12, 1, nil); got != nil {
 		t.Errorf("no limit: %v", got)
 	}
-	if got := len(f.Breach(1, true, 20, nil)); got != 3 {
+	if got := len(f.Breach(1, true, 20, 1, nil)); got != 3 {
 		t.Errorf("%d blocks of 20 in 48 steps", got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/series"
 	"grace/internal/stage/predict"
 	"grace/internal/stage/sense"
@@ -163,7 +164,7 @@ func (in *ingest) Backfill(ctx context.Context, samples ...grace.Sample) error {
 			}
 			if r, err := in.Series.Evaluate(ctx, w.expr, s.At); err == nil {
 				w.resolver.resolve(&r)
-				in.forecaster.observe(w, &r)
+				in.enqueue(nil, in.forecaster.rehearse(w, &r)...)
 			}
 		}
 	}
@@ -190,7 +191,10 @@ func (in *ingest) Rehearsals() (out []Rehearsal) {
 				at := time.UnixMilli(p.At)
 				r := series.Result{At: at, Elements: []series.Element{{Labels: labels, Value: p.Value, Newest: at}}}
 				w.resolver.resolve(&r)
-				in.forecaster.observe(w, &r)
+				said := in.forecaster.rehearse(w, &r)
+				in.mu.Lock()
+				in.enqueue(nil, said...)
+				in.mu.Unlock()
 			}
 		}})
 	}
@@ -219,11 +223,35 @@ func (w *watch) measured(r *series.Result) {
 
 // observe takes what an expression gives for forecasts.
 func (f *forecaster) observe(w *watch, r *series.Result) {
+	w.observed(r, func(s predict.Series, at time.Time, v float64) {
+		f.agents.Lock()
+		defer f.agents.Unlock()
+		f.predict.Observe(s, at, v)
+	})
+}
+
+// rehearse takes what an expression gave in the past. What the rules would have said of it
+// goes to the ledger.
+func (f *forecaster) rehearse(w *watch, r *series.Result) (out []pendingWrite) {
+	w.observed(r, func(s predict.Series, at time.Time, v float64) {
+		f.agents.Lock()
+		defer f.agents.Unlock()
+		found := f.predict.Rehearse(s, at, v, f.fitPast)
+		for i := range found.Resolved {
+			out = append(out, pendingWrite{prediction: &predictionWrite{Prediction: found.Resolved[i], state: event.InShadow}})
+		}
+		for i := range found.Suspended {
+			out = append(out, pendingWrite{suspension: &found.Suspended[i]})
+		}
+	})
+	return out
+}
+
+// observed gives the values of an expression that can be foretold, each with its series.
+func (w *watch) observed(r *series.Result, take func(s predict.Series, at time.Time, v float64)) {
 	if w.target == nil {
 		return
 	}
-	f.agents.Lock()
-	defer f.agents.Unlock()
 	for i := range r.Elements {
 		e := &r.Elements[i]
 		service := w.whose(e)
@@ -234,7 +262,7 @@ func (f *forecaster) observe(w *watch, r *series.Result) {
 		if !w.constant {
 			v -= e.Threshold
 		}
-		f.predict.Observe(predict.Series{Service: service, Metric: w.name, Labels: w.seriesLabels(e.Labels), Unit: w.target.Unit}, e.Newest, v)
+		take(predict.Series{Service: service, Metric: w.name, Labels: w.seriesLabels(e.Labels), Unit: w.target.Unit}, e.Newest, v)
 	}
 }
 

@@ -19,11 +19,12 @@ type forecaster struct {
 	forecast   time.Time // when predict was last asked
 	swept      time.Time // when the ledger was last looked through for what nobody resolves
 	stepRefits *refitter // of Step; Start's has its own
+	pastRefits *refitter // of what is rehearsed
 }
 
 // newForecaster makes one that reconfigure gives its targets.
 func newForecaster(co *common, st *stages) *forecaster {
-	return &forecaster{common: co, predict: predict.New(st.Predict, nil)}
+	return &forecaster{common: co, predict: predict.New(st.Predict, nil, co.Gate)}
 }
 
 // Start begins to keep the forecasts of the hour up to date.
@@ -43,7 +44,7 @@ func (f *forecaster) evaluate(st *stages, now time.Time) []pendingWrite {
 	if !due {
 		return nil
 	}
-	return f.foresee(st, r, nil)
+	return f.foresee(st, r)
 }
 
 // since has nothing foretold from what was measured before.

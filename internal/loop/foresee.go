@@ -37,9 +37,8 @@ type predictionWrite struct {
 	owner string // of the agent that resolved it
 }
 
-// foresee makes what is to be written of what an agent found. from is the shard
-// that it came from, nil for the loop's own agent.
-func (f *forecaster) foresee(st *stages, r predict.Result, from *int) []pendingWrite {
+// foresee makes what is to be written of what an agent found.
+func (f *forecaster) foresee(st *stages, r predict.Result) []pendingWrite {
 	f.mirror.turned(r.Retracted)
 	f.mirror.lost(r.Lost)
 	told := event.Standing
@@ -66,32 +65,7 @@ func (f *forecaster) foresee(st *stages, r predict.Result, from *int) []pendingW
 	for i := range r.Suspended {
 		out = append(out, pendingWrite{suspension: &r.Suspended[i]})
 	}
-	f.teach(r.Resolved, from)
 	return out
-}
-
-// teach tells what one agent resolved to the others of this process.
-func (f *forecaster) teach(list []grace.Prediction, from *int) {
-	if len(list) == 0 || f.Shards == nil {
-		return
-	}
-	for i := range f.Shards.Shards() {
-		if from != nil && *from == i {
-			continue
-		}
-		f.Shards.Do(i, func(a *predict.Agent) {
-			for _, p := range list {
-				a.Learn(p)
-			}
-		})
-	}
-	if from != nil {
-		f.agents.Lock()
-		defer f.agents.Unlock()
-		for _, p := range list {
-			f.predict.Learn(p)
-		}
-	}
 }
 
 // suggest names the playbooks for what is foreseen, the most proven first.
@@ -114,7 +88,7 @@ func (st *stages) suggest(p grace.Prediction, rank *scoreCache) []grace.Playbook
 
 // stepShards looks at the next part of every shard's series, so that all have
 // been looked at once in PredictEvery, and hands on what was found in each.
-func (f *forecaster) stepShards(st *stages, now time.Time, found func(r predict.Result, shard int)) {
+func (f *forecaster) stepShards(st *stages, now time.Time, found func(r predict.Result)) {
 	if f.Shards == nil {
 		return
 	}
@@ -130,7 +104,7 @@ func (f *forecaster) stepShards(st *stages, now time.Time, found func(r predict.
 			})
 			left -= lookAtOnce
 			if !r.Empty() {
-				found(r, i)
+				found(r)
 			}
 		}
 	}
@@ -223,9 +197,7 @@ func (f *forecaster) hearPrediction(e grace.Event) {
 			return
 		}
 		if body.Owner != f.Owner {
-			f.agents.Lock()
-			f.eachAgent(func(a *predict.Agent) { a.Learn(body.Prediction) })
-			f.agents.Unlock()
+			f.Gate.Learn(body.Prediction)
 		}
 	case eventRunning:
 		var run struct {
@@ -240,6 +212,7 @@ func (f *forecaster) hearPrediction(e grace.Event) {
 // reconfigure gives the agents their limits, and the own one its targets: series that
 // others send are held against thresholds by what expressions make of them.
 func (f *forecaster) reconfigure(st *stages, own []predict.Target) {
+	f.Gate.Reconfigure(st.Predict.Gate)
 	f.agents.Lock()
 	defer f.agents.Unlock()
 	f.eachAgent(func(a *predict.Agent) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -165,7 +166,8 @@ func TestForetoldAnew(t *testing.T) {
 			l.Now = func() time.Time { return start.Add(passed) }
 			l.Elapsed = func() time.Duration { return passed }
 			l.beat = passed
-			shard := predict.New(l.stages.Load().Predict, targetsOf(l.ingest.watches))
+			trendWasRight(l)
+			shard := predict.New(l.stages.Load().Predict, targetsOf(l.ingest.watches), l.Gate)
 			l.Shards = shardsOf{shard}
 			agents := []*predict.Agent{l.predict, shard}
 			measure := func(value float64) {
@@ -194,9 +196,9 @@ func TestForetoldAnew(t *testing.T) {
 				t.Errorf("%d are published of what was measured before", n)
 			}
 			said := map[*predict.Agent]bool{}
-			for i := range 10 { // the shard has forgotten what it knew of the target
+			for i := range 40 { // the shard has forgotten what it knew of the target
 				passed += 5 * time.Second
-				measure(200 + 5*float64(43+i))
+				measure(400 + 2*float64(i))
 				for _, a := range agents {
 					said[a] = said[a] || len(a.Evaluate(l.Now()).Published) > 0
 				}
@@ -207,6 +209,17 @@ func TestForetoldAnew(t *testing.T) {
 			if !said[shard] {
 				t.Error("the shard publishes nothing")
 			}
+		})
+	}
+}
+
+// trendWasRight gives the gate a record of the trend rule, elsewhere.
+func trendWasRight(l *Loop) {
+	now := l.Now()
+	for i := range 20 {
+		l.Gate.Learn(grace.Prediction{
+			Service: "elsewhere", Metric: strconv.Itoa(i), Rule: "trend", Score: 0.9, Likelihood: 0.9,
+			Outcome: grace.PredictionTruePositive, Resolved: &now,
 		})
 	}
 }
@@ -231,8 +244,9 @@ func TestShards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shards := shardsOf{predict.New(cfg.Predict, targetsOf(l.ingest.watches)), predict.New(cfg.Predict, targetsOf(l.ingest.watches))}
+	shards := shardsOf{predict.New(cfg.Predict, targetsOf(l.ingest.watches), l.Gate), predict.New(cfg.Predict, targetsOf(l.ingest.watches), l.Gate)}
 	l.Shards = shards
+	trendWasRight(l)
 	st := l.stages.Load()
 	feed := func(a *predict.Agent, labels string, value func(i int) float64) {
 		h := a.Open(predict.Series{Service: "api", Metric: "latency", Labels: labels})
@@ -297,7 +311,7 @@ func TestForetoldOfShards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shards := shardsOf{predict.New(cfg.Predict, targetsOf(l.ingest.watches)), predict.New(cfg.Predict, targetsOf(l.ingest.watches))}
+	shards := shardsOf{predict.New(cfg.Predict, targetsOf(l.ingest.watches), l.Gate), predict.New(cfg.Predict, targetsOf(l.ingest.watches), l.Gate)}
 	l.Shards = shards
 	for i, value := range []float64{200, 320, 480, 300} {
 		a := shards[i%2]
@@ -338,7 +352,7 @@ func TestLedgerAfterRestart(t *testing.T) {
 	entry := func(id string, outcome grace.PredictionOutcome, age time.Duration) grace.Prediction {
 		p := grace.Prediction{
 			ID: id, Key: "k", Service: "api", Metric: "latency_ms", Code: grace.CodeLatencySpike, Rule: "trend", Outcome: outcome, Score: 0.9,
-			Made: now.Add(-age), At: now.Add(-age), Horizon: grace.Duration(10 * time.Minute),
+			Made: now.Add(-age), At: now.Add(-age), Until: now.Add(20*time.Minute - age),
 		}
 		if outcome != grace.PredictionOpen {
 			resolved := p.Made.Add(20 * time.Minute)

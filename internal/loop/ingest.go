@@ -146,10 +146,10 @@ func (in *ingest) elapse(ctx context.Context) error {
 
 // lookAtShards keeps what the agents of shards find.
 func (in *ingest) lookAtShards(st *stages, now time.Time) {
-	in.forecaster.stepShards(st, now, func(r predict.Result, shard int) {
+	in.forecaster.stepShards(st, now, func(r predict.Result) {
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		in.enqueue(nil, in.forecaster.foresee(st, r, &shard)...)
+		in.enqueue(nil, in.forecaster.foresee(st, r)...)
 	})
 }
 

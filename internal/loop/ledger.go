@@ -25,11 +25,7 @@ const (
 // orphaned tells whether an entry is open though an agent that had its series
 // would have resolved it long ago.
 func orphaned(p grace.Prediction, now time.Time) bool {
-	from := p.Made
-	if p.Published != nil {
-		from = *p.Published
-	}
-	return p.Outcome == grace.PredictionOpen && now.Sub(from) > 2*p.Horizon.D()+overdue
+	return p.Outcome == grace.PredictionOpen && now.Sub(p.Until) > overdue
 }
 
 // unresolved ends an entry for lack of data.
@@ -57,6 +53,9 @@ func (f *forecaster) load(ctx context.Context) (late []pendingWrite, err error) 
 	f.agents.Lock()
 	defer f.agents.Unlock()
 	f.swept = now
+	for i := range kept {
+		f.Gate.Learn(kept[i])
+	}
 	f.eachAgent(func(a *predict.Agent) { a.Restore(kept) })
 	return late, nil
 }
@@ -84,7 +83,8 @@ func (f *forecaster) sweep(ctx context.Context, now time.Time) (late []pendingWr
 	}
 	f.agents.Lock()
 	defer f.agents.Unlock()
-	f.eachAgent(func(a *predict.Agent) { a.Forget(func(p grace.Prediction) bool { return orphaned(p, now) }) })
+	f.Gate.Prune(now)
+	f.eachAgent(func(a *predict.Agent) { a.Prune(now.Add(-ledgerWindow), now.Add(-overdue)) })
 	return late, nil
 }
 

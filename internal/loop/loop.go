@@ -63,6 +63,8 @@ type Deps struct {
 	Series *series.DB
 	// Shards has agents beside the loop's own, for series that others send; nil for none.
 	Shards Predictors
+	// Gate is that of the agents of Shards and the loop's own; nil: the loop makes its own.
+	Gate   *predict.Gate
 	Models []forecast.Model // trained ones, which take part in the forecasts
 	Log    *slog.Logger
 	Now    func() time.Time
@@ -105,6 +107,9 @@ func New(cfg Config, deps Deps) (*Loop, error) {
 		if l.Series, err = series.New(series.DefaultConfig(), series.Options{Now: func() time.Time { return l.Now() }}); err != nil {
 			return nil, err
 		}
+	}
+	if deps.Gate == nil {
+		l.Gate = predict.NewGate(st.Predict.Gate)
 	}
 	l.stages.Store(st)
 	l.forecaster = newForecaster(l.common, st)

@@ -51,8 +51,9 @@ func newFleet(b *testing.B, n int) *fleet {
 	cfg.Limits.SeriesPerSource = n
 	cfg.Rules = []series.Rule{{Metric: "m*_usage", Role: grace.RoleSaturation}}
 	var sinks []series.Sink
+	gate := predict.NewGate(predict.DefaultGateConfig())
 	for range 16 {
-		agent := predict.New(predict.DefaultConfig(), targets)
+		agent := predict.New(predict.DefaultConfig(), targets, gate)
 		f.agents = append(f.agents, agent)
 		sinks = append(sinks, sink{agent})
 	}

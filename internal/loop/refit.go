@@ -50,6 +50,14 @@ func (f *forecaster) refitSome() {
 	}
 }
 
+// fitPast makes a forecast of what is rehearsed. The caller holds f.agents.
+func (f *forecaster) fitPast(r *predict.Refit) {
+	if f.pastRefits == nil {
+		f.pastRefits = &refitter{model: forecast.Default(f.Models...)}
+	}
+	r.Run(&f.pastRefits.work, f.pastRefits.model)
+}
+
 // refitEach makes the next forecast of every agent, and tells whether there was
 // any.
 func (f *forecaster) refitEach(r *refitter) bool {

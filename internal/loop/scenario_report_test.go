@@ -200,9 +200,12 @@ func (r *report) foreseen(out *strings.Builder) {
 	})
 	seen := map[grace.SignalKey]bool{}
 	for _, p := range predictions {
+		if p.Rehearsed {
+			continue
+		}
 		shadow := p.Outcome == grace.PredictionFalseNegative || p.Published == nil && p.Rule != predict.RuleExternal
 		if shadow {
-			if p.Horizon.D() > time.Hour {
+			if p.Until.Sub(p.Made) > time.Hour {
 				fmt.Fprintf(out, "%s in shadow: %s on %s with %.2f by rule %s, at %s: %s\n", p.Made.Format(time.TimeOnly), p.Code, p.Service,
 					p.Likelihood, p.Rule, p.BreachAt.Format(time.DateTime), strings.Join(p.Evidence, "; "))
 			}
@@ -214,7 +217,7 @@ func (r *report) foreseen(out *strings.Builder) {
 				became = ", " + string(p.Outcome) + " by " + p.Resolved.Format(time.TimeOnly)
 			}
 			layout := time.TimeOnly
-			if p.Horizon.D() > time.Hour {
+			if p.Until.Sub(p.Made) > time.Hour {
 				layout = time.DateTime
 			}
 			fmt.Fprintf(out, "%s foreseen: %s on %s with %.2f, at %s%s\n", p.Made.Format(time.TimeOnly), p.Code, p.Service, p.Likelihood, p.BreachAt.Format(layout), became)

@@ -48,15 +48,18 @@ func (s *pendingWrite) key() string {
 	case s.prediction != nil:
 		return "prediction/" + s.prediction.ID
 	case s.suspension != nil:
-		return "rule/" + s.suspension.Rule
+		return "rule/" + s.suspension.Rule + "/" + string(s.suspension.Service) + "/" + string(s.suspension.Role)
 	}
 	return "signal/" + string(s.signal.Key)
 }
 
-// service is whom it is about; a suspension is about none.
+// service is whom it is about.
 func (s *pendingWrite) service() grace.ServiceID {
 	if s.prediction != nil {
 		return s.prediction.Service
+	}
+	if s.suspension != nil {
+		return s.suspension.Service
 	}
 	return s.signal.Service
 }
@@ -137,7 +140,7 @@ func (s *pendingWrite) event(owner string) event.Event {
 		return s.prediction.event(s.at)
 	case s.suspension != nil:
 		d := *s.suspension
-		return event.RuleJudged{Rule: d.Rule, Back: d.Back, False: d.False, Of: d.Of, Detail: d, At: s.at}
+		return event.RuleJudged{Rule: d.Rule, Service: d.Service, Back: d.Back, False: d.False, Of: d.Of, Detail: d, At: s.at}
 	}
 	return changed(s.signal, s.quiet, owner, s.at)
 }

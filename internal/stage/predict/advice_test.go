@@ -14,7 +14,7 @@ func advised(t *testing.T, least float64, play func(p *tape)) *tape {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Gate.Precision, cfg.Gate.Advise = 0.99, least
-	p := &tape{a: New(cfg, []Target{target()}), now: start}
+	p := &tape{a: earned(cfg, []Target{target()}), now: start}
 	p.play(60, flat)
 	play(p)
 	if n := len(p.all.Published) + len(p.all.Retracted) + len(p.all.Lost); n != 0 {
@@ -35,7 +35,7 @@ func TestAdvice(t *testing.T) {
 	}{
 		"comes":     {0.6, func(p *tape) { p.play(130, rise) }, 1, 0, []string{"trend true_positive"}},
 		"turns":     {0.6, func(p *tape) { p.play(60, rise); p.play(400, flat) }, 1, 1, []string{"trend false_positive"}},
-		"no data":   {0.6, func(p *tape) { p.play(60, rise); p.now = p.now.Add(10 * time.Minute); p.look() }, 1, 1, nil},
+		"no data":   {0.6, func(p *tape) { p.play(60, rise); p.now = p.now.Add(5 * time.Minute); p.look() }, 1, 1, nil},
 		"unlikely":  {0.99, func(p *tape) { p.play(130, rise) }, 0, 0, []string{"trend true_positive"}},
 		"off":       {0, func(p *tape) { p.play(130, rise) }, 0, 0, []string{"trend true_positive"}},
 		"two rises": {0.6, func(p *tape) { p.play(60, rise); p.play(60, flat); p.play(60, rise); p.play(60, flat) }, 2, 2, nil},
@@ -95,7 +95,7 @@ func TestAdviceIsNotRepeated(t *testing.T) {
 
 // TestPublishedEnds: what was published and has turned says so, until it is said again.
 func TestPublishedEnds(t *testing.T) {
-	p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+	p := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
 	p.play(60, flat)
 	p.play(60, rise)
 	p.play(30, flat)
@@ -112,7 +112,7 @@ func TestPublishedEnds(t *testing.T) {
 // TestAllIsAdviceInShadow: what would be published, were not all kept silent, is advice,
 // and goes on as that after a restart.
 func TestAllIsAdviceInShadow(t *testing.T) {
-	p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+	p := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
 	p.a.Silence(true)
 	p.play(60, flat)
 	p.play(60, rise)
@@ -120,7 +120,7 @@ func TestAllIsAdviceInShadow(t *testing.T) {
 	if len(said) == 0 || said[0].Advised == nil || said[0].Published != nil {
 		t.Fatalf("%+v", said)
 	}
-	again := &tape{a: New(DefaultConfig(), []Target{target()}), now: p.now}
+	again := &tape{a: earned(DefaultConfig(), []Target{target()}), now: p.now}
 	again.a.Restore([]grace.Prediction{said[len(said)-1]})
 	again.a.Silence(true)
 	again.play(1, func(int) float64 { return 380 })

@@ -13,17 +13,15 @@ import (
 const slab = 128
 
 // Agent predicts. It is not safe for concurrent use: whoever has many series
-// has several agents, each behind a lock, and tells each what the others
-// resolved (Learn).
+// has several agents, each behind a lock, and one gate for all.
 type Agent struct {
 	cfg     Config
 	merge   int64 // ms
 	targets []Target
 	byID    map[seriesID][]int // places in targets
 	rules   []rule
-	gate    *Gate
+	gate    *Gate // of all agents
 	model   *breach.Model
-	groups  map[group]*tally
 	silent  bool
 	since   int64 // unix ms; nothing is published of a series that has no point from after it
 	// remodelled: the horizon was changed by the configuration just taken.
@@ -34,7 +32,10 @@ type Agent struct {
 	open   int
 	free   []Handle
 	index  map[identity]Handle
-	known  map[known]tally // of series that are not open
+
+	rehearsal  Refit
+	rehearsing bool               // the series is looked at as it was in the past
+	taught     map[identity]int64 // unix ms, until when the ledger knows what became of a series' claims
 
 	pending  map[identity][]grace.Prediction // open claims from before a restart, whose series have not come yet
 	breaches map[breached]int64              // unix ms, from before a restart, whose series have not come yet
@@ -48,13 +49,6 @@ type Agent struct {
 	missed   int64
 }
 
-// group is whom a new series borrows from.
-type group struct {
-	service grace.ServiceID
-	role    grace.Role
-	rule    uint8
-}
-
 // breached is a threshold that the ledger knows a breach of.
 type breached struct {
 	identity
@@ -62,12 +56,6 @@ type breached struct {
 	code      grace.Code
 	threshold float64 // 0 if it was learned
 	learned   bool
-}
-
-type known struct {
-	identity
-
-	rule uint8
 }
 
 // RuleStats counts what became of a rule's claims since the agent was made.
@@ -80,24 +68,21 @@ type RuleStats struct {
 	Prevented      int64
 	Unresolved     int64
 	Abstained      int64 // claims that were resolved and never published
-	Shadowed       bool  // suspended
+	Suspended      int   // for so many groups of series
 	Precision      float64
 	Low, High      float64 // 10 % and 90 % bounds of it
 }
 
-// New makes an agent. It expects what Validate passed.
-func New(cfg Config, targets []Target) *Agent {
+// New makes an agent. It expects what Validate passed, and the gate of all agents.
+func New(cfg Config, targets []Target, gate *Gate) *Agent {
 	a := &Agent{
-		rules: rules(), groups: map[group]*tally{}, index: map[identity]Handle{},
-		known: map[known]tally{}, pending: map[identity][]grace.Prediction{}, breaches: map[breached]int64{},
+		rules: rules(), gate: gate, index: map[identity]Handle{},
+		pending: map[identity][]grace.Prediction{}, breaches: map[breached]int64{}, taught: map[identity]int64{},
 	}
-	priors := make([]Prior, len(a.rules))
 	a.stats = make([]RuleStats, len(a.rules))
 	for i, r := range a.rules {
-		priors[i] = r.prior
 		a.stats[i].Rule = r.name
 	}
-	a.gate = NewGate(cfg.Gate, priors)
 	a.Reconfigure(cfg, targets)
 	return a
 }
@@ -108,7 +93,6 @@ func (a *Agent) Reconfigure(cfg Config, targets []Target) {
 	// What a series taught about one horizon says nothing about another.
 	a.remodelled = a.cfg.Horizon != cfg.Horizon
 	a.cfg, a.merge = cfg, cfg.Ledger.Merge.D().Milliseconds()
-	a.gate.cfg = cfg.Gate
 	a.model = breach.New(cfg.Horizon.D())
 	a.targets = slices.Clone(targets)
 	a.byID = make(map[seriesID][]int, len(targets))
@@ -145,15 +129,22 @@ func (a *Agent) Len() int { return a.open }
 // Observe takes one value of a series that is there for its targets alone: without one
 // it is passed over.
 func (a *Agent) Observe(name Series, at time.Time, value float64) {
+	if h, ok := a.judged(name); ok {
+		a.Append(h, at.UnixMilli(), value)
+	}
+}
+
+// judged gives a series that is there for its targets alone; false where there is none.
+func (a *Agent) judged(name Series) (Handle, bool) {
 	h, ok := a.index[name.identity()]
 	if !ok {
 		if len(a.targetsOf(&name)) == 0 {
-			return
+			return 0, false
 		}
 		name.Judged = true
 		h = a.Open(name)
 	}
-	a.Append(h, at.UnixMilli(), value)
+	return h, true
 }
 
 // Result is what looking at series brought.
@@ -229,6 +220,7 @@ func (a *Agent) look(s *series, now int64, r *Result) {
 		if w.open == nil && !fresh {
 			continue
 		}
+		a.settleBlocks(s, w, r)
 		a.out = w.resolve(now, int64(s.ring.step), a.cfg.Ledger, a.out[:0])
 		for _, res := range a.out {
 			r.Resolved = append(r.Resolved, a.settle(s, w, res, r))
@@ -246,13 +238,13 @@ func (a *Agent) seen(s *series, now int64) bool {
 // ask lets every rule look at a watch.
 func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 	seen := a.seen(s, now)
-	usable := seen && !w.breach.lasts(s.ring.last, a.merge)
+	usable := seen && !w.breach.lasts(s.ring.last, a.merge) && !w.breach.near()
 	for i := range a.rules {
 		rule := &a.rules[i]
 		c := w.claim(i)
 		var said raw
 		ok := false
-		if usable && rule.learned == w.learned && (rule.beyond || w.breach.mask&1 == 0) {
+		if usable && rule.learned == w.learned {
 			a.view = view{
 				cfg: &a.cfg, ring: &s.ring, hours: &s.hours, early: w.early, model: a.model, outlook: w.outlook, odd: s.odd,
 				target: w.target, threshold: w.threshold,
@@ -264,7 +256,7 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 		case ok:
 			a.claim(s, w, i, said, now, r)
 		// What is beyond the threshold has not turned away from it.
-		case c != nil && c.Stands && i != external && w.breach.mask&1 == 0:
+		case c != nil && c.Stands && i != external && !w.breach.near():
 			c.Stands = false
 			a.ended(s, w, i, c, seen, now, r)
 		}
@@ -273,17 +265,20 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 
 // claim takes what a rule says.
 func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Result) {
-	j := a.gate.Judge(rule, a.groupOf(s, rule), &s.tallies[rule], said.score, now)
-	fresh := s.ring.last > a.since
+	j := a.gate.Judge(rule, &s.name, said.score, now)
+	fresh := s.ring.last > a.since && !a.rehearsing
+	until := now + said.until.Milliseconds()
 	c := w.claim(rule)
 	made := c == nil
 	if made {
 		w.open = append(w.open, open{rule, Claim{
-			Made: now, Horizon: said.horizon.Milliseconds(), First: said.score, Score: said.score, samples: w.breach.count,
+			Made: now, Until: until, firstUntil: until, First: said.score, Score: said.score, samples: w.breach.count,
 			id: a.entryID(s, w, a.rules[rule].name, now),
 		}})
 		c = &w.open[len(w.open)-1].Claim
-		a.stats[rule].Made++
+		if !a.rehearsing {
+			a.stats[rule].Made++
+		}
 	}
 	c.Renewed, c.Stands, c.Likelihood = now, true, j.Likelihood
 	if c.Published != 0 {
@@ -296,16 +291,16 @@ func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Res
 	}
 	c.Scored = c.Scored || j.Speaks || j.Suspended
 	if j.Likely && c.Likely == 0 && c.Published == 0 {
-		c.Likely, c.Score = now, said.score
+		c.Likely, c.Score, c.Until = now, said.score, until
 	}
 	if j.Speaks && fresh && c.Published == 0 {
-		c.Published, c.Score, c.Silent = now, said.score, a.silent
+		c.Published, c.Score, c.Until, c.Silent = now, said.score, until, a.silent
 		if !a.silent {
 			a.stats[rule].Published++
 		}
 	}
 	if c.Silent && fresh && !a.silent { // from now on it is published
-		c.Silent, c.Published = false, now
+		c.Silent, c.Published, c.Until = false, now, until
 		a.stats[rule].Published++
 	}
 	advised := fresh && c.advises(a.cfg.Gate.Advise, now)
@@ -325,35 +320,37 @@ func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Res
 	}
 }
 
-func (a *Agent) groupOf(s *series, rule int) *tally {
-	g := group{s.name.Service, s.name.Role, uint8(rule)}
-	t := a.groups[g]
-	if t == nil {
-		t = &tally{}
-		a.groups[g] = t
-	}
-	return t
-}
-
 // settle lets the gate learn from an outcome.
 func (a *Agent) settle(s *series, w *watch, res resolved, r *Result) grace.Prediction {
 	if res.rule < 0 {
-		a.missed++
+		if !a.rehearsing {
+			a.missed++
+		}
 	} else {
-		a.count(&a.stats[res.rule], &res)
+		if !a.rehearsing {
+			a.count(&a.stats[res.rule], &res)
+		}
 		came := res.outcome == grace.PredictionTruePositive
 		if came || res.outcome == grace.PredictionFalsePositive {
-			if c := &res.claim; c.First != 0 && c.From() != c.Made {
-				a.gate.Calibrate(res.rule, c.First, came && res.began <= c.Made+2*c.Horizon, res.at)
+			c := &res.claim
+			if c.First != 0 && c.From() != c.Made && !a.rules[res.rule].dense {
+				a.gate.calibrate(res.rule, c.First, came && res.began <= c.firstUntil, res.at)
 			}
-			d, ok := a.gate.Learn(res.rule, a.groupOf(s, res.rule), &s.tallies[res.rule], res.claim.Score, came, res.claim.Likely != 0 || res.claim.Scored, res.claim.Scored, res.at)
-			if ok {
-				d.Rule, d.At = a.rules[res.rule].name, time.UnixMilli(res.at).UTC()
-				r.Suspended = append(r.Suspended, d)
-			}
+			a.teach(&s.name, verdict{
+				rule: res.rule, score: c.Score, came: came, likely: c.Likely != 0 || c.Scored, counts: c.Scored,
+				dense: a.rules[res.rule].dense, at: res.at,
+			}, r)
 		}
 	}
 	return a.entry(s, w, res)
+}
+
+// teach has the gate learn, and tells when that suspends a rule.
+func (a *Agent) teach(of *Series, v verdict, r *Result) {
+	if s, ok := a.gate.learn(of, v); ok {
+		s.Rule = a.rules[v.rule].name
+		r.Suspended = append(r.Suspended, s)
+	}
 }
 
 func (a *Agent) count(t *RuleStats, res *resolved) {
@@ -398,14 +395,13 @@ func (a *Agent) Acted(service grace.ServiceID, run grace.RunID) {
 func (a *Agent) Stats(now time.Time) (records []RuleStats, missed int64) {
 	out := slices.Clone(a.stats)
 	for i := range out {
-		out[i].Shadowed = a.gate.Shadowed(i)
-		out[i].Precision, out[i].Low, out[i].High = a.gate.Overall(i, now.UnixMilli())
+		out[i].Precision, out[i].Low, out[i].High, out[i].Suspended = a.gate.overall(i, now.UnixMilli())
 	}
 	return out, a.missed
 }
 
-// Add counts what another agent's record says too. What the agents know of the
-// rule's precision they know of each other.
+// Add counts what another agent's record says too. The rule's precision is the gate's,
+// which they share.
 func (r *RuleStats) Add(other RuleStats) {
 	r.Made += other.Made
 	r.Published += other.Published
@@ -414,5 +410,4 @@ func (r *RuleStats) Add(other RuleStats) {
 	r.Prevented += other.Prevented
 	r.Unresolved += other.Unresolved
 	r.Abstained += other.Abstained
-	r.Shadowed = r.Shadowed || other.Shadowed
 }

@@ -55,6 +55,25 @@ func (p *tape) outcomes() []string {
 	return out
 }
 
+// earned makes an agent whose gate has a record: trend was right twenty times, elsewhere.
+func earned(cfg Config, targets []Target) *Agent {
+	gate := NewGate(cfg.Gate)
+	for i := range 20 {
+		gate.learn(&Series{Service: "elsewhere", Metric: fmt.Sprint(i)}, verdict{rule: 0, score: 0.9, came: true, at: start.UnixMilli()})
+	}
+	return New(cfg, targets, gate)
+}
+
+// record of a rule on a service's series.
+func (g *Gate) record(rule string, service grace.ServiceID) (t tally) {
+	for k, one := range g.series {
+		if k.service == service && int(k.rule) == ruleNumber(rule) {
+			t.right, t.wrong = t.right+one.right, t.wrong+one.wrong
+		}
+	}
+	return t
+}
+
 func flat(i int) float64 { return 200 + 4*noise(i) }
 
 func rise(i int) float64 { return 200 + 3*float64(i) + 4*noise(i) }
@@ -88,7 +107,7 @@ func TestOutcomes(t *testing.T) {
 		{"miss", func(p *tape) { p.play(10, func(int) float64 { return 700 }) }, []string{" false_negative"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+			p := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
 			p.play(60, flat)
 			tt.play(p)
 			if diff := cmp.Diff(tt.want, p.outcomes()); diff != "" {
@@ -108,7 +127,7 @@ func TestOutcomes(t *testing.T) {
 // A prediction that is said again is the same entry, whether it stands or has
 // turned, until it is resolved.
 func TestOneEntryAnEpisode(t *testing.T) {
-	p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+	p := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
 	p.play(60, flat)
 	p.play(60, rise)
 	p.play(60, flat)
@@ -131,7 +150,7 @@ func TestOneEntryAnEpisode(t *testing.T) {
 func TestSince(t *testing.T) {
 	for name, before := range map[string]int{"published before": 70, "new": 0} {
 		t.Run(name, func(t *testing.T) {
-			p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+			p := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
 			p.play(60, flat)
 			p.play(before, rise)
 			if (len(p.all.Published) > 0) != (before > 0) {
@@ -157,7 +176,7 @@ func TestSince(t *testing.T) {
 // A claim whose series has no data any more has not turned: it is lost. Back again,
 // it goes on.
 func TestLost(t *testing.T) {
-	p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+	p := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
 	p.play(60, flat)
 	p.play(70, rise)
 	p.now = p.now.Add(2 * time.Minute)
@@ -174,7 +193,7 @@ func TestLost(t *testing.T) {
 }
 
 func TestSilence(t *testing.T) {
-	p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+	p := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
 	p.a.Silence(true)
 	p.play(60, flat)
 	p.play(130, rise)
@@ -196,7 +215,7 @@ func TestSilence(t *testing.T) {
 // The ledger is all that a restart needs.
 func TestRestore(t *testing.T) {
 	cfg := DefaultConfig()
-	p := &tape{a: New(cfg, []Target{target()}), now: start}
+	p := &tape{a: earned(cfg, []Target{target()}), now: start}
 	for range 4 { // rises that end
 		p.play(60, flat)
 		p.play(60, rise)
@@ -207,12 +226,15 @@ func TestRestore(t *testing.T) {
 	open := p.all.Shadow[len(p.all.Shadow)-1]
 	entries = append(entries, open)
 
-	after := &tape{a: New(cfg, []Target{target()}), now: p.now}
+	after := &tape{a: earned(cfg, []Target{target()}), now: p.now}
 	after.a.Restore(entries)
+	for _, e := range entries {
+		after.a.gate.Learn(e)
+	}
 	after.play(60, flat)
-	was, is := p.a.series[0][0].tallies[0], after.a.series[0][0].tallies[0]
+	was, is := p.a.gate.record("trend", "cart"), after.a.gate.record("trend", "cart")
 	if math.Abs(float64(was.wrong-is.wrong)) > 0.01 || is.wrong < 1 {
-		t.Errorf("tallies %+v, restored %+v", was, is)
+		t.Errorf("records %+v, restored %+v", was, is)
 	}
 	after.play(400, flat)
 	if len(after.all.Resolved) != 1 || after.all.Resolved[0].ID != open.ID {
@@ -221,7 +243,7 @@ func TestRestore(t *testing.T) {
 }
 
 func TestForetell(t *testing.T) {
-	p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+	p := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
 	p.play(20, flat)
 	said := grace.Prediction{
 		Key: "cart/ann/latency_ms", Service: "cart", Metric: "latency_ms", Code: grace.CodeLatencySpike, Likelihood: 0.9,
@@ -242,7 +264,7 @@ func TestForetell(t *testing.T) {
 
 // A breach names the rules that look at the series: others have not missed it.
 func TestLookers(t *testing.T) {
-	p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+	p := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
 	p.play(20, flat)
 	p.play(4, func(int) float64 { return 900 })
 	if len(p.all.Resolved) == 0 {
@@ -267,7 +289,7 @@ func TestLookers(t *testing.T) {
 
 // A rule that is wrong on a series falls silent there.
 func TestWrongSeriesFallsSilent(t *testing.T) {
-	p := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+	p := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
 	for range 8 {
 		p.play(60, flat)
 		p.play(60, rise)
@@ -283,7 +305,7 @@ func TestWrongSeriesFallsSilent(t *testing.T) {
 }
 
 func TestHandles(t *testing.T) {
-	a := New(DefaultConfig(), []Target{target()})
+	a := earned(DefaultConfig(), []Target{target()})
 	name := Series{Service: "cart", Metric: "latency_ms", Labels: `{route="/"}`, Role: grace.RoleLatency}
 	h := a.Open(name)
 	if a.Open(name) != h || a.Len() != 1 {
@@ -312,7 +334,7 @@ func TestHandles(t *testing.T) {
 }
 
 func TestStep(t *testing.T) {
-	a := New(DefaultConfig(), []Target{target()})
+	a := earned(DefaultConfig(), []Target{target()})
 	at := start.UnixMilli()
 	const n = 1000
 	for s := range n {
@@ -334,7 +356,7 @@ func TestStep(t *testing.T) {
 
 // Two weeks with a daily rhythm, then an evening far beyond it.
 func TestLearnedThreshold(t *testing.T) {
-	a := New(DefaultConfig(), nil)
+	a := earned(DefaultConfig(), nil)
 	h := a.Open(Series{Service: "cart", Metric: "p99", Labels: "{}", Role: grace.RoleLatency, Unit: "ms"})
 	at := start.Truncate(24 * time.Hour)
 	usual := func(i int) float64 {
@@ -370,7 +392,7 @@ func TestLearnedThreshold(t *testing.T) {
 // A disk that fills, seen from its hours, is claimed days ahead.
 func TestCapacity(t *testing.T) {
 	limit := Target{Service: "db", Metric: "disk", Op: ">", Threshold: 90, Code: grace.CodeCapacity}
-	a := New(DefaultConfig(), []Target{limit})
+	a := earned(DefaultConfig(), []Target{limit})
 	h := a.Open(Series{Service: "db", Metric: "disk", Role: grace.RoleCapacity})
 	at := start
 	for i := range 20 * 24 * 4 {
@@ -456,7 +478,7 @@ func TestHours(t *testing.T) {
 // has finite numbers.
 func TestAnythingGoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a := New(DefaultConfig(), []Target{target()})
+		a := earned(DefaultConfig(), []Target{target()})
 		at := start
 		for range rapid.IntRange(1, 200).Draw(t, "n") {
 			at = at.Add(time.Duration(rapid.Int64Range(-1000, 1e13).Draw(t, "step")))
@@ -495,7 +517,7 @@ func TestSize(t *testing.T) {
 
 func TestAppendDoesNotAllocate(t *testing.T) {
 	for _, targets := range [][]Target{{target()}, nil} {
-		a := New(DefaultConfig(), targets)
+		a := earned(DefaultConfig(), targets)
 		h := a.Open(Series{Service: "cart", Metric: "latency_ms", Role: grace.RoleLatency})
 		at := start.UnixMilli()
 		if n := testing.AllocsPerRun(10_000, func() {
@@ -510,7 +532,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 func BenchmarkAppend(b *testing.B) {
 	for name, targets := range map[string][]Target{"set": {target()}, "learned": nil} {
 		b.Run(name, func(b *testing.B) {
-			a := New(DefaultConfig(), targets)
+			a := earned(DefaultConfig(), targets)
 			h := a.Open(Series{Service: "cart", Metric: "latency_ms", Role: grace.RoleLatency})
 			at := start.UnixMilli()
 			b.ReportAllocs()
@@ -523,7 +545,7 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 func BenchmarkStepOfCalmSeries(b *testing.B) {
-	a := New(DefaultConfig(), []Target{target()})
+	a := earned(DefaultConfig(), []Target{target()})
 	at := start.UnixMilli()
 	h := a.Open(Series{Service: "cart", Metric: "latency_ms"})
 	for i := range 64 {

@@ -56,7 +56,7 @@ func lookAnomaly(v *view) (raw, bool) {
 	low, high := float64(v.odd.low), float64(v.odd.high)
 	since := time.Duration(v.now-v.odd.at) * time.Millisecond
 	return raw{
-		score: float64(v.odd.score), horizon: horizon, breach: max(horizon/2-since, 0), low: low, high: high,
+		score: float64(v.odd.score), until: horizon, breach: max(horizon/2-since, 0), low: low, high: high,
 		note: "odd at " + instant(v.odd.at).Format(time.DateTime) + " UTC; until then it was within " + explain.Quantity(low, v.target.Unit) + " and " + explain.Quantity(high, v.target.Unit),
 	}, true
 }

@@ -20,7 +20,7 @@ func rhythm(i int) float64 {
 // threshold, and looks every minute from a sample on.
 func watched(t *testing.T, falls bool, n, lookFrom int, value func(i int) float64) (*Agent, Result) {
 	t.Helper()
-	a := New(DefaultConfig(), nil)
+	a := earned(DefaultConfig(), nil)
 	h := a.Open(Series{Service: "cart", Metric: "p99", Role: grace.RoleLatency, Falls: falls})
 	var all Result
 	for i := range n {
@@ -93,7 +93,7 @@ func TestAnomalyForesees(t *testing.T) {
 	_, all := watched(t, false, from+60, from-10, func(i int) float64 {
 		v := rhythm(i)
 		if i >= from {
-			v += 40
+			v += min(15+float64(i-from), 40)
 		}
 		return v
 	})
@@ -109,7 +109,7 @@ func TestAnomalyForesees(t *testing.T) {
 // A series has the detectors while nobody sets a threshold.
 func TestAttend(t *testing.T) {
 	cfg := DefaultConfig()
-	a := New(cfg, nil)
+	a := earned(cfg, nil)
 	id := Series{Service: "cart", Metric: "latency_ms", Role: grace.RoleLatency}
 	h := a.Open(id)
 	b := a.Open(Series{Service: "cart", Metric: "requests", Role: grace.RoleTraffic})
@@ -141,7 +141,7 @@ func TestFill(t *testing.T) {
 			limit.Op, limit.Threshold = "<", 10
 			turn = func(v float64) float64 { return 100 - v }
 		}
-		a := New(DefaultConfig(), []Target{limit})
+		a := earned(DefaultConfig(), []Target{limit})
 		h := a.Open(Series{Service: "db", Metric: "disk", Role: grace.RoleCapacity})
 		at := start
 		for i := range 4 * 24 * 4 {
@@ -192,11 +192,11 @@ func TestFill(t *testing.T) {
 func TestLearnedAfterRestart(t *testing.T) {
 	first := start.Truncate(24 * time.Hour)
 	made := first.Add(80 * time.Hour)
-	a := New(DefaultConfig(), nil)
+	a := earned(DefaultConfig(), nil)
 	h := a.Open(Series{Service: "cart", Metric: "p99", Role: grace.RoleLatency})
 	entry := grace.Prediction{
 		ID: "x", Service: "cart", Metric: "p99", Code: grace.CodeLatencySpike, Rule: "anomaly", Learned: true, Threshold: 123,
-		Made: made, At: made, BreachAt: made, Horizon: grace.Duration(10 * time.Minute), Outcome: grace.PredictionOpen, Score: 0.6,
+		Made: made, At: made, BreachAt: made, Until: made.Add(20 * time.Minute), Outcome: grace.PredictionOpen, Score: 0.6,
 	}
 	never := entry
 	never.ID, never.Code = "y", grace.CodeCapacity
@@ -207,7 +207,7 @@ func TestLearnedAfterRestart(t *testing.T) {
 		r := Result{}
 		if !at.Before(made) {
 			r = a.Evaluate(at)
-			if w := &a.at(h).watches[0]; w.claim(a.numberOf("anomaly")) != nil && w.threshold != 123 {
+			if w := &a.at(h).watches[0]; w.claim(ruleNumber("anomaly")) != nil && w.threshold != 123 {
 				t.Fatalf("held to %v", w.threshold)
 			}
 		}
@@ -218,7 +218,7 @@ func TestLearnedAfterRestart(t *testing.T) {
 			if len(a.pending) != 1 {
 				t.Errorf("%+v", a.pending)
 			}
-			a.Forget(func(grace.Prediction) bool { return true })
+			a.Prune(at, at)
 			if len(a.pending) != 0 {
 				t.Errorf("%+v", a.pending)
 			}

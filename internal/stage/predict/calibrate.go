@@ -25,8 +25,8 @@ type curve struct {
 
 func bin(score float64) int { return min(max(int(score*curveBins), 0), curveBins-1) }
 
-func (c *curve) add(score float64, right bool, weight float64, at uint32, halfLife float64) {
-	c.bins[bin(score)].add(right, weight, at, halfLife)
+func (c *curve) add(score float64, right bool, at uint32, halfLife float64) {
+	c.bins[bin(score)].add(right, at, halfLife)
 	c.made = 0
 }
 

@@ -12,8 +12,8 @@ type Config struct {
 	Every         grace.Duration `json:"every" doc:"between two looks at a series"`
 	Horizon       grace.Duration `json:"horizon" doc:"how far ahead a breach is looked for"`
 	Step          grace.Duration `json:"step" doc:"grain of breach times"`
-	MinSamples    int            `json:"min_samples" doc:"points needed"`
-	MaxSamples    int            `json:"max_samples" doc:"newest points used"`
+	MinSamples    int            `json:"min_samples" doc:"points that a series must have before anything is claimed of it"`
+	MaxSamples    int            `json:"max_samples" doc:"newest points that a trend is looked for in"`
 	MinLikelihood float64        `json:"min_likelihood" doc:"what the trend rule thinks less likely is not even recorded"`
 	StaleAfter    grace.Duration `json:"stale_after" doc:"a series without points for longer is not extended"`
 	Reach         float64        `json:"reach" doc:"how far ahead a trend is trusted, in multiples of the time it was seen for"`
@@ -29,7 +29,7 @@ func DefaultConfig() Config {
 		Every:         grace.Duration(30 * time.Second),
 		Horizon:       grace.Duration(10 * time.Minute),
 		Step:          grace.Duration(10 * time.Second),
-		MinSamples:    10,
+		MinSamples:    40,
 		MaxSamples:    60,
 		MinLikelihood: 0.6,
 		StaleAfter:    grace.Duration(time.Minute),
@@ -53,11 +53,11 @@ func (c Config) Validate() error {
 	if c.Step <= 0 || c.Step > c.Horizon {
 		errs = append(errs, grace.Field("step", "%s is not between 0 and the horizon", c.Step))
 	}
-	if c.MinSamples < 6 {
-		errs = append(errs, grace.Field("min_samples", "%d is less than 6", c.MinSamples))
+	if c.MinSamples < 6 || c.MinSamples > finePoints {
+		errs = append(errs, grace.Field("min_samples", "%d is not between 6 and %d", c.MinSamples, finePoints))
 	}
-	if c.MaxSamples < c.MinSamples || c.MaxSamples > finePoints {
-		errs = append(errs, grace.Field("max_samples", "%d is not between min_samples and %d", c.MaxSamples, finePoints))
+	if c.MaxSamples < 6 || c.MaxSamples > finePoints {
+		errs = append(errs, grace.Field("max_samples", "%d is not between 6 and %d", c.MaxSamples, finePoints))
 	}
 	if !(c.MinLikelihood >= 0.5 && c.MinLikelihood <= maxLikelihood) { // also refuses NaN
 		errs = append(errs, grace.Field("min_likelihood", "%v is not between 0.5 and %v", c.MinLikelihood, maxLikelihood))

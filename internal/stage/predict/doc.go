@@ -14,14 +14,15 @@
 // that is one [Claim], so a false one counts once, however many samples long it
 // was said.
 //
-// A breach is 3 of 4 samples beyond the threshold and begins with the one that
-// makes it so; one that begins within LedgerConfig.Merge after another is the
-// same. While a breach lasts, and so long after it, nothing is claimed; while only
-// the newest sample is beyond, a rule that knows what to make of it may go on.
-// A claim ends as
+// A breach is 3 of 4 samples beyond the threshold; one that begins within
+// LedgerConfig.Merge after another is the
+// same. It began with the first of its samples: what is claimed then or later is no
+// prediction, and nothing is claimed while one of the newest three samples is beyond,
+// while a breach lasts, and so long after it. A claim ends as
 //
-//	hit         a breach began within twice the horizon after it was made
-//	            (after it was first published, if it was)
+//	hit         a breach began after it was made (after it was first published, if it
+//	            was) and before the time that was said, the horizon of the rule or the
+//	            end of the interval that it gave
 //	false       none did
 //	prevented   none did, a run acted, and the forecast's band says that without
 //	            it one had begun
@@ -55,6 +56,13 @@
 // that fit the line badly, or whose newest third does not go on rising: a step
 // up is no trend.
 //
+// What the forecast of the next two days says of each block of six hours is held to
+// what came as well, and teaches the gate, whether it was a claim or not.
+//
+// A rule that is wrong more often than chance explains is suspended for the series of
+// that service and role. The past of a series is run through the rules before it is
+// watched (Agent.Rehearse), so that the gate has a record at once.
+//
 // The package is pure. The ledger is the caller's to keep; given back to
-// Restore it is all that is needed after a restart.
+// Agent.Restore and Gate.Learn it is all that is needed after a restart.
 package predict

@@ -36,7 +36,7 @@ func (a *Agent) published(s *series, w *watch, rule int, c *Claim) grace.Predict
 		BreachAt: instant(c.BreachAt), Low: c.Low, High: c.High, Impact: w.target.Impact,
 		At: instant(c.Renewed), Made: instant(c.Made),
 		Series: s.name.Labels, Role: s.name.Role, Rule: a.rules[rule].name, Score: c.Score,
-		Horizon: grace.Duration(time.Duration(c.Horizon) * time.Millisecond), Learned: w.learned, Evidence: c.proof,
+		Until: instant(c.Until), Learned: w.learned, Evidence: c.proof,
 		Outcome: grace.PredictionOpen, Run: c.Run, WouldBreach: c.WouldBreach, Scored: c.Scored,
 	}
 	if !c.Silent {
@@ -78,7 +78,7 @@ func (a *Agent) entry(s *series, w *watch, res resolved) grace.Prediction {
 func (a *Agent) lookers(s *series, w *watch) []string {
 	var out []string
 	for i := range a.rules {
-		if r := &a.rules[i]; r.learned == w.learned && (r.needs == nil || r.needs(s, w)) {
+		if r := &a.rules[i]; r.learned == w.learned && (r.needs == nil || r.needs(a, s, w)) {
 			out = append(out, r.name)
 		}
 	}
@@ -169,8 +169,7 @@ func (a *Agent) Foretell(p grace.Prediction, now time.Time) (grace.Prediction, b
 		if c == nil {
 			w.open = append(w.open, open{rule, Claim{
 				Made: at, Published: at, Silent: a.silent, Score: p.Likelihood, samples: w.breach.count,
-				Horizon: max(p.BreachAt.Sub(now), a.cfg.Horizon.D()).Milliseconds(),
-				id:      a.entryID(s, w, RuleExternal, at),
+				Until: max(p.BreachAt.UnixMilli(), at+a.cfg.Horizon.D().Milliseconds()), id: a.entryID(s, w, RuleExternal, at),
 			}})
 			c = &w.open[len(w.open)-1].Claim
 			a.stats[rule].Made++
@@ -188,25 +187,17 @@ func (a *Agent) Foretell(p grace.Prediction, now time.Time) (grace.Prediction, b
 	return p, false
 }
 
-func (a *Agent) numberOf(rule string) int {
-	for i := range a.rules {
-		if a.rules[i].name == rule {
-			return i
-		}
-	}
-	return -1
-}
-
-// Restore takes the ledger from before a restart, oldest first: what was resolved
-// teaches the gate again, what is open goes on as soon as its series comes, and a
-// breach that the ledger knows is not found anew in the history of its series.
-// So the ledger is all that needs keeping.
+// Restore takes the ledger from before a restart, oldest first: what is open goes on as
+// soon as its series comes, and what the ledger knows, a breach or what became of a
+// claim, is not found anew in the history of its series. With what the gate learns of it
+// (Gate.Learn) the ledger is all that needs keeping.
 func (a *Agent) Restore(entries []grace.Prediction) {
 	for i := range entries {
 		p := &entries[i]
 		switch p.Outcome {
 		case grace.PredictionTruePositive, grace.PredictionFalsePositive:
-			a.Learn(*p)
+			id := identity{seriesID{p.Service, p.Metric}, p.Series}
+			a.taught[id] = max(a.taught[id], p.Resolved.UnixMilli())
 			a.rememberBreach(p)
 		case grace.PredictionFalseNegative:
 			a.rememberBreach(p)
@@ -251,38 +242,6 @@ func (a *Agent) recallBreaches(s *series) {
 	}
 }
 
-// Learn takes what another agent resolved.
-func (a *Agent) Learn(p grace.Prediction) {
-	rule := a.numberOf(p.Rule)
-	if rule < 0 || p.Resolved == nil || p.Outcome != grace.PredictionTruePositive && p.Outcome != grace.PredictionFalsePositive {
-		return
-	}
-	id := identity{seriesID{p.Service, p.Metric}, p.Series}
-	own := a.known[known{id, uint8(rule)}]
-	tallyOf := &own
-	if h, ok := a.index[id]; ok {
-		tallyOf = &a.at(h).tallies[rule]
-	}
-	g := a.groupOf(&series{name: Series{Service: p.Service, Role: p.Role}}, rule)
-	likely := p.Scored || a.gate.Likely(rule, p.Likelihood)
-	a.gate.Learn(rule, g, tallyOf, p.Score, p.Outcome == grace.PredictionTruePositive, likely, p.Scored, p.Resolved.UnixMilli())
-	if tallyOf == &own {
-		a.known[known{id, uint8(rule)}] = own
-	}
-}
-
-// Forget drops open claims from before a restart whose series have not come, and
-// never will as gone says.
-func (a *Agent) Forget(gone func(grace.Prediction) bool) {
-	for id, waiting := range a.pending {
-		if waiting = slices.DeleteFunc(waiting, gone); len(waiting) == 0 {
-			delete(a.pending, id)
-			continue
-		}
-		a.pending[id] = waiting
-	}
-}
-
 // reopen puts the open claims from before a restart to their series.
 func (a *Agent) reopen(s *series) {
 	id := s.name.identity()
@@ -292,7 +251,7 @@ func (a *Agent) reopen(s *series) {
 	}
 	left := waiting[:0] // such as that of a threshold which is still to be learned
 	for _, p := range waiting {
-		rule, placed := a.numberOf(p.Rule), false
+		rule, placed := ruleNumber(p.Rule), false
 		for i := range s.watches {
 			w := &s.watches[i]
 			if rule < 0 || code(w.target) != p.Code || w.learned != p.Learned || w.claim(rule) != nil ||
@@ -300,7 +259,7 @@ func (a *Agent) reopen(s *series) {
 				continue
 			}
 			c := Claim{
-				Made: p.Made.UnixMilli(), Renewed: p.At.UnixMilli(), Horizon: p.Horizon.D().Milliseconds(), BreachAt: p.BreachAt.UnixMilli(),
+				Made: p.Made.UnixMilli(), Renewed: p.At.UnixMilli(), Until: p.Until.UnixMilli(), BreachAt: p.BreachAt.UnixMilli(),
 				Score: p.Score, Likelihood: p.Likelihood, Low: p.Low, High: p.High, WouldBreach: p.WouldBreach, Run: p.Run, Acted: p.Run != "",
 				Published: millisOrZero(p.Published), Advised: millisOrZero(p.Advised), Ended: millisOrZero(p.Ended),
 				Scored: p.Scored, samples: w.breach.count, id: p.ID, title: p.Title, value: p.Value, proof: p.Evidence,

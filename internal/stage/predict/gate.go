@@ -2,8 +2,10 @@ package predict
 
 import (
 	"errors"
+	"maps"
 	"math"
 	"math/bits"
+	"sync"
 	"time"
 
 	"gonum.org/v1/gonum/mathext"
@@ -13,23 +15,23 @@ import (
 
 // GateConfig says how often right a rule must be to speak.
 type GateConfig struct {
-	Precision  float64        `json:"precision" doc:"share of its predictions that must come true"`
+	Precision  float64        `json:"precision" doc:"share of its predictions that must come true, and how likely each must be"`
 	Doubt      float64        `json:"doubt" doc:"accepted chance that a rule that speaks is less precise than that"`
 	HalfLife   grace.Duration `json:"half_life" doc:"age at which a resolved prediction counts half"`
 	Borrowed   float64        `json:"borrowed" doc:"resolved predictions that what is known of similar series is worth on a new one"`
 	Advise     float64        `json:"advise" doc:"likelihood from which what may not be published is shown as advice, which nothing acts on; 0: never"`
-	FalseShare float64        `json:"false_share" doc:"above this share of false ones among its last 20 published predictions a rule is put back into shadow"`
+	FalseShare float64        `json:"false_share" doc:"share of false ones that is accepted: a rule is put back into shadow for the series of a service and role when more of its last 20 published predictions were false than chance explains (5 %)"`
 }
 
 // DefaultGateConfig is right at least four times in five on every series with
-// 80 % certainty, and nine times in ten over all.
+// 80 % certainty.
 func DefaultGateConfig() GateConfig {
 	return GateConfig{
 		Precision:  0.8,
 		Doubt:      0.2,
 		HalfLife:   grace.Duration(30 * 24 * 3600e9),
 		Borrowed:   8,
-		Advise:     0.6,
+		Advise:     0.5,
 		FalseShare: 0.1,
 	}
 }
@@ -70,42 +72,13 @@ type Prior struct {
 	Own bool
 }
 
-// proven is the likelihood that a rule needs to be published which is not believed
-// from the start. What is at least so likely should be right nine times in ten on
-// the average (67 of 74 early warnings on NAB are), so that the rule is not put
-// back into shadow by chance again and again: that happens at one false one in ten.
-const proven = 0.85
-
-// least gives how likely a rule's claims must be to be published.
-func (g *Gate) least(rule int) float64 {
-	if g.rules[rule].prior.Precision >= proven {
-		return g.cfg.Precision
-	}
-	return max(g.cfg.Precision, proven)
-}
-
-// Untried is the prior of a rule of which nothing is known: it begins in
-// shadow.
+// Untried is the prior of a rule of which nothing is known.
 func Untried() Prior { return Prior{Precision: 0.5, Strength: 2} }
 
 // tally counts what came true and what did not, both decayed.
 type tally struct {
 	right, wrong float32
 	seconds      uint32 // since 1970, of the decay
-}
-
-// Record is what the gate knows of one series, or of a service and role. The
-// zero value is one of which nothing is known.
-type Record = tally
-
-// PriorOf gives what is believed of the agent's own rule of that name.
-func PriorOf(name string) (Prior, bool) {
-	for _, r := range rules() {
-		if r.name == name {
-			return r.prior, true
-		}
-	}
-	return Prior{}, false
 }
 
 func seconds(millis int64) uint32 {
@@ -123,10 +96,11 @@ func (t *tally) at(now uint32, halfLife float64) (right, wrong float64) {
 	return float64(t.right) * keep, float64(t.wrong) * keep
 }
 
-func (t *tally) add(came bool, weight float64, now uint32, halfLife float64) {
+func (t *tally) add(came bool, now uint32, halfLife float64) {
 	right, wrong := t.at(now, halfLife)
+	weight := 1.0
 	if t.seconds > now { // told late: it has decayed already
-		weight *= math.Exp2(-float64(t.seconds-now) / halfLife)
+		weight = math.Exp2(-float64(t.seconds-now) / halfLife)
 	}
 	t.seconds = max(t.seconds, now)
 	if came {
@@ -137,8 +111,18 @@ func (t *tally) add(came bool, weight float64, now uint32, halfLife float64) {
 	t.right, t.wrong = float32(right), float32(wrong)
 }
 
-// lastPublished claims of a rule decide whether it may go on speaking.
-const lastPublished = 20
+// faded tells whether next to nothing is left of a tally.
+func (t *tally) faded(now uint32, halfLife float64) bool {
+	right, wrong := t.at(now, halfLife)
+	return right+wrong < 0.25
+}
+
+const (
+	// lastPublished claims of a rule decide whether it may go on speaking of a group.
+	lastPublished = 20
+	// evidence is the chance below which so many false ones are no bad luck any more.
+	evidence = 0.05
+)
 
 // streak remembers of the last claims which were false, the newest in bit 0.
 type streak struct {
@@ -157,15 +141,46 @@ func (s *streak) add(wrong bool) {
 
 func (s *streak) falses() int { return bits.OnesCount32(s.wrong) }
 
-// ruleRecord is what the gate knows of one rule.
-type ruleRecord struct {
-	prior     Prior
-	tally     tally
-	curve     curve
+// unlucky is the chance of at least so many false ones, were share of them false
+// (binomial).
+func (s *streak) unlucky(share float64) float64 {
+	f := s.falses()
+	if f == 0 {
+		return 1
+	}
+	return mathext.RegIncBeta(float64(f), float64(int(s.n)-f+1), share)
+}
+
+// group is whom a series borrows from: those of the same role and service. A rule is
+// suspended by group.
+type group struct {
+	service grace.ServiceID
+	role    grace.Role
+	rule    uint8
+}
+
+// groupRecord is what the gate knows of a rule on a group.
+type groupRecord struct {
+	tally
+
 	suspended bool
 	// last holds the newest published claims; of a suspended rule the newest that
 	// would have been published.
 	last streak
+}
+
+// ofSeries is a rule on a series.
+type ofSeries struct {
+	identity
+
+	rule uint8
+}
+
+// ruleRecord is what the gate knows of one rule.
+type ruleRecord struct {
+	prior Prior
+	tally tally
+	curve curve
 }
 
 // Gate holds, for every rule, how often its claims come true: over all, by
@@ -178,20 +193,40 @@ type ruleRecord struct {
 //
 // with n = Borrowed, but no more than what the rule's mean itself rests on: else
 // a doubt worth two claims would weigh like eight wrong ones. What a series
-// borrows leaves its own claims out, so that they count once. The tallies of
-// groups and series live with their owners, 12 bytes each.
+// borrows leaves its own claims out, so that they count once.
+//
+// All agents of a process share one gate; it is safe for concurrent use.
 type Gate struct {
-	cfg   GateConfig
-	rules []ruleRecord
+	mu     sync.Mutex
+	cfg    GateConfig
+	rules  []ruleRecord
+	groups map[group]*groupRecord
+	series map[ofSeries]*tally
 }
 
-// NewGate makes a gate for rules, which are known by their place.
-func NewGate(cfg GateConfig, priors []Prior) *Gate {
-	g := &Gate{cfg: cfg, rules: make([]ruleRecord, len(priors))}
+// NewGate makes the gate of the agents' rules.
+func NewGate(cfg GateConfig) *Gate {
+	var priors []Prior
+	for _, r := range rules() {
+		priors = append(priors, r.prior)
+	}
+	return newGate(cfg, priors)
+}
+
+// newGate makes a gate for rules, which are known by their place.
+func newGate(cfg GateConfig, priors []Prior) *Gate {
+	g := &Gate{cfg: cfg, rules: make([]ruleRecord, len(priors)), groups: map[group]*groupRecord{}, series: map[ofSeries]*tally{}}
 	for i, p := range priors {
 		g.rules[i] = ruleRecord{prior: p, curve: curve{probability: p.Probability}}
 	}
 	return g
+}
+
+// Reconfigure changes how often right a rule must be.
+func (g *Gate) Reconfigure(cfg GateConfig) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cfg = cfg
 }
 
 // Judgement is the gate's word on a claim.
@@ -201,12 +236,12 @@ type Judgement struct {
 	Likelihood float64 // that it comes true: 0.8 means four times in five
 	Precision  float64 // of the rule on this series
 	Bound      float64 // lower bound of it
-	Suspended  bool    // it would speak, were the rule not back in shadow
+	Suspended  bool    // it would speak, were the rule not back in shadow for this group
 }
 
 // levels gives the precision of a rule over all other series, and the Beta of
 // this one.
-func (g *Gate) levels(rule int, group, own *tally, now uint32) (overall, a, b float64) {
+func (g *Gate) levels(rule int, group, own tally, now uint32) (overall, a, b float64) {
 	r := &g.rules[rule]
 	half := g.cfg.HalfLife.D().Seconds()
 	allRight, allWrong := r.tally.at(now, half)
@@ -222,90 +257,165 @@ func (g *Gate) levels(rule int, group, own *tally, now uint32) (overall, a, b fl
 	return overall, pool*similar + ownRight, pool*(1-similar) + ownWrong
 }
 
-// Judge tells whether a claim may be published, and how likely it is.
-func (g *Gate) Judge(rule int, group, own *tally, score float64, nowMillis int64) Judgement {
+// Judge tells whether a rule's claim about a series may be published, and how likely it
+// is.
+func (g *Gate) Judge(rule int, of *Series, score float64, nowMillis int64) Judgement {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	now := seconds(nowMillis)
-	overall, a, b := g.levels(rule, group, own, now)
 	r := &g.rules[rule]
+	var similar groupRecord
+	if known := g.groups[group{of.Service, of.Role, uint8(rule)}]; known != nil {
+		similar = *known
+	}
+	var own tally
+	if known := g.series[ofSeries{of.identity(), uint8(rule)}]; known != nil {
+		own = *known
+	}
+	overall, a, b := g.levels(rule, similar.tally, own, now)
 	j := Judgement{Precision: a / (a + b)}
 	// The rule's calibration, moved by what this series does otherwise.
-	expected := r.curve.at(score, overall, now, g.cfg.HalfLife.D().Seconds())
-	j.Likelihood = expected
+	j.Likelihood = r.curve.at(score, overall, now, g.cfg.HalfLife.D().Seconds())
 	if shift := logit(j.Precision) - logit(overall); !r.prior.Own && math.Abs(shift) > 1e-9 {
-		j.Likelihood = logistic(logit(expected) + shift)
+		j.Likelihood = logistic(logit(j.Likelihood) + shift)
 	}
 	j.Likelihood = min(j.Likelihood, maxLikelihood)
-	if j.Likely = j.Likelihood >= g.least(rule); !j.Likely {
+	if j.Likely = j.Likelihood >= g.cfg.Precision; !j.Likely {
 		return j
 	}
 	j.Bound = mathext.InvRegIncBeta(a, b, g.cfg.Doubt)
-	j.Speaks = j.Bound >= g.cfg.Precision && !r.suspended
-	j.Suspended = j.Bound >= g.cfg.Precision && r.suspended
+	earned := j.Bound >= g.cfg.Precision
+	j.Speaks, j.Suspended = earned && !similar.suspended, earned && similar.suspended
 	return j
 }
 
-// Suspension says that a rule was put back into shadow, or let out again.
-type Suspension struct {
-	Rule  string    `json:"rule"`
-	Back  bool      `json:"back"`  // it may speak again
-	False int       `json:"false"` // of its newest claims
-	Of    int       `json:"of"`
-	At    time.Time `json:"at"`
+// sure is how likely a claim must be to be published.
+func (g *Gate) sure() float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.cfg.Precision
 }
 
-// Likely tells whether a likelihood that Judge gave is enough to be published.
-func (g *Gate) Likely(rule int, likelihood float64) bool { return likelihood >= g.least(rule) }
+// Suspension says that a rule was put back into shadow for a service, or let out again.
+type Suspension struct {
+	Rule    string          `json:"rule"`
+	Service grace.ServiceID `json:"service"`
+	Role    grace.Role      `json:"role,omitempty"`
+	Back    bool            `json:"back"`  // it may speak again
+	False   int             `json:"false"` // of its newest claims
+	Of      int             `json:"of"`
+	At      time.Time       `json:"at"`
+}
+
+// verdict is what became of a claim.
+type verdict struct {
+	rule   int
+	score  float64
+	came   bool
+	likely bool  // it was likely enough to be published
+	counts bool  // it was published, or would have been were its rule not suspended
+	dense  bool  // its score is judged elsewhere, block by block
+	at     int64 // unix ms
+}
 
 // Calibrate takes what a score came to that a rule gave, beside the one that
 // Learn is told of: a claim is judged anew when it becomes likely.
-func (g *Gate) Calibrate(rule int, score float64, came bool, nowMillis int64) {
-	g.rules[rule].curve.add(score, came, 1, seconds(nowMillis), g.cfg.HalfLife.D().Seconds())
+func (g *Gate) calibrate(rule int, score float64, came bool, nowMillis int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.rules[rule].curve.add(score, came, seconds(nowMillis), g.cfg.HalfLife.D().Seconds())
 }
 
-// Learn takes a claim that came true or not, and whether it was likely enough to
-// be published. Published claims decide whether a rule is suspended; while it is, those
-// that would have been published decide whether it comes back: these are the ones
-// that count. It gives a Suspension, without a name, when one of these happens.
-func (g *Gate) Learn(rule int, group, own *tally, score float64, came, likely, counts bool, nowMillis int64) (Suspension, bool) {
-	now := seconds(nowMillis)
-	half := g.cfg.HalfLife.D().Seconds()
-	r := &g.rules[rule]
+// learn takes what became of a claim about a series. Published claims decide whether a
+// rule is suspended for the series' group; while it is, those that would have been
+// published decide whether it comes back. It gives a Suspension, without the name of the
+// rule, when one of these happens.
+func (g *Gate) learn(of *Series, v verdict) (Suspension, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now, half := seconds(v.at), g.cfg.HalfLife.D().Seconds()
+	r := &g.rules[v.rule]
+	similar := entryOf(g.groups, group{of.Service, of.Role, uint8(v.rule)})
 	// A rule that knows the series is judged by what is likely enough to be
 	// published; its other claims only calibrate it.
-	if !r.prior.Own || likely {
-		r.tally.add(came, 1, now, half)
-		group.add(came, 1, now, half)
-		own.add(came, 1, now, half)
+	if !v.dense && (!r.prior.Own || v.likely) {
+		r.tally.add(v.came, now, half)
+		similar.add(v.came, now, half)
+		entryOf(g.series, ofSeries{of.identity(), uint8(v.rule)}).add(v.came, now, half)
 	}
-	r.curve.add(score, came, 1, now, half)
-	if !counts {
+	if !v.dense {
+		r.curve.add(v.score, v.came, now, half)
+	}
+	if !v.counts {
 		return Suspension{}, false
 	}
-	r.last.add(!came)
-	d := Suspension{False: r.last.falses(), Of: int(r.last.n)}
-	tooMany := float64(d.False) > g.cfg.FalseShare*lastPublished+1e-9
+	similar.last.add(!v.came)
+	s := Suspension{Service: of.Service, Role: of.Role, False: similar.last.falses(), Of: int(similar.last.n), At: instant(v.at)}
 	switch {
-	case !r.suspended && tooMany:
-		r.suspended, r.last = true, streak{}
-		return d, true
+	case !similar.suspended && similar.last.unlucky(g.cfg.FalseShare) < evidence:
+		similar.suspended, similar.last = true, streak{}
+		return s, true
 	// Surer than to stay: else a rule at the edge would come and go.
-	case r.suspended && r.last.n == lastPublished && float64(d.False) <= g.cfg.FalseShare*lastPublished/2:
-		r.suspended, r.last, d.Back = false, streak{}, true
-		return d, true
+	case similar.suspended && s.Of >= lastPublished/2 && float64(s.False) <= g.cfg.FalseShare/2*float64(s.Of):
+		similar.suspended, similar.last, s.Back = false, streak{}, true
+		return s, true
 	}
 	return Suspension{}, false
 }
 
-// Shadowed tells whether a rule is back in shadow as a whole.
-func (g *Gate) Shadowed(rule int) bool { return g.rules[rule].suspended }
+// Learn takes what is in the ledger of a claim that was resolved: before a restart, or by
+// another process.
+func (g *Gate) Learn(p grace.Prediction) {
+	rule := ruleNumber(p.Rule)
+	if rule < 0 || p.Resolved == nil || p.Outcome != grace.PredictionTruePositive && p.Outcome != grace.PredictionFalsePositive {
+		return
+	}
+	_, _ = g.learn(&Series{Service: p.Service, Metric: p.Metric, Labels: p.Series, Role: p.Role}, verdict{
+		rule: rule, score: p.Score, came: p.Outcome == grace.PredictionTruePositive,
+		likely: p.Scored || p.Likelihood >= g.sure(), counts: p.Scored, at: p.Resolved.UnixMilli(),
+		dense: rules()[rule].dense && !p.Block,
+	})
+}
 
-// Overall gives a rule's precision over all series, with its 10 % and 90 %
-// bounds.
-func (g *Gate) Overall(rule int, nowMillis int64) (mean, low, high float64) {
+func entryOf[K comparable, V any](m map[K]*V, key K) *V {
+	v := m[key]
+	if v == nil {
+		v = new(V)
+		m[key] = v
+	}
+	return v
+}
+
+// knows tells whether a rule has a record on a series.
+func (g *Gate) knows(rule int, of *Series) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.series[ofSeries{of.identity(), uint8(rule)}] != nil
+}
+
+// Prune forgets records of which time has left next to nothing.
+func (g *Gate) Prune(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	at, half := seconds(now.UnixMilli()), g.cfg.HalfLife.D().Seconds()
+	maps.DeleteFunc(g.series, func(_ ofSeries, t *tally) bool { return t.faded(at, half) })
+	maps.DeleteFunc(g.groups, func(_ group, r *groupRecord) bool { return !r.suspended && r.faded(at, half) })
+}
+
+// overall gives a rule's precision over all series, with its 10 % and 90 % bounds, and for
+// how many groups it is suspended.
+func (g *Gate) overall(rule int, nowMillis int64) (mean, low, high float64, suspended int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	r := &g.rules[rule]
 	right, wrong := r.tally.at(seconds(nowMillis), g.cfg.HalfLife.D().Seconds())
 	a, b := r.prior.Precision*r.prior.Strength+right, (1-r.prior.Precision)*r.prior.Strength+wrong
-	return a / (a + b), mathext.InvRegIncBeta(a, b, 0.1), mathext.InvRegIncBeta(a, b, 0.9)
+	for key, one := range g.groups {
+		if int(key.rule) == rule && one.suspended {
+			suspended++
+		}
+	}
+	return a / (a + b), mathext.InvRegIncBeta(a, b, 0.1), mathext.InvRegIncBeta(a, b, 0.9), suspended
 }
 
 // Share gives the share of right ones and its 80 % interval (Beta with a uniform

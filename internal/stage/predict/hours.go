@@ -103,6 +103,16 @@ func (h *hours) decode(q uint16) float64 {
 	return float64(h.low) + float64(h.step)*float64(q-1)
 }
 
+// seen counts the hours from one on that have a value, n at most.
+func (h *hours) seen(from int64, n int) (known int) {
+	for hour := from; hour < from+int64(n); hour++ {
+		if hour > h.hour-hourlyPoints && hour < h.hour && h.values[hour%hourlyPoints] != 0 {
+			known++
+		}
+	}
+	return known
+}
+
 // history gives the closed hours, oldest first and ending with the hour before
 // the one under way; NaN where there was no sample. It begins with the oldest
 // hour that has one. into has room for hourlyPoints.

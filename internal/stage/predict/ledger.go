@@ -2,6 +2,7 @@ package predict
 
 import (
 	"errors"
+	"math/bits"
 	"time"
 
 	"grace"
@@ -44,7 +45,7 @@ const (
 // never looks back further than breachWindow samples.
 type breachState struct {
 	times [breachWindow]int64 // of the newest samples, in a ring; unix ms
-	began int64               // of the newest breach: the sample that made it one
+	began int64               // of the newest breach: the first of the samples that make it one
 	ended int64               // the newest sample of the newest breach
 	calm  int64               // a claim from before a restart was made then, so no breach lasted; 0: there is none
 	count uint32              // samples seen
@@ -61,23 +62,29 @@ func (b *breachState) append(at int64, beyond bool, merge int64) {
 	if beyond {
 		b.mask |= 1
 	}
-	n := 0
-	for m := b.mask; m != 0; m &= m - 1 {
-		n++
-	}
-	in := n >= breachSamples
+	in := bits.OnesCount8(b.mask) >= breachSamples
 	switch {
 	case in && b.calm != 0 && at > b.calm:
 		// The claim knew more than a history with few points.
-		b.began, b.news, b.calm = at, true, 0
+		b.began, b.news, b.calm = max(b.onset(), b.calm), true, 0
 	case in && !b.on && (b.ended == 0 || at-b.ended >= merge):
 		// Nobody can foresee what is there when the series begins.
-		b.began, b.news = at, b.count > breachWindow
+		b.began, b.news = b.onset(), b.count > breachWindow
 	}
 	if b.on = in; in {
 		b.ended = max(b.ended, at)
 	}
 }
+
+// onset is the time of the first of the newest samples that was beyond.
+func (b *breachState) onset() int64 {
+	back := uint32(bits.Len8(b.mask)) // 1: the newest
+	return b.times[(b.count-back)%breachWindow]
+}
+
+// near tells whether one of the newest samples is beyond: what begins now, if anything,
+// has begun.
+func (b *breachState) near() bool { return b.mask&(1<<breachSamples-1) != 0 }
 
 // newest is the time of the newest sample.
 func (b *breachState) newest() int64 { return b.times[(b.count-1)%breachWindow] }
@@ -97,8 +104,10 @@ type Claim struct {
 	Ended     int64 // since when it is not said any more, of what was published or told as advice
 	Likely    int64 // when it was first likely enough to be published; 0: never, or it was published first
 	Renewed   int64 // when it was last said
-	Horizon   int64 // how far the rule looks ahead
+	Until     int64 // the breach must begin before, as was said at From
 	BreachAt  int64
+
+	firstUntil int64 // as was said when it was made
 
 	First      float64 // score as the rule gave it when it was made; 0: before a restart
 	Score      float64 // the same when it was first likely enough to be published, or published; else First
@@ -120,9 +129,6 @@ type Claim struct {
 	value       float64
 	proof       []string
 }
-
-// Until is the time before which the breach must begin.
-func (c *Claim) Until() int64 { return c.From() + 2*c.Horizon }
 
 // From is the time that a claim is judged from, and a lead counted: when it was
 // first published; of one in shadow, when it was first likely enough to be, if it
@@ -178,12 +184,13 @@ func (r *resolved) leadTime() time.Duration {
 func (w *watch) resolve(now, step int64, cfg LedgerConfig, out []resolved) []resolved {
 	if w.breach.news {
 		w.breach.news = false
-		out = w.resolveHits(now, out)
+		out = w.resolveHits(now, step, out)
 	}
 	kept := w.open[:0]
 	for _, o := range w.open {
-		// Its last sample may come late.
-		if until := o.Until(); now < until || w.breach.newest() < until && now <= until+breachWindow*step {
+		// Its last sample may come late, and a breach that began may not be one yet.
+		late := now <= o.Until+breachWindow*step && (w.breach.newest() < o.Until || w.breach.near())
+		if now < o.Until || late {
 			kept = append(kept, o)
 			continue
 		}
@@ -199,21 +206,27 @@ func (w *watch) resolve(now, step int64, cfg LedgerConfig, out []resolved) []res
 	return out
 }
 
-// resolveHits resolves the claims that a breach makes true. If none of those that were
-// published did, it was missed; unless it is of a history, when nobody was there to
-// foresee it.
-func (w *watch) resolveHits(now int64, out []resolved) []resolved {
+// resolveHits resolves the claims that a breach makes true: that were said before its
+// first sample. If none of those that were published were, it was missed; unless it is of
+// a history, when nobody was there to foresee it.
+func (w *watch) resolveHits(now, step int64, out []resolved) []resolved {
 	began := w.breach.began
 	published, shadow := false, false
 	kept := w.open[:0]
 	for _, o := range w.open {
-		if began > o.Until() {
+		if began > o.Until {
 			kept = append(kept, o)
+			continue
+		}
+		res := resolved{rule: o.rule, claim: o.Claim, outcome: grace.PredictionTruePositive, began: began, at: now}
+		if o.From() > began+step { // a sample may come that late
+			res.outcome = grace.PredictionUnresolved
+			out = append(out, res)
 			continue
 		}
 		told := o.Published != 0 && !o.Silent
 		published, shadow = published || told, shadow || !told
-		out = append(out, resolved{rule: o.rule, claim: o.Claim, outcome: grace.PredictionTruePositive, began: began, at: now})
+		out = append(out, res)
 	}
 	w.open = kept
 	if !published && now-began < bygone {
@@ -225,7 +238,7 @@ func (w *watch) resolveHits(now int64, out []resolved) []resolved {
 // verdict of a claim whose time is over without a breach.
 func (w *watch) verdict(c *Claim, step int64, cfg LedgerConfig) grace.PredictionOutcome {
 	seen := int64(w.breach.count - c.samples)
-	usual := (c.Until() - c.Made) / max(step, 1)
+	usual := (c.Until - c.Made) / max(step, 1)
 	switch {
 	case c.Acted && c.WouldBreach:
 		return grace.PredictionPrevented

@@ -34,22 +34,23 @@ func TestLedger(t *testing.T) {
 	tests := []struct {
 		name      string
 		series    string
-		published bool // at minute 5; the horizon is 10 minutes
+		published bool // at minute 5, until minute 25
 		acted     bool
 		would     bool
 		want      []grace.PredictionOutcome
 		lead      time.Duration
 	}{
-		{"hit", "...............####...", true, false, false, []grace.PredictionOutcome{grace.PredictionTruePositive}, 13 * time.Minute},
-		{"hit within twice the horizon", "......................####", true, false, false, []grace.PredictionOutcome{grace.PredictionTruePositive}, 20 * time.Minute},
-		{"hit in shadow is missed", "...............####...", false, false, false, []grace.PredictionOutcome{grace.PredictionTruePositive, grace.PredictionFalseNegative}, 13 * time.Minute},
-		{"too late", "...........................####......", true, false, false, []grace.PredictionOutcome{grace.PredictionFalsePositive, grace.PredictionFalseNegative}, 0},
+		{"hit", "...............####...", true, false, false, []grace.PredictionOutcome{grace.PredictionTruePositive}, 11 * time.Minute},
+		{"hit at the last moment, seen later", "........................####", true, false, false, []grace.PredictionOutcome{grace.PredictionTruePositive}, 20 * time.Minute},
+		{"hit in shadow is missed", "...............####...", false, false, false, []grace.PredictionOutcome{grace.PredictionTruePositive, grace.PredictionFalseNegative}, 11 * time.Minute},
+		{"too late", ".........................####........", true, false, false, []grace.PredictionOutcome{grace.PredictionFalsePositive, grace.PredictionFalseNegative}, 0},
 		{"false", quiet, true, false, false, []grace.PredictionOutcome{grace.PredictionFalsePositive}, 0},
 		{"single samples are no breach", ".......#....#.....#.....#..#......#....", true, false, false, []grace.PredictionOutcome{grace.PredictionFalsePositive}, 0},
-		{"three of four are", "...........#.##.......", true, false, false, []grace.PredictionOutcome{grace.PredictionTruePositive}, 10 * time.Minute},
+		{"three of four are", "...........#.##.......", true, false, false, []grace.PredictionOutcome{grace.PredictionTruePositive}, 7 * time.Minute},
 		{"prevented", quiet, true, true, true, []grace.PredictionOutcome{grace.PredictionPrevented}, 0},
 		{"a remedy, and perhaps nothing to remedy", quiet, true, true, false, []grace.PredictionOutcome{grace.PredictionUnresolved}, 0},
-		{"a remedy that did not help", "...............####...", true, true, true, []grace.PredictionOutcome{grace.PredictionTruePositive}, 13 * time.Minute},
+		{"a remedy that did not help", "...............####...", true, true, true, []grace.PredictionOutcome{grace.PredictionTruePositive}, 11 * time.Minute},
+		{"said when it had begun", ".#.##.........................", true, false, false, []grace.PredictionOutcome{grace.PredictionUnresolved, grace.PredictionFalseNegative}, 0},
 		{"no data", ".....                          ", true, false, false, []grace.PredictionOutcome{grace.PredictionUnresolved}, 0},
 		{"little data", ".....  .   .   .    .          ", true, false, false, []grace.PredictionOutcome{grace.PredictionUnresolved}, 0},
 	}
@@ -57,7 +58,7 @@ func TestLedger(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var w watch
 			got := play(&w, tt.series, map[int]func(){5: func() {
-				c := Claim{Made: 5 * minuteMillis, Horizon: 10 * minuteMillis, Acted: tt.acted, WouldBreach: tt.would, samples: w.breach.count}
+				c := Claim{Made: 5 * minuteMillis, Until: 25 * minuteMillis, Acted: tt.acted, WouldBreach: tt.would, samples: w.breach.count}
 				if tt.published {
 					c.Published = c.Made
 				}
@@ -87,12 +88,12 @@ func TestLedger(t *testing.T) {
 func TestSpeakingLateMovesTheTime(t *testing.T) {
 	var w watch
 	got := play(&w, ".....................................####.....", map[int]func(){
-		5: func() { w.open = append(w.open, open{0, Claim{Made: 5 * minuteMillis, Horizon: 10 * minuteMillis}}) },
+		5: func() { w.open = append(w.open, open{0, Claim{Made: 5 * minuteMillis, Until: 25 * minuteMillis}}) },
 		20: func() {
-			w.claim(0).Published = 20 * minuteMillis
+			w.claim(0).Published, w.claim(0).Until = 20*minuteMillis, 40*minuteMillis
 		},
 	})
-	if len(got) != 1 || got[0].outcome != grace.PredictionTruePositive || got[0].leadTime() != 20*time.Minute {
+	if len(got) != 1 || got[0].outcome != grace.PredictionTruePositive || got[0].leadTime() != 18*time.Minute {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -104,12 +105,12 @@ func TestBreachesMerge(t *testing.T) {
 	if len(got) != 2 || got[0].outcome != grace.PredictionFalseNegative || got[1].outcome != grace.PredictionFalseNegative {
 		t.Fatalf("got %+v", got)
 	}
-	if got[0].began != 6*minuteMillis || got[1].began != (3+4+28+4+84+3)*minuteMillis {
+	if got[0].began != 4*minuteMillis || got[1].began != (3+4+28+4+84+1)*minuteMillis {
 		t.Errorf("began %d and %d", got[0].began/minuteMillis, got[1].began/minuteMillis)
 	}
 }
 
-// A series with a sample an hour has one within two horizons of half an hour:
+// A series with a sample an hour has one within the hour:
 // that is enough to call a claim false.
 func TestSlowSeriesAreJudged(t *testing.T) {
 	const hour = 60 * minuteMillis
@@ -120,7 +121,7 @@ func TestSlowSeriesAreJudged(t *testing.T) {
 		w.breach.append(i*hour, false, hour)
 		got = w.resolve(i*hour, hour, cfg, got)
 		if i == 10 {
-			w.open = append(w.open, open{0, Claim{Made: 10 * hour, Horizon: hour / 2, samples: w.breach.count}})
+			w.open = append(w.open, open{0, Claim{Made: 10 * hour, Until: 11 * hour, samples: w.breach.count}})
 		}
 	}
 	if len(got) != 1 || got[0].outcome != grace.PredictionFalsePositive || got[0].at != 11*hour {

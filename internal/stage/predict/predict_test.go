@@ -52,7 +52,7 @@ func TestEvaluate(t *testing.T) {
 		likely   bool
 		breachIn time.Duration // within 30 s of it
 	}{
-		{"rises by half within a minute", target(), 13, func(i int) float64 { return 200 + 100*float64(i)/12 + 4*noise(i) }, true, 2 * time.Minute},
+		{"rises by half within two minutes", target(), 44, func(i int) float64 { return 200 + 100*float64(max(i-19, 0))/24 + 4*noise(i) }, true, 4 * time.Minute},
 		{"rises steadily", target(), 60, func(i int) float64 { return 200 + 3*float64(i) + 5*noise(i) }, true, 205 * time.Second},
 		{"rises with outliers", target(), 60, func(i int) float64 {
 			if i%7 == 3 {
@@ -61,8 +61,8 @@ func TestEvaluate(t *testing.T) {
 			return 200 + 3*float64(i) + 5*noise(i)
 		}, true, 205 * time.Second},
 		{"falls towards a lower limit", below, 60, func(i int) float64 { return 400 - 4*float64(i) + 5*noise(i) }, true, 80 * time.Second},
-		{"exactly on a line", target(), 20, func(i int) float64 { return 200 + 10*float64(i) }, true, 60 * time.Second},
-		{"too few", target(), 9, func(i int) float64 { return 200 + 20*float64(i) }, false, 0},
+		{"exactly on a line", target(), 40, func(i int) float64 { return 10 * float64(i-1) }, true, 60 * time.Second},
+		{"too few", target(), 39, func(i int) float64 { return 10 * float64(i) }, false, 0},
 		{"flat", target(), 60, func(i int) float64 { return 400 + 40*noise(i) }, false, 0},
 		{"constant", target(), 60, func(int) float64 { return 400 }, false, 0},
 		{"falls away from an upper limit", target(), 60, func(i int) float64 { return 450 - 3*float64(i) }, false, 0},
@@ -75,18 +75,18 @@ func TestEvaluate(t *testing.T) {
 			return 350 + 5*noise(i)
 		}, false, 0},
 		{"a rise that ended", target(), 60, func(i int) float64 { return 200 + 6*float64(min(i, 38)) + 3*noise(i) }, false, 0},
-		{"may be chance", target(), 10, func(i int) float64 {
-			if i == 7 || i == 8 {
-				return 0
+		{"a late step up", target(), 60, func(i int) float64 {
+			if i < 45 {
+				return 200 + 5*noise(i)
 			}
-			return 200 + 20*float64(i)
+			return 350 + 5*noise(i)
 		}, false, 0},
-		{"too far ahead for so short a look", target(), 10, func(i int) float64 { return 200 + 5*float64(i) }, false, 0},
+		{"wanders", target(), 60, wander, false, 0},
 		{"there already", target(), 60, func(i int) float64 { return 300 + 10*float64(i) }, false, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a := New(DefaultConfig(), []Target{tt.target})
+			a := earned(DefaultConfig(), []Target{tt.target})
 			now := feed(a, tt.n, tt.value)
 			got := a.Evaluate(now).Published
 			if !tt.likely {
@@ -112,12 +112,37 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
+// wander is a walk that goes where chance takes it: forty steps up, as it happens.
+const walk = 0
+
+func wander(i int) float64 {
+	v := 300.0
+	for k := range i {
+		v += 20 * noise(k+walk)
+	}
+	return v
+}
+
+// TestWanderingIsNoTrend: a walk looks like a trend to who takes its points for independent.
+func TestWanderingIsNoTrend(t *testing.T) {
+	values := make([]float64, 60)
+	times := make([]float64, 60)
+	for i := range values {
+		values[i], times[i] = wander(i), 5*float64(i-59)
+	}
+	sure := mannKendall(values)
+	if l := (&scratch{}).fit(times, values); sure < chance || sure > chance*l.carried(times, values) {
+		t.Errorf("Mann-Kendall %v, which counts for %v", sure, sure/l.carried(times, values))
+	}
+}
+
 func TestBadFitIsSilent(t *testing.T) {
-	value := func(i int) float64 { return 214 + 4*float64(i) + 80*noise(i+7) }
+	value := func(i int) float64 { return 214 + 4*float64(i) + 40*noise(i+7) }
 	limit := target()
 	limit.Threshold = 700
 	cfg := DefaultConfig()
-	a := New(cfg, []Target{limit})
+	cfg.MinFit = 0.9
+	a := earned(cfg, []Target{limit})
 	now := feed(a, 60, value)
 	if got := a.Evaluate(now).Published; got != nil {
 		t.Errorf("got %+v", got)
@@ -130,8 +155,8 @@ func TestBadFitIsSilent(t *testing.T) {
 }
 
 func TestTitleAndKey(t *testing.T) {
-	a := New(DefaultConfig(), []Target{target()})
-	p := a.Evaluate(feed(a, 20, func(i int) float64 { return 200 + 10*float64(i) })).Published[0]
+	a := earned(DefaultConfig(), []Target{target()})
+	p := a.Evaluate(feed(a, 40, func(i int) float64 { return 10 * float64(i) })).Published[0]
 	if want := "latency_ms 390 ms, rising towards 500 ms"; p.Title != want {
 		t.Errorf("title %q", p.Title)
 	}
@@ -141,8 +166,8 @@ func TestTitleAndKey(t *testing.T) {
 }
 
 func TestStaleSeriesIsSilent(t *testing.T) {
-	a := New(DefaultConfig(), []Target{target()})
-	now := feed(a, 20, func(i int) float64 { return 200 + 10*float64(i) })
+	a := earned(DefaultConfig(), []Target{target()})
+	now := feed(a, 40, func(i int) float64 { return 10 * float64(i) })
 	if a.Evaluate(now.Add(time.Minute)).Published == nil {
 		t.Error("silent too soon")
 	}
@@ -154,7 +179,7 @@ func TestStaleSeriesIsSilent(t *testing.T) {
 func TestObserve(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.MaxSamples = 10
-	a := New(cfg, []Target{target()})
+	a := earned(cfg, []Target{target()})
 	a.Observe(Series{Service: "cart", Metric: "other"}, start, 1)
 	for i := range 25 {
 		a.Observe(Series{Service: "cart", Metric: "latency_ms"}, start.Add(time.Duration(i)*time.Second), float64(i))
@@ -203,7 +228,7 @@ func TestSymmetryAndOrder(t *testing.T) {
 		higher.Threshold = 500 + rapid.Float64Range(0, 500).Draw(t, "more")
 		down.Op, down.Threshold = "<", -500
 		likelihood := func(target Target, sign float64) float64 {
-			a := New(DefaultConfig(), []Target{target})
+			a := earned(DefaultConfig(), []Target{target})
 			for _, p := range a.Evaluate(feed(a, n, func(i int) float64 { return sign * at(i) })).Published {
 				return p.Likelihood
 			}
@@ -224,7 +249,7 @@ func TestSymmetryAndOrder(t *testing.T) {
 func TestFewFalseAlarms(t *testing.T) {
 	alarms, looks := 0, 0
 	for s := range 200 {
-		a := New(DefaultConfig(), []Target{target()})
+		a := earned(DefaultConfig(), []Target{target()})
 		now := feed(a, 60, func(i int) float64 { return 400 + 30*noise(i+1000*s) })
 		looks++
 		alarms += len(a.Evaluate(now).Published)
@@ -235,7 +260,7 @@ func TestFewFalseAlarms(t *testing.T) {
 }
 
 func BenchmarkEvaluate(b *testing.B) {
-	a := New(DefaultConfig(), slices.Repeat([]Target{target()}, 2))
+	a := earned(DefaultConfig(), slices.Repeat([]Target{target()}, 2))
 	now := feed(a, 60, func(i int) float64 { return 200 + 3*float64(i) + 5*noise(i) })
 	b.ReportAllocs()
 	for b.Loop() {
@@ -246,7 +271,7 @@ func BenchmarkEvaluate(b *testing.B) {
 // TestTrendEndsWithADrop: what was restarted does not go on rising, whatever
 // the points before say.
 func TestTrendEndsWithADrop(t *testing.T) {
-	a := New(DefaultConfig(), []Target{target()})
+	a := earned(DefaultConfig(), []Target{target()})
 	at := start
 	for i := range 40 {
 		a.Observe(Series{Service: "cart", Metric: "latency_ms"}, at, 200+4*float64(i)+float64(i%3))

@@ -2,6 +2,7 @@ package predict
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"grace"
@@ -20,7 +21,7 @@ const (
 	// outlookFresh is how long a forecast holds that is not renewed.
 	outlookFresh = 3 * hourLength
 	// enough: a block that is less likely beyond the threshold is no claim.
-	enough = 0.6
+	enough = 0.5
 )
 
 // outlook is what the newest forecast says of one threshold.
@@ -30,7 +31,19 @@ type outlook struct {
 	likelihood float32
 	low, high  float32 // the 80 % interval at breachAt
 	full       full
+	said       []block // of the blocks to come, oldest first
 }
+
+// block is what was first said of a block of hours, when that was likely: it is held to
+// what came, whether it was a claim or not.
+type block struct {
+	number     int64   // since 1970
+	made       int64   // unix ms
+	score      float32 // of a breach in it
+	likelihood float32 // as the gate saw it then
+}
+
+const blockLength = refitBlock * hourLength
 
 // full is when what is used up steadily is at the threshold, in unix ms; at is 0
 // where that is not known.
@@ -46,17 +59,16 @@ func lookCapacity(v *view) (raw, bool) {
 	if o == nil || v.now-o.at > outlookFresh || o.likelihood < enough {
 		return raw{}, false
 	}
-	horizon := refitAhead * time.Hour
 	edge := float64(o.low)
 	if !v.target.upward() {
 		edge = float64(o.high)
 	}
 	r := raw{
-		score: min(float64(o.likelihood), maxLikelihood), horizon: horizon, breach: until(o.breachAt, v.now),
+		score: min(float64(o.likelihood), maxLikelihood), until: until(o.breachAt+blockLength/2, v.now), breach: until(o.breachAt, v.now),
 		low: float64(o.low), high: float64(o.high), would: v.target.breached(edge, v.threshold), n: int(v.hours.known),
 	}
-	if at := until(o.full.at, v.now); o.full.at != 0 && at <= horizon {
-		r.breach, r.note = at, o.full.text(v)
+	if at := until(o.full.at, v.now); o.full.at != 0 && at <= refitAhead*time.Hour {
+		r.breach, r.until, r.note = at, max(r.until, o.full.until(v.now)), o.full.text(v)
 		r.low, r.high = o.full.predictionInterval(v.threshold)
 	}
 	return r, true
@@ -77,12 +89,15 @@ func lookFill(v *view) (raw, bool) {
 	}
 	low, high := o.full.predictionInterval(v.threshold)
 	return raw{
-		score: min(score, maxLikelihood), horizon: horizon, breach: until(o.full.at, v.now), low: low, high: high,
+		score: min(score, maxLikelihood), until: o.full.until(v.now), breach: until(o.full.at, v.now), low: low, high: high,
 		would: until(o.full.latest, v.now) <= 2*horizon, n: int(v.hours.known), note: o.full.text(v),
 	}, true
 }
 
 func until(at, now int64) time.Duration { return time.Duration(max(at-now, 0)) * time.Millisecond }
+
+// until gives by when it is full: by the end of the band, or of six hours about the time.
+func (f *full) until(now int64) time.Duration { return until(max(f.latest, f.at+blockLength/2), now) }
 
 // predictionInterval is where the value is at that time: as far from the threshold as it goes
 // in the time by which it may be early or late.
@@ -111,6 +126,7 @@ type Refit struct {
 	name    identity
 	hour    int64
 	long    bool // long enough for a forecast
+	run     int  // hours beyond that are a breach
 	history forecast.History
 	limits  []limit
 	buffer  []float64
@@ -121,6 +137,7 @@ type limit struct {
 	above     bool
 	fills     bool // it may be used up
 	outlook   outlook
+	blocks    []float64 // likelihood of a breach, by block
 }
 
 // NextRefit gives the next of the series whose forecast is older than the hour
@@ -133,30 +150,41 @@ func (a *Agent) NextRefit(r *Refit, budget int) bool {
 			a.refit = 0
 		}
 		s := a.at(h)
-		if s == nil || s.hours.known < fillAfter || s.fitted == s.hours.hour {
-			continue
+		if s != nil && s.refit(r) {
+			r.handle = h
+			return true
 		}
-		r.limits = r.limits[:0]
-		for i := range s.watches {
-			w := &s.watches[i]
-			if l := (limit{threshold: w.threshold, above: w.target.upward(), fills: fills(s, w)}); !w.learned && (l.fills || s.hours.known >= refitAfter) {
-				r.limits = append(r.limits, l)
-			}
-		}
-		if len(r.limits) == 0 {
-			continue
-		}
-		s.fitted = s.hours.hour
-		if r.buffer == nil {
-			r.buffer = make([]float64, hourlyPoints)
-		}
-		values, first := s.hours.history(r.buffer)
-		r.long = s.hours.known >= refitAfter
-		r.handle, r.name, r.hour = h, s.name.identity(), s.hours.hour
-		r.history = forecast.History{Start: instant(first), Step: time.Hour, Values: values}
-		return true
 	}
 	return false
+}
+
+// refit takes out what the next forecast of a series needs, if there is to be one.
+func (s *series) refit(r *Refit) bool {
+	if s.hours.known < fillAfter || s.fitted == s.hours.hour {
+		return false
+	}
+	r.limits = r.limits[:0]
+	for i := range s.watches {
+		w := &s.watches[i]
+		if l := (limit{threshold: w.threshold, above: w.target.upward(), fills: fills(s, w)}); !w.learned && (l.fills || s.hours.known >= refitAfter) {
+			r.limits = append(r.limits, l)
+		}
+	}
+	if len(r.limits) == 0 {
+		return false
+	}
+	s.fitted = s.hours.hour
+	if r.buffer == nil {
+		r.buffer = make([]float64, hourlyPoints)
+	}
+	values, first := s.hours.history(r.buffer)
+	r.long, r.run = s.hours.known >= refitAfter, 1
+	if int64(s.ring.step) > hourLength/breachSamples { // the mean of an hour is no breach by itself
+		r.run = breachSamples
+	}
+	r.name, r.hour = s.name.identity(), s.hours.hour
+	r.history = forecast.History{Start: instant(first), Step: time.Hour, Values: values}
+	return true
 }
 
 // Run forecasts. The workspace is the caller's, one for each goroutine.
@@ -179,12 +207,11 @@ func (r *Refit) Run(w *forecast.Workspace, m forecast.Model) {
 		return
 	}
 	ahead := fitted.Forecast()
-	var blocks []float64
 	for i := range r.limits {
 		l := &r.limits[i]
-		blocks = fitted.Breach(l.threshold, l.above, refitBlock, blocks[:0])
-		for b, p := range blocks {
-			if p < enough && b < len(blocks)-1 {
+		l.blocks = fitted.Breach(l.threshold, l.above, refitBlock, r.run, l.blocks[:0])
+		for b, p := range l.blocks {
+			if p < enough && b < len(l.blocks)-1 {
 				continue
 			}
 			step := min((b*refitBlock)+refitBlock/2, len(ahead.Points)-1)
@@ -197,10 +224,12 @@ func (r *Refit) Run(w *forecast.Workspace, m forecast.Model) {
 
 // Refitted takes what Run found, unless the series is another one by now.
 func (a *Agent) Refitted(r *Refit) {
-	s := a.at(r.handle)
-	if s == nil || s.name.identity() != r.name {
-		return
+	if s := a.at(r.handle); s != nil && s.name.identity() == r.name {
+		a.refitted(s, r)
 	}
+}
+
+func (a *Agent) refitted(s *series, r *Refit) {
 	s.looked = s.ring.count - 1 // to be looked at anew
 	for i := range s.watches {
 		w := &s.watches[i]
@@ -209,8 +238,67 @@ func (a *Agent) Refitted(r *Refit) {
 				if w.outlook == nil {
 					w.outlook = &outlook{}
 				}
+				l.outlook.said = w.outlook.said
 				*w.outlook = l.outlook
+				a.noteBlocks(s, w, r.hour, l.blocks)
 			}
 		}
 	}
+}
+
+// noteBlocks keeps what a forecast says of the blocks of hours to come, four times a day,
+// while a breach could begin in them.
+func (a *Agent) noteBlocks(s *series, w *watch, hour int64, blocks []float64) {
+	if hour%refitBlock != 0 || w.breach.lasts(s.ring.last, a.merge) || w.breach.near() {
+		return
+	}
+	o := w.outlook
+	for i, p := range blocks {
+		n := hour/refitBlock + int64(i)
+		if p < enough || slices.ContainsFunc(o.said, func(b block) bool { return b.number == n }) {
+			continue
+		}
+		score, at := min(p, maxLikelihood), hour*hourLength
+		j := a.gate.Judge(capacity, &s.name, score, at)
+		o.said = append(o.said, block{number: n, made: at, score: float32(score), likelihood: float32(j.Likelihood)})
+	}
+}
+
+// settleBlocks holds what was said of a block that is over to what came.
+func (a *Agent) settleBlocks(s *series, w *watch, r *Result) {
+	o := w.outlook
+	if o == nil {
+		return
+	}
+	o.said = slices.DeleteFunc(o.said, func(b block) bool {
+		from := b.number * blockLength
+		to := from + blockLength
+		if s.ring.last < to {
+			return false
+		}
+		came := w.breach.began >= b.made && w.breach.began < to && w.breach.ended >= from
+		if w.breach.began < b.made && w.breach.ended >= from || !came && s.hours.seen(from/hourLength, refitBlock) < refitBlock/2 {
+			return true // it was on already, or nobody saw
+		}
+		v := verdict{rule: capacity, score: float64(b.score), came: came, likely: float64(b.likelihood) >= a.gate.sure(), at: s.ring.last}
+		a.teach(&s.name, v, r)
+		r.Resolved = append(r.Resolved, a.blockEntry(s, w, &b, &v))
+		return true
+	})
+}
+
+// blockEntry is a block that is over, for the ledger.
+func (a *Agent) blockEntry(s *series, w *watch, b *block, v *verdict) grace.Prediction {
+	end := (b.number + 1) * blockLength
+	res := resolved{rule: v.rule, outcome: grace.PredictionFalsePositive, at: v.at, claim: Claim{
+		Made: b.made, Renewed: b.made, Until: end, BreachAt: end - blockLength/2, Score: v.score, Likelihood: float64(b.likelihood),
+		id: a.entryID(s, w, "block", end), value: s.ring.newest(),
+	}}
+	if v.came {
+		res.outcome, res.began = grace.PredictionTruePositive, w.breach.began
+	}
+	res.claim.title = title(w.target, w.threshold, res.claim.value)
+	p := a.entry(s, w, res)
+	p.Block = true
+	return p
 }

@@ -19,13 +19,13 @@ func TestBreachesOverARestart(t *testing.T) {
 			p.a.Observe(Series{Service: "cart", Metric: "latency_ms"}, p.now.Add(time.Duration(i-len(values))*time.Minute), v)
 		}
 	}
-	before := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+	before := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
 	before.play(60, rise)
 	if len(before.all.Published) == 0 {
 		t.Fatal("nothing was published")
 	}
 	open := before.all.Published[len(before.all.Published)-1]
-	met := &tape{a: New(DefaultConfig(), []Target{target()}), now: start}
+	met := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
 	met.play(130, rise)
 	if diff := cmp.Diff([]string{"trend true_positive"}, met.outcomes()); diff != "" {
 		t.Fatal(diff)
@@ -62,7 +62,7 @@ func TestBreachesOverARestart(t *testing.T) {
 		}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := &tape{a: New(DefaultConfig(), []Target{target()}), now: tt.now}
+			p := &tape{a: earned(DefaultConfig(), []Target{target()}), now: tt.now}
 			p.a.Restore(tt.ledger)
 			tt.play(p)
 			if diff := cmp.Diff(tt.want, p.outcomes()); diff != "" {

@@ -18,8 +18,6 @@ const (
 	band80 = 1.2816
 	// wouldBreach: the whole 80 % interval is past the threshold.
 	wouldBreach = 0.9
-	// maxRules bounds the table, since every series has room for each of them.
-	maxRules = 8
 )
 
 // rule is a named producer of claims: it looks at one series and one threshold
@@ -31,19 +29,19 @@ type rule struct {
 	// learned: the rule is for thresholds that were learned, the others are for
 	// those that somebody set.
 	learned bool
-	// beyond: the rule has a say while the newest value is beyond, too, as long
-	// as no breach lasts.
-	beyond bool
+	// dense: what it says of each block of hours is held to what came, and teaches; of
+	// its claims only that they were published does.
+	dense bool
 	// needs tells whether the rule has what it needs to say anything of a
 	// series; nil: it always has.
-	needs func(*series, *watch) bool
+	needs func(*Agent, *series, *watch) bool
 	look  func(*view) (raw, bool)
 }
 
 // raw is what a rule says.
 type raw struct {
 	score     float64       // within 0 and 1; higher is likelier
-	horizon   time.Duration // how far it looks ahead
+	until     time.Duration // from now: by then the breach has begun
 	breach    time.Duration // from now
 	low, high float64       // the 80 % interval of the value then
 	would     bool          // without a remedy it breaches, with 90 % or more
@@ -57,41 +55,49 @@ type raw struct {
 // the rules, and published in any case.
 const RuleExternal = "external"
 
-// external is the place of RuleExternal.
-const external = 2
+// Places of rules that others know of.
+const (
+	external = 2
+	capacity = 4
+)
 
 // rules is the table. A rule's place in it is its number; rules are appended.
 //
-// trend is believed from the start: a clean line towards a threshold that
-// somebody set has kept its word in most places, and a fresh objective must not
-// be without a warning for weeks. The belief is worth 20 claims; false ones take
-// it away, on one series after the first.
+// All begin in shadow: the priors are what open data gave (make eval), worth two claims,
+// and the past that is rehearsed at the start (Rehearse) is a record at once.
 //
-// early knows what precedes a breach on this series (package breach), capacity
+// trend follows a line towards the threshold. early knows what precedes a breach on this series (package breach), capacity
 // what the forecast of the next 48 hours says (package forecast), fill when what
 // is used up steadily is used up (the same). anomaly says of a series with a
-// learned threshold that it is odd (package detect). All begin in shadow.
+// learned threshold that it is odd (package detect).
 func rules() []rule {
 	return []rule{
-		{name: "trend", prior: Prior{Precision: 0.95, Strength: 20, Probability: true}, look: lookTrend},
+		{name: "trend", prior: Prior{Precision: 0.5, Strength: 2, Probability: true}, look: lookTrend},
 		{name: "trend_learned", prior: Untried(), learned: true, look: lookTrend},
 		{name: RuleExternal, prior: Untried(), needs: wasForetold, look: func(*view) (raw, bool) { return raw{}, false }},
-		{name: "early", prior: Prior{Precision: 0.5, Strength: 2, Probability: true, Own: true}, beyond: true, needs: hasPast, look: lookEarly},
-		{name: "capacity", prior: Prior{Precision: 0.8, Strength: 4, Probability: true, Own: true}, needs: isForecast, look: lookCapacity},
-		{name: "anomaly", prior: Untried(), learned: true, beyond: true, look: lookAnomaly},
+		{name: "early", prior: Prior{Precision: 0.5, Strength: 2, Probability: true, Own: true}, needs: hasPast, look: lookEarly},
+		{name: "capacity", prior: Prior{Precision: 0.5, Strength: 2, Probability: true, Own: true}, dense: true, needs: isForecast, look: lookCapacity},
+		{name: "anomaly", prior: Untried(), learned: true, look: lookAnomaly},
 		{name: "fill", prior: Prior{Precision: 0.5, Strength: 2, Probability: true}, needs: mayFill, look: lookFill},
 	}
 }
 
-func wasForetold(s *series, w *watch) bool {
-	return s.tallies[external] != tally{} || w.claim(external) != nil
+// ruleNumber gives the place of a rule; -1 if there is none of that name.
+func ruleNumber(name string) int {
+	return slices.IndexFunc(rules(), func(r rule) bool { return r.name == name })
 }
 
-func hasPast(_ *series, w *watch) bool { return w.early != nil }
+func wasForetold(a *Agent, s *series, w *watch) bool {
+	return w.claim(external) != nil || a.gate.knows(external, &s.name)
+}
 
-func isForecast(s *series, w *watch) bool { return w.outlook != nil && s.hours.known >= refitAfter }
+func hasPast(_ *Agent, _ *series, w *watch) bool { return w.early != nil }
 
-func mayFill(s *series, w *watch) bool { return w.outlook != nil && fills(s, w) }
+func isForecast(_ *Agent, s *series, w *watch) bool {
+	return w.outlook != nil && s.hours.known >= refitAfter
+}
+
+func mayFill(_ *Agent, s *series, w *watch) bool { return w.outlook != nil && fills(s, w) }
 
 // view is what a rule sees.
 type view struct {
@@ -129,13 +135,13 @@ func lookEarly(v *view) (raw, bool) {
 	if o.Breached || o.Worth < breach.Balanced {
 		return raw{}, false
 	}
-	horizon := v.cfg.Horizon.D()
+	reach := 2 * v.cfg.Horizon.D()
 	expected := time.Duration(o.Expected-v.now) * time.Millisecond
 	n := v.ring.len()
 	_, values := v.ring.unpack(n, v.work.times[:], v.work.values[:])
 	slices.Sort(values)
 	return raw{
-		score: min(o.Likelihood, maxLikelihood), horizon: horizon, breach: min(max(expected, 0), 2*horizon),
+		score: min(o.Likelihood, maxLikelihood), until: reach, breach: min(max(expected, 0), reach),
 		low: values[n/10], high: values[n-1-n/10], would: o.Likelihood >= wouldBreach, n: n,
 	}, true
 }

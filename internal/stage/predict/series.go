@@ -47,7 +47,6 @@ type series struct {
 	looked  uint32   // count of points when it was last looked at
 	fitted  int64    // the hour of its newest forecast; see NextRefit
 	odd     *oddness // of a series whose threshold is learned
-	tallies [maxRules]tally
 	ring    ring
 	hours   hours
 }
@@ -66,9 +65,6 @@ func (a *Agent) Open(name Series) Handle {
 	a.open++
 	s.watches = a.watchesOf(s, nil)
 	a.attend(s)
-	for i := range s.tallies {
-		s.tallies[i] = a.known[known{id, uint8(i)}]
-	}
 	a.recallBreaches(s)
 	a.reopen(s)
 	return h
@@ -90,18 +86,13 @@ func (a *Agent) place() Handle {
 }
 
 // Close forgets a series. What was claimed of it stays unresolved; how right
-// the rules were on it is remembered.
+// the rules were on it the gate remembers.
 func (a *Agent) Close(h Handle) {
 	s := a.at(h)
 	if s == nil {
 		return
 	}
 	id := s.name.identity()
-	for i, t := range s.tallies {
-		if t != (tally{}) {
-			a.known[known{id, uint8(i)}] = t
-		}
-	}
 	for i := range s.watches {
 		a.abandon(s, &s.watches[i])
 	}

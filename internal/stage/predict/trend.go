@@ -24,6 +24,10 @@ const (
 	chance = 2.5
 	// keepUp: the newest third must go on with at least this share of the slope.
 	keepUp = 1.0 / 3
+	// stepPlaces: a step is looked for at every so many-th part of the points.
+	stepPlaces = 9
+	// mostAlike is how alike two neighbours count at most: beyond, a line is its own noise.
+	mostAlike = 0.8
 	// shortest is the least number of points that a trend is looked for in where
 	// there are more.
 	shortest = 18
@@ -46,7 +50,7 @@ type scratch struct {
 // long slow one in spite of its noise.
 func lookTrend(v *view) (raw, bool) {
 	best, found := raw{}, false
-	for n := min(v.ring.len(), v.cfg.MaxSamples); n >= v.cfg.MinSamples; n = n * 2 / 3 {
+	for n := min(v.ring.len(), v.cfg.MaxSamples); ; n = n * 2 / 3 {
 		if r, ok := v.follow(n); ok && (!found || r.score > best.score) {
 			best, found = r, true
 		}
@@ -67,11 +71,12 @@ func (v *view) follow(n int) (raw, bool) {
 		return raw{}, false
 	}
 	// Most series end here: their line need not be drawn.
-	if mannKendall(values)*toward < chance {
+	sure := mannKendall(values) * toward
+	if sure < chance {
 		return raw{}, false
 	}
 	l := v.work.fit(times, values)
-	if l.slope*toward <= 0 || l.fitness() < v.cfg.MinFit {
+	if l.slope*toward <= 0 || l.fitness() < v.cfg.MinFit || sure < chance*l.carried(times, values) || v.work.stepped(&l, times, values) {
 		return raw{}, false
 	}
 	recent := v.work.fit(times[n-n/3:], values[n-n/3:])
@@ -86,9 +91,9 @@ func (v *view) follow(n int) (raw, bool) {
 	breach := v.arrival(&l, age, ahead)
 	value, sigma := l.at(age + breach)
 	return raw{
-		score: score, horizon: v.cfg.Horizon.D(), breach: inSeconds(breach),
+		score: score, until: v.cfg.Horizon.D(), breach: inSeconds(breach),
 		low: value - band80*sigma, high: value + band80*sigma,
-		would: v.beyond(&l, age+min(2*v.cfg.Horizon.D().Seconds(), v.cfg.Reach*l.span)) >= wouldBreach,
+		would: score >= wouldBreach,
 		n:     n, slope: l.slope, fit: l.fitness(),
 	}, true
 }
@@ -148,6 +153,47 @@ func (v *view) arrival(l *line, age, ahead float64) float64 {
 		}
 	}
 	return ahead
+}
+
+// carried gives by how much chance moves the points more than it would independent ones:
+// what is left of them about the line is alike from one to the next (an autoregression of
+// the first order), so that they are worth fewer.
+func (l *line) carried(times, values []float64) float64 {
+	var all, next, before float64
+	for i, t := range times {
+		left := values[i] - l.level - l.slope*t
+		all += left * left
+		next += left * before
+		before = left
+	}
+	if all == 0 {
+		return 1
+	}
+	alike := min(max(next/all, 0), mostAlike)
+	return math.Sqrt((1 + alike) / (1 - alike))
+}
+
+// stepped tells whether the points are told better by one step than by the line: by two
+// medians in turn. What counts is the sum of distances, which single outliers do not bend.
+func (w *scratch) stepped(l *line, times, values []float64) bool {
+	n, left := len(values), 0.0
+	for i, y := range values {
+		left += math.Abs(y - l.level - l.slope*times[i])
+	}
+	part := func(values []float64) (sum float64) {
+		w.residuals = append(w.residuals[:0], values...)
+		middle := median(w.residuals)
+		for _, y := range values {
+			sum += math.Abs(y - middle)
+		}
+		return sum
+	}
+	for at := n / stepPlaces; at <= n-n/stepPlaces; at += n / stepPlaces {
+		if part(values[:at])+part(values[at:]) < left {
+			return true
+		}
+	}
+	return false
 }
 
 // mannKendall gives the score of a trend: in how many more pairs the later value

@@ -1,0 +1,58 @@
+package predict
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"grace"
+)
+
+// Rehearse takes a value of the past of a series that is there for its targets, oldest
+// first, and looks at the series as it was then. What the rules would have claimed is held
+// to what came and teaches the gate, so that it has a record on the first day; nothing of
+// it is said. fit makes the forecasts. It gives what was resolved, for the ledger, and
+// what that suspended.
+//
+// What the ledger knows already is not gone through again: of a series with entries only
+// the values after the newest are looked at.
+func (a *Agent) Rehearse(name Series, at time.Time, value float64, fit func(*Refit)) (r Result) {
+	h, ok := a.judged(name)
+	if !ok {
+		return r
+	}
+	s, millis, before := a.at(h), at.UnixMilli(), a.at(h).ring.count
+	a.Append(h, millis, value)
+	if s.ring.count == before || millis <= a.taught[s.name.identity()] || s.claimedAfter(millis) {
+		return r
+	}
+	a.rehearsing = true
+	defer func() { a.rehearsing = false }()
+	if s.hours.hour%refitBlock == 0 && s.refit(&a.rehearsal) {
+		fit(&a.rehearsal)
+		a.refitted(s, &a.rehearsal)
+	}
+	a.look(s, millis, &r)
+	for i := range r.Resolved {
+		r.Resolved[i].Rehearsed = true
+	}
+	return Result{Resolved: r.Resolved, Suspended: r.Suspended}
+}
+
+// claimedAfter tells whether there is a claim, from before a restart, that is newer.
+func (s *series) claimedAfter(millis int64) bool {
+	return slices.ContainsFunc(s.watches, func(w watch) bool {
+		return slices.ContainsFunc(w.open, func(o open) bool { return o.Made > millis })
+	})
+}
+
+// Prune forgets what is kept for series that have not come since a restart: claims whose
+// time was over long ago, and what the ledger knew before the time given.
+func (a *Agent) Prune(before, overdue time.Time) {
+	old := before.UnixMilli()
+	maps.DeleteFunc(a.taught, func(_ identity, at int64) bool { return at < old })
+	maps.DeleteFunc(a.breaches, func(_ breached, at int64) bool { return at < old })
+	maps.DeleteFunc(a.pending, func(_ identity, waiting []grace.Prediction) bool {
+		return !slices.ContainsFunc(waiting, func(p grace.Prediction) bool { return p.Until.After(overdue) })
+	})
+}
