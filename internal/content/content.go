@@ -6,7 +6,6 @@ package content
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -22,7 +21,7 @@ var ErrChanged = errors.New("it is not what was stored")
 // Sum gives the digest of a blob: the first 16 bytes of its SHA-256.
 func Sum(blob []byte) grace.Digest {
 	sum := sha256.Sum256(blob)
-	return grace.Digest(base64.RawURLEncoding.EncodeToString(sum[:16]))
+	return digestOf(sum[:digestSize])
 }
 
 // ID makes a short id of what identifies a thing. Times count by the millisecond.

@@ -2,7 +2,6 @@ package content
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,13 +37,6 @@ type item struct {
 	key    string
 	digest grace.Digest
 	body   []byte
-}
-
-// stored is a node as it is written.
-type stored struct {
-	Keys     []string       `json:"k,omitempty"`
-	Digests  []grace.Digest `json:"d,omitempty"` // of the bodies, in the order of the keys
-	Children []grace.Digest `json:"c,omitempty"` // by the next four bits of the key's hash; empty for none
 }
 
 // Digest identifies the content; that of an empty map is empty.
@@ -164,35 +156,31 @@ func ReadMap(root grace.Digest, get func(grace.Digest) ([]byte, error)) (Map, er
 }
 
 func read(d grace.Digest, get func(grace.Digest) ([]byte, error), depth int) (*node, error) {
-	var s stored
 	blob, err := Read(d, get)
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(blob, &s); err != nil || len(s.Keys) != len(s.Digests) || len(s.Children) != 0 && len(s.Children) != fanOut || depth > deepest {
+	n, ok := decode(blob)
+	if !ok || depth > deepest {
 		return nil, fmt.Errorf("blob %s: it is no part of a map: %w", d, ErrChanged)
 	}
-	if len(s.Children) == 0 {
-		items := make([]item, len(s.Keys))
-		for i, key := range s.Keys {
-			body, err := Read(s.Digests[i], get)
-			if err != nil {
-				return nil, fmt.Errorf("%q: %w", key, err)
-			}
-			items[i] = item{key, s.Digests[i], body}
+	for i := range n.items {
+		if n.items[i].body, err = Read(n.items[i].digest, get); err != nil {
+			return nil, fmt.Errorf("%q: %w", n.items[i].key, err)
 		}
-		return leaf(items), nil
 	}
-	var children [fanOut]*node
-	for i, c := range s.Children {
-		if c == "" {
+	if n.children == nil {
+		return leaf(n.items), nil
+	}
+	for i, c := range n.children {
+		if c == nil {
 			continue
 		}
-		if children[i], err = read(c, get, depth+1); err != nil {
+		if n.children[i], err = read(c.digest, get, depth+1); err != nil {
 			return nil, err
 		}
 	}
-	return branch(children), nil
+	return branch(*n.children), nil
 }
 
 func nibble(hash [sha256.Size]byte, depth int) byte {
@@ -280,28 +268,20 @@ func without(n *node, key string, hash [sha256.Size]byte, depth int) *node {
 	return leaf(sorted(&node{children: &children}))
 }
 
-func leaf(items []item) *node {
-	s := stored{Keys: make([]string, len(items)), Digests: make([]grace.Digest, len(items))}
-	for i, it := range items {
-		s.Keys[i], s.Digests[i] = it.key, it.digest
-	}
-	return sealed(&node{items: items, count: len(items)}, s)
-}
+func leaf(items []item) *node { return sealed(&node{items: items, count: len(items)}) }
 
 func branch(children [fanOut]*node) *node {
-	s := stored{Children: make([]grace.Digest, fanOut)}
 	n := &node{children: &children}
-	for i, c := range children {
+	for _, c := range children {
 		if c != nil {
-			s.Children[i] = c.digest
 			n.count += c.count
 		}
 	}
-	return sealed(n, s)
+	return sealed(n)
 }
 
-func sealed(n *node, s stored) *node {
-	n.blob, _ = json.Marshal(s) // of strings alone
+func sealed(n *node) *node {
+	n.blob = n.encode()
 	n.digest = Sum(n.blob)
 	return n
 }
