@@ -22,12 +22,17 @@ func newInserts() inserts {
 	replacing := func(table string, columns ...string) *insert {
 		return &insert{table: table, columns: columns, keys: 1, replace: true}
 	}
+	signals := replacing("grace_signals", "id", "service", "state", "at", "doc")
+	signals.fixed = []string{"service"}
 	// The same condition, seen again, is no news: a trigger that was decided
 	// does not wait for a decision again.
 	triggers := replacing("grace_triggers", "id", "state", "kind", "service", "at", "doc")
 	triggers.unless = "excluded.state = 'pending'"
+	triggers.fixed = []string{"kind", "service", "at"}
+	snapshots := replacing("grace_snapshots", "at", "id", "kind", "service", "doc", "answer")
+	snapshots.keys = 2
 	return inserts{
-		signals:     replacing("grace_signals", "id", "service", "state", "at", "doc"),
+		signals:     signals,
 		triggers:    triggers,
 		decisions:   replacing("grace_decisions", "id", "verdict", "service", "run", "at", "doc", "seal"),
 		incidents:   replacing("grace_incidents", "id", "state", "service", "at", "doc"),
@@ -38,7 +43,7 @@ func newInserts() inserts {
 		operations: &insert{table: "grace_operations", columns: []string{
 			"at", "actor", "action", "object", "service", "reason", "detail",
 		}},
-		snapshots: replacing("grace_snapshots", "id", "kind", "service", "at", "doc", "answer"),
+		snapshots: snapshots,
 		blobs:     replacing("grace_blobs", "digest", "used_at", "body"),
 		audit: &insert{table: "grace_audit_log", keys: 1, columns: []string{
 			"seq", "at", "actor", "action", "object", "service", "reason", "detail", "leaf", "prev_hash", "hash",
@@ -110,8 +115,11 @@ const (
 		sick_since, created_at, ended_at, recovered_in, auto, undone, doc)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 		ON CONFLICT (id) DO NOTHING`
-	updateRun = `UPDATE grace_runs SET revision = $1, state = $2, open = $3, ended_at = $4, recovered_in = $5,
-		auto = $6, undone = $7, doc = $8 WHERE id = $9 AND revision = $10`
+	// Most updates leave a run open, and what indexes hold as it is.
+	updateRun = `UPDATE grace_runs SET revision = $1, state = $2, recovered_in = $3, auto = $4, undone = $5, doc = $6
+		WHERE id = $7 AND revision = $8 AND open = 1`
+	endRun = `UPDATE grace_runs SET revision = $1, state = $2, recovered_in = $3, auto = $4, undone = $5, doc = $6,
+		open = 0, ended_at = $9 WHERE id = $7 AND revision = $8`
 )
 
 func (s *Store) writeRuns(b *batch, rows *event.Rows) error {
@@ -137,10 +145,11 @@ func (s *Store) writeRuns(b *batch, rows *event.Rows) error {
 			}
 			continue
 		}
-		err = b.revise("run", string(r.ID), r.Revision, updateRun,
-			r.Revision, string(r.Status), open, optionalMillis(r.EndedAt), recovered, auto, undone, doc,
-			string(r.ID), r.Revision-1)
-		if err != nil {
+		text, args := updateRun, []any{r.Revision, string(r.Status), recovered, auto, undone, doc, string(r.ID), r.Revision - 1}
+		if open == 0 {
+			text, args = endRun, append(args, optionalMillis(r.EndedAt))
+		}
+		if err := b.revise("run", string(r.ID), r.Revision, text, args...); err != nil {
 			return err
 		}
 	}

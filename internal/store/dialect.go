@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,6 +52,9 @@ type insert struct {
 	keys    int
 	replace bool   // an existing row is replaced, not an error
 	unless  string // a condition on excluded under which it is left as it is
+	// fixed are columns that an existing row has right already. SQLite writes every index
+	// of a column that is set, also to what it was.
+	fixed []string
 
 	mu    sync.Mutex
 	texts [maxRows + 1]string
@@ -69,11 +73,12 @@ func (in *insert) text(d dialect, n int) string {
 		writeRows(&b, n, len(in.columns), 1)
 		if in.replace {
 			b.WriteString(" ON CONFLICT (" + strings.Join(in.columns[:in.keys], ", ") + ") DO UPDATE SET ")
-			for i, c := range in.columns[in.keys:] {
-				if i > 0 {
-					b.WriteString(", ")
+			separator := ""
+			for _, c := range in.columns[in.keys:] {
+				if !slices.Contains(in.fixed, c) {
+					b.WriteString(separator + c + " = excluded." + c)
+					separator = ", "
 				}
-				b.WriteString(c + " = excluded." + c)
 			}
 			if in.unless != "" {
 				b.WriteString(" WHERE NOT (" + in.unless + ")")

@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"grace"
+	"grace/internal/dbtx"
 	"grace/internal/event"
 )
 
@@ -60,7 +63,7 @@ func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (map[stri
 			"decisions", "grace_decisions", "id", "at",
 			"NOT EXISTS (SELECT 1 FROM grace_runs AS r WHERE r.id = run AND r.open = 1)", r.Decisions,
 		},
-		{"snapshots", "grace_snapshots", "id", "at", "1 = 1", r.Decisions},
+		{"snapshots", "grace_snapshots", "at, id", "at", "1 = 1", r.Decisions},
 		{"blobs", "grace_blobs", "digest", "used_at", "1 = 1", keepBlobs(r.Decisions)},
 		{"runs", "grace_runs", "id", "ended_at", "open = 0", r.Runs},
 		// After their runs, which they belong to.
@@ -73,8 +76,8 @@ func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (map[stri
 		{"incidents", "grace_incidents", "id", "at", "state <> 'open'", r.Incidents},
 		{"silences", "grace_silences", "id", "ends_at", "1 = 1", r.Incidents},
 		{"predictions", "grace_predictions", "id", "at", "1 = 1", r.Predictions},
-		{"events", "grace_events", "id", "at", "1 = 1", r.Events},
-		{"operations", "grace_operations", "id", "at", "1 = 1", r.Operations},
+		{"events", "grace_events", "id", "at", numbered, r.Events},
+		{"operations", "grace_operations", "id", "at", numbered, r.Operations},
 		// What was said of incidents goes with them.
 		{"dead letters", "grace_dead_letters", "id", "at", "1 = 1", r.Incidents},
 		// Who was told of what is open is told of its end, however late that is.
@@ -88,7 +91,13 @@ func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (map[stri
 			continue
 		}
 		before := now.Add(-t.keep.D())
-		text := s.sql("DELETE FROM " + t.table + " WHERE " + t.id + " IN (SELECT " + t.id + " FROM " + t.table +
+		if t.condition == numbered {
+			var err error
+			if t.condition, err = s.numberedBefore(ctx, t.table, before, now); err != nil {
+				return pruned, fmt.Errorf("prune %s: %w", t.name, err)
+			}
+		}
+		text := s.sql("DELETE FROM " + t.table + " WHERE (" + t.id + ") IN (SELECT " + t.id + " FROM " + t.table +
 			" WHERE " + t.at + " < $1 AND " + t.condition + " LIMIT $2)")
 		for {
 			n, err := s.pruneOnce(ctx, t.name, text, before, now)
@@ -104,6 +113,22 @@ func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (map[stri
 		}
 	}
 	return pruned, nil
+}
+
+// numbered stands for the condition on a table that has no index by time: rows are
+// numbered in the order in which they are written.
+const numbered = ""
+
+// numberedBefore gives the condition that a row was written before the first one of a
+// time. What is dated ahead of now, from before the clock was set back, is not taken for
+// that one.
+func (s *Store) numberedBefore(ctx context.Context, table string, at, now time.Time) (string, error) {
+	var first int64
+	err := s.Q().QueryRow(ctx, s.sql("SELECT id FROM "+table+" WHERE at >= $1 AND at <= $2 ORDER BY id LIMIT 1"), millis(at), millis(now)).Scan(&first)
+	if errors.Is(err, dbtx.ErrNoRows) {
+		return "1 = 1", nil
+	}
+	return "id < " + strconv.FormatInt(first, 10), err
 }
 
 func (s *Store) pruneOnce(ctx context.Context, name, text string, before, now time.Time) (n int64, err error) {

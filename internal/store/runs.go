@@ -28,13 +28,17 @@ func (s *Store) Run(ctx context.Context, q Querier, id grace.RunID) (grace.Run, 
 // Runs reads a page of runs, newest first.
 func (s *Store) Runs(ctx context.Context, q Querier, f RunFilter, p Page) (runs []grace.Run, next string, err error) {
 	var w where
-	w.equal("state", string(f.State))
+	// Literals, so that the partial indexes are used.
+	which := map[bool]string{true: "open = 1", false: "open = 0"}
+	if f.State != "" {
+		w.equal("state", string(f.State))
+		w.add(which[!f.State.Terminal()])
+	}
 	w.equal("service", string(f.Service))
 	w.equal("playbook", string(f.Playbook))
 	w.between("created_at", f.From, f.To)
 	if f.Open != nil {
-		// Literals, so that the partial index of open runs is used.
-		w.add(map[bool]string{true: "open = 1", false: "open = 0"}[*f.Open])
+		w.add(which[*f.Open])
 	}
 	return pageOf[grace.Run](ctx, s, q, table{"grace_runs", "created_at"}, w, p)
 }

@@ -183,6 +183,24 @@ var migrations = [][]string{ //nolint:gochecknoglobals // a constant table
 		onPostgres + `ALTER TABLE grace_snapshots ALTER COLUMN doc TYPE BYTEA USING convert_to(doc, 'UTF8'),
 			ALTER COLUMN answer TYPE BYTEA USING convert_to(answer, 'UTF8')`,
 	},
+	{
+		// A transaction writes a page at least of every index that it touches. Every step
+		// of a run would touch one by state, unless that is of ended runs alone; the
+		// numbers of the operational log tell its order; and snapshots are asked for by
+		// time.
+		onSQLite + `DROP INDEX gx_runs_state`,
+		onPostgres + `DROP INDEX grace.gx_runs_state`,
+		`CREATE INDEX gx_runs_state ON grace_runs (state, created_at, id) WHERE open = 0`,
+		onSQLite + `DROP INDEX gx_operations_at`,
+		onPostgres + `DROP INDEX grace.gx_operations_at`,
+		onSQLite + `CREATE TABLE grace_snapshots_by_time (at BIGINT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
+			service TEXT NOT NULL, doc TEXT NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (at, id))`,
+		onSQLite + `INSERT INTO grace_snapshots_by_time SELECT at, id, kind, service, doc, answer FROM grace_snapshots`,
+		onSQLite + `DROP TABLE grace_snapshots`,
+		onSQLite + `ALTER TABLE grace_snapshots_by_time RENAME TO grace_snapshots`,
+		onPostgres + `DROP INDEX grace.gx_snapshots_at`,
+		onPostgres + `ALTER TABLE grace_snapshots DROP CONSTRAINT snapshots_pkey, ADD PRIMARY KEY (at, id)`,
+	},
 }
 
 const (

@@ -161,7 +161,7 @@ func (s *Store) RecordedBytes(ctx context.Context, q Querier, since time.Time) (
 
 func (s *Store) writeSnapshots(b *batch, r *event.Rows) error {
 	return write(b, s.inserts.snapshots, r.Snapshots, func(v grace.Recorded) ([]any, error) {
-		return []any{v.ID, string(v.Kind), string(v.Service), millis(v.At), s.compressor.compress(v.Snapshot), s.compressor.compress(v.Answer)}, nil
+		return []any{millis(v.At), v.ID, string(v.Kind), string(v.Service), s.compressor.compress(v.Snapshot), s.compressor.compress(v.Answer)}, nil
 	})
 }
 
