@@ -4,7 +4,9 @@ import (
 	"container/list"
 	"context"
 	"database/sql/driver"
+	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,22 +17,43 @@ import (
 //
 // They also queue writers of this process at a gate, first come, first
 // served. SQLite itself has waiting writers sleep and try again, for up to 100
-// ms at a time and in no order.
+// ms at a time and in no order. All of them write through the one connection that
+// passes through the gate: whenever another connection has written, SQLite forgets
+// all pages that a connection has cached, and reads what it changes anew.
 //
 // Third, they tell when a transaction that added events has committed,
 // whoever owned it: see Store.Wake. Last, they mark what is an Outage.
 type cachingConnector struct {
 	driver.Connector
-	gate chan struct{}
-	wake func()
+	gate   chan *sqliteConn // holds the writer while nobody writes; nil until somebody has
+	shared bool             // there is one writer; else everybody writes by himself
+	closed atomic.Bool
+	wake   func()
 }
 
 // maxStatements a connection keeps. The engine and the store together have
 // about 150; what is used least goes first.
 const maxStatements = 256
 
-func newCachingConnector(c driver.Connector, wake func()) *cachingConnector {
-	return &cachingConnector{Connector: c, gate: make(chan struct{}, 1), wake: wake}
+func newCachingConnector(c driver.Connector, shared bool, wake func()) *cachingConnector {
+	gate := make(chan *sqliteConn, 1)
+	gate <- nil
+	return &cachingConnector{Connector: c, gate: gate, shared: shared, wake: wake}
+}
+
+// Close closes the writer, after the other connections. A transaction that goes on then
+// closes it when it ends.
+func (c *cachingConnector) Close() error {
+	c.closed.Store(true)
+	select {
+	case w := <-c.gate:
+		c.gate <- nil
+		if w != nil {
+			return w.Close()
+		}
+	default:
+	}
+	return nil
 }
 
 // fullConn is every optional interface the driver's connections have, and
@@ -54,27 +77,30 @@ type fullStmt interface {
 
 // Connect opens a connection and wraps it.
 func (c *cachingConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	own, err := c.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &cachingConn{sqliteConn: own, own: own, owner: c}, nil
+}
+
+func (c *cachingConnector) open(ctx context.Context) (*sqliteConn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	full, ok := conn.(fullConn)
 	if !ok {
-		return conn, nil // slower, and right all the same
+		return nil, errors.Join(errors.New("the driver's connections lack what they are wrapped for"), conn.Close())
 	}
-	return &cachingConn{fullConn: full, owner: c, statements: map[string]*list.Element{}, order: list.New()}, nil
+	return &sqliteConn{fullConn: full, statements: map[string]*list.Element{}, order: list.New()}, nil
 }
 
-// cachingConn is used by one goroutine at a time, as database/sql promises.
-type cachingConn struct {
+// sqliteConn is a connection of the driver with the statements that it has prepared.
+type sqliteConn struct {
 	fullConn
-	owner      *cachingConnector
 	statements map[string]*list.Element // of *cachedStmt
 	order      *list.List               // newest use in front
-
-	inTx      bool
-	gated     bool
-	newEvents bool // within the open transaction
 }
 
 type cachedStmt struct {
@@ -83,17 +109,36 @@ type cachedStmt struct {
 	busy bool // its rows are still being read
 }
 
-// Unwrap gives the driver's own connection, as the driver asks of wrappers.
-func (c *cachingConn) Unwrap() driver.Conn { return c.fullConn }
-
 // Close closes the kept statements and the connection.
-func (c *cachingConn) Close() error {
+func (c *sqliteConn) Close() error {
 	for e := c.order.Front(); e != nil; e = e.Next() {
 		_ = e.Value.(*cachedStmt).stmt.Close()
 	}
 	c.statements, c.order = map[string]*list.Element{}, list.New()
-	c.leave()
 	return c.fullConn.Close()
+}
+
+// cachingConn is used by one goroutine at a time, as database/sql promises.
+type cachingConn struct {
+	*sqliteConn // in use: its own or, behind the gate, the writer
+
+	own   *sqliteConn
+	owner *cachingConnector
+
+	inTx      bool
+	gated     bool
+	broken    bool // how the writer's transaction ended is not known
+	newEvents bool // within the open transaction
+}
+
+// Unwrap gives the driver's own connection, as the driver asks of wrappers.
+func (c *cachingConn) Unwrap() driver.Conn { return c.fullConn }
+
+// Close closes the connection.
+func (c *cachingConn) Close() error {
+	c.broken = c.inTx
+	c.leave()
+	return c.own.Close()
 }
 
 // enter waits for the gate as long as SQLite would wait for its lock, and then
@@ -101,16 +146,15 @@ func (c *cachingConn) Close() error {
 // its successors instead of hanging them.
 func (c *cachingConn) enter(ctx context.Context) error {
 	select {
-	case c.owner.gate <- struct{}{}:
-		c.gated = true
-		return nil
+	case w := <-c.owner.gate:
+		return c.take(ctx, w)
 	default:
 	}
 	timer := time.NewTimer(sqliteBusyTimeout)
 	defer timer.Stop()
 	select {
-	case c.owner.gate <- struct{}{}:
-		c.gated = true
+	case w := <-c.owner.gate:
+		return c.take(ctx, w)
 	case <-timer.C:
 	case <-ctx.Done():
 		return ctx.Err()
@@ -118,11 +162,37 @@ func (c *cachingConn) enter(ctx context.Context) error {
 	return nil
 }
 
-func (c *cachingConn) leave() {
-	if c.gated {
-		c.gated = false
-		<-c.owner.gate
+// take takes the writer, which the first one opens.
+func (c *cachingConn) take(ctx context.Context, w *sqliteConn) (err error) {
+	c.gated, c.broken = true, false
+	if w == nil && c.owner.shared {
+		if w, err = c.owner.open(ctx); err != nil {
+			c.leave()
+			return err
+		}
 	}
+	if w != nil {
+		c.sqliteConn = w
+	}
+	return nil
+}
+
+// leave gives the writer to the next one. A broken one is closed, which ends its
+// transaction.
+func (c *cachingConn) leave() {
+	if !c.gated {
+		return
+	}
+	w := c.sqliteConn
+	switch {
+	case w == c.own:
+		w = nil
+	case c.broken || !w.IsValid() || c.owner.closed.Load():
+		_ = w.Close()
+		w = nil
+	}
+	c.gated, c.broken, c.sqliteConn = false, false, c.own
+	c.owner.gate <- w
 }
 
 // BeginTx begins a transaction behind the gate, unless it only reads.
@@ -134,6 +204,7 @@ func (c *cachingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 	}
 	tx, err := c.fullConn.BeginTx(ctx, opts)
 	if err != nil {
+		c.broken = !sqliteRetryable(err)
 		c.leave()
 		return nil, sqliteOutage(err)
 	}
@@ -149,7 +220,7 @@ type cachingTx struct {
 // Commit commits, then lets the next writer in and wakes who waits for events.
 func (t *cachingTx) Commit() error {
 	err := t.tx.Commit()
-	t.c.inTx = false
+	t.c.inTx, t.c.broken = false, err != nil
 	t.c.leave()
 	if err == nil && t.c.newEvents {
 		t.c.owner.wake()
@@ -160,7 +231,7 @@ func (t *cachingTx) Commit() error {
 // Rollback rolls back, then lets the next writer in.
 func (t *cachingTx) Rollback() error {
 	err := t.tx.Rollback()
-	t.c.inTx = false
+	t.c.inTx, t.c.broken = false, err != nil
 	t.c.leave()
 	return err
 }
@@ -223,7 +294,7 @@ func (r *cachedRows) Close() error {
 
 // prepared gives the kept statement for a text, nil where the text is better
 // not kept: its statement is in use, or it may be more than one statement.
-func (c *cachingConn) prepared(ctx context.Context, query string) (*cachedStmt, error) {
+func (c *sqliteConn) prepared(ctx context.Context, query string) (*cachedStmt, error) {
 	if e, ok := c.statements[query]; ok {
 		s := e.Value.(*cachedStmt)
 		if s.busy {
@@ -249,7 +320,7 @@ func (c *cachingConn) prepared(ctx context.Context, query string) (*cachedStmt, 
 	return s, nil
 }
 
-func (c *cachingConn) evict() {
+func (c *sqliteConn) evict() {
 	for e := c.order.Back(); e != nil && c.order.Len() >= maxStatements; {
 		s, prev := e.Value.(*cachedStmt), e.Prev()
 		if !s.busy {

@@ -23,7 +23,7 @@ func cachedDB(t *testing.T, wake func()) *sql.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db := sql.OpenDB(newCachingConnector(base, wake))
+	db := sql.OpenDB(newCachingConnector(base, true, wake))
 	db.SetMaxOpenConns(1) // the cache is a connection's
 	t.Cleanup(func() { _ = db.Close() })
 	if _, err := db.ExecContext(t.Context(), "CREATE TABLE t (x INTEGER); INSERT INTO t VALUES (1), (2), (3)"); err != nil {
@@ -176,10 +176,63 @@ func TestWakesOnlyForCommittedEvents(t *testing.T) {
 	}
 }
 
+// TestOneWriter: whichever of the pool's connections begins a transaction, the same
+// writes, for which the database is as it left it; one that is broken is replaced.
+func TestOneWriter(t *testing.T) {
+	db := cachedDB(t, func() {})
+	db.SetMaxOpenConns(2)
+	var conns [2]*sql.Conn
+	for i := range conns {
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		conns[i] = conn
+	}
+	write := func(i int, more ...string) (version int) {
+		t.Helper()
+		tx, err := conns[i].BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = tx.Rollback() }()
+		for _, text := range append([]string{"INSERT INTO t VALUES (1)"}, more...) {
+			if _, err := tx.ExecContext(t.Context(), text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := tx.QueryRowContext(t.Context(), "SELECT data_version FROM pragma_data_version").Scan(&version); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.Commit(); (err != nil) != (len(more) > 0) {
+			t.Fatal(err)
+		}
+		return version
+	}
+	count := func(want int) {
+		t.Helper()
+		for _, conn := range conns {
+			var n int
+			if err := conn.QueryRowContext(t.Context(), "SELECT count(*) FROM t").Scan(&n); err != nil || n != want {
+				t.Errorf("%d rows, want %d; %v", n, want, err)
+			}
+		}
+	}
+	first := write(0)
+	if v := write(1); v != first {
+		t.Errorf("another connection has written: version %d after %d", v, first)
+	}
+	count(5)
+	write(0, "ROLLBACK") // its commit fails
+	write(1)
+	count(6)
+}
+
 // A transaction that somebody forgot to end does not hang the others for ever.
 func TestGateGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		owner := newCachingConnector(nil, func() {})
+		owner := newCachingConnector(nil, false, func() {})
 		holder, other := &cachingConn{owner: owner}, &cachingConn{owner: owner}
 		if err := holder.enter(t.Context()); err != nil || !holder.gated {
 			t.Fatalf("an open gate: %v", err)
