@@ -44,9 +44,12 @@ func labelsOfSample(list []label, s *grace.Sample) []label {
 		metric = ProbeSuccess
 		add(ProbeLabel, s.Metric)
 	}
-	own := []string{MetricLabel, ServiceLabel, JobLabel, ProbeLabel}
+	own := []string{ServiceLabel, JobLabel, ProbeLabel}
 	for name, value := range s.Labels {
-		if !slices.Contains(own, name) {
+		switch {
+		case slices.Contains(own, name):
+			add(exported+name, value)
+		case name != MetricLabel:
 			add(name, value)
 		}
 	}

@@ -30,9 +30,9 @@ func TestObserve(t *testing.T) {
 	}
 	want := []string{
 		`{__name__="latency", job="s", service="pay"} 1 0 s`,
-		`{__name__="probe_success", job="p", probe="http", service="pay", url="u"} 1 0 p`,
+		`{__name__="probe_success", exported_probe="x", job="p", probe="http", service="pay", url="u"} 1 0 p`,
 		`{__name__="probe_success", job="p", probe="tcp", service="pay"} 0 0 p`,
-		`{__name__="queue", a="first", job="s", service="pay", zone="x"} 2 0 s`,
+		`{__name__="queue", a="first", exported_job="other", exported_probe="other", exported_service="other", job="s", service="pay", zone="x"} 2 0 s`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("kept %q\nwant %q", got, want)

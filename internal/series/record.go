@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	prom "github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 )
 
@@ -57,8 +56,8 @@ type recording struct {
 	Recording
 
 	expr  *Expr
-	keys  map[string]bool // of the series that it gave last
-	wrong string          // why it could not be evaluated the last time
+	set   *Set
+	wrong string // why it could not be evaluated the last time
 }
 
 // NewRecorder gives a recorder without recordings.
@@ -85,7 +84,7 @@ func (r *Recorder) Configure(groups []Group, watched []*Expr) []*Expr {
 			if err != nil {
 				continue // whoever reads the configuration refuses it
 			}
-			made.rules = append(made.rules, &recording{Recording: one, expr: expr, keys: map[string]bool{}})
+			made.rules = append(made.rules, &recording{Recording: one, expr: expr, set: r.db.NewSet(From{Sensor: RecordingSensor, Source: RecordingSensor, History: true})})
 		}
 		r.groups = append(r.groups, made)
 	}
@@ -101,7 +100,7 @@ func (r *Recorder) Configure(groups []Group, watched []*Expr) []*Expr {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(before)) {
-		r.end(before[id].keys, ends[id])
+		before[id].set.Close(ends[id])
 	}
 	return used
 }
@@ -207,66 +206,45 @@ func (r *Recorder) record(ctx context.Context, rec *recording, at time.Time, lim
 	if limit > 0 && len(values) > limit {
 		return fmt.Errorf("it gives %d elements, and the limit of its group is %d", len(values), limit)
 	}
-	keys := make(map[string]bool, len(values))
 	type row struct {
-		key      []byte
-		measured int64
-		sample   Sample
+		labels labels.Labels
+		meta   Meta
+		sample Sample
 	}
-	rows := make([]row, 0, len(values))
+	rows, seen := make([]row, 0, len(values)), make(map[uint64]bool, len(values))
 	for _, s := range values {
 		newest, _, enough := ev.newest(s.Metric.DropReserved(func(name string) bool { return name == MetricLabel }))
 		if !enough {
 			continue
 		}
-		one := row{key: rec.key(s.Metric), measured: never, sample: Sample{At: at.UnixMilli(), Value: s.F}}
+		one := row{labels: rec.labels(s.Metric), meta: Meta{Measured: never}, sample: Sample{At: at.UnixMilli(), Value: s.F}}
 		if !newest.IsZero() {
-			one.measured = min(newest.UnixMilli(), one.sample.At)
+			one.meta.Measured = min(newest.UnixMilli(), one.sample.At)
 		}
 		if s.H != nil {
 			one.sample.Float = s.H.Copy()
 		}
-		if keys[string(one.key)] {
+		h := one.labels.Hash()
+		if seen[h] {
 			return errors.New("with the labels of the rule, two of its elements have the same labels")
 		}
-		keys[string(one.key)] = true
-		rows = append(rows, one)
+		seen[h], rows = true, append(rows, one)
 	}
-	b := r.db.Begin(From{Sensor: RecordingSensor, Source: RecordingSensor, History: true})
+	rec.set.Begin(at)
 	for i := range rows {
-		b.Append(rows[i].key, Meta{Measured: rows[i].measured}, rows[i].sample)
+		rec.set.Append(rec.Name, rows[i].labels, rows[i].meta, rows[i].sample)
 	}
-	report := b.End()
-	gone := rec.keys
-	rec.keys = keys
-	maps.DeleteFunc(gone, func(key string, _ bool) bool { return keys[key] })
-	r.end(gone, at)
-	if report.Refused() > 0 {
+	if report := rec.set.End(false); report.Refused() > 0 {
 		return report.Err()
 	}
 	return nil
 }
 
-// key gives that of the series that an element is recorded in.
-func (rec *recording) key(element labels.Labels) []byte {
+// labels gives those of the series that an element is recorded in, besides its name.
+func (rec *recording) labels(element labels.Labels) labels.Labels {
 	b := labels.NewBuilder(element)
 	for name, value := range rec.Labels {
 		b.Set(name, value)
 	}
-	b.Set(MetricLabel, rec.Name)
-	var key []byte
-	b.Labels().Range(func(l labels.Label) { key = AppendLabel(key, l.Name, l.Value) })
-	return key
-}
-
-// end ends series.
-func (r *Recorder) end(keys map[string]bool, at time.Time) {
-	if len(keys) == 0 {
-		return
-	}
-	b := r.db.Begin(From{Sensor: RecordingSensor, Source: RecordingSensor, History: true})
-	defer b.End()
-	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		b.Append([]byte(key), Meta{}, Sample{At: at.UnixMilli(), Value: math.Float64frombits(prom.StaleNaN)})
-	}
+	return b.Del(MetricLabel).Labels()
 }

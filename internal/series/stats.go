@@ -130,6 +130,14 @@ func (r *Report) Refused() int {
 	return n
 }
 
+// Full counts the samples for which there was no room.
+func (r *Report) Full() (n int) {
+	for _, c := range r.counts[RequestFull:] {
+		n += c
+	}
+	return n
+}
+
 // RefusedHistograms counts those of Refused that were histograms.
 func (r *Report) RefusedHistograms() int { return r.histograms }
 

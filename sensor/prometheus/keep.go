@@ -1,37 +1,25 @@
 package prometheus
 
 import (
-	"cmp"
 	"fmt"
-	"math"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 
 	"grace/internal/exposition"
 	"grace/internal/series"
 )
 
-// Labels that a scrape adds to every series of a page. One that the page has itself is
-// kept with the prefix exported_.
-const (
-	instanceLabel  = "instance"
-	exportedPrefix = "exported_"
-)
+// instanceLabel is a label that a scrape adds to every series of a page, beside those of
+// every sensor.
+const instanceLabel = "instance"
 
 // keeper appends the pages of one target.
 type keeper struct {
-	db     *series.DB
-	sensor string
-	own    []labels.Label    // that every series gets
-	seen   map[string]uint64 // open series of the newest page by their key, and in which page they were last
-	pages  uint64
-	list   []labels.Label
-	key    []byte
+	series *series.Set // of the page
+	up     *series.Set // Prometheus' own series of a target, of which no limit takes anything
 }
 
 func newKeeper(db *series.DB, cfg *Config) *keeper {
@@ -39,35 +27,27 @@ func newKeeper(db *series.DB, cfg *Config) *keeper {
 	if u, err := url.Parse(cfg.URL); err == nil && u.Host != "" {
 		instance = u.Host
 	}
-	return &keeper{db: db, sensor: cfg.Name, seen: map[string]uint64{}, own: []labels.Label{
-		{Name: instanceLabel, Value: instance}, {Name: series.JobLabel, Value: cfg.Name}, {Name: series.ServiceLabel, Value: string(cfg.Service)},
-	}}
+	from := series.From{Sensor: cfg.Name, Source: cfg.Name}
+	own := []labels.Label{{Name: instanceLabel, Value: instance}, {Name: series.JobLabel, Value: cfg.Name}, {Name: series.ServiceLabel, Value: string(cfg.Service)}}
+	return &keeper{db.NewSet(from, own...), db.NewSet(from, own...)}
 }
 
 // page appends what a scrape found, and ends what is not there any more. It tells which
 // series there is no room for. What the page dates later than its scrape began was not
 // measured later.
 func (k *keeper) page(page *exposition.Page, at time.Time) error {
-	b := k.begin()
-	k.pages++
+	k.series.Begin(at)
 	for i := range page.Points {
 		p := &page.Points[i]
 		sample := series.Sample{At: at.UnixMilli(), Value: p.Value}
 		if !p.At.IsZero() {
 			sample.At = min(p.At.UnixMilli(), sample.At)
 		}
-		k.series(p.Name, &p.Labels)
-		open := b.Append(k.key, series.Meta{Kind: kindOf(page, p.Name)}, sample)
-		if open && p.At.IsZero() { // what the page dates ends by itself, as with Prometheus
-			k.seen[string(k.key)] = k.pages
-		}
+		k.series.Append(p.Name, p.Labels, series.Meta{Kind: kindOf(page, p.Name)}, sample)
 	}
-	refused := b.End()
-	b = k.begin() // of which no limit takes anything
-	k.up(b, at, 1)
-	k.gone(b, at)
-	b.End()
-	if n := refused.Count(series.RequestFull) + refused.Count(series.SourceFull) + refused.Count(series.ServiceFull) + refused.Count(series.Full); n > 0 {
+	refused := k.series.End(false)
+	k.is(1, at)
+	if n := refused.Full(); n > 0 {
 		return fmt.Errorf("%d series of the page were not taken: %w", n, refused.Err())
 	}
 	return nil
@@ -75,56 +55,21 @@ func (k *keeper) page(page *exposition.Page, at time.Time) error {
 
 // failed notes that nothing was found.
 func (k *keeper) failed(at time.Time) {
-	b := k.begin()
-	k.pages++
-	k.up(b, at, 0)
-	k.gone(b, at)
-	b.End()
+	k.series.Close(at)
+	k.is(0, at)
 }
 
 // end ends everything: the target is scraped no more.
 func (k *keeper) end(at time.Time) {
-	b := k.begin()
-	k.pages++
-	k.gone(b, at)
-	k.up(b, at, math.Float64frombits(value.StaleNaN))
-	b.End()
+	k.series.Close(at)
+	k.up.Close(at)
 }
 
-func (k *keeper) begin() *series.Batch {
-	return k.db.Begin(series.From{Sensor: k.sensor, Source: k.sensor})
-}
-
-// gone ends the series that the newest page does not have.
-func (k *keeper) gone(b *series.Batch, at time.Time) {
-	for key, page := range k.seen {
-		if page != k.pages {
-			b.Append([]byte(key), series.Meta{}, series.Sample{At: at.UnixMilli(), Value: math.Float64frombits(value.StaleNaN)})
-			delete(k.seen, key)
-		}
-	}
-}
-
-// up appends Prometheus' own series of a target.
-func (k *keeper) up(b *series.Batch, at time.Time, v float64) {
-	k.series(upMetric, &labels.Labels{})
-	b.Append(k.key, series.Meta{Kind: series.KindGauge}, series.Sample{At: at.UnixMilli(), Value: v})
-}
-
-// series makes the key of a series of the page.
-func (k *keeper) series(name string, of *labels.Labels) {
-	k.list = append(append(k.list[:0], k.own...), labels.Label{Name: series.MetricLabel, Value: name})
-	of.Range(func(l labels.Label) {
-		if slices.ContainsFunc(k.own, func(own labels.Label) bool { return own.Name == l.Name }) {
-			l.Name = exportedPrefix + l.Name
-		}
-		k.list = append(k.list, l)
-	})
-	slices.SortFunc(k.list, func(a, b labels.Label) int { return cmp.Compare(a.Name, b.Name) })
-	k.key = k.key[:0]
-	for _, l := range k.list {
-		k.key = series.AppendLabel(k.key, l.Name, l.Value)
-	}
+// is appends whether the target is up.
+func (k *keeper) is(up float64, at time.Time) {
+	k.up.Begin(at)
+	k.up.Append(upMetric, labels.EmptyLabels(), series.Meta{Kind: series.KindGauge}, series.Sample{At: at.UnixMilli(), Value: up})
+	k.up.End(false)
 }
 
 // kindOf tells what the page says that a series is.

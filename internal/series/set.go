@@ -1,0 +1,100 @@
+package series
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	prom "github.com/prometheus/prometheus/model/value"
+)
+
+// exported is what the name of a label begins with that a series had itself and a sensor
+// gives it, too, as Prometheus has it.
+const exported = "exported_"
+
+// Set is series that come together, round by round: those of a page, of a recording, of the
+// answer to a query. What a round has is appended; what the one before had and this one has
+// not ends, with Prometheus' stale marker. It is not safe for concurrent use.
+type Set struct {
+	db   *DB
+	from From
+	own  []labels.Label    // that every series gets
+	open map[string]uint64 // the newest round of the series that have not ended, by their keys
+
+	round uint64
+	at    time.Time // of the round
+	batch *Batch    // of the round
+	list  []labels.Label
+	key   []byte
+}
+
+// NewSet gives a set without series. Each gets the labels own; one of these names that it has
+// itself is kept with the prefix exported_.
+func (db *DB) NewSet(from From, own ...labels.Label) *Set {
+	return &Set{db: db, from: from, own: own, open: map[string]uint64{}}
+}
+
+// Begin opens a round, which is to be ended.
+func (s *Set) Begin(at time.Time) {
+	s.round++
+	s.at, s.batch = at, s.db.Begin(s.from)
+}
+
+// Append takes a sample of a series of the round; a name replaces that of its metric. One
+// that is not of the time of the round ends by itself, as with Prometheus.
+func (s *Set) Append(name string, of labels.Labels, meta Meta, sample Sample) {
+	s.list = append(s.list[:0], s.own...)
+	if name != "" {
+		s.list = append(s.list, labels.Label{Name: MetricLabel, Value: name})
+	}
+	given := len(s.list)
+	of.Range(func(l labels.Label) {
+		clash := func(g labels.Label) bool { return g.Name == l.Name }
+		switch taken := slices.ContainsFunc(s.list[:given], clash); {
+		case taken && l.Name == MetricLabel:
+			return
+		case taken:
+			for l.Name = exported + l.Name; of.Has(l.Name) || slices.ContainsFunc(s.list[:given], clash); {
+				l.Name = exported + l.Name
+			}
+		}
+		s.list = append(s.list, l)
+	})
+	slices.SortFunc(s.list, func(a, b labels.Label) int { return cmp.Compare(a.Name, b.Name) })
+	s.key = s.key[:0]
+	for _, l := range s.list {
+		s.key = AppendLabel(s.key, l.Name, l.Value)
+	}
+	if s.batch.Append(s.key, meta, sample) && sample.At == s.at.UnixMilli() {
+		s.open[string(s.key)] = s.round
+	}
+}
+
+// End closes the round, and says what became of its samples. What it does not have ends; of a
+// round that is partial that is not known, and goes on.
+func (s *Set) End(partial bool) Report {
+	r := s.batch.End()
+	s.batch = nil
+	if !partial {
+		s.end(s.at, s.round)
+	}
+	return r
+}
+
+// Close ends all series.
+func (s *Set) Close(at time.Time) { s.end(at, math.MaxUint64) }
+
+// end ends the series that were last in a round before one.
+func (s *Set) end(at time.Time, before uint64) {
+	b := s.db.Begin(s.from) // of which no limit of a round takes anything
+	defer b.End()
+	for _, key := range slices.Sorted(maps.Keys(s.open)) {
+		if s.open[key] < before {
+			b.Append([]byte(key), Meta{}, Sample{At: at.UnixMilli(), Value: math.Float64frombits(prom.StaleNaN)})
+			delete(s.open, key)
+		}
+	}
+}
