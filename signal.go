@@ -42,6 +42,9 @@ const (
 	SampleMetric SampleKind = "metric" // Value in Unit, judged by rules
 	SampleProbe  SampleKind = "probe"  // Value 1 passed, 0 failed
 	SampleAlert  SampleKind = "alert"  // somebody else judged: firing unless Resolved
+	// SampleSeries: the sensor has measured it and appended it to the series, with labels of
+	// its own; here it says no more than that.
+	SampleSeries SampleKind = "series"
 	// SampleSensorError: the sensor could not look, for GRACE's own reasons,
 	// which Message tells. It says nothing about the service.
 	SampleSensorError SampleKind = "sensor_error"

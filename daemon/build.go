@@ -35,8 +35,8 @@ func loopConfig(cfg *config.Config, origins map[string]any) loop.Config {
 }
 
 // buildSensors makes the sensors of a configuration. They do nothing yet. What
-// they read of the past goes to history, and pages to db.
-func (d *Daemon) buildSensors(cfg *config.Config, origins map[string]any, history grace.Sink, db *series.DB) ([]source, error) {
+// they measure goes to db, of its past history is told.
+func (d *Daemon) buildSensors(cfg *config.Config, origins map[string]any, history history, db *series.DB) ([]source, error) {
 	var out []source
 	for _, spec := range cfg.Sensors {
 		src := source{service: spec.Service(), origin: origins[spec.Name()]}
@@ -50,7 +50,7 @@ func (d *Daemon) buildSensors(cfg *config.Config, origins map[string]any, histor
 			for _, q := range spec.PromQL.Queries {
 				src.interval = max(src.interval, q.Interval.D())
 			}
-			src.Sensor, err = newQuerier(*spec.PromQL, spec.WarmUp, history, d.log)
+			src.Sensor, err = newQuerier(*spec.PromQL, spec.WarmUp, history, db, d.log)
 			if src.origin != nil { // it reads the past of what is wanted when it starts
 				src.origin = [...]any{src.origin, cfg.Objectives, cfg.Limits}
 			}

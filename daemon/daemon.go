@@ -311,7 +311,7 @@ func (d *Daemon) httpServer(handler http.Handler) *http.Server {
 }
 
 func (d *Daemon) openSensors(context.Context) error {
-	list, err := d.buildSensors(d.cfg, d.origins(d.cfg), grace.SinkFunc(d.loop.Backfill), d.telemetry.db)
+	list, err := d.buildSensors(d.cfg, d.origins(d.cfg), d.loop.Backfill, d.telemetry.db)
 	if err != nil {
 		return err
 	}
@@ -411,7 +411,7 @@ func (d *Daemon) reload(ctx context.Context, actor string) error {
 		return &ConfigError{Problems: problems}
 	}
 	origins := d.origins(cfg)
-	list, err := d.buildSensors(cfg, origins, grace.SinkFunc(d.loop.Backfill), d.telemetry.db)
+	list, err := d.buildSensors(cfg, origins, d.loop.Backfill, d.telemetry.db)
 	if err != nil {
 		return err
 	}

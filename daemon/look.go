@@ -7,9 +7,12 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
 
 	"grace"
 	"grace/internal/config"
@@ -47,13 +50,12 @@ func Look(ctx context.Context, cfg *config.Config, tell bool) ([]Finding, error)
 		out = append(out, f)
 	}
 	d := &Daemon{opts: collect(nil), log: slog.New(slog.DiscardHandler), cfg: cfg}
-	none := grace.SinkFunc(func(context.Context, ...grace.Sample) error { return nil })
 	exprs, rules := judged(cfg), ruleExprs(cfg)
 	db, err := lookInto(cfg, exprs, rules)
 	if err != nil {
 		return nil, err
 	}
-	list, err := d.buildSensors(soon(cfg), nil, none, db)
+	list, err := d.buildSensors(soon(cfg), nil, nil, db)
 	if err != nil {
 		return nil, err
 	}
@@ -74,9 +76,13 @@ func Look(ctx context.Context, cfg *config.Config, tell bool) ([]Finding, error)
 	for _, s := range seen {
 		out = append(out, s.sensor)
 	}
-	out = append(out, selected(db, exprs)...)
+	more, err := selected(ctx, db, exprs)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, more...)
 	out = append(out, rulesSeen(db, cfg, rules)...)
-	out = append(out, unanswered(seen)...)
+	out = append(out, unanswered(seen, exprs)...)
 	if !tell {
 		return out, nil
 	}
@@ -106,7 +112,7 @@ type sight struct {
 }
 
 // gap is a query that a sensor asks and that gave nothing.
-type gap struct{ query, why string }
+type gap struct{ metric, query, why string }
 
 // lookEvery is the interval of sensors that are to look once: they begin within
 // one, spread over it.
@@ -136,17 +142,23 @@ func lookQueries(ctx context.Context, src source, q *querier) sight {
 	defer cancel()
 	var out sight
 	var partly []string
-	answered := false
+	answered, remote := false, 0
 	for _, a := range q.Look(ctx) {
-		out.samples = append(out.samples, a.Samples...)
-		failed := len(a.Samples) > 0 && a.Samples[0].Kind == grace.SampleSensorError
+		failed := a.Samples[0].Kind == grace.SampleSensorError
 		answered = answered || !failed
+		empty := a.Elements == 0 && (a.Query.Remote == nil || a.Query.Remote.Seen == nil) // else that may be how it should be
+		if failed || !empty {
+			out.samples = append(out.samples, a.Samples...)
+		}
+		if !failed && a.Query.Remote != nil {
+			remote++
+		}
 		switch {
-		case failed || len(a.Samples) == 0:
+		case failed || empty:
 			why := cmp.Or(a.Problem, "its query has an empty answer: see in Prometheus whether all names and labels in it are there")
-			out.gaps = append(out.gaps, gap{src.Name() + "/" + a.Query.Name, why})
+			out.gaps = append(out.gaps, gap{a.Query.Name, src.Name() + "/" + a.Query.String(), why})
 		case a.Problem != "":
-			partly = append(partly, a.Query.Name+": "+a.Problem)
+			partly = append(partly, a.Query.String()+": "+a.Problem)
 		}
 	}
 	if !answered {
@@ -156,7 +168,10 @@ func lookQueries(ctx context.Context, src source, q *querier) sight {
 		out.sensor = Finding{Kind: "sensor", Name: src.Name(), State: FoundWarning, Detail: "it answers, and no query has a value"}
 		return out
 	}
-	out.sensor = finding(src, out.samples, nil)
+	own := slices.DeleteFunc(slices.Clone(out.samples), func(s grace.Sample) bool { return s.Service == "" && s.Kind == grace.SampleSeries })
+	if out.sensor = finding(src, own, nil); len(own) == 0 {
+		out.sensor.State, out.sensor.Detail = FoundOK, fmt.Sprintf("it answers what %d expressions ask", remote)
+	}
 	if len(partly) > 0 && out.sensor.State == FoundOK {
 		out.sensor.State, out.sensor.Detail = FoundWarning, grace.Printable(strings.Join(partly, "; "))
 	}
@@ -240,18 +255,18 @@ type judgedBy struct {
 }
 
 func judged(cfg *config.Config) (out []judgedBy) {
-	add := func(kind string, service grace.ServiceID, name, text string) {
-		if e, err := series.Compile(text); err == nil {
+	add := func(kind string, service grace.ServiceID, name, text, source string) {
+		if e, err := series.CompileAt(text, source); err == nil {
 			out = append(out, judgedBy{kind, strings.TrimPrefix(string(service)+"/"+name, "/"), e})
 		}
 	}
 	for _, o := range cfg.Objectives {
 		if o.Labels == nil { // rules are about many
-			add("objective", o.Service, o.Name, o.Expr)
+			add("objective", o.Service, o.Name, o.Expr, o.Source)
 		}
 	}
 	for _, l := range cfg.Limits {
-		add("limit", l.Service, l.Name, l.Expr)
+		add("limit", l.Service, l.Name, l.Expr, l.Source)
 	}
 	return out
 }
@@ -270,9 +285,51 @@ func lookInto(cfg *config.Config, list []judgedBy, rules []*series.Expr) (*serie
 	return db, nil
 }
 
+// answered says what the source of an expression gives.
+func answered(ctx context.Context, db *series.DB, one judgedBy) (Finding, error) {
+	r := one.expr.Remote()
+	f := Finding{Kind: one.kind, Name: one.name, State: FoundOK}
+	found, err := db.Evaluate(ctx, one.expr, now())
+	if err != nil {
+		return f, fmt.Errorf("%s %s: %w", one.kind, one.name, err)
+	}
+	var none []string
+	for i, s := range db.Selected(one.expr)[1:] {
+		if s.Series == 0 {
+			none = append(none, r.Looks[i])
+		}
+	}
+	var elements []string
+	for _, e := range found.Elements {
+		elements = append(elements, labels.FromMap(e.Labels).String()+" "+strconv.FormatFloat(e.Value, 'g', 4, 64))
+	}
+	switch why := db.Broken(one.expr); {
+	case why != "":
+		f.State, f.Detail = FoundFailed, why
+	case len(elements) > 0:
+		f.Detail = fmt.Sprintf("%d of %s at %s: %s", len(elements), r.Query, r.Source, config.Examples(elements))
+	case len(none) > 0:
+		f.State, f.Detail = FoundWarning, r.Source+" has no "+strings.Join(none, ", ")
+	case r.Seen == nil:
+		f.State, f.Detail = FoundWarning, fmt.Sprintf("%s gives nothing for %s: see there whether all names and labels in it are right", r.Source, r.Query)
+	default:
+		f.Detail = fmt.Sprintf("%s gives nothing for %s, which is well", r.Source, r.Query)
+	}
+	f.Detail = grace.Printable(f.Detail)
+	return f, nil
+}
+
 // selected says of each expression what its selectors found.
-func selected(db *series.DB, list []judgedBy) (out []Finding) {
+func selected(ctx context.Context, db *series.DB, list []judgedBy) (out []Finding, err error) {
 	for _, one := range list {
+		if one.expr.Remote() != nil {
+			f, err := answered(ctx, db, one)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, f)
+			continue
+		}
 		f := Finding{Kind: one.kind, Name: one.name, State: FoundOK}
 		var found, none []string
 		for _, s := range db.Selected(one.expr) {
@@ -290,24 +347,24 @@ func selected(db *series.DB, list []judgedBy) (out []Finding) {
 		f.Detail = grace.Printable(f.Detail)
 		out = append(out, f)
 	}
-	return out
+	return out, nil
 }
 
 // ruleExprs are the expressions of rules of Prometheus, alerting and recording ones.
 func ruleExprs(cfg *config.Config) (out []*series.Expr) {
-	add := func(text string) {
-		if e, err := series.Compile(text); err == nil {
+	add := func(text, source string) {
+		if e, err := series.CompileAt(text, source); err == nil {
 			out = append(out, e)
 		}
 	}
 	for _, o := range cfg.Objectives {
 		if o.Labels != nil {
-			add(o.Expr)
+			add(o.Expr, o.Source)
 		}
 	}
 	for _, g := range cfg.Recordings {
 		for _, r := range g.Rules {
-			add(r.Expr)
+			add(r.Expr, "")
 		}
 	}
 	return out
@@ -323,6 +380,9 @@ func rulesSeen(db *series.DB, cfg *config.Config, rules []*series.Expr) []Findin
 	}
 	came := map[string]bool{}
 	for _, e := range rules {
+		if e.Remote() != nil {
+			continue // see unanswered
+		}
 		for _, s := range db.Selected(e) {
 			if s.Metric != "" && !recorded[s.Metric] {
 				came[s.Metric] = came[s.Metric] || s.Series > 0
@@ -341,10 +401,14 @@ func rulesSeen(db *series.DB, cfg *config.Config, rules []*series.Expr) []Findin
 	return []Finding{f}
 }
 
-// unanswered names the queries that gave nothing.
-func unanswered(looks []sight) (out []Finding) {
+// unanswered names the queries that gave nothing, but those of which something is said by
+// their expression.
+func unanswered(looks []sight, said []judgedBy) (out []Finding) {
 	for _, look := range looks {
 		for _, g := range look.gaps {
+			if slices.ContainsFunc(said, func(j judgedBy) bool { return j.expr.Remote() != nil && j.expr.Remote().Metric == g.metric }) {
+				continue
+			}
 			out = append(out, Finding{Kind: "query", Name: g.query, State: FoundWarning, Detail: grace.Printable(g.why)})
 		}
 	}

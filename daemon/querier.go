@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/series"
 	"grace/sensor/promql"
 )
 
@@ -13,20 +14,23 @@ import (
 type querier struct {
 	*promql.Sensor
 	log     *slog.Logger
-	history grace.Sink
+	history history
 	since   time.Duration
 	step    time.Duration
 }
 
-func newQuerier(cfg promql.Config, since time.Duration, history grace.Sink, log *slog.Logger) (grace.Sensor, error) {
+// history is told of what is read of the past, see [promql.Sensor.WarmUp].
+type history func(ctx context.Context, metric string, at time.Time) error
+
+func newQuerier(cfg promql.Config, since time.Duration, history history, db *series.DB, log *slog.Logger) (grace.Sensor, error) {
 	cfg.Report = func(q promql.Query, problem string) {
 		if problem == "" {
-			log.Info("a query is answered again", "sensor", cfg.Name, "query", q.Name, "service", q.Service)
+			log.Info("a query is answered again", "sensor", cfg.Name, "query", q, "service", q.Service)
 			return
 		}
-		log.Warn("a query has no usable answer", "sensor", cfg.Name, "query", q.Name, "service", q.Service, "problem", problem)
+		log.Warn("a query has no usable answer", "sensor", cfg.Name, "query", q, "service", q.Service, "problem", problem)
 	}
-	s, err := promql.New(cfg)
+	s, err := promql.New(cfg, db)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +39,7 @@ func newQuerier(cfg promql.Config, since time.Duration, history grace.Sink, log 
 
 // Run meets grace.Sensor.
 func (q *querier) Run(ctx context.Context, sink grace.Sink) error {
-	taken, err := q.WarmUp(ctx, q.history, now().Add(-q.since), q.step)
+	taken, err := q.WarmUp(ctx, now().Add(-q.since), q.step, q.history)
 	if err != nil && ctx.Err() == nil {
 		q.log.Warn("some of the history could not be read; forecasts know less for a while", "sensor", q.Name(), "error", err)
 	}

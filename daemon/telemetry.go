@@ -200,7 +200,7 @@ func (r *receivers) rehearse(ctx context.Context, cfg promql.Config, h config.Hi
 	var samples []series.Sample
 	for i, one := range r.d.loop.Rehearsals() {
 		cfg.Queries = []promql.Query{{Name: fmt.Sprintf("objective %d", i), Query: one.Expr, ServiceLabel: series.MetricLabel}}
-		past, err := promql.New(cfg)
+		past, err := promql.New(cfg, nil)
 		if err != nil {
 			return n, err
 		}
@@ -220,7 +220,7 @@ func (r *receivers) rehearse(ctx context.Context, cfg promql.Config, h config.Hi
 }
 
 func (r *receivers) recallFrom(ctx context.Context, cfg promql.Config, h config.History) (int, error) {
-	past, err := promql.New(cfg)
+	past, err := promql.New(cfg, nil)
 	if err != nil {
 		return 0, err
 	}

@@ -125,7 +125,7 @@ func sampleProblems(s grace.Sample, sensor string, service grace.ServiceID) []st
 	p.when(s.At.IsZero(), "a sample of %s has no time", s.Metric)
 	p.when(math.IsNaN(s.Value) || math.IsInf(s.Value, 0), "the value of %s is %v", s.Metric, s.Value)
 	switch s.Kind {
-	case grace.SampleMetric:
+	case grace.SampleMetric, grace.SampleSeries:
 	case grace.SampleProbe:
 		p.when(s.Value != 0 && s.Value != 1, "probe %s has the value %v; want 1 passed or 0 failed", s.Metric, s.Value)
 		p.when(s.Value == 0 && s.Message == "", "probe %s failed without saying why", s.Metric)

@@ -214,7 +214,7 @@ func askSeries(ctx context.Context, o training, now time.Time) ([][]float64, err
 		// Whose a series is does not matter here.
 		cfg.Queries = append(cfg.Queries, promql.Query{Name: strconv.Itoa(i), Query: selector, ServiceLabel: "service"})
 	}
-	api, err := promql.New(cfg)
+	api, err := promql.New(cfg, nil)
 	if err != nil {
 		return nil, err
 	}

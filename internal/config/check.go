@@ -12,6 +12,7 @@ import (
 	"grace"
 	"grace/internal/labelmap"
 	"grace/internal/stage/govern"
+	"grace/sensor/promql"
 )
 
 // checker holds what the file's names may point to. Its methods look at one
@@ -25,8 +26,9 @@ type checker struct {
 
 	rules        []*ruleFile
 	ruleProblems Problems
-	resolver     *labelmap.Services // of what rules find to services
-	treated      []string           // codes that some playbook treats
+	recorded     map[string][]promql.Query // what sources are asked that SLOs record
+	resolver     *labelmap.Services        // of what rules find to services
+	treated      []string                  // codes that some playbook treats
 
 	playbooks map[grace.PlaybookID]grace.Playbook // seed and configured, merged
 	written   []writtenPlaybook
@@ -40,6 +42,7 @@ func newChecker(root spot, f *file, o Options) *checker {
 		root: root, file: f, options: o, location: time.UTC,
 		playbooks: map[grace.PlaybookID]grace.Playbook{},
 		services:  map[grace.ServiceID]grace.Service{},
+		recorded:  map[string][]promql.Query{},
 	}
 	for _, p := range o.SeedPlaybooks {
 		c.playbooks[p.ID] = p

@@ -251,25 +251,20 @@ func (c *checker) checkMetric(at spot, service grace.ServiceID, name string) {
 // checkMetrics looks at where objectives and limits get their numbers.
 func (c *checker) checkMetrics() {
 	for i, o := range c.file.Objectives {
-		c.checkExpr(c.root.key("objectives").item(i).key("expr"), o.Service, o.Expr)
+		c.checkExpr(c.root.key("objectives").item(i).key("expr"), o.Service, o.Source, o.Expr)
 	}
 	for i, l := range c.file.Limits {
-		c.checkExpr(c.root.key("limits").item(i).key("expr"), l.Service, l.Expr)
+		c.checkExpr(c.root.key("limits").item(i).key("expr"), l.Service, l.Source, l.Expr)
 	}
 }
 
-// checkExpr looks at the metrics that an expression names.
-func (c *checker) checkExpr(at spot, service grace.ServiceID, text string) {
-	for _, metric := range metricsIn(text) {
+// checkExpr looks at the metrics that an expression names; which a source has it alone knows.
+func (c *checker) checkExpr(at spot, service grace.ServiceID, source, text string) {
+	e, err := series.Compile(text)
+	if err != nil || source != "" {
+		return
+	}
+	for _, metric := range e.Metrics() {
 		c.checkMetric(at, service, metric)
 	}
-}
-
-// metricsIn gives the metrics that an expression names; none if it is none.
-func metricsIn(text string) []string {
-	e, err := series.Compile(text)
-	if err != nil {
-		return nil
-	}
-	return e.Metrics()
 }

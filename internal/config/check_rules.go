@@ -65,7 +65,7 @@ func (c *checker) checkRules() {
 				f.Untreated[code] = append(f.Untreated[code], r.objective.Name)
 			}
 			for _, metric := range r.expr.Metrics() {
-				unsent[metric] = sent != nil && !sent[metric]
+				unsent[metric] = sent != nil && !sent[metric] && r.expr.Source() == ""
 			}
 		}
 		for _, g := range f.groups {
@@ -141,6 +141,11 @@ func (c *checker) sent() map[string]bool {
 			out[q.Name] = true
 		}
 	}
+	for _, queries := range c.recorded {
+		for _, q := range queries {
+			out[q.Name] = true
+		}
+	}
 	for _, f := range c.rules {
 		for _, g := range f.groups {
 			for _, r := range g.Rules {
@@ -154,26 +159,26 @@ func (c *checker) sent() map[string]bool {
 // checkRecordings finds recording rules that nothing looks at.
 func (c *checker) checkRecordings() {
 	var exprs []*series.Expr
-	add := func(text string) {
-		if e, err := series.Compile(text); err == nil {
+	add := func(text, source string) {
+		if e, err := series.CompileAt(text, source); err == nil {
 			exprs = append(exprs, e)
 		}
 	}
 	for _, o := range c.file.Objectives {
-		add(o.Expr)
+		add(o.Expr, o.Source)
 	}
 	for _, l := range c.file.Limits {
-		add(l.Expr)
+		add(l.Expr, l.Source)
 	}
 	for _, p := range c.playbooks {
 		for _, check := range p.Verify {
-			add(check.Expr)
+			add(check.Expr, "")
 		}
 	}
 	for _, s := range c.services {
 		for _, b := range s.Bindings {
 			for _, check := range b.Verify {
-				add(check.Expr)
+				add(check.Expr, "")
 			}
 		}
 	}

@@ -40,14 +40,14 @@ func (s SensorSpec) Service() grace.ServiceID {
 	case s.Probe != nil:
 		return s.Probe.Service
 	case s.PromQL != nil:
-		services := map[grace.ServiceID]bool{}
-		for _, q := range s.PromQL.Queries {
-			services[q.Service] = true
+		var one grace.ServiceID
+		for i, q := range s.PromQL.Queries {
+			if i > 0 && q.Service != one {
+				return ""
+			}
+			one = q.Service
 		}
-		if len(services) == 1 {
-			return s.PromQL.Queries[0].Service
-		}
-		return ""
+		return one
 	}
 	return s.Prometheus.Service
 }
@@ -100,6 +100,9 @@ func (c *checker) checkSensors() []SensorSpec {
 			}
 		}
 		spec := s.spec()
+		if p := spec.PromQL; p != nil {
+			p.Queries = append(p.Queries, c.asked(s.Name)...)
+		}
 		if !at.key("type").failed() && !at.key("queries").failed() {
 			at.addError(spec.validate())
 		}
@@ -256,11 +259,13 @@ func (c *checker) checkObjectives() {
 	for i, o := range c.file.Objectives {
 		at := c.root.key("objectives").item(i)
 		c.watched(at, "objective", o.Service, o.Name, names)
+		c.checkSource(at.key("source"), o.Source)
 		at.addError(o.Validate())
 	}
 	for i, l := range c.file.Limits {
 		at := c.root.key("limits").item(i)
 		c.watched(at, "limit", l.Service, l.Name, names)
+		c.checkSource(at.key("source"), l.Source)
 		at.addError(l.Validate())
 	}
 }

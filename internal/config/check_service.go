@@ -147,7 +147,7 @@ func (c *checker) checkWatched() {
 		return
 	}
 	for i, s := range c.file.Services {
-		objective := slices.ContainsFunc(c.file.Objectives, func(o sense.Objective) bool { return o.Service == s.Name })
+		objective := slices.ContainsFunc(c.file.Objectives, func(o sense.Objective) bool { return o.Service == s.Name || o.Service == "" && o.Source != "" })
 		if objective || s.Name == "" || c.domains(s.Name) || slices.ContainsFunc(c.file.Sensors, func(x sensor) bool { return x.watches(s.Name) }) {
 			continue
 		}

@@ -173,9 +173,10 @@ func (c *checker) build(sensors []SensorSpec) *Config {
 	var objectives []sense.Objective
 	for _, o := range f.Objectives {
 		known, _ := c.metricsOf(o.Service)
-		metrics := metricsIn(o.Expr)
+		o.Interval = c.every(o.Source)
+		expr, err := series.CompileAt(o.Expr, o.Source)
 		for _, k := range known {
-			if slices.Contains(metrics, k.metric) {
+			if err == nil && slices.Contains(expr.Metrics(), k.metric) {
 				o.Interval = max(o.Interval, k.interval.D())
 			}
 		}

@@ -29,8 +29,8 @@ type file struct {
 	Sensors               []sensor          `yaml:"sensors" doc:"where samples come from"`
 	Alertmanager          Alertmanager      `yaml:"alertmanager" doc:"alerts of others: the webhook POST /api/alertmanager, and POST /api/v2/alerts for a Prometheus that sends without an Alertmanager"`
 	Objectives            []sense.Objective `yaml:"objectives" doc:"when a metric is a symptom"`
-	RuleFiles             []string          `yaml:"rule_files" doc:"files of alerting and recording rules, as Prometheus or Kubernetes (PrometheusRule) has them, with * for any text; relative to this file. Every alerting rule is an objective" example:"[rules/*.yaml]"`
-	SLOs                  []string          `yaml:"slos" doc:"files of service level objectives, in OpenSLO or as Sloth has them, with * for any text; relative to this file. Each is an objective for four windows in which its budget burns too fast" example:"[slos/*.yaml]"`
+	RuleFiles             []ruleFiles       `yaml:"rule_files" doc:"files of alerting and recording rules, as Prometheus or Kubernetes (PrometheusRule) has them. Every alerting rule is an objective" example:"[rules/*.yaml]"`
+	SLOs                  []ruleFiles       `yaml:"slos" doc:"files of service level objectives, in OpenSLO or as Sloth has them. Each is an objective for four windows in which its budget burns too fast" example:"[slos/*.yaml]"`
 	Rules                 Rules             `yaml:"rules" doc:"what rule_files and slos mean here: whose a rule is, and of what it is a symptom"`
 	Limits                []sense.Limit     `yaml:"limits" doc:"what must not run out, such as disk space, connections or a quota: a breach is predicted, and is no symptom by itself"`
 	Telemetry             Telemetry         `yaml:"telemetry" doc:"series that others send: Prometheus remote write at /api/v1/write, OTLP at /v1/metrics"`
@@ -141,7 +141,7 @@ type sensor struct {
 	Argv            []string          `yaml:"argv" only:"command" example:"[pg_isready, -q]" doc:"program and arguments, never a shell line; exit code 0 passes"`
 	Env             map[string]string `yaml:"env" only:"command" doc:"environment of the program; credentials as ${env:NAME} or ${file:PATH}"`
 	Format          string            `yaml:"format" only:"command" enum:"nagios,prometheus,json" doc:"read numbers from what it prints, as metrics of the service: nagios also reads exit codes (0 ok, 1 warning, 2 critical, 3 unknown) and performance data; json is {name: number}"`
-	Queries         []query           `yaml:"queries" only:"promql" doc:"what is asked, and what the answers are metrics of"`
+	Queries         []query           `yaml:"queries" only:"promql" doc:"what is asked: each element of an answer is a series, with its labels, of the query's name. What expressions ask whose source this sensor is comes besides"`
 	Dialect         string            `yaml:"dialect" only:"promql" enum:"promql,metricsql" doc:"of the queries; those of VictoriaMetrics' metricsql are not checked beforehand (default promql)"`
 	WarmUp          grace.Duration    `yaml:"warm_up" only:"promql" doc:"how much history is read at the start, so that a restart does not blind the forecasts (default 24h)"`
 }

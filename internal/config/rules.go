@@ -42,6 +42,7 @@ type ruleFile struct {
 	RuleFile
 
 	named  string // the key that names it
+	source string // that is asked for its rules; empty: they are evaluated here
 	alerts []*alertRule
 	groups []series.Group
 }
@@ -61,8 +62,9 @@ func (c *checker) addRules(dir string) {
 	at := c.root.key("rules")
 	at.addError(grace.Under("", c.checkRuleMap(at)))
 	slos := map[string]string{}
-	for _, path := range c.expand("rule_files", c.file.RuleFiles, dir) {
-		c.readRules("rule_files", path, func(data []byte) ([]rulefile.Group, []rulefile.Problem) {
+	for _, file := range c.expand("rule_files", c.file.RuleFiles, dir) {
+		path := file.Files
+		c.readRules("rule_files", file, func(data []byte) ([]rulefile.Group, []rulefile.Problem) {
 			f, problems := rulefile.Read(data)
 			if len(f.Groups) == 0 && len(problems) == 0 && len(f.Others) > 0 {
 				c.note(path, rulefile.Problem{Place: rulefile.Place{Line: 1, Column: 1}, Message: "holds no rules, but " + strings.Join(f.Others, ", "), Hint: "leave the file out of rule_files"}, true)
@@ -70,8 +72,9 @@ func (c *checker) addRules(dir string) {
 			return f.Groups, problems
 		})
 	}
-	for _, path := range c.expand("slos", c.file.SLOs, dir) {
-		c.readRules("slos", path, func(data []byte) (groups []rulefile.Group, problems []rulefile.Problem) {
+	for _, file := range c.expand("slos", c.file.SLOs, dir) {
+		path := file.Files
+		c.readRules("slos", file, func(data []byte) (groups []rulefile.Group, problems []rulefile.Problem) {
 			list, problems := rulefile.ReadSLOs(data)
 			for i := range list {
 				s := &list[i]
@@ -111,10 +114,17 @@ func (c *checker) checkRuleMap(at spot) error {
 }
 
 // expand gives the files that some patterns name, each once.
-func (c *checker) expand(name string, patterns []string, dir string) (out []string) {
-	for i, pattern := range patterns {
+func (c *checker) expand(name string, patterns []ruleFiles, dir string) (out []ruleFiles) {
+	for i, p := range patterns {
 		at := c.root.key(name).item(i)
-		path := pattern
+		c.checkSource(at.key("source"), p.Source)
+		if at = at.key("files"); !at.given() { // its name alone
+			at = c.root.key(name).item(i)
+		}
+		pattern, path := p.Files, p.Files
+		if path == "" {
+			continue // the key is missing
+		}
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(dir, path)
 		}
@@ -131,8 +141,8 @@ func (c *checker) expand(name string, patterns []string, dir string) (out []stri
 			continue
 		}
 		for _, path := range found {
-			if !slices.Contains(out, path) {
-				out = append(out, path)
+			if one := (ruleFiles{path, p.Source}); !slices.Contains(out, one) {
+				out = append(out, one)
 			}
 		}
 	}
@@ -146,7 +156,8 @@ func (c *checker) note(path string, p rulefile.Problem, warning bool) {
 }
 
 // readRules reads one file.
-func (c *checker) readRules(named, path string, read func([]byte) ([]rulefile.Group, []rulefile.Problem)) {
+func (c *checker) readRules(named string, file ruleFiles, read func([]byte) ([]rulefile.Group, []rulefile.Problem)) {
+	path := file.Files
 	data, err := readBounded(path, maxRuleFile, "a file of rules")
 	if err != nil {
 		p := unreadable(path, err)
@@ -158,7 +169,7 @@ func (c *checker) readRules(named, path string, read func([]byte) ([]rulefile.Gr
 	for _, p := range problems {
 		c.note(path, p, false)
 	}
-	f := &ruleFile{RuleFile: RuleFile{Path: path}, named: named}
+	f := &ruleFile{RuleFile: RuleFile{Path: path}, named: named, source: file.Source}
 	c.rules = append(c.rules, f)
 	names := map[string]int{}
 	for _, g := range groups {
@@ -172,18 +183,28 @@ func (c *checker) readRules(named, path string, read func([]byte) ([]rulefile.Gr
 				made.Rules = append(made.Rules, series.Recording{Name: r.Record, Expr: r.Expr, Labels: r.Labels})
 				continue
 			}
-			f.alerts = append(f.alerts, &alertRule{Rule: r, group: g.Name})
+			one := &alertRule{Rule: r, group: g.Name}
+			if named == "rule_files" { // an SLO is about what is recorded here
+				one.objective.Source, one.objective.Interval = f.source, c.every(f.source)
+			}
+			f.alerts = append(f.alerts, one)
+		}
+		f.Recordings += len(made.Rules)
+		if f.source != "" { // which has what rule files record, and is asked for what nobody has
+			if named == "slos" {
+				c.record(f.source, made)
+			}
+			continue
 		}
 		if len(made.Rules) > 0 {
 			f.groups = append(f.groups, made)
 		}
-		f.Recordings += len(made.Rules)
 	}
 	f.Alerts = len(f.alerts)
 }
 
 // nameRules gives every alerting rule a name of its own: its alert's; where several have
-// that, with the severity, the group, and a number at last.
+// that, with the source, the severity, the group, and a number at last.
 func (c *checker) nameRules() {
 	var all []*alertRule
 	taken := map[string]int{}
@@ -200,6 +221,7 @@ func (c *checker) nameRules() {
 		}
 	}
 	for _, more := range []func(*alertRule) string{
+		func(r *alertRule) string { return r.objective.Source },
 		func(r *alertRule) string { return r.Labels[c.file.Rules.SeverityLabel] }, func(r *alertRule) string { return r.group },
 	} {
 		count := maps.Clone(taken)
@@ -231,10 +253,16 @@ func (c *checker) judgeRules() {
 			}
 		}
 	}
+	for _, queries := range c.recorded {
+		for _, q := range queries {
+			every[q.Name] = max(every[q.Name], q.Interval.D())
+		}
+	}
 	settings, resolve := &c.file.Rules, c.resolver.Labels()
 	for _, f := range c.rules {
 		for _, r := range f.alerts {
-			expr, err := series.Compile(r.Expr)
+			o := &r.objective
+			expr, err := series.CompileAt(r.Expr, o.Source)
 			if err != nil { // of an SLO: rulefile has looked at the others
 				c.note(f.Path, rulefile.Problem{Place: r.ExprAt, Group: r.group, Rule: r.Alert, Message: err.Error()}, false)
 				continue
@@ -245,7 +273,6 @@ func (c *checker) judgeRules() {
 			r.expr, r.labels = expr, expr.Fixed()
 			maps.Copy(r.labels, own)
 			found, _ := c.resolver.Rules.Find(r.labels)
-			o := &r.objective
 			o.ServiceLabel, o.Expr, o.Labels, o.Text, o.Resolve = settings.ServiceLabel, r.Expr, own, r.Text(), resolve
 			o.For, o.KeepFiring = grace.Duration(r.For), grace.Duration(r.KeepFiring)
 			o.Code = grace.Code(cmp.Or(found.Code, r.labels[settings.CodeLabel], r.Code, string(grace.CodeInvestigation))).Canonical()

@@ -48,7 +48,7 @@ func watches(cfg *Config) []*watch {
 	var out []*watch
 	services := servicesOf(cfg)
 	add := func(o *sense.Objective, impact grace.Impact) *watch {
-		expr, err := series.Compile(o.Expr)
+		expr, err := series.CompileAt(o.Expr, o.Source)
 		if err != nil {
 			return &watch{} // Validate refuses it
 		}
@@ -69,7 +69,7 @@ func watches(cfg *Config) []*watch {
 		add(&cfg.Objectives[i], grace.ImpactLow)
 	}
 	for _, l := range cfg.Limits {
-		w := add(&sense.Objective{Name: l.Name, Service: l.Service, ServiceLabel: l.ServiceLabel, Expr: l.Expr, Code: l.Code, Unit: l.Unit}, cmp.Or(l.Impact, grace.ImpactLow))
+		w := add(&sense.Objective{Name: l.Name, Service: l.Service, ServiceLabel: l.ServiceLabel, Expr: l.Expr, Source: l.Source, Code: l.Code, Unit: l.Unit}, cmp.Or(l.Impact, grace.ImpactLow))
 		w.objective = ""
 	}
 	return out
@@ -95,7 +95,7 @@ func (in *ingest) watch(cfg *Config) {
 	for _, w := range in.watches {
 		exprs = append(exprs, w.expr)
 		same := func(b *watch) bool {
-			return b.objective == w.objective && b.name == w.name && b.service == w.service && b.expr.String() == w.expr.String()
+			return b.objective == w.objective && b.name == w.name && b.service == w.service && b.expr.String() == w.expr.String() && b.expr.Source() == w.expr.Source()
 		}
 		if i := slices.IndexFunc(before, same); i >= 0 {
 			w.newest = before[i].newest
@@ -115,7 +115,7 @@ func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.S
 		if w.at.After(at) {
 			at = w.at
 		}
-		if why := in.broken(w); why != "" {
+		if why := in.Series.Broken(w.expr); why != "" {
 			if w.objective != "" && at.Sub(w.at) >= evaluateEvery {
 				w.at = at
 				changed = append(changed, in.sense.Failed(w.objective, at, why)...)
@@ -145,27 +145,18 @@ func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.S
 	return changed
 }
 
-// Backfill shows the forecasts what was measured before this process began, oldest
-// first; it is no symptom of anything now.
-func (in *ingest) Backfill(ctx context.Context, samples ...grace.Sample) error {
+// Backfill shows the forecasts what a metric was at a time before this process began, which
+// has been appended: the oldest first. It is no symptom of anything now.
+func (in *ingest) Backfill(ctx context.Context, metric string, at time.Time) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for i, s := range samples {
-		if s.Kind != grace.SampleMetric {
+	for _, w := range in.watches {
+		if w.target == nil || !slices.Contains(w.expr.Metrics(), metric) {
 			continue
 		}
-		in.Series.Observe(s)
-		if i < len(samples)-1 && samples[i+1].At.Equal(s.At) {
-			continue
-		}
-		for _, w := range in.watches {
-			if w.target == nil || !slices.Contains(w.expr.Metrics(), s.Metric) {
-				continue
-			}
-			if r, err := in.Series.Evaluate(ctx, w.expr, s.At); err == nil {
-				w.resolver.resolve(&r)
-				in.enqueue(nil, in.forecaster.rehearse(w, &r)...)
-			}
+		if r, err := in.Series.Evaluate(ctx, w.expr, at); err == nil {
+			w.resolver.resolve(&r)
+			in.enqueue(nil, in.forecaster.rehearse(w, &r)...)
 		}
 	}
 	return ctx.Err()
@@ -183,7 +174,7 @@ func (in *ingest) Rehearsals() (out []Rehearsal) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, w := range in.watches {
-		if w.target == nil || !w.constant {
+		if w.target == nil || !w.constant || w.expr.Source() != "" {
 			continue
 		}
 		out = append(out, Rehearsal{w.expr.Value(), func(labels map[string]string, points []series.Sample) {
@@ -270,7 +261,7 @@ func (w *watch) observed(r *series.Result, take func(s predict.Series, at time.T
 func (w *watch) seriesLabels(labels map[string]string) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
-		if name != w.label && name != series.ServiceLabel && name != series.JobLabel {
+		if name != w.label && name != series.ServiceLabel && (name != series.JobLabel || w.expr.Source() != "") {
 			parts = append(parts, name+"="+strconv.Quote(labels[name]))
 		}
 	}

@@ -29,7 +29,6 @@ type ingest struct {
 	runChecks  map[string]runCheck // what open runs look at besides, by its text
 	recorder   *series.Recorder
 	recordings []series.Group                // of the configuration
-	unrecorded int                           // recordings that could not be evaluated
 	lost       []grace.Signal                // what was sick when last seen, and is forgotten: until that is on record
 	unsaved    writeQueue                    // changes of signals that are to be written, in order
 	published  map[grace.SignalKey]published // what was said last of each signal

@@ -91,15 +91,6 @@ func (in *ingest) record(ctx context.Context) {
 		}
 		in.Log.Warn("a recording rule cannot be evaluated: what looks at it goes stale", "group", c.Group, "rule", c.Name, "error", c.Wrong)
 	}
-	in.unrecorded = in.recorder.Failing()
-}
-
-// broken tells why what an expression looks at is not recorded. The caller holds in.mu.
-func (in *ingest) broken(w *watch) string {
-	if in.unrecorded == 0 {
-		return ""
-	}
-	return in.recorder.Broken(w.expr)
 }
 
 // RuleStats are the rules of Prometheus that something is wrong with.

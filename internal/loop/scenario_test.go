@@ -136,7 +136,7 @@ func play(t *testing.T, cfg Config, s *script) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Backfill(ctx, s.history...); err != nil {
+	if err := backfill(ctx, l, s.history...); err != nil {
 		t.Fatal(err)
 	}
 	l.refitSome() // or the first look would be at the same time as the first forecast

@@ -54,6 +54,7 @@ type DB struct {
 	tallies  sync.Mutex
 	sources  map[string]*tally
 	services map[grace.ServiceID]*tally
+	faults   map[*Set]fault // of sets that cannot be told; guarded by tallies
 
 	told     atomic.Int64  // Unix ms of the newest eviction that was told
 	untold   atomic.Uint64 // evictions since
@@ -84,7 +85,7 @@ func New(cfg Config, o Options) (*DB, error) {
 	}
 	db := &DB{
 		seed: maphash.MakeSeed(), shift: 64 - uint(bits.TrailingZeros(uint(n))), shards: make([]shard, n), opt: o,
-		engine: newEngine(), sources: map[string]*tally{}, services: map[grace.ServiceID]*tally{},
+		engine: newEngine(), sources: map[string]*tally{}, services: map[grace.ServiceID]*tally{}, faults: map[*Set]fault{},
 	}
 	for i := range db.shards {
 		sh := &db.shards[i]

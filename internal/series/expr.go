@@ -32,6 +32,8 @@ type Expr struct {
 	unlike      string // why it cannot be foretold
 	filters     bool   // what holds of nothing gives no element
 	picks       []pick
+	remote      *Remote // of one that looks at the series of a source
+	measured    string  // of such a one, see Measured
 }
 
 // pick is a selector of an expression, with how far back it looks, in ms.
@@ -295,6 +297,9 @@ func (e *Expr) Sparse() bool { return e.sparse }
 // Measured is the metric that the expression compares as it was measured; empty where it
 // makes something else of what was.
 func (e *Expr) Measured() string {
+	if e.remote != nil {
+		return e.measured
+	}
 	if len(e.picks) != 1 || !e.plain {
 		return ""
 	}

@@ -84,7 +84,7 @@ func (r *Recorder) Configure(groups []Group, watched []*Expr) []*Expr {
 			if err != nil {
 				continue // whoever reads the configuration refuses it
 			}
-			made.rules = append(made.rules, &recording{Recording: one, expr: expr, set: r.db.NewSet(From{Sensor: RecordingSensor, Source: RecordingSensor, History: true})})
+			made.rules = append(made.rules, &recording{Recording: one, expr: expr, set: r.db.NewSet(From{Sensor: RecordingSensor, Source: RecordingSensor, History: true}, labels.FromMap(one.Labels))})
 		}
 		r.groups = append(r.groups, made)
 	}
@@ -131,9 +131,7 @@ func (r *Recorder) used(watched []*Expr) (out []*Expr) {
 
 // looksAt tells whether a selector may pick series of a metric.
 func (e *Expr) looksAt(metric string) bool {
-	return slices.ContainsFunc(e.picks, func(p pick) bool {
-		return !slices.ContainsFunc(p.matchers, func(m *labels.Matcher) bool { return m.Name == MetricLabel && !m.Matches(metric) })
-	})
+	return slices.ContainsFunc(e.picks, func(p pick) bool { return p.may(metric, labels.EmptyLabels()) })
 }
 
 // RecordingState says that a recording cannot be evaluated any more, or can again.
@@ -157,6 +155,7 @@ func (r *Recorder) Step(ctx context.Context, now time.Time) (changed []Recording
 					return changed
 				}
 				wrong = err.Error()
+				rec.set.Fail(rec.Name, "the recording "+rec.Name+": "+wrong)
 			}
 			if (wrong == "") != (rec.wrong == "") {
 				changed = append(changed, RecordingState{g.Name, rec.Name, wrong})
@@ -165,19 +164,6 @@ func (r *Recorder) Step(ctx context.Context, now time.Time) (changed []Recording
 		}
 	}
 	return changed
-}
-
-// Broken tells why a recording that an expression looks at could not be evaluated the last
-// time; empty if none.
-func (r *Recorder) Broken(e *Expr) string {
-	for _, g := range r.groups {
-		for _, rec := range g.rules {
-			if rec.wrong != "" && slices.Contains(e.Metrics(), rec.Name) {
-				return "the recording " + rec.Name + ": " + rec.wrong
-			}
-		}
-	}
-	return ""
 }
 
 // Failing counts the recordings that could not be evaluated the last time.
@@ -240,11 +226,11 @@ func (r *Recorder) record(ctx context.Context, rec *recording, at time.Time, lim
 	return nil
 }
 
-// labels gives those of the series that an element is recorded in, besides its name.
+// labels gives those of the series that an element is recorded in, besides the rule's.
 func (rec *recording) labels(element labels.Labels) labels.Labels {
-	b := labels.NewBuilder(element)
-	for name, value := range rec.Labels {
-		b.Set(name, value)
+	b := labels.NewBuilder(element).Del(MetricLabel)
+	for name := range rec.Labels {
+		b.Del(name)
 	}
-	return b.Del(MetricLabel).Labels()
+	return b.Labels()
 }

@@ -2,7 +2,6 @@ package series
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -21,7 +20,7 @@ const exported = "exported_"
 type Set struct {
 	db   *DB
 	from From
-	own  []labels.Label    // that every series gets
+	own  labels.Labels     // that every series gets
 	open map[string]uint64 // the newest round of the series that have not ended, by their keys
 
 	round uint64
@@ -33,7 +32,7 @@ type Set struct {
 
 // NewSet gives a set without series. Each gets the labels own; one of these names that it has
 // itself is kept with the prefix exported_.
-func (db *DB) NewSet(from From, own ...labels.Label) *Set {
+func (db *DB) NewSet(from From, own labels.Labels) *Set {
 	return &Set{db: db, from: from, own: own, open: map[string]uint64{}}
 }
 
@@ -46,7 +45,8 @@ func (s *Set) Begin(at time.Time) {
 // Append takes a sample of a series of the round; a name replaces that of its metric. One
 // that is not of the time of the round ends by itself, as with Prometheus.
 func (s *Set) Append(name string, of labels.Labels, meta Meta, sample Sample) {
-	s.list = append(s.list[:0], s.own...)
+	s.list = s.list[:0]
+	s.own.Range(func(l labels.Label) { s.list = append(s.list, l) })
 	if name != "" {
 		s.list = append(s.list, labels.Label{Name: MetricLabel, Value: name})
 	}
@@ -78,6 +78,7 @@ func (s *Set) Append(name string, of labels.Labels, meta Meta, sample Sample) {
 func (s *Set) End(partial bool) Report {
 	r := s.batch.End()
 	s.batch = nil
+	s.Fail("", "")
 	if !partial {
 		s.end(s.at, s.round)
 	}
@@ -85,16 +86,27 @@ func (s *Set) End(partial bool) Report {
 }
 
 // Close ends all series.
-func (s *Set) Close(at time.Time) { s.end(at, math.MaxUint64) }
+func (s *Set) Close(at time.Time) {
+	s.Fail("", "")
+	s.end(at, math.MaxUint64)
+}
 
 // end ends the series that were last in a round before one.
 func (s *Set) end(at time.Time, before uint64) {
-	b := s.db.Begin(s.from) // of which no limit of a round takes anything
-	defer b.End()
-	for _, key := range slices.Sorted(maps.Keys(s.open)) {
-		if s.open[key] < before {
-			b.Append([]byte(key), Meta{}, Sample{At: at.UnixMilli(), Value: math.Float64frombits(prom.StaleNaN)})
+	var gone []string
+	for key, round := range s.open {
+		if round < before {
+			gone = append(gone, key)
 			delete(s.open, key)
 		}
+	}
+	if gone == nil {
+		return
+	}
+	slices.Sort(gone)
+	b := s.db.Begin(s.from) // of which no limit of a round takes anything
+	defer b.End()
+	for _, key := range gone {
+		b.Append([]byte(key), Meta{}, Sample{At: at.UnixMilli(), Value: math.Float64frombits(prom.StaleNaN)})
 	}
 }

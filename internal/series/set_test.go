@@ -38,7 +38,7 @@ func TestSet(t *testing.T) {
 	both := []string{`{i="a", job="s"} 0`, `{i="b", job="s"} 1`}
 	r := newRig(t, nil)
 	e := r.watch(`m`)[0]
-	s := r.NewSet(From{Sensor: "s"}, labels.Label{Name: JobLabel, Value: "s"})
+	s := r.NewSet(From{Sensor: "s"}, labels.FromStrings(JobLabel, "s"))
 	got := rounds(t, r, s, e, false, []labels.Labels{a, b, other}, []labels.Labels{a}, nil, []labels.Labels{a, b})
 	if want := [][]string{both, both[:1], nil, both}; !slices.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("%q, want %q", got, want)
@@ -61,7 +61,7 @@ func TestSet(t *testing.T) {
 func TestSetOfOthers(t *testing.T) {
 	r := newRig(t, nil)
 	e := r.watch(`own`)[0]
-	s := r.NewSet(From{Sensor: "s"}, labels.Label{Name: JobLabel, Value: "s"}, labels.Label{Name: "exported_i", Value: "x"})
+	s := r.NewSet(From{Sensor: "s"}, labels.FromStrings(JobLabel, "s", "exported_i", "x"))
 	s.Begin(start)
 	s.Append("own", labels.FromStrings("__name__", "m", "job", "j", "exported_job", "k", "exported_i", "l", "i", "a"), Meta{}, Sample{At: start.UnixMilli() - 1, Value: 1})
 	s.End(false)

@@ -123,7 +123,7 @@ func (s *Sim) judge(m grace.Sample) (key series, bad, serious bool) {
 		return series{m.Service, m.Sensor, m.Metric}, !m.Resolved, true
 	case grace.SampleSensorError:
 		return key, false, false
-	case grace.SampleMetric:
+	case grace.SampleMetric, grace.SampleSeries:
 	}
 	for _, o := range s.limits[m.Service] {
 		if o.metric == m.Metric {

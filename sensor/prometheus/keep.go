@@ -28,8 +28,8 @@ func newKeeper(db *series.DB, cfg *Config) *keeper {
 		instance = u.Host
 	}
 	from := series.From{Sensor: cfg.Name, Source: cfg.Name}
-	own := []labels.Label{{Name: instanceLabel, Value: instance}, {Name: series.JobLabel, Value: cfg.Name}, {Name: series.ServiceLabel, Value: string(cfg.Service)}}
-	return &keeper{db.NewSet(from, own...), db.NewSet(from, own...)}
+	own := labels.FromStrings(instanceLabel, instance, series.JobLabel, cfg.Name, series.ServiceLabel, string(cfg.Service))
+	return &keeper{db.NewSet(from, own), db.NewSet(from, own)}
 }
 
 // page appends what a scrape found, and ends what is not there any more. It tells which

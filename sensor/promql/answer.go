@@ -6,14 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
 	"grace"
 )
 
-// series is one series of an answer.
-type series struct {
+// row is one series of an answer, or one element.
+type row struct {
 	labels map[string]string
 	points []point
 }
@@ -65,6 +66,33 @@ type answer struct {
 	IsPartial bool     `json:"isPartial"` // VictoriaMetrics: some storage node did not answer
 }
 
+// notes collects what was not as it should be with one answer.
+type notes struct {
+	warnings []string
+	partial  bool           // something may be missing
+	skipped  map[string]int // elements that were left out, by the reason
+}
+
+func (n *notes) skip(reason string, elements int) {
+	if n.skipped == nil {
+		n.skipped = map[string]int{}
+	}
+	n.skipped[reason] += elements
+}
+
+func (n *notes) text(fail *failure) string {
+	var parts []string
+	if fail != nil {
+		parts = append(parts, fail.Error())
+	}
+	parts = append(parts, n.warnings...)
+	for reason := range n.skipped {
+		parts = append(parts, "left out: "+reason)
+	}
+	slices.Sort(parts)
+	return grace.CleanOutput(strings.Join(parts, "; "))
+}
+
 // errQuery is what the API itself says against the query.
 type errQuery struct{ kind, text string }
 
@@ -75,7 +103,7 @@ const maxWarnings = 5
 
 // parse reads an answer. An *errQuery is the API's own, any other error means
 // that the text is no answer, or that it has more than limit series.
-func parse(body []byte, limit int) ([]series, notes, error) {
+func parse(body []byte, limit int) ([]row, notes, error) {
 	var n notes
 	var a answer
 	if err := json.Unmarshal(body, &a); err != nil {
@@ -99,8 +127,10 @@ func parse(body []byte, limit int) ([]series, notes, error) {
 }
 
 // warn keeps the warnings. Infos are advice about the query's style, which
-// repeats with every answer: they are left to the server's own pages.
+// repeats with every answer: they are left to the server's own pages. A warning may mean
+// that something is missing, but one of the engine's own is about how it is asked.
 func (n *notes) warn(a answer) {
+	n.partial = a.IsPartial || slices.ContainsFunc(a.Warnings, func(w string) bool { return !strings.HasPrefix(w, "PromQL warning") })
 	for _, w := range a.Warnings[:min(len(a.Warnings), maxWarnings)] {
 		n.warnings = append(n.warnings, "warning: "+w)
 	}
@@ -112,7 +142,7 @@ func (n *notes) warn(a answer) {
 	}
 }
 
-func (n *notes) result(kind string, data json.RawMessage) ([]series, error) {
+func (n *notes) result(kind string, data json.RawMessage) ([]row, error) {
 	switch kind {
 	case "scalar":
 		var p *point
@@ -122,7 +152,7 @@ func (n *notes) result(kind string, data json.RawMessage) ([]series, error) {
 		if p == nil {
 			return nil, errors.New("scalar: nothing")
 		}
-		return []series{{points: []point{*p}}}, nil
+		return []row{{points: []point{*p}}}, nil
 	case "vector", "matrix":
 		var list []struct {
 			Metric     map[string]string `json:"metric"`
@@ -134,7 +164,7 @@ func (n *notes) result(kind string, data json.RawMessage) ([]series, error) {
 		if err := json.Unmarshal(data, &list); err != nil {
 			return nil, fmt.Errorf("%s: %w", kind, err)
 		}
-		out := make([]series, 0, len(list))
+		out := make([]row, 0, len(list))
 		for _, s := range list {
 			if s.Value != nil {
 				s.Values = append(s.Values, *s.Value)
@@ -146,7 +176,7 @@ func (n *notes) result(kind string, data json.RawMessage) ([]series, error) {
 			if histograms > 0 {
 				n.skip("native histograms: ask for histogram_quantile or histogram_avg of them", histograms)
 			}
-			out = append(out, series{labels: s.Metric, points: s.Values})
+			out = append(out, row{labels: s.Metric, points: s.Values})
 		}
 		return out, nil
 	case "string":

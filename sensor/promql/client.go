@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,16 +15,20 @@ import (
 	"grace"
 )
 
-// instant asks what a query is now. The time is ours: every series of an answer
-// has the same, also if the server's clock is wrong.
-func (s *Sensor) instant(ctx context.Context, q Query, at time.Time) ([]series, notes, *failure) {
-	return s.ask(ctx, "/api/v1/query", url.Values{"query": {q.Query}, "time": {seconds(at)}})
+// instant asks what a query is now: elements with one number each. The time is ours: every
+// element has the same, also if the server's clock is wrong.
+func (s *Sensor) instant(ctx context.Context, query string, at time.Time) ([]row, notes, *failure) {
+	found, n, fail := s.ask(ctx, "/api/v1/query", url.Values{"query": {query}, "time": {seconds(at)}})
+	if slices.ContainsFunc(found, func(r row) bool { return len(r.points) > 1 }) {
+		return nil, n, &failure{err: errRange, answered: true, final: true}
+	}
+	return slices.DeleteFunc(found, func(r row) bool { return len(r.points) == 0 }), n, fail
 }
 
 // between asks what a query was, from the first to the last time inclusive.
-func (s *Sensor) between(ctx context.Context, q Query, first, last time.Time, step time.Duration) ([]series, notes, *failure) {
+func (s *Sensor) between(ctx context.Context, query string, first, last time.Time, step time.Duration) ([]row, notes, *failure) {
 	return s.ask(ctx, "/api/v1/query_range", url.Values{
-		"query": {q.Query}, "start": {seconds(first)}, "end": {seconds(last)},
+		"query": {query}, "start": {seconds(first)}, "end": {seconds(last)},
 		"step": {strconv.FormatFloat(step.Seconds(), 'f', -1, 64)},
 	})
 }
@@ -33,7 +38,7 @@ func seconds(t time.Time) string {
 }
 
 // ask sends one question and reads its answer.
-func (s *Sensor) ask(ctx context.Context, path string, form url.Values) ([]series, notes, *failure) {
+func (s *Sensor) ask(ctx context.Context, path string, form url.Values) ([]row, notes, *failure) {
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
@@ -54,12 +59,15 @@ func (s *Sensor) ask(ctx context.Context, path string, form url.Values) ([]serie
 	if len(n.warnings) > 0 {
 		s.warned.Add(1)
 	}
+	for _, elements := range n.skipped {
+		s.skipped.Add(uint64(elements))
+	}
 	return found, n, fail
 }
 
 // post sends a form, because a query may be longer than a URL may be; a server
 // that allows only GET (a read-only proxy) is asked so.
-func (s *Sensor) post(ctx context.Context, path string, form url.Values) ([]series, notes, *failure) {
+func (s *Sensor) post(ctx context.Context, path string, form url.Values) ([]row, notes, *failure) {
 	resp, secrets, err := s.request(ctx, http.MethodPost, path, form)
 	if err == nil && (resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusNotImplemented) {
 		_ = resp.Body.Close()

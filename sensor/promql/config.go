@@ -10,10 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/prometheus/promql/parser"
-
 	"grace"
 	"grace/internal/httpclient"
+	"grace/internal/series"
 )
 
 // Defaults of Config.
@@ -58,7 +57,27 @@ type Query struct {
 	Interval     grace.Duration  // default that of the sensor
 	Scale        float64         // the value is multiplied by it: 1000 makes seconds milliseconds; default 1
 	Unit         string          // after scaling
+	// Of a recording, and of what expressions ask, nothing here says whose it is.
+	Labels map[string]string // of a recording: what its elements get
+	Remote *series.Remote    // of what expressions ask: Name and Query are its own
+	By     []string          // likewise: the labels of its elements that say whose they are
+
+	looks []string // the selectors of the query
 }
+
+// String gives what people know the query by.
+func (q Query) String() string {
+	if !q.whose() {
+		return q.Query
+	}
+	return q.Name
+}
+
+// whose tells whether the query says whose its elements are.
+func (q *Query) whose() bool { return q.Remote == nil && q.Labels == nil }
+
+// Ask gives the query that a source is asked for an expression.
+func Ask(r *series.Remote) Query { return Query{Name: r.Metric, Query: r.Query, Remote: r} }
 
 // Validate names everything that is wrong with the configuration.
 func (c Config) Validate() error {
@@ -79,7 +98,7 @@ func (c Config) Validate() error {
 	}
 	errs = append(errs, c.Client.Validate())
 	if len(c.Queries) == 0 {
-		errs = append(errs, grace.Field("queries", "is missing: say what to ask"))
+		errs = append(errs, grace.Field("queries", "is missing: say what to ask, or name the sensor as the source of an objective"))
 	}
 	for i, q := range c.Queries {
 		at := fmt.Sprintf("queries[%d]", i)
@@ -105,28 +124,19 @@ func (c Config) parse(query string) error {
 	return Parse(query)
 }
 
+var errRange = errors.New("a range of samples: want numbers, such as max_over_time() of it")
+
 // Parse tells what is wrong with a PromQL expression, with line and column. It
 // knows every function, also those that a server must be told to allow.
 func Parse(query string) error {
-	expr, err := expression(query)
-	if err != nil {
-		return fmt.Errorf("not PromQL, at %w", err)
-	}
-	if expr.Type() == parser.ValueTypeString {
-		return errors.New("it yields a text: want numbers")
-	}
-	return nil
-}
-
-func expression(query string) (parser.Expr, error) {
-	p := parser.NewParser(parser.Options{EnableExperimentalFunctions: true, EnableBinopFillModifiers: true, EnableUnquotedUTF8Names: true})
-	return p.ParseExpr(query)
+	_, err := series.Compile(query)
+	return err
 }
 
 // Meets tells whether two queries may give the same metric of the same service:
 // the values of a label may be any services.
 func (q Query) Meets(other Query) bool {
-	return q.Name == other.Name && (q.Service == other.Service || q.ServiceLabel != "" || other.ServiceLabel != "")
+	return q.whose() && other.whose() && q.Name == other.Name && (q.Service == other.Service || q.ServiceLabel != "" || other.ServiceLabel != "")
 }
 
 // Validate names everything that is wrong with the query.
@@ -138,7 +148,7 @@ func (q Query) Validate() error {
 	if strings.TrimSpace(q.Query) == "" {
 		errs = append(errs, grace.Field("query", "is missing"))
 	}
-	if q.Service == "" && q.ServiceLabel == "" {
+	if q.Service == "" && q.ServiceLabel == "" && q.whose() {
 		errs = append(errs, grace.Field("service", "is missing, and service_label too: say whose metric it is"))
 	}
 	if q.Interval < 0 {
@@ -183,6 +193,14 @@ func (c Config) withDefaults() Config {
 		}
 		if q.Scale == 0 {
 			q.Scale = 1
+		}
+		if e, err := series.Compile(q.Query); err == nil && c.Dialect != MetricsQL {
+			selectors := e.Selectors()
+			slices.Sort(selectors)
+			q.looks = slices.Compact(selectors)
+		}
+		if q.Remote != nil { // whose order counts
+			q.looks = q.Remote.Looks
 		}
 	}
 	return c

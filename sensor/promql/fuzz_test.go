@@ -2,15 +2,16 @@ package promql
 
 import (
 	"errors"
-	"math"
+	"slices"
 	"testing"
+	"time"
 
 	"grace"
+	"grace/internal/series"
 )
 
-// FuzzAnswer: whatever a server answers, what becomes of it are samples that
-// are numbers of a named service in the order of time, and every value that the
-// answer held is a sample or counted as left out.
+// FuzzAnswer: whatever a server answers, what is kept of it are series of a named service,
+// and every element that the answer held is kept or counted as left out.
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
 		`{"status":"success","data":{"resultType":"vector","result":[{"metric":{"app":"a"},"value":[1000.5,"2.5"]},{"metric":{},"value":[1000,"NaN"]}]}}`,
@@ -25,10 +26,15 @@ func FuzzAnswer(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	s, err := New(Config{Name: "n", URL: "http://127.0.0.1", Queries: []Query{{Name: "m", Query: "q", ServiceLabel: "app", Service: "rest", Scale: 2}}})
+	db, err := series.New(series.DefaultConfig(), series.Options{})
 	if err != nil {
 		f.Fatal(err)
 	}
+	all, err := series.Compile(`{__name__=~".+"}`)
+	if err != nil {
+		f.Fatal(err)
+	}
+	db.Watch([]*series.Expr{all})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		found, n, err := parse(body, 100)
 		if err != nil {
@@ -37,33 +43,26 @@ func FuzzAnswer(f *testing.F) {
 			}
 			return
 		}
-		values := 0
-		for _, one := range found {
-			values += len(one.points)
+		s, err := New(Config{Name: "n", URL: "http://127.0.0.1", Queries: []Query{{Name: "m", Query: "q", ServiceLabel: "app", Service: "rest", Scale: 2}}}, db)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, count := range n.skipped {
-			values += count // native histograms
+		found = slices.DeleteFunc(found, func(r row) bool { return len(r.points) != 1 })
+		at := time.Now()
+		taken := s.polls[0].append(found, nil, at, &n)
+		if left := int(s.Stats().Skipped); taken+left != len(found) {
+			t.Errorf("%d taken and %d left out of %d", taken, left, len(found))
 		}
-		before := s.Stats()
-		samples := s.collect(s.cfg.Queries[0], found, &n, func(grace.ServiceID, int64) bool { return true })
-		if left := s.Stats().Skipped - before.Skipped; len(samples)+int(left) != values {
-			t.Errorf("%d samples and %d left out of %d values", len(samples), left, values)
+		r, err := db.Evaluate(t.Context(), all, at)
+		if err != nil {
+			t.Fatal(err)
 		}
-		type key struct {
-			service grace.ServiceID
-			at      int64
-		}
-		seen := map[key]bool{}
-		for i, one := range samples {
-			if math.IsNaN(one.Value) || math.IsInf(one.Value, 0) || one.Service == "" || len(one.Service) > maxService || one.Metric != "m" {
-				t.Errorf("not a sample: %+v", one)
+		for _, one := range r.Elements {
+			if one.Labels["job"] != "n" || one.Labels["service"] == "" || len(one.Labels["service"]) > maxService {
+				t.Errorf("%+v", one)
 			}
-			k := key{one.Service, one.At.UnixMilli()}
-			if seen[k] || i > 0 && one.At.Before(samples[i-1].At) {
-				t.Errorf("sample %d: %+v is twice or out of order", i, one)
-			}
-			seen[k] = true
 		}
+		s.polls[0].set.Close(at.Add(time.Millisecond))
 		if n.text(nil) != grace.CleanOutput(n.text(nil)) {
 			t.Error("what is reported is not clean text")
 		}

@@ -34,22 +34,19 @@ func TestLook(t *testing.T) {
 			t.Errorf("asked %d in %s, want all 5 at once", len(w.asked), took)
 		}
 		for i, want := range []struct {
-			kind    grace.SampleKind
-			problem string
+			kind     grace.SampleKind
+			elements int
+			problem  string
 		}{
-			{grace.SampleMetric, ""},
-			{grace.SampleMetric, ""},
-			{"", ""},
-			{"", "left out: more than one series: aggregate them, or name a service_label"},
-			{grace.SampleSensorError, "the query failed: bad_data: no such thing"},
+			{grace.SampleSeries, 1, ""},
+			{grace.SampleSeries, 1, ""},
+			{grace.SampleSeries, 0, ""},
+			{grace.SampleSeries, 2, ""},
+			{grace.SampleSensorError, 0, "the query failed: bad_data: no such thing"},
 		} {
 			a := found[i]
-			var kind grace.SampleKind
-			if len(a.Samples) > 0 {
-				kind = a.Samples[0].Kind
-			}
-			if a.Query.Name != cfg.Queries[i].Name || kind != want.kind || a.Problem != want.problem {
-				t.Errorf("%s: %q, problem %q, want %+v", a.Query.Name, kind, a.Problem, want)
+			if a.Query.Name != cfg.Queries[i].Name || a.Samples[0].Kind != want.kind || a.Elements != want.elements || a.Problem != want.problem {
+				t.Errorf("%+v, want %+v", a, want)
 			}
 		}
 	})

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,68 +79,43 @@ func TestRealPrometheus(t *testing.T) {
 			{Name: "up_by_job", Query: "up", ServiceLabel: "job"},
 			{Name: "goroutines", Query: "go_goroutines", Service: "prometheus", Unit: "1", Role: grace.RoleSaturation},
 			{Name: "two", Query: "1+1", Service: "prometheus"},
-			{Name: "raw", Query: "go_goroutines[1m]", Service: "prometheus"},
-			{Name: "nan", Query: "go_goroutines * NaN", Service: "prometheus"},
-			{Name: "ambiguous", Query: "prometheus_http_requests_total", ServiceLabel: "job"},
+			{Name: "undefined", Query: "go_goroutines * NaN", Service: "prometheus"},
+			{Name: "several", Query: "prometheus_http_requests_total", ServiceLabel: "job"},
 			{Name: "wrong", Query: "mad_over_time(up[1m])", Service: "prometheus"},
 		},
 	})
-	rec := &gracetest.Recorder{}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx, rec) }()
+	go func() { done <- s.Run(ctx, &gracetest.Recorder{}) }()
 	patience.Until(t, func() error {
-		all := rec.Samples()
-		if len(values(all, "up_by_job")) > 1 && len(values(all, "goroutines")) > 1 && len(values(all, "two")) > 1 && len(values(all, "raw")) > 3 {
-			return nil
+		for _, metric := range []string{"up_by_job", "goroutines", "two", "undefined", "several"} {
+			if n := s.took(t, metric); n < 2 {
+				return fmt.Errorf("%d samples of %s: %+v", n, metric, s.Stats())
+			}
 		}
-		return fmt.Errorf("of %d samples: %+v", len(all), s.Stats())
+		return nil
 	})
+	addr := strings.TrimPrefix(url, "http://")
+	for text, want := range map[string]string{
+		"up_by_job": `{__name__="up_by_job", exported_job="prom", instance="` + addr + `", job="prom", service="prom"} 1`,
+		"two":       `{__name__="two", job="prom", service="prometheus"} 2`,
+		"undefined": `{__name__="undefined", exported_job="prom", instance="` + addr + `", job="prom", service="prometheus"} NaN`,
+	} {
+		if got := s.says(t, text, time.Now()); len(got) != 1 || got[0] != want {
+			t.Errorf("%q, want %s", got, want)
+		}
+	}
+	if got := s.says(t, "several", time.Now()); len(got) < 2 {
+		t.Errorf("%q", got)
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	raw := time.Time{}
-	for _, sample := range rec.Samples() {
-		switch sample.Metric {
-		case "up_by_job":
-			if sample.Value != 1 || sample.Service != "prom" {
-				t.Errorf("%+v", sample)
-			}
-		case "goroutines":
-			if sample.Value < 1 || sample.Labels[promql.RoleLabel] != "saturation" || time.Since(sample.At).Abs() > time.Minute {
-				t.Errorf("%+v", sample)
-			}
-		case "two":
-			if sample.Value != 2 {
-				t.Errorf("%+v", sample)
-			}
-		case "raw":
-			if !sample.At.After(raw) {
-				t.Errorf("%s comes after %s", sample.At, raw)
-			}
-			raw = sample.At
-		case "wrong":
-			if sample.Kind != grace.SampleSensorError {
-				t.Errorf("%+v", sample)
-			}
-		default:
-			t.Errorf("%+v", sample)
-		}
-	}
 	told.mu.Lock()
 	defer told.mu.Unlock()
-	found := map[string]bool{}
-	for _, p := range told.list {
-		found[p] = true
-	}
-	for _, want := range []string{
-		"ambiguous: left out: more than one series of prom: aggregate them by job",
-		`wrong: the query failed: bad_data: invalid parameter "query": 1:1: parse error: unknown function with name "mad_over_time"`,
-	} {
-		if !found[want] {
-			t.Errorf("reported %q, want %q too", told.list, want)
-		}
+	if want := `wrong: the query failed: bad_data: invalid parameter "query": 1:1: parse error: unknown function with name "mad_over_time"`; !slices.Equal(told.list, []string{want}) {
+		t.Errorf("reported %q, want %q alone", told.list, want)
 	}
 }
 
@@ -170,30 +147,22 @@ func TestRealPrometheusWarmUp(t *testing.T) {
 	}
 	s := newSensor(t, promql.Config{
 		URL:     realPrometheus(t, data),
-		Queries: []promql.Query{{Name: "queue", Query: "queue", ServiceLabel: "app"}, {Name: "wrong", Query: "queue[1m]", Service: "x"}},
+		Queries: []promql.Query{{Name: "queue", Query: "queue", ServiceLabel: "app"}},
 	})
-	rec := &gracetest.Recorder{}
-	n, err := s.WarmUp(t.Context(), rec, first, time.Minute)
-	if err == nil {
-		t.Error("a range vector has no history, and nothing was said")
-	}
-	next := map[grace.ServiceID]time.Time{"shop": first, "till": first}
-	for _, sample := range rec.Samples() {
-		if sample.At.After(last) {
-			continue // Prometheus repeats the newest value for five minutes
+	next := first
+	n, err := s.WarmUp(t.Context(), first, time.Minute, func(_ context.Context, metric string, at time.Time) error {
+		if at.After(last) {
+			return nil // Prometheus repeats the newest value for five minutes
 		}
-		want := shape(sample.At.Unix())
-		if sample.Service == "till" {
-			want = -want
+		own := `{__name__="queue", app="%s", job="prom", service="%[1]s"} %v`
+		want := []string{fmt.Sprintf(own, "shop", shape(at.Unix())), fmt.Sprintf(own, "till", -shape(at.Unix()))}
+		if got := s.says(t, metric, at); !slices.Equal(got, want) || !at.Equal(next) {
+			t.Fatalf("%q at %s, want %q at %s", got, at, want, next)
 		}
-		if !sample.At.Equal(next[sample.Service]) || sample.Value != want {
-			t.Fatalf("%+v, want %v at %s", sample, want, next[sample.Service])
-		}
-		next[sample.Service] = sample.At.Add(time.Minute)
-	}
-	for service, at := range next {
-		if !at.After(last) {
-			t.Errorf("of %s the samples end before %s, %d in all: %v", service, at, n, err)
-		}
+		next = at.Add(time.Minute)
+		return nil
+	})
+	if err != nil || !next.After(last) {
+		t.Errorf("the samples end before %s, %d in all: %v", next, n, err)
 	}
 }

@@ -1,28 +1,37 @@
 // Package promql is the sensor that asks a Prometheus-compatible HTTP API
 // (Prometheus, Thanos, Mimir, VictoriaMetrics) the queries it is configured
-// with.
+// with, and what expressions ask whose source it is (see [series.Remote]).
 //
-// Every [Query] is asked on its own interval, at an offset drawn from the seed,
-// and each value of its answer is one metric sample of a service: the
-// configured one, or the one that a label of the series names. An instant
-// vector or a scalar gives the newest value, a range vector all that came since
-// the answer before.
+//	Query ── instant ──> elements ──┐
+//	  └─ timestamp() of what it ────┴─> [series.Set]: appended, or ended with a stale marker
+//	     looks at: how new they are
+//
+// Every [Query] is asked on its own interval, at an offset drawn from the seed. Each
+// element of an answer is a series: of the metric that the query names, with the labels it
+// has, the sensor's name as job, and the service, which is the configured one or the one
+// that a label names. A label that it has itself of such a name is kept as exported_. What
+// an expression is the source of has its own labels alone. What an answer has no more has
+// ended.
+//
+// A sample has the time at which was asked. It is evidence from when that was measured which
+// it rests on: of each selector of the query the source is asked for the time of the newest
+// samples. So what the source repeats, or had before it was away, shows nothing new. Of a
+// query in another dialect that is not known: its answers are new.
 //
 // What is left out is said and counted, and the rest is kept:
 //
-//	NaN and infinities      no data, never zero
-//	no service              the series lacks the label, and no service is configured
-//	two values of a service at one time: which one counts is not for us to guess
+//	no service              the element lacks the label, and no service is configured
 //	native histograms       ask for histogram_quantile or histogram_avg instead
-//	warnings, partial       the values are taken, the warning is reported
+//	warnings, partial       what is there is taken; what is not there has not ended by that
+//	no room                 likewise
 //
 // An answer that is too long or has too many series is refused whole.
 //
-// A query that fails is asked again later and later, up to three of its
-// intervals, with jitter, or when the server's Retry-After says so. Each failure is a sample of
-// kind sensor_error for every service the query is about: its metric is stale,
-// with the reason. That the API is away says nothing about these services; to
-// watch Prometheus itself, probe it.
+// A query that fails is asked again later and later, up to three of its intervals, with
+// jitter, or when the server's Retry-After says so. Nothing ends by that. Each failure is a
+// sample of kind sensor_error for every service the query is about: its metric is stale,
+// with the reason; an expression whose source fails is broken ([series.DB.Broken]). That the
+// API is away says nothing about these services; to watch Prometheus itself, probe it.
 //
 // [Sensor.WarmUp] reads the history of the same queries, so that models are not
 // blind after a restart.
@@ -34,29 +43,23 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"maps"
-	"math"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"grace"
 	"grace/internal/httpclient"
+	"grace/internal/series"
 )
-
-// RoleLabel is the label of a sample that holds the role of its query.
-const RoleLabel = "role"
 
 // Stats counts since the sensor was made.
 type Stats struct {
 	Asked   uint64 // queries sent
 	Failed  uint64 // of these, without a usable answer
 	Warned  uint64 // answers that came with a warning or in part
-	Samples uint64 // values that became samples
-	Skipped uint64 // values that did not: see the package doc
+	Samples uint64 // elements that were appended
+	Skipped uint64 // elements that were not: see the package doc
 	Lost    uint64 // samples that the sink refused
 }
 
@@ -66,14 +69,16 @@ type Sensor struct {
 	url    string
 	client *httpclient.Client
 	slots  chan struct{} // one for each query under way
+	polls  []*poll       // one for each query
 
 	asked, failed, warned, samples, skipped, lost atomic.Uint64
 }
 
 var _ grace.Sensor = (*Sensor)(nil)
 
-// New makes a sensor, or says what is wrong with its configuration.
-func New(cfg Config) (*Sensor, error) {
+// New makes a sensor whose answers are kept in db, or says what is wrong with its
+// configuration. One that is asked for [Sensor.History] alone has none.
+func New(cfg Config, db *series.DB) (*Sensor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("promql sensor %s: %w", cfg.Name, err)
 	}
@@ -91,6 +96,9 @@ func New(cfg Config) (*Sensor, error) {
 	}
 	if s.client, err = httpclient.New(client, opts...); err != nil {
 		return nil, fmt.Errorf("promql sensor %s: %w", cfg.Name, err)
+	}
+	for _, q := range cfg.Queries {
+		s.polls = append(s.polls, s.newPoll(q, db))
 	}
 	return s, nil
 }
@@ -122,7 +130,7 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 	defer cancel()
 	var polls sync.WaitGroup
 	var broken atomic.Pointer[any] // the first panic of a poll
-	for _, q := range s.cfg.Queries {
+	for _, p := range s.polls {
 		polls.Go(func() {
 			defer func() {
 				if v := recover(); v != nil {
@@ -130,7 +138,8 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 					cancel()
 				}
 			}()
-			s.poll(ctx, sink, q)
+			defer func() { p.set.Close(time.Now()) }()
+			p.run(ctx, sink)
 		})
 	}
 	polls.Wait()
@@ -140,19 +149,19 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 	return nil
 }
 
-// poll asks one query on and on.
-func (s *Sensor) poll(ctx context.Context, sink grace.Sink, q Query) {
+// random gives what a query draws from.
+func (s *Sensor) random(q *Query, what string) *rand.Rand {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(s.cfg.Name + "/" + string(q.Service) + "/" + q.Name))
-	rnd := rand.New(rand.NewPCG(s.cfg.Seed, h.Sum64()))
-	next := time.NewTimer(time.Duration(rnd.Int64N(int64(q.Interval))))
+	_, _ = h.Write([]byte(s.cfg.Name + "/" + string(q.Service) + "/" + q.Name + what))
+	return rand.New(rand.NewPCG(s.cfg.Seed, h.Sum64()))
+}
+
+// run asks the query on and on.
+func (p *poll) run(ctx context.Context, sink grace.Sink) {
+	rnd, every := p.s.random(&p.Query, ""), p.Interval.D()
+	next := time.NewTimer(time.Duration(rnd.Int64N(int64(every))))
 	defer next.Stop()
-	var (
-		fails    int
-		reported string
-		sent     = marks{}
-		doubted  doubt
-	)
+	fails, reported := 0, ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -160,67 +169,26 @@ func (s *Sensor) poll(ctx context.Context, sink grace.Sink, q Query) {
 		case <-next.C:
 		}
 		began := time.Now()
-		samples, message, fail := s.once(ctx, q, sent, began)
-		if fail == nil {
-			var settled bool
-			if settled, fail = s.settled(ctx, q, &doubted, began); fail != nil {
-				message = fail.Error()
-			} else if !settled {
-				message = doubted.before()
-			}
-			if !settled {
-				samples = s.blind(q, sent, message)
-			}
-		}
-		if fail != nil {
-			doubted.fail(began)
-		}
+		a, fail := p.once(ctx, began)
 		if ctx.Err() != nil {
 			return // cut short by the end: it says nothing about the target
 		}
-		s.send(ctx, sink, samples)
-		if message != reported {
-			s.cfg.Report(q, message)
-			reported = message
+		if err := sink.Observe(ctx, a.Samples...); err != nil {
+			p.s.lost.Add(uint64(len(a.Samples)))
 		}
-		wait := max(0, q.Interval.D()-time.Since(began))
+		if a.Problem != reported {
+			p.s.cfg.Report(p.Query, a.Problem)
+			reported = a.Problem
+		}
+		wait := max(0, every-time.Since(began))
 		if fail == nil {
 			fails = 0
 		} else {
 			fails++
-			wait = backoff(fails, q.Interval.D(), longestWait(q.Interval.D()), fail.retryAfter, rnd.Float64())
+			wait = backoff(fails, every, longestWait(every), fail.retryAfter, rnd.Float64())
 		}
 		next.Reset(wait)
 	}
-}
-
-// remember is how long it is known what was sent of a service that no answer
-// names any more: they come and go by the thousand where pods name them.
-const remember = time.Hour
-
-// marks tell what was already sent of each service.
-type marks map[grace.ServiceID]mark
-
-type mark struct {
-	at   int64     // newest value, in ms
-	seen time.Time // newest answer that named the service
-}
-
-func (m marks) wants(service grace.ServiceID, at int64, now time.Time) bool {
-	last, known := m[service]
-	if known {
-		m[service] = mark{last.at, now}
-	}
-	return !known || at > last.at
-}
-
-func (m marks) add(samples []grace.Sample, now time.Time) {
-	for _, s := range samples {
-		if last, known := m[s.Service]; !known || s.At.UnixMilli() > last.at {
-			m[s.Service] = mark{s.At.UnixMilli(), now}
-		}
-	}
-	maps.DeleteFunc(m, func(_ grace.ServiceID, last mark) bool { return now.Sub(last.seen) > remember })
 }
 
 // longestWait is how long a query that fails waits at most: what happens right
@@ -239,148 +207,6 @@ func backoff(fails int, base, limit, asked time.Duration, chance float64) time.D
 	}
 	jittered := full/2 + time.Duration(chance*float64(full/2))
 	return max(base, jittered, min(asked, limit))
-}
-
-// blind says for every service that a query is about that it could not be
-// asked. A query whose services nobody knows yet says so for none.
-func (s *Sensor) blind(q Query, sent marks, message string) []grace.Sample {
-	services := slices.Sorted(maps.Keys(sent))
-	if q.Service != "" && !slices.Contains(services, q.Service) || len(services) == 0 {
-		services = append(services, q.Service)
-	}
-	out := make([]grace.Sample, len(services))
-	for i, service := range services {
-		out[i] = grace.Sample{
-			Service: service, Sensor: s.cfg.Name, Metric: q.Name, Kind: grace.SampleSensorError, At: time.Now(), Message: message,
-		}
-	}
-	return out
-}
-
-func (s *Sensor) send(ctx context.Context, sink grace.Sink, samples []grace.Sample) {
-	if len(samples) == 0 {
-		return
-	}
-	if err := sink.Observe(ctx, samples...); err != nil {
-		s.lost.Add(uint64(len(samples)))
-	}
-}
-
-// notes collects what was not as it should be with one answer: what the server
-// warned of, and how many values were left out for which reason.
-type notes struct {
-	warnings []string
-	skipped  map[string]int
-}
-
-func (n *notes) skip(reason string, values int) {
-	if n.skipped == nil {
-		n.skipped = map[string]int{}
-	}
-	n.skipped[reason] += values
-}
-
-func (n *notes) text(fail *failure) string {
-	var parts []string
-	if fail != nil {
-		parts = append(parts, fail.Error())
-	}
-	parts = append(parts, n.warnings...)
-	for reason := range n.skipped {
-		parts = append(parts, "left out: "+reason)
-	}
-	slices.Sort(parts)
-	return grace.CleanOutput(strings.Join(parts, "; "))
-}
-
-// value is one of a service, before it is known to be the only one of its time.
-type value struct {
-	service grace.ServiceID
-	at      int64 // ms
-	v       float64
-}
-
-// collect makes samples of an answer's series, oldest first, of those values
-// that wanted lets through.
-func (s *Sensor) collect(q Query, found []series, n *notes, wanted func(grace.ServiceID, int64) bool) []grace.Sample {
-	var values []value
-	for _, one := range found {
-		service, err := q.service(one.labels)
-		if err != nil {
-			n.skip(err.Error(), len(one.points))
-			continue
-		}
-		for _, p := range one.points {
-			if !wanted(service, p.at) {
-				continue
-			}
-			v := p.value * q.Scale
-			if math.IsNaN(v) || math.IsInf(v, 0) {
-				s.skipped.Add(1) // it means no data, and is no fault
-				continue
-			}
-			values = append(values, value{service, p.at, v})
-		}
-	}
-	slices.SortStableFunc(values, func(a, b value) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.service, b.service))
-	})
-	out := make([]grace.Sample, 0, len(values))
-	for i := 0; i < len(values); {
-		same := i + 1
-		for same < len(values) && values[same].at == values[i].at && values[same].service == values[i].service {
-			same++
-		}
-		if same-i > 1 {
-			n.skip(q.ambiguous(values[i].service), same-i)
-		} else {
-			out = append(out, s.sample(q, values[i]))
-		}
-		i = same
-	}
-	for _, count := range n.skipped {
-		s.skipped.Add(uint64(count))
-	}
-	s.samples.Add(uint64(len(out)))
-	return out
-}
-
-func (s *Sensor) sample(q Query, v value) grace.Sample {
-	sample := grace.Sample{
-		Service: v.service, Sensor: s.cfg.Name, Metric: q.Name, Kind: grace.SampleMetric,
-		Value: v.v, Unit: q.Unit, At: time.UnixMilli(v.at).UTC(),
-	}
-	if q.Role != grace.RoleNone {
-		sample.Labels = map[string]string{RoleLabel: string(q.Role)}
-	}
-	return sample
-}
-
-// maxService bounds the bytes of a service's name that comes from a label.
-const maxService = 256
-
-// service tells whose a series is.
-func (q Query) service(labels map[string]string) (grace.ServiceID, error) {
-	if q.ServiceLabel != "" {
-		name := grace.CleanOutput(labels[q.ServiceLabel])
-		if len(name) > maxService {
-			return "", fmt.Errorf("a series whose label %s is longer than %d bytes", q.ServiceLabel, maxService)
-		}
-		if name != "" {
-			return grace.ServiceID(name), nil
-		}
-	}
-	if q.Service == "" {
-		return "", fmt.Errorf("a series without the label %s, and no service is configured", q.ServiceLabel)
-	}
-	return q.Service, nil
-}
-
-func (q Query) ambiguous(service grace.ServiceID) string {
-	if q.ServiceLabel == "" {
-		return "more than one series: aggregate them, or name a service_label"
-	}
-	return fmt.Sprintf("more than one series of %s: aggregate them by %s", service, q.ServiceLabel)
 }
 
 // failure is an answer that did not come or cannot be used.

@@ -21,10 +21,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"grace"
 	"grace/gracetest"
 	"grace/internal/httpclient"
+	"grace/internal/series"
 	"grace/sensor/promql"
 )
 
@@ -35,6 +37,8 @@ type wire struct {
 	asked []url.Values
 	at    []time.Time
 	give  func(n int, r *http.Request, form url.Values) (status int, header http.Header, body string)
+	// newness answers how new the samples are; nil: all are of now.
+	newness func(query string) (status int, body string)
 }
 
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -48,9 +52,13 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	if strings.HasPrefix(form.Get("query"), "min(timestamp(") { // how new the samples are: there are none
-		body := result("vector", "[]")
-		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	if strings.HasPrefix(form.Get("query"), "label_replace(max by (") { // how new the samples are
+		body := result("vector", fmt.Sprintf(`[{"metric":{"grace_selector":"0"},"value":[0,"%d"]}]`, time.Now().Unix()))
+		status := http.StatusOK
+		if w.newness != nil {
+			status, body = w.newness(form.Get("query"))
+		}
+		return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 	}
 	w.mu.Lock()
 	n := len(w.asked)
@@ -98,21 +106,64 @@ func (p *problems) report(q promql.Query, problem string) {
 	p.list = append(p.list, q.Name+": "+problem)
 }
 
-func newSensor(t *testing.T, cfg promql.Config) *promql.Sensor {
+// rig is a sensor with what it keeps.
+type rig struct {
+	*promql.Sensor
+	db *series.DB
+}
+
+func newSensor(t *testing.T, cfg promql.Config, exprs ...*series.Expr) *rig {
 	t.Helper()
 	cfg.Name = "prom"
 	if cfg.URL == "" {
 		cfg.URL = "http://prometheus.test/base/"
 	}
-	s, err := promql.New(cfg)
+	db, err := series.New(series.DefaultConfig(), series.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	all, err := series.Compile(`count_over_time({__name__=~".+"}[1d])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Watch(append(exprs, all))
+	s, err := promql.New(cfg, db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &rig{s, db}
+}
+
+// says gives what an expression is at a time: elements, sorted.
+func (r *rig) says(t *testing.T, text string, at time.Time) []string {
+	t.Helper()
+	found, err := r.db.Query(t.Context(), text, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, v := range found {
+		out = append(out, fmt.Sprintf("%s %v", labels.FromMap(v.Labels), v.Value))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// took counts the samples that came of a metric.
+func (r *rig) took(t *testing.T, metric string) int {
+	t.Helper()
+	found, err := r.db.Query(t.Context(), fmt.Sprintf("sum(count_over_time({__name__=%q}[1d]))", metric), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) == 0 {
+		return 0
+	}
+	return int(found[0].Value)
 }
 
 // run lets a sensor work for a while of virtual time.
-func run(t *testing.T, s *promql.Sensor, sink grace.Sink, long time.Duration) {
+func run(t *testing.T, s *rig, sink grace.Sink, long time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), long)
 	defer cancel()
@@ -121,77 +172,81 @@ func run(t *testing.T, s *promql.Sensor, sink grace.Sink, long time.Duration) {
 	}
 }
 
-func values(samples []grace.Sample, metric string) []float64 {
-	var out []float64
-	for _, s := range samples {
-		if s.Metric == metric && s.Kind == grace.SampleMetric {
-			out = append(out, s.Value)
-		}
-	}
-	return out
-}
-
 func TestResults(t *testing.T) {
+	own := `__name__="m", `
+	rest := `, job="prom", role="latency", service="shop"`
 	for name, tt := range map[string]struct {
 		query   promql.Query
 		body    string
-		want    []string // service=value of the samples
+		want    []string // elements that are kept
 		problem string
 		skipped uint64
 	}{
 		"vector": {
 			query: promql.Query{Service: "shop"},
-			body:  result("vector", `[{"metric":{"job":"x"},"value":[1000.5,"2.5"]}]`),
-			want:  []string{"shop=2.5"},
+			body:  result("vector", `[{"metric":{"__name__":"up","zone":"x"},"value":[1000.5,"2.5"]}]`),
+			want:  []string{`{` + own + `job="prom", role="latency", service="shop", zone="x"} 2.5`},
 		},
 		"by label": {
 			query: promql.Query{ServiceLabel: "app", Service: "rest", Scale: 1000},
 			body: result("vector", `[{"metric":{"app":"a"},"value":[1000,"1"]},{"metric":{},"value":[1000,"2"]},
 				{"metric":{"app":"b"},"value":[1000,"0.25"]}]`),
-			want: []string{"a=1000", "b=250", "rest=2000"},
+			want: []string{
+				`{` + own + `app="a", job="prom", role="latency", service="a"} 1000`, `{` + own + `app="b", job="prom", role="latency", service="b"} 250`,
+				`{` + own + `job="prom", role="latency", service="rest"} 2000`,
+			},
 		},
 		"no label": {
 			query:   promql.Query{ServiceLabel: "app"},
-			body:    result("vector", `[{"metric":{"app":"a"},"value":[1000,"1"]},{"metric":{"job":"j"},"value":[1000,"2"]}]`),
-			want:    []string{"a=1"},
-			problem: "left out: a series without the label app", skipped: 1,
+			body:    result("vector", `[{"metric":{"app":"a"},"value":[1000,"1"]},{"metric":{"zone":"j"},"value":[1000,"2"]}]`),
+			want:    []string{`{` + own + `app="a", job="prom", role="latency", service="a"} 1`},
+			problem: "left out: an element without the label app", skipped: 1,
 		},
 		"long label": {
 			query:   promql.Query{ServiceLabel: "app"},
 			body:    result("vector", `[{"metric":{"app":"`+strings.Repeat("x", 300)+`"},"value":[1000,"1"]},{"metric":{"app":"a"},"value":[1000,"1"]}]`),
-			want:    []string{"a=1"},
+			want:    []string{`{` + own + `app="a", job="prom", role="latency", service="a"} 1`},
 			problem: "longer than 256 bytes", skipped: 1,
 		},
-		"which of two": {
-			query:   promql.Query{ServiceLabel: "app"},
-			body:    result("vector", `[{"metric":{"app":"a","i":"1"},"value":[1000,"1"]},{"metric":{"app":"b"},"value":[1000,"7"]},{"metric":{"app":"a"},"value":[1000,"2"]}]`),
-			want:    []string{"b=7"},
-			problem: "left out: more than one series of a: aggregate them by app", skipped: 2,
+		"several": {
+			query: promql.Query{Service: "shop"},
+			body:  result("vector", `[{"metric":{"i":"1"},"value":[1000,"1"]},{"metric":{"i":"2"},"value":[1000,"2"]}]`),
+			want:  []string{`{` + own + `i="1"` + rest + `} 1`, `{` + own + `i="2"` + rest + `} 2`},
+		},
+		"labels that it gives, too": {
+			query: promql.Query{Service: "shop"},
+			body:  result("vector", `[{"metric":{"job":"j","service":"x"},"value":[1000,"1"]}]`),
+			want:  []string{`{` + own + `exported_job="j", exported_service="x"` + rest + `} 1`},
+		},
+		"the label service": {
+			query: promql.Query{ServiceLabel: "service"},
+			body:  result("vector", `[{"metric":{"service":"shop"},"value":[1000,"1"]}]`),
+			want:  []string{`{` + own + rest[2:] + `} 1`},
 		},
 		"no number": {
-			query:   promql.Query{ServiceLabel: "app"},
-			body:    result("vector", `[{"metric":{"app":"a"},"value":[1000,"NaN"]},{"metric":{"app":"b"},"value":[1000,"+Inf"]},{"metric":{"app":"c"},"value":[1000,"1e400"]},{"metric":{"app":"d"},"value":[1000,"1e3"]}]`),
-			want:    []string{"d=1000"},
-			skipped: 3,
+			query: promql.Query{ServiceLabel: "app"},
+			body:  result("vector", `[{"metric":{"app":"a"},"value":[1000,"NaN"]},{"metric":{"app":"b"},"value":[1000,"+Inf"]}]`),
+			want:  []string{`{` + own + `app="a", job="prom", role="latency", service="a"} NaN`, `{` + own + `app="b", job="prom", role="latency", service="b"} +Inf`},
 		},
-		"scalar": {query: promql.Query{Service: "shop"}, body: result("scalar", `[1000,"7"]`), want: []string{"shop=7"}},
-		"matrix": {
-			query: promql.Query{Service: "shop"},
-			body:  result("matrix", `[{"metric":{},"values":[[1000,"1"],[1020,"3"],[1010,"2"]]}]`),
-			want:  []string{"shop=1", "shop=2", "shop=3"},
+		"recording": {
+			query: promql.Query{Labels: map[string]string{"slo": "s"}},
+			body:  result("vector", `[{"metric":{"job":"j","slo":"x"},"value":[1000,"1"]}]`),
+			want:  []string{`{` + own + `exported_slo="x", job="j", slo="s"} 1`},
 		},
+		"scalar":  {query: promql.Query{Service: "shop"}, body: result("scalar", `[1000,"7"]`), want: []string{`{` + own + rest[2:] + `} 7`}},
+		"matrix":  {query: promql.Query{Service: "shop"}, body: result("matrix", `[{"metric":{},"values":[[1000,"1"],[1020,"3"]]}]`), problem: "a range of samples: want numbers"},
 		"nothing": {query: promql.Query{Service: "shop"}, body: result("vector", `[]`)},
 		"warned": {
 			query:   promql.Query{Service: "shop"},
 			body:    strings.Replace(result("scalar", `[1000,"7"]`), `{`, `{"warnings":["store-1 is away"],"isPartial":true,"infos":["not a counter"],`, 1),
-			want:    []string{"shop=7"},
+			want:    []string{`{` + own + rest[2:] + `} 7`},
 			problem: "warning: store-1 is away; warning: the answer is partial",
 		},
 		"native histogram": {
 			query: promql.Query{ServiceLabel: "app"},
 			body: result("vector", `[{"metric":{"app":"a"},"histogram":[1000,{"count":"1","sum":"1","buckets":[[0,"1","2","1"]]}]},
 				{"metric":{"app":"b"},"value":[1000,"1"]}]`),
-			want:    []string{"b=1"},
+			want:    []string{`{` + own + `app="b", job="prom", role="latency", service="b"} 1`},
 			problem: "left out: native histograms: ask for histogram_quantile", skipped: 1,
 		},
 		"text":        {query: promql.Query{Service: "shop"}, body: result("string", `[1000,"seven"]`), problem: "yields a text"},
@@ -205,74 +260,36 @@ func TestResults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tt.query.Name, tt.query.Query, tt.query.Unit, tt.query.Role = "m", "up", "u", grace.RoleLatency
+				tt.query.Name, tt.query.Query = "m", "up"
+				if tt.query.Labels == nil {
+					tt.query.Role = grace.RoleLatency
+				}
 				rec, told := &gracetest.Recorder{}, &problems{}
 				s := newSensor(t, promql.Config{
 					Queries: []promql.Query{tt.query}, Report: told.report, SeriesLimit: 5, BodyLimit: 1000, Transport: &wire{give: always(tt.body)},
 				})
 				run(t, s, rec, 30*time.Second)
-				var got []string
+				if diff := cmp.Diff(tt.want, s.says(t, `{__name__=~".+"}`, time.Now().Add(-time.Millisecond))); diff != "" {
+					t.Error(diff)
+				}
+				if got := s.says(t, `{__name__=~".+"}`, time.Now()); got != nil {
+					t.Errorf("it asks no more, and there is still %q", got)
+				}
 				for _, sample := range rec.Samples() {
-					if sample.Kind == grace.SampleSensorError && tt.problem != "" && strings.Contains(sample.Message, tt.problem) {
-						continue
-					}
-					got = append(got, fmt.Sprintf("%s=%v", sample.Service, sample.Value))
-					if sample.Metric != "m" || sample.Unit != "u" || sample.Labels[promql.RoleLabel] != "latency" || sample.At.Unix() < 1000 || sample.At.Unix() > 1020 {
+					if sample.Metric != "m" || sample.Kind != grace.SampleSeries && (sample.Kind != grace.SampleSensorError || !strings.Contains(sample.Message, tt.problem)) {
 						t.Errorf("%+v", sample)
 					}
-				}
-				if diff := cmp.Diff(tt.want, got); diff != "" {
-					t.Error(diff)
 				}
 				if text := strings.Join(told.list, "\n"); !strings.Contains(text, tt.problem) || (tt.problem == "") != (text == "") {
 					t.Errorf("reported %q, want %q", text, tt.problem)
 				}
 				st := s.Stats()
-				if st.Skipped != tt.skipped || st.Samples != uint64(len(tt.want)) || st.Asked != 1 || (st.Warned == 1) != strings.Contains(tt.problem, "warning") {
+				if st.Skipped != tt.skipped || st.Samples != uint64(len(tt.want)) || (st.Warned == 1) != strings.Contains(tt.problem, "warning") {
 					t.Errorf("%+v", st)
 				}
 			})
 		})
 	}
-}
-
-// An answer to a range vector overlaps the one before: no value comes twice.
-func TestRangeVectorOverlap(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := &wire{give: func(n int, _ *http.Request, _ url.Values) (int, http.Header, string) {
-			return 200, nil, result("matrix", fmt.Sprintf(`[{"metric":{},"values":[[%d,"1"],[%d,"2"]]}]`, 1000+n*10, 1010+n*10))
-		}}
-		rec := &gracetest.Recorder{}
-		run(t, newSensor(t, promql.Config{Queries: []promql.Query{query("m")}, Transport: w}), rec, 90*time.Second)
-		var at []int64
-		for _, s := range rec.Samples() {
-			at = append(at, s.At.Unix())
-		}
-		if diff := cmp.Diff([]int64{1000, 1010, 1020, 1030}, at); diff != "" {
-			t.Error(diff)
-		}
-	})
-}
-
-// What is known of services that no answer names any more is forgotten.
-func TestServicesAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := &wire{give: func(n int, _ *http.Request, _ url.Values) (int, http.Header, string) {
-			if n > 0 && n < 130 { // 65 minutes
-				return 200, nil, result("vector", `[{"metric":{"app":"b"},"value":[1000,"1"]}]`)
-			}
-			return 200, nil, result("vector", `[{"metric":{"app":"a"},"value":[1000,"1"]},{"metric":{"app":"b"},"value":[1000,"1"]}]`)
-		}}
-		rec := &gracetest.Recorder{}
-		run(t, newSensor(t, promql.Config{Queries: []promql.Query{{Name: "m", Query: "m", ServiceLabel: "app"}}, Transport: w}), rec, 70*time.Minute)
-		count := map[grace.ServiceID]int{}
-		for _, s := range rec.Samples() {
-			count[s.Service]++
-		}
-		if diff := cmp.Diff(map[grace.ServiceID]int{"a": 2, "b": 1}, count); diff != "" {
-			t.Error(diff)
-		}
-	})
 }
 
 func TestRequest(t *testing.T) {
@@ -329,7 +346,7 @@ func as(auth httpclient.Auth) promql.Config {
 // addresses.
 func TestRedirectedPOST(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/new/api/v1/query" && r.Method == http.MethodPost && r.FormValue("query") == "m" {
+		if r.URL.Path == "/new/api/v1/query" && r.Method == http.MethodPost && r.FormValue("query") == "m" || strings.HasPrefix(r.FormValue("query"), "label_replace") {
 			fmt.Fprint(w, result("scalar", `[1000,"7"]`))
 			return
 		}
@@ -348,7 +365,7 @@ func TestRedirectedPOST(t *testing.T) {
 		go func() { done <- s.Run(ctx, rec) }()
 		got := rec.Wait(t, 1)[0]
 		cancel()
-		if err := <-done; err != nil || (got.Kind == grace.SampleMetric) != (want == "") || !strings.Contains(got.Message, want) {
+		if err := <-done; err != nil || (got.Kind == grace.SampleSeries) != (want == "") || !strings.Contains(got.Message, want) {
 			t.Errorf("%s: %+v %v, want %q", path, got, err, want)
 		}
 	}
@@ -401,10 +418,10 @@ func TestConcurrency(t *testing.T) {
 		for i := range 12 {
 			queries = append(queries, query(fmt.Sprintf("q%d", i)))
 		}
-		rec := &gracetest.Recorder{}
-		run(t, newSensor(t, promql.Config{Queries: queries, Transport: w, Concurrency: 3}), rec, 3*time.Minute)
+		s := newSensor(t, promql.Config{Queries: queries, Transport: w, Concurrency: 3})
+		run(t, s, &gracetest.Recorder{}, 3*time.Minute)
 		for _, q := range queries[1:] {
-			if n := len(values(rec.Samples(), q.Name)); n < 4 {
+			if n := s.took(t, q.Name); n < 4 {
 				t.Errorf("%s has %d samples", q.Name, n)
 			}
 		}
@@ -443,7 +460,7 @@ func TestValidate(t *testing.T) {
 		"negative":                       func(c *promql.Config) { c.BodyLimit = -1 },
 		"dialect":                        func(c *promql.Config) { c.Dialect = "graphite" },
 		"1:5: parse error":               one(func(q *promql.Query) { q.Query = "sum(" }),
-		"yields a text":                  one(func(q *promql.Query) { q.Query = `"seven"` }),
+		"a text: want numbers":           one(func(q *promql.Query) { q.Query = `"seven"` }),
 		"bearer_token: excludes":         func(c *promql.Config) { c.Client.BearerToken, c.Client.Username = "a", "b" },
 		"password: there is no username": func(c *promql.Config) { c.Client.Password = "a" },
 		"headers.authorization: excludes": func(c *promql.Config) {
@@ -466,7 +483,7 @@ func TestValidate(t *testing.T) {
 	} {
 		c := good
 		change(&c)
-		if _, err := promql.New(c); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := promql.New(c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
 	}
@@ -487,8 +504,8 @@ func TestTLS(t *testing.T) {
 		kind grace.SampleKind
 	}{
 		"stranger":   {httpclient.TLS{}, grace.SampleSensorError},
-		"insecure":   {httpclient.TLS{Insecure: true}, grace.SampleMetric},
-		"trusted":    {httpclient.TLS{CA: ca}, grace.SampleMetric},
+		"insecure":   {httpclient.TLS{Insecure: true}, grace.SampleSeries},
+		"trusted":    {httpclient.TLS{CA: ca}, grace.SampleSeries},
 		"other name": {httpclient.TLS{CA: ca, ServerName: "other.test"}, grace.SampleSensorError},
 	} {
 		t.Run(name, func(t *testing.T) {

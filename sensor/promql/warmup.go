@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
+	"iter"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
-
-	"grace"
 )
 
 const (
@@ -25,42 +25,60 @@ const (
 	awayPause = 4 * time.Second
 )
 
-// WarmUp reads the history of every query from since until now, a value every
-// step, and hands it to the sink: of each query the oldest first. It gives the
-// number of samples that the sink took.
+// WarmUp reads the history of every query from since until now, a value every step, and
+// appends it, of each query the oldest first; observe is told of each time, once what a
+// metric had then is there. It gives the number of values. What expressions ask where it
+// matters that nothing is there, has no history.
 //
 // The history is asked for in parts, smaller ones where the server or our own
 // limits refuse a part for its size. A part that cannot be read is left out
 // after some tries: the error names the query, the part and the reason, and all
 // other parts are still read. It returns early only when ctx is done.
-func (s *Sensor) WarmUp(ctx context.Context, sink grace.Sink, since time.Time, step time.Duration) (int, error) {
+func (s *Sensor) WarmUp(ctx context.Context, since time.Time, step time.Duration, observe func(ctx context.Context, metric string, at time.Time) error) (int, error) {
 	step = step.Truncate(time.Millisecond)
 	if step <= 0 {
 		return 0, fmt.Errorf("promql sensor %s: warm up: step %s: want at least 1ms", s.cfg.Name, step)
 	}
-	seen := map[Query]string{} // what was reported last
-	return s.past(ctx, since, step, func(q Query, found []series, n notes) (int, *failure) {
-		samples := s.collect(q, found, &n, func(grace.ServiceID, int64) bool { return true })
-		if message := n.text(nil); message != seen[q] {
-			s.cfg.Report(q, message)
-			seen[q] = message
+	reported := map[*poll]string{}
+	return s.past(ctx, since, step, func(p *poll, found []row, n notes) (int, *failure) {
+		taken := 0
+		for at, rows := range rounds(found) {
+			taken += p.append(rows, nil, at, &n)
+			if err := observe(ctx, p.Name, at); err != nil {
+				return taken, &failure{err: err}
+			}
 		}
-		if len(samples) == 0 {
-			return 0, nil
+		if message := n.text(nil); message != reported[p] {
+			s.cfg.Report(p.Query, message)
+			reported[p] = message
 		}
-		if err := sink.Observe(ctx, samples...); err != nil {
-			s.lost.Add(uint64(len(samples)))
-			return 0, &failure{err: fmt.Errorf("%d samples were refused: %w", len(samples), err)}
-		}
-		return len(samples), nil
+		return taken, nil
 	})
+}
+
+// rounds gives what an answer has at each time, the oldest first.
+func rounds(found []row) iter.Seq2[time.Time, []row] {
+	byTime := map[int64][]row{}
+	for _, f := range found {
+		for i := range f.points {
+			at := f.points[i].at
+			byTime[at] = append(byTime[at], row{f.labels, f.points[i : i+1]})
+		}
+	}
+	return func(yield func(time.Time, []row) bool) {
+		for _, at := range slices.Sorted(maps.Keys(byTime)) {
+			if !yield(time.UnixMilli(at), byTime[at]) {
+				return
+			}
+		}
+	}
 }
 
 // History is WarmUp for whom the labels matter and not the configured service:
 // take gets every series of a part with its points, oldest first. Labels and
 // points must not be kept. It gives the number of points.
 func (s *Sensor) History(ctx context.Context, since time.Time, step time.Duration, take func(labels map[string]string, points []Point)) (int, error) {
-	return s.past(ctx, since, step, func(_ Query, found []series, _ notes) (int, *failure) {
+	return s.past(ctx, since, step, func(_ *poll, found []row, _ notes) (int, *failure) {
 		n := 0
 		for _, f := range found {
 			points := make([]Point, len(f.points))
@@ -81,21 +99,21 @@ type Point struct {
 }
 
 // hand takes what was found in one part.
-type hand func(q Query, found []series, n notes) (int, *failure)
+type hand func(p *poll, found []row, n notes) (int, *failure)
 
 func (s *Sensor) past(ctx context.Context, since time.Time, step time.Duration, hand hand) (int, error) {
 	taken := 0
 	var errs []error
 	var p patience
-	for _, q := range s.cfg.Queries {
-		w := warmUp{s: s, q: q, hand: hand, step: step, chunk: s.cfg.Part, patience: &p}
-		h := fnv.New64a()
-		_, _ = h.Write([]byte(s.cfg.Name + "/" + string(q.Service) + "/" + q.Name + "/history"))
-		w.rnd = rand.New(rand.NewPCG(s.cfg.Seed, h.Sum64()))
+	for _, q := range s.polls {
+		if q.Remote != nil && q.Remote.Seen != nil {
+			continue
+		}
+		w := warmUp{s: s, q: q, hand: hand, step: step, chunk: s.cfg.Part, patience: &p, rnd: s.random(&q.Query, "/history")}
 		n, err := w.read(ctx, since, time.Now())
 		taken += n
 		if err != nil {
-			errs = append(errs, fmt.Errorf("promql sensor %s: warm up %s: %w", s.cfg.Name, q.Name, err))
+			errs = append(errs, fmt.Errorf("promql sensor %s: warm up %s: %w", s.cfg.Name, q.Query, err))
 		}
 		if ctx.Err() != nil || p.over() {
 			break
@@ -119,7 +137,7 @@ func (p *patience) over() bool { return !p.until.IsZero() && !time.Now().Before(
 // warmUp of one query.
 type warmUp struct {
 	s        *Sensor
-	q        Query
+	q        *poll
 	hand     hand
 	step     time.Duration
 	chunk    int // points of one question
@@ -168,7 +186,7 @@ func (w *warmUp) read(ctx context.Context, since, until time.Time) (taken int, e
 // part reads one part, trying again where that may help.
 func (w *warmUp) part(ctx context.Context, first, last time.Time) (int, *failure) {
 	for try := 1; ; try++ {
-		found, n, fail := w.s.between(ctx, w.q, first, last, w.step)
+		found, n, fail := w.s.between(ctx, w.q.Query.Query, first, last, w.step)
 		if fail == nil {
 			w.patience.until = time.Time{}
 			return w.hand(w.q, found, n)

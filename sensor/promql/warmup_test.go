@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"grace"
-	"grace/gracetest"
+	"grace/internal/series"
 	"grace/sensor/promql"
 )
 
@@ -78,23 +78,26 @@ func TestWarmUp(t *testing.T) {
 					return 200, nil, body
 				}}
 				s := newSensor(t, promql.Config{Queries: []promql.Query{query("m")}, Transport: w, BodyLimit: tt.body})
-				rec := &gracetest.Recorder{}
 				since := time.Now().Add(-tt.back)
-				n, err := s.WarmUp(t.Context(), rec, since, time.Minute)
+				var samples []time.Time
+				n, err := s.WarmUp(t.Context(), since, time.Minute, func(_ context.Context, metric string, at time.Time) error {
+					want := []string{fmt.Sprintf(`{__name__="m", a="b", job="prom", service="shop"} %v`, float64(at.Unix()))}
+					if got := s.says(t, metric, at); !slices.Equal(got, want) {
+						t.Fatalf("%q, want %q", got, want)
+					}
+					samples = append(samples, at)
+					return nil
+				})
 				if (tt.err == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.err) {
 					t.Errorf("error %v, want %q", err, tt.err)
 				}
 				want := int64(tt.back/time.Minute) + 1 - tt.gaps
-				samples := rec.Samples()
 				if n != len(samples) || int64(n) != want {
 					t.Errorf("%d samples, %d came, want %d", n, len(samples), want)
 				}
-				for i, sample := range samples {
-					if sample.Value != float64(sample.At.Unix()) || sample.At.Before(since) {
-						t.Fatalf("%+v", sample)
-					}
-					if i > 0 && !sample.At.After(samples[i-1].At) {
-						t.Fatalf("%s comes after %s", sample.At, samples[i-1].At)
+				for i, at := range samples {
+					if at.Before(since) || i > 0 && !at.After(samples[i-1]) {
+						t.Fatalf("%s comes after %s", at, samples[max(i-1, 0)])
 					}
 				}
 				if len(w.asked) != tt.asked {
@@ -119,13 +122,13 @@ func TestWarmUpEnds(t *testing.T) {
 		s := newSensor(t, promql.Config{Queries: []promql.Query{query("a"), query("b")}, Transport: w})
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
-		if _, err := s.WarmUp(ctx, &gracetest.Recorder{}, time.Now().Add(-time.Hour), time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := s.WarmUp(ctx, time.Now().Add(-time.Hour), time.Minute, nobody); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
 		if len(w.asked) != 1 {
 			t.Errorf("asked %d times", len(w.asked))
 		}
-		if _, err := s.WarmUp(t.Context(), &gracetest.Recorder{}, time.Now(), 0); err == nil || !strings.Contains(err.Error(), "step") {
+		if _, err := s.WarmUp(t.Context(), time.Now(), 0, nobody); err == nil || !strings.Contains(err.Error(), "step") {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -154,7 +157,7 @@ func TestWarmUpAway(t *testing.T) {
 					return 200, nil, body
 				}}
 				s := newSensor(t, promql.Config{Queries: []promql.Query{query("a"), query("b")}, Transport: w, Part: 10})
-				n, err := s.WarmUp(t.Context(), &gracetest.Recorder{}, began.Add(-time.Hour), time.Minute)
+				n, err := s.WarmUp(t.Context(), began.Add(-time.Hour), time.Minute, nobody)
 				if (tt.err == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.err) {
 					t.Errorf("error %v, want %q", err, tt.err)
 				}
@@ -169,23 +172,30 @@ func TestWarmUpAway(t *testing.T) {
 	}
 }
 
-// A sink that refuses is told, and the rest of the history is still offered.
+func nobody(context.Context, string, time.Time) error { return nil }
+
+// Who does not take a time is told, and the rest of the history is still read. What is asked
+// where it matters that nothing is there has none, and what ended then has ended.
 func TestWarmUpRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &wire{give: func(_ int, _ *http.Request, form url.Values) (int, http.Header, string) {
-			_, _, _, body := history(form)
-			return 200, nil, body
-		}}
-		s := newSensor(t, promql.Config{Queries: []promql.Query{query("a"), query("b")}, Transport: w})
-		sink := grace.SinkFunc(func(_ context.Context, samples ...grace.Sample) error {
-			if samples[0].Metric == "a" {
+		gaps := result("matrix", fmt.Sprintf(`[{"metric":{"i":"1"},"values":[[%[1]d,"1"],[%[2]d,"2"]]},{"metric":{"i":"2"},"values":[[%[1]d,"1"]]}]`, time.Now().Unix()-60, time.Now().Unix()))
+		w := &wire{give: always(gaps)}
+		presence, err := series.CompileAt("up == 0 and on () x", "prom")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newSensor(t, promql.Config{Queries: []promql.Query{query("a"), query("b"), promql.Ask(presence.Remote())}, Transport: w})
+		n, err := s.WarmUp(t.Context(), time.Now().Add(-time.Minute), time.Minute, func(_ context.Context, metric string, _ time.Time) error {
+			if metric == "a" {
 				return errors.New("not now")
 			}
 			return nil
 		})
-		n, err := s.WarmUp(t.Context(), sink, time.Now().Add(-time.Minute), time.Minute)
-		if n != 2 || err == nil || !strings.Contains(err.Error(), "warm up a: ") || !strings.Contains(err.Error(), "2 samples were refused: not now") || s.Lost() != 2 {
-			t.Errorf("%d, %v, %d lost", n, err, s.Lost())
+		if n != 5 || err == nil || !strings.Contains(err.Error(), "warm up a: ") || !strings.Contains(err.Error(), "not now") || len(w.asked) != 2 {
+			t.Errorf("%d, %v, asked %d times", n, err, len(w.asked))
+		}
+		if got := s.says(t, "count(b)", time.Now()); !slices.Equal(got, []string{"{} 1"}) {
+			t.Errorf("now there are %q", got)
 		}
 	})
 }

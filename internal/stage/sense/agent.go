@@ -55,7 +55,7 @@ func (a *Agent) Observe(s grace.Sample) []grace.Signal {
 			s.Value = 0 // an alert speaks without a value
 		}
 		return a.observeAlert(&s)
-	case grace.SampleMetric, grace.SampleProbe:
+	case grace.SampleMetric, grace.SampleProbe, grace.SampleSeries:
 		if !finite {
 			return nil
 		}

@@ -259,7 +259,7 @@ func (a *Agent) setObjectives(list []Objective) {
 		}
 		if was := before[o.ID()]; was != nil {
 			for service, e := range was.entries {
-				if was.Expr != o.Expr {
+				if was.Expr != o.Expr || was.Source != o.Source {
 					clear(e.failing)
 				}
 				a.entryOf(o, service)

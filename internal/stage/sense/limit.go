@@ -14,6 +14,7 @@ type Limit struct {
 	Service      grace.ServiceID `json:"service" doc:"whose it is; without it, the label service_label of each element names the service"`
 	ServiceLabel string          `json:"service_label" doc:"the label that names the service, where service does not (default service)"`
 	Expr         string          `json:"expr" doc:"PromQL whose outermost operator is <, <=, > or >="`
+	Source       string          `json:"source" doc:"name of a promql sensor: expr is about the series of its Prometheus, which is asked for it, and not about those that GRACE keeps"`
 	Code         grace.Code      `json:"code" doc:"what a breach would be a symptom of"`
 	Unit         string          `json:"unit" doc:"of what is compared, for people"`
 	Impact       grace.Impact    `json:"impact" enum:"low,medium,high,critical" doc:"of a breach; by default judged by the service's criticality"`
@@ -21,7 +22,7 @@ type Limit struct {
 
 // Validate names everything that is wrong with the limit.
 func (l Limit) Validate() error {
-	e, err := validate(l.Name, l.Expr, l.Code, l.Service, l.ServiceLabel)
+	e, err := validate(l.Name, l.Expr, l.Source, l.Code, l.Service, l.ServiceLabel)
 	if e != nil && e.Unpredictable() != "" {
 		err = errors.Join(err, grace.Field("expr", "cannot be predicted: %s", e.Unpredictable()))
 	}
@@ -30,7 +31,7 @@ func (l Limit) Validate() error {
 
 // validate names what is wrong with an objective or a limit, and gives its expression; nil
 // if that is none.
-func validate(name, text string, code grace.Code, service grace.ServiceID, label string) (e *series.Expr, err error) {
+func validate(name, text, source string, code grace.Code, service grace.ServiceID, label string) (e *series.Expr, err error) {
 	var errs []error
 	for _, f := range []struct{ key, value string }{{"name", name}, {"expr", text}, {"code", string(code)}} {
 		if f.value == "" {
@@ -38,7 +39,7 @@ func validate(name, text string, code grace.Code, service grace.ServiceID, label
 		}
 	}
 	if text != "" {
-		if e, err = series.Compile(text); err != nil {
+		if e, err = series.CompileAt(text, source); err != nil {
 			errs = append(errs, grace.Field("expr", "%v", err))
 		}
 	}

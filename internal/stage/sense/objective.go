@@ -21,6 +21,7 @@ type Objective struct {
 	Service      grace.ServiceID `json:"service" doc:"whose it is; without it, the label service_label of each element names the service"`
 	ServiceLabel string          `json:"service_label" doc:"the label that names the service, where service does not (default service)"`
 	Expr         string          `json:"expr" doc:"PromQL over what the sensors measure. Where its outermost operator compares, what passes is seen too, and with <, <=, > and >= a breach is predicted"`
+	Source       string          `json:"source" doc:"name of a promql sensor: expr is about the series of its Prometheus, which is asked for it, and not about those that GRACE keeps"`
 	For          grace.Duration  `json:"for" doc:"how long an element must be there before it fires"`
 	Code         grace.Code      `json:"code" doc:"what it is a symptom of"`
 	Severity     grace.Severity  `json:"severity" enum:"info,warning,critical" doc:"default warning"`
@@ -38,7 +39,7 @@ func (o *Objective) ID() string { return string(o.Service) + "/" + o.Name }
 
 // Validate names everything that is wrong with the objective.
 func (o Objective) Validate() error {
-	_, err := validate(o.Name, o.Expr, o.Code, o.Service, o.ServiceLabel)
+	_, err := validate(o.Name, o.Expr, o.Source, o.Code, o.Service, o.ServiceLabel)
 	errs := []error{err}
 	if o.For < 0 {
 		errs = append(errs, grace.Field("for", "%s is negative", o.For))
@@ -68,7 +69,7 @@ func compile(o Objective) *objective {
 	o.ServiceLabel = cmp.Or(o.ServiceLabel, series.ServiceLabel)
 	o.Severity = cmp.Or(o.Severity, grace.SeverityWarning)
 	out := &objective{Objective: o, entries: map[grace.ServiceID]*entry{}}
-	if out.expr, _ = series.Compile(o.Expr); out.expr != nil { // Validate refuses it
+	if out.expr, _ = series.CompileAt(o.Expr, o.Source); out.expr != nil { // Validate refuses it
 		out.metrics = out.expr.Metrics()
 	}
 	return out

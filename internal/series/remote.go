@@ -1,0 +1,146 @@
+package series
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// Remote is what a source is asked for an expression whose series it has. The elements of its
+// answers are series here, at which the expression looks instead.
+type Remote struct {
+	Source string // its name
+	Query  string
+	Metric string // of the series that the elements are, with the labels that they have
+	// Looks are the selectors of the query, as of now: how new what they find is says how new
+	// the answer is.
+	Looks []string
+	// Seen are the metrics of what each of Looks finds, where it says something that there is
+	// no element: that shows nothing when nothing was found. Else none.
+	Seen []string
+}
+
+// CompileAt reads an expression that looks at the series of a source; of none it is Compile.
+// Where it compares with a number, the source is asked for what is compared: what passes is
+// seen, and forecast. Else it is asked for the whole, and what it gives is what holds.
+func CompileAt(text, source string) (*Expr, error) {
+	e, err := Compile(text)
+	if err != nil || source == "" {
+		return e, err
+	}
+	if len(e.picks) == 0 {
+		return nil, errors.New("it looks at no series, so there is nothing to ask its source for")
+	}
+	r := &Remote{Source: source, Query: e.value}
+	if limit, err := Compile(e.limit); err != nil || len(limit.picks) > 0 {
+		whole, _ := Parser().ParseExpr(text) // has been read above
+		r.Query = whole.String()
+		if e.op != 0 {
+			e.unlike = "both sides of the comparison are its source's"
+		}
+		e.op, e.limit, e.each, e.constant = 0, "", "", false
+	}
+	asked, err := Compile(r.Query)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.Query, err)
+	}
+	for _, selector := range asked.Selectors() {
+		if !slices.Contains(r.Looks, selector) {
+			r.Looks = append(r.Looks, selector)
+		}
+	}
+	absence := e.op == 0 || e.sparse
+	h := fnv.New64a()
+	_, _ = fmt.Fprint(h, r.Query, absence)
+	r.Metric = fmt.Sprintf("source:%s:%016x", source, h.Sum64())
+	e.measured = e.Measured()
+	e.remote, e.value, e.picks = r, fmt.Sprintf("{__name__=%q}", r.Metric), []pick{named(r.Metric)}
+	if absence {
+		for i := range r.Looks {
+			r.Seen = append(r.Seen, fmt.Sprintf("%s:%d", r.Metric, i))
+			e.picks = append(e.picks, named(r.Seen[i]))
+		}
+	}
+	e.plain = e.constant && !math.IsNaN(e.bound) && r.Seen == nil
+	return e, nil
+}
+
+// named picks the series of a metric as they are now.
+func named(metric string) pick {
+	m := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, MetricLabel, metric)}
+	return pick{matchers: m, text: matchersText(m), back: Lookback.Milliseconds()}
+}
+
+// Remote gives what the source of the expression is asked; nil when it has none.
+func (e *Expr) Remote() *Remote { return e.remote }
+
+// Source names whose series the expression looks at; empty for those that are kept here.
+func (e *Expr) Source() string {
+	if e.remote == nil {
+		return ""
+	}
+	return e.remote.Source
+}
+
+// Basis tells how new an answer is: when what its elements rest on was measured, by the rules
+// that hold for series that are kept here.
+type Basis struct{ ev evidence }
+
+// Add notes when the newest sample was measured of some series that a selector finds, by the
+// labels that they have in common.
+func (b *Basis) Add(selector int, of labels.Labels, at time.Time) {
+	for len(b.ev.picked) <= selector {
+		b.ev.picked = append(b.ev.picked, measured{})
+	}
+	m := &b.ev.picked[selector]
+	m.series = append(m.series, timed{labels: of, measured: at.UnixMilli()})
+}
+
+// Measured gives what Meta.Measured is of an element.
+func (b *Basis) Measured(element labels.Labels) int64 {
+	at, _, _ := b.ev.newest(element)
+	if at.IsZero() {
+		return never
+	}
+	return at.UnixMilli()
+}
+
+// fault is why a set cannot be told.
+type fault struct{ metric, why string }
+
+// Fail notes why the series of the set, which are of a metric, cannot be told now. Its next
+// round takes that back.
+func (s *Set) Fail(metric, why string) {
+	s.db.tallies.Lock()
+	defer s.db.tallies.Unlock()
+	if why == "" {
+		delete(s.db.faults, s)
+	} else {
+		s.db.faults[s] = fault{metric, why}
+	}
+}
+
+// Broken tells why series that an expression may look at cannot be told now; empty when they
+// can.
+func (db *DB) Broken(e *Expr) (why string) {
+	db.tallies.Lock()
+	defer db.tallies.Unlock()
+	for s, f := range db.faults {
+		if slices.ContainsFunc(e.picks, func(p pick) bool { return p.may(f.metric, s.own) }) && (why == "" || f.why < why) {
+			why = f.why
+		}
+	}
+	return why
+}
+
+// may tells whether a selector may pick series of a metric with some labels.
+func (p *pick) may(metric string, own labels.Labels) bool {
+	return !slices.ContainsFunc(p.matchers, func(m *labels.Matcher) bool {
+		return m.Name == MetricLabel && !m.Matches(metric) || own.Has(m.Name) && !m.Matches(own.Get(m.Name))
+	})
+}

@@ -1,0 +1,262 @@
+package promql
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"grace"
+	"grace/internal/series"
+)
+
+// roleLabel is the label of a series that holds the role of its query.
+const roleLabel = "role"
+
+// poll is a query with what came of it.
+type poll struct {
+	Query
+
+	s        *Sensor
+	set      *series.Set              // its elements; nil without a DB
+	seen     *series.Set              // what its selectors find, see [series.Remote]
+	services map[grace.ServiceID]bool // of the newest answer
+}
+
+func (s *Sensor) newPoll(q Query, db *series.DB) *poll {
+	p := &poll{Query: q, s: s, services: map[grace.ServiceID]bool{}}
+	if db == nil {
+		return p
+	}
+	own := maps.Clone(q.Labels)
+	if q.whose() {
+		own = map[string]string{series.JobLabel: s.cfg.Name, roleLabel: string(q.Role)}
+	}
+	maps.DeleteFunc(own, func(_, value string) bool { return value == "" })
+	from := series.From{Sensor: s.cfg.Name, Source: s.cfg.Name, History: true}
+	p.set, p.seen = db.NewSet(from, labels.FromMap(own)), db.NewSet(from, labels.EmptyLabels())
+	return p
+}
+
+// Answer is what a query gave when it was asked once.
+type Answer struct {
+	Query    Query
+	Elements int
+	Samples  []grace.Sample // of kind sensor_error when it failed
+	Problem  string         // as Report is told it
+}
+
+// Look asks every query once, none later than another, appends what they give, and gives the
+// answers in the order of the queries. It ends with ctx.
+func (s *Sensor) Look(ctx context.Context) []Answer {
+	defer s.client.CloseIdleConnections()
+	out := make([]Answer, len(s.polls))
+	var asking sync.WaitGroup
+	for i, p := range s.polls {
+		asking.Go(func() { out[i], _ = p.once(ctx, time.Now()) })
+	}
+	asking.Wait()
+	return out
+}
+
+// once asks the query, and appends the answer.
+func (p *poll) once(ctx context.Context, at time.Time) (Answer, *failure) {
+	a := Answer{Query: p.Query}
+	found, n, fail := p.s.instant(ctx, p.Query.Query, at)
+	var looked []looked
+	if fail == nil {
+		looked, fail = p.look(ctx, found, at, &n)
+	}
+	if fail != nil {
+		a.Problem = n.text(fail)
+		a.Samples = p.blind(a.Problem)
+		return a, fail
+	}
+	a.Elements = p.append(found, looked, at, &n)
+	a.Problem = n.text(nil)
+	for _, service := range slices.Sorted(maps.Keys(p.services)) {
+		a.Samples = append(a.Samples, p.sample(service, grace.SampleSeries, at))
+	}
+	if a.Samples == nil { // it was answered
+		a.Samples = append(a.Samples, p.sample("", grace.SampleSeries, at))
+	}
+	return a, nil
+}
+
+func (p *poll) sample(service grace.ServiceID, kind grace.SampleKind, at time.Time) grace.Sample {
+	return grace.Sample{Service: service, Sensor: p.s.cfg.Name, Metric: p.Name, Kind: kind, At: at}
+}
+
+// blind says for every service that the query is about that it could not be asked. A query
+// whose services nobody knows yet says so for none, and one that is about none for all that
+// look at it.
+func (p *poll) blind(why string) (out []grace.Sample) {
+	if !p.whose() {
+		p.set.Fail(p.Name, fmt.Sprintf("source %s: %s", p.s.cfg.Name, why))
+	}
+	services := slices.Sorted(maps.Keys(p.services))
+	if p.Service != "" && !p.services[p.Service] || len(services) == 0 {
+		services = append(services, p.Service)
+	}
+	for _, service := range services {
+		s := p.sample(service, grace.SampleSensorError, time.Now())
+		s.Message = why
+		out = append(out, s)
+	}
+	return out
+}
+
+// looked is when the newest sample was measured of series that a selector of the query finds,
+// by the labels that they have in common.
+type looked struct {
+	selector int
+	labels   labels.Labels
+	at       time.Time
+}
+
+const (
+	// selectorLabel tells the selectors of a query apart in one answer.
+	selectorLabel = "grace_selector"
+	// noTime is how far from now what is no time must be not to be taken for one.
+	noTime = time.Hour
+	// old is how old all that a query looks at must be for that to be said: its source
+	// answers, and measures nothing.
+	old = 3 * time.Minute
+)
+
+// look asks how new the series are that the query looks at, by the labels that its elements
+// have and those that say whose they are. Where that is too much, the latter must do.
+func (p *poll) look(ctx context.Context, found []row, at time.Time, n *notes) ([]looked, *failure) {
+	if len(p.looks) == 0 {
+		return nil, nil
+	}
+	names := slices.Clone(p.By)
+	for _, f := range found {
+		for name := range f.labels {
+			if name != series.MetricLabel && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	rows, _, fail := p.s.instant(ctx, newness(p.looks, names), at)
+	if fail != nil && fail.tooMuch && len(names) > len(p.By) {
+		rows, _, fail = p.s.instant(ctx, newness(p.looks, p.By), at)
+	}
+	if fail != nil {
+		fail.err = fmt.Errorf("how new the answer is: %w", fail.err)
+		return nil, fail
+	}
+	var newest time.Time
+	out := make([]looked, 0, len(rows))
+	for _, found := range rows {
+		l := looked{at: time.UnixMilli(int64(found.points[0].value * 1000)).UTC()}
+		l.selector, _ = strconv.Atoi(found.labels[selectorLabel])
+		delete(found.labels, selectorLabel)
+		l.labels = labels.FromMap(found.labels)
+		if at.Sub(l.at).Abs() > noTime || l.selector >= len(p.looks) || l.selector < 0 { // nobody can tell
+			l.at, l.selector = at, 0
+		}
+		if l.at.After(newest) {
+			newest = l.at
+		}
+		out = append(out, l)
+	}
+	if len(out) > 0 && at.Sub(newest) > old {
+		n.warnings = append(n.warnings, "nothing that it looks at was measured after "+newest.Format("15:04:05 MST"))
+	}
+	return out, nil
+}
+
+// newness is the query for the times of the newest samples that selectors find, by labels.
+func newness(selectors, names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		if quoted[i] = name; !model.LegacyValidation.IsValidLabelName(name) {
+			quoted[i] = strconv.Quote(name)
+		}
+	}
+	parts := make([]string, len(selectors))
+	for i, selector := range selectors {
+		parts[i] = fmt.Sprintf(`label_replace(max by (%s) (timestamp(%s)), "%s", "%d", "", "")`, strings.Join(quoted, ", "), selector, selectorLabel, i)
+	}
+	return strings.Join(parts, " or ")
+}
+
+// append appends an answer, and gives the number of its elements that were. Where nothing is
+// known of how new they are they are of its time.
+func (p *poll) append(found []row, seen []looked, at time.Time, n *notes) (taken int) {
+	var basis series.Basis
+	for _, l := range seen {
+		basis.Add(l.selector, l.labels, l.at)
+	}
+	services := map[grace.ServiceID]bool{}
+	p.set.Begin(at)
+	for _, f := range found {
+		ls, service, err := p.labels(f.labels)
+		if err != nil {
+			n.skip(err.Error(), 1)
+			p.s.skipped.Add(1)
+			continue
+		}
+		meta := series.Meta{Unit: p.Unit}
+		if seen != nil {
+			meta.Measured = basis.Measured(labels.FromMap(f.labels))
+		}
+		p.set.Append(p.Name, ls, meta, series.Sample{At: at.UnixMilli(), Value: f.points[0].value * p.Scale})
+		taken++
+		if service != "" {
+			services[service] = true
+		}
+	}
+	report := p.set.End(n.partial)
+	if err := report.Err(); err != nil {
+		n.warnings, n.partial = append(n.warnings, err.Error()), true
+	}
+	if p.Remote != nil && p.Remote.Seen != nil && !n.partial {
+		p.seen.Begin(at)
+		for _, l := range seen {
+			p.seen.Append(p.Remote.Seen[l.selector], l.labels, series.Meta{Measured: l.at.UnixMilli()}, series.Sample{At: at.UnixMilli(), Value: 1})
+		}
+		p.seen.End(false)
+	}
+	if !n.partial {
+		clear(p.services)
+	}
+	maps.Copy(p.services, services)
+	p.s.samples.Add(uint64(taken))
+	return taken
+}
+
+// maxService bounds the bytes of a service's name that comes from a label.
+const maxService = 256
+
+// labels gives those of the series that an element is, besides what all of the query have,
+// and whose it is.
+func (p *poll) labels(of map[string]string) (labels.Labels, grace.ServiceID, error) {
+	if !p.whose() {
+		return labels.FromMap(of), "", nil
+	}
+	service := p.Service
+	if named := grace.CleanOutput(of[p.ServiceLabel]); named != "" {
+		service = grace.ServiceID(named)
+	}
+	switch {
+	case len(service) > maxService:
+		return labels.Labels{}, "", fmt.Errorf("an element whose label %s is longer than %d bytes", p.ServiceLabel, maxService)
+	case service == "":
+		return labels.Labels{}, "", fmt.Errorf("an element without the label %s, and no service is configured", p.ServiceLabel)
+	}
+	b := labels.NewBuilder(labels.FromMap(of))
+	if was := of[series.ServiceLabel]; was != "" && was != string(service) {
+		b.Set("exported_"+series.ServiceLabel, was)
+	}
+	return b.Set(series.ServiceLabel, string(service)).Labels(), service, nil
+}
