@@ -126,3 +126,26 @@ func TestLookAtPage(t *testing.T) {
 		"limit web/full":      {daemon.FoundOK, "1 of users"},
 	})
 }
+
+// Of a source it is said what each expression finds there.
+func TestLookAtSource(t *testing.T) {
+	eu := newFakeSource(t, map[string]float64{"a": 150, "b": 50})
+	objective := "  - {name: %s, source: eu, service: web, expr: '%s', code: capacity}\n"
+	text := "sensors: [{name: eu, type: promql, url: " + eu.URL + "}]\nobjectives:\n" + fmt.Sprintf(objective, "queue", "queue_depth > 100") +
+		fmt.Sprintf(objective, "some", "queue_depth > 100 and on () vector(1)")
+	saw(t, looked(t, text), map[string][2]string{
+		"sensor eu": {daemon.FoundOK, "it answers what 2 expressions ask"}, "query eu/queue_depth": {"", ""},
+		"objective web/queue": {daemon.FoundOK, `2 of queue_depth at eu: {job="a"} 150, {job="b"} 50`},
+		"objective web/some":  {daemon.FoundOK, `1 of queue_depth > 100 and on () vector(1) at eu: {job="a"} 150`},
+	})
+	eu.set(func(f *fakeSource) { f.depths = map[string]float64{"b": 50} })
+	saw(t, looked(t, text), map[string][2]string{"objective web/some": {daemon.FoundOK, `eu gives nothing for queue_depth > 100 and on () vector(1), which is well`}})
+	eu.set(func(f *fakeSource) { f.depths = nil })
+	saw(t, looked(t, text), map[string][2]string{
+		"objective web/queue": {daemon.FoundWarning, "eu gives nothing for queue_depth: see there"}, "objective web/some": {daemon.FoundWarning, "eu has no queue_depth"},
+	})
+	eu.set(func(f *fakeSource) { f.status = http.StatusUnprocessableEntity })
+	saw(t, looked(t, text), map[string][2]string{
+		"sensor eu": {daemon.FoundFailed, "the store is gone"}, "objective web/queue": {daemon.FoundFailed, "source eu: the query failed: execution: the store is gone"},
+	})
+}

@@ -33,6 +33,7 @@ type watch struct {
 
 	appended uint64    // samples when it was evaluated last
 	at       time.Time // when that was
+	broken   string    // why it could not be then
 	newest   map[grace.ServiceID]measurement
 }
 
@@ -116,8 +117,8 @@ func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.S
 			at = w.at
 		}
 		if why := in.Series.Broken(w.expr); why != "" {
-			if w.objective != "" && at.Sub(w.at) >= evaluateEvery {
-				w.at = at
+			if w.objective != "" && (why != w.broken || at.Sub(w.at) >= evaluateEvery) {
+				w.at, w.broken = at, why
 				changed = append(changed, in.sense.Failed(w.objective, at, why)...)
 			}
 			continue
@@ -126,7 +127,7 @@ func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.S
 		if appended == w.appended && (!missing || since < evaluateEvery) || appended != w.appended && since < min(every/2, evaluateEvery) {
 			continue
 		}
-		w.appended, w.at = appended, at
+		w.appended, w.at, w.broken = appended, at, ""
 		r, err := in.Series.Evaluate(ctx, w.expr, at)
 		w.resolver.resolve(&r)
 		in.logUnmapped(w)

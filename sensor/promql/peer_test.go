@@ -22,9 +22,16 @@ import (
 	"grace/sensor/promql"
 )
 
-// realPrometheus starts Debian's, unmodified, on a directory of data, and gives
-// its URL.
-func realPrometheus(t *testing.T, data string) string {
+// peer is Debian's Prometheus, unmodified.
+type peer struct {
+	url  string
+	args []string
+	cmd  *exec.Cmd
+	out  bytes.Buffer
+}
+
+// realPrometheus starts one on a directory of data that scrapes itself, and an address besides.
+func realPrometheus(t *testing.T, data, target string) *peer {
 	t.Helper()
 	bin, err := exec.LookPath("prometheus")
 	if err != nil {
@@ -37,25 +44,38 @@ func realPrometheus(t *testing.T, data string) string {
 	addr := l.Addr().String()
 	_ = l.Close()
 	config := filepath.Join(t.TempDir(), "prometheus.yml")
-	text := "global: {scrape_interval: 200ms}\nscrape_configs: [{job_name: prom, static_configs: [{targets: ['" + addr + "']}]}]\n"
+	text := "global: {scrape_interval: 200ms}\nscrape_configs:\n  - {job_name: prom, static_configs: [{targets: ['" + addr + "']}]}\n"
+	if target != "" {
+		text += "  - {job_name: target, static_configs: [{targets: ['" + target + "']}]}\n"
+	}
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var out bytes.Buffer
-	cmd := exec.Command(bin, "--config.file="+config, "--storage.tsdb.path="+data, "--storage.tsdb.retention.time=10y", "--web.listen-address="+addr)
-	cmd.Stderr = &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	p := &peer{url: "http://" + addr, args: []string{bin, "--config.file=" + config, "--storage.tsdb.path=" + data, "--storage.tsdb.retention.time=10y", "--web.listen-address=" + addr}}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		p.kill()
 		if t.Failed() {
-			t.Logf("Prometheus said:\n%s", out.String())
+			t.Logf("Prometheus said:\n%s", p.out.String())
 		}
 	})
+	p.start(t)
+	return p
+}
+
+func (p *peer) kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+func (p *peer) start(t *testing.T) {
+	t.Helper()
+	p.cmd = exec.Command(p.args[0], p.args[1:]...)
+	p.cmd.Stderr = &p.out
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
 	patience.Until(t, func() error {
-		resp, err := http.Get("http://" + addr + "/-/ready")
+		resp, err := http.Get(p.url + "/-/ready")
 		if err != nil {
 			return err
 		}
@@ -65,12 +85,11 @@ func realPrometheus(t *testing.T, data string) string {
 		}
 		return nil
 	})
-	return "http://" + addr
 }
 
 func TestRealPrometheus(t *testing.T) {
 	t.Parallel()
-	url := realPrometheus(t, t.TempDir())
+	url := realPrometheus(t, t.TempDir(), "").url
 	told := &problems{}
 	s := newSensor(t, promql.Config{
 		URL: url, Report: told.report,
@@ -146,7 +165,7 @@ func TestRealPrometheusWarmUp(t *testing.T) {
 		t.Fatalf("promtool: %v\n%s", err, out)
 	}
 	s := newSensor(t, promql.Config{
-		URL:     realPrometheus(t, data),
+		URL:     realPrometheus(t, data, "").url,
 		Queries: []promql.Query{{Name: "queue", Query: "queue", ServiceLabel: "app"}},
 	})
 	next := first

@@ -138,7 +138,7 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 					cancel()
 				}
 			}()
-			defer func() { p.set.Close(time.Now()) }()
+			defer p.close()
 			p.run(ctx, sink)
 		})
 	}
@@ -147,6 +147,12 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 		panic(*v) // here, where who runs the sensor can catch it
 	}
 	return nil
+}
+
+// close ends what the query gave.
+func (p *poll) close() {
+	p.set.Close(time.Now())
+	p.seen.Close(time.Now())
 }
 
 // random gives what a query draws from.

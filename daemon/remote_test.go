@@ -1,0 +1,214 @@
+package daemon_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"grace"
+	"grace/internal/api"
+	"grace/internal/patience"
+)
+
+// fakeSource is a Prometheus with a series queue_depth of each job, and what is asked of it
+// here.
+type fakeSource struct {
+	*httptest.Server
+
+	mu     sync.Mutex
+	depths map[string]float64
+	frozen time.Time // since when nothing is measured; zero: all the time
+	status int       // of an error that is all it answers
+}
+
+func newFakeSource(t *testing.T, depths map[string]float64) *fakeSource {
+	t.Helper()
+	f := &fakeSource{depths: depths}
+	f.Server = httptest.NewServer(f)
+	t.Cleanup(f.Close)
+	return f
+}
+
+func (f *fakeSource) set(change func(*fakeSource)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
+}
+
+func (f *fakeSource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.status != 0 {
+		w.WriteHeader(f.status)
+		_, _ = fmt.Fprint(w, `{"status":"error","errorType":"execution","error":"the store is gone"}`)
+		return
+	}
+	query, at := r.FormValue("query"), time.Now()
+	if !f.frozen.IsZero() {
+		at = f.frozen
+	}
+	rows := []map[string]any{}
+	for job, depth := range f.depths {
+		metric := map[string]string{"job": job}
+		switch {
+		case strings.HasPrefix(query, "label_replace("):
+			metric["grace_selector"], depth = "0", float64(at.UnixMilli())/1000
+		case query != "queue_depth" && depth <= 100:
+			continue
+		}
+		rows = append(rows, map[string]any{"metric": metric, "value": []any{0, fmt.Sprint(depth)}})
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": "vector", "result": rows}})
+}
+
+const remoteShop = `
+services: [{name: a, criticality: medium}, {name: b, criticality: medium}, {name: web, criticality: medium}]
+sensors:
+  - {name: eu, type: promql, url: "EU", interval: 100ms, warm_up: 1s, queries: [{name: other, query: queue_depth, service: web}]}
+  - {name: us, type: promql, url: "US", interval: 100ms, warm_up: 1s, queries: [{name: depth, query: queue_depth, service: web}]}
+objectives:
+  - {name: queue, source: SOURCE, service_label: job, expr: queue_depth > 100, code: capacity}
+  - {name: some, source: SOURCE, service: web, expr: queue_depth > 100 and on () vector(1), code: capacity}
+rule_files: [{files: rules.yaml, source: SOURCE}]
+`
+
+const remoteRules = `
+groups:
+  - name: shop
+    rules:
+      - {record: "job:queue", expr: max by (job) (queue_depth)}
+      - {alert: Long, expr: queue_depth > 100 unless on (job) maintenance, annotations: {summary: "{{ $labels.job }} has {{ $value }}"}}
+`
+
+// TestSource: expressions of a source fire and clear by what it says, each for its own
+// service, and never by its silence: a source that fails, stands still or was exchanged
+// clears nothing.
+func TestSource(t *testing.T) {
+	t.Parallel()
+	eu := newFakeSource(t, map[string]float64{"a": 150, "b": 150})
+	us := newFakeSource(t, map[string]float64{"a": 50, "b": 150})
+	text := strings.NewReplacer("EU", eu.URL, "US", us.URL, "SOURCE", "eu").Replace(remoteShop)
+	h := newHome(t, text)
+	if err := os.WriteFile(filepath.Join(filepath.Dir(h.file), "rules.yaml"), []byte(remoteRules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, c := h.embed(t)
+	all := []string{"a/objective/queue", "b/objective/queue", "a/objective/Long", "b/objective/Long", "web/objective/some"}
+	until := func(what string, states ...grace.SignalState) {
+		t.Helper()
+		patience.Until(t, func() error {
+			for i, key := range all {
+				s, err := c.signalOfKey(key)
+				if err != nil || s.State != states[i] {
+					return fmt.Errorf("%s: %s is %s (%s), want %s: %v", what, key, s.State, s.Message, states[i], err)
+				}
+			}
+			return nil
+		})
+	}
+	const ok, sick, stale = grace.SignalOK, grace.SignalFiring, grace.SignalStale
+	until("both are sick", sick, sick, sick, sick, sick)
+	if s, err := c.signalOfKey("a/objective/Long"); err != nil || !strings.HasPrefix(s.Message, "a has 150") {
+		t.Errorf("%q, %v", s.Message, err)
+	}
+	eu.set(func(f *fakeSource) { f.depths["b"] = 50 })
+	until("one recovers", sick, ok, sick, ok, sick)
+	eu.set(func(f *fakeSource) { f.status = http.StatusUnprocessableEntity })
+	until("it fails", stale, stale, stale, stale, stale)
+	for _, key := range []string{"a/objective/queue", "web/objective/some", "b/objective/Long"} {
+		if s, err := c.signalOfKey(key); err != nil || !strings.Contains(s.Message, "source eu: the query failed: execution: the store is gone") {
+			t.Errorf("%q, %v", s.Message, err)
+		}
+	}
+	sensor := func(want api.SensorState) {
+		t.Helper()
+		patience.Until(t, func() error {
+			v, err := sensorView(c, "eu")
+			if err == nil && v.State != want {
+				err = fmt.Errorf("%+v", v)
+			}
+			return err
+		})
+	}
+	sensor(api.SensorError)
+	eu.set(func(f *fakeSource) { f.status, f.frozen, f.depths = 0, time.Now().Add(-time.Minute), map[string]float64{"a": 50, "b": 50} })
+	sensor(api.SensorOK)
+	until("it stands still", stale, stale, stale, stale, stale)
+	eu.set(func(f *fakeSource) { f.frozen, f.depths = time.Time{}, map[string]float64{"a": 150, "b": 50} })
+	until("as before", sick, ok, sick, ok, sick)
+	stop(t, d) // another process takes over
+	eu.set(func(f *fakeSource) { f.status = http.StatusBadGateway })
+	d, c = h.embed(t)
+	until("another process, and no source", stale, stale, stale, stale, stale)
+	eu.set(func(f *fakeSource) { f.status, f.depths = 0, map[string]float64{"b": 50} })
+	until("a has vanished, which is not to be well", stale, ok, stale, ok, ok)
+	h.write(t, strings.ReplaceAll(text, "source: eu", "source: us"))
+	if err := d.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	until("of another source", ok, sick, ok, sick, sick)
+	stop(t, d)
+}
+
+// TestRecallOfASource: what a source is asked for has a history there, and is foretold by it.
+func TestRecallOfASource(t *testing.T) {
+	t.Parallel()
+	prometheus := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rows, kind, now := []any{}, "vector", time.Now().Unix()
+		metric := map[string]string{"__name__": "queue_depth", "job": "shop", "pod": "a"}
+		switch query := r.FormValue("query"); {
+		case strings.HasPrefix(query, "label_replace("):
+			rows = append(rows, map[string]any{"metric": map[string]string{"grace_selector": "0"}, "value": []any{0, fmt.Sprint(now)}})
+		case query != "queue_depth{a=\"b\"}":
+			t.Errorf("asked for %s", query)
+		case r.URL.Path == "/api/v1/query":
+			rows = append(rows, map[string]any{"metric": metric, "value": []any{0, "85"}})
+		default:
+			kind = "matrix"
+			var values []any
+			for i := range int64(31) { // 10 half an hour ago, 85 now
+				values = append(values, []any{now - 60*(30-i), fmt.Sprint(10 + 2.5*float64(i))})
+			}
+			rows = append(rows, map[string]any{"metric": metric, "values": values})
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": kind, "result": rows}})
+	}))
+	defer prometheus.Close()
+	d, c := newHome(t, `
+services: [{name: shop, criticality: medium}]
+predict: {every: 1s, stale_after: 5m}
+sensors: [{name: prom, type: promql, url: "`+prometheus.URL+`", interval: 1m, warm_up: 1h}]
+limits: [{name: queue, service_label: job, source: prom, expr: 'queue_depth{a="b"} > 100', code: capacity}]
+`).embed(t)
+	defer stop(t, d)
+	patience.Until(t, func() error {
+		for _, p := range items[grace.Prediction](c, "/api/predictions?service=shop") {
+			if p.Metric == "queue" && p.Series == `{pod="a"}` && p.Threshold == 100 && time.Until(p.BreachAt) < 15*time.Minute {
+				return nil
+			}
+		}
+		return fmt.Errorf("no prediction yet: %+v", items[grace.Prediction](c, "/api/predictions?service=shop"))
+	})
+}
+
+// signalOfKey gives a signal by its key.
+func (c client) signalOfKey(key string) (grace.Signal, error) {
+	service, _, _ := strings.Cut(key, "/")
+	var detail api.ServiceDetail
+	if err := c.unlessAway(http.MethodGet, "/api/services/"+service, nil, &detail); err != nil {
+		return grace.Signal{}, err
+	}
+	for _, s := range detail.Signals {
+		if s.Key == grace.SignalKey(key) {
+			return s, nil
+		}
+	}
+	return grace.Signal{}, fmt.Errorf("no signal %s", key)
+}
