@@ -129,3 +129,61 @@ func TestManyRules(t *testing.T) {
 		t.Errorf("%d problems:\n%s", len(problems), problems)
 	}
 }
+
+// TestSources: what rules, SLOs, objectives and limits ask of a source is a query of its
+// sensor, each once; what rules record is the source's own.
+func TestSources(t *testing.T) {
+	cfg, problems := inFolder(t, map[string]string{
+		"rules.yaml": ruledRules,
+		"slo.yaml":   "service: web\nslos: [{name: pages, objective: 99, sli: {events: {error_query: 'sum(rate(e[{{.window}}]))', total_query: 'sum(rate(t[{{.window}}]))'}}}]",
+		"grace.yaml": `
+services: [{name: web, criticality: medium}]
+sensors:
+  - {name: eu, type: promql, url: "http://127.0.0.1:1", interval: 20s}
+  - {name: us, type: promql, url: "http://127.0.0.1:2", interval: 5m, queries: [{name: own, service: web, query: own}]}
+rule_files: [{files: "rules.*", source: eu}, {files: rules.yaml, source: us}]
+slos: [{files: slo.yaml, source: us}]
+objectives:
+  - {name: down, service: web, source: eu, expr: up == 0, code: service_down}
+  - {name: flaky, service_label: job, source: eu, expr: up < 1, code: service_down}
+limits: [{name: full, source: us, expr: disk / size > 0.9, code: capacity}]
+`,
+	})
+	if cfg == nil {
+		t.Fatal(problems)
+	}
+	asked := func(i int) map[string]string {
+		out := map[string]string{}
+		for _, q := range cfg.Sensors[i].PromQL.Queries {
+			if before, twice := out[q.Query]; twice && q.Remote != nil {
+				t.Errorf("%s is asked twice, too: %s", q.Query, before)
+			}
+			out[q.Query] = fmt.Sprintf("%t %s %s %s", q.Remote != nil, q.Interval, q.Labels["slo"], strings.Join(q.By, ","))
+		}
+		return out
+	}
+	resolve := strings.Join(cfg.Objectives[2].Resolve, ",")
+	for query, by := range map[string]string{"up": resolve, "latency": resolve, `job:up:sum{job="db"}`: resolve} {
+		if got := asked(0); got[query] != "true 0s  "+by || len(got) != 3 {
+			t.Errorf("%s: %q of %v", query, got[query], got)
+		}
+	}
+	got := asked(1)
+	for query, want := range map[string]string{"own": "false 0s  ", "disk / size": "true 0s  service", "sum(rate(t[5m]))": "false 15s web/pages ", "latency": "true 0s"} {
+		if !strings.HasPrefix(got[query], want) {
+			t.Errorf("%s: %q, want %q in %v", query, got[query], want, got)
+		}
+	}
+	if len(cfg.Recordings) != 0 {
+		t.Errorf("recorded here: %+v", cfg.Recordings)
+	}
+	names := map[string]string{}
+	for _, o := range cfg.Objectives {
+		names[o.Name] = fmt.Sprintf("%s %s", o.Source, o.Interval)
+	}
+	for name, want := range map[string]string{"down": "eu 20s", "Slow.eu": "eu 20s", "Slow.us": "us 5m0s", "pages-burn-1h": " 15s"} {
+		if names[name] != want {
+			t.Errorf("%s: %q, want %q of %v", name, names[name], want, names)
+		}
+	}
+}

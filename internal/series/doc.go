@@ -6,7 +6,8 @@
 //	                  └ End: Report     └ open: labels -> rules, selectors
 //
 //	[Compile] text ─> Expr ─ Watch ─> selectors        Evaluate ─> Result{Elements}
-//	Group ─> [Recorder] ─ Step ─> Begin                what rules record is a series too
+//	Group ─> [Recorder] ─ Step ─> [Set]                what rules record is a series too
+//	[CompileAt] ─> [Remote]: asked elsewhere ─> [Set]  as is what a source answers
 //
 // # Series
 //
@@ -37,6 +38,15 @@
 // outermost operator compares the [Result] has what does not hold, too, and what it is
 // compared with. Each [Element] knows when the newest sample was measured that it rests
 // on; what was made of a range is given once a twelfth of it has been seen.
+//
+// Those of a source ([CompileAt]) look at what it answered, which is appended as series of
+// their own: its elements, and, where it matters that there are none, what its selectors found.
+//
+// # Sets
+//
+// What comes round by round, a page, a recording, an answer, is a [Set]: what is there no more
+// ends with a stale marker, and one that cannot be told breaks the expressions that may look
+// at it ([DB.Broken]) and ends nothing.
 //
 // # Recordings
 //

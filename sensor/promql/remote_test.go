@@ -174,7 +174,7 @@ func TestSourceStandsStill(t *testing.T) {
 func TestNewness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked []string
-		e := compileAt(t, `x / y > 5`)
+		e := compileAt(t, `x > 5 and y > 5`)
 		w := &wire{give: always(vector(ls{"pod": "1", "job": "a", "a.b": "c"}, 9)), newness: func(query string) (int, string) {
 			asked = append(asked, query)
 			if strings.Contains(query, "pod") {

@@ -132,12 +132,17 @@ const (
 )
 
 // look asks how new the series are that the query looks at, by the labels that its elements
-// have and those that say whose they are. Where that is too much, the latter must do.
+// have, and those that say whose one is that is not there. Where that is too much, the latter
+// must do.
 func (p *poll) look(ctx context.Context, found []row, at time.Time, n *notes) ([]looked, *failure) {
 	if len(p.looks) == 0 {
 		return nil, nil
 	}
-	names := slices.Clone(p.By)
+	var by []string
+	if p.Remote != nil && p.Remote.Seen != nil {
+		by = p.By
+	}
+	names := slices.Clone(by)
 	for _, f := range found {
 		for name := range f.labels {
 			if name != series.MetricLabel && !slices.Contains(names, name) {
@@ -147,8 +152,8 @@ func (p *poll) look(ctx context.Context, found []row, at time.Time, n *notes) ([
 	}
 	slices.Sort(names)
 	rows, _, fail := p.s.instant(ctx, newness(p.looks, names), at)
-	if fail != nil && fail.tooMuch && len(names) > len(p.By) {
-		rows, _, fail = p.s.instant(ctx, newness(p.looks, p.By), at)
+	if fail != nil && fail.tooMuch && len(names) > len(by) {
+		rows, _, fail = p.s.instant(ctx, newness(p.looks, by), at)
 	}
 	if fail != nil {
 		fail.err = fmt.Errorf("how new the answer is: %w", fail.err)
