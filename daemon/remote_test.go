@@ -106,8 +106,11 @@ func TestSource(t *testing.T) {
 		patience.Until(t, func() error {
 			for i, key := range all {
 				s, err := c.signalOfKey(key)
-				if err != nil || s.State != states[i] {
-					return fmt.Errorf("%s: %s is %s (%s), want %s: %v", what, key, s.State, s.Message, states[i], err)
+				if err != nil {
+					return err
+				}
+				if s.State != states[i] {
+					return fmt.Errorf("%s: %s is %s (%s), want %s", what, key, s.State, s.Message, states[i])
 				}
 			}
 			return nil
@@ -138,7 +141,9 @@ func TestSource(t *testing.T) {
 		})
 	}
 	sensor(api.SensorError)
-	eu.set(func(f *fakeSource) { f.status, f.frozen, f.depths = 0, time.Now().Add(-time.Minute), map[string]float64{"a": 50, "b": 50} })
+	eu.set(func(f *fakeSource) {
+		f.status, f.frozen, f.depths = 0, time.Now().Add(-time.Minute), map[string]float64{"a": 50, "b": 50}
+	})
 	sensor(api.SensorOK)
 	until("it stands still", stale, stale, stale, stale, stale)
 	eu.set(func(f *fakeSource) { f.frozen, f.depths = time.Time{}, map[string]float64{"a": 150, "b": 50} })

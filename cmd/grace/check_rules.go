@@ -19,7 +19,11 @@ func rulesSummary(w io.Writer, cfg *config.Config, verbose bool) {
 		names = func(list []string) string { return strings.Join(slices.Sorted(slices.Values(list)), ", ") }
 	}
 	for _, f := range cfg.RuleFiles {
-		_, _ = fmt.Fprintf(w, "%s: %s, %s\n", f.Path, count(f.Alerts, "alerting rule"), count(f.Recordings, "recording rule"))
+		where := f.Path
+		if f.Source != "" {
+			where += " at " + f.Source
+		}
+		_, _ = fmt.Fprintf(w, "%s: %s, %s\n", where, count(f.Alerts, "alerting rule"), count(f.Recordings, "recording rule"))
 		line := func(n int, what string, list []string) {
 			if n > 0 {
 				_, _ = fmt.Fprintf(w, "  %5d %s (%s)\n", n, what, names(list))

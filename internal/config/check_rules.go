@@ -15,6 +15,7 @@ import (
 // RuleFile is what a file of rules comes to.
 type RuleFile struct {
 	Path       string `json:"path"`
+	Source     string `json:"source,omitempty" doc:"the sensor that is asked for what its rules say"`
 	Alerts     int    `json:"alerts" doc:"alerting rules"`
 	Recordings int    `json:"recordings" doc:"recording rules"`
 	// By what they say, the names of alerting rules.

@@ -42,7 +42,6 @@ type ruleFile struct {
 	RuleFile
 
 	named  string // the key that names it
-	source string // that is asked for its rules; empty: they are evaluated here
 	alerts []*alertRule
 	groups []series.Group
 }
@@ -169,7 +168,7 @@ func (c *checker) readRules(named string, file ruleFiles, read func([]byte) ([]r
 	for _, p := range problems {
 		c.note(path, p, false)
 	}
-	f := &ruleFile{RuleFile: RuleFile{Path: path}, named: named, source: file.Source}
+	f := &ruleFile{RuleFile: RuleFile{Path: path, Source: file.Source}, named: named}
 	c.rules = append(c.rules, f)
 	names := map[string]int{}
 	for _, g := range groups {
@@ -185,14 +184,14 @@ func (c *checker) readRules(named string, file ruleFiles, read func([]byte) ([]r
 			}
 			one := &alertRule{Rule: r, group: g.Name}
 			if named == "rule_files" { // an SLO is about what is recorded here
-				one.objective.Source, one.objective.Interval = f.source, c.every(f.source)
+				one.objective.Source, one.objective.Interval = f.Source, c.every(f.Source)
 			}
 			f.alerts = append(f.alerts, one)
 		}
 		f.Recordings += len(made.Rules)
-		if f.source != "" { // which has what rule files record, and is asked for what nobody has
+		if f.Source != "" { // which has what rule files record, and is asked for what nobody has
 			if named == "slos" {
-				c.record(f.source, made)
+				c.record(f.Source, made)
 			}
 			continue
 		}
