@@ -185,7 +185,10 @@ func (r *receivers) recall(ctx context.Context, list []config.History) {
 			cfg.Queries = append(cfg.Queries, promql.Query{Name: fmt.Sprint(j), Query: selector, ServiceLabel: series.MetricLabel})
 		}
 		r.d.log.Info("reading history; senders wait", "url", h.URL, "since", h.Since)
-		n, err := r.recallFrom(ctx, cfg, h)
+		n, err := 0, error(nil)
+		if len(cfg.Queries) > 0 {
+			n, err = r.recallFrom(ctx, cfg, h)
+		}
 		more, failed := r.rehearse(ctx, cfg, h)
 		n, err = n+more, errors.Join(err, failed)
 		if err != nil && r.d.ctx.Err() == nil {
@@ -198,7 +201,9 @@ func (r *receivers) recall(ctx context.Context, list []config.History) {
 // rehearse shows the forecasts what objectives and limits would have been held against.
 func (r *receivers) rehearse(ctx context.Context, cfg promql.Config, h config.History) (n int, err error) {
 	var samples []series.Sample
-	for i, one := range r.d.loop.Rehearsals() {
+	list, done := r.d.loop.Rehearsals()
+	defer done()
+	for i, one := range list {
 		cfg.Queries = []promql.Query{{Name: fmt.Sprintf("objective %d", i), Query: one.Expr, ServiceLabel: series.MetricLabel}}
 		past, err := promql.New(cfg, nil)
 		if err != nil {

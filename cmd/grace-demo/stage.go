@@ -27,6 +27,7 @@ type stage struct {
 	home    string   // GRACE's folder of this demo
 	lock    *os.File // one demo at a time in a folder
 	shop    *shop.Client
+	before  *shopBefore // what GRACE reads of the hours before
 	grace   *child
 	admin   *cli.Client // what GRACE made for its own command line
 	person  *cli.Client // the story's operator
@@ -130,8 +131,13 @@ func (s *stage) openGrace(ctx context.Context) error {
 	if err := os.MkdirAll(s.home, 0o700); err != nil {
 		return fmt.Errorf("make GRACE's folder: %w", err)
 	}
+	var err error
+	if s.before, err = newShopBefore(ctx); err != nil {
+		return err
+	}
 	config := filepath.Join(s.home, "grace.yaml")
-	if err := os.WriteFile(config, demoConfig(shop.Config(), s.opts.listen, data, s.opts.shopPort), 0o600); err != nil {
+	text := append(demoConfig(shop.Config(), s.opts.listen, data, s.opts.shopPort), s.before.config()...)
+	if err := os.WriteFile(config, text, 0o600); err != nil {
 		return fmt.Errorf("write GRACE's configuration: %w", err)
 	}
 	s.grace = &child{command: []string{s.program, "serve", "--config", config}, log: filepath.Join(s.home, "grace.log"), tell: s.tell}
@@ -174,6 +180,9 @@ func (s *stage) close(keep bool) error {
 	var errs []error
 	if s.grace != nil {
 		s.grace.stop()
+	}
+	if s.before != nil {
+		errs = append(errs, s.before.close())
 	}
 	if s.shop != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), stopTime)

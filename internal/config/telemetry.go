@@ -15,7 +15,7 @@ type Telemetry struct {
 	series.Config
 	MaxBody    Size      `yaml:"max_body" doc:"largest request, decompressed" default:"32MiB"`
 	OTLPListen string    `yaml:"otlp_listen" doc:"address and port of the OTLP receiver for gRPC, which has its own; OTLP over HTTP is at /v1/metrics of the API" example:"127.0.0.1:4317"`
-	WarmUp     []History `yaml:"warm_up" doc:"where the history of what is sent can be read when GRACE starts, so that a restart does not blind the forecasts"`
+	WarmUp     []History `yaml:"warm_up" doc:"where history can be read when GRACE starts: of what is sent, so that a restart does not blind the forecasts, and of what objectives and limits look at, which is run through the rules of prediction, so that they have a record"`
 }
 
 // History is a Prometheus-compatible API that is asked once.
@@ -23,7 +23,7 @@ type History struct {
 	HTTPClient
 
 	URL       string         `yaml:"url" required:"true" example:"http://127.0.0.1:9090" doc:"what /api/v1/query_range is under"`
-	Selectors []string       `yaml:"selectors" required:"true" example:"['{job=\"web\"}']" doc:"which series, as the sender names them"`
+	Selectors []string       `yaml:"selectors" example:"['{job=\"web\"}']" doc:"which series, as the sender names them; without any only what objectives and limits look at is read"`
 	Since     grace.Duration `yaml:"since" doc:"how far back" default:"24h" min:"1m"`
 	Step      grace.Duration `yaml:"step" doc:"between two values" default:"1m" min:"1s"`
 }

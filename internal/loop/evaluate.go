@@ -11,6 +11,7 @@ import (
 
 	"grace"
 	"grace/internal/event"
+	"grace/internal/forecast"
 	"grace/internal/series"
 	"grace/internal/stage/predict"
 	"grace/internal/stage/sense"
@@ -170,10 +171,16 @@ type Rehearsal struct {
 }
 
 // Rehearsals gives what can be foretold from what another system has kept: what is held
-// against a number.
-func (in *ingest) Rehearsals() (out []Rehearsal) {
+// against a number. It is rehearsed aside, while the watch goes on; done takes it over.
+func (in *ingest) Rehearsals() (out []Rehearsal, done func()) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	f := in.forecaster
+	f.agents.Lock()
+	defer f.agents.Unlock()
+	aside := f.predict.Aside()
+	past := &refitter{model: forecast.Default(f.Models...)}
+	fit := func(r *predict.Refit) { r.Run(&past.work, past.model) }
 	for _, w := range in.watches {
 		if w.target == nil || !w.constant || w.expr.Source() != "" {
 			continue
@@ -183,14 +190,18 @@ func (in *ingest) Rehearsals() (out []Rehearsal) {
 				at := time.UnixMilli(p.At)
 				r := series.Result{At: at, Elements: []series.Element{{Labels: labels, Value: p.Value, Newest: at}}}
 				w.resolver.resolve(&r)
-				said := in.forecaster.rehearse(w, &r)
+				said := w.rehearse(aside, &r, fit)
 				in.mu.Lock()
 				in.enqueue(nil, said...)
 				in.mu.Unlock()
 			}
 		}})
 	}
-	return out
+	return out, func() {
+		f.agents.Lock()
+		defer f.agents.Unlock()
+		f.predict.Adopt(aside)
+	}
 }
 
 // whose tells whose an element is; none when it does not say.
@@ -222,13 +233,18 @@ func (f *forecaster) observe(w *watch, r *series.Result) {
 	})
 }
 
-// rehearse takes what an expression gave in the past. What the rules would have said of it
-// goes to the ledger.
-func (f *forecaster) rehearse(w *watch, r *series.Result) (out []pendingWrite) {
+// rehearse takes what an expression gave in the past.
+func (f *forecaster) rehearse(w *watch, r *series.Result) []pendingWrite {
+	f.agents.Lock()
+	defer f.agents.Unlock()
+	return w.rehearse(f.predict, r, f.fitPast)
+}
+
+// rehearse shows an agent what the expression gave in the past. What the rules would have
+// said of it goes to the ledger.
+func (w *watch) rehearse(a *predict.Agent, r *series.Result, fit func(*predict.Refit)) (out []pendingWrite) {
 	w.observed(r, func(s predict.Series, at time.Time, v float64) {
-		f.agents.Lock()
-		defer f.agents.Unlock()
-		found := f.predict.Rehearse(s, at, v, f.fitPast)
+		found := a.Rehearse(s, at, v, fit)
 		for i := range found.Resolved {
 			out = append(out, pendingWrite{prediction: &predictionWrite{Prediction: found.Resolved[i], state: event.InShadow}})
 		}

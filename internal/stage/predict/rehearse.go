@@ -39,6 +39,55 @@ func (a *Agent) Rehearse(name Series, at time.Time, value float64, fit func(*Ref
 	return Result{Resolved: r.Resolved, Suspended: r.Suspended}
 }
 
+// Aside gives an agent to rehearse in while this one watches: it has the same limits,
+// targets and gate, and knows what the ledger knows. Adopt takes over what it has learned.
+func (a *Agent) Aside() *Agent {
+	r := New(a.cfg, a.targets, a.gate)
+	r.taught = maps.Clone(a.taught)
+	return r
+}
+
+// Adopt gives the series the past that was rehearsed aside. What is watched by now goes on:
+// of a series that is, the newest points come after that past, and its claims stand.
+func (a *Agent) Adopt(aside *Agent) {
+	for h := range Handle(aside.places) {
+		past := aside.at(h)
+		if past == nil || len(a.targetsOf(&past.name)) == 0 {
+			continue
+		}
+		live, ok := a.judged(past.name)
+		if !ok {
+			continue
+		}
+		a.adopt(a.at(live), past, aside, h)
+	}
+}
+
+func (a *Agent) adopt(live, past *series, aside *Agent, h Handle) {
+	times, values := live.ring.unpack(finePoints, a.work.times[:], a.work.values[:])
+	for i, t := range times {
+		aside.Append(h, live.ring.last+int64(t*1000), values[i])
+	}
+	live.ring, live.hours, live.fitted = past.ring, past.hours, past.fitted
+	for i := range live.watches {
+		w := &live.watches[i]
+		at := slices.IndexFunc(past.watches, func(p watch) bool { return p.same(w) })
+		if at < 0 {
+			continue
+		}
+		p := &past.watches[at]
+		w.breach, w.early, w.outlook = p.breach, p.early, p.outlook
+		for j := range w.open {
+			w.open[j].samples = w.breach.count
+		}
+		for _, o := range p.open {
+			if w.claim(o.rule) == nil {
+				w.open = append(w.open, o)
+			}
+		}
+	}
+}
+
 // claimedAfter tells whether there is a claim, from before a restart, that is newer.
 func (s *series) claimedAfter(millis int64) bool {
 	return slices.ContainsFunc(s.watches, func(w watch) bool {

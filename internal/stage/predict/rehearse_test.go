@@ -101,3 +101,38 @@ func TestRehearseAfterARestart(t *testing.T) {
 		t.Errorf("a claim that stands is held to what was before: %+v", r.Resolved)
 	}
 }
+
+// What is rehearsed aside while the series is watched becomes its past.
+func TestRehearseAside(t *testing.T) {
+	cfg := DefaultConfig()
+	a := New(cfg, []Target{target()}, NewGate(cfg.Gate))
+	aside := a.Aside()
+	_, now := rehearsed(aside, start, 12)
+	p := &tape{a: a, now: now}
+	watch := func(from, to int) {
+		for i := from; i < to; i++ {
+			p.now = p.now.Add(15 * time.Second)
+			a.Observe(Series{Service: "cart", Metric: "latency_ms"}, p.now, leak(i))
+			p.look()
+		}
+	}
+	watch(0, 50)
+	a.Adopt(aside)
+	s := a.at(0)
+	if a.Len() != 1 || s.hours.known < 30 || s.ring.last != p.now.UnixMilli() || s.ring.newest() != aside.at(0).ring.newest() {
+		t.Errorf("%d series, %d hours, newest %v", a.Len(), s.hours.known, s.ring.newest())
+	}
+	watch(50, 3*240)
+	if len(p.all.Published) == 0 {
+		t.Error("what was right twelve times is not said")
+	}
+	hits := 0
+	for _, r := range p.all.Resolved {
+		if r.Rule == "trend" && r.Outcome == grace.PredictionTruePositive && !r.Rehearsed {
+			hits++
+		}
+	}
+	if hits != 1 {
+		t.Errorf("the leak was foreseen %d times", hits)
+	}
+}

@@ -146,6 +146,12 @@ func (a *Agent) targetsOf(s *Series) []int {
 	return append(slices.Clip(a.byID[seriesID{s.Service, s.Metric}]), a.byID[seriesID{"", s.Metric}]...)
 }
 
+// same tells whether two watches hold a series against the same threshold, which somebody
+// set.
+func (w *watch) same(as *watch) bool {
+	return !w.learned && !as.learned && w.target.Op == as.target.Op && w.threshold == as.threshold && w.target.Code == as.target.Code
+}
+
 // watchesOf gives a watch for every target of a series, and keeps what is known
 // of those it had.
 func (a *Agent) watchesOf(s *series, before []watch) []watch {
@@ -153,9 +159,7 @@ func (a *Agent) watchesOf(s *series, before []watch) []watch {
 	for _, i := range a.targetsOf(&s.name) {
 		t := &a.targets[i]
 		w := watch{target: t, threshold: t.Threshold}
-		old := slices.IndexFunc(before, func(b watch) bool {
-			return !b.learned && b.target.Op == t.Op && b.threshold == t.Threshold && b.target.Code == t.Code
-		})
+		old := slices.IndexFunc(before, func(b watch) bool { return b.same(&w) })
 		if old >= 0 {
 			w = before[old]
 			w.target = t
