@@ -209,7 +209,7 @@ func (d *Daemon) openLoop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.gate = predict.NewGate(d.cfg.Predict.Gate)
+	d.gate = predict.NewGate(d.cfg.Predict.Gate, &sync.Mutex{})
 	if d.telemetry, err = newReceivers(d); err != nil {
 		return err
 	}

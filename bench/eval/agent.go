@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sort"
+	"sync"
 	"time"
 
 	"grace"
@@ -89,7 +90,7 @@ func play(ctx context.Context, stretches []stretch, learned bool) (*player, erro
 			})
 		}
 	}
-	p.agent = predict.New(cfg, targets, predict.NewGate(cfg.Gate))
+	p.agent = predict.New(cfg, targets, predict.NewGate(cfg.Gate, &sync.Mutex{}))
 	rows := p.order()
 	every := cfg.Every.D().Milliseconds()
 	for len(rows) > 0 {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,7 +45,7 @@ func (f *forecaster) Close(h uint32) { f.agent.Close(predict.Handle(h)) }
 // every 30 seconds of the load's time. It prints its address.
 func serve(ctx context.Context, out io.Writer, requests int) error {
 	sinks := make([]series.Sink, shards)
-	gate := predict.NewGate(predict.DefaultGateConfig())
+	gate := predict.NewGate(predict.DefaultGateConfig(), &sync.Mutex{})
 	for i := range sinks {
 		sinks[i] = &forecaster{agent: predict.New(predict.DefaultConfig(), targets(), gate)}
 	}

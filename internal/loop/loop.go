@@ -109,7 +109,7 @@ func New(cfg Config, deps Deps) (*Loop, error) {
 		}
 	}
 	if deps.Gate == nil {
-		l.Gate = predict.NewGate(st.Predict.Gate)
+		l.Gate = predict.NewGate(st.Predict.Gate, &sync.Mutex{})
 	}
 	l.stages.Store(st)
 	l.forecaster = newForecaster(l.common, st)

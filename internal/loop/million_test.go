@@ -3,6 +3,7 @@ package loop
 import (
 	"fmt"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,7 +52,7 @@ func newFleet(b *testing.B, n int) *fleet {
 	cfg.Limits.SeriesPerSource = n
 	cfg.Rules = []series.Rule{{Metric: "m*_usage", Role: grace.RoleSaturation}}
 	var sinks []series.Sink
-	gate := predict.NewGate(predict.DefaultGateConfig())
+	gate := predict.NewGate(predict.DefaultGateConfig(), &sync.Mutex{})
 	for range 16 {
 		agent := predict.New(predict.DefaultConfig(), targets, gate)
 		f.agents = append(f.agents, agent)

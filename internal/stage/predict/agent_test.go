@@ -3,6 +3,7 @@ package predict
 import (
 	"fmt"
 	"math"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -57,7 +58,7 @@ func (p *tape) outcomes() []string {
 
 // earned makes an agent whose gate has a record: trend was right twenty times, elsewhere.
 func earned(cfg Config, targets []Target) *Agent {
-	gate := NewGate(cfg.Gate)
+	gate := NewGate(cfg.Gate, &sync.Mutex{})
 	for i := range 20 {
 		gate.learn(&Series{Service: "elsewhere", Metric: fmt.Sprint(i)}, verdict{rule: 0, score: 0.9, came: true, at: start.UnixMilli()})
 	}

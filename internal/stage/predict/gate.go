@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math"
 	"math/bits"
-	"sync"
 	"time"
 
 	"gonum.org/v1/gonum/mathext"
@@ -195,27 +194,33 @@ type ruleRecord struct {
 // a doubt worth two claims would weigh like eight wrong ones. What a series
 // borrows leaves its own claims out, so that they count once.
 //
-// All agents of a process share one gate; it is safe for concurrent use.
+// All agents of a process share one gate, which locks itself with what its maker gives.
 type Gate struct {
-	mu     sync.Mutex
+	mu     Locker
 	cfg    GateConfig
 	rules  []ruleRecord
 	groups map[group]*groupRecord
 	series map[ofSeries]*tally
 }
 
+// Locker is a mutex.
+type Locker interface {
+	Lock()
+	Unlock()
+}
+
 // NewGate makes the gate of the agents' rules.
-func NewGate(cfg GateConfig) *Gate {
+func NewGate(cfg GateConfig, lock Locker) *Gate {
 	var priors []Prior
 	for _, r := range rules() {
 		priors = append(priors, r.prior)
 	}
-	return newGate(cfg, priors)
+	return newGate(cfg, priors, lock)
 }
 
 // newGate makes a gate for rules, which are known by their place.
-func newGate(cfg GateConfig, priors []Prior) *Gate {
-	g := &Gate{cfg: cfg, rules: make([]ruleRecord, len(priors)), groups: map[group]*groupRecord{}, series: map[ofSeries]*tally{}}
+func newGate(cfg GateConfig, priors []Prior, lock Locker) *Gate {
+	g := &Gate{mu: lock, cfg: cfg, rules: make([]ruleRecord, len(priors)), groups: map[group]*groupRecord{}, series: map[ofSeries]*tally{}}
 	for i, p := range priors {
 		g.rules[i] = ruleRecord{prior: p, curve: curve{probability: p.Probability}}
 	}

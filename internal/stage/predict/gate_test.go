@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ func told(score float64, came, likely, counts bool, at int64) verdict {
 }
 
 func TestUntriedRuleBeginsInShadowAndASureOneSpeaks(t *testing.T) {
-	g := newGate(DefaultGateConfig(), []Prior{Untried()})
+	g := newGate(DefaultGateConfig(), []Prior{Untried()}, &sync.Mutex{})
 	spoke := -1
 	for i := range 60 {
 		now := int64(i) * hourMillis
@@ -63,7 +64,7 @@ func TestUntriedRuleBeginsInShadowAndASureOneSpeaks(t *testing.T) {
 // prior is worth.
 func TestALoneSeriesThatIsRightSpeaks(t *testing.T) {
 	own := Prior{Precision: 0.5, Strength: 2, Probability: true, Own: true}
-	g := newGate(DefaultGateConfig(), []Prior{own})
+	g := newGate(DefaultGateConfig(), []Prior{own}, &sync.Mutex{})
 	g.learn(of("web", 0), told(0.9, false, true, false, 0))
 	for i := range int64(12) {
 		g.learn(of("cart", 0), told(0.9, true, true, false, i*hourMillis))
@@ -74,14 +75,14 @@ func TestALoneSeriesThatIsRightSpeaks(t *testing.T) {
 	if j := g.Judge(0, of("web", 0), 0.9, 13*hourMillis); j.Speaks {
 		t.Errorf("the other's were wrong: %+v", j)
 	}
-	if j := newGate(DefaultGateConfig(), []Prior{own}).Judge(0, of("cart", 0), 0.78, 13*hourMillis); j.Likely || j.Speaks {
+	if j := newGate(DefaultGateConfig(), []Prior{own}, &sync.Mutex{}).Judge(0, of("cart", 0), 0.78, 13*hourMillis); j.Likely || j.Speaks {
 		t.Errorf("likely enough in shadow: %+v", j)
 	}
 }
 
 // No rule speaks before it has a record.
 func TestAllBeginInShadow(t *testing.T) {
-	g := NewGate(DefaultGateConfig())
+	g := NewGate(DefaultGateConfig(), &sync.Mutex{})
 	for i, r := range rules() {
 		if j := g.Judge(i, of("cart", 0), 0.95, 0); j.Speaks {
 			t.Errorf("%s speaks: %+v", r.name, j)
@@ -90,7 +91,7 @@ func TestAllBeginInShadow(t *testing.T) {
 }
 
 func TestNewSeriesBorrowsFromSimilarOnes(t *testing.T) {
-	g := newGate(DefaultGateConfig(), []Prior{Untried()})
+	g := newGate(DefaultGateConfig(), []Prior{Untried()}, &sync.Mutex{})
 	for i := range 40 {
 		g.learn(of("cart", i), told(0.7, true, true, false, int64(i)*hourMillis))
 	}
@@ -122,7 +123,7 @@ func TestAlwaysWrongFallsSilent(t *testing.T) {
 			Precision: rapid.Float64Range(0.1, 0.99).Draw(t, "precision"), Strength: rapid.Float64Range(1, 40).Draw(t, "strength"),
 			Probability: rapid.Bool().Draw(t, "probability"),
 		}
-		g := newGate(DefaultGateConfig(), []Prior{prior})
+		g := newGate(DefaultGateConfig(), []Prior{prior}, &sync.Mutex{})
 		series := rapid.IntRange(1, 20).Draw(t, "series")
 		good := rapid.IntRange(0, 100).Draw(t, "good")
 		now := int64(0)
@@ -150,7 +151,7 @@ func TestAlwaysWrongFallsSilent(t *testing.T) {
 // A rule that has a long record, and is wrong on one service more often than chance
 // explains, is suspended there and nowhere else; and comes back when it is right again.
 func TestSuspensionAndTheWayBack(t *testing.T) {
-	g := newGate(DefaultGateConfig(), []Prior{Untried()})
+	g := newGate(DefaultGateConfig(), []Prior{Untried()}, &sync.Mutex{})
 	var all []Suspension
 	spoke := map[grace.ServiceID]int{}
 	for i := range 600 {
@@ -177,7 +178,7 @@ func TestSuspensionAndTheWayBack(t *testing.T) {
 
 // What time has faded is forgotten, but not that a rule is suspended.
 func TestPrune(t *testing.T) {
-	g := newGate(DefaultGateConfig(), []Prior{{Precision: 0.95, Strength: 400}})
+	g := newGate(DefaultGateConfig(), []Prior{{Precision: 0.95, Strength: 400}}, &sync.Mutex{})
 	for range 4 {
 		g.learn(of("bad", 0), told(0.9, false, true, true, 0))
 	}
@@ -210,7 +211,7 @@ func TestPublishedPrecisionAndReliability(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's stream
 			cfg := DefaultGateConfig()
 			cfg.FalseShare = 1 // suspension is another test's
-			g := newGate(cfg, []Prior{Untried()})
+			g := newGate(cfg, []Prior{Untried()}, &sync.Mutex{})
 			const n = 40
 			var precision [n]float64
 			for i := range precision {
@@ -309,7 +310,7 @@ func TestGateConfig(t *testing.T) {
 }
 
 func BenchmarkJudge(b *testing.B) {
-	g := newGate(DefaultGateConfig(), []Prior{{Precision: 0.95, Strength: 20, Probability: true}})
+	g := newGate(DefaultGateConfig(), []Prior{{Precision: 0.95, Strength: 20, Probability: true}}, &sync.Mutex{})
 	s := of("cart", 0)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -321,7 +322,7 @@ func BenchmarkJudge(b *testing.B) {
 // judged by those that are likely enough to be published.
 func TestOwnScores(t *testing.T) {
 	cfg := DefaultGateConfig()
-	g := newGate(cfg, []Prior{{Precision: 0.5, Strength: 2, Probability: true, Own: true}})
+	g := newGate(cfg, []Prior{{Precision: 0.5, Strength: 2, Probability: true, Own: true}}, &sync.Mutex{})
 	s := of("cart", 0)
 	for i := range int64(200) {
 		g.learn(s, told(0.95, true, true, false, i*60000))

@@ -1,6 +1,7 @@
 package predict
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func leak(i int) float64 {
 // nothing of the past is said.
 func TestRehearse(t *testing.T) {
 	cfg := DefaultConfig()
-	a := New(cfg, []Target{target()}, NewGate(cfg.Gate))
+	a := New(cfg, []Target{target()}, NewGate(cfg.Gate, &sync.Mutex{}))
 	past, now := rehearsed(a, start, 12)
 	if n := len(past.Published) + len(past.Advice) + len(past.Shadow); n != 0 {
 		t.Errorf("%d were said of the past", n)
@@ -73,9 +74,9 @@ func TestRehearse(t *testing.T) {
 // was made since goes on.
 func TestRehearseAfterARestart(t *testing.T) {
 	cfg := DefaultConfig()
-	before := New(cfg, []Target{target()}, NewGate(cfg.Gate))
+	before := New(cfg, []Target{target()}, NewGate(cfg.Gate, &sync.Mutex{}))
 	past, _ := rehearsed(before, start, 4)
-	after := New(cfg, []Target{target()}, NewGate(cfg.Gate))
+	after := New(cfg, []Target{target()}, NewGate(cfg.Gate, &sync.Mutex{}))
 	for _, p := range past.Resolved {
 		after.gate.Learn(p)
 	}
@@ -95,7 +96,7 @@ func TestRehearseAfterARestart(t *testing.T) {
 		Service: "cart", Metric: "latency_ms", Code: grace.CodeLatencySpike, Rule: "trend", Threshold: 500, Outcome: grace.PredictionOpen,
 		Made: now.Add(time.Minute), At: now.Add(time.Minute), Until: now.Add(10 * time.Minute),
 	}
-	third := New(cfg, []Target{target()}, NewGate(cfg.Gate))
+	third := New(cfg, []Target{target()}, NewGate(cfg.Gate, &sync.Mutex{}))
 	third.Restore([]grace.Prediction{open})
 	if r, _ := rehearsed(third, start, 2); len(r.Resolved) != 0 {
 		t.Errorf("a claim that stands is held to what was before: %+v", r.Resolved)
@@ -105,7 +106,7 @@ func TestRehearseAfterARestart(t *testing.T) {
 // What is rehearsed aside while the series is watched becomes its past.
 func TestRehearseAside(t *testing.T) {
 	cfg := DefaultConfig()
-	a := New(cfg, []Target{target()}, NewGate(cfg.Gate))
+	a := New(cfg, []Target{target()}, NewGate(cfg.Gate, &sync.Mutex{}))
 	aside := a.Aside()
 	_, now := rehearsed(aside, start, 12)
 	p := &tape{a: a, now: now}
