@@ -125,6 +125,17 @@ func (co *common) deciding(ctx context.Context, f func(context.Context, store.Tx
 	})
 }
 
+// decidingOn is deciding on a scene, with what stands.
+func (co *common) decidingOn(ctx context.Context, sc *decide.Scene, f func(context.Context, store.Tx, present) error) error {
+	return co.Store.Do(ctx, func(ctx context.Context, tx store.Tx) error {
+		st, err := co.Store.StandingToDecide(ctx, tx, co.Now())
+		if err != nil {
+			return fmt.Errorf("read what stands: %w", err)
+		}
+		return f(ctx, tx, co.presentOf(sc, st))
+	})
+}
+
 // decideTogether decides diagnoses in one transaction, and gives the decisions.
 // It ends with the first one that makes a run, since those behind it
 // must see that run: at least one is decided. Without a trigger that no replica has
@@ -133,12 +144,8 @@ func (co *common) deciding(ctx context.Context, f func(context.Context, store.Tx
 func (d *decider) decideTogether(ctx context.Context, st *stages, sc *decide.Scene, list []workItem) ([]grace.Decision, error) {
 	began := time.Now()
 	var said, decided []grace.Decision
-	err := d.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
+	err := d.decidingOn(ctx, sc, func(ctx context.Context, tx store.Tx, p present) error {
 		said, decided = nil, nil
-		p, err := d.present(ctx, tx, sc)
-		if err != nil {
-			return err
-		}
 		pending, err := d.pending(ctx, tx, list)
 		if err != nil {
 			return err

@@ -56,23 +56,18 @@ type present struct {
 }
 
 func (co *common) present(ctx context.Context, q store.Querier, sc *decide.Scene) (present, error) {
-	p := present{Scene: sc, now: co.Now()}
-	mode, err := co.Store.Mode(ctx, q)
+	st, err := co.Store.Standing(ctx, q, co.Now())
 	if err != nil {
-		return p, fmt.Errorf("read the mode: %w", err)
+		return present{}, fmt.Errorf("read what stands: %w", err)
 	}
-	p.mode = mode.At(p.now)
-	open, err := co.Store.OpenRunHeads(ctx, q)
-	if err != nil {
-		return p, fmt.Errorf("read open runs: %w", err)
+	return co.presentOf(sc, st), nil
+}
+
+func (co *common) presentOf(sc *decide.Scene, st store.Standing) present {
+	now, open := co.Now(), opens(st.Open)
+	return present{
+		Scene: sc, now: now, mode: st.Mode.At(now), open: open, openMap: co.openRuns.of(open), silences: st.Silences, held: heldBy(st.Incidents),
 	}
-	p.open = opens(open)
-	p.openMap = co.openRuns.of(p.open)
-	if p.silences, err = co.Store.Silences(ctx, q, p.now); err != nil {
-		return p, fmt.Errorf("read the silences: %w", err)
-	}
-	p.held, err = co.heldServices(ctx, q)
-	return p, err
 }
 
 // held are the open incidents for which GRACE does nothing to a service.
@@ -83,6 +78,10 @@ func (co *common) heldServices(ctx context.Context, q store.Querier) (map[grace.
 	if err != nil {
 		return nil, fmt.Errorf("read the open incidents: %w", err)
 	}
+	return heldBy(incidents), nil
+}
+
+func heldBy(incidents []grace.Incident) map[grace.ServiceID]held {
 	out := map[grace.ServiceID]held{}
 	for i := range incidents {
 		inc := &incidents[i]
@@ -95,7 +94,7 @@ func (co *common) heldServices(ctx context.Context, q store.Querier) (map[grace.
 		}
 		out[inc.Service] = h
 	}
-	return out, nil
+	return out
 }
 
 // snapshot reads what is to be known of a service.

@@ -45,11 +45,7 @@ func (d *decider) settle(ctx context.Context, st *stages, pending []grace.Trigge
 }
 
 func (d *decider) settleOne(ctx context.Context, st *stages, sc *decide.Scene, service grace.ServiceID, triggers []grace.Trigger) error {
-	return d.deciding(ctx, func(ctx context.Context, tx store.Tx) error {
-		p, err := d.present(ctx, tx, sc)
-		if err != nil {
-			return err
-		}
+	return d.decidingOn(ctx, sc, func(ctx context.Context, tx store.Tx, p present) error {
 		s, k, err := d.snapshot(ctx, tx, st, p, service)
 		if err != nil {
 			return err

@@ -98,7 +98,7 @@ func TestLockDeciding(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				err := s.Do(t.Context(), func(ctx context.Context, tx store.Tx) error {
-					if err := s.LockDeciding(ctx, tx); err != nil {
+					if _, err := s.StandingToDecide(ctx, tx, t0); err != nil {
 						return err
 					}
 					defer inside.Add(-1)
@@ -114,6 +114,40 @@ func TestLockDeciding(t *testing.T) {
 			})
 		}
 		wg.Wait()
+	})
+}
+
+// TestStanding: what is read under the lock of deciding is what is read without.
+func TestStanding(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *store.Store) {
+		read := func() (got store.Standing) {
+			t.Helper()
+			err := s.Do(t.Context(), func(ctx context.Context, tx store.Tx) (err error) {
+				got, err = s.StandingToDecide(ctx, tx, t0)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		equal(t, read(), store.Standing{})
+		apply(t, s, event.Given{
+			Mode: &grace.ModeSetting{Mode: grace.ModeAskAlways, Revision: 1},
+			Runs: []grace.Run{
+				{ID: "r-1", Revision: 1, Status: grace.RunRunning, Service: "web", CreatedAt: t0},
+				{ID: "r-2", Revision: 1, Status: grace.RunSucceeded, Service: "web", CreatedAt: t0},
+			},
+			Silences: []grace.Silence{{ID: "s-1", Ends: t0}, {ID: "s-2", Ends: t0.Add(time.Hour)}},
+			Incidents: []grace.Incident{
+				{ID: "i-1", State: grace.IncidentOpen, Service: "web", OpenedAt: t0}, {ID: "i-2", State: grace.IncidentResolved, OpenedAt: t0},
+			},
+		})
+		got := read()
+		equal(t, got, must[store.Standing](t)(s.Standing(t.Context(), s.Q(), t0)))
+		if got.Mode.Mode != grace.ModeAskAlways || len(got.Open) != 1 || len(got.Silences) != 1 || len(got.Incidents) != 1 {
+			t.Errorf("%+v", got)
+		}
 	})
 }
 

@@ -68,7 +68,7 @@ func (s *Store) Signals(ctx context.Context, q Querier, service grace.ServiceID)
 // next to end first.
 func (s *Store) Silences(ctx context.Context, q Querier, after time.Time) ([]grace.Silence, error) {
 	var out []grace.Silence
-	err := each(ctx, q, s.sql("SELECT id, doc, seal FROM grace_silences WHERE ends_at > $1 ORDER BY ends_at, id"), []any{millis(after)}, func(row dbtx.Row) error {
+	err := each(ctx, q, s.sql(selectSilences), []any{millis(after)}, func(row dbtx.Row) error {
 		var id, doc, seal string
 		if err := row.Scan(&id, &doc, &seal); err != nil {
 			return err
@@ -93,8 +93,7 @@ func (s *Store) Silence(ctx context.Context, q Querier, id grace.SilenceID) (gra
 
 // OpenIncidents reads all incidents that are not resolved, oldest first.
 func (s *Store) OpenIncidents(ctx context.Context, q Querier) ([]grace.Incident, error) {
-	return docsOf[grace.Incident](ctx, s, q, "open incidents",
-		"SELECT doc FROM grace_incidents WHERE state = 'open' ORDER BY at, id")
+	return docsOf[grace.Incident](ctx, s, q, "open incidents", selectOpenIncidents)
 }
 
 // Decision reads one decision; it wraps ErrNotFound.
@@ -201,7 +200,7 @@ func (s *Store) Mode(ctx context.Context, q Querier) (grace.ModeSetting, error) 
 	var revision int
 	var doc, seal string
 	seen := int(s.modeSeen.Load()) // before: others set a mode meanwhile
-	err := q.QueryRow(ctx, s.sql("SELECT revision, doc, seal FROM grace_mode WHERE id = 1")).Scan(&revision, &doc, &seal)
+	err := q.QueryRow(ctx, s.sql(selectMode)).Scan(&revision, &doc, &seal)
 	switch {
 	case errors.Is(err, dbtx.ErrNoRows) && seen == 0:
 		return grace.ModeSetting{}, nil

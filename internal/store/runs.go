@@ -73,7 +73,7 @@ const selectRunHead = `SELECT id, state, service, playbook, code, kind, cone, si
 
 // OpenRunHeads reads the heads of all runs that have not ended, oldest first.
 func (s *Store) OpenRunHeads(ctx context.Context, q Querier) ([]RunHead, error) {
-	return s.runHeads(ctx, q, s.sql(selectRunHead+" WHERE open = 1 ORDER BY created_at, id"))
+	return s.runHeads(ctx, q, s.sql(selectOpenRunHeads))
 }
 
 // RunHeadsActive reads the heads of the runs created or ended at or after a

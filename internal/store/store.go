@@ -273,11 +273,11 @@ const decidingLock = 0x64656364 // "decd", of pg_advisory_xact_lock
 // LockDeciding lets one deciding transaction at a time go on, until it ends:
 // rate limits and cones are read and then acted on. On SQLite transactions are
 // serial as they are.
-func (s *Store) LockDeciding(ctx context.Context, tx Tx) error {
+func (s *Store) LockDeciding(ctx context.Context, tx Querier) error {
 	if !s.Postgres() {
 		return nil
 	}
-	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(decidingLock)); err != nil {
+	if _, err := tx.Exec(ctx, lockDeciding, int64(decidingLock)); err != nil {
 		return fmt.Errorf("lock deciding: %w", err)
 	}
 	return nil
