@@ -53,8 +53,11 @@ func (s *Store) StandingToDecide(ctx context.Context, tx Tx, now time.Time) (st 
 		return s.Standing(ctx, tx, now)
 	}
 	a := pg.sendAhead(ctx, []query{
-		{lockDeciding, []any{int64(decidingLock)}}, {s.sql(selectMode), nil}, {s.sql(selectOpenRunHeads), nil},
-		{s.sql(selectSilences), []any{millis(now)}}, {s.sql(selectOpenIncidents), nil},
+		{lockDeciding, []any{int64(decidingLock)}},
+		{s.sql(selectMode), nil},
+		{s.sql(selectOpenRunHeads), nil},
+		{s.sql(selectSilences), []any{millis(now)}},
+		{s.sql(selectOpenIncidents), nil},
 	})
 	defer func() {
 		if closing := a.results.Close(); err == nil {
