@@ -59,9 +59,6 @@ func (s *Sensor) ask(ctx context.Context, path string, form url.Values) ([]row, 
 	if len(n.warnings) > 0 {
 		s.warned.Add(1)
 	}
-	for _, elements := range n.skipped {
-		s.skipped.Add(uint64(elements))
-	}
 	return found, n, fail
 }
 

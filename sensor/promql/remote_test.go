@@ -88,21 +88,28 @@ func follow(t *testing.T, e *series.Expr, cfg promql.Config, steps []step) (told
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var s *rig
-		now := 0
-		w := &wire{
-			give: func(n int, _ *http.Request, form url.Values) (int, http.Header, string) {
+		now, n, asked := 0, -1, time.Time{}
+		next := func() {
+			if !time.Now().Equal(asked) {
+				n, asked = n+1, time.Now()
+				now = min(n, len(steps)-1)
 				if n > 0 && n <= len(steps) {
 					if got := s.look(t, e, time.Now()); !slices.Equal(got, steps[n-1].want) {
 						t.Errorf("after step %d:\n%s", n-1, cmp.Diff(steps[n-1].want, got))
 					}
 				}
+			}
+		}
+		w := &wire{
+			give: func(_ int, _ *http.Request, form url.Values) (int, http.Header, string) {
+				next()
 				if form.Get("query") != e.Remote().Query {
 					t.Errorf("asked %s", form.Get("query"))
 				}
-				now = min(n, len(steps)-1)
 				return steps[now].status, nil, steps[now].body
 			},
 			newness: func(string) (int, string) {
+				next()
 				var rows []any
 				for job, age := range steps[now].ages {
 					rows = append(rows, ls{"grace_selector": "0", "job": job}, float64(time.Now().UnixMilli())/1000-float64(age))
@@ -169,16 +176,23 @@ func TestSourceStandsStill(t *testing.T) {
 	}
 }
 
-// How new an answer is, is asked for in one question: by the labels of the elements, or, where
-// that is too much, by those that say whose they are. Without it there is no answer.
+// How new an answer is, is asked for before it, in one question: by the labels of the
+// elements, or, where that is too much, by those that say whose they are. Without it there is
+// no answer.
 func TestNewness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked []string
 		e := compileAt(t, `x > 5 and y > 5`)
-		w := &wire{give: always(vector(ls{"pod": "1", "job": "a", "a.b": "c"}, 9)), newness: func(query string) (int, string) {
+		w := &wire{give: func(_ int, _ *http.Request, form url.Values) (int, http.Header, string) {
+			asked = append(asked, form.Get("query"))
+			return 200, nil, vector(ls{"pod": "1", "job": "a", "a.b": "c"}, 9)
+		}, newness: func(query string) (int, string) {
 			asked = append(asked, query)
 			if strings.Contains(query, "pod") {
 				return 422, `{"status":"error","errorType":"execution","error":"too many samples"}`
+			}
+			if len(asked) == 1 {
+				return 200, vector()
 			}
 			return 503, "away"
 		}}
@@ -187,7 +201,7 @@ func TestNewness(t *testing.T) {
 		s := newSensor(t, promql.Config{Transport: w, Queries: []promql.Query{q}}, e)
 		run(t, s, &gracetest.Recorder{}, 30*time.Second)
 		one := `label_replace(max by (%[1]s) (timestamp(x)), "grace_selector", "0", "", "") or label_replace(max by (%[1]s) (timestamp(y)), "grace_selector", "1", "", "")`
-		if diff := cmp.Diff([]string{fmt.Sprintf(one, `"a.b", job, pod`), fmt.Sprintf(one, "job")}, asked); diff != "" {
+		if diff := cmp.Diff([]string{fmt.Sprintf(one, "job"), e.Remote().Query, fmt.Sprintf(one, `"a.b", job, pod`), fmt.Sprintf(one, "job")}, asked); diff != "" {
 			t.Error(diff)
 		}
 		if s.took(t, e.Remote().Metric) != 0 || s.Stats().Failed == 0 {

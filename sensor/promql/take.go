@@ -28,10 +28,12 @@ type poll struct {
 	set      *series.Set              // its elements; nil without a DB
 	seen     *series.Set              // what its selectors find, see [series.Remote]
 	services map[grace.ServiceID]bool // of the newest answer
+	names    []string                 // labels that its elements have, and of [Query.By]
 }
 
 func (s *Sensor) newPoll(q Query, db *series.DB) *poll {
 	p := &poll{Query: q, s: s, services: map[grace.ServiceID]bool{}}
+	p.names = p.by()
 	if db == nil {
 		return p
 	}
@@ -69,15 +71,14 @@ func (s *Sensor) Look(ctx context.Context) []Answer {
 // once asks the query, and appends the answer.
 func (p *poll) once(ctx context.Context, at time.Time) (Answer, *failure) {
 	a := Answer{Query: p.Query}
-	found, n, fail := p.s.instant(ctx, p.Query.Query, at)
-	var looked []looked
-	if fail == nil {
-		looked, fail = p.look(ctx, found, at, &n)
-	}
+	found, looked, n, fail := p.ask(ctx, at)
 	if fail != nil {
 		a.Problem = n.text(fail)
 		a.Samples = p.blind(a.Problem)
 		return a, fail
+	}
+	for _, elements := range n.skipped {
+		p.s.skipped.Add(uint64(elements))
 	}
 	a.Elements = p.append(found, looked, at, &n)
 	a.Problem = n.text(nil)
@@ -88,6 +89,49 @@ func (p *poll) once(ctx context.Context, at time.Time) (Answer, *failure) {
 		a.Samples = append(a.Samples, p.sample("", grace.SampleSeries, at))
 	}
 	return a, nil
+}
+
+// ask asks how new the series are that the query looks at, and then the query: of a sample
+// that comes in between nobody shall think that it was looked at. Where the elements have
+// labels that the ones before had not, it asks again, by these.
+func (p *poll) ask(ctx context.Context, at time.Time) (found []row, seen []looked, n notes, fail *failure) {
+	for again := true; again; {
+		by := p.names
+		if seen, fail = p.look(ctx, by, at); fail != nil {
+			return nil, nil, n, fail
+		}
+		if found, n, fail = p.s.instant(ctx, p.Query.Query, at); fail != nil {
+			return nil, nil, n, fail
+		}
+		p.names = p.by()
+		for _, f := range found {
+			for name := range f.labels {
+				if name != series.MetricLabel && !slices.Contains(p.names, name) {
+					p.names = append(p.names, name)
+				}
+			}
+		}
+		slices.Sort(p.names)
+		again = len(p.looks) > 0 && slices.ContainsFunc(p.names, func(name string) bool { return !slices.Contains(by, name) })
+	}
+	var newest time.Time
+	for _, l := range seen {
+		if l.at.After(newest) {
+			newest = l.at
+		}
+	}
+	if len(seen) > 0 && at.Sub(newest) > old {
+		n.warnings = append(n.warnings, "nothing that it looks at was measured after "+newest.Format("15:04:05 MST"))
+	}
+	return found, seen, n, nil
+}
+
+// by gives the labels that say whose an element is that is not there.
+func (p *poll) by() []string {
+	if p.Remote == nil || p.Remote.Seen == nil {
+		return nil
+	}
+	return slices.Clone(p.By)
 }
 
 func (p *poll) sample(service grace.ServiceID, kind grace.SampleKind, at time.Time) grace.Sample {
@@ -131,35 +175,23 @@ const (
 	old = 3 * time.Minute
 )
 
-// look asks how new the series are that the query looks at, by the labels that its elements
-// have, and those that say whose one is that is not there. Where that is too much, the latter
-// must do.
-func (p *poll) look(ctx context.Context, found []row, at time.Time, n *notes) ([]looked, *failure) {
+// look asks how new the series are that the query looks at, by some labels; where that is too
+// much, by those that say whose an element is.
+func (p *poll) look(ctx context.Context, names []string, at time.Time) ([]looked, *failure) {
 	if len(p.looks) == 0 {
 		return nil, nil
 	}
-	var by []string
-	if p.Remote != nil && p.Remote.Seen != nil {
-		by = p.By
-	}
-	names := slices.Clone(by)
-	for _, f := range found {
-		for name := range f.labels {
-			if name != series.MetricLabel && !slices.Contains(names, name) {
-				names = append(names, name)
-			}
-		}
-	}
-	slices.Sort(names)
 	rows, _, fail := p.s.instant(ctx, newness(p.looks, names), at)
-	if fail != nil && fail.tooMuch && len(names) > len(by) {
-		rows, _, fail = p.s.instant(ctx, newness(p.looks, by), at)
+	if least := p.by(); fail != nil && fail.tooMuch && len(names) > len(least) {
+		rows, _, fail = p.s.instant(ctx, newness(p.looks, least), at)
 	}
-	if fail != nil {
+	switch {
+	case fail != nil && !fail.answered:
+		return nil, fail
+	case fail != nil:
 		fail.err = fmt.Errorf("how new the answer is: %w", fail.err)
 		return nil, fail
 	}
-	var newest time.Time
 	out := make([]looked, 0, len(rows))
 	for _, found := range rows {
 		l := looked{at: time.UnixMilli(int64(found.points[0].value * 1000)).UTC()}
@@ -169,13 +201,7 @@ func (p *poll) look(ctx context.Context, found []row, at time.Time, n *notes) ([
 		if at.Sub(l.at).Abs() > noTime || l.selector >= len(p.looks) || l.selector < 0 { // nobody can tell
 			l.at, l.selector = at, 0
 		}
-		if l.at.After(newest) {
-			newest = l.at
-		}
 		out = append(out, l)
-	}
-	if len(out) > 0 && at.Sub(newest) > old {
-		n.warnings = append(n.warnings, "nothing that it looks at was measured after "+newest.Format("15:04:05 MST"))
 	}
 	return out, nil
 }
