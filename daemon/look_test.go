@@ -146,6 +146,6 @@ func TestLookAtSource(t *testing.T) {
 	})
 	eu.set(func(f *fakeSource) { f.status = http.StatusUnprocessableEntity })
 	saw(t, looked(t, text), map[string][2]string{
-		"sensor eu": {daemon.FoundFailed, "the store is gone"}, "objective web/queue": {daemon.FoundFailed, "source eu: the query failed: execution: the store is gone"},
+		"sensor eu": {daemon.FoundFailed, "the store is gone"}, "objective web/queue": {daemon.FoundFailed, "source eu: asked how new its samples are: the query failed: execution: the store is gone"},
 	})
 }

@@ -37,9 +37,14 @@ func newQuerier(cfg promql.Config, since time.Duration, history history, db *ser
 	return &querier{Sensor: s, log: log, history: history, since: since, step: cfg.Interval.D()}, nil
 }
 
+// warmUpMost bounds how long a sensor reads its history: meanwhile it does not look.
+const warmUpMost = time.Minute
+
 // Run meets grace.Sensor.
 func (q *querier) Run(ctx context.Context, sink grace.Sink) error {
-	taken, err := q.WarmUp(ctx, now().Add(-q.since), q.step, q.history)
+	limited, cancel := context.WithTimeout(ctx, warmUpMost)
+	defer cancel()
+	taken, err := q.WarmUp(limited, now().Add(-q.since), q.step, q.history)
 	if err != nil && ctx.Err() == nil {
 		q.log.Warn("some of the history could not be read; forecasts know less for a while", "sensor", q.Name(), "error", err)
 	}

@@ -126,7 +126,7 @@ func TestSource(t *testing.T) {
 	eu.set(func(f *fakeSource) { f.status = http.StatusUnprocessableEntity })
 	until("it fails", stale, stale, stale, stale, stale)
 	for _, key := range []string{"a/objective/queue", "web/objective/some", "b/objective/Long"} {
-		if s, err := c.signalOfKey(key); err != nil || !strings.Contains(s.Message, "source eu: the query failed: execution: the store is gone") {
+		if s, err := c.signalOfKey(key); err != nil || !strings.Contains(s.Message, "source eu: asked how new its samples are: the query failed: execution: the store is gone") {
 			t.Errorf("%q, %v", s.Message, err)
 		}
 	}

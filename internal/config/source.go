@@ -45,11 +45,12 @@ func (c *checker) asked(source string) []promql.Query {
 		if err != nil || from != source || from == "" {
 			return
 		}
-		q := promql.Ask(e.Remote())
+		q := promql.Ask(e)
 		i := slices.IndexFunc(out, func(o promql.Query) bool { return o.Name == q.Name })
 		if i < 0 {
 			i, out = len(out), append(out, q)
 		}
+		out[i].Past = out[i].Past || q.Past
 		by = append(by, out[i].By...)
 		slices.Sort(by)
 		out[i].By = slices.Compact(by)

@@ -61,6 +61,7 @@ type Query struct {
 	Labels map[string]string // of a recording: what its elements get
 	Remote *series.Remote    // of what expressions ask: Name and Query are its own
 	By     []string          // likewise: the labels of its elements that say whose they are
+	Past   bool              // likewise: it is forecast, and has a history
 
 	looks []string // the selectors of the query
 }
@@ -76,8 +77,11 @@ func (q Query) String() string {
 // whose tells whether the query says whose its elements are.
 func (q *Query) whose() bool { return q.Remote == nil && q.Labels == nil }
 
-// Ask gives the query that a source is asked for an expression.
-func Ask(r *series.Remote) Query { return Query{Name: r.Metric, Query: r.Query, Remote: r} }
+// Ask gives what the source of an expression is asked.
+func Ask(e *series.Expr) Query {
+	r := e.Remote()
+	return Query{Name: r.Metric, Query: r.Query, Remote: r, Past: e.Unpredictable() == ""}
+}
 
 // Validate names everything that is wrong with the configuration.
 func (c Config) Validate() error {

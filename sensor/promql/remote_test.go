@@ -118,7 +118,7 @@ func follow(t *testing.T, e *series.Expr, cfg promql.Config, steps []step) (told
 			},
 		}
 		p := &problems{}
-		q := promql.Ask(e.Remote())
+		q := promql.Ask(e)
 		q.By = []string{"job"}
 		cfg.Transport, cfg.Interval, cfg.Queries, cfg.Report = w, grace.Duration(10*time.Second), []promql.Query{q}, p.report
 		s = newSensor(t, cfg, e)
@@ -196,7 +196,7 @@ func TestNewness(t *testing.T) {
 			}
 			return 503, "away"
 		}}
-		q := promql.Ask(e.Remote())
+		q := promql.Ask(e)
 		q.By = []string{"job"}
 		s := newSensor(t, promql.Config{Transport: w, Queries: []promql.Query{q}}, e)
 		run(t, s, &gracetest.Recorder{}, 30*time.Second)
@@ -231,7 +231,7 @@ func TestRealSource(t *testing.T) {
 	compared, whole := compileAt(t, `queue_depth > 100`), compileAt(t, `queue_depth > 100 and on (job) count by (job) (queue_depth) > 1`)
 	s := newSensor(t, promql.Config{
 		URL: p.url, Interval: grace.Duration(100 * time.Millisecond), Timeout: grace.Duration(10 * time.Second),
-		Queries: []promql.Query{promql.Ask(compared.Remote()), promql.Ask(whole.Remote())},
+		Queries: []promql.Query{promql.Ask(compared), promql.Ask(whole)},
 	}, compared, whole)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -189,7 +189,7 @@ func (p *poll) look(ctx context.Context, names []string, at time.Time) ([]looked
 	case fail != nil && !fail.answered:
 		return nil, fail
 	case fail != nil:
-		fail.err = fmt.Errorf("how new the answer is: %w", fail.err)
+		fail.err = fmt.Errorf("asked how new its samples are: %w", fail.err)
 		return nil, fail
 	}
 	out := make([]looked, 0, len(rows))

@@ -27,8 +27,7 @@ const (
 
 // WarmUp reads the history of every query from since until now, a value every step, and
 // appends it, of each query the oldest first; observe is told of each time, once what a
-// metric had then is there. It gives the number of values. What expressions ask where it
-// matters that nothing is there, has no history.
+// metric had then is there. It gives the number of values.
 //
 // The history is asked for in parts, smaller ones where the server or our own
 // limits refuse a part for its size. A part that cannot be read is left out
@@ -106,7 +105,7 @@ func (s *Sensor) past(ctx context.Context, since time.Time, step time.Duration, 
 	var errs []error
 	var p patience
 	for _, q := range s.polls {
-		if q.Remote != nil && q.Remote.Seen != nil {
+		if q.Remote != nil && !q.Past {
 			continue
 		}
 		w := warmUp{s: s, q: q, hand: hand, step: step, chunk: s.cfg.Part, patience: &p, rnd: s.random(&q.Query, "/history")}

@@ -174,8 +174,8 @@ func TestWarmUpAway(t *testing.T) {
 
 func nobody(context.Context, string, time.Time) error { return nil }
 
-// Who does not take a time is told, and the rest of the history is still read. What is asked
-// where it matters that nothing is there has none, and what ended then has ended.
+// Who does not take a time is told, and the rest of the history is still read. What is not
+// forecast has none, and what ended then has ended.
 func TestWarmUpRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gaps := result("matrix", fmt.Sprintf(`[{"metric":{"i":"1"},"values":[[%[1]d,"1"],[%[2]d,"2"]]},{"metric":{"i":"2"},"values":[[%[1]d,"1"]]}]`, time.Now().Unix()-60, time.Now().Unix()))
@@ -184,7 +184,7 @@ func TestWarmUpRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := newSensor(t, promql.Config{Queries: []promql.Query{query("a"), query("b"), promql.Ask(presence.Remote())}, Transport: w})
+		s := newSensor(t, promql.Config{Queries: []promql.Query{query("a"), query("b"), promql.Ask(presence)}, Transport: w})
 		n, err := s.WarmUp(t.Context(), time.Now().Add(-time.Minute), time.Minute, func(_ context.Context, metric string, _ time.Time) error {
 			if metric == "a" {
 				return errors.New("not now")
