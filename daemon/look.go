@@ -141,7 +141,7 @@ func lookQueries(ctx context.Context, src source, q *querier) sight {
 	for _, a := range q.Look(ctx) {
 		failed := a.Samples[0].Kind == grace.SampleSensorError
 		answered = answered || !failed
-		empty := a.Elements == 0 && (a.Query.Remote == nil || a.Query.Remote.Seen == nil) // else that may be how it should be
+		empty := a.Elements == 0 && a.Query.Remote == nil // of what expressions ask they say it
 		if failed || !empty {
 			out.samples = append(out.samples, a.Samples...)
 		}

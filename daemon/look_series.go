@@ -147,10 +147,17 @@ func rulesSeen(db *series.DB, cfg *config.Config, rules []*series.Expr) []Findin
 	}
 	came := map[string]bool{}
 	for _, e := range rules {
-		if e.Remote() != nil {
-			continue // see unanswered
+		found := db.Selected(e)
+		if r := e.Remote(); r != nil {
+			if r.Seen == nil {
+				came[r.Query] = came[r.Query] || found[0].Series > 0
+			}
+			for i, s := range found[1:] {
+				came[r.Looks[i]] = came[r.Looks[i]] || s.Series > 0
+			}
+			continue
 		}
-		for _, s := range db.Selected(e) {
+		for _, s := range found {
 			if s.Metric != "" && !recorded[s.Metric] {
 				came[s.Metric] = came[s.Metric] || s.Series > 0
 			}
@@ -163,7 +170,7 @@ func rulesSeen(db *series.DB, cfg *config.Config, rules []*series.Expr) []Findin
 	missing := slices.DeleteFunc(slices.Sorted(maps.Keys(came)), func(metric string) bool { return came[metric] })
 	if len(missing) > 0 {
 		f.State = FoundWarning
-		f.Detail = fmt.Sprintf("no sensor gave %d of them in one look (%s); what others send is not seen here", len(missing), config.Examples(missing))
+		f.Detail = fmt.Sprintf("no sensor or source gave %d of them in one look (%s); what others send is not seen here", len(missing), config.Examples(missing))
 	}
 	return []Finding{f}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"grace"
 	"grace/internal/httpclient"
 	"grace/internal/series"
@@ -68,8 +70,11 @@ type Query struct {
 
 // String gives what people know the query by.
 func (q Query) String() string {
-	if !q.whose() {
+	switch {
+	case q.Remote != nil:
 		return q.Query
+	case q.Labels != nil:
+		return q.Name + labels.FromMap(q.Labels).String()
 	}
 	return q.Name
 }
