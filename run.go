@@ -95,6 +95,7 @@ type Run struct {
 	Revision    int               `json:"revision"`
 	SickSince   time.Time         `json:"sick_since" doc:"the oldest symptom: time to recover counts from here"`
 	CreatedAt   time.Time         `json:"created_at"`
+	ApprovedAt  *time.Time        `json:"approved_at,omitempty" doc:"when a person approved it"`
 	StartedAt   *time.Time        `json:"started_at,omitempty" doc:"first step"`
 	EndedAt     *time.Time        `json:"ended_at,omitempty"`
 	RecoveredIn Duration          `json:"recovered_in,omitempty" doc:"of a succeeded run: from sick_since to the check that passed; none where nothing had been wrong, or what healed it cannot be told"`
@@ -118,6 +119,16 @@ func (s *Signal) WorseThan(before []Symptom) bool {
 // AdmissionPatience is how long an approved run waits for its change window or
 // for its dependency cone before it expires.
 const AdmissionPatience = 24 * time.Hour
+
+// WaitsUntil is when a run that may begin is waited for no longer: it counts from when it
+// was decided or, where a person was asked, from the answer.
+func (r *Run) WaitsUntil() time.Time {
+	from := r.CreatedAt
+	if r.ApprovedAt != nil {
+		from = *r.ApprovedAt
+	}
+	return from.Add(AdmissionPatience)
+}
 
 // Undone tells whether an undo was begun, however it ended.
 func (r Run) Undone() bool {

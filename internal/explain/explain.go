@@ -94,7 +94,7 @@ func Waits(run grace.Run) string {
 	if first := run.Reasons[0]; first.Code != grace.ReasonOutsideWindow {
 		return strings.ReplaceAll(first.Gate, "_", " ") + ": " + Actual(first)
 	}
-	return Window(run.Reasons[0]) + "; the run expires " + stamp(run.CreatedAt.Add(grace.AdmissionPatience))
+	return Window(run.Reasons[0]) + "; the run expires " + stamp(run.WaitsUntil())
 }
 
 // Window words that a change window is waited for, and until when.

@@ -19,7 +19,7 @@ func (x *execution) admit() (admitted bool, err error) {
 			return false, err
 		}
 	}
-	patience := x.run.CreatedAt.Add(grace.AdmissionPatience)
+	patience := x.run.WaitsUntil()
 	for try := 1; ; try++ {
 		if err := x.commit(fmt.Sprintf("admit/%d", try), x.lookBeforeStart, x.start); err != nil {
 			return false, err
@@ -95,7 +95,7 @@ func (x *execution) settleApproval(run *grace.Run, m Checkpoint) outcome {
 		}
 		return out
 	case a.State == grace.ApprovalApproved:
-		run.Status = grace.RunApproved
+		run.Status, run.ApprovedAt = grace.RunApproved, &m.At
 		return outcome{moves: []event.Move{{Action: "approved", Actor: a.Actor, Reason: a.Reason}}}
 	case a.State == grace.ApprovalDenied:
 		run.Reasons = append(run.Reasons, grace.Reason{
@@ -176,7 +176,7 @@ func (x *execution) start(run *grace.Run, m Checkpoint) outcome {
 	case m.Admit.End != "":
 		run.Reasons = m.Admit.Reasons
 		return end(run, m, m.Admit.End, explain.Lines(m.Admit.Reasons))
-	case !m.Admit.Wait.IsZero() && !m.At.Before(run.CreatedAt.Add(grace.AdmissionPatience)):
+	case !m.Admit.Wait.IsZero() && !m.At.Before(run.WaitsUntil()):
 		run.Reasons = m.Admit.Reasons
 		return end(run, m, grace.RunExpired, "waited too long: "+explain.Lines(m.Admit.Reasons))
 	case !m.Admit.Wait.IsZero():

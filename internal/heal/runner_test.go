@@ -272,6 +272,26 @@ func TestApproval(t *testing.T) {
 	}
 }
 
+// A run that waited for a person for days has its own time to wait for what else it needs.
+func TestPatienceBeginsWithTheApproval(t *testing.T) {
+	w := newWorld(t)
+	run := aRun(w, undoable("one"))
+	run.Status, run.Auto = grace.RunAwaitingApproval, false
+	approved := w.now.Add(2 * grace.AdmissionPatience)
+	w.appr["r-1"] = grace.Approval{ID: "r-1", Run: "r-1", State: grace.ApprovalApproved, Actor: "token:ann", Expires: w.now.Add(3 * grace.AdmissionPatience), Revision: 1}
+	w.inbox = []message{{at: approved, m: grace.ControlMessage{Kind: grace.ControlApprove}}}
+	w.admit = func(grace.Run) heal.Admission {
+		if opens := approved.Add(time.Hour); w.now.Before(opens) {
+			return heal.Admission{Wait: opens, Reasons: []grace.Reason{{Gate: "evidence", Code: grace.ReasonUnconfirmed}}}
+		}
+		return heal.Admission{}
+	}
+	got := w.drive(w.start(run))
+	if got.Status != grace.RunSucceeded || got.ApprovedAt == nil || !got.ApprovedAt.Equal(approved) || got.StartedAt.Before(approved.Add(time.Hour)) {
+		t.Errorf("%s (%s), approved %v, started %v", got.Status, got.Error, got.ApprovedAt, got.StartedAt)
+	}
+}
+
 func TestAdmission(t *testing.T) {
 	w := newWorld(t)
 	opens := w.now.Add(2 * time.Hour)
