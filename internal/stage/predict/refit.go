@@ -28,6 +28,7 @@ const (
 type outlook struct {
 	at         int64 // unix ms; 0: there is none
 	breachAt   int64
+	ends       int64 // of the block
 	likelihood float32
 	low, high  float32 // the 80 % interval at breachAt
 	full       full
@@ -64,7 +65,7 @@ func lookCapacity(v *view) (raw, bool) {
 		edge = float64(o.high)
 	}
 	r := raw{
-		score: min(float64(o.likelihood), maxLikelihood), until: until(o.breachAt+blockLength/2, v.now), breach: until(o.breachAt, v.now),
+		score: min(float64(o.likelihood), maxLikelihood), until: until(o.ends, v.now), breach: until(o.breachAt, v.now),
 		low: float64(o.low), high: float64(o.high), would: v.target.breached(edge, v.threshold), n: int(v.hours.known),
 	}
 	if at := until(o.full.at, v.now); o.full.at != 0 && at <= refitAhead*time.Hour {
@@ -214,8 +215,10 @@ func (r *Refit) Run(w *forecast.Workspace, m forecast.Model) {
 			if p < enough && b < len(l.blocks)-1 {
 				continue
 			}
-			step := min((b*refitBlock)+refitBlock/2, len(ahead.Points)-1)
+			// It has begun run - 1 hours before it is a breach.
+			step := min(max(b*refitBlock+refitBlock/2-(r.run-1), 0), len(ahead.Points)-1)
 			l.outlook.breachAt, l.outlook.likelihood = ahead.Start.UnixMilli()+int64(step)*hourLength, float32(p)
+			l.outlook.ends = ahead.Start.UnixMilli() + int64((b+1)*refitBlock)*hourLength
 			l.outlook.low, l.outlook.high = narrow(ahead.Low80[step]), narrow(ahead.High80[step])
 			break // the first block that is likely, or the last
 		}
