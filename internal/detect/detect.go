@@ -7,11 +7,12 @@ import "math"
 const Threshold = 0.5
 
 const (
-	tickMillis   = 5 * 60 * 1000
+	shortestTick = 60 * 1000
+	longestTick  = 5 * 60 * 1000
 	hourMillis   = 3600 * 1000
 	dayMillis    = 24 * hourMillis
-	warmUp       = 144            // ticks without a verdict: half a day
-	restTicks    = 72             // ticks of rest after a detection: six hours
+	warmUp       = 144            // ticks without a verdict: half a day of five minutes
+	restTicks    = 72             // ticks of rest after a detection: six hours of five minutes
 	forgetMillis = 14 * dayMillis // of silence, after which a series starts anew
 	largest      = 1e150          // beyond it squares and sums overflow
 	clipWidths   = 0.5            // a sample counts at most so many widths beyond the envelope
@@ -99,6 +100,7 @@ type Statistic interface {
 // It is not safe for concurrent use.
 type State struct {
 	newest  int64   // unix milliseconds
+	tick    float32 // milliseconds: the usual time between two samples, within bounds
 	first   int64   // unix milliseconds
 	ticks   float64 // so far
 	oddFrom float64 // ticks at which the profile had seen a day; 0 before
@@ -142,7 +144,8 @@ func (s *State) ObserveWith(use Kind, atMillis int64, v float64, more ...Statist
 		}
 		return Verdict{}
 	}
-	weight := min(1, float64(gap)/tickMillis)
+	s.pace(gap)
+	weight := min(1, float64(gap)/float64(s.tick))
 	s.newest = atMillis
 	s.ticks += weight
 	t := Tick{s.ticks, weight, weight / s.ticks}
@@ -173,6 +176,15 @@ func (s *State) ObserveWith(use Kind, atMillis int64, v float64, more ...Statist
 		most.hear(Run, x, up)
 	}
 	return s.judge(most)
+}
+
+// pace follows the usual time between two samples; a gap moves it little.
+func (s *State) pace(gap int64) {
+	g := min(max(float32(gap), shortestTick), longestTick)
+	if s.tick == 0 {
+		s.tick = g
+	}
+	s.tick += (min(g, 3*s.tick) - s.tick) / 8
 }
 
 // start forgets everything but this sample.

@@ -24,16 +24,17 @@
 //
 // # Ticks
 //
-// Time is counted in ticks: a sample is worth the time since the one before it,
-// in units of five minutes, and at most one tick. So samples every 15 s count
-// for a twentieth each, and those of every hour for one each: memory, smoothing
-// and rest are at least as long in time as they are in samples.
+// Time is counted in samples: a tick is the usual time between two of the series, but
+// no less than a minute and no more than five, and a sample is worth the ticks since the one
+// before it, one at most. So samples every minute, five minutes or hour count for one
+// each, and those of every 15 s for a quarter: memory, smoothing and rest are at least as
+// long in time as they are in samples.
 //
 // # Silence
 //
-// There is no verdict (score 0) for the first half day of ticks; a value that
+// There is no verdict (score 0) for the first 144 ticks; a value that
 // is not finite, larger than 1e150, or not newer than the newest is Ignored and
-// changes nothing. After a detection the series rests: for six hours of ticks
+// changes nothing. After a detection the series rests: for 72 ticks
 // the score stays below Threshold, so that one event is one detection. A series
 // that was silent for two weeks starts anew. Constant series have no scale and
 // give no verdict. A counter that grows steadily leaves its envelope by little
