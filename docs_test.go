@@ -129,6 +129,7 @@ func TestDocsCommands(t *testing.T) {
 			continue
 		}
 		for _, line := range p.code {
+			line, _, _ = strings.Cut(line, " # ")
 			words := strings.Fields(strings.TrimPrefix(line, "$ "))
 			if len(words) < 2 || words[1] == "=" {
 				continue

@@ -133,6 +133,11 @@ func (c *client) PredictionSummary(ctx context.Context, query url.Values) (cli.A
 	return cli.Call[predictionView](ctx, c.Client, http.MethodGet, "/api/predictions/summary", query, nil)
 }
 
+func (c *client) BacktestPredictions(ctx context.Context, since, step grace.Duration) (cli.Answer[api.PredictionBacktest], error) {
+	body := map[string]any{"since": since, "step": step}
+	return cli.Call[api.PredictionBacktest](ctx, c.Client, http.MethodPost, "/api/predictions/backtest", nil, body)
+}
+
 func (c *client) Incidents(ctx context.Context, query url.Values) (cli.Answer[cli.Page[grace.Incident]], error) {
 	return cli.Call[cli.Page[grace.Incident]](ctx, c.Client, http.MethodGet, "/api/incidents", query, nil)
 }

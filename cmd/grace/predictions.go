@@ -75,6 +75,7 @@ is less likely stays in shadow: both are recorded and resolved alike, and nothin
 	f.BoolVar(&advice, "advice", false, "only those that were advice and nothing more")
 	f.BoolVar(&shadow, "shadow", false, "only those that were never told, and misses")
 	pageFlags(cmd, &q)
+	cmd.AddCommand(newPredictionBacktest(a))
 	return cmd
 }
 

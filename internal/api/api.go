@@ -35,6 +35,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -154,6 +155,8 @@ type server struct {
 	now       func() time.Time
 	pages     *console.Pages
 	decisions *limiter
+	// backtests is held while one of predictions is under way.
+	backtests sync.Mutex
 	reports   *reports
 	placed    atomic.Pointer[placed]
 	intake    chan struct{} // held while telemetry is taken

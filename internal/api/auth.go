@@ -45,7 +45,7 @@ func parseRole(name string) role {
 const (
 	metaRole   = "role"   // role: the least one that may call
 	metaOpen   = "open"   // true: the handler itself judges who calls
-	metaStream = "stream" // true: no time limit
+	metaStream = "stream" // true: no time limit; also of what takes long
 )
 
 const tokenPrefix = "grace_"

@@ -83,6 +83,9 @@ type Process interface {
 	// sorted by name.
 	Sensors() []SensorView
 	Domains() []DomainView
+	// BacktestPredictions lives through the history that sources keep. An *Invalid says
+	// that there is none to ask.
+	BacktestPredictions(ctx context.Context, since, step time.Duration) (PredictionBacktest, error)
 }
 
 // Alerts is the edge to those that send alerts.

@@ -55,6 +55,7 @@ type fakeCore struct {
 	trusted       Alertmanager
 	panics        bool
 	store         *store.Store // whose learning log is counted
+	backtest      func(ctx context.Context, since, step time.Duration) (PredictionBacktest, error)
 }
 
 func (b *fakeCore) fail(err error) { b.mu.Lock(); defer b.mu.Unlock(); b.err = err }
@@ -221,6 +222,10 @@ func (b *fakeCore) NotTaken() []SkippedAlerts                  { return b.notTak
 
 func (b *fakeCore) Sensors() []SensorView {
 	return []SensorView{{Name: "web-health", Type: "http", Service: "web", State: SensorOK, Since: testNow}}
+}
+
+func (b *fakeCore) BacktestPredictions(ctx context.Context, since, step time.Duration) (PredictionBacktest, error) {
+	return b.backtest(ctx, since, step)
 }
 
 func (b *fakeCore) Playbooks() []grace.Playbook {

@@ -100,6 +100,7 @@ func (s *server) registerPredictions(api huma.API) {
 		method: http.MethodGet, path: "/api/predictions/summary", id: "summarise-predictions", tag: tag, role: roleViewer,
 		doc: "How right predictions were, by rule", what: "the predictions",
 	}, s.predictionSummary)
+	s.registerPredictionBacktest(api)
 }
 
 func (s *server) predictionSummary(ctx context.Context, in *predictionSummaryInput) (*body[PredictionSummary], error) {

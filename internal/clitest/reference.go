@@ -22,8 +22,12 @@ func WriteCommands(b *bytes.Buffer, parent *cobra.Command) {
 			WriteCommand(b, c)
 			continue
 		}
-		writeHeading(b, c)
-		writeOwnFlags(b, c.PersistentFlags())
+		if c.LocalNonPersistentFlags().HasAvailableFlags() { // it does something by itself
+			WriteCommand(b, c)
+		} else {
+			writeHeading(b, c)
+			writeOwnFlags(b, c.PersistentFlags())
+		}
 		WriteCommands(b, c)
 	}
 }

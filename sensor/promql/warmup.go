@@ -39,7 +39,7 @@ func (s *Sensor) WarmUp(ctx context.Context, since time.Time, step time.Duration
 		return 0, fmt.Errorf("promql sensor %s: warm up: step %s: want at least 1ms", s.cfg.Name, step)
 	}
 	reported := map[*poll]string{}
-	return s.past(ctx, since, step, func(p *poll, found []row, n notes) (int, *failure) {
+	return s.past(ctx, since, time.Now(), step, awayFor, func(p *poll, found []row, n notes) (int, *failure) {
 		taken := 0
 		for at, rows := range rounds(found) {
 			taken += p.append(rows, nil, at, &n)
@@ -77,7 +77,20 @@ func rounds(found []row) iter.Seq2[time.Time, []row] {
 // take gets every series of a part with its points, oldest first. Labels and
 // points must not be kept. It gives the number of points.
 func (s *Sensor) History(ctx context.Context, since time.Time, step time.Duration, take func(labels map[string]string, points []Point)) (int, error) {
-	return s.past(ctx, since, step, func(_ *poll, found []row, _ notes) (int, *failure) {
+	return s.history(ctx, since, time.Now(), step, awayFor, take)
+}
+
+// Between is History until a given time, inclusive. A server that is away is not waited
+// for: the error wraps ErrAway.
+func (s *Sensor) Between(ctx context.Context, since, until time.Time, step time.Duration, take func(labels map[string]string, points []Point)) (int, error) {
+	return s.history(ctx, since, until, step, 0, take)
+}
+
+// ErrAway says that there was no server to ask.
+var ErrAway = errors.New("nobody was there")
+
+func (s *Sensor) history(ctx context.Context, since, until time.Time, step, away time.Duration, take func(labels map[string]string, points []Point)) (int, error) {
+	return s.past(ctx, since, until, step, away, func(_ *poll, found []row, _ notes) (int, *failure) {
 		n := 0
 		for _, f := range found {
 			points := make([]Point, len(f.points))
@@ -100,16 +113,16 @@ type Point struct {
 // hand takes what was found in one part.
 type hand func(p *poll, found []row, n notes) (int, *failure)
 
-func (s *Sensor) past(ctx context.Context, since time.Time, step time.Duration, hand hand) (int, error) {
+func (s *Sensor) past(ctx context.Context, since, until time.Time, step, away time.Duration, hand hand) (int, error) {
 	taken := 0
 	var errs []error
-	var p patience
+	p := patience{lasts: away}
 	for _, q := range s.polls {
 		if q.Remote != nil && !q.Past {
 			continue
 		}
 		w := warmUp{s: s, q: q, hand: hand, step: step, chunk: s.cfg.Part, patience: &p, rnd: s.random(&q.Query, "/history")}
-		n, err := w.read(ctx, since, time.Now())
+		n, err := w.read(ctx, since, until)
 		taken += n
 		if err != nil {
 			errs = append(errs, fmt.Errorf("promql sensor %s: warm up %s: %w", s.cfg.Name, q.Query, err))
@@ -122,12 +135,15 @@ func (s *Sensor) past(ctx context.Context, since time.Time, step time.Duration, 
 }
 
 // patience with a server that is away.
-type patience struct{ until time.Time } // zero while it answers
+type patience struct {
+	lasts time.Duration
+	until time.Time // zero while it answers
+}
 
 // away begins, or goes on.
 func (p *patience) away() {
 	if p.until.IsZero() {
-		p.until = time.Now().Add(awayFor)
+		p.until = time.Now().Add(p.lasts)
 	}
 }
 
@@ -174,8 +190,10 @@ func (w *warmUp) read(ctx context.Context, since, until time.Time) (taken int, e
 		next = last.Add(w.step)
 	}
 	switch {
+	case err != nil && w.patience.over() && w.patience.lasts == 0:
+		err = fmt.Errorf("%w: %w", ErrAway, err)
 	case err != nil && w.patience.over():
-		err = fmt.Errorf("nobody was there for %s, so it is not asked for more: %w", awayFor, err)
+		err = fmt.Errorf("%w for %s, so it is not asked for more: %w", ErrAway, w.patience.lasts, err)
 	case lost > 1:
 		err = fmt.Errorf("%d parts are missing, the first %w", lost, err)
 	}

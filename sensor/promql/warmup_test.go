@@ -199,3 +199,31 @@ func TestWarmUpRefused(t *testing.T) {
 		}
 	})
 }
+
+// Who asks for a stretch of the past gets it, and does not wait for a server that is away.
+func TestBetween(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		status := http.StatusOK
+		w := &wire{give: func(_ int, _ *http.Request, form url.Values) (int, http.Header, string) {
+			_, _, _, body := history(form)
+			return status, nil, body
+		}}
+		s := newSensor(t, promql.Config{Queries: []promql.Query{query("a")}, Transport: w})
+		until := time.Now().Add(-24 * time.Hour).Truncate(time.Hour)
+		newest := int64(0)
+		n, err := s.Between(t.Context(), until.Add(-time.Hour), until, time.Minute, func(_ map[string]string, points []promql.Point) {
+			newest = points[len(points)-1].At
+		})
+		if n != 61 || err != nil || newest != until.UnixMilli() {
+			t.Errorf("%d points until %d, %v", n, newest, err)
+		}
+		status = http.StatusServiceUnavailable
+		began := time.Now()
+		if n, err = s.Between(t.Context(), until, until, time.Minute, func(map[string]string, []promql.Point) {}); n != 0 || !errors.Is(err, promql.ErrAway) {
+			t.Errorf("%d points, %v", n, err)
+		}
+		if time.Since(began) > 0 {
+			t.Errorf("it waited %s", time.Since(began))
+		}
+	})
+}

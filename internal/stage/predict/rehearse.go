@@ -16,7 +16,18 @@ import (
 //
 // What the ledger knows already is not gone through again: of a series with entries only
 // the values after the newest are looked at.
-func (a *Agent) Rehearse(name Series, at time.Time, value float64, fit func(*Refit)) (r Result) {
+func (a *Agent) Rehearse(name Series, at time.Time, value float64, fit func(*Refit)) Result {
+	a.rehearsing = true
+	defer func() { a.rehearsing = false }()
+	r := a.relive(name, at, value, fit)
+	for i := range r.Resolved {
+		r.Resolved[i].Rehearsed = true
+	}
+	return Result{Resolved: r.Resolved, Suspended: r.Suspended}
+}
+
+// relive takes a value of the past, and looks at its series as it was then.
+func (a *Agent) relive(name Series, at time.Time, value float64, fit func(*Refit)) (r Result) {
 	h, ok := a.judged(name)
 	if !ok {
 		return r
@@ -26,17 +37,12 @@ func (a *Agent) Rehearse(name Series, at time.Time, value float64, fit func(*Ref
 	if s.ring.count == before || millis <= a.taught[s.name.identity()] || s.claimedAfter(millis) {
 		return r
 	}
-	a.rehearsing = true
-	defer func() { a.rehearsing = false }()
 	if s.hours.hour%refitBlock == 0 && s.refit(&a.rehearsal) {
 		fit(&a.rehearsal)
 		a.refitted(s, &a.rehearsal)
 	}
 	a.look(s, millis, &r)
-	for i := range r.Resolved {
-		r.Resolved[i].Rehearsed = true
-	}
-	return Result{Resolved: r.Resolved, Suspended: r.Suspended}
+	return r
 }
 
 // Aside gives an agent to rehearse in while this one watches: it has the same limits,
