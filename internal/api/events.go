@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 	"unicode"
@@ -23,30 +22,12 @@ type EventInput struct {
 	Timestamp *time.Time      `json:"timestamp,omitempty" doc:"default: when it arrives"`
 }
 
-// longestSeries bounds the labels that a prediction may name, in bytes.
-const longestSeries = 2000
-
-// PredictionInput is the payload of self_heal.prediction.
-type PredictionInput struct {
-	Service    grace.ServiceID `json:"service"`
-	Metric     string          `json:"metric"`
-	Series     string          `json:"series,omitempty"` // its labels, as the ledger writes them
-	Code       grace.Code      `json:"code"`
-	Title      string          `json:"title,omitempty"`
-	Likelihood float64         `json:"likelihood"`
-	Value      float64         `json:"value,omitempty"`
-	Threshold  float64         `json:"threshold,omitempty"`
-	BreachAt   *time.Time      `json:"breach_at"`
-	Low        float64         `json:"low,omitempty"`
-	High       float64         `json:"high,omitempty"`
-	Impact     grace.Impact    `json:"impact,omitempty"`
-}
-
 // post is what POST /api/events was found to hold.
 type post struct {
 	events      []grace.Event
 	samples     []grace.Sample
-	predictions []grace.Prediction
+	predictions []grace.Prediction // ID is that of the entry of a ledger of GRACE's, if it comes from one
+	shadow      int                // that nothing is to be done about: they are not taken
 }
 
 func (s *server) postEvents(ctx context.Context, in *rawInput) (*body[Accepted], error) {
@@ -72,10 +53,14 @@ func (s *server) postEvents(ctx context.Context, in *rawInput) (*body[Accepted],
 	if err := s.report(ctx, post.samples, post.predictions); err != nil {
 		return nil, err
 	}
-	if err := s.core.Post(ctx, post.events, post.samples, post.predictions); err != nil {
+	taken, err := s.withoutEchoes(ctx, post.predictions)
+	if err != nil {
 		return nil, err
 	}
-	return ok(Accepted{Accepted: len(inputs)})
+	if err := s.core.Post(ctx, post.events, post.samples, taken); err != nil {
+		return nil, err
+	}
+	return ok(Accepted{Accepted: len(inputs), Ignored: post.shadow + len(post.predictions) - len(taken)})
 }
 
 func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *post, bad *findings) {
@@ -107,7 +92,7 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 		var payload SignalInput
 		if s.readPayload(in.Payload, &payload, at, bad) {
 			if payload.Service == "" {
-				payload.Service = grace.ServiceID(in.Resource)
+				payload.Service = resourceService(in.Resource)
 			}
 			if payload.At == nil {
 				payload.At = in.Timestamp
@@ -119,8 +104,14 @@ func (s *server) readEvent(ctx context.Context, in EventInput, at string, post *
 	case event.TypePrediction:
 		var payload PredictionInput
 		if s.readPayload(in.Payload, &payload, at, bad) {
-			post.predictions = append(post.predictions, payload.prediction(bad, at+".payload", in.Source, now))
+			p := payload.prediction(bad, at, in.Resource, in.Source, now)
+			if payload.Shadow {
+				post.shadow++
+			} else {
+				post.predictions = append(post.predictions, p)
+			}
 		}
+		return // what is said of it to others is an event of GRACE's own
 	}
 	post.events = append(post.events, posted)
 }
@@ -145,43 +136,4 @@ func (s *server) readPayload(payload json.RawMessage, into any, at string, bad *
 		return false
 	}
 	return true
-}
-
-func (in PredictionInput) prediction(bad *findings, at, source string, now time.Time) grace.Prediction {
-	serviceID(bad, at+".service", in.Service, "the service that will breach")
-	name(bad, at+".metric", in.Metric, "the series that will breach")
-	name(bad, at+".code", string(in.Code), "what it will be, for example latency_spike")
-	optional(bad, at+".series", in.Series, longestSeries)
-	optional(bad, at+".title", in.Title, maxName)
-	for _, n := range []struct {
-		key   string
-		value float64
-	}{{"value", in.Value}, {"threshold", in.Threshold}, {"low", in.Low}, {"high", in.High}} {
-		number(bad, at+"."+n.key, n.value)
-	}
-	if in.Likelihood <= 0 || in.Likelihood > 1 || math.IsNaN(in.Likelihood) {
-		bad.add(at+".likelihood", in.Likelihood, "a probability above 0, at most 1", "is not a probability")
-	}
-	out := grace.Prediction{
-		Key:     grace.SignalKey(fmt.Sprintf("%s/%s/%s%s/%s", in.Service, source, in.Metric, in.Series, in.Code)),
-		Service: in.Service, Metric: in.Metric, Series: in.Series, Code: in.Code,
-		Title: in.Title, Likelihood: in.Likelihood, Value: in.Value, Threshold: in.Threshold, Low: in.Low, High: in.High,
-		Impact: in.Impact, At: now,
-	}
-	if out.Title == "" {
-		out.Title = fmt.Sprintf("%s of %s", in.Code, in.Service)
-	}
-	if in.BreachAt == nil {
-		bad.add(at+".breach_at", nil, "when the threshold will be passed", "is missing")
-	} else {
-		future(bad, at+".breach_at", in.BreachAt, now, "what has happened already is a signal, not a prediction")
-		out.BreachAt = in.BreachAt.UTC()
-	}
-	out.Title = grace.Printable(out.Title)
-	switch in.Impact {
-	case grace.ImpactUnknown, grace.ImpactLow, grace.ImpactMedium, grace.ImpactHigh, grace.ImpactCritical:
-	default:
-		bad.add(at+".impact", string(in.Impact), "low, medium, high or critical", "is not an impact")
-	}
-	return out
 }

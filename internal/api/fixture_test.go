@@ -70,7 +70,7 @@ func (b *fakeCore) Observe(_ context.Context, samples ...grace.Sample) error {
 func (b *fakeCore) Post(_ context.Context, events []grace.Event, samples []grace.Sample, predictions []grace.Prediction) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.post = post{events, samples, predictions}
+	b.post = post{events: events, samples: samples, predictions: predictions}
 	return b.err
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/event"
 	"grace/internal/mesh"
 )
 
@@ -77,16 +76,16 @@ func FuzzEvents(f *testing.F) {
 			refusal(t, err)
 			return
 		}
-		if len(out.events) != len(inputs) {
-			t.Fatalf("%d events became %d", len(inputs), len(out.events))
+		if n := len(out.events) + len(out.predictions) + out.shadow; n != len(inputs) {
+			t.Fatalf("%d events became %d", len(inputs), n)
 		}
 		for _, e := range out.events {
-			if e.Type == "" || e.Source == "" || e.Type != event.TypePrediction && strings.HasPrefix(e.Type, "self_heal.") {
+			if e.Type == "" || e.Source == "" || strings.HasPrefix(e.Type, "self_heal.") {
 				t.Errorf("taken: %+v", e)
 			}
 		}
 		for _, p := range out.predictions {
-			if p.Service == "" || p.Likelihood <= 0 || p.Likelihood > 1 || p.BreachAt.Before(testNow) {
+			if p.Service == "" || p.Likelihood < 0 || p.Likelihood > 1 || !p.BreachAt.IsZero() && p.BreachAt.Before(testNow) {
 				t.Errorf("taken: %+v", p)
 			}
 		}

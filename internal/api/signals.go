@@ -37,6 +37,7 @@ type SignalInput struct {
 // Accepted tells how much was taken.
 type Accepted struct {
 	Accepted int `json:"accepted"`
+	Ignored  int `json:"ignored,omitempty" doc:"of them: predictions that GRACE itself has said, or that are marked as shadow"`
 }
 
 // rawInput is a body that the handler reads itself, to say more exactly than

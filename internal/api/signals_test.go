@@ -86,7 +86,7 @@ func TestPostEvents(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 	post := e.core.post
-	if len(post.events) != 3 || post.events[0].Actor != "token:operator for ana" || post.events[1].Actor != "token:operator" {
+	if len(post.events) != 2 || post.events[0].Actor != "token:operator for ana" || post.events[1].Actor != "token:operator" {
 		t.Errorf("events %+v", post.events)
 	}
 	wantSample := []grace.Sample{{Service: "cart", Sensor: "edge", Metric: "latency_ms", Kind: grace.SampleMetric, Value: 3, At: at(-2 * time.Second)}}
@@ -95,7 +95,7 @@ func TestPostEvents(t *testing.T) {
 	}
 	wantPrediction := []grace.Prediction{{
 		Key: `db/forecast/disk{mount="/var"}/capacity`, Service: "db", Metric: "disk", Series: `{mount="/var"}`, Code: grace.CodeCapacity, Title: "capacity of db", Likelihood: 0.8,
-		BreachAt: at(13*time.Minute + 58*time.Second), At: testNow,
+		BreachAt: at(13*time.Minute + 58*time.Second), At: testNow, Evidence: []string{"said by forecast"},
 	}}
 	if diff := cmp.Diff(wantPrediction, post.predictions); diff != "" {
 		t.Error(diff)
@@ -109,7 +109,6 @@ func TestPostEvents(t *testing.T) {
 		"bad payload":      {`{"event_type":"health.signal","source":"x","payload":{"service":"a","metric":"m"}}`, "body.payload.value"},
 		"certain":          {`{"event_type":"self_heal.prediction","source":"x","payload":{"service":"a","metric":"m","code":"c","likelihood":2,"breach_at":"2026-03-01T09:45:00Z"}}`, "body.payload.likelihood"},
 		"in the past":      {`{"event_type":"self_heal.prediction","source":"x","payload":{"service":"a","metric":"m","code":"c","likelihood":0.5,"breach_at":"2026-03-01T09:00:00Z"}}`, "body.payload.breach_at"},
-		"no breach":        {`{"event_type":"self_heal.prediction","source":"x","payload":{"service":"a","metric":"m","code":"c","likelihood":0.5}}`, "body.payload.breach_at"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := problemOf(t, e.call("operator", "POST", "/api/events", tt.body), http.StatusUnprocessableEntity)

@@ -111,10 +111,10 @@ func (f *forecaster) stepShards(st *stages, now time.Time, found func(r predict.
 }
 
 // posted takes what other systems predict. Where the series is measured it is
-// held to account like our own.
+// held to account like our own. What they leave open is filled in.
 func (f *forecaster) posted(predictions []grace.Prediction) []pendingWrite {
-	state := event.Standing
-	if f.stages.Load().Govern.PredictiveShadow {
+	state, st := event.Standing, f.stages.Load()
+	if st.Govern.PredictiveShadow {
 		state = event.Silenced
 	}
 	out := make([]pendingWrite, 0, len(predictions))
@@ -122,8 +122,18 @@ func (f *forecaster) posted(predictions []grace.Prediction) []pendingWrite {
 	f.agents.Lock()
 	defer f.agents.Unlock()
 	for _, p := range predictions {
+		if p.BreachAt.IsZero() {
+			p.BreachAt = now.Add(st.Predict.Horizon.D())
+		}
+		if p.Impact == grace.ImpactUnknown {
+			p.Impact = foreseenImpact("", criticalityOf(st.Services, p.Service))
+		}
+		if len(p.Suggest) == 0 {
+			p.Suggest = st.suggest(p, &f.memory)
+		}
 		entry, ok := f.foretell(p, now)
 		if !ok {
+			p.Metric = cmp.Or(p.Metric, string(p.Code))
 			p.Rule, p.Made, p.ID = predict.RuleExternal, p.At, fmt.Sprintf("%s@%d", p.Key, p.At.UnixMilli())
 			entry = p
 		}
@@ -190,7 +200,7 @@ func (f *forecaster) hearPrediction(e grace.Event) {
 	case event.TypePrediction, event.TypeResolved:
 		var body event.Foresight
 		if json.Unmarshal(e.Payload, &body) != nil || body.Prediction.Key == "" {
-			return // an event from outside, which says it otherwise
+			return // it has no entry of the ledger
 		}
 		if e.Type == event.TypePrediction {
 			f.mirror.predictions([]grace.Prediction{body.Prediction})

@@ -15,6 +15,7 @@ import (
 // PredictionFilter selects entries of the ledger of predictions; zero fields
 // select all. From and To are about the time when an entry was made.
 type PredictionFilter struct {
+	ID       string
 	Service  grace.ServiceID
 	Rule     string
 	Outcome  grace.PredictionOutcome
@@ -45,6 +46,7 @@ func ToldOf(p *grace.Prediction) Told {
 
 func (f PredictionFilter) where() where {
 	var w where
+	w.equal("id", f.ID)
 	w.equal("service", string(f.Service))
 	w.equal("rule", f.Rule)
 	w.equal("outcome", string(f.Outcome))

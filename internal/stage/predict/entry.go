@@ -105,13 +105,14 @@ func millisOrZero(at *time.Time) int64 {
 // meant finds the series that another system's prediction is about, and how far
 // that is from its threshold, below 0 when it is beyond. Where no labels are
 // named and there are several, it is the one that is nearest to it: the breach of
-// any would make the prediction come true.
+// any would make the prediction come true. Where no metric is named, it is any that is held
+// against a threshold of that code.
 func (a *Agent) meant(p grace.Prediction) (*series, float64) {
 	var nearest *series
 	least := math.Inf(1)
 	for h := range Handle(a.places) {
 		s := a.at(h)
-		if s == nil || s.name.Service != p.Service || !s.measures(p.Metric) || p.Series != "" && s.name.Labels != p.Series {
+		if s == nil || s.name.Service != p.Service || p.Metric != "" && !s.measures(p.Metric) || p.Series != "" && s.name.Labels != p.Series {
 			continue
 		}
 		if far, ok := s.distance(p.Code); ok && (nearest == nil || far < least) {
@@ -181,7 +182,7 @@ func (a *Agent) Foretell(p grace.Prediction, now time.Time) (grace.Prediction, b
 		c.Low, c.High, c.value, c.title, c.proof = p.Low, p.High, s.ring.newest(), p.Title, p.Evidence
 		said := a.published(s, w, rule, c)
 		said.Key = p.Key // as its source names it
-		said.Impact = p.Impact
+		said.Impact, said.Suggest = p.Impact, p.Suggest
 		return said, true
 	}
 	return p, false
