@@ -109,6 +109,10 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 			}
 			still++
 			l.playSource(ctx, run, alert, still > stuckAfter)
+		} else if still++; ok && still > stuckAfter {
+			// A source repeats what still fires: GRACE may have been killed before it decided.
+			_, _ = l.request(ctx, http.MethodPost, "/api/health/ingest_signal", alert, nil)
+			still = 0
 		}
 		select {
 		case <-ctx.Done():
