@@ -48,7 +48,7 @@ type measurement struct {
 // watches gives what is to be evaluated, in the order of the configuration.
 func watches(cfg *Config) []*watch {
 	var out []*watch
-	services := servicesOf(cfg)
+	services, impacts := servicesOf(cfg), impactsOf(cfg.Services)
 	add := func(o *sense.Objective, impact grace.Impact) *watch {
 		expr, err := series.CompileAt(o.Expr, o.Source)
 		if err != nil {
@@ -60,6 +60,9 @@ func watches(cfg *Config) []*watch {
 		}
 		if expr.Unpredictable() == "" {
 			t := predict.Target{Service: o.Service, Metric: o.Name, Op: expr.Op(), Code: o.Code, Unit: o.Unit, Impact: impact}
+			if impact == grace.ImpactUnknown {
+				t.Impact, t.Impacts = foreseenImpact(o.Severity, grace.CriticalityUnknown), impacts[o.Severity]
+			}
 			t.Text, t.Metrics = cmp.Or(expr.Measured(), o.Name), expr.Metrics()
 			t.Threshold, w.constant = expr.Threshold()
 			w.target = &t
@@ -68,10 +71,10 @@ func watches(cfg *Config) []*watch {
 		return w
 	}
 	for i := range cfg.Objectives {
-		add(&cfg.Objectives[i], grace.ImpactLow)
+		add(&cfg.Objectives[i], grace.ImpactUnknown)
 	}
 	for _, l := range cfg.Limits {
-		w := add(&sense.Objective{Name: l.Name, Service: l.Service, ServiceLabel: l.ServiceLabel, Expr: l.Expr, Source: l.Source, Code: l.Code, Unit: l.Unit}, cmp.Or(l.Impact, grace.ImpactLow))
+		w := add(&sense.Objective{Name: l.Name, Service: l.Service, ServiceLabel: l.ServiceLabel, Expr: l.Expr, Source: l.Source, Code: l.Code, Unit: l.Unit}, l.Impact)
 		w.objective = ""
 	}
 	return out

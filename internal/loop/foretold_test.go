@@ -3,6 +3,7 @@ package loop
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -100,5 +101,37 @@ func TestForeseenImpact(t *testing.T) {
 	}
 	if want := "low low medium low medium medium low medium medium medium medium high medium medium high"; strings.Join(got, " ") != want {
 		t.Errorf("%v", got)
+	}
+}
+
+// The impact of what GRACE foresees itself follows the objective's severity and the service,
+// also where each element names its own, and what a configuration says of a limit stands.
+func TestImpactOfOwnPredictions(t *testing.T) {
+	t.Parallel()
+	cfg := &Config{}
+	cfg.Services = []grace.Service{{ID: "db", Criticality: grace.CriticalityCritical}, {ID: "batch", Criticality: grace.CriticalityLow}}
+	cfg.Objectives = []sense.Objective{
+		{Name: "severe", Service: "db", Expr: "a > 1", Severity: grace.SeverityCritical}, {Name: "plain", Service: "batch", Expr: "a > 1"}, {Name: "any", Expr: "a > 1", Severity: grace.SeverityCritical},
+	}
+	cfg.Limits = []sense.Limit{{Name: "disk", Service: "batch", Expr: "d > 1", Impact: grace.ImpactCritical}, {Name: "room", Service: "db", Expr: "d > 1"}}
+	a := predict.New(predict.DefaultConfig(), targetsOf(watches(cfg)), predict.NewGate(predict.DefaultGateConfig(), &sync.Mutex{}))
+	for _, tt := range []struct {
+		service grace.ServiceID
+		metric  string
+		want    grace.Impact
+	}{
+		{"db", "severe", grace.ImpactHigh}, {"batch", "plain", grace.ImpactLow}, {"db", "any", grace.ImpactHigh}, {"batch", "any", grace.ImpactMedium},
+		{"stranger", "any", grace.ImpactHigh}, {"batch", "disk", grace.ImpactCritical}, {"db", "room", grace.ImpactMedium},
+	} {
+		at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+		var missed []grace.Prediction
+		for i := range 10 { // it is breached at once, and nobody foresaw it
+			at = at.Add(5 * time.Second)
+			a.Observe(predict.Series{Service: tt.service, Metric: tt.metric}, at, float64(i)-3)
+			missed = append(missed, a.Evaluate(at).Resolved...)
+		}
+		if len(missed) != 1 || missed[0].Impact != tt.want {
+			t.Errorf("%s of %s: %+v, want impact %s", tt.metric, tt.service, missed, tt.want)
+		}
 	}
 }

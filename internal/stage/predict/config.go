@@ -85,6 +85,16 @@ type Target struct {
 	Code      grace.Code      // what a breach would be a symptom of
 	Unit      string          // for people
 	Impact    grace.Impact    // of a breach
+	// Impacts are those of a breach of services of which it is another one; of a target of
+	// any service's series.
+	Impacts map[grace.ServiceID]grace.Impact
+}
+
+func (t *Target) impact(service grace.ServiceID) grace.Impact {
+	if i, ok := t.Impacts[service]; ok {
+		return i
+	}
+	return t.Impact
 }
 
 func (t *Target) upward() bool { return t.Op == ">" || t.Op == ">=" }

@@ -33,7 +33,7 @@ func (a *Agent) published(s *series, w *watch, rule int, c *Claim) grace.Predict
 	p := grace.Prediction{
 		ID: c.id, Key: a.key(s, w), Service: s.name.Service, Metric: s.name.Metric, Code: code(w.target), Title: c.title,
 		Likelihood: c.Likelihood, Value: c.value, Threshold: w.threshold,
-		BreachAt: instant(c.BreachAt), Low: c.Low, High: c.High, Impact: w.target.Impact,
+		BreachAt: instant(c.BreachAt), Low: c.Low, High: c.High, Impact: w.target.impact(s.name.Service),
 		At: instant(c.Renewed), Made: instant(c.Made),
 		Series: s.name.Labels, Role: s.name.Role, Rule: a.rules[rule].name, Score: c.Score,
 		Until: instant(c.Until), Learned: w.learned, Evidence: c.proof,
@@ -55,7 +55,7 @@ func (a *Agent) entry(s *series, w *watch, res resolved) grace.Prediction {
 		p = grace.Prediction{
 			ID: a.entryID(s, w, "miss", res.began), Key: a.key(s, w), Service: s.name.Service, Metric: s.name.Metric,
 			Code: code(w.target), Title: s.name.Metric + " passed " + explain.Quantity(w.threshold, w.target.Unit) + " unforeseen",
-			Value: s.ring.newest(), Threshold: w.threshold, BreachAt: instant(res.began), Impact: w.target.Impact,
+			Value: s.ring.newest(), Threshold: w.threshold, BreachAt: instant(res.began), Impact: w.target.impact(s.name.Service),
 			At: instant(res.at), Made: instant(res.began), Series: s.name.Labels, Role: s.name.Role, Learned: w.learned,
 			Foreseen: res.shadow,
 		}
