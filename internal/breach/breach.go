@@ -125,7 +125,7 @@ func (m *Model) Append(s *State, atMillis int64, value, limit float64, below boo
 		}
 		return
 	}
-	value = (s.sum + value) / float64(s.samples+1)
+	value = s.clip((s.sum+value)/float64(s.samples+1), limit)
 	s.sum, s.samples = 0, 0
 	m.advance(s, atMillis, value, limit)
 }
@@ -144,6 +144,21 @@ func (m *Model) Outlook(s *State) Outlook {
 	o.Worth = o.Likelihood * time * time
 	return o
 }
+
+// clip holds a step to the neighbourhood of what the series has been and of the limit: one
+// absurd value would otherwise be in the means of a day for weeks.
+func (s *State) clip(value, limit float64) float64 {
+	if s.steps < clipAfter {
+		return value
+	}
+	far := clipSpreads * max(s.spread, math.Abs(limit-s.mean), math.Abs(limit)/1000, 1e-9)
+	return min(max(value, s.mean-far), s.mean+far)
+}
+
+const (
+	clipAfter   = 24 // steps
+	clipSpreads = 8
+)
 
 func (m *Model) advance(s *State, at int64, value, limit float64) {
 	dt := 0.0

@@ -42,9 +42,42 @@ func (h *hours) close() {
 	if math.IsInf(mean, 0) || math.Abs(mean) > math.MaxFloat32/4 {
 		return
 	}
+	mean = h.clip(mean)
 	h.fit(mean)
 	h.values[h.hour%hourlyPoints] = h.encode(mean)
 	h.known++
+}
+
+const (
+	// clipAfter hours an absurd one is known from the others.
+	clipAfter = 24
+	// clipWidths: an hour counts at most so many widths of all hours beyond them. One spike
+	// would otherwise leave the others no room between two steps, for weeks.
+	clipWidths = 8
+	// roomy: a range this many times as wide as it must be is made anew.
+	roomy = 4
+)
+
+// clip holds an hour to the neighbourhood of the others. A new level that stays is
+// followed at a geometric pace.
+func (h *hours) clip(mean float64) float64 {
+	if h.known < clipAfter {
+		return mean
+	}
+	least, most := h.extremes()
+	width := max(most-least, leastWidth(most))
+	return min(max(mean, least-clipWidths*width), most+clipWidths*width)
+}
+
+// extremes of the hours that are known.
+func (h *hours) extremes() (least, most float64) {
+	low, high := uint16(math.MaxUint16), uint16(0)
+	for _, q := range h.values {
+		if q != 0 {
+			low, high = min(low, q), max(high, q)
+		}
+	}
+	return h.decode(low), h.decode(high)
 }
 
 // forget empties the places of the hours up to a new one, which hold what was
@@ -66,16 +99,24 @@ func (h *hours) forget(hour int64) {
 const steps = math.MaxUint16 - 1
 
 // fit widens the range to a value, by more than it must, since all values are
-// written anew.
+// written anew; and once a day makes it narrower again, when what widened it is over.
 func (h *hours) fit(v float64) {
 	low, high := float64(h.low), float64(h.low)+steps*float64(h.step)
-	if h.step > 0 && v >= low && v <= high {
-		return
-	}
-	if h.step == 0 || h.known == 0 {
-		width := max(math.Abs(v)/1000, 1e-9)
+	switch inside := h.step > 0 && v >= low && v <= high; {
+	case h.step == 0 || h.known == 0:
+		width := leastWidth(v)
 		low, high = v-width/2, v+width/2
-	} else {
+	case inside && h.hour%24 == 0 && h.known >= clipAfter:
+		least, most := h.extremes()
+		least, most = min(least, v), max(most, v)
+		margin := max(most-least, leastWidth(most)) / 2
+		if high-low <= roomy*2*margin {
+			return
+		}
+		low, high = least-margin, most+margin
+	case inside:
+		return
+	default:
 		low, high = min(low, v), max(high, v)
 		margin := (high - low) / 2
 		if v == low {
@@ -93,6 +134,9 @@ func (h *hours) fit(v float64) {
 		}
 	}
 }
+
+// leastWidth is that of a range of values that hardly differ.
+func leastWidth(v float64) float64 { return max(math.Abs(v)/1000, 1e-9) }
 
 func (h *hours) encode(v float64) uint16 {
 	q := math.Round((v - float64(h.low)) / float64(h.step))

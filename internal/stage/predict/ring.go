@@ -28,7 +28,7 @@ func (r *ring) append(at int64, v float64) {
 	default:
 		r.measure(float32(at - r.last))
 		if slot == 0 {
-			r.rebase(v)
+			r.rebase(r.usual(v))
 		}
 	}
 	r.values[slot] = narrow(v - r.base)
@@ -44,6 +44,13 @@ func (r *ring) measure(step float32) {
 		return
 	}
 	r.step += (min(step, 3*r.step) - r.step) / 8
+}
+
+// usual is the middle of a point and the two before it: were an absurd one the base, what
+// is small would be lost beside it.
+func (r *ring) usual(v float64) float64 {
+	a, b := r.newest(), r.base+float64(r.values[(r.count-2)%finePoints])
+	return max(min(a, b), min(max(a, b), v))
 }
 
 // rebase moves base and origin to where the series is now. It comes once in
