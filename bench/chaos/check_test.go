@@ -17,6 +17,9 @@ func TestChecks(t *testing.T) {
 	open.ID, open.Status = "r2", grace.RunVerifying
 	again := ended
 	again.ID = "r3"
+	part := grace.Run{ID: "r4", Service: "core.database", Status: grace.RunCancelled}
+	begun := part
+	begun.StartedAt = &time.Time{}
 	trigger := grace.Trigger{ID: "t1", Service: "svc0", State: grace.TriggerDecided}
 	pending := trigger
 	pending.State = grace.TriggerPending
@@ -48,6 +51,8 @@ func TestChecks(t *testing.T) {
 		"an accepted one without a run":  {func(r *result) { checkRuns(r, []grace.Run{ended}, []grace.ServiceID{"svc1"}) }, 1, 0, 1},
 		"a run that does not end":        {func(r *result) { checkRuns(r, []grace.Run{open}, nil) }, 1, 0, 2},
 		"two runs":                       {func(r *result) { checkRuns(r, []grace.Run{ended, again}, nil) }, 0, 1, 1},
+		"a part of GRACE is well again":  {func(r *result) { checkRuns(r, []grace.Run{part, part}, nil) }, 0, 0, 0},
+		"what began and was cancelled":   {func(r *result) { checkRuns(r, []grace.Run{begun}, nil) }, 0, 0, 1},
 		"a step recorded twice":          {func(r *result) { checkSteps(r, []grace.AuditEntry{entry, entry}) }, 0, 1, 1},
 		"two effects of a key":           {func(r *result) { checkEffects(r, []grace.Run{ended}, map[string]int{"r1/do/s1": 2}) }, 0, 1, 1},
 		"no effect of a step":            {func(r *result) { checkEffects(r, []grace.Run{ended}, nil) }, 0, 0, 1},
