@@ -178,8 +178,8 @@ func TestRecallOfASource(t *testing.T) {
 		default:
 			kind = "matrix"
 			var values []any
-			for i := range int64(31) { // 10 half an hour ago, 85 now
-				values = append(values, []any{now - 60*(30-i), fmt.Sprint(10 + 2.5*float64(i))})
+			for i := range int64(46) { // 10 half an hour ago, 85 now
+				values = append(values, []any{now - 60*(45-i), fmt.Sprint(max(85-2.5*float64(45-i), 0))})
 			}
 			rows = append(rows, map[string]any{"metric": metric, "values": values})
 		}

@@ -177,8 +177,8 @@ func TestRecall(t *testing.T) {
 		asked.Store(selector, true)
 		now := time.Now().Unix()
 		var values []any
-		for i := range int64(31) { // 10 half an hour ago, 85 now
-			values = append(values, []any{now - 60*(30-i), fmt.Sprint(10 + 2.5*float64(i))})
+		for i := range int64(46) { // 10 half an hour ago, 85 now
+			values = append(values, []any{now - 60*(45-i), fmt.Sprint(max(85-2.5*float64(45-i), 0))})
 		}
 		series := map[string]any{"metric": map[string]string{"__name__": "queue.depth", "service": "shop", "instance": "a"}, "values": values}
 		w.Header().Set("Content-Type", "application/json")

@@ -120,8 +120,13 @@ func TestImpactOfOwnPredictions(t *testing.T) {
 		metric  string
 		want    grace.Impact
 	}{
-		{"db", "severe", grace.ImpactHigh}, {"batch", "plain", grace.ImpactLow}, {"db", "any", grace.ImpactHigh}, {"batch", "any", grace.ImpactMedium},
-		{"stranger", "any", grace.ImpactHigh}, {"batch", "disk", grace.ImpactCritical}, {"db", "room", grace.ImpactMedium},
+		{"db", "severe", grace.ImpactHigh},
+		{"batch", "plain", grace.ImpactLow},
+		{"db", "any", grace.ImpactHigh},
+		{"batch", "any", grace.ImpactMedium},
+		{"stranger", "any", grace.ImpactHigh},
+		{"batch", "disk", grace.ImpactCritical},
+		{"db", "room", grace.ImpactMedium},
 	} {
 		at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 		var missed []grace.Prediction
