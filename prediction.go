@@ -52,6 +52,7 @@ type Prediction struct {
 	Resolved    *time.Time        `json:"resolved,omitempty"`
 	Evaluated   []string          `json:"evaluated,omitempty" doc:"once a breach began: the rules that look at the series, whether they foresaw it or not"`
 	Run         RunID             `json:"run,omitempty" doc:"that acted on it"`
+	Likely      bool              `json:"likely,omitempty" doc:"it was likely enough to be published, at some time"`
 	Rehearsed   bool              `json:"rehearsed,omitempty" doc:"of the past: what the rules would have said, before this process watched"`
 	Block       bool              `json:"block,omitempty" doc:"what a forecast said of a block of six hours, held to what came: it teaches how right forecasts are, and nobody was told"`
 	Foreseen    bool              `json:"foreseen_in_shadow,omitempty" doc:"of a false negative: a rule in shadow had foreseen it"`

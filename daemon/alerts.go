@@ -120,7 +120,7 @@ func (d senders) Skipped(problems []alertmanager.Skipped) {
 // ownSensors are the names under which GRACE's own receivers, and what it
 // concludes itself, speak.
 func ownSensors() []string {
-	return []string{alertmanager.Sensor, alertmanager.SensorPrometheus, otlp.Sensor, remotewrite.Sensor, "objective"}
+	return []string{alertmanager.Sensor, alertmanager.SensorPrometheus, otlp.Sensor, remotewrite.Sensor, "objective", "predict"}
 }
 
 // reserved tells whether a name belongs to a sensor of GRACE's own.

@@ -32,6 +32,8 @@ const (
 	sweepEvery = 5 * time.Second
 	// recallTimeout bounds how long senders wait for the history.
 	recallTimeout = 2 * time.Minute
+	// rehearseTimeout bounds the rehearsal of one of them, which nobody waits for.
+	rehearseTimeout = time.Hour
 	// stopGRPC is how long open calls may take when the daemon stops.
 	stopGRPC = 2 * time.Second
 )
@@ -130,6 +132,7 @@ func (r *receivers) start(ctx context.Context, cfg config.Telemetry) error {
 		defer cancel()
 		r.recall(limited, cfg.WarmUp)
 		r.ready.Store(true)
+		r.d.tasks.Go(func() { r.rehearseAll(cfg.WarmUp) })
 		if listener == nil {
 			return
 		}
@@ -184,18 +187,30 @@ func (r *receivers) recall(ctx context.Context, list []config.History) {
 			// Whose a series is, the rules say.
 			cfg.Queries = append(cfg.Queries, promql.Query{Name: fmt.Sprint(j), Query: selector, ServiceLabel: series.MetricLabel})
 		}
+		if len(cfg.Queries) == 0 {
+			continue
+		}
 		r.d.log.Info("reading history; senders wait", "url", h.URL, "since", h.Since)
-		n, err := 0, error(nil)
-		if len(cfg.Queries) > 0 {
-			n, err = r.recallFrom(ctx, cfg, h)
-		}
-		more, failed := r.rehearse(ctx, cfg, h)
-		n, err = n+more, errors.Join(err, failed)
-		if err != nil && r.d.ctx.Err() == nil {
-			r.d.log.Warn("some of the history could not be read; forecasts know less for a while", "url", h.URL, "error", err)
-		}
-		r.d.log.Info("history read", "url", h.URL, "points", n)
+		n, err := r.recallFrom(ctx, cfg, h)
+		r.historyRead(h, n, err)
 	}
+}
+
+// rehearseAll has the forecasts rehearse while everything goes on.
+func (r *receivers) rehearseAll(list []config.History) {
+	for i, h := range list {
+		ctx, cancel := context.WithTimeout(r.d.ctx, rehearseTimeout)
+		n, err := r.rehearse(ctx, promql.Config{Name: fmt.Sprintf("telemetry.warm_up[%d]", i), URL: h.URL, Client: h.Config()}, h)
+		cancel()
+		r.historyRead(h, n, err)
+	}
+}
+
+func (r *receivers) historyRead(h config.History, points int, err error) {
+	if err != nil && r.d.ctx.Err() == nil {
+		r.d.log.Warn("some of the history could not be read; forecasts know less for a while", "url", h.URL, "error", err)
+	}
+	r.d.log.Info("history read", "url", h.URL, "points", points)
 }
 
 // rehearse shows the forecasts what objectives and limits would have been held against.

@@ -192,7 +192,9 @@ func (in *ingest) Rehearsals() (out []Rehearsal, done func()) {
 			for _, p := range points {
 				at := time.UnixMilli(p.At)
 				r := series.Result{At: at, Elements: []series.Element{{Labels: labels, Value: p.Value, Newest: at}}}
+				in.mu.Lock()
 				w.resolver.resolve(&r)
+				in.mu.Unlock()
 				said := w.rehearse(aside, &r, fit)
 				in.mu.Lock()
 				in.enqueue(nil, said...)
@@ -249,6 +251,9 @@ func (w *watch) rehearse(a *predict.Agent, r *series.Result, fit func(*predict.R
 	w.observed(r, func(s predict.Series, at time.Time, v float64) {
 		found := a.Rehearse(s, at, v, fit)
 		for i := range found.Resolved {
+			if found.Resolved[i].Outcome == grace.PredictionFalseNegative {
+				continue // nobody was there to foresee it
+			}
 			out = append(out, pendingWrite{prediction: &predictionWrite{Prediction: found.Resolved[i], state: event.InShadow}})
 		}
 		for i := range found.Suspended {

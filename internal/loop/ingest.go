@@ -68,6 +68,7 @@ func (in *ingest) load(ctx context.Context) (gone []grace.Signal, err error) {
 		return nil, fmt.Errorf("load signals: %w", err)
 	}
 	now := in.Now()
+	in.forecaster.since(now) // what history shows is no reason to speak
 	in.mu.Lock()
 	in.noticeStep(now) // from here on
 	in.mu.Unlock()

@@ -168,8 +168,10 @@ type looked struct {
 const (
 	// selectorLabel tells the selectors of a query apart in one answer.
 	selectorLabel = "grace_selector"
-	// noTime is how far from now what is no time must be not to be taken for one.
+	// noTime is how far ahead what is no time must be not to be taken for one.
 	noTime = time.Hour
+	// longAgo is no time either; one that is less old is: what it is of is as old.
+	longAgo = 10 * 365 * 24 * time.Hour
 	// old is how old all that a query looks at must be for that to be said: its source
 	// answers, and measures nothing.
 	old = 3 * time.Minute
@@ -198,7 +200,7 @@ func (p *poll) look(ctx context.Context, names []string, at time.Time) ([]looked
 		l.selector, _ = strconv.Atoi(found.labels[selectorLabel])
 		delete(found.labels, selectorLabel)
 		l.labels = labels.FromMap(found.labels)
-		if at.Sub(l.at).Abs() > noTime || l.selector >= len(p.looks) || l.selector < 0 { // nobody can tell
+		if l.at.Sub(at) > noTime || at.Sub(l.at) > longAgo || l.selector >= len(p.looks) || l.selector < 0 { // nobody can tell
 			l.at, l.selector = at, 0
 		}
 		out = append(out, l)

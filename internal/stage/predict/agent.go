@@ -34,6 +34,7 @@ type Agent struct {
 	index  map[identity]Handle
 
 	rehearsal  Refit
+	lately     map[identity]int64 // unix ms of what was resolved last in a rehearsal
 	rehearsing bool               // the series is looked at as it was in the past
 	taught     map[identity]int64 // unix ms, until when the ledger knows what became of a series' claims
 
@@ -77,7 +78,7 @@ type RuleStats struct {
 func New(cfg Config, targets []Target, gate *Gate) *Agent {
 	a := &Agent{
 		rules: rules(), gate: gate, index: map[identity]Handle{},
-		pending: map[identity][]grace.Prediction{}, breaches: map[breached]int64{}, taught: map[identity]int64{},
+		pending: map[identity][]grace.Prediction{}, breaches: map[breached]int64{}, taught: map[identity]int64{}, lately: map[identity]int64{},
 	}
 	a.stats = make([]RuleStats, len(a.rules))
 	for i, r := range a.rules {
@@ -130,6 +131,7 @@ func (a *Agent) Len() int { return a.open }
 // it is passed over.
 func (a *Agent) Observe(name Series, at time.Time, value float64) {
 	if h, ok := a.judged(name); ok {
+		a.at(h).past = false
 		a.Append(h, at.UnixMilli(), value)
 	}
 }
@@ -194,7 +196,7 @@ func (a *Agent) Step(now time.Time, budget int) (r Result, done bool) {
 	r.Resolved = a.left
 	a.left = nil
 	for ; budget > 0 && int(a.cursor) < a.places; budget-- {
-		if s := a.at(a.cursor); s != nil {
+		if s := a.at(a.cursor); s != nil && !s.past {
 			a.look(s, now.UnixMilli(), &r)
 		}
 		a.cursor++

@@ -37,7 +37,7 @@ func (a *Agent) published(s *series, w *watch, rule int, c *Claim) grace.Predict
 		At: instant(c.Renewed), Made: instant(c.Made),
 		Series: s.name.Labels, Role: s.name.Role, Rule: a.rules[rule].name, Score: c.Score,
 		Until: instant(c.Until), Learned: w.learned, Evidence: c.proof,
-		Outcome: grace.PredictionOpen, Run: c.Run, WouldBreach: c.WouldBreach, Scored: c.Scored,
+		Outcome: grace.PredictionOpen, Run: c.Run, WouldBreach: c.WouldBreach, Scored: c.Scored, Likely: c.Likely != 0 || c.Scored,
 	}
 	if !c.Silent {
 		p.Published = instantOrNil(c.Published)

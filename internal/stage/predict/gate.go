@@ -377,7 +377,7 @@ func (g *Gate) Learn(p grace.Prediction) {
 	}
 	_, _ = g.learn(&Series{Service: p.Service, Metric: p.Metric, Labels: p.Series, Role: p.Role}, verdict{
 		rule: rule, score: p.Score, came: p.Outcome == grace.PredictionTruePositive,
-		likely: p.Scored || p.Likelihood >= g.sure(), counts: p.Scored, at: p.Resolved.UnixMilli(),
+		likely: p.Likely, counts: p.Scored, at: p.Resolved.UnixMilli(),
 		dense: rules()[rule].dense && !p.Block,
 	})
 }

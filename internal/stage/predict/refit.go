@@ -276,7 +276,8 @@ func (a *Agent) settleBlocks(s *series, w *watch, r *Result) {
 	o.said = slices.DeleteFunc(o.said, func(b block) bool {
 		from := b.number * blockLength
 		to := from + blockLength
-		if s.ring.last < to {
+		begins := w.breach.near() && !w.breach.on && s.ring.last < to+breachWindow*int64(s.ring.step)
+		if s.ring.last < to || begins {
 			return false
 		}
 		came := w.breach.began >= b.made && w.breach.began < to && w.breach.ended >= from
@@ -302,6 +303,6 @@ func (a *Agent) blockEntry(s *series, w *watch, b *block, v *verdict) grace.Pred
 	}
 	res.claim.title = title(w.target, w.threshold, res.claim.value)
 	p := a.entry(s, w, res)
-	p.Block = true
+	p.Block, p.Likely = true, v.likely
 	return p
 }

@@ -33,6 +33,7 @@ func (a *Agent) relive(name Series, at time.Time, value float64, fit func(*Refit
 		return r
 	}
 	s, millis, before := a.at(h), at.UnixMilli(), a.at(h).ring.count
+	s.past = true
 	a.Append(h, millis, value)
 	if s.ring.count == before || millis <= a.taught[s.name.identity()] || s.claimedAfter(millis) {
 		return r
@@ -54,25 +55,39 @@ func (a *Agent) Aside() *Agent {
 }
 
 // Adopt gives the series the past that was rehearsed aside. What is watched by now goes on:
-// of a series that is, the newest points come after that past, and its claims stand.
+// of a series that is, the newest points come after that past, and its claims stand. Series
+// that ended long before the others are of no use.
 func (a *Agent) Adopt(aside *Agent) {
+	newest := int64(0)
+	for h := range Handle(aside.places) {
+		if past := aside.at(h); past != nil {
+			newest = max(newest, past.ring.last)
+		}
+	}
 	for h := range Handle(aside.places) {
 		past := aside.at(h)
-		if past == nil || len(a.targetsOf(&past.name)) == 0 {
+		if past == nil || newest-past.ring.last > ended {
 			continue
 		}
-		live, ok := a.judged(past.name)
-		if !ok {
-			continue
+		if live, ok := a.judged(past.name); ok {
+			a.adopt(a.at(live), past, aside, h)
 		}
-		a.adopt(a.at(live), past, aside, h)
+	}
+	for id, at := range aside.lately {
+		a.taught[id] = max(a.taught[id], at)
 	}
 }
+
+// ended is after what time without a point a series is no more, in ms.
+const ended = 24 * hourLength
 
 func (a *Agent) adopt(live, past *series, aside *Agent, h Handle) {
 	times, values := live.ring.unpack(finePoints, a.work.times[:], a.work.values[:])
 	for i, t := range times {
 		aside.Append(h, live.ring.last+int64(t*1000), values[i])
+	}
+	if past.hours.known < live.hours.known {
+		return // it knows more already
 	}
 	live.ring, live.hours, live.fitted = past.ring, past.hours, past.fitted
 	for i := range live.watches {
@@ -82,16 +97,29 @@ func (a *Agent) adopt(live, past *series, aside *Agent, h Handle) {
 			continue
 		}
 		p := &past.watches[at]
-		w.breach, w.early, w.outlook = p.breach, p.early, p.outlook
+		w.breach, w.early, w.outlook = w.breach.after(p.breach, w.open), p.early, p.outlook
 		for j := range w.open {
 			w.open[j].samples = w.breach.count
 		}
 		for _, o := range p.open {
-			if w.claim(o.rule) == nil {
+			if w.claim(o.rule) == nil && w.breach.began < o.Made {
 				w.open = append(w.open, o)
 			}
 		}
 	}
+}
+
+// after gives the state of a breach with the past that was rehearsed. A breach that was seen
+// live has been told; one of the past that a claim foresaw is news to it.
+func (b *breachState) after(past breachState, claims []open) breachState {
+	seen := b.began
+	past.calm, past.news = b.calm, b.news
+	if past.began == 0 || seen != 0 {
+		past.began, past.ended = max(past.began, seen), max(past.ended, b.ended)
+		return past
+	}
+	past.news = slices.ContainsFunc(claims, func(o open) bool { return o.Made <= past.began && past.began <= o.Until })
+	return past
 }
 
 // claimedAfter tells whether there is a claim, from before a restart, that is newer.
@@ -102,8 +130,15 @@ func (s *series) claimedAfter(millis int64) bool {
 }
 
 // Prune forgets what is kept for series that have not come since a restart: claims whose
-// time was over long ago, and what the ledger knew before the time given.
+// time was over long ago, and what the ledger knew before the time given; and series that
+// are there for targets alone and have no more points, such as of a pod that is gone.
 func (a *Agent) Prune(before, overdue time.Time) {
+	for h := range Handle(a.places) {
+		s := a.at(h)
+		if s != nil && s.name.Judged && s.ring.last < overdue.UnixMilli() && !slices.ContainsFunc(s.watches, func(w watch) bool { return len(w.open) > 0 }) {
+			a.Close(h)
+		}
+	}
 	old := before.UnixMilli()
 	maps.DeleteFunc(a.taught, func(_ identity, at int64) bool { return at < old })
 	maps.DeleteFunc(a.breaches, func(_ breached, at int64) bool { return at < old })

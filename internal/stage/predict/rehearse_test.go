@@ -137,3 +137,56 @@ func TestRehearseAside(t *testing.T) {
 		t.Errorf("the leak was foreseen %d times", hits)
 	}
 }
+
+// A claim that was published before a restart, and whose breach came while nobody watched,
+// came true: the past that is adopted says so, once.
+func TestAdoptKeepsItsWord(t *testing.T) {
+	cfg := DefaultConfig()
+	made := start.Add(3 * time.Hour)
+	said := grace.Prediction{
+		ID: "x", Service: "cart", Metric: "latency_ms", Code: grace.CodeLatencySpike, Rule: "trend", Threshold: 500, Outcome: grace.PredictionOpen,
+		Made: made, Published: &made, At: made, Until: made.Add(30 * time.Minute), Score: 0.9, Likelihood: 0.9, Scored: true,
+	}
+	a := New(cfg, []Target{target()}, NewGate(cfg.Gate, noLock{}))
+	a.Restore([]grace.Prediction{said})
+	a.Observe(Series{Service: "cart", Metric: "latency_ms"}, made.Add(20*time.Minute), 600)
+	aside := a.Aside()
+	now := start
+	for now.Before(made.Add(19 * time.Minute)) {
+		now = now.Add(15 * time.Second)
+		v := 200.0
+		if now.After(made.Add(10 * time.Minute)) {
+			v = 600
+		}
+		aside.Rehearse(Series{Service: "cart", Metric: "latency_ms"}, now, v, func(*Refit) {})
+	}
+	a.Adopt(aside)
+	p := &tape{a: a, now: made.Add(20 * time.Minute)}
+	for range 400 {
+		p.now = p.now.Add(15 * time.Second)
+		a.Observe(Series{Service: "cart", Metric: "latency_ms"}, p.now, 200)
+		p.look()
+	}
+	if got := p.outcomes(); len(got) != 1 || got[0] != "trend true_positive" {
+		t.Errorf("%q", got)
+	}
+	// What is gone through again teaches nothing more.
+	again := a.Aside()
+	if again.taught[identity{seriesID{"cart", "latency_ms"}, ""}] != aside.lately[identity{seriesID{"cart", "latency_ms"}, ""}] {
+		t.Error("what was rehearsed is forgotten")
+	}
+}
+
+// A series of the past is looked at as of then, and one that has ended is closed.
+func TestThePastIsNotLookedAtAsOfNow(t *testing.T) {
+	cfg := DefaultConfig()
+	a := New(cfg, []Target{target()}, NewGate(cfg.Gate, noLock{}))
+	_, end := rehearsed(a, start, 1)
+	if r := a.Evaluate(end.Add(30 * 24 * time.Hour)); !r.Empty() {
+		t.Errorf("%+v", r)
+	}
+	a.Prune(end, end.Add(25*time.Hour))
+	if a.Len() != 0 {
+		t.Errorf("%d series are open", a.Len())
+	}
+}

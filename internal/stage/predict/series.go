@@ -44,6 +44,7 @@ type series struct {
 	name    Series
 	watches []watch
 	used    bool
+	past    bool     // the newest point was rehearsed: it is looked at as of then, not as of now
 	looked  uint32   // count of points when it was last looked at
 	fitted  int64    // the hour of its newest forecast; see NextRefit
 	odd     *oddness // of a series whose threshold is learned
