@@ -131,7 +131,6 @@ func (a *Agent) Len() int { return a.open }
 // it is passed over.
 func (a *Agent) Observe(name Series, at time.Time, value float64) {
 	if h, ok := a.judged(name); ok {
-		a.at(h).past = false
 		a.Append(h, at.UnixMilli(), value)
 	}
 }

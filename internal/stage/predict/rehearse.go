@@ -33,8 +33,8 @@ func (a *Agent) relive(name Series, at time.Time, value float64, fit func(*Refit
 		return r
 	}
 	s, millis, before := a.at(h), at.UnixMilli(), a.at(h).ring.count
-	s.past = true
 	a.Append(h, millis, value)
+	s.past = true
 	if s.ring.count == before || millis <= a.taught[s.name.identity()] || s.claimedAfter(millis) {
 		return r
 	}

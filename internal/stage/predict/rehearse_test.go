@@ -185,7 +185,16 @@ func TestThePastIsNotLookedAtAsOfNow(t *testing.T) {
 	if r := a.Evaluate(end.Add(30 * 24 * time.Hour)); !r.Empty() {
 		t.Errorf("%+v", r)
 	}
-	a.Prune(end, end.Add(25*time.Hour))
+	now := end.Add(30 * 24 * time.Hour)
+	for i := range 200 { // by its handle: it is watched again
+		now = now.Add(15 * time.Second)
+		a.Append(0, now.UnixMilli(), 200+1.5*float64(i))
+	}
+	if r := a.Evaluate(now); len(r.Shadow)+len(r.Advice)+len(r.Published) == 0 {
+		t.Error("what is watched again is not looked at")
+	}
+	a.at(0).watches[0].open = nil
+	a.Prune(end, now.Add(25*time.Hour))
 	if a.Len() != 0 {
 		t.Errorf("%d series are open", a.Len())
 	}

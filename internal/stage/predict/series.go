@@ -128,6 +128,7 @@ func (a *Agent) Append(h Handle, atMillis int64, v float64) {
 	if s == nil || math.IsNaN(v) || math.IsInf(v, 0) || atMillis <= s.ring.last && s.ring.count > 0 {
 		return
 	}
+	s.past = false
 	s.ring.append(atMillis, v)
 	s.hours.append(atMillis, v)
 	if s.odd != nil {
