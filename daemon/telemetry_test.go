@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -168,6 +169,21 @@ sensors:
 	}
 }
 
+// depthOf is the depth of the shop's queue on an instance, now.
+func depthOf(instance string, value int) map[string]any {
+	text := func(key, value string) map[string]any {
+		return map[string]any{"key": key, "value": map[string]any{"stringValue": value}}
+	}
+	return map[string]any{"resourceMetrics": []any{map[string]any{
+		"resource": map[string]any{"attributes": []any{text("service.name", "shop")}},
+		"scopeMetrics": []any{map[string]any{"metrics": []any{map[string]any{
+			"name": "queue.depth", "gauge": map[string]any{"dataPoints": []any{map[string]any{
+				"asInt": strconv.Itoa(value), "attributes": []any{text("instance", instance)}, "timeUnixNano": fmt.Sprint(time.Now().UnixNano()),
+			}}},
+		}}}},
+	}}}
+}
+
 // TestRecall: after a restart the forecasts of what is sent begin with the
 // history that a Prometheus has of it.
 func TestRecall(t *testing.T) {
@@ -180,7 +196,7 @@ func TestRecall(t *testing.T) {
 		for i := range int64(46) { // 10 half an hour ago, 85 now
 			values = append(values, []any{now - 60*(45-i), fmt.Sprint(max(85-2.5*float64(45-i), 0))})
 		}
-		series := map[string]any{"metric": map[string]string{"__name__": "queue.depth", "service": "shop", "instance": "a"}, "values": values}
+		series := map[string]any{"metric": map[string]string{"__name__": "queue.depth", "service": "shop", "service.name": "shop", "instance": "a"}, "values": values}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": "matrix", "result": []any{series}}})
 	}))
@@ -191,7 +207,18 @@ telemetry:
 `, 1))
 	d, c := h.embed(t)
 	defer stop(t, d)
+	// What history alone shows is no reason to speak: it has to go on.
+	taken := 0
 	patience.Until(t, func() error {
+		if taken < 2 {
+			status, _, err := c.try(http.MethodPost, "/v1/metrics", depthOf("a", 86))
+			if err != nil {
+				return err
+			}
+			if status == http.StatusOK {
+				taken++
+			}
+		}
 		for _, p := range items[grace.Prediction](c, "/api/predictions?service=shop") {
 			if p.Metric == "queue" && strings.Contains(p.Series, `instance="a"`) && time.Until(p.BreachAt) < 15*time.Minute {
 				return nil
