@@ -82,7 +82,7 @@ func (p process) BacktestPredictions(ctx context.Context, since, step time.Durat
 func pastOf(cfg *config.Config, b *loop.PredictionBacktest) (out []*pastExpr, err error) {
 	var senders []*keeper
 	for i, h := range cfg.Telemetry.WarmUp {
-		senders = append(senders, &keeper{cfg: promql.Config{Name: fmt.Sprintf("telemetry.warm_up[%d]", i), URL: h.URL, Client: h.Config()}})
+		senders = append(senders, &keeper{cfg: warmUpFrom(i, h)})
 	}
 	sources := map[string]*keeper{}
 	for _, s := range cfg.Sensors {

@@ -182,7 +182,7 @@ func (r *receivers) close() {
 // that comes after one of now would be late.
 func (r *receivers) recall(ctx context.Context, list []config.History) {
 	for i, h := range list {
-		cfg := promql.Config{Name: fmt.Sprintf("telemetry.warm_up[%d]", i), URL: h.URL, Client: h.Config()}
+		cfg := warmUpFrom(i, h)
 		for j, selector := range h.Selectors {
 			// Whose a series is, the rules say.
 			cfg.Queries = append(cfg.Queries, promql.Query{Name: fmt.Sprint(j), Query: selector, ServiceLabel: series.MetricLabel})
@@ -196,11 +196,16 @@ func (r *receivers) recall(ctx context.Context, list []config.History) {
 	}
 }
 
+// warmUpFrom is who is asked for the history of what is sent, at a place of the list.
+func warmUpFrom(i int, h config.History) promql.Config {
+	return promql.Config{Name: fmt.Sprintf("telemetry.warm_up[%d]", i), URL: h.URL, Client: h.Config()}
+}
+
 // rehearseAll has the forecasts rehearse while everything goes on.
 func (r *receivers) rehearseAll(list []config.History) {
 	for i, h := range list {
 		ctx, cancel := context.WithTimeout(r.d.ctx, rehearseTimeout)
-		n, err := r.rehearse(ctx, promql.Config{Name: fmt.Sprintf("telemetry.warm_up[%d]", i), URL: h.URL, Client: h.Config()}, h)
+		n, err := r.rehearse(ctx, warmUpFrom(i, h), h)
 		cancel()
 		r.historyRead(h, n, err)
 	}
@@ -215,7 +220,6 @@ func (r *receivers) historyRead(h config.History, points int, err error) {
 
 // rehearse shows the forecasts what objectives and limits would have been held against.
 func (r *receivers) rehearse(ctx context.Context, cfg promql.Config, h config.History) (n int, err error) {
-	var samples []series.Sample
 	list, done := r.d.loop.Rehearsals()
 	defer done()
 	for i, one := range list {
@@ -225,12 +229,10 @@ func (r *receivers) rehearse(ctx context.Context, cfg promql.Config, h config.Hi
 			return n, err
 		}
 		read, err := past.History(ctx, now().Add(-h.Since.D()), h.Step.D(), func(labels map[string]string, history []promql.Point) {
-			samples = samples[:0]
-			for _, p := range history {
-				samples = append(samples, series.Sample{At: p.At, Value: p.Value})
-			}
 			delete(labels, series.MetricLabel)
-			one.Observe(labels, samples)
+			for _, p := range history {
+				one.Observe(labels, time.UnixMilli(p.At), p.Value)
+			}
 		})
 		if n += read; err != nil {
 			return n, err

@@ -49,7 +49,7 @@ type RuleSummary struct {
 	Rule                  string         `json:"rule"`
 	Published             int            `json:"published" doc:"predictions, each counted once however often it was said"`
 	Open                  int            `json:"open" doc:"of the published ones: not resolved yet"`
-	TruePositives         int            `json:"true_positives" doc:"a breach began within twice the horizon"`
+	TruePositives         int            `json:"true_positives" doc:"a breach began in the time that was said"`
 	FalsePositives        int            `json:"false_positives" doc:"none began"`
 	Prevented             int            `json:"prevented" doc:"none began, a run acted, and by the forecast it had begun"`
 	Unresolved            int            `json:"unresolved" doc:"too few samples to tell, or a run acted and the forecast leaves it open"`

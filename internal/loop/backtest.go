@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"grace"
-	"grace/internal/forecast"
-	"grace/internal/series"
 	"grace/internal/stage/predict"
 )
 
@@ -48,8 +46,7 @@ type PastExpr struct {
 func (f *forecaster) NewPredictionBacktest() *PredictionBacktest {
 	cfg := &f.stages.Load().Config
 	list := watches(cfg) // not those of the watch, which are at work
-	past := &refitter{model: forecast.Default(f.Models...)}
-	b := &PredictionBacktest{Backtest: predict.NewBacktest(cfg.Predict, targetsOf(list), &sync.Mutex{}, func(r *predict.Refit) { r.Run(&past.work, past.model) })}
+	b := &PredictionBacktest{Backtest: predict.NewBacktest(cfg.Predict, targetsOf(list), &sync.Mutex{}, f.newRefitter().fit)}
 	for _, w := range list {
 		b.Expressions = append(b.Expressions, w.past(b.Backtest))
 	}
@@ -72,8 +69,7 @@ func (w *watch) past(into *predict.Backtest) PastExpr {
 // Take takes a value that the query gave at a time: those of all expressions in the order of
 // their times. It tells whether it is known whose it is.
 func (e *PastExpr) Take(labels map[string]string, at time.Time, value float64) (whose bool) {
-	r := series.Result{At: at, Elements: []series.Element{{Labels: labels, Value: value, Newest: at}}}
-	e.watch.resolver.resolve(&r)
+	r := e.watch.then(labels, at, value)
 	e.watch.observed(&r, func(s predict.Series, at time.Time, v float64) {
 		whose = true
 		e.into.Take(s, at, v)

@@ -11,8 +11,8 @@ import (
 
 	"grace"
 	"grace/internal/event"
-	"grace/internal/forecast"
 	"grace/internal/series"
+	"grace/internal/stage/diagnose"
 	"grace/internal/stage/predict"
 	"grace/internal/stage/sense"
 )
@@ -61,7 +61,7 @@ func watches(cfg *Config) []*watch {
 		if expr.Unpredictable() == "" {
 			t := predict.Target{Service: o.Service, Metric: o.Name, Op: expr.Op(), Code: o.Code, Unit: o.Unit, Impact: impact}
 			if impact == grace.ImpactUnknown {
-				t.Impact, t.Impacts = foreseenImpact(o.Severity, grace.CriticalityUnknown), impacts[o.Severity]
+				t.Impact, t.Impacts = diagnose.ForeseenImpact(o.Severity, grace.CriticalityUnknown), impacts[o.Severity]
 			}
 			t.Text, t.Metrics = cmp.Or(expr.Measured(), o.Name), expr.Metrics()
 			t.Threshold, w.constant = expr.Threshold()
@@ -170,7 +170,7 @@ func (in *ingest) Backfill(ctx context.Context, metric string, at time.Time) err
 // Rehearsal is an expression whose past a forecast may begin with.
 type Rehearsal struct {
 	Expr    string
-	Observe func(labels map[string]string, points []series.Sample)
+	Observe func(labels map[string]string, at time.Time, value float64)
 }
 
 // Rehearsals gives what can be foretold from what another system has kept: what is held
@@ -182,24 +182,19 @@ func (in *ingest) Rehearsals() (out []Rehearsal, done func()) {
 	f.agents.Lock()
 	defer f.agents.Unlock()
 	aside := f.predict.Aside()
-	past := &refitter{model: forecast.Default(f.Models...)}
-	fit := func(r *predict.Refit) { r.Run(&past.work, past.model) }
+	fit := f.newRefitter().fit
 	for _, w := range in.watches {
 		if w.target == nil || !w.constant || w.expr.Source() != "" {
 			continue
 		}
-		out = append(out, Rehearsal{w.expr.Value(), func(labels map[string]string, points []series.Sample) {
-			for _, p := range points {
-				at := time.UnixMilli(p.At)
-				r := series.Result{At: at, Elements: []series.Element{{Labels: labels, Value: p.Value, Newest: at}}}
-				in.mu.Lock()
-				w.resolver.resolve(&r)
-				in.mu.Unlock()
-				said := w.rehearse(aside, &r, fit)
-				in.mu.Lock()
-				in.enqueue(nil, said...)
-				in.mu.Unlock()
-			}
+		out = append(out, Rehearsal{w.expr.Value(), func(labels map[string]string, at time.Time, value float64) {
+			in.mu.Lock()
+			r := w.then(labels, at, value)
+			in.mu.Unlock()
+			said := w.rehearse(aside, &r, fit)
+			in.mu.Lock()
+			in.enqueue(nil, said...)
+			in.mu.Unlock()
 		}})
 	}
 	return out, func() {
@@ -207,6 +202,13 @@ func (in *ingest) Rehearsals() (out []Rehearsal, done func()) {
 		defer f.agents.Unlock()
 		f.predict.Adopt(aside)
 	}
+}
+
+// then is what the expression gave at a time of the past, and whose that is.
+func (w *watch) then(labels map[string]string, at time.Time, value float64) series.Result {
+	r := series.Result{At: at, Elements: []series.Element{{Labels: labels, Value: value, Newest: at}}}
+	w.resolver.resolve(&r)
+	return r
 }
 
 // whose tells whose an element is; none when it does not say.

@@ -11,6 +11,7 @@ import (
 	"grace"
 	"grace/internal/content"
 	"grace/internal/event"
+	"grace/internal/stage/diagnose"
 	"grace/internal/stage/predict"
 )
 
@@ -126,7 +127,7 @@ func (f *forecaster) posted(predictions []grace.Prediction) []pendingWrite {
 			p.BreachAt = now.Add(st.Predict.Horizon.D())
 		}
 		if p.Impact == grace.ImpactUnknown {
-			p.Impact = foreseenImpact("", criticalityOf(st.Services, p.Service))
+			p.Impact = diagnose.ForeseenImpact("", criticalityOf(st.Services, p.Service))
 		}
 		if len(p.Suggest) == 0 {
 			p.Suggest = st.suggest(p, &f.memory)

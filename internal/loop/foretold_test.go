@@ -9,6 +9,7 @@ import (
 
 	"grace"
 	"grace/internal/event"
+	"grace/internal/stage/diagnose"
 	"grace/internal/stage/predict"
 	"grace/internal/stage/sense"
 )
@@ -96,7 +97,7 @@ func TestForeseenImpact(t *testing.T) {
 	var got []string
 	for _, c := range []grace.Criticality{grace.CriticalityLow, grace.CriticalityMedium, grace.CriticalityHigh, grace.CriticalityCritical, grace.CriticalityUnknown} {
 		for _, s := range []grace.Severity{grace.SeverityInfo, grace.SeverityWarning, grace.SeverityCritical} {
-			got = append(got, string(foreseenImpact(s, c)))
+			got = append(got, string(diagnose.ForeseenImpact(s, c)))
 		}
 	}
 	if want := "low low medium low medium medium low medium medium medium medium high medium medium high"; strings.Join(got, " ") != want {

@@ -1,33 +1,9 @@
 package loop
 
-import "grace"
-
-// foreseenImpact is how bad it would be if what is foreseen came: how severe that is against
-// how much the service matters, as a diagnosis weighs what is there.
-//
-//	criticality       | info   | warning | critical
-//	low               | low    | low     | medium
-//	medium, high      | low    | medium  | medium
-//	critical, unknown | medium | medium  | high
-func foreseenImpact(severity grace.Severity, criticality grace.Criticality) grace.Impact {
-	const low, medium, high = grace.ImpactLow, grace.ImpactMedium, grace.ImpactHigh
-	row := [...]grace.Impact{medium, medium, high}
-	switch criticality {
-	case grace.CriticalityLow:
-		row = [...]grace.Impact{low, low, medium}
-	case grace.CriticalityMedium, grace.CriticalityHigh:
-		row = [...]grace.Impact{low, medium, medium}
-	case grace.CriticalityUnknown, grace.CriticalityCritical:
-	}
-	switch severity {
-	case grace.SeverityInfo:
-		return row[0]
-	case grace.SeverityCritical:
-		return row[2]
-	case grace.SeverityWarning:
-	}
-	return row[1] // as what says nothing else
-}
+import (
+	"grace"
+	"grace/internal/stage/diagnose"
+)
 
 // impactsOf gives the impact for every declared service, by severity.
 func impactsOf(services []grace.Service) map[grace.Severity]map[grace.ServiceID]grace.Impact {
@@ -35,7 +11,7 @@ func impactsOf(services []grace.Service) map[grace.Severity]map[grace.ServiceID]
 	for _, s := range []grace.Severity{"", grace.SeverityInfo, grace.SeverityWarning, grace.SeverityCritical} {
 		out[s] = make(map[grace.ServiceID]grace.Impact, len(services))
 		for i := range services {
-			out[s][services[i].ID] = foreseenImpact(s, services[i].Criticality)
+			out[s][services[i].ID] = diagnose.ForeseenImpact(s, services[i].Criticality)
 		}
 	}
 	return out

@@ -27,9 +27,15 @@ type refitter struct {
 	refit predict.Refit
 }
 
+func (f *forecaster) newRefitter() *refitter {
+	return &refitter{model: forecast.Default(f.Models...)}
+}
+
+func (r *refitter) fit(next *predict.Refit) { next.Run(&r.work, r.model) }
+
 // refits keeps the forecasts of the hour up to date.
 func (f *forecaster) refits(ctx context.Context) {
-	r := &refitter{model: forecast.Default(f.Models...)}
+	r := f.newRefitter()
 	eachSecond(ctx, func() {
 		began := time.Now()
 		for ctx.Err() == nil && time.Since(began) < refitShare && f.refitEach(r) {
@@ -41,7 +47,7 @@ func (f *forecaster) refits(ctx context.Context) {
 // take.
 func (f *forecaster) refitSome() {
 	if f.stepRefits == nil {
-		f.stepRefits = &refitter{model: forecast.Default(f.Models...)}
+		f.stepRefits = f.newRefitter()
 	}
 	for range refitsAStep {
 		if !f.refitEach(f.stepRefits) {
@@ -53,9 +59,9 @@ func (f *forecaster) refitSome() {
 // fitPast makes a forecast of what is rehearsed. The caller holds f.agents.
 func (f *forecaster) fitPast(r *predict.Refit) {
 	if f.pastRefits == nil {
-		f.pastRefits = &refitter{model: forecast.Default(f.Models...)}
+		f.pastRefits = f.newRefitter()
 	}
-	r.Run(&f.pastRefits.work, f.pastRefits.model)
+	f.pastRefits.fit(r)
 }
 
 // refitEach makes the next forecast of every agent, and tells whether there was
@@ -83,7 +89,7 @@ func (f *forecaster) refitOne(r *refitter, do func(func(*predict.Agent))) bool {
 	if !found {
 		return false
 	}
-	r.refit.Run(&r.work, r.model)
+	r.fit(&r.refit)
 	do(func(a *predict.Agent) { a.Refitted(&r.refit) })
 	return true
 }

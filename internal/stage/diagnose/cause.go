@@ -128,6 +128,19 @@ func (a *Agent) impact(p *suspect) grace.Impact {
 			return worst
 		}
 	}
+	return impactAt(criticality, p.impactColumn())
+}
+
+// The columns of the table of impacts.
+const (
+	columnHint = iota
+	columnWarning
+	columnWarnings
+	columnCritical
+	columnDown
+)
+
+func impactAt(criticality grace.Criticality, column int) grace.Impact {
 	const low, medium, high, critical = grace.ImpactLow, grace.ImpactMedium, grace.ImpactHigh, grace.ImpactCritical
 	row := [...]grace.Impact{medium, medium, high, high, critical}
 	switch criticality {
@@ -137,23 +150,36 @@ func (a *Agent) impact(p *suspect) grace.Impact {
 		row = [...]grace.Impact{low, medium, medium, medium, medium}
 	case grace.CriticalityUnknown, grace.CriticalityCritical:
 	}
-	return row[p.impactColumn()]
+	return row[column]
+}
+
+// ForeseenImpact is how bad it would be if one thing of a severity came: the columns hint
+// (info), one warning (also of what says nothing else) and critical of the table of impacts.
+func ForeseenImpact(severity grace.Severity, criticality grace.Criticality) grace.Impact {
+	switch severity {
+	case grace.SeverityInfo:
+		return impactAt(criticality, columnHint)
+	case grace.SeverityCritical:
+		return impactAt(criticality, columnCritical)
+	case grace.SeverityWarning:
+	}
+	return impactAt(criticality, columnWarning)
 }
 
 // impactColumn is the column of the table of impacts.
 func (p *suspect) impactColumn() int {
-	warnings, worst := 0, 0
+	warnings, worst := columnHint, columnHint
 	for i := range p.symptoms {
 		s := &p.symptoms[i]
 		switch {
 		case !s.serious():
 		case s.severity == grace.SeverityCritical && p.code == grace.CodeServiceDown && s.code == p.code:
-			worst = max(worst, 4)
+			worst = max(worst, columnDown)
 		case s.severity == grace.SeverityCritical:
-			worst = max(worst, 3)
+			worst = max(worst, columnCritical)
 		default:
 			warnings++
 		}
 	}
-	return max(worst, min(warnings, 2))
+	return max(worst, min(warnings, columnWarnings))
 }

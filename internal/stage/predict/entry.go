@@ -197,13 +197,13 @@ func (a *Agent) Restore(entries []grace.Prediction) {
 		p := &entries[i]
 		switch p.Outcome {
 		case grace.PredictionTruePositive, grace.PredictionFalsePositive:
-			id := identity{seriesID{p.Service, p.Metric}, p.Series}
+			id := identityOf(p)
 			a.taught[id] = max(a.taught[id], p.Resolved.UnixMilli())
 			a.rememberBreach(p)
 		case grace.PredictionFalseNegative:
 			a.rememberBreach(p)
 		case grace.PredictionOpen:
-			id := identity{seriesID{p.Service, p.Metric}, p.Series}
+			id := identityOf(p)
 			a.pending[id] = append(a.pending[id], *p)
 			if h, ok := a.index[id]; ok {
 				a.reopen(a.at(h))
@@ -218,7 +218,7 @@ func (a *Agent) rememberBreach(p *grace.Prediction) {
 	if p.Breach == nil {
 		return
 	}
-	k := breached{identity: identity{seriesID{p.Service, p.Metric}, p.Series}, code: p.Code, learned: p.Learned}
+	k := breached{identity: identityOf(p), code: p.Code, learned: p.Learned}
 	if !p.Learned {
 		k.threshold = p.Threshold
 	}
@@ -241,6 +241,11 @@ func (a *Agent) recallBreaches(s *series) {
 			w.breach.began, w.breach.ended = max(w.breach.began, at), max(w.breach.ended, at)
 		}
 	}
+}
+
+// identityOf gives the series that an entry of the ledger is about.
+func identityOf(p *grace.Prediction) identity {
+	return identity{seriesID{p.Service, p.Metric}, p.Series}
 }
 
 // reopen puts the open claims from before a restart to their series.

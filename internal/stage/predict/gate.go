@@ -341,15 +341,15 @@ func (g *Gate) learn(of *Series, v verdict) (Suspension, bool) {
 	now, half := seconds(v.at), g.cfg.HalfLife.D().Seconds()
 	r := &g.rules[v.rule]
 	similar := entryOf(g.groups, group{of.Service, of.Role, uint8(v.rule)})
-	// A rule that knows the series is judged by what is likely enough to be
-	// published; its other claims only calibrate it.
-	if !v.dense && (!r.prior.Own || v.likely) {
-		r.tally.add(v.came, now, half)
-		similar.add(v.came, now, half)
-		entryOf(g.series, ofSeries{of.identity(), uint8(v.rule)}).add(v.came, now, half)
-	}
 	if !v.dense {
 		r.curve.add(v.score, v.came, now, half)
+		// A rule that knows the series is judged by what is likely enough to be
+		// published; its other claims only calibrate it.
+		if !r.prior.Own || v.likely {
+			r.tally.add(v.came, now, half)
+			similar.add(v.came, now, half)
+			entryOf(g.series, ofSeries{of.identity(), uint8(v.rule)}).add(v.came, now, half)
+		}
 	}
 	if !v.counts {
 		return Suspension{}, false
