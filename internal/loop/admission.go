@@ -1,6 +1,8 @@
 package loop
 
 import (
+	"fmt"
+
 	"grace"
 	"grace/internal/heal"
 )
@@ -8,15 +10,13 @@ import (
 // Admit asks once more what may have changed since the decision: mode, trust,
 // silences, the evidence, the change window, the circuit breaker, other runs.
 func (j journal) Admit(run grace.Run) (heal.Admission, error) {
-	if err := j.runs.Store.LockDeciding(j.ctx, j.tx); err != nil {
-		return heal.Admission{}, err
+	standing, err := j.runs.Store.StandingToDecide(j.ctx, j.tx, j.runs.Now())
+	if err != nil {
+		return heal.Admission{}, fmt.Errorf("read what stands: %w", err)
 	}
 	st := j.runs.stages.Load() // as they are once it is this one's turn
 	j.runs.in.noticeStill()
-	p, err := j.runs.present(j.ctx, j.tx, j.runs.glance(st))
-	if err != nil {
-		return heal.Admission{}, err
-	}
+	p := j.runs.presentOf(j.runs.glance(st), standing)
 	s, k, dec, err := j.runs.admission(j.ctx, j.tx, st, p, run)
 	if err != nil {
 		return heal.Admission{}, err
