@@ -228,13 +228,16 @@ func (r *receivers) rehearse(ctx context.Context, cfg promql.Config, h config.Hi
 		if err != nil {
 			return n, err
 		}
+		var stopped error
 		read, err := past.History(ctx, now().Add(-h.Since.D()), h.Step.D(), func(labels map[string]string, history []promql.Point) {
 			delete(labels, series.MetricLabel)
 			for _, p := range history {
-				one.Observe(labels, time.UnixMilli(p.At), p.Value)
+				if stopped = one.Observe(ctx, labels, time.UnixMilli(p.At), p.Value); stopped != nil {
+					return
+				}
 			}
 		})
-		if n += read; err != nil {
+		if n, err = n+read, errors.Join(err, stopped); err != nil {
 			return n, err
 		}
 	}

@@ -153,6 +153,11 @@ func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.S
 // Backfill shows the forecasts what a metric was at a time before this process began, which
 // has been appended: the oldest first. It is no symptom of anything now.
 func (in *ingest) Backfill(ctx context.Context, metric string, at time.Time) error {
+	in.backfill(ctx, metric, at)
+	return in.room(ctx)
+}
+
+func (in *ingest) backfill(ctx context.Context, metric string, at time.Time) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, w := range in.watches {
@@ -164,13 +169,12 @@ func (in *ingest) Backfill(ctx context.Context, metric string, at time.Time) err
 			in.enqueue(nil, in.forecaster.rehearse(w, &r)...)
 		}
 	}
-	return ctx.Err()
 }
 
 // Rehearsal is an expression whose past a forecast may begin with.
 type Rehearsal struct {
 	Expr    string
-	Observe func(labels map[string]string, at time.Time, value float64)
+	Observe func(ctx context.Context, labels map[string]string, at time.Time, value float64) error
 }
 
 // Rehearsals gives what can be foretold from what another system has kept: what is held
@@ -187,7 +191,7 @@ func (in *ingest) Rehearsals() (out []Rehearsal, done func()) {
 		if w.target == nil || !w.constant || w.expr.Source() != "" {
 			continue
 		}
-		out = append(out, Rehearsal{w.expr.Value(), func(labels map[string]string, at time.Time, value float64) {
+		out = append(out, Rehearsal{w.expr.Value(), func(ctx context.Context, labels map[string]string, at time.Time, value float64) error {
 			in.mu.Lock()
 			r := w.then(labels, at, value)
 			in.mu.Unlock()
@@ -195,6 +199,7 @@ func (in *ingest) Rehearsals() (out []Rehearsal, done func()) {
 			in.mu.Lock()
 			in.enqueue(nil, said...)
 			in.mu.Unlock()
+			return in.room(ctx)
 		}})
 	}
 	return out, func() {

@@ -204,6 +204,26 @@ func (in *ingest) flush(ctx context.Context) error {
 	}
 }
 
+// room waits until little enough is queued that the past may add to it: while the store
+// is away what is left of the queue is for what happens now.
+func (in *ingest) room(ctx context.Context) error {
+	for ctx.Err() == nil {
+		in.mu.Lock()
+		pending := in.unsaved.pending()
+		in.mu.Unlock()
+		if pending < flushBatch {
+			return nil
+		}
+		if in.flush(ctx) != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}
+	return ctx.Err()
+}
+
 // writeQueued writes the oldest of what is queued, what the store would never
 // take left out. The caller holds l.flushing.
 func (in *ingest) writeQueued(ctx context.Context, batch []pendingWrite) error {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/event"
 	"grace/internal/heal"
 	"grace/internal/mesh"
 	"grace/internal/stage/sense"
@@ -111,6 +112,39 @@ func TestStoreAway(t *testing.T) {
 	report, err := l.Store.VerifyAudit(t.Context())
 	if err != nil || !report.OK {
 		t.Errorf("audit: %+v %v", report, err)
+	}
+}
+
+// TestPastMakesRoom: what is rehearsed waits for the store and leaves the queue to what
+// happens now.
+func TestPastMakesRoom(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 1, func(cfg *Config) {
+		cfg.Limits = append(cfg.Limits, sense.Limit{Name: "disk", Service: benchService(0), Expr: "disk > 95", Code: grace.CodeCapacity})
+	})
+	queue := func(n int) {
+		l.ingest.mu.Lock()
+		defer l.ingest.mu.Unlock()
+		for i := range n {
+			l.ingest.enqueue(nil, pendingWrite{prediction: &predictionWrite{Prediction: grace.Prediction{
+				ID: fmt.Sprint(i), Service: benchService(0), Key: "disk", Rule: "trend", Made: l.Now(), Rehearsed: true,
+			}, state: event.InShadow}})
+		}
+	}
+	list, done := l.Rehearsals()
+	defer done()
+	labels, hour := map[string]string{}, time.Hour
+	for name, show := range map[string]func(context.Context) error{
+		"telemetry": func(ctx context.Context) error { return list[0].Observe(ctx, labels, l.Now().Add(-hour), 20) },
+		"sensor":    func(ctx context.Context) error { return l.Backfill(ctx, "disk", l.Now().Add(-hour)) },
+	} {
+		queue(flushBatch)
+		if err := show(away(t)); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v while the store is away", name, err)
+		}
+		if err := show(t.Context()); err != nil || l.unsaved.pending() != 0 {
+			t.Errorf("%s: %v, %d wait though the store is there", name, err, l.unsaved.pending())
+		}
 	}
 }
 
