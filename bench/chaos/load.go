@@ -85,7 +85,7 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 	}
 	// Some alert senders send to every replica.
 	for range rand.IntN(3) {
-		go func() { _, _ = l.request(ctx, http.MethodPost, "/api/health/ingest_signal", alert, nil) }()
+		go func() { _ = l.post(ctx, alert) }()
 	}
 	if err := l.persist(ctx, alert); err != nil {
 		return fmt.Errorf("%s: the trigger was never accepted: %w", service, err)
@@ -111,7 +111,7 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 			l.playSource(ctx, run, alert, still > stuckAfter)
 		} else if still++; ok && still > stuckAfter {
 			// A source repeats what still fires: GRACE may have been killed before it decided.
-			_, _ = l.request(ctx, http.MethodPost, "/api/health/ingest_signal", alert, nil)
+			_ = l.post(ctx, alert)
 			still = 0
 		}
 		select {
@@ -120,6 +120,7 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 		case <-time.After(lookAgain):
 		}
 	}
+	alert = maps.Clone(alert) // what is still on its way stays as it is
 	alert["resolved"] = true
 	if err := l.persist(ctx, alert); err != nil {
 		return fmt.Errorf("%s: the end of the alert was never accepted: %w", service, err)
@@ -140,13 +141,13 @@ func (l *load) playSource(ctx context.Context, run *grace.Run, alert map[string]
 	again := maps.Clone(alert)
 	again["resolved"] = resolved
 	// The process may be away: then it is said again.
-	_, _ = l.request(ctx, http.MethodPost, "/api/health/ingest_signal", again, nil)
+	_ = l.post(ctx, again)
 }
 
 // persist posts a signal until it is accepted.
 func (l *load) persist(ctx context.Context, signal map[string]any) error {
 	for {
-		if ok, _ := l.request(ctx, http.MethodPost, "/api/health/ingest_signal", signal, nil); ok {
+		if l.post(ctx, signal) {
 			return nil
 		}
 		select {
@@ -155,6 +156,15 @@ func (l *load) persist(ctx context.Context, signal map[string]any) error {
 		case <-time.After(postAgain):
 		}
 	}
+}
+
+// post says how the service is now: what a process that was stopped meanwhile takes later
+// is of that time, as a source dates it.
+func (l *load) post(ctx context.Context, signal map[string]any) (accepted bool) {
+	signal = maps.Clone(signal)
+	signal["at"] = time.Now().UTC()
+	accepted, _ = l.request(ctx, http.MethodPost, "/api/health/ingest_signal", signal, nil)
+	return accepted
 }
 
 // request asks any replica; ok means that it was answered 2xx.
