@@ -41,6 +41,7 @@ type Mutations struct {
 
 	StoredEvidence bool // what was stored before a start counts as seen
 	IgnorePassing  bool // one sample that passes is not told
+	Undated        bool // a frozen source's samples are taken for new
 	NeverTell      bool // what lasts is not escalated
 	ForgetVictims  bool // incidents name the cause alone
 	NarrowStorm    bool // a storm's incident names no more than when it was opened
@@ -149,6 +150,12 @@ func (m Mutations) started(ctx context.Context, p *process) error {
 
 // samples gives what a process is told.
 func (m Mutations) samples(p *process, samples []grace.Sample) []grace.Sample {
+	if m.Undated {
+		samples = slices.Clone(samples)
+		for i := range samples {
+			samples[i].At = p.now()
+		}
+	}
 	if !m.IgnorePassing {
 		return samples
 	}

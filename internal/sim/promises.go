@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"grace"
@@ -56,6 +57,8 @@ func (s *Sim) proof(p *process, c call) {
 			said = append(said, fmt.Sprintf("%s passed at %s", key, s.since(v.last)))
 		case v.expired(s.now.Add(s.wall - sampleEvery)):
 			said = append(said, fmt.Sprintf("%s was last repeated at %s", key, s.since(v.last)))
+		case v.until.IsZero() && !strings.Contains(string(key), "/"+alertSensor+"/") && s.now.Sub(v.last) > blindAfter+sampleEvery:
+			said = append(said, fmt.Sprintf("%s was last measured at %s", key, s.since(v.last)))
 		default:
 			return
 		}
@@ -187,7 +190,7 @@ func (s *Sim) overdue(n Node, began time.Time) (why string, blind bool) {
 // steady tells whether every sample of the story arrives.
 func (s *Sim) steady() bool {
 	return !slices.ContainsFunc(s.story.Events, func(e Event) bool {
-		return slices.Contains([]Kind{LoseSamples, LateSamples, TwiceSamples, SplitSamples, SensorError, SilentSource, RemoveSensor, RenameSensor, Restart, KillReplica, KillAtStep, Freeze, ClockStep}, e.Kind)
+		return slices.Contains([]Kind{LoseSamples, LateSamples, TwiceSamples, SplitSamples, SensorError, SilentSource, FrozenSource, RemoveSensor, RenameSensor, Restart, KillReplica, KillAtStep, Freeze, ClockStep}, e.Kind)
 	})
 }
 

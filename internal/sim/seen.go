@@ -30,6 +30,7 @@ type word struct {
 	at   time.Time // when it was taken, by the clock of its host before that was set
 	last time.Time // when it was delivered
 	bad  bool
+	date time.Time // that it has
 }
 
 // expired tells whether an alert was not said again in time.
@@ -39,6 +40,9 @@ func (v *seen) expired(wall time.Time) bool {
 
 // take lets a newer sample speak. The clock may have been set back.
 func (w word) take(n word) word {
+	if n.date.Equal(w.date) && n.bad == w.bad { // it is the same
+		return w
+	}
 	if n.at.Before(w.at) && n.last.Sub(w.last) <= 2*sampleEvery {
 		return w
 	}
@@ -62,11 +66,11 @@ func (s *Sim) notice(p *process, samples []grace.Sample) {
 			v.known = time.Time{}
 		}
 		v.until = m.Expires
-		w := word{m.At.Add(-s.wall), s.now, bad}
+		w := word{at: m.At.Add(-s.wall), last: s.now, bad: bad, date: m.At}
 		if w.at.After(s.now) { // it was on its way while the clock was set back
 			w.at = s.now
 		}
-		twice := w.at.Equal(v.by[p].at) && w.bad == v.by[p].bad
+		twice := w.date.Equal(v.by[p].date) && w.bad == v.by[p].bad
 		v.word, v.by[p] = v.take(w), v.by[p].take(w)
 		if twice {
 			continue

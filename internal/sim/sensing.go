@@ -22,15 +22,7 @@ func (s *Sim) look() {
 		if s.befalls(SilentSource, string(svc.ID)) {
 			continue
 		}
-		for _, m := range metrics() {
-			v, ok := svc.value(m, s.now)
-			if !ok {
-				continue
-			}
-			sample := s.sample(svc.ID, m, v)
-			if sample.Sensor == "" {
-				continue
-			}
+		for _, sample := range s.measure(svc) {
 			for r := range byReplica {
 				if !split || r == (i+turn)%len(s.replicas) {
 					byReplica[r] = append(byReplica[r], sample)
@@ -44,6 +36,30 @@ func (s *Sim) look() {
 		}
 		s.deliver(r, samples, split)
 	}
+}
+
+// measure takes samples of a service. Of one whose source is frozen the metrics are what
+// they were.
+func (s *Sim) measure(svc *service) (out []grace.Sample) {
+	frozen := s.befalls(FrozenSource, string(svc.ID))
+	var measured []grace.Sample
+	for _, m := range metrics() {
+		v, ok := svc.value(m, s.now)
+		if !ok || frozen && m != metricUp {
+			continue
+		}
+		if sample := s.sample(svc.ID, m, v); sample.Sensor != "" {
+			out = append(out, sample)
+			if m != metricUp {
+				measured = append(measured, sample)
+			}
+		}
+	}
+	if frozen {
+		return append(out, s.measured[svc.ID]...)
+	}
+	s.measured[svc.ID] = measured
+	return out
 }
 
 func (s *Sim) sample(id grace.ServiceID, metric string, v float64) grace.Sample {

@@ -61,7 +61,8 @@ type Sim struct {
 	sensors   map[grace.ServiceID]string // probes that are not named as at first; empty: removed
 	alerts    map[grace.ServiceID]bool   // that fire at their source
 	seen      map[series]*seen
-	hush      map[grace.ServiceID]time.Time // since when a service is sick, for too long, and nobody says so
+	measured  map[grace.ServiceID][]grace.Sample // newest metrics of what measures a service
+	hush      map[grace.ServiceID]time.Time      // since when a service is sick, for too long, and nobody says so
 	calms     map[grace.ServiceID]*wellSpell
 	over      map[grace.IncidentID]map[grace.ServiceID]string // what an incident said last when a service of it had long been well
 	flapping  map[grace.ServiceID]time.Time
@@ -80,7 +81,7 @@ func newSim(ctx context.Context, st Story, m Mutations) *Sim {
 		log:   slog.New(slog.DiscardHandler),
 		world: newWorld(st), quirks: map[grace.ServiceID][]Kind{}, applied: map[string]bool{},
 		replicas: make([]*process, st.Replicas), skew: make([]time.Duration, st.Replicas),
-		sensors: map[grace.ServiceID]string{}, alerts: map[grace.ServiceID]bool{}, seen: map[series]*seen{}, storms: map[grace.IncidentID][]grace.ServiceID{},
+		sensors: map[grace.ServiceID]string{}, alerts: map[grace.ServiceID]bool{}, seen: map[series]*seen{}, measured: map[grace.ServiceID][]grace.Sample{}, storms: map[grace.IncidentID][]grace.ServiceID{},
 		hush: map[grace.ServiceID]time.Time{}, calms: map[grace.ServiceID]*wellSpell{}, over: map[grace.IncidentID]map[grace.ServiceID]string{}, flapping: map[grace.ServiceID]time.Time{},
 	}
 	s.config = loopConfig(st, s.epoch)

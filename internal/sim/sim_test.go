@@ -112,6 +112,8 @@ func TestPlantedBugs(t *testing.T) {
 		{check: "fresh_evidence", m: Mutations{NoAdmission: true}, story: passesMeanwhile},
 		{check: "fresh_evidence", m: Mutations{KeepAlerts: true}, story: senderDies},
 		{check: "no_silence", m: Mutations{KeepAlerts: true}, story: senderDies},
+		{check: "fresh_evidence", m: Mutations{Undated: true}, story: sourceFreezes},
+		{check: "no_silence", m: Mutations{Undated: true}, story: sourceFreezes},
 		{check: "no_silence", m: Mutations{NeverTell: true}, story: watchedOnly},
 		{check: "no_silence", m: Mutations{ForgetVictims: true}, story: watchedOnly},
 		{check: "no_silence", m: Mutations{NarrowStorm: true}},
@@ -290,6 +292,20 @@ func passesMeanwhile(st *Story) {
 	if st.Seed%2 == 0 {
 		st.Events = st.Events[:1:1]
 		st.Events = append(st.Events, Event{At: 80 * time.Second, Kind: Passes, Target: target})
+	}
+}
+
+// sourceFreezes: what measures a service says the same again and again, about one when it
+// was well and about another while it is slow.
+func sourceFreezes(st *Story) {
+	eager(st)
+	well, slow := string(st.Services[1].ID), string(st.Services[0].ID)
+	st.Services[0].Criticality = grace.CriticalityCritical // a person is asked
+	st.Events = []Event{
+		{At: 30 * time.Second, Kind: PeopleLate, For: 11 * time.Minute, Amount: 240},
+		{At: 30 * time.Second, Kind: FrozenSource, Target: well, For: 11 * time.Minute},
+		{At: time.Minute, Kind: Slow, Target: slow},
+		{At: 90 * time.Second, Kind: FrozenSource, Target: slow, For: 9 * time.Minute},
 	}
 }
 

@@ -87,6 +87,7 @@ const (
 	ClockStep    Kind = "clock_step"    // the wall clock of all hosts is set by Amount seconds, and back after For
 	SensorError  Kind = "sensor_error"  // replica Target measures nothing, by its own fault; Amount 1: its probes say so
 	SilentSource Kind = "silent_source" // no data of Target
+	FrozenSource Kind = "frozen_source" // what measures Target's metrics goes on to say what it said, and when that was
 	SlowRelay    Kind = "slow_relay"    // replica Target hears nothing of the outbox for For, neither its own words nor others'
 	StuckAlert   Kind = "stuck_alert"   // an alert about Target fires until the end, repeated every Amount seconds; 0: never
 	SenderDies   Kind = "sender_dies"   // no alert about Target is repeated, nor said to be over
@@ -162,14 +163,14 @@ func Write(seed uint64) Story {
 	if r.IntN(8) == 0 { // quiet: nothing is wrong but, perhaps, the plumbing
 		st.Events = append(st.Events, writeSensing(r, st)...)
 		st.Events = append(st.Events, writeDoubt(r, st)...)
-		return sorted(reread(st))
+		return sorted(freeze(reread(st)))
 	}
 	st.Events = append(st.Events, writeFaults(r, st)...)
 	if r.IntN(3) > 0 {
 		st.Events = append(st.Events, writePlumbing(r, st)...)
 		st.Events = append(st.Events, writeDoubt(r, st)...)
 	}
-	return sorted(reread(st))
+	return sorted(freeze(reread(st)))
 }
 
 func (st Story) critical(id grace.ServiceID) bool {

@@ -8,14 +8,14 @@ import (
 )
 
 func doubts() []Kind {
-	return []Kind{Passes, Flap, Restart, Reload, RenameSensor, RemoveSensor, ClockStep, SensorError, SilentSource, SlowRelay, StuckAlert, SenderDies}
+	return []Kind{Passes, Flap, Restart, Reload, RenameSensor, RemoveSensor, ClockStep, SensorError, SilentSource, SlowRelay, StuckAlert, SenderDies, FrozenSource}
 }
 
 // writeDoubt writes what makes it hard to know what is wrong now: half of them
 // befall a service that a fault strikes, about the time when it does.
 func writeDoubt(r *rand.Rand, st Story) []Event {
-	kinds := append(doubts(), Restart)                                             // twice as often
-	kinds = slices.DeleteFunc(kinds, func(k Kind) bool { return k == SenderDies }) // it has its alert first
+	kinds := append(doubts(), Restart)                                                                  // twice as often
+	kinds = slices.DeleteFunc(kinds, func(k Kind) bool { return k == SenderDies || k == FrozenSource }) // it has its alert first; freeze writes it
 	var out []Event
 	for range r.IntN(4) {
 		e := Event{At: secondsIn(r, 30, 500), Kind: kinds[r.IntN(len(kinds))], Target: string(st.Services[r.IntN(len(st.Services))].ID)}
@@ -70,6 +70,21 @@ func reread(st Story) Story {
 	e := Event{At: secondsIn(r, 20, 300), Kind: Reread, For: secondsIn(r, 60, 400), Amount: float64(3 + r.IntN(5))}
 	if f := faultOf(r, st); f.Kind != "" && r.IntN(2) == 0 {
 		e.At = f.At
+	}
+	st.Events = append(st.Events, e)
+	return st
+}
+
+// freeze has a source freeze in every sixth story, half of the time when a fault strikes
+// its service. It draws for itself, as reread does.
+func freeze(st Story) Story {
+	r := rand.New(rand.NewPCG(st.Seed, 0x66726f7a))
+	if r.IntN(6) > 0 {
+		return st
+	}
+	e := Event{At: secondsIn(r, 30, 500), Kind: FrozenSource, Target: string(st.Services[r.IntN(len(st.Services))].ID), For: secondsIn(r, 20, 500)}
+	if f := faultOf(r, st); f.Kind != "" && r.IntN(2) == 0 {
+		e.At, e.Target = f.At+secondsIn(r, 1, 60), f.Target
 	}
 	st.Events = append(st.Events, e)
 	return st
