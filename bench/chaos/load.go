@@ -85,9 +85,9 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 	}
 	// Some alert senders send to every replica.
 	for range rand.IntN(3) {
-		go func() { _ = l.post(ctx, alert) }()
+		go func() { _ = l.post(ctx, alert, false) }()
 	}
-	if err := l.persist(ctx, alert); err != nil {
+	if err := l.persist(ctx, alert, false); err != nil {
 		return fmt.Errorf("%s: the trigger was never accepted: %w", service, err)
 	}
 	l.mu.Lock()
@@ -111,7 +111,7 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 			l.playSource(ctx, run, alert, still > stuckAfter)
 		} else if still++; ok && still > stuckAfter {
 			// A source repeats what still fires: GRACE may have been killed before it decided.
-			_ = l.post(ctx, alert)
+			_ = l.post(ctx, alert, false)
 			still = 0
 		}
 		select {
@@ -120,9 +120,7 @@ func (l *load) heal(ctx context.Context, service grace.ServiceID) error {
 		case <-time.After(lookAgain):
 		}
 	}
-	alert = maps.Clone(alert) // what is still on its way stays as it is
-	alert["resolved"] = true
-	if err := l.persist(ctx, alert); err != nil {
+	if err := l.persist(ctx, alert, true); err != nil {
 		return fmt.Errorf("%s: the end of the alert was never accepted: %w", service, err)
 	}
 	return nil
@@ -138,16 +136,14 @@ func (l *load) playSource(ctx context.Context, run *grace.Run, alert map[string]
 	if !resolved && !waits {
 		return
 	}
-	again := maps.Clone(alert)
-	again["resolved"] = resolved
 	// The process may be away: then it is said again.
-	_ = l.post(ctx, again)
+	_ = l.post(ctx, alert, resolved)
 }
 
-// persist posts a signal until it is accepted.
-func (l *load) persist(ctx context.Context, signal map[string]any) error {
+// persist posts an alert until it is accepted.
+func (l *load) persist(ctx context.Context, alert map[string]any, resolved bool) error {
 	for {
-		if l.post(ctx, signal) {
+		if l.post(ctx, alert, resolved) {
 			return nil
 		}
 		select {
@@ -158,11 +154,11 @@ func (l *load) persist(ctx context.Context, signal map[string]any) error {
 	}
 }
 
-// post says how the service is now: what a process that was stopped meanwhile takes later
-// is of that time, as a source dates it.
-func (l *load) post(ctx context.Context, signal map[string]any) (accepted bool) {
-	signal = maps.Clone(signal)
-	signal["at"] = time.Now().UTC()
+// post says whether an alert fires or is over now: what a process that was stopped meanwhile
+// takes later is of that time, as a source dates it.
+func (l *load) post(ctx context.Context, alert map[string]any, resolved bool) (accepted bool) {
+	signal := maps.Clone(alert)
+	signal["at"], signal["resolved"] = time.Now().UTC(), resolved
 	accepted, _ = l.request(ctx, http.MethodPost, "/api/health/ingest_signal", signal, nil)
 	return accepted
 }

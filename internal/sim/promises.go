@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"grace"
@@ -46,6 +45,7 @@ func (s *Sim) proof(p *process, c call) {
 	}
 	var said []string
 	for _, key := range condition {
+		_, sensor, _ := splitKey(key)
 		switch v := s.seenOf(key); {
 		case v == nil:
 			said = append(said, fmt.Sprintf("%s was never seen", key))
@@ -57,7 +57,7 @@ func (s *Sim) proof(p *process, c call) {
 			said = append(said, fmt.Sprintf("%s passed at %s", key, s.since(v.last)))
 		case v.expired(s.now.Add(s.wall - sampleEvery)):
 			said = append(said, fmt.Sprintf("%s was last repeated at %s", key, s.since(v.last)))
-		case v.until.IsZero() && !strings.Contains(string(key), "/"+alertSensor+"/") && s.now.Sub(v.last) > blindAfter+sampleEvery:
+		case sensor != alertSensor && s.now.Sub(v.last) > blindAfter+sampleEvery:
 			said = append(said, fmt.Sprintf("%s was last measured at %s", key, s.since(v.last)))
 		default:
 			return

@@ -41,25 +41,24 @@ func (s *Sim) look() {
 // measure takes samples of a service. Of one whose source is frozen the metrics are what
 // they were.
 func (s *Sim) measure(svc *service) (out []grace.Sample) {
-	frozen := s.befalls(FrozenSource, string(svc.ID))
 	var measured []grace.Sample
-	for _, m := range metrics() {
+	for _, m := range metrics() { // the probe is the first
 		v, ok := svc.value(m, s.now)
-		if !ok || frozen && m != metricUp {
+		if !ok {
 			continue
 		}
-		if sample := s.sample(svc.ID, m, v); sample.Sensor != "" {
+		switch sample := s.sample(svc.ID, m, v); {
+		case sample.Sensor == "":
+		case m == metricUp:
 			out = append(out, sample)
-			if m != metricUp {
-				measured = append(measured, sample)
-			}
+		default:
+			measured = append(measured, sample)
 		}
 	}
-	if frozen {
-		return append(out, s.measured[svc.ID]...)
+	if !s.befalls(FrozenSource, string(svc.ID)) {
+		s.measured[svc.ID] = measured
 	}
-	s.measured[svc.ID] = measured
-	return out
+	return append(out, s.measured[svc.ID]...)
 }
 
 func (s *Sim) sample(id grace.ServiceID, metric string, v float64) grace.Sample {

@@ -163,14 +163,14 @@ func Write(seed uint64) Story {
 	if r.IntN(8) == 0 { // quiet: nothing is wrong but, perhaps, the plumbing
 		st.Events = append(st.Events, writeSensing(r, st)...)
 		st.Events = append(st.Events, writeDoubt(r, st)...)
-		return sorted(freeze(reread(st)))
+		return sorted(freezeSource(reread(st)))
 	}
 	st.Events = append(st.Events, writeFaults(r, st)...)
 	if r.IntN(3) > 0 {
 		st.Events = append(st.Events, writePlumbing(r, st)...)
 		st.Events = append(st.Events, writeDoubt(r, st)...)
 	}
-	return sorted(freeze(reread(st)))
+	return sorted(freezeSource(reread(st)))
 }
 
 func (st Story) critical(id grace.ServiceID) bool {

@@ -15,7 +15,7 @@ func doubts() []Kind {
 // befall a service that a fault strikes, about the time when it does.
 func writeDoubt(r *rand.Rand, st Story) []Event {
 	kinds := append(doubts(), Restart)                                                                  // twice as often
-	kinds = slices.DeleteFunc(kinds, func(k Kind) bool { return k == SenderDies || k == FrozenSource }) // it has its alert first; freeze writes it
+	kinds = slices.DeleteFunc(kinds, func(k Kind) bool { return k == SenderDies || k == FrozenSource }) // it has its alert first; freezeSource writes it
 	var out []Event
 	for range r.IntN(4) {
 		e := Event{At: secondsIn(r, 30, 500), Kind: kinds[r.IntN(len(kinds))], Target: string(st.Services[r.IntN(len(st.Services))].ID)}
@@ -75,10 +75,10 @@ func reread(st Story) Story {
 	return st
 }
 
-// freeze has a source freeze in every sixth story, half of the time when a fault strikes
+// freezeSource has a source freeze in every sixth story, half of the time when a fault strikes
 // its service. It draws for itself, as reread does. What it repeats must not be dated ahead
 // of the clock of who reads it: that counts as of now, and so as new each time.
-func freeze(st Story) Story {
+func freezeSource(st Story) Story {
 	r := rand.New(rand.NewPCG(st.Seed, 0x66726f7a))
 	dated := slices.ContainsFunc(st.Events, func(e Event) bool { return e.Kind == ClockStep || e.Kind == Skew })
 	if r.IntN(6) > 0 || dated {
