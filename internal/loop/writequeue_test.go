@@ -123,10 +123,10 @@ func TestPastMakesRoom(t *testing.T) {
 		cfg.Limits = append(cfg.Limits, sense.Limit{Name: "disk", Service: benchService(0), Expr: "disk > 95", Code: grace.CodeCapacity})
 	})
 	queue := func(n int) {
-		l.ingest.mu.Lock()
-		defer l.ingest.mu.Unlock()
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		for i := range n {
-			l.ingest.enqueue(nil, pendingWrite{prediction: &predictionWrite{Prediction: grace.Prediction{
+			l.enqueue(nil, pendingWrite{prediction: &predictionWrite{Prediction: grace.Prediction{
 				ID: fmt.Sprint(i), Service: benchService(0), Key: "disk", Rule: "trend", Made: l.Now(), Rehearsed: true,
 			}, state: event.InShadow}})
 		}
