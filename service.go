@@ -43,6 +43,7 @@ type Service struct {
 	DependsOn   []ServiceID       `json:"depends_on,omitempty"`
 	Groups      []Group           `json:"groups,omitempty" doc:"redundant services, of which it needs some"`
 	Labels      map[string]string `json:"labels,omitempty"`
+	TimeZone    string            `json:"time_zone,omitempty" doc:"of its users, by IANA name: the days and weeks in which its load repeats; empty is the configured time_zone"`
 	// Bindings map a playbook onto what it means for this service. A seed
 	// playbook without a binding is not proposed here.
 	Bindings map[PlaybookID]Binding `json:"bindings,omitempty"`

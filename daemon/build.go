@@ -30,7 +30,7 @@ func DecideConfig(cfg *config.Config) decide.Config {
 func loopConfig(cfg *config.Config, origins map[string]any) loop.Config {
 	return loop.Config{
 		Config:     DecideConfig(cfg),
-		Objectives: cfg.Objectives, Limits: cfg.Limits, Recordings: cfg.Recordings, RuleMap: loop.RuleMap{ServiceLabel: cfg.Rules.ServiceLabel, Rules: cfg.RuleMap()}, Probes: cfg.Probes(), Sense: cfg.Sense, Predict: cfg.Predict, Learn: cfg.Learn, ApprovalTTL: cfg.ApprovalTTL.D(), Mode: cfg.Mode, GroupWait: cfg.Diagnose.GroupWait.D(), AlertSource: fmt.Sprintf("%+v", origins[alertmanager.Sensor]), Sources: origins, EscalateAfter: cfg.EscalateAfter.D(), EscalateCritical: cfg.EscalateAfterCritical.D(),
+		Objectives: cfg.Objectives, Limits: cfg.Limits, Recordings: cfg.Recordings, RuleMap: loop.RuleMap{ServiceLabel: cfg.Rules.ServiceLabel, Rules: cfg.RuleMap()}, Probes: cfg.Probes(), Sense: cfg.Sense, Predict: cfg.Predict, TimeZone: cfg.Location.String(), Learn: cfg.Learn, ApprovalTTL: cfg.ApprovalTTL.D(), Mode: cfg.Mode, GroupWait: cfg.Diagnose.GroupWait.D(), AlertSource: fmt.Sprintf("%+v", origins[alertmanager.Sensor]), Sources: origins, EscalateAfter: cfg.EscalateAfter.D(), EscalateCritical: cfg.EscalateAfterCritical.D(),
 	}
 }
 

@@ -83,8 +83,12 @@ type State struct {
 	breaches      float32
 	between       [8]uint16 // minutes between the last begins; 0: none
 
-	// Share of time beyond, by hour of the week in UTC: six bits of share, two
-	// of how often the hour was seen.
+	// Ahead is by how many hours the clock by which the series has its weeks is ahead of
+	// UTC. Whoever appends sets it.
+	Ahead int8
+
+	// Share of time beyond, by hour of the week: six bits of share, two of how often the
+	// hour was seen.
 	profile             [168]uint8
 	hour                uint8
 	hourSteps, hourOver uint16
@@ -164,7 +168,7 @@ func (m *Model) advance(s *State, at int64, value, limit float64) {
 	dt := 0.0
 	if s.steps == 0 {
 		s.mean, s.short, s.mid, s.hours = value, value, value, value
-		s.hour = hourOfWeek(at)
+		s.hour = s.hourOfWeek(at)
 	} else {
 		dt = float64(at - s.at)
 		s.gaps[2], s.gaps[1], s.gaps[0] = s.gaps[1], s.gaps[0], uint32(min(dt, 1e9))

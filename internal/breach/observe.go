@@ -69,7 +69,7 @@ func within(x, bound float64) float64 { return max(-bound, min(bound, x)) }
 // lookAhead reads the profile for the hours that begin within two horizons. It
 // changes with the half-hour only.
 func (m *Model) lookAhead(s *State, x *[Quantities]float64) {
-	if half := int32(s.at/int64(hourMillis/2)%336) + 337; half != s.seasonOf {
+	if half := int32(s.local(s.at)/int64(hourMillis/2)%336) + 337; half != s.seasonOf {
 		s.seasonOf = half
 		m.readProfile(s)
 	}
@@ -83,11 +83,11 @@ func (m *Model) lookAhead(s *State, x *[Quantities]float64) {
 }
 
 func (m *Model) readProfile(s *State) {
-	now := hourOfWeek(s.at)
+	now := s.hourOfWeek(s.at)
 	day, week := -1.0, -1.0
 	last := now
 	for ahead := hourMillis / 2; ahead <= max(m.reach, hourMillis); ahead += hourMillis / 2 {
-		h := hourOfWeek(s.at + int64(ahead))
+		h := s.hourOfWeek(s.at + int64(ahead))
 		if h == last {
 			continue
 		}
@@ -123,8 +123,11 @@ func (m *Model) renewal(s *State) float64 {
 	return ended / open
 }
 
-func hourOfWeek(at int64) uint8 {
-	h := at / int64(hourMillis) % 168
+// local is what the clock of the series shows.
+func (s *State) local(at int64) int64 { return at + int64(s.Ahead)*int64(hourMillis) }
+
+func (s *State) hourOfWeek(at int64) uint8 {
+	h := s.local(at) / int64(hourMillis) % 168
 	if h < 0 {
 		h += 168
 	}
@@ -133,7 +136,7 @@ func hourOfWeek(at int64) uint8 {
 
 // season counts a step in its hour, and closes the hour before.
 func (s *State) season(at int64, over bool) {
-	if h := hourOfWeek(at); h != s.hour {
+	if h := s.hourOfWeek(at); h != s.hour {
 		s.closeHour()
 		s.hour = h
 	}

@@ -160,13 +160,19 @@ func checkWebURL(at spot, text, example string) {
 }
 
 func (c *checker) checkTimeZone() {
-	at := c.root.key("time_zone")
-	zone, err := time.LoadLocation(c.file.TimeZone)
-	if err != nil || c.file.TimeZone == "Local" {
-		at.add("an IANA name, for example Europe/Berlin or UTC", "unknown time zone %s", quote(c.file.TimeZone))
-		return
+	if zone := checkZone(c.root.key("time_zone"), c.file.TimeZone); zone != nil {
+		c.location = zone
 	}
-	c.location = zone
+}
+
+// checkZone gives a time zone; nil where there is none of that name.
+func checkZone(at spot, name string) *time.Location {
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "Local" {
+		at.add("an IANA name, for example Europe/Berlin or UTC", "unknown time zone %s", quote(name))
+		return nil
+	}
+	return zone
 }
 
 // govern gives the trust core's configuration with the change windows, which

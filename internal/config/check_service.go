@@ -36,6 +36,9 @@ func (s service) over(base grace.Service) grace.Service {
 	if s.Criticality != grace.CriticalityUnknown {
 		base.Criticality = s.Criticality
 	}
+	if s.TimeZone != "" {
+		base.TimeZone = s.TimeZone
+	}
 	base.DependsOn, base.Groups = slices.Clone(base.DependsOn), slices.Clone(base.Groups)
 	for _, d := range s.DependsOn {
 		switch {
@@ -73,6 +76,7 @@ func (c *checker) checkServices() {
 	for i, s := range c.file.Services {
 		at := c.root.key("services").item(i)
 		c.checkDependencies(at.key("depends_on"), s)
+		checkZone(at.key("time_zone"), s.TimeZone)
 		for _, id := range slices.Sorted(maps.Keys(s.Bindings)) {
 			c.checkBinding(at.key("bindings").key(string(id)), s, id)
 		}

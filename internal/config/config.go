@@ -9,7 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"time"
-	_ "time/tzdata" // change windows must not depend on what the host has installed
+	_ "time/tzdata" // zones must not depend on what the host has installed
 
 	"grace"
 	"grace/internal/labelmap"
@@ -49,7 +49,7 @@ type Config struct {
 	DataDir  string         // as written: relative to where GRACE is started
 	Database string         // PostgreSQL URL, perhaps with secret references; empty is SQLite in DataDir
 	Mode     grace.Mode     // of a new store
-	Location *time.Location // of change windows that name no zone
+	Location *time.Location // of change windows and services that name no zone
 	Log      Log
 
 	Services   []grace.Service   // configured ones and those of domains, by id

@@ -216,6 +216,20 @@ func TestChangeWindows(t *testing.T) {
 	}
 }
 
+// A service has its own zone, over that of its domain; without any it has none.
+func TestServiceZone(t *testing.T) {
+	o := testOptions()
+	o.ExtraServices = []grace.Service{{ID: "shop", TimeZone: "Asia/Tokyo"}, {ID: "web", TimeZone: "Asia/Tokyo"}}
+	cfg := parse(t, "time_zone: Europe/Berlin\nservices:\n- {name: shop, time_zone: America/New_York}\n- {name: cart}\n- {name: web, owner: us}\n", o)
+	got := map[grace.ServiceID]string{}
+	for _, s := range cfg.Services {
+		got[s.ID] = s.TimeZone
+	}
+	if diff := cmp.Diff(map[grace.ServiceID]string{"shop": "America/New_York", "cart": "", "web": "Asia/Tokyo"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestUnreadable(t *testing.T) {
 	cfg, problems := Load("testdata/no-such-file.yaml", testOptions())
 	if cfg != nil || problems.Err() == nil || !strings.Contains(problems.String(), "no-such-file.yaml: cannot be read") {

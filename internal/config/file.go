@@ -23,7 +23,7 @@ type file struct {
 	EscalateAfterCritical grace.Duration    `yaml:"escalate_after_critical" doc:"the same for services that are critical, or whose criticality is not given" default:"1m" min:"1s"`
 	HoldDown              grace.Duration    `yaml:"hold_down" doc:"how long what began a run, or an incident, must have been clear for it to count as healed" default:"30s" min:"0s"`
 	RecoverWithin         grace.Duration    `yaml:"recover_within" doc:"how long after a remedy what began it may take to clear; after that the remedy was ineffective. Longer than the source of alerts takes to resolve one" default:"5m" min:"1s"`
-	TimeZone              string            `yaml:"time_zone" doc:"IANA name; the zone of change windows that name none" default:"UTC" example:"Europe/Berlin"`
+	TimeZone              string            `yaml:"time_zone" doc:"IANA name; the zone of change windows and services that name none" default:"UTC" example:"Europe/Berlin"`
 	Log                   Log               `yaml:"log" doc:"what is written to standard error"`
 	Services              []service         `yaml:"services" doc:"what is kept healthy: the nodes of the health graph, and what each playbook means for them"`
 	Sensors               []sensor          `yaml:"sensors" doc:"where samples come from"`
@@ -77,6 +77,7 @@ type service struct {
 	Criticality grace.Criticality            `yaml:"criticality" doc:"how much it matters to its users. Nothing runs by itself on a critical service, nor on one that does not say"`
 	DependsOn   []dependency                 `yaml:"depends_on" doc:"services it cannot do without, and groups of redundant ones; cycles are allowed" example:"[database, {any_of: [web-1, web-2]}]"`
 	Labels      map[string]string            `yaml:"labels" doc:"free text for people"`
+	TimeZone    string                       `yaml:"time_zone" doc:"IANA name; the zone of its users, by whose days and weeks its load repeats (default: the time_zone of the file)" example:"America/New_York"`
 	Bindings    map[grace.PlaybookID]binding `yaml:"bindings" doc:"by playbook id: what the playbook means for this service. A built-in playbook without a binding is not proposed here"`
 }
 

@@ -27,7 +27,7 @@ type written struct{ path, text string }
 
 // plainKeys are read before anything could resolve a reference, or name things.
 var plainKeys = regexp.MustCompile(`^(listen|data_dir|mode|time_zone|external_url|playbooks_dir|(log|objectives|limits|change_windows|sense|diagnose|propose|learn|api|trust)\b.*` +
-	`|telemetry\.otlp_listen|predict\.lstm|services\[\d+\]\.(name|owner|depends_on|labels)\b.*|sensors\[\d+\]\.(name|service|address|interval|timeout|code|severity|type)` +
+	`|telemetry\.otlp_listen|predict\.lstm|services\[\d+\]\.(name|owner|depends_on|labels|time_zone)\b.*|sensors\[\d+\]\.(name|service|address|interval|timeout|code|severity|type)` +
 	`|(sensors\[\d+\]\.)?queries\[\d+\]\..*|metrics\[\d+\]\..*)$`)
 
 // refers tells whether a text holds a reference to a secret.

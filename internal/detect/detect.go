@@ -99,6 +99,9 @@ type Statistic interface {
 // State is one series, as the default detectors see it. The zero value is ready.
 // It is not safe for concurrent use.
 type State struct {
+	// Ahead is by how many hours the clock by which the series has its days is ahead of
+	// UTC. Whoever observes sets it.
+	Ahead   int8
 	newest  int64   // unix milliseconds
 	tick    float32 // milliseconds: the usual time between two samples, within bounds
 	first   int64   // unix milliseconds
@@ -189,13 +192,13 @@ func (s *State) pace(gap int64) {
 
 // start forgets everything but this sample.
 func (s *State) start(atMillis int64, v float64) {
-	*s = State{newest: atMillis, first: atMillis, ticks: 1, turnAt: blockTicks}
+	*s = State{Ahead: s.Ahead, newest: atMillis, first: atMillis, ticks: 1, turnAt: blockTicks}
 	s.bounds.Start(v)
 	for i := range s.record {
 		s.record[i].start(v)
 	}
 	s.run.centre = v
-	h := hourOf(atMillis)
+	h := s.hourOf(atMillis)
 	s.profile.mean[h], s.profile.ticks[h] = v, 1
 }
 
@@ -227,7 +230,7 @@ func (s *State) clip(v float64) float64 {
 // difference that was there all the last day too: it is no news. It returns the
 // difference.
 func (s *State) hour(use Kind, atMillis int64, v float64, t Tick, most *opinion) (residual float64) {
-	h := hourOf(atMillis)
+	h := s.hourOf(atMillis)
 	mean, ticks := &s.profile.mean[h], &s.profile.ticks[h]
 	if *ticks > 0 {
 		residual = v - *mean
@@ -292,8 +295,8 @@ func (o *opinion) hear(by Kind, excess float64, up bool) {
 }
 
 // hourOf is the hour of day, also before 1970.
-func hourOf(atMillis int64) int {
-	inDay := atMillis % dayMillis
+func (s *State) hourOf(atMillis int64) int {
+	inDay := (atMillis + int64(s.Ahead)*hourMillis) % dayMillis
 	if inDay < 0 {
 		inDay += dayMillis
 	}

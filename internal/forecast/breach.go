@@ -47,11 +47,11 @@ func (f *Fitted) Breach(limit float64, above bool, block, run int, dst []float64
 		sign = -1
 	}
 	points := f.paths[len(f.paths)-1]
-	for from := 0; from < p.Horizon; from += block {
-		to := min(from+block, p.Horizon)
+	for from := 0; from < f.ahead(); from += block {
+		to := min(from+block, f.ahead())
 		usual := 1e-9
-		for _, e := range f.errors[from:to] {
-			usual += e / float64(to-from)
+		for h := from; h < to; h++ {
+			usual += f.errors[f.at(h)] / float64(to-from)
 		}
 		sum, paths := 0.0, 0.0
 		for r, origin := range p.Origins[:len(p.Origins)-1] {
@@ -60,8 +60,8 @@ func (f *Fitted) Breach(limit float64, above bool, block, run int, dst []float64
 				var room [maxRun + 1]float64
 				near := room[:0] // of the newest steps, how far beyond each is
 				for back := h; back >= max(h-run, 0) && (run > 1 || back == h); back-- {
-					if p.Seen[origin+back] {
-						near = append(near, sign*(points[back]+p.Values[origin+back]-f.paths[r][back]-level))
+					if s := f.at(back); p.Seen[origin+s] {
+						near = append(near, sign*(points[s]+p.Values[origin+s]-f.paths[r][s]-level))
 					}
 				}
 				if len(near) >= run {

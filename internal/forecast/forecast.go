@@ -43,6 +43,7 @@ type Fitted struct {
 	paths   [][]float64 // scaled; the last one is the forecast
 	start   time.Time
 	step    time.Duration
+	along   []int // which step of the forecast each one ahead is; nil: itself
 
 	errors []float64 // usual absolute error of each step, scaled
 	ranks  []float64 // absolute errors of all past steps as shares of errors, ascending
@@ -73,9 +74,30 @@ func Fit(w *Workspace, m Model, h History, horizon int) (*Fitted, bool) {
 	return f, f.conform(w)
 }
 
+// Along has the time ahead go along these steps of the forecast, all within its horizon.
+// A step may be left out, or come twice: so an hour does when the clocks change, by which
+// the history was laid out.
+func (f *Fitted) Along(steps []int) { f.along = steps }
+
+// ahead is how many steps are ahead.
+func (f *Fitted) ahead() int {
+	if f.along != nil {
+		return len(f.along)
+	}
+	return f.problem.Horizon
+}
+
+// at is the step of the forecast that comes so many steps ahead.
+func (f *Fitted) at(h int) int {
+	if f.along != nil {
+		return f.along[h]
+	}
+	return h
+}
+
 // Forecast gives points and bands.
 func (f *Fitted) Forecast() Forecast {
-	n := f.problem.Horizon
+	n := f.ahead()
 	flat := make([]float64, 5*n)
 	out := Forecast{Start: f.start, Step: f.step}
 	for i, s := range []*[]float64{&out.Points, &out.Low80, &out.High80, &out.Low95, &out.High95} {
@@ -87,15 +109,15 @@ func (f *Fitted) Forecast() Forecast {
 
 // Into writes the forecast over another one, whose slices are used again.
 func (f *Fitted) Into(out *Forecast) {
-	n := f.problem.Horizon
+	n := f.ahead()
 	for _, s := range []*[]float64{&out.Points, &out.Low80, &out.High80, &out.Low95, &out.High95} {
 		*s = resize(*s, n)
 	}
 	out.Start, out.Step = f.start, f.step
 	narrow, wide := f.quantile(0.8), f.quantile(0.95)
 	p := f.problem
-	for h, v := range f.paths[len(f.paths)-1] {
-		e := f.errors[h]
+	for h := range n {
+		v, e := f.paths[len(f.paths)-1][f.at(h)], f.errors[f.at(h)]
 		out.Points[h] = p.unscale(v)
 		out.Low80[h], out.High80[h] = p.unscale(v-narrow*e), p.unscale(v+narrow*e)
 		out.Low95[h], out.High95[h] = p.unscale(v-wide*e), p.unscale(v+wide*e)

@@ -44,9 +44,10 @@ type PastExpr struct {
 
 // NewPredictionBacktest makes one of what is configured now.
 func (f *forecaster) NewPredictionBacktest() *PredictionBacktest {
-	cfg := &f.stages.Load().Config
+	st := f.stages.Load()
+	cfg := &st.Config
 	list := watches(cfg) // not those of the watch, which are at work
-	b := &PredictionBacktest{Backtest: predict.NewBacktest(cfg.Predict, targetsOf(list), &sync.Mutex{}, f.newRefitter().fit)}
+	b := &PredictionBacktest{Backtest: predict.NewBacktest(cfg.Predict, targetsOf(list), st.zones, &sync.Mutex{}, f.newRefitter().fit)}
 	for _, w := range list {
 		b.Expressions = append(b.Expressions, w.past(b.Backtest))
 	}

@@ -1,11 +1,13 @@
 package loop
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 
 	"grace"
 	"grace/internal/decide"
+	"grace/internal/stage/predict"
 )
 
 // common is what all rooms look at: the parts outside, the configuration, what is
@@ -45,6 +47,7 @@ type stages struct {
 	Config
 
 	rules *decide.Rules
+	zones predict.Zones
 }
 
 func buildStages(cfg Config) (*stages, error) {
@@ -68,5 +71,26 @@ func buildStages(cfg Config) (*stages, error) {
 		return nil, err
 	}
 	cfg.Config = rules.Config
-	return &stages{Config: cfg, rules: rules}, nil
+	zones, err := zonesOf(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &stages{Config: cfg, rules: rules, zones: zones}, nil
+}
+
+// zonesOf gives the time zones of the services.
+func zonesOf(cfg *Config) (z predict.Zones, err error) {
+	if z.Default, err = time.LoadLocation(cfg.TimeZone); err != nil {
+		return z, err
+	}
+	z.Of = map[grace.ServiceID]*time.Location{}
+	for _, s := range cfg.Services {
+		if s.TimeZone == "" {
+			continue
+		}
+		if z.Of[s.ID], err = time.LoadLocation(s.TimeZone); err != nil {
+			return z, fmt.Errorf("service %s: %w", s.ID, err)
+		}
+	}
+	return z, nil
 }

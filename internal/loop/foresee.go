@@ -220,7 +220,7 @@ func (f *forecaster) hearPrediction(e grace.Event) {
 	}
 }
 
-// reconfigure gives the agents their limits, and the own one its targets: series that
+// reconfigure gives the agents their limits and zones, and the own one its targets: series that
 // others send are held against thresholds by what expressions make of them.
 func (f *forecaster) reconfigure(st *stages, own []predict.Target) {
 	f.Gate.Reconfigure(st.Predict.Gate)
@@ -232,6 +232,7 @@ func (f *forecaster) reconfigure(st *stages, own []predict.Target) {
 			targets = own
 		}
 		a.Reconfigure(st.Predict, targets)
+		a.Localize(st.zones)
 		a.Silence(st.Govern.PredictiveShadow)
 	})
 }

@@ -34,6 +34,7 @@ type Config struct {
 	Sources     map[string]any
 	Sense       sense.Config
 	Predict     predict.Config
+	TimeZone    string // of services that name none, an IANA name; empty is UTC
 	Learn       learn.Config
 	ApprovalTTL time.Duration // how long a person has to answer (default 30m)
 	Mode        grace.Mode    // of a store where none was ever set

@@ -22,6 +22,8 @@ type Agent struct {
 	rules   []rule
 	gate    *Gate // of all agents
 	model   *breach.Model
+	zones   Zones
+	clocks  map[*time.Location]*clock
 	silent  bool
 	since   int64 // unix ms; nothing is published of a series that has no point from after it
 	// remodelled: the horizon was changed by the configuration just taken.
@@ -77,7 +79,7 @@ type RuleStats struct {
 // New makes an agent. It expects what Validate passed, and the gate of all agents.
 func New(cfg Config, targets []Target, gate *Gate) *Agent {
 	a := &Agent{
-		rules: rules(), gate: gate, index: map[identity]Handle{},
+		rules: rules(), gate: gate, index: map[identity]Handle{}, clocks: map[*time.Location]*clock{},
 		pending: map[identity][]grace.Prediction{}, breaches: map[breached]int64{}, taught: map[identity]int64{}, lately: map[identity]int64{},
 	}
 	a.stats = make([]RuleStats, len(a.rules))

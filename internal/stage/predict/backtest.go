@@ -93,11 +93,13 @@ type BacktestRecord struct {
 }
 
 // NewBacktest makes a backtest of the series that targets name. fit makes the forecasts.
-func NewBacktest(cfg Config, targets []Target, lock Locker, fit func(*Refit)) *Backtest {
-	return &Backtest{
+func NewBacktest(cfg Config, targets []Target, zones Zones, lock Locker, fit func(*Refit)) *Backtest {
+	b := &Backtest{
 		agent: New(cfg, targets, NewGate(cfg.Gate, lock)), fit: fit, series: map[identity]bool{},
 		rules: map[recordKey]*BacktestRecord{}, leads: map[recordKey]*backtestLeads{}, breaches: map[breachKey]*foreseen{},
 	}
+	b.agent.Localize(zones)
+	return b
 }
 
 // Take takes the next value.

@@ -126,11 +126,14 @@ type Refit struct {
 	handle  Handle
 	name    identity
 	hour    int64
-	long    bool // long enough for a forecast
-	run     int  // hours beyond that are a breach
-	history forecast.History
+	long    bool             // long enough for a forecast
+	run     int              // hours beyond that are a breach
+	history forecast.History // of the hours as they passed
+	clock   clock
 	limits  []limit
 	buffer  []float64
+	local   []float64 // the history by the clock
+	ahead   []int     // which of its steps each hour to come is
 }
 
 type limit struct {
@@ -183,9 +186,41 @@ func (s *series) refit(r *Refit) bool {
 	if int64(s.ring.step) > hourLength/breachSamples { // the mean of an hour is no breach by itself
 		r.run = breachSamples
 	}
-	r.name, r.hour = s.name.identity(), s.hours.hour
+	r.name, r.hour, r.clock = s.name.identity(), s.hours.hour, *s.clock
 	r.history = forecast.History{Start: instant(first), Step: time.Hour, Values: values}
 	return true
+}
+
+// byClock lays the history out by the hours of the clock, and gives which step of its
+// forecast each hour to come is. An hour that the clock passes over has no value, and one
+// that it shows twice the mean of both. What is used up steadily does so by no clock.
+func (r *Refit) byClock() (forecast.History, []int) {
+	now, hour := r.clock.local(r.hour), r.history.Start.UnixMilli()/hourLength
+	first := r.clock.local(hour)
+	n := max(now-first, 0)
+	r.local = slices.Grow(r.local[:0], int(n))[:n]
+	for i := range r.local {
+		r.local[i] = math.NaN()
+	}
+	for _, v := range r.history.Values {
+		// What the clock will show again is not over.
+		if i := r.clock.local(hour) - first; i >= 0 && i < n {
+			if before := r.local[i]; !math.IsNaN(before) && !math.IsNaN(v) {
+				v = (before + v) / 2
+			} else if math.IsNaN(v) {
+				v = before
+			}
+			r.local[i] = v
+		}
+		hour++
+	}
+	r.ahead = r.ahead[:0]
+	for h := range int64(refitAhead) {
+		if step := r.clock.local(r.hour+h) - now; step < refitAhead {
+			r.ahead = append(r.ahead, int(max(step, 0)))
+		}
+	}
+	return forecast.History{Start: instant((r.hour - n) * hourLength), Step: time.Hour, Values: r.local}, r.ahead
 }
 
 // Run forecasts. The workspace is the caller's, one for each goroutine.
@@ -203,10 +238,12 @@ func (r *Refit) Run(w *forecast.Workspace, m forecast.Model) {
 	if !r.long {
 		return
 	}
-	fitted, ok := forecast.Fit(w, m, r.history, refitAhead)
+	history, steps := r.byClock()
+	fitted, ok := forecast.Fit(w, m, history, refitAhead)
 	if !ok {
 		return
 	}
+	fitted.Along(steps)
 	ahead := fitted.Forecast()
 	for i := range r.limits {
 		l := &r.limits[i]

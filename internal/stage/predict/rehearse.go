@@ -47,9 +47,10 @@ func (a *Agent) relive(name Series, at time.Time, value float64, fit func(*Refit
 }
 
 // Aside gives an agent to rehearse in while this one watches: it has the same limits,
-// targets and gate, and knows what the ledger knows. Adopt takes over what it has learned.
+// targets, zones and gate, and knows what the ledger knows. Adopt takes over what it has learned.
 func (a *Agent) Aside() *Agent {
 	r := New(a.cfg, a.targets, a.gate)
+	r.Localize(a.zones)
 	r.taught = maps.Clone(a.taught)
 	return r
 }

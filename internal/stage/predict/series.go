@@ -48,6 +48,7 @@ type series struct {
 	looked  uint32   // count of points when it was last looked at
 	fitted  int64    // the hour of its newest forecast; see NextRefit
 	odd     *oddness // of a series whose threshold is learned
+	clock   *clock   // of its service
 	ring    ring
 	hours   hours
 }
@@ -61,7 +62,7 @@ func (a *Agent) Open(name Series) Handle {
 	}
 	h := a.place()
 	s := &a.series[h/slab][h%slab]
-	*s = series{name: name, used: true}
+	*s = series{name: name, used: true, clock: a.clockOf(name.Service)}
 	a.index[id] = h
 	a.open++
 	s.watches = a.watchesOf(s, nil)
@@ -131,13 +132,16 @@ func (a *Agent) Append(h Handle, atMillis int64, v float64) {
 	s.past = false
 	s.ring.append(atMillis, v)
 	s.hours.append(atMillis, v)
+	ahead := int8(s.clock.offset(atMillis))
 	if s.odd != nil {
+		s.odd.Ahead = ahead
 		s.odd.append(atMillis, v, s.name.Falls)
 	}
 	for i := range s.watches {
 		w := &s.watches[i]
 		w.breach.append(atMillis, w.target.breached(v, w.threshold), a.merge)
 		if w.early != nil {
+			w.early.Ahead = ahead
 			a.model.Append(w.early, atMillis, v, w.threshold, !w.target.upward())
 		}
 	}

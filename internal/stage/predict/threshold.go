@@ -15,10 +15,13 @@ const (
 	unusual = 0.01
 	// scatter is that allowance, in standard deviations.
 	scatter = 4
+	// daysApart are as many days as an hour of weekdays, and of weekends, must have been
+	// seen for the two to be told apart: after two weeks.
+	daysApart = 3
 )
 
 // learnThreshold gives a series without a threshold one of its own, and keeps
-// it up to date: the usual value of this time of the day, and on top of it what
+// it up to date: the usual value of this hour of the day, and on top of it what
 // nearly no hour was away from it in four weeks. All of it is made of quantiles,
 // which single bad days do not move.
 func (a *Agent) learnThreshold(s *series) {
@@ -54,28 +57,15 @@ func (a *Agent) unusualValue(s *series) float64 {
 		a.work.hours = make([]float64, hourlyPoints)
 	}
 	history, first := s.hours.history(a.work.hours)
-	var usual [24]float64
-	var day []float64
-	for h := range usual {
-		day = day[:0]
-		for i, v := range history {
-			if at := int(first/hourLength) + i; !math.IsNaN(v) && at%24 == h {
-				day = append(day, v)
-			}
-		}
-		if len(day) == 0 {
-			usual[h] = math.NaN()
-			continue
-		}
-		usual[h] = median(day)
-	}
+	first /= hourLength
 	toward := 1.0
 	if s.name.Falls {
 		toward = -1
 	}
+	usual := usualDays(history, first, s.clock, toward)
 	away := history[:0]
 	for i, v := range history {
-		if d := (v - usual[(int(first/hourLength)+i)%24]) * toward; !math.IsNaN(d) {
+		if d := (v - usual.in(first+int64(i), s.clock)) * toward; !math.IsNaN(d) {
 			away = append(away, d)
 		}
 	}
@@ -93,8 +83,8 @@ func (a *Agent) unusualValue(s *series) float64 {
 	}
 	// Within the hour the series goes from where it was to where it will be.
 	now := math.NaN()
-	for _, near := range []int64{23, 24, 25} {
-		if u := usual[(s.hours.hour+near)%24]; !math.IsNaN(u) && !(now*toward >= u*toward) {
+	for near := s.hours.hour - 1; near <= s.hours.hour+1; near++ {
+		if u := usual.in(near, s.clock); !math.IsNaN(u) && !(now*toward >= u*toward) {
 			now = u
 		}
 	}
@@ -102,4 +92,58 @@ func (a *Agent) unusualValue(s *series) float64 {
 		now = s.ring.newest()
 	}
 	return now + toward*(margin+scatter*noise)
+}
+
+// days holds the usual value of each hour of the day, of weekdays and of weekends; NaN where
+// there is none.
+type days [2][24]float64
+
+// placeOf gives the place of an hour of UTC in days, by the clock.
+func placeOf(hour int64, c *clock) (weekend, hourOfDay int64) {
+	local := c.local(hour)
+	day := floorDiv(local, 24) // 0 was a Thursday
+	if of := day - 7*floorDiv(day, 7); of == 2 || of == 3 {
+		weekend = 1
+	}
+	return weekend, local - 24*day
+}
+
+func (d *days) in(hour int64, c *clock) float64 {
+	weekend, hourOfDay := placeOf(hour, c)
+	return d[weekend][hourOfDay]
+}
+
+// usualDays gives the medians of hours, the first of which is first. Until weekdays and
+// weekends have been seen often enough, the one that is worse stands for both: what begins
+// on a weekend is not odd on its first Monday.
+func usualDays(history []float64, first int64, c *clock, toward float64) (usual days) {
+	var values [2][24][hourlyPoints/24 + 2]float64 // an hour may come twice a day
+	var seen [2][24][]float64
+	for i, v := range history {
+		if !math.IsNaN(v) {
+			weekend, hourOfDay := placeOf(first+int64(i), c)
+			cell := &seen[weekend][hourOfDay]
+			if *cell == nil {
+				*cell = values[weekend][hourOfDay][:0]
+			}
+			*cell = append(*cell, v)
+		}
+	}
+	for h := range 24 {
+		work, rest := &usual[0][h], &usual[1][h]
+		*work, *rest = math.NaN(), math.NaN()
+		for i, kind := range [...]*float64{work, rest} {
+			if len(seen[i][h]) > 0 {
+				*kind = median(seen[i][h])
+			}
+		}
+		if min(len(seen[0][h]), len(seen[1][h])) >= daysApart {
+			continue
+		}
+		if math.IsNaN(*work) || *rest*toward > *work*toward {
+			*work = *rest
+		}
+		*rest = *work
+	}
+	return usual
 }
