@@ -127,46 +127,24 @@ func seasons(n int, step time.Duration) (day, week int) {
 	return day, week
 }
 
-// fill bridges each gap by what the series did over the same hours a week and a
-// day before and after, moved to meet the values at both ends of the gap; by a
-// line where none of that is known.
+// fill bridges each gap by what the series did over the same hours a week before, or a
+// day, moved to meet the value at its beginning; by that value where neither is known.
+// Nothing is taken from after the gap: a past origin would know of its future.
 func (p *Problem) fill() {
-	for i := 0; i < len(p.Seen); i++ {
-		if p.Seen[i] {
+	left := 0 // the first value is always seen
+	for t, seen := range p.Seen {
+		if seen {
+			left = t
 			continue
 		}
-		end := i
-		for end < len(p.Seen) && !p.Seen[end] {
-			end++
-		}
-		for t := i; t < end; t++ {
-			p.Values[t] = p.bridge(i-1, t, end) // the first value is always seen
-		}
-		i = end
-	}
-}
-
-// bridge estimates the value at t between left and right, which are seen; right
-// may be the end of the history.
-func (p *Problem) bridge(left, t, right int) float64 {
-	n := len(p.Values)
-	open := right == n
-	ready := func(i int) bool { return i >= 0 && i < n && (i <= left || p.Seen[i]) }
-	line := func(shift int) float64 {
-		if open {
-			return p.Values[left+shift]
-		}
-		share := float64(t-left) / float64(right-left)
-		return p.Values[left+shift]*(1-share) + p.Values[right+shift]*share
-	}
-	sum, found := 0.0, 0.0
-	for _, shift := range [...]int{-p.Week, -p.Day, p.Day, p.Week} {
-		if shift != 0 && ready(left+shift) && ready(t+shift) && (open || ready(right+shift)) {
-			sum += p.Values[t+shift] - line(shift)
-			found++
+		p.Values[t] = p.Values[left]
+		for _, season := range [...]int{p.Week, p.Day} {
+			if season != 0 && left >= season {
+				p.Values[t] += p.Values[t-season] - p.Values[left-season]
+				break
+			}
 		}
 	}
-	return line(0) + sum/max(found, 1)
 }
 
 // origins lays the rolling origins one day apart (so that each sees the same

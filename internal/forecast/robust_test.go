@@ -224,6 +224,39 @@ func TestGaps(t *testing.T) {
 	}
 }
 
+// TestGapsKnowNothingOfLater: what stands in for missing values is made of what was before
+// them, whatever comes later.
+func TestGapsKnowNothingOfLater(t *testing.T) {
+	values := made(672, 1, 1, 1)
+	fill := func(later float64) []float64 {
+		holes := slices.Clone(values)
+		for i := range holes {
+			switch {
+			case i >= 300 && i < 330 || i == 40:
+				holes[i] = math.NaN()
+			case i >= 330:
+				holes[i] += later * float64(i%5)
+			}
+		}
+		var w Workspace
+		w.reset()
+		p, ok := w.prepare(hourly(holes), 48)
+		if !ok {
+			t.Fatal("too little")
+		}
+		out := make([]float64, 330)
+		for i := range out {
+			out[i] = p.unscale(p.Values[i])
+		}
+		return out
+	}
+	for i, v := range fill(7) {
+		if was := fill(0)[i]; math.Abs(v-was) > 1e-9 {
+			t.Errorf("value %d is %v, and %v when others come later", i, was, v)
+		}
+	}
+}
+
 // broken gives what is no number.
 type broken struct{}
 
