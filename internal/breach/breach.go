@@ -134,6 +134,13 @@ func (m *Model) Append(s *State, atMillis int64, value, limit float64, below boo
 	m.advance(s, atMillis, value, limit)
 }
 
+// SetBack takes the series to a clock that was set back: what waits for its truth is given
+// up, and what was seen ahead has been seen at that time, in unix ms.
+func (s *State) SetBack(to int64) {
+	s.at, s.began, s.lastIn = min(s.at, to), min(s.began, to), min(s.lastIn, to)
+	s.waiting, s.waited = [waitingSlots]waiting{}, 0
+}
+
 // Outlook is constant between steps.
 func (m *Model) Outlook(s *State) Outlook {
 	o := Outlook{Breached: s.breached()}

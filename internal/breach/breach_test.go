@@ -264,3 +264,24 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// After the clock was set back the series goes on to learn, and knows what it knew.
+func TestSetBack(t *testing.T) {
+	m := New(10 * time.Minute)
+	var s State
+	at := int64(1_800_000_000_000)
+	for range 100 {
+		at += 120_000
+		m.Append(&s, at, 1, 10, false)
+	}
+	steps, profile := s.steps, s.profile
+	at -= 3_600_000
+	s.SetBack(at)
+	for range 4 {
+		at += 120_000
+		m.Append(&s, at, 20, 10, false)
+	}
+	if s.steps != steps+4 || !m.Outlook(&s).Breached || s.began > at || s.profile == ([168]uint8{}) || profile == ([168]uint8{}) {
+		t.Errorf("%d steps, %d before", s.steps, steps)
+	}
+}

@@ -129,6 +129,9 @@ func (s *State) Observe(atMillis int64, v float64) Verdict {
 	return s.ObserveWith(Default, atMillis, v)
 }
 
+// SetBack takes the series to a clock that was set back, in unix milliseconds.
+func (s *State) SetBack(to int64) { s.newest, s.first = min(s.newest, to), min(s.first, to) }
+
 // Band is the range that the series has been in, of its last two to four weeks;
 // one sample widens it by half its width at most.
 func (s *State) Band() (low, high float64) { return s.bounds.lo, s.bounds.hi }

@@ -362,3 +362,17 @@ func BenchmarkObserve(b *testing.B) {
 		}
 	})
 }
+
+// After the clock was set back the next sample counts.
+func TestSetBack(t *testing.T) {
+	var s detect.State
+	s.Observe(1_000_000, 1)
+	s.Observe(1_060_000, 1)
+	if !s.Observe(500_000, 1).Ignored {
+		t.Fatal("an old sample counts")
+	}
+	s.SetBack(400_000)
+	if s.Observe(460_000, 1).Ignored || !s.Observe(400_000, 1).Ignored {
+		t.Error("blind until the clock has caught up")
+	}
+}

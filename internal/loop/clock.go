@@ -66,7 +66,7 @@ func (in *ingest) noticeStep(now time.Time) {
 	for _, w := range in.watches {
 		w.at = earlier(w.at, now)
 	}
-	in.forecaster.clockStepped(now)
+	in.forecaster.clockStepped(now, step)
 	in.mirror.clockStepped(now, step)
 	in.shifted.Add(int64(step))
 	in.setBack.Store(min(0, in.setBack.Load()+int64(step)))

@@ -54,9 +54,14 @@ func (f *forecaster) since(now time.Time) {
 	f.eachAgent(func(a *predict.Agent) { a.Since(now) })
 }
 
-// clockStepped takes the times of what was done last to a clock that was set.
-func (f *forecaster) clockStepped(now time.Time) {
+// clockStepped takes what is foretold, and the times of what was done last, to a clock that
+// was set. Nothing is forgotten for its age before an hour has passed by it: it may be wrong.
+func (f *forecaster) clockStepped(now time.Time, step time.Duration) {
 	f.agents.Lock()
 	defer f.agents.Unlock()
-	f.forecast, f.swept = earlier(f.forecast, now), earlier(f.swept, now)
+	f.forecast, f.swept = earlier(f.forecast, now), now
+	if step < 0 {
+		f.Gate.ClockSetBack(now)
+		f.eachAgent(func(a *predict.Agent) { a.ClockSetBack(now) })
+	}
 }

@@ -23,9 +23,9 @@ const (
 )
 
 // orphaned tells whether an entry is open though an agent that had its series
-// would have resolved it long ago.
+// would have resolved it long ago, or it was made by a clock that was set back.
 func orphaned(p grace.Prediction, now time.Time) bool {
-	return p.Outcome == grace.PredictionOpen && now.Sub(p.Until) > overdue
+	return p.Outcome == grace.PredictionOpen && (now.Sub(p.Until) > overdue || p.Made.Sub(now) > farAhead)
 }
 
 // unresolved ends an entry for lack of data.
@@ -56,7 +56,11 @@ func (f *forecaster) load(ctx context.Context) (late []pendingWrite, err error) 
 	for i := range kept {
 		f.Gate.Learn(kept[i])
 	}
-	f.eachAgent(func(a *predict.Agent) { a.Restore(kept) })
+	f.Gate.ClockSetBack(now) // what is on record may be from ahead
+	f.eachAgent(func(a *predict.Agent) {
+		a.Restore(kept)
+		a.ClockSetBack(now)
+	})
 	return late, nil
 }
 
