@@ -285,3 +285,25 @@ func TestSetBack(t *testing.T) {
 		t.Errorf("%d steps, %d before", s.steps, steps)
 	}
 }
+
+// One sample of 1e9 takes nothing of what a series has taught.
+func TestSpikeTeachesNothing(t *testing.T) {
+	foreseen := func(spike float64) (days int) {
+		m, s := New(30*time.Minute), State{}
+		random := rand.New(rand.NewPCG(1, 1))
+		for at := monday; at < monday+28*int64(dayMillis); at += fiveMinutes {
+			v := workdays(at, random)
+			if at == monday+15*int64(dayMillis)+3*int64(hourMillis) {
+				v = max(v, spike)
+			}
+			m.Append(&s, at, v, 10, false)
+			if day := (at - monday) / int64(dayMillis); day >= 14 && (at-monday)%int64(dayMillis) == 9*int64(hourMillis)-fiveMinutes && m.Outlook(&s).Worth >= Balanced {
+				days++
+			}
+		}
+		return days
+	}
+	if with, without := foreseen(1e9), foreseen(0); with < without || without < 10 {
+		t.Errorf("foreseen on %d days after a spike, on %d without", with, without)
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	common "go.opentelemetry.io/proto/otlp/common/v1"
 	metrics "go.opentelemetry.io/proto/otlp/metrics/v1"
 )
 
@@ -162,5 +163,28 @@ func TestRefusedHistograms(t *testing.T) {
 				t.Errorf("%v, want 1 with %q", partial, tt.text)
 			}
 		})
+	}
+}
+
+// The rates of a histogram's series add up: of 300 and 100 a second it is 400.
+func TestHistogramRatesAddUp(t *testing.T) {
+	h := newHouse(t, nil)
+	rates := h.watch(t, "sum(rate(wait_count[1m]))", "sum(rate(wait_bucket{le='+Inf'}[1m]))", "max(rate(wait_count[1m]))")
+	const s = time.Second
+	for i := range time.Duration(7) {
+		var points []*metrics.HistogramDataPoint
+		for route, rate := range map[string]uint64{"a": 300, "b": 100} {
+			p := buckets(0, i*10*s, rate*10*uint64(i), 0, 0)
+			p.Attributes = []*common.KeyValue{str("route", route)}
+			points = append(points, p)
+		}
+		if partial := h.send(t, request(histogram("wait", cumulative, points...))); partial != nil {
+			t.Fatal(partial)
+		}
+	}
+	for i, want := range []float64{400, 400, 300} {
+		if got := h.says(t, rates[i], began.Add(60*s)); math.Abs(got-want) > 1 {
+			t.Errorf("%s is %v, want %v", rates[i], got, want)
+		}
 	}
 }

@@ -558,3 +558,24 @@ func BenchmarkStepOfCalmSeries(b *testing.B) {
 		a.Step(time.UnixMilli(at+i*5000), 1)
 	}
 }
+
+// A gap, of a minute to days, is no trend and no breach, whatever level the series comes back
+// on below its threshold, and what rises afterwards is foreseen.
+func TestGaps(t *testing.T) {
+	for _, gap := range []time.Duration{time.Minute, time.Hour, 7 * time.Hour, 3 * 24 * time.Hour} {
+		for _, level := range []float64{0, 100, 280} {
+			p := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
+			p.play(100, flat)
+			p.now = p.now.Add(gap)
+			p.play(150, func(i int) float64 { return flat(i) + level })
+			if n := len(p.all.Published) + len(p.all.Shadow) + len(p.all.Advice) + len(p.all.Resolved); n != 0 {
+				t.Errorf("%d said after a gap of %s and a step of %v: %+v", n, gap, level, p.all)
+			}
+			p.play(60, func(i int) float64 { return rise(i) - 100 })
+			p.play(60, func(i int) float64 { return rise(60+i) - 100 })
+			if len(p.all.Published) == 0 {
+				t.Errorf("silent after a gap of %s and a step of %v", gap, level)
+			}
+		}
+	}
+}

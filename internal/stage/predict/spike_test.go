@@ -1,6 +1,7 @@
 package predict
 
 import (
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -110,3 +111,47 @@ type noLock struct{}
 
 func (noLock) Lock()   {}
 func (noLock) Unlock() {}
+
+// One sample of 1e9, or an hour of them, does not move what is learned of a series.
+func TestSpikeInWhatIsLearned(t *testing.T) {
+	learned := func(samples int) (threshold float64, low, high float64) {
+		spike := 10*1440 + 300
+		a, _ := watched(t, false, 14*1440, 14*1440, func(i int) float64 {
+			if i >= spike && i < spike+samples {
+				return 1e9
+			}
+			return rhythm(i)
+		})
+		s := a.at(0)
+		low, high = s.odd.Band()
+		return s.watches[0].threshold, low, high
+	}
+	without, low, high := learned(0)
+	for _, samples := range []int{1, 60} {
+		with, lowest, highest := learned(samples)
+		if math.Abs(with-without) > 20 {
+			t.Errorf("%d samples: threshold %v, without %v", samples, with, without)
+		}
+		if samples == 1 && (lowest < low-1 || highest > high+(high-low)) {
+			t.Errorf("band %v to %v, without %v to %v", lowest, highest, low, high)
+		}
+	}
+}
+
+// What is claimed of 100,000 foreign series is forgotten with time.
+func TestGateForgetsWhatIsForeign(t *testing.T) {
+	g := NewGate(DefaultGateConfig(), noLock{})
+	for i := range 100_000 {
+		at := start.Add(time.Duration(i) * time.Second)
+		g.Learn(grace.Prediction{
+			Service: grace.ServiceID(fmt.Sprint("s", i)), Metric: "m", Rule: RuleExternal, Outcome: grace.PredictionFalsePositive, Scored: true, Likely: true, Score: 0.9, Resolved: &at,
+		})
+	}
+	if len(g.series) != 100_000 || len(g.groups) != 100_000 {
+		t.Fatalf("%d series, %d groups", len(g.series), len(g.groups))
+	}
+	g.Prune(start.Add(100 * 24 * time.Hour))
+	if len(g.series)+len(g.groups) != 0 {
+		t.Errorf("%d series and %d groups are left", len(g.series), len(g.groups))
+	}
+}

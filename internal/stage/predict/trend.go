@@ -67,7 +67,7 @@ func (v *view) follow(n int) (raw, bool) {
 	toward := v.toward()
 	age := v.age()
 	ahead := v.cfg.Horizon.D().Seconds()
-	if !v.mayReach(times, values, age+ahead) {
+	if !v.mayReach(times, values, age+ahead) || gapped(times) {
 		return raw{}, false
 	}
 	// Most series end here: their line need not be drawn.
@@ -171,6 +171,18 @@ func (l *line) carried(times, values []float64) float64 {
 	}
 	alike := min(max(next/all, 0), mostAlike)
 	return math.Sqrt((1 + alike) / (1 - alike))
+}
+
+// gapped tells whether more than half of the time passed between two points: a line would
+// be drawn from one to the other, whatever was in between.
+func gapped(times []float64) bool {
+	half := (times[len(times)-1] - times[0]) / 2
+	for i := 1; i < len(times); i++ {
+		if times[i]-times[i-1] > half {
+			return true
+		}
+	}
+	return false
 }
 
 // stepped tells whether the points are told better by one step than by the line: by two
