@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"grace"
 	"grace/internal/series"
@@ -88,7 +89,7 @@ func TestNothingOfTheOldName(t *testing.T) {
 	}
 	l, tick := watching(t, named("old"))
 	trendWasRight(l)
-	var cfg = l.stages.Load().Config
+	cfg := l.stages.Load().Config
 	cfg.PredictEvery = 0
 	cfg.Govern.PredictiveShadow = false
 	reload := func(change func()) {
@@ -183,6 +184,51 @@ func TestNotANumber(t *testing.T) {
 			if got := stateOf(l, grace.SignalKey(service)+"/objective/queue"); got != grace.SignalFiring || !foretold {
 				t.Errorf("%s, %s: %q, foretold %v", name, way, got, foretold)
 			}
+		}
+	}
+}
+
+// While the clock is ahead, and after it was set back, what is measured is foretold, and
+// what is kept of it is not forgotten for its age.
+func TestForetoldOverAClockStep(t *testing.T) {
+	t.Parallel()
+	service := benchService(1)
+	for _, ahead := range []time.Duration{5 * time.Minute, time.Hour, 100 * 24 * time.Hour} {
+		l, tick := watching(t, sense.Objective{Name: "queue", Service: service, Expr: `queue > 500`, Code: grace.CodeCapacity})
+		right, began, step := l.Now, l.Now(), time.Duration(0)
+		l.Elapsed = func() time.Duration { return right().Sub(began) }
+		l.Now = func() time.Time { return right().Add(step) }
+		trendWasRight(l)
+		measure := func(n int, value func(i int) float64) (said int) {
+			for i := range n {
+				for range 5 {
+					tick()
+				}
+				push(t, l, map[string]float64{fmt.Sprintf("queue{service=%s}", service): value(i)})
+				tick()
+				for _, p := range l.predict.Evaluate(l.Now()).Published {
+					said++
+					if p.Made.After(l.Now()) || p.BreachAt.After(l.Now().Add(time.Hour)) {
+						t.Errorf("ahead by %s: foretold of the future: %+v", ahead, p)
+					}
+				}
+				if _, err := l.sweep(t.Context(), l.Now()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return said
+		}
+		calm := func(i int) float64 { return 200 + float64(i%5) }
+		measure(50, calm)
+		step = ahead
+		measure(5, calm)
+		if _, known := l.measured(service, "queue"); !known || l.predict.Len() != 1 {
+			t.Errorf("ahead by %s: %d series are left", ahead, l.predict.Len())
+		}
+		step = 0
+		measure(50, calm)
+		if measure(50, func(i int) float64 { return 200 + 5*float64(i) }) == 0 {
+			t.Errorf("ahead by %s: nothing is foretold after it was set back", ahead)
 		}
 	}
 }
