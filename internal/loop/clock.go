@@ -2,6 +2,8 @@ package loop
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"time"
 
 	"grace"
@@ -61,7 +63,11 @@ func (in *ingest) noticeStep(now time.Time) {
 	}
 	in.enqueue(in.sense.ClockStepped(now, step)) // another process, after a crash, knows how long it has lasted
 	if step < 0 {
+		in.wasAt = later(in.wasAt, now.Add(-step))
 		in.Series.ClockSetBack(now)
+		for key, a := range in.ahead {
+			in.ahead[key] = ahead{a.dated, a.taken.Add(step), a.said.Add(step)}
+		}
 	}
 	for _, w := range in.watches {
 		w.at = earlier(w.at, now)
@@ -73,6 +79,52 @@ func (in *ingest) noticeStep(now time.Time) {
 	in.epoch.Add(min(0, step.Milliseconds()))
 	in.looking.Add(min(0, step.Milliseconds()))
 	in.stepped += step
+}
+
+// ahead is what was dated ahead of the clock here, and when it was taken to have been. It
+// is forgotten once it was not said again for aheadFor.
+type ahead struct{ dated, taken, said time.Time }
+
+const aheadFor = time.Hour
+
+// aheadKey names what a sample measures.
+type aheadKey struct {
+	sensor, metric, fingerprint, labels string
+	service                             grace.ServiceID
+}
+
+// date gives when a sample was by the clock here. Of what is dated ahead of it that goes back
+// with it which was before it was set back; all else is of now, but once: what says the same
+// time again, as a source that is frozen does, also when the clock has got there, shows
+// nothing new. The caller holds in.mu.
+func (in *ingest) date(s grace.Sample, now time.Time) time.Time {
+	isAhead := s.At.After(now.Add(farAhead))
+	if !isAhead && len(in.ahead) == 0 {
+		return s.At
+	}
+	key := aheadKey{s.Sensor, s.Metric, s.Fingerprint, fmt.Sprint(s.Labels), s.Service}
+	a, known := in.ahead[key]
+	switch back := time.Duration(in.setBack.Load()); {
+	case known && s.At.Equal(a.dated):
+	case !isAhead:
+		delete(in.ahead, key)
+		return s.At
+	case !s.At.After(in.wasAt) && back < 0:
+		a = ahead{dated: s.At, taken: earlier(s.At.Add(back), now)}
+	default:
+		a = ahead{dated: s.At, taken: now}
+	}
+	if isAhead {
+		in.stats.clamped.Add(1)
+	}
+	a.said = now
+	in.ahead[key] = a
+	return a.taken
+}
+
+// forgetAhead drops what is not said any more. The caller holds in.mu.
+func (in *ingest) forgetAhead(now time.Time) {
+	maps.DeleteFunc(in.ahead, func(_ aheadKey, a ahead) bool { return now.Sub(a.said).Abs() > aheadFor })
 }
 
 // setBackToo takes a word that was on its way while the clock was set back to the

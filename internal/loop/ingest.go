@@ -34,6 +34,8 @@ type ingest struct {
 	published  map[grace.SignalKey]published // what was said last of each signal
 	drift      heal.Drift                    // of the wall clock
 	stepped    time.Duration                 // by how much the clock was set since it was said last
+	wasAt      time.Time                     // the latest that the clock read before it was set back
+	ahead      map[aheadKey]ahead            // what is dated ahead of the clock
 
 	flushing sync.Mutex // held while unsaved is being written
 
@@ -45,7 +47,7 @@ type ingest struct {
 func newIngest(co *common, f *forecaster, st *stages) *ingest {
 	in := &ingest{
 		common: co, forecaster: f, made: time.Now(), sense: sense.New(st.Sense, st.Objectives), published: map[grace.SignalKey]published{},
-		runChecks: map[string]runCheck{},
+		runChecks: map[string]runCheck{}, ahead: map[aheadKey]ahead{},
 	}
 	in.recorder = in.Series.NewRecorder()
 	in.watch(&st.Config)
@@ -77,6 +79,7 @@ func (in *ingest) load(ctx context.Context) (gone []grace.Signal, err error) {
 		return nil, err
 	}
 	in.setBack.Store(int64(-ahead))
+	in.wasAt = now.Add(ahead)
 	for i := range signals {
 		// What is dated ahead would keep every new sample out until the clock has
 		// caught up.
@@ -127,6 +130,7 @@ func (in *ingest) elapse(ctx context.Context) error {
 		in.Log.Warn("a step of the clock is not on record", "error", err)
 	}
 	in.mu.Lock()
+	in.forgetAhead(now)
 	in.record(ctx)
 	changed := append(in.evaluate(ctx, now), in.sense.Tick(now)...)
 	in.enqueue(changed, in.forecaster.evaluate(st, now)...)

@@ -50,10 +50,7 @@ func (in *ingest) sensed(ctx context.Context, samples []grace.Sample) (lost int,
 		if s.At.Unix() < 0 {
 			continue // no clock says so
 		}
-		if s.At.After(now.Add(farAhead)) {
-			s.At = now
-			in.stats.clamped.Add(1)
-		}
+		s.At = in.date(s, now)
 		s.Code = s.Code.Canonical()
 		dropped := in.sense.Dropped()
 		changed = append(changed, in.sense.Observe(s)...)

@@ -332,7 +332,7 @@ func (v *views) Stats() *Stats { return &v.stats }
 // Samples counts samples observed, Triggers those that became triggers.
 func (s *Stats) Samples() int64 { return s.samples.Load() }
 
-// Clamped counts samples that were dated ahead of the clock, and taken as of now.
+// Clamped counts samples that were dated ahead of the clock, and taken as of now or before.
 func (s *Stats) Clamped() int64 { return s.clamped.Load() }
 
 // Triggers counts the triggers made.

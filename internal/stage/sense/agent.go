@@ -28,6 +28,7 @@ type Agent struct {
 	measuring  int // sensors in all of them
 	dropped    int
 	swept      time.Time
+	ticked     time.Time // the newest Tick
 	since      time.Time // after when a sample must have been seen to count: the start, or the newest change
 }
 
@@ -108,7 +109,7 @@ func (a *Agent) observeValue(s *grace.Sample) []grace.Signal {
 }
 
 func (a *Agent) judgeProbe(e *entry, s *grace.Sample) bool {
-	if s.At.Before(e.sig.At) {
+	if s.At.Before(e.sig.At) || a.late(e, s.At) {
 		return false
 	}
 	code := cmp.Or(s.Code, e.sig.Code)
@@ -185,6 +186,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 // ends, and what nobody asks for any more is forgotten. It gives the signals
 // that changed, sorted by key.
 func (a *Agent) Tick(now time.Time) []grace.Signal {
+	a.ticked = now
 	var changed []grace.Signal
 	for _, e := range a.entries {
 		if e.kind == kindAlert {

@@ -135,6 +135,12 @@ func (e *entry) blind(cfg *Config, s *grace.Sample) bool {
 	return e.settle(cfg, e.sig.Severity, s.At) || said
 }
 
+// late tells whether what was measured at a time shows no more of an entry whose data
+// stopped than that it was measured then: by now it would be stale again.
+func (a *Agent) late(e *entry, at time.Time) bool {
+	return e.stale && a.ticked.Sub(at) > e.staleTimeout(&a.cfg)
+}
+
 // expire makes an alert stale that its sender would have repeated by now. It
 // would have said, too, that it is over: the sender is away. Of one that only
 // another replica is sent, that one has been asked before, and had time to answer.

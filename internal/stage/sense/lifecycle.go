@@ -197,6 +197,7 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 		clamp(&l.tried)
 	}
 	clamp(&a.swept)
+	clamp(&a.ticked)
 	clamp(&a.since)
 	slices.SortFunc(changed, compareKeys)
 	return changed

@@ -195,7 +195,7 @@ func (a *Agent) Failed(id string, at time.Time, why string) (changed []grace.Sig
 // judgeElements judges a service by what an objective gives of it.
 func (a *Agent) judgeElements(e *entry, list []*series.Element, now time.Time) bool {
 	v := e.weigh(&a.cfg, list, now)
-	if v.element == nil || !v.newest.After(e.sig.At) {
+	if v.element == nil || !v.newest.After(e.sig.At) || a.late(e, v.newest) {
 		return false
 	}
 	e.arrive(&a.cfg, v.newest, v.element.Labels)
@@ -218,7 +218,7 @@ func (a *Agent) judgeElements(e *entry, list []*series.Element, now time.Time) b
 // last that bears on it.
 func (a *Agent) judgeNone(e *entry, newest time.Time) bool {
 	clear(e.failing)
-	if !newest.After(e.sig.At) {
+	if !newest.After(e.sig.At) || a.late(e, newest) {
 		return false
 	}
 	e.arrive(&a.cfg, newest, nil)
