@@ -304,14 +304,21 @@ func (w *watch) seriesLabels(labels map[string]string) string {
 }
 
 // measured tells when what an objective or limit looks at was measured last of a
-// service, and whether there is one of that name.
+// service, and whether there is one of that name. Of its joint series that is the one of its
+// metrics which was measured the longest ago.
 func (in *ingest) measured(service grace.ServiceID, name string) (m measurement, wanted bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, w := range in.watches {
-		if w.name == name && (w.service == "" || w.service == service) && w.target != nil {
+		if w.target == nil || w.service != "" && w.service != service {
+			continue
+		}
+		if w.name == name {
 			return w.newest[service], true
 		}
+		if of, known := w.newest[service]; name == predict.Joint && known && (!wanted || of.at.Before(m.at)) {
+			m, wanted = of, true
+		}
 	}
-	return m, false
+	return m, wanted
 }

@@ -14,8 +14,9 @@ type forecaster struct {
 	*common
 	work
 
-	agents     sync.Mutex // guards the own agent, and when it was asked; those of shards have locks of their own
+	agents     sync.Mutex // guards the own agent, what drifts and when they were asked; agents of shards have locks of their own
 	predict    *predict.Agent
+	drifts     predict.Drifts // what all agents noted
 	forecast   time.Time // when predict was last asked
 	swept      time.Time // when the ledger was last looked through for what nobody resolves
 	stepRefits *refitter // of Step; Start's has its own
@@ -39,6 +40,8 @@ func (f *forecaster) evaluate(st *stages, now time.Time) []pendingWrite {
 	if due {
 		f.forecast = now
 		r = f.predict.Evaluate(now)
+		f.drifts.Take(&r)
+		f.predict.Drift(&f.drifts, now, &r)
 	}
 	f.agents.Unlock()
 	if !due {
@@ -51,6 +54,7 @@ func (f *forecaster) evaluate(st *stages, now time.Time) []pendingWrite {
 func (f *forecaster) since(now time.Time) {
 	f.agents.Lock()
 	defer f.agents.Unlock()
+	f.drifts.Since(now)
 	f.eachAgent(func(a *predict.Agent) { a.Since(now) })
 }
 
@@ -63,5 +67,7 @@ func (f *forecaster) clockStepped(now time.Time, step time.Duration) {
 	if step < 0 {
 		f.Gate.ClockSetBack(now)
 		f.eachAgent(func(a *predict.Agent) { a.ClockSetBack(now) })
+		f.drifts = predict.Drifts{} // its times are of the future
 	}
+	f.drifts.Since(now)
 }

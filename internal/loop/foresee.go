@@ -104,6 +104,9 @@ func (f *forecaster) stepShards(st *stages, now time.Time, found func(r predict.
 				r, _ = a.Step(now, min(left, lookAtOnce))
 			})
 			left -= lookAtOnce
+			f.agents.Lock()
+			f.drifts.Take(&r)
+			f.agents.Unlock()
 			if !r.Empty() {
 				found(r)
 			}

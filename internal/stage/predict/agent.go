@@ -46,7 +46,8 @@ type Agent struct {
 	cursor   Handle                          // where Step goes on
 	refit    Handle                          // where NextRefit goes on
 	work     scratch
-	view     view // by the rule that looks now
+	view     view       // by the rule that looks now
+	joined   *condition // of the service whose joint series is looked at
 	out      []resolved
 	stats    []RuleStats
 	missed   int64
@@ -173,6 +174,8 @@ type Result struct {
 	Resolved []grace.Prediction
 	// Suspended are rules that speak no more, or again.
 	Suspended []Suspension
+
+	notes []note // for Drifts
 }
 
 // Empty tells whether there is nothing in it.
@@ -197,7 +200,7 @@ func (a *Agent) Step(now time.Time, budget int) (r Result, done bool) {
 	r.Resolved = a.left
 	a.left = nil
 	for ; budget > 0 && int(a.cursor) < a.places; budget-- {
-		if s := a.at(a.cursor); s != nil && !s.past {
+		if s := a.at(a.cursor); s != nil && !s.past && !s.name.joint {
 			a.look(s, now.UnixMilli(), &r)
 		}
 		a.cursor++
@@ -205,10 +208,14 @@ func (a *Agent) Step(now time.Time, budget int) (r Result, done bool) {
 	if done = int(a.cursor) >= a.places; done {
 		a.cursor = 0
 	}
+	sortPublished(&r)
+	return r, done
+}
+
+func sortPublished(r *Result) {
 	slices.SortStableFunc(r.Published, func(x, y grace.Prediction) int {
 		return cmp.Or(cmp.Compare(y.Likelihood, x.Likelihood), x.BreachAt.Compare(y.BreachAt), cmp.Compare(x.Key, y.Key))
 	})
-	return r, done
 }
 
 // look resolves what is claimed of a series and asks the rules anew.
@@ -218,6 +225,8 @@ func (a *Agent) look(s *series, now int64, r *Result) {
 	if fresh && a.cfg.Learn {
 		a.learnThreshold(s)
 	}
+	var n note
+	looked := false
 	for i := range s.watches {
 		w := &s.watches[i]
 		if w.open == nil && !fresh {
@@ -226,20 +235,36 @@ func (a *Agent) look(s *series, now int64, r *Result) {
 		a.settleBlocks(s, w, r)
 		a.out = w.resolve(now, int64(s.ring.step), a.cfg.Ledger, a.out[:0])
 		for _, res := range a.out {
+			if res.rule < 0 && s.name.joint {
+				continue // it is missed of the series that was breached
+			}
 			r.Resolved = append(r.Resolved, a.settle(s, w, res, r))
 		}
-		a.ask(s, w, now, r)
+		n.noteWatch(s, w, a.ask(s, w, now, r))
+		looked = true
+	}
+	if looked {
+		a.noteSeries(s, now, &n, r)
 	}
 }
 
 // seen tells whether a series has enough data, and it is recent.
 func (a *Agent) seen(s *series, now int64) bool {
-	stale := max(a.cfg.StaleAfter.D().Milliseconds(), int64(2*s.ring.step))
-	return s.ring.len() >= a.cfg.MinSamples && now-s.ring.last <= stale
+	if s.name.joint {
+		return now <= a.joined.until && !a.joined.lost
+	}
+	return s.ring.len() >= a.cfg.MinSamples && now-s.ring.last <= a.stale(s)
 }
 
-// ask lets every rule look at a watch.
-func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
+// stale is after what time without a point a series is not recent, in ms.
+func (a *Agent) stale(s *series) int64 {
+	return max(a.cfg.StaleAfter.D().Milliseconds(), int64(2*s.ring.step))
+}
+
+// ask lets every rule look at a watch. It gives the line on which the series goes towards
+// the threshold, nil if there is none.
+func (a *Agent) ask(s *series, w *watch, now int64, r *Result) *line {
+	a.work.towards = nil
 	seen := a.seen(s, now)
 	usable := seen && !w.breach.lasts(s.ring.last, a.merge) && !w.breach.near()
 	for i := range a.rules {
@@ -247,9 +272,9 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 		c := w.claim(i)
 		var said raw
 		ok := false
-		if usable && rule.learned == w.learned {
+		if usable && rule.learned == w.learned && rule.joint == s.name.joint {
 			a.view = view{
-				cfg: &a.cfg, ring: &s.ring, hours: &s.hours, early: w.early, model: a.model, outlook: w.outlook, odd: s.odd,
+				cfg: &a.cfg, ring: &s.ring, hours: &s.hours, early: w.early, model: a.model, outlook: w.outlook, odd: s.odd, joined: a.joined,
 				target: w.target, threshold: w.threshold,
 				value: s.ring.newest(), now: now, work: &a.work,
 			}
@@ -264,6 +289,7 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) {
 			a.ended(s, w, i, c, seen, now, r)
 		}
 	}
+	return a.work.towards
 }
 
 // claim takes what a rule says.
@@ -308,7 +334,7 @@ func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Res
 	}
 	advised := fresh && c.advises(a.cfg.Gate.Advise, now)
 	if made || c.Published != 0 || advised {
-		c.title = title(w.target, w.threshold, c.value)
+		c.title = cmp.Or(said.title, title(w.target, w.threshold, c.value))
 		c.proof = said.evidence(a.rules[rule].name, w.target, j)
 	}
 	switch {

@@ -15,6 +15,8 @@ import (
 type Backtest struct {
 	agent    *Agent
 	fit      func(*Refit)
+	drifts   Drifts
+	round    time.Time // when the joint series were last looked at
 	series   map[identity]bool
 	values   int
 	from, to time.Time
@@ -110,9 +112,28 @@ func (b *Backtest) Take(name Series, at time.Time, value float64) {
 	if b.values++; b.values == 1 {
 		b.from = at
 	}
+	if at.After(b.to) {
+		b.drift()
+	}
 	b.to = at
 	b.series[name.identity()] = true
 	r := b.agent.relive(name, at, value, b.fit)
+	b.drifts.Take(&r)
+	b.took(&r)
+}
+
+// drift ends a round of all series, which have been looked at as of the newest value.
+func (b *Backtest) drift() {
+	if b.to.Sub(b.round) < b.agent.cfg.Every.D() {
+		return
+	}
+	b.round = b.to
+	var r Result
+	b.agent.Drift(&b.drifts, b.to, &r)
+	b.took(&r)
+}
+
+func (b *Backtest) took(r *Result) {
 	for i := range r.Resolved {
 		b.resolved(&r.Resolved[i])
 	}
@@ -178,6 +199,7 @@ func (b *Backtest) breach(p *grace.Prediction, rule int) {
 
 // Report closes the books: what is open stays so.
 func (b *Backtest) Report() Backtested {
+	b.drift()
 	for h := range Handle(b.agent.places) {
 		s := b.agent.at(h)
 		if s == nil {

@@ -29,6 +29,8 @@ type rule struct {
 	// learned: the rule is for thresholds that were learned, the others are for
 	// those that somebody set.
 	learned bool
+	// joint: the rule is for joint series (Drifts), the others are for those that are measured.
+	joint bool
 	// dense: what it says of each block of hours is held to what came, and teaches; of
 	// its claims only that they were published does.
 	dense bool
@@ -48,7 +50,9 @@ type raw struct {
 	n         int           // points behind it
 	slope     float64       // per second, 0 if it is no trend
 	fit       float64
-	note      string // for people, what else it rests on
+	note      string   // for people, what else it rests on
+	also      []string // more of that
+	title     string   // for people, if it is not of a series and a threshold
 }
 
 // RuleExternal stands for what other systems predict: it is held to account like
@@ -69,7 +73,8 @@ const (
 // trend follows a line towards the threshold. early knows what precedes a breach on this series (package breach), capacity
 // what the forecast of the next 48 hours says (package forecast), fill when what
 // is used up steadily is used up (the same). anomaly says of a series with a
-// learned threshold that it is odd (package detect).
+// learned threshold that it is odd (package detect), drift of a service that several of
+// its metrics go towards their thresholds together.
 func rules() []rule {
 	return []rule{
 		{name: "trend", prior: Prior{Precision: 0.5, Strength: 2, Probability: true}, look: lookTrend},
@@ -79,6 +84,7 @@ func rules() []rule {
 		{name: "capacity", prior: Prior{Precision: 0.5, Strength: 2, Probability: true, Own: true}, dense: true, needs: isForecast, look: lookCapacity},
 		{name: "anomaly", prior: Untried(), learned: true, look: lookAnomaly},
 		{name: "fill", prior: Prior{Precision: 0.5, Strength: 2, Probability: true}, needs: mayFill, look: lookFill},
+		{name: "drift", prior: Untried(), joint: true, look: lookDrift},
 	}
 }
 
@@ -108,6 +114,7 @@ type view struct {
 	model     *breach.Model
 	outlook   *outlook
 	odd       *oddness
+	joined    *condition
 	target    *Target
 	threshold float64
 	value     float64 // newest
@@ -165,6 +172,7 @@ func (r *raw) evidence(rule string, t *Target, j Judgement) []string {
 	if r.note != "" {
 		out = append(out, r.note)
 	}
+	out = append(out, r.also...)
 	return append(out, "rule "+rule+": score "+number(r.score)+", right on this series "+
 		number(math.Round(100*j.Precision))+" % of the time")
 }

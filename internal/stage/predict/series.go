@@ -17,6 +17,7 @@ type Series struct {
 	Unit    string
 	Falls   bool // it gets worse downwards; a learned threshold is a lower one
 	Judged  bool // it is there for a target alone
+	joint   bool // of all series of a service; see Drifts
 }
 
 // Handle stands for an open series.
@@ -161,6 +162,9 @@ func (w *watch) same(as *watch) bool {
 // watchesOf gives a watch for every target of a series, and keeps what is known
 // of those it had.
 func (a *Agent) watchesOf(s *series, before []watch) []watch {
+	if s.name.joint {
+		return jointWatches(s, before)
+	}
 	var out []watch
 	for _, i := range a.targetsOf(&s.name) {
 		t := &a.targets[i]

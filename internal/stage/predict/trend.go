@@ -42,6 +42,8 @@ type scratch struct {
 	slopes        []float64
 	residuals     []float64
 	hours         []float64
+	towards       *line // that the newest look at a trend found to go towards the threshold, through as many points as it could
+	drawn         line
 }
 
 // lookTrend follows a robust line to the threshold. The line is drawn through
@@ -64,23 +66,18 @@ func lookTrend(v *view) (raw, bool) {
 // follow looks at the newest n points.
 func (v *view) follow(n int) (raw, bool) {
 	times, values := v.ring.unpack(n, v.work.times[:], v.work.values[:])
-	toward := v.toward()
 	age := v.age()
 	ahead := v.cfg.Horizon.D().Seconds()
-	if !v.mayReach(times, values, age+ahead) || gapped(times) {
+	reaches, drifts := v.mayReach(times, values, age+ahead)
+	if !reaches && !drifts || gapped(times) {
 		return raw{}, false
 	}
-	// Most series end here: their line need not be drawn.
-	sure := mannKendall(values) * toward
-	if sure < chance {
-		return raw{}, false
+	l, ok := v.draw(times, values)
+	if ok && v.work.towards == nil {
+		v.work.drawn = l
+		v.work.towards = &v.work.drawn
 	}
-	l := v.work.fit(times, values)
-	if l.slope*toward <= 0 || l.fitness() < v.cfg.MinFit || sure < chance*l.carried(times, values) || v.work.stepped(&l, times, values) {
-		return raw{}, false
-	}
-	recent := v.work.fit(times[n-n/3:], values[n-n/3:])
-	if recent.slope/l.slope < keepUp || v.fell(&l, values[n-2:]) {
+	if !ok || !reaches {
 		return raw{}, false
 	}
 	ahead = min(ahead, v.cfg.Reach*l.span)
@@ -98,6 +95,23 @@ func (v *view) follow(n int) (raw, bool) {
 	}, true
 }
 
+// draw gives the line through points, and whether they go towards the threshold along it:
+// not by chance, not in one step, and still.
+func (v *view) draw(times, values []float64) (l line, ok bool) {
+	n, toward := len(values), v.toward()
+	// Most series end here: their line need not be drawn.
+	sure := mannKendall(values) * toward
+	if sure < chance {
+		return l, false
+	}
+	l = v.work.fit(times, values)
+	if l.slope*toward <= 0 || l.fitness() < v.cfg.MinFit || sure < chance*l.carried(times, values) || v.work.stepped(&l, times, values) {
+		return l, false
+	}
+	recent := v.work.fit(times[n-n/3:], values[n-n/3:])
+	return l, recent.slope/l.slope >= keepUp && !v.fell(&l, values[n-2:])
+}
+
 // fell tells whether the newest values, of which one may be an outlier, have
 // left the line away from the threshold: a process was restarted, a disk
 // cleaned. A robust line would follow the old trend for a third of its points.
@@ -111,8 +125,9 @@ func (v *view) fell(l *line, newest []float64) bool {
 }
 
 // mayReach is a cheap look before the expensive one: a least-squares line, with a
-// wide allowance, says whether the threshold is within reach at all.
-func (v *view) mayReach(times, values []float64, ahead float64) bool {
+// wide allowance, says whether the threshold is within reach at all. drifts is whether that
+// line goes towards it and accounts for enough of the variance, wherever the threshold is.
+func (v *view) mayReach(times, values []float64, ahead float64) (reaches, drifts bool) {
 	n := float64(len(times))
 	var st, sv, stt, stv, svv float64
 	for i, t := range times {
@@ -123,10 +138,14 @@ func (v *view) mayReach(times, values []float64, ahead float64) bool {
 	mt, my := st/n, sv/n
 	vt := stt/n - mt*mt
 	slope := (stv/n - mt*my) / vt
-	sigma := math.Sqrt(max(svv/n-my*my, 0))
+	variance := max(svv/n-my*my, 0)
+	sigma := math.Sqrt(variance)
 	reach := my + slope*(ahead-mt)
 	distance := (v.threshold - v.value) * v.toward()
-	return slope*v.toward() > 0 && reach*v.toward()+6*sigma > distance
+	if !(slope*v.toward() > 0) {
+		return false, false
+	}
+	return reach*v.toward()+6*sigma > distance, slope*slope*vt >= v.cfg.MinFit*variance
 }
 
 // beyond is the probability that the line is past the threshold some seconds
