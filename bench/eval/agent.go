@@ -62,7 +62,9 @@ type player struct {
 	byID      map[string]*said
 	claims    []*said
 	breaches  []map[int64]float64 // that the agent found, with the limit; by stretch
-	blocks    [][]prediction      // what forecasts said of blocks of hours; by stretch
+	drifts    predict.Drifts
+	joints    map[grace.ServiceID]*joint
+	blocks    [][]prediction // what forecasts said of blocks of hours; by stretch
 	hours     []int64
 	due       bool // an hour is over
 	work      forecast.Workspace
@@ -92,6 +94,7 @@ func play(ctx context.Context, stretches []stretch, learned bool) (*player, erro
 	}
 	p.agent = predict.New(cfg, targets, predict.NewGate(cfg.Gate, &sync.Mutex{}))
 	rows := p.order()
+	p.jointly()
 	every := cfg.Every.D().Milliseconds()
 	for len(rows) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -109,7 +112,11 @@ func play(ctx context.Context, stretches []stretch, learned bool) (*player, erro
 				p.agent.Refitted(&p.refit)
 			}
 		}
-		p.take(now, p.agent.Evaluate(time.UnixMilli(now).UTC()))
+		at := time.UnixMilli(now).UTC()
+		r := p.agent.Evaluate(at)
+		p.drifts.Take(&r)
+		p.agent.Drift(&p.drifts, at, &r)
+		p.take(now, r)
 	}
 	return p, nil
 }
@@ -175,6 +182,9 @@ func (p *player) take(now int64, r predict.Result) {
 	}
 	for i := range r.Resolved {
 		e := &r.Resolved[i]
+		if isJoint(e) {
+			continue
+		}
 		of := p.of[e.Metric]
 		if e.Breach != nil && !e.Block {
 			p.breaches[of][e.Breach.UnixMilli()-p.shifts[of]] = e.Threshold
@@ -187,11 +197,18 @@ func (p *player) take(now int64, r predict.Result) {
 
 // reach notes that a claim is on a level now, and so on those below it.
 func (p *player) reach(now int64, e *grace.Prediction, l level) {
+	if isJoint(e) {
+		p.reachJointly(now, e, l)
+		return
+	}
 	c := p.byID[e.ID]
 	if c == nil {
 		c = p.note(now, e)
 	}
-	shift := p.shifts[c.of]
+	c.reach(now, p.shifts[c.of], e, l)
+}
+
+func (c *said) reach(now, shift int64, e *grace.Prediction, l level) {
 	for ; ; l-- {
 		if r := &c.reached[l]; r.at == 0 {
 			*r = reached{at: now - shift, named: e.BreachAt.UnixMilli() - shift, until: e.Until.UnixMilli() - shift}

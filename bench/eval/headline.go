@@ -102,6 +102,10 @@ func methods() []method {
 			add(rule+" (learned limits), "+l.String(), rule, l, true)
 		}
 	}
+	for _, l := range []level{claimed, advised, acts} {
+		out = append(out, method{"drift (services), " + l.String(), true, func(runs []*run, sure bool) scored { return scoreJoints(runs, l, sure) }})
+	}
+	out = append(out, method{"services: at any time", false, alwaysOfServices})
 	return out
 }
 
@@ -223,4 +227,4 @@ const headlineWords = "Limit: the 0.95 quantile of the first 40 % of a series (M
 	"A breach is three of four values above the limit, and begins with the first of these; one that begins less than an hour after another ended is the same. " +
 	"A warning is right if a breach begins after it and before the time that it says; those of other methods stand for 20 minutes, on series of hours for two days. One that comes in a breach, within the hour after it, or while any of the newest three values, but those of a breach that is over, is above the limit, is late: neither right nor wrong. " +
 	"Warnings whose time is not over when the series ends are left out. Recall: breaches with a right warning. Lead: from the earliest right warning to the breach. " +
-	"Rules: all that they claim, in shadow too; what is likely enough to be told; what the gate lets pass. Learned limits: series of which the agent learned the limit itself; breaches are those of that limit."
+	"Rules: all that they claim, in shadow too; what is likely enough to be told; what the gate lets pass. Learned limits: series of which the agent learned the limit itself; breaches are those of that limit. Services: those with three series or more, a breach is one of any of them; at any time is how often one comes by itself."

@@ -193,7 +193,7 @@ func (r *report) ended(w *world) string {
 }
 
 // foreseen gives the first prediction of each series that was not in shadow, and
-// those of the next days that were.
+// those of the next days, or of several metrics together, that were.
 func (r *report) foreseen(out *strings.Builder) {
 	predictions := everything(r.t, func(p store.Page) ([]grace.Prediction, string, error) {
 		return r.l.Store.Predictions(r.t.Context(), r.l.Store.Q(), store.PredictionFilter{}, p)
@@ -203,19 +203,19 @@ func (r *report) foreseen(out *strings.Builder) {
 		if p.Rehearsed {
 			continue
 		}
+		became := ""
+		if p.Resolved != nil {
+			became = ", " + string(p.Outcome) + " by " + p.Resolved.Format(time.TimeOnly)
+		}
 		shadow := p.Outcome == grace.PredictionFalseNegative || p.Published == nil && p.Rule != predict.RuleExternal
 		if shadow {
-			if p.Until.Sub(p.Made) > time.Hour {
-				fmt.Fprintf(out, "%s in shadow: %s on %s with %.2f by rule %s, at %s: %s\n", p.Made.Format(time.TimeOnly), p.Code, p.Service,
-					p.Likelihood, p.Rule, p.BreachAt.Format(time.DateTime), strings.Join(p.Evidence, "; "))
+			if p.Until.Sub(p.Made) > time.Hour || p.Metric == predict.Joint {
+				fmt.Fprintf(out, "%s in shadow: %s on %s with %.2f by rule %s, at %s%s: %s\n", p.Made.Format(time.TimeOnly), p.Code, p.Service,
+					p.Likelihood, p.Rule, p.BreachAt.Format(time.DateTime), became, strings.Join(p.Evidence, "; "))
 			}
 			continue
 		}
 		if !seen[p.Key] {
-			became := ""
-			if p.Resolved != nil {
-				became = ", " + string(p.Outcome) + " by " + p.Resolved.Format(time.TimeOnly)
-			}
 			layout := time.TimeOnly
 			if p.Until.Sub(p.Made) > time.Hour {
 				layout = time.DateTime

@@ -59,6 +59,11 @@
 // What the forecast of the next two days says of each block of six hours is held to
 // what came as well, and teaches the gate, whether it was a claim or not.
 //
+// The rule `drift` looks at no series but at a service ([Drifts]): agents note of each
+// series whether it goes towards its threshold, however far that is, and whether it is
+// breached. Where three metrics do together, the service has a joint series, which is
+// breached when any of its series is, and a claim on it until that is resolved.
+//
 // A rule that is wrong more often than chance explains is suspended for the series of
 // that service and role. The past of a series is run through the rules before it is
 // watched (Agent.Rehearse), so that the gate has a record at once.
