@@ -77,7 +77,7 @@ func TestDriftOverAgents(t *testing.T) {
 	if last := said[len(said)-1]; !ended || last.Ended == nil && last.Outcome == grace.PredictionOpen {
 		t.Errorf("it is still said: %+v", last)
 	}
-	if _, wanted := l.ingest.measured(service, predict.Joint); wanted {
+	if _, wanted := l.measured(service, predict.Joint); wanted {
 		t.Error("measured, though no sample came to the expressions")
 	}
 	for i, name := range names {
@@ -86,7 +86,7 @@ func TestDriftOverAgents(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if m, wanted := l.ingest.measured(service, predict.Joint); !wanted || !m.at.Equal(now.Add(-3*time.Second)) {
+	if m, wanted := l.measured(service, predict.Joint); !wanted || !m.at.Equal(now.Add(-3*time.Second)) {
 		t.Errorf("measured %v, want when the oldest was, %v", m.at, now.Add(-3*time.Second))
 	}
 }

@@ -17,10 +17,10 @@ type forecaster struct {
 	agents     sync.Mutex // guards the own agent, what drifts and when they were asked; agents of shards have locks of their own
 	predict    *predict.Agent
 	drifts     predict.Drifts // what all agents noted
-	forecast   time.Time // when predict was last asked
-	swept      time.Time // when the ledger was last looked through for what nobody resolves
-	stepRefits *refitter // of Step; Start's has its own
-	pastRefits *refitter // of what is rehearsed
+	forecast   time.Time      // when predict was last asked
+	swept      time.Time      // when the ledger was last looked through for what nobody resolves
+	stepRefits *refitter      // of Step; Start's has its own
+	pastRefits *refitter      // of what is rehearsed
 }
 
 // newForecaster makes one that reconfigure gives its targets.
