@@ -253,19 +253,21 @@ func (a *Agent) Drift(d *Drifts, now time.Time, r *Result) {
 }
 
 func (a *Agent) lookJointly(service grace.ServiceID, c *condition, at int64, r *Result) {
-	_, known := a.index[identity{seriesID{service, Joint}, ""}]
-	h := a.Open(jointOf(service))
+	name := jointOf(service)
+	waiting := a.pending[name.identity()]
+	h := a.Open(name)
 	s := a.at(h)
 	if !s.name.joint {
 		return // somebody has a metric of that name
 	}
 	w := &s.watches[0]
-	if !known && len(w.open) == 0 {
-		c.settled, c.began = c.ended, 0
-		w.breach.ended = max(w.breach.ended, c.ended)
+	for i := range waiting { // from before a restart
+		w.target.Impact = waiting[i].Impact
 	}
 	for _, one := range c.drifting() {
-		w.target.Impact = max(w.target.Impact, one.impact)
+		if one.impact.Rank() > w.target.Impact.Rank() {
+			w.target.Impact = one.impact
+		}
 	}
 	near, on := c.breached()
 	if c.newest > s.ring.last || s.ring.count == 0 {
@@ -321,7 +323,7 @@ func lookDrift(v *view) (raw, bool) {
 	for i, d := range found {
 		names[i] = d.text
 		rise, fall = rise && d.up, fall && !d.up
-		r.breach = min(r.breach, inSeconds(max(d.arrives-float64(v.now), 0)/1000))
+		r.breach = min(r.breach, inSeconds(min(max(d.arrives-float64(v.now), 0)/1000, reach.Seconds())))
 		r.also = append(r.also, d.evidence())
 	}
 	how := "drift"

@@ -31,12 +31,11 @@ func newBand() *band {
 	for _, m := range metricsOfCart {
 		t := Target{Service: "cart", Metric: m, Text: m + "_now", Op: ">", Threshold: 5000, Code: grace.CodeCapacity, Impact: grace.ImpactLow}
 		if m == "memory" {
-			t.Impact = grace.ImpactMedium
+			t.Impact = grace.ImpactHigh
 		}
 		targets = append(targets, t)
 	}
-	b := &band{tape: tape{a: New(DefaultConfig(), targets, NewGate(DefaultGateConfig(), &sync.Mutex{})), now: start}}
-	return b
+	return &band{tape: tape{a: New(DefaultConfig(), targets, NewGate(DefaultGateConfig(), &sync.Mutex{})), now: start}}
 }
 
 // play gives n samples of each metric that has values.
@@ -60,6 +59,9 @@ func (b *band) round() {
 	b.a.Drift(&b.d, b.now, &r)
 	b.all.Shadow = append(b.all.Shadow, r.Shadow...)
 	b.all.Advice = append(b.all.Advice, r.Advice...)
+	b.all.Published = append(b.all.Published, r.Published...)
+	b.all.Lost = append(b.all.Lost, r.Lost...)
+	b.all.Retracted = append(b.all.Retracted, r.Retracted...)
 	b.all.Withdrawn = append(b.all.Withdrawn, r.Withdrawn...)
 	b.all.Resolved = append(b.all.Resolved, r.Resolved...)
 }
@@ -115,6 +117,32 @@ func TestDrift(t *testing.T) {
 			v["queue"] = func(int) float64 { return 6000 }
 			b.play(60, v)
 		}, false},
+		{"one is beyond its threshold for a sample", func(b *band) {
+			v := all(creeps, three...)
+			v["queue"] = func(i int) float64 { return 200 + 6000*float64((i/2)%2) }
+			b.play(60, v)
+		}, false},
+		{"there was a breach within the hour", func(b *band) {
+			v := all(flat)
+			v["queue"] = func(i int) float64 { return 200 + 6000*float64(i/50) }
+			b.play(60, v)
+			b.play(80, all(creeps, three...))
+		}, false},
+		{"there was a breach more than an hour ago", func(b *band) {
+			v := all(flat)
+			v["queue"] = func(i int) float64 { return 200 + 6000*float64(i/50) }
+			b.play(60, v)
+			b.play(800, all(flat))
+			b.play(80, all(creeps, three...))
+		}, true},
+		{"their thresholds are out of all reach", func(b *band) {
+			targets := slices.Clone(b.a.targets)
+			for i := range targets {
+				targets[i].Threshold = 1e200
+			}
+			b.a.Reconfigure(b.a.cfg, targets)
+			b.play(60, all(creeps, three...))
+		}, true},
 		{"one has no new points", func(b *band) {
 			b.play(42, all(creeps, "memory")) // too few for the others to be seen
 			v := all(func(i int) float64 { return creeps(i + 42) }, "errors", "latency")
@@ -134,6 +162,11 @@ func TestDrift(t *testing.T) {
 			if b.a.Len() != len(metricsOfCart) && !tt.says {
 				t.Errorf("%d series", b.a.Len())
 			}
+			for _, p := range said {
+				if p.BreachAt.Before(p.At) {
+					t.Errorf("breach at %s, said at %s", p.BreachAt, p.At)
+				}
+			}
 		})
 	}
 }
@@ -146,7 +179,7 @@ func TestDriftIsExplained(t *testing.T) {
 		t.Fatal("nothing is said")
 	}
 	p := said[0]
-	if p.Key != "cart/predict/several metrics/degradation" || p.Code != grace.CodeDegradation || p.Impact != grace.ImpactMedium || p.Published != nil {
+	if p.Key != "cart/predict/several metrics/degradation" || p.Code != grace.CodeDegradation || p.Impact != grace.ImpactHigh || p.Published != nil {
 		t.Errorf("%+v", p)
 	}
 	if want := "cart degrades: errors_now, latency_now and memory_now rise together"; p.Title != want {
@@ -319,6 +352,11 @@ func TestDriftAfterARestart(t *testing.T) {
 			v := all(flat)
 			v["queue"] = func(int) float64 { return tt.value }
 			again.play(400, v)
+			for _, p := range again.all.Resolved {
+				if p.Metric == Joint && (p.Impact != grace.ImpactHigh || p.ID != said[0].ID || p.Title != said[0].Title) {
+					t.Errorf("%+v", p)
+				}
+			}
 			if diff := cmp.Diff(tt.want, again.became()); diff != "" || again.a.Len() != len(metricsOfCart) || len(again.a.pending) > 0 {
 				t.Errorf("%s; %d series, %d claims wait", diff, again.a.Len(), len(again.a.pending))
 			}
@@ -329,18 +367,64 @@ func TestDriftAfterARestart(t *testing.T) {
 // When a metric that drifted has no data any more, nobody knows whether it has turned.
 func TestDriftIsLost(t *testing.T) {
 	b := newBand()
+	b.trust()
 	b.play(60, all(creeps, "errors", "latency", "memory"))
-	said := b.joint()
-	c := b.d.services["cart"]
 	v := all(func(i int) float64 { return creeps(i + 60) }, "errors", "latency")
 	delete(v, "memory")
-	var lost []bool
-	for range 6 {
-		b.play(6, v)
-		lost = append(lost, c.lost)
+	b.play(36, v)
+	if len(b.all.Published) == 0 || len(b.all.Lost) != 1 || len(b.all.Retracted) != 0 {
+		t.Errorf("published %d times, lost %d times, turned %d times", len(b.all.Published), len(b.all.Lost), len(b.all.Retracted))
 	}
-	if len(said) == 0 || !slices.Contains(lost, true) || len(b.all.Withdrawn) != 1 {
-		t.Errorf("said %d times, lost %v, withdrawn %d times", len(said), lost, len(b.all.Withdrawn))
+	turned := newBand()
+	turned.trust()
+	turned.play(60, all(creeps, "errors", "latency", "memory"))
+	turned.play(60, all(func(i int) float64 { return creeps(i + 60) }, "errors", "latency"))
+	if len(turned.all.Lost) != 0 || len(turned.all.Retracted) != 1 {
+		t.Errorf("lost %d times, turned %d times", len(turned.all.Lost), len(turned.all.Retracted))
+	}
+}
+
+// trust gives the gate a record of the rule, elsewhere.
+func (b *band) trust() {
+	for i := range 20 {
+		b.a.gate.learn(&Series{Service: "elsewhere", Metric: fmt.Sprint(i)}, verdict{rule: ruleNumber("drift"), score: 0.5, came: true, at: start.UnixMilli()})
+	}
+}
+
+// After a reload it is waited until every agent has looked again: what one has not noted yet
+// has not turned. What was noted before counts no more.
+func TestDriftWaitsForAllAgents(t *testing.T) {
+	b := newBand()
+	b.trust()
+	b.play(60, all(creeps, "errors", "latency", "memory"))
+	b.d.Since(b.now)
+	if n := len(b.d.services["cart"].members); n != 0 || len(b.all.Published) == 0 {
+		t.Fatalf("published %d times; %d are noted from before", len(b.all.Published), n)
+	}
+	b.now = b.now.Add(30 * time.Second)
+	var r Result
+	b.a.Drift(&b.d, b.now, &r) // nobody has looked
+	if !r.Empty() {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A breach from before the service was first seen is no news, such as one of a past that was
+// rehearsed.
+func TestDriftsTakeNoOldBreach(t *testing.T) {
+	var d Drifts
+	seen := func(began, ended int64) int64 {
+		d.Take(&Result{notes: []note{{service: "cart", member: member{metric: "errors"}, looked: 1000, newest: 1000, began: began, ended: ended}}})
+		return d.services["cart"].began
+	}
+	if at := seen(500, 900); at != 0 {
+		t.Errorf("began at %d", at)
+	}
+	if at := seen(1200, 1300); at != 1200 {
+		t.Errorf("began at %d", at)
+	}
+	if at := seen(1100, 1250); at != 1100 {
+		t.Errorf("began at %d", at)
 	}
 }
 
