@@ -85,18 +85,18 @@ func (e *engine) pick(n *entry) {
 		s.ask(n.id)
 	}
 	n.driver = p
-	n.task = s.spawn(func(*task) { e.drive(n, p) })
+	n.task = s.spawn(func(t *task) { e.drive(n, p, t) })
 	p.tasks = append(p.tasks, n.task)
 	n.task.run()
 }
 
-func (e *engine) drive(n *entry, p *process) {
+func (e *engine) drive(n *entry, p *process, t *task) {
 	var run grace.Run
 	if err := json.Unmarshal(n.input, &run); err != nil {
 		e.sim.fail(fmt.Errorf("decode run %s: %w", n.id, err))
 		return
 	}
-	err := p.loop.Runner.Run(e.sim.mutations.flow(&flow{n: n, p: p, e: e}), e.sim.mutations.run(run))
+	err := p.loop.Runner.Run(e.sim.mutations.flow(&flow{n: n, p: p, t: t, e: e}), e.sim.mutations.run(run))
 	if err != nil {
 		n.lost = err.Error()
 		e.sim.broken = append(e.sim.broken, fmt.Sprintf("run %s of %s on %s broke off: %v", n.id, run.Playbook.ID, run.Service, err))
@@ -149,6 +149,7 @@ func (e *engine) orphan(p *process, after time.Duration) {
 type flow struct {
 	n        *entry
 	p        *process
+	t        *task
 	e        *engine
 	controls int
 }
@@ -281,10 +282,11 @@ func (f *flow) keep(name string, c checkpoint) (checkpoint, error) {
 	return out, nil
 }
 
-// fence stops a process that another has taken the run from: it begins nothing
-// more, and what it wants to write is refused, as the lease has it.
+// fence stops a process that another has taken the run from, also where it has got the run
+// again since: it begins nothing more, and what it wants to write is refused, as the lease
+// has it.
 func (f *flow) fence() {
-	if f.n.driver != f.p && !f.e.sim.mutations.NoFence {
+	if (f.n.driver != f.p || f.n.task != f.t) && !f.e.sim.mutations.NoFence {
 		runtime.Goexit()
 	}
 }

@@ -29,6 +29,7 @@ type entry struct {
 	sensors   []string          // whose series they were made of
 	reported  map[string]string // the labels of the one that was reported last
 	lastFail  time.Time         // when it failed last
+	lastPass  time.Time         // when it passed last
 	// expected: a configured probe or objective, so it is never forgotten.
 	expected bool
 
@@ -183,7 +184,7 @@ func (e *entry) judge(cfg *Config, bad bool, at, shown time.Time) {
 		if e.fails > 0 && e.held == grace.SignalOK && e.kind == kindProbe {
 			e.flip(cfg, at) // failed, though not for long enough to fire
 		}
-		e.fails = 0
+		e.fails, e.lastPass = 0, at
 		e.passes++
 		if e.held != grace.SignalFiring || e.passes >= cfg.RecoverAfter && !e.keepsFiring(at) {
 			e.hold(cfg, grace.SignalOK, at)
@@ -222,8 +223,12 @@ func (e *entry) hold(cfg *Config, state grace.SignalState, at time.Time) {
 		e.flip(cfg, at)
 	}
 	e.held = state
-	if state == grace.SignalFiring {
-		e.firingSince = at
+	if state != grace.SignalFiring {
+		return
+	}
+	e.firingSince = at
+	if h := e.heard; h != nil && h.State == grace.SignalFiring && h.Since.Before(at) && !e.lastPass.After(h.Since) {
+		e.firingSince = h.Since // another replica has seen it all along, and nothing passed here since
 	}
 }
 

@@ -159,7 +159,7 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 			}
 			clamp(t)
 		}
-		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.sig.Repeated, &e.unlisted, &e.firingSince, &e.breachSince, &e.since, &e.judged, &e.shown, &e.lastFail} {
+		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.sig.Repeated, &e.unlisted, &e.firingSince, &e.breachSince, &e.since, &e.judged, &e.shown, &e.lastFail, &e.lastPass} {
 			clamp(t)
 		}
 		for _, f := range e.failing {
