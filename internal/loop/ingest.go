@@ -88,6 +88,9 @@ func (in *ingest) load(ctx context.Context) (gone []grace.Signal, err error) {
 				*t = earlier(t.Add(-ahead), now)
 			}
 		}
+		if e := &signals[i].Expires; !e.IsZero() {
+			*e = e.Add(-ahead)
+		}
 	}
 	in.epoch.Store(now.UnixMilli())
 	in.looking.Store(now.UnixMilli())

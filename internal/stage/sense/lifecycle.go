@@ -129,6 +129,13 @@ func (a *Agent) Woke(now time.Time, stood time.Duration) {
 	}
 }
 
+func notBefore(t, now time.Time) time.Time {
+	if t.Before(now) {
+		return now
+	}
+	return t
+}
+
 func notAfter(t, now time.Time) time.Time {
 	if t.After(now) {
 		return now
@@ -161,6 +168,9 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 		}
 		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.sig.Repeated, &e.unlisted, &e.firingSince, &e.breachSince, &e.since, &e.judged, &e.shown, &e.lastFail, &e.lastPass} {
 			clamp(t)
+		}
+		if until := e.sig.Expires; step < 0 && until.After(now) { // its source has its time to say it by the new clock
+			e.sig.Expires = notAfter(until, notBefore(until.Add(step), now.Add(heardAgain)))
 		}
 		for _, f := range e.failing {
 			clamp(&f.since)
