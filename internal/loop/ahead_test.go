@@ -29,9 +29,9 @@ func TestFrozenAheadIsSilent(t *testing.T) {
 			l.Elapsed = func() time.Duration { return right().Sub(began) }
 			l.Now = func() time.Time { return right().Add(step) }
 			said := grace.Sample{Service: service, Sensor: "push", Metric: "latency_ms", Kind: grace.SampleMetric, Value: 100}
-			minutes := func(n int, frozen bool) (states map[grace.SignalState]bool) {
+			play := func(seconds int, frozen bool) (states map[grace.SignalState]bool) {
 				states = map[grace.SignalState]bool{}
-				for i := range n * 60 {
+				for i := range seconds {
 					tick()
 					if i%5 == 0 {
 						if !frozen {
@@ -46,20 +46,24 @@ func TestFrozenAheadIsSilent(t *testing.T) {
 				}
 				return states
 			}
-			if got := minutes(2, false); !got[grace.SignalOK] || got[grace.SignalStale] {
+			if got := play(120, false); !got[grace.SignalOK] || got[grace.SignalStale] {
 				t.Fatalf("live: %v", got)
 			}
+			play(40, true)
 			step = -c.setBack
-			if got := minutes(3, true); !got[grace.SignalStale] {
+			if got := play(180, true); !got[grace.SignalStale] {
 				t.Errorf("frozen for three minutes: %v", got)
 			}
-			if got := minutes(10, true); len(got) != 1 || !got[grace.SignalStale] {
+			if s, _ := l.sense.Signal(key); c.itsClock == 0 && s.At.After(said.At.Add(-c.setBack)) {
+				t.Errorf("what was measured before the clock was set back is dated later by %s", s.At.Sub(said.At.Add(-c.setBack)))
+			}
+			if got := play(600, true); len(got) != 1 || !got[grace.SignalStale] {
 				t.Errorf("frozen for longer: %v", got)
 			}
-			if got := minutes(1, false); !got[grace.SignalOK] {
+			if got := play(60, false); !got[grace.SignalOK] {
 				t.Errorf("live again: %v", got)
 			}
-			if got := minutes(5, false); len(got) != 1 || !got[grace.SignalOK] {
+			if got := play(300, false); len(got) != 1 || !got[grace.SignalOK] {
 				t.Errorf("live again for longer: %v", got)
 			}
 			if got := len(l.ahead); c.itsClock == 0 && got != 0 {
