@@ -93,6 +93,7 @@ func play(ctx context.Context, stretches []stretch, learned bool) (*player, erro
 		}
 	}
 	p.agent = predict.New(cfg, targets, predict.NewGate(cfg.Gate, &sync.Mutex{}))
+	p.agent.Depend(func(grace.ServiceID) []grace.ServiceID { return nil }) // no source tells what depends on what
 	rows := p.order()
 	p.jointly()
 	every := cfg.Every.D().Milliseconds()

@@ -80,7 +80,7 @@ type method struct {
 
 // limitRules are the agent's rules for limits that somebody set. What other systems
 // foretell has a rule as well, and nobody does here.
-func limitRules() []string { return []string{"trend", "early", "capacity", "fill"} }
+func limitRules() []string { return []string{"trend", "early", "capacity", "fill", "lead"} }
 
 func methods() []method {
 	var out []method

@@ -179,6 +179,35 @@ func (g *Graph) Dependencies(id grace.ServiceID) []grace.ServiceID {
 	return g.names(g.needs[i])
 }
 
+// Nearest gives the services that id needs, directly or through others: in the order of the
+// edges between, and of their ids.
+func (g *Graph) Nearest(id grace.ServiceID) []grace.ServiceID {
+	from, ok := g.index[id]
+	if !ok {
+		return nil
+	}
+	seen := newSet(g.Len())
+	seen.add(from)
+	var out []grace.ServiceID
+	for near := []int{from}; len(near) > 0; {
+		var next []int
+		for _, i := range near {
+			for _, j := range g.lacks(i, func(grace.ServiceID) bool { return true }) {
+				if !seen.has(j) {
+					seen.add(j)
+					next = append(next, j)
+				}
+			}
+		}
+		slices.Sort(next) // as the services are, by id
+		for _, j := range next {
+			out = append(out, g.services[j].ID)
+		}
+		near = next
+	}
+	return out
+}
+
 // DependsOn says whether a needs b, directly or through others. No service
 // depends on itself. It does not allocate.
 func (g *Graph) DependsOn(a, b grace.ServiceID) bool {

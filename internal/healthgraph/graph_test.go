@@ -296,3 +296,25 @@ func TestGroups(t *testing.T) {
 		t.Errorf("errors %v", errs)
 	}
 }
+
+func TestNearest(t *testing.T) {
+	redundant := New([]grace.Service{
+		{ID: "api", DependsOn: []grace.ServiceID{"queue"}, Groups: []grace.Group{{Need: 1, Of: []grace.ServiceID{"db2", "db1"}}}},
+		service("queue", "disk"), service("db1", "disk", "az"), service("db2"), service("disk"), service("az", "api"),
+	})
+	for _, tt := range []struct {
+		graph *Graph
+		id    grace.ServiceID
+		want  []grace.ServiceID
+	}{
+		{shop(), "frontend", ids("cart", "catalog", "checkout", "cache", "store")},
+		{shop(), "store", nil},
+		{shop(), "stranger", nil},
+		{ring(), "database", ids("executor", "reflection")},
+		{redundant, "api", ids("db1", "db2", "queue", "az", "disk")},
+	} {
+		if got := tt.graph.Nearest(tt.id); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.id, got, tt.want)
+		}
+	}
+}

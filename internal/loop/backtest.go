@@ -47,7 +47,7 @@ func (f *forecaster) NewPredictionBacktest() *PredictionBacktest {
 	st := f.stages.Load()
 	cfg := &st.Config
 	list := watches(cfg) // not those of the watch, which are at work
-	b := &PredictionBacktest{Backtest: predict.NewBacktest(cfg.Predict, targetsOf(list), st.zones, &sync.Mutex{}, f.newRefitter().fit)}
+	b := &PredictionBacktest{Backtest: predict.NewBacktest(cfg.Predict, targetsOf(list), st.zones, st.rules.Graph.Nearest, &sync.Mutex{}, f.newRefitter().fit)}
 	for _, w := range list {
 		b.Expressions = append(b.Expressions, w.past(b.Backtest))
 	}

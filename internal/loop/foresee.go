@@ -233,6 +233,7 @@ func (f *forecaster) reconfigure(st *stages, own []predict.Target) {
 		var targets []predict.Target
 		if a == f.predict {
 			targets = own
+			a.Depend(st.rules.Graph.Nearest)
 		}
 		a.Reconfigure(st.Predict, targets)
 		a.Localize(st.zones)

@@ -35,6 +35,8 @@ type Agent struct {
 	free   []Handle
 	index  map[identity]Handle
 
+	leads leads
+
 	rehearsal  Refit
 	lately     map[identity]int64 // unix ms of what was resolved last in a rehearsal
 	rehearsing bool               // the series is looked at as it was in the past
@@ -100,6 +102,7 @@ func (a *Agent) Reconfigure(cfg Config, targets []Target) {
 	a.model = breach.New(cfg.Horizon.D())
 	a.targets = slices.Clone(targets)
 	a.byID = make(map[seriesID][]int, len(targets))
+	a.leads.changed = true
 	for i := range a.targets {
 		id := seriesID{targets[i].Service, targets[i].Metric}
 		a.byID[id] = append(a.byID[id], i)
@@ -225,6 +228,7 @@ func (a *Agent) look(s *series, now int64, r *Result) {
 	if fresh && a.cfg.Learn {
 		a.learnThreshold(s)
 	}
+	a.follow(s, fresh)
 	var n note
 	looked := false
 	for i := range s.watches {
@@ -253,12 +257,7 @@ func (a *Agent) seen(s *series, now int64) bool {
 	if s.name.joint {
 		return now <= a.joined.until && !a.joined.lost
 	}
-	return s.ring.len() >= a.cfg.MinSamples && now-s.ring.last <= a.stale(s)
-}
-
-// stale is after what time without a point a series is not recent, in ms.
-func (a *Agent) stale(s *series) int64 {
-	return max(a.cfg.StaleAfter.D().Milliseconds(), int64(2*s.ring.step))
+	return s.ring.len() >= a.cfg.MinSamples && now-s.ring.last <= a.cfg.stale(&s.ring)
 }
 
 // ask lets every rule look at a watch. It gives the line on which the series goes towards
@@ -267,6 +266,7 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) *line {
 	a.work.towards = nil
 	seen := a.seen(s, now)
 	usable := seen && !w.breach.lasts(s.ring.last, a.merge) && !w.breach.near()
+	follower := a.leads.followers[s]
 	for i := range a.rules {
 		rule := &a.rules[i]
 		c := w.claim(i)
@@ -275,8 +275,8 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) *line {
 		if usable && rule.learned == w.learned && rule.joint == s.name.joint {
 			a.view = view{
 				cfg: &a.cfg, ring: &s.ring, hours: &s.hours, early: w.early, model: a.model, outlook: w.outlook, odd: s.odd, joined: a.joined,
-				target: w.target, threshold: w.threshold,
-				value: s.ring.newest(), now: now, work: &a.work,
+				follower: follower, target: w.target, threshold: w.threshold,
+				value: s.ring.newest(), now: now, since: a.since, work: &a.work,
 			}
 			said, ok = rule.look(&a.view)
 		}
@@ -295,7 +295,7 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) *line {
 // claim takes what a rule says.
 func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Result) {
 	j := a.gate.Judge(rule, &s.name, said.score, now)
-	fresh := s.ring.last > a.since && !a.rehearsing
+	fresh := s.ring.last > a.since && !said.old && !a.rehearsing
 	until := now + said.until.Milliseconds()
 	c := w.claim(rule)
 	made := c == nil

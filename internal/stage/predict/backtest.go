@@ -94,13 +94,15 @@ type BacktestRecord struct {
 	PublishedForeseen       int            `json:"published_foreseen" doc:"of the breaches, those that a claim of the rule foresaw which would have been published"`
 }
 
-// NewBacktest makes a backtest of the series that targets name. fit makes the forecasts.
-func NewBacktest(cfg Config, targets []Target, zones Zones, lock Locker, fit func(*Refit)) *Backtest {
+// NewBacktest makes a backtest of the series that targets name. fit makes the forecasts, near
+// is that of Agent.Depend.
+func NewBacktest(cfg Config, targets []Target, zones Zones, near func(grace.ServiceID) []grace.ServiceID, lock Locker, fit func(*Refit)) *Backtest {
 	b := &Backtest{
 		agent: New(cfg, targets, NewGate(cfg.Gate, lock)), fit: fit, series: map[identity]bool{},
 		rules: map[recordKey]*BacktestRecord{}, leads: map[recordKey]*backtestLeads{}, breaches: map[breachKey]*foreseen{},
 	}
 	b.agent.Localize(zones)
+	b.agent.Depend(near)
 	return b
 }
 

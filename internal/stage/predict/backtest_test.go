@@ -27,7 +27,7 @@ func leakBacktest(n int) Backtested {
 	var w forecast.Workspace
 	web := target()
 	web.Service = "web"
-	b := NewBacktest(cfg, []Target{target(), web}, Zones{}, &sync.Mutex{}, func(r *Refit) { r.Run(&w, forecast.Default()) })
+	b := NewBacktest(cfg, []Target{target(), web}, Zones{}, nil, &sync.Mutex{}, func(r *Refit) { r.Run(&w, forecast.Default()) })
 	leaks(b, n)
 	return b.Report()
 }
@@ -69,7 +69,7 @@ func TestBacktestKnowsNoFuture(t *testing.T) {
 // What is open at the end is counted as such.
 func TestBacktestLeavesOpen(t *testing.T) {
 	cfg := DefaultConfig()
-	b := NewBacktest(cfg, []Target{target()}, Zones{}, &sync.Mutex{}, func(*Refit) {})
+	b := NewBacktest(cfg, []Target{target()}, Zones{}, nil, &sync.Mutex{}, func(*Refit) {})
 	at := start
 	for i := range 480 + 60 { // on its way
 		at = at.Add(15 * time.Second)

@@ -74,6 +74,11 @@ func (c Config) Validate() error {
 	return errors.Join(append(errs, grace.Under("gate", c.Gate.Validate()), grace.Under("ledger", c.Ledger.Validate()))...)
 }
 
+// stale is after what time without a point a series is not recent, in ms.
+func (c *Config) stale(r *ring) int64 {
+	return max(c.StaleAfter.D().Milliseconds(), int64(2*r.step))
+}
+
 // Target is a threshold that a series should not pass.
 type Target struct {
 	Service   grace.ServiceID // whose series; empty: any service's

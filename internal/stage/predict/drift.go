@@ -64,7 +64,7 @@ func (a *Agent) noteSeries(s *series, now int64, n *note, r *Result) {
 		return
 	}
 	n.service, n.member = s.name.Service, member{s.name.Metric, s.name.Labels}
-	n.until, n.looked, n.newest = s.ring.last+a.stale(s), now, s.ring.last
+	n.until, n.looked, n.newest = s.ring.last+a.cfg.stale(&s.ring), now, s.ring.last
 	r.notes = append(r.notes, *n)
 }
 

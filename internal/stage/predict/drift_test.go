@@ -430,7 +430,7 @@ func TestDriftsTakeNoOldBreach(t *testing.T) {
 
 func TestDriftInABacktest(t *testing.T) {
 	b := newBand()
-	backtest := NewBacktest(DefaultConfig(), b.a.targets, Zones{}, &sync.Mutex{}, func(*Refit) {})
+	backtest := NewBacktest(DefaultConfig(), b.a.targets, Zones{}, nil, &sync.Mutex{}, func(*Refit) {})
 	for i := range 500 {
 		for _, m := range metricsOfCart {
 			v := creeps(min(i, 80))

@@ -78,6 +78,25 @@ func (r *ring) newest() float64 {
 	return r.base + float64(r.values[(r.count-1)%finePoints])
 }
 
+// point gives one of the points that are held, 0 the oldest.
+func (r *ring) point(i int) (v float64, at int64) {
+	slot := (r.count - uint32(r.len()) + uint32(i)) % finePoints
+	return r.base + float64(r.values[slot]), r.origin + int64(r.times[slot])
+}
+
+// upTo counts the points that are held and not newer than a time.
+func (r *ring) upTo(at int64) int {
+	low, high := 0, r.len()
+	for low < high {
+		if middle := (low + high) / 2; r.origin+int64(r.times[(r.count-uint32(r.len())+uint32(middle))%finePoints]) <= at {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low
+}
+
 // unpack gives the newest n points, oldest first: times in seconds, 0 for the
 // newest. Both slices have room for finePoints.
 func (r *ring) unpack(n int, times, values []float64) (t, v []float64) {

@@ -53,6 +53,7 @@ type raw struct {
 	note      string   // for people, what else it rests on
 	also      []string // more of that
 	title     string   // for people, if it is not of a series and a threshold
+	old       bool     // another series that it rests on has no point from after Since
 }
 
 // RuleExternal stands for what other systems predict: it is held to account like
@@ -74,7 +75,7 @@ const (
 // what the forecast of the next 48 hours says (package forecast), fill when what
 // is used up steadily is used up (the same). anomaly says of a series with a
 // learned threshold that it is odd (package detect), drift of a service that several of
-// its metrics go towards their thresholds together.
+// its metrics go towards their thresholds together, lead what the series say that lead it.
 func rules() []rule {
 	return []rule{
 		{name: "trend", prior: Prior{Precision: 0.5, Strength: 2, Probability: true}, look: lookTrend},
@@ -85,6 +86,7 @@ func rules() []rule {
 		{name: "anomaly", prior: Untried(), learned: true, look: lookAnomaly},
 		{name: "fill", prior: Prior{Precision: 0.5, Strength: 2, Probability: true}, needs: mayFill, look: lookFill},
 		{name: "drift", prior: Untried(), joint: true, look: lookDrift},
+		{name: "lead", prior: Prior{Precision: 0.5, Strength: 2, Probability: true}, needs: hasLeaders, look: lookLead},
 	}
 }
 
@@ -105,6 +107,8 @@ func isForecast(_ *Agent, s *series, w *watch) bool {
 
 func mayFill(_ *Agent, s *series, w *watch) bool { return w.outlook != nil && fills(s, w) }
 
+func hasLeaders(a *Agent, s *series, _ *watch) bool { return a.leads.followers[s] != nil }
+
 // view is what a rule sees.
 type view struct {
 	cfg       *Config
@@ -115,10 +119,12 @@ type view struct {
 	outlook   *outlook
 	odd       *oddness
 	joined    *condition
+	follower  *follower
 	target    *Target
 	threshold float64
 	value     float64 // newest
 	now       int64   // unix ms
+	since     int64   // see Agent.Since
 	work      *scratch
 }
 

@@ -68,6 +68,7 @@ func (a *Agent) Open(name Series) Handle {
 	a.open++
 	s.watches = a.watchesOf(s, nil)
 	a.attend(s)
+	a.leads.changed = a.leads.changed || !name.joint
 	a.recallBreaches(s)
 	a.reopen(s)
 	return h
@@ -96,6 +97,7 @@ func (a *Agent) Close(h Handle) {
 		return
 	}
 	id := s.name.identity()
+	a.forgetLeads(s)
 	for i := range s.watches {
 		a.abandon(s, &s.watches[i])
 	}

@@ -24,6 +24,7 @@ func (a *Agent) ClockSetBack(to time.Time) {
 			s.setBack(now, &a.work)
 		}
 	}
+	a.leads.setBack(now)
 }
 
 func (s *series) setBack(now int64, work *scratch) {
@@ -116,3 +117,18 @@ func (g *Gate) ClockSetBack(to time.Time) {
 }
 
 func (t *tally) setBack(now uint32) { t.seconds = min(t.seconds, now) }
+
+// setBack has what was learned ahead be learned now.
+func (l *leads) setBack(now int64) {
+	for _, p := range l.peers {
+		p.seen = min(p.seen, now)
+	}
+	for _, f := range l.followers {
+		for i := range f.leaders {
+			for lag := range f.leaders[i].relations {
+				r := &f.leaders[i].relations[lag]
+				r.at, r.blocks.began = min(r.at, now), min(r.blocks.began, now)
+			}
+		}
+	}
+}

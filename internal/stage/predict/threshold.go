@@ -113,33 +113,39 @@ func (d *days) in(hour int64, c *clock) float64 {
 	return d[weekend][hourOfDay]
 }
 
-// usualDays gives the medians of hours, the first of which is first. Until weekdays and
-// weekends have been seen often enough, the one that is worse stands for both: what begins
-// on a weekend is not odd on its first Monday.
-func usualDays(history []float64, first int64, c *clock, toward float64) (usual days) {
+// medianDays gives the medians of hours, the first of which is first, and of how many hours
+// each is.
+func medianDays(history []float64, first int64, c *clock) (usual days, n [2][24]int) {
 	var values [2][24][hourlyPoints/24 + 2]float64 // an hour may come twice a day
-	var seen [2][24][]float64
 	for i, v := range history {
 		if !math.IsNaN(v) {
 			weekend, hourOfDay := placeOf(first+int64(i), c)
-			cell := &seen[weekend][hourOfDay]
-			if *cell == nil {
-				*cell = values[weekend][hourOfDay][:0]
-			}
-			*cell = append(*cell, v)
+			k := &n[weekend][hourOfDay]
+			values[weekend][hourOfDay][*k] = v
+			*k++
 		}
 	}
-	for h := range 24 {
-		work, rest := &usual[0][h], &usual[1][h]
-		*work, *rest = math.NaN(), math.NaN()
-		for i, kind := range [...]*float64{work, rest} {
-			if len(seen[i][h]) > 0 {
-				*kind = median(seen[i][h])
+	for i := range usual {
+		for h := range usual[i] {
+			usual[i][h] = math.NaN()
+			if k := n[i][h]; k > 0 {
+				usual[i][h] = median(values[i][h][:k])
 			}
 		}
-		if min(len(seen[0][h]), len(seen[1][h])) >= daysApart {
+	}
+	return usual, n
+}
+
+// usualDays gives the medians of hours, the first of which is first. Until weekdays and
+// weekends have been seen often enough, the one that is worse stands for both: what begins
+// on a weekend is not odd on its first Monday.
+func usualDays(history []float64, first int64, c *clock, toward float64) days {
+	usual, n := medianDays(history, first, c)
+	for h := range 24 {
+		if min(n[0][h], n[1][h]) >= daysApart {
 			continue
 		}
+		work, rest := &usual[0][h], &usual[1][h]
 		if math.IsNaN(*work) || *rest*toward > *work*toward {
 			*work = *rest
 		}
