@@ -286,7 +286,7 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) *line {
 		// What is beyond the threshold has not turned away from it.
 		case c != nil && c.Stands && i != external && !w.breach.near():
 			c.Stands = false
-			a.ended(s, w, i, c, seen, now, r)
+			a.ended(s, w, i, c, seen && !said.lost, now, r)
 		}
 	}
 	return a.work.towards

@@ -64,6 +64,11 @@
 // breached. Where three metrics do together, the service has a joint series, which is
 // breached when any of its series is, and a claim on it until that is resolved.
 //
+// The rule `lead` looks at other series, of the service and of those it depends on
+// (Agent.Depend): an agent learns by how much a series moves, some steps after another one
+// was away from its usual, and from which pairs that is no chance. See lead.go; leaders.go
+// has which pairs there are.
+//
 // A rule that is wrong more often than chance explains is suspended for the series of
 // that service and role. The past of a series is run through the rules before it is
 // watched (Agent.Rehearse), so that the gate has a record at once.

@@ -222,7 +222,7 @@ func lookLead(v *view) (raw, bool) {
 		return raw{}, false
 	}
 	var best raw
-	surest, found := 0.0, false
+	surest, found, lost := 0.0, false, false
 	at := v.ring.last
 	own := f.recent(at, v.cfg.stale(v.ring))
 	way := max((v.threshold-own-f.usualAt(at))*v.toward(), 0)
@@ -234,7 +234,10 @@ func lookLead(v *view) (raw, bool) {
 		after := leadLag(lag) * f.step
 		push := line.slope * (x - line.x)
 		switch {
-		case !ok, v.now-l.series.ring.last > patience, at+after <= v.now:
+		case !ok, at+after <= v.now:
+			continue
+		case v.now-l.series.ring.last > patience, math.IsNaN(x):
+			lost = true
 			continue
 		case math.Abs(x-line.x) < leadOdd*l.swing, !(push*v.toward() > leadShare*way): // also where something is not known
 			continue
@@ -253,6 +256,7 @@ func lookLead(v *view) (raw, bool) {
 			n: int(l.relations[lag].n), note: l.text(time.Duration(after)*time.Millisecond, line.r), old: l.series.ring.last <= v.since,
 		}
 	}
+	best.lost = lost && !found
 	return best, found
 }
 

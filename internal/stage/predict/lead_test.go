@@ -301,86 +301,6 @@ func TestAnythingLeads(t *testing.T) {
 	}
 }
 
-// A dependency that is there no more, by a reload, is nothing to go by from then on: what was
-// said of it ends, and nothing of it is kept.
-func TestLeadWithoutTheEdge(t *testing.T) {
-	p := newLeadTape(1, dependsOn("broker"))
-	p.play(learned15)
-	for p.all = (Result{}); !claimed(slices.Concat(p.all.Advice, p.all.Published)); {
-		p.play(2)
-	}
-	before := p.lineOf(t)
-	p.a.Reconfigure(DefaultConfig(), leadTargets()) // of something else
-	p.look()
-	if got := p.lineOf(t); got != before {
-		t.Errorf("%+v, before the reload %+v", got, before)
-	}
-	p.a.Depend(dependsOn())
-	r := p.look()
-	if len(p.a.leads.followers)+len(p.a.leads.peers) != 0 || !claimed(slices.Concat(r.Retracted, r.Withdrawn)) {
-		t.Errorf("%d followers, %d members are left; %+v", len(p.a.leads.followers), len(p.a.leads.peers), r)
-	}
-	p.all = Result{}
-	p.play(day15)
-	if claimed(slices.Concat(p.all.Shadow, p.all.Advice, p.all.Published)) {
-		t.Error("it is claimed without the dependency")
-	}
-	p.a.Depend(dependsOn("broker"))
-	p.look()
-	if len(p.a.leads.followers) != 1 {
-		t.Errorf("%d followers", len(p.a.leads.followers))
-	}
-	for _, f := range p.a.leads.followers {
-		for _, l := range f.leaders {
-			if l.relations != [leadLags]relation{} {
-				t.Errorf("what was known is known again: %+v", l.relations[0])
-			}
-		}
-	}
-}
-
-// A leader that is closed leaves nothing, also when another series takes its place.
-func TestClosedLeader(t *testing.T) {
-	p := newLeadTape(1, dependsOn("broker"))
-	p.play(learned15)
-	p.lineOf(t)
-	h := p.a.index[queue.identity()]
-	old := p.a.at(h)
-	p.a.Close(h)
-	for _, f := range p.a.leads.followers {
-		if len(f.leaders) != 0 {
-			t.Errorf("it leads on: %+v", f.leaders)
-		}
-	}
-	other := queue
-	other.Labels = `{queue="sms"}`
-	if again, ok := p.a.judged(other); !ok || p.a.at(again) != old {
-		t.Fatal("it has another place")
-	}
-	for i := range 60 {
-		p.now = p.now.Add(15 * time.Second)
-		p.a.Observe(other, p.now, float64(i))
-		p.a.Observe(latency, p.now, flat(i))
-		p.look()
-	}
-	for _, f := range p.a.leads.followers {
-		for _, l := range f.leaders {
-			if l.relations[3].n > 60 || l.series.name.Labels != other.Labels {
-				t.Errorf("a ghost: %s, %+v", l.series.name.Labels, l.relations[3])
-			}
-		}
-	}
-	p.a.Depend(nil)
-	if len(p.a.leads.followers)+len(p.a.leads.peers) != 0 {
-		t.Error("nothing is known of dependencies, but there are followers")
-	}
-	p.a.Depend(dependsOn("broker"))
-	p.a.Reconfigure(DefaultConfig(), nil)
-	if len(p.a.leads.followers)+len(p.a.leads.peers) != 0 {
-		t.Error("there are no series any more, but followers")
-	}
-}
-
 // A clock that is set back does not stop what is learned until it has caught up.
 func TestLeadAfterClockSetBack(t *testing.T) {
 	p := newLeadTape(1, dependsOn("broker"))
@@ -395,7 +315,7 @@ func TestLeadAfterClockSetBack(t *testing.T) {
 	for _, f := range p.a.leads.followers {
 		for _, l := range f.leaders {
 			for i, r := range l.relations {
-				if ago := p.now.UnixMilli() - r.at; i >= 1 && ago > time.Minute.Milliseconds() {
+				if ago := p.now.UnixMilli() - r.at; i >= 1 && (ago < 0 || ago > time.Minute.Milliseconds()) {
 					t.Errorf("lag %d learned nothing for %v", i, time.Duration(ago)*time.Millisecond)
 				}
 			}
@@ -424,5 +344,23 @@ func TestLeadNeedsAFreshLeader(t *testing.T) {
 	p.a.Observe(latency, p.now, late)
 	if r := p.look(); !claimed(r.Published) {
 		t.Errorf("%+v", r)
+	}
+}
+
+// A leader that is not measured any more has not turned.
+func TestLostLeader(t *testing.T) {
+	p := newLeadTape(1, dependsOn("broker"))
+	p.play(learned15)
+	for p.all = (Result{}); !claimed(p.all.Published); {
+		p.play(2)
+	}
+	for p.all = (Result{}); !claimed(p.all.Lost); {
+		_, late := p.next()
+		p.now = p.now.Add(15 * time.Second)
+		p.a.Observe(latency, p.now, late)
+		p.look()
+		if claimed(p.all.Retracted) || claimed(p.all.Resolved) {
+			t.Fatalf("%+v", p.all)
+		}
 	}
 }

@@ -197,6 +197,86 @@ func TestBacktestOfLeads(t *testing.T) {
 	t.Error("lead says nothing")
 }
 
+// A dependency that is there no more, by a reload, is nothing to go by from then on: what was
+// said of it ends, and nothing of it is kept.
+func TestLeadWithoutTheEdge(t *testing.T) {
+	p := newLeadTape(1, dependsOn("broker"))
+	p.play(learned15)
+	for p.all = (Result{}); !claimed(slices.Concat(p.all.Advice, p.all.Published)); {
+		p.play(2)
+	}
+	before := p.lineOf(t)
+	p.a.Reconfigure(DefaultConfig(), leadTargets()) // of something else
+	p.look()
+	if got := p.lineOf(t); got != before {
+		t.Errorf("%+v, before the reload %+v", got, before)
+	}
+	p.a.Depend(dependsOn())
+	r := p.look()
+	if len(p.a.leads.followers)+len(p.a.leads.peers) != 0 || !claimed(slices.Concat(r.Retracted, r.Withdrawn)) {
+		t.Errorf("%d followers, %d members are left; %+v", len(p.a.leads.followers), len(p.a.leads.peers), r)
+	}
+	p.all = Result{}
+	p.play(day15)
+	if claimed(slices.Concat(p.all.Shadow, p.all.Advice, p.all.Published)) {
+		t.Error("it is claimed without the dependency")
+	}
+	p.a.Depend(dependsOn("broker"))
+	p.look()
+	if len(p.a.leads.followers) != 1 {
+		t.Errorf("%d followers", len(p.a.leads.followers))
+	}
+	for _, f := range p.a.leads.followers {
+		for _, l := range f.leaders {
+			if l.relations != [leadLags]relation{} {
+				t.Errorf("what was known is known again: %+v", l.relations[0])
+			}
+		}
+	}
+}
+
+// A leader that is closed leaves nothing, also when another series takes its place.
+func TestClosedLeader(t *testing.T) {
+	p := newLeadTape(1, dependsOn("broker"))
+	p.play(learned15)
+	p.lineOf(t)
+	h := p.a.index[queue.identity()]
+	old := p.a.at(h)
+	p.a.Close(h)
+	for _, f := range p.a.leads.followers {
+		if len(f.leaders) != 0 {
+			t.Errorf("it leads on: %+v", f.leaders)
+		}
+	}
+	other := queue
+	other.Labels = `{queue="sms"}`
+	if again, ok := p.a.judged(other); !ok || p.a.at(again) != old {
+		t.Fatal("it has another place")
+	}
+	for i := range 60 {
+		p.now = p.now.Add(15 * time.Second)
+		p.a.Observe(other, p.now, float64(i))
+		p.a.Observe(latency, p.now, flat(i))
+		p.look()
+	}
+	for _, f := range p.a.leads.followers {
+		for _, l := range f.leaders {
+			if l.relations[3].n > 60 || l.series.name.Labels != other.Labels {
+				t.Errorf("a ghost: %s, %+v", l.series.name.Labels, l.relations[3])
+			}
+		}
+	}
+	p.a.Depend(nil)
+	if len(p.a.leads.followers)+len(p.a.leads.peers) != 0 {
+		t.Error("nothing is known of dependencies, but there are followers")
+	}
+	p.a.Depend(dependsOn("broker"))
+	p.a.Reconfigure(DefaultConfig(), nil)
+	if len(p.a.leads.followers)+len(p.a.leads.peers) != 0 {
+		t.Error("there are no series any more, but followers")
+	}
+}
+
 // eight gives an agent of a series with eight leaders, and what plays the next sample of each.
 func eight() (*Agent, func() time.Time) {
 	names := []Series{{Service: "cart", Metric: "latency_ms"}}

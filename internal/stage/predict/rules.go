@@ -54,6 +54,7 @@ type raw struct {
 	also      []string // more of that
 	title     string   // for people, if it is not of a series and a threshold
 	old       bool     // another series that it rests on has no point from after Since
+	lost      bool     // nothing is said for lack of data of another series
 }
 
 // RuleExternal stands for what other systems predict: it is held to account like
