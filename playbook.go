@@ -174,6 +174,7 @@ type Check struct {
 	URL        string    `json:"url,omitempty" doc:"http_health: what is asked"`
 	Status     int       `json:"status,omitempty" doc:"http_health: wanted HTTP status (default any 2xx)"`
 	Expr       string    `json:"expr,omitempty" doc:"PromQL, with ${service} and parameters. expr: what must hold, for example queue{service=\"${service}\"} < 5; trend, capacity: one value, for example sum(up{service=\"${service}\"})"`
+	Source     string    `json:"source,omitempty" doc:"expr, trend, capacity: name of a promql sensor, whose Prometheus is asked for the expression"`
 	Direction  string    `json:"direction,omitempty" enum:"falling,rising,steady" doc:"trend: where it must be going over the soak"`
 	Argv       []string  `json:"argv,omitempty" doc:"command: program and arguments; exit code 0 passes"`
 	MinSamples int       `json:"min_samples,omitempty" doc:"fewer samples in the soak fail (default 3)"`

@@ -88,7 +88,7 @@ type Run struct {
 	Reasons     []Reason          `json:"reasons,omitempty" doc:"why it ended without acting, or what it waits for before it starts"`
 	Error       string            `json:"error,omitempty"`
 	Auto        bool              `json:"auto" doc:"approved by the trust core, not by a person"`
-	Baseline    map[string]string `json:"baseline,omitempty" doc:"serving capacity before the first step, by expression"`
+	Baseline    map[string]string `json:"baseline,omitempty" doc:"serving capacity before the first step, by expression, after SOURCE: where it has one"`
 	Abort       *AbortRequest     `json:"abort,omitempty"`
 	Incident    IncidentID        `json:"incident,omitempty"`
 	Owner       string            `json:"owner,omitempty" doc:"the process that drives it"`

@@ -17,7 +17,7 @@ import (
 
 // Finding is what one look at the surroundings found.
 type Finding struct {
-	Kind   string `json:"kind" doc:"sensor, query, objective, limit, metric, program, secret or receiver"`
+	Kind   string `json:"kind" doc:"sensor, query, objective, limit, check, metric, program, secret or receiver"`
 	Name   string `json:"name"`
 	State  string `json:"state" doc:"ok, warning or failed"`
 	Detail string `json:"detail,omitempty"`

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 
 	"grace"
 	"grace/internal/config"
+	"grace/internal/heal"
 	"grace/internal/series"
 )
 
@@ -21,9 +23,16 @@ type judgedBy struct {
 	expr       *series.Expr
 }
 
+// checked is the kind of what runs are verified by.
+const checked = "check"
+
 func judged(cfg *config.Config) (out []judgedBy) {
 	add := func(kind string, service grace.ServiceID, name, text, source string) {
-		if e, err := series.CompileAt(text, source); err == nil {
+		compile := series.CompileAt
+		if kind == checked {
+			compile = series.CompileCheck
+		}
+		if e, err := compile(text, source); err == nil {
 			out = append(out, judgedBy{kind, strings.TrimPrefix(string(service)+"/"+name, "/"), e})
 		}
 	}
@@ -34,6 +43,11 @@ func judged(cfg *config.Config) (out []judgedBy) {
 	}
 	for _, l := range cfg.Limits {
 		add("limit", l.Service, l.Name, l.Expr, l.Source)
+	}
+	for _, c := range heal.Checks(cfg.Services, cfg.Playbooks) {
+		if c.Asked() {
+			add(checked, c.Service, string(c.Playbook)+"/"+cmp.Or(c.Name, string(c.Type)), c.Expr, c.Source)
+		}
 	}
 	return out
 }
@@ -77,7 +91,7 @@ func answered(ctx context.Context, db *series.DB, one judgedBy) (Finding, error)
 		f.Detail = fmt.Sprintf("%d of %s at %s: %s", len(elements), r.Query, r.Source, config.Examples(elements))
 	case len(none) > 0:
 		f.State, f.Detail = FoundWarning, r.Source+" has no "+strings.Join(none, ", ")
-	case r.Seen == nil:
+	case r.Seen == nil || one.kind == checked:
 		f.State, f.Detail = FoundWarning, fmt.Sprintf("%s gives nothing for %s: see there whether all names and labels in it are right", r.Source, r.Query)
 	default:
 		f.Detail = fmt.Sprintf("%s gives nothing for %s, which is well", r.Source, r.Query)

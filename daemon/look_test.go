@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"grace"
 	"grace/daemon"
 	"grace/internal/config"
 )
@@ -48,7 +49,13 @@ func TestLookAtAlertmanager(t *testing.T) {
 // looked gives what a look at one sensor found, by kind and name.
 func looked(t *testing.T, yaml string) map[string]daemon.Finding {
 	t.Helper()
-	cfg, problems := config.Parse("grace.yaml", []byte("services: [{name: web, criticality: low}]\n"+yaml), "", config.Options{})
+	return lookedAt(t, "services: [{name: web, criticality: low}]\n"+yaml)
+}
+
+func lookedAt(t *testing.T, yaml string) map[string]daemon.Finding {
+	t.Helper()
+	restart := grace.Playbook{ID: "restart_service", Title: "Restart", Risk: grace.RiskLow, Impact: grace.ImpactLow}
+	cfg, problems := config.Parse("grace.yaml", []byte(yaml), "", config.Options{SeedPlaybooks: []grace.Playbook{restart}, Actions: map[string]func(map[string]any) error{"noop": func(map[string]any) error { return nil }}})
 	if cfg == nil {
 		t.Fatal(problems)
 	}
@@ -138,7 +145,20 @@ func TestLookAtSource(t *testing.T) {
 		"objective web/queue": {daemon.FoundOK, `2 of queue_depth at eu: {job="a"} 150, {job="b"} 50`},
 		"objective web/some":  {daemon.FoundOK, `1 of queue_depth > 100 and on () vector(1) at eu: {job="a"} 150`},
 	})
+	binding := "    bindings: {restart_service: {settle: 5m, steps: [{name: s, action: noop, irreversible: true}], verify: [" +
+		"{name: drained, source: eu, type: expr, expr: 'queue_depth{job=\"${service}\"} < 9'}, {source: eu, type: expr, expr: 'queue_depth > 100 and on () vector(1)'}]}}\n"
+	verified := func(service string) map[string]daemon.Finding {
+		t.Helper()
+		return lookedAt(t, "services:\n  - name: "+service+"\n    criticality: low\n"+binding+"sensors: [{name: eu, type: promql, url: "+eu.URL+"}]\n")
+	}
+	saw(t, verified("a"), map[string][2]string{
+		"sensor eu": {daemon.FoundOK, "it answers what 2 expressions ask"}, "check a/restart_service/drained": {daemon.FoundOK, `1 of queue_depth{job="a"} at eu: {job="a"} 150`},
+		"check a/restart_service/expr": {daemon.FoundOK, `1 of queue_depth > 100 and on () vector(1) at eu: {job="a"} 150`},
+	})
 	eu.set(func(f *fakeSource) { f.depths = map[string]float64{"b": 50} })
+	saw(t, verified("a"), map[string][2]string{
+		"check a/restart_service/drained": {daemon.FoundWarning, `eu gives nothing for queue_depth{job="a"}: see there`}, "check a/restart_service/expr": {daemon.FoundWarning, "eu gives nothing for queue_depth > 100"},
+	})
 	saw(t, looked(t, text), map[string][2]string{"objective web/some": {daemon.FoundOK, `eu gives nothing for queue_depth > 100 and on () vector(1), which is well`}})
 	eu.set(func(f *fakeSource) { f.depths = nil })
 	saw(t, looked(t, text), map[string][2]string{

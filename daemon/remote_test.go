@@ -26,6 +26,11 @@ type fakeSource struct {
 	depths map[string]float64
 	frozen time.Time // since when nothing is measured; zero: all the time
 	status int       // of an error that is all it answers
+	part   bool      // something is missing in its answers
+	hangs  bool      // it gives none
+
+	fix, undo func(*fakeSource) // what a remedy does here, and what taking it back does
+	undone    int
 }
 
 func newFakeSource(t *testing.T, depths map[string]float64) *fakeSource {
@@ -45,12 +50,27 @@ func (f *fakeSource) set(change func(*fakeSource)) {
 func (f *fakeSource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	switch r.URL.Path {
+	case "/fix":
+		f.fix(f)
+		return
+	case "/undo":
+		f.undone++
+		f.undo(f)
+		return
+	}
+	query, at := r.FormValue("query"), time.Now()
+	if f.hangs { // its body has been read: only then is it seen that the caller has left
+		f.mu.Unlock()
+		<-r.Context().Done()
+		f.mu.Lock()
+		return
+	}
 	if f.status != 0 {
 		w.WriteHeader(f.status)
 		_, _ = fmt.Fprint(w, `{"status":"error","errorType":"execution","error":"the store is gone"}`)
 		return
 	}
-	query, at := r.FormValue("query"), time.Now()
 	if !f.frozen.IsZero() {
 		at = f.frozen
 	}
@@ -58,14 +78,16 @@ func (f *fakeSource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for job, depth := range f.depths {
 		metric := map[string]string{"job": job}
 		switch {
+		case strings.Contains(query, `{job="a"}`) && job != "a":
+			continue
 		case strings.HasPrefix(query, "label_replace("):
 			metric["grace_selector"], depth = "0", float64(at.UnixMilli())/1000
-		case query != "queue_depth" && depth <= 100:
+		case !strings.HasPrefix(query, "queue_depth{") && query != "queue_depth" && depth <= 100:
 			continue
 		}
 		rows = append(rows, map[string]any{"metric": metric, "value": []any{0, fmt.Sprint(depth)}})
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": "vector", "result": rows}})
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "isPartial": f.part, "data": map[string]any{"resultType": "vector", "result": rows}})
 }
 
 const remoteShop = `
@@ -160,6 +182,107 @@ func TestSource(t *testing.T) {
 	}
 	until("of another source", ok, sick, ok, sick, sick)
 	stop(t, d)
+}
+
+const remoteRemedy = `
+escalate_after: 1h
+services:
+  - name: a
+    criticality: medium
+    bindings:
+      scale_up_instances:
+        auto: true
+        impact: low
+        steps: [{name: fix, action: http, with: {method: POST, url: "EU/fix"}, undo: {action: http, with: {method: POST, url: "EU/undo"}UNDONE}}]
+        verify: [{type: expr, source: eu, expr: 'queue_depth{job="${service}"} < 100', min_samples: 2, interval: 20ms}]
+        settle: 100ms
+        soak: 400ms
+sensors: [{name: eu, type: promql, url: "EU", interval: 100ms, timeout: 200ms}]
+objectives: [{name: queue, source: eu, service_label: job, severity: critical, expr: queue_depth > 100, code: capacity}]
+`
+
+// remedied gives the run of a remedy that does something to the source which it is verified by.
+func remedied(t *testing.T, undone string, fix, undo func(*fakeSource)) (r grace.Run, undos int) {
+	t.Helper()
+	eu := newFakeSource(t, map[string]float64{"a": 50})
+	eu.fix, eu.undo = fix, undo
+	d, c := newHome(t, strings.NewReplacer("EU", eu.URL, "UNDONE", undone).Replace(remoteRemedy)).embed(t)
+	defer stop(t, d)
+	patience.Until(t, func() error {
+		if s, err := c.signalOfKey("a/objective/queue"); err != nil || s.State != grace.SignalOK {
+			return fmt.Errorf("%+v, %w", s, err)
+		}
+		return nil
+	})
+	eu.set(func(f *fakeSource) { f.depths["a"] = 150 })
+	patience.Until(t, func() error {
+		list := items[grace.Run](c, "/api/runs?service=a")
+		if len(list) == 0 || !list[len(list)-1].Status.Terminal() {
+			return fmt.Errorf("%+v", list)
+		}
+		r = list[len(list)-1]
+		return nil
+	})
+	eu.set(func(f *fakeSource) { undos = f.undone })
+	return r, undos
+}
+
+// TestSourceVerifies: a check asks a source whether the remedy helped. What that says of before
+// the remedy, in part or not at all shows nothing, and the remedy is undone; so it is with what
+// shows whether that took effect.
+func TestSourceVerifies(t *testing.T) {
+	t.Parallel()
+	nothing := func(*fakeSource) {}
+	const looks = `, check: {type: expr, source: eu, expr: 'queue_depth{job="${service}"} > 145'}`
+	for name, tt := range map[string]struct {
+		undone    string
+		fix, undo func(*fakeSource)
+		status    grace.RunStatus
+		actual    string // of the check
+		failed    string // what the run failed by
+	}{
+		"it helps": {"", nothing, nothing, grace.RunSucceeded, "10 < 100", ""},
+		"it does not": {
+			"", func(f *fakeSource) { f.depths["a"] = 140 }, nothing,
+			grace.RunRolledBack, "140, not < 100", "",
+		},
+		"away": {
+			"", func(f *fakeSource) { f.status = http.StatusBadGateway }, nothing,
+			grace.RunRolledBack, "no data (source eu: ", "the store is gone",
+		},
+		"slow": {"", func(f *fakeSource) { f.hangs = true }, nothing, grace.RunRolledBack, "no data (", ""},
+		"frozen": {
+			"", func(f *fakeSource) { f.frozen = time.Now().Add(-time.Second) }, nothing,
+			grace.RunRolledBack, `no data (no sample of what eu is asked for, queue_depth{job="a"} since `, "",
+		},
+		"in part": {
+			"", func(f *fakeSource) { f.part = true }, nothing,
+			grace.RunRolledBack, "no data (source eu: warning: the answer is partial", "",
+		},
+		"gone": {
+			"", func(f *fakeSource) { f.depths = map[string]float64{"b": 10} }, nothing,
+			grace.RunRolledBack, `no data (no sample of what eu is asked for, queue_depth{job="a"} since `, "",
+		},
+		"undone, and it shows": {
+			looks, func(f *fakeSource) { f.depths["a"] = 140 }, func(f *fakeSource) { f.depths["a"] = 150 },
+			grace.RunRolledBack, "140, not < 100", "",
+		},
+		"undone, and nothing shows it": {
+			looks, func(f *fakeSource) { f.depths["a"] = 140 }, func(f *fakeSource) { f.frozen = time.Now().Add(-time.Second) },
+			grace.RunEscalated, "140, not < 100", "the undo did not take effect: no sample of what eu is asked for",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, undos := remedied(t, tt.undone, func(f *fakeSource) { f.depths["a"] = 10; tt.fix(f) }, tt.undo)
+			if r.Status != tt.status || len(r.Checks) != 1 || r.Checks[0].Passed != (tt.status == grace.RunSucceeded) || !strings.HasPrefix(r.Checks[0].Actual, tt.actual) || !strings.Contains(r.Error, tt.failed) {
+				t.Errorf("%s: %+v, %s", r.Status, r.Checks, r.Error)
+			}
+			if (undos > 0) != (tt.status != grace.RunSucceeded) {
+				t.Errorf("undone %d times", undos)
+			}
+		})
+	}
 }
 
 // TestRecallOfASource: what a source is asked for has a history there, and is foretold by it.

@@ -161,6 +161,8 @@ func (c *checker) checkCheck(at spot, check grace.Check, vars []string) {
 	for i, arg := range check.Argv {
 		c.checkReferences(at.key("argv").item(i), arg, vars)
 	}
+	c.checkSource(at.key("source"), check.Source)
+	checkAsked(at.key("expr"), check)
 	if check.Type == grace.CheckCommand && len(check.Argv) > 0 {
 		at.key("argv").item(0).program(check.Argv[0], "")
 		checkNoShell(at.key("argv"), check.Argv)
@@ -180,6 +182,12 @@ func (c *checker) checkMeasured(remedy spot, p grace.Playbook, service grace.Ser
 		if check.Expr == "" || here.failed() || !here.given() || err != nil {
 			continue
 		}
+		if every := c.every(check.Source); every > 0 {
+			checkInterval(here.key("expr"), p, check, check.Source, every)
+		}
+		if check.Source != "" {
+			continue
+		}
 		for _, named := range e.Named() {
 			at, of := here.key("expr"), named.Service
 			if of == "" || of == "${service}" {
@@ -189,30 +197,34 @@ func (c *checker) checkMeasured(remedy spot, p grace.Playbook, service grace.Ser
 				at.warn(hint, "unknown service %s", quote(string(of)))
 			}
 			c.checkMetric(at, of, named.Metric)
-			c.checkInterval(at, p, check, of, named.Metric)
+			known, _ := c.metricsOf(of)
+			for _, k := range known {
+				if k.metric == named.Metric {
+					checkInterval(at, p, check, k.metric, k.interval.D())
+				}
+			}
 		}
 	}
 }
 
-// checkInterval looks at how long it takes until a metric has come often enough.
-func (c *checker) checkInterval(at spot, p grace.Playbook, check grace.Check, service grace.ServiceID, metric string) {
-	known, _ := c.metricsOf(service)
+// checkInterval looks at how long it takes until a metric has come, or a source was asked,
+// often enough.
+func checkInterval(at spot, p grace.Playbook, check grace.Check, what string, every time.Duration) {
 	n := check.MinSamples
 	if n == 0 {
 		n = heal.DefaultMinSamples
 	}
-	for _, k := range known {
-		needs, has := time.Duration(n)*k.interval.D(), or(p.Settle, heal.DefaultSettle)+or(p.Soak, heal.DefaultSoak)
-		switch watchdog := or(p.Watchdog, heal.DefaultWatchdog); {
-		case k.metric != metric || needs <= has:
-		case needs+k.interval.D() >= watchdog:
-			at.add("read it more often, lower min_samples, or raise watchdog", "%s is read every %s: %d samples take %s, but the run is aborted after %s",
-				metric, shortDuration(k.interval), n, shortDuration(grace.Duration(needs)), shortDuration(grace.Duration(watchdog)))
-		default:
-			at.warn("read it more often, lower min_samples, or say so with soak: "+shortDuration(grace.Duration(needs)),
-				"%s is read every %s: %d samples take %s, longer than settle and soak (%s), so that verification waits for them",
-				metric, shortDuration(k.interval), n, shortDuration(grace.Duration(needs)), shortDuration(grace.Duration(has)))
-		}
+	interval := shortDuration(grace.Duration(every))
+	needs, has := time.Duration(n)*every, or(p.Settle, heal.DefaultSettle)+or(p.Soak, heal.DefaultSoak)
+	switch watchdog := or(p.Watchdog, heal.DefaultWatchdog); {
+	case needs <= has:
+	case needs+every >= watchdog:
+		at.add("read it more often, lower min_samples, or raise watchdog", "%s is read every %s: %d samples take %s, but the run is aborted after %s",
+			what, interval, n, shortDuration(grace.Duration(needs)), shortDuration(grace.Duration(watchdog)))
+	default:
+		at.warn("read it more often, lower min_samples, or say so with soak: "+shortDuration(grace.Duration(needs)),
+			"%s is read every %s: %d samples take %s, longer than settle and soak (%s), so that verification waits for them",
+			what, interval, n, shortDuration(grace.Duration(needs)), shortDuration(grace.Duration(has)))
 	}
 }
 

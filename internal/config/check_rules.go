@@ -173,13 +173,13 @@ func (c *checker) checkRecordings() {
 	}
 	for _, p := range c.playbooks {
 		for _, check := range p.Verify {
-			add(check.Expr, "")
+			add(check.Expr, check.Source)
 		}
 	}
 	for _, s := range c.services {
 		for _, b := range s.Bindings {
 			for _, check := range b.Verify {
-				add(check.Expr, "")
+				add(check.Expr, check.Source)
 			}
 		}
 	}

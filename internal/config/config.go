@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -157,19 +158,19 @@ func Parse(name string, data []byte, dir string, o Options) (*Config, Problems) 
 	return c.build(sensors), problems
 }
 
+// byID gives what has an id, in its order.
+func byID[K cmp.Ordered, V any](m map[K]V) []V {
+	out := make([]V, 0, len(m))
+	for _, id := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, m[id])
+	}
+	return out
+}
+
 // build puts together what was found to be right.
 func (c *checker) build(sensors []SensorSpec) *Config {
 	f := c.file
-	playbooks := make([]grace.Playbook, 0, len(c.playbooks))
-	for _, p := range c.playbooks {
-		playbooks = append(playbooks, p)
-	}
-	slices.SortFunc(playbooks, func(a, b grace.Playbook) int { return cmp.Compare(a.ID, b.ID) })
-	services := make([]grace.Service, 0, len(c.services))
-	for _, s := range c.services {
-		services = append(services, s)
-	}
-	slices.SortFunc(services, func(a, b grace.Service) int { return cmp.Compare(a.ID, b.ID) })
+	playbooks, services := byID(c.playbooks), byID(c.services)
 	var objectives []sense.Objective
 	for _, o := range f.Objectives {
 		known, _ := c.metricsOf(o.Service)

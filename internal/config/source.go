@@ -3,10 +3,13 @@ package config
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"grace"
+	"grace/internal/heal"
 	"grace/internal/series"
+	"grace/internal/stage/verify"
 	"grace/sensor/promql"
 )
 
@@ -36,13 +39,16 @@ func (c *checker) checkSource(at spot, name string) {
 	}
 }
 
-// asked gives what a sensor is asked because it is the source of objectives, limits and
-// rules: what several ask is asked once.
+// asked gives what a sensor is asked because it is the source of objectives, limits, rules and
+// checks: what several ask is asked once.
 func (c *checker) asked(source string) []promql.Query {
 	out := slices.Clone(c.recorded[source])
-	add := func(from, text string, by ...string) {
-		e, err := series.CompileAt(text, from)
-		if err != nil || from != source || from == "" {
+	add := func(compile func(text, source string) (*series.Expr, error), from, text string, by ...string) {
+		if from != source || from == "" {
+			return
+		}
+		e, err := compile(text, source)
+		if err != nil {
 			return
 		}
 		q := promql.Ask(e)
@@ -62,17 +68,47 @@ func (c *checker) asked(source string) []promql.Query {
 		return []string{cmp.Or(label, series.ServiceLabel)}
 	}
 	for _, o := range c.file.Objectives {
-		add(o.Source, o.Expr, whose(o.Service, o.ServiceLabel)...)
+		add(series.CompileAt, o.Source, o.Expr, whose(o.Service, o.ServiceLabel)...)
 	}
 	for _, l := range c.file.Limits {
-		add(l.Source, l.Expr, whose(l.Service, l.ServiceLabel)...)
+		add(series.CompileAt, l.Source, l.Expr, whose(l.Service, l.ServiceLabel)...)
 	}
 	for _, f := range c.rules {
 		for _, r := range f.alerts {
-			add(r.objective.Source, r.objective.Expr, r.objective.Resolve...)
+			add(series.CompileAt, r.objective.Source, r.objective.Expr, r.objective.Resolve...)
+		}
+	}
+	for _, check := range heal.Checks(byID(c.services), byID(c.playbooks)) {
+		if check.Asked() {
+			add(series.CompileCheck, check.Source, check.Expr)
 		}
 	}
 	return out
+}
+
+// checkAsked looks for what only a run knows in what the source of its check is asked: that
+// is asked before there is one.
+func checkAsked(at spot, check grace.Check) {
+	for _, name := range references(check.Expr) {
+		if name != "run" && !strings.HasPrefix(name, "snapshot.") {
+			continue
+		}
+		query := func(value string) string {
+			e, err := series.CompileAt(verify.Outline(verify.Replace(check.Expr, func(other string, _ bool) string {
+				if other == name {
+					return value
+				}
+				return "${" + other + "}"
+			})), check.Source)
+			if err != nil || e.Remote() == nil {
+				return ""
+			}
+			return e.Remote().Query
+		}
+		if query("1") != query("2") {
+			at.add("leave it out, or have it on the other side of the comparison", "the source is asked before a run, when nobody knows ${%s}", shorten(name))
+		}
+	}
 }
 
 // record has a source asked for what a group records.

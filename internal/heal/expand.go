@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"grace"
-	"grace/internal/stage/verify"
 )
 
 // variable is one ${name} that a playbook may use.
@@ -202,39 +201,4 @@ func expandCheck(c grace.Check, vars []variable) grace.Check {
 	}
 	c.Argv = argv
 	return c
-}
-
-// Watched gives the expressions by which runs of a playbook on a service may be checked:
-// with parameters of these values, and as outlines in which a value within quotes stays a
-// ${name}, as a run by hand may have another.
-func Watched(p grace.Playbook, service grace.ServiceID, parameters map[string]any) (out []string) {
-	add := func(c *grace.Check) {
-		if c == nil || c.Expr == "" {
-			return
-		}
-		for _, any := range []bool{false, true} {
-			out = append(out, verify.Outline(verify.Replace(c.Expr, func(name string, quoted bool) string {
-				value, known := parameters[name]
-				switch {
-				case name == "service":
-					return string(service)
-				case known && (!any || !quoted):
-					if fit, err := fitExpr(quoted, text(value)); err == nil {
-						return fit
-					}
-				}
-				return "${" + name + "}"
-			})))
-		}
-	}
-	for i := range p.Verify {
-		add(&p.Verify[i])
-	}
-	for _, s := range p.Steps {
-		add(s.Check)
-		if s.Undo != nil {
-			add(s.Undo.Check)
-		}
-	}
-	return out
 }

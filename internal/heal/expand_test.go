@@ -155,8 +155,11 @@ func TestValuesInExpressions(t *testing.T) {
 }
 
 func TestWatched(t *testing.T) {
-	check := func(expr string) *grace.Check { return &grace.Check{Type: grace.CheckExpr, Expr: expr} }
-	p := grace.Playbook{Binding: grace.Binding{
+	check := func(expr string) *grace.Check { return &grace.Check{Type: grace.CheckExpr, Expr: expr, Source: "eu"} }
+	p := grace.Playbook{ID: "drain", Parameters: []grace.Parameter{
+		{Name: "shard", Type: grace.ParameterString, Default: "b"}, {Name: "limit", Type: grace.ParameterInt, Default: 7},
+	}, Binding: grace.Binding{
+		Arguments: map[string]any{"shard": "a"},
 		Steps: []grace.Step{
 			{Check: check(`flag{service="${service}"} < 1`), Undo: &grace.Call{Check: check(`size == ${snapshot.size}`)}}, {Check: &grace.Check{Type: grace.CheckCommand}},
 		},
@@ -166,7 +169,18 @@ func TestWatched(t *testing.T) {
 		`queue{service="web",shard="a"} < 7`, `queue{service="web",shard="${shard}"} < 7`,
 		`flag{service="web"} < 1`, `flag{service="web"} < 1`, `size == 0000000000000001`, `size == 0000000000000001`,
 	}
-	if diff := cmp.Diff(want, Watched(p, "web", map[string]any{"shard": "a", "limit": 7})); diff != "" {
+	var got []string
+	for i, c := range Watched(p, "web") {
+		got = append(got, c.Expr)
+		if c.Service != "web" || c.Playbook != "drain" || c.Asked() != (i != 1) {
+			t.Errorf("%+v", c)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	services := []grace.Service{{ID: "web"}, {ID: "db", Bindings: map[grace.PlaybookID]grace.Binding{"drain": p.Binding}}}
+	if got := Checks(services, []grace.Playbook{p}); len(got) != 7 || got[6].Service != "db" || got[6].Expr != `flag{service="db"} < 1` {
+		t.Errorf("%+v", got)
 	}
 }

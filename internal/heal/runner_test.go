@@ -471,6 +471,41 @@ func TestCapacityMustNotShrink(t *testing.T) {
 	}
 }
 
+// bySource counts the instances that a source has.
+type bySource struct {
+	*world
+	serving map[string]float64
+}
+
+func (b bySource) Probe(_ context.Context, _ grace.ServiceID, c grace.Check, _ time.Time) grace.Reading {
+	return grace.Reading{At: b.now, Value: b.serving[c.Source], OK: true}
+}
+
+// Two sources that are asked the same have their own numbers from before.
+func TestCapacityOfSources(t *testing.T) {
+	for us, want := range map[float64]grace.RunStatus{3: grace.RunSucceeded, 2: grace.RunRolledBack} {
+		w := newWorld(t)
+		r := w.runner("p")
+		b := bySource{w, map[string]float64{"": 1, "eu": 9, "us": 3}}
+		r.Prober = b
+		run := aRun(w, undoable("one"))
+		run.Playbook.Verify = nil
+		for source := range b.serving {
+			run.Playbook.Verify = append(run.Playbook.Verify, grace.Check{Type: grace.CheckCapacity, Source: source, Expr: "sum(up)"})
+		}
+		w.onCall = func(grace.ActionRequest) grace.Outcome {
+			b.serving["us"] = us
+			return grace.Outcome{Status: grace.OutcomeSucceeded}
+		}
+		if err := r.Run(replayFlow{w}, w.start(run)); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.runs[run.ID]; got.Status != want {
+			t.Errorf("%v of 3: state %s (%s), want %s", us, got.Status, got.Error, want)
+		}
+	}
+}
+
 // Evidence that ends while the checks are watched is none, however often they held before.
 func TestEvidenceThatEnds(t *testing.T) {
 	for name, back := range map[string]time.Duration{"for good": time.Hour, "for a while": 20 * time.Second} {

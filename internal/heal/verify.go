@@ -46,7 +46,7 @@ func (x *execution) takeBaseline() error {
 			// one: during it, crashed instances are missing already.
 			since := x.run.SickSince.Add(-time.Minute)
 			if r := x.Prober.Probe(ctx, x.run.Service, c, since); r.OK {
-				o.Data[c.Expr] = strconv.FormatFloat(r.Value, 'g', -1, 64)
+				o.Data[baselineKey(c)] = strconv.FormatFloat(r.Value, 'g', -1, 64)
 			}
 		}
 		o.Ended = x.Clock.Now()
@@ -355,8 +355,16 @@ func minSamples(c grace.Check) int {
 	return DefaultMinSamples
 }
 
+// baselineKey tells the baselines of a run apart: two sources may be asked the same.
+func baselineKey(c grace.Check) string {
+	if c.Source == "" {
+		return c.Expr
+	}
+	return c.Source + ": " + c.Expr
+}
+
 func (x *execution) baseline(c grace.Check) *float64 {
-	v, err := strconv.ParseFloat(x.run.Baseline[c.Expr], 64)
+	v, err := strconv.ParseFloat(x.run.Baseline[baselineKey(c)], 64)
 	if err != nil {
 		return nil
 	}

@@ -73,8 +73,9 @@ func (st *stages) wants(want ByHand) error {
 	if i < 0 {
 		return &InvalidError{fmt.Errorf("unknown playbook %q", want.Playbook)}
 	}
-	if _, ok := st.Playbooks[i].Bind(service); !ok {
+	bound, ok := st.Playbooks[i].Bind(service)
+	if !ok {
 		return &InvalidError{unbound(st.Playbooks[i], want.Service)}
 	}
-	return nil
+	return unasked(bound, want.Service, want.Parameters)
 }

@@ -1,6 +1,7 @@
 package loop_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -148,6 +149,32 @@ func TestByHandElsewhere(t *testing.T) {
 	_, err := r.loop.RunByHand(t.Context(), loop.ByHand{Playbook: cfg.Playbooks[0].ID, Service: "catalog", Reason: "it hangs"}, "token:ada")
 	if err == nil || !strings.Contains(err.Error(), "its key services names shop, and not catalog") {
 		t.Errorf("refused with %v", err)
+	}
+}
+
+// TestByHandUnasked: a source is asked before a run by hand, with the values of the configuration:
+// one of others that change the question would be undone whatever it did.
+func TestByHandUnasked(t *testing.T) {
+	t.Parallel()
+	cfg := quick()
+	p := &cfg.Playbooks[0]
+	p.Parameters = append(p.Parameters, grace.Parameter{Name: "shard", Type: grace.ParameterString, Default: "a"}, grace.Parameter{Name: "most", Type: grace.ParameterInt, Default: 5})
+	bound := p.Binding
+	bound.Verify = []grace.Check{{Type: grace.CheckExpr, Source: "eu", Expr: `queue{shard="${shard}"} < ${most}`}}
+	cfg.Services[1].Bindings = map[grace.PlaybookID]grace.Binding{"restart_service": bound}
+	r := newRig(t, "sqlite:"+t.TempDir()+"/grace.db", cfg)
+	for _, tt := range []struct {
+		given map[string]any
+		want  string
+	}{
+		{map[string]any{"shard": "b"}, `verified by queue{shard="b"}, which eu is not asked for`},
+		{map[string]any{"shard": "a", "most": 7}, ""},
+	} {
+		want := loop.ByHand{Playbook: "restart_service", Service: cfg.Services[1].ID, Parameters: tt.given, Reason: "it hangs"}
+		_, err := r.loop.RunByHand(t.Context(), want, "token:ada")
+		if _, invalid := errors.AsType[*loop.InvalidError](err); invalid != (tt.want != "") || invalid && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v: %v", tt.given, err)
+		}
 	}
 }
 

@@ -25,8 +25,8 @@ type ingest struct {
 	mu         sync.Mutex // guards the agent and what waits to be written
 	sense      *sense.Agent
 	watches    []*watch
-	kept       []*series.Expr      // that the configuration looks at
-	runChecks  map[string]runCheck // what open runs look at besides, by its text
+	kept       []*series.Expr       // that the configuration looks at
+	runChecks  map[checkID]runCheck // what open runs look at besides, by its text
 	recorder   *series.Recorder
 	recordings []series.Group                // of the configuration
 	lost       []grace.Signal                // what was sick when last seen, and is forgotten: until that is on record
@@ -47,7 +47,7 @@ type ingest struct {
 func newIngest(co *common, f *forecaster, st *stages) *ingest {
 	in := &ingest{
 		common: co, forecaster: f, made: time.Now(), sense: sense.New(st.Sense, st.Objectives), published: map[grace.SignalKey]published{},
-		runChecks: map[string]runCheck{}, ahead: map[aheadKey]ahead{},
+		runChecks: map[checkID]runCheck{}, ahead: map[aheadKey]ahead{},
 	}
 	in.recorder = in.Series.NewRecorder()
 	in.watch(&st.Config)

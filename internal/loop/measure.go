@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -9,14 +10,13 @@ import (
 	"grace"
 	"grace/internal/heal"
 	"grace/internal/series"
-	"grace/internal/stage/propose"
 	"grace/internal/stage/verify"
 )
 
 // Measure gives what the expression of a check shows now; of what was measured before
 // since it shows nothing.
 func (in *ingest) Measure(ctx context.Context, c grace.Check, since time.Time) grace.Reading {
-	e, err := in.runCheck(c.Expr)
+	e, err := in.runCheck(c)
 	if err != nil {
 		return grace.Reading{Detail: err.Error()}
 	}
@@ -24,33 +24,56 @@ func (in *ingest) Measure(ctx context.Context, c grace.Check, since time.Time) g
 	if err != nil {
 		return grace.Reading{Detail: err.Error()}
 	}
+	if why := in.Series.Lacking(e); why != "" {
+		return grace.Reading{Detail: why, Every: r.Every()} // it is waited for as for any other
+	}
 	return verify.Read(c, e, &r, since)
 }
 
-// checks gives the expressions by which runs are verified that the configuration leads to,
-// each with its service.
+// checks gives the expressions by which runs are verified that the configuration leads to.
 func checks(cfg *Config) (out []*series.Expr) {
-	seen := map[string]bool{}
-	for _, s := range cfg.Services {
-		for _, p := range cfg.Playbooks {
-			bound, ok := p.Bind(s)
-			if !ok {
-				continue
-			}
-			values, _ := propose.ResolveParameters(bound) // without, numbers have none
-			for _, text := range heal.Watched(bound, s.ID, values) {
-				if seen[text] {
-					continue
-				}
-				seen[text] = true
-				if e, err := series.Compile(text); err == nil { // else Validate refuses it
-					out = append(out, e.Without("${"))
-				}
-			}
+	for _, c := range heal.Checks(cfg.Services, cfg.Playbooks) {
+		if e, err := series.CompileCheck(c.Expr, c.Source); err == nil { // else Validate refuses it
+			out = append(out, e.Without("${"))
 		}
 	}
 	return out
 }
+
+// unasked refuses a run by hand whose arguments make of a check what its source is not asked
+// for: nothing would ever show that it helped.
+func unasked(bound grace.Playbook, service grace.ServiceID, arguments map[string]any) error {
+	asked := map[string]bool{}
+	each := func(do func(*series.Remote)) {
+		for _, c := range heal.Watched(bound, service) {
+			if e, err := series.CompileCheck(c.Expr, c.Source); err == nil && c.Asked() {
+				do(e.Remote())
+			}
+		}
+	}
+	each(func(r *series.Remote) { asked[r.Metric] = true })
+	bound.Arguments = with(bound.Arguments, arguments)
+	var err error
+	each(func(r *series.Remote) {
+		if err == nil && !asked[r.Metric] {
+			err = &InvalidError{fmt.Errorf("with these parameters it is verified by %s, which %s is not asked for: of what a check asks a source, parameters have the values of the configuration (bindings.%s.arguments)", r.Query, r.Source, bound.ID)}
+		}
+	})
+	return err
+}
+
+// with lays the arguments of a run by hand over those of the configuration.
+func with(own, given map[string]any) map[string]any {
+	out := maps.Clone(own)
+	if out == nil {
+		out = map[string]any{}
+	}
+	maps.Copy(out, given)
+	return out
+}
+
+// checkID tells expressions of checks apart.
+type checkID struct{ expr, source string }
 
 // runCheck is an expression by which an open run is verified. The configuration may not lead
 // to it: the run was decided by another one, or by hand with other parameters.
@@ -64,17 +87,18 @@ const askedFor = time.Hour
 
 // runCheck gives the expression of a run's check, and has the samples kept that it looks
 // at, from its first look on.
-func (in *ingest) runCheck(text string) (*series.Expr, error) {
+func (in *ingest) runCheck(c grace.Check) (*series.Expr, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	e := in.runChecks[text].expr
+	id := checkID{c.Expr, c.Source}
+	e := in.runChecks[id].expr
 	if e == nil {
 		var err error
-		if e, err = series.Compile(text); err != nil {
+		if e, err = series.CompileCheck(c.Expr, c.Source); err != nil {
 			return nil, err
 		}
 	}
-	in.runChecks[text] = runCheck{e, in.Now()}
+	in.runChecks[id] = runCheck{e, in.Now()}
 	if !in.Series.Watches(e) {
 		in.watchAll()
 	}
@@ -85,7 +109,7 @@ func (in *ingest) runCheck(text string) (*series.Expr, error) {
 // recorded that are made of others.
 func (in *ingest) watchAll() {
 	now := in.Now()
-	maps.DeleteFunc(in.runChecks, func(_ string, c runCheck) bool { return now.Sub(c.at).Abs() > askedFor })
+	maps.DeleteFunc(in.runChecks, func(_ checkID, c runCheck) bool { return now.Sub(c.at).Abs() > askedFor })
 	list := slices.Clone(in.kept)
 	for _, c := range in.runChecks {
 		list = append(list, c.expr)

@@ -233,11 +233,10 @@ func (v *views) DryRun(ctx context.Context, id grace.PlaybookID, service grace.S
 	if !ok {
 		return Trial{}, &InvalidError{unbound(p, service)}
 	}
-	p.Arguments = maps.Clone(p.Arguments)
-	if p.Arguments == nil {
-		p.Arguments = map[string]any{}
+	if err := unasked(p, service, params); err != nil {
+		return Trial{}, err
 	}
-	maps.Copy(p.Arguments, params)
+	p.Arguments = with(p.Arguments, params)
 	resolved, err := propose.ResolveParameters(p)
 	if err != nil {
 		return Trial{}, &InvalidError{err}

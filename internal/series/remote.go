@@ -20,6 +20,9 @@ type Remote struct {
 	// Looks are the selectors of the query, as of now: how new what they find is says how new
 	// the answer is.
 	Looks []string
+	// Oldest tells of each of Looks, where the expression is a check's, whether all counts that
+	// it finds, and not the newest alone: of a range of samples that says nothing. Else none.
+	Oldest []bool
 	// Seen are the metrics of what each of Looks finds, where it says something that there is
 	// no element: that shows nothing when nothing was found. Else none.
 	Seen []string
@@ -28,7 +31,14 @@ type Remote struct {
 // CompileAt reads an expression that looks at the series of a source; of none it is Compile.
 // Where it compares with a number, the source is asked for what is compared: what passes is
 // seen, and forecast. Else it is asked for the whole, and what it gives is what holds.
-func CompileAt(text, source string) (*Expr, error) {
+func CompileAt(text, source string) (*Expr, error) { return compileAt(text, source, false) }
+
+// CompileCheck is CompileAt for what shows whether a remedy has helped: an element is as new
+// as the oldest of what stands for now in it. A sum of which a part was measured before the
+// remedy shows nothing of it.
+func CompileCheck(text, source string) (*Expr, error) { return compileAt(text, source, true) }
+
+func compileAt(text, source string, check bool) (*Expr, error) {
 	e, err := Compile(text)
 	if err != nil || source == "" {
 		return e, err
@@ -54,9 +64,14 @@ func CompileAt(text, source string) (*Expr, error) {
 			r.Looks = append(r.Looks, selector)
 		}
 	}
+	for _, selector := range r.Looks {
+		if check {
+			r.Oldest = append(r.Oldest, slices.ContainsFunc(asked.picks, func(p pick) bool { return p.selector() == selector && p.reach == 0 }))
+		}
+	}
 	absence := e.op == 0 || e.sparse
 	h := fnv.New64a()
-	_, _ = fmt.Fprint(h, r.Query, absence)
+	_, _ = fmt.Fprint(h, r.Query, absence, check)
 	r.Metric = fmt.Sprintf("source:%s:%016x", source, h.Sum64())
 	e.measured = e.Measured()
 	e.remote, e.value, e.picks = r, fmt.Sprintf("{__name__=%q}", r.Metric), []pick{named(r.Metric)}
@@ -89,49 +104,73 @@ func (e *Expr) Source() string {
 
 // Basis tells how new an answer is: when what its elements rest on was measured, by the rules
 // that hold for series that are kept here.
-type Basis struct{ ev evidence }
+type Basis struct {
+	Of *Remote // what was asked; nil where no expression asks
+	ev evidence
+}
 
-// Add notes when the newest sample was measured of some series that a selector finds, by the
-// labels that they have in common.
+// Add notes when the newest sample was measured of some series that a selector finds, or the
+// oldest that stands for now (see [Remote.Oldest]), by the labels that they have in common.
 func (b *Basis) Add(selector int, of labels.Labels, at time.Time) {
 	for len(b.ev.picked) <= selector {
 		b.ev.picked = append(b.ev.picked, measured{})
 	}
 	m := &b.ev.picked[selector]
+	m.ranged = b.whole() && !b.Of.Oldest[selector]
 	m.series = append(m.series, timed{labels: of, measured: at.UnixMilli()})
 }
 
 // Measured gives what Meta.Measured is of an element.
 func (b *Basis) Measured(element labels.Labels) int64 {
-	at, _, _ := b.ev.newest(element)
+	at, whole, _ := b.ev.newest(element)
+	if b.whole() {
+		at = whole
+	}
 	if at.IsZero() {
 		return never
 	}
 	return at.UnixMilli()
 }
 
-// fault is why a set cannot be told.
-type fault struct{ metric, why string }
+func (b *Basis) whole() bool { return b.Of != nil && b.Of.Oldest != nil }
+
+// fault is why a set cannot be told, or only in part.
+type fault struct {
+	metric, why string
+	part        bool
+}
 
 // Fail notes why the series of the set, which are of a metric, cannot be told now. Its next
 // round takes that back.
-func (s *Set) Fail(metric, why string) {
+func (s *Set) Fail(metric, why string) { s.note(fault{metric, why, false}) }
+
+// Lack notes, before a round that is partial, why: of what its series are made something may
+// be missing. The next round that is whole takes that back.
+func (s *Set) Lack(metric, why string) { s.note(fault{metric, why, true}) }
+
+func (s *Set) note(f fault) {
 	s.db.tallies.Lock()
 	defer s.db.tallies.Unlock()
-	if why == "" {
+	if f.why == "" {
 		delete(s.db.faults, s)
 	} else {
-		s.db.faults[s] = fault{metric, why}
+		s.db.faults[s] = f
 	}
 }
 
 // Broken tells why series that an expression may look at cannot be told now; empty when they
 // can.
-func (db *DB) Broken(e *Expr) (why string) {
+func (db *DB) Broken(e *Expr) (why string) { return db.fault(e, false) }
+
+// Lacking tells why they cannot be told, or only in part, so that a sum of them may be less
+// than it is; empty when neither is known.
+func (db *DB) Lacking(e *Expr) (why string) { return db.fault(e, true) }
+
+func (db *DB) fault(e *Expr, part bool) (why string) {
 	db.tallies.Lock()
 	defer db.tallies.Unlock()
 	for s, f := range db.faults {
-		if slices.ContainsFunc(e.picks, func(p pick) bool { return p.may(f.metric, s.own) }) && (why == "" || f.why < why) {
+		if (part || !f.part) && slices.ContainsFunc(e.picks, func(p pick) bool { return p.may(f.metric, s.own) }) && (why == "" || f.why < why) {
 			why = f.why
 		}
 	}

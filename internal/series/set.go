@@ -74,12 +74,12 @@ func (s *Set) Append(name string, of labels.Labels, meta Meta, sample Sample) {
 }
 
 // End closes the round, and says what became of its samples. What it does not have ends; of a
-// round that is partial that is not known, and goes on.
+// round that is partial that is not known, and goes on, as does what [Set.Lack] says.
 func (s *Set) End(partial bool) Report {
 	r := s.batch.End()
 	s.batch = nil
-	s.Fail("", "")
 	if !partial {
+		s.Fail("", "")
 		s.end(s.at, s.round)
 	}
 	return r

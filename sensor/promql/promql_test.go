@@ -52,7 +52,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	if strings.HasPrefix(form.Get("query"), "label_replace(max by (") { // how new the samples are
+	if strings.HasPrefix(form.Get("query"), "label_replace(m") { // how new the samples are
 		body := result("vector", fmt.Sprintf(`[{"metric":{"grace_selector":"0"},"value":[0,"%d"]}]`, time.Now().Unix()))
 		status := http.StatusOK
 		if w.newness != nil {

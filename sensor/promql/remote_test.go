@@ -210,6 +210,64 @@ func TestNewness(t *testing.T) {
 	})
 }
 
+// What shows whether a remedy helped is as new as the oldest that counts in it, also where that
+// can be asked for all alone; of a range the newest counts. Of an answer in part it is known,
+// from before that is seen until there is a whole one.
+func TestNewnessOfACheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, err := series.CompileCheck(`sum by (job) (x) + on (job) sum by (job) (rate(y[5m])) < 5`, "prom")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var asked []string
+		n, part := 0, ""
+		w := &wire{give: func(int, *http.Request, url.Values) (int, http.Header, string) {
+			return 200, nil, strings.Replace(vector(ls{"job": "a"}, 3), `{`, `{`+part, 1)
+		}, newness: func(query string) (int, string) {
+			asked = append(asked, query)
+			if n++; n == 2 {
+				return 422, `{"status":"error","errorType":"execution","error":"too many samples"}`
+			}
+			now := float64(time.Now().Unix())
+			if n == 3 {
+				return 200, vector(ls{"grace_selector": "0"}, now-40, ls{"grace_selector": "1"}, now-1)
+			}
+			return 200, vector(ls{"grace_selector": "0", "job": "a"}, now-40, ls{"grace_selector": "1", "job": "a"}, now-1)
+		}}
+		q := promql.Ask(e)
+		if q.Past {
+			t.Error("it has a history")
+		}
+		s := newSensor(t, promql.Config{Transport: w, Interval: grace.Duration(10 * time.Second), Queries: []promql.Query{q}}, e)
+		lacking := func(want string) {
+			t.Helper()
+			r, err := s.db.Evaluate(t.Context(), e, time.Now())
+			if err != nil || len(r.Elements) != 1 || time.Since(r.Elements[0].Whole) != 40*time.Second {
+				t.Errorf("%+v, %v", r, err)
+			}
+			if got := s.db.Lacking(e); got != want || s.db.Broken(e) != "" {
+				t.Errorf("lacking %q, want %q", got, want)
+			}
+		}
+		s.Look(t.Context())
+		lacking("")
+		time.Sleep(time.Second)
+		part = `"isPartial":true,`
+		s.Look(t.Context())
+		lacking("source prom: warning: the answer is partial, a part of the storage did not answer")
+		part = ""
+		time.Sleep(time.Second)
+		s.Look(t.Context())
+		lacking("")
+		format := func(which, by string) string {
+			return fmt.Sprintf(`label_replace(min by (%s) (timestamp(x)), "grace_selector", "0", "", "") or label_replace(%s by (%s) (timestamp(y)), "grace_selector", "1", "", "")`, by, which, by)
+		}
+		if diff := cmp.Diff([]string{format("max", ""), format("max", "job"), format("min", "")}, asked[:3]); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 // A real Prometheus: a target dies and comes back, then Prometheus itself does.
 func TestRealSource(t *testing.T) {
 	t.Parallel()

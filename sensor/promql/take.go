@@ -143,7 +143,7 @@ func (p *poll) sample(service grace.ServiceID, kind grace.SampleKind, at time.Ti
 // look at it.
 func (p *poll) blind(why string) (out []grace.Sample) {
 	if !p.whose() {
-		p.set.Fail(p.Name, fmt.Sprintf("source %s: %s", p.s.cfg.Name, why))
+		p.set.Fail(p.Name, p.says(why))
 	}
 	services := slices.Sorted(maps.Keys(p.services))
 	if p.Service != "" && !p.services[p.Service] || len(services) == 0 {
@@ -156,6 +156,16 @@ func (p *poll) blind(why string) (out []grace.Sample) {
 	}
 	return out
 }
+
+// lack says that of an answer something may be missing.
+func (p *poll) lack(n *notes) {
+	if !p.whose() {
+		p.set.Lack(p.Name, p.says(n.text(nil)))
+	}
+}
+
+// says is how it is told what is wrong with a source.
+func (p *poll) says(why string) string { return fmt.Sprintf("source %s: %s", p.s.cfg.Name, why) }
 
 // looked is when the newest sample was measured of series that a selector of the query finds,
 // by the labels that they have in common.
@@ -178,14 +188,18 @@ const (
 )
 
 // look asks how new the series are that the query looks at, by some labels; where that is too
-// much, by those that say whose an element is.
+// much, by those that say whose an element is, and of a check how old the oldest is.
 func (p *poll) look(ctx context.Context, names []string, at time.Time) ([]looked, *failure) {
 	if len(p.looks) == 0 {
 		return nil, nil
 	}
-	rows, _, fail := p.s.instant(ctx, newness(p.looks, names), at)
+	var oldest []bool
+	if p.Remote != nil {
+		oldest = p.Remote.Oldest
+	}
+	rows, _, fail := p.s.instant(ctx, newness(p.looks, names, oldest), at)
 	if least := p.by(); fail != nil && fail.tooMuch && len(names) > len(least) {
-		rows, _, fail = p.s.instant(ctx, newness(p.looks, least), at)
+		rows, _, fail = p.s.instant(ctx, newness(p.looks, least, slices.Repeat([]bool{true}, len(oldest))), at)
 	}
 	switch {
 	case fail != nil && !fail.answered:
@@ -208,8 +222,9 @@ func (p *poll) look(ctx context.Context, names []string, at time.Time) ([]looked
 	return out, nil
 }
 
-// newness is the query for the times of the newest samples that selectors find, by labels.
-func newness(selectors, names []string) string {
+// newness is the query for the times of the newest samples that selectors find, by labels, or
+// of the oldest that stand for now.
+func newness(selectors, names []string, oldest []bool) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {
 		if quoted[i] = name; !model.LegacyValidation.IsValidLabelName(name) {
@@ -218,7 +233,11 @@ func newness(selectors, names []string) string {
 	}
 	parts := make([]string, len(selectors))
 	for i, selector := range selectors {
-		parts[i] = fmt.Sprintf(`label_replace(max by (%s) (timestamp(%s)), "%s", "%d", "", "")`, strings.Join(quoted, ", "), selector, selectorLabel, i)
+		which := "max"
+		if len(oldest) > 0 && oldest[i] {
+			which = "min"
+		}
+		parts[i] = fmt.Sprintf(`label_replace(%s by (%s) (timestamp(%s)), "%s", "%d", "", "")`, which, strings.Join(quoted, ", "), selector, selectorLabel, i)
 	}
 	return strings.Join(parts, " or ")
 }
@@ -226,11 +245,14 @@ func newness(selectors, names []string) string {
 // append appends an answer, and gives the number of its elements that were. Where nothing is
 // known of how new they are they are of its time.
 func (p *poll) append(found []row, seen []looked, at time.Time, n *notes) (taken int) {
-	var basis series.Basis
+	basis := series.Basis{Of: p.Remote}
 	for _, l := range seen {
 		basis.Add(l.selector, l.labels, l.at)
 	}
 	services := map[grace.ServiceID]bool{}
+	if n.partial {
+		p.lack(n)
+	}
 	p.set.Begin(at)
 	for _, f := range found {
 		ls, service, err := p.labels(f.labels)
@@ -252,6 +274,7 @@ func (p *poll) append(found []row, seen []looked, at time.Time, n *notes) (taken
 	report := p.set.End(n.partial)
 	if err := report.Err(); err != nil {
 		n.warnings, n.partial = append(n.warnings, err.Error()), true
+		p.lack(n)
 	}
 	if p.Remote != nil && p.Remote.Seen != nil && !n.partial {
 		p.seen.Begin(at)

@@ -108,6 +108,9 @@ func unseen(e *series.Expr, newest, since time.Time) string {
 }
 
 func names(e *series.Expr) string {
+	if r := e.Remote(); r != nil {
+		return "what " + r.Source + " is asked for, " + r.Query
+	}
 	return cmp.Or(strings.Join(e.Metrics(), ", "), strings.Join(e.Selectors(), ", "))
 }
 
@@ -133,6 +136,12 @@ func validateExpr(c grace.Check) error {
 		return grace.Field("expr", "gives a value whatever it is; say how it must compare, for example with < 5, and without bool")
 	case c.Type != grace.CheckExpr && e.Op() != "":
 		return grace.Field("expr", "is a comparison; a %s is of a value: leave %s and what is compared with out", c.Type, e.Op())
+	}
+	switch asked, err := series.CompileCheck(Outline(c.Expr), c.Source); {
+	case err != nil:
+		return grace.Field("expr", "%v", err)
+	case asked.Op() != e.Op():
+		return grace.Field("expr", "both sides of %s are its source's, which says only what passes, not what fails: compare with a number, for example a - b < 0", e.Op())
 	}
 	return nil
 }

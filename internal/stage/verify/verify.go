@@ -238,6 +238,7 @@ func ValidateCheck(c grace.Check) error {
 			errs = append(errs, grace.Field(key, format, args...))
 		}
 	}
+	fault(c.Source != "" && c.Expr == "", "source", "only expr, trend and capacity have one")
 	switch c.Type {
 	case grace.CheckHTTPHealth:
 		fault(c.URL == "", "url", "missing; an http_health check asks one")
