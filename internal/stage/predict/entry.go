@@ -52,9 +52,13 @@ func (a *Agent) entry(s *series, w *watch, res resolved) grace.Prediction {
 	if res.rule >= 0 {
 		p = a.published(s, w, res.rule, &res.claim)
 	} else {
+		foreseen := " unforeseen"
+		if res.shadow {
+			foreseen = ", foreseen in shadow alone"
+		}
 		p = grace.Prediction{
 			ID: a.entryID(s, w, "miss", res.began), Key: a.key(s, w), Service: s.name.Service, Metric: s.name.Metric,
-			Code: code(w.target), Title: s.name.Metric + " passed " + explain.Quantity(w.threshold, w.target.Unit) + " unforeseen",
+			Code: code(w.target), Title: s.name.Metric + " passed " + explain.Quantity(w.threshold, w.target.Unit) + foreseen,
 			Value: s.ring.newest(), Threshold: w.threshold, BreachAt: instant(res.began), Impact: w.target.impact(s.name.Service),
 			At: instant(res.at), Made: instant(res.began), Series: s.name.Labels, Role: s.name.Role, Learned: w.learned,
 			Foreseen: res.shadow,
