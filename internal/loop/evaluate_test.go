@@ -2,6 +2,8 @@ package loop
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,5 +91,44 @@ func TestEvaluatedAsOftenAsItIsMeasured(t *testing.T) {
 	}
 	if evaluated < 100 || evaluated > 140 {
 		t.Errorf("evaluated %d times in 600 s, want every 5 s", evaluated)
+	}
+}
+
+// A source that cannot be asked is told of once, with what it does not show, when that has
+// lasted: not of each expression, and not at the first failure.
+func TestSourceAwayIsToldOnce(t *testing.T) {
+	t.Parallel()
+	l, tick := watching(t,
+		sense.Objective{Name: "slow", Expr: `latency > 5`, Source: "prom", Code: grace.CodeLatencySpike},
+		sense.Objective{Name: "errors", Expr: `errors > 5`, Source: "prom", Code: grace.CodeElevatedErrors},
+		sense.Objective{Name: "full", Expr: `disk > 90`, Source: "prom", Code: grace.CodeCapacity},
+	)
+	measure := func(seconds int) {
+		for range seconds {
+			tick()
+		}
+	}
+	measure(3600) // without a word from it
+	st := l.stages.Load()
+	away := l.Now()
+	for _, o := range st.Objectives {
+		if err := l.persist(t.Context(), l.sense.Failed(o.ID(), away, "no whole answer within 5s")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	blind := func(after time.Duration) (told []string) {
+		for _, inc := range l.blindness(st, l.mirror.known(away, time.Minute).signals, away.Add(after)) {
+			if slices.Contains(inc.Services, grace.CoreService) {
+				told = append(told, inc.Title)
+			}
+		}
+		return told
+	}
+	if got := blind(st.escalateAfter(grace.CoreService) - time.Second); len(got) != 0 {
+		t.Errorf("at once: %q", got)
+	}
+	got := blind(st.escalateAfter(grace.CoreService))
+	if want := "no data from prom since " + away.UTC().Format(time.RFC3339); len(got) != 1 || !strings.Contains(got[0], want) {
+		t.Errorf("once it lasts: %q, want one with %q", got, want)
 	}
 }

@@ -45,7 +45,7 @@ func (a *Agent) Restore(signals []grace.Signal, now time.Time) []grace.Signal {
 			now := e.sig
 			e.sig = s
 			e.sig.Code, e.sig.Severity, e.sig.Threshold, e.sig.Unit = now.Code, now.Severity, now.Threshold, now.Unit
-			e.sig.Kind, e.sig.Configured = now.Kind, now.Configured
+			e.sig.Kind, e.sig.Configured, e.sig.Sensor = now.Kind, now.Configured, now.Sensor
 		}
 		e.takeOver(s)
 		if !s.Expires.IsZero() && s.Expires.Before(now) { // what repeats it has not been heard yet

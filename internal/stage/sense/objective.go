@@ -180,8 +180,10 @@ func (a *Agent) Failed(id string, at time.Time, why string) (changed []grace.Sig
 	if o == nil {
 		return nil
 	}
-	if o.Service == "" {
-		a.entryOf(o, grace.CoreService)
+	if o.Service == "" && o.entries[grace.CoreService] == nil {
+		if e := a.entryOf(o, grace.CoreService); e != nil {
+			e.sig.At = at // until now it could be
+		}
 	}
 	for _, service := range slices.Sorted(maps.Keys(o.entries)) {
 		e := o.entries[service]
@@ -346,7 +348,7 @@ func (a *Agent) entryOf(o *objective, service grace.ServiceID) *entry {
 	}
 	e.kind, e.objective, e.expected, e.interval = kindObjective, o, true, o.Interval
 	// A new severity is told with the next sample, as a change.
-	e.sig.Kind, e.sig.Configured, e.sig.Metric, e.sig.Code, e.sig.Unit = grace.SignalObjective, true, o.metric(), o.Code, o.Unit
+	e.sig.Kind, e.sig.Configured, e.sig.Sensor, e.sig.Metric, e.sig.Code, e.sig.Unit = grace.SignalObjective, true, o.Source, o.metric(), o.Code, o.Unit
 	o.entries[service] = e
 	return e
 }
