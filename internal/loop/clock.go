@@ -2,8 +2,9 @@ package loop
 
 import (
 	"context"
-	"fmt"
+	"hash/maphash"
 	"maps"
+	"slices"
 	"time"
 
 	"grace"
@@ -65,9 +66,10 @@ func (in *ingest) noticeStep(now time.Time) {
 	if step < 0 {
 		in.wasAt = later(in.wasAt, now.Add(-step))
 		in.Series.ClockSetBack(now)
-		for key, a := range in.ahead {
-			in.ahead[key] = ahead{a.dated, a.taken.Add(step), a.said.Add(step)}
-		}
+	}
+	for key, a := range in.ahead {
+		a.shift(step)
+		in.ahead[key] = a
 	}
 	for _, w := range in.watches {
 		w.at = earlier(w.at, now)
@@ -81,45 +83,122 @@ func (in *ingest) noticeStep(now time.Time) {
 	in.stepped += step
 }
 
-// ahead is what was dated ahead of the clock here, and when it was taken to have been. It
-// is forgotten once it was not said again for aheadFor.
-type ahead struct{ dated, taken, said time.Time }
+// ahead is what was dated ahead of the clock here: the newest that was said, and when it
+// was said last. It is forgotten once nothing of it was said again for aheadFor.
+type ahead struct {
+	stamps [stampsKept]stamp // the newest first
+	said   time.Time
+}
 
-const aheadFor = time.Hour
+// stamp is one date ahead of the clock, when it was taken to have been, and when it was said
+// first.
+type stamp struct{ dated, taken, first time.Time }
+
+const (
+	// stampsKept is how many dates are known again: of sources that speak by one name.
+	stampsKept = 4
+	aheadFor   = time.Hour
+	// maxAhead bounds what is kept of what is ahead. Beyond it any one gives its place.
+	maxAhead = 1 << 14
+	// inFlight is how long what was measured before the clock was set back may be under way
+	// and still come at the pace of the clock.
+	inFlight = 30 * time.Second
+	// paceSlack is by how much what comes at the pace of the clock may be off it.
+	paceSlack = time.Second
+	// startFor is how long after a start what is ahead and new here may be what was said before.
+	startFor = 10 * time.Minute
+)
 
 // aheadKey names what a sample measures.
 type aheadKey struct {
-	sensor, metric, fingerprint, labels string
-	service                             grace.ServiceID
+	sensor, metric, fingerprint string
+	service                     grace.ServiceID
+	labels                      uint64
+}
+
+var labelSeed = maphash.MakeSeed()
+
+// aheadKeyOf does not allocate: once one source is ahead, every sample is looked up.
+func aheadKeyOf(s *grace.Sample) aheadKey {
+	key := aheadKey{s.Sensor, s.Metric, s.Fingerprint, s.Service, 0}
+	for name, value := range s.Labels { // in any order
+		key.labels += maphash.Comparable(labelSeed, [2]string{name, value})
+	}
+	return key
 }
 
 // date gives when a sample was by the clock here. Of what is dated ahead of it that goes back
 // with it which was before it was set back; all else is of now, but once: what says the same
 // time again, as a source that is frozen does, also when the clock has got there, shows
 // nothing new. The caller holds in.mu.
-func (in *ingest) date(s grace.Sample, now time.Time) time.Time {
+func (in *ingest) date(s *grace.Sample, now time.Time) time.Time {
 	isAhead := s.At.After(now.Add(farAhead))
 	if !isAhead && len(in.ahead) == 0 {
 		return s.At
 	}
-	key := aheadKey{s.Sensor, s.Metric, s.Fingerprint, fmt.Sprint(s.Labels), s.Service}
+	key := aheadKeyOf(s)
 	a, known := in.ahead[key]
-	switch back := time.Duration(in.setBack.Load()); {
-	case known && s.At.Equal(a.dated):
-	case !isAhead:
-		delete(in.ahead, key)
+	if !isAhead && !known {
 		return s.At
-	case !s.At.After(in.wasAt) && back < 0:
-		a = ahead{dated: s.At, taken: earlier(s.At.Add(back), now)}
+	}
+	i := slices.IndexFunc(a.stamps[:], func(t stamp) bool { return t.dated.Equal(s.At) })
+	switch {
+	case i >= 0:
+	case !isAhead:
+		if !slices.ContainsFunc(a.stamps[:], func(t stamp) bool { return t.dated.After(s.At) }) {
+			delete(in.ahead, key) // else another source of that name may say it again
+		}
+		return s.At
 	default:
-		a = ahead{dated: s.At, taken: now}
+		taken := in.take(s, now, &a, known)
+		copy(a.stamps[1:], a.stamps[:])
+		a.stamps[0] = stamp{dated: s.At, taken: taken, first: now}
+		i = 0
 	}
 	if isAhead {
 		in.stats.clamped.Add(1)
 	}
+	if !known && len(in.ahead) >= maxAhead {
+		for other := range in.ahead {
+			delete(in.ahead, other)
+			break
+		}
+	}
 	a.said = now
 	in.ahead[key] = a
-	return a.taken
+	return a.stamps[i].taken
+}
+
+// take gives when a sample was that is dated ahead and not as one before.
+func (in *ingest) take(s *grace.Sample, now time.Time, a *ahead, known bool) time.Time {
+	back, began := time.Duration(in.setBack.Load()), time.UnixMilli(in.epoch.Load())
+	if before := s.At.Add(back); back < 0 && !s.At.After(in.wasAt) && (now.Sub(before) <= inFlight || !a.paced(s.At, now)) {
+		return earlier(before, now)
+	}
+	if !known && s.Kind != grace.SampleAlert && now.Sub(began) < startFor {
+		return earlier(began, now) // the process before may have seen it; what is alive says another time next
+	}
+	return now
+}
+
+// paced tells whether a date goes on from those before no faster than time here: the clock
+// of its source is ahead, as what was under way when the clock here was set back is not for
+// long.
+func (a *ahead) paced(at, now time.Time) bool {
+	return slices.ContainsFunc(a.stamps[:], func(t stamp) bool {
+		return !t.dated.IsZero() && at.After(t.dated) && now.After(t.first) && at.Sub(t.dated) <= now.Sub(t.first)+paceSlack
+	})
+}
+
+// shift takes what is kept to a clock that was set: when it was taken to have been is of the
+// past, and stays what it was when the clock is set ahead.
+func (a *ahead) shift(step time.Duration) {
+	a.said = a.said.Add(step)
+	for i := range a.stamps {
+		if t := &a.stamps[i]; !t.dated.IsZero() {
+			t.first, t.taken = t.first.Add(step), t.taken.Add(min(0, step))
+		}
+	}
 }
 
 // forgetAhead drops what is not said any more. The caller holds in.mu.

@@ -79,7 +79,9 @@ func (in *ingest) load(ctx context.Context) (gone []grace.Signal, err error) {
 		return nil, err
 	}
 	in.setBack.Store(int64(-ahead))
+	in.mu.Lock()
 	in.wasAt = now.Add(ahead)
+	in.mu.Unlock()
 	for i := range signals {
 		// What is dated ahead would keep every new sample out until the clock has
 		// caught up.

@@ -50,7 +50,7 @@ func (in *ingest) sensed(ctx context.Context, samples []grace.Sample) (lost int,
 		if s.At.Unix() < 0 {
 			continue // no clock says so
 		}
-		s.At = in.date(s, now)
+		s.At = in.date(&s, now)
 		s.Code = s.Code.Canonical()
 		dropped := in.sense.Dropped()
 		changed = append(changed, in.sense.Observe(s)...)
