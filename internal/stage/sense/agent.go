@@ -170,7 +170,7 @@ func (a *Agent) observeAlert(s *grace.Sample) []grace.Signal {
 	}
 	e.judged, e.passing = s.At, s.Resolved
 	if s.Resolved {
-		e.over = s.At
+		e.over, e.lastPass = s.At, s.At
 		e.hold(&a.cfg, grace.SignalOK, s.At)
 	} else {
 		e.hold(&a.cfg, grace.SignalFiring, s.At)

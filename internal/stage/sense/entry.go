@@ -56,6 +56,7 @@ type entry struct {
 	breachSince time.Time   // the first of the current fails
 	transitions []time.Time // the newest changes, oldest first
 	gaps        [2]time.Duration
+	spaced      time.Time     // the newest time that gaps are of
 	interval    time.Duration // as configured, or as another process has it: the gaps are not known at first
 	// trusted is set by the first Tick after Restore: the time of a restart
 	// does not count as time without data.
@@ -120,8 +121,13 @@ func bounded(labels map[string]string) map[string]string {
 
 // space notes how far data is apart that is newer than the newest.
 func (e *entry) space(at time.Time) {
-	if !e.sig.At.IsZero() && at.After(e.sig.At) {
-		e.gaps[1], e.gaps[0] = e.gaps[0], at.Sub(e.sig.At)
+	newest := e.sig.At
+	if e.spaced.After(newest) {
+		newest = e.spaced
+	}
+	if !newest.IsZero() && at.After(newest) {
+		e.gaps[1], e.gaps[0] = e.gaps[0], at.Sub(newest)
+		e.spaced = at
 	}
 }
 
@@ -137,9 +143,14 @@ func (e *entry) blind(cfg *Config, s *grace.Sample) bool {
 }
 
 // late tells whether what was measured at a time shows no more of an entry whose data
-// stopped than that it was measured then: by now it would be stale again.
+// stopped than that it was measured then, and how rarely that comes: by now it would be
+// stale again.
 func (a *Agent) late(e *entry, at time.Time) bool {
-	return e.stale && a.ticked.Sub(at) > e.staleTimeout(&a.cfg)
+	if !e.stale || a.ticked.Sub(at) <= e.staleTimeout(&a.cfg) {
+		return false
+	}
+	e.space(at)
+	return a.ticked.Sub(at) > e.staleTimeout(&a.cfg)
 }
 
 // expire makes an alert stale that its sender would have repeated by now. It

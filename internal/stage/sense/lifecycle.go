@@ -166,11 +166,14 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 			}
 			clamp(t)
 		}
-		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.sig.Repeated, &e.unlisted, &e.firingSince, &e.breachSince, &e.since, &e.judged, &e.shown, &e.lastFail, &e.lastPass} {
+		for _, t := range []*time.Time{&e.sig.At, &e.sig.Since, &e.sig.Fired, &e.sig.Repeated, &e.unlisted, &e.firingSince, &e.breachSince, &e.since, &e.judged, &e.shown, &e.lastFail, &e.lastPass, &e.spaced} {
 			clamp(t)
 		}
-		if until := e.sig.Expires; step < 0 && until.After(now) { // its source has its time to say it by the new clock
+		switch until := e.sig.Expires; { // its source has its time to say it by the new clock
+		case step < 0 && until.After(now):
 			e.sig.Expires = notAfter(until, notBefore(until.Add(step), now.Add(heardAgain)))
+		case step > 0 && until.After(now.Add(-step)):
+			e.sig.Expires = notBefore(until, now.Add(heardAgain))
 		}
 		for _, f := range e.failing {
 			clamp(&f.since)
@@ -185,6 +188,7 @@ func (a *Agent) ClockStepped(now time.Time, step time.Duration) []grace.Signal {
 		if e.heard != nil {
 			heard := *e.heard
 			clamp(&heard.At)
+			clamp(&heard.Since)
 			clamp(&heard.FailingSince)
 			if step > 0 && e.stale { // nothing is seen here, and that one sees it still
 				heard.At = heard.At.Add(step)
