@@ -208,8 +208,7 @@ func (s *sensors) observe(ctx context.Context, w *watched, samples []grace.Sampl
 			w.fail(now, "a sample has a time before 1970 and was left out")
 			continue
 		case sample.At.After(now.Add(maxAhead)):
-			w.fail(now, fmt.Sprintf("a sample is %s ahead of GRACE's clock: it counts as measured now", sample.At.Sub(now).Round(time.Second)))
-			sample.At = now
+			w.fail(now, fmt.Sprintf("a sample is %s ahead of GRACE's clock: it counts as measured now, unless it says the same time again", sample.At.Sub(now).Round(time.Second)))
 		}
 		w.note(sample, now)
 		if sample.Service != "" {

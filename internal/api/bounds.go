@@ -27,6 +27,9 @@ const (
 	// less counts as of now: a sample of the future would make those of others,
 	// until then, look late.
 	maxAhead = time.Minute
+	// slightlyAhead is what clocks are off in any case. A sample that is ahead by more the
+	// loop takes as of now once: a sender may say the same for ever.
+	slightlyAhead = 10 * time.Second
 )
 
 // MaxHorizon bounds what somebody says of the future: a breach, an expiry, the
@@ -105,6 +108,14 @@ func past(bad *findings, at string, t, now time.Time) time.Time {
 	case before1970(bad, at, t):
 	case t.After(now):
 		return now
+	}
+	return t.UTC()
+}
+
+// measuredAt judges when a sample was measured.
+func measuredAt(bad *findings, at string, t, now time.Time) time.Time {
+	if judged := past(bad, at, t, now); !t.After(now.Add(slightlyAhead)) {
+		return judged
 	}
 	return t.UTC()
 }

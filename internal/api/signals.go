@@ -186,7 +186,7 @@ func (in SignalInput) sample(bad *findings, at string, now time.Time) grace.Samp
 		bad.add(at+".severity", string(in.Severity), "info, warning or critical", "is not a severity")
 	}
 	if in.At != nil {
-		out.At = past(bad, at+".at", *in.At, now)
+		out.At = measuredAt(bad, at+".at", *in.At, now)
 	}
 	out.Message = grace.Printable(in.Message)
 	return out
