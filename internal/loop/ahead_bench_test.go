@@ -2,6 +2,7 @@ package loop
 
 import (
 	"fmt"
+	"hash/maphash"
 	"testing"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 func BenchmarkObserveBesideAhead(b *testing.B) {
 	for _, n := range []int{0, 1, 10000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			in := &ingest{common: &common{}, ahead: map[aheadKey]ahead{}}
+			in := &ingest{common: &common{}, ahead: map[aheadKey]ahead{}, seed: maphash.MakeSeed()}
 			now := time.Now()
 			labels := map[string]string{"pod": "cart-7d9f", "zone": "eu-1", "version": "12"}
 			for i := range n {

@@ -170,7 +170,7 @@ func TestAheadIsBounded(t *testing.T) {
 	if err := r.l.Observe(t.Context(), batch...); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(r.l.ingest.ahead); n > 1<<14 {
+	if n := len(r.l.ahead); n > 1<<14 {
 		t.Errorf("%d are kept", n)
 	}
 }

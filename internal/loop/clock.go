@@ -116,13 +116,11 @@ type aheadKey struct {
 	labels                      uint64
 }
 
-var labelSeed = maphash.MakeSeed()
-
 // aheadKeyOf does not allocate: once one source is ahead, every sample is looked up.
-func aheadKeyOf(s *grace.Sample) aheadKey {
+func (in *ingest) aheadKeyOf(s *grace.Sample) aheadKey {
 	key := aheadKey{s.Sensor, s.Metric, s.Fingerprint, s.Service, 0}
 	for name, value := range s.Labels { // in any order
-		key.labels += maphash.Comparable(labelSeed, [2]string{name, value})
+		key.labels += maphash.Comparable(in.seed, [2]string{name, value})
 	}
 	return key
 }
@@ -136,7 +134,7 @@ func (in *ingest) date(s *grace.Sample, now time.Time) time.Time {
 	if !isAhead && len(in.ahead) == 0 {
 		return s.At
 	}
-	key := aheadKeyOf(s)
+	key := in.aheadKeyOf(s)
 	a, known := in.ahead[key]
 	if !isAhead && !known {
 		return s.At

@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +37,7 @@ type ingest struct {
 	stepped    time.Duration                 // by how much the clock was set since it was said last
 	wasAt      time.Time                     // the latest that the clock read before it was set back
 	ahead      map[aheadKey]ahead            // what is dated ahead of the clock
+	seed       maphash.Seed                  // of its keys
 
 	flushing sync.Mutex // held while unsaved is being written
 
@@ -47,7 +49,7 @@ type ingest struct {
 func newIngest(co *common, f *forecaster, st *stages) *ingest {
 	in := &ingest{
 		common: co, forecaster: f, made: time.Now(), sense: sense.New(st.Sense, st.Objectives), published: map[grace.SignalKey]published{},
-		runChecks: map[checkID]runCheck{}, ahead: map[aheadKey]ahead{},
+		runChecks: map[checkID]runCheck{}, ahead: map[aheadKey]ahead{}, seed: maphash.MakeSeed(),
 	}
 	in.recorder = in.Series.NewRecorder()
 	in.watch(&st.Config)
