@@ -1,6 +1,9 @@
 package predict
 
-import "math"
+import (
+	"math"
+	"sort"
+)
 
 // finePoints is how many of its newest points a series keeps as they came.
 const finePoints = 64
@@ -86,15 +89,10 @@ func (r *ring) point(i int) (v float64, at int64) {
 
 // upTo counts the points that are held and not newer than a time.
 func (r *ring) upTo(at int64) int {
-	low, high := 0, r.len()
-	for low < high {
-		if middle := (low + high) / 2; r.origin+int64(r.times[(r.count-uint32(r.len())+uint32(middle))%finePoints]) <= at {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return low
+	return sort.Search(r.len(), func(i int) bool {
+		_, measured := r.point(i)
+		return measured > at
+	})
 }
 
 // unpack gives the newest n points, oldest first: times in seconds, 0 for the

@@ -121,10 +121,7 @@ func bounded(labels map[string]string) map[string]string {
 
 // space notes how far data is apart that is newer than the newest.
 func (e *entry) space(at time.Time) {
-	newest := e.sig.At
-	if e.spaced.After(newest) {
-		newest = e.spaced
-	}
+	newest := notBefore(e.spaced, e.sig.At)
 	if !newest.IsZero() && at.After(newest) {
 		e.gaps[1], e.gaps[0] = e.gaps[0], at.Sub(newest)
 		e.spaced = at
