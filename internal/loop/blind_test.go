@@ -71,3 +71,28 @@ func TestBlindInPart(t *testing.T) {
 		}
 	}
 }
+
+// TestBlindTogether: when people are told of a sensor, they are told of all that it does not
+// show, and not of one after the other.
+func TestBlindTogether(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	l := unwired(t, func() time.Time { return now })
+	l.epoch.Store(now.UnixMilli())
+	l.looking.Store(now.UnixMilli())
+	st := l.stages.Load()
+	var signals []grace.Signal
+	for i, id := range []grace.ServiceID{"db", "queue", "web"} {
+		signals = append(signals, grace.Signal{
+			Key: grace.SignalKey(id) + "/objective/slow", Service: id, Sensor: "prom", Metric: "slow", State: grace.SignalStale, Severity: grace.SeverityCritical,
+			At: now.Add(time.Duration(i) * 5 * time.Second),
+		})
+	}
+	after := st.escalateAfter("db")
+	if got := l.blindness(st, signals, now.Add(after-time.Second)); len(got) != 0 {
+		t.Errorf("too early: %+v", got)
+	}
+	if got := l.blindness(st, signals, now.Add(after)); len(got) != 1 || len(got[0].Services) != 3 {
+		t.Errorf("when it is due: %+v", got)
+	}
+}

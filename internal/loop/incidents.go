@@ -77,7 +77,7 @@ func (d *decider) blindness(st *stages, signals []grace.Signal, now time.Time) [
 		_, there := slices.BinarySearchFunc(signals, k, byKey)
 		return !there
 	})
-	by := map[string]*grace.Incident{}
+	by, soon := map[string]*grace.Incident{}, map[string][]grace.ServiceID{}
 	for _, s := range signals {
 		since := s.At
 		switch {
@@ -103,10 +103,14 @@ func (d *decider) blindness(st *stages, signals []grace.Signal, now time.Time) [
 			}
 			d.unseen[s.Key] = first
 		}
-		if !s.Severity.Serious() || now.Sub(first) < st.escalateAfter(s.Service) || now.Before(d.looks) {
+		if !s.Severity.Serious() || now.Before(d.looks) {
 			continue
 		}
 		sensor := sourceOf(s)
+		if now.Sub(first) < st.escalateAfter(s.Service) {
+			soon[sensor] = append(soon[sensor], s.Service)
+			continue
+		}
 		inc := by[sensor]
 		if inc == nil {
 			inc = &grace.Incident{
@@ -132,6 +136,11 @@ func (d *decider) blindness(st *stages, signals []grace.Signal, now time.Time) [
 	out := make([]grace.Incident, 0, len(by))
 	for _, sensor := range slices.Sorted(maps.Keys(by)) {
 		inc, what := by[sensor], "sees nothing of"
+		for _, id := range soon[sensor] { // one message, not one a second for each that is due next
+			if !slices.Contains(inc.Services, id) {
+				inc.Services = append(inc.Services, id)
+			}
+		}
 		if slices.ContainsFunc(inc.Services, func(id grace.ServiceID) bool { return seen[id] }) {
 			what = "does not see part of"
 		}
