@@ -111,7 +111,7 @@ func (d *decider) watchConditions(st *stages, signals []grace.Signal, now time.T
 			case begins:
 				c.stored[s.Key] = true
 			}
-			if s.Severity.Rank() > c.worst.Severity.Rank() {
+			if worse(s, c.worst) {
 				c.worst = s
 			}
 		}
@@ -128,6 +128,16 @@ func (d *decider) watchConditions(st *stages, signals []grace.Signal, now time.T
 			delete(d.conditions, id)
 		}
 	}
+}
+
+// worse tells whether people are told of one signal rather than of another: the graver
+// one, and of two that are as grave the one that does not come and go.
+func worse(a, b grace.Signal) bool {
+	steady := func(s grace.Signal) bool { return !s.Flapping && !s.Passing && s.State != grace.SignalUnstable }
+	if n := cmp.Compare(a.Severity.Rank(), b.Severity.Rank()); n != 0 {
+		return n > 0
+	}
+	return steady(a) && !steady(b)
 }
 
 // anew starts the clock of a condition anew.

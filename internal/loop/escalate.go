@@ -140,10 +140,10 @@ func (d *decider) overdue(st *stages, diagnoses []grace.Diagnosis, now time.Time
 			one.severity = c.worst.Severity
 		}
 		if id == cause {
-			one.text, one.itself, one.kinds = c.worst.Message, true, c.lasting(st.escalateAfter(id), now)
+			one.text, one.itself, one.kinds = d.in.says(c.worst), true, c.lasting(st.escalateAfter(id), now)
 		} else {
 			one.victims = append(one.victims, id)
-			one.text = cmp.Or(one.text, string(id)+": "+c.worst.Message)
+			one.text = cmp.Or(one.text, string(id)+": "+d.in.says(c.worst))
 		}
 	}
 	for _, dia := range diagnoses {

@@ -170,6 +170,30 @@ func TestWhyNotOfWhatFlaps(t *testing.T) {
 	}
 }
 
+// TestSteadyIsNamed: people are told of what fails all the time rather than of a probe
+// that comes and goes, and of the graver first.
+func TestSteadyIsNamed(t *testing.T) {
+	t.Parallel()
+	l := steppedLoop(t, 1, nil)
+	one := func(metric string, severity grace.Severity, flapping bool) grace.Signal {
+		return grace.Signal{
+			Key: grace.SignalKey(metric), Service: benchService(0), Sensor: "s", Metric: metric, Kind: grace.SignalProbe, State: grace.SignalFiring,
+			Severity: severity, Flapping: flapping, Since: l.Now(), At: l.Now(), Message: metric,
+		}
+	}
+	probe, alert, slow := one("probe", grace.SeverityCritical, true), one("alert", grace.SeverityCritical, false), one("slow", grace.SeverityWarning, false)
+	for _, list := range [][]grace.Signal{{probe, alert, slow}, {slow, alert, probe}} {
+		l.watchConditions(l.stages.Load(), list, l.Now())
+		if got := l.conditions[benchService(0)].worst.Metric; got != "alert" {
+			t.Errorf("%s is named", got)
+		}
+	}
+	l.watchConditions(l.stages.Load(), []grace.Signal{slow, probe}, l.Now())
+	if got := l.conditions[benchService(0)].worst.Metric; got != "probe" {
+		t.Errorf("%s is named, want the graver one", got)
+	}
+}
+
 // TestNothingLeftToShowItWell: when the last signals of a service are gone, its
 // incident says so and is a person's to resolve; it hides nothing that comes later.
 func TestNothingLeftToShowItWell(t *testing.T) {

@@ -45,3 +45,14 @@ func (in *ingest) newest(row grace.Signal) grace.Signal {
 	}
 	return row
 }
+
+// says gives what a signal that was stored a while ago says now: that it failed 60 times,
+// where the row says twice.
+func (in *ingest) says(row grace.Signal) string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if own, known := in.sense.Signal(row.Key); known && row.State == grace.SignalFiring && own.State == row.State && own.Passing == row.Passing {
+		return own.Message
+	}
+	return row.Message
+}
