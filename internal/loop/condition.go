@@ -36,10 +36,9 @@ type kindOf struct {
 	lasts bool   // for longer than people may be left in the dark
 }
 
-// call notes what the signals of a condition call it now.
+// call notes what the signals of a condition, the worst first, call it now.
 func (c *condition) call(signals []grace.Signal, began map[grace.SignalKey]time.Time, begins bool, now time.Time) {
 	var kinds []kindOf
-	slices.SortStableFunc(signals, func(a, b grace.Signal) int { return cmp.Compare(b.Severity.Rank(), a.Severity.Rank()) })
 	for _, s := range signals {
 		if slices.ContainsFunc(kinds, func(k kindOf) bool { return k.code == s.Code }) {
 			continue
@@ -99,6 +98,7 @@ func (d *decider) watchConditions(st *stages, signals []grace.Signal, now time.T
 			c = &condition{since: now, stored: map[grace.SignalKey]bool{}}
 			d.conditions[id] = c
 		}
+		slices.SortStableFunc(list, worstFirst)
 		c.worst, c.clear = list[0], time.Time{}
 		for _, s := range list {
 			if begins || !s.Unconfirmed && c.stored[s.Key] {
@@ -110,9 +110,6 @@ func (d *decider) watchConditions(st *stages, signals []grace.Signal, now time.T
 				delete(c.stored, s.Key)
 			case begins:
 				c.stored[s.Key] = true
-			}
-			if worse(s, c.worst) {
-				c.worst = s
 			}
 		}
 		c.call(list, began, begins, now)
@@ -130,14 +127,16 @@ func (d *decider) watchConditions(st *stages, signals []grace.Signal, now time.T
 	}
 }
 
-// worse tells whether people are told of one signal rather than of another: the graver
-// one, and of two that are as grave the one that does not come and go.
-func worse(a, b grace.Signal) bool {
-	steady := func(s grace.Signal) bool { return !s.Flapping && !s.Passing && s.State != grace.SignalUnstable }
-	if n := cmp.Compare(a.Severity.Rank(), b.Severity.Rank()); n != 0 {
-		return n > 0
+// worstFirst orders the signals of a condition as people are told of them: the graver
+// first, and of those that are as grave what does not come and go.
+func worstFirst(a, b grace.Signal) int {
+	fickle := func(s grace.Signal) int {
+		if s.Flapping || s.Passing || s.State == grace.SignalUnstable {
+			return 1
+		}
+		return 0
 	}
-	return steady(a) && !steady(b)
+	return cmp.Or(cmp.Compare(b.Severity.Rank(), a.Severity.Rank()), cmp.Compare(fickle(a), fickle(b)))
 }
 
 // anew starts the clock of a condition anew.
