@@ -5,8 +5,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/klauspost/compress/snappy"
-
 	"grace/internal/series"
 )
 
@@ -94,19 +92,3 @@ func fuzz(f *testing.F, valid []byte, decode func(*decoder) error) {
 
 func FuzzV1(f *testing.F) { fuzz(f, encode1(seeds()...), (*decoder).v1) }
 func FuzzV2(f *testing.F) { fuzz(f, encode2(seeds()...), (*decoder).v2) }
-
-func FuzzSnappy(f *testing.F) {
-	valid := snappy.Encode(nil, encode1(seeds()...))
-	f.Add(valid)
-	f.Add(valid[:len(valid)/2])
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f, 0})
-	f.Fuzz(func(t *testing.T, packed []byte) {
-		n, err := snappy.DecodedLen(packed)
-		if err == nil && n <= 1<<20 {
-			_, err = snappy.Decode(nil, packed)
-		}
-		if text := fault(packed); err != nil && text == "" {
-			t.Errorf("%v is not explained", err)
-		}
-	})
-}

@@ -273,7 +273,7 @@ func (h *Handler) unpack(s *scratch, w http.ResponseWriter, r *http.Request) (bo
 	body, err = snappy.Decode(s.decoded[:cap(s.decoded)], packed)
 	if err != nil {
 		h.malformed.Add(1)
-		return nil, http.StatusBadRequest, fmt.Errorf("the body of %d bytes is not a valid snappy block: %s", len(packed), fault(packed))
+		return nil, http.StatusBadRequest, fmt.Errorf("the body of %d bytes is not a valid snappy block: %w", len(packed), err)
 	}
 	return body, 0, nil
 }
