@@ -11,12 +11,12 @@
 // about which series it is (Config.DropResource) are left out of resources that
 // name a service.
 //
-//	gauge                                      a value
-//	sum, monotonic or delta                    a rate per second
-//	sum, cumulative and not monotonic          a value: how many there are
+//	gauge                                      a gauge
+//	sum, monotonic or delta                    a counter
+//	sum, cumulative and not monotonic          a gauge
 //	histogram                                  NAME_bucket with the label le, NAME_count, NAME_sum
 //	exponential histogram                      a native histogram
-//	summary                                    the rate of its count, its quantiles
+//	summary                                    NAME with the label quantile, NAME_count, NAME_sum
 //
 // What is delta is added up: expressions see counters, as those of Prometheus.
 //

@@ -266,8 +266,7 @@ func counted(isDelta bool) series.Kind {
 // maxQuantiles of a summary; senders have less than ten.
 const maxQuantiles = 100
 
-// summary hands on the count, and each quantile as a series of its own. Its sum
-// has no use here.
+// summary hands on the count, the sum, and each quantile as a series of its own.
 func (t *taking) summary(p *metrics.SummaryDataPoint) {
 	t.points++
 	if n := len(p.GetQuantileValues()); n > maxQuantiles {
@@ -275,22 +274,19 @@ func (t *taking) summary(p *metrics.SummaryDataPoint) {
 		return
 	}
 	start, at := times(p.GetStartTimeUnixNano(), p.GetTimeUnixNano())
-	count := float64(p.GetCount())
-	stale := p.GetFlags()&noRecordedValue != 0
-	if stale {
-		count = staleMarker()
-	}
-	defer t.onePoint(t.batch.Refused())
-	name := t.metric.GetName()
-	key := t.keyOf(name+"_count", p.GetAttributes())
-	t.batch.Append(key, series.Meta{Kind: series.KindCounter, Start: start}, series.Sample{At: at, Value: count})
-	for _, q := range p.GetQuantileValues() {
-		v := q.GetValue()
-		if stale {
+	name, unit := t.metric.GetName(), t.metric.GetUnit()
+	one := func(name string, meta series.Meta, v float64, more ...label) {
+		if p.GetFlags()&noRecordedValue != 0 {
 			v = staleMarker()
 		}
-		key := t.keyOf(name, p.GetAttributes(), label{"quantile", strconv.FormatFloat(q.GetQuantile(), 'f', -1, 64)})
-		t.batch.Append(key, series.Meta{Kind: series.KindGauge, Unit: t.metric.GetUnit()}, series.Sample{At: at, Value: v})
+		t.batch.Append(t.keyOf(name, p.GetAttributes(), more...), meta, series.Sample{At: at, Value: v})
+	}
+	defer t.onePoint(t.batch.Refused())
+	one(name+"_count", series.Meta{Kind: series.KindCounter, Start: start}, float64(p.GetCount()))
+	one(name+"_sum", series.Meta{Kind: series.KindCounter, Unit: unit, Start: start}, p.GetSum())
+	for _, q := range p.GetQuantileValues() {
+		quantile := label{"quantile", strconv.FormatFloat(q.GetQuantile(), 'f', -1, 64)}
+		one(name, series.Meta{Kind: series.KindGauge, Unit: unit}, q.GetValue(), quantile)
 	}
 }
 

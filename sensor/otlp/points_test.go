@@ -85,7 +85,7 @@ func TestPoints(t *testing.T) {
 		"no recorded value":       {metrics: []*metrics.Metric{sum("orders", cumulative, true, number(10*s, 20), flagged(20*s), number(30*s, 50), number(40*s, 60))}, want: map[string][]float64{"shop/orders_rate": {1}}},
 		"not a number":            {metrics: []*metrics.Metric{gauge("heat", number(10*s, math.NaN()), number(20*s, math.Inf(1)), number(30*s, 1))}, want: map[string][]float64{"shop/heat": {1}}},
 		"duplicate":               {metrics: []*metrics.Metric{gauge("heat", number(10*s, 1), number(10*s, 1), number(20*s, 2))}, want: map[string][]float64{"shop/heat": {1, 2}}},
-		"summary":                 {metrics: []*metrics.Metric{summary("wait", 0, 10*s, 10), summary("wait", 0, 20*s, 40)}, want: map[string][]float64{"shop/wait_rate": {1, 3}, "shop/wait_p50": {.5, .5}, "shop/wait_p99_9": {.999, .999}}},
+		"summary":                 {metrics: []*metrics.Metric{summary("wait", 0, 10*s, 10), summary("wait", 0, 20*s, 40)}, want: map[string][]float64{"shop/wait_rate": {1, 3}, "shop/wait_sum_rate": {.5, 1.5}, "shop/wait_p50": {.5, .5}, "shop/wait_p99_9": {.999, .999}}},
 		"no temporality":          {metrics: []*metrics.Metric{sum("orders", 0, true, number(10*s, 1), number(20*s, 2)), gauge("heat", number(10*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 2, message: "2 of 3 points refused: orders: its aggregation temporality is neither"},
 		"no value":                {metrics: []*metrics.Metric{gauge("heat", &metrics.NumberDataPoint{TimeUnixNano: nano(10 * s)}, number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, refused: 1, message: "heat: a point has no value"},
 		"no data":                 {metrics: []*metrics.Metric{{Name: "empty"}, gauge("heat", number(20*s, 1))}, want: map[string][]float64{"shop/heat": {1}}, message: "empty: it has no data"},
@@ -118,7 +118,7 @@ func TestPoints(t *testing.T) {
 
 func summary(name string, start, at time.Duration, count uint64) *metrics.Metric {
 	return &metrics.Metric{Name: name, Unit: "s", Data: &metrics.Metric_Summary{Summary: &metrics.Summary{DataPoints: []*metrics.SummaryDataPoint{{
-		StartTimeUnixNano: nano(start), TimeUnixNano: nano(at), Count: count,
+		StartTimeUnixNano: nano(start), TimeUnixNano: nano(at), Count: count, Sum: .5 * float64(count),
 		QuantileValues: []*metrics.SummaryDataPoint_ValueAtQuantile{{Quantile: .5, Value: .5}, {Quantile: .999, Value: .999}},
 	}}}}}
 }
