@@ -27,3 +27,19 @@ func TestAnswerOfWhatWaits(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatWasSeen: people read what was seen, not only what it is called.
+func TestWhatWasSeen(t *testing.T) {
+	t.Parallel()
+	f := facts{
+		run: &grace.Run{Status: grace.RunRunning, Service: "db", Code: grace.CodeCapacity, Playbook: grace.Playbook{ID: "clean_disk"}},
+		decision: &grace.Decision{Diagnosis: grace.Diagnosis{Evidence: []grace.Evidence{
+			{Text: "DiskFull: disk_used_percent 91, want at most 90", Weight: .7}, {Text: "slow", Weight: .1},
+		}}},
+	}
+	m := Message{Kind: Acted}
+	messageWriter{zone: time.UTC}.run(&m, grace.Event{Resource: "run/r-1"}, f)
+	if want := "capacity: DiskFull: disk_used_percent 91, want at most 90"; m.What != want {
+		t.Errorf("what %q, want %q", m.What, want)
+	}
+}

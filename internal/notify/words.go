@@ -50,6 +50,9 @@ func (w messageWriter) run(m *Message, e grace.Event, f facts) {
 	}
 	m.Services, m.Link = []grace.ServiceID{p.Service}, w.link("runs", id)
 	m.What = plain(string(p.Code))
+	if f.decision != nil && len(f.decision.Diagnosis.Evidence) > 0 {
+		m.What += ": " + f.decision.Diagnosis.Evidence[0].Text // the strongest
+	}
 	if f.run != nil && f.run.Asked != nil {
 		m.What = "asked for" + by(f.run.Asked.Actor) + ": " + f.run.Asked.Text
 	}
