@@ -53,35 +53,30 @@ type Model struct {
 
 // New gives the model for a horizon, which is not below a minute.
 func New(horizon time.Duration) *Model {
-	return NewWeighted(horizon, Prior())
-}
-
-// NewWeighted gives a model with other prior weights, in the order of Observed.
-func NewWeighted(horizon time.Duration, weights [Quantities]float64) *Model {
 	h := float64(max(horizon, time.Minute).Milliseconds())
-	return &Model{horizon: h, reach: 2 * h, step: h / 6, prior: weights}
+	return &Model{horizon: h, reach: 2 * h, step: h / 6, prior: Prior()}
 }
 
-// State is what is known of one series and its threshold.
+// State is what is known of one series and its threshold. There is one for each of up to a
+// million series: its fields are in the order that leaves no holes.
 type State struct {
 	// At the last step; values are turned so that beyond is above.
 	at           int64 // unix ms
-	value, limit float64
+	value        float64
 	mean, spread float64 // over a day
 	short, mid   float64 // means over half a horizon and two
 	hours        float64 // mean over twelve horizons
 	sum          float64 // of the samples since
-	samples      uint32
-	steps        uint32
-	gaps         [3]uint32 // ms between the last steps
-	beyond       uint8     // bit 0: the last step was beyond the threshold, bit 1: the one before ...
-
-	lately, week float32 // share of time beyond: over four horizons, over a week
 
 	// Breaches.
 	began, lastIn int64 // unix ms; 0: never
 	breaches      float32
-	between       [8]uint16 // minutes between the last begins; 0: none
+
+	lately, week float32 // share of time beyond: over four horizons, over a week
+	samples      uint32
+	gaps         [3]uint32 // ms between the last steps
+	steps        uint16    // so many at most
+	beyond       uint8     // bit 0: the last step was beyond the threshold, bit 1: the one before ...
 
 	// Ahead is by how many hours the clock by which the series has its weeks is ahead of
 	// UTC. Whoever appends sets it.
@@ -92,12 +87,13 @@ type State struct {
 	profile             [168]uint8
 	hour                uint8
 	hourSteps, hourOver uint16
-	seasonOf            int32      // the half-hour of the week that ahead is of
+	seasonOf            uint16     // the half-hour of the week that ahead is of
+	between             [8]uint16  // minutes between the last begins of breaches; 0: none
 	ahead               [4]float32 // dayAhead, dayNow, weekAhead, weekNow; -1: not known
 
 	// What was learned, and what waits for its truth.
 	learned, evidence [Quantities]float32
-	waiting           [waitingSlots]waiting
+	waiting           waiting
 	waited            uint32 // unix s of the newest that waits
 
 	likelihood float32
@@ -138,7 +134,7 @@ func (m *Model) Append(s *State, atMillis int64, value, limit float64, below boo
 // up, and what was seen ahead has been seen at that time, in unix ms.
 func (s *State) SetBack(to int64) {
 	s.at, s.began, s.lastIn = min(s.at, to), min(s.began, to), min(s.lastIn, to)
-	s.waiting, s.waited = [waitingSlots]waiting{}, 0
+	s.waiting, s.waited = waiting{}, 0
 }
 
 // Outlook is constant between steps.
@@ -185,11 +181,11 @@ func (m *Model) advance(s *State, at int64, value, limit float64) {
 	if over {
 		s.beyond |= 1
 	}
-	s.value, s.limit = value, limit
+	s.value = value
 	m.average(s, dt, over)
 	s.season(at, over)
 	s.at = at
-	if s.steps < math.MaxUint32 {
+	if s.steps < math.MaxUint16 {
 		s.steps++
 	}
 	s.breaches -= s.breaches * float32(dt/(dt+weekMillis))
@@ -198,7 +194,7 @@ func (m *Model) advance(s *State, at int64, value, limit float64) {
 	if s.steps < 4 || s.breached() || m.earliest(s) > 1.1*m.reach {
 		return
 	}
-	x := m.observe(s)
+	x := m.observe(s, limit)
 	s.likelihood = float32(m.chance(s, &x))
 	m.remember(s, &x)
 }
@@ -214,7 +210,7 @@ const (
 
 // average moves the means by a step that took dt ms.
 func (m *Model) average(s *State, dt float64, over bool) {
-	young := 1 / float64(s.steps+1)
+	young := 1 / (float64(s.steps) + 1)
 	share := func(period float64) float64 { return dt / (dt + period) }
 	day := max(share(dayMillis), young)
 	s.mean += day * (s.value - s.mean)

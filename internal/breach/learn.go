@@ -13,10 +13,10 @@ const (
 	forget               = 60 * dayMillis // the evidence's age counts half
 )
 
-// waiting is a step whose truth is not known yet.
+// waiting are steps whose truth is not known yet.
 type waiting struct {
-	at uint32 // unix s, which may wrap; 0: free
-	x  [Quantities - 1]int8
+	at [waitingSlots]uint32 // unix s, which may wrap; 0: free
+	x  [waitingSlots][Quantities - 1]int8
 }
 
 // chance is the regression's likelihood.
@@ -45,15 +45,14 @@ func (m *Model) remember(s *State, x *[Quantities]float64) {
 	if s.waited != 0 && float64(s.seconds()-s.waited) < 1.8*m.step/1000 {
 		return
 	}
-	for i := range s.waiting {
-		w := &s.waiting[i]
-		if w.at != 0 {
+	for i, at := range s.waiting.at {
+		if at != 0 {
 			continue
 		}
-		w.at = max(1, s.seconds())
-		s.waited = w.at
-		for k := range w.x {
-			w.x[k] = int8(math.Round(x[k+1] * (127 / bound(k+1))))
+		s.waited = max(1, s.seconds())
+		s.waiting.at[i] = s.waited
+		for k := range s.waiting.x[i] {
+			s.waiting.x[i][k] = int8(math.Round(x[k+1] * (127 / bound(k+1))))
 		}
 		return
 	}
@@ -72,16 +71,15 @@ func (m *Model) learn(s *State) {
 			m.begin(s)
 		}
 	}
-	for i := range s.waiting {
-		w := &s.waiting[i]
-		switch age := s.seconds() - w.at; {
-		case w.at == 0:
+	for i, at := range s.waiting.at {
+		switch age := s.seconds() - at; {
+		case at == 0:
 		case goesOn && age < sinceIn:
-			w.at = 0 // between two parts of one breach
+			s.waiting.at[i] = 0 // between two parts of one breach
 		case begins && age <= reach:
-			m.teach(s, w, 1)
+			m.teach(s, i, 1)
 		case age >= reach:
-			m.teach(s, w, 0)
+			m.teach(s, i, 0)
 		}
 	}
 	if begins || goesOn {
@@ -100,11 +98,11 @@ func (m *Model) begin(s *State) {
 
 // teach moves the series' weights by one truth: a step of Newton's method with a
 // diagonal curvature.
-func (m *Model) teach(s *State, w *waiting, truth float64) {
-	w.at = 0
+func (m *Model) teach(s *State, slot int, truth float64) {
+	s.waiting.at[slot] = 0
 	var x [Quantities]float64
 	x[one] = 1
-	for k, q := range w.x {
+	for k, q := range s.waiting.x[slot] {
 		x[k+1] = float64(q) * (bound(k+1) / 127)
 	}
 	p := m.chance(s, &x)

@@ -34,23 +34,15 @@ func Prior() [Quantities]float64 {
 	}
 }
 
-// Observed gives the quantities of the last step, and whether a breach could
-// begin in time and is not already there: the input of a fit.
-func (m *Model) Observed(s *State) ([Quantities]float64, bool) {
-	if s.steps < 4 || s.breached() || m.earliest(s) > 1.1*m.reach {
-		return [Quantities]float64{}, false
-	}
-	return m.observe(s), true
-}
-
-func (m *Model) observe(s *State) [Quantities]float64 {
+// observe gives the quantities of the last step.
+func (m *Model) observe(s *State, limit float64) [Quantities]float64 {
 	// A constant series has no spread; a part of the level keeps the quotient
 	// in bounds, and the smallest float in being.
-	spread := s.spread + 1e-12*math.Abs(s.limit) + math.SmallestNonzeroFloat32
+	spread := s.spread + 1e-12*math.Abs(limit) + math.SmallestNonzeroFloat32
 	var x [Quantities]float64
 	x[one] = 1
-	x[farMid] = within((s.limit-s.mid)/spread, 5)
-	x[farHours] = within((s.limit-s.hours)/spread, 5)
+	x[farMid] = within((limit-s.mid)/spread, 5)
+	x[farHours] = within((limit-s.hours)/spread, 5)
 	x[rising] = within((s.short-s.mid)/spread, 3)
 	x[jumped] = within((s.value-s.short)/spread, 3)
 	if s.beyond&1 != 0 {
@@ -60,7 +52,7 @@ func (m *Model) observe(s *State) [Quantities]float64 {
 	x[overWeek] = math.Sqrt(float64(s.week))
 	m.lookAhead(s, &x)
 	x[again] = m.renewal(s)
-	x[near] = math.Exp(-within(max(0, (s.limit-s.value)/spread), 20))
+	x[near] = math.Exp(-within(max(0, (limit-s.value)/spread), 20))
 	return x
 }
 
@@ -69,7 +61,7 @@ func within(x, bound float64) float64 { return max(-bound, min(bound, x)) }
 // lookAhead reads the profile for the hours that begin within two horizons. It
 // changes with the half-hour only.
 func (m *Model) lookAhead(s *State, x *[Quantities]float64) {
-	if half := int32(s.local(s.at)/int64(hourMillis/2)%336) + 337; half != s.seasonOf {
+	if half := uint16(s.local(s.at)/int64(hourMillis/2)%336 + 337); half != s.seasonOf {
 		s.seasonOf = half
 		m.readProfile(s)
 	}

@@ -102,8 +102,8 @@ type State struct {
 	// Ahead is by how many hours the clock by which the series has its days is ahead of
 	// UTC. Whoever observes sets it.
 	Ahead   int8
-	newest  int64   // unix milliseconds
 	tick    float32 // milliseconds: the usual time between two samples, within bounds
+	newest  int64   // unix milliseconds
 	first   int64   // unix milliseconds
 	ticks   float64 // so far
 	oddFrom float64 // ticks at which the profile had seen a day; 0 before
