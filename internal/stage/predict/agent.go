@@ -19,6 +19,7 @@ type Agent struct {
 	merge   int64 // ms
 	targets []Target
 	byID    map[seriesID][]int // places in targets
+	learned map[kindOfLearned]*Target
 	rules   []rule
 	gate    *Gate // of all agents
 	model   *breach.Model
@@ -101,6 +102,7 @@ func (a *Agent) Reconfigure(cfg Config, targets []Target) {
 	a.cfg, a.merge = cfg, cfg.Ledger.Merge.D().Milliseconds()
 	a.model = breach.New(cfg.Horizon.D())
 	a.targets = slices.Clone(targets)
+	a.learned = map[kindOfLearned]*Target{} // those in use stay
 	a.byID = make(map[seriesID][]int, len(targets))
 	a.leads.changed = true
 	for i := range a.targets {
@@ -237,7 +239,7 @@ func (a *Agent) look(s *series, now int64, r *Result) {
 			continue
 		}
 		a.settleBlocks(s, w, r)
-		a.out = w.resolve(now, int64(s.ring.step), a.cfg.Ledger, a.out[:0])
+		a.out = w.resolve(now, s.ring.last, int64(s.ring.step), a.cfg.Ledger, a.out[:0])
 		for _, res := range a.out {
 			if res.rule < 0 && s.name.joint {
 				continue // it is missed of the series that was breached
@@ -334,7 +336,7 @@ func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Res
 	}
 	advised := fresh && c.advises(a.cfg.Gate.Advise, now)
 	if made || c.Published != 0 || advised {
-		c.title = cmp.Or(said.title, title(w.target, w.threshold, c.value))
+		c.title = cmp.Or(said.title, title(s.name.Metric, w.target, w.threshold, c.value))
 		c.proof = said.evidence(a.rules[rule].name, w.target, j)
 	}
 	switch {

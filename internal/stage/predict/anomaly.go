@@ -39,7 +39,9 @@ func (a *Agent) learns(s *series) bool {
 func (a *Agent) attend(s *series) {
 	switch {
 	case !a.learns(s):
-		s.odd = nil
+		if s.odd != nil {
+			s.odd, s.fitted = nil, 0
+		}
 	case s.odd == nil:
 		s.odd = &oddness{}
 	}

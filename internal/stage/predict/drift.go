@@ -276,7 +276,7 @@ func (a *Agent) lookJointly(service grace.ServiceID, c *condition, at int64, r *
 			value = 1
 		}
 		s.ring.append(c.newest, value)
-		w.breach.seen(c.newest)
+		w.breach.count++
 	}
 	w.breach.join(c, near, on, a.merge)
 	a.joined = c
@@ -284,12 +284,6 @@ func (a *Agent) lookJointly(service grace.ServiceID, c *condition, at int64, r *
 	if len(w.open) == 0 {
 		a.Close(h)
 	}
-}
-
-// seen counts a sample of a joint series.
-func (b *breachState) seen(at int64) {
-	b.times[b.count%breachWindow] = at
-	b.count++
 }
 
 // join takes the breaches of the series of a service: one of any is one of the service, and

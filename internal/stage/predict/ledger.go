@@ -42,21 +42,20 @@ const (
 )
 
 // breachState tells when a series is beyond its threshold, by hysteresis. It
-// never looks back further than breachWindow samples.
+// never looks back further than breachWindow samples. All times are unix ms.
 type breachState struct {
-	times [breachWindow]int64 // of the newest samples, in a ring; unix ms
-	began int64               // of the newest breach: the first of the samples that make it one
-	ended int64               // the newest sample of the newest breach
-	calm  int64               // a claim from before a restart was made then, so no breach lasted; 0: there is none
-	count uint32              // samples seen
-	mask  uint8               // which of the newest were beyond; bit 0 is the newest
+	began int64  // of the newest breach: the first of the samples that make it one
+	ended int64  // the newest sample of the newest breach
+	calm  int64  // a claim from before a restart was made then, so no breach lasted; 0: there is none
+	count uint32 // samples seen
+	mask  uint8  // which of the newest were beyond; bit 0 is the newest
 	on    bool
 	news  bool // a breach began that the ledger was not told of
 }
 
-// append takes the next sample. merge is in ms.
-func (b *breachState) append(at int64, beyond bool, merge int64) {
-	b.times[b.count%breachWindow] = at
+// append takes the newest sample of a ring. merge is in ms.
+func (b *breachState) append(r *ring, beyond bool, merge int64) {
+	at := r.last
 	b.count++
 	b.mask = b.mask << 1 & (1<<breachWindow - 1)
 	if beyond {
@@ -66,10 +65,10 @@ func (b *breachState) append(at int64, beyond bool, merge int64) {
 	switch {
 	case in && b.calm != 0 && at > b.calm:
 		// The claim knew more than a history with few points.
-		b.began, b.news, b.calm = max(b.onset(), b.calm), true, 0
+		b.began, b.news, b.calm = max(b.onset(r), b.calm), true, 0
 	case in && !b.on && (b.ended == 0 || at-b.ended >= merge):
 		// Nobody can foresee what is there when the series begins.
-		b.began, b.news = b.onset(), b.count > breachWindow
+		b.began, b.news = b.onset(r), b.count > breachWindow
 	}
 	if b.on = in; in {
 		b.ended = max(b.ended, at)
@@ -77,17 +76,15 @@ func (b *breachState) append(at int64, beyond bool, merge int64) {
 }
 
 // onset is the time of the first of the newest samples that was beyond.
-func (b *breachState) onset() int64 {
-	back := uint32(bits.Len8(b.mask)) // 1: the newest
-	return b.times[(b.count-back)%breachWindow]
+func (b *breachState) onset(r *ring) int64 {
+	back := bits.Len8(b.mask) // 1: the newest
+	_, at := r.point(max(r.len()-back, 0))
+	return at
 }
 
 // near tells whether one of the newest samples is beyond: what begins now, if anything,
 // has begun.
 func (b *breachState) near() bool { return b.mask&(1<<breachSamples-1) != 0 }
-
-// newest is the time of the newest sample.
-func (b *breachState) newest() int64 { return b.times[(b.count-1)%breachWindow] }
 
 // lasts tells whether a breach is on, or is so recent that the next one would
 // be the same. Nothing is foretold then.
@@ -147,7 +144,6 @@ type watch struct {
 	target    *Target
 	threshold float64 // the target's, or what was learned
 	learned   bool
-	hour      int64 // in which it was learned
 	breach    breachState
 	open      []open
 	early     *breach.State // what its past teaches
@@ -180,8 +176,8 @@ func (r *resolved) leadTime() time.Duration {
 }
 
 // resolve gives what can be said now of the claims on a watch and removes them.
-// step is the usual time between two samples in ms.
-func (w *watch) resolve(now, step int64, cfg LedgerConfig, out []resolved) []resolved {
+// newest is the time of the newest sample, step the usual time between two samples in ms.
+func (w *watch) resolve(now, newest, step int64, cfg LedgerConfig, out []resolved) []resolved {
 	if w.breach.news {
 		w.breach.news = false
 		out = w.resolveHits(now, step, out)
@@ -189,7 +185,7 @@ func (w *watch) resolve(now, step int64, cfg LedgerConfig, out []resolved) []res
 	kept := w.open[:0]
 	for _, o := range w.open {
 		// Its last sample may come late, and a breach that began may not be one yet.
-		late := now <= o.Until+breachWindow*step && (w.breach.newest() < o.Until || w.breach.near())
+		late := now <= o.Until+breachWindow*step && (newest < o.Until || w.breach.near())
 		if now < o.Until || late {
 			kept = append(kept, o)
 			continue

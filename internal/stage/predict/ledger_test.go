@@ -16,15 +16,17 @@ const minuteMillis = int64(time.Minute / time.Millisecond)
 func play(w *watch, series string, at map[int]func()) []resolved {
 	cfg := DefaultLedgerConfig()
 	var out []resolved
+	var r ring
 	for i, c := range series {
 		now := int64(i+1) * minuteMillis
 		if c != ' ' {
-			w.breach.append(now, c == '#', cfg.Merge.D().Milliseconds())
+			r.append(now, 0)
+			w.breach.append(&r, c == '#', cfg.Merge.D().Milliseconds())
 		}
 		if f := at[i+1]; f != nil {
 			f()
 		}
-		out = w.resolve(now, minuteMillis, cfg, out)
+		out = w.resolve(now, r.last, minuteMillis, cfg, out)
 	}
 	return out
 }
@@ -117,9 +119,11 @@ func TestSlowSeriesAreJudged(t *testing.T) {
 	var w watch
 	cfg := DefaultLedgerConfig()
 	var got []resolved
+	var r ring
 	for i := int64(1); i <= 12; i++ {
-		w.breach.append(i*hour, false, hour)
-		got = w.resolve(i*hour, hour, cfg, got)
+		r.append(i*hour, 0)
+		w.breach.append(&r, false, hour)
+		got = w.resolve(i*hour, r.last, hour, cfg, got)
 		if i == 10 {
 			w.open = append(w.open, open{0, Claim{Made: 10 * hour, Until: 11 * hour, samples: w.breach.count}})
 		}
@@ -131,8 +135,10 @@ func TestSlowSeriesAreJudged(t *testing.T) {
 
 func BenchmarkBreachAppend(b *testing.B) {
 	var s breachState
+	var r ring
 	b.ReportAllocs()
 	for i := int64(0); b.Loop(); i++ {
-		s.append(i*1000, i%7 == 0, 3600e3)
+		r.append(i*1000, 0)
+		s.append(&r, i%7 == 0, 3600e3)
 	}
 }

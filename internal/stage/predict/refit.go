@@ -338,7 +338,7 @@ func (a *Agent) blockEntry(s *series, w *watch, b *block, v *verdict) grace.Pred
 	if v.came {
 		res.outcome, res.began = grace.PredictionTruePositive, w.breach.began
 	}
-	res.claim.title = title(w.target, w.threshold, res.claim.value)
+	res.claim.title = title(s.name.Metric, w.target, w.threshold, res.claim.value)
 	p := a.entry(s, w, res)
 	p.Block, p.Likely = true, v.likely
 	return p

@@ -160,12 +160,12 @@ func lookEarly(v *view) (raw, bool) {
 	}, true
 }
 
-func title(t *Target, threshold, value float64) string {
+func title(metric string, t *Target, threshold, value float64) string {
 	direction := "rising"
 	if !t.upward() {
 		direction = "falling"
 	}
-	return cmp.Or(t.Text, t.Metric) + " " + explain.Quantity(value, t.Unit) + ", " + direction + " towards " + explain.Quantity(threshold, t.Unit)
+	return cmp.Or(t.Text, metric) + " " + explain.Quantity(value, t.Unit) + ", " + direction + " towards " + explain.Quantity(threshold, t.Unit)
 }
 
 // evidence says in words what a rule saw.

@@ -47,7 +47,7 @@ type series struct {
 	used    bool
 	past    bool     // the newest point was rehearsed: it is looked at as of then, not as of now
 	looked  uint32   // count of points when it was last looked at
-	fitted  int64    // the hour of its newest forecast; see NextRefit
+	fitted  int64    // the hour of its newest forecast (NextRefit), or in which its threshold was learned
 	odd     *oddness // of a series whose threshold is learned
 	clock   *clock   // of its service
 	ring    ring
@@ -142,7 +142,7 @@ func (a *Agent) Append(h Handle, atMillis int64, v float64) {
 	}
 	for i := range s.watches {
 		w := &s.watches[i]
-		w.breach.append(atMillis, w.target.breached(v, w.threshold), a.merge)
+		w.breach.append(&s.ring, w.target.breached(v, w.threshold), a.merge)
 		if w.early != nil {
 			w.early.Ahead = ahead
 			a.model.Append(w.early, atMillis, v, w.threshold, !w.target.upward())

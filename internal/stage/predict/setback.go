@@ -79,9 +79,6 @@ func (h *hours) setBack(hour int64) {
 
 // setBack has what was seen ahead be seen now.
 func (b *breachState) setBack(now int64) {
-	for i := range b.times {
-		b.times[i] = min(b.times[i], now)
-	}
 	b.began, b.ended, b.calm = min(b.began, now), min(b.ended, now), min(b.calm, now)
 }
 

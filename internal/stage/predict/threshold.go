@@ -28,28 +28,48 @@ func (a *Agent) learnThreshold(s *series) {
 	if s.odd == nil || s.hours.known < learnAfter {
 		return
 	}
-	if len(s.watches) == 0 {
-		op := ">"
-		if s.name.Falls {
-			op = "<"
-		}
-		what := map[grace.Role]grace.Code{
-			grace.RoleLatency: grace.CodeLatencySpike, grace.RoleErrors: grace.CodeElevatedErrors, grace.RoleSaturation: grace.CodeCapacity,
-		}[s.name.Role]
-		s.watches = []watch{{learned: true, target: &Target{
-			Service: s.name.Service, Metric: s.name.Metric, Op: op, Code: what, Unit: s.name.Unit, Impact: grace.ImpactLow,
-		}}}
+	first := len(s.watches) == 0
+	if first {
+		s.watches = []watch{{learned: true, target: a.learnedTarget(&s.name)}}
 	}
 	w := &s.watches[0]
-	if w.hour == s.hours.hour || len(w.open) > 0 {
+	if !first && (s.fitted == s.hours.hour || len(w.open) > 0) {
 		return // what is claimed of a threshold is held to that threshold
 	}
-	first := w.hour == 0
-	w.hour = s.hours.hour
+	s.fitted = s.hours.hour
 	w.threshold = a.unusualValue(s)
 	if first {
 		a.reopen(s)
 	}
+}
+
+// kindOfLearned is what learned targets differ by.
+type kindOfLearned struct {
+	role  grace.Role
+	unit  string
+	falls bool
+}
+
+// learnedTarget gives what the learned thresholds of series of a kind have in common.
+func (a *Agent) learnedTarget(of *Series) *Target {
+	k := kindOfLearned{of.Role, of.Unit, of.Falls}
+	t := a.learned[k]
+	if t == nil {
+		t = &Target{Op: ">", Unit: of.Unit, Impact: grace.ImpactLow}
+		if of.Falls {
+			t.Op = "<"
+		}
+		switch of.Role {
+		case grace.RoleLatency:
+			t.Code = grace.CodeLatencySpike
+		case grace.RoleErrors:
+			t.Code = grace.CodeElevatedErrors
+		default:
+			t.Code = grace.CodeCapacity
+		}
+		a.learned[k] = t
+	}
+	return t
 }
 
 func (a *Agent) unusualValue(s *series) float64 {
