@@ -34,7 +34,7 @@ type Agent struct {
 	places int
 	open   int
 	free   []Handle
-	index  map[identity]Handle
+	index  index
 
 	leads leads
 
@@ -83,7 +83,7 @@ type RuleStats struct {
 // New makes an agent. It expects what Validate passed, and the gate of all agents.
 func New(cfg Config, targets []Target, gate *Gate) *Agent {
 	a := &Agent{
-		rules: rules(), gate: gate, index: map[identity]Handle{}, clocks: map[*time.Location]*clock{},
+		rules: rules(), gate: gate, index: newIndex(), clocks: map[*time.Location]*clock{},
 		pending: map[identity][]grace.Prediction{}, breaches: map[breached]int64{}, taught: map[identity]int64{}, lately: map[identity]int64{},
 	}
 	a.stats = make([]RuleStats, len(a.rules))
@@ -117,7 +117,7 @@ func (a *Agent) Reconfigure(cfg Config, targets []Target) {
 		s.watches = a.watchesOf(s, s.watches)
 		a.attend(s)
 		s.looked = s.ring.count - 1 // to be looked at anew
-		if len(s.watches) == 0 && s.name.Judged {
+		if len(s.watches) == 0 && s.name().Judged {
 			a.Close(h)
 		}
 	}
@@ -145,9 +145,9 @@ func (a *Agent) Observe(name Series, at time.Time, value float64) {
 
 // judged gives a series that is there for its targets alone; false where there is none.
 func (a *Agent) judged(name Series) (Handle, bool) {
-	h, ok := a.index[name.identity()]
+	h, ok := a.find(name.identity())
 	if !ok {
-		if len(a.targetsOf(&name)) == 0 {
+		if len(a.targetsOf(name)) == 0 {
 			return 0, false
 		}
 		name.Judged = true
@@ -205,7 +205,7 @@ func (a *Agent) Step(now time.Time, budget int) (r Result, done bool) {
 	r.Resolved = a.left
 	a.left = nil
 	for ; budget > 0 && int(a.cursor) < a.places; budget-- {
-		if s := a.at(a.cursor); s != nil && !s.past && !s.name.joint {
+		if s := a.at(a.cursor); s != nil && !s.past && !s.name().joint {
 			a.look(s, now.UnixMilli(), &r)
 		}
 		a.cursor++
@@ -241,7 +241,7 @@ func (a *Agent) look(s *series, now int64, r *Result) {
 		a.settleBlocks(s, w, r)
 		a.out = w.resolve(now, s.ring.last, int64(s.ring.step), a.cfg.Ledger, a.out[:0])
 		for _, res := range a.out {
-			if res.rule < 0 && s.name.joint {
+			if res.rule < 0 && s.name().joint {
 				continue // it is missed of the series that was breached
 			}
 			r.Resolved = append(r.Resolved, a.settle(s, w, res, r))
@@ -256,7 +256,7 @@ func (a *Agent) look(s *series, now int64, r *Result) {
 
 // seen tells whether a series has enough data, and it is recent.
 func (a *Agent) seen(s *series, now int64) bool {
-	if s.name.joint {
+	if s.name().joint {
 		return now <= a.joined.until && !a.joined.lost
 	}
 	return s.ring.len() >= a.cfg.MinSamples && now-s.ring.last <= a.cfg.stale(&s.ring)
@@ -274,7 +274,7 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) *line {
 		c := w.claim(i)
 		var said raw
 		ok := false
-		if usable && rule.learned == w.learned && rule.joint == s.name.joint {
+		if usable && rule.learned == w.learned && rule.joint == s.name().joint {
 			a.view = view{
 				cfg: &a.cfg, ring: &s.ring, hours: &s.hours, early: w.early, model: a.model, outlook: w.outlook, odd: s.odd, joined: a.joined,
 				follower: follower, target: w.target, threshold: w.threshold,
@@ -296,7 +296,8 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) *line {
 
 // claim takes what a rule says.
 func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Result) {
-	j := a.gate.Judge(rule, &s.name, said.score, now)
+	name := s.name()
+	j := a.gate.Judge(rule, &name, said.score, now)
 	fresh := s.ring.last > a.since && !said.old && !a.rehearsing
 	until := now + said.until.Milliseconds()
 	c := w.claim(rule)
@@ -336,7 +337,7 @@ func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Res
 	}
 	advised := fresh && c.advises(a.cfg.Gate.Advise, now)
 	if made || c.Published != 0 || advised {
-		c.title = cmp.Or(said.title, title(s.name.Metric, w.target, w.threshold, c.value))
+		c.title = cmp.Or(said.title, title(s.name().Metric, w.target, w.threshold, c.value))
 		c.proof = said.evidence(a.rules[rule].name, w.target, j)
 	}
 	switch {
@@ -367,7 +368,8 @@ func (a *Agent) settle(s *series, w *watch, res resolved, r *Result) grace.Predi
 			if c.First != 0 && c.From() != c.Made && !a.rules[res.rule].dense {
 				a.gate.calibrate(res.rule, c.First, came && res.began <= c.firstUntil, res.at)
 			}
-			a.teach(&s.name, verdict{
+			name := s.name()
+			a.teach(&name, verdict{
 				rule: res.rule, score: c.Score, came: came, likely: c.Likely != 0 || c.Scored, counts: c.Scored,
 				dense: a.rules[res.rule].dense, at: res.at,
 			}, r)
@@ -407,7 +409,7 @@ func (a *Agent) count(t *RuleStats, res *resolved) {
 func (a *Agent) Acted(service grace.ServiceID, run grace.RunID) {
 	for h := range Handle(a.places) {
 		s := a.at(h)
-		if s == nil || s.name.Service != service {
+		if s == nil || s.name().Service != service {
 			continue
 		}
 		for i := range s.watches {

@@ -30,7 +30,7 @@ func (o *oddness) append(at int64, v float64, falls bool) {
 // learns tells whether a threshold is to be learned for a series.
 func (a *Agent) learns(s *series) bool {
 	learnt := []grace.Role{grace.RoleLatency, grace.RoleErrors, grace.RoleSaturation}
-	return a.cfg.Learn && slices.Contains(learnt, s.name.Role) && (len(s.watches) == 0 || s.watches[0].learned)
+	return a.cfg.Learn && slices.Contains(learnt, s.name().Role) && (len(s.watches) == 0 || s.watches[0].learned)
 }
 
 // attend gives a series the detectors, or takes them away when somebody has set

@@ -35,7 +35,7 @@ func related(days int, values func(i int) (leader, follower float64)) (claims in
 		}
 	}
 	run(func(a *Agent, _ time.Time) {
-		a.follow(a.at(a.index[latency.identity()]), true)
+		a.follow(seriesOf(a, latency), true)
 		for _, f := range a.leads.followers {
 			_, _, ok := f.leaders[0].best(leadLags)
 			counted = counted || ok

@@ -74,7 +74,7 @@ func (a *Agent) Localize(z Zones) {
 	a.zones, a.clocks = z, map[*time.Location]*clock{}
 	for h := range Handle(a.places) {
 		if s := a.at(h); s != nil {
-			s.clock = a.clockOf(s.name.Service)
+			s.clock = a.clockOf(s.name().Service)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unique"
 	_ "time/tzdata"
 
 	"github.com/google/go-cmp/cmp"
@@ -243,7 +244,9 @@ func TestWeekends(t *testing.T) {
 	}
 	// Falling below what is usual of the weekend is odd on a weekday, and on no weekend.
 	a, h := localized(t, z, z, monday, nil)
-	a.at(h).name.Falls = true
+	falling := a.at(h).name()
+	falling.Falls = true
+	a.at(h).like = unique.Make(falling)
 	a.at(h).hours.hour = monday.Add(12*time.Hour).Unix() / 3600
 	if low := a.unusualValue(a.at(h)); low < 50 {
 		t.Errorf("below %.0f on Monday at noon, where 100 is usual", low)

@@ -60,10 +60,10 @@ type drift struct {
 // noteSeries notes what a look at a series found: what drifts, and what is beyond its
 // threshold. Only what is recent is noted.
 func (a *Agent) noteSeries(s *series, now int64, n *note, r *Result) {
-	if len(s.watches) == 0 || s.name.joint || !a.seen(s, now) {
+	if len(s.watches) == 0 || s.name().joint || !a.seen(s, now) {
 		return
 	}
-	n.service, n.member = s.name.Service, member{s.name.Metric, s.name.Labels}
+	n.service, n.member = s.name().Service, member{s.name().Metric, s.name().Labels}
 	n.until, n.looked, n.newest = s.ring.last+a.cfg.stale(&s.ring), now, s.ring.last
 	r.notes = append(r.notes, *n)
 }
@@ -80,11 +80,11 @@ func (n *note) noteWatch(s *series, w *watch, l *line) {
 		return
 	}
 	d := &drift{
-		of: strings.Join(w.target.Metrics, " "), text: cmp.Or(w.target.Text, s.name.Metric), labels: s.name.Labels, unit: w.target.Unit,
+		of: strings.Join(w.target.Metrics, " "), text: cmp.Or(w.target.Text, s.name().Metric), labels: s.name().Labels, unit: w.target.Unit,
 		up: w.target.upward(), value: l.level, change: l.slope * l.span, span: l.span, threshold: w.threshold,
-		arrives: float64(s.ring.last) + 1000*(w.threshold-l.level)/l.slope, impact: w.target.impact(s.name.Service),
+		arrives: float64(s.ring.last) + 1000*(w.threshold-l.level)/l.slope, impact: w.target.impact(s.name().Service),
 	}
-	d.of = cmp.Or(d.of, s.name.Metric)
+	d.of = cmp.Or(d.of, s.name().Metric)
 	finite := func(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 	if !finite(d.value) || !finite(d.change) || !finite(d.arrives) || n.drift != nil && n.drift.arrives <= d.arrives {
 		return
@@ -219,7 +219,7 @@ func jointWatches(s *series, before []watch) []watch {
 	if len(before) > 0 {
 		return before
 	}
-	return []watch{{target: &Target{Service: s.name.Service, Metric: Joint, Op: ">", Code: grace.CodeDegradation}}}
+	return []watch{{target: &Target{Service: s.name().Service, Metric: Joint, Op: ">", Code: grace.CodeDegradation}}}
 }
 
 // Drift ends a round: it looks at the joint series of the services whose metrics drift
@@ -235,7 +235,7 @@ func (a *Agent) Drift(d *Drifts, now time.Time, r *Result) {
 	for id, c := range d.services {
 		c.expire(at)
 		name := jointOf(id)
-		_, open := a.index[name.identity()]
+		_, open := a.find(name.identity())
 		if open || len(a.pending[name.identity()]) > 0 || len(c.members) >= together && len(c.drifting()) >= together {
 			wanted = append(wanted, id)
 		} else if at > c.until+max(a.merge, a.cfg.StaleAfter.D().Milliseconds()) {
@@ -257,7 +257,7 @@ func (a *Agent) lookJointly(service grace.ServiceID, c *condition, at int64, r *
 	waiting := a.pending[name.identity()]
 	h := a.Open(name)
 	s := a.at(h)
-	if !s.name.joint {
+	if !s.name().joint {
 		return // somebody has a metric of that name
 	}
 	w := &s.watches[0]

@@ -13,7 +13,7 @@ import (
 
 // key identifies what is predicted, whichever rule says it.
 func (a *Agent) key(s *series, w *watch) grace.SignalKey {
-	return grace.SignalKey(string(s.name.Service) + "/predict/" + s.name.Metric + s.name.Labels + "/" + string(code(w.target)))
+	return grace.SignalKey(string(s.name().Service) + "/predict/" + s.name().Metric + s.name().Labels + "/" + string(code(w.target)))
 }
 
 func code(t *Target) grace.Code { return cmp.Or(t.Code, grace.CodeDegradation) }
@@ -31,11 +31,11 @@ func (a *Agent) entryID(s *series, w *watch, rule string, at int64) string {
 // published is a claim as it is said now.
 func (a *Agent) published(s *series, w *watch, rule int, c *Claim) grace.Prediction {
 	p := grace.Prediction{
-		ID: c.id, Key: a.key(s, w), Service: s.name.Service, Metric: s.name.Metric, Code: code(w.target), Title: c.title,
+		ID: c.id, Key: a.key(s, w), Service: s.name().Service, Metric: s.name().Metric, Code: code(w.target), Title: c.title,
 		Likelihood: c.Likelihood, Value: c.value, Threshold: w.threshold,
-		BreachAt: instant(c.BreachAt), Low: c.Low, High: c.High, Impact: w.target.impact(s.name.Service),
+		BreachAt: instant(c.BreachAt), Low: c.Low, High: c.High, Impact: w.target.impact(s.name().Service),
 		At: instant(c.Renewed), Made: instant(c.Made),
-		Series: s.name.Labels, Role: s.name.Role, Rule: a.rules[rule].name, Score: c.Score,
+		Series: s.name().Labels, Role: s.name().Role, Rule: a.rules[rule].name, Score: c.Score,
 		Until: instant(c.Until), Learned: w.learned, Evidence: c.proof,
 		Outcome: grace.PredictionOpen, Run: c.Run, WouldBreach: c.WouldBreach, Scored: c.Scored, Likely: c.Likely != 0 || c.Scored,
 	}
@@ -57,10 +57,10 @@ func (a *Agent) entry(s *series, w *watch, res resolved) grace.Prediction {
 			foreseen = ", foreseen in shadow alone"
 		}
 		p = grace.Prediction{
-			ID: a.entryID(s, w, "miss", res.began), Key: a.key(s, w), Service: s.name.Service, Metric: s.name.Metric,
-			Code: code(w.target), Title: s.name.Metric + " passed " + explain.Quantity(w.threshold, w.target.Unit) + foreseen,
-			Value: s.ring.newest(), Threshold: w.threshold, BreachAt: instant(res.began), Impact: w.target.impact(s.name.Service),
-			At: instant(res.at), Made: instant(res.began), Series: s.name.Labels, Role: s.name.Role, Learned: w.learned,
+			ID: a.entryID(s, w, "miss", res.began), Key: a.key(s, w), Service: s.name().Service, Metric: s.name().Metric,
+			Code: code(w.target), Title: s.name().Metric + " passed " + explain.Quantity(w.threshold, w.target.Unit) + foreseen,
+			Value: s.ring.newest(), Threshold: w.threshold, BreachAt: instant(res.began), Impact: w.target.impact(s.name().Service),
+			At: instant(res.at), Made: instant(res.began), Series: s.name().Labels, Role: s.name().Role, Learned: w.learned,
 			Foreseen: res.shadow,
 		}
 	}
@@ -82,7 +82,7 @@ func (a *Agent) entry(s *series, w *watch, res resolved) grace.Prediction {
 func (a *Agent) lookers(s *series, w *watch) []string {
 	var out []string
 	for i := range a.rules {
-		if r := &a.rules[i]; r.learned == w.learned && r.joint == s.name.joint && (r.needs == nil || r.needs(a, s, w)) {
+		if r := &a.rules[i]; r.learned == w.learned && r.joint == s.name().joint && (r.needs == nil || r.needs(a, s, w)) {
 			out = append(out, r.name)
 		}
 	}
@@ -116,7 +116,7 @@ func (a *Agent) meant(p grace.Prediction) (*series, float64) {
 	least := math.Inf(1)
 	for h := range Handle(a.places) {
 		s := a.at(h)
-		if s == nil || s.name.joint || s.name.Service != p.Service || p.Metric != "" && !s.measures(p.Metric) || p.Series != "" && s.name.Labels != p.Series {
+		if s == nil || s.name().joint || s.name().Service != p.Service || p.Metric != "" && !s.measures(p.Metric) || p.Series != "" && s.name().Labels != p.Series {
 			continue
 		}
 		if far, ok := s.distance(p.Code); ok && (nearest == nil || far < least) {
@@ -128,7 +128,7 @@ func (a *Agent) meant(p grace.Prediction) (*series, float64) {
 
 // measures tells whether a series is, or is made of, what another system calls so.
 func (s *series) measures(metric string) bool {
-	return s.name.Metric == metric || slices.ContainsFunc(s.watches, func(w watch) bool { return slices.Contains(w.target.Metrics, metric) })
+	return s.name().Metric == metric || slices.ContainsFunc(s.watches, func(w watch) bool { return slices.Contains(w.target.Metrics, metric) })
 }
 
 // distance from the newest value to the threshold of a code, in the unit of the
@@ -209,7 +209,7 @@ func (a *Agent) Restore(entries []grace.Prediction) {
 		case grace.PredictionOpen:
 			id := identityOf(p)
 			a.pending[id] = append(a.pending[id], *p)
-			if h, ok := a.index[id]; ok {
+			if h, ok := a.find(id); ok {
 				a.reopen(a.at(h))
 			}
 		case grace.PredictionPrevented, grace.PredictionUnresolved:
@@ -227,7 +227,7 @@ func (a *Agent) rememberBreach(p *grace.Prediction) {
 		k.threshold = p.Threshold
 	}
 	a.breaches[k] = max(a.breaches[k], p.Breach.UnixMilli())
-	if h, ok := a.index[k.identity]; ok {
+	if h, ok := a.find(k.identity); ok {
 		a.recallBreaches(a.at(h))
 	}
 }
@@ -236,7 +236,7 @@ func (a *Agent) rememberBreach(p *grace.Prediction) {
 func (a *Agent) recallBreaches(s *series) {
 	for i := range s.watches {
 		w := &s.watches[i]
-		k := breached{identity: s.name.identity(), code: code(w.target), learned: w.learned}
+		k := breached{identity: s.name().identity(), code: code(w.target), learned: w.learned}
 		if !w.learned {
 			k.threshold = w.threshold
 		}
@@ -254,7 +254,7 @@ func identityOf(p *grace.Prediction) identity {
 
 // reopen puts the open claims from before a restart to their series.
 func (a *Agent) reopen(s *series) {
-	id := s.name.identity()
+	id := s.name().identity()
 	waiting := a.pending[id]
 	if len(waiting) == 0 {
 		return

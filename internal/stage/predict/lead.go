@@ -272,7 +272,7 @@ func (l *leader) best(looks int) (lag int, line relationLine, found bool) {
 }
 
 func (l *leader) text(lag time.Duration, r float64) string {
-	n := &l.series.name
+	n := l.series.name()
 	return n.Metric + n.Labels + " of " + string(n.Service) + " leads by " + explain.Quantity(lag.Seconds(), "s") +
 		": r = " + explain.Quantity(r, "") + "; it is " + explain.Quantity(l.series.ring.newest(), n.Unit) +
 		" where " + explain.Quantity(l.usualAt(l.series.ring.last), n.Unit) + " is usual"

@@ -185,7 +185,7 @@ func claimed(list []grace.Prediction) bool {
 func (p *leadTape) lineOf(t *testing.T) relationLine {
 	t.Helper()
 	for _, f := range p.a.leads.followers {
-		if f.series.name == (Series{Service: "cart", Metric: "latency_ms", Judged: true}) {
+		if f.series.name() == (Series{Service: "cart", Metric: "latency_ms", Judged: true}) {
 			line, ok := f.leaders[0].relations[3].counts(leadLags)
 			if !ok {
 				t.Fatalf("nothing is known: %+v", f.leaders[0].relations[3])

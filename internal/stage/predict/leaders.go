@@ -83,7 +83,7 @@ func (a *Agent) follow(s *series, fresh bool) {
 
 // forgetLeads forgets a series that is closed.
 func (a *Agent) forgetLeads(s *series) {
-	a.leads.changed = a.leads.changed || !s.name.joint
+	a.leads.changed = a.leads.changed || !s.name().joint
 	if a.leads.peers[s] == nil {
 		return
 	}
@@ -149,21 +149,21 @@ type candidate struct {
 func (a *Agent) related() (followers []*series, leaders [][]*series) {
 	var all []*series
 	for h := range Handle(a.places) {
-		if s := a.at(h); s != nil && !s.name.joint {
+		if s := a.at(h); s != nil && !s.name().joint {
 			all = append(all, s)
 		}
 	}
 	slices.SortFunc(all, func(x, y *series) int {
-		return cmp.Or(strings.Compare(string(x.name.Service), string(y.name.Service)), strings.Compare(x.name.Metric, y.name.Metric), strings.Compare(x.name.Labels, y.name.Labels))
+		return cmp.Or(strings.Compare(string(x.name().Service), string(y.name().Service)), strings.Compare(x.name().Metric, y.name().Metric), strings.Compare(x.name().Labels, y.name().Labels))
 	})
 	of := map[grace.ServiceID][]candidate{}
 	for i, s := range all {
 		c := candidate{series: s}
-		if list := of[s.name.Service]; i > 0 && len(list) > 0 && list[len(list)-1].name.Metric == s.name.Metric {
+		if list := of[s.name().Service]; i > 0 && len(list) > 0 && list[len(list)-1].name().Metric == s.name().Metric {
 			c.place = list[len(list)-1].place + 1
 		}
 		if c.place <= mostLeaders {
-			of[s.name.Service] = append(of[s.name.Service], c)
+			of[s.name().Service] = append(of[s.name().Service], c)
 		}
 	}
 	near := map[grace.ServiceID][]grace.ServiceID{}
@@ -171,7 +171,7 @@ func (a *Agent) related() (followers []*series, leaders [][]*series) {
 		if !slices.ContainsFunc(s.watches, func(w watch) bool { return !w.learned }) {
 			continue
 		}
-		id := s.name.Service
+		id := s.name().Service
 		if _, known := near[id]; !known {
 			near[id] = a.leads.near(id)
 		}
@@ -183,7 +183,7 @@ func (a *Agent) related() (followers []*series, leaders [][]*series) {
 // leadersOf gives the leaders of a series, of the services that its own depends on and of
 // that in turn: what is sick together must not keep out what made it so.
 func leadersOf(s *series, near []grace.ServiceID, of map[grace.ServiceID][]candidate) (out []*series) {
-	others, own := pick(s, near, of), pick(s, []grace.ServiceID{s.name.Service}, of)
+	others, own := pick(s, near, of), pick(s, []grace.ServiceID{s.name().Service}, of)
 	for i := range mostLeaders {
 		for _, list := range [][]*series{others, own} {
 			if i < len(list) && len(out) < mostLeaders {

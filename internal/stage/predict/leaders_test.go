@@ -39,9 +39,9 @@ func many(names []Series, near func(grace.ServiceID) []grace.ServiceID, backward
 func (a *Agent) leadersOfService(id grace.ServiceID) (out []string) {
 	followers, _ := a.related()
 	for _, s := range followers {
-		if f := a.leads.followers[s]; s.name.Service == id && f != nil {
+		if f := a.leads.followers[s]; s.name().Service == id && f != nil {
 			for _, l := range f.leaders {
-				out = append(out, string(l.series.name.Service)+" "+l.series.name.Metric+l.series.name.Labels)
+				out = append(out, string(l.series.name().Service)+" "+l.series.name().Metric+l.series.name().Labels)
 			}
 			return out
 		}
@@ -240,7 +240,7 @@ func TestClosedLeader(t *testing.T) {
 	p := newLeadTape(1, dependsOn("broker"))
 	p.play(learned15)
 	p.lineOf(t)
-	h := p.a.index[queue.identity()]
+	h, _ := p.a.find(queue.identity())
 	old := p.a.at(h)
 	p.a.Close(h)
 	for _, f := range p.a.leads.followers {
@@ -261,8 +261,8 @@ func TestClosedLeader(t *testing.T) {
 	}
 	for _, f := range p.a.leads.followers {
 		for _, l := range f.leaders {
-			if l.relations[3].n > 60 || l.series.name.Labels != other.Labels {
-				t.Errorf("a ghost: %s, %+v", l.series.name.Labels, l.relations[3])
+			if l.relations[3].n > 60 || l.series.name().Labels != other.Labels {
+				t.Errorf("a ghost: %s, %+v", l.series.name().Labels, l.relations[3])
 			}
 		}
 	}
@@ -300,7 +300,7 @@ func TestLookOfLeadersDoesNotAllocate(t *testing.T) {
 	for range 2 * 2880 {
 		a.Evaluate(next())
 	}
-	f := a.leads.followers[a.at(a.index[latency.identity()])]
+	f := a.leads.followers[seriesOf(a, latency)]
 	if f == nil || len(f.leaders) != mostLeaders || f.leaders[7].relations[4].n < 1000 {
 		t.Fatalf("%+v", f)
 	}
@@ -321,7 +321,7 @@ func BenchmarkLookOfLeaders(b *testing.B) {
 	for range 2 * 2880 {
 		a.Evaluate(next())
 	}
-	f := a.leads.followers[a.at(a.index[latency.identity()])]
+	f := a.leads.followers[seriesOf(a, latency)]
 	v := view{cfg: &a.cfg, ring: &f.series.ring, follower: f, target: f.series.watches[0].target, threshold: 100}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -188,7 +188,7 @@ func TestObserve(t *testing.T) {
 	a.Observe(Series{Service: "cart", Metric: "latency_ms"}, last, 99)
 	a.Observe(Series{Service: "cart", Metric: "latency_ms"}, start, 99)
 	a.Observe(Series{Service: "cart", Metric: "latency_ms"}, last.Add(time.Second), math.NaN())
-	h, open := a.index[identity{seriesID: seriesID{"cart", "latency_ms"}}]
+	h, open := a.find(identity{seriesID: seriesID{"cart", "latency_ms"}})
 	if !open || a.Len() != 1 || a.at(h).ring.len() != 25 || a.at(h).ring.newest() != 24 {
 		t.Errorf("%d series, %+v", a.Len(), a.at(h).ring)
 	}

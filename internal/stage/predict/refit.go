@@ -116,7 +116,7 @@ func (f *full) text(v *view) string {
 
 // fills tells whether a threshold is one of something that may be used up.
 func fills(s *series, w *watch) bool {
-	return s.name.Role == grace.RoleCapacity || s.name.Role == grace.RoleSaturation || w.target.Code == grace.CodeCapacity
+	return s.name().Role == grace.RoleCapacity || s.name().Role == grace.RoleSaturation || w.target.Code == grace.CodeCapacity
 }
 
 // Refit is the work of forecasting one series from its hours. It takes
@@ -186,7 +186,7 @@ func (s *series) refit(r *Refit) bool {
 	if int64(s.ring.step) > hourLength/breachSamples { // the mean of an hour is no breach by itself
 		r.run = breachSamples
 	}
-	r.name, r.hour, r.clock = s.name.identity(), s.hours.hour, *s.clock
+	r.name, r.hour, r.clock = s.name().identity(), s.hours.hour, *s.clock
 	r.history = forecast.History{Start: instant(first), Step: time.Hour, Values: values}
 	return true
 }
@@ -264,7 +264,7 @@ func (r *Refit) Run(w *forecast.Workspace, m forecast.Model) {
 
 // Refitted takes what Run found, unless the series is another one by now.
 func (a *Agent) Refitted(r *Refit) {
-	if s := a.at(r.handle); s != nil && s.name.identity() == r.name {
+	if s := a.at(r.handle); s != nil && s.name().identity() == r.name {
 		a.refitted(s, r)
 	}
 }
@@ -292,14 +292,14 @@ func (a *Agent) noteBlocks(s *series, w *watch, hour int64, blocks []float64) {
 	if hour%refitBlock != 0 || w.breach.lasts(s.ring.last, a.merge) || w.breach.near() {
 		return
 	}
-	o := w.outlook
+	o, name := w.outlook, s.name()
 	for i, p := range blocks {
 		n := hour/refitBlock + int64(i)
 		if p < enough || slices.ContainsFunc(o.said, func(b block) bool { return b.number == n }) {
 			continue
 		}
 		score, at := min(p, maxLikelihood), hour*hourLength
-		j := a.gate.Judge(capacity, &s.name, score, at)
+		j := a.gate.Judge(capacity, &name, score, at)
 		o.said = append(o.said, block{number: n, made: at, score: float32(score), likelihood: float32(j.Likelihood)})
 	}
 }
@@ -322,7 +322,8 @@ func (a *Agent) settleBlocks(s *series, w *watch, r *Result) {
 			return true // it was on already, or nobody saw
 		}
 		v := verdict{rule: capacity, score: float64(b.score), came: came, likely: float64(b.likelihood) >= a.gate.sure(), at: s.ring.last}
-		a.teach(&s.name, v, r)
+		name := s.name()
+		a.teach(&name, v, r)
 		r.Resolved = append(r.Resolved, a.blockEntry(s, w, &b, &v))
 		return true
 	})
@@ -338,7 +339,7 @@ func (a *Agent) blockEntry(s *series, w *watch, b *block, v *verdict) grace.Pred
 	if v.came {
 		res.outcome, res.began = grace.PredictionTruePositive, w.breach.began
 	}
-	res.claim.title = title(s.name.Metric, w.target, w.threshold, res.claim.value)
+	res.claim.title = title(s.name().Metric, w.target, w.threshold, res.claim.value)
 	p := a.entry(s, w, res)
 	p.Block, p.Likely = true, v.likely
 	return p

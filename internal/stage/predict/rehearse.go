@@ -35,7 +35,7 @@ func (a *Agent) relive(name Series, at time.Time, value float64, fit func(*Refit
 	s, millis, before := a.at(h), at.UnixMilli(), a.at(h).ring.count
 	a.Append(h, millis, value)
 	s.past = true
-	if s.ring.count == before || millis <= a.taught[s.name.identity()] || s.claimedAfter(millis) {
+	if s.ring.count == before || millis <= a.taught[s.name().identity()] || s.claimedAfter(millis) {
 		return r
 	}
 	if s.hours.hour%refitBlock == 0 && s.refit(&a.rehearsal) {
@@ -70,7 +70,7 @@ func (a *Agent) Adopt(aside *Agent) {
 		if past == nil || newest-past.ring.last > ended {
 			continue
 		}
-		if live, ok := a.judged(past.name); ok {
+		if live, ok := a.judged(past.name()); ok {
 			a.adopt(a.at(live), past, aside, h)
 		}
 	}
@@ -136,7 +136,7 @@ func (s *series) claimedAfter(millis int64) bool {
 func (a *Agent) Prune(before, overdue time.Time) {
 	for h := range Handle(a.places) {
 		s := a.at(h)
-		if s != nil && s.name.Judged && s.ring.last < overdue.UnixMilli() && !slices.ContainsFunc(s.watches, func(w watch) bool { return len(w.open) > 0 }) {
+		if s != nil && s.name().Judged && s.ring.last < overdue.UnixMilli() && !slices.ContainsFunc(s.watches, func(w watch) bool { return len(w.open) > 0 }) {
 			a.Close(h)
 		}
 	}

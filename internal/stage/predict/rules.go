@@ -97,7 +97,8 @@ func ruleNumber(name string) int {
 }
 
 func wasForetold(a *Agent, s *series, w *watch) bool {
-	return w.claim(external) != nil || a.gate.knows(external, &s.name)
+	name := s.name()
+	return w.claim(external) != nil || a.gate.knows(external, &name)
 }
 
 func hasPast(_ *Agent, _ *series, w *watch) bool { return w.early != nil }

@@ -3,6 +3,7 @@ package predict
 import (
 	"math"
 	"slices"
+	"unique"
 
 	"grace"
 	"grace/internal/breach"
@@ -36,17 +37,19 @@ type identity struct {
 	labels string
 }
 
-func (s *Series) identity() identity {
+func (s Series) identity() identity {
 	return identity{seriesID{s.Service, s.Metric}, s.Labels}
 }
 
 // series is all that is kept of one, in one piece of memory.
 type series struct {
-	name    Series
+	like    unique.Handle[Series] // its name without the labels, which others share
+	labels  string
 	watches []watch
 	used    bool
 	past    bool     // the newest point was rehearsed: it is looked at as of then, not as of now
 	looked  uint32   // count of points when it was last looked at
+	next    Handle   // with the same hash; see index
 	fitted  int64    // the hour of its newest forecast (NextRefit), or in which its threshold was learned
 	odd     *oddness // of a series whose threshold is learned
 	clock   *clock   // of its service
@@ -54,17 +57,25 @@ type series struct {
 	hours   hours
 }
 
+func (s *series) name() Series {
+	name := s.like.Value()
+	name.Labels = s.labels
+	return name
+}
+
 // Open makes a series known, or gives the handle of the one that is. A series
 // without a target is remembered too: a threshold may be learned for it.
 func (a *Agent) Open(name Series) Handle {
 	id := name.identity()
-	if h, ok := a.index[id]; ok {
+	if h, ok := a.find(id); ok {
 		return h
 	}
 	h := a.place()
 	s := &a.series[h/slab][h%slab]
-	*s = series{name: name, used: true, clock: a.clockOf(name.Service)}
-	a.index[id] = h
+	like := name
+	like.Labels = ""
+	*s = series{like: unique.Make(like), labels: name.Labels, used: true, clock: a.clockOf(name.Service)}
+	a.register(id, h)
 	a.open++
 	s.watches = a.watchesOf(s, nil)
 	a.attend(s)
@@ -96,12 +107,11 @@ func (a *Agent) Close(h Handle) {
 	if s == nil {
 		return
 	}
-	id := s.name.identity()
 	a.forgetLeads(s)
 	for i := range s.watches {
 		a.abandon(s, &s.watches[i])
 	}
-	delete(a.index, id)
+	a.unregister(h)
 	*s = series{}
 	a.free = append(a.free, h)
 	a.open--
@@ -138,7 +148,7 @@ func (a *Agent) Append(h Handle, atMillis int64, v float64) {
 	ahead := int8(s.clock.offset(atMillis))
 	if s.odd != nil {
 		s.odd.Ahead = ahead
-		s.odd.append(atMillis, v, s.name.Falls)
+		s.odd.append(atMillis, v, s.name().Falls)
 	}
 	for i := range s.watches {
 		w := &s.watches[i]
@@ -151,7 +161,7 @@ func (a *Agent) Append(h Handle, atMillis int64, v float64) {
 }
 
 // targetsOf gives the places of the targets of a series.
-func (a *Agent) targetsOf(s *Series) []int {
+func (a *Agent) targetsOf(s Series) []int {
 	return append(slices.Clip(a.byID[seriesID{s.Service, s.Metric}]), a.byID[seriesID{"", s.Metric}]...)
 }
 
@@ -164,11 +174,11 @@ func (w *watch) same(as *watch) bool {
 // watchesOf gives a watch for every target of a series, and keeps what is known
 // of those it had.
 func (a *Agent) watchesOf(s *series, before []watch) []watch {
-	if s.name.joint {
+	if s.name().joint {
 		return jointWatches(s, before)
 	}
 	var out []watch
-	for _, i := range a.targetsOf(&s.name) {
+	for _, i := range a.targetsOf(s.name()) {
 		t := &a.targets[i]
 		w := watch{target: t, threshold: t.Threshold}
 		old := slices.IndexFunc(before, func(b watch) bool { return b.same(&w) })

@@ -30,7 +30,7 @@ func (a *Agent) learnThreshold(s *series) {
 	}
 	first := len(s.watches) == 0
 	if first {
-		s.watches = []watch{{learned: true, target: a.learnedTarget(&s.name)}}
+		s.watches = []watch{{learned: true, target: a.learnedTarget(s.name())}}
 	}
 	w := &s.watches[0]
 	if !first && (s.fitted == s.hours.hour || len(w.open) > 0) {
@@ -51,7 +51,7 @@ type kindOfLearned struct {
 }
 
 // learnedTarget gives what the learned thresholds of series of a kind have in common.
-func (a *Agent) learnedTarget(of *Series) *Target {
+func (a *Agent) learnedTarget(of Series) *Target {
 	k := kindOfLearned{of.Role, of.Unit, of.Falls}
 	t := a.learned[k]
 	if t == nil {
@@ -79,7 +79,7 @@ func (a *Agent) unusualValue(s *series) float64 {
 	history, first := s.hours.history(a.work.hours)
 	first /= hourLength
 	toward := 1.0
-	if s.name.Falls {
+	if s.name().Falls {
 		toward = -1
 	}
 	usual := usualDays(history, first, s.clock, toward)
