@@ -9,8 +9,8 @@ import (
 	"grace/internal/breach"
 )
 
-// slab is how many series are allocated together.
-const slab = 128
+// slab is how many series are allocated together: as many as fill pages of memory.
+const slab = 53
 
 // Agent predicts. It is not safe for concurrent use: whoever has many series
 // has several agents, each behind a lock, and one gate for all.
@@ -205,7 +205,7 @@ func (a *Agent) Step(now time.Time, budget int) (r Result, done bool) {
 	r.Resolved = a.left
 	a.left = nil
 	for ; budget > 0 && int(a.cursor) < a.places; budget-- {
-		if s := a.at(a.cursor); s != nil && !s.past && !s.name().joint {
+		if s := a.at(a.cursor); s != nil && !s.past && !s.joint {
 			a.look(s, now.UnixMilli(), &r)
 		}
 		a.cursor++
@@ -241,7 +241,7 @@ func (a *Agent) look(s *series, now int64, r *Result) {
 		a.settleBlocks(s, w, r)
 		a.out = w.resolve(now, s.ring.last, int64(s.ring.step), a.cfg.Ledger, a.out[:0])
 		for _, res := range a.out {
-			if res.rule < 0 && s.name().joint {
+			if res.rule < 0 && s.joint {
 				continue // it is missed of the series that was breached
 			}
 			r.Resolved = append(r.Resolved, a.settle(s, w, res, r))
@@ -256,7 +256,7 @@ func (a *Agent) look(s *series, now int64, r *Result) {
 
 // seen tells whether a series has enough data, and it is recent.
 func (a *Agent) seen(s *series, now int64) bool {
-	if s.name().joint {
+	if s.joint {
 		return now <= a.joined.until && !a.joined.lost
 	}
 	return s.ring.len() >= a.cfg.MinSamples && now-s.ring.last <= a.cfg.stale(&s.ring)
@@ -274,7 +274,7 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) *line {
 		c := w.claim(i)
 		var said raw
 		ok := false
-		if usable && rule.learned == w.learned && rule.joint == s.name().joint {
+		if usable && rule.learned == w.learned && rule.joint == s.joint {
 			a.view = view{
 				cfg: &a.cfg, ring: &s.ring, hours: &s.hours, early: w.early, model: a.model, outlook: w.outlook, odd: s.odd, joined: a.joined,
 				follower: follower, target: w.target, threshold: w.threshold,

@@ -273,7 +273,7 @@ func TestZoneWithoutChange(t *testing.T) {
 				r.Run(&forecast.Workspace{}, forecast.Default())
 				a.Refitted(&r)
 				blocks, o = r.limits[0].blocks, *a.at(h).watches[0].outlook
-				o.at, o.breachAt, o.ends = o.at-later.Milliseconds(), o.breachAt-later.Milliseconds(), o.ends-later.Milliseconds()
+				o.at, o.breachAt = o.at-later.Milliseconds(), o.breachAt-later.Milliseconds()
 				o.said = nil
 			}
 			return blocks, o, a.at(h).watches[0].threshold

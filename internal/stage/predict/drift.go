@@ -60,7 +60,7 @@ type drift struct {
 // noteSeries notes what a look at a series found: what drifts, and what is beyond its
 // threshold. Only what is recent is noted.
 func (a *Agent) noteSeries(s *series, now int64, n *note, r *Result) {
-	if len(s.watches) == 0 || s.name().joint || !a.seen(s, now) {
+	if len(s.watches) == 0 || s.joint || !a.seen(s, now) {
 		return
 	}
 	n.service, n.member = s.name().Service, member{s.name().Metric, s.name().Labels}
@@ -257,7 +257,7 @@ func (a *Agent) lookJointly(service grace.ServiceID, c *condition, at int64, r *
 	waiting := a.pending[name.identity()]
 	h := a.Open(name)
 	s := a.at(h)
-	if !s.name().joint {
+	if !s.joint {
 		return // somebody has a metric of that name
 	}
 	w := &s.watches[0]

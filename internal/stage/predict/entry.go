@@ -82,7 +82,7 @@ func (a *Agent) entry(s *series, w *watch, res resolved) grace.Prediction {
 func (a *Agent) lookers(s *series, w *watch) []string {
 	var out []string
 	for i := range a.rules {
-		if r := &a.rules[i]; r.learned == w.learned && r.joint == s.name().joint && (r.needs == nil || r.needs(a, s, w)) {
+		if r := &a.rules[i]; r.learned == w.learned && r.joint == s.joint && (r.needs == nil || r.needs(a, s, w)) {
 			out = append(out, r.name)
 		}
 	}
@@ -116,7 +116,7 @@ func (a *Agent) meant(p grace.Prediction) (*series, float64) {
 	least := math.Inf(1)
 	for h := range Handle(a.places) {
 		s := a.at(h)
-		if s == nil || s.name().joint || s.name().Service != p.Service || p.Metric != "" && !s.measures(p.Metric) || p.Series != "" && s.name().Labels != p.Series {
+		if s == nil || s.joint || s.name().Service != p.Service || p.Metric != "" && !s.measures(p.Metric) || p.Series != "" && s.name().Labels != p.Series {
 			continue
 		}
 		if far, ok := s.distance(p.Code); ok && (nearest == nil || far < least) {

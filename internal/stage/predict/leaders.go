@@ -83,7 +83,7 @@ func (a *Agent) follow(s *series, fresh bool) {
 
 // forgetLeads forgets a series that is closed.
 func (a *Agent) forgetLeads(s *series) {
-	a.leads.changed = a.leads.changed || !s.name().joint
+	a.leads.changed = a.leads.changed || !s.joint
 	if a.leads.peers[s] == nil {
 		return
 	}
@@ -149,7 +149,7 @@ type candidate struct {
 func (a *Agent) related() (followers []*series, leaders [][]*series) {
 	var all []*series
 	for h := range Handle(a.places) {
-		if s := a.at(h); s != nil && !s.name().joint {
+		if s := a.at(h); s != nil && !s.joint {
 			all = append(all, s)
 		}
 	}

@@ -28,12 +28,14 @@ const (
 type outlook struct {
 	at         int64 // unix ms; 0: there is none
 	breachAt   int64
-	ends       int64 // of the block
 	likelihood float32
 	low, high  float32 // the 80 % interval at breachAt
-	full       full
+	full       *full   // nil: it is not used up steadily
 	said       []block // of the blocks to come, oldest first
 }
+
+// ends tells when the block is over that breachAt is in.
+func (o *outlook) ends() int64 { return o.at + ((o.breachAt-o.at)/blockLength+1)*blockLength }
 
 // block is what was first said of a block of hours, when that was likely: it is held to
 // what came, whether it was a claim or not.
@@ -46,8 +48,7 @@ type block struct {
 
 const blockLength = refitBlock * hourLength
 
-// full is when what is used up steadily is at the threshold, in unix ms; at is 0
-// where that is not known.
+// full is when what is used up steadily is at the threshold, in unix ms.
 type full struct {
 	at, earliest, latest int64   // the band holds 80 %
 	slope                float64 // an hour
@@ -65,12 +66,12 @@ func lookCapacity(v *view) (raw, bool) {
 		edge = float64(o.high)
 	}
 	r := raw{
-		score: min(float64(o.likelihood), maxLikelihood), until: until(o.ends, v.now), breach: until(o.breachAt, v.now),
+		score: min(float64(o.likelihood), maxLikelihood), until: until(o.ends(), v.now), breach: until(o.breachAt, v.now),
 		low: float64(o.low), high: float64(o.high), would: v.target.breached(edge, v.threshold), n: int(v.hours.known),
 	}
-	if at := until(o.full.at, v.now); o.full.at != 0 && at <= refitAhead*time.Hour {
-		r.breach, r.until, r.note = at, max(r.until, o.full.until(v.now)), o.full.text(v)
-		r.low, r.high = o.full.predictionInterval(v.threshold)
+	if f := o.full; f != nil && until(f.at, v.now) <= refitAhead*time.Hour {
+		r.breach, r.until, r.note = until(f.at, v.now), max(r.until, f.until(v.now)), f.text(v)
+		r.low, r.high = f.predictionInterval(v.threshold)
 	}
 	return r, true
 }
@@ -79,7 +80,7 @@ func lookCapacity(v *view) (raw, bool) {
 // days with enough.
 func lookFill(v *view) (raw, bool) {
 	o := v.outlook
-	if o == nil || v.now-o.at > outlookFresh || o.full.at == 0 {
+	if o == nil || v.now-o.at > outlookFresh || o.full == nil {
 		return raw{}, false
 	}
 	horizon := refitAhead * time.Hour
@@ -232,7 +233,7 @@ func (r *Refit) Run(w *forecast.Workspace, m forecast.Model) {
 			continue
 		}
 		if f, ok := forecast.Fill(w, r.history, l.threshold); ok && f.Slope > 0 == l.above {
-			l.outlook.full = full{at: f.At.UnixMilli(), earliest: f.Earliest.UnixMilli(), latest: f.Latest.UnixMilli(), slope: f.Slope}
+			l.outlook.full = &full{at: f.At.UnixMilli(), earliest: f.Earliest.UnixMilli(), latest: f.Latest.UnixMilli(), slope: f.Slope}
 		}
 	}
 	if !r.long {
@@ -255,7 +256,6 @@ func (r *Refit) Run(w *forecast.Workspace, m forecast.Model) {
 			// It has begun run - 1 hours before it is a breach.
 			step := min(max(b*refitBlock+refitBlock/2-(r.run-1), 0), len(ahead.Points)-1)
 			l.outlook.breachAt, l.outlook.likelihood = ahead.Start.UnixMilli()+int64(step)*hourLength, float32(p)
-			l.outlook.ends = ahead.Start.UnixMilli() + int64((b+1)*refitBlock)*hourLength
 			l.outlook.low, l.outlook.high = narrow(ahead.Low80[step]), narrow(ahead.High80[step])
 			break // the first block that is likely, or the last
 		}

@@ -47,6 +47,7 @@ type series struct {
 	labels  string
 	watches []watch
 	used    bool
+	joint   bool   // see Series
 	past    bool     // the newest point was rehearsed: it is looked at as of then, not as of now
 	looked  uint32   // count of points when it was last looked at
 	next    Handle   // with the same hash; see index
@@ -74,7 +75,7 @@ func (a *Agent) Open(name Series) Handle {
 	s := &a.series[h/slab][h%slab]
 	like := name
 	like.Labels = ""
-	*s = series{like: unique.Make(like), labels: name.Labels, used: true, clock: a.clockOf(name.Service)}
+	*s = series{like: unique.Make(like), labels: name.Labels, used: true, joint: name.joint, clock: a.clockOf(name.Service)}
 	a.register(id, h)
 	a.open++
 	s.watches = a.watchesOf(s, nil)
@@ -174,7 +175,7 @@ func (w *watch) same(as *watch) bool {
 // watchesOf gives a watch for every target of a series, and keeps what is known
 // of those it had.
 func (a *Agent) watchesOf(s *series, before []watch) []watch {
-	if s.name().joint {
+	if s.joint {
 		return jointWatches(s, before)
 	}
 	var out []watch
