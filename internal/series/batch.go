@@ -234,8 +234,7 @@ func (e *entry) value(s *Sample, meta *Meta, stale bool) (value, Reason) {
 	case s.Float == nil && !number(s.Value):
 		return value{}, NotANumber // nothing that could be added, now or later
 	case s.Float == nil:
-		e.sum += s.Value
-		return value{float: e.sum}, Taken
+		return value{float: e.last + s.Value}, Taken
 	}
 	if e.kept == nil {
 		return value{}, Taken

@@ -136,7 +136,7 @@ func (db *DB) Reconfigure(cfg Config) error {
 			found, err := parseKey(list[:0], []byte(e.key))
 			if err == nil {
 				list = found
-				if out := m.resolve(list, Meta{Kind: e.given}); db.digest(out) == e.digest {
+				if out := m.resolve(list, Meta{Kind: e.opened.Value().given}); db.digest(out) == e.digest {
 					continue
 				}
 			}
@@ -191,16 +191,16 @@ func (sh *shard) pickAnew(e *entry, m *mapper, now *selectors) (idle bool) {
 	}
 	list, _ := parseKey(nil, []byte(e.key))
 	if !now.names[string(find(list, MetricLabel))] && len(now.others) == 0 { // of most series nothing more is asked
-		e.keepFor(labels.EmptyLabels(), nil)
+		sh.keepFor(e, labels.EmptyLabels(), nil)
 		return !e.forecast
 	}
-	ls := labelsOf(list, m.resolve(list, Meta{Kind: e.given}).series.Service)
-	e.keepFor(ls, now.of(ls))
+	ls := labelsOf(list, m.resolve(list, Meta{Kind: e.opened.Value().given}).series.Service)
+	sh.keepFor(e, ls, now.of(ls))
 	return e.kept == nil && !e.forecast
 }
 
 // keepFor keeps the samples of an entry, for these selectors.
-func (e *entry) keepFor(ls labels.Labels, picked []*selector) {
+func (sh *shard) keepFor(e *entry, ls labels.Labels, picked []*selector) {
 	if len(picked) == 0 {
 		if e.kept != nil {
 			e.kept.gone.Store(true)
@@ -209,7 +209,7 @@ func (e *entry) keepFor(ls labels.Labels, picked []*selector) {
 		return
 	}
 	if e.kept == nil {
-		e.kept = &kept{labels: ls, sensor: e.sensor, entry: e}
+		e.kept = &kept{labels: ls, sensor: e.opened.Value().sensor, entry: e, shard: sh}
 	}
 	e.kept.selectors = picked
 	for _, s := range picked {

@@ -160,7 +160,7 @@ func (db *DB) newestOf(e *Expr, at time.Time, back time.Duration, r *Result) boo
 	var out []Element
 	var undefined []map[string]string
 	for _, k := range db.picked(e.picks[0].text, e.picks[0].matchers) {
-		s, ok := k.newest(db)
+		s, ok := k.newest()
 		switch {
 		case !ok:
 			continue

@@ -71,7 +71,7 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 		var newest int64
 		var gap int32
 		for _, k := range db.picked(p.text, p.matchers) {
-			s, ok := k.newestUntil(db, now)
+			s, ok := k.newestUntil(now)
 			if !ok || s.stale() {
 				continue
 			}

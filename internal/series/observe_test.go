@@ -25,7 +25,7 @@ func TestObserve(t *testing.T) {
 	)
 	var got []string
 	for _, k := range r.find(all.picks[0].matchers) {
-		s, _ := k.newest(r.DB)
+		s, _ := k.newest()
 		got = append(got, fmt.Sprintf("%s %v %d %s", k.labels, s.float, s.at-start.UnixMilli(), k.sensor))
 	}
 	want := []string{

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"time"
+	"unique"
 )
 
 // again is how long a series that a limit refused is passed over before its
@@ -86,7 +87,7 @@ func (b *Batch) place(h, replica uint64, meta *Meta, samples []Sample) Reason {
 		return out.reason
 	}
 	sh := b.db.shard(h)
-	e := &entry{key: string(b.key), hash: h, source: b.source, lastAt: -1, since: -1, given: meta.Kind, sensor: b.from.Sensor, digest: b.db.digest(out), moved: b.now, form: formOf(out.kind)}
+	e := &entry{key: string(b.key), source: b.source, lastAt: -1, since: -1, opened: unique.Make(opened{meta.Kind, b.from.Sensor}), digest: b.db.digest(out), moved: b.now, form: formOf(out.kind)}
 	if reason := b.reserve(e, sh, out); reason != Taken {
 		return reason
 	}
@@ -100,8 +101,8 @@ func (b *Batch) place(h, replica uint64, meta *Meta, samples []Sample) Reason {
 	if e.forecast = out.reason == Taken; e.forecast {
 		e.handle = sh.sink.Open(out.series)
 	}
-	e.keepFor(ls, picked)
-	sh.insert(e)
+	sh.keepFor(e, ls, picked)
+	sh.insert(e, h)
 	b.db.counters.opened.Add(1)
 	b.appendTo(sh, e, replica, meta, samples)
 	return Taken

@@ -31,7 +31,7 @@ func (q *querier) Select(_ context.Context, _ bool, hints *storage.SelectHints, 
 	}
 	set := &found{}
 	for _, k := range q.db.find(matchers) {
-		if chunks := k.within(q.db, mint, maxt); len(chunks) > 0 {
+		if chunks := k.within(mint, maxt); len(chunks) > 0 {
 			set.series = append(set.series, one{k.labels, chunks})
 		}
 	}
@@ -69,8 +69,8 @@ func (sh *shard) matching(matchers []*labels.Matcher, out []*kept) []*kept {
 }
 
 // within gives the samples of a series within two times.
-func (k *kept) within(db *DB, mint, maxt int64) []chunk {
-	sh := db.shard(k.entry.hash)
+func (k *kept) within(mint, maxt int64) []chunk {
+	sh := k.shard
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	return k.samples.within(mint, maxt)

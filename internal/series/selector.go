@@ -20,6 +20,7 @@ type kept struct {
 	labels    labels.Labels
 	sensor    string // that its samples came from when it was opened
 	entry     *entry
+	shard     *shard
 	gone      atomic.Bool
 	selectors []*selector
 	samples   samples
@@ -62,8 +63,8 @@ func (s *seen) evidence() time.Time {
 func (s *seen) histogram() bool { return s.integer != nil || s.decimal != nil }
 
 // newest gives the newest sample, and whether there is one.
-func (k *kept) newest(db *DB) (seen, bool) {
-	sh := db.shard(k.entry.hash)
+func (k *kept) newest() (seen, bool) {
+	sh := k.shard
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	at, ok := k.samples.newest()
@@ -78,12 +79,12 @@ func (k *kept) newest(db *DB) (seen, bool) {
 }
 
 // newestUntil gives the newest sample that is not later than a time.
-func (k *kept) newestUntil(db *DB, now int64) (seen, bool) {
-	s, ok := k.newest(db)
+func (k *kept) newestUntil(now int64) (seen, bool) {
+	s, ok := k.newest()
 	if !ok || s.at <= now {
 		return s, ok
 	}
-	before := k.within(db, math.MinInt64, now)
+	before := k.within(math.MinInt64, now)
 	if len(before) == 0 {
 		return s, false
 	}

@@ -5,33 +5,37 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unique"
 )
 
 // entry is one series, by the key that its samples come with.
 type entry struct {
 	key    string
-	hash   uint64
 	next   *entry // with the same hash
-	pos    int    // in the list of its shard; -1 when removed
 	source *tally
 	owner  *tally // of its service
 	kept   *kept  // of one that expressions look at, else nil
-	given  Kind   // by the edge
-	sensor string // whose samples opened it
+	opened unique.Handle[opened]
 	digest uint64 // of what the rules make of it
 
 	replica uint64 // the one of a pair whose samples are taken
 	ledAt   int64  // when they came last
 
+	pos      int32 // in the list of its shard; -1 when removed
+	handle   uint32
 	forecast bool // by handle
 	form     form
-	handle   uint32
 	gap      int32   // ms between the two newest samples
-	last     float64 // number
+	last     float64 // number; of a delta the sum so far
 	since    int64   // Unix ms, of last: the next rate is since then; -1 when it is a new base
-	sum      float64 // of a delta, so far
 	lastAt   int64   // Unix ms, of the newest sample; -1 before the first
 	moved    int64   // Unix ms, when the value last changed
+}
+
+// opened is what the sample told that opened a series.
+type opened struct {
+	given  Kind   // by the edge
+	sensor string // whose it was
 }
 
 // form says how the numbers of an entry are read for forecasts.
@@ -90,34 +94,34 @@ func (sh *shard) get(h uint64, key []byte) *entry {
 	return nil
 }
 
-func (sh *shard) insert(e *entry) {
-	e.next = sh.series[e.hash]
-	sh.series[e.hash] = e
-	e.pos = len(sh.list)
+func (sh *shard) insert(e *entry, hash uint64) {
+	e.next = sh.series[hash]
+	sh.series[hash] = e
+	e.pos = int32(len(sh.list))
 	sh.list = append(sh.list, e)
 }
 
 // unlink takes an entry out of the table. It tells whether it was there.
-func (sh *shard) unlink(e *entry) bool {
+func (sh *shard) unlink(e *entry, hash uint64) bool {
 	if e.pos < 0 {
 		return false
 	}
-	last := len(sh.list) - 1
+	last := int32(len(sh.list) - 1)
 	sh.list[e.pos] = sh.list[last]
 	sh.list[e.pos].pos = e.pos
 	sh.list[last] = nil
 	sh.list = sh.list[:last]
 	e.pos = -1
-	switch first := sh.series[e.hash]; {
+	switch first := sh.series[hash]; {
 	case first != e:
 		for first.next != e {
 			first = first.next
 		}
 		first.next = e.next
 	case e.next != nil:
-		sh.series[e.hash] = e.next
+		sh.series[hash] = e.next
 	default:
-		delete(sh.series, e.hash)
+		delete(sh.series, hash)
 	}
 	return true
 }
@@ -148,7 +152,7 @@ func (sh *shard) pass(h uint64, r refused, limit int) {
 func (db *DB) remove(sh *shard, e *entry) bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if !sh.unlink(e) {
+	if !sh.unlink(e, maphash.String(db.seed, e.key)) {
 		return false
 	}
 	db.counters.series.Add(-1)

@@ -80,7 +80,8 @@ type RuleStats struct {
 	Low, High      float64 // 10 % and 90 % bounds of it
 }
 
-// New makes an agent. It expects what Validate passed, and the gate of all agents.
+// New makes an agent. It expects what Validate passed, which it keeps, and the gate of all
+// agents.
 func New(cfg Config, targets []Target, gate *Gate) *Agent {
 	a := &Agent{
 		rules: rules(), gate: gate, index: newIndex(), clocks: map[*time.Location]*clock{},
@@ -94,14 +95,14 @@ func New(cfg Config, targets []Target, gate *Gate) *Agent {
 	return a
 }
 
-// Reconfigure changes limits and targets. The points of open series are kept; of those
+// Reconfigure changes limits and targets, which are kept and must not change. The points of open series are kept; of those
 // that are there for a target alone, and have none any more, the series is closed.
 func (a *Agent) Reconfigure(cfg Config, targets []Target) {
 	// What a series taught about one horizon says nothing about another.
 	a.remodelled = a.cfg.Horizon != cfg.Horizon
 	a.cfg, a.merge = cfg, cfg.Ledger.Merge.D().Milliseconds()
 	a.model = breach.New(cfg.Horizon.D())
-	a.targets = slices.Clone(targets)
+	a.targets = targets
 	a.learned = map[kindOfLearned]*Target{} // those in use stay
 	a.byID = make(map[seriesID][]int, len(targets))
 	a.leads.changed = true

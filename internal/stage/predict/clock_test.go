@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
-	"unique"
 	_ "time/tzdata"
+	"unique"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"

@@ -47,7 +47,7 @@ type series struct {
 	labels  string
 	watches []watch
 	used    bool
-	joint   bool   // see Series
+	joint   bool     // see Series
 	past    bool     // the newest point was rehearsed: it is looked at as of then, not as of now
 	looked  uint32   // count of points when it was last looked at
 	next    Handle   // with the same hash; see index
