@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/forecast"
 	"grace/internal/series"
 	"grace/internal/stage/predict"
 )
@@ -35,14 +36,17 @@ func (f *fleet) Do(shard int, do func(*predict.Agent)) {
 	f.db.Do(shard, func(series.Sink) { do(f.agents[shard]) })
 }
 
-// newFleet has n series: of 1,000 services, 10 metrics each, on n/10,000
-// instances.
-func newFleet(b *testing.B, n int) *fleet {
+// newFleet has n series on so many shards: of 10 metrics of each service, on n/services/10
+// instances. Their thresholds are set, or to be learned.
+func newFleet(b testing.TB, n, services, shards int, set bool) *fleet {
 	b.Helper()
-	const services, metrics = 1000, 10
+	const metrics = 10
 	f := &fleet{at: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
 	var targets []predict.Target
 	for i := range services * metrics {
+		if !set {
+			break
+		}
 		targets = append(targets, predict.Target{
 			Service: grace.ServiceID(fmt.Sprintf("service-%d", i/metrics)), Metric: fmt.Sprintf("m%d_usage", i%metrics),
 			Op: ">", Threshold: 95, Code: grace.CodeCapacity, Impact: grace.ImpactLow,
@@ -53,7 +57,7 @@ func newFleet(b *testing.B, n int) *fleet {
 	cfg.Rules = []series.Rule{{Metric: "m*_usage", Role: grace.RoleSaturation}}
 	var sinks []series.Sink
 	gate := predict.NewGate(predict.DefaultGateConfig(), &sync.Mutex{})
-	for range 16 {
+	for range shards {
 		agent := predict.New(predict.DefaultConfig(), targets, gate)
 		f.agents = append(f.agents, agent)
 		sinks = append(sinks, sink{agent})
@@ -73,9 +77,9 @@ func newFleet(b *testing.B, n int) *fleet {
 	return f
 }
 
-// scrape sends one sample of every series, 30 s after the last.
-func (f *fleet) scrape(b *testing.B) {
-	f.at = f.at.Add(30 * time.Second)
+// scrape sends one sample of every series, some time after the last.
+func (f *fleet) scrape(b testing.TB, later time.Duration) {
+	f.at = f.at.Add(later)
 	const request = 2000
 	for from := 0; from < len(f.keys); from += request {
 		batch := f.db.Begin(series.From{Sensor: "bench", Source: "bench"})
@@ -102,21 +106,53 @@ func (f *fleet) look() (longest time.Duration) {
 	return longest
 }
 
+// A series that has lived for four weeks, with what its past teaches and what is forecast of
+// it, takes 3 KiB at most in all that is kept of it.
+func TestBytesOfASeries(t *testing.T) {
+	const n = 3200
+	for threshold, set := range map[string]bool{"set": true, "learned": false} {
+		f := newFleet(t, n, 20, 1, set)
+		before := inUse()
+		for range 4 * 7 * 24 {
+			f.scrape(t, time.Hour)
+		}
+		f.look()
+		var r predict.Refit
+		var w forecast.Workspace
+		fitted := 0
+		for f.agents[0].NextRefit(&r, n) {
+			r.Run(&w, forecast.SeasonalNaive{})
+			f.agents[0].Refitted(&r)
+			fitted++
+		}
+		f.look()
+		if set != (fitted == n) {
+			t.Errorf("%d forecasts of series with thresholds that are %s", fitted, threshold)
+		}
+		each := float64(inUse()-before) / n
+		t.Logf("a series with a threshold that is %s takes %.0f bytes", threshold, each)
+		if each > 3072 {
+			t.Errorf("a series with a threshold that is %s takes %.0f bytes, more than 3 KiB", threshold, each)
+		}
+		runtime.KeepAlive(f)
+	}
+}
+
 // BenchmarkMillionSeries: an operation is a scrape of every series and a look at
 // every series, as every 30 s. B/series is memory in use, longest-wait-ms how
 // long a sample waited for a look at most, by the time a shard was held.
 func BenchmarkMillionSeries(b *testing.B) {
 	const n = 1_000_000
 	before := inUse()
-	f := newFleet(b, n)
+	f := newFleet(b, n, 1000, 16, true)
 	keys := inUse() // what the sender holds
 	for range 70 {  // full rings
-		f.scrape(b)
+		f.scrape(b, 30*time.Second)
 	}
 	var longest, looking time.Duration
 	b.ReportAllocs()
 	for b.Loop() {
-		f.scrape(b)
+		f.scrape(b, 30*time.Second)
 		began := time.Now()
 		longest = max(longest, f.look())
 		looking += time.Since(began)

@@ -10,7 +10,7 @@ import (
 )
 
 // slab is how many series are allocated together: as many as fill pages of memory.
-const slab = 53
+const slab = 37
 
 // Agent predicts. It is not safe for concurrent use: whoever has many series
 // has several agents, each behind a lock, and one gate for all.
@@ -240,7 +240,7 @@ func (a *Agent) look(s *series, now int64, r *Result) {
 			continue
 		}
 		a.settleBlocks(s, w, r)
-		a.out = w.resolve(now, s.ring.last, int64(s.ring.step), a.cfg.Ledger, a.out[:0])
+		a.out = w.resolve(now, s.ring.last(), int64(s.ring.step), a.cfg.Ledger, a.out[:0])
 		for _, res := range a.out {
 			if res.rule < 0 && s.joint {
 				continue // it is missed of the series that was breached
@@ -260,7 +260,7 @@ func (a *Agent) seen(s *series, now int64) bool {
 	if s.joint {
 		return now <= a.joined.until && !a.joined.lost
 	}
-	return s.ring.len() >= a.cfg.MinSamples && now-s.ring.last <= a.cfg.stale(&s.ring)
+	return s.ring.len() >= a.cfg.MinSamples && now-s.ring.last() <= a.cfg.stale(&s.ring)
 }
 
 // ask lets every rule look at a watch. It gives the line on which the series goes towards
@@ -268,7 +268,7 @@ func (a *Agent) seen(s *series, now int64) bool {
 func (a *Agent) ask(s *series, w *watch, now int64, r *Result) *line {
 	a.work.towards = nil
 	seen := a.seen(s, now)
-	usable := seen && !w.breach.lasts(s.ring.last, a.merge) && !w.breach.near()
+	usable := seen && !w.breach.lasts(s.ring.last(), a.merge) && !w.breach.near()
 	follower := a.leads.followers[s]
 	for i := range a.rules {
 		rule := &a.rules[i]
@@ -299,7 +299,7 @@ func (a *Agent) ask(s *series, w *watch, now int64, r *Result) *line {
 func (a *Agent) claim(s *series, w *watch, rule int, said raw, now int64, r *Result) {
 	name := s.name()
 	j := a.gate.Judge(rule, &name, said.score, now)
-	fresh := s.ring.last > a.since && !said.old && !a.rehearsing
+	fresh := s.ring.last() > a.since && !said.old && !a.rehearsing
 	until := now + said.until.Milliseconds()
 	c := w.claim(rule)
 	made := c == nil

@@ -64,7 +64,7 @@ func (a *Agent) noteSeries(s *series, now int64, n *note, r *Result) {
 		return
 	}
 	n.service, n.member = s.name().Service, member{s.name().Metric, s.name().Labels}
-	n.until, n.looked, n.newest = s.ring.last+a.cfg.stale(&s.ring), now, s.ring.last
+	n.until, n.looked, n.newest = s.ring.last()+a.cfg.stale(&s.ring), now, s.ring.last()
 	r.notes = append(r.notes, *n)
 }
 
@@ -82,7 +82,7 @@ func (n *note) noteWatch(s *series, w *watch, l *line) {
 	d := &drift{
 		of: strings.Join(w.target.Metrics, " "), text: cmp.Or(w.target.Text, s.name().Metric), labels: s.name().Labels, unit: w.target.Unit,
 		up: w.target.upward(), value: l.level, change: l.slope * l.span, span: l.span, threshold: w.threshold,
-		arrives: float64(s.ring.last) + 1000*(w.threshold-l.level)/l.slope, impact: w.target.impact(s.name().Service),
+		arrives: float64(s.ring.last()) + 1000*(w.threshold-l.level)/l.slope, impact: w.target.impact(s.name().Service),
 	}
 	d.of = cmp.Or(d.of, s.name().Metric)
 	finite := func(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
@@ -270,7 +270,7 @@ func (a *Agent) lookJointly(service grace.ServiceID, c *condition, at int64, r *
 		}
 	}
 	near, on := c.breached()
-	if c.newest > s.ring.last || s.ring.count == 0 {
+	if c.newest > s.ring.last() || s.ring.count == 0 {
 		value := 0.0
 		if near || on {
 			value = 1

@@ -166,7 +166,7 @@ func (a *Agent) Foretell(p grace.Prediction, now time.Time) (grace.Prediction, b
 	rule := external
 	for i := range s.watches {
 		w := &s.watches[i]
-		if code(w.target) != p.Code || w.breach.lasts(s.ring.last, a.merge) {
+		if code(w.target) != p.Code || w.breach.lasts(s.ring.last(), a.merge) {
 			continue
 		}
 		c := w.claim(rule)

@@ -17,7 +17,7 @@ func seriesOf(a *Agent, name Series) *series {
 func TestIndex(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := New(DefaultConfig(), nil, NewGate(DefaultGateConfig(), noLock{}))
-		a.index.hash = func(id identity) uint64 { return uint64(len(id.labels)) }
+		a.index.hash = func(id identity) uint32 { return uint32(len(id.labels)) }
 		open := map[Series]Handle{}
 		for range rapid.IntRange(1, 100).Draw(t, "n") {
 			i := rapid.IntRange(0, 20).Draw(t, "series")

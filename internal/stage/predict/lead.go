@@ -187,7 +187,7 @@ func (r *relation) counts(looks int) (l relationLine, ok bool) {
 
 // learnLeads takes the newest point of a follower for what its leaders said before.
 func (a *Agent) learnLeads(f *follower) {
-	s, at := f.series, f.series.ring.last
+	s, at := f.series, f.series.ring.last()
 	f.refresh(&a.work)
 	if step := int64(s.ring.step); f.step == 0 || step > 3*f.step || 3*step < f.step {
 		f.step = step // it comes at another pace: the lags are other ones
@@ -223,7 +223,7 @@ func lookLead(v *view) (raw, bool) {
 	}
 	var best raw
 	surest, found, lost := 0.0, false, false
-	at := v.ring.last
+	at := v.ring.last()
 	own := f.recent(at, v.cfg.stale(v.ring))
 	way := max((v.threshold-own-f.usualAt(at))*v.toward(), 0)
 	for i := range f.leaders {
@@ -236,7 +236,7 @@ func lookLead(v *view) (raw, bool) {
 		switch {
 		case !ok, at+after <= v.now:
 			continue
-		case v.now-l.series.ring.last > patience, math.IsNaN(x):
+		case v.now-l.series.ring.last() > patience, math.IsNaN(x):
 			lost = true
 			continue
 		case math.Abs(x-line.x) < leadOdd*l.swing, !(push*v.toward() > leadShare*way): // also where something is not known
@@ -253,7 +253,7 @@ func lookLead(v *view) (raw, bool) {
 		best = raw{
 			score: min(score, maxLikelihood), until: until(at+after+f.step, v.now), breach: until(at+after, v.now),
 			low: value - band80*sigma, high: value + band80*sigma, would: score >= wouldBreach,
-			n: int(l.relations[lag].n), note: l.text(time.Duration(after)*time.Millisecond, line.r), old: l.series.ring.last <= v.since,
+			n: int(l.relations[lag].n), note: l.text(time.Duration(after)*time.Millisecond, line.r), old: l.series.ring.last() <= v.since,
 		}
 	}
 	best.lost = lost && !found
@@ -275,5 +275,5 @@ func (l *leader) text(lag time.Duration, r float64) string {
 	n := l.series.name()
 	return n.Metric + n.Labels + " of " + string(n.Service) + " leads by " + explain.Quantity(lag.Seconds(), "s") +
 		": r = " + explain.Quantity(r, "") + "; it is " + explain.Quantity(l.series.ring.newest(), n.Unit) +
-		" where " + explain.Quantity(l.usualAt(l.series.ring.last), n.Unit) + " is usual"
+		" where " + explain.Quantity(l.usualAt(l.series.ring.last()), n.Unit) + " is usual"
 }

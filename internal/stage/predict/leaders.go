@@ -215,11 +215,11 @@ func pick(s *series, services []grace.ServiceID, of map[grace.ServiceID][]candid
 // refresh learns what is usual, once an hour, and how far from that the newest point is.
 func (p *peer) refresh(work *scratch) {
 	s := p.series
-	if hour := (s.ring.last + p.shift) / hourLength; p.hour != hour || p.clock != s.clock {
+	if hour := (s.ring.last() + p.shift) / hourLength; p.hour != hour || p.clock != s.clock {
 		p.hour, p.clock = hour, s.clock
 		p.learnUsual(work)
 	}
-	if p.seen == s.ring.last || s.ring.count == 0 {
+	if p.seen == s.ring.last() || s.ring.count == 0 {
 		return
 	}
 	newest := s.ring.newest()
@@ -227,10 +227,10 @@ func (p *peer) refresh(work *scratch) {
 		_, values := s.ring.unpack(finePoints, work.times[:], work.values[:])
 		p.width = deviation(values, median(values))
 	} else {
-		p.width *= leadKeep(s.ring.last - p.seen)
+		p.width *= leadKeep(s.ring.last() - p.seen)
 	}
 	p.width = max(p.width, leastWidth(newest))
-	p.seen = s.ring.last
+	p.seen = s.ring.last()
 	if math.Abs(newest-p.usualAt(p.seen)) > leadClip*p.width {
 		p.width *= leadGrows
 	}

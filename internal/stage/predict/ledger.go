@@ -55,7 +55,7 @@ type breachState struct {
 
 // append takes the newest sample of a ring. merge is in ms.
 func (b *breachState) append(r *ring, beyond bool, merge int64) {
-	at := r.last
+	at := r.last()
 	b.count++
 	b.mask = b.mask << 1 & (1<<breachWindow - 1)
 	if beyond {

@@ -26,7 +26,7 @@ func play(w *watch, series string, at map[int]func()) []resolved {
 		if f := at[i+1]; f != nil {
 			f()
 		}
-		out = w.resolve(now, r.last, minuteMillis, cfg, out)
+		out = w.resolve(now, r.last(), minuteMillis, cfg, out)
 	}
 	return out
 }
@@ -123,7 +123,7 @@ func TestSlowSeriesAreJudged(t *testing.T) {
 	for i := int64(1); i <= 12; i++ {
 		r.append(i*hour, 0)
 		w.breach.append(&r, false, hour)
-		got = w.resolve(i*hour, r.last, hour, cfg, got)
+		got = w.resolve(i*hour, r.last(), hour, cfg, got)
 		if i == 10 {
 			w.open = append(w.open, open{0, Claim{Made: 10 * hour, Until: 11 * hour, samples: w.breach.count}})
 		}

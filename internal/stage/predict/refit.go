@@ -165,7 +165,7 @@ func (a *Agent) NextRefit(r *Refit, budget int) bool {
 
 // refit takes out what the next forecast of a series needs, if there is to be one.
 func (s *series) refit(r *Refit) bool {
-	if s.hours.known < fillAfter || s.fitted == s.hours.hour {
+	if s.hours.known < fillAfter || s.fitted == int32(s.hours.hour) {
 		return false
 	}
 	r.limits = r.limits[:0]
@@ -178,7 +178,7 @@ func (s *series) refit(r *Refit) bool {
 	if len(r.limits) == 0 {
 		return false
 	}
-	s.fitted = s.hours.hour
+	s.fitted = int32(s.hours.hour)
 	if r.buffer == nil {
 		r.buffer = make([]float64, hourlyPoints)
 	}
@@ -289,7 +289,7 @@ func (a *Agent) refitted(s *series, r *Refit) {
 // noteBlocks keeps what a forecast says of the blocks of hours to come, four times a day,
 // while a breach could begin in them.
 func (a *Agent) noteBlocks(s *series, w *watch, hour int64, blocks []float64) {
-	if hour%refitBlock != 0 || w.breach.lasts(s.ring.last, a.merge) || w.breach.near() {
+	if hour%refitBlock != 0 || w.breach.lasts(s.ring.last(), a.merge) || w.breach.near() {
 		return
 	}
 	o, name := w.outlook, s.name()
@@ -313,15 +313,15 @@ func (a *Agent) settleBlocks(s *series, w *watch, r *Result) {
 	o.said = slices.DeleteFunc(o.said, func(b block) bool {
 		from := b.number * blockLength
 		to := from + blockLength
-		begins := w.breach.near() && !w.breach.on && s.ring.last < to+breachWindow*int64(s.ring.step)
-		if s.ring.last < to || begins {
+		begins := w.breach.near() && !w.breach.on && s.ring.last() < to+breachWindow*int64(s.ring.step)
+		if s.ring.last() < to || begins {
 			return false
 		}
 		came := w.breach.began >= b.made && w.breach.began < to && w.breach.ended >= from
 		if w.breach.began < b.made && w.breach.ended >= from || !came && s.hours.seen(from/hourLength, refitBlock) < refitBlock/2 {
 			return true // it was on already, or nobody saw
 		}
-		v := verdict{rule: capacity, score: float64(b.score), came: came, likely: float64(b.likelihood) >= a.gate.sure(), at: s.ring.last}
+		v := verdict{rule: capacity, score: float64(b.score), came: came, likely: float64(b.likelihood) >= a.gate.sure(), at: s.ring.last()}
 		name := s.name()
 		a.teach(&name, v, r)
 		r.Resolved = append(r.Resolved, a.blockEntry(s, w, &b, &v))

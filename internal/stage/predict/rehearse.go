@@ -62,12 +62,12 @@ func (a *Agent) Adopt(aside *Agent) {
 	newest := int64(0)
 	for h := range Handle(aside.places) {
 		if past := aside.at(h); past != nil {
-			newest = max(newest, past.ring.last)
+			newest = max(newest, past.ring.last())
 		}
 	}
 	for h := range Handle(aside.places) {
 		past := aside.at(h)
-		if past == nil || newest-past.ring.last > ended {
+		if past == nil || newest-past.ring.last() > ended {
 			continue
 		}
 		if live, ok := a.judged(past.name()); ok {
@@ -85,7 +85,7 @@ const ended = 24 * hourLength
 func (a *Agent) adopt(live, past *series, aside *Agent, h Handle) {
 	times, values := live.ring.unpack(finePoints, a.work.times[:], a.work.values[:])
 	for i, t := range times {
-		aside.Append(h, live.ring.last+int64(t*1000), values[i])
+		aside.Append(h, live.ring.last()+int64(t*1000), values[i])
 	}
 	if past.hours.known < live.hours.known {
 		return // it knows more already
@@ -136,7 +136,7 @@ func (s *series) claimedAfter(millis int64) bool {
 func (a *Agent) Prune(before, overdue time.Time) {
 	for h := range Handle(a.places) {
 		s := a.at(h)
-		if s != nil && s.name().Judged && s.ring.last < overdue.UnixMilli() && !slices.ContainsFunc(s.watches, func(w watch) bool { return len(w.open) > 0 }) {
+		if s != nil && s.name().Judged && s.ring.last() < overdue.UnixMilli() && !slices.ContainsFunc(s.watches, func(w watch) bool { return len(w.open) > 0 }) {
 			a.Close(h)
 		}
 	}

@@ -120,7 +120,7 @@ func TestRehearseAside(t *testing.T) {
 	watch(0, 50)
 	a.Adopt(aside)
 	s := a.at(0)
-	if a.Len() != 1 || s.hours.known < 30 || s.ring.last != p.now.UnixMilli() || s.ring.newest() != aside.at(0).ring.newest() {
+	if a.Len() != 1 || s.hours.known < 30 || s.ring.last() != p.now.UnixMilli() || s.ring.newest() != aside.at(0).ring.newest() {
 		t.Errorf("%d series, %d hours, newest %v", a.Len(), s.hours.known, s.ring.newest())
 	}
 	watch(50, 3*240)

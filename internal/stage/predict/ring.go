@@ -16,7 +16,6 @@ type ring struct {
 	times  [finePoints]uint32  // ms after origin
 	base   float64
 	origin int64 // unix ms
-	last   int64 // time of the newest point
 	count  uint32
 	step   float32 // usual ms between two points
 }
@@ -29,14 +28,13 @@ func (r *ring) append(at int64, v float64) {
 		*r = ring{base: v, origin: at}
 		slot = 0
 	default:
-		r.measure(float32(at - r.last))
+		r.measure(float32(at - r.last()))
 		if slot == 0 {
 			r.rebase(r.usual(v))
 		}
 	}
 	r.values[slot] = narrow(v - r.base)
 	r.times[slot] = uint32(at - r.origin)
-	r.last = at
 	r.count++
 }
 
@@ -75,6 +73,9 @@ func narrow(v float64) float32 {
 
 // len counts the points that are held.
 func (r *ring) len() int { return int(min(r.count, finePoints)) }
+
+// last is the time of the newest point; of a ring without any its origin.
+func (r *ring) last() int64 { return r.origin + int64(r.times[(r.count-1)%finePoints]) }
 
 // newest is the value of the newest point.
 func (r *ring) newest() float64 {

@@ -138,7 +138,7 @@ func (v *view) toward() float64 {
 }
 
 // age is the seconds since the newest point.
-func (v *view) age() float64 { return float64(v.now-v.ring.last) / 1000 }
+func (v *view) age() float64 { return float64(v.now-v.ring.last()) / 1000 }
 
 // lookEarly asks what the series did before its earlier breaches. What is worth
 // a warning is a claim; the gate speaks the likely ones, and learns from all.

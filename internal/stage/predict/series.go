@@ -51,7 +51,7 @@ type series struct {
 	past    bool     // the newest point was rehearsed: it is looked at as of then, not as of now
 	looked  uint32   // count of points when it was last looked at
 	next    Handle   // with the same hash; see index
-	fitted  int64    // the hour of its newest forecast (NextRefit), or in which its threshold was learned
+	fitted  int32    // the hour of its newest forecast (NextRefit), or in which its threshold was learned
 	odd     *oddness // of a series whose threshold is learned
 	clock   *clock   // of its service
 	ring    ring
@@ -121,7 +121,7 @@ func (a *Agent) Close(h Handle) {
 // abandon leaves the claims on a watch without a verdict.
 func (a *Agent) abandon(s *series, w *watch) {
 	for _, o := range w.open {
-		a.left = append(a.left, a.entry(s, w, resolved{rule: o.rule, claim: o.Claim, outcome: grace.PredictionUnresolved, at: s.ring.last}))
+		a.left = append(a.left, a.entry(s, w, resolved{rule: o.rule, claim: o.Claim, outcome: grace.PredictionUnresolved, at: s.ring.last()}))
 	}
 	w.open = nil
 }
@@ -140,7 +140,7 @@ func (a *Agent) at(h Handle) *series {
 // so is one that is not newer than the newest. It does not allocate.
 func (a *Agent) Append(h Handle, atMillis int64, v float64) {
 	s := a.at(h)
-	if s == nil || math.IsNaN(v) || math.IsInf(v, 0) || atMillis <= s.ring.last && s.ring.count > 0 {
+	if s == nil || math.IsNaN(v) || math.IsInf(v, 0) || atMillis <= s.ring.last() && s.ring.count > 0 {
 		return
 	}
 	s.past = false

@@ -20,7 +20,7 @@ func (a *Agent) ClockSetBack(to time.Time) {
 		a.breaches[k] = min(t, now)
 	}
 	for h := range Handle(a.places) {
-		if s := a.at(h); s != nil && s.ring.last > now {
+		if s := a.at(h); s != nil && s.ring.last() > now {
 			s.setBack(now, &a.work)
 		}
 	}
@@ -54,9 +54,9 @@ func (s *series) setBack(now int64, work *scratch) {
 func (r *ring) setBack(now int64, work *scratch) {
 	times, values := r.unpack(finePoints, work.times[:], work.values[:])
 	old := *r
-	*r = ring{step: old.step, last: now}
+	*r = ring{step: old.step, origin: now}
 	for i, t := range times {
-		if at := old.last + int64(t*1000); at <= now {
+		if at := old.last() + int64(t*1000); at <= now {
 			r.append(at, values[i])
 			r.step = old.step
 		}

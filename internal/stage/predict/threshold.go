@@ -33,10 +33,10 @@ func (a *Agent) learnThreshold(s *series) {
 		s.watches = []watch{{learned: true, target: a.learnedTarget(s.name())}}
 	}
 	w := &s.watches[0]
-	if !first && (s.fitted == s.hours.hour || len(w.open) > 0) {
+	if !first && (s.fitted == int32(s.hours.hour) || len(w.open) > 0) {
 		return // what is claimed of a threshold is held to that threshold
 	}
-	s.fitted = s.hours.hour
+	s.fitted = int32(s.hours.hour)
 	w.threshold = a.unusualValue(s)
 	if first {
 		a.reopen(s)
