@@ -107,6 +107,8 @@ func (c *checker) whose(f *ruleFile, r *alertRule) {
 	switch {
 	case declared:
 		f.Services[string(id)] = append(f.Services[string(id)], name)
+	case strings.Contains(string(id), "{{"): // filled in for each element
+		f.AtRunTime = append(f.AtRunTime, name)
 	case id != grace.CoreService:
 		f.Undeclared[string(id)] = append(f.Undeclared[string(id)], name)
 	case slices.ContainsFunc(c.deciding(), func(label string) bool { return r.expr.MayHave(label) }):

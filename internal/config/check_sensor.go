@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/series"
 	"grace/internal/stage/sense"
 	"grace/sensor/alertmanager"
 	"grace/sensor/probe"
@@ -261,6 +262,9 @@ func (c *checker) checkObjectives() {
 		c.watched(at, "objective", o.Service, o.Name, names)
 		c.checkSource(at.key("source"), o.Source)
 		at.addError(o.Validate())
+		if e, err := series.Compile(o.Expr); err == nil && !e.Filters() {
+			at.key("expr").warn("compare it, for example with < 1, and without bool", "it holds whatever is measured, so that it fires as long as there is data")
+		}
 	}
 	for i, l := range c.file.Limits {
 		at := c.root.key("limits").item(i)

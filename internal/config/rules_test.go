@@ -52,7 +52,7 @@ groups:
       - {alert: Few, expr: 'job:up:sum{job="db"} < 2'}
       - {alert: Same, expr: up == 0}
       - {alert: Same, expr: up == 0, labels: {severity: page}}
-      - {alert: Own, expr: up == 0, labels: {code: elevated_errors}}
+      - {alert: Own, expr: up == 0, labels: {code: elevated_errors, service: "{{ $labels.app }}"}}
   - name: b
     rules:
       - {alert: Same, expr: up == 0, labels: {severity: page}}
@@ -94,7 +94,7 @@ pages-burn-3d elevated_errors warning 0s 20s pages-burn-3d
 		t.Errorf("%+v", cfg.Recordings)
 	}
 	f := cfg.RuleFiles[0]
-	if f.Alerts != 7 || f.Recordings != 2 || fmt.Sprint(f.Unused) != "[nobody:looks]" || len(f.Predicted) != 2 || fmt.Sprint(f.Services) != "map[web:[Slow]]" || len(f.AtRunTime) != 6 || f.Unsent != nil {
+	if f.Alerts != 7 || f.Recordings != 2 || fmt.Sprint(f.Unused) != "[nobody:looks]" || len(f.Predicted) != 2 || fmt.Sprint(f.Services) != "map[web:[Slow]]" || len(f.AtRunTime) != 6 || len(f.Undeclared) != 0 || f.Unsent != nil {
 		t.Errorf("%+v", f)
 	}
 	if o := cfg.Objectives[1]; o.Text != "slow" || o.KeepFiring != grace.Duration(time.Minute) || o.Labels["severity"] != "ticket" {

@@ -147,7 +147,7 @@ func (r *reader) wrong(message string, at Place, expr *yaml.Node, group, rule st
 		p.Place = r.within(expr, line, column)
 		message = "not PromQL: " + message[len(m[0]):]
 		if strings.Contains(message, "unknown function") {
-			p.Hint = "it is of a newer Prometheus, or of another system (MetricsQL): write the rule without it, or leave its file out"
+			p.Hint = cmp.Or(series.Renamed(message), "it is of a newer Prometheus, or of another system (MetricsQL): write the rule without it, or leave its file out")
 		}
 	}
 	p.Message = message

@@ -1,6 +1,7 @@
 package rulefile
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -69,7 +70,10 @@ func (r *sloReader) indicator(spec, objective *yaml.Node, s *SLO) (*yaml.Node, b
 
 // ratio reads bad or good, and total.
 func (r *sloReader) ratio(s *SLO, ratio *yaml.Node) bool {
-	counters := text(key(ratio, "counter")) == "true" || text(key(ratio, "incremental")) == "true"
+	counters, ok := r.truth(s, ratio, "counter", "incremental")
+	if !ok {
+		return false
+	}
 	if raw := key(ratio, "raw"); raw != nil {
 		q, ok := r.wanted(s, source(raw), "query of raw", false)
 		if text(key(ratio, "rawType")) != "failure" {
@@ -92,6 +96,19 @@ func (r *sloReader) ratio(s *SLO, ratio *yaml.Node) bool {
 	q, ok := r.wanted(s, source(key(ratio, "good")), "query of good or bad", counters)
 	s.Bad = fromGood(q, all)
 	return ok && r.prometheus(s, key(ratio, "good"))
+}
+
+// truth reads a key that is true or false, under any of its names; without it, false.
+func (r *sloReader) truth(s *SLO, n *yaml.Node, names ...string) (is, ok bool) {
+	at := either(n, names...)
+	if at == nil {
+		return false, true
+	}
+	if err := at.Decode(&is); err != nil {
+		r.add(Problem{Place: placeOf(at), Group: s.Service, Rule: s.Name, Message: fmt.Sprintf("%s: %q is neither true nor false", names[0], at.Value)})
+		return false, false
+	}
+	return is, true
 }
 
 // source gives the query of a metric.

@@ -1,7 +1,9 @@
 package rulefile
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"maps"
 	"regexp"
 	"strconv"
@@ -229,6 +231,10 @@ func ReadSLOs(data []byte) ([]SLO, []Problem) {
 	for _, doc := range docs {
 		r.document(doc)
 	}
+	for i := range r.problems {
+		p := &r.problems[i]
+		p.Hint = cmp.Or(p.Hint, "want an SLO as OpenSLO v1 or Sloth has it, with queries of Prometheus")
+	}
 	return r.out, r.problems
 }
 
@@ -260,10 +266,17 @@ func (r *sloReader) document(n *yaml.Node) {
 		r.sloth(n)
 	case kind == "SLO" && strings.HasPrefix(version, "openslo/"):
 		r.openSLO(n)
-	case kind != "" && version != "": // a Service, an SLI, an AlertPolicy
+	case kind != "" && version != "" && !misspelt(kind): // a Service, an SLI, an AlertPolicy
 	default:
 		r.add(Problem{Place: placeOf(n), Message: "holds no service level objectives", Hint: "want apiVersion: openslo/v1 and kind: SLO, or Sloth's service: and slos:"})
 	}
+}
+
+// misspelt tells whether a kind is that of SLOs, but for capitals and a plural: none that is
+// meant may be passed over.
+func misspelt(kind string) bool {
+	kind = strings.TrimSuffix(strings.ToLower(kind), "s")
+	return kind == "slo" || kind == "prometheusservicelevel"
 }
 
 // accept takes an SLO that is whole.
@@ -273,11 +286,12 @@ func (r *sloReader) accept(s SLO, target *yaml.Node, whole float64) {
 	if target != nil {
 		at = placeOf(target)
 	}
+	least := math.Floor(whole / 100) // 0.999 is none in percent
 	switch s.Target = v / whole; {
 	case s.Service == "" || s.Name == "":
 		r.add(Problem{Place: s.Place, Message: "an SLO without a service or a name"})
-	case err != nil || !(s.Target > 0 && s.Target < 1): // also when it is no number
-		r.add(Problem{Place: at, Rule: s.Name, Group: s.Service, Message: fmt.Sprintf("%q is no target", text(target)), Hint: fmt.Sprintf("want more than 0 and less than %g, for example %g", whole, 0.999*whole)})
+	case err != nil || !(v > least && v < whole): // also when it is no number
+		r.add(Problem{Place: at, Rule: s.Name, Group: s.Service, Message: fmt.Sprintf("%q is no target", text(target)), Hint: fmt.Sprintf("want more than %g and less than %g, for example %g", least, whole, 0.999*whole)})
 	default:
 		r.out = append(r.out, s)
 	}

@@ -57,6 +57,9 @@ func Parser() parser.Parser {
 func Compile(text string) (*Expr, error) {
 	parsed, err := Parser().ParseExpr(text)
 	if err != nil {
+		if now := Renamed(err.Error()); now != "" {
+			return nil, fmt.Errorf("not PromQL, at %w; %s", err, now)
+		}
 		return nil, fmt.Errorf("not PromQL, at %w", err)
 	}
 	switch parsed.Type() {
@@ -71,6 +74,14 @@ func Compile(text string) (*Expr, error) {
 	e.filters = filters(parsed)
 	e.pick(parsed, nil)
 	return e, nil
+}
+
+// Renamed says of what the parser does not know what its name is now; empty for all else.
+func Renamed(wrong string) string {
+	if strings.Contains(wrong, `unknown function with name "holt_winters"`) {
+		return "it is called double_exponential_smoothing since Prometheus 3"
+	}
+	return ""
 }
 
 // String gives the expression as it was written.

@@ -92,6 +92,7 @@ func TestCompileErrors(t *testing.T) {
 		``: "not PromQL, at ", `a >`: "not PromQL, at 1:4", `sum(`: "not PromQL, at ", `a > "x"`: "not PromQL, at ",
 		`"x"`: "a text: want numbers", `a[5m]`: "a range of samples: want numbers", `a[5m:1m]`: "a range of samples: want numbers",
 		`1 > 2`: "not PromQL, at ", `{}`: "not PromQL, at ", `nofunction(a)`: "not PromQL, at ",
+		`holt_winters(a[5m], 0.5, 0.5) > 1`: "; it is called double_exponential_smoothing since Prometheus 3",
 	} {
 		if e, err := Compile(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, %v does not say %q", text, e, err, want)

@@ -69,8 +69,8 @@ const (
 
 // rules is the table. A rule's place in it is its number; rules are appended.
 //
-// All begin in shadow: the priors are what open data gave (make eval), worth two claims,
-// and the past that is rehearsed at the start (Rehearse) is a record at once.
+// All begin in shadow: a prior believes no rule right in more than half of the cases, and is
+// worth two claims; the past that is rehearsed at the start (Rehearse) is a record at once.
 //
 // trend follows a line towards the threshold. early knows what precedes a breach on this series (package breach), capacity
 // what the forecast of the next 48 hours says (package forecast), fill when what
