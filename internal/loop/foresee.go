@@ -139,7 +139,9 @@ func (f *forecaster) posted(predictions []grace.Prediction) []pendingWrite {
 		if !ok {
 			p.Metric = cmp.Or(p.Metric, string(p.Code))
 			p.Rule, p.Made, p.ID = predict.RuleExternal, p.At, fmt.Sprintf("%s@%d", p.Key, p.At.UnixMilli())
-			entry = p
+			if entry = p; state == event.Standing {
+				entry.Published = &entry.Made
+			}
 		}
 		out = append(out, pendingWrite{prediction: &predictionWrite{Prediction: entry, state: state}})
 	}

@@ -47,7 +47,7 @@ func TestPostedIsFilledIn(t *testing.T) {
 		t.Errorf("impact %s, suggests %v", p.Impact, p.Suggest)
 	}
 	p = post(grace.Prediction{Service: other, Code: grace.CodeCapacity, Impact: grace.ImpactHigh, Suggest: []grace.PlaybookID{"theirs"}, BreachAt: now.Add(time.Hour)})
-	if p.Outcome != "" || p.Metric != "capacity" || p.Impact != grace.ImpactHigh || p.Suggest[0] != "theirs" || !p.BreachAt.Equal(now.Add(time.Hour)) {
+	if p.Outcome != "" || p.Published == nil || p.Metric != "capacity" || p.Impact != grace.ImpactHigh || p.Suggest[0] != "theirs" || !p.BreachAt.Equal(now.Add(time.Hour)) {
 		t.Errorf("of what nobody measures: %+v", p)
 	}
 	p = post(grace.Prediction{Service: "undeclared", Code: "unheard of"})
