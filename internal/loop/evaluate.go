@@ -103,7 +103,7 @@ func (in *ingest) watch(cfg *Config) {
 			return b.objective == w.objective && b.name == w.name && b.service == w.service && b.expr.String() == w.expr.String() && b.expr.Source() == w.expr.Source()
 		}
 		if i := slices.IndexFunc(before, same); i >= 0 {
-			w.newest = before[i].newest
+			w.newest, w.broken = before[i].newest, before[i].broken
 		}
 	}
 	in.recordings = cfg.Recordings
@@ -127,7 +127,11 @@ func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.S
 			}
 			continue
 		}
-		since, missing := at.Sub(w.at), w.expr.Op() == "" // that nothing comes may be what it says
+		// That nothing comes may be what it says, and what a source says that is back.
+		since, missing := at.Sub(w.at), w.expr.Op() == ""
+		if w.broken != "" {
+			since, missing = evaluateEvery, true
+		}
 		if appended == w.appended && (!missing || since < evaluateEvery) || appended != w.appended && since < min(every/2, evaluateEvery) {
 			continue
 		}

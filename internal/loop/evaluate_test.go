@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"grace"
 	"grace/internal/series"
 	"grace/internal/stage/sense"
@@ -130,5 +132,32 @@ func TestSourceAwayIsToldOnce(t *testing.T) {
 	got := blind(st.escalateAfter(grace.CoreService))
 	if want := "no data from prom since " + away.UTC().Format(time.RFC3339); len(got) != 1 || !strings.Contains(got[0], want) {
 		t.Errorf("once it lasts: %q, want one with %q", got, want)
+	}
+}
+
+// A source that was away and is back, and finds nothing that is wrong: nothing more is said
+// of GRACE, with or without a reload meanwhile.
+func TestSourceBackWithNothing(t *testing.T) {
+	t.Parallel()
+	for _, reload := range []bool{false, true} {
+		l, tick := watching(t, sense.Objective{Name: "lag", Expr: `lag > 5`, Source: "prom", Code: grace.CodeCapacity})
+		answer := l.Series.NewSet(series.From{Sensor: "prom", Source: "prom"}, labels.EmptyLabels())
+		core := grace.SignalKey(grace.CoreService) + "/objective/lag"
+		answer.Fail(l.ingest.watches[0].expr.Remote().Metric, "away")
+		tick()
+		if got := stateOf(l, core); got != grace.SignalStale {
+			t.Fatalf("away: %q", got)
+		}
+		if reload {
+			if err := l.Reconfigure(t.Context(), l.stages.Load().Config, "test"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		answer.Begin(l.Now())
+		answer.End(false)
+		tick()
+		if got := stateOf(l, core); got != "" {
+			t.Errorf("back, reloaded %t: %q", reload, got)
+		}
 	}
 }

@@ -285,7 +285,7 @@ func (a *Agent) setObjectives(list []Objective) {
 
 // sweep forgets alerts that are long resolved, probes and alerts that nobody
 // configured and whose data stopped long ago (given as gone, so that nothing
-// waits for them), and points without a reader.
+// waits for them), what only an earlier process could not evaluate, and points without a reader.
 func (a *Agent) sweep(now time.Time) []grace.Signal {
 	var gone []grace.Signal
 	for _, e := range a.entries {
@@ -296,6 +296,8 @@ func (a *Agent) sweep(now time.Time) []grace.Signal {
 		switch {
 		case e.heard != nil && e.heard.At.After(e.sig.At) && silence > a.cfg.Retain.D():
 			a.follow(e, *e.heard, false) // it is sent to another replica now
+		case e.restored && e.stale && e.sig.Service == grace.CoreService && e.sig.Fired.IsZero() && now.Sub(a.since) > e.staleTimeout(&a.cfg):
+			gone = append(gone, a.forget(e, "it could not be evaluated before the start, and nothing says so any more"))
 		case e.overLong(&a.cfg, now):
 			gone = append(gone, a.forget(e, "resolved"))
 		case e.stale && !e.unread(&a.cfg, now) && silence > e.staleTimeout(&a.cfg)+a.cfg.AlertStaleAfter.D():

@@ -179,6 +179,30 @@ func TestNotEvaluated(t *testing.T) {
 	}
 }
 
+// What could not be evaluated before a start is told of until that is known to be over: a
+// source that is back may find nothing at all.
+func TestNotEvaluatedBeforeAStart(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		before := lagging(nil)
+		before.Failed("/lag", at(10), "away")
+		a := lagging(nil)
+		a.Restore(before.Signals(), at(20))
+		if again {
+			a.Failed("/lag", at(30), "away")
+		}
+		var gone []grace.Signal
+		for sec := 21; sec < 600; sec += 10 {
+			gone = append(gone, a.Tick(at(sec))...)
+			if got := states(a); sec < 60 && got != "core=stale" {
+				t.Fatalf("after %d s: %s", sec, got)
+			}
+		}
+		if got := states(a); again != (got == "core=stale") || !again && (len(gone) == 0 || !gone[len(gone)-1].Gone) {
+			t.Errorf("fails again %t: %q, %+v", again, got, gone)
+		}
+	}
+}
+
 // A rule is told of in its own words, and goes on firing for as long as it says; what is
 // nobody's says so.
 func TestRule(t *testing.T) {
