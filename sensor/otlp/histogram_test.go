@@ -183,7 +183,7 @@ func TestHistogramRatesAddUp(t *testing.T) {
 		}
 	}
 	for i, want := range []float64{400, 400, 300} {
-		if got := h.says(t, rates[i], began.Add(60*s)); math.Abs(got-want) > 1 {
+		if got := h.says(t, rates[i], began.Add(60*s)); !(math.Abs(got-want) <= 1) {
 			t.Errorf("%s is %v, want %v", rates[i], got, want)
 		}
 	}

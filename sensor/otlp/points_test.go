@@ -132,6 +132,26 @@ func TestSummaryCountsOnce(t *testing.T) {
 	}
 }
 
+// Of a summary there is what Prometheus has of one, also where the built-in rules have no
+// use for it: its sum gives the mean.
+func TestSummaryIsWhole(t *testing.T) {
+	h := newHouse(t, nil, func(c *series.Config, _ *series.Options) { c.NoDefaultRules, c.KeepUnmapped = false, false })
+	exprs := h.watch(t, "rate(wait_sum[1m]) / rate(wait_count[1m])", "wait{quantile='0.5'}")
+	const s = time.Second
+	for i := range time.Duration(7) {
+		m := summary("wait", 0, i*10*s, 20*uint64(i))
+		m.GetSummary().DataPoints[0].Sum = 5 * float64(i)
+		if partial := h.send(t, request(m)); partial != nil {
+			t.Fatal(partial)
+		}
+	}
+	for i, want := range []float64{0.25, 0.5} {
+		if got := h.says(t, exprs[i], began.Add(60*s)); !(math.Abs(got-want) <= 1e-9) {
+			t.Errorf("%s is %v, want %v", exprs[i], got, want)
+		}
+	}
+}
+
 func TestLabels(t *testing.T) {
 	list := &common.AnyValue{Value: &common.AnyValue_ArrayValue{ArrayValue: &common.ArrayValue{Values: []*common.AnyValue{
 		{Value: &common.AnyValue_IntValue{IntValue: 1}},

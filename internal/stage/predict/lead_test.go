@@ -227,7 +227,7 @@ func TestLeadAfterAbsurdValues(t *testing.T) {
 		p := newLeadTape(1, dependsOn("broker"))
 		p.absurd = absurd
 		p.play(14 * day15)
-		if got := p.lineOf(t); math.Abs(got.slope/want.slope-1) > 0.15 || got.r < 0.8*want.r {
+		if got := p.lineOf(t); !(math.Abs(got.slope/want.slope-1) <= 0.15 && got.r >= 0.8*want.r) {
 			t.Errorf("%s: slope %v, r %v; without %v, %v", name, got.slope, got.r, want.slope, want.r)
 		}
 	}
@@ -240,7 +240,7 @@ func TestLeadAfterAbsurdValues(t *testing.T) {
 		return nan, nan
 	}
 	p.play(14 * day15)
-	if got := p.lineOf(t); math.Abs(got.slope/want.slope-1) > 0.4 || got.r < 0.8*want.r {
+	if got := p.lineOf(t); !(math.Abs(got.slope/want.slope-1) <= 0.4 && got.r >= 0.8*want.r) {
 		t.Errorf("one of the first day: slope %v, r %v; without %v, %v", got.slope, got.r, want.slope, want.r)
 	}
 
@@ -256,7 +256,7 @@ func TestLeadAfterAbsurdValues(t *testing.T) {
 	}
 	p.now = p.now.Add(25 * time.Hour)
 	p.play(day15)
-	if got := p.lineOf(t); math.Abs(got.slope/before.slope-1) > 0.15 {
+	if got := p.lineOf(t); !(math.Abs(got.slope/before.slope-1) <= 0.15) {
 		t.Errorf("slope %v, before a day without values %v", got.slope, before.slope)
 	}
 }
@@ -309,7 +309,7 @@ func TestLeadAfterClockSetBack(t *testing.T) {
 	p.now = p.now.Add(-30 * time.Hour)
 	p.a.ClockSetBack(p.now)
 	p.play(day15)
-	if got := p.lineOf(t); math.Abs(got.slope/before.slope-1) > 0.15 || got.r < 0.8*before.r {
+	if got := p.lineOf(t); !(math.Abs(got.slope/before.slope-1) <= 0.15 && got.r >= 0.8*before.r) {
 		t.Errorf("slope %v, r %v; before %v, %v", got.slope, got.r, before.slope, before.r)
 	}
 	for _, f := range p.a.leads.followers {

@@ -161,15 +161,15 @@ func TestUsualOfTheDay(t *testing.T) {
 		p.learnUsual(&scratch{})
 		for i := range 7 * 24 {
 			middle := monday.Add(time.Duration(14*24+i)*time.Hour + 30*time.Minute)
-			if got := p.usualAt(middle.UnixMilli()); math.Abs(got-value(middle)) > 0.01 {
+			if got := p.usualAt(middle.UnixMilli()); !(math.Abs(got-value(middle)) <= 0.01) {
 				t.Errorf("%s: %v: %v", name, middle, got)
 			}
 		}
 		noon := time.Date(2026, 3, 18, 12, 0, 0, 0, zone)
-		if got := p.usualAt(noon.UnixMilli()); math.Abs(got-11.5) > 0.01 {
+		if got := p.usualAt(noon.UnixMilli()); !(math.Abs(got-11.5) <= 0.01) {
 			t.Errorf("%s: between two hours: %v", name, got)
 		}
-		if math.Abs(p.swing-123) > 0.01 {
+		if !(math.Abs(p.swing-123) <= 0.01) {
 			t.Errorf("%s: swing %v", name, p.swing)
 		}
 	}
