@@ -1,12 +1,19 @@
 package config
 
 import (
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
+
+	"github.com/prometheus/prometheus/promql/parser"
 )
 
 // wish splits what a stage says is wrong from what it wants.
 func wish(text string) (message, hint string) {
+	if meant := functionMeant(text); meant != "" {
+		return text, meant
+	}
 	if before, after, ok := strings.Cut(text, ": want "); ok {
 		switch {
 		case before == "empty":
@@ -20,6 +27,16 @@ func wish(text string) (message, hint string) {
 		return before, after
 	}
 	return text, ""
+}
+
+// functionMeant is the hint for a misspelt function of PromQL; empty for all else.
+func functionMeant(text string) string {
+	_, after, ok := strings.Cut(text, `unknown function with name "`)
+	name, _, _ := strings.Cut(after, `"`)
+	if k := nearest(name, slices.Collect(maps.Keys(parser.Functions))); ok && k != "" {
+		return "did you mean " + k + "?"
+	}
+	return ""
 }
 
 // hintFor is the last resort of a problem without a hint: what the key is for.

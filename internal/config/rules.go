@@ -150,7 +150,7 @@ func (c *checker) expand(name string, patterns []ruleFiles, dir string) (out []r
 
 // note reports what is wrong with a file of rules.
 func (c *checker) note(path string, p rulefile.Problem, warning bool) {
-	hint := cmp.Or(p.Hint, "the same as promtool check rules would say; leave the file out, or the rule, to go on without it")
+	hint := cmp.Or(functionMeant(p.Message), p.Hint, "the same as promtool check rules would say; leave the file out, or the rule, to go on without it")
 	c.ruleProblems = append(c.ruleProblems, Problem{File: path, Line: p.Line, Column: p.Column, Message: p.String(), Hint: hint, Warning: warning})
 }
 

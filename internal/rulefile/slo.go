@@ -3,8 +3,8 @@ package rulefile
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"maps"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
