@@ -174,7 +174,7 @@ func (s sensor) spec() SensorSpec {
 	}
 	return SensorSpec{Prometheus: &prometheus.Config{
 		Name: s.Name, Service: s.Service, URL: s.URL, Client: s.client().Config(),
-		Interval: s.Interval, Timeout: s.Timeout, Code: s.Code, Severity: s.Severity,
+		Interval: s.Interval, Timeout: s.Timeout, Code: s.Code, Severity: s.Severity, Native: s.Native,
 	}}
 }
 

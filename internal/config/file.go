@@ -142,6 +142,7 @@ type sensor struct {
 	Argv            []string          `yaml:"argv" only:"command" example:"[pg_isready, -q]" doc:"program and arguments, never a shell line; exit code 0 passes"`
 	Env             map[string]string `yaml:"env" only:"command" doc:"environment of the program; credentials as ${env:NAME} or ${file:PATH}"`
 	Format          string            `yaml:"format" only:"command" enum:"nagios,prometheus,json" doc:"read numbers from what it prints, as metrics of the service: nagios also reads exit codes (0 ok, 1 warning, 2 critical, 3 unknown) and performance data; json is {name: number}"`
+	Native          bool              `yaml:"native_histograms" only:"prometheus" doc:"ask for the page in protobuf, which has native histograms; the classic ones come beside them"`
 	Queries         []query           `yaml:"queries" only:"promql" doc:"what is asked: each element of an answer is a series, with its labels, of the query's name. What expressions ask whose source this sensor is comes besides"`
 	Dialect         string            `yaml:"dialect" only:"promql" enum:"promql,metricsql" doc:"of the queries; those of VictoriaMetrics' metricsql are not checked beforehand (default promql)"`
 	WarmUp          grace.Duration    `yaml:"warm_up" only:"promql" doc:"how much history is read at the start, so that a restart does not blind the forecasts (default 24h)"`

@@ -1,6 +1,6 @@
 // Package exposition reads pages of metrics as Prometheus does: by its own
 // parser, in Prometheus' text format or, when the Content-Type says so, in
-// OpenMetrics.
+// OpenMetrics or as protobuf, which alone has native histograms.
 //
 // A page is taken whole or not at all, as Prometheus judges it: a line that
 // cannot be read, a series without a name or with a label twice fails the page.
@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -25,6 +26,9 @@ import (
 // Accept is what a scrape asks for, as Prometheus does.
 const Accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5," +
 	"text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+
+// AcceptNative asks for a page with native histograms, if the target has it.
+const AcceptNative = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7," + Accept
 
 // Text is the Content-Type of Prometheus' text format, and what a page is read
 // as that does not say, or says something unknown.
@@ -35,7 +39,11 @@ type Point struct {
 	Name   string
 	Labels labels.Labels // without the name
 	Value  float64
-	At     time.Time // as the page says; zero: when it was read
+	// Histogram or Float is a native histogram in place of the value.
+	Histogram *histogram.Histogram
+	Float     *histogram.FloatHistogram
+
+	At time.Time // as the page says; zero: when it was read
 }
 
 // Page is what a target exposes.
@@ -48,21 +56,25 @@ type Page struct {
 var ErrLimit = errors.New("too many")
 
 // Parse reads a page of at most limit points; 0 is without a limit.
-func Parse(body []byte, contentType string, limit int) (*Page, error) {
-	if strings.Contains(contentType, "protobuf") {
-		return nil, fmt.Errorf("Content-Type %q was not asked for: want text/plain or application/openmetrics-text", contentType)
-	}
-	open := strings.Contains(contentType, "openmetrics")
-	if !open {
+func Parse(body []byte, contentType string, limit int) (page *Page, err error) {
+	defer func() {
+		if broken := recover(); broken != nil { // lists of a native histogram that do not fit together
+			page, err = nil, fmt.Errorf("the page breaks its parser: %v", broken)
+		}
+	}()
+	binary, open := strings.Contains(contentType, "protobuf"), strings.Contains(contentType, "openmetrics")
+	if !open && !binary {
 		if line, is := indented(body); is {
 			return nil, fmt.Errorf("line %d begins with a space", line)
 		}
 	}
-	p, err := textparse.New(body, contentType, labels.NewSymbolTable(), textparse.ParserOptions{FallbackContentType: Text})
+	p, err := textparse.New(body, contentType, labels.NewSymbolTable(), textparse.ParserOptions{
+		FallbackContentType: Text, KeepClassicOnClassicAndNativeHistograms: true,
+	})
 	if p == nil {
 		return nil, err
 	}
-	page := &Page{Types: map[string]string{}}
+	page = &Page{Types: map[string]string{}}
 	seen := map[string]bool{}
 	for {
 		entry, err := p.Next()
@@ -76,10 +88,12 @@ func Parse(body []byte, contentType string, limit int) (*Page, error) {
 		case textparse.EntryType:
 			name, kind := p.Type()
 			page.Types[string(name)] = string(kind)
-		case textparse.EntrySeries:
-			point, err := read(p)
-			if raw, _, _ := p.Series(); open && strings.HasSuffix(string(raw), ",}") {
-				err = fmt.Errorf("%s has a comma after its last label", point.Name)
+		case textparse.EntrySeries, textparse.EntryHistogram:
+			point, err := read(p, entry, binary)
+			if open && !point.Native() {
+				if raw, _, _ := p.Series(); strings.HasSuffix(string(raw), ",}") {
+					err = fmt.Errorf("%s has a comma after its last label", point.Name)
+				}
 			}
 			if err != nil {
 				return nil, err
@@ -110,40 +124,69 @@ func indented(body []byte) (line int, is bool) {
 	return 0, false
 }
 
-func read(p textparse.Parser) (Point, error) {
+// Native tells whether a point is a native histogram.
+func (p *Point) Native() bool { return p.Histogram != nil || p.Float != nil }
+
+func read(p textparse.Parser, entry textparse.Entry, binary bool) (Point, error) {
 	var all labels.Labels
 	p.Labels(&all)
-	raw, ms, value := p.Series()
-	name := all.Get(model.MetricNameLabel)
-	if bound := all.Get(labels.BucketLabel) + all.Get("quantile"); strings.HasSuffix(bound, ".0") || strings.Contains(bound, "e+") {
+	out := Point{Name: all.Get(model.MetricNameLabel)}
+	var raw []byte
+	var ms *int64
+	if entry == textparse.EntryHistogram {
+		_, ms, out.Histogram, out.Float = p.Histogram()
+		if err := out.check(); err != nil {
+			return out, err
+		}
+	} else {
+		raw, ms, out.Value = p.Series()
+	}
+	if ms != nil {
+		out.At = time.UnixMilli(*ms).UTC()
+	}
+	bound := all.Get(labels.BucketLabel) + all.Get("quantile")
+	if !binary && (strings.HasSuffix(bound, ".0") || strings.Contains(bound, "e+")) {
 		// The parser writes le="1" as le="1.0"; what the page says is kept.
 		if as, err := parser.NewParser(parser.Options{}).ParseMetric(string(raw)); err == nil {
 			all = as
 		}
 	}
 	var e exemplar.Exemplar
-	if p.Exemplar(&e) && !strings.HasSuffix(name, "_total") && !strings.HasSuffix(name, "_bucket") {
-		return Point{}, fmt.Errorf("%s has an exemplar: only a counter's _total and a _bucket may", name)
+	if !out.Native() && p.Exemplar(&e) && !strings.HasSuffix(out.Name, "_total") && !strings.HasSuffix(out.Name, "_bucket") && !binary {
+		return out, fmt.Errorf("%s has an exemplar: only a counter's _total and a _bucket may", out.Name)
 	}
-	if name == "" {
-		return Point{}, errors.New("a series has no name")
+	if out.Name == "" {
+		return out, errors.New("a series has no name")
 	}
 	if twice, is := all.HasDuplicateLabelNames(); is {
-		return Point{}, fmt.Errorf("%s has the label %s twice", name, twice)
+		return out, fmt.Errorf("%s has the label %s twice", out.Name, twice)
 	}
 	if !all.IsValid(model.UTF8Validation) {
-		return Point{}, fmt.Errorf("%s: its name or a label is not valid", all.String())
+		return out, fmt.Errorf("%s: its name or a label is not valid", all.String())
 	}
 	b := labels.NewScratchBuilder(all.Len())
 	all.Range(func(l labels.Label) {
+		if binary && (l.Name == labels.BucketLabel || l.Name == "quantile") {
+			l.Value = strings.TrimSuffix(l.Value, ".0") // as pages of text have it
+		}
 		if l.Name != model.MetricNameLabel && l.Value != "" { // an empty value is the same as none
 			b.Add(l.Name, l.Value)
 		}
 	})
 	b.Sort()
-	out := Point{Name: name, Labels: b.Labels(), Value: value}
-	if ms != nil {
-		out.At = time.UnixMilli(*ms).UTC()
-	}
+	out.Labels = b.Labels()
 	return out, nil
+}
+
+// check tells what is wrong with a native histogram.
+func (p *Point) check() (err error) {
+	if p.Histogram != nil {
+		err = p.Histogram.Validate()
+	} else if p.Float != nil {
+		err = p.Float.Validate()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.Name, err)
+	}
+	return nil
 }

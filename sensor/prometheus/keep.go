@@ -39,11 +39,11 @@ func (k *keeper) page(page *exposition.Page, at time.Time) error {
 	k.series.Begin(at)
 	for i := range page.Points {
 		p := &page.Points[i]
-		sample := series.Sample{At: at.UnixMilli(), Value: p.Value}
+		sample := series.Sample{At: at.UnixMilli(), Value: p.Value, Histogram: p.Histogram, Float: p.Float}
 		if !p.At.IsZero() {
 			sample.At = min(p.At.UnixMilli(), sample.At)
 		}
-		k.series.Append(p.Name, p.Labels, series.Meta{Kind: kindOf(page, p.Name)}, sample)
+		k.series.Append(p.Name, p.Labels, series.Meta{Kind: kindOf(page, p)}, sample)
 	}
 	refused := k.series.End(false)
 	k.is(1, at)
@@ -73,7 +73,11 @@ func (k *keeper) is(up float64, at time.Time) {
 }
 
 // kindOf tells what the page says that a series is.
-func kindOf(page *exposition.Page, name string) series.Kind {
+func kindOf(page *exposition.Page, p *exposition.Point) series.Kind {
+	if p.Native() {
+		return series.KindHistogram
+	}
+	name := p.Name
 	kind, known := page.Types[name]
 	for _, part := range []string{"_total", "_bucket", "_count", "_sum"} {
 		if family, is := strings.CutSuffix(name, part); is && !known {

@@ -12,7 +12,8 @@
 //
 // Pages are read as Prometheus reads them (package exposition), OpenMetrics
 // among them. An answer that is too long or has too many series is refused
-// whole. A value that the page itself dates keeps that time.
+// whole. A value that the page itself dates keeps that time. Native histograms come
+// beside the classic ones where they are asked for.
 //
 // A scrape that fails because the target does not answer is a failed "up", with
 // a code by what went wrong (see Config.Code). One that fails for GRACE's own
@@ -59,6 +60,7 @@ type Config struct {
 	Timeout     grace.Duration    // default 5s, or the interval when it is shorter
 	SampleLimit int               // most series of one answer; default 20000
 	BodyLimit   int64             // most bytes of one answer; default 16 MiB
+	Native      bool              // ask for native histograms, which only a page in protobuf has
 	Code        grace.Code        // of a failed "up"; default: elevated_errors of a 5xx, latency_spike of a timeout, else service_down
 	Severity    grace.Severity    // of "up"; default critical
 	Seed        uint64            // of the first scrape's offset within the interval
@@ -248,7 +250,11 @@ func (s *Sensor) fetch(ctx context.Context) (body []byte, contentType string, fa
 	if err != nil {
 		return nil, "", &failure{err: err, own: true}
 	}
-	req.Header.Set("Accept", exposition.Accept)
+	accept := exposition.Accept
+	if s.cfg.Native {
+		accept = exposition.AcceptNative
+	}
+	req.Header.Set("Accept", accept)
 	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprint(s.cfg.Timeout.D().Seconds()))
 	resp, _, err := s.client.Do(req)
 	if err != nil {
