@@ -164,7 +164,7 @@ type Signal struct {
 	// Passing: nothing is done about a signal that fires by hysteresis alone.
 	Passing bool `json:"passing,omitempty" doc:"it fires still, but its newest sample passed"`
 	// Unconfirmed: nothing is done about what no sample has shown since then.
-	Unconfirmed bool      `json:"unconfirmed,omitempty" doc:"from before a restart or a change of the configuration; no sample has come since"`
+	Unconfirmed bool      `json:"unconfirmed,omitempty" doc:"from before a restart or a change of the configuration, and no sample has come since; or it passes, and not all of it is seen"`
 	Silenced    string    `json:"silenced,omitempty" doc:"by whom or what its source keeps it silent: it is not healed"`
 	Repeated    time.Time `json:"repeated,omitzero" doc:"of an alert of a list: when its sender sent it last"`
 	Listed      bool      `json:"listed,omitempty" doc:"of an alert: its Alertmanager, which GRACE reads, lists it, and ends it when it does so no more; of one that is over: listed it"`

@@ -116,7 +116,7 @@ func evidence(r grace.Reason) string {
 	case r.Source == "" && r.Code == grace.ReasonCleared:
 		return cmp.Or(text, "no signal of it is there any more")
 	case kind == "signal" && r.Code == grace.ReasonUnconfirmed:
-		return name + ": not shown anew since the start, a change of its configuration, the end of a silence, or the last run"
+		return name + ": not shown anew since the start, a change of its configuration, the end of a silence, or the last run, or not all of it seen"
 	case kind == "signal" && r.Code == grace.ReasonSilenced:
 		return name + " is silenced at its source: " + text
 	}

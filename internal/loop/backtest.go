@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/series"
 	"grace/internal/stage/predict"
 )
 
@@ -71,7 +72,7 @@ func (w *watch) past(into *predict.Backtest) PastExpr {
 // their times. It tells whether it is known whose it is.
 func (e *PastExpr) Take(labels map[string]string, at time.Time, value float64) (whose bool) {
 	r := e.watch.then(labels, at, value)
-	e.watch.observed(&r, func(s predict.Series, at time.Time, v float64) {
+	e.watch.observed(&r, func(s predict.Series, _ *series.Element, v float64) {
 		whose = true
 		e.into.Take(s, at, v)
 	})

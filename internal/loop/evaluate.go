@@ -240,12 +240,16 @@ func (w *watch) measured(r *series.Result) {
 	}
 }
 
-// observe takes what an expression gives for forecasts.
+// observe takes what an expression gives for forecasts. What a part is missing of does not show
+// that what is foreseen has turned.
 func (f *forecaster) observe(w *watch, r *series.Result) {
-	w.observed(r, func(s predict.Series, at time.Time, v float64) {
+	w.observed(r, func(s predict.Series, e *series.Element, v float64) {
 		f.agents.Lock()
 		defer f.agents.Unlock()
-		f.predict.Observe(s, at, v)
+		if (e.Lacks || r.Lacking != "") && f.predict.Stands(s) {
+			return
+		}
+		f.predict.Observe(s, e.Newest, v)
 	})
 }
 
@@ -259,8 +263,8 @@ func (f *forecaster) rehearse(w *watch, r *series.Result) []pendingWrite {
 // rehearse shows an agent what the expression gave in the past. What the rules would have
 // said of it goes to the ledger.
 func (w *watch) rehearse(a *predict.Agent, r *series.Result, fit func(*predict.Refit)) (out []pendingWrite) {
-	w.observed(r, func(s predict.Series, at time.Time, v float64) {
-		found := a.Rehearse(s, at, v, fit)
+	w.observed(r, func(s predict.Series, e *series.Element, v float64) {
+		found := a.Rehearse(s, e.Newest, v, fit)
 		for i := range found.Resolved {
 			if found.Resolved[i].Outcome == grace.PredictionFalseNegative {
 				continue // nobody was there to foresee it
@@ -275,7 +279,7 @@ func (w *watch) rehearse(a *predict.Agent, r *series.Result, fit func(*predict.R
 }
 
 // observed gives the values of an expression that can be foretold, each with its series.
-func (w *watch) observed(r *series.Result, take func(s predict.Series, at time.Time, v float64)) {
+func (w *watch) observed(r *series.Result, take func(s predict.Series, e *series.Element, v float64)) {
 	if w.target == nil {
 		return
 	}
@@ -289,7 +293,7 @@ func (w *watch) observed(r *series.Result, take func(s predict.Series, at time.T
 		if !w.constant {
 			v -= e.Threshold
 		}
-		take(predict.Series{Service: service, Metric: w.name, Labels: w.seriesLabels(e.Labels), Unit: w.target.Unit}, e.Newest, v)
+		take(predict.Series{Service: service, Metric: w.name, Labels: w.seriesLabels(e.Labels), Unit: w.target.Unit}, e, v)
 	}
 }
 

@@ -24,8 +24,8 @@ func (in *ingest) Measure(ctx context.Context, c grace.Check, since time.Time) g
 	if err != nil {
 		return grace.Reading{Detail: err.Error()}
 	}
-	if why := in.Series.Lacking(e); why != "" {
-		return grace.Reading{Detail: why, Every: r.Every()} // it is waited for as for any other
+	if r.Lacking != "" {
+		return grace.Reading{Detail: r.Lacking, Every: r.Every()} // it is waited for as for any other
 	}
 	return verify.Read(c, e, &r, since)
 }

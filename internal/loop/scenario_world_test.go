@@ -41,6 +41,9 @@ func (l *seriesLine) at(now time.Time) float64 {
 
 func (l *seriesLine) sample(at time.Time, v float64) grace.Sample {
 	s := grace.Sample{Service: grace.ServiceID(l.service), Sensor: "scrape", Metric: l.metric, Kind: grace.SampleMetric, Value: v, At: at}
+	if metric, instance, several := strings.Cut(l.metric, "/"); several {
+		s.Metric, s.Labels = metric, map[string]string{"instance": instance}
+	}
 	if l.probe {
 		s.Sensor, s.Kind, s.Code, s.Severity = "probe", grace.SampleProbe, grace.CodeServiceDown, grace.SeverityCritical
 		if v == 0 {

@@ -188,7 +188,7 @@ func (b *Batch) take(sh *shard, e *entry, meta *Meta, s *Sample) Reason {
 		return BadHistogram
 	}
 	if e.kept != nil {
-		e.kept.measured = meta.Measured
+		e.kept.measured, e.kept.oldest = meta.Measured, meta.Oldest
 	}
 	switch {
 	case stale:

@@ -37,7 +37,10 @@ type Result struct {
 	// Undefined are the labels of what has no say: what is no number, where it is compared
 	// (no requests, no share of them that failed), and what has not been seen for long enough.
 	Undefined []map[string]string
-	evidence  evidence
+	// Lacking says why of what the expression looks at something may be missing, see
+	// [DB.Lacking].
+	Lacking  string
+	evidence evidence
 }
 
 // Element is one of a result.
@@ -56,6 +59,8 @@ type Element struct {
 	Newest time.Time
 	// Whole is the same where each series counts that stands for now: a sum is made of all.
 	Whole time.Time
+	// Lacks tells that more of it should have been measured by now: it may be less than it is.
+	Lacks bool
 }
 
 // Newest tells when the newest sample was measured of what bears on labels, as it does
@@ -63,10 +68,49 @@ type Element struct {
 func (r *Result) Newest(of map[string]string) time.Time {
 	var ev evidence // of its own: the other may be in use
 	for _, m := range r.evidence.picked {
-		ev.picked = append(ev.picked, measured{series: m.series})
+		ev.picked = append(ev.picked, measured{series: m.series, ranged: m.ranged, vetoes: m.vetoes})
 	}
-	at, _, _ := ev.newest(labels.FromMap(of))
-	return at
+	n, _ := ev.newest(labels.FromMap(of))
+	return n.newest
+}
+
+// Lack says what was not measured after a time of all that bears on labels; empty when all
+// was, or has ended. A series whose samples are further apart than that matters has its time.
+func (r *Result) Lack(of map[string]string, since time.Time) string {
+	if r.Lacking != "" {
+		return r.Lacking
+	}
+	var oldest *timed
+	for _, m := range r.evidence.picked {
+		for i := range m.series {
+			s := &m.series[i]
+			late := s.oldest <= since.UnixMilli() && time.Duration(s.gap)*time.Millisecond <= rarely
+			if (late || s.lacks()) && !s.gone && s.measured != never && bears(s.labels, of) && (oldest == nil || s.oldest < oldest.oldest) {
+				oldest = s
+			}
+		}
+	}
+	if oldest == nil {
+		return ""
+	}
+	at := time.UnixMilli(oldest.oldest).UTC().Format(time.TimeOnly)
+	if oldest.gap == 0 && !oldest.lost {
+		return "a part of it was measured last at " + at
+	}
+	return oldest.labels.Get(MetricLabel) + Distinct(oldest.labels.DropReserved(func(name string) bool { return name == MetricLabel }).Map()) + " was measured last at " + at
+}
+
+// rarely is how far apart samples are that nobody waits for.
+const rarely = time.Minute
+
+// bears tells whether what is measured of a series says something of what has labels.
+func bears(series labels.Labels, of map[string]string) bool {
+	for name, value := range of {
+		if has := series.Get(name); has != "" && has != value {
+			return false
+		}
+	}
+	return true
 }
 
 // Every tells how far the newest samples that the expression looks at are from those
@@ -92,6 +136,7 @@ func (db *DB) Evaluate(ctx context.Context, e *Expr, at time.Time) (Result, erro
 	// First what there is, then what it says: of a sample that comes in between nobody
 	// shall think that it was looked at.
 	back := db.lookAt(e, at, &r.evidence)
+	r.Lacking = db.Lacking(e)
 	if e.plain && db.newestOf(e, at, back, &r) {
 		return r, nil
 	}
@@ -142,12 +187,12 @@ func (db *DB) Evaluate(ctx context.Context, e *Expr, at time.Time) (Result, erro
 			r.Undefined = append(r.Undefined, ls.Map())
 			continue
 		}
-		var enough bool
-		if one.Newest, one.Whole, enough = r.evidence.newest(ls); !enough {
+		n, enough := r.evidence.newest(ls)
+		if !enough {
 			r.Undefined = append(r.Undefined, ls.Map())
 			continue
 		}
-		one.Labels = ls.Map()
+		one.Labels, one.Newest, one.Whole, one.Lacks = ls.Map(), n.newest, n.whole, n.lacks
 		r.Elements = append(r.Elements, one)
 	}
 	return r, nil

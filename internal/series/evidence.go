@@ -23,6 +23,7 @@ type evidence struct {
 type measured struct {
 	series []timed
 	ranged bool // the expression makes something of a range of it
+	vetoes bool // what it finds takes elements away, see pick
 	// of has them by the names of an element's labels: most elements of a result have
 	// the same.
 	of map[string][]shared
@@ -36,7 +37,15 @@ type timed struct {
 	// measured is when what the newest sample rests on was measured: of a recording
 	// before it was made.
 	measured int64
+	oldest   int64 // when the oldest of that was, see Meta
+	gap      int32 // ms between the two newest samples; 0 where that is not how often it is measured
+	lost     bool  // its target does not answer, see [Set.Lose]
+	behind   bool  // its next sample is overdue, beside those of others
+	gone     bool  // it has been silent for so long that nobody waits for it any more
 }
+
+// lacks tells whether a sum of the series may be less than it is.
+func (s *timed) lacks() bool { return s.lost || s.behind }
 
 // shared are series which have the same of an element's names.
 type shared struct {
@@ -44,9 +53,19 @@ type shared struct {
 	times map[uint64]span // by the values of these labels
 }
 
-// span are the times of the newest samples of several series: of the newest of them, and
-// of the oldest.
-type span struct{ newest, oldest int64 }
+// span are the times of the newest samples of several series: of the newest of them that is
+// not lost, of the oldest that has not gone, and of the oldest that stands for now, or is lost.
+type span struct {
+	newest, oldest, whole int64
+	lacks                 bool // some of them lack
+}
+
+func (t span) with(o span) span {
+	return span{max(t.newest, o.newest), min(t.oldest, o.oldest), min(t.whole, o.whole), t.lacks || o.lacks}
+}
+
+// noSpan is that of no series.
+func noSpan() span { return span{newest: math.MinInt64, oldest: math.MaxInt64, whole: math.MaxInt64} }
 
 // A window that has only begun says little: two errors in the first three requests after
 // a start are no outage. What an expression makes of a range counts once a twelfth of it
@@ -62,21 +81,27 @@ const longestLookback = 2 * time.Hour
 
 // lookAt finds what an expression's selectors pick, and how far back a sample may be
 // that stands for now: 5 minutes, or longer where samples come more rarely. A series
-// that ended is none.
+// that ended is none; one that is lost bears evidence of when it was not.
 func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 	back := Lookback
 	now := at.UnixMilli()
 	for _, p := range e.picks {
-		m := measured{ranged: p.reach > 0}
+		m := measured{ranged: p.reach > 0 && !p.vetoes, vetoes: p.vetoes}
 		var newest int64
 		var gap int32
 		for _, k := range db.picked(p.text, p.matchers) {
 			s, ok := k.newestUntil(now)
-			if !ok || s.stale() {
+			lost := ok && s.lost()
+			if !ok || s.stale() && !lost {
+				continue
+			}
+			m.series = append(m.series, timed{
+				labels: k.labels, sensor: k.sensor, at: s.at, first: s.first, measured: s.measured, oldest: s.oldest, gap: s.rhythm(), lost: lost,
+			})
+			if lost {
 				continue
 			}
 			back = max(back, min(2*time.Duration(s.gap)*time.Millisecond, longestLookback))
-			m.series = append(m.series, timed{k.labels, k.sensor, s.at, s.first, s.measured})
 			if s.measured > newest {
 				newest, gap = s.measured, s.gap
 			}
@@ -87,9 +112,11 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 	for i, p := range e.picks { // what is older than all that the engine sees bears on nothing
 		oldest := now - p.back - (back - Lookback).Milliseconds()
 		m := &ev.picked[i]
-		m.series = slices.DeleteFunc(m.series, func(s timed) bool { return s.at <= oldest })
+		gone := now - back.Milliseconds()
+		m.series = slices.DeleteFunc(m.series, func(s timed) bool { return s.at <= oldest || s.lost && s.at <= gone })
+		m.compare(gone)
 		for j := range m.series {
-			if s := &m.series[j]; p.reach > 0 && now-s.first < p.reach/thinShare {
+			if s := &m.series[j]; p.reach > 0 && !s.lost && now-s.first < p.reach/thinShare {
 				s.measured = thin
 			}
 		}
@@ -97,10 +124,32 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 	return back
 }
 
-// newest gives the oldest, over the selectors, of the newest samples that bear on
-// labels; false when some of them have not been seen for long enough. whole is the same
-// where each series counts that stands for now: a sum is made of all.
-func (ev *evidence) newest(ls labels.Labels) (at, whole time.Time, enough bool) {
+// compare finds the series whose next sample is overdue when the others' have come, and those
+// that have gone, with none after a time.
+func (m *measured) compare(gone int64) {
+	newest := int64(math.MinInt64)
+	for i := range m.series {
+		newest = max(newest, m.series[i].measured)
+	}
+	for i := range m.series {
+		s := &m.series[i]
+		s.gone = s.at <= gone
+		s.behind = !s.gone && s.gap > 0 && newest-s.measured > int64(s.gap)*3/2
+	}
+}
+
+// newness is when what an element rests on was measured: the oldest, over the selectors, of
+// the newest samples that bear on it. whole is the same where each series counts that stands
+// for now, or is lost: a sum is made of all. oldest is the same of all, also of those of which
+// a range is looked at.
+type newness struct {
+	newest, whole, oldest time.Time
+	lacks                 bool // of some series more should have been measured by now
+}
+
+// newest gives that of an element with labels; false when some of it has not been seen for
+// long enough.
+func (ev *evidence) newest(ls labels.Labels) (n newness, enough bool) {
 	ev.names, ev.key = ev.names[:0], ev.key[:0]
 	ls.Range(func(l labels.Label) {
 		if l.Name != MetricLabel {
@@ -108,26 +157,31 @@ func (ev *evidence) newest(ls labels.Labels) (at, whole time.Time, enough bool) 
 			ev.key = append(append(ev.key, l.Name...), 0)
 		}
 	})
-	least := span{math.MaxInt64, math.MaxInt64}
+	least := noSpan()
+	least.newest = math.MaxInt64
 	for i := range ev.picked {
 		m := &ev.picked[i]
 		t, ok := m.times(ls, ev.names, ev.key)
 		if !ok {
 			continue
 		}
-		least.newest = min(least.newest, t.newest)
-		if m.ranged {
-			t.oldest = t.newest
+		if m.vetoes && t.oldest != thin && t.oldest != math.MaxInt64 {
+			t.newest = t.oldest
 		}
-		least.oldest = min(least.oldest, t.oldest)
+		if t.newest == math.MinInt64 { // all are lost
+			t.newest = math.MaxInt64
+		}
+		newest := min(least.newest, t.newest)
+		least = least.with(t)
+		least.newest, least.whole = newest, min(least.whole, newest)
 	}
 	switch least.newest {
 	case math.MaxInt64:
-		return time.Time{}, time.Time{}, true
+		return newness{lacks: least.lacks}, true
 	case thin:
-		return time.Time{}, time.Time{}, false
+		return newness{}, false
 	}
-	return time.UnixMilli(least.newest).UTC(), time.UnixMilli(least.oldest).UTC(), true
+	return newness{time.UnixMilli(least.newest).UTC(), time.UnixMilli(least.whole).UTC(), time.UnixMilli(least.oldest).UTC(), least.lacks}, true
 }
 
 // times gives those of the newest samples of the series that agree with labels, which
@@ -141,10 +195,10 @@ func (m *measured) times(ls labels.Labels, names []string, key []byte) (t span, 
 		}
 		m.of[string(key)] = by
 	}
-	t = span{math.MinInt64, math.MaxInt64}
+	t = noSpan()
 	for _, s := range by {
 		if found, is := s.times[hashOf(ls, s.names)]; is {
-			t, ok = span{max(t.newest, found.newest), min(t.oldest, found.oldest)}, true
+			t, ok = t.with(found), true
 		}
 	}
 	return t, ok
@@ -178,9 +232,19 @@ func (m *measured) share(names []string) (out []shared) {
 		h := hashOf(s.labels, out[place].names)
 		t, known := out[place].times[h]
 		if !known {
-			t = span{s.measured, s.measured}
+			t = noSpan()
 		}
-		out[place].times[h] = span{max(t.newest, s.measured), min(t.oldest, s.measured)}
+		own := span{s.measured, s.oldest, s.measured, s.lacks()}
+		switch {
+		case s.lost:
+			own.newest = math.MinInt64
+		case m.ranged:
+			own.whole = math.MaxInt64
+		}
+		if s.gone {
+			own.oldest = math.MaxInt64
+		}
+		out[place].times[h] = t.with(own)
 	}
 	return out
 }

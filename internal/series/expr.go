@@ -43,6 +43,9 @@ type pick struct {
 	back     int64
 	reach    int64 // of its range; 0 for what is looked at as it is now
 	past     bool  // it looks at nothing of now
+	// vetoes: it stands on the right of unless. What it does not find because it was not
+	// measured is no reason that an element is there.
+	vetoes bool
 }
 
 // Lookback is how old a sample may be that stands for now.
@@ -245,8 +248,10 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 	p := pick{matchers: v.LabelMatchers, text: matchersText(v.LabelMatchers)}
 	back := v.OriginalOffset
 	p.past = back > 0 || v.Timestamp != nil
-	for _, above := range path {
+	for i, above := range path {
 		switch above := above.(type) {
+		case *parser.BinaryExpr:
+			p.vetoes = p.vetoes || above.Op == parser.LUNLESS && append(path[:len(path):len(path)], v)[i+1] == above.RHS
 		case *parser.MatrixSelector:
 			p.reach = above.Range.Milliseconds()
 			back += above.Range

@@ -199,13 +199,14 @@ func (r *Recorder) record(ctx context.Context, rec *recording, at time.Time, lim
 	}
 	rows, seen := make([]row, 0, len(values)), make(map[uint64]bool, len(values))
 	for _, s := range values {
-		newest, _, enough := ev.newest(s.Metric.DropReserved(func(name string) bool { return name == MetricLabel }))
+		n, enough := ev.newest(s.Metric.DropReserved(func(name string) bool { return name == MetricLabel }))
 		if !enough {
 			continue
 		}
 		one := row{labels: rec.labels(s.Metric), meta: Meta{Measured: never}, sample: Sample{At: at.UnixMilli(), Value: s.F}}
-		if !newest.IsZero() {
-			one.meta.Measured = min(newest.UnixMilli(), one.sample.At)
+		if !n.newest.IsZero() {
+			one.meta.Measured = min(n.newest.UnixMilli(), one.sample.At)
+			one.meta.Oldest = min(n.oldest.UnixMilli(), one.meta.Measured)
 		}
 		if s.H != nil {
 			one.sample.Float = s.H.Copy()

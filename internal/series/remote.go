@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
 )
 
 // Remote is what a source is asked for an expression whose series it has. The elements of its
@@ -20,9 +21,14 @@ type Remote struct {
 	// Looks are the selectors of the query, as of now: how new what they find is says how new
 	// the answer is.
 	Looks []string
-	// Oldest tells of each of Looks, where the expression is a check's, whether all counts that
-	// it finds, and not the newest alone: of a range of samples that says nothing. Else none.
+	// Check: an element is as new as all of it, see [CompileCheck].
+	Check bool
+	// Oldest tells of each of Looks whether all counts that it finds, and not the newest alone:
+	// of a check, but not where it looks at a range of samples; and on the right of unless.
 	Oldest []bool
+	// Parts: elements may be made of several series. That of each of Looks the oldest is asked
+	// besides says whether what does not fail any more was seen in whole.
+	Parts bool
 	// Seen are the metrics of what each of Looks finds, where it says something that there is
 	// no element: that shows nothing when nothing was found. Else none.
 	Seen []string
@@ -46,7 +52,7 @@ func compileAt(text, source string, check bool) (*Expr, error) {
 	if len(e.picks) == 0 {
 		return nil, errors.New("it looks at no series, so there is nothing to ask its source for")
 	}
-	r := &Remote{Source: source, Query: e.value}
+	r := &Remote{Source: source, Query: e.value, Check: check}
 	if limit, err := Compile(e.limit); err != nil || len(limit.picks) > 0 {
 		whole, _ := Parser().ParseExpr(text) // has been read above
 		r.Query = whole.String()
@@ -65,10 +71,13 @@ func compileAt(text, source string, check bool) (*Expr, error) {
 		}
 	}
 	for _, selector := range r.Looks {
-		if check {
-			r.Oldest = append(r.Oldest, slices.ContainsFunc(asked.picks, func(p pick) bool { return p.selector() == selector && p.reach == 0 }))
-		}
+		r.Oldest = append(r.Oldest, slices.ContainsFunc(asked.picks, func(p pick) bool {
+			return p.selector() == selector && (p.vetoes || check && p.reach == 0)
+		}))
 	}
+	query, _ := Parser().ParseExpr(r.Query) // has been read above
+	_, bare := unwrap(query).(*parser.VectorSelector)
+	r.Parts = !check && !bare
 	absence := e.op == 0 || e.sparse
 	h := fnv.New64a()
 	_, _ = fmt.Fprint(h, r.Query, absence, check)
@@ -105,34 +114,48 @@ func (e *Expr) Source() string {
 // Basis tells how new an answer is: when what its elements rest on was measured, by the rules
 // that hold for series that are kept here.
 type Basis struct {
-	Of *Remote // what was asked; nil where no expression asks
-	ev evidence
+	Asked *Remote // nil where no expression asks
+	ev    evidence
+	parts evidence // by the oldest of the series, see [Remote.Parts]
 }
 
 // Add notes when the newest sample was measured of some series that a selector finds, or the
 // oldest that stands for now (see [Remote.Oldest]), by the labels that they have in common.
 func (b *Basis) Add(selector int, of labels.Labels, at time.Time) {
-	for len(b.ev.picked) <= selector {
-		b.ev.picked = append(b.ev.picked, measured{})
+	m := b.ev.add(selector, of, at)
+	if b.Asked != nil {
+		m.ranged, m.vetoes = b.Asked.Check && !b.Asked.Oldest[selector], !b.Asked.Check && b.Asked.Oldest[selector]
 	}
-	m := &b.ev.picked[selector]
-	m.ranged = b.whole() && !b.Of.Oldest[selector]
-	m.series = append(m.series, timed{labels: of, measured: at.UnixMilli()})
 }
 
-// Measured gives what Meta.Measured is of an element.
-func (b *Basis) Measured(element labels.Labels) int64 {
-	at, whole, _ := b.ev.newest(element)
-	if b.whole() {
-		at = whole
-	}
-	if at.IsZero() {
-		return never
-	}
-	return at.UnixMilli()
+// AddOldest notes when the oldest of some series was measured, of an expression with parts.
+func (b *Basis) AddOldest(selector int, of labels.Labels, at time.Time) {
+	b.parts.add(selector, of, at)
 }
 
-func (b *Basis) whole() bool { return b.Of != nil && b.Of.Oldest != nil }
+func (ev *evidence) add(selector int, of labels.Labels, at time.Time) *measured {
+	for len(ev.picked) <= selector {
+		ev.picked = append(ev.picked, measured{})
+	}
+	m := &ev.picked[selector]
+	m.series = append(m.series, timed{labels: of, measured: at.UnixMilli(), oldest: at.UnixMilli()})
+	return m
+}
+
+// Measured gives what Meta says of when an element was measured.
+func (b *Basis) Measured(element labels.Labels) (measured, oldest int64) {
+	n, _ := b.ev.newest(element)
+	if b.Asked != nil && b.Asked.Check {
+		n.newest = n.whole
+	}
+	if n.newest.IsZero() {
+		return never, 0
+	}
+	if of, _ := b.parts.newest(element); !of.oldest.IsZero() {
+		oldest = of.oldest.UnixMilli()
+	}
+	return n.newest.UnixMilli(), oldest
+}
 
 // fault is why a set cannot be told, or only in part.
 type fault struct {

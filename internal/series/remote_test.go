@@ -82,7 +82,8 @@ func TestRemoteEvidence(t *testing.T) {
 		seen.End(false)
 		set.Begin(r.now)
 		for _, ls := range elements {
-			set.Append(ask.Metric, ls, Meta{Measured: basis.Measured(ls)}, Sample{At: r.now.UnixMilli(), Value: 7})
+			measured, oldest := basis.Measured(ls)
+			set.Append(ask.Metric, ls, Meta{Measured: measured, Oldest: oldest}, Sample{At: r.now.UnixMilli(), Value: 7})
 		}
 		set.End(false)
 		return evaluate(t, r.DB, e, r.now)
@@ -105,6 +106,42 @@ func TestRemoteEvidence(t *testing.T) {
 	got = answer(30, []labels.Labels{a}, nil) // a rate goes on for as long as its range
 	if len(got.Elements) != 1 || !got.Elements[0].Newest.IsZero() {
 		t.Errorf("it rests on nothing: %+v", got.Elements)
+	}
+}
+
+// Of a source it is known how old the oldest is of what an answer is made of, and of what
+// there is no element.
+func TestRemoteLack(t *testing.T) {
+	for text, parts := range map[string]bool{`load1 > 5`: false, `(load1) > 5`: false, `sum(load1) > 5`: true, `a unless b`: true} {
+		e, err := CompileAt(text, "prom")
+		check, _ := CompileCheck(text, "prom")
+		if err != nil || e.Remote().Parts != parts || check.Remote().Parts || !check.Remote().Check || e.Remote().Check {
+			t.Errorf("%s: %+v, %v", text, e.Remote(), err)
+		}
+	}
+	var basis Basis
+	basis.Asked = &Remote{Oldest: []bool{false, true}, Parts: true} // sum by (job) (a) unless sum by (job) (b)
+	of := labels.FromStrings("job", "a")
+	basis.Add(0, of, after(30))
+	basis.AddOldest(0, of, after(20))
+	basis.Add(1, of, after(25))
+	basis.AddOldest(1, of, after(25))
+	if measured, oldest := basis.Measured(of); measured != after(25).UnixMilli() || oldest != after(20).UnixMilli() {
+		t.Errorf("measured %d, the oldest %d", measured, oldest)
+	}
+	r := newRig(t, nil)
+	e, _ := CompileAt(`sum by (job) (a) > 5`, "prom")
+	r.Watch([]*Expr{e})
+	set := r.NewSet(From{Sensor: "prom"}, labels.EmptyLabels())
+	for second := 0.0; second <= 60; second += 10 {
+		r.now = after(second)
+		set.Begin(r.now)
+		set.Append(e.Remote().Metric, of, Meta{Measured: after(second).UnixMilli(), Oldest: after(min(second, 20)).UnixMilli()}, at(second, 3))
+		set.End(false)
+		want := map[bool]string{true: "a part of it was measured last at 09:30:20"}[second >= 30]
+		if got := evaluate(t, r.DB, e, r.now); len(got.Elements) != 1 || got.Elements[0].Lacks || got.Lack(map[string]string{"job": "a"}, after(second-10)) != want {
+			t.Errorf("after %v s: %q, %+v", second, got.Lack(map[string]string{"job": "a"}, after(second-10)), got.Elements)
+		}
 	}
 }
 

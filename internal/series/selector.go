@@ -26,6 +26,7 @@ type kept struct {
 	samples   samples
 	latest    value                     // the newest of the samples
 	measured  int64                     // when what it rests on was measured, see Meta
+	oldest    int64                     // when the oldest of that was, see Meta
 	sums      *histogram.FloatHistogram // of a delta, so far
 }
 
@@ -50,6 +51,20 @@ type seen struct {
 	first int64 // Unix ms, of the oldest that is kept
 	// measured is when what it rests on was measured; never: nothing was.
 	measured int64
+	oldest   int64 // when the oldest of that was
+	derived  bool  // it is made of others
+}
+
+// lost tells of one that ended that its target did not answer then: what it rests on was
+// measured before.
+func (s *seen) lost() bool { return s.stale() && s.measured != s.at }
+
+// rhythm is how far apart it is measured, in ms; 0 where that is not known.
+func (s *seen) rhythm() int32 {
+	if s.derived {
+		return 0
+	}
+	return s.gap
 }
 
 // evidence is when that was measured, as a time; zero for never.
@@ -68,9 +83,13 @@ func (k *kept) newest() (seen, bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	at, ok := k.samples.newest()
-	s := seen{value: k.latest, at: at, gap: k.entry.gap, measured: at}
-	if k.measured != 0 {
+	s := seen{value: k.latest, at: at, gap: k.entry.gap, measured: at, derived: k.measured != 0}
+	if s.derived {
 		s.measured = min(k.measured, at)
+	}
+	s.oldest = s.measured
+	if k.oldest != 0 {
+		s.oldest = min(k.oldest, s.measured)
 	}
 	if ok {
 		s.first = k.samples.chunks[0].first
@@ -88,9 +107,9 @@ func (k *kept) newestUntil(now int64) (seen, bool) {
 	if len(before) == 0 {
 		return s, false
 	}
-	newest := s.measured
+	newest, oldest := s.measured, s.oldest
 	err := before[len(before)-1].until(now, func(at int64, v value) error {
-		s.at, s.value, s.measured = at, v, min(newest, at)
+		s.at, s.value, s.measured, s.oldest = at, v, min(newest, at), min(oldest, at)
 		return nil
 	})
 	return s, err == nil && s.at <= now

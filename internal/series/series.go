@@ -73,4 +73,7 @@ type Meta struct {
 	// Measured is when that was measured which a recording is made of, in Unix
 	// milliseconds. 0: when the sample is from.
 	Measured int64
+	// Oldest is when the oldest of that was measured, where Measured is of the newest. 0: the
+	// same.
+	Oldest int64
 }

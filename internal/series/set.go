@@ -80,7 +80,7 @@ func (s *Set) End(partial bool) Report {
 	s.batch = nil
 	if !partial {
 		s.Fail("", "")
-		s.end(s.at, s.round)
+		s.end(s.at, s.round, Meta{})
 	}
 	return r
 }
@@ -88,11 +88,15 @@ func (s *Set) End(partial bool) Report {
 // Close ends all series.
 func (s *Set) Close(at time.Time) {
 	s.Fail("", "")
-	s.end(at, math.MaxUint64)
+	s.end(at, math.MaxUint64, Meta{})
 }
 
+// Lose ends all series, because nobody tells any more what they are, not because they are no
+// more: a sum of them is less than it may be, for as long as a sample stands for now.
+func (s *Set) Lose(at time.Time) { s.end(at, math.MaxUint64, Meta{Measured: s.at.UnixMilli()}) }
+
 // end ends the series that were last in a round before one.
-func (s *Set) end(at time.Time, before uint64) {
+func (s *Set) end(at time.Time, before uint64, meta Meta) {
 	var gone []string
 	for key, round := range s.open {
 		if round < before {
@@ -107,6 +111,6 @@ func (s *Set) end(at time.Time, before uint64) {
 	b := s.db.Begin(s.from) // of which no limit of a round takes anything
 	defer b.End()
 	for _, key := range gone {
-		b.Append([]byte(key), Meta{}, Sample{At: at.UnixMilli(), Value: math.Float64frombits(prom.StaleNaN)})
+		b.Append([]byte(key), meta, Sample{At: at.UnixMilli(), Value: math.Float64frombits(prom.StaleNaN)})
 	}
 }

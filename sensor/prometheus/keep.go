@@ -55,7 +55,7 @@ func (k *keeper) page(page *exposition.Page, at time.Time) error {
 
 // failed notes that nothing was found.
 func (k *keeper) failed(at time.Time) {
-	k.series.Close(at)
+	k.series.Lose(at)
 	k.is(0, at)
 }
 

@@ -1,6 +1,7 @@
 package prometheus
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -182,8 +183,19 @@ func TestNoPage(t *testing.T) {
 		}
 		return out
 	}
+	lack := func(sec int) (heats, ups string) {
+		h, err1 := s.db.Evaluate(t.Context(), s.watched[heat], after(sec))
+		u, err2 := s.db.Evaluate(t.Context(), s.watched[up], after(sec))
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		return h.Lack(nil, after(sec-1)), u.Lack(nil, after(sec-1))
+	}
 	if diff := cmp.Diff(map[string]map[string]float64{up: {"": 0}}, got(12)); diff != "" {
 		t.Errorf("away (-want +got):\n%s", diff)
+	}
+	if h, u := lack(11); !strings.HasSuffix(h, "was measured last at 09:30:10") || u != "" {
+		t.Errorf("away: lacking %q, %q", h, u)
 	}
 	s.scrape(t, 20, page)
 	if diff := cmp.Diff(map[string]map[string]float64{up: {"": 1}, heat: {"": 20}}, got(21)); diff != "" {
@@ -192,6 +204,9 @@ func TestNoPage(t *testing.T) {
 	s.end(after(22))
 	if diff := cmp.Diff(map[string]map[string]float64{}, got(23)); diff != "" {
 		t.Errorf("scraped no more (-want +got):\n%s", diff)
+	}
+	if h, u := lack(23); h+u != "" {
+		t.Errorf("scraped no more: lacking %q, %q", h, u)
 	}
 }
 

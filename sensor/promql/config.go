@@ -85,7 +85,7 @@ func (q *Query) whose() bool { return q.Remote == nil && q.Labels == nil }
 // Ask gives what the source of an expression is asked.
 func Ask(e *series.Expr) Query {
 	r := e.Remote()
-	return Query{Name: r.Metric, Query: r.Query, Remote: r, Past: e.Unpredictable() == "" && r.Oldest == nil}
+	return Query{Name: r.Metric, Query: r.Query, Remote: r, Past: e.Unpredictable() == "" && !r.Check}
 }
 
 // Validate names everything that is wrong with the configuration.

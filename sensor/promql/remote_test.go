@@ -200,12 +200,42 @@ func TestNewness(t *testing.T) {
 		q.By = []string{"job"}
 		s := newSensor(t, promql.Config{Transport: w, Queries: []promql.Query{q}}, e)
 		run(t, s, &gracetest.Recorder{}, 30*time.Second)
-		one := `label_replace(max by (%[1]s) (timestamp(x)), "grace_selector", "0", "", "") or label_replace(max by (%[1]s) (timestamp(y)), "grace_selector", "1", "", "")`
+		one := `label_replace(max by (%[1]s) (timestamp(x)), "grace_selector", "0", "", "") or label_replace(max by (%[1]s) (timestamp(y)), "grace_selector", "1", "", "")` +
+			` or label_replace(min by (%[1]s) (timestamp(x)), "grace_selector", "2", "", "") or label_replace(min by (%[1]s) (timestamp(y)), "grace_selector", "3", "", "")`
 		if diff := cmp.Diff([]string{fmt.Sprintf(one, "job"), e.Remote().Query, fmt.Sprintf(one, `"a.b", job, pod`), fmt.Sprintf(one, "job")}, asked); diff != "" {
 			t.Error(diff)
 		}
 		if s.took(t, e.Remote().Metric) != 0 || s.Stats().Failed == 0 {
 			t.Errorf("%+v", s.Stats())
+		}
+	})
+}
+
+// Of what may be made of several series the oldest is asked, too: an objective that fires is
+// not over while one of them is silent. On the right of unless all count.
+func TestOldestOfAnObjective(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := compileAt(t, `(sum by (job) (x) unless on (job) y) > 5`)
+		age, value := 40.0, 5.0
+		w := &wire{give: func(int, *http.Request, url.Values) (int, http.Header, string) {
+			return 200, nil, vector(ls{"job": "a"}, value)
+		}, newness: func(query string) (int, string) {
+			if !strings.Contains(query, `min by (job) (timestamp(x)), "grace_selector", "2"`) || !strings.Contains(query, `(min by (job) (timestamp(y)), "grace_selector", "1"`) {
+				return 200, vector(ls{"grace_selector": "0"}, 0)
+			}
+			now := float64(time.Now().Unix())
+			return 200, vector(ls{"grace_selector": "0", "job": "a"}, now-1, ls{"grace_selector": "1", "job": "a"}, now-3,
+				ls{"grace_selector": "2", "job": "a"}, now-age, ls{"grace_selector": "3", "job": "a"}, now-age)
+		}}
+		s := newSensor(t, promql.Config{Transport: w, Interval: grace.Duration(10 * time.Second), Queries: []promql.Query{promql.Ask(e)}}, e)
+		s.Look(t.Context())
+		r, err := s.db.Evaluate(t.Context(), e, time.Now())
+		if err != nil || len(r.Elements) != 1 || time.Since(r.Elements[0].Newest) != 3*time.Second {
+			t.Errorf("%+v, %v", r, err)
+		}
+		of := map[string]string{"job": "a"}
+		if early, late := r.Lack(of, time.Now().Add(-41*time.Second)), r.Lack(of, time.Now().Add(-time.Minute/2)); early != "" || !strings.HasPrefix(late, "a part of it was measured last at ") {
+			t.Errorf("%q, %q", early, late)
 		}
 	})
 }

@@ -168,9 +168,10 @@ func (p *poll) lack(n *notes) {
 func (p *poll) says(why string) string { return fmt.Sprintf("source %s: %s", p.s.cfg.Name, why) }
 
 // looked is when the newest sample was measured of series that a selector of the query finds,
-// by the labels that they have in common.
+// by the labels that they have in common; or the oldest that stands for now.
 type looked struct {
 	selector int
+	oldest   bool // of one of which the newest is known, too
 	labels   labels.Labels
 	at       time.Time
 }
@@ -193,13 +194,17 @@ func (p *poll) look(ctx context.Context, names []string, at time.Time) ([]looked
 	if len(p.looks) == 0 {
 		return nil, nil
 	}
-	var oldest []bool
-	if p.Remote != nil {
-		oldest = p.Remote.Oldest
+	asked := p.Remote
+	if asked == nil {
+		asked = &series.Remote{}
 	}
-	rows, _, fail := p.s.instant(ctx, newness(p.looks, names, oldest), at)
+	rows, _, fail := p.s.instant(ctx, newness(p.looks, names, asked.Oldest, asked.Parts), at)
 	if least := p.by(); fail != nil && fail.tooMuch && len(names) > len(least) {
-		rows, _, fail = p.s.instant(ctx, newness(p.looks, least, slices.Repeat([]bool{true}, len(oldest))), at)
+		oldest := asked.Oldest
+		if asked.Check {
+			oldest = slices.Repeat([]bool{true}, len(oldest))
+		}
+		rows, _, fail = p.s.instant(ctx, newness(p.looks, least, oldest, asked.Parts), at)
 	}
 	switch {
 	case fail != nil && !fail.answered:
@@ -212,10 +217,13 @@ func (p *poll) look(ctx context.Context, names []string, at time.Time) ([]looked
 	for _, found := range rows {
 		l := looked{at: time.UnixMilli(int64(found.points[0].value * 1000)).UTC()}
 		l.selector, _ = strconv.Atoi(found.labels[selectorLabel])
+		if l.selector >= len(p.looks) {
+			l.selector, l.oldest = l.selector-len(p.looks), true
+		}
 		delete(found.labels, selectorLabel)
 		l.labels = labels.FromMap(found.labels)
 		if l.at.Sub(at) > noTime || at.Sub(l.at) > longAgo || l.selector >= len(p.looks) || l.selector < 0 { // nobody can tell
-			l.at, l.selector = at, 0
+			l.at, l.selector, l.oldest = at, 0, false
 		}
 		out = append(out, l)
 	}
@@ -223,31 +231,48 @@ func (p *poll) look(ctx context.Context, names []string, at time.Time) ([]looked
 }
 
 // newness is the query for the times of the newest samples that selectors find, by labels, or
-// of the oldest that stand for now.
-func newness(selectors, names []string, oldest []bool) string {
+// of the oldest that stand for now; with parts for these besides, which are numbered on.
+func newness(selectors, names []string, oldest []bool, parts bool) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {
 		if quoted[i] = name; !model.LegacyValidation.IsValidLabelName(name) {
 			quoted[i] = strconv.Quote(name)
 		}
 	}
-	parts := make([]string, len(selectors))
-	for i, selector := range selectors {
-		which := "max"
-		if len(oldest) > 0 && oldest[i] {
-			which = "min"
-		}
-		parts[i] = fmt.Sprintf(`label_replace(%s by (%s) (timestamp(%s)), "%s", "%d", "", "")`, which, strings.Join(quoted, ", "), selector, selectorLabel, i)
+	var asked []string
+	ask := func(which, selector string) {
+		asked = append(asked, fmt.Sprintf(`label_replace(%s by (%s) (timestamp(%s)), "%s", "%d", "", "")`, which, strings.Join(quoted, ", "), selector, selectorLabel, len(asked)))
 	}
-	return strings.Join(parts, " or ")
+	for i, selector := range selectors {
+		if len(oldest) > 0 && oldest[i] {
+			ask("min", selector)
+		} else {
+			ask("max", selector)
+		}
+	}
+	for _, selector := range selectors {
+		if parts {
+			ask("min", selector)
+		}
+	}
+	return strings.Join(asked, " or ")
 }
 
 // append appends an answer, and gives the number of its elements that were. Where nothing is
 // known of how new they are they are of its time.
 func (p *poll) append(found []row, seen []looked, at time.Time, n *notes) (taken int) {
-	basis := series.Basis{Of: p.Remote}
+	type place struct {
+		selector int
+		labels   uint64
+	}
+	basis, oldest := series.Basis{Asked: p.Remote}, map[place]int64{}
 	for _, l := range seen {
-		basis.Add(l.selector, l.labels, l.at)
+		if l.oldest {
+			basis.AddOldest(l.selector, l.labels, l.at)
+			oldest[place{l.selector, l.labels.Hash()}] = l.at.UnixMilli()
+		} else {
+			basis.Add(l.selector, l.labels, l.at)
+		}
 	}
 	services := map[grace.ServiceID]bool{}
 	if n.partial {
@@ -263,7 +288,7 @@ func (p *poll) append(found []row, seen []looked, at time.Time, n *notes) (taken
 		}
 		meta := series.Meta{Unit: p.Unit}
 		if seen != nil {
-			meta.Measured = basis.Measured(labels.FromMap(f.labels))
+			meta.Measured, meta.Oldest = basis.Measured(labels.FromMap(f.labels))
 		}
 		p.set.Append(p.Name, ls, meta, series.Sample{At: at.UnixMilli(), Value: f.points[0].value * p.Scale})
 		taken++
@@ -279,7 +304,11 @@ func (p *poll) append(found []row, seen []looked, at time.Time, n *notes) (taken
 	if p.Remote != nil && p.Remote.Seen != nil && !n.partial {
 		p.seen.Begin(at)
 		for _, l := range seen {
-			p.seen.Append(p.Remote.Seen[l.selector], l.labels, series.Meta{Measured: l.at.UnixMilli()}, series.Sample{At: at.UnixMilli(), Value: 1})
+			if l.oldest {
+				continue
+			}
+			meta := series.Meta{Measured: l.at.UnixMilli(), Oldest: oldest[place{l.selector, l.labels.Hash()}]}
+			p.seen.Append(p.Remote.Seen[l.selector], l.labels, meta, series.Sample{At: at.UnixMilli(), Value: 1})
 		}
 		p.seen.End(false)
 	}

@@ -56,6 +56,7 @@ type entry struct {
 	breachSince time.Time   // the first of the current fails
 	transitions []time.Time // the newest changes, oldest first
 	gaps        [2]time.Duration
+	lag         time.Duration // how old is what comes, where that is too old
 	spaced      time.Time     // the newest time that gaps are of
 	interval    time.Duration // as configured, or as another process has it: the gaps are not known at first
 	// trusted is set by the first Tick after Restore: the time of a restart
@@ -64,6 +65,7 @@ type entry struct {
 	trusted  time.Time
 	note     string    // what the newest sample's source says
 	fault    string    // why the sensor could not look; empty when it could
+	lack     string    // what was not measured that it was made of when it failed; empty when all was
 	list     *list     // of an alert: what its sensor reads, as of the last Tick; nil when it reads none
 	over     time.Time // of an alert: when it was said to be over
 	unlisted time.Time // of an alert: when it came by a webhook, until a list is read that should hold it
@@ -81,7 +83,7 @@ func (e *entry) arrive(cfg *Config, at time.Time, labels map[string]string) {
 	if !maps.Equal(labels, e.sig.Labels) {
 		e.sig.Labels = bounded(labels)
 	}
-	e.restored, e.adopted, e.fault = false, false, ""
+	e.restored, e.adopted, e.fault, e.lack, e.lag = false, false, "", "", 0
 	if !e.stale {
 		return
 	}
@@ -122,10 +124,13 @@ func bounded(labels map[string]string) map[string]string {
 // space notes how far data is apart that is newer than the newest.
 func (e *entry) space(at time.Time) {
 	newest := notBefore(e.spaced, e.sig.At)
-	if !newest.IsZero() && at.After(newest) {
-		e.gaps[1], e.gaps[0] = e.gaps[0], at.Sub(newest)
-		e.spaced = at
+	if !at.After(newest) {
+		return
 	}
+	if !newest.IsZero() {
+		e.gaps[1], e.gaps[0] = e.gaps[0], at.Sub(newest)
+	}
+	e.spaced = at
 }
 
 // blind notes that the sensor could not look, and says whether that changed

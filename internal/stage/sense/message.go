@@ -41,12 +41,16 @@ func (e *entry) message(cfg *Config) string {
 		if e.fails > 0 && e.kind == kindProbe {
 			return withNote(e.sig.Metric+" failed "+times(e.fails)+", fires after "+strconv.Itoa(cfg.FailAfter), e.note)
 		}
-		return e.sig.Metric + ": no data yet"
+		return e.sig.Metric + ": no data yet" + e.late()
 	case grace.SignalStale:
 		if e.fault != "" {
 			return e.sig.Metric + ": sensor error: " + e.fault
 		}
-		return e.sig.Metric + ": no data since " + e.sig.At.UTC().Format("15:04:05 MST")
+		since := e.sig.At.UTC().Format("15:04:05 MST")
+		if e.lack != "" {
+			return e.sig.Metric + ": not all of it seen since " + since + ": " + e.lack
+		}
+		return e.sig.Metric + ": no data since " + since + e.late()
 	case grace.SignalOK, grace.SignalFiring, grace.SignalUnstable:
 	}
 	switch e.kind {
@@ -61,6 +65,14 @@ func (e *entry) message(cfg *Config) string {
 		text = e.sig.Metric + " resolved"
 	}
 	return withNote(text+silenced(e.sig.Silenced), e.note)
+}
+
+// late tells people what to do about data that comes too late to show anything.
+func (e *entry) late() string {
+	if e.lag == 0 {
+		return ""
+	}
+	return "; its samples are " + short(e.lag.Round(time.Second)) + " old when they come, too old to count: raise sense.stale_after"
 }
 
 // silenced words what keeps an alert silent at its source: a silence, or what

@@ -94,6 +94,7 @@ type failing struct {
 	since  time.Time // of the first of the samples that failed in a row
 	newest time.Time
 	count  int // of these
+	labels map[string]string
 }
 
 // verdict is what the elements of one service say.
@@ -101,6 +102,7 @@ type verdict struct {
 	element       *series.Element // that is told of: the worst
 	fails         *failing        // nil when all pass
 	newest        time.Time       // when the newest of what was measured was
+	late          time.Time       // the same of what was measured too long ago to have a say
 	total, failed int
 }
 
@@ -125,7 +127,7 @@ func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
 			continue // there is no room
 		}
 		e.sensors = sensors
-		changed = a.conclude(e, a.judgeElements(e, by[service], r.At), changed)
+		changed = a.conclude(e, a.judgeElements(e, by[service], &r), changed)
 	}
 	if e := o.entries[grace.CoreService]; e != nil && e.fault != "" && len(by[grace.CoreService]) == 0 {
 		changed = append(changed, a.forget(e, "it can be evaluated again"))
@@ -137,7 +139,7 @@ func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
 		if len(by[service]) == 0 { // what is not there passes, once something else was measured
 			e := o.entries[service]
 			e.sensors = sensors
-			changed = a.conclude(e, a.judgeNone(e, r.Newest(e.about(service))), changed)
+			changed = a.conclude(e, a.judgeNone(e, &r), changed)
 		}
 	}
 	return changed
@@ -195,10 +197,16 @@ func (a *Agent) Failed(id string, at time.Time, why string) (changed []grace.Sig
 }
 
 // judgeElements judges a service by what an objective gives of it.
-func (a *Agent) judgeElements(e *entry, list []*series.Element, now time.Time) bool {
-	v := e.weigh(&a.cfg, list, now)
-	if v.element == nil || !v.newest.After(e.sig.At) || a.late(e, v.newest) {
+func (a *Agent) judgeElements(e *entry, list []*series.Element, r *series.Result) bool {
+	v := e.weigh(&a.cfg, list, r)
+	if v.element == nil {
+		return e.comesLate(v.late, r.At)
+	}
+	if !v.newest.After(e.sig.At) || a.late(e, v.newest) {
 		return false
+	}
+	if v.fails == nil && e.lack != "" {
+		return e.doubt(&a.cfg, v.newest)
 	}
 	e.arrive(&a.cfg, v.newest, v.element.Labels)
 	e.reported = v.element.Labels
@@ -216,12 +224,31 @@ func (a *Agent) judgeElements(e *entry, list []*series.Element, now time.Time) b
 	return e.settle(&a.cfg, e.objective.Severity, v.newest)
 }
 
+// comesLate learns from what was measured too long ago to have a say how rarely it is, and how
+// old it is when it comes. It says whether people are to be told that.
+func (e *entry) comesLate(at, now time.Time) bool {
+	if !at.After(notBefore(e.spaced, e.sig.At)) {
+		return false
+	}
+	comes := !e.spaced.IsZero() // and is not what was there before
+	e.space(at)
+	told := e.lag > 0
+	if comes {
+		e.lag = now.Sub(at)
+	}
+	return comes && !told && (e.stale || e.held == grace.SignalUnknown)
+}
+
 // judgeNone judges a service of which an objective gives nothing, by what was measured
 // last that bears on it.
-func (a *Agent) judgeNone(e *entry, newest time.Time) bool {
-	clear(e.failing)
+func (a *Agent) judgeNone(e *entry, r *series.Result) bool {
+	e.miss(map[uint64]*failing{}, r)
+	newest := r.Newest(e.about(e.sig.Service))
 	if !newest.After(e.sig.At) || a.late(e, newest) {
 		return false
+	}
+	if e.lack != "" {
+		return e.doubt(&a.cfg, newest)
 	}
 	e.arrive(&a.cfg, newest, nil)
 	e.sig.Value, e.total, e.failed = 0, 0, 0
@@ -229,10 +256,35 @@ func (a *Agent) judgeNone(e *entry, newest time.Time) bool {
 	return e.settle(&a.cfg, e.objective.Severity, newest)
 }
 
+// miss takes the elements that fail now. While the objective fires, those that do not any
+// more stay, of which not all was measured since they did: what is missing may be what is wrong.
+func (e *entry) miss(fail map[uint64]*failing, r *series.Result) {
+	e.lack = ""
+	for key, f := range e.failing {
+		if fail[key] != nil || e.held != grace.SignalFiring {
+			continue
+		}
+		if why := r.Lack(f.labels, f.newest); why != "" {
+			fail[key] = f
+			if e.lack == "" || why < e.lack {
+				e.lack = why
+			}
+		}
+	}
+	e.failing = fail
+}
+
+// doubt notes that nothing is seen to fail any more of what fires, and not all is seen: that
+// is no reason to act, and does not clear it.
+func (e *entry) doubt(cfg *Config, at time.Time) bool {
+	e.unconfirmed = true
+	return e.settle(cfg, e.objective.Severity, at)
+}
+
 // weigh finds the worst of a service's elements: of those that fail the one that does
 // for longest, else the one that is closest to it. What nobody measures any more, and
 // has not ended, has no say; what was measured before a restart alone has the last.
-func (e *entry) weigh(cfg *Config, list []*series.Element, now time.Time) (v verdict) {
+func (e *entry) weigh(cfg *Config, list []*series.Element, r *series.Result) (v verdict) {
 	seen := make(map[uint64]*failing, len(e.failing))
 	for _, one := range list {
 		at := one.Newest
@@ -240,15 +292,14 @@ func (e *entry) weigh(cfg *Config, list []*series.Element, now time.Time) (v ver
 			if !one.Holds {
 				continue // it rests on what has ended
 			}
-			at = now // that nothing is there cannot be measured
+			at = r.At // that nothing is there cannot be measured
 		}
-		if now.Sub(at) > e.staleTimeout(cfg) {
+		if r.At.Sub(at) > e.staleTimeout(cfg) {
+			v.late = notBefore(v.late, at)
 			continue
 		}
 		v.total++
-		if at.After(v.newest) {
-			v.newest = at
-		}
+		v.newest = notBefore(v.newest, at)
 		if !one.Holds {
 			if v.fails == nil && (v.element == nil || e.closer(one, v.element)) {
 				v.element = one
@@ -262,7 +313,7 @@ func (e *entry) weigh(cfg *Config, list []*series.Element, now time.Time) (v ver
 			continue // it was not there when this was judged
 		}
 		if f == nil || at.Sub(f.newest) > e.staleTimeout(cfg) {
-			f = &failing{since: at}
+			f = &failing{since: at, labels: one.Labels}
 		}
 		if f.count == 0 || at.After(f.newest) {
 			f.count++
@@ -273,7 +324,7 @@ func (e *entry) weigh(cfg *Config, list []*series.Element, now time.Time) (v ver
 			v.fails, v.element = f, one
 		}
 	}
-	e.failing = seen
+	e.miss(seen, r)
 	if v.fails != nil && v.element.Newest.IsZero() {
 		blind := *v.fails
 		blind.newest = time.Time{} // it is no evidence

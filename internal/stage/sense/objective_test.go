@@ -91,7 +91,8 @@ func TestElementsFailByThemselves(t *testing.T) {
 	}
 }
 
-// What nobody measures any more has no say, and what ended has none at once.
+// What fires and is not measured any more is stale until nobody waits for it, whatever others
+// say; what ended has no say at once.
 func TestDeadElement(t *testing.T) {
 	for name, ended := range map[string]bool{"silent": false, "ended": true} {
 		t.Run(name, func(t *testing.T) {
@@ -109,11 +110,17 @@ func TestDeadElement(t *testing.T) {
 			over := 0
 			for sec := 30; over == 0 && sec < 600; sec += 10 {
 				a.Observe(of("web", "w-2", sec, 1))
-				if states(a) == "web=ok" {
+				a.Tick(at(sec))
+				switch s := a.Signals()[0]; {
+				case s.State == grace.SignalOK:
 					over = sec
+				case sec > 80 && s.State == grace.SignalFiring && !s.Passing && !s.Unconfirmed:
+					t.Errorf("after %d s it is a reason to act: %s", sec, s.Message)
+				case sec == 200 && (s.State != grace.SignalStale || s.Message != `lag: not all of it seen since 14:16:20 UTC: lag{pod="w-1"} was measured last at 14:15:20`):
+					t.Errorf("after %d s: %s, %s", sec, s.State, s.Message)
 				}
 			}
-			if want := map[bool]int{true: 40, false: 100}[ended]; over != want { // two passes; after a minute of silence
+			if want := map[bool]int{true: 40, false: 330}[ended]; over != want { // two passes; after five minutes of silence
 				t.Errorf("over after %d s, want %d", over, want)
 			}
 		})

@@ -1,0 +1,163 @@
+package series
+
+import (
+	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// What is missing of a sum is known for as long as a sample stands for now: not what has
+// ended, and not what comes rarely.
+func TestLack(t *testing.T) {
+	const held, ranged = `sum(queue)`, `sum(rate(queue[1m]))`
+	type target = func(r *rig, s *Set, second float64)
+	page := func(r *rig, s *Set, second float64) {
+		s.Begin(after(second))
+		s.Append("queue", labels.EmptyLabels(), Meta{}, at(second, second))
+		s.End(false)
+	}
+	until := func(end float64, then target) target {
+		return func(r *rig, s *Set, second float64) {
+			if second <= end {
+				page(r, s, second)
+			} else {
+				then(r, s, second)
+			}
+		}
+	}
+	silent := func(*rig, *Set, float64) {}
+	lose := func(_ *rig, s *Set, second float64) { s.Lose(after(second)) }
+	empty := func(_ *rig, s *Set, second float64) {
+		s.Begin(after(second))
+		s.End(false)
+	}
+	b := func(at string) string { return `queue{pod="b"} was measured last at ` + at }
+	for name, tt := range map[string]struct {
+		expr      string
+		b         target
+		end       float64 // the second of the look
+		lacks     bool
+		whole     float64
+		early, of string // what is lacking since the failure 30 s before the look, and since 2 minutes before
+	}{
+		"measured":                    {held, page, 300, false, 300, "", ""},
+		"ended":                       {held, until(200, empty), 300, false, 300, "", ""},
+		"one sample late":             {held, until(285, silent), 300, false, 285, "", ""},
+		"silent":                      {held, until(255, silent), 300, true, 255, b("09:34:15"), b("09:34:15")},
+		"silent, of a range":          {ranged, until(255, silent), 300, true, 300, b("09:34:15"), b("09:34:15")},
+		"lost":                        {held, until(285, lose), 300, true, 285, b("09:34:45"), b("09:34:45")},
+		"lost, of a range":            {ranged, until(285, lose), 300, true, 285, b("09:34:45"), b("09:34:45")},
+		"silent, and about to go":     {held, until(15, silent), 300, true, 15, b("09:30:15"), b("09:30:15")},
+		"silent for too long":         {held, until(15, silent), 315, false, 315, "", ""},
+		"silent for too long a range": {ranged, until(15, silent), 315, false, 315, "", ""},
+		"lost for too long":           {held, until(15, lose), 330, false, 330, "", ""},
+		"back": {held, until(200, func(r *rig, s *Set, second float64) {
+			if second < 250 {
+				s.Lose(after(second))
+			} else {
+				page(r, s, second)
+			}
+		}), 300, false, 300, "", ""},
+		"rare": {held, func(r *rig, s *Set, second float64) {
+			if int(second)%90 == 0 {
+				page(r, s, second)
+			}
+		}, 330, false, 270, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			e := r.watch(tt.expr)[0]
+			own := func(pod string) labels.Labels { return labels.FromStrings("pod", pod) }
+			one, other := r.NewSet(From{Sensor: "s", History: true}, own("a")), r.NewSet(From{Sensor: "s", History: true}, own("b"))
+			for second := 0.0; second <= tt.end; second += 15 {
+				page(r, one, second)
+				tt.b(r, other, second)
+			}
+			got := evaluate(t, r.DB, e, after(tt.end))
+			el := got.Elements[0]
+			if el.Lacks != tt.lacks || !el.Whole.Equal(after(tt.whole)) || !el.Newest.Equal(after(tt.end)) {
+				t.Errorf("%+v", el)
+			}
+			if text := got.Lack(nil, after(tt.end-30)); text != tt.early {
+				t.Errorf("lacking: %q", text)
+			}
+			if text := got.Lack(map[string]string{"pod": "b", "other": "x"}, after(tt.end-120)); text != tt.of {
+				t.Errorf("lacking for two minutes: %q", text)
+			}
+			if text := got.Lack(map[string]string{"pod": "a"}, after(tt.end-30)); text != "" {
+				t.Errorf("of another: %q", text)
+			}
+		})
+	}
+}
+
+// A recording knows of which part of what it is made of nothing was measured.
+func TestRecordingLacks(t *testing.T) {
+	r, rec, e := recordingRig(t, `depth`, `depth = sum(rate(queue[1m]))`)
+	for second := 0.0; second <= 120; second += 10 {
+		r.now = after(second)
+		r.put("queue{pod=a}", at(second, second))
+		if second <= 60 {
+			r.put("queue{pod=b}", at(second, second))
+		}
+		got := r.step(t, rec, e, second)
+		if want := map[bool]string{true: "a part of it was measured last at 09:31:00"}[second > 90]; second > 40 && got.Lack(nil, after(second-40)) != want {
+			t.Errorf("after %v s: %q", second, got.Lack(nil, after(second-40)))
+		}
+	}
+}
+
+// What is on the right of unless rests on all that was measured there.
+func TestVetoes(t *testing.T) {
+	for text, want := range map[string][]bool{
+		`a unless b`:                         {false, true},
+		`(a or c) unless on () sum(b)`:       {false, false, true},
+		`a unless (b unless c)`:              {false, true, true},
+		`(a unless b) / c`:                   {false, true, false},
+		`sum(a unless rate(b[5m])) or c > 1`: {false, true, false},
+		`a and b`:                            {false, false},
+	} {
+		e := compiled(t, text)
+		for i, p := range e.picks {
+			if p.vetoes != want[i] {
+				t.Errorf("%s: %s: %t", text, p.selector(), p.vetoes)
+			}
+		}
+	}
+	for _, text := range []string{`a unless on () sum(b) > 9`, `a unless on () sum(rate(b[1m])) > 9`} {
+		r := newRig(t, nil)
+		e := r.watch(text)[0]
+		r.put("a", at(0, 1), at(15, 1), at(30, 1), at(45, 1))
+		r.put("b{pod=x}", at(0, 1), at(15, 1))
+		r.put("b{pod=y}", at(0, 1), at(15, 1), at(30, 1), at(45, 1))
+		if got := evaluate(t, r.DB, e, after(45)).Elements; len(got) != 1 || !got[0].Newest.Equal(after(15)) {
+			t.Errorf("%s: %+v", text, got)
+		}
+		for second := 60.0; second <= 330; second += 15 {
+			r.put("a", at(second, 1))
+			r.put("b{pod=y}", at(second, 1))
+		}
+		if got := evaluate(t, r.DB, e, after(330)).Elements; len(got) != 1 || !got[0].Newest.Equal(after(330)) {
+			t.Errorf("%s waits for what has gone: %+v", text, got)
+		}
+	}
+}
+
+// A series that is lost is so once: what ends it later is an end.
+func TestLostOnce(t *testing.T) {
+	r := newRig(t, nil)
+	e := r.watch(`queue`)[0]
+	s := r.NewSet(From{Sensor: "s", History: true}, labels.EmptyLabels())
+	s.Lose(after(0)) // before the first round
+	for _, second := range []float64{15, 30} {
+		s.Begin(after(second))
+		s.Append("queue", labels.EmptyLabels(), Meta{}, at(second, 1))
+		s.End(false)
+		s.Lose(after(second + 5))
+		s.Close(after(second + 6))
+	}
+	got := evaluate(t, r.DB, e, after(40))
+	if len(got.Elements) != 0 || !got.Newest(nil).IsZero() || got.Lack(nil, after(35)) != "queue was measured last at 09:30:30" {
+		t.Errorf("%+v, %s", got.Elements, got.Lack(nil, after(35)))
+	}
+}

@@ -1,0 +1,202 @@
+package sense
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"grace"
+	"grace/internal/series"
+)
+
+// target is one whose page is scraped.
+type target struct {
+	*series.Set
+
+	house *house
+}
+
+func (h *house) target(pod string) *target {
+	return &target{h.db.NewSet(series.From{Sensor: pod, Source: pod, History: true}, labels.FromStrings("pod", pod, series.ServiceLabel, "web")), h}
+}
+
+// page has a queue of some length.
+func (t *target) page(sec int, queue float64) {
+	t.Begin(at(sec))
+	t.Append("queue", labels.EmptyLabels(), series.Meta{}, series.Sample{At: at(sec).UnixMilli(), Value: queue})
+	t.End(false)
+}
+
+// empty is a page without one: it is no more.
+func (t *target) empty(sec int) {
+	t.Begin(at(sec))
+	t.End(false)
+}
+
+// A sum that fires is not over because some of what it is made of is not measured any more.
+// That is told, and nothing is done about it, until nobody waits for what is missing.
+func TestPartOfASumIsMissing(t *testing.T) {
+	const held, ranged = `sum by (service) (queue) > 10`, `sum by (service) (max_over_time(queue[30s])) > 10`
+	for name, tt := range map[string]struct {
+		expr string
+		does func(a, b *target, sec int) // from second 40 on
+		over int
+		says string // once it is stale
+	}{
+		"it is measured":             {held, func(a, b *target, sec int) { a.page(sec, 4); b.page(sec, 4) }, 50, ""},
+		"it has ended":               {held, func(a, b *target, sec int) { a.page(sec, 4); b.empty(sec) }, 50, ""},
+		"its target does not answer": {held, func(a, b *target, sec int) { a.page(sec, 4); b.Lose(at(sec)) }, 350, `queue{pod="b"} was measured last at 14:15:30`},
+		"nothing comes of it, of which a range is looked at": {
+			ranged, func(a, _ *target, sec int) { a.page(sec, 4) }, 340, `queue{pod="b"} was measured last at 14:15:30`,
+		},
+		"its target does not answer for a while": {held, func(a, b *target, sec int) {
+			if a.page(sec, 4); sec < 200 {
+				b.Lose(at(sec))
+			} else {
+				b.page(sec, 4)
+			}
+		}, 210, `queue{pod="b"} was measured last at 14:15:30`},
+		"its source answers in part": {held, func(a, b *target, sec int) {
+			if sec < 400 {
+				b.Lack("queue", "source eu: a store is away")
+			}
+			a.page(sec, 4)
+			b.Begin(at(sec))
+			b.Append("queue", labels.EmptyLabels(), series.Meta{}, series.Sample{At: at(sec).UnixMilli(), Value: 4})
+			b.End(sec < 400)
+		}, 410, "source eu: a store is away"},
+		"it comes more rarely": {held, func(a, b *target, sec int) {
+			if a.page(sec, 4); sec%20 == 0 {
+				b.page(sec, 4)
+			}
+		}, 50, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(DefaultConfig(), []Objective{{Name: "queue", Expr: tt.expr, Code: grace.CodeCapacity}})
+			a, b := h.target("a"), h.target("b")
+			for sec := 0; sec <= 30; sec += 10 {
+				a.page(sec, 4)
+				b.page(sec, 20)
+				h.judge(at(sec))
+				h.Tick(at(sec))
+			}
+			if got := states(h); got != "web=firing" {
+				t.Fatal(got)
+			}
+			over := 0
+			for sec := 40; over == 0 && sec < 700; sec += 10 {
+				tt.does(a, b, sec)
+				h.judge(at(sec))
+				h.Tick(at(sec))
+				switch s := h.Signals()[0]; {
+				case s.State == grace.SignalOK:
+					over = sec
+				case s.Passing: // the first of two
+				case sec > 130 && (s.State != grace.SignalStale || tt.says == "" || !strings.HasSuffix(s.Message, tt.says)):
+					t.Errorf("after %d s: %s, %s", sec, s.State, s.Message)
+				case sec > 70 && s.State == grace.SignalFiring && !s.Unconfirmed:
+					t.Errorf("after %d s it is a reason to act: %s", sec, s.Message)
+				}
+			}
+			if over != tt.over {
+				t.Errorf("over after %d s, want %d", over, tt.over)
+			}
+		})
+	}
+}
+
+// It goes on firing where what is seen of it is enough to fail.
+func TestPartOfASumFails(t *testing.T) {
+	h := newHouse(DefaultConfig(), []Objective{{Name: "queue", Expr: `sum by (service) (queue) > 10`, Code: grace.CodeCapacity}})
+	a, b := h.target("a"), h.target("b")
+	for sec := 0; sec <= 200; sec += 10 {
+		if a.page(sec, 40); sec <= 30 {
+			b.page(sec, 20)
+		} else {
+			b.Lose(at(sec))
+		}
+		h.judge(at(sec))
+		h.Tick(at(sec))
+	}
+	if s := h.Signals()[0]; s.State != grace.SignalFiring || s.Unconfirmed || !s.At.Equal(at(200)) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// What is missing on the right of unless is no reason to fire: it may be what keeps it silent.
+func TestVetoIsMissing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		b     func(b, c *target, sec int)
+		fires int // 0: not within five minutes
+	}{
+		"it is there":                {func(b, c *target, sec int) { b.page(sec, 200); c.page(sec, 1) }, 0},
+		"it has ended":               {func(b, c *target, sec int) { b.empty(sec); c.page(sec, 1) }, 110},
+		"its target does not answer": {func(b, c *target, sec int) { b.Lose(at(sec)); c.page(sec, 1) }, 0},
+		"nothing comes of it":        {func(_, c *target, sec int) { c.page(sec, 1) }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(DefaultConfig(), []Objective{{
+				Name: "queue", Service: "web", Expr: `sum(queue{pod="a"}) > 10 unless sum(queue{pod=~"b|c"}) > 100`, Code: grace.CodeCapacity,
+			}})
+			a, b, c := h.target("a"), h.target("b"), h.target("c")
+			fires := 0
+			for sec := 0; sec <= 390; sec += 10 {
+				a.page(sec, 20)
+				if sec < 100 {
+					b.page(sec, 200)
+					c.page(sec, 1)
+				} else {
+					tt.b(b, c, sec)
+				}
+				h.judge(at(sec))
+				h.Tick(at(sec))
+				if s := h.Signals()[0]; fires == 0 && s.State == grace.SignalFiring {
+					fires = sec
+				}
+			}
+			if fires != tt.fires {
+				t.Errorf("it fires after %d s, want %d", fires, tt.fires)
+			}
+		})
+	}
+}
+
+// What comes too late to have a say teaches how rarely it comes; where that is not enough
+// people are told what to write.
+func TestLateIsTold(t *testing.T) {
+	for _, tt := range []struct {
+		every, late int
+		state       grace.SignalState
+		says        string
+	}{
+		{300, 200, grace.SignalOK, "lag 1 s <= 10 s"},
+		{20, 90, grace.SignalUnknown, "lag: no data yet; its samples are 1m30s old when they come, too old to count: raise sense.stale_after"},
+	} {
+		a := lagging(func(o *Objective) { o.Service = "web" })
+		a.judge(at(0))
+		told := 0
+		for sec := 0; sec <= 3000; sec += 10 {
+			if sec%tt.every == 0 {
+				s := of("web", "w-1", sec, 1)
+				a.Agent.Observe(s)
+				a.db.Observe(s)
+				for _, changed := range a.judge(at(sec + tt.late)) {
+					if changed.Message == tt.says {
+						told++
+					}
+				}
+			}
+			a.Tick(at(sec + tt.late))
+		}
+		if s := a.Signals()[0]; s.State != tt.state || s.Message != tt.says || told != 1 {
+			t.Errorf("told %d times, %+v", told, s)
+		}
+	}
+	a := lagging(func(o *Objective) { o.Service = "web" })
+	a.db.Observe(of("web", "w-1", -100, 1))
+	a.judge(at(0)) // what was there before
+	if s := a.Signals()[0]; s.Message != "lag: no data yet" {
+		t.Errorf("%+v", s)
+	}
+}
