@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -21,32 +22,33 @@ import (
 type judgedBy struct {
 	kind, name string
 	expr       *series.Expr
+	stale      time.Duration // how old what an objective looks at may be
 }
 
 // checked is the kind of what runs are verified by.
 const checked = "check"
 
 func judged(cfg *config.Config) (out []judgedBy) {
-	add := func(kind string, service grace.ServiceID, name, text, source string) {
+	add := func(kind string, service grace.ServiceID, name, text, source string, stale time.Duration) {
 		compile := series.CompileAt
 		if kind == checked {
 			compile = series.CompileCheck
 		}
 		if e, err := compile(text, source); err == nil {
-			out = append(out, judgedBy{kind, strings.TrimPrefix(string(service)+"/"+name, "/"), e})
+			out = append(out, judgedBy{kind, strings.TrimPrefix(string(service)+"/"+name, "/"), e, stale})
 		}
 	}
 	for _, o := range cfg.Objectives {
 		if o.Labels == nil { // rules are about many
-			add("objective", o.Service, o.Name, o.Expr, o.Source)
+			add("objective", o.Service, o.Name, o.Expr, o.Source, max(cfg.Sense.StaleAfter.D(), 2*o.Interval))
 		}
 	}
 	for _, l := range cfg.Limits {
-		add("limit", l.Service, l.Name, l.Expr, l.Source)
+		add("limit", l.Service, l.Name, l.Expr, l.Source, 0)
 	}
 	for _, c := range heal.Checks(cfg.Services, cfg.Playbooks) {
 		if c.Asked() {
-			add(checked, c.Service, string(c.Playbook)+"/"+cmp.Or(c.Name, string(c.Type)), c.Expr, c.Source)
+			add(checked, c.Service, string(c.Playbook)+"/"+cmp.Or(c.Name, string(c.Type)), c.Expr, c.Source, 0)
 		}
 	}
 	return out
@@ -81,7 +83,11 @@ func answered(ctx context.Context, db *series.DB, one judgedBy) (Finding, error)
 		}
 	}
 	var elements []string
+	var newest time.Time
 	for _, e := range found.Elements {
+		if e.Newest.After(newest) {
+			newest = e.Newest
+		}
 		elements = append(elements, labels.FromMap(e.Labels).String()+" "+strconv.FormatFloat(e.Value, 'g', 4, 64))
 	}
 	switch why := db.Broken(one.expr); {
@@ -95,6 +101,10 @@ func answered(ctx context.Context, db *series.DB, one judgedBy) (Finding, error)
 		f.State, f.Detail = FoundWarning, fmt.Sprintf("%s gives nothing for %s: see there whether all names and labels in it are right", r.Source, r.Query)
 	default:
 		f.Detail = fmt.Sprintf("%s gives nothing for %s, which is well", r.Source, r.Query)
+	}
+	if old := found.At.Sub(newest); one.stale > 0 && f.State == FoundOK && !newest.IsZero() && old > one.stale {
+		f.State = FoundWarning
+		f.Detail += fmt.Sprintf("; the newest sample of it is %s old, too old to count: unless it comes as rarely, raise sense.stale_after", old.Round(time.Second))
 	}
 	f.Detail = grace.Printable(f.Detail)
 	return f, nil

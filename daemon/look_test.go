@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"grace"
 	"grace/daemon"
@@ -160,7 +161,13 @@ func TestLookAtSource(t *testing.T) {
 		"check a/restart_service/drained": {daemon.FoundWarning, `eu gives nothing for queue_depth{job="a"}: see there`}, "check a/restart_service/expr": {daemon.FoundWarning, "eu gives nothing for queue_depth > 100"},
 	})
 	saw(t, looked(t, text), map[string][2]string{"objective web/some": {daemon.FoundOK, `eu gives nothing for queue_depth > 100 and on () vector(1), which is well`}})
-	eu.set(func(f *fakeSource) { f.depths = nil })
+	eu.set(func(f *fakeSource) {
+		f.depths, f.frozen = map[string]float64{"a": 150}, time.Now().Add(-90*time.Second)
+	})
+	late := `1 of queue_depth at eu: {job="a"} 150; the newest sample of it is 1m30s old, too old to count: unless it comes as rarely, raise sense.stale_after`
+	saw(t, looked(t, text), map[string][2]string{"objective web/queue": {daemon.FoundWarning, late}})
+	saw(t, looked(t, text+"sense: {stale_after: 3m}\n"), map[string][2]string{"objective web/queue": {daemon.FoundOK, `1 of queue_depth at eu: {job="a"} 150`}})
+	eu.set(func(f *fakeSource) { f.depths, f.frozen = nil, time.Time{} })
 	saw(t, looked(t, text), map[string][2]string{
 		"objective web/queue": {daemon.FoundWarning, "eu gives nothing for queue_depth: see there"}, "objective web/some": {daemon.FoundWarning, "eu has no queue_depth"},
 	})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -210,6 +211,7 @@ func readScript(t *testing.T, text string) *script {
 			t.Fatalf("script: %q: %v", line, err)
 		}
 	}
+	slices.SortStableFunc(s.history, func(a, b grace.Sample) int { return a.At.Compare(b.At) })
 	if s.to.IsZero() {
 		t.Fatal("script: says not from when to when")
 	}

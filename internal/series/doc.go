@@ -37,7 +37,9 @@
 // twice the interval at which the series comes, if that is longer. Of an expression whose
 // outermost operator compares the [Result] has what does not hold, too, and what it is
 // compared with. Each [Element] knows when the newest sample was measured that it rests
-// on; what was made of a range is given once a twelfth of it has been seen.
+// on; what was made of a range is given once a twelfth of it has been seen. Of what bears on
+// an element [Result.Lack] says what was not measured since a time, for as long as a sample
+// stands for now: it may be less than it is.
 //
 // Those of a source ([CompileAt]) look at what it answered, which is appended as series of
 // their own: its elements, and, where it matters that there are none, what its selectors found.
@@ -45,8 +47,8 @@
 // # Sets
 //
 // What comes round by round, a page, a recording, an answer, is a [Set]: what is there no more
-// ends with a stale marker, and one that cannot be told breaks the expressions that may look
-// at it ([DB.Broken]) and ends nothing.
+// ends with a stale marker, what nobody answers for is lost, and one that cannot be told breaks
+// the expressions that may look at it ([DB.Broken]) and ends nothing.
 //
 // # Recordings
 //

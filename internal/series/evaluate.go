@@ -93,11 +93,29 @@ func (r *Result) Lack(of map[string]string, since time.Time) string {
 	if oldest == nil {
 		return ""
 	}
-	at := time.UnixMilli(oldest.oldest).UTC().Format(time.TimeOnly)
-	if oldest.gap == 0 && !oldest.lost {
-		return "a part of it was measured last at " + at
+	return oldest.last()
+}
+
+// Lost names a series that the expression looks at and whose target does not answer; empty
+// when there is none.
+func (r *Result) Lost() string {
+	for _, m := range r.evidence.picked {
+		for i := range m.series {
+			if m.series[i].lost {
+				return m.series[i].last()
+			}
+		}
 	}
-	return oldest.labels.Get(MetricLabel) + Distinct(oldest.labels.DropReserved(func(name string) bool { return name == MetricLabel }).Map()) + " was measured last at " + at
+	return ""
+}
+
+// last tells people when a series was measured last.
+func (s *timed) last() string {
+	at := " was measured last at " + time.UnixMilli(s.oldest).UTC().Format(time.TimeOnly)
+	if s.gap == 0 && !s.lost {
+		return "a part of it" + at
+	}
+	return s.labels.Get(MetricLabel) + Distinct(s.labels.DropReserved(func(name string) bool { return name == MetricLabel }).Map()) + at
 }
 
 // rarely is how far apart samples are that nobody waits for.

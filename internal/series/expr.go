@@ -248,10 +248,11 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 	p := pick{matchers: v.LabelMatchers, text: matchersText(v.LabelMatchers)}
 	back := v.OriginalOffset
 	p.past = back > 0 || v.Timestamp != nil
+	path = append(slices.Clip(path), v)
 	for i, above := range path {
 		switch above := above.(type) {
 		case *parser.BinaryExpr:
-			p.vetoes = p.vetoes || above.Op == parser.LUNLESS && append(path[:len(path):len(path)], v)[i+1] == above.RHS
+			p.vetoes = p.vetoes || above.Op == parser.LUNLESS && path[i+1] == above.RHS
 		case *parser.MatrixSelector:
 			p.reach = above.Range.Milliseconds()
 			back += above.Range

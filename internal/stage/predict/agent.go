@@ -144,12 +144,10 @@ func (a *Agent) Observe(name Series, at time.Time, value float64) {
 	}
 }
 
-// Stands tells whether something was said of a series at the last look.
-func (a *Agent) Stands(name Series) bool {
-	h, ok := a.index[name.identity()]
-	return ok && slices.ContainsFunc(a.at(h).watches, func(w watch) bool {
-		return slices.ContainsFunc(w.open, func(o open) bool { return o.Stands })
-	})
+// Claimed tells whether something is claimed of a series, and not resolved yet.
+func (a *Agent) Claimed(name Series) bool {
+	h, ok := a.find(name.identity())
+	return ok && slices.ContainsFunc(a.at(h).watches, func(w watch) bool { return len(w.open) > 0 })
 }
 
 // judged gives a series that is there for its targets alone; false where there is none.

@@ -178,8 +178,15 @@ func TestSince(t *testing.T) {
 // it goes on.
 func TestLost(t *testing.T) {
 	p := &tape{a: earned(DefaultConfig(), []Target{target()}), now: start}
+	of := Series{Service: "cart", Metric: "latency_ms"}
 	p.play(60, flat)
+	if p.a.Claimed(of) {
+		t.Error("something is claimed of what is flat")
+	}
 	p.play(70, rise)
+	if !p.a.Claimed(of) || p.a.Claimed(Series{Service: "cart", Metric: "errors"}) {
+		t.Error("what is claimed is of another series")
+	}
 	p.now = p.now.Add(2 * time.Minute)
 	if r := p.look(); len(r.Lost) != 1 || len(r.Retracted) != 0 || r.Lost[0].Key != p.all.Published[0].Key {
 		t.Fatalf("without data: %+v", r)

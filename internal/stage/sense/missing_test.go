@@ -66,6 +66,14 @@ func TestPartOfASumIsMissing(t *testing.T) {
 			b.Append("queue", labels.EmptyLabels(), series.Meta{}, series.Sample{At: at(sec).UnixMilli(), Value: 4})
 			b.End(sec < 400)
 		}, 410, "source eu: a store is away"},
+		"it is not there, on the right of and": {
+			`sum by (service) (queue{pod="a"}) > 1 and on (service) sum by (service) (queue{pod="b"}) > 10`,
+			func(a, b *target, sec int) { a.page(sec, 4); b.Lose(at(sec)) }, 350, `queue{pod="b"} was measured last at 14:15:30`,
+		},
+		"it is not there, on the right of or": {
+			`sum by (service) (queue{pod="a"}) > 10 or sum by (service) (queue{pod="b"}) > 10`,
+			func(a, b *target, sec int) { a.page(sec, 4); b.Lose(at(sec)) }, 350, `queue{pod="b"} was measured last at 14:15:30`,
+		},
 		"it comes more rarely": {held, func(a, b *target, sec int) {
 			if a.page(sec, 4); sec%20 == 0 {
 				b.page(sec, 4)

@@ -43,6 +43,8 @@ func Read(c grace.Check, e *series.Expr, r *series.Result, since time.Time) grac
 		out.At, out.OK, out.Detail = slices.MaxFunc(failed, byTime).Newest, true, describe(e, failed, len(r.Elements))
 	case old != nil:
 		out.Detail = unseen(e, old.Whole, since) + label(old)
+	case r.Lost() != "":
+		out.Detail = r.Lost()
 	case undefined != nil:
 		out.Detail = "no number, or not measured for long enough" + label(undefined)
 	case single && len(held) > 0:

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"grace"
 	"grace/internal/series"
 )
@@ -113,6 +115,46 @@ func TestRead(t *testing.T) {
 				t.Errorf("every %s", got.Every)
 			}
 		})
+	}
+}
+
+// What a target said that does not answer any more shows nothing, whatever the others say.
+func TestReadLost(t *testing.T) {
+	for expr, want := range map[string]string{
+		`queue < 5`:                         `queue{pod="b"} was measured last at 09:30:45`,
+		`sum(queue) < 5`:                    `no sample of queue since 09:31:00, the newest is from 09:30:45`,
+		`queue < 2`:                         `3, not < 2 {pod="a"}`,
+		`absent(queue{service="shop"} > 5)`: `no sample of queue since 09:31:00, the newest is from 09:30:45`,
+	} {
+		e, err := series.Compile(expr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db, err := series.New(series.DefaultConfig(), series.Options{Now: func() time.Time { return start.Add(time.Minute) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		db.Watch([]*series.Expr{e})
+		b := db.NewSet(series.From{Sensor: "b", Source: "b"}, labels.FromStrings("pod", "b", series.ServiceLabel, "shop"))
+		for second := -45; second <= 30; second += 15 {
+			at := start.Add(time.Duration(second) * time.Second)
+			db.Observe(grace.Sample{Service: "shop", Metric: "queue", Kind: grace.SampleMetric, At: at, Value: 3, Labels: map[string]string{"pod": "a"}})
+			if second >= 0 {
+				b.Lose(at)
+				continue
+			}
+			b.Begin(at)
+			b.Append("queue", labels.EmptyLabels(), series.Meta{}, series.Sample{At: at.UnixMilli(), Value: 1})
+			b.End(false)
+		}
+		r, err := db.Evaluate(t.Context(), e, start.Add(30*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := Read(grace.Check{Type: grace.CheckExpr, Expr: expr}, e, &r, start)
+		if fails := expr == `queue < 2`; got.Detail != want || got.OK != fails {
+			t.Errorf("%s: %+v", expr, got)
+		}
 	}
 }
 
