@@ -138,6 +138,13 @@ func (m *measured) compare(gone int64) {
 	}
 }
 
+// lacks tells whether a series that bears on something lacks.
+func (ev *evidence) lacks() bool {
+	return slices.ContainsFunc(ev.picked, func(m measured) bool {
+		return slices.ContainsFunc(m.series, func(s timed) bool { return s.lacks() })
+	})
+}
+
 // newness is when what an element rests on was measured: the oldest, over the selectors, of
 // the newest samples that bear on it. whole is the same where each series counts that stands
 // for now, or is lost: a sum is made of all. oldest is the same of all, also of those of which
@@ -165,7 +172,7 @@ func (ev *evidence) newest(ls labels.Labels) (n newness, enough bool) {
 		if !ok {
 			continue
 		}
-		if m.vetoes && t.oldest != thin && t.oldest != math.MaxInt64 {
+		if m.vetoes && t.newest != thin && t.oldest != math.MaxInt64 {
 			t.newest = t.oldest
 		}
 		if t.newest == math.MinInt64 { // all are lost

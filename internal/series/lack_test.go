@@ -107,6 +107,37 @@ func TestRecordingLacks(t *testing.T) {
 	}
 }
 
+// What a recording does not give any more because a target does not answer has not ended.
+func TestRecordingIsLost(t *testing.T) {
+	for _, lost := range []bool{true, false} {
+		r, rec, e := recordingRig(t, `sum(depth)`, `depth = rate(queue[30s])`)
+		b := r.NewSet(From{Sensor: "s", History: true}, labels.FromStrings("pod", "b"))
+		for second := 0.0; second <= 180; second += 15 {
+			r.now = after(second)
+			r.put("queue{pod=a}", at(second, second))
+			switch {
+			case second <= 60:
+				b.Begin(r.now)
+				b.Append("queue", labels.EmptyLabels(), Meta{}, at(second, second))
+				b.End(false)
+			case lost:
+				b.Lose(r.now)
+			default:
+				b.Begin(r.now)
+				b.End(false)
+			}
+			got := r.step(t, rec, e, second)
+			if why := got.Lack(nil, after(second-30)); second >= 120 && (why != "") != lost {
+				t.Errorf("lost %t, after %v s: %q", lost, second, why)
+			}
+		}
+		last := r.step(t, rec, e, 181)
+		if got := last.Lost(); lost && got != `depth{pod="b"} was measured last at 09:31:14` || !lost && got != "" {
+			t.Errorf("lost %t: %q", lost, got)
+		}
+	}
+}
+
 // What is on the right of unless rests on all that was measured there.
 func TestVetoes(t *testing.T) {
 	for text, want := range map[string][]bool{

@@ -221,7 +221,11 @@ func (r *Recorder) record(ctx context.Context, rec *recording, at time.Time, lim
 	for i := range rows {
 		rec.set.Append(rec.Name, rows[i].labels, rows[i].meta, rows[i].sample)
 	}
-	if report := rec.set.End(false); report.Refused() > 0 {
+	end := func() Report { return rec.set.End(false) }
+	if ev.lacks() {
+		end = rec.set.EndLost
+	}
+	if report := end(); report.Refused() > 0 {
 		return report.Err()
 	}
 	return nil

@@ -25,6 +25,7 @@ type Set struct {
 
 	round uint64
 	at    time.Time // of the round
+	last  time.Time // of the one before
 	batch *Batch    // of the round
 	list  []labels.Label
 	key   []byte
@@ -39,7 +40,7 @@ func (db *DB) NewSet(from From, own labels.Labels) *Set {
 // Begin opens a round, which is to be ended.
 func (s *Set) Begin(at time.Time) {
 	s.round++
-	s.at, s.batch = at, s.db.Begin(s.from)
+	s.last, s.at, s.batch = s.at, at, s.db.Begin(s.from)
 }
 
 // Append takes a sample of a series of the round; a name replaces that of its metric. One
@@ -82,6 +83,15 @@ func (s *Set) End(partial bool) Report {
 		s.Fail("", "")
 		s.end(s.at, s.round, Meta{})
 	}
+	return r
+}
+
+// EndLost is End of a whole round of which it is not known whether what it does not have is no
+// more: that is lost, see [Set.Lose].
+func (s *Set) EndLost() Report {
+	r := s.End(true)
+	s.Fail("", "")
+	s.end(s.at, s.round, Meta{Measured: s.last.UnixMilli()})
 	return r
 }
 
