@@ -268,14 +268,15 @@ func (l *lease) adopt(ctx context.Context) error {
 
 // take marks the leases that have ended as taken, and gives those of the
 // executors whose runs are without an owner: taken now, taken before, or
-// without any lease.
+// without any lease. None is taken while nobody has reached the database, which the
+// next renewal is to note.
 func (l *lease) take(ctx context.Context, ids []string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.times.timeout)
 	defer cancel()
 	if _, err := l.pool.Exec(ctx, `UPDATE grace.flow_lease SET taken = true
 		WHERE executor = ANY($1) AND NOT taken AND expires <= now()
-		AND EXISTS (SELECT FROM grace.flow_seen WHERE since <= now() - make_interval(secs => $2))`,
-		ids, l.times.patience.Seconds()); err != nil {
+		AND EXISTS (SELECT FROM grace.flow_seen WHERE since <= now() - make_interval(secs => $2) AND at >= now() - make_interval(secs => $3))`,
+		ids, l.times.patience.Seconds(), l.times.gap.Seconds()); err != nil {
 		return nil, fmt.Errorf("take ended leases: %w", err)
 	}
 	rows, err := l.pool.Query(ctx, `SELECT executor FROM grace.flow_lease WHERE NOT taken`)

@@ -236,7 +236,7 @@ func TestRenewOrTake(t *testing.T) {
 		if _, err := a.cfg.PG.Exec(t.Context(), `INSERT INTO grace.flow_lease (executor, expires) VALUES ($1, now() - interval '1 s')`, name); err != nil {
 			t.Fatal(err)
 		}
-		eager := &lease{cfg: Config{Executor: "b"}, times: leaseTimes{timeout: time.Second}, pool: a.cfg.PG}
+		eager := &lease{cfg: Config{Executor: "b"}, times: leaseTimes{timeout: time.Second, gap: time.Hour}, pool: a.cfg.PG}
 		var taken atomic.Bool
 		done := make(chan error, 1)
 		go func() {
