@@ -72,15 +72,7 @@ func TestRead(t *testing.T) {
 		{"no value at all", `sum(lag)`, grace.CheckCapacity, line{"a": {1, 1, 1}}, false, 0, 0, `no sample of lag since 09:31:00, or not for long enough`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			e, err := series.Compile(tt.expr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			db, err := series.New(series.DefaultConfig(), series.Options{Now: func() time.Time { return start.Add(time.Minute) }})
-			if err != nil {
-				t.Fatal(err)
-			}
-			db.Watch([]*series.Expr{e})
+			e, db := watched(t, tt.expr)
 			put := func(metric, pod string, second float64, v float64) {
 				s := grace.Sample{Service: "shop", Metric: metric, Kind: grace.SampleMetric, At: start.Add(time.Duration(second) * time.Second), Value: v}
 				if pod != "" {
@@ -126,15 +118,7 @@ func TestReadLost(t *testing.T) {
 		`queue < 2`:                         `3, not < 2 {pod="a"}`,
 		`absent(queue{service="shop"} > 5)`: `no sample of queue since 09:31:00, the newest is from 09:30:45`,
 	} {
-		e, err := series.Compile(expr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		db, err := series.New(series.DefaultConfig(), series.Options{Now: func() time.Time { return start.Add(time.Minute) }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		db.Watch([]*series.Expr{e})
+		e, db := watched(t, expr)
 		b := db.NewSet(series.From{Sensor: "b", Source: "b"}, labels.FromStrings("pod", "b", series.ServiceLabel, "shop"))
 		for second := -45; second <= 30; second += 15 {
 			at := start.Add(time.Duration(second) * time.Second)
@@ -176,4 +160,19 @@ func TestOutline(t *testing.T) {
 			t.Errorf("%s: %v", got, err)
 		}
 	}
+}
+
+// watched gives an expression, and series that are kept for it.
+func watched(t *testing.T, expr string) (*series.Expr, *series.DB) {
+	t.Helper()
+	e, err := series.Compile(expr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := series.New(series.DefaultConfig(), series.Options{Now: func() time.Time { return start.Add(time.Minute) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Watch([]*series.Expr{e})
+	return e, db
 }
