@@ -66,11 +66,7 @@ type Element struct {
 // Newest tells when the newest sample was measured of what bears on labels, as it does
 // for Element.Newest. It is zero when there is none.
 func (r *Result) Newest(of map[string]string) time.Time {
-	var ev evidence // of its own: the other may be in use
-	for _, m := range r.evidence.picked {
-		ev.picked = append(ev.picked, measured{series: m.series, ranged: m.ranged, vetoes: m.vetoes})
-	}
-	n, _ := ev.newest(labels.FromMap(of))
+	n, _ := r.evidence.newest(labels.FromMap(of))
 	return n.newest
 }
 
@@ -80,20 +76,10 @@ func (r *Result) Lack(of map[string]string, since time.Time) string {
 	if r.Lacking != "" {
 		return r.Lacking
 	}
-	var oldest *timed
-	for _, m := range r.evidence.picked {
-		for i := range m.series {
-			s := &m.series[i]
-			late := s.oldest <= since.UnixMilli() && time.Duration(s.gap)*time.Millisecond <= rarely
-			if (late || s.lacks()) && !s.gone && s.measured != never && bears(s.labels, of) && (oldest == nil || s.oldest < oldest.oldest) {
-				oldest = s
-			}
-		}
+	if s := r.evidence.lack(labels.FromMap(of), since.UnixMilli()); s != nil {
+		return s.last()
 	}
-	if oldest == nil {
-		return ""
-	}
-	return oldest.last()
+	return ""
 }
 
 // Lost names a series that the expression looks at and whose target does not answer; empty
@@ -120,16 +106,6 @@ func (s *timed) last() string {
 
 // rarely is how far apart samples are that nobody waits for.
 const rarely = time.Minute
-
-// bears tells whether what is measured of a series says something of what has labels.
-func bears(series labels.Labels, of map[string]string) bool {
-	for name, value := range of {
-		if has := series.Get(name); has != "" && has != value {
-			return false
-		}
-	}
-	return true
-}
 
 // Every tells how far the newest samples that the expression looks at are from those
 // before, of the selector whose samples come most rarely; 0 where that is not known.

@@ -57,11 +57,21 @@ type shared struct {
 // not lost, of the oldest that has not gone, and of the oldest that stands for now, or is lost.
 type span struct {
 	newest, oldest, whole int64
-	lacks                 bool // some of them lack
+	// Of those that have not gone: the one measured the longest ago of those that lack, and of
+	// those that are waited for; nil for none.
+	lacking, awaited *timed
 }
 
 func (t span) with(o span) span {
-	return span{max(t.newest, o.newest), min(t.oldest, o.oldest), min(t.whole, o.whole), t.lacks || o.lacks}
+	return span{max(t.newest, o.newest), min(t.oldest, o.oldest), min(t.whole, o.whole), older(t.lacking, o.lacking), older(t.awaited, o.awaited)}
+}
+
+// older gives the one that was measured the longest ago, the first of equals; nil is none.
+func older(a, b *timed) *timed {
+	if a == nil || b != nil && b.oldest < a.oldest {
+		return b
+	}
+	return a
 }
 
 // noSpan is that of no series.
@@ -157,13 +167,7 @@ type newness struct {
 // newest gives that of an element with labels; false when some of it has not been seen for
 // long enough.
 func (ev *evidence) newest(ls labels.Labels) (n newness, enough bool) {
-	ev.names, ev.key = ev.names[:0], ev.key[:0]
-	ls.Range(func(l labels.Label) {
-		if l.Name != MetricLabel {
-			ev.names = append(ev.names, l.Name)
-			ev.key = append(append(ev.key, l.Name...), 0)
-		}
-	})
+	ev.name(ls)
 	least := noSpan()
 	least.newest = math.MaxInt64
 	for i := range ev.picked {
@@ -184,11 +188,36 @@ func (ev *evidence) newest(ls labels.Labels) (n newness, enough bool) {
 	}
 	switch least.newest {
 	case math.MaxInt64:
-		return newness{lacks: least.lacks}, true
+		return newness{lacks: least.lacking != nil}, true
 	case thin:
 		return newness{}, false
 	}
-	return newness{time.UnixMilli(least.newest).UTC(), time.UnixMilli(least.whole).UTC(), time.UnixMilli(least.oldest).UTC(), least.lacks}, true
+	return newness{time.UnixMilli(least.newest).UTC(), time.UnixMilli(least.whole).UTC(), time.UnixMilli(least.oldest).UTC(), least.lacking != nil}, true
+}
+
+// name notes the names of an element's labels.
+func (ev *evidence) name(ls labels.Labels) {
+	ev.names, ev.key = ev.names[:0], ev.key[:0]
+	ls.Range(func(l labels.Label) {
+		if l.Name != MetricLabel {
+			ev.names = append(ev.names, l.Name)
+			ev.key = append(append(ev.key, l.Name...), 0)
+		}
+	})
+}
+
+// lack gives the series that was measured the longest ago of those that bear on labels and
+// lack, or were not measured after a time though they are waited for; nil for none.
+func (ev *evidence) lack(ls labels.Labels, since int64) *timed {
+	ev.name(ls)
+	var out *timed
+	for i := range ev.picked {
+		t, _ := ev.picked[i].times(ls, ev.names, ev.key)
+		if out = older(out, t.lacking); t.awaited != nil && t.awaited.oldest <= since {
+			out = older(out, t.awaited)
+		}
+	}
+	return out
 }
 
 // times gives those of the newest samples of the series that agree with labels, which
@@ -215,7 +244,8 @@ func (m *measured) times(ls labels.Labels, names []string, key []byte) (t span, 
 func (m *measured) share(names []string) (out []shared) {
 	places := map[string]int{}
 	has := make([]byte, len(names))
-	for _, s := range m.series {
+	for i := range m.series {
+		s := &m.series[i]
 		if s.measured == never {
 			continue // it bears no evidence
 		}
@@ -241,7 +271,13 @@ func (m *measured) share(names []string) (out []shared) {
 		if !known {
 			t = noSpan()
 		}
-		own := span{s.measured, s.oldest, s.measured, s.lacks()}
+		own := span{newest: s.measured, oldest: s.oldest, whole: s.measured}
+		if s.lacks() {
+			own.lacking = s
+		}
+		if !s.gone && time.Duration(s.gap)*time.Millisecond <= rarely {
+			own.awaited = s
+		}
 		switch {
 		case s.lost:
 			own.newest = math.MinInt64

@@ -1,6 +1,7 @@
 package sense
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -206,5 +207,27 @@ func TestLateIsTold(t *testing.T) {
 	a.judge(at(0)) // what was there before
 	if s := a.Signals()[0]; s.Message != "lag: no data yet" {
 		t.Errorf("%+v", s)
+	}
+}
+
+// What fires for thousands of series is judged in a moment, also while none of them answers.
+func BenchmarkMissing(b *testing.B) {
+	h := newHouse(DefaultConfig(), []Objective{{Name: "queue", Service: "web", Expr: `queue > 1 and queue > 10`, Code: grace.CodeCapacity}})
+	all := h.target("a")
+	sec := 0
+	for ; sec <= 30; sec += 10 {
+		all.Begin(at(sec))
+		for i := range 5000 {
+			all.Append("queue", labels.FromStrings("shard", strconv.Itoa(i)), series.Meta{}, series.Sample{At: at(sec).UnixMilli(), Value: 20})
+		}
+		all.End(false)
+		h.judge(at(sec))
+	}
+	all.Lose(at(sec))
+	for b.Loop() {
+		h.judge(at(sec))
+	}
+	if got := states(h); got != "web=firing" {
+		b.Fatal(got)
 	}
 }
