@@ -174,21 +174,41 @@ func TestVetoes(t *testing.T) {
 	}
 }
 
-// A series that is lost is so once: what ends it later is an end.
+// A series that is lost is so once, and has ended once its set says so: in a round without it,
+// or by its own end.
 func TestLostOnce(t *testing.T) {
-	r := newRig(t, nil)
-	e := r.watch(`queue`)[0]
-	s := r.NewSet(From{Sensor: "s", History: true}, labels.EmptyLabels())
-	s.Lose(after(0)) // before the first round
-	for _, second := range []float64{15, 30} {
-		s.Begin(after(second))
-		s.Append("queue", labels.EmptyLabels(), Meta{}, at(second, 1))
-		s.End(false)
-		s.Lose(after(second + 5))
-		s.Close(after(second + 6))
-	}
-	got := evaluate(t, r.DB, e, after(40))
-	if len(got.Elements) != 0 || !got.Newest(nil).IsZero() || got.Lack(nil, after(35)) != "queue was measured last at 09:30:30" {
-		t.Errorf("%+v, %s", got.Elements, got.Lack(nil, after(35)))
+	for name, end := range map[string]func(s *Set, second float64){
+		"": func(s *Set, second float64) { s.Lose(after(second)) },
+		"its target begins without it": func(s *Set, second float64) {
+			s.Begin(after(second))
+			s.End(false)
+		},
+		"it is scraped no more": func(s *Set, second float64) { s.Close(after(second)) },
+		"in part, then not": func(s *Set, second float64) {
+			for i, end := range []func() Report{s.EndLost, func() Report { return s.End(true) }, func() Report { return s.End(false) }} {
+				s.Begin(after(second + float64(i)))
+				end()
+			}
+		},
+	} {
+		r := newRig(t, nil)
+		e := r.watch(`queue`)[0]
+		s := r.NewSet(From{Sensor: "s", History: true}, labels.EmptyLabels())
+		s.Lose(after(0)) // before the first round
+		for _, second := range []float64{15, 30} {
+			s.Begin(after(second))
+			s.Append("queue", labels.EmptyLabels(), Meta{}, at(second, 1))
+			s.End(false)
+			s.Lose(after(second + 5))
+		}
+		end(s, 36)
+		want := ""
+		if name == "" {
+			want = "queue was measured last at 09:30:30"
+		}
+		got := evaluate(t, r.DB, e, after(40))
+		if len(got.Elements) != 0 || !got.Newest(nil).IsZero() || got.Lack(nil, after(35)) != want || got.Lost() != want {
+			t.Errorf("%s: %+v, %q", name, got.Elements, got.Lack(nil, after(35)))
+		}
 	}
 }

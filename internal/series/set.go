@@ -21,7 +21,7 @@ type Set struct {
 	db   *DB
 	from From
 	own  labels.Labels     // that every series gets
-	open map[string]uint64 // the newest round of the series that have not ended, by their keys
+	open map[string]uint64 // the newest round of the series that have not ended, by their keys; 0 of what is lost
 
 	round uint64
 	at    time.Time // of the round
@@ -102,17 +102,23 @@ func (s *Set) Close(at time.Time) {
 }
 
 // Lose ends all series, because nobody tells any more what they are, not because they are no
-// more: a sum of them is less than it may be, for as long as a sample stands for now.
+// more: a sum of them is less than it may be, for as long as a sample stands for now, or until
+// a round that is whole does not have them.
 func (s *Set) Lose(at time.Time) { s.end(at, math.MaxUint64, Meta{Measured: s.at.UnixMilli()}) }
 
-// end ends the series that were last in a round before one.
+// end ends the series that were last in a round before one. What is lost is so once.
 func (s *Set) end(at time.Time, before uint64, meta Meta) {
 	var gone []string
 	for key, round := range s.open {
-		if round < before {
-			gone = append(gone, key)
+		switch lost := meta.Measured != 0; {
+		case round >= before, lost && round == 0:
+			continue
+		case lost:
+			s.open[key] = 0
+		default:
 			delete(s.open, key)
 		}
+		gone = append(gone, key)
 	}
 	if gone == nil {
 		return

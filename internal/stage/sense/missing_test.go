@@ -58,6 +58,20 @@ func TestPartOfASumIsMissing(t *testing.T) {
 				b.page(sec, 4)
 			}
 		}, 210, `queue{pod="b"} was measured last at 14:15:30`},
+		"its target is back, and begins without it": {held, func(a, b *target, sec int) {
+			if a.page(sec, 4); sec < 60 {
+				b.Lose(at(sec))
+			} else {
+				b.empty(sec)
+			}
+		}, 70, ""},
+		"its target is scraped no more": {held, func(a, b *target, sec int) {
+			if a.page(sec, 4); sec < 60 {
+				b.Lose(at(sec))
+			} else {
+				b.Close(at(sec))
+			}
+		}, 70, ""},
 		"its source answers in part": {held, func(a, b *target, sec int) {
 			if sec < 400 {
 				b.Lack("queue", "source eu: a store is away")
