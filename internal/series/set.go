@@ -75,11 +75,12 @@ func (s *Set) Append(name string, of labels.Labels, meta Meta, sample Sample) {
 }
 
 // End closes the round, and says what became of its samples. What it does not have ends; of a
-// round that is partial that is not known, and goes on, as does what [Set.Lack] says.
+// round that is partial, or too large to be taken whole, that is not known, and goes on, as
+// does what [Set.Lack] says.
 func (s *Set) End(partial bool) Report {
 	r := s.batch.End()
 	s.batch = nil
-	if !partial {
+	if !partial && r.Count(RequestFull) == 0 {
 		s.Fail("", "")
 		s.end(s.at, s.round, Meta{})
 	}

@@ -70,3 +70,15 @@ func TestSetOfOthers(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// What there is no room for in a round has not ended.
+func TestSetOfFullRound(t *testing.T) {
+	a, b := labels.FromStrings("__name__", "m", "i", "a"), labels.FromStrings("__name__", "m", "i", "b")
+	r := newRig(t, func(c *Config, _ *Options) { c.Limits.SamplesPerRequest = 2 })
+	e := r.watch(`m`)[0]
+	s := r.NewSet(From{Sensor: "s"}, labels.EmptyLabels())
+	got := rounds(t, r, s, e, false, []labels.Labels{a, b}, []labels.Labels{labels.FromStrings("__name__", "new"), a, b}, []labels.Labels{a})
+	if want := [][]string{{`{i="a"} 0`, `{i="b"} 1`}, {`{i="a"} 1`, `{i="b"} 1`}, {`{i="a"} 0`}}; !slices.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
