@@ -241,12 +241,12 @@ func (w *watch) measured(r *series.Result) {
 }
 
 // observe takes what an expression gives for forecasts. What a part is missing of does not show
-// what becomes of what is foreseen.
+// what becomes of what is foreseen, and what is low for want of it is no trend.
 func (f *forecaster) observe(w *watch, r *series.Result) {
 	w.observed(r, func(s predict.Series, e *series.Element, v float64) {
 		f.agents.Lock()
 		defer f.agents.Unlock()
-		if (e.Lacks || r.Lacking != "") && f.predict.Claimed(s) {
+		if e.Wanting || (e.Lacks || r.Lacking != "") && f.predict.Claimed(s) {
 			return
 		}
 		f.predict.Observe(s, e.Newest, v)

@@ -61,6 +61,9 @@ type Element struct {
 	Whole time.Time
 	// Lacks tells that more of it should have been measured by now: it may be less than it is.
 	Lacks bool
+	// Wanting tells that it may hold only for that: of a sum that is too low some of what is
+	// missing may be what makes it so.
+	Wanting bool
 }
 
 // Newest tells when the newest sample was measured of what bears on labels, as it does
@@ -187,6 +190,7 @@ func (db *DB) Evaluate(ctx context.Context, e *Expr, at time.Time) (Result, erro
 			continue
 		}
 		one.Labels, one.Newest, one.Whole, one.Lacks = ls.Map(), n.newest, n.whole, n.lacks
+		one.Wanting = n.wanting || e.wants && r.Lacking != ""
 		r.Elements = append(r.Elements, one)
 	}
 	return r, nil
@@ -215,6 +219,7 @@ func (db *DB) newestOf(e *Expr, at time.Time, back time.Duration, r *Result) boo
 		}
 		out = append(out, Element{
 			Labels: ls.Map(), Value: s.float, Threshold: e.bound, Holds: holds(e.op, s.float, e.bound), Newest: s.evidence(), Whole: s.evidence(),
+			Wanting: e.wants && r.Lacking != "",
 		})
 	}
 	r.Elements, r.Undefined = out, undefined

@@ -24,6 +24,7 @@ type measured struct {
 	series []timed
 	ranged bool // the expression makes something of a range of it
 	vetoes bool // what it finds takes elements away, see pick
+	wants  bool // elements may be there for want of what it does not find, see pick
 	// of has them by the names of an element's labels: most elements of a result have
 	// the same.
 	of map[string][]shared
@@ -96,7 +97,7 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 	back := Lookback
 	now := at.UnixMilli()
 	for _, p := range e.picks {
-		m := measured{ranged: p.reach > 0 && !p.vetoes, vetoes: p.vetoes}
+		m := measured{ranged: p.reach > 0 && !p.vetoes, vetoes: p.vetoes, wants: p.wants}
 		var newest int64
 		var gap int32
 		for _, k := range db.picked(p.text, p.matchers) {
@@ -162,6 +163,7 @@ func (ev *evidence) lacks() bool {
 type newness struct {
 	newest, whole, oldest time.Time
 	lacks                 bool // of some series more should have been measured by now
+	wanting               bool // so that it may be there only for that
 }
 
 // newest gives that of an element with labels; false when some of it has not been seen for
@@ -182,17 +184,18 @@ func (ev *evidence) newest(ls labels.Labels) (n newness, enough bool) {
 		if t.newest == math.MinInt64 { // all are lost
 			t.newest = math.MaxInt64
 		}
+		n.wanting = n.wanting || m.wants && t.lacking != nil
 		newest := min(least.newest, t.newest)
 		least = least.with(t)
 		least.newest, least.whole = newest, min(least.whole, newest)
 	}
 	switch least.newest {
 	case math.MaxInt64:
-		return newness{lacks: least.lacking != nil}, true
+		return newness{lacks: least.lacking != nil, wanting: n.wanting}, true
 	case thin:
 		return newness{}, false
 	}
-	return newness{time.UnixMilli(least.newest).UTC(), time.UnixMilli(least.whole).UTC(), time.UnixMilli(least.oldest).UTC(), least.lacking != nil}, true
+	return newness{time.UnixMilli(least.newest).UTC(), time.UnixMilli(least.whole).UTC(), time.UnixMilli(least.oldest).UTC(), least.lacking != nil, n.wanting}, true
 }
 
 // name notes the names of an element's labels.

@@ -29,6 +29,7 @@ type Expr struct {
 	constant    bool
 	plain       bool   // value is what a selector picks, as it is now, and the limit constant
 	sparse      bool   // what is compared is not there where all is well
+	wants       bool   // it may hold for want of a part, see pick
 	unlike      string // why it cannot be foretold
 	filters     bool   // what holds of nothing gives no element
 	picks       []pick
@@ -46,6 +47,9 @@ type pick struct {
 	// vetoes: it stands on the right of unless. What it does not find because it was not
 	// measured is no reason that an element is there.
 	vetoes bool
+	// wants: it is made a sum, a count or the like, and compared so that that is wrong when it
+	// is low: it may be so only because a part of it was not measured.
+	wants bool
 }
 
 // Lookback is how old a sample may be that stands for now.
@@ -76,6 +80,7 @@ func Compile(text string) (*Expr, error) {
 	e.compare(parsed)
 	e.filters = filters(parsed)
 	e.pick(parsed, nil)
+	e.wants = slices.ContainsFunc(e.picks, func(p pick) bool { return p.wants })
 	return e, nil
 }
 
@@ -249,10 +254,15 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 	back := v.OriginalOffset
 	p.past = back > 0 || v.Timestamp != nil
 	path = append(slices.Clip(path), v)
+	low := false // a comparison above holds of what is low
 	for i, above := range path {
 		switch above := above.(type) {
 		case *parser.BinaryExpr:
-			p.vetoes = p.vetoes || above.Op == parser.LUNLESS && path[i+1] == above.RHS
+			right := path[i+1] == above.RHS
+			p.vetoes = p.vetoes || above.Op == parser.LUNLESS && right
+			low = low || lower(above.Op, right)
+		case *parser.AggregateExpr:
+			p.wants = p.wants || low && above.Op != parser.MIN && above.Op != parser.BOTTOMK
 		case *parser.MatrixSelector:
 			p.reach = above.Range.Milliseconds()
 			back += above.Range
@@ -263,6 +273,14 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 	}
 	p.back = max(back, 0).Milliseconds() + Lookback.Milliseconds()
 	return p
+}
+
+// lower tells whether a comparison may hold because one of its sides is lower than it is.
+func lower(op parser.ItemType, right bool) bool {
+	if right {
+		op = mirrored(op)
+	}
+	return op == parser.LSS || op == parser.LTE || op == parser.EQLC || op == parser.NEQ
 }
 
 // Metrics names the metrics that the expression looks at, as far as it names them.

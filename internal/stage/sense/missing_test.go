@@ -29,6 +29,13 @@ func (t *target) page(sec int, queue float64) {
 	t.End(false)
 }
 
+// up says whether it answers.
+func (t *target) up(sec int, up float64) {
+	t.Begin(at(sec))
+	t.Append("up", labels.EmptyLabels(), series.Meta{}, series.Sample{At: at(sec).UnixMilli(), Value: up})
+	t.End(false)
+}
+
 // empty is a page without one: it is no more.
 func (t *target) empty(sec int) {
 	t.Begin(at(sec))
@@ -144,6 +151,85 @@ func TestPartOfASumFails(t *testing.T) {
 	}
 	if s := h.Signals()[0]; s.State != grace.SignalFiring || s.Unconfirmed || !s.At.Equal(at(200)) {
 		t.Errorf("%+v", s)
+	}
+}
+
+// What may be too low, or too few, only because a part of it is not measured is told, and is no
+// reason to act until that is measured, or is gone.
+func TestFallsForWantOfAPart(t *testing.T) {
+	const sum = `sum by (service) (queue) < 10`
+	back := func(b *target, sec int) {
+		if sec < 120 {
+			b.Lose(at(sec))
+		} else {
+			b.page(sec, 1)
+		}
+	}
+	lose := func(b *target, sec int) { b.Lose(at(sec)) }
+	for name, tt := range map[string]struct {
+		expr  string
+		does  func(b *target, sec int) // from second 40 on
+		fires int                      // 0: not within seven minutes
+		shown int                      // when it is a reason to act
+	}{
+		"it is measured":                    {sum, func(b *target, sec int) { b.page(sec, 1) }, 40, 40},
+		"it has ended":                      {sum, func(b *target, sec int) { b.empty(sec) }, 40, 40},
+		"its target does not answer":        {sum, lose, 40, 340},
+		"its target does not answer awhile": {sum, back, 40, 120},
+		"the other way round":               {`10 > sum by (service) (queue)`, lose, 40, 340},
+		"an average":                        {`avg by (service) (queue) < 5`, lose, 40, 340},
+		"the highest":                       {`max by (service) (queue) < 5`, lose, 40, 340},
+		"a count":                           {`count by (service) (queue) < 2`, lose, 40, 340},
+		"a count that is another":           {`count by (service) (queue) != 2`, lose, 40, 340},
+		"with another condition":            {sum + ` and on (service) sum by (service) (queue{pod="a"}) > 1`, lose, 40, 340},
+		"on the side that is higher":        {`sum by (service) (queue{pod="a"}) > on (service) sum by (service) (queue{pod="b"}) or ` + sum, back, 40, 120},
+		"what is missing makes it higher":   {`min by (service) (queue) < 5`, lose, 40, 40},
+		"each by itself":                    {`queue < 5`, lose, 40, 40},
+		"its range has what was":            {`sum by (service) (max_over_time(queue[30s])) < 10`, lose, 60, 340},
+		"up is measured":                    {`count by (service) (up == 1) < 2`, lose, 40, 40},
+		"the sum of up is":                  {`sum by (service) (up) < 2`, lose, 40, 40},
+		"its source answers in part": {sum, func(b *target, sec int) {
+			if sec < 200 {
+				b.Lack("queue", "source eu: a store is away")
+			}
+			b.Begin(at(sec))
+			b.Append("queue", labels.EmptyLabels(), series.Meta{}, series.Sample{At: at(sec).UnixMilli(), Value: 1})
+			b.End(sec < 200)
+		}, 40, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := DefaultConfig()
+			cfg.FailAfter = 1
+			h := newHouse(cfg, []Objective{{Name: "queue", Service: "web", Expr: tt.expr, Code: grace.CodeCapacity}})
+			a, b := h.target("a"), h.target("b")
+			upA, upB := h.target("a"), h.target("b")
+			fires, shown := 0, 0
+			for sec := 0; sec < 420; sec += 10 {
+				up := 1.0
+				if sec < 40 {
+					a.page(sec, 8)
+					b.page(sec, 8)
+				} else {
+					a.page(sec, 4)
+					tt.does(b, sec)
+					up = 0
+				}
+				upA.up(sec, 1)
+				upB.up(sec, up)
+				h.judge(at(sec))
+				h.Tick(at(sec))
+				s := h.Signals()[0]
+				if fires == 0 && s.State == grace.SignalFiring {
+					fires = sec
+				}
+				if shown == 0 && s.State == grace.SignalFiring && !s.Unconfirmed {
+					shown = sec
+				}
+			}
+			if fires != tt.fires || shown != tt.shown {
+				t.Errorf("fires after %d s, a reason to act after %d s; want %d, %d", fires, shown, tt.fires, tt.shown)
+			}
+		})
 	}
 }
 

@@ -95,6 +95,7 @@ type failing struct {
 	newest time.Time
 	count  int // of these
 	labels map[string]string
+	blind  bool // nothing was measured that shows it
 }
 
 // verdict is what the elements of one service say.
@@ -319,13 +320,14 @@ func (e *entry) weigh(cfg *Config, list []*series.Element, r *series.Result) (v 
 			f.count++
 			f.newest = at
 		}
+		f.blind = one.Newest.IsZero() || one.Wanting
 		seen[key] = f
 		if v.fails == nil || e.worse(f, one, v.fails, v.element) {
 			v.fails, v.element = f, one
 		}
 	}
 	e.miss(seen, r)
-	if v.fails != nil && v.element.Newest.IsZero() {
+	if v.fails != nil && v.fails.blind {
 		blind := *v.fails
 		blind.newest = time.Time{} // it is no evidence
 		v.fails = &blind
@@ -335,7 +337,7 @@ func (e *entry) weigh(cfg *Config, list []*series.Element, r *series.Result) (v 
 
 // worse tells whether an element that fails is to be told of rather than another.
 func (e *entry) worse(f *failing, one *series.Element, than *failing, other *series.Element) bool {
-	switch shown, was := f.newest.After(e.since), than.newest.After(e.since); {
+	switch shown, was := f.shown(e.since), than.shown(e.since); {
 	case shown != was:
 		return shown
 	case f.count != than.count:
@@ -346,6 +348,9 @@ func (e *entry) worse(f *failing, one *series.Element, than *failing, other *ser
 		return e.closer(one, other)
 	}
 }
+
+// shown tells whether it was measured after a time that it fails.
+func (f *failing) shown(since time.Time) bool { return !f.blind && f.newest.After(since) }
 
 // closer tells whether an element is further on the way to failing than another.
 func (e *entry) closer(one, other *series.Element) bool {
