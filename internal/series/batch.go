@@ -181,7 +181,7 @@ func (b *Batch) take(sh *shard, e *entry, meta *Meta, s *Sample) Reason {
 	if r != Taken {
 		return r
 	}
-	if e.lastAt >= 0 {
+	if e.lastAt >= 0 && !stale && !e.ended() {
 		e.gap = int32(min(s.At-e.lastAt, math.MaxInt32))
 	}
 	if e.kept != nil && e.kept.append(s.At, v) != nil {

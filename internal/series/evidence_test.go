@@ -54,14 +54,20 @@ func (w *world) naive(e *Expr, when time.Time, back time.Duration, of labels.Lab
 }
 
 // lookback is how far back a sample of an instant selector may be, by definition: 5
-// minutes, or twice the time between the two newest samples of a series that it picks.
+// minutes, or twice the time between the two newest samples of a series that it picks that
+// came one after the other, and of which neither is an end.
 func (w *world) lookback(e *Expr, when time.Time) time.Duration {
 	back := Lookback
 	for _, p := range e.picks {
 		for _, l := range w.lines {
-			if _, ok := newestOfLine(l, when.UnixMilli()); ok && matches(p.matchers, l.labels) && len(l.samples) > 1 {
-				n := len(l.samples)
-				back = max(back, min(2*time.Duration(l.samples[n-1].At-l.samples[n-2].At)*time.Millisecond, 2*time.Hour))
+			if _, ok := newestOfLine(l, when.UnixMilli()); ok && matches(p.matchers, l.labels) {
+				n := len(l.samples) - 1
+				for n > 0 && (l.samples[n].stale() || l.samples[n-1].stale()) {
+					n--
+				}
+				if n > 0 {
+					back = max(back, min(2*time.Duration(l.samples[n].At-l.samples[n-1].At)*time.Millisecond, 2*time.Hour))
+				}
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package series
 
 import (
 	"testing"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 )
@@ -210,5 +211,55 @@ func TestLostOnce(t *testing.T) {
 		if len(got.Elements) != 0 || !got.Newest(nil).IsZero() || got.Lack(nil, after(35)) != want || got.Lost() != want {
 			t.Errorf("%s: %+v, %q", name, got.Elements, got.Lack(nil, after(35)))
 		}
+	}
+}
+
+// For how long a target did not answer is not how rarely its series come: that lets nothing
+// stand for now that has been silent for long.
+func TestOutageIsNoRhythm(t *testing.T) {
+	r := newRig(t, nil)
+	e := r.watch(`queue`)[0]
+	s := r.NewSet(From{Sensor: "s", History: true}, labels.FromStrings("pod", "b"))
+	page := func(second float64) {
+		s.Begin(after(second))
+		s.Append("queue", labels.EmptyLabels(), Meta{}, at(second, 1))
+		s.End(false)
+	}
+	r.put("queue{pod=a}", at(0, 1))
+	for second := 0.0; second <= 600; second += 15 {
+		switch {
+		case second < 60 || second > 480:
+			page(second)
+		case second == 60:
+			s.Lose(after(second))
+		}
+		got := evaluate(t, r.DB, e, after(second))
+		if n := len(got.Elements); second > 300 && n != map[bool]int{true: 1}[second > 480] || got.Every() > 15*time.Second {
+			t.Errorf("after %v s: %d elements, every %s", second, n, got.Every())
+		}
+	}
+	s.Close(after(600.005))
+	r.now = after(700)
+	page(700)
+	r.put("queue{pod=a}", at(700.01, 1))
+	if got := evaluate(t, r.DB, e, after(701)); got.Lack(nil, after(650)) != "" {
+		t.Errorf("begun anew: %s", got.Lack(nil, after(650)))
+	}
+}
+
+// What is lost is so also when the clock was set back since it was measured.
+func TestLostOfAClockSetBack(t *testing.T) {
+	r := newRig(t, nil)
+	e := r.watch(`queue`)[0]
+	s := r.NewSet(From{Sensor: "s", History: true}, labels.EmptyLabels())
+	for _, second := range []float64{15, 30, 45} {
+		s.Begin(after(second))
+		s.Append("queue", labels.EmptyLabels(), Meta{}, at(second, 1))
+		s.End(false)
+	}
+	r.ClockSetBack(after(20))
+	s.Lose(after(25))
+	if got := evaluate(t, r.DB, e, after(30)); got.Lost() == "" {
+		t.Error("it has ended")
 	}
 }

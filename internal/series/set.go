@@ -92,7 +92,7 @@ func (s *Set) End(partial bool) Report {
 func (s *Set) EndLost() Report {
 	r := s.End(true)
 	s.Fail("", "")
-	s.end(s.at, s.round, Meta{Measured: s.last.UnixMilli()})
+	s.lose(s.at, s.round, s.last)
 	return r
 }
 
@@ -105,7 +105,12 @@ func (s *Set) Close(at time.Time) {
 // Lose ends all series, because nobody tells any more what they are, not because they are no
 // more: a sum of them is less than it may be, for as long as a sample stands for now, or until
 // a round that is whole does not have them.
-func (s *Set) Lose(at time.Time) { s.end(at, math.MaxUint64, Meta{Measured: s.at.UnixMilli()}) }
+func (s *Set) Lose(at time.Time) { s.lose(at, math.MaxUint64, s.at) }
+
+// lose ends the series that were last in a round before one, measured last then or before.
+func (s *Set) lose(at time.Time, before uint64, measured time.Time) {
+	s.end(at, before, Meta{Measured: min(measured.UnixMilli(), at.UnixMilli()-1)})
+}
 
 // end ends the series that were last in a round before one. What is lost is so once.
 func (s *Set) end(at time.Time, before uint64, meta Meta) {

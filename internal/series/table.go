@@ -25,12 +25,15 @@ type entry struct {
 	handle   uint32
 	forecast bool // by handle
 	form     form
-	gap      int32   // ms between the two newest samples
+	gap      int32   // ms between the two newest samples, of which neither is an end
 	last     float64 // number; of a delta the sum so far
 	since    int64   // Unix ms, of last: the next rate is since then; -1 when it is a new base
 	lastAt   int64   // Unix ms, of the newest sample; -1 before the first
 	moved    int64   // Unix ms, when the value last changed
 }
+
+// ended tells whether its newest sample is an end, as far as that is kept.
+func (e *entry) ended() bool { return e.kept != nil && e.kept.latest.stale() }
 
 // opened is what the sample told that opened a series.
 type opened struct {
