@@ -275,7 +275,7 @@ func (a *Agent) setObjectives(list []Objective) {
 		if was := before[o.ID()]; was != nil {
 			for service, e := range was.entries {
 				if was.Expr != o.Expr || was.Source != o.Source {
-					clear(e.failing)
+					e.failing = map[uint64]*failing{0: {newest: e.sig.At, labels: e.about(service)}} // until all is measured anew
 				}
 				a.entryOf(o, service)
 			}

@@ -136,6 +136,34 @@ func TestPartOfASumIsMissing(t *testing.T) {
 	}
 }
 
+// A change of the threshold while a part is missing does not clear what fires.
+func TestPartIsMissingOverAReload(t *testing.T) {
+	for _, lost := range []bool{true, false} {
+		o := Objective{Name: "queue", Expr: `sum by (service) (queue) > 10`, Code: grace.CodeCapacity}
+		h := newHouse(DefaultConfig(), []Objective{o})
+		a, b := h.target("a"), h.target("b")
+		for sec := 0; sec <= 80; sec += 10 {
+			switch a.page(sec, 4); {
+			case sec <= 30:
+				b.page(sec, 20)
+			case lost:
+				b.Lose(at(sec))
+			default:
+				b.empty(sec)
+			}
+			if sec == 50 {
+				o.Expr = `sum by (service) (queue) > 9`
+				h.Reconfigure(DefaultConfig(), []Objective{o})
+			}
+			h.judge(at(sec))
+			h.Tick(at(sec))
+		}
+		if got, want := states(h), map[bool]string{true: "web=firing", false: "web=ok"}[lost]; got != want {
+			t.Errorf("lost %t: %s", lost, got)
+		}
+	}
+}
+
 // It goes on firing where what is seen of it is enough to fail.
 func TestPartOfASumFails(t *testing.T) {
 	h := newHouse(DefaultConfig(), []Objective{{Name: "queue", Expr: `sum by (service) (queue) > 10`, Code: grace.CodeCapacity}})
