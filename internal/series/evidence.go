@@ -90,6 +90,11 @@ const thin = -1
 // come rarely.
 const longestLookback = 2 * time.Hour
 
+// stands is for how long a sample stands for now, of a series whose samples are so many ms apart.
+func stands(gap int32) time.Duration {
+	return max(Lookback, min(2*time.Duration(gap)*time.Millisecond, longestLookback))
+}
+
 // lookAt finds what an expression's selectors pick, and how far back a sample may be
 // that stands for now: 5 minutes, or longer where samples come more rarely. A series
 // that ended is none; one that is lost bears evidence of when it was not.
@@ -112,7 +117,7 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 			if lost {
 				continue
 			}
-			back = max(back, min(2*time.Duration(s.gap)*time.Millisecond, longestLookback))
+			back = max(back, stands(s.gap))
 			if s.measured > newest {
 				newest, gap = s.measured, s.gap
 			}
@@ -124,7 +129,9 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 		oldest := now - p.back - (back - Lookback).Milliseconds()
 		m := &ev.picked[i]
 		gone := now - back.Milliseconds()
-		m.series = slices.DeleteFunc(m.series, func(s timed) bool { return s.at <= oldest || s.lost && s.at <= gone })
+		m.series = slices.DeleteFunc(m.series, func(s timed) bool {
+			return s.at <= oldest || s.lost && s.at <= now-stands(s.gap).Milliseconds()
+		})
 		m.compare(gone)
 		for j := range m.series {
 			if s := &m.series[j]; p.reach > 0 && !s.lost && now-s.first < p.reach/thinShare {

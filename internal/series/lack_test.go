@@ -263,3 +263,23 @@ func TestLostOfAClockSetBack(t *testing.T) {
 		t.Error("it has ended")
 	}
 }
+
+// For how long what is lost is waited for is a matter of its own interval.
+func TestLostBesideRare(t *testing.T) {
+	r := newRig(t, nil)
+	e := r.watch(`sum(queue)`)[0]
+	r.now = after(2400)
+	r.put("queue{pod=rare}", at(0, 1), at(1000, 1), at(2000, 1))
+	s := r.NewSet(From{Sensor: "s", History: true}, labels.FromStrings("pod", "b"))
+	for _, second := range []float64{1985, 2000} {
+		s.Begin(after(second))
+		s.Append("queue", labels.EmptyLabels(), Meta{}, at(second, 1))
+		s.End(false)
+	}
+	s.Lose(after(2015))
+	for second, lost := range map[float64]bool{2314: true, 2316: false} {
+		if got := evaluate(t, r.DB, e, after(second)); got.Elements[0].Lacks != lost || (got.Lost() != "") != lost {
+			t.Errorf("after %v s: %+v, %s", second, got.Elements, got.Lost())
+		}
+	}
+}
