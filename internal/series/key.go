@@ -12,6 +12,9 @@ import (
 // MetricLabel is the name of the label that holds a series' metric.
 const MetricLabel = "__name__"
 
+// UpMetric is the series of a target that says whether it answers, as Prometheus has it.
+const UpMetric = "up"
+
 // The key of a series is its labels as remote write 1.0 carries them, so that
 // the edge with the most samples hands over its bytes as they came:
 //

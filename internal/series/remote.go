@@ -168,7 +168,8 @@ type fault struct {
 func (s *Set) Fail(metric, why string) { s.note(fault{metric, why, false}) }
 
 // Lack notes, before a round that is partial, why: of what its series are made something may
-// be missing. The next round that is whole takes that back.
+// be missing. The next round that is whole takes that back. Without a metric that is of any but
+// [UpMetric].
 func (s *Set) Lack(metric, why string) { s.note(fault{metric, why, true}) }
 
 func (s *Set) note(f fault) {
@@ -193,6 +194,9 @@ func (db *DB) fault(e *Expr, part bool) (why string) {
 	db.tallies.Lock()
 	defer db.tallies.Unlock()
 	for s, f := range db.faults {
+		if f.metric == "" && e.remote != nil {
+			continue // it looks at what its source gave alone
+		}
 		if (part || !f.part) && slices.ContainsFunc(e.picks, func(p pick) bool { return p.may(f.metric, s.own) }) && (why == "" || f.why < why) {
 			why = f.why
 		}
@@ -200,9 +204,13 @@ func (db *DB) fault(e *Expr, part bool) (why string) {
 	return why
 }
 
-// may tells whether a selector may pick series of a metric with some labels.
+// may tells whether a selector may pick series of a metric, or of any but [UpMetric], with some
+// labels.
 func (p *pick) may(metric string, own labels.Labels) bool {
+	if metric == "" && nameOf(p.matchers) == UpMetric {
+		return false
+	}
 	return !slices.ContainsFunc(p.matchers, func(m *labels.Matcher) bool {
-		return m.Name == MetricLabel && !m.Matches(metric) || own.Has(m.Name) && !m.Matches(own.Get(m.Name))
+		return m.Name == MetricLabel && metric != "" && !m.Matches(metric) || own.Has(m.Name) && !m.Matches(own.Get(m.Name))
 	})
 }

@@ -1,6 +1,7 @@
 package prometheus
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"strings"
@@ -18,8 +19,11 @@ const instanceLabel = "instance"
 
 // keeper appends the pages of one target.
 type keeper struct {
-	series *series.Set // of the page
-	up     *series.Set // Prometheus' own series of a target, of which no limit takes anything
+	instance string
+	series   *series.Set // of the page
+	up       *series.Set // Prometheus' own series of a target, of which no limit takes anything
+	answered bool        // once, at least
+	failing  time.Time   // since when it does not, before that
 }
 
 func newKeeper(db *series.DB, cfg *Config) *keeper {
@@ -29,13 +33,17 @@ func newKeeper(db *series.DB, cfg *Config) *keeper {
 	}
 	from := series.From{Sensor: cfg.Name, Source: cfg.Name}
 	own := labels.FromStrings(instanceLabel, instance, series.JobLabel, cfg.Name, series.ServiceLabel, string(cfg.Service))
-	return &keeper{db.NewSet(from, own), db.NewSet(from, own)}
+	return &keeper{instance: instance, series: db.NewSet(from, own), up: db.NewSet(from, own)}
 }
 
 // page appends what a scrape found, and ends what is not there any more. It tells which
 // series there is no room for. What the page dates later than its scrape began was not
 // measured later.
 func (k *keeper) page(page *exposition.Page, at time.Time) error {
+	if !k.answered {
+		k.answered = true
+		k.series.Lack("", "")
+	}
 	k.series.Begin(at)
 	for i := range page.Points {
 		p := &page.Points[i]
@@ -53,9 +61,17 @@ func (k *keeper) page(page *exposition.Page, at time.Time) error {
 	return nil
 }
 
-// failed notes that nothing was found.
+// failed notes that nothing was found. Where nothing ever was nobody knows what would have been:
+// that is waited for as what is lost is.
 func (k *keeper) failed(at time.Time) {
 	k.series.Lose(at)
+	if !k.answered {
+		why := ""
+		if k.failing = cmp.Or(k.failing, at); at.Sub(k.failing) < series.Lookback {
+			why = k.instance + " has not answered since the start"
+		}
+		k.series.Lack("", why)
+	}
 	k.is(0, at)
 }
 
@@ -68,7 +84,7 @@ func (k *keeper) end(at time.Time) {
 // is appends whether the target is up.
 func (k *keeper) is(up float64, at time.Time) {
 	k.up.Begin(at)
-	k.up.Append(upMetric, labels.EmptyLabels(), series.Meta{Kind: series.KindGauge}, series.Sample{At: at.UnixMilli(), Value: up})
+	k.up.Append(series.UpMetric, labels.EmptyLabels(), series.Meta{Kind: series.KindGauge}, series.Sample{At: at.UnixMilli(), Value: up})
 	k.up.End(false)
 }
 

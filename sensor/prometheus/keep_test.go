@@ -210,6 +210,42 @@ func TestNoPage(t *testing.T) {
 	}
 }
 
+// Of a target that has not answered since the start nobody knows what it would say: for as long
+// as a sample stands for now anything of it may be missing, but not whether it is up.
+func TestNeverAnswered(t *testing.T) {
+	const heat, up, other = `sum(temperature)`, `sum(up)`, `temperature{service="other"}`
+	s := newScraped(t, heat, up, other)
+	remote, err := series.CompileAt(heat, "prom")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.watched["remote"] = remote
+	lacking := func(want string) {
+		t.Helper()
+		for text, e := range s.watched {
+			why := s.db.Lacking(e)
+			if text != heat && why != "" || text == heat && why != want {
+				t.Errorf("%s: %q", text, why)
+			}
+		}
+	}
+	lacking("")
+	const why = "127.0.0.1:9100 has not answered since the start"
+	s.failed(after(0))
+	lacking(why)
+	s.failed(after(290))
+	lacking(why)
+	s.failed(after(300))
+	lacking("")
+	s.end(after(310))
+	s = newScraped(t, heat, up, other)
+	s.failed(after(0))
+	s.scrape(t, 10, page1)
+	lacking("")
+	s.failed(after(20)) // what is lost of it is known
+	lacking("")
+}
+
 // What there is no room for is told, and takes nothing from up and from what has ended;
 // what the page dates ahead was measured when it was scraped.
 func TestNoRoom(t *testing.T) {

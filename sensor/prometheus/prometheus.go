@@ -47,9 +47,6 @@ const (
 	DefaultBodyLimit   = 16 << 20
 )
 
-// upMetric is the name of the probe sample.
-const upMetric = "up"
-
 // Config of a scrape. Left out values get the defaults named at the fields.
 type Config struct {
 	Name        string
@@ -291,7 +288,7 @@ func (s *Sensor) unwanted(resp *http.Response) *failure {
 // up judges one scrape.
 func (s *Sensor) up(began time.Time, fail *failure) grace.Sample {
 	up := grace.Sample{
-		Service: s.cfg.Service, Sensor: s.cfg.Name, Metric: upMetric, Kind: grace.SampleProbe,
+		Service: s.cfg.Service, Sensor: s.cfg.Name, Metric: series.UpMetric, Kind: grace.SampleProbe,
 		Code: s.cfg.Code, Severity: s.cfg.Severity, At: began, Value: 1,
 	}
 	if fail != nil {
