@@ -87,7 +87,7 @@ func (c *checker) checkRules() {
 		f.Unsent = slices.Sorted(maps.Keys(unsent))
 		c.warnRules(f)
 	}
-	c.checkRuleCodes()
+	c.checkRuleEntries()
 }
 
 // longBack is how far back a rule may look without a word: what it looks at is in memory.
@@ -250,15 +250,21 @@ func (f *ruleFile) alertOf(name string) string {
 	return name
 }
 
-// checkRuleCodes warns of codes in rules.map that no rule gets: a code is a rule's, not
-// that of what it finds.
-func (c *checker) checkRuleCodes() {
+// checkRuleEntries warns of what rules.map says of no rule, and of codes in it that no rule gets:
+// a code is a rule's, not that of what it finds.
+func (c *checker) checkRuleEntries() {
 	if len(c.rules) == 0 {
 		return
 	}
-	used := map[int]bool{}
+	used, may := map[int]bool{}, map[int]bool{}
 	for _, f := range c.rules {
 		for _, r := range f.alerts {
+			if r.expr == nil {
+				continue
+			}
+			for _, which := range c.resolver.Rules.May(r.labels, r.open) {
+				may[which] = true
+			}
 			if _, which := c.resolver.Rules.Find(r.labels); which >= 0 {
 				used[which] = true
 			}
@@ -266,11 +272,23 @@ func (c *checker) checkRuleCodes() {
 	}
 	for i, r := range c.file.Rules.Map {
 		at := c.root.key("rules").key("map").item(i)
+		if !may[i] && r.Code == "" && r.Severity == "" && !at.failed() {
+			at.warn("see how the rule is called, and what labels it and what it finds have; an entry before this one may match all that this one does",
+				"no rule has these labels, nor what one finds: it names the service of nothing")
+		}
 		if !used[i] && (r.Code != "" || r.Severity != "") && !at.failed() {
 			at.warn("a code and a severity are a rule's, by the labels that it has itself or asks for by =; those of what it finds only name a service",
 				"no rule has these labels, so that none gets its code or severity")
 		}
 	}
+}
+
+// open tells whether what a rule finds says the value of a label.
+func (r *alertRule) open(label string) bool {
+	if own := r.labels[label]; own != "" {
+		return strings.Contains(own, "{{")
+	}
+	return r.expr.MayHave(label)
 }
 
 // ruleFiles gives what the files of rules come to.

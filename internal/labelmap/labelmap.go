@@ -73,6 +73,28 @@ func (m *Map) Find(labels map[string]string) (a Answer, which int) {
 	return a, -1
 }
 
+// May gives which rules may be the first that matches, where the labels that are open may
+// have any value.
+func (m *Map) May(labels map[string]string, open func(label string) bool) (which []int) {
+	for i, r := range m.rules {
+		sure := true
+		fails := func(l matcher) bool {
+			if open(l.name) {
+				sure = false
+				return false
+			}
+			return l.regex.MatchString(labels[l.name]) == l.not
+		}
+		if slices.ContainsFunc(r.labels, fails) {
+			continue
+		}
+		if which = append(which, i); sure {
+			break
+		}
+	}
+	return which
+}
+
 func (r Rule) compile() (rule, error) {
 	out := rule{Rule: r}
 	switch {

@@ -1,6 +1,7 @@
 package labelmap
 
 import (
+	"fmt"
 	"testing"
 
 	"grace"
@@ -50,6 +51,33 @@ func TestSeverity(t *testing.T) {
 	} {
 		if got := Severity(word); got != want {
 			t.Errorf("%q: %s", word, got)
+		}
+	}
+}
+
+// What a rule may say of labels some of which are open; one before it that surely matches
+// leaves it nothing.
+func TestMay(t *testing.T) {
+	m, err := Compile([]Rule{
+		{Match: map[string]string{"job": "web"}, Service: "web"},
+		{Match: map[string]string{"alertname": "Slow", "pod": ""}, Service: "db"},
+		{Match: map[string]string{"alertname": "Slow*"}, Service: "cart"},
+		{Match: map[string]string{"alertname": "Slow"}, Service: "shop"},
+		{Match: map[string]string{"alertname": "!Slow"}, Service: "rest"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for labels, want := range map[[3]string]string{ // alertname, job, what is open
+		{"Slow", "web", ""}:    "[0]",
+		{"Slow", "web", "job"}: "[0 1]",
+		{"Slow", "", "pod"}:    "[1 2]",
+		{"Other", "", "job"}:   "[0 4]",
+		{"Other", "db", "pod"}: "[4]",
+	} {
+		got := m.May(map[string]string{"alertname": labels[0], "job": labels[1]}, func(label string) bool { return label == labels[2] })
+		if fmt.Sprint(got) != want {
+			t.Errorf("%v: %v, want %s", labels, got, want)
 		}
 	}
 }
