@@ -8,6 +8,7 @@ type Astray struct {
 	MoreUndeclared int // not shown because there are so many
 	Skipped        []SkippedRow
 	MoreSkipped    int
+	NeverMeasured  string
 }
 
 // CountUndeclared counts them, shown or not.

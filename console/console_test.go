@@ -29,7 +29,7 @@ func frame() Frame {
 }
 
 func strays() Astray {
-	return Astray{Undeclared: []UndeclaredRow{{Silenced: []string{"s"}}}, MoreUndeclared: 1, Skipped: []SkippedRow{{}}, MoreSkipped: 1}
+	return Astray{Undeclared: []UndeclaredRow{{Silenced: []string{"s"}}}, MoreUndeclared: 1, Skipped: []SkippedRow{{}}, MoreSkipped: 1, NeverMeasured: "n"}
 }
 
 // Every page must hold under a Content-Security-Policy without unsafe-inline

@@ -80,6 +80,8 @@ func (f *fakeSource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.Contains(query, `{job="a"}`) && job != "a":
 			continue
+		case strings.Contains(query, `zone!=""`): // whether there are zones
+			metric["grace_selector"] = "1"
 		case strings.HasPrefix(query, "label_replace("):
 			metric["grace_selector"], depth = "0", float64(at.UnixMilli())/1000
 		case !strings.HasPrefix(query, "queue_depth{") && query != "queue_depth" && depth <= 100:

@@ -52,8 +52,8 @@ func lastError(a *app, s sensorView) string {
 	return cli.OneLine(text, 120)
 }
 
-// blind lists the sensors that GRACE does not see by.
-func (a *app) blind(w io.Writer, sensors []sensorView) {
+// blind lists the sensors that GRACE does not see by, and what nothing is measured of.
+func (a *app) blind(w io.Writer, sensors []sensorView, alerts alertsView) {
 	t := cli.Table{Head: []string{"  SENSOR", "SERVICE", "STATE", "WHY"}, Tones: map[int]bool{2: true}}
 	for _, s := range sensors {
 		if s.Blind {
@@ -67,6 +67,9 @@ func (a *app) blind(w io.Writer, sensors []sensorView) {
 	if len(t.Rows) > 0 {
 		_, _ = fmt.Fprintln(w, "\nNot seen: nothing is known of these services by these sensors")
 		t.Write(w, a.Colour)
+	}
+	if never := alerts.Unmeasured(); never != "" {
+		_, _ = fmt.Fprintf(w, "\n%s\n  see grace check --live\n", never)
 	}
 }
 

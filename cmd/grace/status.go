@@ -72,7 +72,7 @@ func newStatus(a *app) *cobra.Command {
 				a.silenced(w, more.silences.Value.Items, health.Value.Items)
 				a.needs(w, approvals.Value.Items, incidents.Value.Items)
 				a.sick(w, health.Value.Items)
-				a.blind(w, more.sensors.Value.Items)
+				a.blind(w, more.sensors.Value.Items, more.alerts.Value)
 				a.foreseen(w, predictions.Value.Items)
 				a.astray(w, more.alerts.Value)
 				a.lastDay(w, runs.Value.Items, kpis.Value)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -16,7 +17,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"grace"
+	"grace/internal/explain"
 	"grace/internal/healthgraph"
+	"grace/internal/loop"
 	"grace/internal/store"
 	"grace/sensor/alertmanager"
 )
@@ -42,6 +45,30 @@ type WebhookAnswer struct {
 type AlertsView struct {
 	Undeclared []UndeclaredService `json:"undeclared" doc:"services that alerts or signals are about and that are not in the configuration: shown, never acted on"`
 	Skipped    []SkippedAlerts     `json:"skipped" doc:"alerts that were not taken since GRACE started, newest first"`
+	// NeverMeasured lead to nothing because nothing comes.
+	NeverMeasured []loop.NeverMeasured `json:"never_measured" doc:"objectives and limits that find nothing, since nothing gives what they look at"`
+}
+
+// shownUnmeasured bounds the names of what is never measured.
+const shownUnmeasured = 5
+
+// Unmeasured says in one line what is never measured; empty when nothing is.
+func (v AlertsView) Unmeasured() string {
+	var names []string
+	for _, n := range v.NeverMeasured {
+		name := "objective " + n.Name
+		if n.Limit {
+			name = "limit " + n.Name
+		}
+		if n.Service != "" {
+			name += " of " + string(n.Service)
+		}
+		names = append(names, grace.Printable(fmt.Sprintf("%s (%s)", name, n.Selector)))
+	}
+	if names == nil {
+		return ""
+	}
+	return "Never measured, since nothing gives what is in brackets: " + explain.Some(names, shownUnmeasured)
 }
 
 // UndeclaredService is a service that is not in the configuration.
@@ -65,7 +92,7 @@ type SkippedAlerts struct {
 
 // unused gives what came in and leads to no action.
 func (s *server) unused() AlertsView {
-	out := AlertsView{Undeclared: []UndeclaredService{}, Skipped: s.senders.NotTaken()}
+	out := AlertsView{Undeclared: []UndeclaredService{}, Skipped: s.senders.NotTaken(), NeverMeasured: s.core.NeverMeasured()}
 	by := map[grace.ServiceID][]grace.Signal{}
 	for _, sig := range s.core.Signals() {
 		if !s.core.Declared(sig.Service) {

@@ -27,6 +27,7 @@ func astray(v AlertsView, want string) (a console.Astray) {
 	if want != "" {
 		return a
 	}
+	a.NeverMeasured = v.Unmeasured()
 	for _, one := range v.Skipped {
 		if len(a.Skipped) == shownAstray {
 			a.MoreSkipped++

@@ -58,6 +58,7 @@ type Incidents interface {
 type Views interface {
 	Graph() *healthgraph.Graph
 	Declared(id grace.ServiceID) bool
+	NeverMeasured() []loop.NeverMeasured
 	Health() []grace.HealthState
 	Symptoms() map[grace.ServiceID]loop.Symptoms
 	Signals() []grace.Signal

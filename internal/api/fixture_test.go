@@ -51,6 +51,7 @@ type fakeCore struct {
 	kpis          learn.KPIs
 	notifications notify.Status
 	undeclared    []grace.Signal
+	unmeasured    []loop.NeverMeasured
 	notTaken      []SkippedAlerts
 	trusted       Alertmanager
 	panics        bool
@@ -180,6 +181,8 @@ func (b *fakeCore) Graph() *healthgraph.Graph {
 func (b *fakeCore) Declared(id grace.ServiceID) bool {
 	return slices.ContainsFunc(b.services, func(v ServiceView) bool { return v.ID == id })
 }
+
+func (b *fakeCore) NeverMeasured() []loop.NeverMeasured { return b.unmeasured }
 
 func (b *fakeCore) Signals() []grace.Signal { return b.undeclared }
 

@@ -10,6 +10,7 @@ import (
 
 	"grace"
 	"grace/internal/event"
+	"grace/internal/loop"
 	"grace/internal/notify"
 	"grace/internal/store"
 	"grace/sensor/alertmanager"
@@ -101,8 +102,10 @@ func TestPagesShowSilencedAndAstray(t *testing.T) {
 	e.core.notifications.Receivers = []notify.ReceiverStatus{
 		{Receiver: store.Receiver{Name: "pager", FailingSince: new(at(-time.Hour)), Error: "refused"}, Letters: 2}, {Receiver: store.Receiver{Name: "chat"}},
 	}
+	e.core.unmeasured = []loop.NeverMeasured{{Name: "errors", Service: "cart", Selector: `x{a="b"}`}, {Name: "full", Limit: true, Selector: "disk"}}
 	b := e.signIn("viewer")
 	astray := []string{
+		"Never measured, since nothing gives what is in brackets: objective errors of cart (x{a=&#34;b&#34;}), limit full (disk).",
 		"Undeclared services", ">billing</a>", "disk is full", "Alerts that were not taken", "Watchdog", "it has no label service",
 		"silenced until 2026-03-01 10:31 UTC by token:ana: new disk", "the alert Lag is silenced at its source: silence 7 (bo: deploy)",
 	}

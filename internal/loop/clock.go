@@ -72,7 +72,7 @@ func (in *ingest) noticeStep(now time.Time) {
 		in.ahead[key] = a
 	}
 	for _, w := range in.watches {
-		w.at = earlier(w.at, now)
+		w.at, w.since = earlier(w.at, now), w.since.Add(step)
 	}
 	in.forecaster.clockStepped(now, step)
 	in.mirror.clockStepped(now, step)

@@ -32,6 +32,9 @@ type watch struct {
 	constant  bool            // the threshold is the target's
 	resolver  *resolver       // of a rule: whose its elements are
 
+	since   time.Time     // when it was configured
+	patient time.Duration // how long after that it is waited for what it looks at
+
 	appended uint64    // samples when it was evaluated last
 	at       time.Time // when that was
 	broken   string    // why it could not be then
@@ -56,7 +59,7 @@ func watches(cfg *Config) []*watch {
 		}
 		w := &watch{
 			name: o.Name, objective: o.ID(), service: o.Service, label: cmp.Or(o.ServiceLabel, series.ServiceLabel), expr: expr,
-			resolver: resolverOf(o, expr, services), newest: map[grace.ServiceID]measurement{},
+			resolver: resolverOf(o, expr, services), patient: max(cfg.Sense.StaleAfter.D(), 2*o.Interval), newest: map[grace.ServiceID]measurement{},
 		}
 		if expr.Unpredictable() == "" {
 			t := predict.Target{Service: o.Service, Metric: o.Name, Op: expr.Op(), Code: o.Code, Unit: o.Unit, Impact: impact}
@@ -94,16 +97,16 @@ func targetsOf(list []*watch) []predict.Target {
 // watch has the series kept that the configuration looks at. Of what it looked at
 // before it is known when that was evaluated. The caller holds in.mu.
 func (in *ingest) watch(cfg *Config) {
-	before := in.watches
+	before, now := in.watches, in.Now()
 	in.watches = watches(cfg)
 	exprs := make([]*series.Expr, 0, len(in.watches))
 	for _, w := range in.watches {
-		exprs = append(exprs, w.expr)
+		exprs, w.since = append(exprs, w.expr), now
 		same := func(b *watch) bool {
 			return b.objective == w.objective && b.name == w.name && b.service == w.service && b.expr.String() == w.expr.String() && b.expr.Source() == w.expr.Source()
 		}
 		if i := slices.IndexFunc(before, same); i >= 0 {
-			w.newest, w.broken = before[i].newest, before[i].broken
+			w.newest, w.broken, w.since = before[i].newest, before[i].broken, before[i].since
 		}
 	}
 	in.recordings = cfg.Recordings
@@ -127,8 +130,9 @@ func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.S
 			}
 			continue
 		}
-		// That nothing comes may be what it says, and what a source says that is back.
-		since, missing := at.Sub(w.at), w.expr.Op() == ""
+		// That nothing comes may be what it says, and what a source says that is back; or there
+		// is nothing, which people are told of a service.
+		since, missing := at.Sub(w.at), w.expr.Op() == "" || appended == 0 && w.service != "" && w.awaited(at)
 		if w.broken != "" {
 			since, missing = evaluateEvery, true
 		}
@@ -137,6 +141,9 @@ func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.S
 		}
 		w.appended, w.at, w.broken = appended, at, ""
 		r, err := in.Series.Evaluate(ctx, w.expr, at)
+		if !w.awaited(at) { // what it looks at may come yet
+			r.NoneYet, r.Unmeasured = false, series.Unmeasured{}
+		}
 		w.resolver.resolve(&r)
 		in.logUnmapped(w)
 		switch {
@@ -152,6 +159,34 @@ func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.S
 		w.measured(&r)
 	}
 	return changed
+}
+
+// awaited tells whether what an expression looks at had time to come.
+func (w *watch) awaited(now time.Time) bool { return now.Sub(w.since) > w.patient }
+
+// NeverMeasured is an objective or limit that finds nothing.
+type NeverMeasured struct {
+	Name     string          `json:"name"`
+	Service  grace.ServiceID `json:"service,omitempty"`
+	Limit    bool            `json:"limit" doc:"it is a limit, and no objective"`
+	Selector string          `json:"selector" doc:"what nothing gives that it looks at"`
+}
+
+// NeverMeasured gives the objectives and limits of which nothing was ever measured, as
+// configured: nothing gives a metric, or a label of it, without which they find nothing.
+func (in *ingest) NeverMeasured() []NeverMeasured {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	out, now := []NeverMeasured{}, in.Now()
+	for _, w := range in.watches {
+		if !w.awaited(now) || in.Series.Broken(w.expr) != "" {
+			continue
+		}
+		if u := in.Series.Unmeasured(w.expr); u.Selector != "" && !u.Named {
+			out = append(out, NeverMeasured{w.name, w.service, w.objective == "", u.Selector})
+		}
+	}
+	return out
 }
 
 // Backfill shows the forecasts what a metric was at a time before this process began, which

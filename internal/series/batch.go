@@ -110,6 +110,8 @@ func (b *Batch) room(samples []Sample, key []byte) int {
 	if over <= 0 {
 		return n
 	}
+	b.labels, _ = parseKey(b.labels[:0], key)
+	b.db.watched.Load().note(b.labels, RequestFull)
 	b.refuse(RequestFull, over, key)
 	b.refuseHistograms(RequestFull, samples[n-over:])
 	return n - over

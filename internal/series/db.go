@@ -164,10 +164,10 @@ func (sh *shard) forgetPassed() {
 func (db *DB) Watch(list []*Expr) {
 	db.opening.Lock() // so that no series comes in between
 	defer db.opening.Unlock()
-	now := newSelectors()
+	now, before := newSelectors(), db.watched.Load()
 	for _, e := range list {
 		for _, p := range e.picks {
-			now.add(p)
+			now.add(p, before)
 		}
 	}
 	for i := range db.shards {
@@ -190,7 +190,8 @@ func (sh *shard) pickAnew(e *entry, m *mapper, now *selectors) (idle bool) {
 		return false
 	}
 	list, _ := parseKey(nil, []byte(e.key))
-	if !now.names[string(find(list, MetricLabel))] && len(now.others) == 0 { // of most series nothing more is asked
+	now.note(list, Taken)
+	if now.names[string(find(list, MetricLabel))] == nil && len(now.others) == 0 { // of most series nothing more is asked
 		sh.keepFor(e, labels.EmptyLabels(), nil)
 		return !e.forecast
 	}

@@ -39,8 +39,13 @@ type Result struct {
 	Undefined []map[string]string
 	// Lacking says why of what the expression looks at something may be missing, see
 	// [DB.Lacking].
-	Lacking  string
-	evidence evidence
+	Lacking string
+	// NoneYet: of a comparison that finds nothing, that something it looks at has not happened
+	// yet, and all else is measured. So it is where all is well.
+	NoneYet bool
+	// Unmeasured, of one that finds nothing, is what nothing has been measured of.
+	Unmeasured Unmeasured
+	evidence   evidence
 }
 
 // Element is one of a result.
@@ -129,6 +134,15 @@ func (r *Result) Sensors() []string {
 
 // Evaluate gives what an expression says at a time.
 func (db *DB) Evaluate(ctx context.Context, e *Expr, at time.Time) (Result, error) {
+	r, err := db.evaluate(ctx, e, at)
+	if err == nil && r.Compared && len(r.Elements) == 0 {
+		r.Unmeasured = db.Unmeasured(e)
+		r.NoneYet = len(r.Undefined) == 0 && r.Lacking == "" && db.noneYet(e, &r.evidence)
+	}
+	return r, err
+}
+
+func (db *DB) evaluate(ctx context.Context, e *Expr, at time.Time) (Result, error) {
 	r := Result{At: at, Compared: e.op != 0}
 	// First what there is, then what it says: of a sample that comes in between nobody
 	// shall think that it was looked at.

@@ -50,6 +50,11 @@ type pick struct {
 	// wants: it is made a sum, a count or the like, and compared so that that is wrong when it
 	// is low: it may be so only because a part of it was not measured.
 	wants bool
+	// says is the selector as people write it; empty for the elements of a source's answer
+	// beside which it is known what the source's selectors find.
+	says string
+	// needed: without it nothing is found; spare: that it is not there may be as it should.
+	needed, spare bool
 }
 
 // Lookback is how old a sample may be that stands for now.
@@ -208,7 +213,7 @@ func filters(node parser.Node) bool {
 			return !n.ReturnBool
 		case n.Op == parser.LOR:
 			return filters(n.LHS) && filters(n.RHS)
-		case n.VectorMatching != nil && (n.VectorMatching.FillValues.LHS != nil || n.VectorMatching.FillValues.RHS != nil):
+		case filled(n):
 			return false
 		}
 	case *parser.Call:
@@ -225,6 +230,11 @@ func filters(node parser.Node) bool {
 		}
 	}
 	return false
+}
+
+// filled tells whether one side of an operator may be missing.
+func filled(n *parser.BinaryExpr) bool {
+	return n.VectorMatching != nil && (n.VectorMatching.FillValues.LHS != nil || n.VectorMatching.FillValues.RHS != nil)
 }
 
 func unwrap(e parser.Expr) parser.Expr {
@@ -251,6 +261,7 @@ func (e *Expr) pick(node parser.Node, path []parser.Node) {
 
 func picked(v *parser.VectorSelector, path []parser.Node) pick {
 	p := pick{matchers: v.LabelMatchers, text: matchersText(v.LabelMatchers)}
+	p.says, p.needed = p.selector(), true
 	back := v.OriginalOffset
 	p.past = back > 0 || v.Timestamp != nil
 	path = append(slices.Clip(path), v)
@@ -261,8 +272,11 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 			right := path[i+1] == above.RHS
 			p.vetoes = p.vetoes || above.Op == parser.LUNLESS && right
 			low = low || lower(above.Op, right)
+			p.needed = p.needed && above.Op != parser.LOR && !filled(above)
 		case *parser.AggregateExpr:
 			p.wants = p.wants || low && above.Op != parser.MIN && above.Op != parser.BOTTOMK
+		case *parser.Call:
+			p.spare = p.spare || strings.HasPrefix(above.Func.Name, "absent")
 		case *parser.MatrixSelector:
 			p.reach = above.Range.Milliseconds()
 			back += above.Range
@@ -272,6 +286,8 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 		}
 	}
 	p.back = max(back, 0).Milliseconds() + Lookback.Milliseconds()
+	p.spare = p.spare || p.vetoes
+	p.needed = p.needed && !p.spare
 	return p
 }
 

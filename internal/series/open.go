@@ -18,6 +18,7 @@ func (b *Batch) open(h uint64, key []byte, meta *Meta, samples []Sample) Reason 
 	defer b.db.opening.RUnlock()
 	b.m = b.db.mapper.Load() // what was opened before another one came is looked at anew
 	reason := b.resolve(h, key, meta, samples)
+	b.db.watched.Load().note(b.labels, reason)
 	if reason == Taken {
 		return Taken
 	}

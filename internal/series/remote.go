@@ -30,8 +30,20 @@ type Remote struct {
 	// besides says whether what does not fail any more was seen in whole.
 	Parts bool
 	// Seen are the metrics of what each of Looks finds, where it says something that there is
-	// no element: that shows nothing when nothing was found. Else none.
+	// no element: that shows nothing when nothing was found, and where one of several finds
+	// nothing may show that it has not happened yet. Else none.
 	Seen []string
+	// Loose are selectors of what each of Looks names, whatever its labels are, and empty where
+	// it names nothing, or nobody asks: what finds nothing may not have happened yet.
+	Loose []string
+}
+
+// Finds gives the metric here of what one of Looks finds.
+func (r *Remote) Finds(selector int) string {
+	if r.Seen == nil {
+		return r.Metric
+	}
+	return r.Seen[selector]
 }
 
 // CompileAt reads an expression that looks at the series of a source; of none it is Compile.
@@ -78,17 +90,20 @@ func compileAt(text, source string, check bool) (*Expr, error) {
 	query, _ := Parser().ParseExpr(r.Query) // has been read above
 	_, bare := unwrap(query).(*parser.VectorSelector)
 	r.Parts = !check && !bare
-	absence := e.op == 0 || e.sparse
+	absence := e.op == 0 || e.sparse || !check && len(r.Looks) > 1
 	h := fnv.New64a()
 	_, _ = fmt.Fprint(h, r.Query, absence, check)
 	r.Metric = fmt.Sprintf("source:%s:%016x", source, h.Sum64())
 	e.measured = e.Measured()
 	e.remote, e.value, e.picks = r, fmt.Sprintf("{__name__=%q}", r.Metric), []pick{named(r.Metric)}
-	if absence {
-		for i := range r.Looks {
+	for i, selector := range r.Looks {
+		p := &e.picks[0]
+		if absence {
 			r.Seen = append(r.Seen, fmt.Sprintf("%s:%d", r.Metric, i))
 			e.picks = append(e.picks, named(r.Seen[i]))
+			p = &e.picks[i+1]
 		}
+		r.Loose = append(r.Loose, p.stands(selector, asked.picks))
 	}
 	e.plain = e.constant && !math.IsNaN(e.bound) && r.Seen == nil
 	return e, nil
@@ -98,6 +113,34 @@ func compileAt(text, source string, check bool) (*Expr, error) {
 func named(metric string) pick {
 	m := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, MetricLabel, metric)}
 	return pick{matchers: m, text: matchersText(m), back: Lookback.Milliseconds()}
+}
+
+// stands has a pick of what a source finds stand for one of its selectors, and gives that
+// with any value of the labels that it asks for; empty when it names no metric.
+func (p *pick) stands(selector string, asked []pick) (loose string) {
+	p.says, p.spare = selector, true
+	for i := range asked {
+		if a := &asked[i]; a.says == selector {
+			p.needed, p.spare = p.needed || a.needed, p.spare && a.spare
+			loose = a.loose()
+		}
+	}
+	return loose
+}
+
+func (p *pick) loose() string {
+	name := nameOf(p.matchers)
+	if name == "" {
+		return ""
+	}
+	any := pick{matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, MetricLabel, name)}}
+	for _, m := range p.matchers {
+		if asks(m) {
+			any.matchers = append(any.matchers, labels.MustNewMatcher(labels.MatchNotEqual, m.Name, ""))
+		}
+	}
+	any.text = matchersText(any.matchers)
+	return any.selector()
 }
 
 // Remote gives what the source of the expression is asked; nil when it has none.

@@ -21,7 +21,7 @@ func TestCompileAt(t *testing.T) {
 	}{
 		`load1 > 5`: {`load1`, []string{`load1`}, ">", false, "", "load1"},
 		`5 < sum by (job) (rate(errors_total{a="b"}[5m] offset 1h))`: {`sum by (job) (rate(errors_total{a="b"}[5m] offset 1h))`, []string{`errors_total{a="b"}`}, ">", false, "", ""},
-		`x - last_seen > 0.5 * 3600`:                                 {`x - last_seen`, []string{`x`, `last_seen`}, ">", false, "", ""},
+		`x - last_seen > 0.5 * 3600`:                                 {`x - last_seen`, []string{`x`, `last_seen`}, ">", true, "", ""},
 		`max(x) < time() - 60`:                                       {`max(x)`, []string{`x`}, "<", false, "", ""},
 		`up == 0`:                                                    {`up`, []string{`up`}, "==", false, "it compares with ==: nothing comes closer to that", "up"},
 		`(a > 5) > 3`:                                                {`(a > 5)`, []string{`a`}, ">", true, "", ""},

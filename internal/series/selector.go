@@ -1,6 +1,7 @@
 package series
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -143,6 +144,7 @@ type selector struct {
 	mu     sync.Mutex
 	series []*kept
 	untidy bool // not sorted, or with series that are gone
+	ever   bool // it has picked one, now or before
 }
 
 // change adds a series, or notes that one is gone.
@@ -151,7 +153,7 @@ func (s *selector) change(k *kept) {
 	defer s.mu.Unlock()
 	s.untidy = true
 	if k != nil {
-		s.series = append(s.series, k)
+		s.series, s.ever = append(s.series, k), true
 	}
 }
 
@@ -183,24 +185,26 @@ func matches(matchers []*labels.Matcher, ls labels.Labels) bool {
 type selectors struct {
 	byText map[string]*selector
 	byName map[Named][]*selector // those that name one metric, and perhaps one service
-	names  map[string]bool
+	names  map[string]*given     // that they name
 	others []*selector
 }
 
 func newSelectors() *selectors {
-	return &selectors{byText: map[string]*selector{}, byName: map[Named][]*selector{}, names: map[string]bool{}}
+	return &selectors{byText: map[string]*selector{}, byName: map[Named][]*selector{}, names: map[string]*given{}}
 }
 
-// add takes a selector of an expression.
-func (w *selectors) add(p pick) {
+// add takes a selector of an expression, with what was known of it before.
+func (w *selectors) add(p pick, before *selectors) {
 	s := w.byText[p.text]
 	if s == nil {
-		s = &selector{matchers: p.matchers}
+		s = &selector{matchers: p.matchers, ever: before.byText[p.text].hadAny()}
 		w.byText[p.text] = s
 		if name := nameOf(p.matchers); name != "" {
 			of := Named{name, grace.ServiceID(equals(p.matchers, ServiceLabel))}
 			w.byName[of] = append(w.byName[of], s)
-			w.names[name] = true
+			if w.names[name] == nil {
+				w.names[name] = cmp.Or(before.names[name], &given{})
+			}
 		} else {
 			w.others = append(w.others, s)
 		}

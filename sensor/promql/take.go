@@ -29,10 +29,11 @@ type poll struct {
 	seen     *series.Set              // what its selectors find, see [series.Remote]
 	services map[grace.ServiceID]bool // of the newest answer
 	names    []string                 // labels that its elements have, and of [Query.By]
+	given    map[int]bool             // the selectors of which it is known that there is what they name
 }
 
 func (s *Sensor) newPoll(q Query, db *series.DB) *poll {
-	p := &poll{Query: q, s: s, services: map[grace.ServiceID]bool{}}
+	p := &poll{Query: q, s: s, services: map[grace.ServiceID]bool{}, given: map[int]bool{}}
 	p.names = p.by()
 	if db == nil {
 		return p
@@ -113,6 +114,9 @@ func (p *poll) ask(ctx context.Context, at time.Time) (found []row, seen []looke
 		}
 		slices.Sort(p.names)
 		again = len(p.looks) > 0 && slices.ContainsFunc(p.names, func(name string) bool { return !slices.Contains(by, name) })
+	}
+	if p.Remote != nil && len(found) == 0 {
+		p.name(ctx, seen, at)
 	}
 	var newest time.Time
 	for _, l := range seen {
@@ -230,6 +234,26 @@ func (p *poll) look(ctx context.Context, names []string, at time.Time) ([]looked
 	return out, nil
 }
 
+// name asks whether there is what selectors name that have found nothing so far, as an error
+// that has not happened yet. It is asked of each until there is; a failure is no answer.
+func (p *poll) name(ctx context.Context, seen []looked, at time.Time) {
+	var asked []string
+	for i, loose := range p.Remote.Loose {
+		if loose != "" && !p.given[i] && !slices.ContainsFunc(seen, func(l looked) bool { return l.selector == i }) {
+			asked = append(asked, fmt.Sprintf(`label_replace(max(timestamp(%s)), "%s", "%d", "", "")`, loose, selectorLabel, i))
+		}
+	}
+	if len(asked) == 0 {
+		return
+	}
+	rows, _, _ := p.s.instant(ctx, strings.Join(asked, " or "), at)
+	for _, row := range rows {
+		if i, err := strconv.Atoi(row.labels[selectorLabel]); err == nil {
+			p.given[i] = true
+		}
+	}
+}
+
 // newness is the query for the times of the newest samples that selectors find, by labels, or
 // of the oldest that stand for now; with parts for these besides, which are numbered on.
 func newness(selectors, names []string, oldest []bool, parts bool) string {
@@ -300,6 +324,9 @@ func (p *poll) append(found []row, seen []looked, at time.Time, n *notes) (taken
 	if err := report.Err(); err != nil {
 		n.warnings, n.partial = append(n.warnings, err.Error()), true
 		p.lack(n)
+	}
+	for i := range p.given {
+		p.set.Given(p.Remote.Finds(i))
 	}
 	if p.Remote != nil && p.Remote.Seen != nil && !n.partial {
 		p.seen.Begin(at)

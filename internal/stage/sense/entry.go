@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/series"
 )
 
 type entryKind int
@@ -68,7 +69,9 @@ type entry struct {
 	lack     string    // what was not measured that it was made of when it failed; empty when all was
 	list     *list     // of an alert: what its sensor reads, as of the last Tick; nil when it reads none
 	over     time.Time // of an alert: when it was said to be over
-	unlisted time.Time // of an alert: when it came by a webhook, until a list is read that should hold it
+	// unmeasured is why an objective finds nothing.
+	unmeasured series.Unmeasured
+	unlisted   time.Time // of an alert: when it came by a webhook, until a list is read that should hold it
 }
 
 // arrive notes that data came. Verdicts are consecutive also over a sensor error,
@@ -83,7 +86,7 @@ func (e *entry) arrive(cfg *Config, at time.Time, labels map[string]string) {
 	if !maps.Equal(labels, e.sig.Labels) {
 		e.sig.Labels = bounded(labels)
 	}
-	e.restored, e.adopted, e.fault, e.lack, e.lag = false, false, "", "", 0
+	e.restored, e.adopted, e.fault, e.lack, e.lag, e.unmeasured = false, false, "", "", 0, series.Unmeasured{}
 	if !e.stale {
 		return
 	}

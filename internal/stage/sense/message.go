@@ -41,7 +41,7 @@ func (e *entry) message(cfg *Config) string {
 		if e.fails > 0 && e.kind == kindProbe {
 			return withNote(e.sig.Metric+" failed "+times(e.fails)+", fires after "+strconv.Itoa(cfg.FailAfter), e.note)
 		}
-		return e.sig.Metric + ": no data yet" + e.late()
+		return e.sig.Metric + ": no data yet" + e.late() + e.whyNone()
 	case grace.SignalStale:
 		if e.fault != "" {
 			return e.sig.Metric + ": sensor error: " + e.fault
@@ -50,7 +50,7 @@ func (e *entry) message(cfg *Config) string {
 		if e.lack != "" {
 			return e.sig.Metric + ": not all of it seen since " + since + ": " + e.lack
 		}
-		return e.sig.Metric + ": no data since " + since + e.late()
+		return e.sig.Metric + ": no data since " + since + e.late() + e.whyNone()
 	case grace.SignalOK, grace.SignalFiring, grace.SignalUnstable:
 	}
 	switch e.kind {
@@ -73,6 +73,20 @@ func (e *entry) late() string {
 		return ""
 	}
 	return "; its samples are " + short(e.lag.Round(time.Second)) + " old when they come, too old to count: raise sense.stale_after"
+}
+
+// whyNone tells people why an objective finds nothing, and what to do about it.
+func (e *entry) whyNone() string {
+	switch u := e.unmeasured; {
+	case u.Selector == "":
+		return ""
+	case u.Named:
+		return "; nothing is " + u.Selector + " so far: where that is well, have it look at what is always there, too: (...) or 0 * sum(METRIC)"
+	case len(e.sensors) == 0:
+		return "; nothing gives " + u.Selector + ": is it spelt right, and does a sensor read it?"
+	default:
+		return "; nothing gives " + u.Selector + ": is it spelt right? What comes only once it happens is written (...) or vector(0)"
+	}
 }
 
 // silenced words what keeps an alert silent at its source: a silence, or what
@@ -139,6 +153,8 @@ func (e *entry) facts() string {
 		b.WriteString(": " + explain.Quantity(e.sig.Value, o.Unit))
 	case op == "" && e.failed == 0:
 		b.WriteString(": " + o.Name + " gives nothing")
+	case e.total == 0:
+		b.WriteString(": nothing found, as where all is well")
 	case op == "":
 		b.WriteString(": " + o.Name + " gives " + explain.Quantity(e.sig.Value, o.Unit))
 	default:

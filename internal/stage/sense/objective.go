@@ -127,20 +127,24 @@ func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
 		if e == nil {
 			continue // there is no room
 		}
-		e.sensors = sensors
+		e.sensors, e.unmeasured = sensors, series.Unmeasured{}
 		changed = a.conclude(e, a.judgeElements(e, by[service], &r), changed)
 	}
 	if e := o.entries[grace.CoreService]; e != nil && e.fault != "" && len(by[grace.CoreService]) == 0 {
 		changed = append(changed, a.forget(e, "it can be evaluated again"))
 	}
-	if r.Compared && !o.expr.Sparse() {
-		return changed
-	}
+	passes := !r.Compared || o.expr.Sparse()
 	for _, service := range slices.Sorted(maps.Keys(o.entries)) {
-		if len(by[service]) == 0 { // what is not there passes, once something else was measured
-			e := o.entries[service]
-			e.sensors = sensors
+		if len(by[service]) > 0 {
+			continue
+		}
+		e := o.entries[service]
+		e.sensors = sensors
+		if passes || r.NoneYet && e.held != grace.SignalFiring { // what is not there passes, once something else was measured
 			changed = a.conclude(e, a.judgeNone(e, &r), changed)
+		} else if e.unmeasured != r.Unmeasured {
+			e.unmeasured = r.Unmeasured
+			changed = append(changed, e.word(&a.cfg))
 		}
 	}
 	return changed

@@ -1,0 +1,130 @@
+package series
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// given is what came by a name that selectors name, since it is watched.
+type given struct {
+	mu      sync.Mutex
+	came    bool
+	refused bool            // something of it was not taken
+	labels  map[string]bool // that its series have
+}
+
+// note takes what a series is that comes, whether or not it is picked.
+func (w *selectors) note(of []label, reason Reason) {
+	g := w.names[string(find(of, MetricLabel))]
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if reason.Refused() {
+		g.refused = true
+		return
+	}
+	g.came = true
+	for _, l := range of {
+		if !g.labels[string(l.name)] {
+			if g.labels == nil {
+				g.labels = map[string]bool{ServiceLabel: true} // which the rules may give it
+			}
+			g.labels[string(l.name)] = true
+		}
+	}
+}
+
+// Given notes that the source of an expression has what a selector names whose series would
+// be of a metric here, see [Remote.Loose].
+func (s *Set) Given(metric string) {
+	s.db.opening.RLock()
+	defer s.db.opening.RUnlock()
+	s.db.watched.Load().note([]label{{[]byte(MetricLabel), []byte(metric)}}, Taken)
+}
+
+// hadAny tells whether a selector has ever picked a series.
+func (s *selector) hadAny() bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ever
+}
+
+// asks tells whether a matcher wants a label to be there.
+func asks(m *labels.Matcher) bool { return m.Name != MetricLabel && !m.Matches("") }
+
+// came tells whether a selector has ever picked a series, or may have for all that is known;
+// and if not, whether there is what it names: its metric, with the labels that it asks for.
+func (w *selectors) came(p *pick) (ever, named bool) {
+	g := w.names[nameOf(p.matchers)]
+	if s := w.byText[p.text]; s == nil || s.hadAny() || g == nil {
+		return s == nil || s.hadAny(), false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.refused, g.came && !slices.ContainsFunc(p.matchers, func(m *labels.Matcher) bool { return asks(m) && !g.labels[m.Name] })
+}
+
+// Unmeasured is what an expression looks at and never found, since it is watched.
+type Unmeasured struct {
+	Selector string // empty where there is none
+	// Named: its metric is measured, with the labels that it asks for. What it picks may not
+	// have happened yet.
+	Named bool
+}
+
+// Unmeasured names a selector without which an expression finds nothing, and what it names
+// nobody gives; or one of those of which none has ever found anything.
+func (db *DB) Unmeasured(e *Expr) (first Unmeasured) {
+	watched, none := db.watched.Load(), true
+	for i := range e.picks {
+		p := &e.picks[i]
+		if p.says == "" || p.spare {
+			continue
+		}
+		ever, named := watched.came(p)
+		switch {
+		case ever:
+			none = false
+		case p.needed && !named:
+			return Unmeasured{Selector: p.says}
+		case first.Selector == "":
+			first = Unmeasured{p.says, named}
+		}
+	}
+	if !none {
+		return Unmeasured{}
+	}
+	return first
+}
+
+// noneYet tells whether nothing is found because something has not happened yet: a selector
+// has never picked a series of what is measured, and all that were ever picked by others are
+// measured. What was there and is no more is another matter.
+func (db *DB) noneYet(e *Expr, ev *evidence) bool {
+	watched, some, none := db.watched.Load(), false, false
+	for i := range e.picks {
+		p := &e.picks[i]
+		if p.says == "" {
+			continue
+		}
+		if list := ev.picked[i].series; len(list) > 0 {
+			if !slices.ContainsFunc(list, func(s timed) bool { return !s.lost }) {
+				return false
+			}
+			some = true
+			continue
+		}
+		if ever, named := watched.came(p); ever || !named {
+			return false
+		}
+		none = true
+	}
+	return some && none
+}

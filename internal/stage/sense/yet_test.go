@@ -1,0 +1,146 @@
+package sense
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"grace"
+	"grace/internal/series"
+)
+
+// counters is a page of counts, by what they have besides the labels of its target.
+func (t *target) counters(sec int, counts map[string]float64, of ...string) {
+	t.Begin(at(sec))
+	for name, v := range counts {
+		metric, code, _ := strings.Cut(name, " ")
+		ls := labels.FromStrings(of...)
+		if code != "" {
+			ls = labels.NewBuilder(ls).Set("code", code).Labels()
+		}
+		t.Append(metric, ls, series.Meta{}, series.Sample{At: at(sec).UnixMilli(), Value: v})
+	}
+	t.End(false)
+}
+
+// A comparison that finds nothing because something has not happened yet is well where all
+// else is measured, and its metric is there; what was there and is no more shows nothing, nor
+// what is misspelt.
+func TestNoneYet(t *testing.T) {
+	const ratio = `sum(rate(requests{code=~"5.."}[1m])) / sum(rate(requests[1m])) > 0.05`
+	ok := func(sec int) map[string]float64 { return map[string]float64{"requests 200": float64(sec)} }
+	for name, tt := range map[string]struct {
+		expr string
+		page func(p *target, sec int)
+		want grace.SignalState // after 300 s
+		says string
+	}{
+		"no error yet": {ratio, func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalOK, "errors: nothing found, as where all is well"},
+		"its other side is another metric": {
+			`sum(rate(failed[1m])) / sum(rate(requests[1m])) > 0.05`,
+			func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalUnknown,
+			"errors: no data yet; nothing gives failed: is it spelt right? What comes only once it happens is written (...) or vector(0)",
+		},
+		"the same, and it is given elsewhere": {
+			`sum(rate(failed{route="/pay"}[1m])) / sum(rate(requests[1m])) > 0.05`, func(p *target, sec int) {
+				p.counters(sec, ok(sec))
+				other := p.house.target("other")
+				other.counters(sec, map[string]float64{"failed": 1}, "route", "/")
+			}, grace.SignalOK, "errors: nothing found, as where all is well",
+		},
+		"a label that nothing has": {
+			`sum(rate(requests{status=~"5.."}[1m])) / sum(rate(requests[1m])) > 0.05`,
+			func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalUnknown,
+			`errors: no data yet; nothing gives requests{status=~"5.."}: is it spelt right? What comes only once it happens is written (...) or vector(0)`,
+		},
+		"no requests measured either": {ratio, func(*target, int) {}, grace.SignalUnknown, `errors: no data yet; nothing gives requests{code=~"5.."}: is it spelt right, and does a sensor read it?`},
+		"requests are measured no more": {ratio, func(p *target, sec int) {
+			if sec < 200 {
+				p.counters(sec, ok(sec))
+			} else {
+				p.Lose(at(sec))
+			}
+		}, grace.SignalStale, "errors: no data since 14:18:10 UTC"},
+		"errors were there, and are gone": {ratio, func(p *target, sec int) {
+			page := ok(sec)
+			if sec < 100 {
+				page["requests 500"] = 1
+			}
+			p.counters(sec, page)
+		}, grace.SignalStale, "errors: no data since 14:17:10 UTC"},
+		"the first error": {ratio, func(p *target, sec int) {
+			page := ok(sec)
+			if sec >= 100 {
+				page["requests 500"] = float64(sec) * 2
+			}
+			p.counters(sec, page)
+		}, grace.SignalFiring, "errors 0.667 > 0.05"},
+		"its only selector finds nothing": {
+			`sum(rate(requests{code=~"5.."}[1m])) > 1`, func(p *target, sec int) {
+				p.counters(sec, ok(sec))
+			}, grace.SignalUnknown,
+			`errors: no data yet; nothing is requests{code=~"5.."} so far: where that is well, have it look at what is always there, too: (...) or 0 * sum(METRIC)`,
+		},
+		"the same, with what is always there": {
+			`(sum(rate(requests{code=~"5.."}[1m])) or 0 * sum(rate(requests[1m]))) > 1`,
+			func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalOK, "errors 0 <= 1",
+		},
+		"as the hint has it": {
+			`(sum(rate(failed[1m])) or vector(0)) / sum(rate(requests[1m])) > 0.05`,
+			func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalOK, "errors 0 <= 0.05",
+		},
+		"a quantile of nothing": {
+			`histogram_quantile(0.99, sum by (le) (rate(took_bucket[1m]))) > 0.3`,
+			func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalUnknown,
+			"errors: no data yet; nothing gives took_bucket: is it spelt right, and does a sensor read it?",
+		},
+		"labels that do not match": {
+			`sum by (pod) (requests) / sum by (code) (requests) > 1`,
+			func(p *target, sec int) { p.counters(sec, map[string]float64{"requests 200": 1, "requests 500": 1}) }, grace.SignalUnknown, "errors: no data yet",
+		},
+		"unless, and what would veto never was": {
+			`sum(requests) > 1000 unless on () maintenance == 1`,
+			func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalOK, "errors: errors gives nothing",
+		},
+		"and, and one side never was": {
+			`sum(requests) > 100 and on () failed > 1`,
+			func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalOK, "errors: errors gives nothing",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(DefaultConfig(), []Objective{{Name: "errors", Service: "web", Expr: tt.expr, Code: grace.CodeElevatedErrors}})
+			p := h.target("a")
+			for sec := 0; sec <= 300; sec += 10 {
+				tt.page(p, sec)
+				h.judge(at(sec))
+				h.Tick(at(sec))
+			}
+			if s := h.Signals()[0]; s.State != tt.want && (s.State != "" || tt.want != grace.SignalUnknown) || s.Message != tt.says {
+				t.Errorf("%q: %s", s.State, s.Message)
+			}
+		})
+	}
+}
+
+// What fired before a restart is not over because nothing of it is seen after it.
+func TestNoneYetEndsNothing(t *testing.T) {
+	o := []Objective{{Name: "errors", Service: "web", Expr: `sum(requests{code=~"5.."}) / sum(requests) > 0.05`, Code: grace.CodeElevatedErrors}}
+	h := newHouse(DefaultConfig(), o)
+	p := h.target("a")
+	for sec := 0; sec <= 30; sec += 10 {
+		p.counters(sec, map[string]float64{"requests 200": 1, "requests 500": 1})
+		h.judge(at(sec))
+	}
+	again := newHouse(DefaultConfig(), o)
+	again.Restore(h.Signals(), at(40))
+	p = again.target("a")
+	for sec := 50; sec <= 200; sec += 10 {
+		p.counters(sec, map[string]float64{"requests 200": 1})
+		again.judge(at(sec))
+		again.Tick(at(sec))
+	}
+	if s := again.Signals()[0]; s.State != grace.SignalStale {
+		t.Errorf("%s: %s", s.State, s.Message)
+	}
+}
