@@ -148,7 +148,7 @@ type Signal struct {
 	At        time.Time   `json:"at" doc:"the newest sample behind it"`
 	Fired     time.Time   `json:"fired,omitzero" doc:"when it was last seen firing; absent if it never was"`
 	// FailingSince lets a replica that saw it pass later say so at once.
-	FailingSince time.Time `json:"failing_since,omitzero" doc:"of a firing probe or objective whose newest sample failed: its first failure since it was last ok; of one that is stale: since when it had been firing"`
+	FailingSince time.Time `json:"failing_since,omitzero" doc:"of a firing probe or objective whose newest sample failed: its first failure since it was last ok; of an objective without a state: it fails since then, and has not for long enough to fire; of one that is stale: since when it had been firing"`
 	Interval     Duration  `json:"interval,omitempty" doc:"how far apart its samples come, as far as is known"`
 	Flapping     bool      `json:"flapping,omitempty"`
 	StartsAt     time.Time `json:"starts_at,omitzero" doc:"of an alert: when its newest occurrence began"`
@@ -177,6 +177,10 @@ type Signal struct {
 func (s *Signal) Sick() bool {
 	return s.Severity.Serious() && s.Silenced == "" && (s.State == SignalFiring || s.State == SignalUnstable)
 }
+
+// Pending tells whether the signal is of an objective that fails, has not for long enough to
+// fire, and was never seen to pass: it has data, and is neither ok nor a symptom.
+func (s *Signal) Pending() bool { return s.State == SignalUnknown && !s.FailingSince.IsZero() }
 
 // SeenFailing tells whether whoever published the signal saw it fail with the newest
 // sample, also where another replica sees it pass.

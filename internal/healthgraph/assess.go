@@ -18,7 +18,8 @@ const maxSymptoms = 5
 //	some signal has no fresh data, or there is none  -> unknown
 //	otherwise                                        -> healthy
 //
-// A signal that never had data counts as one whose data stopped. The confidence is
+// A signal that never had data counts as one whose data stopped; one that fails, and has
+// not for long enough to fire, is seen. The confidence is
 // the share of signals with fresh data. An informational signal is listed and
 // changes nothing. Symptoms come worst first with their age at now.
 func Assess(service grace.ServiceID, signals []grace.Signal, now time.Time) grace.HealthState {
@@ -45,6 +46,9 @@ func Assess(service grace.ServiceID, signals []grace.Signal, now time.Time) grac
 		case grace.SignalStale:
 			symptoms = append(symptoms, s)
 		case grace.SignalUnknown:
+			if s.Pending() {
+				fresh++
+			}
 			symptoms = append(symptoms, s)
 		}
 	}

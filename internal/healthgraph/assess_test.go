@@ -21,6 +21,10 @@ func TestAssess(t *testing.T) {
 		ok, firing, stale, unknown = grace.SignalOK, grace.SignalFiring, grace.SignalStale, grace.SignalUnknown
 		info, warning, critical    = grace.SeverityInfo, grace.SeverityWarning, grace.SeverityCritical
 	)
+	pending := func(s grace.Signal) grace.Signal {
+		s.FailingSince = s.Since
+		return s
+	}
 	other := signal(firing, critical, "of another")
 	other.Service = "store"
 	tests := []struct {
@@ -58,6 +62,10 @@ func TestAssess(t *testing.T) {
 		{
 			name: "one never had data", signals: []grace.Signal{signal(unknown, warning, "a"), signal(ok, critical, "b")},
 			status: grace.HealthUnknown, confidence: 0.5, symptoms: []string{"a (since 1m30s)"},
+		},
+		{
+			name: "one fails, not yet for long enough", signals: []grace.Signal{pending(signal(unknown, critical, "a")), signal(ok, critical, "b")},
+			status: grace.HealthHealthy, confidence: 1, symptoms: []string{"a (since 1m30s)"},
 		},
 		{
 			name: "one unstable", signals: []grace.Signal{signal(grace.SignalUnstable, critical, "a"), signal(ok, critical, "b")},

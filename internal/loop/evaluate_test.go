@@ -135,6 +135,39 @@ func TestSourceAwayIsToldOnce(t *testing.T) {
 	}
 }
 
+// TestPendingIsSeen: an objective that fails from the start, and waits for its time, is no gap
+// in what is seen, of which people are told; once nothing is measured any more it is one.
+func TestPendingIsSeen(t *testing.T) {
+	t.Parallel()
+	service := benchService(1)
+	l, tick := watching(t, sense.Objective{Name: "busy", Service: service, Expr: `load > 1`, For: grace.Duration(time.Hour), Code: grace.CodeCapacity})
+	key := series.AppendLabel(nil, series.MetricLabel, "load")
+	measure := func(seconds int, measured bool) (told int) {
+		for range seconds {
+			if measured {
+				b := l.Series.Begin(series.From{Sensor: "remote_write", Source: "test"})
+				b.Append(key, series.Meta{}, series.Sample{At: l.Now().UnixMilli(), Value: 2})
+				if r := b.End(); r.Err() != nil {
+					t.Fatal(r.Err())
+				}
+			}
+			tick()
+			for _, inc := range l.blindness(l.stages.Load(), l.mirror.known(l.Now(), time.Minute).signals, l.Now()) {
+				if slices.Contains(inc.Services, service) && strings.Contains(inc.Detail, "load") {
+					told++
+				}
+			}
+		}
+		return told
+	}
+	if told := measure(1200, true); told != 0 || stateOf(l, grace.SignalKey(service)+"/objective/busy") != grace.SignalUnknown {
+		t.Errorf("told %d times of what is seen", told)
+	}
+	if told := measure(1200, false); told == 0 {
+		t.Error("not told of what is not seen")
+	}
+}
+
 // A source that was away and is back, and finds nothing that is wrong: nothing more is said
 // of GRACE, with or without a reload meanwhile.
 func TestSourceBackWithNothing(t *testing.T) {

@@ -84,7 +84,7 @@ func (d *decider) blindness(st *stages, signals []grace.Signal, now time.Time) [
 		case s.State == grace.SignalStale && s.At.IsZero():
 			since = began // it never could look
 		case s.State == grace.SignalStale:
-		case s.State == grace.SignalUnknown && s.Configured:
+		case s.State == grace.SignalUnknown && s.Configured && !s.Pending():
 			since = began
 		default:
 			delete(d.unseen, s.Key)
@@ -255,7 +255,7 @@ func concerned(inc grace.Incident) []grace.ServiceID {
 func (d *decider) stillBlind(inc grace.Incident, signals []grace.Signal) bool {
 	return slices.ContainsFunc(signals, func(s grace.Signal) bool {
 		return sourceOf(s) == inc.Sensor && s.Severity.Serious() &&
-			(s.State == grace.SignalStale || s.State == grace.SignalUnknown && s.Configured || s.Unconfirmed && !over(s))
+			(s.State == grace.SignalStale || s.State == grace.SignalUnknown && s.Configured && !s.Pending() || s.Unconfirmed && !over(s))
 	})
 }
 

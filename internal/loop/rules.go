@@ -55,8 +55,13 @@ func (l *resolver) resolve(r *series.Result) {
 		return
 	}
 	l.unmapped = nil
-	for i := range r.Elements {
-		e := &r.Elements[i]
+	for i := range len(r.Elements) + len(r.Undefined) {
+		var e *series.Element
+		if n := len(r.Elements); i < n {
+			e = &r.Elements[i]
+		} else {
+			e = &r.Undefined[i-n]
+		}
 		all := make(map[string]string, len(e.Labels)+len(l.labels)+len(l.fixed))
 		maps.Copy(all, l.fixed)
 		maps.Copy(all, e.Labels)

@@ -34,9 +34,9 @@ type Result struct {
 	Elements []Element
 	// Compared tells whether Elements are of what does not hold, too.
 	Compared bool
-	// Undefined are the labels of what has no say: what is no number, where it is compared
-	// (no requests, no share of them that failed), and what has not been seen for long enough.
-	Undefined []map[string]string
+	// Undefined is what has no say: what is no number, where it is compared (no requests, no
+	// share of them that failed), and, without Newest, what has not been seen for long enough.
+	Undefined []Element
 	// Lacking says why of what the expression looks at something may be missing, see
 	// [DB.Lacking].
 	Lacking string
@@ -194,16 +194,15 @@ func (db *DB) evaluate(ctx context.Context, e *Expr, at time.Time) (Result, erro
 		case e.op != 0:
 			one.Holds = holds(e.op, s.F, limit)
 		}
-		if e.undefined(one.Value) || e.undefined(one.Threshold) {
-			r.Undefined = append(r.Undefined, ls.Map())
-			continue
-		}
+		one.Labels = ls.Map()
 		n, enough := r.evidence.newest(ls)
-		if !enough {
-			r.Undefined = append(r.Undefined, ls.Map())
+		if enough {
+			one.Newest, one.Whole, one.Lacks = n.newest, n.whole, n.lacks
+		}
+		if !enough || e.undefined(one.Value) || e.undefined(one.Threshold) {
+			r.Undefined = append(r.Undefined, one)
 			continue
 		}
-		one.Labels, one.Newest, one.Whole, one.Lacks = ls.Map(), n.newest, n.whole, n.lacks
 		one.Wanting = n.wanting || e.wants && r.Lacking != ""
 		r.Elements = append(r.Elements, one)
 	}
@@ -214,8 +213,7 @@ func (db *DB) evaluate(ctx context.Context, e *Expr, at time.Time) (Result, erro
 // nothing was measured later than that.
 func (db *DB) newestOf(e *Expr, at time.Time, back time.Duration, r *Result) bool {
 	now := at.UnixMilli()
-	var out []Element
-	var undefined []map[string]string
+	var out, undefined []Element
 	for _, k := range db.picked(e.picks[0].text, e.picks[0].matchers) {
 		s, ok := k.newest()
 		switch {
@@ -227,14 +225,15 @@ func (db *DB) newestOf(e *Expr, at time.Time, back time.Duration, r *Result) boo
 			continue
 		}
 		ls := k.labels.DropReserved(func(name string) bool { return name == MetricLabel })
+		one := Element{
+			Labels: ls.Map(), Value: s.float, Threshold: e.bound, Holds: holds(e.op, s.float, e.bound), Newest: s.evidence(), Whole: s.evidence(),
+		}
 		if e.undefined(s.float) {
-			undefined = append(undefined, ls.Map())
+			undefined = append(undefined, one)
 			continue
 		}
-		out = append(out, Element{
-			Labels: ls.Map(), Value: s.float, Threshold: e.bound, Holds: holds(e.op, s.float, e.bound), Newest: s.evidence(), Whole: s.evidence(),
-			Wanting: e.wants && r.Lacking != "",
-		})
+		one.Wanting = e.wants && r.Lacking != ""
+		out = append(out, one)
 	}
 	r.Elements, r.Undefined = out, undefined
 	return true

@@ -123,8 +123,8 @@ func TestObjective(t *testing.T) {
 		{"at the threshold of >=", with(func(o *Objective) { o.Expr = `latency_p99_ms >= 500` }), "500 500", "10 firing"},
 		{"below", with(func(o *Objective) { o.Expr = `latency_p99_ms < 500` }), "600 100 100", "0 ok, 20 firing"},
 		{"for holds it back", with(func(o *Objective) { o.For = seconds(25) }), "100 600 600 600 600", "0 ok, 40 firing"},
-		{"for runs out between samples", with(func(o *Objective) { o.For = seconds(25) }), "600 600 _ _", "30 firing"},
-		{"for starts anew", with(func(o *Objective) { o.For = seconds(15) }), "600 600 100 600 600 600", "20 ok, 50 firing"},
+		{"for runs out between samples", with(func(o *Objective) { o.For = seconds(25) }), "600 600 _ _", "10 unknown, 30 firing"},
+		{"for starts anew", with(func(o *Objective) { o.For = seconds(15) }), "600 600 100 600 600 600", "10 unknown, 20 ok, 50 firing"},
 		{
 			"average of a window", with(func(o *Objective) { o.Expr = `avg_over_time(latency_p99_ms[30s]) > 500` }),
 			"100 800 800 800 100 100 100", "10 ok, 30 firing, 50 firing(passing), 60 ok",

@@ -39,6 +39,7 @@ type entry struct {
 	unconfirmed bool
 	since       time.Time
 	passing     bool              // the newest verdict
+	pended      bool              // published as pending
 	judged      time.Time         // when it was given
 	shown       time.Time         // when the sample was measured that shows it
 	heard       *grace.Signal     // what another replica has published since this one did
@@ -219,6 +220,12 @@ func (e *entry) keepsFiring(at time.Time) bool {
 	return e.objective != nil && at.Sub(e.lastFail) < e.objective.KeepFiring.D()
 }
 
+// pending tells whether all that an objective lacks to fire is time: whether it would pass
+// was never seen, but it is looked at.
+func (e *entry) pending(cfg *Config) bool {
+	return e.objective != nil && e.held == grace.SignalUnknown && !e.stale && e.fails >= cfg.FailAfter
+}
+
 func (e *entry) fireIfDue(cfg *Config, now time.Time) {
 	if e.held == grace.SignalFiring || e.stale || e.fails < cfg.FailAfter {
 		return
@@ -320,7 +327,7 @@ func (e *entry) markStale(cfg *Config, now time.Time) {
 		e.wearOver(cfg, now)
 		return
 	}
-	if e.stale || e.held == grace.SignalUnknown || e.silence(now) <= e.staleTimeout(cfg) {
+	if e.stale || e.held == grace.SignalUnknown && !e.pending(cfg) || e.silence(now) <= e.staleTimeout(cfg) {
 		return
 	}
 	e.stale = true
@@ -339,9 +346,10 @@ func (e *entry) settle(cfg *Config, severity grace.Severity, now time.Time) bool
 		state = grace.SignalUnstable
 	}
 	passing := e.passing && state == grace.SignalFiring && e.kind != kindAlert
+	pending := e.pending(cfg)
 	changed := state != e.sig.State || severity != e.sig.Severity || e.flapping != e.sig.Flapping ||
-		passing != e.sig.Passing || e.unconfirmed != e.sig.Unconfirmed
-	e.sig.Passing, e.sig.Unconfirmed = passing, e.unconfirmed
+		passing != e.sig.Passing || e.unconfirmed != e.sig.Unconfirmed || pending != e.pended
+	e.sig.Passing, e.sig.Unconfirmed, e.pended = passing, e.unconfirmed, pending
 	if changed {
 		e.heard = nil
 	}

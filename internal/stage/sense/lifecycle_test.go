@@ -187,7 +187,7 @@ func TestFiresByTimeThenSilent(t *testing.T) {
 	o := slow()
 	o.For = seconds(30)
 	before := newHouse(DefaultConfig(), []Objective{o})
-	if got := play(before, 10, "900 900 900 _ _ _ _ _ _ _", metricAt); got != "30 firing, 90 stale" {
+	if got := play(before, 10, "900 900 900 _ _ _ _ _ _ _", metricAt); got != "10 unknown, 30 firing, 90 stale" {
 		t.Fatal(got)
 	}
 	s := before.Signals()[0]

@@ -27,6 +27,8 @@ func (e *entry) signal(cfg *Config) grace.Signal {
 // failingSince tells since when a signal fails whose newest sample did.
 func (e *entry) failingSince(s grace.Signal) time.Time {
 	switch {
+	case e.pended:
+		return e.breachSince
 	case s.State == grace.SignalFiring && !e.passing:
 		return e.breachSince
 	case s.State == grace.SignalStale && e.held == grace.SignalFiring && s.Fired.Equal(s.At):
@@ -40,6 +42,9 @@ func (e *entry) message(cfg *Config) string {
 	case grace.SignalUnknown:
 		if e.fails > 0 && e.kind == kindProbe {
 			return withNote(e.sig.Metric+" failed "+times(e.fails)+", fires after "+strconv.Itoa(cfg.FailAfter), e.note)
+		}
+		if e.pended {
+			return e.facts()
 		}
 		return e.sig.Metric + ": no data yet" + e.late() + e.whyNone()
 	case grace.SignalStale:
@@ -131,7 +136,7 @@ func (e *entry) objectiveMessage() string {
 	if o.Labels != nil && e.sig.Service == grace.CoreService {
 		facts += "; it names no service: map it to one with rules.map"
 	}
-	if o.Text == "" || e.failed == 0 {
+	if o.Text == "" || e.failed == 0 || e.held != grace.SignalFiring {
 		return facts
 	}
 	text := strings.Join(strings.Fields(grace.Printable(annotation.Expand(o.Text, e.sig.Labels, e.sig.Value, e.sig.At))), " ")
@@ -169,8 +174,12 @@ func (e *entry) facts() string {
 			b.WriteString(", the worst " + labels)
 		}
 	}
-	if e.failed > 0 && o.For > 0 && e.held == grace.SignalFiring {
+	switch {
+	case e.failed == 0 || o.For == 0:
+	case e.held == grace.SignalFiring:
 		b.WriteString(" for " + short(o.For.D()))
+	default:
+		b.WriteString(", fires after " + short(o.For.D()))
 	}
 	return b.String()
 }

@@ -133,21 +133,35 @@ func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
 	if e := o.entries[grace.CoreService]; e != nil && e.fault != "" && len(by[grace.CoreService]) == 0 {
 		changed = append(changed, a.forget(e, "it can be evaluated again"))
 	}
-	passes := !r.Compared || o.expr.Sparse()
+	presence := !r.Compared || o.expr.Sparse()
+	idle := map[grace.ServiceID]bool{}
+	for i := range r.Undefined {
+		if e := &r.Undefined[i]; !presence && !e.Newest.IsZero() {
+			idle[o.of(e)] = true
+		}
+	}
 	for _, service := range slices.Sorted(maps.Keys(o.entries)) {
 		if len(by[service]) > 0 {
 			continue
 		}
 		e := o.entries[service]
 		e.sensors = sensors
-		if passes || r.NoneYet && e.held != grace.SignalFiring { // what is not there passes, once something else was measured
-			changed = a.conclude(e, a.judgeNone(e, &r), changed)
-		} else if e.unmeasured != r.Unmeasured {
+		switch {
+		case presence, idle[service] && e.calm(), r.NoneYet && e.held != grace.SignalFiring:
+			changed = a.conclude(e, a.judgeNone(e, &r), changed) // what is not there passes, once something else was measured
+		case e.unmeasured != r.Unmeasured:
 			e.unmeasured = r.Unmeasured
 			changed = append(changed, e.word(&a.cfg))
 		}
 	}
 	return changed
+}
+
+// calm tells whether nothing fails, as far as is known: then it is well that there is nothing
+// to compare. But a sample that is no number shows nothing where there was no other before.
+func (e *entry) calm() bool {
+	seen := e.held == grace.SignalOK || e.held == grace.SignalUnknown && e.objective.expr.Measured() == ""
+	return seen && e.fails == 0 && !e.seenElsewhere()
 }
 
 // about gives the labels by which the samples are found that bear on a service: of a

@@ -68,6 +68,35 @@ func TestServicesByLabel(t *testing.T) {
 	}
 }
 
+// TestPending: what fails, and has not for as long as its objective asks for, is seen,
+// and is said once, also where it has never passed. Without data any more it is stale.
+func TestPending(t *testing.T) {
+	o := slow()
+	o.For = seconds(600)
+	a := newHouse(DefaultConfig(), []Objective{o})
+	pends := func(sec int, want string) {
+		t.Helper()
+		got := a.Observe(metricAt(sec, 600))
+		if s := a.Signals()[0]; s.State != grace.SignalUnknown || s.FailingSince.IsZero() != (want == "") || want != "" && (len(got) != 1 || s.Message != want) || want == "" && len(got) != 0 {
+			t.Errorf("at %d: %+v, changed %+v", sec, s, got)
+		}
+	}
+	pends(0, "")
+	pends(10, "latency_p99_ms 600 ms > 500 ms, fires after 10m")
+	if got := a.Observe(metricAt(20, 600)); len(got) != 0 {
+		t.Errorf("said again: %+v", got)
+	}
+	if got := a.Tick(at(90)); len(got) != 1 || got[0].State != grace.SignalStale || !got[0].FailingSince.IsZero() {
+		t.Fatalf("no data any more: %+v", got)
+	}
+	a.Observe(metricAt(100, 600))
+	pends(110, "latency_p99_ms 600 ms > 500 ms, fires after 10m")
+	a.Observe(metricAt(120, 1))
+	if s := a.Signals()[0]; s.State != grace.SignalOK || !s.FailingSince.IsZero() {
+		t.Errorf("passed: %+v", s)
+	}
+}
+
 // Each element must fail for long enough by itself: pods that fail by turns do not make
 // a service that does.
 func TestElementsFailByThemselves(t *testing.T) {
@@ -315,5 +344,44 @@ func TestEndedDoesNotPass(t *testing.T) {
 	}
 	if s, _ := a.Signal("web/objective/lag"); s.State == grace.SignalOK || s.At.After(at(81)) {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestNothingToCompare: without requests there is no share of them that failed. That is well
+// while nothing fails, however long it lasts, and clears nothing that does.
+func TestNothingToCompare(t *testing.T) {
+	a := newHouse(DefaultConfig(), []Objective{{
+		Name: "errors", Service: "cart", Expr: `rate_errors / rate_requests > 0.5`, Code: grace.CodeElevatedErrors, Severity: grace.SeverityCritical,
+	}})
+	sec := 0
+	measure := func(n int, errors, requests float64) grace.SignalState {
+		for range n {
+			for i, metric := range []string{"rate_errors", "rate_requests"} {
+				s := metricAt(sec, []float64{errors, requests}[i])
+				s.Metric = metric
+				a.Observe(s)
+			}
+			a.Tick(at(sec))
+			sec += 10
+		}
+		return a.Signals()[0].State
+	}
+	if got := measure(30, 0, 0); got != grace.SignalOK {
+		t.Errorf("no request since the start: %q", got)
+	}
+	if got := measure(30, 0, 5); got != grace.SignalOK {
+		t.Errorf("requests: %q", got)
+	}
+	if got := measure(30, 0, 0); got != grace.SignalOK {
+		t.Errorf("none any more: %q", got)
+	}
+	if got := measure(3, 5, 5); got != grace.SignalFiring {
+		t.Errorf("they fail: %q", got)
+	}
+	if got := measure(30, 0, 0); got != grace.SignalStale {
+		t.Errorf("none any more, and the last ones failed: %q", got)
+	}
+	if got := measure(3, 0, 5); got != grace.SignalOK {
+		t.Errorf("well again: %q", got)
 	}
 }

@@ -18,7 +18,7 @@ func Read(c grace.Check, e *series.Expr, r *series.Result, since time.Time) grac
 	var held, failed []*series.Element
 	var old, undefined *series.Element
 	if len(r.Undefined) > 0 {
-		undefined = &series.Element{Labels: r.Undefined[0]}
+		undefined = &r.Undefined[0]
 	}
 	for i := range r.Elements {
 		switch one := &r.Elements[i]; {
