@@ -160,10 +160,11 @@ func TestPendingIsSeen(t *testing.T) {
 		}
 		return told
 	}
-	if told := measure(1200, true); told != 0 || stateOf(l, grace.SignalKey(service)+"/objective/busy") != grace.SignalUnknown {
+	state := func() []grace.Signal { return l.mirror.known(l.Now(), time.Minute).signals }
+	if told := measure(1200, true); told != 0 || l.stillBlind(grace.Incident{Sensor: "load"}, state()) || stateOf(l, grace.SignalKey(service)+"/objective/busy") != grace.SignalUnknown {
 		t.Errorf("told %d times of what is seen", told)
 	}
-	if told := measure(1200, false); told == 0 {
+	if told := measure(1200, false); told == 0 || !l.stillBlind(grace.Incident{Sensor: "load"}, state()) {
 		t.Error("not told of what is not seen")
 	}
 }

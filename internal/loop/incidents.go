@@ -178,7 +178,7 @@ func (d *decider) openIncident(ctx context.Context, st *stages, inc grace.Incide
 				return nil
 			}
 			old.Services = append(old.Services, more...)
-			old.Title, old.News = inc.Title, "it does not see "+explain.List(more)+" either"
+			old.Title, old.Detail, old.News = inc.Title, inc.Detail, "it does not see "+explain.List(more)+" either"
 			return d.Store.Append(ctx, tx, incidentChange(old, event.IncidentUpdated, grace.Self, old.News, now))
 		}
 		if now.Sub(inc.Since) < min(st.EscalateAfter, st.EscalateCritical) { // it was seen a moment ago, sick
@@ -255,7 +255,7 @@ func concerned(inc grace.Incident) []grace.ServiceID {
 func (d *decider) stillBlind(inc grace.Incident, signals []grace.Signal) bool {
 	return slices.ContainsFunc(signals, func(s grace.Signal) bool {
 		return sourceOf(s) == inc.Sensor && s.Severity.Serious() &&
-			(s.State == grace.SignalStale || s.State == grace.SignalUnknown && s.Configured && !s.Pending() || s.Unconfirmed && !over(s))
+			(s.State == grace.SignalStale || !s.Pending() && (s.State == grace.SignalUnknown && s.Configured || s.Unconfirmed && !over(s)))
 	})
 }
 
