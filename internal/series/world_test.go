@@ -160,7 +160,7 @@ func TestFastPath(t *testing.T) {
 		for range 4 {
 			when := w.when(t)
 			got, want := evaluate(t, w.DB, e, when), evaluate(t, w.DB, &slow, when)
-			if inWords(got.Elements) != inWords(want.Elements) || fmt.Sprint(got.Undefined) != fmt.Sprint(want.Undefined) || !got.Compared {
+			if inWords(got.Elements) != inWords(want.Elements) || inWords(got.Undefined) != inWords(want.Undefined) || !got.Compared {
 				t.Fatalf("%s at %s:\n%s\nwant\n%s", e, when, inWords(got.Elements), inWords(want.Elements))
 			}
 		}
