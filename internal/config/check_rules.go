@@ -136,7 +136,10 @@ func (c *checker) sent() map[string]bool {
 	}
 	out := map[string]bool{series.ProbeSuccess: true}
 	for _, s := range c.file.Sensors {
-		known, _ := c.metricsOf(s.Service)
+		known, open := c.metricsOf(s.Service)
+		if open {
+			return nil
+		}
 		for _, k := range known {
 			out[k.metric] = true
 		}

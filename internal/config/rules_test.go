@@ -130,6 +130,43 @@ func TestManyRules(t *testing.T) {
 	}
 }
 
+// A rule that looks at no series, as the Watchdog that is always on, has nothing that its source
+// is asked for: it is one of GRACE's own.
+func TestWatchdog(t *testing.T) {
+	t.Parallel()
+	cfg, problems := inFolder(t, map[string]string{
+		"grace.yaml": "sensors: [{name: eu, type: promql, url: \"http://127.0.0.1:1\"}]\nrule_files: [{files: a.yaml, source: eu}]",
+		"a.yaml":     "groups: [{name: a, rules: [{alert: Watchdog, expr: vector(1), labels: {severity: none}}, {alert: Down, expr: up == 0}]}]",
+	})
+	if cfg == nil {
+		t.Fatal(problems)
+	}
+	if o := cfg.Objectives; len(o) != 2 || o[0].Source != "" || o[1].Source != "eu" || len(cfg.Sensors[0].PromQL.Queries) != 1 {
+		t.Errorf("%+v, asked %+v", o, cfg.Sensors[0].PromQL.Queries)
+	}
+}
+
+// What a scraped page, or a program, gives is not known beforehand: nothing is said to be missing.
+func TestAnyMetric(t *testing.T) {
+	t.Parallel()
+	for sensor, open := range map[string]bool{
+		`{name: s, type: prometheus, service: web, url: "http://127.0.0.1:1/metrics"}`:   true,
+		`{name: s, type: command, service: web, argv: [/bin/true], format: prometheus}`: true,
+		`{name: s, type: http, service: web, url: "http://127.0.0.1:1"}`:                 false,
+	} {
+		cfg, problems := inFolder(t, map[string]string{
+			"grace.yaml": "services: [{name: web, criticality: low}]\nsensors: [" + sensor + "]\nrule_files: [a.yaml]",
+			"a.yaml":     "groups: [{name: a, rules: [{alert: Hot, expr: node_load1 > 5, labels: {service: web}}]}]",
+		})
+		if cfg == nil {
+			t.Fatal(problems)
+		}
+		if unsent := cfg.RuleFiles[0].Unsent; (len(unsent) == 0) != open {
+			t.Errorf("%s: %q", sensor, unsent)
+		}
+	}
+}
+
 // TestSources: what rules, SLOs, objectives and limits ask of a source is a query of its
 // sensor, each once; what rules record is the source's own.
 func TestSources(t *testing.T) {

@@ -334,6 +334,9 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) e
 		}
 		if c.severity.Rank() > inc.Severity.Rank() {
 			inc.Severity = c.severity
+			if inc.Kind == grace.IncidentUnhealed {
+				inc.Detail = unhealedDetail(cmp.Or(texts(c.kinds), c.text), why, nil)
+			}
 			news = append(news, "it is "+string(c.severity)+" now")
 		}
 		if hurt := slices.DeleteFunc(slices.Clone(c.victims), inc.Covers); len(hurt) > 0 {

@@ -338,7 +338,7 @@ func TestWorseIsTold(t *testing.T) {
 	now := l.Now()
 	lasts := lasting{service: benchService(0), since: now.Add(-time.Hour), severity: grace.SeverityWarning, text: "slow"}
 	for _, severity := range []grace.Severity{grace.SeverityWarning, grace.SeverityCritical, grace.SeverityWarning} {
-		lasts.severity = severity
+		lasts.severity, lasts.text = severity, "slow, "+string(severity)
 		if err := l.openUnhealed(t.Context(), l.stages.Load(), lasts, now); err != nil {
 			t.Fatal(err)
 		}
@@ -347,8 +347,8 @@ func TestWorseIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(open) != 1 || open[0].Severity != grace.SeverityCritical || !strings.Contains(open[0].News, "critical now") {
-		t.Errorf("%+v, want one incident, critical by now", open)
+	if len(open) != 1 || open[0].Severity != grace.SeverityCritical || !strings.Contains(open[0].News, "critical now") || !strings.Contains(open[0].Detail, "slow, critical") {
+		t.Errorf("%+v, want one incident, critical by now, that says what is", open)
 	}
 }
 
