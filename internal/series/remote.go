@@ -77,14 +77,16 @@ func compileAt(text, source string, check bool) (*Expr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.Query, err)
 	}
-	for _, selector := range asked.Selectors() {
-		if !slices.Contains(r.Looks, selector) {
-			r.Looks = append(r.Looks, selector)
+	for i := range asked.picks {
+		for _, selector := range asked.picks[i].looks() {
+			if !slices.Contains(r.Looks, selector) {
+				r.Looks = append(r.Looks, selector)
+			}
 		}
 	}
 	for _, selector := range r.Looks {
 		r.Oldest = append(r.Oldest, slices.ContainsFunc(asked.picks, func(p pick) bool {
-			return p.selector() == selector && (p.vetoes || check && p.reach == 0)
+			return slices.Contains(p.looks(), selector) && (p.vetoes || check && p.reach == 0)
 		}))
 	}
 	query, _ := Parser().ParseExpr(r.Query) // has been read above
@@ -107,6 +109,35 @@ func compileAt(text, source string, check bool) (*Expr, error) {
 	}
 	e.plain = e.constant && !math.IsNaN(e.bound) && r.Seen == nil
 	return e, nil
+}
+
+// looks gives the selectors by which the times are asked of what is picked. Of several metrics
+// at once they cannot be: without the name their labels are the same. So each is asked that is
+// listed, or up for all, where it is one of them.
+func (p *pick) looks() []string {
+	if nameOf(p.matchers) != "" {
+		return []string{p.selector()}
+	}
+	names, rest := []string{"up"}, []*labels.Matcher{}
+	for _, m := range p.matchers {
+		switch {
+		case m.Name != MetricLabel:
+			rest = append(rest, m)
+		case m.Type == labels.MatchRegexp && len(m.SetMatches()) > 0:
+			names = m.SetMatches()
+		}
+	}
+	var out []string
+	for _, name := range names {
+		if p.may(name, labels.EmptyLabels()) {
+			one := pick{matchers: append([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, MetricLabel, name)}, rest...)}
+			out = append(out, one.selector())
+		}
+	}
+	if len(out) == 0 {
+		return []string{p.selector()}
+	}
+	return out
 }
 
 // named picks the series of a metric as they are now.
