@@ -153,10 +153,16 @@ func (s *server) service(ctx context.Context, in *serviceInput) (*body[ServiceDe
 	return ok(ServiceDetail{ServiceView: view, Signals: s.core.Latest(signals)})
 }
 
+// findService gives a service, or GRACE as a whole.
 func (s *server) findService(ctx context.Context, id grace.ServiceID) (ServiceView, error) {
 	for _, v := range s.graph() {
 		if v.ID == id {
 			return v, nil
+		}
+	}
+	for _, h := range s.states() {
+		if h.Service == id {
+			return ServiceView{Service: grace.Service{ID: id}, Health: h}, nil
 		}
 	}
 	return ServiceView{}, problem(http.StatusNotFound, "there is no service %q", id).hint("GET /api/services lists the services")

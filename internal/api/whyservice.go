@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"grace"
 	"grace/internal/explain"
+	"grace/internal/healthgraph"
 	"grace/internal/loop"
 	"grace/internal/store"
 )
@@ -31,15 +33,18 @@ const earlierWindow = 15 * time.Minute
 
 // explainService says what is being done about a service, or why nothing is.
 func (s *server) explainService(ctx context.Context, id grace.ServiceID) (Explanation, error) {
-	view, err := s.findService(ctx, id)
-	if err != nil {
-		return Explanation{}, err
-	}
 	all, err := s.store.Signals(ctx, s.store.Q(), id)
 	if err != nil {
 		return Explanation{}, stored(err)
 	}
 	all = s.core.Latest(all)
+	view, err := s.findService(ctx, id)
+	switch {
+	case err != nil && len(all) > 0: // nobody declared it, but people are told of it
+		view = ServiceView{Service: grace.Service{ID: id}, Health: healthgraph.Assess(id, all, s.now())}
+	case err != nil:
+		return Explanation{}, err
+	}
 	q, err := s.silencer(ctx)
 	if err != nil {
 		return Explanation{}, err
@@ -129,7 +134,11 @@ func changing(signals []grace.Signal) string {
 }
 
 func signalLine(sig grace.Signal) string {
-	line := fmt.Sprintf("%s %s since %s", sig.Metric, sig.State, clock(sig.Since))
+	state, since := cmp.Or(string(sig.State), "without data"), sig.Since
+	if sig.Pending() {
+		state, since = "pending", sig.FailingSince
+	}
+	line := fmt.Sprintf("%s %s since %s", sig.Metric, state, clock(since))
 	if sig.Code != "" {
 		line += ": " + humanize(string(sig.Code))
 	}

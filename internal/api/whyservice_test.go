@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,24 @@ func TestWhyWaitsForSample(t *testing.T) {
 	const want = "up of sensor web-new is configured and waits for its first sample, and 1 more does"
 	if w.Summary != "Nothing is done on core: "+want+"." || !strings.Contains(w.Text, want) || strings.Contains(w.Text, "nothing judges it") || !strings.Contains(w.Text, "of its 2 signals") {
 		t.Errorf("%s\n%s", w.Summary, w.Text)
+	}
+}
+
+// TestWhyUndeclared: what is told of a service that nobody declared can be asked for.
+func TestWhyUndeclared(t *testing.T) {
+	e := newEnv(t)
+	if rec := e.call("viewer", "GET", "/api/services/payments/why", ""); rec.Code != http.StatusNotFound {
+		t.Errorf("of nothing: %d", rec.Code)
+	}
+	e.apply(event.Given{Signals: []grace.Signal{{
+		Key: "payments/objective/Slow", Service: "payments", Metric: "Slow", Kind: grace.SignalObjective, State: grace.SignalFiring,
+		Severity: grace.SeverityWarning, Message: "Slow 3 > 1", At: e.now, Since: e.now,
+	}, {
+		Key: "payments/objective/Full", Service: "payments", Metric: "Full", Kind: grace.SignalObjective,
+		Severity: grace.SeverityWarning, Message: "Full 3 > 1, fires after 1h", At: e.now, FailingSince: testNow,
+	}}})
+	if w := e.why("payments"); w.Service.Status != grace.HealthDegraded || !strings.Contains(w.Text, "Slow 3 > 1") || !strings.Contains(w.Text, "Full pending since 09:31:02") {
+		t.Errorf("%s", w.Text)
 	}
 }
 
