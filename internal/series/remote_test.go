@@ -30,7 +30,7 @@ func TestCompileAt(t *testing.T) {
 		`a > 1 and on (job)  b > 2`:                                  {`a > 1 and on (job) b > 2`, []string{`a`, `b`}, "", true, "its outermost operator is no comparison", ""},
 		`absent(up{job="x"})`:                                        {`absent(up{job="x"})`, []string{`up{job="x"}`}, "", true, "its outermost operator is no comparison", ""},
 		`count({__name__=~".+",job="x"}) > 9`:                        {`count({__name__=~".+",job="x"})`, []string{`up{job="x"}`}, ">", false, "", ""},
-		`sum({__name__=~"a|b",job="x"}) > 9`:                         {`sum({__name__=~"a|b",job="x"})`, []string{`a{job="x"}`, `b{job="x"}`}, ">", false, "", ""},
+		`sum({__name__=~"a|b",job="x"}) > 9`:                         {`sum({__name__=~"a|b",job="x"})`, []string{`a{job="x"}`, `b{job="x"}`}, ">", true, "", ""},
 		`sum({__name__=~"node_.+"}) > 9`:                             {`sum({__name__=~"node_.+"})`, []string{`{__name__=~"node_.+"}`}, ">", false, "", ""},
 		`a / b > bool 3`:                                             {`a / b > bool 3`, []string{`a`, `b`}, "", true, "with bool it gives an element whatever the outcome", ""},
 	} {
