@@ -150,9 +150,9 @@ func TestWatchdog(t *testing.T) {
 func TestAnyMetric(t *testing.T) {
 	t.Parallel()
 	for sensor, open := range map[string]bool{
-		`{name: s, type: prometheus, service: web, url: "http://127.0.0.1:1/metrics"}`:   true,
+		`{name: s, type: prometheus, service: web, url: "http://127.0.0.1:1/metrics"}`:  true,
 		`{name: s, type: command, service: web, argv: [/bin/true], format: prometheus}`: true,
-		`{name: s, type: http, service: web, url: "http://127.0.0.1:1"}`:                 false,
+		`{name: s, type: http, service: web, url: "http://127.0.0.1:1"}`:                false,
 	} {
 		cfg, problems := inFolder(t, map[string]string{
 			"grace.yaml": "services: [{name: web, criticality: low}]\nsensors: [" + sensor + "]\nrule_files: [a.yaml]",
