@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -136,6 +137,17 @@ func (o *one) Labels() labels.Labels { return o.labels }
 
 // Iterator walks over its samples.
 func (o *one) Iterator(used chunkenc.Iterator) chunkenc.Iterator { return over(o.chunks, used) }
+
+// Newest is when the newest sample of a metric is of that is kept; zero where there is none.
+func (db *DB) Newest(metric string) (at time.Time) {
+	p := named(metric)
+	for _, k := range db.picked(p.text, p.matchers) {
+		if s, ok := k.newest(); ok && time.UnixMilli(s.at).After(at) {
+			at = time.UnixMilli(s.at)
+		}
+	}
+	return at
+}
 
 // Selected is how many series a selector of an expression picks.
 type Selected struct {

@@ -25,6 +25,7 @@ type poll struct {
 	Query
 
 	s        *Sensor
+	db       *series.DB
 	set      *series.Set              // its elements; nil without a DB
 	seen     *series.Set              // what its selectors find, see [series.Remote]
 	services map[grace.ServiceID]bool // of the newest answer
@@ -44,6 +45,7 @@ func (s *Sensor) newPoll(q Query, db *series.DB) *poll {
 	}
 	maps.DeleteFunc(own, func(_, value string) bool { return value == "" })
 	from := series.From{Sensor: s.cfg.Name, Source: s.cfg.Name, History: true}
+	p.db = db
 	p.set, p.seen = db.NewSet(from, labels.FromMap(own)), db.NewSet(from, labels.EmptyLabels())
 	return p
 }

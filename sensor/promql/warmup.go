@@ -26,7 +26,8 @@ const (
 )
 
 // WarmUp reads the history of every query from since until now, a value every step, and
-// appends it, of each query the oldest first; observe is told of each time, once what a
+// appends it, of each query the oldest first; of what expressions ask whose source the sensor
+// is, from the newest on that is there from before a reload. Observe is told of each time, once what a
 // metric had then is there. It gives the number of values.
 //
 // The history is asked for in parts, smaller ones where the server or our own
@@ -39,7 +40,16 @@ func (s *Sensor) WarmUp(ctx context.Context, since time.Time, step time.Duration
 		return 0, fmt.Errorf("promql sensor %s: warm up: step %s: want at least 1ms", s.cfg.Name, step)
 	}
 	reported := map[*poll]string{}
-	return s.past(ctx, since, time.Now(), step, awayFor, func(p *poll, found []row, n notes) (int, *failure) {
+	from := func(p *poll) time.Time {
+		if p.Remote == nil {
+			return since
+		}
+		if at := p.db.Newest(p.Name); at.After(since) {
+			return at.Add(1)
+		}
+		return since
+	}
+	return s.past(ctx, from, time.Now(), step, awayFor, func(p *poll, found []row, n notes) (int, *failure) {
 		taken := 0
 		for at, rows := range rounds(found) {
 			taken += p.append(rows, nil, at, &n)
@@ -90,7 +100,8 @@ func (s *Sensor) Between(ctx context.Context, since, until time.Time, step time.
 var ErrAway = errors.New("nobody was there")
 
 func (s *Sensor) history(ctx context.Context, since, until time.Time, step, away time.Duration, take func(labels map[string]string, points []Point)) (int, error) {
-	return s.past(ctx, since, until, step, away, func(_ *poll, found []row, _ notes) (int, *failure) {
+	from := func(*poll) time.Time { return since }
+	return s.past(ctx, from, until, step, away, func(_ *poll, found []row, _ notes) (int, *failure) {
 		n := 0
 		for _, f := range found {
 			points := make([]Point, len(f.points))
@@ -113,7 +124,7 @@ type Point struct {
 // hand takes what was found in one part.
 type hand func(p *poll, found []row, n notes) (int, *failure)
 
-func (s *Sensor) past(ctx context.Context, since, until time.Time, step, away time.Duration, hand hand) (int, error) {
+func (s *Sensor) past(ctx context.Context, since func(*poll) time.Time, until time.Time, step, away time.Duration, hand hand) (int, error) {
 	taken := 0
 	var errs []error
 	p := patience{lasts: away}
@@ -122,7 +133,7 @@ func (s *Sensor) past(ctx context.Context, since, until time.Time, step, away ti
 			continue
 		}
 		w := warmUp{s: s, q: q, hand: hand, step: step, chunk: s.cfg.Part, patience: &p, rnd: s.random(&q.Query, "/history")}
-		n, err := w.read(ctx, since, until)
+		n, err := w.read(ctx, since(q), until)
 		taken += n
 		if err != nil {
 			errs = append(errs, fmt.Errorf("promql sensor %s: warm up %s: %w", s.cfg.Name, q.Query, err))

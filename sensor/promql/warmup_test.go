@@ -200,6 +200,38 @@ func TestWarmUpRefused(t *testing.T) {
 	})
 }
 
+// TestWarmUpGoesOn: after a reload what was asked before goes on where it was, and what is new
+// has all of its past.
+func TestWarmUpGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{give: func(_ int, _ *http.Request, form url.Values) (int, http.Header, string) {
+			_, _, _, body := history(form)
+			return 200, nil, body
+		}}
+		known, err := series.CompileAt("known > 1", "prom")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh, err := series.CompileAt("fresh > 1", "prom")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newSensor(t, promql.Config{Queries: []promql.Query{promql.Ask(known)}, Transport: w})
+		s.db.Watch([]*series.Expr{known, fresh})
+		if n, err := s.WarmUp(t.Context(), time.Now().Add(-time.Hour), time.Minute, nobody); n != 61 || err != nil {
+			t.Fatalf("%d, %v", n, err)
+		}
+		time.Sleep(10 * time.Minute)
+		again, err := promql.New(promql.Config{Name: "prom", URL: "http://127.0.0.1", Queries: []promql.Query{promql.Ask(known), promql.Ask(fresh)}, Transport: w}, s.db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := again.WarmUp(t.Context(), time.Now().Add(-time.Hour), time.Minute, nobody); n != 10+61 || err != nil {
+			t.Errorf("%d, %v: want 10 of what is known, and 61 of what is new", n, err)
+		}
+	})
+}
+
 // Who asks for a stretch of the past gets it, and does not wait for a server that is away.
 func TestBetween(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
