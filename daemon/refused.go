@@ -37,5 +37,5 @@ func (r *refusals) look(samples []series.ReasonCount, now time.Time) {
 	for _, s := range samples {
 		r.told[s.Reason] = s.Count
 	}
-	r.log.Warn("samples of senders were refused; docs/series.md has the reasons", news...)
+	r.log.Warn("samples of senders were refused; docs/telemetry.md has the reasons", news...)
 }

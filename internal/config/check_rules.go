@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"grace"
+	"grace/internal/labelmap"
 	"grace/internal/rulefile"
 	"grace/internal/series"
 )
@@ -279,7 +280,17 @@ func (c *checker) checkRuleEntries() {
 			at.warn("see how the rule is called, and what labels it and what it finds have; an entry before this one may match all that this one does",
 				"no rule has these labels, nor what one finds: it names the service of nothing")
 		}
-		if !used[i] && (r.Code != "" || r.Severity != "") && !at.failed() {
+		if used[i] || r.Code == "" && r.Severity == "" || at.failed() {
+			continue
+		}
+		own, _ := labelmap.Compile(mapOf([]AlertRule{r})) // has been compiled with the others
+		taken := func(r *alertRule) bool {
+			_, which := own.Find(r.labels)
+			return which >= 0
+		}
+		if slices.ContainsFunc(c.rules, func(f *ruleFile) bool { return slices.ContainsFunc(f.alerts, taken) }) {
+			at.warn("put the narrower one before the wider", "every rule that has these labels is an earlier entry's, so that none gets its code or severity")
+		} else {
 			at.warn("a code and a severity are a rule's, by the labels that it has itself or asks for by =; those of what it finds only name a service",
 				"no rule has these labels, so that none gets its code or severity")
 		}

@@ -307,7 +307,7 @@ func (d *decider) keepUnwatched(ctx context.Context, of grace.Incident, ids []gr
 		}
 		inc.News = fmt.Sprintf("nothing watches %s any more: only a person can tell whether it is well", explain.List(ids))
 		if inc.Kind == grace.IncidentUnhealed {
-			inc.Detail = "it was sick when it was last seen; " + inc.News
+			inc.Detail = sickWhenLast + "; " + inc.News
 		}
 		return d.Store.Append(ctx, tx, incidentChange(inc, event.IncidentUpdated, grace.Self, inc.News, now))
 	})
@@ -316,6 +316,8 @@ func (d *decider) keepUnwatched(ctx context.Context, of grace.Incident, ids []gr
 	}
 	return nil
 }
+
+const sickWhenLast = "it was sick when it was last seen"
 
 // stillUnseen gives the services and signals of an incident that nothing has shown
 // since they were not watched any more.
@@ -349,6 +351,9 @@ func (d *decider) watchedAgain(ctx context.Context, of grace.Incident, signals [
 		if len(left) == 0 && !inc.Manual {
 			what = event.IncidentUpdated
 			inc.News = explain.List(inc.Unseen) + " is watched again: the incident resolves when all is well"
+			if inc.Kind == grace.IncidentUnhealed {
+				inc.Detail = sickWhenLast
+			}
 		}
 		inc.Unseen = left
 		return d.Store.Append(ctx, tx, incidentChange(inc, what, grace.Self, inc.News, now))
