@@ -140,19 +140,25 @@ func TestSource(t *testing.T) {
 			return nil
 		})
 	}
+	says := func(key, text string) {
+		t.Helper()
+		patience.Until(t, func() error {
+			s, err := c.signalOfKey(key)
+			if err == nil && !strings.Contains(s.Message, text) {
+				err = fmt.Errorf("%s says %q, not %q", key, s.Message, text)
+			}
+			return err
+		})
+	}
 	const ok, sick, stale = grace.SignalOK, grace.SignalFiring, grace.SignalStale
 	until("both are sick", sick, sick, sick, sick, sick)
-	if s, err := c.signalOfKey("a/objective/Long"); err != nil || !strings.HasPrefix(s.Message, "a has 150") {
-		t.Errorf("%q, %v", s.Message, err)
-	}
+	says("a/objective/Long", "a has 150")
 	eu.set(func(f *fakeSource) { f.depths["b"] = 50 })
 	until("one recovers", sick, ok, sick, ok, sick)
 	eu.set(func(f *fakeSource) { f.status = http.StatusUnprocessableEntity })
 	until("it fails", stale, stale, stale, stale, stale)
 	for _, key := range []string{"a/objective/queue", "web/objective/some", "b/objective/Long"} {
-		if s, err := c.signalOfKey(key); err != nil || !strings.Contains(s.Message, "source eu: asked how new its samples are: the query failed: execution: the store is gone") {
-			t.Errorf("%q, %v", s.Message, err)
-		}
+		says(key, "source eu: asked how new its samples are: the query failed: execution: the store is gone")
 	}
 	sensor := func(want api.SensorState) {
 		t.Helper()
