@@ -39,7 +39,7 @@ type Incident struct {
 	Recovered    []ServiceID   `json:"recovered,omitempty" doc:"those of its services that have been well since, while others have not; sick again, they are told again"`
 	Sensor       string        `json:"sensor,omitempty" doc:"of a blind one: the sensor or source without data"`
 	Run          RunID         `json:"run,omitempty"`
-	Codes        []Code        `json:"codes,omitempty" doc:"what is wrong with its service, as far as people were told"`
+	Faults       []string      `json:"faults,omitempty" doc:"what is wrong with its service, as far as people were told: codes, and of an investigation the rule or alert"`
 	Severity     Severity      `json:"severity"`
 	Detail       string        `json:"detail,omitempty" doc:"what is wrong, and why GRACE does not act"`
 	News         string        `json:"news,omitempty" doc:"what the last update added"`

@@ -157,7 +157,7 @@ func tellPerson(run grace.Run, m Checkpoint, out outcome, open *grace.Incident) 
 	what, reason := event.IncidentOpened, run.Error
 	title := fmt.Sprintf("%s on %s %s", run.Playbook.ID, run.Service, ending(run.Status))
 	inc := grace.Incident{
-		ID: run.Incident, Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: run.Service, Run: run.ID, Severity: severity, Codes: []grace.Code{run.Code},
+		ID: run.Incident, Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: run.Service, Run: run.ID, Severity: severity, Faults: []string{string(run.Code)},
 		Since: run.SickSince, OpenedAt: m.At, Title: title,
 	}
 	if open != nil {

@@ -28,23 +28,33 @@ type condition struct {
 	kinds     []kindOf  // what it is called now, the first first
 }
 
-// kindOf is one of the names of what is wrong with a service.
+// kindOf is one of the faults that a service has.
 type kindOf struct {
-	code  grace.Code
+	fault string
 	since time.Time
 	text  string // what the worst signal of it says
 	lasts bool   // for longer than people may be left in the dark
+}
+
+// faultOf names the fault that a signal is of: its code. Where that says no more than that
+// somebody should look, each rule or alert is a fault of its own.
+func faultOf(s grace.Signal) string {
+	if s.Code == grace.CodeInvestigation {
+		return string(s.Code) + ": " + s.Metric
+	}
+	return string(s.Code)
 }
 
 // call notes what the signals of a condition, the worst first, call it now.
 func (c *condition) call(signals []grace.Signal, began map[grace.SignalKey]time.Time, begins bool, now time.Time) {
 	var kinds []kindOf
 	for _, s := range signals {
-		if slices.ContainsFunc(kinds, func(k kindOf) bool { return k.code == s.Code }) {
+		fault := faultOf(s)
+		if slices.ContainsFunc(kinds, func(k kindOf) bool { return k.fault == fault }) {
 			continue
 		}
-		k := kindOf{code: s.Code, since: now, text: s.Message}
-		if i := slices.IndexFunc(c.kinds, func(was kindOf) bool { return was.code == s.Code }); i >= 0 {
+		k := kindOf{fault: fault, since: now, text: s.Message}
+		if i := slices.IndexFunc(c.kinds, func(was kindOf) bool { return was.fault == fault }); i >= 0 {
 			k.since = c.kinds[i].since
 		} else if begins {
 			k.since = began[s.Key]

@@ -308,7 +308,7 @@ func (c lasting) worse(own []grace.Incident) bool {
 // were told of it.
 func (c lasting) unknown(own []grace.Incident) []kindOf {
 	return slices.DeleteFunc(slices.Clone(c.kinds), func(k kindOf) bool {
-		told := func(i grace.Incident) bool { return slices.Contains(i.Codes, k.code) || !k.since.After(i.OpenedAt) }
+		told := func(i grace.Incident) bool { return slices.Contains(i.Faults, k.fault) || !k.since.After(i.OpenedAt) }
 		return !k.lasts || slices.ContainsFunc(own, told)
 	})
 }
@@ -327,7 +327,7 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) e
 		var news []string
 		if len(more) > 0 {
 			news = append(news, "it has another fault, too: "+texts(more))
-			inc.Codes = append(slices.Clone(inc.Codes), codes(more)...)
+			inc.Faults = append(slices.Clone(inc.Faults), faults(more)...)
 			if inc.Kind == grace.IncidentUnhealed {
 				inc.Detail = unhealedDetail(texts(c.kinds), why, nil)
 			}
@@ -350,7 +350,7 @@ func (c lasting) change(incidents []grace.Incident, why string, now time.Time) e
 	hurt := append(slices.Clone(c.victims), c.soon...)
 	inc := grace.Incident{
 		ID: grace.IncidentID("i-" + content.ID("unhealed", c.service, now)), Kind: grace.IncidentUnhealed, State: grace.IncidentOpen,
-		Service: c.service, Services: hurt, Severity: c.severity, Since: c.since, OpenedAt: now, Codes: codes(c.kinds),
+		Service: c.service, Services: hurt, Severity: c.severity, Since: c.since, OpenedAt: now, Faults: faults(c.kinds),
 		Title: string(c.service) + " is sick, and nothing that helps is being done",
 	}
 	if len(own) > 0 {
@@ -378,9 +378,9 @@ func texts(kinds []kindOf) string {
 	return strings.Join(said, "; ")
 }
 
-func codes(kinds []kindOf) (list []grace.Code) {
+func faults(kinds []kindOf) (list []string) {
 	for _, k := range kinds {
-		list = append(list, k.code)
+		list = append(list, k.fault)
 	}
 	return list
 }

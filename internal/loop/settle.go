@@ -104,7 +104,7 @@ func (d *decider) failOrphan(ctx context.Context, id grace.RunID, why string) er
 		run.Incident = grace.IncidentID("i-" + string(id))
 		run.Revision++
 		inc := grace.Incident{
-			ID: run.Incident, Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: run.Service, Run: id, Severity: grace.SeverityCritical, Codes: []grace.Code{run.Code},
+			ID: run.Incident, Kind: grace.IncidentRun, State: grace.IncidentOpen, Service: run.Service, Run: id, Severity: grace.SeverityCritical, Faults: []string{string(run.Code)},
 			Since: run.SickSince, OpenedAt: now, Manual: run.StartedAt != nil,
 			Title: fmt.Sprintf("%s on %s was stranded; look at %s yourself", run.Playbook.ID, run.Service, run.Service), Detail: run.Error,
 		}

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -225,6 +226,16 @@ func TestAnotherFault(t *testing.T) {
 		probe.Code = grace.CodeElevatedErrors
 		if pass(disk, probe); updates() != before+2 {
 			t.Errorf("acknowledged %t: what was told is told again", acknowledged)
+		}
+		// What is only to be looked at is another fault by every rule.
+		sick := []grace.Signal{disk, probe}
+		for i, rule := range []string{"MemoryLow", "ClockSkew", "ClockSkew"} {
+			s := signal(fmt.Sprint(rule, i), grace.CodeInvestigation, rule+" fires")
+			s.Metric, s.Since = rule, now
+			sick = append(sick, s)
+			if open = pass(sick...); updates() != before+3+min(i, 1) || !strings.Contains(last(open).Detail, sick[min(i, 1)+2].Message) {
+				t.Errorf("acknowledged %t: %s: %d told, %+v", acknowledged, s.Key, updates()-before, open)
+			}
 		}
 	}
 }
