@@ -143,7 +143,7 @@ func signalLine(sig grace.Signal) string {
 		line += ": " + humanize(string(sig.Code))
 	}
 	if sig.Threshold != 0 {
-		line += fmt.Sprintf(", %g against %g %s", sig.Value, sig.Threshold, sig.Unit)
+		line += fmt.Sprintf(", %s against %s", explain.Quantity(sig.Value, sig.Unit), explain.Quantity(sig.Threshold, sig.Unit))
 	}
 	if sig.Flapping {
 		line += ", flapping"

@@ -236,7 +236,7 @@ func (c *checker) warnRules(f *ruleFile) {
 			"no playbook treats the code %s of %d of %d alerting rules (%s): GRACE would tell people, and do nothing", quote(code), len(list), f.Alerts, Examples(list))
 	}
 	if len(f.Long) > 0 {
-		warn("have them look back less far, or leave them out", "%d rules look back further than a day (%s): so long the samples that they look at are kept in memory", len(f.Long), Examples(f.Long))
+		warn("have them look back less far, or leave them out", "%d of %d rules look back further than a day (%s): so long the samples that they look at are kept in memory", len(f.Long), f.Alerts+f.Recordings, Examples(f.Long))
 	}
 	if len(f.Unsent) > 0 {
 		warn("add sensors that read them, or send them by remote write or OTLP and say telemetry: {}",

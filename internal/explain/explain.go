@@ -7,6 +7,7 @@ package explain
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -153,6 +154,9 @@ func value(v any, unit string) string {
 		}
 		return "off"
 	case float64: // in full precision: 0.69999 must not read as 0.7
+		if v != 0 && math.Abs(v) < 0.001 {
+			return strings.TrimSpace(strconv.FormatFloat(v, 'g', 3, 64) + " " + unit)
+		}
 		return strings.TrimSpace(strconv.FormatFloat(v, 'g', -1, 64) + " " + unit)
 	case []string:
 		if len(v) == 0 {
