@@ -186,11 +186,12 @@ func (b *Batch) take(sh *shard, e *entry, meta *Meta, s *Sample) Reason {
 	if e.lastAt >= 0 && !stale && !e.ended() {
 		e.gap = int32(min(s.At-e.lastAt, math.MaxInt32))
 	}
-	if e.kept != nil && e.kept.append(s.At, v) != nil {
-		return BadHistogram
-	}
-	if e.kept != nil {
-		e.kept.measured, e.kept.oldest = meta.Measured, meta.Oldest
+	if k := e.kept; k != nil {
+		ended := stale && k.ends(s.At, meta)
+		if k.append(s.At, v) != nil {
+			return BadHistogram
+		}
+		k.ended, k.measured, k.oldest = ended, meta.Measured, meta.Oldest
 	}
 	switch {
 	case stale:

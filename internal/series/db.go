@@ -214,7 +214,7 @@ func (sh *shard) keepFor(e *entry, ls labels.Labels, picked []*selector) {
 	}
 	e.kept.selectors = picked
 	for _, s := range picked {
-		s.change(e.kept)
+		s.join(e.kept)
 	}
 }
 

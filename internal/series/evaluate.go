@@ -41,8 +41,9 @@ type Result struct {
 	// [DB.Lacking].
 	Lacking string
 	// NoneYet: of a comparison that finds nothing, that something it looks at has not happened
-	// yet, and all else is measured. So it is where all is well.
-	NoneYet bool
+	// yet, and all else is measured. So it is where all is well. Ended: and that it was there
+	// before.
+	NoneYet, Ended bool
 	// Unmeasured, of one that finds nothing, is what nothing has been measured of.
 	Unmeasured Unmeasured
 	evidence   evidence
@@ -137,7 +138,9 @@ func (db *DB) Evaluate(ctx context.Context, e *Expr, at time.Time) (Result, erro
 	r, err := db.evaluate(ctx, e, at)
 	if err == nil && r.Compared && len(r.Elements) == 0 {
 		r.Unmeasured = db.Unmeasured(e)
-		r.NoneYet = len(r.Undefined) == 0 && r.Lacking == "" && db.noneYet(e, &r.evidence)
+		if len(r.Undefined) == 0 && r.Lacking == "" {
+			r.NoneYet, r.Ended = db.noneYet(e, &r.evidence)
+		}
 	}
 	return r, err
 }

@@ -25,6 +25,7 @@ type measured struct {
 	ranged bool // the expression makes something of a range of it
 	vetoes bool // what it finds takes elements away, see pick
 	wants  bool // elements may be there for want of what it does not find, see pick
+	silent bool // one that it picked has not ended, and is not found any more
 	// of has them by the names of an element's labels: most elements of a result have
 	// the same.
 	of map[string][]shared
@@ -43,10 +44,15 @@ type timed struct {
 	lost     bool  // its target does not answer, see [Set.Lose]
 	behind   bool  // its next sample is overdue, beside those of others
 	gone     bool  // it has been silent for so long that nobody waits for it any more
+	ended    bool  // as of [kept]
 }
 
 // lacks tells whether a sum of the series may be less than it is.
 func (s *timed) lacks() bool { return s.lost || s.behind }
+
+// overdue tells whether its next sample should have been measured by a time, where it is known
+// how often it is.
+func (s *timed) overdue(at int64) bool { return s.gap > 0 && at-s.measured > int64(s.gap)*3/2 }
 
 // shared are series which have the same of an element's names.
 type shared struct {
@@ -109,10 +115,11 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 			s, ok := k.newestUntil(now)
 			lost := ok && s.lost()
 			if !ok || s.stale() && !lost {
+				m.silent = m.silent || !s.ended
 				continue
 			}
 			m.series = append(m.series, timed{
-				labels: k.labels, sensor: k.sensor, at: s.at, first: s.first, measured: s.measured, oldest: s.oldest, gap: s.rhythm(), lost: lost,
+				labels: k.labels, sensor: k.sensor, at: s.at, first: s.first, measured: s.measured, oldest: s.oldest, gap: s.rhythm(), lost: lost, ended: s.ended,
 			})
 			if lost {
 				continue
@@ -130,7 +137,9 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 		m := &ev.picked[i]
 		gone := now - back.Milliseconds()
 		m.series = slices.DeleteFunc(m.series, func(s timed) bool {
-			return s.at <= oldest || s.lost && s.at <= now-stands(s.gap).Milliseconds()
+			old := s.at <= oldest || s.lost && s.at <= now-stands(s.gap).Milliseconds()
+			m.silent = m.silent || old && !s.ended
+			return old
 		})
 		m.compare(gone)
 		for j := range m.series {
@@ -152,7 +161,7 @@ func (m *measured) compare(gone int64) {
 	for i := range m.series {
 		s := &m.series[i]
 		s.gone = s.at <= gone
-		s.behind = !s.gone && s.gap > 0 && newest-s.measured > int64(s.gap)*3/2
+		s.behind = !s.gone && s.overdue(newest)
 	}
 }
 
@@ -160,6 +169,14 @@ func (m *measured) compare(gone int64) {
 func (ev *evidence) lacks() bool {
 	return slices.ContainsFunc(ev.picked, func(m measured) bool {
 		return slices.ContainsFunc(m.series, func(s timed) bool { return s.lacks() })
+	})
+}
+
+// silent tells whether something that is not found any more has not ended, or may not be found
+// because its next sample is overdue at a time.
+func (ev *evidence) silent(at int64) bool {
+	return slices.ContainsFunc(ev.picked, func(m measured) bool {
+		return m.silent || slices.ContainsFunc(m.series, func(s timed) bool { return s.overdue(at) })
 	})
 }
 

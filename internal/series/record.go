@@ -222,8 +222,11 @@ func (r *Recorder) record(ctx context.Context, rec *recording, at time.Time, lim
 		rec.set.Append(rec.Name, rows[i].labels, rows[i].meta, rows[i].sample)
 	}
 	end := func() Report { return rec.set.End(false) }
-	if ev.lacks() {
+	switch {
+	case ev.lacks():
 		end = rec.set.EndLost
+	case ev.silent(at.UnixMilli()):
+		end = rec.set.EndSilent
 	}
 	if report := end(); report.Refused() > 0 {
 		return report.Err()

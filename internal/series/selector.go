@@ -23,12 +23,23 @@ type kept struct {
 	entry     *entry
 	shard     *shard
 	gone      atomic.Bool
+	ended     bool // its newest sample was an end, and says that it is no more, see ends
 	selectors []*selector
 	samples   samples
 	latest    value                     // the newest of the samples
 	measured  int64                     // when what it rests on was measured, see Meta
 	oldest    int64                     // when the oldest of that was, see Meta
 	sums      *histogram.FloatHistogram // of a delta, so far
+}
+
+// unseen is how long a source may have had nothing new of a series that it then has no more:
+// else it fell silent, which a source forgets after 5 minutes, as a rule.
+const unseen = Lookback / 2
+
+// ends tells whether an end says that the series is no more: not that nobody answers for it, nor
+// that what it rests on fell silent. The caller holds the lock of the shard.
+func (k *kept) ends(at int64, meta *Meta) bool {
+	return meta.Measured == 0 && (k.latest.stale() || k.measured <= 0 || at-k.measured < unseen.Milliseconds())
 }
 
 // append keeps a sample.
@@ -54,6 +65,7 @@ type seen struct {
 	measured int64
 	oldest   int64 // when the oldest of that was
 	derived  bool  // it is made of others
+	ended    bool  // as of [kept]
 }
 
 // lost tells of one that ended that its target did not answer then: what it rests on was
@@ -84,7 +96,7 @@ func (k *kept) newest() (seen, bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	at, ok := k.samples.newest()
-	s := seen{value: k.latest, at: at, gap: k.entry.gap, measured: at, derived: k.measured != 0}
+	s := seen{value: k.latest, at: at, gap: k.entry.gap, measured: at, derived: k.measured != 0, ended: k.ended}
 	if s.derived {
 		s.measured = min(k.measured, at)
 	}
@@ -129,7 +141,7 @@ func (k *kept) cutAfter(at int64) {
 func (k *kept) leave() {
 	k.gone.Store(true)
 	for _, s := range k.selectors {
-		s.change(nil)
+		s.leave(!k.ended)
 	}
 }
 
@@ -145,16 +157,32 @@ type selector struct {
 	series []*kept
 	untidy bool // not sorted, or with series that are gone
 	ever   bool // it has picked one, now or before
+	silent bool // one was forgotten that had not ended
 }
 
-// change adds a series, or notes that one is gone.
-func (s *selector) change(k *kept) {
+// join adds a series.
+func (s *selector) join(k *kept) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.untidy = true
-	if k != nil {
-		s.series, s.ever = append(s.series, k), true
+	s.series, s.untidy, s.ever = append(s.series, k), true, true
+}
+
+// leave notes that a series is gone, and whether without an end.
+func (s *selector) leave(silent bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.untidy, s.silent = true, s.silent || silent
+}
+
+// past tells whether it has ever picked a series, and whether one was forgotten that had not
+// ended.
+func (s *selector) past() (ever, silent bool) {
+	if s == nil {
+		return false, false
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ever, s.silent
 }
 
 // list gives the series that it picks, sorted by their labels: the sum of the same
@@ -197,7 +225,8 @@ func newSelectors() *selectors {
 func (w *selectors) add(p pick, before *selectors) {
 	s := w.byText[p.text]
 	if s == nil {
-		s = &selector{matchers: p.matchers, ever: before.byText[p.text].hadAny()}
+		s = &selector{matchers: p.matchers}
+		s.ever, s.silent = before.byText[p.text].past()
 		w.byText[p.text] = s
 		if name := nameOf(p.matchers); name != "" {
 			of := Named{name, grace.ServiceID(equals(p.matchers, ServiceLabel))}

@@ -21,7 +21,7 @@ type Set struct {
 	db   *DB
 	from From
 	own  labels.Labels     // that every series gets
-	open map[string]uint64 // the newest round of the series that have not ended, by their keys; 0 of what is lost
+	open map[string]uint64 // the newest round of the series that have not ended, by their keys; 0 of what is lost, or silent
 
 	round uint64
 	at    time.Time // of the round
@@ -93,6 +93,15 @@ func (s *Set) EndLost() Report {
 	r := s.End(true)
 	s.Fail("", "")
 	s.lose(s.at, s.round, s.last)
+	return r
+}
+
+// EndSilent is End of a whole round of which what it does not have may have fallen silent: that
+// ends, and has ended properly once a whole round does not have it.
+func (s *Set) EndSilent() Report {
+	r := s.End(true)
+	s.Fail("", "")
+	s.end(s.at, s.round, Meta{Measured: s.at.UnixMilli()})
 	return r
 }
 

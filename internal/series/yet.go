@@ -46,29 +46,30 @@ func (s *Set) Given(metric string) {
 	s.db.watched.Load().note([]label{{[]byte(MetricLabel), []byte(metric)}}, Taken)
 }
 
-// hadAny tells whether a selector has ever picked a series.
-func (s *selector) hadAny() bool {
-	if s == nil {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ever
-}
-
 // asks tells whether a matcher wants a label to be there.
 func asks(m *labels.Matcher) bool { return m.Name != MetricLabel && !m.Matches("") }
 
-// came tells whether a selector has ever picked a series, or may have for all that is known;
-// and if not, whether there is what it names: its metric, with the labels that it asks for.
-func (w *selectors) came(p *pick) (ever, named bool) {
-	g := w.names[nameOf(p.matchers)]
-	if s := w.byText[p.text]; s == nil || s.hadAny() || g == nil {
-		return s == nil || s.hadAny(), false
+// came is what is known of what a selector names.
+type came struct {
+	ever   bool // it has picked a series, or may have for all that is known
+	silent bool // one was forgotten that had not ended, or may have been
+	named  bool // there is its metric, with the labels that it asks for
+}
+
+func (w *selectors) came(p *pick) (c came) {
+	s, g := w.byText[p.text], w.names[nameOf(p.matchers)]
+	if s == nil {
+		return came{ever: true, silent: true}
+	}
+	c.ever, c.silent = s.past()
+	if g == nil {
+		return c
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.refused, g.came && !slices.ContainsFunc(p.matchers, func(m *labels.Matcher) bool { return asks(m) && !g.labels[m.Name] })
+	c.ever, c.silent = c.ever || g.refused, c.silent || g.refused
+	c.named = g.came && !slices.ContainsFunc(p.matchers, func(m *labels.Matcher) bool { return asks(m) && !g.labels[m.Name] })
+	return c
 }
 
 // Unmeasured is what an expression looks at and never found, since it is watched.
@@ -88,14 +89,14 @@ func (db *DB) Unmeasured(e *Expr) (first Unmeasured) {
 		if p.says == "" || p.spare {
 			continue
 		}
-		ever, named := watched.came(p)
+		c := watched.came(p)
 		switch {
-		case ever:
+		case c.ever:
 			none = false
-		case p.needed && !named:
+		case p.needed && !c.named:
 			return Unmeasured{Selector: p.says}
 		case first.Selector == "":
-			first = Unmeasured{p.says, named}
+			first = Unmeasured{p.says, c.named}
 		}
 	}
 	if !none {
@@ -104,11 +105,13 @@ func (db *DB) Unmeasured(e *Expr) (first Unmeasured) {
 	return first
 }
 
-// noneYet tells whether nothing is found because something has not happened yet: a selector
-// has never picked a series of what is measured, and all that were ever picked by others are
-// measured. What was there and is no more is another matter.
-func (db *DB) noneYet(e *Expr, ev *evidence) bool {
+// noneYet tells whether nothing is found because something has not happened yet: of what is
+// measured a selector finds nothing, since it was never there or all of it has ended, and all
+// that others find is measured. What fell silent without an end is another matter. ended tells
+// that all that is not found was there.
+func (db *DB) noneYet(e *Expr, ev *evidence) (yet, ended bool) {
 	watched, some, none := db.watched.Load(), false, false
+	ended = true
 	for i := range e.picks {
 		p := &e.picks[i]
 		if p.says == "" {
@@ -116,15 +119,16 @@ func (db *DB) noneYet(e *Expr, ev *evidence) bool {
 		}
 		if list := ev.picked[i].series; len(list) > 0 {
 			if !slices.ContainsFunc(list, func(s timed) bool { return !s.lost }) {
-				return false
+				return false, false
 			}
 			some = true
 			continue
 		}
-		if ever, named := watched.came(p); ever || !named {
-			return false
+		c := watched.came(p)
+		if c.silent || ev.picked[i].silent || !c.named {
+			return false, false
 		}
-		none = true
+		none, ended = true, ended && c.ever
 	}
-	return some && none
+	return some && none, some && none && ended
 }

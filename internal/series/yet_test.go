@@ -29,7 +29,7 @@ func TestNoneYet(t *testing.T) {
 			r.put("errors{code=4}", at(1, 1))
 			r.Watch([]*Expr{compiled(r.t, `requests`), e})
 			r.Watch([]*Expr{e})
-		}, false, Unmeasured{}},
+		}, true, Unmeasured{}},
 		"known before other things are looked at": {func(r *rig, e *Expr) {
 			r.put("requests", at(0, 1))
 			r.send("errors{code=4}", Meta{}, at(0, 1))
@@ -61,6 +61,119 @@ func TestNoneYet(t *testing.T) {
 				t.Errorf("%t, %+v", got.NoneYet, r.Unmeasured(e))
 			}
 		})
+	}
+}
+
+// What was there and has ended is as what has not happened yet, whatever becomes of what is
+// known of it; what fell silent without an end is not.
+func TestEnded(t *testing.T) {
+	const ratio = `sum(errors) / sum(requests) > 1`
+	type target = func(r *rig, s *Set)
+	page := func(s *Set, second float64, names ...string) {
+		s.Begin(after(second))
+		for _, name := range names {
+			s.Append(name, labels.EmptyLabels(), Meta{}, at(second, 1))
+		}
+		s.End(false)
+	}
+	silent := func(*rig, *Set) {}
+	end := func(_ *rig, s *Set) { page(s, 15) }
+	lose := func(_ *rig, s *Set) { s.Lose(after(15)) }
+	both := func(list ...target) target {
+		return func(r *rig, s *Set) {
+			for _, do := range list {
+				do(r, s)
+			}
+		}
+	}
+	forget := func(r *rig, _ *Set) {
+		r.now = after(25 * 3600)
+		r.put("requests", at(25*3600-10, 1))
+		r.Sweep()
+		if n := r.Stats().Forgotten; n != 1 {
+			r.t.Errorf("%d were forgotten", n)
+		}
+	}
+	back := func(r *rig, _ *Set) { r.ClockSetBack(after(5)) }
+	again := func(_ *rig, s *Set) { page(s, 400, "errors") }
+	for name, tt := range map[string]struct {
+		do     target
+		second float64
+		ended  bool
+	}{
+		"ended":                             {end, 15, true},
+		"ended long ago":                    {end, 3600, true},
+		"its target is scraped no more":     {func(_ *rig, s *Set) { s.Close(after(15)) }, 15, true},
+		"silent":                            {silent, 320, false},
+		"its target does not answer":        {lose, 15, false},
+		"for long":                          {lose, 3600, false},
+		"and then it has no such series":    {both(lose, func(_ *rig, s *Set) { page(s, 900) }), 900, true},
+		"ended and forgotten":               {both(end, forget), 25 * 3600, true},
+		"silent and forgotten":              {forget, 25 * 3600, false},
+		"lost and forgotten":                {both(lose, forget), 25 * 3600, false},
+		"ended, then the clock is set back": {both(end, back), 320, true},
+		"ended, and back, and silent":       {both(end, again), 720, false},
+		"one of two ended":                  {both(end, func(r *rig, _ *Set) { r.put("errors{pod=b}", at(0, 1)) }), 320, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			e := r.watch(ratio)[0]
+			s := r.NewSet(From{Sensor: "s", History: true}, labels.FromStrings("pod", "a"))
+			page(s, 0, "errors")
+			r.now = after(tt.second)
+			tt.do(r, s)
+			r.put("requests", at(tt.second-1, 1))
+			if got := evaluate(t, r.DB, e, after(tt.second)); got.NoneYet != tt.ended || got.Ended != tt.ended {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+// A recording has ended where what it is made of has, and is silent where that fell silent, until
+// that has ended.
+func TestRecordingEnds(t *testing.T) {
+	for text, rule := range map[string]string{
+		`failed / requests > 1`:           `failed = sum(errors)`,
+		`failed / requests > 2`:           `failed = sum(rate(errors[1m]))`,
+		`failed / requests > 3`:           `failed = sum(rate(errors[10m]))`,
+		`sum(failed) / sum(requests) > 1`: `failed = errors`,
+	} {
+		for name, tt := range map[string]struct {
+			then  func(s *Set, second float64)
+			ended bool
+		}{
+			"ended":  {func(s *Set, second float64) { s.Begin(after(second)); s.End(false) }, true},
+			"silent": {func(*Set, float64) {}, false},
+			"lost":   {func(s *Set, second float64) { s.Lose(after(second)) }, false},
+			"lost, then ended": {func(s *Set, second float64) {
+				if second < 1300 {
+					s.Lose(after(second))
+				} else {
+					s.Begin(after(second))
+					s.End(false)
+				}
+			}, true},
+		} {
+			r, rec, e := recordingRig(t, text, rule)
+			s := r.NewSet(From{Sensor: "s", History: true}, labels.EmptyLabels())
+			var got Result
+			for second := 0.0; second <= 1500; second += 15 {
+				r.now = after(second)
+				r.put("requests", at(second, 1))
+				if second <= 120 {
+					s.Begin(r.now)
+					s.Append("errors", labels.EmptyLabels(), Meta{}, at(second, second))
+					s.End(false)
+				} else {
+					tt.then(s, second)
+				}
+				got = r.step(t, rec, e, second)
+			}
+			if len(got.Elements) != 0 || got.NoneYet != tt.ended || got.Ended != tt.ended {
+				t.Errorf("%s of %s: %+v", name, rule, got)
+			}
+		}
 	}
 }
 

@@ -13,7 +13,8 @@ import (
 )
 
 // Of an answer without elements it is known whether the rest is measured, and whether there is
-// what a selector names that finds nothing. The source is asked that until it says so.
+// what a selector names that finds nothing. The source is asked that until it says so. What is
+// not there any more has ended, unless it was silent for long before.
 func TestNoneYetAtASource(t *testing.T) {
 	const loose = `label_replace(max(timestamp(x{code!=""})), "grace_selector", "0", "", "")`
 	for name, tt := range map[string]struct {
@@ -28,7 +29,7 @@ func TestNoneYetAtASource(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := compileAt(t, `sum(rate(x{code=~"5.."}[5m])) / sum(rate(x[5m])) > 0.05`)
-				asked, errors := 0, false
+				asked, errors, since := 0, false, 1.0
 				w := &wire{give: func(int, *http.Request, url.Values) (int, http.Header, string) {
 					if errors {
 						return 200, nil, vector(ls{}, 0.5)
@@ -41,7 +42,7 @@ func TestNoneYetAtASource(t *testing.T) {
 						asked++
 						return 200, tt.named
 					case errors:
-						return 200, vector(ls{"grace_selector": "0"}, now-1, ls{"grace_selector": "1"}, now-2)
+						return 200, vector(ls{"grace_selector": "0"}, now-since, ls{"grace_selector": "1"}, now-2)
 					case strings.Contains(query, "!="):
 						t.Errorf("asked %s", query)
 					}
@@ -66,7 +67,17 @@ func TestNoneYetAtASource(t *testing.T) {
 				errors = true
 				look(false)
 				errors = false
-				look(false) // they were there, and are gone
+				look(true) // they have ended
+				errors = true
+				for ; since < 300; since += 10 {
+					look(false)
+				}
+				errors = false
+				look(false) // they fell silent, and the source forgot them
+				errors, since = true, 1
+				look(false)
+				errors = false
+				look(true)
 			})
 		})
 	}

@@ -147,7 +147,7 @@ func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
 		e := o.entries[service]
 		e.sensors = sensors
 		switch {
-		case presence, idle[service] && e.calm(), r.NoneYet && e.held != grace.SignalFiring:
+		case presence, idle[service] && e.calm(), r.NoneYet && (r.Ended || e.held != grace.SignalFiring):
 			changed = a.conclude(e, a.judgeNone(e, &r), changed) // what is not there passes, once something else was measured
 		case e.unmeasured != r.Unmeasured:
 			e.unmeasured = r.Unmeasured

@@ -68,7 +68,7 @@ func TestNoneYet(t *testing.T) {
 				page["requests 500"] = 1
 			}
 			p.counters(sec, page)
-		}, grace.SignalStale, "errors: no data since 14:17:10 UTC"},
+		}, grace.SignalOK, "errors: nothing found, as where all is well"},
 		"the first error": {ratio, func(p *target, sec int) {
 			page := ok(sec)
 			if sec >= 100 {
@@ -120,6 +120,43 @@ func TestNoneYet(t *testing.T) {
 				t.Errorf("%q: %s", s.State, s.Message)
 			}
 		})
+	}
+}
+
+// What was there is well once it has ended and all else is measured, also where it fired; not
+// where it fell silent, or its target does not answer.
+func TestEnded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		failed float64
+		then   func(failed *target, sec int)
+		want   grace.SignalState
+	}{
+		"ended":                               {0, func(f *target, sec int) { f.counters(sec, nil) }, grace.SignalOK},
+		"fired, and ended":                    {100, func(f *target, sec int) { f.counters(sec, nil) }, grace.SignalOK},
+		"silent":                              {0, func(*target, int) {}, grace.SignalStale},
+		"fired, and silent":                   {100, func(*target, int) {}, grace.SignalStale},
+		"its target does not answer":          {0, func(f *target, sec int) { f.Lose(at(sec)) }, grace.SignalStale},
+		"fired, and its target does not":      {100, func(f *target, sec int) { f.Lose(at(sec)) }, grace.SignalStale},
+		"fired, and its target is there anew": {100, func(f *target, sec int) { f.Lose(at(sec)); f.counters(sec+1, nil) }, grace.SignalOK},
+	} {
+		h := newHouse(DefaultConfig(), []Objective{{Name: "errors", Service: "web", Expr: `sum(failed) / sum(requests) > 0.05`, Code: grace.CodeElevatedErrors}})
+		p, f := h.target("a"), h.target("b")
+		for sec := 0; sec <= 900; sec += 10 {
+			p.counters(sec, map[string]float64{"requests": 100})
+			if sec < 100 {
+				f.counters(sec, map[string]float64{"failed": tt.failed})
+			} else {
+				tt.then(f, sec)
+			}
+			h.judge(at(sec))
+			h.Tick(at(sec))
+			if s := h.Signals()[0]; sec == 90 && (s.State == grace.SignalFiring) != (tt.failed > 0) {
+				t.Errorf("%s: first it is %q", name, s.State)
+			}
+		}
+		if s := h.Signals()[0]; s.State != tt.want {
+			t.Errorf("%s: %q: %s", name, s.State, s.Message)
+		}
 	}
 }
 
