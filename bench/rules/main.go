@@ -86,7 +86,7 @@ func (s *sum) read(w io.Writer, path string) error {
 	alerts, records := 0, 0
 	for _, g := range file.Groups {
 		for _, r := range g.Rules {
-			e, err := series.Compile(r.Expr)
+			e, err := series.CompileAt(r.Expr, "")
 			switch {
 			case err != nil:
 				problems = append(problems, rulefile.Problem{Place: r.ExprAt, Group: g.Name, Rule: r.Alert + r.Record, Message: err.Error()})

@@ -27,11 +27,23 @@ func forms() []string {
 		`a OP fill (2) b`, `a OP fill_right (5) b`, `a OP fill_left (-3) b`, `a OP fill_left (1) fill_right (Inf) b`,
 		`sum(rate(a[1m])) / sum(rate(b[1m])) OP 0.5`, `max_over_time(a[2m]) OP b`, `a / b OP 2`, `a OP b / c`, `a OP b OP 1`,
 		`histogram_count(a) OP 2`, `quantile(0.5, a) OP 2`,
+		`a OP 3 and b`, `a unless b OP 3`, `(a OP 3 and on () b)`, `a OP 3 unless on (service) c OP 2`, `3 OP a and b unless on (inst) c OP 2`,
+		`a OP b and ignoring (zone) c OP 2`, `a OP scalar(sum(b)) unless c`, `(a OP 3 and b) and (c OP 2 or b OP 2)`,
 		`a == 3`, `a != 3`, `3 != a`, `count(a) == count(b)`, `a != b`,
 		// of these only what fails is known
-		`a OP bool 3`, `a OP 3 and b`, `a OP 3 or b OP 2`, `a unless b OP 3`, `absent(a)`, `absent(a OP 3)`, `vector(1)`, `a`,
+		`a OP bool 3`, `a OP 3 or b OP 2`, `absent(a)`, `a OP bool 3 and b`, `a == 3 and on () b OP 2`, `absent(a OP 3)`, `vector(1)`, `a`,
 		`1 OP bool 2`, `scalar(a)`,
 	}
+}
+
+// wrongIf reads an expression that says what is wrong.
+func wrongIf(t fataler, text string) *Expr {
+	t.Helper()
+	e, err := CompileAt(text, "")
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return e
 }
 
 // What fails is what the engine gives for the whole expression.
@@ -40,7 +52,7 @@ func TestFailsAsPromQL(t *testing.T) {
 		t.Run(form, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				op := rapid.SampledFrom([]string{">", ">=", "<", "<="}).Draw(t, "op")
-				e := compiled(t, strings.ReplaceAll(form, "OP", op))
+				e := wrongIf(t, strings.ReplaceAll(form, "OP", op))
 				w := newWorld(t, e)
 				w.draw(t, rapid.Bool().Draw(t, "alike"), "a", "b", "c")
 				for range 2 {
@@ -55,7 +67,7 @@ func TestFailsAsPromQL(t *testing.T) {
 func TestFormsGiveSomething(t *testing.T) {
 	for _, form := range forms() {
 		for _, op := range []string{">", ">=", "<", "<="} {
-			e := compiled(t, strings.ReplaceAll(form, "OP", op))
+			e := wrongIf(t, strings.ReplaceAll(form, "OP", op))
 			w := newWorld(t, e)
 			w.fill(t, strings.Contains(form, "histogram"))
 			n := failsAsPromQL(t, w, e, after(120))
@@ -143,8 +155,14 @@ func TestPasses(t *testing.T) {
 		`a + b < 0.1 + a`:                       "{inst=1} 5.1/5.1 false, {inst=2} 1.3/1.1 false",
 		`a < sum by (inst) (d) > 1`:             "{inst=2} 1/1 false",
 		`d > on () group_left () sum(a) - 1000`: "{inst=2} 8/-994 true, {inst=3} 9/-994 true",
+		`a > 3 and b > 0.2`:                     "{inst=2} 1/3 false",
+		`a > 3 unless b > 0.2`:                  "{inst=1} 5/3 true",
+		`a < 3 and b and on () d > 8`:           "{inst=1} 5/3 false, {inst=2} 1/3 true",
+		`a < 3 and b and on () d > 9`:           "",
+		`a > b unless on (inst) d`:              "{inst=1} 5/0.1 true",
+		`a > 3 or b > 0.2`:                      "{inst=1} 5/NaN true, {inst=2} 0.3/NaN true",
 	} {
-		e := compiled(t, text)
+		e := wrongIf(t, text)
 		w := newWorld(t, e)
 		for key, v := range map[string]float64{"a1": 5, "a2": 1, "b1": 0.1, "b2": 0.3, "c1": math.Inf(1), "c2": math.Inf(-1), "d2": 8, "d3": 9} {
 			w.add(t, map[string]string{MetricLabel: key[:1], "inst": key[1:]}, []Sample{at(0, v)})

@@ -3,7 +3,6 @@ package series
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -66,7 +65,10 @@ func Parser() parser.Parser {
 }
 
 // Compile reads an expression. Its error says where it is wrong.
-func Compile(text string) (*Expr, error) {
+func Compile(text string) (*Expr, error) { return read(text, (*Expr).compare) }
+
+// read reads an expression, and has its comparison taken apart.
+func read(text string, apart func(*Expr, parser.Expr)) (*Expr, error) {
 	parsed, err := Parser().ParseExpr(text)
 	if err != nil {
 		if now := Renamed(err.Error()); now != "" {
@@ -82,7 +84,7 @@ func Compile(text string) (*Expr, error) {
 		return nil, errors.New("a range of samples: want numbers, such as max_over_time() of it")
 	}
 	e := &Expr{text: text, value: text}
-	e.compare(parsed)
+	apart(e, parsed)
 	e.filters = filters(parsed)
 	e.pick(parsed, nil)
 	e.wants = slices.ContainsFunc(e.picks, func(p pick) bool { return p.wants })
@@ -128,81 +130,6 @@ func (e *Expr) Value() string { return e.value }
 
 // Threshold gives what is compared with, where that is always the same number.
 func (e *Expr) Threshold() (float64, bool) { return e.bound, e.constant }
-
-// compare takes the outermost comparison apart.
-func (e *Expr) compare(parsed parser.Expr) {
-	outer, ok := unwrap(parsed).(*parser.BinaryExpr)
-	switch {
-	case !ok || !outer.Op.IsComparisonOperator():
-		e.unlike = "its outermost operator is no comparison"
-		return
-	case outer.ReturnBool:
-		e.unlike = "with bool it gives an element whatever the outcome"
-		return
-	case outer.Op == parser.EQLC || outer.Op == parser.NEQ:
-		e.unlike = "it compares with " + outer.Op.String() + ": nothing comes closer to that"
-	}
-	left, right := outer.LHS, outer.RHS
-	e.op, e.sparse = outer.Op, filters(left) || filters(right)
-	switch {
-	case right.Type() == parser.ValueTypeScalar && left.Type() == parser.ValueTypeVector:
-		e.value, e.limit = left.String(), right.String()
-		e.bounded(right, left)
-	case left.Type() == parser.ValueTypeScalar && right.Type() == parser.ValueTypeVector:
-		e.value, e.limit, e.op = right.String(), left.String(), mirrored(e.op)
-		e.bounded(left, right)
-	default:
-		// Both sides of an element are what the same matching gives of them.
-		how, zero := *outer.VectorMatching, 0.0
-		if how.FillValues.RHS != nil {
-			how.FillValues.RHS = &zero
-		}
-		e.value = joined(left, nothing(right), how).String()
-		how = *outer.VectorMatching
-		if how.FillValues.LHS != nil {
-			how.FillValues.LHS = &zero
-		}
-		e.each = joined(nothing(left), right, how).String()
-	}
-}
-
-// nothing is 0 for every element, also for those that are infinite, or no number.
-func nothing(of parser.Expr) parser.Expr {
-	return &parser.BinaryExpr{Op: parser.GTR, LHS: of, RHS: &parser.NumberLiteral{Val: math.Inf(1)}, ReturnBool: true}
-}
-
-// bounded reads a threshold that is a number.
-func (e *Expr) bounded(limit, value parser.Expr) {
-	sign := 1.0
-	limit = unwrap(limit)
-	if u, ok := limit.(*parser.UnaryExpr); ok && u.Op == parser.SUB {
-		limit, sign = unwrap(u.Expr), -1
-	}
-	if n, ok := limit.(*parser.NumberLiteral); ok {
-		e.bound, e.constant = sign*n.Val, true
-	}
-	v, ok := unwrap(value).(*parser.VectorSelector)
-	e.plain = ok && e.constant && !math.IsNaN(e.bound) && v.OriginalOffset == 0 && v.Timestamp == nil && v.StartOrEnd == 0
-}
-
-func joined(left, right parser.Expr, how parser.VectorMatching) parser.Expr {
-	return &parser.BinaryExpr{Op: parser.ADD, LHS: &parser.ParenExpr{Expr: left}, RHS: &parser.ParenExpr{Expr: right}, VectorMatching: &how}
-}
-
-func mirrored(op parser.ItemType) parser.ItemType {
-	switch op {
-	case parser.LSS:
-		return parser.GTR
-	case parser.LTE:
-		return parser.GTE
-	case parser.GTR:
-		return parser.LSS
-	case parser.GTE:
-		return parser.LTE
-	default:
-		return op
-	}
-}
 
 // filters tells whether an expression gives nothing where nothing holds.
 func filters(node parser.Node) bool {

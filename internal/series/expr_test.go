@@ -67,6 +67,35 @@ func TestCompile(t *testing.T) {
 	}
 }
 
+// Of what says what is wrong a comparison is taken apart also where and and unless narrow it down;
+// not of a check.
+func TestNarrowed(t *testing.T) {
+	for text, want := range map[string]string{
+		`a > 5 and b`:                            "> 5 | (a) and b",
+		`(5 > (a)) and on (x) (b > 1)`:           "< 5 | ((a)) and on (x) (b > 1)",
+		`a / c * 100 < 10 unless on () b == 1`:   "< 10 | (a / c * 100) unless on () b == 1",
+		`((a >= 1 and b) unless ignoring (x) c)`: ">= 1 | ((a) and b) unless ignoring (x) c",
+		`a > scalar(b) and c or d`:               "its outermost operator is no comparison",
+		`a > scalar(b) and (c or d)`:             "> [scalar(b)] | (a) and (c or d)",
+		`a > on (x) b and c`:                     "> {(a > bool +Inf) + on (x) (b)} | ((a) + on (x) (b > bool +Inf)) and c",
+		`a unless b > 1`:                         "its outermost operator is no comparison",
+		`a == 1 and b > 1`:                       "it compares with ==: nothing comes closer to that",
+		`a > bool 1 and b`:                       "with bool it gives an element whatever the outcome",
+	} {
+		e := wrongIf(t, text)
+		if got := apart(e); got != want {
+			t.Errorf("%s: %s\nwant %s", text, got, want)
+		}
+		if e.Sparse() != (e.Op() != "") || e.String() != text || e.plain {
+			t.Errorf("%s: %+v", text, e)
+		}
+		compiled(t, e.Value())
+		if check, err := CompileCheck(text, ""); err != nil || check.Op() != "" {
+			t.Errorf("%s: %q, %v", text, check.Op(), err)
+		}
+	}
+}
+
 // apart writes an expression as op, threshold and value, or why it cannot be foretold.
 func apart(e *Expr) string {
 	switch {

@@ -46,18 +46,23 @@ func (r *Remote) Finds(selector int) string {
 	return r.Seen[selector]
 }
 
-// CompileAt reads an expression that looks at the series of a source; of none it is Compile.
-// Where it compares with a number, the source is asked for what is compared: what passes is
-// seen, and forecast. Else it is asked for the whole, and what it gives is what holds.
+// CompileAt reads an expression that says what is wrong, and looks at the series of a source, if
+// it has one. Of a comparison that and and unless narrow down, what they leave is compared: what
+// passes of that is seen, and forecast. A source is asked for it where it is compared with a
+// number, else for the whole, and what that gives is what holds.
 func CompileAt(text, source string) (*Expr, error) { return compileAt(text, source, false) }
 
-// CompileCheck is CompileAt for what shows whether a remedy has helped: an element is as new
+// CompileCheck is Compile at a source, as CompileAt is, for what shows whether a remedy has helped: an element is as new
 // as the oldest of what stands for now in it. A sum of which a part was measured before the
 // remedy shows nothing of it.
 func CompileCheck(text, source string) (*Expr, error) { return compileAt(text, source, true) }
 
 func compileAt(text, source string, check bool) (*Expr, error) {
-	e, err := Compile(text)
+	apart := (*Expr).narrow
+	if check {
+		apart = (*Expr).compare
+	}
+	e, err := read(text, apart)
 	if err != nil || source == "" {
 		return e, err
 	}

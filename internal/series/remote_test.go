@@ -27,7 +27,11 @@ func TestCompileAt(t *testing.T) {
 		`(a > 5) > 3`:                                                {`(a > 5)`, []string{`a`}, ">", true, "", ""},
 		`queue > room`:                                               {`queue > room`, []string{`queue`, `room`}, "", true, "both sides of the comparison are its source's", ""},
 		`queue > scalar(room)`:                                       {`queue > scalar(room)`, []string{`queue`, `room`}, "", true, "both sides of the comparison are its source's", ""},
-		`a > 1 and on (job)  b > 2`:                                  {`a > 1 and on (job) b > 2`, []string{`a`, `b`}, "", true, "its outermost operator is no comparison", ""},
+		`a > 1 and on (job)  b > 2`:                                  {`(a) and on (job) b > 2`, []string{`a`, `b`}, ">", true, "", ""},
+		`a > 1 unless b`:                                             {`(a) unless b`, []string{`a`, `b`}, ">", true, "", ""},
+		`a > b and c > 2`:                                            {`a > b and c > 2`, []string{`a`, `b`, `c`}, "", true, "both sides of the comparison are its source's", ""},
+		`a == 1 and b > 2`:                                           {`a == 1 and b > 2`, []string{`a`, `b`}, "", true, "it compares with ==: nothing comes closer to that", ""},
+		`a > 1 or b > 2`:                                             {`a > 1 or b > 2`, []string{`a`, `b`}, "", true, "its outermost operator is no comparison", ""},
 		`absent(up{job="x"})`:                                        {`absent(up{job="x"})`, []string{`up{job="x"}`}, "", true, "its outermost operator is no comparison", ""},
 		`count({__name__=~".+",job="x"}) > 9`:                        {`count({__name__=~".+",job="x"})`, []string{`up{job="x"}`}, ">", false, "", ""},
 		`sum({__name__=~"a|b",job="x"}) > 9`:                         {`sum({__name__=~"a|b",job="x"})`, []string{`a{job="x"}`, `b{job="x"}`}, ">", true, "", ""},
@@ -64,7 +68,7 @@ func TestCompileAt(t *testing.T) {
 // what was found that bears on the labels that are asked of. An absent thing is no evidence.
 func TestRemoteEvidence(t *testing.T) {
 	r := newRig(t, nil)
-	e, err := CompileAt(`errors > 5 and on (job) traffic > 1`, "prom")
+	e, err := CompileAt(`sort(errors > 5 and on (job) traffic > 1)`, "prom")
 	if err != nil {
 		t.Fatal(err)
 	}

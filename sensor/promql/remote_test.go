@@ -316,7 +316,7 @@ func TestRealSource(t *testing.T) {
 	}))
 	t.Cleanup(target.Close)
 	p := realPrometheus(t, t.TempDir(), strings.TrimPrefix(target.URL, "http://"))
-	compared, whole := compileAt(t, `queue_depth > 100`), compileAt(t, `queue_depth > 100 and on (job) count by (job) (queue_depth) > 1`)
+	compared, whole := compileAt(t, `queue_depth > 100`), compileAt(t, `sort(queue_depth > 100 and on (job) count by (job) (queue_depth) > 1)`)
 	s := newSensor(t, promql.Config{
 		URL: p.url, Interval: grace.Duration(100 * time.Millisecond), Timeout: grace.Duration(10 * time.Second),
 		Queries: []promql.Query{promql.Ask(compared), promql.Ask(whole)},

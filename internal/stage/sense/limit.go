@@ -13,7 +13,7 @@ type Limit struct {
 	Name         string          `json:"name" doc:"unique among the objectives and limits of a service"`
 	Service      grace.ServiceID `json:"service" doc:"whose it is; without it, the label service_label of each element names the service"`
 	ServiceLabel string          `json:"service_label" doc:"the label that names the service, where service does not (default service)"`
-	Expr         string          `json:"expr" doc:"PromQL whose outermost operator is <, <=, > or >="`
+	Expr         string          `json:"expr" doc:"PromQL whose outermost operator is <, <=, > or >=; and and unless may narrow that down"`
 	Source       string          `json:"source" doc:"name of a promql sensor: expr is about the series of its Prometheus, which is asked for it, and not about those that GRACE keeps"`
 	Code         grace.Code      `json:"code" doc:"what a breach would be a symptom of"`
 	Unit         string          `json:"unit" doc:"of what is compared, for people"`

@@ -20,7 +20,7 @@ type Objective struct {
 	Name         string          `json:"name" doc:"unique among the objectives of a service"`
 	Service      grace.ServiceID `json:"service" doc:"whose it is; without it, the label service_label of each element names the service"`
 	ServiceLabel string          `json:"service_label" doc:"the label that names the service, where service does not (default service)"`
-	Expr         string          `json:"expr" doc:"PromQL over what the sensors measure. Where its outermost operator compares, what passes is seen too, and with <, <=, > and >= a breach is predicted"`
+	Expr         string          `json:"expr" doc:"PromQL over what the sensors measure. Where its outermost operator compares, what passes is seen too, and with <, <=, > and >= a breach is predicted, also where and and unless narrow that down"`
 	Source       string          `json:"source" doc:"name of a promql sensor: expr is about the series of its Prometheus, which is asked for it, and not about those that GRACE keeps"`
 	For          grace.Duration  `json:"for" doc:"how long an element must be there before it fires"`
 	Code         grace.Code      `json:"code" doc:"what it is a symptom of"`
@@ -328,7 +328,7 @@ func (e *entry) weigh(cfg *Config, list []*series.Element, r *series.Result) (v 
 		v.failed++
 		key := fingerprint(one.Labels)
 		f := e.failing[key]
-		if f == nil && e.objective.expr.Op() == "" && !one.Newest.IsZero() && !at.After(e.sig.At) {
+		if f == nil && (!r.Compared || e.objective.expr.Sparse()) && !one.Newest.IsZero() && !at.After(e.sig.At) {
 			continue // it was not there when this was judged
 		}
 		if f == nil || at.Sub(f.newest) > e.staleTimeout(cfg) {

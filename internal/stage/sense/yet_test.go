@@ -101,11 +101,11 @@ func TestNoneYet(t *testing.T) {
 		},
 		"unless, and what would veto never was": {
 			`sum(requests) > 1000 unless on () maintenance == 1`,
-			func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalOK, "errors: errors gives nothing",
+			func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalOK, "errors: nothing found, as where all is well",
 		},
 		"and, and one side never was": {
 			`sum(requests) > 100 and on () failed > 1`,
-			func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalOK, "errors: errors gives nothing",
+			func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalOK, "errors: nothing found, as where all is well",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
