@@ -161,9 +161,10 @@ func TestLookAtSource(t *testing.T) {
 		"check a/restart_service/drained": {daemon.FoundWarning, `eu gives nothing for queue_depth{job="a"}: see there`}, "check a/restart_service/expr": {daemon.FoundWarning, "eu gives nothing for queue_depth > 100"},
 	})
 	saw(t, looked(t, text), map[string][2]string{"objective web/some": {daemon.FoundOK, `eu gives nothing for queue_depth > 100 and on () vector(1), which is well`}})
-	zones := fmt.Sprintf(objective, "zones", `sum(queue_depth) / sum(queue_depth{zone="b"}) > 100`) + fmt.Sprintf(objective, "misspelt", `sum(queue_depth) / sum(depth{zon="b"}) > 100`)
+	zones := fmt.Sprintf(objective, "zones", `sum(queue_depth) / sum(queue_depth{zone="b"}) < 0.01`) + fmt.Sprintf(objective, "divided", `sum(queue_depth) / sum(queue_depth{zone="b"}) > 100`) + fmt.Sprintf(objective, "misspelt", `sum(queue_depth) / sum(depth{zon="b"}) > 100`)
 	saw(t, looked(t, text+zones), map[string][2]string{
 		"objective web/zones":    {daemon.FoundOK, `eu has no queue_depth{zone="b"} so far, as where all is well`},
+		"objective web/divided":  {daemon.FoundWarning, `eu has no queue_depth{zone="b"}`},
 		"objective web/misspelt": {daemon.FoundWarning, `eu has no depth{zon="b"}`},
 	})
 	eu.set(func(f *fakeSource) {

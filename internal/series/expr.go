@@ -31,6 +31,7 @@ type Expr struct {
 	wants       bool   // it may hold for want of a part, see pick
 	unlike      string // why it cannot be foretold
 	filters     bool   // what holds of nothing gives no element
+	scalar      bool   // it makes numbers of vectors: none where there is not one element
 	picks       []pick
 	remote      *Remote // of one that looks at the series of a source
 	measured    string  // of such a one, see Measured
@@ -46,14 +47,17 @@ type pick struct {
 	// vetoes: it stands on the right of unless. What it does not find because it was not
 	// measured is no reason that an element is there.
 	vetoes bool
-	// wants: it is made a sum, a count or the like, and compared so that that is wrong when it
-	// is low: it may be so only because a part of it was not measured.
+	// wants: it is made a sum, a count or the like, or something else stands for it, and compared
+	// so that that is wrong when it is low: it may be so only because a part of it was not measured.
 	wants bool
 	// says is the selector as people write it; empty for the elements of a source's answer
 	// beside which it is known what the source's selectors find.
 	says string
 	// needed: without it nothing is found; spare: that it is not there may be as it should.
 	needed, spare bool
+	// rises: what it finds makes the comparison hold where there is much of it, and never where
+	// there is none.
+	rises bool
 }
 
 // Lookback is how old a sample may be that stands for now.
@@ -176,6 +180,9 @@ func unwrap(e parser.Expr) parser.Expr {
 
 // pick finds what series the expression looks at, and how far back.
 func (e *Expr) pick(node parser.Node, path []parser.Node) {
+	if c, ok := node.(*parser.Call); ok && c.Func.Name == "scalar" {
+		e.scalar = true
+	}
 	if v, ok := node.(*parser.VectorSelector); ok {
 		e.picks = append(e.picks, picked(v, path))
 		return
@@ -192,18 +199,32 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 	back := v.OriginalOffset
 	p.past = back > 0 || v.Timestamp != nil
 	path = append(slices.Clip(path), v)
-	low := false // a comparison above holds of what is low
+	low, high := false, false // a comparison above holds of what is low, or high
+	divides, joins := false, false
 	for i, above := range path {
 		switch above := above.(type) {
 		case *parser.BinaryExpr:
 			right := path[i+1] == above.RHS
 			p.vetoes = p.vetoes || above.Op == parser.LUNLESS && right
-			low = low || lower(above.Op, right)
+			low, high = low || lower(above.Op, right), high || lower(above.Op, !right)
+			p.wants = p.wants || low && (filled(above) || above.Op == parser.LOR && !right)
 			p.needed = p.needed && above.Op != parser.LOR && !filled(above)
+			switch {
+			case above.Op == parser.SUB && right:
+				low, high = high, low
+			case above.Op == parser.DIV && right:
+				divides = !divides
+			}
+			joins = joins || above.VectorMatching != nil && (above.VectorMatching.Card == parser.CardManyToOne && right || above.VectorMatching.Card == parser.CardOneToMany && !right)
+		case *parser.UnaryExpr:
+			if above.Op == parser.SUB {
+				low, high = high, low
+			}
 		case *parser.AggregateExpr:
 			p.wants = p.wants || low && above.Op != parser.MIN && above.Op != parser.BOTTOMK
 		case *parser.Call:
 			p.spare = p.spare || strings.HasPrefix(above.Func.Name, "absent")
+			joins = joins || above.Func.Name == "abs"
 		case *parser.MatrixSelector:
 			p.reach = above.Range.Milliseconds()
 			back += above.Range
@@ -215,6 +236,10 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 	p.back = max(back, 0).Milliseconds() + Lookback.Milliseconds()
 	p.spare = p.spare || p.vetoes
 	p.needed = p.needed && !p.spare
+	if divides {
+		low, high = high, low
+	}
+	p.rises = high && !low && !joins
 	return p
 }
 

@@ -102,6 +102,7 @@ func compileAt(text, source string, check bool) (*Expr, error) {
 	_, _ = fmt.Fprint(h, r.Query, absence, check)
 	r.Metric = fmt.Sprintf("source:%s:%016x", source, h.Sum64())
 	e.measured = e.Measured()
+	own := e.picks
 	e.remote, e.value, e.picks = r, fmt.Sprintf("{__name__=%q}", r.Metric), []pick{named(r.Metric)}
 	for i, selector := range r.Looks {
 		p := &e.picks[0]
@@ -110,7 +111,7 @@ func compileAt(text, source string, check bool) (*Expr, error) {
 			e.picks = append(e.picks, named(r.Seen[i]))
 			p = &e.picks[i+1]
 		}
-		r.Loose = append(r.Loose, p.stands(selector, asked.picks))
+		r.Loose = append(r.Loose, p.stands(selector, own))
 	}
 	e.plain = e.constant && !math.IsNaN(e.bound) && r.Seen == nil
 	return e, nil
@@ -154,10 +155,10 @@ func named(metric string) pick {
 // stands has a pick of what a source finds stand for one of its selectors, and gives that
 // with any value of the labels that it asks for; empty when it names no metric.
 func (p *pick) stands(selector string, asked []pick) (loose string) {
-	p.says, p.spare = selector, true
+	p.says, p.spare, p.rises = selector, true, true
 	for i := range asked {
 		if a := &asked[i]; a.says == selector {
-			p.needed, p.spare = p.needed || a.needed, p.spare && a.spare
+			p.needed, p.spare, p.rises = p.needed || a.needed, p.spare && a.spare, p.rises && a.rises
 			loose = a.loose()
 		}
 	}

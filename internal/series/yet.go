@@ -1,6 +1,7 @@
 package series
 
 import (
+	"math"
 	"slices"
 	"sync"
 
@@ -81,9 +82,11 @@ type Unmeasured struct {
 }
 
 // Unmeasured names a selector without which an expression finds nothing, and what it names
-// nobody gives; or one of those of which none has ever found anything.
-func (db *DB) Unmeasured(e *Expr) (first Unmeasured) {
+// nobody gives; or one of those of which none has ever found anything; or one that found
+// nothing where little of it is wrong.
+func (db *DB) Unmeasured(e *Expr) Unmeasured {
 	watched, none := db.watched.Load(), true
+	var first, wrong Unmeasured
 	for i := range e.picks {
 		p := &e.picks[i]
 		if p.says == "" || p.spare {
@@ -95,20 +98,25 @@ func (db *DB) Unmeasured(e *Expr) (first Unmeasured) {
 			none = false
 		case p.needed && !c.named:
 			return Unmeasured{Selector: p.says}
-		case first.Selector == "":
-			first = Unmeasured{p.says, c.named}
+		default:
+			if first.Selector == "" {
+				first = Unmeasured{p.says, c.named}
+			}
+			if p.needed && !p.rises && wrong.Selector == "" {
+				wrong = Unmeasured{p.says, c.named}
+			}
 		}
 	}
-	if !none {
-		return Unmeasured{}
+	if none {
+		return first
 	}
-	return first
+	return wrong
 }
 
 // noneYet tells whether nothing is found because something has not happened yet: of what is
 // measured a selector finds nothing, since it was never there or all of it has ended, and all
-// that others find is measured. What fell silent without an end is another matter. ended tells
-// that all that is not found was there.
+// that others find is measured. What fell silent without an end is another matter, and so is
+// what is wrong where there is little of it. ended tells that all that is not found was there.
 func (db *DB) noneYet(e *Expr, ev *evidence) (yet, ended bool) {
 	watched, some, none := db.watched.Load(), false, false
 	ended = true
@@ -125,10 +133,17 @@ func (db *DB) noneYet(e *Expr, ev *evidence) (yet, ended bool) {
 			continue
 		}
 		c := watched.came(p)
-		if c.silent || ev.picked[i].silent || !c.named {
+		if c.silent || ev.picked[i].silent || !c.named || !p.rises {
 			return false, false
 		}
 		none, ended = true, ended && c.ever
 	}
 	return some && none, some && none && ended
+}
+
+// Idle tells whether an element has no say because there is nothing to compare, though all of
+// it was measured, as of the errors of no requests. What is no number because there is not one
+// number to make it of, as of scalar(), is not all there.
+func (e *Expr) Idle(one *Element) bool {
+	return math.IsNaN(one.Value) && !e.scalar && !one.Newest.IsZero()
 }

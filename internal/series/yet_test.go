@@ -1,6 +1,7 @@
 package series
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -216,6 +217,53 @@ func TestUnmeasured(t *testing.T) {
 		}
 		if got := r.Unmeasured(there); got.Selector != want || got.Named {
 			t.Errorf("at a source, %s: %+v, want %q", text, got, want)
+		}
+	}
+}
+
+// What has not happened yet is well only where there would have to be much of it for the
+// comparison to hold.
+func TestNoneYetIsNotWrong(t *testing.T) {
+	for text, want := range map[string]bool{
+		`sum(b{x="1"}) / sum(a) > 1`:                   true,
+		`1 < sum(b{x="1"}) / sum(a)`:                   true,
+		`1 - sum(b{x="1"}) / sum(a) < 1`:               true,
+		`-(sum(b{x="1"}) / sum(a)) < -1`:               true,
+		`sum(a) / sum(b{x="1"}) < 1`:                   true,
+		`sum(b{x="1"}) / sum(a) < 1`:                   false,
+		`1 - sum(b{x="1"}) / sum(a) > 1`:               false,
+		`sum(a) / sum(b{x="1"}) > 1`:                   false,
+		`sum(a) - sum(b{x="1"}) > 1`:                   false,
+		`sum(b{x="1"}) / sum(a) == 0`:                  false,
+		`sum(b{x="1"}) / sum(a) != 1`:                  false,
+		`abs(sum(b{x="1"}) - sum(a)) > 1`:              false,
+		`sum(a * on () group_left (y) b{x="1"}) > 1`:   false,
+		`sum(b{x="1"} * on () group_right () a) > 1`:   false,
+		`sum(b{x="1"} / on () group_left () a) > 1`:    true,
+		`sum(b{x="1"}) / (sum(a) - sum(b{x="1"})) > 1`: true,
+	} {
+		r := newRig(t, nil)
+		e := r.watch(text)[0]
+		r.put("a", at(0, 1))
+		r.send("b{x=2}", Meta{}, at(0, 1))
+		there, err := CompileAt(text, "prom")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Watch([]*Expr{e, there})
+		ask := there.Remote()
+		set := r.NewSet(From{Sensor: "prom"}, labels.EmptyLabels())
+		set.Begin(start)
+		set.Append(ask.Finds(slices.Index(ask.Looks, "a")), labels.EmptyLabels(), Meta{}, at(0, 1))
+		set.End(false)
+		set.Given(ask.Finds(slices.Index(ask.Looks, `b{x="1"}`)))
+		for _, e := range []*Expr{e, there} {
+			switch got := evaluate(t, r.DB, e, after(1)); {
+			case len(got.Elements) > 0 || got.NoneYet != want:
+				t.Errorf("%s, source %q: %t, %+v", text, e.Source(), got.NoneYet, got.Elements)
+			case !want && got.Unmeasured != Unmeasured{`b{x="1"}`, true}:
+				t.Errorf("%s, source %q: %+v", text, e.Source(), got.Unmeasured)
+			}
 		}
 	}
 }

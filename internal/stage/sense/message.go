@@ -86,7 +86,7 @@ func (e *entry) whyNone() string {
 	case u.Selector == "":
 		return ""
 	case u.Named:
-		return "; nothing is " + u.Selector + " so far: where that is well, have it look at what is always there, too: (...) or 0 * sum(METRIC)"
+		return "; nothing is " + u.Selector + " so far: (...) or 0 * sum(METRIC), of a metric that is always there, has it count as 0"
 	case len(e.sensors) == 0:
 		return "; nothing gives " + u.Selector + ": is it spelt right, and does a sensor read it?"
 	default:

@@ -136,7 +136,7 @@ func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
 	presence := !r.Compared || o.expr.Sparse()
 	idle := map[grace.ServiceID]bool{}
 	for i := range r.Undefined {
-		if e := &r.Undefined[i]; !presence && !e.Newest.IsZero() {
+		if e := &r.Undefined[i]; !presence && o.expr.Idle(e) {
 			idle[o.of(e)] = true
 		}
 	}

@@ -80,7 +80,7 @@ func TestNoneYet(t *testing.T) {
 			`sum(rate(requests{code=~"5.."}[1m])) > 1`, func(p *target, sec int) {
 				p.counters(sec, ok(sec))
 			}, grace.SignalUnknown,
-			`errors: no data yet; nothing is requests{code=~"5.."} so far: where that is well, have it look at what is always there, too: (...) or 0 * sum(METRIC)`,
+			`errors: no data yet; nothing is requests{code=~"5.."} so far: (...) or 0 * sum(METRIC), of a metric that is always there, has it count as 0`,
 		},
 		"the same, with what is always there": {
 			`(sum(rate(requests{code=~"5.."}[1m])) or 0 * sum(rate(requests[1m]))) > 1`,
@@ -98,6 +98,33 @@ func TestNoneYet(t *testing.T) {
 		"labels that do not match": {
 			`sum by (pod) (requests) / sum by (code) (requests) > 1`,
 			func(p *target, sec int) { p.counters(sec, map[string]float64{"requests 200": 1, "requests 500": 1}) }, grace.SignalUnknown, "errors: no data yet",
+		},
+		"all fails, by the share of successes": {
+			`sum(rate(requests{code=~"2.."}[1m])) / sum(rate(requests[1m])) < 0.95`,
+			func(p *target, sec int) { p.counters(sec, map[string]float64{"requests 500": float64(sec)}) }, grace.SignalUnknown,
+			`errors: no data yet; nothing is requests{code=~"2.."} so far: (...) or 0 * sum(METRIC), of a metric that is always there, has it count as 0`,
+		},
+		"all fails, beside what does not": {
+			`sum(rate(requests{code=~"5.."}[1m])) > 0.1 * sum(rate(requests{code=~"2.."}[1m]))`,
+			func(p *target, sec int) { p.counters(sec, map[string]float64{"requests 500": float64(sec)}) }, grace.SignalUnknown,
+			`errors: no data yet; nothing is requests{code=~"2.."} so far: (...) or 0 * sum(METRIC), of a metric that is always there, has it count as 0`,
+		},
+		"no requests": {ratio, func(p *target, sec int) { p.counters(sec, map[string]float64{"requests 200": 1, "requests 500": 1}) }, grace.SignalOK, "errors: nothing found, as where all is well"},
+		"a limit that nothing gives": {
+			`sum(rate(requests[1m])) > scalar(sum(limit))`, func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalUnknown,
+			"errors: no data yet; nothing gives limit: is it spelt right? What comes only once it happens is written (...) or vector(0)",
+		},
+		"a limit that is no more": {`sum(rate(requests[1m])) / scalar(sum(limit)) > 0.9`, func(p *target, sec int) {
+			page := ok(sec)
+			if sec < 100 {
+				page["limit"] = 5
+			}
+			p.counters(sec, page)
+		}, grace.SignalStale, "errors: no data since 14:16:30 UTC"},
+		"two limits": {
+			`sum(rate(requests[1m])) > scalar(limit)`, func(p *target, sec int) {
+				p.counters(sec, map[string]float64{"requests 200": float64(sec), "limit 1": 5, "limit 2": 5})
+			}, grace.SignalUnknown, "errors: no data yet",
 		},
 		"unless, and what would veto never was": {
 			`sum(requests) > 1000 unless on () maintenance == 1`,
