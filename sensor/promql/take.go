@@ -250,7 +250,7 @@ func (p *poll) name(ctx context.Context, seen []looked, at time.Time) {
 	}
 	rows, _, _ := p.s.instant(ctx, strings.Join(asked, " or "), at)
 	for _, row := range rows {
-		if i, err := strconv.Atoi(row.labels[selectorLabel]); err == nil {
+		if i, err := strconv.Atoi(row.labels[selectorLabel]); err == nil && i >= 0 && i < len(p.Remote.Loose) {
 			p.given[i] = true
 		}
 	}

@@ -24,6 +24,7 @@ func TestNoneYetAtASource(t *testing.T) {
 	}{
 		"it is named":        {vector(ls{"grace_selector": "0"}, 1), true, 1},
 		"nobody names it":    {vector(), false, 3},
+		"it names another":   {vector(ls{"grace_selector": "7"}, 1, ls{"grace_selector": "-1"}, 1), false, 3},
 		"nobody can tell it": {`{"status":"error","errorType":"execution","error":"too many samples"}`, false, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
