@@ -191,7 +191,7 @@ func (b *Batch) take(sh *shard, e *entry, meta *Meta, s *Sample) Reason {
 		if k.append(s.At, v) != nil {
 			return BadHistogram
 		}
-		k.ended, k.measured, k.oldest = ended, meta.Measured, meta.Oldest
+		k.ended, k.measured, k.oldest, k.lacks = ended, meta.Measured, meta.Oldest, meta.Lacks
 	}
 	switch {
 	case stale:

@@ -235,7 +235,7 @@ func (db *DB) newestOf(e *Expr, at time.Time, back time.Duration, r *Result) boo
 			undefined = append(undefined, one)
 			continue
 		}
-		one.Wanting = e.wants && r.Lacking != ""
+		one.Lacks, one.Wanting = s.lacks, e.wants && r.Lacking != "" || e.picks[0].low && s.lacks
 		out = append(out, one)
 	}
 	r.Elements, r.Undefined = out, undefined

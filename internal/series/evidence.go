@@ -26,6 +26,7 @@ type measured struct {
 	vetoes bool // what it finds takes elements away, see pick
 	wants  bool // elements may be there for want of what it does not find, see pick
 	silent bool // one that it picked has not ended, and is not found any more
+	low    bool // elements may be there because what it finds is low, see pick
 	// of has them by the names of an element's labels: most elements of a result have
 	// the same.
 	of map[string][]shared
@@ -43,6 +44,7 @@ type timed struct {
 	gap      int32 // ms between the two newest samples; 0 where that is not how often it is measured
 	lost     bool  // its target does not answer, see [Set.Lose]
 	behind   bool  // its next sample is overdue, beside those of others
+	part     bool  // it is a recording of a part, see Meta
 	gone     bool  // it has been silent for so long that nobody waits for it any more
 	ended    bool  // as of [kept]
 }
@@ -67,10 +69,11 @@ type span struct {
 	// Of those that have not gone: the one measured the longest ago of those that lack, and of
 	// those that are waited for; nil for none.
 	lacking, awaited *timed
+	part             bool // some is a recording of a part
 }
 
 func (t span) with(o span) span {
-	return span{max(t.newest, o.newest), min(t.oldest, o.oldest), min(t.whole, o.whole), older(t.lacking, o.lacking), older(t.awaited, o.awaited)}
+	return span{max(t.newest, o.newest), min(t.oldest, o.oldest), min(t.whole, o.whole), older(t.lacking, o.lacking), older(t.awaited, o.awaited), t.part || o.part}
 }
 
 // older gives the one that was measured the longest ago, the first of equals; nil is none.
@@ -108,7 +111,7 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 	back := Lookback
 	now := at.UnixMilli()
 	for _, p := range e.picks {
-		m := measured{ranged: p.reach > 0 && !p.vetoes, vetoes: p.vetoes, wants: p.wants}
+		m := measured{ranged: p.reach > 0 && !p.vetoes, vetoes: p.vetoes, wants: p.wants, low: p.low}
 		var newest int64
 		var gap int32
 		for _, k := range db.picked(p.text, p.matchers) {
@@ -119,7 +122,7 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 				continue
 			}
 			m.series = append(m.series, timed{
-				labels: k.labels, sensor: k.sensor, at: s.at, first: s.first, measured: s.measured, oldest: s.oldest, gap: s.rhythm(), lost: lost, ended: s.ended,
+				labels: k.labels, sensor: k.sensor, at: s.at, first: s.first, measured: s.measured, oldest: s.oldest, gap: s.rhythm(), lost: lost, part: s.lacks, ended: s.ended,
 			})
 			if lost {
 				continue
@@ -208,18 +211,20 @@ func (ev *evidence) newest(ls labels.Labels) (n newness, enough bool) {
 		if t.newest == math.MinInt64 { // all are lost
 			t.newest = math.MaxInt64
 		}
-		n.wanting = n.wanting || m.wants && t.lacking != nil
+		n.wanting = n.wanting || m.wants && t.lacking != nil || m.low && t.part
 		newest := min(least.newest, t.newest)
 		least = least.with(t)
 		least.newest, least.whole = newest, min(least.whole, newest)
 	}
+	n.lacks = least.lacking != nil || least.part
 	switch least.newest {
 	case math.MaxInt64:
-		return newness{lacks: least.lacking != nil, wanting: n.wanting}, true
+		return n, true
 	case thin:
 		return newness{}, false
 	}
-	return newness{time.UnixMilli(least.newest).UTC(), time.UnixMilli(least.whole).UTC(), time.UnixMilli(least.oldest).UTC(), least.lacking != nil, n.wanting}, true
+	n.newest, n.whole, n.oldest = time.UnixMilli(least.newest).UTC(), time.UnixMilli(least.whole).UTC(), time.UnixMilli(least.oldest).UTC()
+	return n, true
 }
 
 // name notes the names of an element's labels.
@@ -298,7 +303,7 @@ func (m *measured) share(names []string) (out []shared) {
 		if !known {
 			t = noSpan()
 		}
-		own := span{newest: s.measured, oldest: s.oldest, whole: s.measured}
+		own := span{newest: s.measured, oldest: s.oldest, whole: s.measured, part: s.part}
 		if s.lacks() {
 			own.lacking = s
 		}

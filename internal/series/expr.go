@@ -47,6 +47,8 @@ type pick struct {
 	// vetoes: it stands on the right of unless. What it does not find because it was not
 	// measured is no reason that an element is there.
 	vetoes bool
+	// low: it is compared so that that is wrong when it is low.
+	low bool
 	// wants: it is made a sum, a count or the like, or something else stands for it, and compared
 	// so that that is wrong when it is low: it may be so only because a part of it was not measured.
 	wants bool
@@ -236,6 +238,7 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 	p.back = max(back, 0).Milliseconds() + Lookback.Milliseconds()
 	p.spare = p.spare || p.vetoes
 	p.needed = p.needed && !p.spare
+	p.low = low
 	if divides {
 		low, high = high, low
 	}

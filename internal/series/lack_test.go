@@ -108,6 +108,36 @@ func TestRecordingLacks(t *testing.T) {
 	}
 }
 
+// What is low only for want of a part is so when it is recorded before it is compared, too.
+func TestRecordingWants(t *testing.T) {
+	for watched, want := range map[string]bool{
+		`depth < 10`: true, `depth + 0 < 10`: true, `twice < 20`: true, `20 - depth > 10`: true, `max_over_time(depth[10s]) < 10`: true,
+		`depth > 1`: false, `alone < 10`: false,
+	} {
+		r, rec, e := recordingRig(t, watched, `depth = sum(queue)`, `alone = sum(queue{pod="a"})`, `twice = 2 * sum(depth)`)
+		a, b := r.NewSet(From{Sensor: "s", History: true}, labels.FromStrings("pod", "a")), r.NewSet(From{Sensor: "s", History: true}, labels.FromStrings("pod", "b"))
+		for second := 0.0; second <= 450; second += 15 {
+			r.now = after(second)
+			for _, s := range []*Set{a, b} {
+				if s == b && second > 60 {
+					s.Lose(r.now)
+					continue
+				}
+				s.Begin(r.now)
+				s.Append("queue", labels.EmptyLabels(), Meta{}, at(second, 8))
+				s.End(false)
+			}
+			got := r.step(t, rec, e, second)
+			if second <= 75 || second == 375 { // the recording is made at another second
+				continue
+			}
+			if len(got.Elements) != 1 || got.Elements[0].Wanting != (want && second < 375) {
+				t.Errorf("%s after %v s: %+v", watched, second, got.Elements)
+			}
+		}
+	}
+}
+
 // What a recording does not give any more because a target does not answer has not ended.
 func TestRecordingIsLost(t *testing.T) {
 	for _, lost := range []bool{true, false} {

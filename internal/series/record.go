@@ -185,6 +185,7 @@ const never = math.MinInt64
 func (r *Recorder) record(ctx context.Context, rec *recording, at time.Time, limit int) error {
 	var ev evidence
 	back := r.db.lookAt(rec.expr, at, &ev)
+	part := r.db.Lacking(rec.expr) != ""
 	values, err := r.db.query(ctx, promql.NewPrometheusQueryOpts(false, back, nil), rec.expr.text, at)
 	if err != nil {
 		return err
@@ -203,7 +204,7 @@ func (r *Recorder) record(ctx context.Context, rec *recording, at time.Time, lim
 		if !enough {
 			continue
 		}
-		one := row{labels: rec.labels(s.Metric), meta: Meta{Measured: never}, sample: Sample{At: at.UnixMilli(), Value: s.F}}
+		one := row{labels: rec.labels(s.Metric), meta: Meta{Measured: never, Lacks: part || n.lacks}, sample: Sample{At: at.UnixMilli(), Value: s.F}}
 		if !n.newest.IsZero() {
 			one.meta.Measured = min(n.newest.UnixMilli(), one.sample.At)
 			one.meta.Oldest = min(n.oldest.UnixMilli(), one.meta.Measured)

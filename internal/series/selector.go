@@ -29,6 +29,7 @@ type kept struct {
 	latest    value                     // the newest of the samples
 	measured  int64                     // when what it rests on was measured, see Meta
 	oldest    int64                     // when the oldest of that was, see Meta
+	lacks     bool                      // see Meta
 	sums      *histogram.FloatHistogram // of a delta, so far
 }
 
@@ -66,6 +67,7 @@ type seen struct {
 	oldest   int64 // when the oldest of that was
 	derived  bool  // it is made of others
 	ended    bool  // as of [kept]
+	lacks    bool  // of which some were missing
 }
 
 // lost tells of one that ended that its target did not answer then: what it rests on was
@@ -96,7 +98,7 @@ func (k *kept) newest() (seen, bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	at, ok := k.samples.newest()
-	s := seen{value: k.latest, at: at, gap: k.entry.gap, measured: at, derived: k.measured != 0, ended: k.ended}
+	s := seen{value: k.latest, at: at, gap: k.entry.gap, measured: at, derived: k.measured != 0, lacks: k.lacks, ended: k.ended}
 	if s.derived {
 		s.measured = min(k.measured, at)
 	}

@@ -76,4 +76,6 @@ type Meta struct {
 	// Oldest is when the oldest of that was measured, where Measured is of the newest. 0: the
 	// same.
 	Oldest int64
+	// Lacks: a part of what a recording is made of was missing then.
+	Lacks bool
 }
