@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/histogram"
 	prom "github.com/prometheus/prometheus/model/value"
+
+	"grace"
 )
 
 // maxNumber bounds values in magnitude: their rates, squares and sums are still
@@ -39,8 +41,9 @@ type Batch struct {
 	counts              [reasons]int
 	first               [reasons]string
 
-	labels []label
-	key    []byte
+	labels  []label
+	service grace.ServiceID // that the rules give the series that is opened
+	key     []byte
 }
 
 // Begin opens a batch. It must be ended.
@@ -111,7 +114,7 @@ func (b *Batch) room(samples []Sample, key []byte) int {
 		return n
 	}
 	b.labels, _ = parseKey(b.labels[:0], key)
-	b.db.watched.Load().note(b.labels, RequestFull)
+	b.db.watched.Load().note(b.labels, "", RequestFull)
 	b.refuse(RequestFull, over, key)
 	b.refuseHistograms(RequestFull, samples[n-over:])
 	return n - over

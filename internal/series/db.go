@@ -190,12 +190,13 @@ func (sh *shard) pickAnew(e *entry, m *mapper, now *selectors) (idle bool) {
 		return false
 	}
 	list, _ := parseKey(nil, []byte(e.key))
-	now.note(list, Taken)
 	if now.names[string(find(list, MetricLabel))] == nil && len(now.others) == 0 { // of most series nothing more is asked
 		sh.keepFor(e, labels.EmptyLabels(), nil)
 		return !e.forecast
 	}
-	ls := labelsOf(list, m.resolve(list, Meta{Kind: e.opened.Value().given}).series.Service)
+	service := m.resolve(list, Meta{Kind: e.opened.Value().given}).series.Service
+	now.note(list, service, Taken)
+	ls := labelsOf(list, service)
 	sh.keepFor(e, ls, now.of(ls))
 	return e.kept == nil && !e.forecast
 }

@@ -55,6 +55,9 @@ type pick struct {
 	// says is the selector as people write it; empty for the elements of a source's answer
 	// beside which it is known what the source's selectors find.
 	says string
+	// named picks what it names, which shows that it is not misspelt; nothing where it names no
+	// metric.
+	named []*labels.Matcher
 	// needed: without it nothing is found; spare: that it is not there may be as it should.
 	needed, spare bool
 	// rises: what it finds makes the comparison hold where there is much of it, and never where
@@ -93,6 +96,7 @@ func read(text string, apart func(*Expr, parser.Expr)) (*Expr, error) {
 	apart(e, parsed)
 	e.filters = filters(parsed)
 	e.pick(parsed, nil)
+	e.names()
 	e.wants = slices.ContainsFunc(e.picks, func(p pick) bool { return p.wants })
 	return e, nil
 }

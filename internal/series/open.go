@@ -18,7 +18,7 @@ func (b *Batch) open(h uint64, key []byte, meta *Meta, samples []Sample) Reason 
 	defer b.db.opening.RUnlock()
 	b.m = b.db.mapper.Load() // what was opened before another one came is looked at anew
 	reason := b.resolve(h, key, meta, samples)
-	b.db.watched.Load().note(b.labels, reason)
+	b.db.watched.Load().note(b.labels, b.service, reason)
 	if reason == Taken {
 		return Taken
 	}
@@ -38,6 +38,7 @@ func (sh *shard) passOver(h uint64, r refused, limit int) {
 
 func (b *Batch) resolve(h uint64, key []byte, meta *Meta, samples []Sample) Reason {
 	var err error
+	b.service = ""
 	if b.labels, err = parseKey(b.labels[:0], key); err != nil {
 		return BadLabels
 	}
@@ -82,7 +83,8 @@ func (b *Batch) place(h, replica uint64, meta *Meta, samples []Sample) Reason {
 		meta.Kind = kindOfHistogram(meta.Kind)
 	}
 	out := b.m.resolve(b.labels, *meta)
-	ls := labelsOf(b.labels, out.series.Service)
+	b.service = out.series.Service
+	ls := labelsOf(b.labels, b.service)
 	picked := b.db.watched.Load().of(ls)
 	if out.reason != Taken && len(picked) == 0 {
 		return out.reason

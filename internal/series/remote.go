@@ -33,8 +33,8 @@ type Remote struct {
 	// no element: that shows nothing when nothing was found, and where one of several finds
 	// nothing may show that it has not happened yet. Else none.
 	Seen []string
-	// Loose are selectors of what each of Looks names, whatever its labels are, and empty where
-	// it names nothing, or nobody asks: what finds nothing may not have happened yet.
+	// Loose are selectors of what each of Looks names, and empty where it names nothing, or nobody
+	// asks: what finds nothing may not have happened yet.
 	Loose []string
 }
 
@@ -149,35 +149,22 @@ func (p *pick) looks() []string {
 // named picks the series of a metric as they are now.
 func named(metric string) pick {
 	m := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, MetricLabel, metric)}
-	return pick{matchers: m, text: matchersText(m), back: Lookback.Milliseconds()}
+	return pick{matchers: m, text: matchersText(m), named: m, back: Lookback.Milliseconds()}
 }
 
-// stands has a pick of what a source finds stand for one of its selectors, and gives that
-// with any value of the labels that it asks for; empty when it names no metric.
+// stands has a pick of what a source finds stand for one of its selectors, and gives what
+// picks what that names; empty when it names no metric.
 func (p *pick) stands(selector string, asked []pick) (loose string) {
 	p.says, p.spare, p.rises = selector, true, true
 	for i := range asked {
 		if a := &asked[i]; a.says == selector {
 			p.needed, p.spare, p.rises = p.needed || a.needed, p.spare && a.spare, p.rises && a.rises
-			loose = a.loose()
+			if a.named != nil {
+				loose = (&pick{matchers: a.named, text: matchersText(a.named)}).selector()
+			}
 		}
 	}
 	return loose
-}
-
-func (p *pick) loose() string {
-	name := nameOf(p.matchers)
-	if name == "" {
-		return ""
-	}
-	any := pick{matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, MetricLabel, name)}}
-	for _, m := range p.matchers {
-		if asks(m) {
-			any.matchers = append(any.matchers, labels.MustNewMatcher(labels.MatchNotEqual, m.Name, ""))
-		}
-	}
-	any.text = matchersText(any.matchers)
-	return any.selector()
 }
 
 // Remote gives what the source of the expression is asked; nil when it has none.

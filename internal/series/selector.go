@@ -215,12 +215,12 @@ func matches(matchers []*labels.Matcher, ls labels.Labels) bool {
 type selectors struct {
 	byText map[string]*selector
 	byName map[Named][]*selector // those that name one metric, and perhaps one service
-	names  map[string]*given     // that they name
+	names  map[string][]*given   // that they name
 	others []*selector
 }
 
 func newSelectors() *selectors {
-	return &selectors{byText: map[string]*selector{}, byName: map[Named][]*selector{}, names: map[string]*given{}}
+	return &selectors{byText: map[string]*selector{}, byName: map[Named][]*selector{}, names: map[string][]*given{}}
 }
 
 // add takes a selector of an expression, with what was known of it before.
@@ -233,14 +233,14 @@ func (w *selectors) add(p pick, before *selectors) {
 		if name := nameOf(p.matchers); name != "" {
 			of := Named{name, grace.ServiceID(equals(p.matchers, ServiceLabel))}
 			w.byName[of] = append(w.byName[of], s)
-			if w.names[name] == nil {
-				w.names[name] = cmp.Or(before.names[name], &given{})
-			}
 		} else {
 			w.others = append(w.others, s)
 		}
 	}
 	s.keep = max(s.keep, p.back)
+	if name := nameOf(p.matchers); name != "" && w.given(&p) == nil {
+		w.names[name] = append(w.names[name], cmp.Or(before.given(&p), &given{matchers: p.named}))
+	}
 }
 
 // nameOf gives the metric that matchers name, if they name one.

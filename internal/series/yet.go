@@ -3,40 +3,46 @@ package series
 import (
 	"math"
 	"slices"
-	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/prometheus/model/labels"
+
+	"grace"
 )
 
-// given is what came by a name that selectors name, since it is watched.
+// given is what came, since it is watched, of what a selector names, see pick.
 type given struct {
-	mu      sync.Mutex
-	came    bool
-	refused bool            // something of it was not taken
-	labels  map[string]bool // that its series have
+	matchers []*labels.Matcher
+	came     atomic.Bool
+	refused  atomic.Bool // something of its metric was not taken
 }
 
-// note takes what a series is that comes, whether or not it is picked.
-func (w *selectors) note(of []label, reason Reason) {
-	g := w.names[string(find(of, MetricLabel))]
-	if g == nil {
+// note takes what a series is that comes, whether or not it is picked. The service is the one
+// that the rules give it.
+func (w *selectors) note(of []label, service grace.ServiceID, reason Reason) {
+	list := w.names[string(find(of, MetricLabel))]
+	if len(list) == 0 {
 		return
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if reason.Refused() {
-		g.refused = true
-		return
-	}
-	g.came = true
-	for _, l := range of {
-		if !g.labels[string(l.name)] {
-			if g.labels == nil {
-				g.labels = map[string]bool{ServiceLabel: true} // which the rules may give it
-			}
-			g.labels[string(l.name)] = true
+	ls := labelsOf(of, service)
+	for _, g := range list {
+		switch {
+		case reason.Refused(): // and what it is may not be known
+			g.refused.Store(true)
+		case matches(g.matchers, ls):
+			g.came.Store(true)
 		}
 	}
+}
+
+// given finds what came of what a selector names; nil where it names no metric.
+func (w *selectors) given(p *pick) *given {
+	for _, g := range w.names[nameOf(p.matchers)] {
+		if slices.EqualFunc(g.matchers, p.named, func(a, b *labels.Matcher) bool { return a.String() == b.String() }) {
+			return g
+		}
+	}
+	return nil
 }
 
 // Given notes that the source of an expression has what a selector names whose series would
@@ -44,11 +50,38 @@ func (w *selectors) note(of []label, reason Reason) {
 func (s *Set) Given(metric string) {
 	s.db.opening.RLock()
 	defer s.db.opening.RUnlock()
-	s.db.watched.Load().note([]label{{[]byte(MetricLabel), []byte(metric)}}, Taken)
+	s.db.watched.Load().note([]label{{[]byte(MetricLabel), []byte(metric)}}, "", Taken)
 }
 
-// asks tells whether a matcher wants a label to be there.
-func asks(m *labels.Matcher) bool { return m.Name != MetricLabel && !m.Matches("") }
+// names finds what each selector names: its metric, and the labels that it asks for, of any
+// value; but of the value that another one of the same metric asks for, which picks more.
+func (e *Expr) names() {
+	for i := range e.picks {
+		p := &e.picks[i]
+		if nameOf(p.matchers) == "" {
+			continue
+		}
+		for _, m := range p.matchers {
+			switch {
+			case m.Name == MetricLabel, e.widely(m, p):
+				p.named = append(p.named, m)
+			case !m.Matches(""):
+				p.named = append(p.named, labels.MustNewMatcher(labels.MatchNotEqual, m.Name, ""))
+			}
+		}
+	}
+}
+
+// widely tells whether a matcher of a pick is of another one, too, that has only such.
+func (e *Expr) widely(m *labels.Matcher, p *pick) bool {
+	in := func(m *labels.Matcher, list []*labels.Matcher) bool {
+		return slices.ContainsFunc(list, func(o *labels.Matcher) bool { return o.String() == m.String() })
+	}
+	return slices.ContainsFunc(e.picks, func(q pick) bool {
+		return len(q.matchers) < len(p.matchers) && in(m, q.matchers) && nameOf(q.matchers) != "" &&
+			!slices.ContainsFunc(q.matchers, func(o *labels.Matcher) bool { return !in(o, p.matchers) })
+	})
+}
 
 // came is what is known of what a selector names.
 type came struct {
@@ -58,7 +91,7 @@ type came struct {
 }
 
 func (w *selectors) came(p *pick) (c came) {
-	s, g := w.byText[p.text], w.names[nameOf(p.matchers)]
+	s, g := w.byText[p.text], w.given(p)
 	if s == nil {
 		return came{ever: true, silent: true}
 	}
@@ -66,10 +99,8 @@ func (w *selectors) came(p *pick) (c came) {
 	if g == nil {
 		return c
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	c.ever, c.silent = c.ever || g.refused, c.silent || g.refused
-	c.named = g.came && !slices.ContainsFunc(p.matchers, func(m *labels.Matcher) bool { return asks(m) && !g.labels[m.Name] })
+	refused := g.refused.Load()
+	c.ever, c.silent, c.named = c.ever || refused, c.silent || refused, g.came.Load()
 	return c
 }
 

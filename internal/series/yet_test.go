@@ -267,3 +267,34 @@ func TestNoneYetIsNotWrong(t *testing.T) {
 		}
 	}
 }
+
+// What a selector names has all its labels, and the values that another selector wants of its
+// metric, too.
+func TestNames(t *testing.T) {
+	for text, want := range map[string]string{
+		`sum(x{code="5"}) / sum(y) > 1`:                                 `x{code!=""}`,
+		`sum(x{code=~"5..",service="web"}) / sum(x) > 1`:                `x{code!="",service!=""}`,
+		`sum(x{code=~"5..",service="web"}) / sum(x{service="web"}) > 1`: `x{code!="",service="web"}`,
+		`sum(x{code=~"5..",service="web"}) / sum(y{service="web"}) > 1`: `x{code!="",service!=""}`,
+		`sum(x{code!="200",service="web"}) / sum(x{code="2"}) > 1`:      `x{service!=""}`,
+	} {
+		e, err := CompileAt(text, "prom")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.Remote().Loose[0]; got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	r := newRig(t, nil)
+	e := r.watch(`sum(errors{service="cart",code="5"}) / sum(errors{service="cart"}) > 1`)[0]
+	r.put("errors{job=cart}", at(0, 1))
+	r.send("errors{job=other,code=4}", Meta{}, at(0, 1))
+	if evaluate(t, r.DB, e, after(0)).NoneYet {
+		t.Error("another service has the label")
+	}
+	r.send("errors{job=cart,code=4}", Meta{}, at(0, 1))
+	if !evaluate(t, r.DB, e, after(0)).NoneYet {
+		t.Error("it is named by the service that the rules give")
+	}
+}

@@ -54,6 +54,17 @@ func TestNoneYet(t *testing.T) {
 			func(p *target, sec int) { p.counters(sec, ok(sec)) }, grace.SignalUnknown,
 			`errors: no data yet; nothing gives requests{status=~"5.."}: is it spelt right? What comes only once it happens is written (...) or vector(0)`,
 		},
+		"a label that its metric has elsewhere alone": {
+			`sum(rate(requests{pod="a",kod=~"5.."}[1m])) / sum(rate(requests{pod="a"}[1m])) > 0.05`, func(p *target, sec int) {
+				p.counters(sec, map[string]float64{"requests 500": float64(sec)})
+				p.house.target("b").counters(sec, map[string]float64{"requests 200": float64(sec)}, "kod", "2")
+			}, grace.SignalUnknown,
+			`errors: no data yet; nothing gives requests{kod=~"5..",pod="a"}: is it spelt right? What comes only once it happens is written (...) or vector(0)`,
+		},
+		"the same, and it has it here": {
+			`sum(rate(requests{pod="a",kod=~"5.."}[1m])) / sum(rate(requests{pod="a"}[1m])) > 0.05`,
+			func(p *target, sec int) { p.counters(sec, ok(sec), "kod", "2") }, grace.SignalOK, "errors: nothing found, as where all is well",
+		},
 		"no requests measured either": {ratio, func(*target, int) {}, grace.SignalUnknown, `errors: no data yet; nothing gives requests{code=~"5.."}: is it spelt right, and does a sensor read it?`},
 		"requests are measured no more": {ratio, func(p *target, sec int) {
 			if sec < 200 {
