@@ -141,6 +141,7 @@ func TestPendingIsSeen(t *testing.T) {
 	t.Parallel()
 	service := benchService(1)
 	l, tick := watching(t, sense.Objective{Name: "busy", Service: service, Expr: `load > 1`, For: grace.Duration(time.Hour), Code: grace.CodeCapacity})
+	began := l.Now()
 	key := series.AppendLabel(nil, series.MetricLabel, "load")
 	measure := func(seconds int, measured bool) (told int) {
 		for range seconds {
@@ -166,6 +167,15 @@ func TestPendingIsSeen(t *testing.T) {
 	}
 	if told := measure(1200, false); told == 0 || !l.stillBlind(grace.Incident{Sensor: "load"}, state()) {
 		t.Error("not told of what is not seen")
+	}
+	measure(600, true) // it is seen again
+	for told := 0; told == 0; told = measure(140, false) {
+		if l.Now().Sub(began) > 2*time.Hour {
+			t.Fatal("not told of what is never seen for long enough to fire, and fails whenever it is seen")
+		}
+		if told := measure(100, true); told > 0 {
+			t.Error("told of what is seen")
+		}
 	}
 }
 

@@ -81,11 +81,11 @@ func (d *decider) blindness(st *stages, signals []grace.Signal, now time.Time) [
 	for _, s := range signals {
 		since := s.At
 		switch {
-		case s.State == grace.SignalStale && s.At.IsZero():
+		case s.State == grace.SignalStale && s.At.IsZero(), s.State == grace.SignalUnknown && s.Configured && !s.Pending():
 			since = began // it never could look
 		case s.State == grace.SignalStale:
-		case s.State == grace.SignalUnknown && s.Configured && !s.Pending():
-			since = began
+		case s.Pending() && now.Sub(s.FailingSince) < st.escalateAfter(s.Service):
+			continue // seen by fits and starts it never fires
 		default:
 			delete(d.unseen, s.Key)
 			continue
