@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"net/http/httptest"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"grace"
 	"grace/internal/config"
 	"grace/internal/patience"
+	"grace/internal/series"
 	"grace/sensor/alertmanager"
 )
 
@@ -110,8 +112,9 @@ func TestReadAgain(t *testing.T) {
 
 // needle looks once, and then rarely.
 type needle struct {
-	name string
-	runs atomic.Int32
+	name  string
+	runs  atomic.Int32
+	ended atomic.Pointer[error] // why, the last time
 }
 
 func (n *needle) Name() string { return n.name }
@@ -120,11 +123,13 @@ func (n *needle) Run(ctx context.Context, sink grace.Sink) error {
 	n.runs.Add(1)
 	err := sink.Observe(ctx, grace.Sample{Service: "web", Sensor: n.name, Metric: "m", Kind: grace.SampleProbe, Value: 1, At: now()})
 	<-ctx.Done()
+	why := context.Cause(ctx)
+	n.ended.Store(&why)
 	return err
 }
 
 // TestSensorsGoOn: what is as it was goes on over a change of the others, and what
-// was stopped has ended.
+// was stopped has ended, and knows whether another one of its name begins.
 func TestSensorsGoOn(t *testing.T) {
 	t.Parallel()
 	var samples atomic.Int32
@@ -162,6 +167,11 @@ func TestSensorsGoOn(t *testing.T) {
 		}
 		return nil
 	})
+	s.halt(list[:2])
+	if !errors.Is(*b.ended.Load(), series.ErrReplaced) || errors.Is(*c.ended.Load(), series.ErrReplaced) {
+		t.Errorf("b ended because %v, c because %v", *b.ended.Load(), *c.ended.Load())
+	}
+	s.start(list)
 	views := s.views()
 	if len(views) != 3 || !views[0].Since.Equal(began["a"]) || !views[1].Since.After(began["b"]) {
 		t.Errorf("%+v, began %v", views, began)

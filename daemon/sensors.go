@@ -17,6 +17,7 @@ import (
 	"grace"
 	"grace/internal/api"
 	"grace/internal/explain"
+	"grace/internal/series"
 	"grace/sensor/alertmanager"
 )
 
@@ -71,7 +72,7 @@ type seen struct {
 type watched struct {
 	source
 
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when it has ended
 
 	totals  *totals
@@ -102,7 +103,11 @@ func (s *sensors) halt(but []source) (stopped []source) {
 	}
 	s.mu.Unlock()
 	for _, w := range ending {
-		w.cancel()
+		var why error
+		if slices.ContainsFunc(but, func(o source) bool { return o.Name() == w.Name() }) {
+			why = series.ErrReplaced
+		}
+		w.cancel(why)
 	}
 	for _, w := range ending { // which may speak to the end
 		<-w.done
@@ -130,7 +135,7 @@ func (s *sensors) start(list []source) {
 			t = &totals{}
 			s.totals[src.Name()] = t
 		}
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancelCause(context.Background())
 		w := &watched{source: src, totals: t, since: s.now(), series: map[seen]string{}, cancel: cancel, done: make(chan struct{})}
 		s.list = append(s.list, w)
 		go func() {

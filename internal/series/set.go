@@ -2,6 +2,8 @@ package series
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -109,6 +111,23 @@ func (s *Set) EndSilent() Report {
 func (s *Set) Close(at time.Time) {
 	s.Fail("", "")
 	s.end(at, math.MaxUint64, Meta{})
+}
+
+// ErrReplaced is the cause of the end of a sensor whose like begins at once.
+var ErrReplaced = errors.New("replaced by another one of its name")
+
+// Leave ends all series when a sensor's Run with ctx does: they have ended where it was told to
+// end for good; else it broke, or is replaced, and they are lost.
+func (s *Set) Leave(ctx context.Context, at time.Time) {
+	if after := s.at.Add(time.Millisecond); at.Before(after) { // of its newest samples
+		at = after
+	}
+	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), ErrReplaced) {
+		s.Close(at)
+		return
+	}
+	s.Fail("", "")
+	s.Lose(at)
 }
 
 // Lose ends all series, because nobody tells any more what they are, not because they are no

@@ -2,6 +2,7 @@ package prometheus
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/url"
 	"strings"
@@ -76,9 +77,9 @@ func (k *keeper) failed(at time.Time) {
 }
 
 // end ends everything: the target is scraped no more.
-func (k *keeper) end(at time.Time) {
-	k.series.Close(at)
-	k.up.Close(at)
+func (k *keeper) end(ctx context.Context, at time.Time) {
+	k.series.Leave(ctx, at)
+	k.up.Leave(ctx, at)
 }
 
 // is appends whether the target is up.

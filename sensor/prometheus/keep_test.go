@@ -201,7 +201,8 @@ func TestNoPage(t *testing.T) {
 	if diff := cmp.Diff(map[string]map[string]float64{up: {"": 1}, heat: {"": 20}}, got(21)); diff != "" {
 		t.Errorf("again (-want +got):\n%s", diff)
 	}
-	s.end(after(22))
+	s.series.Close(after(22))
+	s.up.Close(after(22))
 	if diff := cmp.Diff(map[string]map[string]float64{}, got(23)); diff != "" {
 		t.Errorf("scraped no more (-want +got):\n%s", diff)
 	}
@@ -237,7 +238,7 @@ func TestNeverAnswered(t *testing.T) {
 	lacking(why)
 	s.failed(after(300))
 	lacking("")
-	s.end(after(310))
+	s.series.Close(after(310))
 	s = newScraped(t, heat, up, other)
 	s.failed(after(0))
 	s.scrape(t, 10, page1)

@@ -149,7 +149,7 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 	next := time.NewTimer(s.offset())
 	defer next.Stop()
 	keep := newKeeper(s.db, &s.cfg)
-	defer func() { keep.end(time.Now()) }()
+	defer func() { keep.end(ctx, time.Now()) }()
 	for {
 		select {
 		case <-ctx.Done():

@@ -100,6 +100,42 @@ func database(t *testing.T, exprs ...string) *series.DB {
 	return db
 }
 
+// What a sensor told of has ended when it is told to end for good, and is lost when it breaks,
+// or another one of its name begins.
+func TestEnd(t *testing.T) {
+	t.Parallel()
+	for name, lost := range map[string]bool{"for good": false, "replaced": true, "broken": true} {
+		db := database(t, "sum(up) < 2", "sum(temperature) < 2")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		s, err := prometheus.New(prometheus.Config{Name: "metrics", Service: "shop", URL: target(t, page), Interval: grace.Duration(20 * time.Millisecond), Timeout: grace.Duration(5 * time.Second)}, db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() { _ = recover() }()
+			err = s.Run(ctx, grace.SinkFunc(func(context.Context, ...grace.Sample) error {
+				switch name {
+				case "broken":
+					panic("here")
+				case "replaced":
+					cancel(series.ErrReplaced)
+				default:
+					cancel(nil)
+				}
+				return nil
+			}))
+		}()
+		cancel(nil)
+		for _, text := range []string{"sum(up) < 2", "sum(temperature) < 2"} {
+			e, _ := series.Compile(text)
+			r, evalErr := db.Evaluate(t.Context(), e, time.Now().Add(time.Second))
+			if err != nil || evalErr != nil || (r.Lost() != "") != lost {
+				t.Errorf("%s, %s: %q, %v, %v", name, text, r.Lost(), err, evalErr)
+			}
+		}
+	}
+}
+
 func headers(value string) httpclient.Config {
 	return httpclient.Config{Auth: httpclient.Auth{Headers: map[string]string{"A": value}}}
 }

@@ -126,6 +126,7 @@ func (s *Sensor) Stats() Stats {
 // Run asks until ctx is done.
 func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 	defer s.client.CloseIdleConnections()
+	told := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var polls sync.WaitGroup
@@ -138,7 +139,7 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 					cancel()
 				}
 			}()
-			defer p.close()
+			defer p.close(told)
 			p.run(ctx, sink)
 		})
 	}
@@ -150,9 +151,9 @@ func (s *Sensor) Run(ctx context.Context, sink grace.Sink) error {
 }
 
 // close ends what the query gave.
-func (p *poll) close() {
-	p.set.Close(time.Now())
-	p.seen.Close(time.Now())
+func (p *poll) close(ctx context.Context) {
+	p.set.Leave(ctx, time.Now())
+	p.seen.Leave(ctx, time.Now())
 }
 
 // random gives what a query draws from.
