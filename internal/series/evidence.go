@@ -45,6 +45,7 @@ type timed struct {
 	lost     bool  // its target does not answer, see [Set.Lose]
 	behind   bool  // its next sample is overdue, beside those of others
 	part     bool  // it is a recording of a part, see Meta
+	unseen   bool  // not all of the range was seen in which it is counted
 	gone     bool  // it has been silent for so long that nobody waits for it any more
 	ended    bool  // as of [kept]
 }
@@ -69,11 +70,11 @@ type span struct {
 	// Of those that have not gone: the one measured the longest ago of those that lack, and of
 	// those that are waited for; nil for none.
 	lacking, awaited *timed
-	part             bool // some is a recording of a part
+	part, unseen     bool // see timed; of some
 }
 
 func (t span) with(o span) span {
-	return span{max(t.newest, o.newest), min(t.oldest, o.oldest), min(t.whole, o.whole), older(t.lacking, o.lacking), older(t.awaited, o.awaited), t.part || o.part}
+	return span{max(t.newest, o.newest), min(t.oldest, o.oldest), min(t.whole, o.whole), older(t.lacking, o.lacking), older(t.awaited, o.awaited), t.part || o.part, t.unseen || o.unseen}
 }
 
 // older gives the one that was measured the longest ago, the first of equals; nil is none.
@@ -122,7 +123,7 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 				continue
 			}
 			m.series = append(m.series, timed{
-				labels: k.labels, sensor: k.sensor, at: s.at, first: s.first, measured: s.measured, oldest: s.oldest, gap: s.rhythm(), lost: lost, part: s.lacks, ended: s.ended,
+				labels: k.labels, sensor: k.sensor, at: s.at, first: s.first, measured: s.measured, oldest: s.oldest, gap: s.rhythm(), lost: lost, part: s.lacks, ended: s.ended, unseen: p.counts && db.unseen(&p, &s, now),
 			})
 			if lost {
 				continue
@@ -152,6 +153,16 @@ func (db *DB) lookAt(e *Expr, at time.Time, ev *evidence) time.Duration {
 		}
 	}
 	return back
+}
+
+// unseen tells whether more of the range of a selector than what is thin was not seen of a series:
+// before the selector picked any, or while the series was lost.
+func (db *DB) unseen(p *pick, s *seen, now int64) bool {
+	first, from, least := int64(0), now-p.reach, p.reach/thinShare
+	if of := db.watched.Load().byText[p.text]; of != nil {
+		first = of.first.Load()
+	}
+	return first-from > least || s.away < now && s.back-max(s.away, from) > least
 }
 
 // compare finds the series whose next sample is overdue when the others' have come, and those
@@ -190,6 +201,7 @@ func (ev *evidence) silent(at int64) bool {
 type newness struct {
 	newest, whole, oldest time.Time
 	lacks                 bool // of some series more should have been measured by now
+	unseen                bool // not all was seen of the range in which some are counted
 	wanting               bool // so that it may be there only for that
 }
 
@@ -211,12 +223,12 @@ func (ev *evidence) newest(ls labels.Labels) (n newness, enough bool) {
 		if t.newest == math.MinInt64 { // all are lost
 			t.newest = math.MaxInt64
 		}
-		n.wanting = n.wanting || m.wants && t.lacking != nil || m.low && t.part
+		n.wanting = n.wanting || m.wants && t.lacking != nil || m.low && (t.part || t.unseen)
 		newest := min(least.newest, t.newest)
 		least = least.with(t)
 		least.newest, least.whole = newest, min(least.whole, newest)
 	}
-	n.lacks = least.lacking != nil || least.part
+	n.lacks, n.unseen = least.lacking != nil || least.part, least.unseen
 	switch least.newest {
 	case math.MaxInt64:
 		return n, true
@@ -303,7 +315,7 @@ func (m *measured) share(names []string) (out []shared) {
 		if !known {
 			t = noSpan()
 		}
-		own := span{newest: s.measured, oldest: s.oldest, whole: s.measured, part: s.part}
+		own := span{newest: s.measured, oldest: s.oldest, whole: s.measured, part: s.part, unseen: s.unseen}
 		if s.lacks() {
 			own.lacking = s
 		}

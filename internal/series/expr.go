@@ -49,6 +49,9 @@ type pick struct {
 	vetoes bool
 	// low: it is compared so that that is wrong when it is low.
 	low bool
+	// counts: it is what was counted in its range, which is low where that was not seen whole; but
+	// not of a ratio, whose sides are.
+	counts bool
 	// wants: it is made a sum, a count or the like, or something else stands for it, and compared
 	// so that that is wrong when it is low: it may be so only because a part of it was not measured.
 	wants bool
@@ -206,7 +209,7 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 	p.past = back > 0 || v.Timestamp != nil
 	path = append(slices.Clip(path), v)
 	low, high := false, false // a comparison above holds of what is low, or high
-	divides, joins := false, false
+	divides, joins, ratio := false, false, false
 	for i, above := range path {
 		switch above := above.(type) {
 		case *parser.BinaryExpr:
@@ -215,6 +218,7 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 			low, high = low || lower(above.Op, right), high || lower(above.Op, !right)
 			p.wants = p.wants || low && (filled(above) || above.Op == parser.LOR && !right)
 			p.needed = p.needed && above.Op != parser.LOR && !filled(above)
+			ratio = ratio || above.Op == parser.DIV
 			switch {
 			case above.Op == parser.SUB && right:
 				low, high = high, low
@@ -231,6 +235,7 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 		case *parser.Call:
 			p.spare = p.spare || strings.HasPrefix(above.Func.Name, "absent")
 			joins = joins || above.Func.Name == "abs"
+			p.counts = p.counts || slices.Contains([]string{"rate", "increase", "count_over_time", "sum_over_time"}, above.Func.Name)
 		case *parser.MatrixSelector:
 			p.reach = above.Range.Milliseconds()
 			back += above.Range
@@ -242,7 +247,7 @@ func picked(v *parser.VectorSelector, path []parser.Node) pick {
 	p.back = max(back, 0).Milliseconds() + Lookback.Milliseconds()
 	p.spare = p.spare || p.vetoes
 	p.needed = p.needed && !p.spare
-	p.low = low
+	p.low, p.counts = low, p.counts && p.reach > 0 && !ratio
 	if divides {
 		low, high = high, low
 	}

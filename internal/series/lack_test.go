@@ -138,6 +138,26 @@ func TestRecordingWants(t *testing.T) {
 	}
 }
 
+// What is counted in a range that was not seen whole is not whole when it is recorded either, but
+// of a series that is new beside others.
+func TestRecordingOfARange(t *testing.T) {
+	r, rec, e := recordingRig(t, `rate < 10`, `rate = sum(rate(queue[5m]))`)
+	for second := 0.0; second <= 450; second += 15 {
+		r.now = after(second)
+		r.put("queue{pod=a}", at(second, second))
+		if second >= 330 {
+			r.put("queue{pod=b}", at(second, second))
+		}
+		got := r.step(t, rec, e, second)
+		if second < 45 || second > 270 && second < 300 { // the recording is made at another second
+			continue
+		}
+		if len(got.Elements) != 1 || got.Elements[0].Wanting != (second < 285) {
+			t.Errorf("after %v s: %+v", second, got.Elements)
+		}
+	}
+}
+
 // What a recording does not give any more because a target does not answer has not ended.
 func TestRecordingIsLost(t *testing.T) {
 	for _, lost := range []bool{true, false} {

@@ -204,7 +204,7 @@ func (r *Recorder) record(ctx context.Context, rec *recording, at time.Time, lim
 		if !enough {
 			continue
 		}
-		one := row{labels: rec.labels(s.Metric), meta: Meta{Measured: never, Lacks: part || n.lacks}, sample: Sample{At: at.UnixMilli(), Value: s.F}}
+		one := row{labels: rec.labels(s.Metric), meta: Meta{Measured: never, Lacks: part || n.lacks || n.unseen}, sample: Sample{At: at.UnixMilli(), Value: s.F}}
 		if !n.newest.IsZero() {
 			one.meta.Measured = min(n.newest.UnixMilli(), one.sample.At)
 			one.meta.Oldest = min(n.oldest.UnixMilli(), one.meta.Measured)

@@ -30,6 +30,8 @@ type kept struct {
 	measured  int64                     // when what it rests on was measured, see Meta
 	oldest    int64                     // when the oldest of that was, see Meta
 	lacks     bool                      // see Meta
+	away      int64                     // when it was lost the last time, and
+	back      int64                     // when it was back; 0 for never
 	sums      *histogram.FloatHistogram // of a delta, so far
 }
 
@@ -48,8 +50,14 @@ func (k *kept) append(at int64, v value) error {
 	keep := int64(0)
 	for _, s := range k.selectors {
 		s.appended.Add(1)
+		if s.first.Load() == 0 {
+			s.first.Store(at)
+		}
 		s.gap.Store(k.entry.gap)
 		keep = max(keep, s.keep)
+	}
+	if was, _ := k.samples.newest(); k.latest.stale() && k.measured != 0 && k.measured != was {
+		k.away, k.back = k.measured, at
 	}
 	k.latest = v
 	return k.samples.append(at, v, keep)
@@ -68,6 +76,8 @@ type seen struct {
 	derived  bool  // it is made of others
 	ended    bool  // as of [kept]
 	lacks    bool  // of which some were missing
+	away     int64 // when it was lost the last time,
+	back     int64 // and back
 }
 
 // lost tells of one that ended that its target did not answer then: what it rests on was
@@ -98,7 +108,7 @@ func (k *kept) newest() (seen, bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	at, ok := k.samples.newest()
-	s := seen{value: k.latest, at: at, gap: k.entry.gap, measured: at, derived: k.measured != 0, lacks: k.lacks, ended: k.ended}
+	s := seen{value: k.latest, at: at, gap: k.entry.gap, measured: at, derived: k.measured != 0, lacks: k.lacks, ended: k.ended, away: k.away, back: k.back}
 	if s.derived {
 		s.measured = min(k.measured, at)
 	}
@@ -157,9 +167,10 @@ type selector struct {
 
 	mu     sync.Mutex
 	series []*kept
-	untidy bool // not sorted, or with series that are gone
-	ever   bool // it has picked one, now or before
-	silent bool // one was forgotten that had not ended
+	untidy bool         // not sorted, or with series that are gone
+	ever   bool         // it has picked one, now or before
+	silent bool         // one was forgotten that had not ended
+	first  atomic.Int64 // Unix ms, of the first sample that it ever picked
 }
 
 // join adds a series.
@@ -228,7 +239,10 @@ func (w *selectors) add(p pick, before *selectors) {
 	s := w.byText[p.text]
 	if s == nil {
 		s = &selector{matchers: p.matchers}
-		s.ever, s.silent = before.byText[p.text].past()
+		if was := before.byText[p.text]; was != nil {
+			s.ever, s.silent = was.past()
+			s.first.Store(was.first.Load())
+		}
 		w.byText[p.text] = s
 		if name := nameOf(p.matchers); name != "" {
 			of := Named{name, grace.ServiceID(equals(p.matchers, ServiceLabel))}

@@ -265,6 +265,52 @@ func TestFallsForWantOfAPart(t *testing.T) {
 	}
 }
 
+// What is counted in a range is low where not all of the range was seen, since the start or
+// while its target did not answer: that is told, and is no reason to act.
+func TestRangeIsNotSeenWhole(t *testing.T) {
+	for expr, want := range map[string]string{
+		`sum(rate(requests[5m])) < 1`:                        "40-140: unconfirmed, 1210-1220: unconfirmed",
+		`-sum(increase(requests{code="200"}[5m])) > -300`:    "40-140: unconfirmed, 1210-1220: unconfirmed",
+		`sum(count_over_time(requests[5m])) < 20`:            "40-180: unconfirmed, 1080-1260: unconfirmed",
+		`sum(rate(requests[5m])) < 3`:                        "40-270: unconfirmed, 280-900: shown, 1080-1350: unconfirmed, 1360-1500: shown",
+		`sum(rate(requests[5m])) / sum(rate(other[5m])) < 3`: "40-900: shown, 1080-1500: shown",
+		`sum(rate(requests[5m])) > 0.1`:                      "40-900: shown, 1080-1500: shown",
+		`sum(max_over_time(requests[5m])) < 1e6`:             "40-900: shown, 1080-1500: shown",
+	} {
+		h := newHouse(DefaultConfig(), []Objective{{Name: "traffic", Service: "web", Expr: expr, Code: grace.CodeCapacity}})
+		p := h.target("a")
+		var spans []string
+		from, was := 0, ""
+		for sec := 0; sec <= 1510; sec += 10 {
+			if sec > 900 && sec < 1080 {
+				p.Lose(at(sec))
+			} else {
+				p.counters(sec, map[string]float64{"requests 200": float64(2 * sec), "other": float64(sec)})
+			}
+			h.judge(at(sec))
+			h.Tick(at(sec))
+			is := ""
+			switch s := h.Signals()[0]; {
+			case s.State != grace.SignalFiring || s.Passing || sec > 1500:
+			case s.Unconfirmed && sec > 900 && sec < 1080:
+			case s.Unconfirmed:
+				is = "unconfirmed"
+			default:
+				is = "shown"
+			}
+			if is != was && was != "" {
+				spans = append(spans, strconv.Itoa(from)+"-"+strconv.Itoa(sec-10)+": "+was)
+			}
+			if is != was {
+				from, was = sec, is
+			}
+		}
+		if got := strings.Join(spans, ", "); got != want {
+			t.Errorf("%s: %s, want %s", expr, got, want)
+		}
+	}
+}
+
 // What is missing on the right of unless is no reason to fire: it may be what keeps it silent.
 func TestVetoIsMissing(t *testing.T) {
 	for name, tt := range map[string]struct {
