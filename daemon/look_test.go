@@ -144,7 +144,7 @@ func TestLookAtSource(t *testing.T) {
 	saw(t, looked(t, text), map[string][2]string{
 		"sensor eu": {daemon.FoundOK, "it answers what 2 expressions ask"}, "query eu/queue_depth": {"", ""},
 		"objective web/queue": {daemon.FoundOK, `2 of queue_depth at eu: {job="a"} 150, {job="b"} 50`},
-		"objective web/some":  {daemon.FoundOK, `1 of queue_depth > 100 and on () vector(1) at eu: {job="a"} 150`},
+		"objective web/some":  {daemon.FoundOK, `1 of (queue_depth) and on () vector(1) at eu: {job="a"} 150`},
 	})
 	binding := "    bindings: {restart_service: {settle: 5m, steps: [{name: s, action: noop, irreversible: true}], verify: [" +
 		"{name: drained, source: eu, type: expr, expr: 'queue_depth{job=\"${service}\"} < 9'}, {source: eu, type: expr, expr: 'queue_depth > 100 and on () vector(1)'}]}}\n"
@@ -160,7 +160,7 @@ func TestLookAtSource(t *testing.T) {
 	saw(t, verified("a"), map[string][2]string{
 		"check a/restart_service/drained": {daemon.FoundWarning, `eu gives nothing for queue_depth{job="a"}: see there`}, "check a/restart_service/expr": {daemon.FoundWarning, "eu gives nothing for queue_depth > 100"},
 	})
-	saw(t, looked(t, text), map[string][2]string{"objective web/some": {daemon.FoundOK, `eu gives nothing for queue_depth > 100 and on () vector(1), which is well`}})
+	saw(t, looked(t, text), map[string][2]string{"objective web/some": {daemon.FoundOK, `eu gives nothing for (queue_depth) and on () vector(1), which is well`}})
 	zones := fmt.Sprintf(objective, "zones", `sum(queue_depth) / sum(queue_depth{zone="b"}) < 0.01`) + fmt.Sprintf(objective, "divided", `sum(queue_depth) / sum(queue_depth{zone="b"}) > 100`) + fmt.Sprintf(objective, "misspelt", `sum(queue_depth) / sum(depth{zon="b"}) > 100`)
 	saw(t, looked(t, text+zones), map[string][2]string{
 		"objective web/zones":    {daemon.FoundOK, `eu has no queue_depth{zone="b"} so far, as where all is well`},

@@ -41,7 +41,7 @@ func TestNarrowedIsForetold(t *testing.T) {
 			}
 			set.End(false)
 			l.mu.Lock()
-			l.evaluate(t.Context(), at)
+			l.ingest.evaluate(t.Context(), at)
 			l.mu.Unlock()
 			if said := l.predict.Evaluate(at).Published; len(said) > 0 && first == 0 {
 				first = i + 1
