@@ -90,12 +90,13 @@ func answered(ctx context.Context, db *series.DB, one judgedBy) (Finding, error)
 		}
 		elements = append(elements, labels.FromMap(e.Labels).String()+" "+strconv.FormatFloat(e.Value, 'g', 4, 64))
 	}
+	yet, _ := found.NoneYet(nil)
 	switch why := db.Broken(one.expr); {
 	case why != "":
 		f.State, f.Detail = FoundFailed, why
 	case len(elements) > 0:
 		f.Detail = fmt.Sprintf("%d of %s at %s: %s", len(elements), r.Query, r.Source, config.Examples(elements))
-	case found.NoneYet:
+	case yet:
 		f.Detail = r.Source + " has no " + strings.Join(none, ", ") + " so far, as where all is well"
 	case len(none) > 0:
 		f.State, f.Detail = FoundWarning, r.Source+" has no "+strings.Join(none, ", ")

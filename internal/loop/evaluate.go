@@ -142,7 +142,7 @@ func (in *ingest) evaluate(ctx context.Context, at time.Time) (changed []grace.S
 		w.appended, w.at, w.broken = appended, at, ""
 		r, err := in.Series.Evaluate(ctx, w.expr, at)
 		if !w.awaited(at) { // what it looks at may come yet
-			r.NoneYet, r.Unmeasured = false, series.Unmeasured{}
+			r.Await()
 		}
 		w.resolver.resolve(&r)
 		in.logUnmapped(w)

@@ -40,10 +40,6 @@ type Result struct {
 	// Lacking says why of what the expression looks at something may be missing, see
 	// [DB.Lacking].
 	Lacking string
-	// NoneYet: of a comparison that finds nothing, that something it looks at has not happened
-	// yet, and all else is measured. So it is where all is well. Ended: and that it was there
-	// before.
-	NoneYet, Ended bool
 	// Unmeasured, of one that finds nothing, is what nothing has been measured of.
 	Unmeasured Unmeasured
 	evidence   evidence
@@ -136,13 +132,17 @@ func (r *Result) Sensors() []string {
 // Evaluate gives what an expression says at a time.
 func (db *DB) Evaluate(ctx context.Context, e *Expr, at time.Time) (Result, error) {
 	r, err := db.evaluate(ctx, e, at)
-	if err == nil && r.Compared && len(r.Elements) == 0 {
-		r.Unmeasured = db.Unmeasured(e)
-		if len(r.Undefined) == 0 && r.Lacking == "" {
-			r.NoneYet, r.Ended = db.noneYet(e, &r.evidence)
-		}
+	if err != nil || !r.Compared {
+		return r, err
 	}
-	return r, err
+	if len(r.Elements) == 0 {
+		r.Unmeasured = db.Unmeasured(e)
+	}
+	watched := db.watched.Load()
+	for i := range e.picks {
+		r.evidence.came = append(r.evidence.came, watched.came(&e.picks[i]))
+	}
+	return r, nil
 }
 
 func (db *DB) evaluate(ctx context.Context, e *Expr, at time.Time) (Result, error) {

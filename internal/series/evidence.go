@@ -13,6 +13,7 @@ import (
 // as they have labels of these names at all: sum by (service) of a service's own.
 type evidence struct {
 	picked []measured // by each of the expression's selectors
+	came   []came     // what is known of what each names; nil where nobody asks
 	every  int32      // ms between the newest samples of that whose samples come most rarely
 	// names and key are memory for those of an element's labels.
 	names []string

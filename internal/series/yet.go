@@ -88,12 +88,17 @@ type came struct {
 	ever   bool // it has picked a series, or may have for all that is known
 	silent bool // one was forgotten that had not ended, or may have been
 	named  bool // there is its metric, with the labels that it asks for
+	rises  bool // see pick
+	// elements: it picks those of a source's answer, beside which it is known what else is found.
+	elements bool
 }
 
 func (w *selectors) came(p *pick) (c came) {
 	s, g := w.byText[p.text], w.given(p)
+	c.elements, c.rises = p.says == "", p.rises
 	if s == nil {
-		return came{ever: true, silent: true}
+		c.ever, c.silent = true, true
+		return c
 	}
 	c.ever, c.silent = s.past()
 	if g == nil {
@@ -144,30 +149,34 @@ func (db *DB) Unmeasured(e *Expr) Unmeasured {
 	return wrong
 }
 
-// noneYet tells whether nothing is found because something has not happened yet: of what is
-// measured a selector finds nothing, since it was never there or all of it has ended, and all
-// that others find is measured. What fell silent without an end is another matter, and so is
-// what is wrong where there is little of it. ended tells that all that is not found was there.
-func (db *DB) noneYet(e *Expr, ev *evidence) (yet, ended bool) {
-	watched, some, none := db.watched.Load(), false, false
+// NoneYet tells whether a comparison finds nothing that agrees with labels because something has
+// not happened yet: of what is measured a selector finds nothing, since it was never there or all
+// of it has ended, and all that others find is measured. So it is where all is well. What fell
+// silent without an end is another matter, and so is what is wrong where there is little of it.
+// ended tells that all that is not found was there.
+func (r *Result) NoneYet(of map[string]string) (yet, ended bool) {
+	ls, ev := labels.FromMap(of), &r.evidence
+	its := func(e Element) bool { return agree(e.Labels, of) }
+	if ev.came == nil || r.Lacking != "" || slices.ContainsFunc(r.Elements, its) || slices.ContainsFunc(r.Undefined, its) {
+		return false, false
+	}
+	ev.name(ls)
+	some, none := false, false
 	ended = true
-	for i := range e.picks {
-		p := &e.picks[i]
-		if p.says == "" {
-			continue
-		}
-		if list := ev.picked[i].series; len(list) > 0 {
-			if !slices.ContainsFunc(list, func(s timed) bool { return !s.lost }) {
-				return false, false
-			}
-			some = true
-			continue
-		}
-		c := watched.came(p)
-		if c.silent || ev.picked[i].silent || !c.named || !p.rises {
+	for i, c := range ev.came {
+		m := &ev.picked[i]
+		t, found := m.times(ls, ev.names, ev.key)
+		switch {
+		case c.elements:
+		case found && t.newest == math.MinInt64: // all are lost
 			return false, false
+		case found:
+			some = true
+		case c.silent || m.silent || !c.named || !c.rises || slices.ContainsFunc(m.series, func(s timed) bool { return s.measured == never }):
+			return false, false
+		default:
+			none, ended = true, ended && c.ever
 		}
-		none, ended = true, ended && c.ever
 	}
 	return some && none, some && none && ended
 }
@@ -178,3 +187,16 @@ func (db *DB) noneYet(e *Expr, ev *evidence) (yet, ended bool) {
 func (e *Expr) Idle(one *Element) bool {
 	return math.IsNaN(one.Value) && !e.scalar && !one.Newest.IsZero()
 }
+
+// agree tells whether no label is another one.
+func agree(ls, of map[string]string) bool {
+	for name, value := range of {
+		if was, has := ls[name]; has && was != value {
+			return false
+		}
+	}
+	return true
+}
+
+// Await has it not told that something has not happened yet, or is not measured: it may come.
+func (r *Result) Await() { r.evidence.came, r.Unmeasured = nil, Unmeasured{} }

@@ -58,8 +58,8 @@ func TestNoneYet(t *testing.T) {
 			e := r.watch(ratio)[0]
 			tt.do(r, e)
 			got := evaluate(t, r.DB, e, after(2))
-			if got.NoneYet != tt.yet || r.Unmeasured(e) != tt.want {
-				t.Errorf("%t, %+v", got.NoneYet, r.Unmeasured(e))
+			if yet, _ := got.NoneYet(nil); yet != tt.yet || r.Unmeasured(e) != tt.want {
+				t.Errorf("%t, %+v", yet, r.Unmeasured(e))
 			}
 		})
 	}
@@ -124,8 +124,9 @@ func TestEnded(t *testing.T) {
 			r.now = after(tt.second)
 			tt.do(r, s)
 			r.put("requests", at(tt.second-1, 1))
-			if got := evaluate(t, r.DB, e, after(tt.second)); got.NoneYet != tt.ended || got.Ended != tt.ended {
-				t.Errorf("%+v", got)
+			got := evaluate(t, r.DB, e, after(tt.second))
+			if yet, ended := got.NoneYet(nil); yet != tt.ended || ended != tt.ended {
+				t.Errorf("%t, %t: %+v", yet, ended, got)
 			}
 		})
 	}
@@ -171,7 +172,7 @@ func TestRecordingEnds(t *testing.T) {
 				}
 				got = r.step(t, rec, e, second)
 			}
-			if len(got.Elements) != 0 || got.NoneYet != tt.ended || got.Ended != tt.ended {
+			if yet, ended := got.NoneYet(nil); len(got.Elements) != 0 || yet != tt.ended || ended != tt.ended {
 				t.Errorf("%s of %s: %+v", name, rule, got)
 			}
 		}
@@ -258,9 +259,10 @@ func TestNoneYetIsNotWrong(t *testing.T) {
 		set.End(false)
 		set.Given(ask.Finds(slices.Index(ask.Looks, `b{x="1"}`)))
 		for _, e := range []*Expr{e, there} {
-			switch got := evaluate(t, r.DB, e, after(1)); {
-			case len(got.Elements) > 0 || got.NoneYet != want:
-				t.Errorf("%s, source %q: %t, %+v", text, e.Source(), got.NoneYet, got.Elements)
+			got := evaluate(t, r.DB, e, after(1))
+			switch yet, _ := got.NoneYet(nil); {
+			case len(got.Elements) > 0 || yet != want:
+				t.Errorf("%s, source %q: %t, %+v", text, e.Source(), yet, got.Elements)
 			case !want && got.Unmeasured != Unmeasured{`b{x="1"}`, true}:
 				t.Errorf("%s, source %q: %+v", text, e.Source(), got.Unmeasured)
 			}
@@ -290,11 +292,13 @@ func TestNames(t *testing.T) {
 	e := r.watch(`sum(errors{service="cart",code="5"}) / sum(errors{service="cart"}) > 1`)[0]
 	r.put("errors{job=cart}", at(0, 1))
 	r.send("errors{job=other,code=4}", Meta{}, at(0, 1))
-	if evaluate(t, r.DB, e, after(0)).NoneYet {
+	got := evaluate(t, r.DB, e, after(0))
+	if yet, _ := got.NoneYet(nil); yet {
 		t.Error("another service has the label")
 	}
 	r.send("errors{job=cart,code=4}", Meta{}, at(0, 1))
-	if !evaluate(t, r.DB, e, after(0)).NoneYet {
+	got = evaluate(t, r.DB, e, after(0))
+	if yet, _ := got.NoneYet(nil); !yet {
 		t.Error("it is named by the service that the rules give")
 	}
 }

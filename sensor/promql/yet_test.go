@@ -54,7 +54,7 @@ func TestNoneYetAtASource(t *testing.T) {
 					t.Helper()
 					s.Look(t.Context())
 					r, err := s.db.Evaluate(t.Context(), e, time.Now())
-					if err != nil || r.NoneYet != yet || yet && time.Since(r.Newest(nil)) != 2*time.Second {
+					if is, _ := r.NoneYet(nil); err != nil || is != yet || yet && time.Since(r.Newest(nil)) != 2*time.Second {
 						t.Errorf("%+v, %v", r, err)
 					}
 					time.Sleep(10 * time.Second)

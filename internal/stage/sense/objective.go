@@ -147,7 +147,7 @@ func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
 		e := o.entries[service]
 		e.sensors = sensors
 		switch {
-		case presence, idle[service] && e.calm(), r.NoneYet && (r.Ended || e.held != grace.SignalFiring):
+		case presence, idle[service] && e.calm(), e.noneYet(&r):
 			changed = a.conclude(e, a.judgeNone(e, &r), changed) // what is not there passes, once something else was measured
 		case e.unmeasured != r.Unmeasured:
 			e.unmeasured = r.Unmeasured
@@ -155,6 +155,13 @@ func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
 		}
 	}
 	return changed
+}
+
+// noneYet tells whether an objective gives nothing of a service because something has not happened
+// yet; of what fires, because it has ended since it was seen here.
+func (e *entry) noneYet(r *series.Result) bool {
+	yet, ended := r.NoneYet(e.about(e.sig.Service))
+	return yet && (e.held != grace.SignalFiring || ended && !e.judged.IsZero())
 }
 
 // calm tells whether nothing fails, as far as is known: then it is well that there is nothing

@@ -198,6 +198,68 @@ func TestEnded(t *testing.T) {
 	}
 }
 
+// Of several services each is judged by what was measured of itself.
+func TestEndedOfOneService(t *testing.T) {
+	o := []Objective{{Name: "errors", Expr: `sum by (service) (failed) / sum by (service) (requests) > 0.05`, Code: grace.CodeElevatedErrors}}
+	service := func(h *house, name, job string) *target {
+		return &target{h.db.NewSet(series.From{Sensor: "s", History: true}, labels.FromStrings("job", job, series.ServiceLabel, name)), h}
+	}
+	for name, tt := range map[string]struct {
+		failed  float64
+		then    func(failed, requests *target, sec int)
+		restart bool
+		want    grace.SignalState
+	}{
+		"ended": {0, func(f, r *target, sec int) {
+			f.counters(sec, nil)
+			r.counters(sec, map[string]float64{"requests": 100})
+		}, false, grace.SignalOK},
+		"fired, and ended": {100, func(f, r *target, sec int) {
+			f.counters(sec, nil)
+			r.counters(sec, map[string]float64{"requests": 100})
+		}, false, grace.SignalOK},
+		"fired before a restart": {100, func(_, r *target, sec int) {
+			r.counters(sec, map[string]float64{"requests": 100})
+		}, true, grace.SignalStale},
+		"silent": {0, func(_, r *target, sec int) {
+			r.counters(sec, map[string]float64{"requests": 100})
+		}, false, grace.SignalStale},
+		"all has ended": {100, func(f, r *target, sec int) {
+			f.counters(sec, nil)
+			r.counters(sec, nil)
+		}, false, grace.SignalStale},
+		"its target does not answer": {100, func(f, r *target, sec int) {
+			f.counters(sec, nil)
+			r.Lose(at(sec))
+		}, false, grace.SignalStale},
+	} {
+		h := newHouse(DefaultConfig(), o)
+		f, r, other := service(h, "web", "a"), service(h, "web", "b"), service(h, "shop", "c")
+		for sec := 0; sec <= 900; sec += 10 {
+			if tt.restart && sec == 100 {
+				before := h.Signals()
+				h = newHouse(DefaultConfig(), o)
+				h.Restore(before, at(sec))
+				f, r, other = service(h, "web", "a"), service(h, "web", "b"), service(h, "shop", "c")
+			}
+			other.counters(sec, map[string]float64{"failed": 1, "requests": 100})
+			if sec < 100 {
+				f.counters(sec, map[string]float64{"failed": tt.failed})
+				r.counters(sec, map[string]float64{"requests": 100})
+			} else {
+				tt.then(f, r, sec)
+			}
+			h.judge(at(sec))
+			h.Tick(at(sec))
+		}
+		for _, s := range h.Signals() {
+			if want := map[grace.ServiceID]grace.SignalState{"web": tt.want, "shop": grace.SignalOK}[s.Service]; s.State != want {
+				t.Errorf("%s: %s is %q: %s", name, s.Service, s.State, s.Message)
+			}
+		}
+	}
+}
+
 // What fired before a restart is not over because nothing of it is seen after it.
 func TestNoneYetEndsNothing(t *testing.T) {
 	o := []Objective{{Name: "errors", Service: "web", Expr: `sum(requests{code=~"5.."}) / sum(requests) > 0.05`, Code: grace.CodeElevatedErrors}}
