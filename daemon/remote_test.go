@@ -205,16 +205,20 @@ services:
         verify: [{type: expr, source: eu, expr: 'queue_depth{job="${service}"} < 100', min_samples: 2, interval: 20ms}]
         settle: 100ms
         soak: 400ms
-sensors: [{name: eu, type: promql, url: "EU", interval: 100ms, timeout: 200ms}]
+sensors: [{name: eu, type: promql, url: "EU", interval: 100ms, timeout: TIMEOUT}]
 objectives: [{name: queue, source: eu, service_label: job, severity: critical, expr: queue_depth > 100, code: capacity}]
 `
 
 // remedied gives the run of a remedy that does something to the source which it is verified by.
-func remedied(t *testing.T, undone string, fix, undo func(*fakeSource)) (r grace.Run, undos int) {
+func remedied(t *testing.T, undone string, slow bool, fix, undo func(*fakeSource)) (r grace.Run, undos int) {
 	t.Helper()
 	eu := newFakeSource(t, map[string]float64{"a": 50})
 	eu.fix, eu.undo = fix, undo
-	d, c := newHome(t, strings.NewReplacer("EU", eu.URL, "UNDONE", undone).Replace(remoteRemedy)).embed(t)
+	timeout := "1m" // no machine is that busy
+	if slow {
+		timeout = "1s"
+	}
+	d, c := newHome(t, strings.NewReplacer("EU", eu.URL, "UNDONE", undone, "TIMEOUT", timeout).Replace(remoteRemedy)).embed(t)
 	defer stop(t, d)
 	patience.Until(t, func() error {
 		if s, err := c.signalOfKey("a/objective/queue"); err != nil || s.State != grace.SignalOK {
@@ -282,7 +286,7 @@ func TestSourceVerifies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r, undos := remedied(t, tt.undone, func(f *fakeSource) { f.depths["a"] = 10; tt.fix(f) }, tt.undo)
+			r, undos := remedied(t, tt.undone, name == "slow", func(f *fakeSource) { f.depths["a"] = 10; tt.fix(f) }, tt.undo)
 			if r.Status != tt.status || len(r.Checks) != 1 || r.Checks[0].Passed != (tt.status == grace.RunSucceeded) || !strings.HasPrefix(r.Checks[0].Actual, tt.actual) || !strings.Contains(r.Error, tt.failed) {
 				t.Errorf("%s: %+v, %s", r.Status, r.Checks, r.Error)
 			}
