@@ -100,7 +100,7 @@ func answered(ctx context.Context, db *series.DB, one judgedBy) (Finding, error)
 		f.Detail = r.Source + " has no " + strings.Join(none, ", ") + " so far, as where all is well"
 	case len(none) > 0:
 		f.State, f.Detail = FoundWarning, r.Source+" has no "+strings.Join(none, ", ")
-	case one.expr.Op() != "" && !one.expr.Sparse() || one.kind == checked:
+	case !one.expr.Presence() || one.kind == checked:
 		f.State, f.Detail = FoundWarning, fmt.Sprintf("%s gives nothing for %s: see there whether all names and labels in it are right", r.Source, r.Query)
 	default:
 		f.Detail = fmt.Sprintf("%s gives nothing for %s, which is well", r.Source, r.Query)

@@ -36,10 +36,10 @@
 // They are evaluated as Prometheus does: a sample stands for now for 5 minutes, or for
 // twice the interval at which the series comes, if that is longer. Of an expression whose
 // outermost operator compares ([CompileAt]: or that and and unless narrow down) the [Result] has
-// what does not hold, too, and what it is compared with. Each [Element] knows when the newest sample was measured that it rests
-// on; what was made of a range is given once a twelfth of it has been seen. Of what bears on
-// an element [Result.Lack] says what was not measured since a time, for as long as a sample
-// stands for now: it may be less than it is.
+// what does not hold, too, and what it is compared with. Each [Element] knows when the newest
+// sample was measured that it rests on; what was made of a range is given once a twelfth of it
+// has been seen. Of what bears on an element [Result.Lack] says what was not measured since a
+// time, for as long as a sample stands for now: it may be less than it is.
 //
 // Those of a source ([CompileAt]) look at what it answered, which is appended as series of
 // their own: its elements, and, where it matters that there are none, what its selectors found.

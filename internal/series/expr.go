@@ -305,9 +305,9 @@ func (e *Expr) Without(part string) *Expr {
 	return &out
 }
 
-// Sparse tells that a comparison may give nothing, passing or failing, where all is well:
-// one of its sides filters.
-func (e *Expr) Sparse() bool { return e.sparse }
+// Presence tells that only what is there says something, as where nothing is compared: what
+// is not there may be well, since one of the sides filters.
+func (e *Expr) Presence() bool { return e.op == 0 || e.sparse }
 
 // Measured is the metric that the expression compares as it was measured; empty where it
 // makes something else of what was.

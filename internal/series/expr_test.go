@@ -86,7 +86,7 @@ func TestNarrowed(t *testing.T) {
 		if got := apart(e); got != want {
 			t.Errorf("%s: %s\nwant %s", text, got, want)
 		}
-		if e.Sparse() != (e.Op() != "") || e.String() != text || e.plain {
+		if e.sparse != (e.Op() != "") || e.String() != text || e.plain {
 			t.Errorf("%s: %+v", text, e)
 		}
 		compiled(t, e.Value())

@@ -52,9 +52,9 @@ func (r *Remote) Finds(selector int) string {
 // number, else for the whole, and what that gives is what holds.
 func CompileAt(text, source string) (*Expr, error) { return compileAt(text, source, false) }
 
-// CompileCheck is Compile at a source, as CompileAt is, for what shows whether a remedy has helped: an element is as new
-// as the oldest of what stands for now in it. A sum of which a part was measured before the
-// remedy shows nothing of it.
+// CompileCheck is Compile at a source, as CompileAt is, for what shows whether a remedy has
+// helped: an element is as new as the oldest of what stands for now in it. A sum of which a
+// part was measured before the remedy shows nothing of it.
 func CompileCheck(text, source string) (*Expr, error) { return compileAt(text, source, true) }
 
 func compileAt(text, source string, check bool) (*Expr, error) {
@@ -97,7 +97,7 @@ func compileAt(text, source string, check bool) (*Expr, error) {
 	query, _ := Parser().ParseExpr(r.Query) // has been read above
 	_, bare := unwrap(query).(*parser.VectorSelector)
 	r.Parts = !check && !bare
-	absence := e.op == 0 || e.sparse || !check && len(r.Looks) > 1
+	absence := e.Presence() || !check && len(r.Looks) > 1
 	h := fnv.New64a()
 	_, _ = fmt.Fprint(h, r.Query, absence, check)
 	r.Metric = fmt.Sprintf("source:%s:%016x", source, h.Sum64())

@@ -133,7 +133,7 @@ func (a *Agent) Judge(id string, r series.Result) []grace.Signal {
 	if e := o.entries[grace.CoreService]; e != nil && e.fault != "" && len(by[grace.CoreService]) == 0 {
 		changed = append(changed, a.forget(e, "it can be evaluated again"))
 	}
-	presence := !r.Compared || o.expr.Sparse()
+	presence := o.expr.Presence()
 	idle := map[grace.ServiceID]bool{}
 	for i := range r.Undefined {
 		if e := &r.Undefined[i]; !presence && o.expr.Idle(e) {
@@ -335,7 +335,7 @@ func (e *entry) weigh(cfg *Config, list []*series.Element, r *series.Result) (v 
 		v.failed++
 		key := fingerprint(one.Labels)
 		f := e.failing[key]
-		if f == nil && (!r.Compared || e.objective.expr.Sparse()) && !one.Newest.IsZero() && !at.After(e.sig.At) {
+		if f == nil && e.objective.expr.Presence() && !one.Newest.IsZero() && !at.After(e.sig.At) {
 			continue // it was not there when this was judged
 		}
 		if f == nil || at.Sub(f.newest) > e.staleTimeout(cfg) {
