@@ -261,8 +261,10 @@ func (c *checker) judgeRules() {
 	for _, f := range c.rules {
 		for _, r := range f.alerts {
 			o := &r.objective
-			if all, err := series.Compile(r.Expr); err == nil && len(all.Selectors()) == 0 {
-				o.Source = "" // which has nothing to be asked for
+			if o.Source != "" {
+				if all, err := series.Compile(r.Expr); err == nil && len(all.Selectors()) == 0 {
+					o.Source = "" // which has nothing to be asked for
+				}
 			}
 			expr, err := series.CompileAt(r.Expr, o.Source)
 			if err != nil { // of an SLO: rulefile has looked at the others

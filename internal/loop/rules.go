@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"maps"
+	"time"
 
 	"grace"
 	"grace/internal/annotation"
@@ -55,23 +56,24 @@ func (l *resolver) resolve(r *series.Result) {
 		return
 	}
 	l.unmapped = nil
-	for i := range len(r.Elements) + len(r.Undefined) {
-		var e *series.Element
-		if n := len(r.Elements); i < n {
-			e = &r.Elements[i]
-		} else {
-			e = &r.Undefined[i-n]
+	for _, list := range [][]series.Element{r.Elements, r.Undefined} {
+		for i := range list {
+			l.whose(&list[i], r.At)
 		}
-		all := make(map[string]string, len(e.Labels)+len(l.labels)+len(l.fixed))
-		maps.Copy(all, l.fixed)
-		maps.Copy(all, e.Labels)
-		for name, text := range l.labels {
-			all[name] = annotation.Expand(text, e.Labels, e.Value, r.At)
-		}
-		var declared bool
-		if e.Service, declared = l.services.Of(all); !declared && e.Holds && l.unmapped == nil {
-			l.unmapped = all
-		}
+	}
+}
+
+// whose finds it of an element.
+func (l *resolver) whose(e *series.Element, at time.Time) {
+	all := make(map[string]string, len(e.Labels)+len(l.labels)+len(l.fixed))
+	maps.Copy(all, l.fixed)
+	maps.Copy(all, e.Labels)
+	for name, text := range l.labels {
+		all[name] = annotation.Expand(text, e.Labels, e.Value, at)
+	}
+	var declared bool
+	if e.Service, declared = l.services.Of(all); !declared && e.Holds && l.unmapped == nil {
+		l.unmapped = all
 	}
 }
 

@@ -366,22 +366,21 @@ func TestNothingToCompare(t *testing.T) {
 		}
 		return a.Signals()[0].State
 	}
-	if got := measure(30, 0, 0); got != grace.SignalOK {
-		t.Errorf("no request since the start: %q", got)
-	}
-	if got := measure(30, 0, 5); got != grace.SignalOK {
-		t.Errorf("requests: %q", got)
-	}
-	if got := measure(30, 0, 0); got != grace.SignalOK {
-		t.Errorf("none any more: %q", got)
-	}
-	if got := measure(3, 5, 5); got != grace.SignalFiring {
-		t.Errorf("they fail: %q", got)
-	}
-	if got := measure(30, 0, 0); got != grace.SignalStale {
-		t.Errorf("none any more, and the last ones failed: %q", got)
-	}
-	if got := measure(3, 0, 5); got != grace.SignalOK {
-		t.Errorf("well again: %q", got)
+	for _, step := range []struct {
+		when             string
+		n                int
+		errors, requests float64
+		want             grace.SignalState
+	}{
+		{"no request since the start", 30, 0, 0, grace.SignalOK},
+		{"requests", 30, 0, 5, grace.SignalOK},
+		{"none any more", 30, 0, 0, grace.SignalOK},
+		{"they fail", 3, 5, 5, grace.SignalFiring},
+		{"none any more, and the last ones failed", 30, 0, 0, grace.SignalStale},
+		{"well again", 3, 0, 5, grace.SignalOK},
+	} {
+		if got := measure(step.n, step.errors, step.requests); got != step.want {
+			t.Errorf("%s: %q", step.when, got)
+		}
 	}
 }
